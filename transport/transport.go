@@ -1,3 +1,24 @@
+// Package transport is how bytes travel: it opens listening sockets, dials, and
+// prepares accepted connections for the protocols that speak over them.
+//
+// A [Transport] is TCP or TLS over IPv4, IPv6 and Unix sockets, an in-memory one for
+// tests ([Mem]), a net.Listener that somebody else opened ([FromListener]), or one of
+// your own. A protocol never sees the difference: it holds a [Conn], which is a
+// net.Conn that also knows its id, its transport, its counters and its TLS state.
+//
+//	ln, err := transport.TCP{}.Listen(ctx, "127.0.0.1:0")
+//	…
+//	nc, err := ln.Accept()
+//	conn := transport.NewConn(transport.TCP{}, nc, nil)
+//	defer conn.Close()
+//	io.Copy(conn, conn) // holds no buffer while the peer is silent
+//
+// Most programs never call any of this: package ranch does it for them.
+//
+// # Addresses
+//
+// Listen and Dial take "host:port" (IPv4, or IPv6 in brackets; an empty host is every
+// address, port 0 a free one), "unix:/path" and, on Linux, "unix:@abstract".
 package transport
 
 import (
@@ -14,15 +35,54 @@ type Transport interface {
 	Name() string
 	// Secure reports whether the payload is encrypted on the wire.
 	Secure() bool
-	// Listen opens one listening socket. The forms of addr are those of [ParseAddr].
+	// Listen opens one listening socket. The forms of addr are those of [ParseAddr],
+	// unless the transport has an address family of its own.
 	Listen(ctx context.Context, addr string) (net.Listener, error)
 	// Dial connects to a listener of the same transport.
 	Dial(ctx context.Context, addr string) (net.Conn, error)
-	// Handshake prepares an accepted connection on the server's side, within the time that ctx allows.
-	// It runs in the connection's own goroutine, never in an acceptor. A transport
-	// that has nothing to agree upon returns nc.
+	// Handshake prepares an accepted connection on the server's side, within the time
+	// that ctx allows. It runs in the connection's own goroutine, never in an acceptor.
+	// A transport that has nothing to agree upon returns nc.
 	//
-	// nc is the accepted connection behind the send timeout of its [Conn];
-	// its method NetConn returns the one that Accept returned.
+	// nc is the accepted connection behind the send timeout of its [Conn]; its method
+	// NetConn returns the one that Accept returned.
 	Handshake(ctx context.Context, nc net.Conn) (net.Conn, error)
+}
+
+// Plainer is an add-on to [Transport] for those whose Handshake waits for nobody:
+// whoever calls it then needs no timer and no second goroutine for it.
+type Plainer interface {
+	Plain() bool
+}
+
+// Plain reports whether the Handshake of t returns at once.
+func Plain(t Transport) bool {
+	p, ok := t.(Plainer)
+	return ok && p.Plain()
+}
+
+// Validator is an add-on to [Transport] for those whose settings can be wrong. The
+// error names every faulty field, its value and what is allowed, joined by errors.Join.
+type Validator interface {
+	Validate() error
+}
+
+// sender is an add-on to Transport for those that limit the time of a write.
+type sender interface {
+	sendLimit() sendLimit
+}
+
+type reusePort struct{}
+
+// WithReusePort returns a context that asks Listen for a socket that shares its port
+// with others of this process (SO_REUSEPORT): the kernel spreads connections over them.
+func WithReusePort(ctx context.Context) context.Context {
+	return context.WithValue(ctx, reusePort{}, true)
+}
+
+// ReusePort reports whether ctx asks for a socket that shares its port. A transport
+// that cannot do that answers errors.ErrUnsupported.
+func ReusePort(ctx context.Context) bool {
+	on, _ := ctx.Value(reusePort{}).(bool)
+	return on
 }

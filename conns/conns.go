@@ -1,0 +1,209 @@
+// Package conns is who is connected: a [Gate] that holds the cap, and a [Supervisor]
+// that runs a protocol on each connection, knows them all, and ends them in order.
+//
+// An acceptor works like this; package ranch has the whole of it:
+//
+//	for {
+//		if err := gate.Reserve(ctx); err != nil { // parks at the cap
+//			return err
+//		}
+//		nc, err := ln.Accept()
+//		if err != nil {
+//			gate.Cancel()
+//			…
+//		}
+//		if err := gate.Confirm(ctx); err != nil { // waits only if the cap was lowered
+//			sup.Refuse(t, nc)
+//			return err
+//		}
+//		sup.Start(base, t, nc, p) // the slot is the supervisor's now
+//	}
+//
+// # Locks
+//
+// The gate has one mutex, held for a few instructions. Connections are spread over
+// shards with a mutex each, taken when one begins and when it ends. No method holds two
+// locks, calls a user's function with one held, or takes one per read or write.
+package conns
+
+import (
+	"context"
+	"net"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"goranch/protocol"
+	"goranch/transport"
+)
+
+// Config is what a [Supervisor] needs to know. It is not changed after New.
+type Config struct {
+	// Gate gets its slots back from the supervisor. It must not be nil.
+	Gate *Gate
+	// HandshakeTimeout is the time for everything before Serve. 0 or less is none.
+	HandshakeTimeout time.Duration
+	// Started is called when a connection has been registered, before its handshake, and
+	// Ended when it is gone. Both are called in the connection's goroutine; nil is fine.
+	Started func(*transport.Conn)
+	Ended   func(End)
+}
+
+// End tells of a connection that is gone.
+type End struct {
+	Conn     *transport.Conn // closed; for its addresses and counters
+	Reason   Reason
+	Err      error // what the protocol, or the handshake, returned
+	Served   bool  // the handshake was completed and the protocol called
+	Duration time.Duration
+}
+
+// Supervisor runs connections. Its methods may be called from any goroutine.
+type Supervisor struct {
+	cfg       Config
+	handshake atomic.Int64 // time.Duration
+	shards    []shard
+}
+
+// shard is a part of the connections, with their counters under the same lock: each sum
+// over the shards is exact.
+type shard struct {
+	mu       sync.Mutex
+	stopping bool
+	first    *connection
+	counts   Counters
+	running  sync.WaitGroup // connections that have not returned from their goroutine
+	_        [64]byte       // a cache line between neighbours
+}
+
+// Counters counts connections since the supervisor began. At every moment
+// Accepted = Served + HandshakeFailed + Refused + Live.
+type Counters struct {
+	Accepted        uint64
+	Served          uint64 // the protocol was called and has returned
+	HandshakeFailed uint64 // ended before that
+	Refused         uint64 // accepted while the listener was stopping
+	Live            int    // handshaking or being served, counted by the cap or not
+	Ended           [numReasons]uint64
+}
+
+// New returns a supervisor without connections.
+func New(cfg Config) *Supervisor {
+	s := &Supervisor{cfg: cfg}
+	s.handshake.Store(int64(cfg.HandshakeTimeout))
+	n := 1
+	for n < 4*runtime.GOMAXPROCS(0) {
+		n *= 2
+	}
+	s.shards = make([]shard, n)
+	return s
+}
+
+// SetHandshakeTimeout changes the limit for connections accepted from now on. 0 or less
+// is none.
+func (s *Supervisor) SetHandshakeTimeout(d time.Duration) { s.handshake.Store(int64(d)) }
+
+// Start takes over nc, accepted on a listener of t, with its slot of the gate in use,
+// and serves it with p in a goroutine of its own. Once the supervisor is stopping, it
+// refuses it instead.
+//
+// The connection's context has the values of ctx. It should be one that never ends, such
+// as context.WithoutCancel returns: Shutdown ends connections, and a parent that can
+// end is a lock shared by all of them.
+func (s *Supervisor) Start(ctx context.Context, t transport.Transport, nc net.Conn, p protocol.Protocol) {
+	c := &connection{sup: s, protocol: p, started: time.Now()}
+	c.conn.Init(t, nc, c)
+	c.ctx, c.cancel = context.WithCancelCause(ctx)
+	c.counted.Store(true)
+	if !s.register(c) {
+		s.refuse(&c.conn)
+		s.cfg.Gate.Release()
+		return
+	}
+	go c.run()
+}
+
+// Refuse closes nc, which was accepted on a listener of t but holds no slot, and counts it.
+func (s *Supervisor) Refuse(t transport.Transport, nc net.Conn) {
+	s.refuse(transport.NewConn(t, nc, nil))
+}
+
+func (s *Supervisor) refuse(conn *transport.Conn) {
+	conn.Abort()
+	sh := s.shard(conn)
+	sh.mu.Lock()
+	sh.counts.Accepted++
+	sh.counts.Refused++
+	sh.counts.Ended[Refused]++
+	sh.mu.Unlock()
+	if s.cfg.Ended != nil {
+		s.cfg.Ended(End{Conn: conn, Reason: Refused, Err: ErrShutdown})
+	}
+}
+
+func (s *Supervisor) shard(conn *transport.Conn) *shard {
+	return &s.shards[conn.ID()%uint64(len(s.shards))]
+}
+
+// register admits c unless the supervisor is stopping; both are decided under one lock,
+// so that nobody slips in behind a stop.
+func (s *Supervisor) register(c *connection) bool {
+	sh := s.shard(&c.conn)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if sh.stopping {
+		return false
+	}
+	sh.running.Add(1)
+	sh.counts.Accepted++
+	sh.counts.Live++
+	if c.next = sh.first; c.next != nil {
+		c.next.prev = c
+	}
+	sh.first = c
+	return true
+}
+
+func (s *Supervisor) deregister(c *connection, end End) {
+	sh := s.shard(&c.conn)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if c.prev == nil {
+		sh.first = c.next
+	} else {
+		c.prev.next = c.next
+	}
+	if c.next != nil {
+		c.next.prev = c.prev
+	}
+	c.prev, c.next = nil, nil
+	sh.counts.Live--
+	sh.counts.Ended[end.Reason]++
+	if end.Served {
+		sh.counts.Served++
+	} else {
+		sh.counts.HandshakeFailed++
+	}
+}
+
+// Counters returns the counters. Each shard is read at one instant, so the equation of
+// [Counters] holds in what is returned.
+func (s *Supervisor) Counters() Counters {
+	var sum Counters
+	for i := range s.shards {
+		sh := &s.shards[i]
+		sh.mu.Lock()
+		c := sh.counts
+		sh.mu.Unlock()
+		sum.Accepted += c.Accepted
+		sum.Served += c.Served
+		sum.HandshakeFailed += c.HandshakeFailed
+		sum.Refused += c.Refused
+		sum.Live += c.Live
+		for r, n := range c.Ended {
+			sum.Ended[r] += n
+		}
+	}
+	return sum
+}

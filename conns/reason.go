@@ -1,0 +1,114 @@
+package conns
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"syscall"
+
+	"goranch/transport"
+)
+
+// Reason says why a connection ended. Every connection that was accepted ends with
+// exactly one.
+type Reason uint8
+
+const (
+	Finished         Reason = iota // the protocol returned nil
+	PeerClosed                     // the peer has gone: end of stream, reset, broken pipe
+	Failed                         // the protocol returned another error
+	Panicked                       // the protocol, or the handshake, panicked
+	TimedOut                       // the protocol returned the error of a deadline
+	SendTimeout                    // the peer did not take a write in time
+	HandshakeFailed                // the peer did not complete the handshake
+	HandshakeTimeout               // nor within the time for it
+	Shutdown                       // it was told to end, and did
+	Aborted                        // it was told to end, and had to be closed
+	Killed                         // somebody closed this one by id
+	Refused                        // accepted while the listener was stopping
+	numReasons
+)
+
+var reasonNames = [numReasons]string{
+	"finished", "peer closed", "failed", "panicked", "timed out", "send timeout",
+	"handshake failed", "handshake timeout", "shutdown", "aborted", "killed", "refused",
+}
+
+// String returns the reason in words, as logs and metrics show it.
+func (r Reason) String() string {
+	if r < numReasons {
+		return reasonNames[r]
+	}
+	return fmt.Sprintf("Reason(%d)", uint8(r))
+}
+
+// Reasons returns all reasons, in order.
+func Reasons() []Reason {
+	all := make([]Reason, numReasons)
+	for i := range all {
+		all[i] = Reason(i)
+	}
+	return all
+}
+
+// Causes with which the context of a connection is cancelled. After [ErrShutdown] reads
+// fail with an error that wraps it.
+var (
+	ErrShutdown = errors.New("the listener is shutting down")
+	ErrAborted  = errors.New("the shutdown limit has passed")
+	ErrKilled   = errors.New("the connection was killed")
+	ErrEnded    = errors.New("the connection has ended")
+)
+
+// PanicError is how a connection ended whose protocol panicked.
+type PanicError struct {
+	Value any    // what was given to panic; nil if the goroutine was ended by runtime.Goexit
+	Stack []byte // the goroutine's stack at that place
+}
+
+func (e *PanicError) Error() string {
+	if e.Value == nil {
+		return "goroutine ended by runtime.Goexit"
+	}
+	return fmt.Sprintf("panic: %v", e.Value)
+}
+
+// Unwrap returns the value given to panic, if it is an error.
+func (e *PanicError) Unwrap() error {
+	err, _ := e.Value.(error)
+	return err
+}
+
+// ReasonOf tells from the error that a protocol returned why its connection ended.
+func ReasonOf(err error) Reason {
+	var p *PanicError
+	switch {
+	case err == nil:
+		return Finished
+	case errors.As(err, &p):
+		return Panicked
+	case errors.Is(err, ErrShutdown):
+		return Shutdown
+	case errors.Is(err, transport.ErrSendTimeout):
+		return SendTimeout
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
+		return TimedOut
+	case peerGone(err):
+		return PeerClosed
+	case errors.Is(err, net.ErrClosed): // the protocol closed it itself, then read
+		return Finished
+	}
+	return Failed
+}
+
+func peerGone(err error) bool {
+	for _, gone := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE, syscall.ETIMEDOUT, syscall.ECONNABORTED} {
+		if errors.Is(err, gone) {
+			return true
+		}
+	}
+	return false
+}

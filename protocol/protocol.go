@@ -1,0 +1,38 @@
+// Package protocol is what is spoken over a connection. A [Protocol] has one method;
+// its loop reads requests and writes answers as if it were alone in the world, for each
+// connection has a goroutine of its own:
+//
+//	hello := protocol.Func(func(ctx context.Context, conn *transport.Conn) error {
+//		_, err := fmt.Fprintf(conn, "hello, %v\n", conn.RemoteAddr())
+//		return err
+//	})
+package protocol
+
+import (
+	"context"
+
+	"goranch/transport"
+)
+
+// Protocol serves connections.
+//
+// Serve is called once per connection, in a goroutine of its own, after the handshake.
+// It owns conn until it returns; then conn is closed. A panic in Serve ends its own
+// connection only.
+//
+// When the server stops, ctx is cancelled and reads fail at once, while writes still
+// work until the shutdown limit: a loop that returns when a read fails ends in order.
+// Goroutines that Serve starts must end before it returns.
+//
+// The error says how it went. nil means as it should; io.EOF, and the errors of a reset
+// connection, that the peer has gone; anything else is logged as a failure. Returning
+// the error of a read or write as it is gives the right reason.
+type Protocol interface {
+	Serve(ctx context.Context, conn *transport.Conn) error
+}
+
+// Func is a function that is a [Protocol].
+type Func func(ctx context.Context, conn *transport.Conn) error
+
+// Serve calls f.
+func (f Func) Serve(ctx context.Context, conn *transport.Conn) error { return f(ctx, conn) }

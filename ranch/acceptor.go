@@ -1,0 +1,253 @@
+package ranch
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"runtime/debug"
+	"runtime/pprof"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"goranch/conns"
+	"goranch/transport"
+)
+
+// acceptors are the goroutines that accept, and the sockets they accept on, from start
+// or resume to the next suspend or stop. They do nothing but accept: handshake and
+// protocol run in the connection's own goroutine.
+type acceptors struct {
+	l       *Listener
+	t       transport.Transport
+	sockets []*socket
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	wg      sync.WaitGroup
+}
+
+func newAcceptors(l *Listener, t transport.Transport, sockets []*socket) *acceptors {
+	a := &acceptors{l: l, t: t, sockets: sockets}
+	a.ctx, a.cancel = context.WithCancelCause(context.Background())
+	return a
+}
+
+func (a *acceptors) start(n int) {
+	ctx := a.l.serving.Load().base
+	for i := range n {
+		a.wg.Go(func() {
+			pprof.SetGoroutineLabels(ctx) // inherited by the connections' goroutines
+			a.supervise(i, a.sockets[i%len(a.sockets)])
+		})
+	}
+}
+
+// stop closes the sockets and waits until nobody accepts any more.
+func (a *acceptors) stop(cause error) {
+	a.cancel(cause)
+	for _, s := range a.sockets {
+		s.close()
+	}
+	a.wg.Wait()
+}
+
+// recall makes acceptors that hold a reservation too many come back from accept.
+func (a *acceptors) recall() {
+	for _, s := range a.sockets {
+		s.recall(a.l.gate)
+	}
+}
+
+// Acceptors that panic are started again at once, unless that happened this often
+// within this time; then there is a pause before each start.
+const (
+	restarts      = 5
+	restartPeriod = 5 * time.Second
+	restartPause  = time.Second
+)
+
+// supervise runs acceptor i again when it panics, which only a listener or an observer
+// of the user's can make it do.
+func (a *acceptors) supervise(i int, s *socket) {
+	a.l.emit(Event{Kind: AcceptorStarted, Acceptor: i})
+	defer a.l.emit(Event{Kind: AcceptorStopped, Acceptor: i})
+	var panics []time.Time
+	for {
+		err := a.guarded(s)
+		if err == nil {
+			return
+		}
+		a.l.emit(Event{Kind: AcceptorPanicked, Acceptor: i, Err: err})
+		panics = append(panics, time.Now())
+		if len(panics) <= restarts {
+			continue
+		}
+		first := panics[0]
+		panics = panics[1:]
+		if time.Since(first) < restartPeriod && !a.pause(restartPause) {
+			return
+		}
+	}
+}
+
+func (a *acceptors) guarded(s *socket) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			a.l.gate.Cancel() // only accept can panic, and it runs with a reservation
+			err = &conns.PanicError{Value: v, Stack: debug.Stack()}
+		}
+	}()
+	a.accept(s)
+	return nil
+}
+
+// accept is the loop this library is about: take a slot, accept, hand over.
+func (a *acceptors) accept(s *socket) {
+	l := a.l
+	for {
+		if l.gate.Reserve(a.ctx) != nil {
+			return
+		}
+		nc, err := s.accept(l.gate)
+		if err != nil {
+			l.gate.Cancel()
+			if !a.survive(s, err) {
+				return
+			}
+			continue
+		}
+		if s.failures.Load() > 0 {
+			a.recovered(s)
+		}
+		sv := l.serving.Load()
+		if l.gate.TryConfirm() {
+			l.sup.Start(sv.base, a.t, nc, sv.p)
+			continue
+		}
+		l.held.Add(1)
+		go l.hold(a.t, nc) // the cap was lowered in this moment
+	}
+}
+
+// hold keeps a connection that was accepted in the moment in which the cap was lowered
+// until there is a slot for it.
+func (l *Listener) hold(t transport.Transport, nc net.Conn) {
+	defer l.held.Done()
+	if l.gate.Confirm(l.life) != nil {
+		l.sup.Refuse(t, nc)
+		return
+	}
+	sv := l.serving.Load()
+	l.sup.Start(sv.base, t, nc, sv.p)
+}
+
+// pause waits, and reports whether the acceptors are still wanted.
+func (a *acceptors) pause(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-a.ctx.Done():
+		return false
+	}
+}
+
+// socket is a listening socket, which may be opened again.
+type socket struct {
+	addr     net.Addr
+	recalls  atomic.Uint64 // how often acceptors were called back
+	failures atomic.Int64  // of accept, in a row
+	troubled atomic.Bool   // they are an episode that was reported
+	since    atomic.Int64  // the episode's begin, Unix nanoseconds
+
+	mu       sync.Mutex // guards the rest
+	ln       net.Listener
+	recalled bool // ln's deadline is in the past
+	closed   bool // by us
+}
+
+// openSockets opens the listening sockets, all of them or none.
+func openSockets(ctx context.Context, t transport.Transport, opts Options, addr string) (sockets []*socket, err error) {
+	defer func() {
+		if err != nil {
+			for _, s := range sockets {
+				s.ln.Close()
+			}
+		}
+	}()
+	if opts.NumListenSockets > 1 {
+		ctx = transport.WithReusePort(ctx)
+	}
+	for range opts.NumListenSockets {
+		ln, err := t.Listen(ctx, addr)
+		if err != nil {
+			return sockets, err
+		}
+		sockets = append(sockets, &socket{ln: ln, addr: ln.Addr()})
+		if opts.PostListen != nil {
+			if err := opts.PostListen(ln); err != nil {
+				return sockets, fmt.Errorf("PostListen: %w", err)
+			}
+		}
+		addr = transport.AddrString(ln.Addr()) // the others share the port chosen
+	}
+	return sockets, nil
+}
+
+func (s *socket) listener() net.Listener {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ln
+}
+
+func (s *socket) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	s.ln.Close()
+}
+
+// errRecalled says that accept was left because the cap was lowered.
+var errRecalled = fmt.Errorf("called back: %w", os.ErrDeadlineExceeded)
+
+func (s *socket) accept(g *conns.Gate) (net.Conn, error) {
+	before := s.recalls.Load()
+	ln := s.ready(g)
+	nc, err := ln.Accept()
+	if err != nil && isTimeout(err) && s.recalls.Load() != before {
+		return nil, errRecalled
+	}
+	return nc, err
+}
+
+// ready returns the listener, with the deadline of a recall lifted once it has served.
+func (s *socket) ready(g *conns.Gate) net.Listener {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.recalled && !g.Over() {
+		s.recalled = false
+		s.recalls.Add(1) // who sees the old deadline yet was recalled too
+		setDeadline(s.ln, time.Time{})
+	}
+	return s.ln
+}
+
+func (s *socket) recall(g *conns.Gate) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if g.Over() { // unless the cap was raised again
+		s.recalled = true
+		s.recalls.Add(1)
+		setDeadline(s.ln, time.Unix(1, 0))
+	}
+}
+
+// setDeadline does nothing on listeners that have none: then a connection accepted too
+// many is held until it may be served.
+func setDeadline(ln net.Listener, t time.Time) {
+	if d, ok := ln.(interface{ SetDeadline(time.Time) error }); ok {
+		d.SetDeadline(t)
+	}
+}

@@ -1,0 +1,344 @@
+package ranch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime/debug"
+	"runtime/pprof"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"goranch/conns"
+	"goranch/protocol"
+	"goranch/transport"
+)
+
+// Listener accepts connections on an address and has each served by its protocol.
+//
+// [StartListener] makes one that has a name in a [Server]; [NewListener] and
+// [Listener.Run] make one that stands by itself. All methods may be called from any
+// goroutine, except from its own PostListen.
+type Listener struct {
+	ref       string
+	gate      *conns.Gate
+	sup       *conns.Supervisor
+	log       *slog.Logger
+	logEvents Observer
+	observer  Observer // nil: nobody besides
+	serving   atomic.Pointer[serving]
+
+	acceptErrors atomic.Uint64
+
+	life context.Context // ends when the listener stops
+	kill context.CancelCauseFunc
+	held sync.WaitGroup // connections in hand that wait for a slot
+	done chan struct{}  // closed when stopped
+
+	op sync.Mutex // one of start, suspend, resume, stop at a time; before state
+
+	state     sync.Mutex // guards the rest; held for a few instructions
+	status    Status
+	opts      Options
+	transport transport.Transport
+	addr      net.Addr
+	boundAs   string     // the Options.Addr that addr came from
+	acceptors *acceptors // nil unless running
+}
+
+// serving is what connections are accepted for, changed as a whole.
+type serving struct {
+	base context.Context // parent of the connections' contexts; never ends
+	t    transport.Transport
+	p    protocol.Protocol
+}
+
+// NewListener returns a listener that is not listening yet, with no name in any server.
+// The error joins every fault of the arguments; each is [ErrBadOption].
+func NewListener(ref string, t transport.Transport, opts Options, p protocol.Protocol) (*Listener, error) {
+	opts = opts.withDefaults()
+	if err := check(ref, t, opts, p); err != nil {
+		return nil, opErr("start", ref, err)
+	}
+	return newListener(ref, t, opts, p), nil
+}
+
+func newListener(ref string, t transport.Transport, opts Options, p protocol.Protocol) *Listener {
+	l := &Listener{
+		ref: ref, gate: conns.NewGate(opts.MaxConnections), log: opts.Logger, logEvents: LogObserver(opts.Logger), observer: opts.Observer,
+		done: make(chan struct{}), status: Starting, opts: opts, transport: t,
+	}
+	l.life, l.kill = context.WithCancelCause(context.Background())
+	l.serving.Store(&serving{context.Background(), t, p})
+	l.sup = conns.New(conns.Config{
+		Gate: l.gate, HandshakeTimeout: opts.HandshakeTimeout,
+		Started: func(c *transport.Conn) { l.emit(Event{Kind: ConnStarted, Conn: c}) },
+		Ended: func(e conns.End) {
+			l.emit(Event{Kind: ConnEnded, Conn: e.Conn, Reason: e.Reason, Err: e.Err, Served: e.Served, Duration: e.Duration})
+		},
+	})
+	return l
+}
+
+// Run listens and serves until ctx ends, then stops as [Listener.Stop] does. It returns
+// nil after a stop in order, whoever asked for it, so that it can stand in an errgroup
+// or a supervisor; the error of the start; or that of the stop.
+func (l *Listener) Run(ctx context.Context) error {
+	if err := l.start(ctx); err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return l.Stop()
+	case <-l.done:
+		return nil
+	}
+}
+
+// Ref returns the listener's name.
+func (l *Listener) Ref() string { return l.ref }
+
+// Addr returns where the listener is bound, or was before it was suspended or stopped;
+// nil before the start.
+func (l *Listener) Addr() net.Addr {
+	l.state.Lock()
+	defer l.state.Unlock()
+	return l.addr
+}
+
+// start opens the sockets. Nothing stays behind if that fails.
+func (l *Listener) start(ctx context.Context) error {
+	l.op.Lock()
+	defer l.op.Unlock()
+	if s := l.getStatus(); s != Starting {
+		return opErr("start", l.ref, fmt.Errorf("%w: it is %s", ErrAlreadyStarted, s))
+	}
+	if err := l.listen(ctx, ListenerStarted); err != nil {
+		return opErr("start", l.ref, err)
+	}
+	return nil
+}
+
+// Suspend closes the listening sockets: nobody is accepted, connections live on. A
+// listener that is suspended already stays so.
+func (l *Listener) Suspend() error {
+	l.op.Lock()
+	defer l.op.Unlock()
+	switch s := l.getStatus(); s {
+	case Suspended:
+		return nil
+	case Running:
+		l.unlisten(Suspended, errSuspended)
+		l.emit(Event{Kind: ListenerSuspended, Addr: l.Addr()})
+		return nil
+	default:
+		return opErr("suspend", l.ref, fmt.Errorf("%w (%s)", ErrStopped, s))
+	}
+}
+
+// Resume listens again, on the same port, also if it was chosen by the system. A
+// listener that is running already goes on.
+func (l *Listener) Resume() error {
+	l.op.Lock()
+	defer l.op.Unlock()
+	switch s := l.getStatus(); s {
+	case Running:
+		return nil
+	case Suspended:
+		return opErr("resume", l.ref, l.listen(context.Background(), ListenerResumed))
+	default:
+		return opErr("resume", l.ref, fmt.Errorf("%w (%s)", ErrStopped, s))
+	}
+}
+
+// Stop stops accepting, tells the connections to end, closes those that are left after
+// the ShutdownTimeout, and returns when all their goroutines are gone. The error is
+// [ErrStopped] if somebody else did that before, or a [*conns.StuckError] that names
+// protocols which ignore that their connection is closed.
+func (l *Listener) Stop() error { return l.stop(context.Background(), 0) }
+
+// Drain is Stop with the end of ctx as the limit for connections, in place of the
+// ShutdownTimeout.
+func (l *Listener) Drain(ctx context.Context) error { return l.stop(ctx, Infinity) }
+
+// stop ends connections within ctx and timeout; 0 is the ShutdownTimeout.
+func (l *Listener) stop(ctx context.Context, timeout time.Duration) error {
+	l.op.Lock()
+	defer l.op.Unlock()
+	if l.getStatus() == Stopped {
+		return opErr("stop", l.ref, ErrStopped)
+	}
+	l.unlisten(Stopping, ErrShutdown)
+	l.kill(ErrShutdown)
+	l.held.Wait()
+	def(&timeout, l.Options().ShutdownTimeout)
+	ctx, cancel := limit(ctx, timeout)
+	defer cancel()
+	err := l.sup.Shutdown(ctx)
+	l.setStatus(Stopped)
+	close(l.done)
+	l.emit(Event{Kind: ListenerStopped, Addr: l.Addr(), Err: err})
+	return opErr("stop", l.ref, err)
+}
+
+func limit(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	if d == Infinity {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, d) // BrutalKill is negative: over at once
+}
+
+// listen opens the sockets and starts the acceptors. l.op is held.
+func (l *Listener) listen(ctx context.Context, kind EventKind) error {
+	l.state.Lock()
+	t, opts, addr := l.transport, l.opts, l.opts.Addr
+	if l.addr != nil && l.boundAs == addr { // keep the port
+		addr = transport.AddrString(l.addr)
+	}
+	l.state.Unlock()
+	sockets, err := openSockets(ctx, t, opts, addr)
+	if err != nil {
+		return err
+	}
+	a := newAcceptors(l, t, sockets)
+	l.state.Lock()
+	l.acceptors, l.addr, l.boundAs, l.status = a, sockets[0].addr, opts.Addr, Running
+	l.serving.Store(&serving{l.baseContext(ctx, t), t, l.serving.Load().p})
+	l.state.Unlock()
+	l.emit(Event{Kind: kind, Addr: sockets[0].addr})
+	a.start(opts.NumAcceptors)
+	return nil
+}
+
+// unlisten closes the sockets and waits for the acceptors. l.op is held.
+func (l *Listener) unlisten(next Status, cause error) {
+	l.state.Lock()
+	a := l.acceptors
+	l.acceptors, l.status = nil, next
+	l.state.Unlock()
+	if a != nil {
+		a.stop(cause)
+	}
+}
+
+// baseContext gives connections the values of ctx, and their goroutines the labels by
+// which a profile tells listeners apart.
+func (l *Listener) baseContext(ctx context.Context, t transport.Transport) context.Context {
+	return pprof.WithLabels(context.WithoutCancel(ctx), pprof.Labels("listener", l.ref, "transport", t.Name()))
+}
+
+// SetMaxConnections changes the cap, effective at once. 0 admits nobody, [Unlimited]
+// everybody; lowering it ends no connection, but nobody is admitted until fewer are
+// live than n. A negative n is [ErrBadOption].
+func (l *Listener) SetMaxConnections(n int) error {
+	if n < 0 {
+		return opErr("set", l.ref, fmt.Errorf("%w: MaxConnections %d: allowed are 0, positive numbers and Unlimited", ErrBadOption, n))
+	}
+	over := l.gate.SetLimit(n)
+	l.state.Lock()
+	a := l.acceptors
+	l.state.Unlock()
+	if over && a != nil {
+		a.recall()
+	}
+	return nil
+}
+
+// MaxConnections returns the cap.
+func (l *Listener) MaxConnections() int { return l.gate.State().Limit }
+
+// SetProtocol changes the protocol of connections accepted from now on.
+func (l *Listener) SetProtocol(p protocol.Protocol) error {
+	if p == nil {
+		return opErr("set", l.ref, fmt.Errorf("%w: protocol nil", ErrBadOption))
+	}
+	l.state.Lock()
+	defer l.state.Unlock()
+	sv := *l.serving.Load()
+	sv.p = p
+	l.serving.Store(&sv)
+	return nil
+}
+
+// Protocol returns the protocol of connections accepted now.
+func (l *Listener) Protocol() protocol.Protocol { return l.serving.Load().p }
+
+// Options returns the options in force, or waiting for a resume, with their defaults.
+// Its MaxConnections is the cap of the start; MaxConnections returns that of now.
+func (l *Listener) Options() Options {
+	l.state.Lock()
+	defer l.state.Unlock()
+	return l.opts
+}
+
+// SetOptions changes the transport and the options of a listener. The limits apply at
+// once; t (nil leaves it), Addr, NumAcceptors, NumListenSockets and PostListen when it
+// is resumed the next time, and waiting names those that differ. Logger and Observer
+// stay as they are. Nothing is changed if anything is wrong.
+func (l *Listener) SetOptions(t transport.Transport, opts Options) (waiting []string, err error) {
+	opts = opts.withDefaults()
+	l.state.Lock()
+	old, oldT := l.opts, l.transport
+	l.state.Unlock()
+	if t == nil {
+		t = oldT
+	} else {
+		waiting = append(waiting, "transport")
+	}
+	if err := errors.Join(opts.validate(), checkTransport(t, opts.Addr)); err != nil {
+		return nil, opErr("set", l.ref, err)
+	}
+	waiting = append(waiting, old.waiting(opts)...)
+	opts.Logger, opts.Observer = old.Logger, old.Observer
+	l.state.Lock()
+	l.opts, l.transport = opts, t
+	l.state.Unlock()
+	l.sup.SetHandshakeTimeout(opts.HandshakeTimeout)
+	return waiting, l.SetMaxConnections(opts.MaxConnections)
+}
+
+// Connections returns the live connections, oldest first.
+func (l *Listener) Connections() []conns.Info { return l.sup.List() }
+
+// Kill closes the connection with that id at once, and reports whether there was one.
+func (l *Listener) Kill(id uint64) bool { return l.sup.Kill(id) }
+
+// WaitForConnections returns when the number of active connections is as op and n say,
+// or the cause of ctx when that ends first. It is woken by each change, so that no
+// number, however short it lasted, is missed.
+func (l *Listener) WaitForConnections(ctx context.Context, op Op, n int) error {
+	ok, err := op.compare(n)
+	if err != nil {
+		return opErr("wait", l.ref, err)
+	}
+	return l.gate.Wait(ctx, ok)
+}
+
+func (l *Listener) getStatus() Status {
+	l.state.Lock()
+	defer l.state.Unlock()
+	return l.status
+}
+
+func (l *Listener) setStatus(s Status) {
+	l.state.Lock()
+	l.status = s
+	l.state.Unlock()
+}
+
+// emit tells the log and the observer. A panic of theirs is not the connection's fault.
+func (l *Listener) emit(e Event) {
+	defer func() {
+		if v := recover(); v != nil {
+			l.log.Error("an observer panicked", "listener", l.ref, "event", e.Kind.String(), "panic", v, "stack", string(debug.Stack()))
+		}
+	}()
+	e.Ref = l.ref
+	l.logEvents.Observe(e)
+	if l.observer != nil {
+		l.observer.Observe(e)
+	}
+}

@@ -1,0 +1,198 @@
+package transport
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"sync/atomic"
+	"time"
+)
+
+// Conn is a connection as protocols hold it: a net.Conn that knows its id, its
+// transport, its peer, its TLS state and how much it has carried.
+//
+// It is owned by the goroutine that runs the protocol. Like any net.Conn it may be
+// written to, closed and given deadlines by others meanwhile. Reads are one at a time:
+// Read, WriteTo and another connection's ReadFrom must not run at once.
+//
+// A write that the peer does not take within the transport's send timeout fails with
+// [ErrSendTimeout]. A Conn holds no buffer of its own while it is idle.
+type Conn struct {
+	wire wire
+	top  net.Conn // what the payload goes through: &wire, or TLS above it
+
+	id     uint64
+	t      Transport
+	owner  any
+	closed atomic.Bool
+
+	reads, writes         atomic.Uint64
+	readBytes, writeBytes atomic.Uint64
+}
+
+var lastID atomic.Uint64
+
+// NewConn wraps nc, a connection accepted on a listener of t. Nothing is read or
+// written; Handshake must be called before the payload. owner is whatever supervises
+// the connection, for its own use; nil is fine. The Conn owns nc from here on.
+func NewConn(t Transport, nc net.Conn, owner any) *Conn {
+	c := new(Conn)
+	c.Init(t, nc, owner)
+	return c
+}
+
+// Init is NewConn for a Conn that is part of a larger value. It is called once, before
+// anything else.
+func (c *Conn) Init(t Transport, nc net.Conn, owner any) {
+	c.id, c.t, c.owner = lastID.Add(1), t, owner
+	c.wire.Conn = nc
+	c.wire.raw = rawConn(nc)
+	if s, ok := t.(sender); ok {
+		c.wire.send = s.sendLimit()
+	}
+	c.top = &c.wire
+}
+
+// Handshake prepares the connection as its transport asks: nothing for TCP, the
+// server's handshake for TLS. On error the connection can only be closed.
+func (c *Conn) Handshake(ctx context.Context) error {
+	top, err := c.t.Handshake(ctx, &c.wire)
+	if err != nil {
+		return c.wire.readError(err)
+	}
+	c.top = top
+	return nil
+}
+
+// ID is unique among the connections of this process, and never 0.
+func (c *Conn) ID() uint64 { return c.id }
+
+// Transport returns the transport the connection was accepted on.
+func (c *Conn) Transport() Transport { return c.t }
+
+// Owner returns what was given to NewConn.
+func (c *Conn) Owner() any { return c.owner }
+
+// NetConn returns the connection as accepted. Reading or writing it directly bypasses
+// TLS, counters and the send timeout.
+func (c *Conn) NetConn() net.Conn { return c.wire.Conn }
+
+// LocalAddr returns the address that the peer connected to.
+func (c *Conn) LocalAddr() net.Addr { return c.wire.Conn.LocalAddr() }
+
+// RemoteAddr returns the peer's address.
+func (c *Conn) RemoteAddr() net.Addr { return c.wire.Conn.RemoteAddr() }
+
+// TLS returns the state of the connection's TLS, and whether there is any.
+func (c *Conn) TLS() (tls.ConnectionState, bool) {
+	if t, ok := c.top.(interface{ ConnectionState() tls.ConnectionState }); ok {
+		return t.ConnectionState(), true
+	}
+	return tls.ConnectionState{}, false
+}
+
+// Stats counts what a connection has carried: payload, so with TLS less than what
+// was on the wire.
+type Stats struct {
+	Reads, Writes           uint64 // calls that carried something or failed
+	BytesRead, BytesWritten uint64
+}
+
+// Stats returns the counters so far. Each is exact; they are not read at one instant.
+func (c *Conn) Stats() Stats {
+	return Stats{
+		Reads: c.reads.Load(), Writes: c.writes.Load(),
+		BytesRead: c.readBytes.Load(), BytesWritten: c.writeBytes.Load(),
+	}
+}
+
+// Read reads what has arrived. After [Conn.StopReading] its error wraps the cause.
+func (c *Conn) Read(p []byte) (int, error) {
+	var n int
+	var err error
+	if c.top == &c.wire {
+		n, err = c.wire.Conn.Read(p)
+	} else {
+		n, err = c.top.Read(p)
+	}
+	c.countRead(n)
+	if err != nil {
+		err = c.wire.readError(err)
+	}
+	return n, err
+}
+
+// Write writes all of p, or says why not. Concurrent writes do not mix.
+func (c *Conn) Write(p []byte) (int, error) {
+	n, err := c.top.Write(p)
+	c.countWrite(n)
+	return n, err
+}
+
+func (c *Conn) countRead(n int) {
+	c.reads.Add(1)
+	c.readBytes.Add(uint64(n))
+}
+
+func (c *Conn) countWrite(n int) {
+	c.writes.Add(1)
+	c.writeBytes.Add(uint64(n))
+}
+
+// Close ends the connection in order: TLS says goodbye, TCP sends what is still
+// queued. Calling it again does nothing.
+func (c *Conn) Close() error {
+	if c.closed.Swap(true) {
+		return nil
+	}
+	if c.wire.readingStopped() {
+		c.discard() // unread data would turn the end into a reset, and that overtakes the last answer
+	}
+	return c.top.Close()
+}
+
+// Abort closes the socket without a goodbye and without waiting for anybody; a write in
+// progress fails. It may be called from any goroutine, and after Close.
+func (c *Conn) Abort() {
+	c.closed.Store(true)
+	c.wire.Conn.Close()
+}
+
+// CloseWrite tells the peer that nothing more will be sent; reading goes on. The error
+// is errors.ErrUnsupported where the connection cannot be closed by halves.
+func (c *Conn) CloseWrite() error {
+	var nc net.Conn = c.wire.Conn
+	if c.top != &c.wire {
+		nc = c.top
+	}
+	if h, ok := nc.(interface{ CloseWrite() error }); ok {
+		return h.CloseWrite()
+	}
+	return opError("close", c.wire.Conn, errors.ErrUnsupported)
+}
+
+// CloseRead refuses whatever the peer sends from now on; writing goes on. The error is
+// errors.ErrUnsupported where the connection cannot be closed by halves.
+func (c *Conn) CloseRead() error {
+	if h, ok := c.wire.Conn.(interface{ CloseRead() error }); ok {
+		return h.CloseRead()
+	}
+	return opError("close", c.wire.Conn, errors.ErrUnsupported)
+}
+
+// SetDeadline sets both deadlines, as SetReadDeadline and SetWriteDeadline do.
+func (c *Conn) SetDeadline(t time.Time) error { return c.wire.SetDeadline(t) }
+
+// SetReadDeadline makes reads fail from t on; zero means never. It cannot undo
+// [Conn.StopReading].
+func (c *Conn) SetReadDeadline(t time.Time) error { return c.wire.SetReadDeadline(t) }
+
+// SetWriteDeadline makes writes fail from t on; zero means never. The send timeout
+// holds besides: whichever comes first ends the write.
+func (c *Conn) SetWriteDeadline(t time.Time) error { return c.wire.SetWriteDeadline(t) }
+
+// StopReading wakes a blocked read and makes it, and all later ones, fail with an
+// error that wraps cause. Writes go on. It is how a protocol is told to finish; only
+// the first cause counts.
+func (c *Conn) StopReading(cause error) { c.wire.stopReading(cause) }

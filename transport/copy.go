@@ -1,0 +1,195 @@
+package transport
+
+import (
+	"io"
+	"net"
+	"os"
+	"sync"
+)
+
+const (
+	bufferSize = 64 << 10  // what one read may take
+	fileChunk  = 256 << 10 // what must get out within one send timeout
+)
+
+// buffers are lent to connections while they have data, and to nobody else.
+var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
+
+type buffer = *[bufferSize]byte
+
+// WriteTo copies what the peer sends to w until the peer has ended, an error, or
+// StopReading. It is what io.Copy(w, conn) calls.
+//
+// It waits without a buffer and borrows one, 64 KiB from a pool, only for data that
+// has arrived, over TLS too. Between two plain TCP connections, bulk data stays in
+// the kernel (on Linux). The end of the stream is no error.
+func (c *Conn) WriteTo(w io.Writer) (int64, error) { return c.copyTo(w, -1) }
+
+// ReadFrom sends what it reads from r until r ends. It is what io.Copy(conn, r) calls.
+//
+// A regular file, or a part of one (io.LimitedReader), goes out by sendfile on plain
+// TCP. From another Conn it copies as WriteTo does. The send timeout holds for each
+// piece of 256 KiB.
+func (c *Conn) ReadFrom(r io.Reader) (int64, error) {
+	limit, src := int64(-1), r
+	lr, limited := r.(*io.LimitedReader)
+	if limited {
+		limit, src = max(lr.N, 0), lr.R
+	}
+	var n int64
+	var err error
+	switch src := src.(type) {
+	case *Conn:
+		n, err = src.copyTo(c, limit)
+	case *os.File:
+		tc := c.plainTCP()
+		if fi, ferr := src.Stat(); tc == nil || ferr != nil || !fi.Mode().IsRegular() {
+			return c.readFrom(r)
+		}
+		n, err = c.sendFile(tc, src, limit)
+	default:
+		return c.readFrom(r)
+	}
+	if limited {
+		lr.N -= n
+	}
+	return n, err
+}
+
+// plainTCP returns the TCP connection that payload goes through unchanged, if it is one.
+func (c *Conn) plainTCP() *net.TCPConn {
+	if c.top != &c.wire {
+		return nil
+	}
+	tc, _ := c.wire.Conn.(*net.TCPConn)
+	return tc
+}
+
+func (c *Conn) readFrom(r io.Reader) (n int64, err error) {
+	b := buffers.Get().(buffer)
+	defer buffers.Put(b)
+	for {
+		m, rerr := r.Read(b[:])
+		if m > 0 {
+			k, werr := c.Write(b[:m])
+			n += int64(k)
+			if werr != nil {
+				return n, werr
+			}
+		}
+		if rerr == io.EOF {
+			return n, nil
+		}
+		if rerr != nil {
+			return n, rerr
+		}
+	}
+}
+
+// sendFile sends up to limit bytes, all if it is negative, from f's position on.
+func (c *Conn) sendFile(tc *net.TCPConn, f *os.File, limit int64) (n int64, err error) {
+	for limit != n {
+		chunk := int64(fileChunk)
+		if limit >= 0 {
+			chunk = min(chunk, limit-n)
+		}
+		m, err := c.sendKernel(tc, f, chunk)
+		n += m
+		if err != nil || m < chunk {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// sendKernel lets the kernel move n bytes from src to tc, within the send timeout.
+func (c *Conn) sendKernel(tc *net.TCPConn, src io.Reader, n int64) (int64, error) {
+	limited := c.wire.send.timeout > 0
+	if limited {
+		c.wire.arm()
+	}
+	m, err := tc.ReadFrom(&io.LimitedReader{R: src, N: n})
+	if limited {
+		c.wire.disarm()
+		err = c.wire.sendError(err)
+	}
+	if m > 0 {
+		c.countWrite(int(m))
+	}
+	return m, err
+}
+
+// copyTo copies up to limit bytes, all if it is negative.
+func (c *Conn) copyTo(w io.Writer, limit int64) (n int64, err error) {
+	l := c.lend()
+	defer l.release()
+	dst := c.spliceTarget(w)
+	for limit != n {
+		max := bufferSize
+		if limit >= 0 {
+			max = int(min(limit-n, bufferSize))
+		}
+		data, rerr := l.next(max)
+		if len(data) > 0 {
+			m, werr := w.Write(data)
+			n += int64(m)
+			if werr == nil && m < len(data) {
+				werr = io.ErrShortWrite
+			}
+			if werr != nil {
+				return n, werr
+			}
+		}
+		if rerr == io.EOF {
+			return n, nil
+		}
+		if rerr != nil {
+			return n, rerr
+		}
+		if dst != nil && len(data) == bufferSize { // bulk
+			m, err := c.splice(dst, limit-n)
+			n += m
+			if err != nil {
+				return n, err
+			}
+		}
+	}
+	return n, nil
+}
+
+// spliceTarget returns w if bulk data can go to it without leaving the kernel.
+func (c *Conn) spliceTarget(w io.Writer) *Conn {
+	dst, ok := w.(*Conn)
+	if !ok || dst == c || !canSplice || c.plainTCP() == nil || dst.plainTCP() == nil {
+		return nil
+	}
+	return dst
+}
+
+// bufferedLender serves connections on which we make no system calls of our own: it
+// has to hold its buffer while it waits.
+type bufferedLender struct {
+	c   *Conn
+	buf buffer
+}
+
+func (l *bufferedLender) next(max int) ([]byte, error) {
+	if l.buf == nil {
+		l.buf = buffers.Get().(buffer)
+	}
+	n, err := l.c.Read(l.buf[:max])
+	return l.buf[:n], err
+}
+
+func (l *bufferedLender) release() {
+	if l.buf != nil {
+		buffers.Put(l.buf)
+		l.buf = nil
+	}
+}
+
+// lender reads into borrowed buffers. What next returns is valid until the next call.
+type lender interface {
+	next(max int) ([]byte, error)
+	release()
+}

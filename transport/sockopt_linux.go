@@ -1,0 +1,87 @@
+package transport
+
+import (
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	abstractSockets = true
+	maxUnixPath     = 107 // sun_path less its final zero byte
+
+	// Linux hands these options of a listening socket to every socket accepted on
+	// it: set once, they cost nothing per connection.
+	listenerInherits = true
+
+	canReusePort = true // and the kernel spreads connections evenly
+)
+
+// setOptions sets the options of t on a socket that is neither bound nor connected yet.
+func (t TCP) setOptions(fd uintptr, network string, r role) error {
+	s := sockopts{fd: int(fd)}
+	s.setBuffers(t)
+	if r == sharing {
+		s.set("SO_REUSEPORT", unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+	}
+	if r != dialling && t.UnixMode != 0 && network == "unix" {
+		// The mode of the socket's inode, less the umask, becomes the file's at bind.
+		s.fail("fchmod", unix.Fchmod(s.fd, uint32(t.UnixMode.Perm())))
+	}
+	if r != dialling && strings.HasPrefix(network, "tcp") {
+		if t.KeepAlive >= 0 {
+			s.set("SO_KEEPALIVE", unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
+			s.set("TCP_KEEPIDLE", unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, seconds(t.KeepAlive, 15))
+			s.set("TCP_KEEPINTVL", unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, seconds(t.KeepAliveInterval, 15))
+			s.set("TCP_KEEPCNT", unix.IPPROTO_TCP, unix.TCP_KEEPCNT, orDefault(t.KeepAliveCount, 9))
+		}
+		if t.Linger != 0 && s.err == nil {
+			l := unix.Linger{Onoff: 1, Linger: int32(max(t.Linger, 0))}
+			s.fail("SO_LINGER", unix.SetsockoptLinger(s.fd, unix.SOL_SOCKET, unix.SO_LINGER, &l))
+		}
+	}
+	return s.err
+}
+
+// sockopts sets options until one fails. Negative values mean: leave it.
+type sockopts struct {
+	fd  int
+	err error
+}
+
+func (s *sockopts) set(name string, level, opt, value int) {
+	if s.err == nil && value >= 0 {
+		s.fail(name, unix.SetsockoptInt(s.fd, level, opt, value))
+	}
+}
+
+func (s *sockopts) fail(name string, err error) {
+	if s.err == nil {
+		s.err = os.NewSyscallError(name, err)
+	}
+}
+
+func (s *sockopts) setBuffers(t TCP) {
+	if t.ReadBuffer > 0 {
+		s.set("SO_RCVBUF", unix.SOL_SOCKET, unix.SO_RCVBUF, t.ReadBuffer)
+	}
+	if t.WriteBuffer > 0 {
+		s.set("SO_SNDBUF", unix.SOL_SOCKET, unix.SO_SNDBUF, t.WriteBuffer)
+	}
+}
+
+func seconds(d time.Duration, zero int) int {
+	if d == 0 {
+		return zero
+	}
+	return int((d + time.Second - 1) / time.Second)
+}
+
+func orDefault(n, zero int) int {
+	if n == 0 {
+		return zero
+	}
+	return n
+}

@@ -1,0 +1,84 @@
+package transport
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+)
+
+// TLS is the transport for TLS over what [TCP] listens on. Its zero value can dial,
+// but to listen it needs a certificate.
+type TLS struct {
+	// Config is the server's and the client's configuration. The server's needs
+	// Certificates, GetCertificate or GetConfigForClient. nil is an empty one. It must
+	// not be changed once in use.
+	Config *tls.Config
+	// TCP holds the options of the sockets below.
+	TCP TCP
+}
+
+// Name returns "tls".
+func (TLS) Name() string { return "tls" }
+
+// Secure returns true.
+func (TLS) Secure() bool { return true }
+
+// Validate reports every option of the sockets below that cannot be used.
+func (t TLS) Validate() error { return t.TCP.Validate() }
+
+// Listen opens a listening socket like that of [TCP]. It returns [ErrNoCertificate]
+// when there is nothing a handshake could present.
+//
+// The listener accepts plain connections: Handshake turns them into TLS later, in the
+// connection's own goroutine.
+func (t TLS) Listen(ctx context.Context, addr string) (net.Listener, error) {
+	c := t.Config
+	if c == nil || len(c.Certificates) == 0 && c.GetCertificate == nil && c.GetConfigForClient == nil {
+		return nil, ErrNoCertificate
+	}
+	return t.TCP.Listen(ctx, addr)
+}
+
+// Dial connects and completes the handshake. When Config names no ServerName, the
+// host of addr is the name that the server's certificate must be good for.
+func (t TLS) Dial(ctx context.Context, addr string) (net.Conn, error) {
+	nc, err := t.TCP.Dial(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	c := t.Config
+	if c == nil {
+		c = &tls.Config{}
+	}
+	if c.ServerName == "" {
+		if host, _, err := net.SplitHostPort(addr); err == nil {
+			c = c.Clone()
+			c.ServerName = host
+		}
+	}
+	tc := tls.Client(nc, c)
+	if err := tc.HandshakeContext(ctx); err != nil {
+		nc.Close()
+		return nil, err
+	}
+	return tc, nil
+}
+
+// Handshake runs the server's side of the TLS handshake.
+func (t TLS) Handshake(ctx context.Context, nc net.Conn) (net.Conn, error) {
+	nc, err := t.TCP.Handshake(ctx, nc)
+	if err != nil {
+		return nil, err
+	}
+	tc := tls.Server(nc, t.Config)
+	if err := tc.HandshakeContext(ctx); err != nil {
+		return nil, err
+	}
+	return tc, nil
+}
+
+func (t TLS) sendLimit() sendLimit {
+	l := t.TCP.sendLimit()
+	l.keep = false // a record half written is the end of a TLS stream
+	return l
+}

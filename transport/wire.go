@@ -1,0 +1,142 @@
+package transport
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// sendLimit is how long a write may wait, and what happens after.
+type sendLimit struct {
+	timeout time.Duration // 0: no limit
+	keep    bool          // leave the connection open when it passes
+}
+
+// wire is the lowest floor of a Conn: the connection as accepted, behind the send
+// timeout and the deadlines that several owners share. TLS runs above it, so both
+// hold for it too.
+//
+// A write first offers its data to the socket. Only when the socket does not take all
+// of it is the clock looked at and a timer armed, so the limit costs nothing while the
+// peer keeps up.
+type wire struct {
+	net.Conn                 // as accepted
+	raw      syscall.RawConn // nil: no system calls of our own on this connection
+	send     sendLimit
+	stash    stash // touched by the goroutine that reads
+
+	mu      sync.Mutex // below: deadlines, not touched by plain reads and writes
+	read    time.Time  // the user's deadlines
+	write   time.Time
+	armed   time.Time // a write in progress must end by then; zero: none waits
+	stopped error     // reads have been stopped for this cause
+}
+
+// NetConn returns the connection as accepted.
+func (w *wire) NetConn() net.Conn { return w.Conn }
+
+func (w *wire) Write(p []byte) (int, error) {
+	if w.send.timeout == 0 {
+		return w.Conn.Write(p)
+	}
+	if w.raw != nil {
+		return w.writeRaw(p)
+	}
+	w.arm()
+	n, err := w.Conn.Write(p)
+	w.disarm()
+	return n, w.sendError(err)
+}
+
+// arm starts the send timeout of a write that has to wait.
+func (w *wire) arm() {
+	w.mu.Lock()
+	w.armed = time.Now().Add(w.send.timeout)
+	w.Conn.SetWriteDeadline(earlier(w.armed, w.write))
+	w.mu.Unlock()
+}
+
+func (w *wire) disarm() {
+	w.mu.Lock()
+	w.armed = time.Time{}
+	w.Conn.SetWriteDeadline(w.write)
+	w.mu.Unlock()
+}
+
+// sendError tells the send timeout from a deadline that the user has set.
+func (w *wire) sendError(err error) error {
+	if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	w.mu.Lock()
+	users := !w.write.IsZero() && !time.Now().Before(w.write)
+	w.mu.Unlock()
+	if users {
+		return err
+	}
+	if !w.send.keep {
+		w.Conn.Close()
+	}
+	return opError("write", w.Conn, ErrSendTimeout)
+}
+
+func (w *wire) SetDeadline(t time.Time) error {
+	return errors.Join(w.SetReadDeadline(t), w.SetWriteDeadline(t))
+}
+
+func (w *wire) SetReadDeadline(t time.Time) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.read = t
+	if w.stopped != nil {
+		return nil // it stays in the past
+	}
+	return w.Conn.SetReadDeadline(t)
+}
+
+func (w *wire) SetWriteDeadline(t time.Time) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.write = t
+	return w.Conn.SetWriteDeadline(earlier(w.armed, t))
+}
+
+// stopReading makes the blocked and all later reads fail at once; writes go on.
+func (w *wire) stopReading(cause error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.stopped == nil {
+		w.stopped = cause
+		w.Conn.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+func (w *wire) readingStopped() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.stopped != nil
+}
+
+// readError replaces the deadline's error by the cause for which reads were stopped.
+func (w *wire) readError(err error) error {
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.stopped == nil {
+		return err
+	}
+	return opError("read", w.Conn, w.stopped)
+}
+
+// earlier returns the earlier of two deadlines, where zero means none.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,12 @@
+//go:build !unix
+
+package transport
+
+import (
+	"net"
+	"syscall"
+)
+
+func rawConn(net.Conn) syscall.RawConn { return nil }
+
+func (w *wire) writeRaw(p []byte) (int, error) { panic("unreachable: raw is nil on this system") }
