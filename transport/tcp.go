@@ -88,18 +88,18 @@ func (t TCP) Validate() error {
 	switch t.Network {
 	case "", "tcp", "tcp4", "tcp6":
 	default:
-		faults = append(faults, fmt.Errorf("Network %q: allowed are \"tcp\", \"tcp4\" and \"tcp6\"", t.Network))
+		faults = append(faults, fmt.Errorf("option Network %q: allowed are \"tcp\", \"tcp4\" and \"tcp6\"", t.Network))
 	}
 	for _, f := range []struct {
 		name  string
 		value int
 	}{{"Backlog", t.Backlog}, {"ReadBuffer", t.ReadBuffer}, {"WriteBuffer", t.WriteBuffer}} {
 		if f.value < 0 {
-			faults = append(faults, fmt.Errorf("%s %d: allowed are 0 (the system's) and positive numbers", f.name, f.value))
+			faults = append(faults, fmt.Errorf("option %s %d: allowed are 0 (the system's) and positive numbers", f.name, f.value))
 		}
 	}
 	if t.UnixMode&^fs.ModePerm != 0 {
-		faults = append(faults, fmt.Errorf("UnixMode %v: allowed are permission bits only, 0 to 0o777", t.UnixMode))
+		faults = append(faults, fmt.Errorf("option UnixMode %v: allowed are permission bits only, 0 to 0o777", t.UnixMode))
 	}
 	return errors.Join(faults...)
 }
