@@ -15,11 +15,15 @@ func LogObserver(l *slog.Logger) Observer { return logObserver{l} }
 
 type logObserver struct{ l *slog.Logger }
 
+// Observe is called on the stack of each connection, which is small while it is not
+// logged: what needs room is in write.
 func (o logObserver) Observe(e Event) {
-	ctx, level := context.Background(), e.level()
-	if !o.l.Enabled(ctx, level) {
-		return
+	if level := e.level(); o.l.Enabled(context.Background(), level) {
+		o.write(level, &e)
 	}
+}
+
+func (o logObserver) write(level slog.Level, e *Event) {
 	attrs := make([]slog.Attr, 0, 12)
 	attrs = append(attrs, slog.String("listener", e.Ref))
 	if e.Addr != nil {
@@ -47,10 +51,10 @@ func (o logObserver) Observe(e Event) {
 	if errors.As(e.Err, &p) {
 		attrs = append(attrs, slog.String("stack", string(p.Stack)))
 	}
-	o.l.LogAttrs(ctx, level, e.Kind.String(), attrs...)
+	o.l.LogAttrs(context.Background(), level, e.Kind.String(), attrs...)
 }
 
-func (e Event) level() slog.Level {
+func (e *Event) level() slog.Level {
 	switch e.Kind {
 	case ConnEnded:
 		switch e.Reason {

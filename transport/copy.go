@@ -165,31 +165,3 @@ func (c *Conn) spliceTarget(w io.Writer) *Conn {
 	}
 	return dst
 }
-
-// bufferedLender serves connections on which we make no system calls of our own: it
-// has to hold its buffer while it waits.
-type bufferedLender struct {
-	c   *Conn
-	buf buffer
-}
-
-func (l *bufferedLender) next(max int) ([]byte, error) {
-	if l.buf == nil {
-		l.buf = buffers.Get().(buffer)
-	}
-	n, err := l.c.Read(l.buf[:max])
-	return l.buf[:n], err
-}
-
-func (l *bufferedLender) release() {
-	if l.buf != nil {
-		buffers.Put(l.buf)
-		l.buf = nil
-	}
-}
-
-// lender reads into borrowed buffers. What next returns is valid until the next call.
-type lender interface {
-	next(max int) ([]byte, error)
-	release()
-}

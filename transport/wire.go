@@ -26,7 +26,7 @@ type wire struct {
 	net.Conn                 // as accepted
 	raw      syscall.RawConn // nil: no system calls of our own on this connection
 	send     sendLimit
-	stash    stash // touched by the goroutine that reads
+	notNow   bool // reads answer errNotNow; touched by the goroutine that reads
 
 	mu      sync.Mutex // below: deadlines, not touched by plain reads and writes
 	read    time.Time  // the user's deadlines
@@ -122,7 +122,7 @@ func (w *wire) readingStopped() bool {
 
 // readError replaces the deadline's error by the cause for which reads were stopped.
 func (w *wire) readError(err error) error {
-	if !errors.Is(err, os.ErrDeadlineExceeded) {
+	if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
 		return err
 	}
 	w.mu.Lock()
