@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"net"
 	"syscall"
 	"time"
@@ -82,6 +83,12 @@ func (TCP) Secure() bool { return false }
 // Plain returns true.
 func (TCP) Plain() bool { return true }
 
+// What the systems' kernels take at most.
+const (
+	maxSeconds        = 32767
+	maxKeepAliveCount = 127
+)
+
 // Validate reports every field whose value cannot be used.
 func (t TCP) Validate() error {
 	var faults []error
@@ -94,9 +101,23 @@ func (t TCP) Validate() error {
 		name  string
 		value int
 	}{{"Backlog", t.Backlog}, {"ReadBuffer", t.ReadBuffer}, {"WriteBuffer", t.WriteBuffer}} {
-		if f.value < 0 {
-			faults = append(faults, fmt.Errorf("option %s %d: allowed are 0 (the system's) and positive numbers", f.name, f.value))
+		if f.value < 0 || f.value > math.MaxInt32 {
+			faults = append(faults, fmt.Errorf("option %s %d: allowed are 0 (the system's) and positive numbers up to %d", f.name, f.value, math.MaxInt32))
 		}
+	}
+	for _, f := range []struct {
+		name  string
+		value time.Duration
+	}{{"KeepAlive", t.KeepAlive}, {"KeepAliveInterval", t.KeepAliveInterval}} {
+		if f.value > maxSeconds*time.Second {
+			faults = append(faults, fmt.Errorf("option %s %v: allowed are at most %v", f.name, f.value, maxSeconds*time.Second))
+		}
+	}
+	if t.KeepAliveCount > maxKeepAliveCount {
+		faults = append(faults, fmt.Errorf("option KeepAliveCount %d: allowed are at most %d", t.KeepAliveCount, maxKeepAliveCount))
+	}
+	if t.Linger > maxSeconds {
+		faults = append(faults, fmt.Errorf("option Linger %d: allowed are at most %d seconds", t.Linger, maxSeconds))
 	}
 	if t.UnixMode&^fs.ModePerm != 0 {
 		faults = append(faults, fmt.Errorf("option UnixMode %v: allowed are permission bits only, 0 to 0o777", t.UnixMode))
