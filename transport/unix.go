@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -17,6 +18,8 @@ func listenUnix(ctx context.Context, lc *net.ListenConfig, path string, mode fs.
 	if path[0] == '@' {
 		return lc.Listen(ctx, "unix", path)
 	}
+	// Between bind and listen a socket looks as stale as that of a dead process.
+	defer lockDir(ctx, filepath.Dir(path))()
 	if err := removeStale(ctx, path); err != nil {
 		return nil, err
 	}
