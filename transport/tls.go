@@ -40,7 +40,8 @@ func (t TLS) Listen(ctx context.Context, addr string) (net.Listener, error) {
 }
 
 // Dial connects and completes the handshake. When Config names no ServerName, the
-// host of addr is the name that the server's certificate must be good for.
+// host of addr is the name that the server's certificate must be good for; a Unix socket
+// has none, so there Config has to say it.
 func (t TLS) Dial(ctx context.Context, addr string) (net.Conn, error) {
 	nc, err := t.TCP.Dial(ctx, addr)
 	if err != nil {
@@ -50,11 +51,9 @@ func (t TLS) Dial(ctx context.Context, addr string) (net.Conn, error) {
 	if c == nil {
 		c = &tls.Config{}
 	}
-	if c.ServerName == "" {
-		if host, _, err := net.SplitHostPort(addr); err == nil {
-			c = c.Clone()
-			c.ServerName = host
-		}
+	if a, err := ParseAddr(addr); err == nil && a.Network == "tcp" && c.ServerName == "" {
+		c = c.Clone()
+		c.ServerName, _, _ = net.SplitHostPort(a.Address)
 	}
 	tc := tls.Client(nc, c)
 	if err := tc.HandshakeContext(ctx); err != nil {
