@@ -1,6 +1,9 @@
 package transport
 
-import "crypto/tls"
+import (
+	"crypto/tls"
+	"net"
+)
 
 // lender reads into buffers that it borrows. What next returns, at most max bytes, is
 // valid until the next call; release gives back what is still held.
@@ -11,7 +14,7 @@ type lender interface {
 
 // lend returns the means to read without holding a buffer while nothing comes.
 func (c *Conn) lend() lender {
-	if tc, ok := c.top.(*tls.Conn); ok {
+	if tc, ok := c.top.(*tls.Conn); ok && tc.NetConn() == net.Conn(&c.wire) {
 		return &tlsLender{c: c, tls: tc}
 	}
 	if c.top == &c.wire {
