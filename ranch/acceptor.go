@@ -213,17 +213,23 @@ func (s *socket) close() {
 var errRecalled = fmt.Errorf("called back: %w", os.ErrDeadlineExceeded)
 
 func (s *socket) accept(g *conns.Gate) (net.Conn, error) {
-	before := s.recalls.Load()
-	ln := s.ready(g)
-	nc, err := ln.Accept()
-	if err != nil && isTimeout(err) && s.recalls.Load() != before {
+	try := s.ready(g)
+	nc, err := try.ln.Accept()
+	if err != nil && isTimeout(err) && (try.recalled || s.recalls.Load() != try.recalls) {
 		return nil, errRecalled
 	}
 	return nc, err
 }
 
+// try is what one call of accept begins with.
+type try struct {
+	ln       net.Listener
+	recalls  uint64
+	recalled bool // between reservation and accept: the deadline is past already
+}
+
 // ready returns the listener, with the deadline of a recall lifted once it has served.
-func (s *socket) ready(g *conns.Gate) net.Listener {
+func (s *socket) ready(g *conns.Gate) try {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.recalled && !g.Over() {
@@ -231,7 +237,7 @@ func (s *socket) ready(g *conns.Gate) net.Listener {
 		s.recalls.Add(1) // who sees the old deadline yet was recalled too
 		setDeadline(s.ln, time.Time{})
 	}
-	return s.ln
+	return try{s.ln, s.recalls.Load(), s.recalled}
 }
 
 func (s *socket) recall(g *conns.Gate) {
