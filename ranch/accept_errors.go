@@ -46,8 +46,9 @@ func isTimeout(err error) bool {
 	return errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &ne) && ne.Timeout()
 }
 
-// survive does what an error of accept calls for, and reports whether to go on.
-func (a *acceptors) survive(s *socket, err error) bool {
+// survive does what an error of accept calls for, and reports whether to go on. opening
+// is the one that failed: acceptors wait on it together, and all of them see it end.
+func (a *acceptors) survive(s *socket, opening int, err error) bool {
 	if a.ctx.Err() != nil {
 		return false
 	}
@@ -56,6 +57,9 @@ func (a *acceptors) survive(s *socket, err error) bool {
 	}
 	a.l.acceptErrors.Add(1)
 	r := remedyFor(err)
+	if r == reopen && s.replaced(opening) {
+		return true // by another acceptor
+	}
 	n := s.failures.Add(1)
 	if r == retry && n < patience {
 		return true
@@ -65,7 +69,7 @@ func (a *acceptors) survive(s *socket, err error) bool {
 		a.l.emit(Event{Kind: AcceptFailed, Addr: s.addr, Err: err})
 	}
 	if r == reopen {
-		return a.reopen(s)
+		return a.reopen(s, opening)
 	}
 	return a.pause(restTime)
 }
@@ -80,10 +84,9 @@ func (a *acceptors) recovered(s *socket) {
 
 // reopen listens again on a socket's address until it succeeds or the acceptors are to
 // stop. Of several acceptors one does it.
-func (a *acceptors) reopen(s *socket) bool {
-	ln := s.listener()
+func (a *acceptors) reopen(s *socket, opening int) bool {
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
-		opened, err := a.replace(s, ln)
+		opened, err := a.replace(s, opening)
 		if opened {
 			a.l.emit(Event{Kind: SocketReopened, Addr: s.addr})
 		}
@@ -96,11 +99,17 @@ func (a *acceptors) reopen(s *socket) bool {
 	}
 }
 
-// replace opens a new socket in the place of old, unless another acceptor did.
-func (a *acceptors) replace(s *socket, old net.Listener) (opened bool, err error) {
+func (s *socket) replaced(opening int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || s.ln != old {
+	return s.opening != opening
+}
+
+// replace opens a new socket in the place of that opening, unless another acceptor did.
+func (a *acceptors) replace(s *socket, opening int) (opened bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || s.opening != opening {
 		return false, nil
 	}
 	ctx := a.ctx
@@ -112,6 +121,7 @@ func (a *acceptors) replace(s *socket, old net.Listener) (opened bool, err error
 		return false, err
 	}
 	s.ln, s.recalled = ln, false
+	s.opening++
 	s.failures.Store(0)
 	s.troubled.Store(false)
 	return true, nil

@@ -109,10 +109,10 @@ func (a *acceptors) accept(s *socket) {
 		if l.gate.Reserve(a.ctx) != nil {
 			return
 		}
-		nc, err := s.accept(l.gate)
+		nc, opening, err := s.accept(l.gate)
 		if err != nil {
 			l.gate.Cancel()
-			if !a.survive(s, err) {
+			if !a.survive(s, opening, err) {
 				return
 			}
 			continue
@@ -164,6 +164,7 @@ type socket struct {
 
 	mu       sync.Mutex // guards the rest
 	ln       net.Listener
+	opening  int  // how often ln was replaced
 	recalled bool // ln's deadline is in the past
 	closed   bool // by us
 }
@@ -196,12 +197,6 @@ func openSockets(ctx context.Context, t transport.Transport, opts Options, addr 
 	return sockets, nil
 }
 
-func (s *socket) listener() net.Listener {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.ln
-}
-
 func (s *socket) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -212,18 +207,20 @@ func (s *socket) close() {
 // errRecalled says that accept was left because the cap was lowered.
 var errRecalled = fmt.Errorf("called back: %w", os.ErrDeadlineExceeded)
 
-func (s *socket) accept(g *conns.Gate) (net.Conn, error) {
+// accept also says which opening of the socket it tried.
+func (s *socket) accept(g *conns.Gate) (nc net.Conn, opening int, err error) {
 	try := s.ready(g)
-	nc, err := try.ln.Accept()
+	nc, err = try.ln.Accept()
 	if err != nil && isTimeout(err) && (try.recalled || s.recalls.Load() != try.recalls) {
-		return nil, errRecalled
+		return nil, try.opening, errRecalled
 	}
-	return nc, err
+	return nc, try.opening, err
 }
 
 // try is what one call of accept begins with.
 type try struct {
 	ln       net.Listener
+	opening  int
 	recalls  uint64
 	recalled bool // between reservation and accept: the deadline is past already
 }
@@ -237,7 +234,7 @@ func (s *socket) ready(g *conns.Gate) try {
 		s.recalls.Add(1) // who sees the old deadline yet was recalled too
 		setDeadline(s.ln, time.Time{})
 	}
-	return try{s.ln, s.recalls.Load(), s.recalled}
+	return try{s.ln, s.opening, s.recalls.Load(), s.recalled}
 }
 
 func (s *socket) recall(g *conns.Gate) {
