@@ -94,7 +94,6 @@ func (a *acceptors) supervise(i int, s *socket) {
 func (a *acceptors) guarded(s *socket) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			a.l.gate.Cancel() // only accept can panic, and it runs with a reservation
 			err = &conns.PanicError{Value: v, Stack: debug.Stack()}
 		}
 	}()
@@ -111,7 +110,6 @@ func (a *acceptors) accept(s *socket) {
 		}
 		nc, opening, err := s.accept(l.gate)
 		if err != nil {
-			l.gate.Cancel()
 			if !a.survive(s, opening, err) {
 				return
 			}
@@ -207,10 +205,18 @@ func (s *socket) close() {
 // errRecalled says that accept was left because the cap was lowered.
 var errRecalled = fmt.Errorf("called back: %w", os.ErrDeadlineExceeded)
 
-// accept also says which opening of the socket it tried.
+// accept accepts with a reservation, and gives it back when that yields no connection. It
+// also says which opening of the socket it tried.
 func (s *socket) accept(g *conns.Gate) (nc net.Conn, opening int, err error) {
+	accepted := false
+	defer func() {
+		if !accepted { // an error, or a panic of the listener's
+			g.Cancel()
+		}
+	}()
 	try := s.ready(g)
 	nc, err = try.ln.Accept()
+	accepted = err == nil
 	if err != nil && isTimeout(err) && (try.recalled || s.recalls.Load() != try.recalls) {
 		return nil, try.opening, errRecalled
 	}
