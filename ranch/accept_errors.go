@@ -116,7 +116,7 @@ func (a *acceptors) replace(s *socket, opening int) (opened bool, err error) {
 	if len(a.sockets) > 1 {
 		ctx = transport.WithReusePort(ctx)
 	}
-	ln, err := a.t.Listen(ctx, transport.AddrString(s.addr))
+	ln, err := openSocket(ctx, a.t, transport.AddrString(s.addr), a.postListen)
 	if err != nil {
 		return false, err
 	}

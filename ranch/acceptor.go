@@ -19,16 +19,17 @@ import (
 // or resume to the next suspend or stop. They do nothing but accept: handshake and
 // protocol run in the connection's own goroutine.
 type acceptors struct {
-	l       *Listener
-	t       transport.Transport
-	sockets []*socket
-	ctx     context.Context
-	cancel  context.CancelCauseFunc
-	wg      sync.WaitGroup
+	l          *Listener
+	t          transport.Transport
+	postListen func(net.Listener) error
+	sockets    []*socket
+	ctx        context.Context
+	cancel     context.CancelCauseFunc
+	wg         sync.WaitGroup
 }
 
-func newAcceptors(l *Listener, t transport.Transport, sockets []*socket) *acceptors {
-	a := &acceptors{l: l, t: t, sockets: sockets}
+func newAcceptors(l *Listener, t transport.Transport, opts Options, sockets []*socket) *acceptors {
+	a := &acceptors{l: l, t: t, postListen: opts.PostListen, sockets: sockets}
 	a.ctx, a.cancel = context.WithCancelCause(context.Background())
 	return a
 }
@@ -169,8 +170,9 @@ type socket struct {
 
 // openSockets opens the listening sockets, all of them or none.
 func openSockets(ctx context.Context, t transport.Transport, opts Options, addr string) (sockets []*socket, err error) {
+	complete := false
 	defer func() {
-		if err != nil {
+		if !complete {
 			for _, s := range sockets {
 				s.ln.Close()
 			}
@@ -180,19 +182,34 @@ func openSockets(ctx context.Context, t transport.Transport, opts Options, addr 
 		ctx = transport.WithReusePort(ctx)
 	}
 	for range opts.NumListenSockets {
-		ln, err := t.Listen(ctx, addr)
+		ln, err := openSocket(ctx, t, addr, opts.PostListen)
 		if err != nil {
 			return sockets, err
 		}
 		sockets = append(sockets, &socket{ln: ln, addr: ln.Addr()})
-		if opts.PostListen != nil {
-			if err := opts.PostListen(ln); err != nil {
-				return sockets, fmt.Errorf("PostListen: %w", err)
-			}
-		}
 		addr = transport.AddrString(ln.Addr()) // the others share the port chosen
 	}
+	complete = true
 	return sockets, nil
+}
+
+// openSocket listens, and shows the listener to postListen before anything is accepted.
+func openSocket(ctx context.Context, t transport.Transport, addr string, postListen func(net.Listener) error) (net.Listener, error) {
+	ln, err := t.Listen(ctx, addr)
+	if err != nil || postListen == nil {
+		return ln, err
+	}
+	accepted := false
+	defer func() {
+		if !accepted { // an error, or a panic of postListen's
+			ln.Close()
+		}
+	}()
+	if err := postListen(ln); err != nil {
+		return nil, fmt.Errorf("PostListen: %w", err)
+	}
+	accepted = true
+	return ln, nil
 }
 
 func (s *socket) close() {

@@ -203,7 +203,7 @@ func (l *Listener) listen(ctx context.Context, kind EventKind) error {
 	if err != nil {
 		return err
 	}
-	a := newAcceptors(l, t, sockets)
+	a := newAcceptors(l, t, opts, sockets)
 	l.state.Lock()
 	l.acceptors, l.addr, l.boundAs, l.status = a, sockets[0].addr, opts.Addr, Running
 	l.serving.Store(&serving{l.baseContext(ctx, t), t, l.serving.Load().p})
