@@ -83,8 +83,14 @@ func (a *acceptors) recovered(s *socket) {
 }
 
 // reopen listens again on a socket's address until it succeeds or the acceptors are to
-// stop. Of several acceptors one does it.
+// stop. Of several acceptors one does it, and the others wait for it.
 func (a *acceptors) reopen(s *socket, opening int) bool {
+	select {
+	case s.repair <- struct{}{}:
+		defer func() { <-s.repair }()
+	case <-a.ctx.Done():
+		return false
+	}
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		opened, err := a.replace(s, opening)
 		if opened {

@@ -160,6 +160,7 @@ type socket struct {
 	failures atomic.Int64  // of accept, in a row
 	troubled atomic.Bool   // they are an episode that was reported
 	since    atomic.Int64  // the episode's begin, Unix nanoseconds
+	repair   chan struct{} // has room for the one acceptor that opens it again
 
 	mu       sync.Mutex // guards the rest
 	ln       net.Listener
@@ -186,7 +187,7 @@ func openSockets(ctx context.Context, t transport.Transport, opts Options, addr 
 		if err != nil {
 			return sockets, err
 		}
-		sockets = append(sockets, &socket{ln: ln, addr: ln.Addr()})
+		sockets = append(sockets, &socket{ln: ln, addr: ln.Addr(), repair: make(chan struct{}, 1)})
 		addr = transport.AddrString(ln.Addr()) // the others share the port chosen
 	}
 	complete = true

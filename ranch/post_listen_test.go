@@ -76,7 +76,7 @@ func TestPostListenPanics(t *testing.T) {
 		var s ranch.Server
 		var ln net.Listener
 		angry, calls := true, 0
-		opts := ranch.Options{Addr: "127.0.0.1:0", NumListenSockets: sockets, PostListen: func(l net.Listener) error {
+		opts := ranch.Options{Addr: loopback(t), NumListenSockets: sockets, PostListen: func(l net.Listener) error {
 			ln = l
 			if calls++; angry && calls == sockets { // the others are open by then
 				panic(errNotToday)
@@ -105,7 +105,7 @@ func TestPostListenSeesReopenedSocket(t *testing.T) {
 		f := new(fake)
 		var calls []time.Duration
 		begin := time.Now()
-		l, rec := start(t, f, ranch.Options{NumAcceptors: 1, PostListen: func(ln net.Listener) error {
+		l, rec := start(t, f, ranch.Options{PostListen: func(ln net.Listener) error {
 			calls = append(calls, time.Since(begin))
 			if len(calls) == 2 || len(calls) == 3 {
 				return errNotToday
