@@ -20,6 +20,7 @@ const (
 
 const (
 	restTime     = 100 * time.Millisecond // as in Ranch
+	calmTime     = time.Second            // without a failure: an episode is over
 	firstPause   = 5 * time.Millisecond
 	longestPause = time.Second
 
@@ -57,29 +58,69 @@ func (a *acceptors) survive(s *socket, opening int, err error) bool {
 	}
 	a.l.acceptErrors.Add(1)
 	r := remedyFor(err)
-	if r == reopen && s.replaced(opening) {
-		return true // by another acceptor
-	}
-	n := s.failures.Add(1)
-	if r == retry && n < patience {
+	if n := s.failures.Add(1); r == retry && n < patience {
 		return true
 	}
-	if !s.troubled.Swap(true) {
-		s.since.Store(time.Now().UnixNano())
+	e, begins := s.fail(opening, r)
+	if e == nil {
+		return true // another acceptor has opened the socket again
+	}
+	if begins {
 		a.l.emit(Event{Kind: AcceptFailed, Addr: s.addr, Err: err})
 	}
 	if r == reopen {
 		return a.reopen(s, opening)
 	}
+	if begins {
+		a.wg.Go(func() { a.watch(s, e) })
+	}
 	return a.pause(restTime)
 }
 
-// recovered ends a row of failures, and an episode if they were one.
-func (a *acceptors) recovered(s *socket) {
-	s.failures.Store(0)
-	if s.troubled.Swap(false) {
-		a.l.emit(Event{Kind: AcceptRecovered, Addr: s.addr, Duration: time.Since(time.Unix(0, s.since.Load()))})
+// episode is a time of failures that is reported once. It ends when the socket is opened
+// again, or when accept has not failed for calmTime. That it succeeds does not end it:
+// while descriptors are short, each connection that goes lets another in.
+type episode struct{ first, last time.Time }
+
+// fail notes a failure of that opening, unless it has been replaced meanwhile.
+func (s *socket) fail(opening int, r remedy) (e *episode, begins bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r == reopen && s.opening != opening {
+		return nil, false
 	}
+	begins = s.episode == nil
+	if begins || r == reopen { // one that calm does not end
+		s.episode = &episode{first: time.Now()}
+	}
+	s.episode.last = time.Now()
+	return s.episode, begins
+}
+
+// watch ends an episode when accept has been calm, unless it ends in another way.
+func (a *acceptors) watch(s *socket, e *episode) {
+	left := calmTime
+	for left > 0 && a.pause(left) {
+		left = s.calm(e)
+	}
+	if left == 0 {
+		a.l.emit(Event{Kind: AcceptRecovered, Addr: s.addr, Duration: e.last.Sub(e.first) + restTime})
+	}
+}
+
+// calm returns how long it takes until e is over; 0 if it ends now, less if another has
+// taken its place.
+func (s *socket) calm(e *episode) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.episode != e {
+		return -1
+	}
+	if left := calmTime - time.Since(e.last); left > 0 {
+		return left
+	}
+	s.episode = nil
+	return 0
 }
 
 // reopen listens again on a socket's address until it succeeds or the acceptors are to
@@ -105,12 +146,6 @@ func (a *acceptors) reopen(s *socket, opening int) bool {
 	}
 }
 
-func (s *socket) replaced(opening int) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.opening != opening
-}
-
 // replace opens a new socket in the place of that opening, unless another acceptor did.
 func (a *acceptors) replace(s *socket, opening int) (opened bool, err error) {
 	s.mu.Lock()
@@ -129,6 +164,6 @@ func (a *acceptors) replace(s *socket, opening int) (opened bool, err error) {
 	s.ln, s.recalled = ln, false
 	s.opening++
 	s.failures.Store(0)
-	s.troubled.Store(false)
+	s.episode = nil
 	return true, nil
 }

@@ -117,7 +117,7 @@ func (a *acceptors) accept(s *socket) {
 			continue
 		}
 		if s.failures.Load() > 0 {
-			a.recovered(s)
+			s.failures.Store(0)
 		}
 		sv := l.serving.Load()
 		if l.gate.TryConfirm() {
@@ -158,15 +158,14 @@ type socket struct {
 	addr     net.Addr
 	recalls  atomic.Uint64 // how often acceptors were called back
 	failures atomic.Int64  // of accept, in a row
-	troubled atomic.Bool   // they are an episode that was reported
-	since    atomic.Int64  // the episode's begin, Unix nanoseconds
 	repair   chan struct{} // has room for the one acceptor that opens it again
 
 	mu       sync.Mutex // guards the rest
 	ln       net.Listener
-	opening  int  // how often ln was replaced
-	recalled bool // ln's deadline is in the past
-	closed   bool // by us
+	opening  int      // how often ln was replaced
+	episode  *episode // of failures; nil: accept works
+	recalled bool     // ln's deadline is in the past
+	closed   bool     // by us
 }
 
 // openSockets opens the listening sockets, all of them or none.

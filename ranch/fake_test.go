@@ -166,6 +166,9 @@ func (l *fakeListener) Accept() (net.Conn, error) {
 			s := l.script[0]
 			l.script = l.script[1:]
 			if err := s(); err != nil {
+				if err == net.ErrClosed { // it does not only say so
+					l.close()
+				}
 				return nil, err
 			}
 		case !l.deadline.IsZero() && !time.Now().Before(l.deadline):
@@ -195,23 +198,25 @@ func (l *fakeListener) SetDeadline(t time.Time) error {
 
 // Close ends the connections that nobody has accepted, as a kernel does.
 func (l *fakeListener) Close() error {
-	l.f.mu.Lock()
-	if l.f.open[string(l.addr)] == l {
-		delete(l.f.open, string(l.addr))
-	}
-	l.f.mu.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
 		return l.error(net.ErrClosed)
 	}
+	l.close()
+	return nil
+}
+
+func (l *fakeListener) close() {
+	l.f.mu.Lock()
+	delete(l.f.open, string(l.addr))
+	l.f.mu.Unlock()
 	l.closed = true
 	for _, nc := range l.queue {
 		nc.Close()
 	}
 	l.queue = nil
 	l.changed.Broadcast()
-	return nil
 }
 
 func (l *fakeListener) push(nc net.Conn) bool {
