@@ -85,14 +85,18 @@ func newListener(ref string, t transport.Transport, opts Options, p protocol.Pro
 
 // Run listens and serves until ctx ends, then stops as [Listener.Stop] does. It returns
 // nil after a stop in order, whoever asked for it, so that it can stand in an errgroup
-// or a supervisor; the error of the start; or that of the stop.
+// or a supervisor; the error of the start, which is [ErrStopped] for a listener that is
+// stopped already; or that of the stop.
 func (l *Listener) Run(ctx context.Context) error {
 	if err := l.start(ctx); err != nil {
 		return err
 	}
 	select {
 	case <-ctx.Done():
-		return l.Stop()
+		if err := l.Stop(); !errors.Is(err, ErrStopped) { // somebody else's was first
+			return err
+		}
+		return nil
 	case <-l.done:
 		return nil
 	}
@@ -113,7 +117,11 @@ func (l *Listener) Addr() net.Addr {
 func (l *Listener) start(ctx context.Context) error {
 	l.op.Lock()
 	defer l.op.Unlock()
-	if s := l.getStatus(); s != Starting {
+	switch s := l.getStatus(); s {
+	case Starting:
+	case Stopped:
+		return opErr("start", l.ref, ErrStopped)
+	default:
 		return opErr("start", l.ref, fmt.Errorf("%w: it is %s", ErrAlreadyStarted, s))
 	}
 	if err := l.listen(ctx, ListenerStarted); err != nil {
