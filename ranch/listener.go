@@ -339,14 +339,24 @@ func (l *Listener) setStatus(s Status) {
 
 // emit tells the log and the observer. A panic of theirs is not the connection's fault.
 func (l *Listener) emit(e Event) {
+	e.Ref = l.ref
+	l.tell(l.logEvents, e)
+	if l.observer != nil {
+		l.tell(l.observer, e)
+	}
+}
+
+func (l *Listener) tell(o Observer, e Event) {
 	defer func() {
 		if v := recover(); v != nil {
-			l.log.Error("an observer panicked", "listener", l.ref, "event", e.Kind.String(), "panic", v, "stack", string(debug.Stack()))
+			l.complain(e, v, debug.Stack())
 		}
 	}()
-	e.Ref = l.ref
-	l.logEvents.Observe(e)
-	if l.observer != nil {
-		l.observer.Observe(e)
-	}
+	o.Observe(e)
+}
+
+// complain logs a panic of an observer. It may be the log itself that panics.
+func (l *Listener) complain(e Event, v any, stack []byte) {
+	defer func() { _ = recover() }()
+	l.log.Error("an observer panicked", "listener", l.ref, "event", e.Kind.String(), "panic", v, "stack", string(stack))
 }
