@@ -42,6 +42,9 @@ func (a *acceptors) start(n int) {
 			a.supervise(i, a.sockets[i%len(a.sockets)])
 		})
 	}
+	if len(a.sockets) > 1 {
+		a.wg.Go(a.takeTurns)
+	}
 }
 
 // stop closes the sockets and waits until nobody accepts any more.
@@ -57,6 +60,23 @@ func (a *acceptors) stop(cause error) {
 func (a *acceptors) recall() {
 	for _, s := range a.sockets {
 		s.recall(a.l.gate)
+	}
+}
+
+// turnTime is how long clients of one socket may wait for slots that are held for another.
+const turnTime = 10 * time.Millisecond
+
+// takeTurns keeps several sockets from starving each other. Just below the cap there are
+// fewer slots than sockets, and acceptors that hold them may wait where nobody comes,
+// while clients wait at a socket whose acceptors are parked. Then all are called back,
+// and the slots go to those that have been parked longest.
+func (a *acceptors) takeTurns() {
+	for a.pause(turnTime) {
+		if g := a.l.gate.State(); g.Reserved > 0 && g.Waiting > 0 {
+			for _, s := range a.sockets {
+				s.callBack()
+			}
+		}
 	}
 }
 
@@ -219,7 +239,7 @@ func (s *socket) close() {
 	s.ln.Close()
 }
 
-// errRecalled says that accept was left because the cap was lowered.
+// errRecalled says that accept was left because the cap was lowered, or for another socket.
 var errRecalled = fmt.Errorf("called back: %w", os.ErrDeadlineExceeded)
 
 // accept accepts with a reservation, and gives it back when that yields no connection. It
@@ -261,13 +281,18 @@ func (s *socket) ready(g *conns.Gate) try {
 }
 
 func (s *socket) recall(g *conns.Gate) {
+	if g.Over() { // unless the cap was raised again
+		s.callBack()
+	}
+}
+
+// callBack makes those in accept come back. The next to come lifts the deadline.
+func (s *socket) callBack() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if g.Over() { // unless the cap was raised again
-		s.recalled = true
-		s.recalls.Add(1)
-		setDeadline(s.ln, time.Unix(1, 0))
-	}
+	s.recalled = true
+	s.recalls.Add(1)
+	setDeadline(s.ln, time.Unix(1, 0))
 }
 
 // setDeadline does nothing on listeners that have none: then a connection accepted too
