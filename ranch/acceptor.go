@@ -22,6 +22,7 @@ type acceptors struct {
 	l          *Listener
 	t          transport.Transport
 	postListen func(net.Listener) error
+	n          int
 	sockets    []*socket
 	ctx        context.Context
 	cancel     context.CancelCauseFunc
@@ -29,14 +30,14 @@ type acceptors struct {
 }
 
 func newAcceptors(l *Listener, t transport.Transport, opts Options, sockets []*socket) *acceptors {
-	a := &acceptors{l: l, t: t, postListen: opts.PostListen, sockets: sockets}
+	a := &acceptors{l: l, t: t, postListen: opts.PostListen, n: opts.NumAcceptors, sockets: sockets}
 	a.ctx, a.cancel = context.WithCancelCause(context.Background())
 	return a
 }
 
-func (a *acceptors) start(n int) {
+func (a *acceptors) start() {
 	ctx := a.l.serving.Load().base
-	for i := range n {
+	for i := range a.n {
 		a.wg.Go(func() {
 			pprof.SetGoroutineLabels(ctx) // inherited by the connections' goroutines
 			a.supervise(i, a.sockets[i%len(a.sockets)])
