@@ -36,15 +36,14 @@ func (c *connection) run() {
 	if s.cfg.Started != nil {
 		s.cfg.Started(&c.conn)
 	}
-	if transport.Plain(c.conn.Transport()) {
-		if c.err = c.conn.Handshake(c.ctx); c.err != nil {
-			c.end()
-			return
-		}
-		c.serve()
+	if !transport.Plain(c.conn.Transport()) {
+		c.handshake()
 		return
 	}
-	c.handshake()
+	defer c.end()
+	if c.guard(func() error { return c.conn.Handshake(c.ctx) }); c.err == nil {
+		c.call()
+	}
 }
 
 // handshake may need a deep stack, TLS does. The protocol starts on a fresh one, so that
@@ -76,19 +75,23 @@ func (c *connection) handshake() {
 // serve is the second half: the protocol, and the end.
 func (c *connection) serve() {
 	defer c.end()
-	c.serving.Store(true)
 	c.call()
 }
 
-// call runs the protocol and keeps its panic from going further.
 func (c *connection) call() {
+	c.serving.Store(true)
+	c.guard(func() error { return c.protocol.Serve(c.ctx, &c.conn) })
+}
+
+// guard runs what others wrote and keeps its panic from going further.
+func (c *connection) guard(f func() error) {
 	returned := false
 	defer func() {
 		if !returned {
 			c.err = caught(recover())
 		}
 	}()
-	c.err = c.protocol.Serve(c.ctx, &c.conn)
+	c.err = f()
 	returned = true
 }
 
