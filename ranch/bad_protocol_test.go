@@ -34,7 +34,7 @@ func TestProtocolFailsAtOnce(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			overEach(t, func(t *testing.T, m medium) {
-				const n = 20
+				n := m.many(20)
 				l, rec := m.start(t, ranch.Options{MaxConnections: 5}, answer)
 				before := m.guests(t, l, 2)
 				l.SetProtocol(protocol.Func(func(context.Context, *transport.Conn) error { return c.f() }))
@@ -50,7 +50,7 @@ func TestProtocolFailsAtOnce(t *testing.T) {
 				for _, v := range append(before, m.guests(t, l, 3)...) {
 					v.works(t)
 				}
-				want := map[conns.Reason]uint64{c.reason: n}
+				want := map[conns.Reason]uint64{c.reason: uint64(n)}
 				if diff := cmp.Diff(want, l.Info().Reasons); diff != "" {
 					t.Errorf("reasons (-want +got):\n%s", diff)
 				}

@@ -134,7 +134,7 @@ func TestCapWithRemovedConnections(t *testing.T) {
 // admits nobody until fewer are left.
 func TestCapRaisedAndLowered(t *testing.T) {
 	overEach(t, func(t *testing.T, m medium) {
-		l, rec := m.start(t, ranch.Options{MaxConnections: 10}, answer)
+		l, _ := m.start(t, ranch.Options{MaxConnections: 10}, answer)
 		in := m.guests(t, l, 10)
 		allParked(t, l)
 		queue := visitors(t, m, l, 10)
@@ -159,7 +159,7 @@ func TestCapRaisedAndLowered(t *testing.T) {
 		allParked(t, l)
 		in[0].leave()
 		late.in(t).works(t)
-		if i := l.Info(); i.PeakConnections != 20 || i.AcceptErrors != 0 || rec.count(ranch.ConnEnded) != 11 {
+		if i := l.Info(); i.PeakConnections != 20 || i.AcceptErrors != 0 || i.Terminated != 11 {
 			t.Errorf("in the end: %s", pretty(i))
 		}
 	})

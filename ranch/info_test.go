@@ -75,11 +75,12 @@ func TestInfo(t *testing.T) {
 // The counters are exact, in each round, whatever the reasons.
 func TestCountersAreExact(t *testing.T) {
 	overEach(t, func(t *testing.T, m medium) {
-		const rounds, n = 5, 20
+		const rounds = 5
+		n := uint64(m.many(20))
 		l, rec := m.start(t, ranch.Options{MaxConnections: 7}, greetAs('!'))
 		for round := uint64(1); round <= rounds; round++ {
-			m.guests(t, l, n)
-			rec.wait(t, ranch.ConnEnded, int(round)*n)
+			m.guests(t, l, int(n))
+			rec.wait(t, ranch.ConnEnded, int(round*n))
 			i := l.Info()
 			if i.Accepted != round*n || i.Terminated != round*n || i.Served != round*n || i.AllConnections != 0 || i.ActiveConnections != 0 {
 				t.Fatalf("round %d: %s", round, pretty(i))
