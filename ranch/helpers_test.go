@@ -1,6 +1,7 @@
 package ranch_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -342,13 +343,13 @@ func allParked(t testing.TB, l *ranch.Listener) {
 
 func dialAddr(l *ranch.Listener) string { return transport.AddrString(l.Addr()) }
 
-// untilClosed ignores that it is told to end, but not that its socket is closed: then
-// writing fails too.
+// untilClosed ignores that it is told to end, but not that its socket is closed: it
+// writes to a client that does not read, until that fails too.
 var untilClosed = protocol.Func(func(_ context.Context, conn *transport.Conn) error {
+	buf := bytes.Repeat([]byte{greeting}, 64<<10)
 	for {
-		if _, err := conn.Write([]byte{greeting}); err != nil {
+		if _, err := conn.Write(buf); err != nil {
 			return err
 		}
-		<-time.After(10 * time.Millisecond)
 	}
 })
