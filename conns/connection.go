@@ -101,6 +101,9 @@ func (c *connection) end() {
 	sh := s.shard(&c.conn)
 	defer sh.running.Done()
 	end := End{Conn: &c.conn, Reason: c.reason(), Err: c.err, Served: c.serving.Load(), Duration: time.Since(c.started)}
+	if c.ctx.Err() != nil {
+		c.conn.StopReading(ErrShutdown) // if the protocol was quicker than tell: Close must know
+	}
 	c.conn.Close()
 	c.cancel(ErrEnded)
 	s.deregister(c, end)
