@@ -143,6 +143,11 @@ func newHouse(t testing.TB, limit int, handshake time.Duration) *house {
 			h.ends <- e
 		},
 	})
+	t.Cleanup(func() { // whatever a test that fails has left
+		ctx, cancel := context.WithCancel(bg)
+		cancel()
+		h.sup.Shutdown(ctx)
+	})
 	return h
 }
 
@@ -224,14 +229,11 @@ func imbalance(c conns.Counters) string {
 	return ""
 }
 
-// receive waits for what must come, and not for ever.
+// receive waits for a value, or for the channel's close, and not for ever.
 func receive[T any](t testing.TB, ch <-chan T) T {
 	t.Helper()
 	select {
-	case v, ok := <-ch:
-		if !ok {
-			t.Fatal("the channel was closed")
-		}
+	case v := <-ch:
 		return v
 	case <-time.After(20 * time.Second):
 		t.Fatal("nothing came for 20 s")
