@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -366,6 +367,48 @@ func TestRefused(t *testing.T) {
 			h.close()
 		})
 	}
+}
+
+// The one who is told of a refused connection finds its slot given back, may remove it as
+// any other, and nothing of it is left behind.
+func TestRefusedLeavesNothing(t *testing.T) {
+	g := conns.NewGate(1)
+	ends := 0
+	s := conns.New(conns.Config{Gate: g, Ended: func(e conns.End) {
+		ends++
+		wantState(t, g, conns.GateState{Limit: 1, Peak: 1})
+		conns.Remove(e.Conn)
+	}})
+	if err := s.Shutdown(bg); err != nil {
+		t.Fatal(err)
+	}
+	base := &countingContext{Context: bg, done: make(chan struct{})}
+	take(t, g, 1)
+	nc := newStub()
+	s.Start(base, plain, nc, protocol.Func(readAll))
+	wantState(t, g, conns.GateState{Limit: 1, Peak: 1})
+	if ends != 1 {
+		t.Errorf("Ended was called %d times", ends)
+	}
+	if n := base.children.Load(); n != 0 {
+		t.Errorf("%d contexts of refused connections hang on the base", n)
+	}
+	receive(t, nc.closed)
+}
+
+// countingContext is a base that can end, and knows how many contexts wait for that.
+type countingContext struct {
+	context.Context
+	done     chan struct{}
+	children atomic.Int64
+}
+
+func (c *countingContext) Done() <-chan struct{} { return c.done }
+
+// AfterFunc is what package context calls for each child of a context that is not its own.
+func (c *countingContext) AfterFunc(func()) (stop func() bool) {
+	c.children.Add(1)
+	return func() bool { c.children.Add(-1); return true }
 }
 
 func TestPanicError(t *testing.T) {
