@@ -187,6 +187,10 @@ func TestReasons(t *testing.T) {
 			t: shaker(func(context.Context, net.Conn) (net.Conn, error) { panic(errBoom) })},
 		{name: "Goexit in handshake", over: both, want: conns.Panicked, unserved: true,
 			t: shaker(func(context.Context, net.Conn) (net.Conn, error) { runtime.Goexit(); return nil, nil })},
+		{name: "panic in handshake of a plain transport", over: both, want: conns.Panicked, unserved: true, is: []error{errBoom},
+			t: fake{plain: true, shake: func(context.Context, net.Conn) (net.Conn, error) { panic(errBoom) }}},
+		{name: "Goexit in handshake of a plain transport", over: both, want: conns.Panicked, unserved: true,
+			t: fake{plain: true, shake: func(context.Context, net.Conn) (net.Conn, error) { runtime.Goexit(); return nil, nil }}},
 
 		{name: "read deadline", over: both, want: conns.TimedOut, is: []error{os.ErrDeadlineExceeded},
 			serve: func(ctx context.Context, c *transport.Conn) error {
