@@ -72,8 +72,9 @@ type Options struct {
 	Observer Observer
 
 	// PostListen is called with each listening socket before anything is accepted, for
-	// what has no field here. Its error fails the start. It must not stop or suspend its
-	// own listener.
+	// what has no field here. Its error fails the start. A socket that had to be opened
+	// again is one too; then its error means another try. It must not stop or suspend
+	// its own listener.
 	PostListen func(net.Listener) error
 }
 

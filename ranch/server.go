@@ -32,11 +32,12 @@ func (s *Server) StartListener(ref string, t transport.Transport, opts Options, 
 	if err := s.claim(ref); err != nil {
 		return nil, err
 	}
+	var started *Listener // nil also if PostListen panics: the name is free again
+	defer func() { s.put(ref, started) }()
 	if err := l.start(context.Background()); err != nil {
-		s.put(ref, nil)
 		return nil, err
 	}
-	s.put(ref, l)
+	started = l
 	return l, nil
 }
 
