@@ -3,6 +3,7 @@ package transport
 import (
 	"container/list"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -81,6 +82,9 @@ func (m *Mem) Listen(ctx context.Context, addr string) (net.Listener, error) {
 	}
 	if ctx.Err() != nil {
 		return fail(memContextError(ctx))
+	}
+	if ReusePort(ctx) {
+		return fail(fmt.Errorf("several listeners on one name: %w", errors.ErrUnsupported))
 	}
 	backlog := m.Backlog
 	switch {
