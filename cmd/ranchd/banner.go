@@ -17,7 +17,7 @@ func (d *daemon) banner(w io.Writer) {
 	b.WriteString("ranchd serves\n\n")
 	for i, l := range d.listeners {
 		e := d.Endpoints[i]
-		fmt.Fprintf(&b, "  %s: echo over %s on %s\n", e.Name, e.kind(), transport.AddrString(l.Addr()))
+		fmt.Fprintf(&b, "  %s: echo on %s\n", e.Name, e.bound(l.Addr()))
 		fmt.Fprintf(&b, "      %s\n", try(e, l.Addr()))
 	}
 	b.WriteString("\n")
@@ -28,17 +28,9 @@ func (d *daemon) banner(w io.Writer) {
 	io.WriteString(w, b.String())
 }
 
-// kind is the transport in words.
-func (e endpoint) kind() string {
-	switch {
-	case e.TLS && e.unix():
-		return "TLS over a Unix socket"
-	case e.TLS:
-		return "TLS"
-	case e.unix():
-		return "a Unix socket"
-	}
-	return "TCP"
+// bound returns where an endpoint is, now that the system has chosen what it was left to.
+func (e endpoint) bound(a net.Addr) endpoint {
+	return endpoint{TLS: e.TLS, Addr: transport.Addr{Network: a.Network(), Address: a.String()}}
 }
 
 // try returns a line for the shell that talks to an endpoint bound to a.

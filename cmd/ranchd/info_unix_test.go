@@ -17,6 +17,7 @@ func TestMaxConnections(t *testing.T) {
 	echoes(t, first)
 	second := dial(t, transport.TCP{}, addr)
 	io.WriteString(second, "x")
+	p.log.event(t, "serving", nil) // before, the server does not know all listeners
 	p.signals <- syscall.SIGUSR1
 	p.log.event(t, "info", map[string]any{"active": 1.0, "accepted": 1.0, "max": "1"})
 	first.Close()
@@ -31,6 +32,7 @@ func TestInfo(t *testing.T) {
 	echoes(t, nc)
 	nc.Close()
 	p.log.event(t, "connection ended", map[string]any{"listener": "a"})
+	p.log.event(t, "serving", nil) // before, the server does not know all listeners
 	p.signals <- syscall.SIGUSR1
 	e := p.log.event(t, "info", map[string]any{"listener": "a", "status": "running", "accepted": 1.0, "served": 1.0, "max": "unlimited"})
 	if reasons, _ := e["reasons"].(map[string]any); reasons["finished"] != 1.0 {

@@ -40,9 +40,9 @@ func TestEchoEverywhere(t *testing.T) {
 	p.out.line(t, "the banner's end", func(line string) bool { return strings.Contains(line, "Stop with Ctrl-C") })
 	_, port, _ := net.SplitHostPort(at["echo-tcp"])
 	for _, want := range []string{
-		"echo-tcp: echo over TCP on " + at["echo-tcp"], "printf hello | nc -N 127.0.0.1 " + port,
-		"echo-tls: echo over TLS on " + at["echo-tls"], "openssl s_client -quiet -connect " + at["echo-tls"],
-		"u: echo over a Unix socket on " + at["u"], "nc -N -U " + path,
+		"echo-tcp: echo on tcp://" + at["echo-tcp"], "printf hello | nc -N 127.0.0.1 " + port,
+		"echo-tls: echo on tls://" + at["echo-tls"], "openssl s_client -quiet -connect " + at["echo-tls"],
+		"u: echo on unix://" + path, "echo-tls-unix: echo on tls+unix://" + tlsPath, "nc -N -U " + path,
 		"openssl s_client -quiet -unix " + tlsPath, sha, "Connections at once on each: 1024",
 	} {
 		if !strings.Contains(p.out.String(), want) {
