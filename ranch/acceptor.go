@@ -22,6 +22,7 @@ type acceptors struct {
 	l          *Listener
 	t          transport.Transport
 	postListen func(net.Listener) error
+	n          int
 	sockets    []*socket
 	ctx        context.Context
 	cancel     context.CancelCauseFunc
@@ -29,18 +30,21 @@ type acceptors struct {
 }
 
 func newAcceptors(l *Listener, t transport.Transport, opts Options, sockets []*socket) *acceptors {
-	a := &acceptors{l: l, t: t, postListen: opts.PostListen, sockets: sockets}
+	a := &acceptors{l: l, t: t, postListen: opts.PostListen, n: opts.NumAcceptors, sockets: sockets}
 	a.ctx, a.cancel = context.WithCancelCause(context.Background())
 	return a
 }
 
-func (a *acceptors) start(n int) {
+func (a *acceptors) start() {
 	ctx := a.l.serving.Load().base
-	for i := range n {
+	for i := range a.n {
 		a.wg.Go(func() {
 			pprof.SetGoroutineLabels(ctx) // inherited by the connections' goroutines
 			a.supervise(i, a.sockets[i%len(a.sockets)])
 		})
+	}
+	if len(a.sockets) > 1 {
+		a.wg.Go(a.takeTurns)
 	}
 }
 
@@ -57,6 +61,23 @@ func (a *acceptors) stop(cause error) {
 func (a *acceptors) recall() {
 	for _, s := range a.sockets {
 		s.recall(a.l.gate)
+	}
+}
+
+// turnTime is how long clients of one socket may wait for slots that are held for another.
+const turnTime = 10 * time.Millisecond
+
+// takeTurns keeps several sockets from starving each other. Just below the cap there are
+// fewer slots than sockets, and acceptors that hold them may wait where nobody comes,
+// while clients wait at a socket whose acceptors are parked. Then all are called back,
+// and the slots go to those that have been parked longest.
+func (a *acceptors) takeTurns() {
+	for a.pause(turnTime) {
+		if g := a.l.gate.State(); g.Reserved > 0 && g.Waiting > 0 {
+			for _, s := range a.sockets {
+				s.callBack()
+			}
+		}
 	}
 }
 
@@ -219,7 +240,7 @@ func (s *socket) close() {
 	s.ln.Close()
 }
 
-// errRecalled says that accept was left because the cap was lowered.
+// errRecalled says that accept was left because the cap was lowered, or for another socket.
 var errRecalled = fmt.Errorf("called back: %w", os.ErrDeadlineExceeded)
 
 // accept accepts with a reservation, and gives it back when that yields no connection. It
@@ -261,13 +282,18 @@ func (s *socket) ready(g *conns.Gate) try {
 }
 
 func (s *socket) recall(g *conns.Gate) {
+	if g.Over() { // unless the cap was raised again
+		s.callBack()
+	}
+}
+
+// callBack makes those in accept come back. The next to come lifts the deadline.
+func (s *socket) callBack() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if g.Over() { // unless the cap was raised again
-		s.recalled = true
-		s.recalls.Add(1)
-		setDeadline(s.ln, time.Unix(1, 0))
-	}
+	s.recalled = true
+	s.recalls.Add(1)
+	setDeadline(s.ln, time.Unix(1, 0))
 }
 
 // setDeadline does nothing on listeners that have none: then a connection accepted too

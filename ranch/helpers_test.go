@@ -175,7 +175,7 @@ func (r *recorder) wait(t testing.TB, kind ranch.EventKind, n int) []ranch.Event
 		select {
 		case <-changed:
 		case <-limit.C:
-			t.Fatalf("after %v there were %d events %q, not %d\n%s", patience, r.count(kind), kind, n, stacks())
+			t.Fatalf("after %v there were %d events %q, not %d", patience, r.count(kind), kind, n)
 		}
 	}
 }
@@ -333,3 +333,14 @@ func allParked(t testing.TB, l *ranch.Listener) {
 }
 
 func dialAddr(l *ranch.Listener) string { return transport.AddrString(l.Addr()) }
+
+// untilClosed ignores that it is told to end, but not that its socket is closed: then
+// writing fails too.
+var untilClosed = protocol.Func(func(_ context.Context, conn *transport.Conn) error {
+	for {
+		if _, err := conn.Write([]byte{greeting}); err != nil {
+			return err
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+})

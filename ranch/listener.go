@@ -217,7 +217,7 @@ func (l *Listener) listen(ctx context.Context, kind EventKind) error {
 	l.serving.Store(&serving{l.baseContext(ctx, t), t, l.serving.Load().p})
 	l.state.Unlock()
 	l.emit(Event{Kind: kind, Addr: sockets[0].addr})
-	a.start(opts.NumAcceptors)
+	a.start()
 	return nil
 }
 
