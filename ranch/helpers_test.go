@@ -210,6 +210,14 @@ func greetAs(b byte) protocol.Protocol {
 	})
 }
 
+// removed is p for connections that do not count.
+func removed(p protocol.Protocol) protocol.Protocol {
+	return protocol.Func(func(ctx context.Context, conn *transport.Conn) error {
+		ranch.RemoveConnection(conn)
+		return p.Serve(ctx, conn)
+	})
+}
+
 // deaf serves until it is released, whatever happens to its connection.
 type deaf struct {
 	in      chan *transport.Conn // who is being served
