@@ -41,9 +41,22 @@ func (c *connection) run() {
 		return
 	}
 	defer c.end()
-	if c.guard(func() error { return c.conn.Handshake(c.ctx) }); c.err == nil {
+	if c.prepare(); c.err == nil {
+		c.serving.Store(true)
 		c.call()
 	}
+}
+
+// prepare is the handshake of a transport that waits for nobody.
+func (c *connection) prepare() {
+	done := false
+	defer func() {
+		if !done {
+			c.err = caught(recover())
+		}
+	}()
+	c.err = c.conn.Handshake(c.ctx)
+	done = true
 }
 
 // handshake may need a deep stack, TLS does. The protocol starts on a fresh one, so that
@@ -75,23 +88,19 @@ func (c *connection) handshake() {
 // serve is the second half: the protocol, and the end.
 func (c *connection) serve() {
 	defer c.end()
+	c.serving.Store(true)
 	c.call()
 }
 
+// call runs the protocol and keeps its panic from going further.
 func (c *connection) call() {
-	c.serving.Store(true)
-	c.guard(func() error { return c.protocol.Serve(c.ctx, &c.conn) })
-}
-
-// guard runs what others wrote and keeps its panic from going further.
-func (c *connection) guard(f func() error) {
 	returned := false
 	defer func() {
 		if !returned {
 			c.err = caught(recover())
 		}
 	}()
-	c.err = f()
+	c.err = c.protocol.Serve(c.ctx, &c.conn)
 	returned = true
 }
 
@@ -104,6 +113,9 @@ func (c *connection) end() {
 	sh := s.shard(&c.conn)
 	defer sh.running.Done()
 	end := End{Conn: &c.conn, Reason: c.reason(), Err: c.err, Served: c.serving.Load(), Duration: time.Since(c.started)}
+	if c.ctx.Err() != nil {
+		c.conn.StopReading(ErrShutdown) // if the protocol was quicker than tell: Close must know
+	}
 	c.conn.Close()
 	c.cancel(ErrEnded)
 	s.deregister(c, end)

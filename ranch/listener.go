@@ -88,7 +88,7 @@ func newListener(ref string, t transport.Transport, opts Options, p protocol.Pro
 // or a supervisor; the error of the start, which is [ErrStopped] for a listener that is
 // stopped already; or that of the stop.
 func (l *Listener) Run(ctx context.Context) error {
-	if err := l.start(ctx); err != nil {
+	if err := l.start(ctx, func() {}); err != nil {
 		return err
 	}
 	select {
@@ -113,8 +113,9 @@ func (l *Listener) Addr() net.Addr {
 	return l.addr
 }
 
-// start opens the sockets. Nothing stays behind if that fails.
-func (l *Listener) start(ctx context.Context) error {
+// start opens the sockets, and calls bound before anybody is accepted on them. Nothing
+// stays behind if that fails.
+func (l *Listener) start(ctx context.Context, bound func()) error {
 	l.op.Lock()
 	defer l.op.Unlock()
 	switch s := l.getStatus(); s {
@@ -124,7 +125,7 @@ func (l *Listener) start(ctx context.Context) error {
 	default:
 		return opErr("start", l.ref, fmt.Errorf("%w: it is %s", ErrAlreadyStarted, s))
 	}
-	if err := l.listen(ctx, ListenerStarted); err != nil {
+	if err := l.listen(ctx, ListenerStarted, bound); err != nil {
 		return opErr("start", l.ref, err)
 	}
 	return nil
@@ -156,7 +157,7 @@ func (l *Listener) Resume() error {
 	case Running:
 		return nil
 	case Suspended:
-		return opErr("resume", l.ref, l.listen(context.Background(), ListenerResumed))
+		return opErr("resume", l.ref, l.listen(context.Background(), ListenerResumed, func() {}))
 	default:
 		return opErr("resume", l.ref, fmt.Errorf("%w (%s)", ErrStopped, s))
 	}
@@ -200,7 +201,7 @@ func limit(ctx context.Context, d time.Duration) (context.Context, context.Cance
 }
 
 // listen opens the sockets and starts the acceptors. l.op is held.
-func (l *Listener) listen(ctx context.Context, kind EventKind) error {
+func (l *Listener) listen(ctx context.Context, kind EventKind, bound func()) error {
 	l.state.Lock()
 	t, opts, addr := l.transport, l.opts, l.opts.Addr
 	if l.addr != nil && l.boundAs == addr { // keep the port
@@ -216,6 +217,7 @@ func (l *Listener) listen(ctx context.Context, kind EventKind) error {
 	l.acceptors, l.addr, l.boundAs, l.status = a, sockets[0].addr, opts.Addr, Running
 	l.serving.Store(&serving{l.baseContext(ctx, t), t, l.serving.Load().p})
 	l.state.Unlock()
+	bound()
 	l.emit(Event{Kind: kind, Addr: sockets[0].addr})
 	a.start()
 	return nil
@@ -243,7 +245,7 @@ func (l *Listener) baseContext(ctx context.Context, t transport.Transport) conte
 // live than n. A negative n is [ErrBadOption].
 func (l *Listener) SetMaxConnections(n int) error {
 	if n < 0 {
-		return opErr("set", l.ref, fmt.Errorf("%w: MaxConnections %d: allowed are 0, positive numbers and Unlimited", ErrBadOption, n))
+		return opErr("set", l.ref, &OptionError{"MaxConnections", n, "are 0, positive numbers and Unlimited"})
 	}
 	over := l.gate.SetLimit(n)
 	l.state.Lock()

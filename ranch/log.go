@@ -6,6 +6,7 @@ import (
 	"log/slog"
 
 	"goranch/conns"
+	"goranch/transport"
 )
 
 // LogObserver returns the observer that every listener has from the start: it writes
@@ -15,15 +16,19 @@ func LogObserver(l *slog.Logger) Observer { return logObserver{l} }
 
 type logObserver struct{ l *slog.Logger }
 
+// Observe is called on the stack of each connection, which is small while it is not
+// logged: what needs room is in write.
 func (o logObserver) Observe(e Event) {
-	ctx, level := context.Background(), e.level()
-	if !o.l.Enabled(ctx, level) {
-		return
+	if level := e.level(); o.l.Enabled(context.Background(), level) {
+		o.write(level, &e)
 	}
+}
+
+func (o logObserver) write(level slog.Level, e *Event) {
 	attrs := make([]slog.Attr, 0, 12)
 	attrs = append(attrs, slog.String("listener", e.Ref))
 	if e.Addr != nil {
-		attrs = append(attrs, slog.String("addr", e.Addr.String()))
+		attrs = append(attrs, slog.String("addr", transport.AddrString(e.Addr)))
 	}
 	switch e.Kind {
 	case AcceptorStarted, AcceptorStopped, AcceptorPanicked:
@@ -33,7 +38,7 @@ func (o logObserver) Observe(e Event) {
 	}
 	if e.Conn != nil {
 		attrs = append(attrs, slog.Uint64("conn", e.Conn.ID()),
-			slog.String("transport", e.Conn.Transport().Name()), slog.String("peer", e.Conn.RemoteAddr().String()))
+			slog.String("transport", e.Conn.Transport().Name()), slog.String("peer", transport.AddrString(e.Conn.RemoteAddr())))
 	}
 	if e.Kind == ConnEnded {
 		st := e.Conn.Stats()
@@ -47,10 +52,10 @@ func (o logObserver) Observe(e Event) {
 	if errors.As(e.Err, &p) {
 		attrs = append(attrs, slog.String("stack", string(p.Stack)))
 	}
-	o.l.LogAttrs(ctx, level, e.Kind.String(), attrs...)
+	o.l.LogAttrs(context.Background(), level, e.Kind.String(), attrs...)
 }
 
-func (e Event) level() slog.Level {
+func (e *Event) level() slog.Level {
 	switch e.Kind {
 	case ConnEnded:
 		switch e.Reason {

@@ -106,7 +106,7 @@ const maxAcceptors = 10_000
 func (o Options) validate() error {
 	var faults []error
 	bad := func(field string, value any, allowed string) {
-		faults = append(faults, fmt.Errorf("%w: %s %v: allowed %s", ErrBadOption, field, value, allowed))
+		faults = append(faults, &OptionError{field, value, allowed})
 	}
 	if o.NumListenSockets < 1 || o.NumListenSockets > maxAcceptors {
 		bad("NumListenSockets", o.NumListenSockets, fmt.Sprintf("are 1 to %d, and 0 for %d", maxAcceptors, DefaultNumListenSockets))

@@ -34,10 +34,13 @@ func (s *Server) StartListener(ref string, t transport.Transport, opts Options, 
 	}
 	var started *Listener // nil also if PostListen panics: the name is free again
 	defer func() { s.put(ref, started) }()
-	if err := l.start(context.Background()); err != nil {
+	bound := func() { // protocols and observers may ask for the listener from its first moment
+		started = l
+		s.put(ref, l)
+	}
+	if err := l.start(context.Background(), bound); err != nil {
 		return nil, err
 	}
-	started = l
 	return l, nil
 }
 
@@ -115,7 +118,8 @@ func (s *Server) stop(ref string, how func(*Listener) error) error {
 }
 
 // Drain stops listeners, all of them if no name is given, as [Listener.Drain] does,
-// side by side. It returns when all are stopped, with every error joined.
+// side by side. It returns when all are stopped, with every error joined. A listener that
+// is being started meanwhile is not among them.
 func (s *Server) Drain(ctx context.Context, refs ...string) error {
 	all := len(refs) == 0
 	if all {

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 )
 
 const (
@@ -41,7 +42,7 @@ func (c *Conn) ReadFrom(r io.Reader) (int64, error) {
 	switch src := src.(type) {
 	case *Conn:
 		n, err = src.copyTo(c, limit)
-	case *os.File:
+	case file:
 		tc := c.plainTCP()
 		if fi, ferr := src.Stat(); tc == nil || ferr != nil || !fi.Mode().IsRegular() {
 			return c.readFrom(r)
@@ -54,6 +55,13 @@ func (c *Conn) ReadFrom(r io.Reader) (int64, error) {
 		lr.N -= n
 	}
 	return n, err
+}
+
+// file is an *os.File, or what the WriteTo of one, and so io.Copy, makes of it.
+type file interface {
+	io.Reader
+	syscall.Conn
+	Stat() (os.FileInfo, error)
 }
 
 // plainTCP returns the TCP connection that payload goes through unchanged, if it is one.
@@ -87,7 +95,7 @@ func (c *Conn) readFrom(r io.Reader) (n int64, err error) {
 }
 
 // sendFile sends up to limit bytes, all if it is negative, from f's position on.
-func (c *Conn) sendFile(tc *net.TCPConn, f *os.File, limit int64) (n int64, err error) {
+func (c *Conn) sendFile(tc *net.TCPConn, f io.Reader, limit int64) (n int64, err error) {
 	for limit != n {
 		chunk := int64(fileChunk)
 		if limit >= 0 {
@@ -104,14 +112,16 @@ func (c *Conn) sendFile(tc *net.TCPConn, f *os.File, limit int64) (n int64, err 
 
 // sendKernel lets the kernel move n bytes from src to tc, within the send timeout.
 func (c *Conn) sendKernel(tc *net.TCPConn, src io.Reader, n int64) (int64, error) {
-	limited := c.wire.send.timeout > 0
+	w := &c.wire
+	limited := w.send.timeout > 0
 	if limited {
-		c.wire.arm()
+		w.sending.Lock()
+		defer w.sending.Unlock()
+		w.arm()
 	}
 	m, err := tc.ReadFrom(&io.LimitedReader{R: src, N: n})
 	if limited {
-		c.wire.disarm()
-		err = c.wire.sendError(err)
+		err = w.sendError(err, w.disarm())
 	}
 	if m > 0 {
 		c.countWrite(int(m))
@@ -164,32 +174,4 @@ func (c *Conn) spliceTarget(w io.Writer) *Conn {
 		return nil
 	}
 	return dst
-}
-
-// bufferedLender serves connections on which we make no system calls of our own: it
-// has to hold its buffer while it waits.
-type bufferedLender struct {
-	c   *Conn
-	buf buffer
-}
-
-func (l *bufferedLender) next(max int) ([]byte, error) {
-	if l.buf == nil {
-		l.buf = buffers.Get().(buffer)
-	}
-	n, err := l.c.Read(l.buf[:max])
-	return l.buf[:n], err
-}
-
-func (l *bufferedLender) release() {
-	if l.buf != nil {
-		buffers.Put(l.buf)
-		l.buf = nil
-	}
-}
-
-// lender reads into borrowed buffers. What next returns is valid until the next call.
-type lender interface {
-	next(max int) ([]byte, error)
-	release()
 }

@@ -9,138 +9,64 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lend returns the means to read without holding a buffer while nothing comes.
-func (c *Conn) lend() lender {
+// rawLender returns nil where we cannot call read ourselves.
+func (c *Conn) rawLender() lender {
 	if c.wire.raw == nil {
-		return &bufferedLender{c: c}
+		return nil
 	}
-	r := rawReader{w: &c.wire}
-	if c.top == &c.wire {
-		l := &plainLender{c: c, rawReader: r}
-		l.f = l.try
-		return l
-	}
-	l := &tlsLender{c: c, rawReader: r}
+	l := &rawLender{c: c}
 	l.f = l.try
 	return l
 }
 
-// rawReader reads from the socket into a buffer that it borrows when there is data. The
-// buffer is taken inside the poller's callback and given back when the socket is
-// empty, so a goroutine that waits holds none, and no system call is spent on asking.
-type rawReader struct {
-	w   *wire
-	buf buffer
+// rawLender takes the buffer inside the poller's callback and gives it back when the
+// socket is empty, so a goroutine that waits holds none, and no system call is spent on
+// asking.
+type rawLender struct {
+	borrowed
+	c   *Conn
 	max int
 	n   int
 	err error
-	f   func(fd uintptr) bool // r.try, bound once
+	f   func(fd uintptr) bool // l.try, bound once
 }
 
-func (r *rawReader) try(fd uintptr) bool {
-	if r.buf == nil {
-		r.buf = buffers.Get().(buffer)
-	}
-	for {
-		n, err := unix.Read(int(fd), r.buf[:r.max])
-		switch {
-		case err == unix.EINTR:
-			continue
-		case err == unix.EAGAIN:
-			r.release()
-			return false
-		case err != nil:
-			r.n, r.err = 0, os.NewSyscallError("read", err)
-		case n == 0:
-			r.n, r.err = 0, io.EOF
-		default:
-			r.n, r.err = n, nil
-		}
-		return true
-	}
-}
-
-// read waits for data and reads up to max bytes into r.buf.
-func (r *rawReader) read(max int) error {
-	r.max, r.n, r.err = max, 0, nil
-	err := r.w.raw.Read(r.f)
-	if err == nil {
-		err = r.err
-	}
-	if err == nil || err == io.EOF {
-		return err
-	}
-	return r.w.readError(asOp("read", r.w.Conn, err))
-}
-
-func (r *rawReader) release() {
-	if r.buf != nil {
-		buffers.Put(r.buf)
-		r.buf = nil
-	}
-}
-
-type plainLender struct {
-	rawReader
-	c *Conn
-}
-
-func (l *plainLender) next(max int) ([]byte, error) {
-	err := l.read(max)
+func (l *rawLender) next(max int) ([]byte, error) {
+	w := &l.c.wire
+	l.max, l.n, l.err = max, 0, nil
+	err := w.raw.Read(l.f)
 	l.c.countRead(l.n)
+	if err == nil {
+		err = l.err
+	}
+	if err != nil && err != io.EOF {
+		err = w.readError(asOp("read", w.Conn, err))
+	}
 	if l.n == 0 {
 		return nil, err
 	}
 	return l.buf[:l.n], err
 }
 
-// tlsLender keeps crypto/tls from holding on to a buffer of ours while it waits. The
-// wire below answers "not now" instead of blocking, an error that crypto/tls survives
-// because it is temporary; the lender then waits for the socket itself, without a
-// buffer, and hands what it read to the wire.
-type tlsLender struct {
-	rawReader // what came from the socket
-	c         *Conn
-	plain     buffer
-}
-
-func (l *tlsLender) next(max int) ([]byte, error) {
+func (l *rawLender) try(fd uintptr) bool {
+	l.borrow()
 	for {
-		if l.plain == nil {
-			l.plain = buffers.Get().(buffer)
+		n, err := unix.Read(int(fd), l.buf[:l.max])
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err == unix.EAGAIN:
+			l.release()
+			return false
+		case err != nil:
+			l.err = os.NewSyscallError("read", err)
+		case n == 0:
+			l.err = io.EOF
+		default:
+			l.n = n
 		}
-		l.w.stash = stash{on: true, data: l.w.stash.data, err: l.w.stash.err}
-		n, err := l.c.top.Read(l.plain[:max])
-		l.w.stash.on = false
-		if err != errNotNow {
-			l.c.countRead(n)
-			if err != nil && err != io.EOF {
-				err = l.w.readError(err)
-			}
-			return l.plain[:n], err
-		}
-		l.releasePlain()
-		l.rawReader.release()
-		err = l.read(bufferSize)
-		if l.n > 0 {
-			l.w.stash.data = l.buf[:l.n]
-		}
-		l.w.stash.err = err
+		return true
 	}
-}
-
-func (l *tlsLender) releasePlain() {
-	if l.plain != nil {
-		buffers.Put(l.plain)
-		l.plain = nil
-	}
-}
-
-// release gives the buffers back, but what TLS has not taken yet must not be lost.
-func (l *tlsLender) release() {
-	l.releasePlain()
-	l.w.stash.data = append([]byte(nil), l.w.stash.data...)
-	l.rawReader.release()
 }
 
 // discard drops what the socket has received so far, without waiting.

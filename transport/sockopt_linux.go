@@ -76,6 +76,9 @@ func seconds(d time.Duration, zero int) int {
 	if d == 0 {
 		return zero
 	}
+	if d < 0 {
+		return -1 // rounding up would make 0 of a second or less
+	}
 	return int((d + time.Second - 1) / time.Second)
 }
 

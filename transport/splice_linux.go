@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"errors"
 	"io"
 
 	"golang.org/x/sys/unix"
@@ -15,11 +16,14 @@ const spliceMin = 16 << 10
 // (negative: no limit), for as long as it arrives in bulk.
 //
 // Only what the socket holds already is asked for, so the send timeout of dst never
-// runs while it is the source that makes us wait.
+// runs while it is the source that makes us wait; and no more than a file's piece at a
+// time, so that a slow receiver is not to take megabytes within one send timeout.
+//
+// If dst fails, what the kernel had in hand is lost: at most one such piece.
 func (c *Conn) splice(dst *Conn, limit int64) (n int64, err error) {
 	from, to := c.plainTCP(), dst.plainTCP()
 	for limit != n {
-		have := c.available()
+		have := min(c.available(), fileChunk)
 		if limit >= 0 {
 			have = min(have, limit-n)
 		}
@@ -29,6 +33,9 @@ func (c *Conn) splice(dst *Conn, limit int64) (n int64, err error) {
 		m, err := dst.sendKernel(to, from, have)
 		n += m
 		c.countRead(int(m))
+		if errors.Is(err, ErrSendTimeout) { // a deadline's error too, but dst's
+			return n, err
+		}
 		if err != nil {
 			return n, c.wire.readError(err)
 		}

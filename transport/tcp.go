@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
 	"syscall"
 	"time"
 )
@@ -16,8 +17,10 @@ const DefaultSendTimeout = 30 * time.Second
 // TCP is the transport for TCP over IPv4 and IPv6, and for Unix stream sockets. The
 // zero value is ready to use. Fields that only TCP knows are ignored on Unix sockets.
 type TCP struct {
-	// Network is "tcp" (also ""), "tcp4" or "tcp6": the family of addresses. "tcp6"
-	// sets IPV6_V6ONLY, so that ":80" is free for an IPv4 listener as well.
+	// Network is "tcp", "tcp4" or "tcp6": the family of addresses. "tcp6" sets
+	// IPV6_V6ONLY, so that ":80" is free for an IPv4 listener as well. "" is "tcp4" for an
+	// address that is written in IPv4, and "tcp" for others: unlike with package net,
+	// "0.0.0.0:80" does not listen on IPv6 as well.
 	Network string
 
 	// Backlog is how many connections the kernel holds ready for accept. 0 is the
@@ -88,18 +91,18 @@ func (t TCP) Validate() error {
 	switch t.Network {
 	case "", "tcp", "tcp4", "tcp6":
 	default:
-		faults = append(faults, fmt.Errorf("Network %q: allowed are \"tcp\", \"tcp4\" and \"tcp6\"", t.Network))
+		faults = append(faults, fmt.Errorf("option Network %q: allowed are \"tcp\", \"tcp4\" and \"tcp6\"", t.Network))
 	}
 	for _, f := range []struct {
 		name  string
 		value int
 	}{{"Backlog", t.Backlog}, {"ReadBuffer", t.ReadBuffer}, {"WriteBuffer", t.WriteBuffer}} {
 		if f.value < 0 {
-			faults = append(faults, fmt.Errorf("%s %d: allowed are 0 (the system's) and positive numbers", f.name, f.value))
+			faults = append(faults, fmt.Errorf("option %s %d: allowed are 0 (the system's) and positive numbers", f.name, f.value))
 		}
 	}
 	if t.UnixMode&^fs.ModePerm != 0 {
-		faults = append(faults, fmt.Errorf("UnixMode %v: allowed are permission bits only, 0 to 0o777", t.UnixMode))
+		faults = append(faults, fmt.Errorf("option UnixMode %v: allowed are permission bits only, 0 to 0o777", t.UnixMode))
 	}
 	return errors.Join(faults...)
 }
@@ -204,10 +207,15 @@ func (t TCP) tune(nc net.Conn, full bool) error {
 
 func (t TCP) parse(addr string) (Addr, error) {
 	a, err := ParseAddr(addr)
-	if err == nil && a.Network == "tcp" && t.Network != "" {
-		a.Network = t.Network
+	if err != nil || a.Network != "tcp" {
+		return a, err
 	}
-	return a, err
+	if t.Network != "" {
+		a.Network = t.Network
+	} else if ap, err := netip.ParseAddrPort(a.Address); err == nil && ap.Addr().Is4() {
+		a.Network = "tcp4"
+	}
+	return a, nil
 }
 
 func (t TCP) keepAlive() net.KeepAliveConfig {

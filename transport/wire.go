@@ -26,7 +26,9 @@ type wire struct {
 	net.Conn                 // as accepted
 	raw      syscall.RawConn // nil: no system calls of our own on this connection
 	send     sendLimit
-	stash    stash // touched by the goroutine that reads
+	notNow   bool // reads answer errNotNow; touched by the goroutine that reads
+
+	sending sync.Mutex // held by a write that the send timeout limits: armed is its own
 
 	mu      sync.Mutex // below: deadlines, not touched by plain reads and writes
 	read    time.Time  // the user's deadlines
@@ -42,16 +44,17 @@ func (w *wire) Write(p []byte) (int, error) {
 	if w.send.timeout == 0 {
 		return w.Conn.Write(p)
 	}
+	w.sending.Lock()
+	defer w.sending.Unlock()
 	if w.raw != nil {
 		return w.writeRaw(p)
 	}
 	w.arm()
 	n, err := w.Conn.Write(p)
-	w.disarm()
-	return n, w.sendError(err)
+	return n, w.sendError(err, w.disarm())
 }
 
-// arm starts the send timeout of a write that has to wait.
+// arm starts the send timeout of a write that has to wait. Its caller holds sending.
 func (w *wire) arm() {
 	w.mu.Lock()
 	w.armed = time.Now().Add(w.send.timeout)
@@ -59,20 +62,23 @@ func (w *wire) arm() {
 	w.mu.Unlock()
 }
 
-func (w *wire) disarm() {
+// disarm ends it, and returns when it would have passed.
+func (w *wire) disarm() (armed time.Time) {
 	w.mu.Lock()
-	w.armed = time.Time{}
+	defer w.mu.Unlock()
+	armed, w.armed = w.armed, time.Time{}
 	w.Conn.SetWriteDeadline(w.write)
-	w.mu.Unlock()
+	return armed
 }
 
-// sendError tells the send timeout from a deadline that the user has set.
-func (w *wire) sendError(err error) error {
-	if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
+// sendError tells the send timeout, which was armed for a time or not at all, from a
+// deadline that the user has set, and from one of a connection that is copied from.
+func (w *wire) sendError(err error, armed time.Time) error {
+	if err == nil || armed.IsZero() || !errors.Is(err, os.ErrDeadlineExceeded) || time.Now().Before(armed) {
 		return err
 	}
 	w.mu.Lock()
-	users := !w.write.IsZero() && !time.Now().Before(w.write)
+	users := !w.write.IsZero() && w.write.Before(armed)
 	w.mu.Unlock()
 	if users {
 		return err
@@ -122,7 +128,7 @@ func (w *wire) readingStopped() bool {
 
 // readError replaces the deadline's error by the cause for which reads were stopped.
 func (w *wire) readError(err error) error {
-	if !errors.Is(err, os.ErrDeadlineExceeded) {
+	if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
 		return err
 	}
 	w.mu.Lock()

@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -42,7 +43,7 @@ var writeOps = sync.Pool{New: func() any {
 	return o
 }}
 
-// writeRaw writes all of p under net's own write lock, so that concurrent writes do not mix.
+// writeRaw writes all of p. Concurrent writes do not mix.
 func (w *wire) writeRaw(p []byte) (int, error) {
 	o := writeOps.Get().(*writeOp)
 	o.w, o.p, o.n, o.err = w, p, 0, nil
@@ -53,13 +54,14 @@ func (w *wire) writeRaw(p []byte) (int, error) {
 	}
 	o.w, o.p, o.err = nil, nil, nil
 	writeOps.Put(o)
+	var armed time.Time
 	if waited {
-		w.disarm()
+		armed = w.disarm()
 	}
 	if err == nil {
 		return n, nil
 	}
-	return n, w.sendError(w.asWrite(err))
+	return n, w.sendError(w.asWrite(err), armed)
 }
 
 // try writes what the socket takes. It returns false to be called again when the

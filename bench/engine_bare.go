@@ -1,0 +1,62 @@
+package main
+
+import (
+	"crypto/tls"
+	"net"
+	"time"
+)
+
+func init() {
+	register(engine{
+		name: "bare", about: "net.Listen, a goroutine per connection, a 4 KiB buffer, read, write",
+		tls: true, start: startBare(4 << 10),
+	})
+	register(engine{
+		name: "bare32k", about: "bare with a 32 KiB buffer",
+		tls: true, only: "echo-16k-64", start: startBare(32 << 10),
+	})
+}
+
+func startBare(bufSize int) func(serveConfig) (string, error) {
+	return func(cfg serveConfig) (string, error) {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return "", err
+		}
+		go acceptLoop(secured(ln, cfg), bufSize)
+		return ln.Addr().String(), nil
+	}
+}
+
+// secured puts TLS over the listener when the configuration asks for it.
+func secured(ln net.Listener, cfg serveConfig) net.Listener {
+	if cfg.tls == nil {
+		return ln
+	}
+	return tls.NewListener(ln, cfg.tls)
+}
+
+func acceptLoop(ln net.Listener, bufSize int) {
+	for {
+		conn, err := ln.Accept()
+		if err != nil {
+			time.Sleep(time.Millisecond) // out of descriptors, or the peer is gone already: the run shows it
+			continue
+		}
+		go echoLoop(conn, bufSize)
+	}
+}
+
+func echoLoop(conn net.Conn, bufSize int) {
+	defer conn.Close()
+	buf := make([]byte, bufSize)
+	for {
+		n, err := conn.Read(buf)
+		if err != nil {
+			return
+		}
+		if _, err := conn.Write(buf[:n]); err != nil {
+			return
+		}
+	}
+}

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+
+	"goranch/protocol"
+	"goranch/protocol/echo"
+	"goranch/ranch"
+	"goranch/transport"
+)
+
+func init() {
+	register(engine{
+		name: "goranch", about: "this library with its echo protocol",
+		tls: true, limit: true, start: startGoranch(echo.Protocol{}),
+	})
+	register(engine{
+		name: "goranch-loop", about: "this library with a read loop of the user's own, a 4 KiB buffer as in bare",
+		tls: true, limit: true, start: startGoranch(protocol.Func(userLoop)),
+	})
+}
+
+func startGoranch(p protocol.Protocol) func(serveConfig) (string, error) {
+	return func(cfg serveConfig) (string, error) {
+		var t transport.Transport = transport.TCP{}
+		if cfg.tls != nil {
+			t = transport.TLS{Config: cfg.tls}
+		}
+		limit := cfg.limit
+		if limit == 0 {
+			limit = ranch.Unlimited
+		}
+		l, err := ranch.StartListener("bench", t, ranch.Options{
+			Addr:           "127.0.0.1:0",
+			MaxConnections: limit,
+			Logger:         slog.New(slog.DiscardHandler),
+		}, p)
+		if err != nil {
+			return "", err
+		}
+		return l.Addr().String(), nil
+	}
+}
+
+func userLoop(ctx context.Context, conn *transport.Conn) error {
+	buf := make([]byte, 4<<10)
+	for {
+		n, err := conn.Read(buf)
+		if err != nil {
+			return nil
+		}
+		if _, err := conn.Write(buf[:n]); err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"net/netip"
+	"os"
+	"syscall"
+	"time"
+)
+
+// loadConfig is what one run of the generator is told.
+type loadConfig struct {
+	work      kind
+	addr      netip.AddrPort
+	serverPID int
+	tls       bool
+	conns     int
+	size      int
+	limit     int
+	reps      int
+	warmup    time.Duration
+	duration  time.Duration
+	next      func() error // waits for the orchestrator's leave to go on to the next phase
+	say       func(v any) error
+}
+
+// loadMain runs the generator: phases and the result are JSON lines on stdout, a line on stdin starts the next phase,
+// the end of stdin ends the process.
+func loadMain(args []string) error {
+	cfg, err := parseLoad(args)
+	if err != nil {
+		return err
+	}
+	time.AfterFunc(maxLife, func() { os.Exit(2) })
+	cfg.next = phaseGate()
+	cfg.say = json.NewEncoder(os.Stdout).Encode
+	switch {
+	case cfg.work == kindEcho && cfg.tls:
+		return loadTLSEcho(cfg)
+	case cfg.work == kindEcho:
+		return loadEcho(cfg)
+	case cfg.work == kindChurn && cfg.tls:
+		return loadTLSChurn(cfg)
+	case cfg.work == kindChurn:
+		return loadChurn(cfg)
+	case cfg.work == kindIdle:
+		return loadIdle(cfg)
+	case cfg.work == kindCap && !cfg.tls:
+		return loadCap(cfg)
+	}
+	return fmt.Errorf("no work %q (tls %v); there are echo, churn, idle, and cap without --tls", cfg.work, cfg.tls)
+}
+
+func parseLoad(args []string) (loadConfig, error) {
+	var cfg loadConfig
+	fs := flag.NewFlagSet("bench load", flag.ContinueOnError)
+	work := fs.String("work", "echo", "echo, churn, idle or cap")
+	addr := fs.String("addr", "", "the server, as 127.0.0.1:port")
+	fs.IntVar(&cfg.serverPID, "server-pid", 0, "the server's process, whose CPU time is read at both ends of the window")
+	fs.BoolVar(&cfg.tls, "tls", false, "speak TLS 1.3")
+	fs.IntVar(&cfg.conns, "conns", 64, "connections open at once")
+	fs.IntVar(&cfg.size, "size", 64, "bytes of one request")
+	fs.IntVar(&cfg.limit, "limit", 100, "cap: connections that the server serves at once")
+	fs.IntVar(&cfg.reps, "reps", 300, "cap: how often one leaves")
+	fs.DurationVar(&cfg.warmup, "warmup", 500*time.Millisecond, "time before the window")
+	fs.DurationVar(&cfg.duration, "duration", 3*time.Second, "length of the window")
+	if err := fs.Parse(args); err != nil {
+		return cfg, err
+	}
+	cfg.work = kind(*work)
+	var err error
+	if cfg.addr, err = netip.ParseAddrPort(*addr); err != nil {
+		return cfg, fmt.Errorf("--addr %q: %w", *addr, err)
+	}
+	if !cfg.addr.Addr().Is4() || !cfg.addr.Addr().IsLoopback() {
+		return cfg, fmt.Errorf("--addr %q: want an IPv4 loopback address; this generator only loads its own machine", *addr)
+	}
+	if cfg.conns < 1 || cfg.size < 1 || cfg.serverPID < 1 {
+		return cfg, errors.New("--conns, --size and --server-pid must be at least 1")
+	}
+	return cfg, nil
+}
+
+// phaseGate reads stdin: each line lets one wait pass, and its end ends the process, so that a generator never
+// outlives its orchestrator.
+func phaseGate() (next func() error) {
+	lines := make(chan struct{}, 8)
+	go func() {
+		in := bufio.NewScanner(os.Stdin)
+		for in.Scan() {
+			lines <- struct{}{}
+		}
+		os.Exit(0)
+	}()
+	return func() error {
+		select {
+		case <-lines:
+			return nil
+		case <-time.After(time.Minute):
+			return errors.New("the orchestrator gave no word for a minute")
+		}
+	}
+}
+
+// payload is what every request carries. Its bytes differ from place to place, so that a shifted or doubled answer
+// does not pass for a right one.
+func (cfg loadConfig) payload() []byte {
+	p := make([]byte, cfg.size)
+	x := uint32(2463534242)
+	for i := range p {
+		x ^= x << 13
+		x ^= x >> 17
+		x ^= x << 5
+		p[i] = byte(x)
+	}
+	return p
+}
+
+// target is the server's address for the socket calls.
+func (cfg loadConfig) target() *syscall.SockaddrInet4 {
+	return &syscall.SockaddrInet4{Addr: cfg.addr.Addr().As4(), Port: int(cfg.addr.Port())}
+}
+
+// sourceAddr spreads clients over 127.0.0.0/8, so that ports of one address do not run out.
+func sourceAddr(i int) [4]byte {
+	return [4]byte{127, byte(1 + i/62500%250), byte(i / 250 % 250), byte(1 + i%250)}
+}

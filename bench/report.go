@@ -1,0 +1,121 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// report is the JSON file: where, with what and how it was measured, the summaries, and every single run.
+type report struct {
+	Date      string            `json:"date"`
+	Command   string            `json:"command"`
+	Go        string            `json:"go"`
+	Kernel    string            `json:"kernel"`
+	CPU       string            `json:"cpu"`
+	CPUs      int               `json:"cpus"`
+	HugePages string            `json:"transparent_huge_pages"`
+	LoadAvg   string            `json:"load_average_at_start"` // what else ran on the machine
+	Modules   map[string]string `json:"modules"`
+	Rig       rigReport         `json:"rig"`
+	Results   []result          `json:"results"`
+	Runs      []sample          `json:"runs"`
+}
+
+type rigReport struct {
+	Rounds    int    `json:"rounds"`
+	Warmup    string `json:"warmup"`
+	Duration  string `json:"duration"`
+	ServerCPU int    `json:"server_cpu"` // -1: not pinned
+	LoadCPU   int    `json:"generator_cpu"`
+}
+
+func newReport(args []string, o options, r rig) *report {
+	rep := &report{
+		Date:      time.Now().UTC().Format(time.RFC3339),
+		Command:   strings.Join(append([]string{"bench"}, args...), " "),
+		Go:        runtime.Version(),
+		Kernel:    kernelVersion(),
+		CPU:       cpuModel(),
+		CPUs:      runtime.NumCPU(),
+		HugePages: firstLine("/sys/kernel/mm/transparent_hugepage/enabled"),
+		LoadAvg:   firstLine("/proc/loadavg"),
+		Modules:   make(map[string]string),
+		Rig: rigReport{
+			Rounds: o.rounds, Warmup: o.warmup.String(), Duration: o.duration.String(),
+			ServerCPU: r.serverCPU, LoadCPU: r.loadCPU,
+		},
+	}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, m := range info.Deps {
+			rep.Modules[m.Path] = m.Version
+		}
+	}
+	return rep
+}
+
+func (rep *report) add(res result, samples []sample) {
+	rep.Results = append(rep.Results, res)
+	rep.Runs = append(rep.Runs, samples...)
+}
+
+// failures is an error when any run failed, so that a script notices.
+func (rep *report) failures() error {
+	failed := 0
+	for _, s := range rep.Runs {
+		if s.Error != "" {
+			failed++
+		}
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d of %d runs failed, see above", failed, len(rep.Runs))
+	}
+	return nil
+}
+
+func (rep *report) write(file string) error {
+	text, err := json.MarshalIndent(rep, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(file, append(text, '\n'), 0o644)
+}
+
+func kernelVersion() string {
+	var u syscall.Utsname
+	if err := syscall.Uname(&u); err != nil {
+		return ""
+	}
+	var b []byte
+	for _, c := range u.Release {
+		if c == 0 {
+			break
+		}
+		b = append(b, byte(c))
+	}
+	return string(b)
+}
+
+func cpuModel() string {
+	info, _ := os.ReadFile("/proc/cpuinfo")
+	_, rest, _ := bytes.Cut(info, []byte("model name"))
+	line, _, _ := bytes.Cut(rest, []byte("\n"))
+	return strings.TrimLeft(string(line), "\t :")
+}
+
+// firstLine is empty when the file cannot be read: the report then just lacks it.
+func firstLine(file string) string {
+	text, _ := os.ReadFile(file)
+	line, _, _ := bytes.Cut(text, []byte("\n"))
+	return string(line)
+}

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"text/tabwriter"
+)
+
+// result is one workload over all rounds.
+type result struct {
+	Workload string         `json:"workload"`
+	About    string         `json:"about"`
+	Metric   string         `json:"metric"` // of Value and Ratios; lower is better
+	Engines  []engineResult `json:"engines"`
+	Failed   []string       `json:"failed,omitempty"`
+	work     workload
+}
+
+// engineResult is one engine's figures; runs that failed are not in them.
+type engineResult struct {
+	Engine     string            `json:"engine"`
+	Rounds     int               `json:"rounds"`
+	Value      spread            `json:"value"`
+	Ratios     map[string]spread `json:"ratios"` // by base; divided within each round
+	OpsPerSec  spread            `json:"ops_per_second,omitzero"`
+	ServerCore spread            `json:"server_core_share,omitzero"`
+	LoadCore   spread            `json:"generator_core_share,omitzero"`
+	Others     spread            `json:"others_cores,omitzero"`
+	P90        spread            `json:"p90_us,omitzero"`
+	MaxServed  int               `json:"max_served,omitzero"`
+	Resets     int               `json:"resets"`
+}
+
+// summarise turns the rounds of one workload into medians, spreads and ratios.
+func summarise(w workload, samples []sample) result {
+	res := result{Workload: w.name, About: w.about(), Metric: w.metric(), work: w}
+	values := make(map[string]map[int]float64) // engine, round
+	var order []string
+	byEngine := make(map[string][]sample)
+	for _, s := range samples {
+		if !slices.Contains(order, s.Engine) {
+			order = append(order, s.Engine)
+			values[s.Engine] = make(map[int]float64)
+		}
+		if s.Error != "" {
+			res.Failed = append(res.Failed, fmt.Sprintf("%s round %d: %s", s.Engine, s.Round, s.Error))
+			continue
+		}
+		values[s.Engine][s.Round] = s.Value
+		byEngine[s.Engine] = append(byEngine[s.Engine], s)
+	}
+	for _, name := range order {
+		er := summariseEngine(name, byEngine[name])
+		for _, base := range w.bases {
+			if ratios := pairedRatios(values[name], values[base]); len(ratios) > 0 {
+				er.Ratios[base] = spreadOf(ratios)
+			}
+		}
+		res.Engines = append(res.Engines, er)
+	}
+	return res
+}
+
+func summariseEngine(name string, samples []sample) engineResult {
+	over := func(field func(sample) float64) spread {
+		values := make([]float64, len(samples))
+		for i, s := range samples {
+			values[i] = field(s)
+		}
+		return spreadOf(values)
+	}
+	er := engineResult{
+		Engine:     name,
+		Rounds:     len(samples),
+		Ratios:     make(map[string]spread),
+		Value:      over(func(s sample) float64 { return s.Value }),
+		OpsPerSec:  over(func(s sample) float64 { return s.OpsPerSec }),
+		ServerCore: over(func(s sample) float64 { return s.ServerCore }),
+		LoadCore:   over(func(s sample) float64 { return s.LoadCore }),
+		Others:     over(func(s sample) float64 { return s.Others }),
+		P90:        over(func(s sample) float64 { return s.P90 }),
+	}
+	for _, s := range samples {
+		er.MaxServed = max(er.MaxServed, s.MaxServed)
+		er.Resets += s.Resets
+	}
+	return er
+}
+
+// print writes the workload's table.
+func (r result) print(out io.Writer) error {
+	fmt.Fprintf(out, "\n%s: %s\n", r.Workload, r.About)
+	tw := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(tw, "engine\t%s\tmin–max\t", r.Metric)
+	for _, base := range r.work.bases {
+		fmt.Fprintf(tw, "÷ %s\tmin–max\t", base)
+	}
+	switch r.work.kind {
+	case kindCap:
+		fmt.Fprint(tw, "p90 µs\tmost served\tresets\t")
+	case kindEcho, kindChurn:
+		fmt.Fprint(tw, "ops/s\tserver core\tgenerator core\t")
+	}
+	fmt.Fprintln(tw)
+	for _, e := range r.Engines {
+		r.printRow(tw, e)
+	}
+	err := tw.Flush()
+	for _, f := range r.Failed {
+		fmt.Fprintf(out, "failed: %s\n", f)
+	}
+	r.printNotes(out)
+	return err
+}
+
+// printNotes names what makes figures of this table doubtful.
+func (r result) printNotes(out io.Writer) {
+	busiest := 0.0
+	for _, e := range r.Engines {
+		if e.LoadCore.Median > 0.97 && e.ServerCore.Median < 0.9 {
+			fmt.Fprintf(out, "note: under %s the generator was the bottleneck: trust its CPU per operation, not its ops/s\n", e.Engine)
+		}
+		busiest = max(busiest, e.Others.Max)
+	}
+	if busiest > 0.1 {
+		fmt.Fprintf(out, "note: other processes took up to %.1f cores meanwhile: figures are high and spread\n", busiest)
+	}
+}
+
+func (r result) printRow(tw io.Writer, e engineResult) {
+	if e.Rounds == 0 {
+		fmt.Fprintf(tw, "%s\tfailed\t\t\n", e.Engine)
+		return
+	}
+	digits := 2
+	if r.work.kind == kindIdle {
+		digits = 0
+	}
+	fmt.Fprintf(tw, "%s\t%.*f\t%.*f–%.*f\t", e.Engine, digits, e.Value.Median, digits, e.Value.Min, digits, e.Value.Max)
+	for _, base := range r.work.bases {
+		if ratio, ok := e.Ratios[base]; ok {
+			fmt.Fprintf(tw, "%.3f\t%.3f–%.3f\t", ratio.Median, ratio.Min, ratio.Max)
+		} else {
+			fmt.Fprint(tw, "-\t-\t")
+		}
+	}
+	switch r.work.kind {
+	case kindCap:
+		fmt.Fprintf(tw, "%.1f\t%d\t%d\t", e.P90.Median, e.MaxServed, e.Resets)
+	case kindEcho, kindChurn:
+		fmt.Fprintf(tw, "%.0f\t%.0f %%\t%.0f %%\t", e.OpsPerSec.Median, 100*e.ServerCore.Median, 100*e.LoadCore.Median)
+	}
+	fmt.Fprintln(tw)
+}
