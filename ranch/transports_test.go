@@ -37,7 +37,7 @@ func media() []medium {
 		{"tls", transport.TLS{Config: bothSides()}, loopback},
 		{"unix", transport.TCP{}, socketFile},
 		{"tls over unix", transport.TLS{Config: bothSides()}, socketFile},
-		// {"mem", new(transport.Mem), anyName},
+		{"mem", new(transport.Mem), anyName},
 	}
 }
 
