@@ -32,11 +32,15 @@ func (s *Server) StartListener(ref string, t transport.Transport, opts Options, 
 	if err := s.claim(ref); err != nil {
 		return nil, err
 	}
-	var started *Listener // nil also if PostListen panics: the name is free again
-	defer func() { s.put(ref, started) }()
+	started := false
+	defer func() {
+		if !started { // it failed, or PostListen panicked
+			s.put(ref, nil)
+		}
+	}()
 	bound := func() { // protocols and observers may ask for the listener from its first moment
-		started = l
-		s.put(ref, l)
+		started = true
+		s.put(ref, l) // not later: whoever finds it may have stopped it by then
 	}
 	if err := l.start(context.Background(), bound); err != nil {
 		return nil, err

@@ -247,6 +247,32 @@ func TestNameIsClaimedBeforeTheStart(t *testing.T) {
 	}
 }
 
+// A listener is known by its name from its first moment on: its observer may ask for it,
+// and stop it before the start has returned. Then the name is free.
+func TestStoppedInItsFirstMoment(t *testing.T) {
+	for range 500 {
+		var s ranch.Server
+		stopped := make(chan error, 1)
+		_, err := s.StartListener(ref, new(fake), ranch.Options{NumAcceptors: 1, Logger: quiet, Observer: ranch.ObserverFunc(func(e ranch.Event) {
+			if e.Kind == ranch.ListenerStarted {
+				if i, err := s.Info(ref); err != nil || i.Status != ranch.Running {
+					t.Errorf("in its first moment: %v, %v", i.Status, err)
+				}
+				go func() { stopped <- s.StopListener(ref) }()
+			}
+		})}, answer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := await(t, "the stop returns", stopped); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.Listeners(); got != nil {
+			t.Fatalf("stopped, and still there: %v", got)
+		}
+	}
+}
+
 // Each operation on a name that nobody has says so.
 func TestUnknownName(t *testing.T) {
 	var s ranch.Server
