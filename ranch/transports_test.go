@@ -128,9 +128,17 @@ var bothSides = sync.OnceValue(func() *tls.Config {
 	}
 })
 
-// reset ends a connection so that the other side gets an error, where there is such a thing.
+// raw is the connection below TLS.
+func raw(nc net.Conn) net.Conn {
+	if tc, ok := nc.(*tls.Conn); ok {
+		return tc.NetConn()
+	}
+	return nc
+}
+
+// reset ends a connection without a goodbye, where there is such a thing.
 func reset(nc net.Conn) {
-	if tc, ok := nc.(*net.TCPConn); ok {
+	if tc, ok := nc.(interface{ SetLinger(int) error }); ok {
 		tc.SetLinger(0)
 	}
 	nc.Close()
