@@ -49,6 +49,7 @@ type stub struct {
 	stopped chan struct{}
 	close   sync.Once
 	stop    sync.Once
+	onStop  func() // nil: nothing
 }
 
 func newStub() *stub { return &stub{closed: make(chan struct{}), stopped: make(chan struct{})} }
@@ -72,7 +73,12 @@ func (s *stub) SetDeadline(t time.Time) error {
 func (s *stub) SetWriteDeadline(time.Time) error { return nil }
 func (s *stub) SetReadDeadline(t time.Time) error {
 	if !t.IsZero() && t.Before(time.Now()) {
-		s.stop.Do(func() { close(s.stopped) })
+		s.stop.Do(func() {
+			close(s.stopped)
+			if s.onStop != nil {
+				s.onStop()
+			}
+		})
 	}
 	return nil
 }

@@ -473,6 +473,48 @@ func TestGateCoincidentCancelPassesOn(t *testing.T) {
 	}
 }
 
+// A slot that comes free between a look at the gate and the parking there must not be lost.
+func TestGateNoWakeIsLost(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		prime func(g *conns.Gate)
+		wait  func(g *conns.Gate) func(context.Context) error
+	}{
+		{"reserve", func(g *conns.Gate) { take(t, g, 1); g.SetLimit(1) },
+			func(g *conns.Gate) func(context.Context) error { return g.Reserve }},
+		{"confirm", func(g *conns.Gate) { take(t, g, 1); reserve(t, g, 1); g.SetLimit(1) },
+			func(g *conns.Gate) func(context.Context) error { return g.Confirm }},
+		{"wait", func(g *conns.Gate) { take(t, g, 1) },
+			func(g *conns.Gate) func(context.Context) error {
+				return func(ctx context.Context) error { return g.Wait(ctx, func(n int) bool { return n == 0 }) }
+			}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			rounds := 20_000
+			if testing.Short() {
+				rounds = 2000
+			}
+			g := make(chan *conns.Gate)
+			defer close(g)
+			go func() {
+				for g := range g {
+					g.Release()
+				}
+			}()
+			done := make(chan error, 1)
+			for range rounds {
+				gate := conns.NewGate(2)
+				tc.prime(gate)
+				g <- gate
+				go func() { done <- tc.wait(gate)(bg) }()
+				if err := receive(t, done); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 // Goroutines come, wait, are cancelled while they are granted, and go; the limit moves
 // all the while. In the end no slot may be missing and none too many.
 func TestGateUnderStress(t *testing.T) {

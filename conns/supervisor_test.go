@@ -901,6 +901,27 @@ func TestNobodySlipsInBehindShutdown(t *testing.T) {
 	}
 }
 
+// By the time the first connection is told, all that come are refused: one that was
+// admitted then might never be told.
+func TestNobodyIsAdmittedOnceOneIsTold(t *testing.T) {
+	h := newHouse(t, conns.Unlimited, 0)
+	const late = 100 // some for each shard
+	first := newStub()
+	first.onStop = func() {
+		for range late {
+			h.start(plain, newStub(), toldOnly)
+		}
+	}
+	h.start(plain, first, toldOnly)
+	h.shutdown()
+	want := conns.Counters{Accepted: late + 1, Served: 1, Refused: late}
+	want.Ended[conns.Shutdown], want.Ended[conns.Refused] = 1, late
+	if diff := cmp.Diff(want, h.sup.Counters()); diff != "" {
+		t.Errorf("counters (-want +got):\n%s", diff)
+	}
+	h.close()
+}
+
 // The last answer is written and the connection told to end while data of the peer's
 // lies unread. Closing such a socket resets it, and the reset overtakes the answer.
 func TestShutdownDeliversTheLastAnswer(t *testing.T) {
@@ -1146,13 +1167,19 @@ func TestRemoveWhatNobodyOwns(t *testing.T) {
 
 // However many remove it at once, and while it ends, the slot comes back once.
 func TestRemoveConcurrently(t *testing.T) {
-	for range 100 {
+	for range 300 {
 		h := newHouse(t, 1, 0)
 		var wg sync.WaitGroup
+		var begun atomic.Bool
 		h.start(plain, newStub(), func(_ context.Context, c *transport.Conn) error {
 			for range 4 {
-				wg.Go(func() { conns.Remove(c) })
+				wg.Go(func() {
+					for !begun.Load() { // a channel would let them go one after the other
+					}
+					conns.Remove(c)
+				})
 			}
+			begun.Store(true)
 			return nil
 		})
 		h.end()
@@ -1162,6 +1189,41 @@ func TestRemoveConcurrently(t *testing.T) {
 		if h.released != 1 {
 			t.Fatalf("the slot was given back %d times", h.released)
 		}
+	}
+}
+
+// Who gets the slot of another finds its socket closed, and the supervisor with one less:
+// neither the process' descriptors nor the list ever show more than the cap.
+func TestSlotIsFreeOnlyWhenTheConnectionIsGone(t *testing.T) {
+	for name, serve := range map[string]protocol.Func{
+		"ends":    func(context.Context, *transport.Conn) error { return nil },
+		"panics":  func(context.Context, *transport.Conn) error { panic("oh dear") },
+		"is told": toldOnly,
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t, 1, 0)
+			nc := newStub()
+			freed := false
+			h.gate.Observe(func(s conns.GateState) {
+				if s.Used > 0 {
+					return
+				}
+				freed = true
+				select {
+				case <-nc.closed:
+				default:
+					t.Error("the socket is open yet")
+				}
+				if c := h.sup.Counters(); c.Live != 0 {
+					t.Errorf("%d live yet", c.Live)
+				}
+			})
+			h.start(plain, nc, serve)
+			h.close()
+			if !freed {
+				t.Error("the slot was never free")
+			}
+		})
 	}
 }
 
