@@ -19,6 +19,7 @@ type sample struct {
 	ServerCore   float64   `json:"server_core_share,omitempty"` // CPU time of the server over wall time
 	LoadCore     float64   `json:"generator_core_share,omitempty"`
 	Others       float64   `json:"others_cores,omitempty"` // cores' worth of CPU that everything else took meanwhile
+	Repeats      int       `json:"repeats,omitempty"`      // runs before this one that were not calm
 	P90          float64   `json:"p90_us,omitempty"`
 	MaxServed    int       `json:"max_served,omitempty"`
 	Resets       int       `json:"resets"`

@@ -15,6 +15,7 @@ type options struct {
 	works     []workload
 	engines   []string // empty: all that fit
 	rounds    int
+	calm      float64 // others' share of a core above which a run is repeated; 0: never
 	warmup    time.Duration
 	duration  time.Duration
 	reps      int
@@ -46,6 +47,7 @@ func parseOptions(args []string, out io.Writer) (options, error) {
 	conns := fs.Int("conns", 0, "connections, instead of the workload's own number (not for cap); 0 keeps it")
 	size := fs.Int("size", 0, "bytes of one request, instead of the workload's own number; 0 keeps it")
 	fs.IntVar(&o.rounds, "rounds", 3, "rounds, each with every engine once")
+	fs.Float64Var(&o.calm, "calm", 0, "repeat a run of echo or churn, up to 20 times, during which other processes took more than this share of a core, such as 0.03; 0 keeps every run")
 	fs.DurationVar(&o.duration, "duration", 3*time.Second, "measured window of echo and churn")
 	fs.DurationVar(&o.warmup, "warmup", 500*time.Millisecond, "time before the window, and for idle memory to settle")
 	fs.IntVar(&o.reps, "reps", 300, "cap: how often a client leaves per round")

@@ -36,15 +36,27 @@ func (c *connection) run() {
 	if s.cfg.Started != nil {
 		s.cfg.Started(&c.conn)
 	}
-	if transport.Plain(c.conn.Transport()) {
-		if c.err = c.conn.Handshake(c.ctx); c.err != nil {
-			c.end()
-			return
-		}
-		c.serve()
+	if !transport.Plain(c.conn.Transport()) {
+		c.handshake()
 		return
 	}
-	c.handshake()
+	defer c.end()
+	if c.prepare(); c.err == nil {
+		c.serving.Store(true)
+		c.call()
+	}
+}
+
+// prepare is the handshake of a transport that waits for nobody.
+func (c *connection) prepare() {
+	done := false
+	defer func() {
+		if !done {
+			c.err = caught(recover())
+		}
+	}()
+	c.err = c.conn.Handshake(c.ctx)
+	done = true
 }
 
 // handshake may need a deep stack, TLS does. The protocol starts on a fresh one, so that
@@ -101,6 +113,9 @@ func (c *connection) end() {
 	sh := s.shard(&c.conn)
 	defer sh.running.Done()
 	end := End{Conn: &c.conn, Reason: c.reason(), Err: c.err, Served: c.serving.Load(), Duration: time.Since(c.started)}
+	if c.ctx.Err() != nil {
+		c.conn.StopReading(ErrShutdown) // if the protocol was quicker than tell: Close must know
+	}
 	c.conn.Close()
 	c.cancel(ErrEnded)
 	s.deregister(c, end)

@@ -117,8 +117,10 @@ func (s *Supervisor) Start(ctx context.Context, t transport.Transport, nc net.Co
 	c.ctx, c.cancel = context.WithCancelCause(ctx)
 	c.counted.Store(true)
 	if !s.register(c) {
+		c.cancel(ErrShutdown)
+		c.conn.Abort()
+		c.uncount()
 		s.refuse(&c.conn)
-		s.cfg.Gate.Release()
 		return
 	}
 	go c.run()

@@ -106,7 +106,7 @@ func (g *Gate) TryConfirm() bool {
 	if !g.confirms.empty() || g.used >= g.limit {
 		return false
 	}
-	g.reserved--
+	g.unreserve()
 	g.use()
 	return true
 }
@@ -114,17 +114,17 @@ func (g *Gate) TryConfirm() bool {
 // Cancel gives a reservation back: accept returned no connection.
 func (g *Gate) Cancel() {
 	g.mu.Lock()
-	g.reserved--
+	defer g.mu.Unlock()
+	g.unreserve()
 	g.wake()
-	g.mu.Unlock()
 }
 
 // Release gives back a slot in use: its connection has ended, or counts no longer.
 func (g *Gate) Release() {
 	g.mu.Lock()
+	defer g.mu.Unlock()
 	g.unuse()
 	g.wake()
-	g.mu.Unlock()
 }
 
 // SetLimit changes the limit, effective at once: raising it wakes as many waiters as
@@ -211,11 +211,18 @@ func (g *Gate) use() {
 }
 
 func (g *Gate) unuse() {
-	g.used--
-	if g.used < 0 {
+	if g.used == 0 {
 		panic("conns: a slot was released twice")
 	}
+	g.used--
 	g.watch()
+}
+
+func (g *Gate) unreserve() {
+	if g.reserved == 0 {
+		panic("conns: a slot was confirmed or cancelled that was not reserved")
+	}
+	g.reserved--
 }
 
 // wake hands the free slots to those who wait.

@@ -19,27 +19,32 @@ import (
 // or resume to the next suspend or stop. They do nothing but accept: handshake and
 // protocol run in the connection's own goroutine.
 type acceptors struct {
-	l       *Listener
-	t       transport.Transport
-	sockets []*socket
-	ctx     context.Context
-	cancel  context.CancelCauseFunc
-	wg      sync.WaitGroup
+	l          *Listener
+	t          transport.Transport
+	postListen func(net.Listener) error
+	n          int
+	sockets    []*socket
+	ctx        context.Context
+	cancel     context.CancelCauseFunc
+	wg         sync.WaitGroup
 }
 
-func newAcceptors(l *Listener, t transport.Transport, sockets []*socket) *acceptors {
-	a := &acceptors{l: l, t: t, sockets: sockets}
+func newAcceptors(l *Listener, t transport.Transport, opts Options, sockets []*socket) *acceptors {
+	a := &acceptors{l: l, t: t, postListen: opts.PostListen, n: opts.NumAcceptors, sockets: sockets}
 	a.ctx, a.cancel = context.WithCancelCause(context.Background())
 	return a
 }
 
-func (a *acceptors) start(n int) {
+func (a *acceptors) start() {
 	ctx := a.l.serving.Load().base
-	for i := range n {
+	for i := range a.n {
 		a.wg.Go(func() {
 			pprof.SetGoroutineLabels(ctx) // inherited by the connections' goroutines
 			a.supervise(i, a.sockets[i%len(a.sockets)])
 		})
+	}
+	if len(a.sockets) > 1 {
+		a.wg.Go(a.takeTurns)
 	}
 }
 
@@ -56,6 +61,23 @@ func (a *acceptors) stop(cause error) {
 func (a *acceptors) recall() {
 	for _, s := range a.sockets {
 		s.recall(a.l.gate)
+	}
+}
+
+// turnTime is how long clients of one socket may wait for slots that are held for another.
+const turnTime = 10 * time.Millisecond
+
+// takeTurns keeps several sockets from starving each other. Just below the cap there are
+// fewer slots than sockets, and acceptors that hold them may wait where nobody comes,
+// while clients wait at a socket whose acceptors are parked. Then all are called back,
+// and the slots go to those that have been parked longest.
+func (a *acceptors) takeTurns() {
+	for a.pause(turnTime) {
+		if g := a.l.gate.State(); g.Reserved > 0 && g.Waiting > 0 {
+			for _, s := range a.sockets {
+				s.callBack()
+			}
+		}
 	}
 }
 
@@ -94,7 +116,6 @@ func (a *acceptors) supervise(i int, s *socket) {
 func (a *acceptors) guarded(s *socket) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			a.l.gate.Cancel() // only accept can panic, and it runs with a reservation
 			err = &conns.PanicError{Value: v, Stack: debug.Stack()}
 		}
 	}()
@@ -109,16 +130,15 @@ func (a *acceptors) accept(s *socket) {
 		if l.gate.Reserve(a.ctx) != nil {
 			return
 		}
-		nc, err := s.accept(l.gate)
+		nc, opening, err := s.accept(l.gate)
 		if err != nil {
-			l.gate.Cancel()
-			if !a.survive(s, err) {
+			if !a.survive(s, opening, err) {
 				return
 			}
 			continue
 		}
 		if s.failures.Load() > 0 {
-			a.recovered(s)
+			s.failures.Store(0)
 		}
 		sv := l.serving.Load()
 		if l.gate.TryConfirm() {
@@ -159,19 +179,21 @@ type socket struct {
 	addr     net.Addr
 	recalls  atomic.Uint64 // how often acceptors were called back
 	failures atomic.Int64  // of accept, in a row
-	troubled atomic.Bool   // they are an episode that was reported
-	since    atomic.Int64  // the episode's begin, Unix nanoseconds
+	repair   chan struct{} // has room for the one acceptor that opens it again
 
 	mu       sync.Mutex // guards the rest
 	ln       net.Listener
-	recalled bool // ln's deadline is in the past
-	closed   bool // by us
+	opening  int      // how often ln was replaced
+	episode  *episode // of failures; nil: accept works
+	recalled bool     // ln's deadline is in the past
+	closed   bool     // by us
 }
 
 // openSockets opens the listening sockets, all of them or none.
 func openSockets(ctx context.Context, t transport.Transport, opts Options, addr string) (sockets []*socket, err error) {
+	complete := false
 	defer func() {
-		if err != nil {
+		if !complete {
 			for _, s := range sockets {
 				s.ln.Close()
 			}
@@ -181,25 +203,34 @@ func openSockets(ctx context.Context, t transport.Transport, opts Options, addr 
 		ctx = transport.WithReusePort(ctx)
 	}
 	for range opts.NumListenSockets {
-		ln, err := t.Listen(ctx, addr)
+		ln, err := openSocket(ctx, t, addr, opts.PostListen)
 		if err != nil {
 			return sockets, err
 		}
-		sockets = append(sockets, &socket{ln: ln, addr: ln.Addr()})
-		if opts.PostListen != nil {
-			if err := opts.PostListen(ln); err != nil {
-				return sockets, fmt.Errorf("PostListen: %w", err)
-			}
-		}
+		sockets = append(sockets, &socket{ln: ln, addr: ln.Addr(), repair: make(chan struct{}, 1)})
 		addr = transport.AddrString(ln.Addr()) // the others share the port chosen
 	}
+	complete = true
 	return sockets, nil
 }
 
-func (s *socket) listener() net.Listener {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.ln
+// openSocket listens, and shows the listener to postListen before anything is accepted.
+func openSocket(ctx context.Context, t transport.Transport, addr string, postListen func(net.Listener) error) (net.Listener, error) {
+	ln, err := t.Listen(ctx, addr)
+	if err != nil || postListen == nil {
+		return ln, err
+	}
+	accepted := false
+	defer func() {
+		if !accepted { // an error, or a panic of postListen's
+			ln.Close()
+		}
+	}()
+	if err := postListen(ln); err != nil {
+		return nil, fmt.Errorf("PostListen: %w", err)
+	}
+	accepted = true
+	return ln, nil
 }
 
 func (s *socket) close() {
@@ -209,21 +240,37 @@ func (s *socket) close() {
 	s.ln.Close()
 }
 
-// errRecalled says that accept was left because the cap was lowered.
+// errRecalled says that accept was left because the cap was lowered, or for another socket.
 var errRecalled = fmt.Errorf("called back: %w", os.ErrDeadlineExceeded)
 
-func (s *socket) accept(g *conns.Gate) (net.Conn, error) {
-	before := s.recalls.Load()
-	ln := s.ready(g)
-	nc, err := ln.Accept()
-	if err != nil && isTimeout(err) && s.recalls.Load() != before {
-		return nil, errRecalled
+// accept accepts with a reservation, and gives it back when that yields no connection. It
+// also says which opening of the socket it tried.
+func (s *socket) accept(g *conns.Gate) (nc net.Conn, opening int, err error) {
+	accepted := false
+	defer func() {
+		if !accepted { // an error, or a panic of the listener's
+			g.Cancel()
+		}
+	}()
+	try := s.ready(g)
+	nc, err = try.ln.Accept()
+	accepted = err == nil
+	if err != nil && isTimeout(err) && (try.recalled || s.recalls.Load() != try.recalls) {
+		return nil, try.opening, errRecalled
 	}
-	return nc, err
+	return nc, try.opening, err
+}
+
+// try is what one call of accept begins with.
+type try struct {
+	ln       net.Listener
+	opening  int
+	recalls  uint64
+	recalled bool // between reservation and accept: the deadline is past already
 }
 
 // ready returns the listener, with the deadline of a recall lifted once it has served.
-func (s *socket) ready(g *conns.Gate) net.Listener {
+func (s *socket) ready(g *conns.Gate) try {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.recalled && !g.Over() {
@@ -231,17 +278,22 @@ func (s *socket) ready(g *conns.Gate) net.Listener {
 		s.recalls.Add(1) // who sees the old deadline yet was recalled too
 		setDeadline(s.ln, time.Time{})
 	}
-	return s.ln
+	return try{s.ln, s.opening, s.recalls.Load(), s.recalled}
 }
 
 func (s *socket) recall(g *conns.Gate) {
+	if g.Over() { // unless the cap was raised again
+		s.callBack()
+	}
+}
+
+// callBack makes those in accept come back. The next to come lifts the deadline.
+func (s *socket) callBack() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if g.Over() { // unless the cap was raised again
-		s.recalled = true
-		s.recalls.Add(1)
-		setDeadline(s.ln, time.Unix(1, 0))
-	}
+	s.recalled = true
+	s.recalls.Add(1)
+	setDeadline(s.ln, time.Unix(1, 0))
 }
 
 // setDeadline does nothing on listeners that have none: then a connection accepted too

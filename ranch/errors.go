@@ -2,6 +2,7 @@ package ranch
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"syscall"
 
@@ -46,6 +47,20 @@ func (e *Error) Unwrap() error { return e.Err }
 func (e *Error) Is(target error) bool {
 	return target == ErrAddrInUse && errors.Is(e.Err, syscall.EADDRINUSE)
 }
+
+// OptionError is a fault of one option. It is [ErrBadOption].
+type OptionError struct {
+	Field   string // of Options
+	Value   any
+	Allowed string // in words
+}
+
+func (e *OptionError) Error() string {
+	return fmt.Sprintf("%v: %s %v: allowed %s", ErrBadOption, e.Field, e.Value, e.Allowed)
+}
+
+// Is says that this is a bad option.
+func (e *OptionError) Is(target error) bool { return target == ErrBadOption }
 
 func opErr(op, ref string, err error) error {
 	if err == nil {

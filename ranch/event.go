@@ -22,7 +22,7 @@ const (
 	AcceptorStopped                    // Acceptor
 	AcceptorPanicked                   // Acceptor, Err; it is started again
 	AcceptFailed                       // Err: first of an episode of failures
-	AcceptRecovered                    // Duration of the episode
+	AcceptRecovered                    // Duration of the episode: accept has not failed for a second since
 	ConnStarted                        // Conn, before its handshake
 	ConnEnded                          // Conn, Reason, Err, Served, Duration
 	numEventKinds

@@ -24,6 +24,7 @@ type ListenerInfo struct {
 	Transport string
 	Addr      net.Addr // where it is bound, or was; nil before the start
 
+	// In force, and not what waits for a resume.
 	NumAcceptors     int
 	NumListenSockets int
 
@@ -50,6 +51,9 @@ type ListenerInfo struct {
 func (l *Listener) Info() ListenerInfo {
 	l.state.Lock()
 	opts, status, addr, t := l.opts, l.status, l.addr, l.transport
+	if a := l.acceptors; a != nil { // in force, whatever waits for a resume
+		opts.NumAcceptors, opts.NumListenSockets, t = a.n, len(a.sockets), a.t
+	}
 	l.state.Unlock()
 	c, g := l.sup.Counters(), l.gate.State()
 	info := ListenerInfo{

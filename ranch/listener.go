@@ -85,14 +85,18 @@ func newListener(ref string, t transport.Transport, opts Options, p protocol.Pro
 
 // Run listens and serves until ctx ends, then stops as [Listener.Stop] does. It returns
 // nil after a stop in order, whoever asked for it, so that it can stand in an errgroup
-// or a supervisor; the error of the start; or that of the stop.
+// or a supervisor; the error of the start, which is [ErrStopped] for a listener that is
+// stopped already; or that of the stop.
 func (l *Listener) Run(ctx context.Context) error {
-	if err := l.start(ctx); err != nil {
+	if err := l.start(ctx, func() {}); err != nil {
 		return err
 	}
 	select {
 	case <-ctx.Done():
-		return l.Stop()
+		if err := l.Stop(); !errors.Is(err, ErrStopped) { // somebody else's was first
+			return err
+		}
+		return nil
 	case <-l.done:
 		return nil
 	}
@@ -109,14 +113,19 @@ func (l *Listener) Addr() net.Addr {
 	return l.addr
 }
 
-// start opens the sockets. Nothing stays behind if that fails.
-func (l *Listener) start(ctx context.Context) error {
+// start opens the sockets, and calls bound before anybody is accepted on them. Nothing
+// stays behind if that fails.
+func (l *Listener) start(ctx context.Context, bound func()) error {
 	l.op.Lock()
 	defer l.op.Unlock()
-	if s := l.getStatus(); s != Starting {
+	switch s := l.getStatus(); s {
+	case Starting:
+	case Stopped:
+		return opErr("start", l.ref, ErrStopped)
+	default:
 		return opErr("start", l.ref, fmt.Errorf("%w: it is %s", ErrAlreadyStarted, s))
 	}
-	if err := l.listen(ctx, ListenerStarted); err != nil {
+	if err := l.listen(ctx, ListenerStarted, bound); err != nil {
 		return opErr("start", l.ref, err)
 	}
 	return nil
@@ -148,7 +157,7 @@ func (l *Listener) Resume() error {
 	case Running:
 		return nil
 	case Suspended:
-		return opErr("resume", l.ref, l.listen(context.Background(), ListenerResumed))
+		return opErr("resume", l.ref, l.listen(context.Background(), ListenerResumed, func() {}))
 	default:
 		return opErr("resume", l.ref, fmt.Errorf("%w (%s)", ErrStopped, s))
 	}
@@ -192,7 +201,7 @@ func limit(ctx context.Context, d time.Duration) (context.Context, context.Cance
 }
 
 // listen opens the sockets and starts the acceptors. l.op is held.
-func (l *Listener) listen(ctx context.Context, kind EventKind) error {
+func (l *Listener) listen(ctx context.Context, kind EventKind, bound func()) error {
 	l.state.Lock()
 	t, opts, addr := l.transport, l.opts, l.opts.Addr
 	if l.addr != nil && l.boundAs == addr { // keep the port
@@ -203,13 +212,14 @@ func (l *Listener) listen(ctx context.Context, kind EventKind) error {
 	if err != nil {
 		return err
 	}
-	a := newAcceptors(l, t, sockets)
+	a := newAcceptors(l, t, opts, sockets)
 	l.state.Lock()
 	l.acceptors, l.addr, l.boundAs, l.status = a, sockets[0].addr, opts.Addr, Running
 	l.serving.Store(&serving{l.baseContext(ctx, t), t, l.serving.Load().p})
 	l.state.Unlock()
+	bound()
 	l.emit(Event{Kind: kind, Addr: sockets[0].addr})
-	a.start(opts.NumAcceptors)
+	a.start()
 	return nil
 }
 
@@ -235,7 +245,7 @@ func (l *Listener) baseContext(ctx context.Context, t transport.Transport) conte
 // live than n. A negative n is [ErrBadOption].
 func (l *Listener) SetMaxConnections(n int) error {
 	if n < 0 {
-		return opErr("set", l.ref, fmt.Errorf("%w: MaxConnections %d: allowed are 0, positive numbers and Unlimited", ErrBadOption, n))
+		return opErr("set", l.ref, &OptionError{"MaxConnections", n, "are 0, positive numbers and Unlimited"})
 	}
 	over := l.gate.SetLimit(n)
 	l.state.Lock()
@@ -331,14 +341,24 @@ func (l *Listener) setStatus(s Status) {
 
 // emit tells the log and the observer. A panic of theirs is not the connection's fault.
 func (l *Listener) emit(e Event) {
+	e.Ref = l.ref
+	l.tell(l.logEvents, e)
+	if l.observer != nil {
+		l.tell(l.observer, e)
+	}
+}
+
+func (l *Listener) tell(o Observer, e Event) {
 	defer func() {
 		if v := recover(); v != nil {
-			l.log.Error("an observer panicked", "listener", l.ref, "event", e.Kind.String(), "panic", v, "stack", string(debug.Stack()))
+			l.complain(e, v, debug.Stack())
 		}
 	}()
-	e.Ref = l.ref
-	l.logEvents.Observe(e)
-	if l.observer != nil {
-		l.observer.Observe(e)
-	}
+	o.Observe(e)
+}
+
+// complain logs a panic of an observer. It may be the log itself that panics.
+func (l *Listener) complain(e Event, v any, stack []byte) {
+	defer func() { _ = recover() }()
+	l.log.Error("an observer panicked", "listener", l.ref, "event", e.Kind.String(), "panic", v, "stack", string(stack))
 }

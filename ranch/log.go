@@ -6,6 +6,7 @@ import (
 	"log/slog"
 
 	"goranch/conns"
+	"goranch/transport"
 )
 
 // LogObserver returns the observer that every listener has from the start: it writes
@@ -27,7 +28,7 @@ func (o logObserver) write(level slog.Level, e *Event) {
 	attrs := make([]slog.Attr, 0, 12)
 	attrs = append(attrs, slog.String("listener", e.Ref))
 	if e.Addr != nil {
-		attrs = append(attrs, slog.String("addr", e.Addr.String()))
+		attrs = append(attrs, slog.String("addr", transport.AddrString(e.Addr)))
 	}
 	switch e.Kind {
 	case AcceptorStarted, AcceptorStopped, AcceptorPanicked:
@@ -37,7 +38,7 @@ func (o logObserver) write(level slog.Level, e *Event) {
 	}
 	if e.Conn != nil {
 		attrs = append(attrs, slog.Uint64("conn", e.Conn.ID()),
-			slog.String("transport", e.Conn.Transport().Name()), slog.String("peer", e.Conn.RemoteAddr().String()))
+			slog.String("transport", e.Conn.Transport().Name()), slog.String("peer", transport.AddrString(e.Conn.RemoteAddr())))
 	}
 	if e.Kind == ConnEnded {
 		st := e.Conn.Stats()

@@ -72,8 +72,9 @@ type Options struct {
 	Observer Observer
 
 	// PostListen is called with each listening socket before anything is accepted, for
-	// what has no field here. Its error fails the start. It must not stop or suspend its
-	// own listener.
+	// what has no field here. Its error fails the start. A socket that had to be opened
+	// again is one too; then its error means another try. It must not stop or suspend
+	// its own listener.
 	PostListen func(net.Listener) error
 }
 
@@ -105,7 +106,7 @@ const maxAcceptors = 10_000
 func (o Options) validate() error {
 	var faults []error
 	bad := func(field string, value any, allowed string) {
-		faults = append(faults, fmt.Errorf("%w: %s %v: allowed %s", ErrBadOption, field, value, allowed))
+		faults = append(faults, &OptionError{field, value, allowed})
 	}
 	if o.NumListenSockets < 1 || o.NumListenSockets > maxAcceptors {
 		bad("NumListenSockets", o.NumListenSockets, fmt.Sprintf("are 1 to %d, and 0 for %d", maxAcceptors, DefaultNumListenSockets))

@@ -32,11 +32,19 @@ func (s *Server) StartListener(ref string, t transport.Transport, opts Options, 
 	if err := s.claim(ref); err != nil {
 		return nil, err
 	}
-	if err := l.start(context.Background()); err != nil {
-		s.put(ref, nil)
+	started := false
+	defer func() {
+		if !started { // it failed, or PostListen panicked
+			s.put(ref, nil)
+		}
+	}()
+	bound := func() { // protocols and observers may ask for the listener from its first moment
+		started = true
+		s.put(ref, l) // not later: whoever finds it may have stopped it by then
+	}
+	if err := l.start(context.Background(), bound); err != nil {
 		return nil, err
 	}
-	s.put(ref, l)
 	return l, nil
 }
 
@@ -114,7 +122,8 @@ func (s *Server) stop(ref string, how func(*Listener) error) error {
 }
 
 // Drain stops listeners, all of them if no name is given, as [Listener.Drain] does,
-// side by side. It returns when all are stopped, with every error joined.
+// side by side. It returns when all are stopped, with every error joined. A listener that
+// is being started meanwhile is not among them.
 func (s *Server) Drain(ctx context.Context, refs ...string) error {
 	all := len(refs) == 0
 	if all {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"sync/atomic"
 	"time"
@@ -146,10 +147,28 @@ func (c *Conn) Close() error {
 	if c.closed.Swap(true) {
 		return nil
 	}
-	if c.wire.readingStopped() {
-		c.discard() // unread data would turn the end into a reset, and that overtakes the last answer
+	if c.wire.readingStopped() && c.discard() {
+		c.linger()
 	}
 	return c.top.Close()
+}
+
+// lingerTime is what net/http grants in the same case.
+const lingerTime = 500 * time.Millisecond
+
+// linger ends a connection on which the peer was still sending. What arrives unread, or
+// after the socket is closed, turns the end into a reset, and that overtakes the last
+// answer; so the peer is told that nothing more will come, and has a moment to stop.
+func (c *Conn) linger() {
+	if c.top != &c.wire {
+		c.CloseWrite()
+	}
+	h, ok := c.wire.Conn.(interface{ CloseWrite() error })
+	if !ok || h.CloseWrite() != nil {
+		return
+	}
+	c.wire.Conn.SetReadDeadline(time.Now().Add(lingerTime))
+	io.Copy(io.Discard, c.wire.Conn)
 }
 
 // Abort closes the socket without a goodbye and without waiting for anybody; a write in

@@ -43,7 +43,7 @@ func (b *borrowed) release() {
 
 // waiter is a connection that can be waited for without reading it; in-memory ones are.
 type waiter interface {
-	waitReadable() error
+	waitReadable()
 }
 
 // plainLender serves connections on which we make no system calls of our own. Unless
@@ -56,7 +56,7 @@ type plainLender struct {
 func (l *plainLender) next(max int) ([]byte, error) {
 	if w, ok := l.c.wire.Conn.(waiter); ok {
 		l.release()
-		w.waitReadable() // the read says what is wrong
+		w.waitReadable()
 	}
 	l.borrow()
 	n, err := l.c.Read(l.buf[:max])

@@ -4,4 +4,4 @@ package transport
 
 func (c *Conn) rawLender() lender { return nil }
 
-func (c *Conn) discard() {}
+func (c *Conn) discard() bool { return false }

@@ -69,18 +69,22 @@ func (l *rawLender) try(fd uintptr) bool {
 	}
 }
 
-// discard drops what the socket has received so far, without waiting.
-func (c *Conn) discard() {
+// discard drops what the socket has received so far, without waiting, and reports
+// whether that was anything.
+func (c *Conn) discard() (some bool) {
 	if c.wire.raw == nil {
-		return
+		return false
 	}
 	b := buffers.Get().(buffer)
 	defer buffers.Put(b)
 	c.wire.raw.Control(func(fd uintptr) {
 		for range 16 { // 1 MiB: enough for what was under way, too little for a flood to hold us
-			if n, err := unix.Read(int(fd), b[:]); n <= 0 && err != unix.EINTR {
+			n, err := unix.Read(int(fd), b[:])
+			if n <= 0 && err != unix.EINTR {
 				return
 			}
+			some = some || n > 0
 		}
 	})
+	return some
 }

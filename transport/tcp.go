@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"math"
 	"net"
+	"net/netip"
 	"syscall"
 	"time"
 )
@@ -17,8 +18,10 @@ const DefaultSendTimeout = 30 * time.Second
 // TCP is the transport for TCP over IPv4 and IPv6, and for Unix stream sockets. The
 // zero value is ready to use. Fields that only TCP knows are ignored on Unix sockets.
 type TCP struct {
-	// Network is "tcp" (also ""), "tcp4" or "tcp6": the family of addresses. "tcp6"
-	// sets IPV6_V6ONLY, so that ":80" is free for an IPv4 listener as well.
+	// Network is "tcp", "tcp4" or "tcp6": the family of addresses. "tcp6" sets
+	// IPV6_V6ONLY, so that ":80" is free for an IPv4 listener as well. "" is "tcp4" for an
+	// address that is written in IPv4, and "tcp" for others: unlike with package net,
+	// "0.0.0.0:80" does not listen on IPv6 as well.
 	Network string
 
 	// Backlog is how many connections the kernel holds ready for accept. 0 is the
@@ -225,10 +228,15 @@ func (t TCP) tune(nc net.Conn, full bool) error {
 
 func (t TCP) parse(addr string) (Addr, error) {
 	a, err := ParseAddr(addr)
-	if err == nil && a.Network == "tcp" && t.Network != "" {
-		a.Network = t.Network
+	if err != nil || a.Network != "tcp" {
+		return a, err
 	}
-	return a, err
+	if t.Network != "" {
+		a.Network = t.Network
+	} else if ap, err := netip.ParseAddrPort(a.Address); err == nil && ap.Addr().Is4() {
+		a.Network = "tcp4"
+	}
+	return a, nil
 }
 
 func (t TCP) keepAlive() net.KeepAliveConfig {

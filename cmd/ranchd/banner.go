@@ -1,0 +1,89 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+
+	"goranch/ranch"
+	"goranch/transport"
+)
+
+// banner says what is served where, how to try it, and how to end it.
+func (d *daemon) banner(w io.Writer) {
+	var b strings.Builder
+	b.WriteString("ranchd serves\n\n")
+	for i, l := range d.listeners {
+		e := d.Endpoints[i]
+		fmt.Fprintf(&b, "  %s: echo on %s\n", e.Name, e.bound(l.Addr()))
+		fmt.Fprintf(&b, "      %s\n", try(e, l.Addr()))
+	}
+	b.WriteString("\n")
+	if d.Certificate == nil && anyTLS(d.Endpoints) {
+		fmt.Fprintf(&b, "TLS has a self-signed certificate, for trying out only. Its SHA-256 fingerprint:\n  %s\n", fingerprint(*d.certificate))
+	}
+	fmt.Fprintf(&b, "Connections at once on each: %s. Stop with Ctrl-C.\n", limitText(d.Options.MaxConnections))
+	io.WriteString(w, b.String())
+}
+
+// bound returns where an endpoint is, now that the system has chosen what it was left to.
+func (e endpoint) bound(a net.Addr) endpoint {
+	return endpoint{TLS: e.TLS, Addr: transport.Addr{Network: a.Network(), Address: a.String()}}
+}
+
+// try returns a line for the shell that talks to an endpoint bound to a.
+func try(e endpoint, a net.Addr) string {
+	if u, ok := a.(*net.UnixAddr); ok {
+		switch {
+		case !e.TLS:
+			return "printf hello | nc -N -U " + quote(u.Name)
+		case u.Name[0] == '@':
+			return "# no common client speaks TLS on an abstract socket"
+		}
+		return "openssl s_client -quiet -unix " + quote(u.Name) + "  # then type a line"
+	}
+	host, port := reachable(a)
+	if e.TLS {
+		return "openssl s_client -quiet -connect " + quote(net.JoinHostPort(host, port)) + "  # then type a line"
+	}
+	return "printf hello | nc -N " + quote(host) + " " + port
+}
+
+// reachable returns an address of this machine for a listener bound to a, which may be
+// bound to all of them.
+func reachable(a net.Addr) (host, port string) {
+	host, port, _ = net.SplitHostPort(a.String())
+	if ip, err := netip.ParseAddr(host); err == nil && ip.IsUnspecified() {
+		host = "::1"
+		if ip.Is4() {
+			host = loopback
+		}
+	}
+	return host, port
+}
+
+// quote makes one word of s for a shell.
+func quote(s string) string {
+	const safe = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/@%+=:,._-"
+	if s != "" && strings.Trim(s, safe) == "" {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+func limitText(n int) string {
+	if n == ranch.Unlimited {
+		return "unlimited"
+	}
+	return fmt.Sprint(n)
+}
+
+// checked says what would be served.
+func (c *config) checked(w io.Writer) {
+	fmt.Fprintln(w, "ranchd: flags and files are in order; it would serve")
+	for _, e := range c.Endpoints {
+		fmt.Fprintf(w, "  %s\n", e)
+	}
+}

@@ -1,0 +1,29 @@
+package main
+
+import (
+	"net"
+	"testing"
+)
+
+func TestTry(t *testing.T) {
+	for _, c := range []struct {
+		tls   bool
+		bound net.Addr
+		want  string
+	}{
+		{false, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8007}, "printf hello | nc -N 127.0.0.1 8007"},
+		{false, &net.TCPAddr{IP: net.IPv4zero, Port: 7}, "printf hello | nc -N 127.0.0.1 7"},
+		{false, &net.TCPAddr{IP: net.IPv6unspecified, Port: 7}, "printf hello | nc -N ::1 7"},
+		{false, &net.TCPAddr{IP: net.ParseIP("fe80::1"), Zone: "eth0", Port: 7}, "printf hello | nc -N fe80::1%eth0 7"},
+		{true, &net.TCPAddr{IP: net.IPv6loopback, Port: 7}, "openssl s_client -quiet -connect '[::1]:7'  # then type a line"},
+		{false, &net.UnixAddr{Name: "/run/a.sock"}, "printf hello | nc -N -U /run/a.sock"},
+		{false, &net.UnixAddr{Name: "/run/it's;.sock"}, `printf hello | nc -N -U '/run/it'\''s;.sock'`},
+		{false, &net.UnixAddr{Name: "@name"}, "printf hello | nc -N -U @name"},
+		{true, &net.UnixAddr{Name: "/run/a.sock"}, "openssl s_client -quiet -unix /run/a.sock  # then type a line"},
+		{true, &net.UnixAddr{Name: "@name"}, "# no common client speaks TLS on an abstract socket"},
+	} {
+		if got := try(endpoint{TLS: c.tls}, c.bound); got != c.want {
+			t.Errorf("%v:\n got %s\nwant %s", c.bound, got, c.want)
+		}
+	}
+}

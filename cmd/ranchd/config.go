@@ -1,0 +1,283 @@
+package main
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"goranch/protocol/echo"
+	"goranch/ranch"
+	"goranch/transport"
+)
+
+// infinity is the time that never passes; each user translates it to its own word.
+const infinity = ranch.Infinity
+
+// config is what the flags say, read and checked.
+type config struct {
+	Endpoints   []endpoint
+	Certificate *tls.Certificate // nil: make one
+	TLSMin      uint16
+	Options     ranch.Options // but for Addr and Logger
+	TCP         transport.TCP // but for Network
+	Drain       time.Duration // infinity is no limit
+	LogLevel    slog.Level
+	LogFormat   logFormat
+	Quiet       bool
+	Check       bool
+}
+
+// faults collects what is wrong with flags.
+type faults []error
+
+// read parses one flag's value, and notes what is wrong with it.
+func read[T any](all *faults, flag, value string, parse func(string) (T, error)) T {
+	v, err := parse(value)
+	if err != nil {
+		*all = append(*all, fmt.Errorf("%s %q: %w", flag, value, err))
+	}
+	return v
+}
+
+// config reads and checks every flag. The error joins all faults; each names the flag,
+// its value and what is allowed.
+func (f *flags) config() (*config, error) {
+	var bad faults
+	c := &config{Quiet: f.Quiet, Check: f.Check}
+	c.Endpoints = f.endpoints(&bad)
+	usesTLS := anyTLS(c.Endpoints) || len(bad) > 0 // one that could not be read may be meant to
+	c.TLSMin = read(&bad, "--tls-min", f.TLSMin, oneOf("1.2 and 1.3",
+		map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}))
+	c.Options = ranch.Options{
+		MaxConnections:   read(&bad, "--max-connections", f.MaxConnections, orUnlimited),
+		NumAcceptors:     read(&bad, "--acceptors", f.Acceptors, orDefault(number(1, maxAcceptors))),
+		NumListenSockets: read(&bad, "--listen-sockets", f.ListenSockets, number(1, maxAcceptors)),
+		HandshakeTimeout: never(read(&bad, "--handshake-timeout", f.HandshakeTimeout, positive)),
+	}
+	c.TCP = transport.TCP{
+		Backlog:     read(&bad, "--backlog", f.Backlog, number(0, math.MaxInt32)),
+		SendTimeout: never(read(&bad, "--send-timeout", f.SendTimeout, positive)),
+		UnixMode:    read(&bad, "--unix-mode", f.UnixMode, fileMode),
+	}
+	c.Drain = read(&bad, "--shutdown-timeout", f.ShutdownTimeout, notNegative)
+	c.LogLevel = read(&bad, "--log-level", f.LogLevel, oneOf("debug, info, warn and error",
+		map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}))
+	c.LogFormat = read(&bad, "--log-format", f.LogFormat, oneOf("auto, text, color and json",
+		map[string]logFormat{"auto": logAuto, "text": logText, "color": logColor, "json": logJSON}))
+	c.Certificate = f.certificate(&bad, usesTLS)
+	c.together(&bad)
+	if len(bad) > 0 {
+		return nil, errors.Join(bad...)
+	}
+	return c, c.checkListeners()
+}
+
+// endpoints reads every --listen, names them, and compares them with each other.
+func (f *flags) endpoints(bad *faults) []endpoint {
+	given := defaultListen
+	if f.Listen != nil {
+		given = nil
+		for _, v := range f.Listen {
+			if words := strings.Fields(v); len(words) > 0 {
+				given = append(given, words...)
+			} else {
+				*bad = append(*bad, fmt.Errorf("--listen %q: it is empty: %s", v, listenForms))
+			}
+		}
+	}
+	var all []endpoint
+	names, places := make(map[string]string), make(map[transport.Addr]string)
+	for _, v := range given {
+		before := len(*bad)
+		e := read(bad, "--listen", v, parseEndpoint)
+		if len(*bad) > before {
+			continue
+		}
+		if first, taken := names[e.Name]; taken && e.Name != "" {
+			*bad = append(*bad, fmt.Errorf("--listen %q: the name %s is taken by %q: names must differ", v, e.Name, first))
+		}
+		if first, taken := places[e.Addr]; taken && !e.anyPort() {
+			*bad = append(*bad, fmt.Errorf("--listen %q: %q listens there already: addresses must differ", v, first))
+		}
+		names[e.Name], places[e.Addr] = v, v
+		all = append(all, e)
+	}
+	nameAll(all)
+	return all
+}
+
+// certificate loads the files, if they are given, as both must be or none. Files that
+// nothing would use are a fault: somebody believes that his traffic is encrypted.
+func (f *flags) certificate(bad *faults, used bool) *tls.Certificate {
+	if f.Cert == "" && f.Key == "" {
+		return nil
+	}
+	switch {
+	case f.Key == "":
+		*bad = append(*bad, fmt.Errorf("--key is missing: --cert %q needs the file with its key", f.Cert))
+	case f.Cert == "":
+		*bad = append(*bad, fmt.Errorf("--cert is missing: --key %q needs the file with its certificate", f.Key))
+	default:
+		cert, err := loadCertificate(f.Cert, f.Key)
+		if err != nil {
+			*bad = append(*bad, err)
+		}
+		if !used {
+			*bad = append(*bad, fmt.Errorf("--cert %q: no --listen uses TLS: use tls://host:port or tls+unix:/path", f.Cert))
+		}
+		return &cert
+	}
+	return nil
+}
+
+// together checks what is allowed alone but not in company.
+func (c *config) together(bad *faults) {
+	n, o := c.Options.NumListenSockets, c.Options
+	if n > 1 {
+		if runtime.GOOS != "linux" {
+			*bad = append(*bad, fmt.Errorf("--listen-sockets %d: only Linux spreads connections over sockets; allowed here is 1", n))
+		}
+		for _, e := range c.Endpoints {
+			if e.unix() {
+				*bad = append(*bad, fmt.Errorf("--listen-sockets %d: Unix sockets cannot share an address: allowed with --listen %q is 1", n, e))
+			}
+		}
+	}
+	if o.NumAcceptors > 0 && o.NumAcceptors < n {
+		*bad = append(*bad, fmt.Errorf("--acceptors %d: allowed is at least one for each of --listen-sockets %d", o.NumAcceptors, n))
+	}
+}
+
+// checkListeners asks the library, which may know of faults that were not thought of here.
+func (c *config) checkListeners() error {
+	var bad []error
+	for _, e := range c.Endpoints {
+		if _, err := ranch.NewListener(e.Name, c.transport(e, nil), c.options(e), echo.Protocol{}); err != nil {
+			bad = append(bad, err)
+		}
+	}
+	return errors.Join(bad...)
+}
+
+// transport returns what carries the connections of an endpoint.
+func (c *config) transport(e endpoint, cert *tls.Certificate) transport.Transport {
+	t := c.TCP
+	if ip, ok := e.host(); ok && ip.Is4() {
+		t.Network = "tcp4" // for net, 0.0.0.0 would be IPv6 as well
+	}
+	if !e.TLS {
+		return t
+	}
+	tc := &tls.Config{MinVersion: c.TLSMin}
+	if cert != nil {
+		tc.Certificates = []tls.Certificate{*cert}
+	}
+	return transport.TLS{TCP: t, Config: tc}
+}
+
+func (c *config) options(e endpoint) ranch.Options {
+	o := c.Options
+	o.Addr = e.Addr.String()
+	return o
+}
+
+func anyTLS(all []endpoint) bool {
+	for _, e := range all {
+		if e.TLS {
+			return true
+		}
+	}
+	return false
+}
+
+// maxAcceptors is package ranch's limit.
+const maxAcceptors = 10_000
+
+func number(lowest, highest int) func(string) (int, error) {
+	return func(s string) (int, error) {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < lowest || n > highest {
+			return 0, fmt.Errorf("allowed are the numbers %d to %d", lowest, highest)
+		}
+		return n, nil
+	}
+}
+
+// orDefault leaves a flag that was not given to the library.
+func orDefault(parse func(string) (int, error)) func(string) (int, error) {
+	return func(s string) (int, error) {
+		if s == "" {
+			return 0, nil
+		}
+		return parse(s)
+	}
+}
+
+func orUnlimited(s string) (int, error) {
+	if s == "unlimited" {
+		return ranch.Unlimited, nil
+	}
+	n, err := number(1, math.MaxInt32)(s)
+	if err != nil {
+		err = fmt.Errorf("%w, and unlimited", err)
+	}
+	return n, err
+}
+
+// positive reads a time. 0 is refused: to the library it is the default, to an operator
+// no time at all, or no limit.
+func positive(s string) (time.Duration, error) {
+	if d, err := notNegative(s); err == nil && d > 0 {
+		return d, nil
+	}
+	return 0, errors.New("allowed are times such as 500ms, 5s or 2m, and infinity")
+}
+
+func notNegative(s string) (time.Duration, error) {
+	if s == "infinity" {
+		return infinity, nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 {
+		return 0, errors.New("allowed are 0, times such as 500ms, 5s or 2m, and infinity")
+	}
+	return d, nil
+}
+
+// never translates infinity to the library's word for no limit.
+func never(d time.Duration) time.Duration {
+	if d == infinity {
+		return -1
+	}
+	return d
+}
+
+// fileMode reads permissions. 0 is refused: nobody could connect, and to the library
+// it is the umask's choice.
+func fileMode(s string) (fs.FileMode, error) {
+	if s == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(strings.TrimPrefix(s, "0o"), 8, 32)
+	if err != nil || n == 0 || n > uint64(fs.ModePerm) {
+		return 0, errors.New("allowed are the octal numbers 0001 to 0777")
+	}
+	return fs.FileMode(n), nil
+}
+
+func oneOf[T any](allowed string, values map[string]T) func(string) (T, error) {
+	return func(s string) (T, error) {
+		v, ok := values[s]
+		if !ok {
+			return v, errors.New("allowed are " + allowed)
+		}
+		return v, nil
+	}
+}

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/alecthomas/kong"
+)
+
+// flags is the command line as it was typed. Values are text here: config reads them,
+// and reports every fault at once, where kong would stop at the first.
+type flags struct {
+	Listen []string `sep:"none" placeholder:"[NAME=]ADDRESS" help:"Where to listen; may be repeated. tcp://host:port (or just host:port), tls://host:port, unix:/path, unix:@name (Linux), tls+unix:/path. Port 0 is any free one. Without a host it is loopback: 0.0.0.0 (IPv4) and [::] (IPv4 and IPv6) are every interface. One value may hold several, separated by spaces. Default: tcp://127.0.0.1:8007 and tls://127.0.0.1:8008."`
+
+	Cert   string `placeholder:"FILE" help:"Certificate for TLS, PEM, with its chain. Without it one is made in memory, self-signed, for trying out only."`
+	Key    string `placeholder:"FILE" help:"Key of the certificate, PEM."`
+	TLSMin string `name:"tls-min" placeholder:"VERSION" default:"1.2" help:"Oldest TLS version: 1.2 or 1.3. Default: ${default}."`
+
+	MaxConnections string `placeholder:"N" default:"1024" help:"Connections that each listener serves at once, or unlimited. Others wait in the kernel's queue. Default: ${default}."`
+	Acceptors      string `placeholder:"N" help:"Goroutines that accept, per listener. Default: 10, or one for each listening socket if those are more."`
+	ListenSockets  string `placeholder:"N" default:"1" help:"Sockets per listener, which share the port and make accepting parallel (Linux; not with Unix sockets). Default: ${default}."`
+	Backlog        string `placeholder:"N" default:"0" help:"Connections that the kernel holds ready for accept. 0 is the system's maximum. Default: ${default}."`
+	UnixMode       string `placeholder:"MODE" help:"Permission of Unix sockets' files, octal, such as 0660. Default: what the umask leaves."`
+
+	HandshakeTimeout string `placeholder:"TIME" default:"5s" help:"Time for a TLS handshake, or infinity. Default: ${default}."`
+	SendTimeout      string `placeholder:"TIME" default:"30s" help:"How long a client may take nothing of what is sent to it, or infinity. Default: ${default}."`
+	ShutdownTimeout  string `placeholder:"TIME" default:"5s" help:"The drain limit: how long connections may go on after the first signal to stop. 0 closes them at once, infinity waits for them. Default: ${default}."`
+
+	LogLevel  string `placeholder:"LEVEL" default:"info" help:"debug (every connection), info, warn or error. Default: ${default}."`
+	LogFormat string `placeholder:"FORMAT" default:"auto" help:"text, color, json, or auto: color on a terminal unless NO_COLOR is set, else text. Default: ${default}."`
+	Quiet     bool   `help:"Do not print what is served and how to try it."`
+
+	Check   bool `env:"-" help:"Check flags and files, open nothing, and exit with 0 or 2."`
+	Version bool `env:"-" help:"Print which build this is."`
+	Help    bool `short:"h" help:"Print this."`
+}
+
+const description = `Serves the echo protocol: whatever a client sends comes back. Without flags it listens on loopback, and says how to try it.`
+
+const helpTail = `
+NAME is how logs call a listener; one is made up where none is given. Every flag but the
+last three can be set in the environment, --tls-min as RANCHD_TLS_MIN and so on; the
+command line goes before it.
+
+Examples:
+  ranchd
+  ranchd --listen tcp://0.0.0.0:7 --max-connections unlimited
+  ranchd --listen a=tcp://:7001 --listen b=unix:/run/b.sock --unix-mode 0660
+  ranchd --listen tls://[::]:7443 --cert site.pem --key site.key --tls-min 1.3
+  RANCHD_LISTEN="tcp://:7001 tls://:7002" ranchd --log-format json --quiet
+
+Signals:
+  SIGTERM, SIGINT   stop accepting, let connections finish, up to --shutdown-timeout;
+                    a second one ends at once
+  SIGUSR1           log what each listener is and has done (Unix)
+
+`
+
+// parse reads the command line. done means that there is nothing to serve, and code is
+// then how to exit.
+func parse(args []string, stdout, stderr io.Writer) (c *config, code int, done bool) {
+	var f flags
+	k := kong.Must(&f, kong.Name("ranchd"), kong.Description(description),
+		kong.Writers(stdout, stderr), kong.NoDefaultHelp(), kong.DefaultEnvars("RANCHD"),
+		kong.ValueFormatter(func(v *kong.Value) string { return v.Help })) // helpTail says how the environment's names are made
+	ctx, err := k.Parse(args)
+	if err != nil {
+		return nil, complain(stderr, err), true
+	}
+	switch {
+	case f.Help:
+		ctx.PrintUsage(false)
+		io.WriteString(stdout, helpTail+exitHelp)
+		return nil, exitInOrder, true
+	case f.Version:
+		fmt.Fprintln(stdout, version())
+		return nil, exitInOrder, true
+	}
+	c, err = f.config()
+	if err != nil {
+		return nil, complain(stderr, err), true
+	}
+	return c, exitInOrder, false
+}
+
+// complain prints every fault on a line of its own.
+func complain(w io.Writer, err error) int {
+	fmt.Fprintln(w, "ranchd: nothing was opened, because of")
+	for _, fault := range split(err) {
+		fmt.Fprintf(w, "  %v\n", fault)
+	}
+	fmt.Fprintln(w, "ranchd --help lists all flags.")
+	return exitUsage
+}
+
+// split takes apart what errors.Join has put together, at any depth.
+func split(err error) []error {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []error{err}
+	}
+	var all []error
+	for _, e := range joined.Unwrap() {
+		all = append(all, split(e)...)
+	}
+	return all
+}

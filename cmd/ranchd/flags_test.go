@@ -1,0 +1,174 @@
+package main
+
+import (
+	"bytes"
+	"crypto/tls"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"goranch/ranch"
+	"goranch/transport"
+)
+
+// configOf reads a command line that has no faults.
+func configOf(t *testing.T, args ...string) *config {
+	t.Helper()
+	var complaints bytes.Buffer
+	c, code, done := parse(args, io.Discard, &complaints)
+	if done {
+		t.Fatalf("%q: exit code %d:\n%s", args, code, &complaints)
+	}
+	return c
+}
+
+func TestDefaults(t *testing.T) {
+	got := configOf(t)
+	want := &config{
+		Endpoints: []endpoint{
+			{Name: "echo-tcp", Addr: tcp("127.0.0.1:8007")},
+			{Name: "echo-tls", TLS: true, Addr: tcp("127.0.0.1:8008")},
+		},
+		TLSMin:    tls.VersionTLS12,
+		Options:   ranch.Options{MaxConnections: 1024, NumListenSockets: 1, HandshakeTimeout: 5 * time.Second},
+		TCP:       transport.TCP{SendTimeout: 30 * time.Second},
+		Drain:     5 * time.Second,
+		LogLevel:  slog.LevelInfo,
+		LogFormat: logAuto,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("want -, got +:\n%s", diff)
+	}
+}
+
+func TestEveryFlag(t *testing.T) {
+	got := configOf(t, "--listen", "tls://[::]:1", "--listen=a=:2 unix:/x", "--tls-min", "1.3", "--max-connections", "unlimited",
+		"--acceptors", "20", "--backlog", "7", "--unix-mode", "0660", "--handshake-timeout", "infinity", "--send-timeout", "infinity",
+		"--shutdown-timeout", "infinity", "--log-level", "debug", "--log-format", "json", "--quiet", "--check")
+	want := &config{
+		Endpoints: []endpoint{
+			{Name: "echo-tls", TLS: true, Addr: tcp("[::]:1")},
+			{Name: "a", Addr: tcp("127.0.0.1:2"), Defaulted: true},
+			{Name: "echo-unix", Addr: unix("/x")},
+		},
+		TLSMin:    tls.VersionTLS13,
+		Options:   ranch.Options{MaxConnections: ranch.Unlimited, NumListenSockets: 1, NumAcceptors: 20, HandshakeTimeout: -1},
+		TCP:       transport.TCP{Backlog: 7, SendTimeout: -1, UnixMode: 0o660},
+		Drain:     ranch.Infinity,
+		LogLevel:  slog.LevelDebug,
+		LogFormat: logJSON,
+		Quiet:     true,
+		Check:     true,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("want -, got +:\n%s", diff)
+	}
+}
+
+func TestEnvironment(t *testing.T) {
+	t.Setenv("RANCHD_LISTEN", "tcp://:1 tls://:2")
+	t.Setenv("RANCHD_SHUTDOWN_TIMEOUT", "0")
+	t.Setenv("RANCHD_QUIET", "true")
+	c := configOf(t)
+	if len(c.Endpoints) != 2 || c.Drain != 0 || !c.Quiet {
+		t.Errorf("the environment is not read: %+v", c)
+	}
+	c = configOf(t, "--listen", ":3", "--shutdown-timeout", "1s")
+	if len(c.Endpoints) != 1 || c.Drain != time.Second {
+		t.Errorf("the command line does not go before the environment: %+v", c)
+	}
+}
+
+func TestFaults(t *testing.T) {
+	cert, key := certificateFiles(t)
+	missing := filepath.Join(t.TempDir(), "missing.pem")
+	for _, c := range []struct {
+		name string
+		args []string
+		want []string // a part of each fault, in order
+	}{
+		{"unknown flag", []string{"--port", "1"}, []string{"unknown flag --port"}},
+		{"no flag", []string{"tcp://:1"}, []string{"unexpected argument tcp://:1"}},
+		{"everything", []string{
+			"--listen", "http://:1", "--listen", " ", "--cert", missing, "--tls-min", "1.1", "--max-connections", "0", "--acceptors", "10001",
+			"--listen-sockets", "0", "--handshake-timeout", "0", "--send-timeout", "5", "--shutdown-timeout=-1s", "--backlog", "x",
+			"--unix-mode", "0888", "--log-level", "trace", "--log-format", "xml",
+		}, []string{
+			`--listen " ": it is empty`, `--listen "http://:1": unknown scheme`,
+			`--tls-min "1.1": allowed are 1.2 and 1.3`,
+			`--max-connections "0": allowed are the numbers 1 to 2147483647, and unlimited`,
+			`--acceptors "10001": allowed are the numbers 1 to 10000`,
+			`--listen-sockets "0": allowed are the numbers 1 to 10000`,
+			`--handshake-timeout "0": allowed are times such as`,
+			`--backlog "x": allowed are the numbers 0 to`,
+			`--send-timeout "5": allowed are times such as`,
+			`--unix-mode "0888": allowed are the octal numbers`,
+			`--shutdown-timeout "-1s": allowed are 0, times`,
+			`--log-level "trace": allowed are debug, info, warn and error`,
+			`--log-format "xml": allowed are auto, text, color and json`,
+			"--key is missing",
+		}},
+		{"a mode for nobody", []string{"--unix-mode", "0"}, []string{`--unix-mode "0"`}},
+		{"no cert", []string{"--key", key}, []string{"--cert is missing"}},
+		{"no such files", []string{"--cert", missing, "--key", missing + "2"}, []string{
+			`--cert "` + missing + `": no such file`, `--key "` + missing + `2": no such file`,
+		}},
+		{"the wrong way round", []string{"--cert", key, "--key", cert}, []string{`--cert "` + key + `", --key "` + cert + `": tls: `}},
+		{"a stranger's key", []string{"--cert", cert, "--key", second(certificateFiles(t))}, []string{"private key does not match public key"}},
+		{"a certificate for nothing", []string{"--listen", ":1", "--cert", cert, "--key", key}, []string{"no --listen uses TLS"}},
+		{"the same name", []string{"--listen", "a=:1", "--listen", "a=:2"}, []string{`the name a is taken by "a=:1"`}},
+		{"the same address", []string{"--listen", ":1", "--listen", "tls://127.0.0.1:01", "--listen", ":0", "--listen", ":0"},
+			[]string{`":1" listens there already`}},
+		{"sockets of a Unix socket", []string{"--listen", "unix:/x", "--listen-sockets", "2"}, []string{"--listen-sockets 2: Unix sockets cannot share"}},
+		{"fewer acceptors than sockets", []string{"--acceptors", "1", "--listen-sockets", "2"}, []string{"--acceptors 1: allowed is at least one for each"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var out, complaints bytes.Buffer
+			_, code, done := parse(c.args, &out, &complaints)
+			if !done || code != exitUsage || out.Len() > 0 {
+				t.Errorf("done %v, exit code %d, stdout %q; want code %d and nothing on stdout", done, code, &out, exitUsage)
+			}
+			got := strings.Split(strings.TrimSuffix(complaints.String(), "\n"), "\n")
+			got = got[1 : len(got)-1] // between what it means and where help is
+			if len(got) != len(c.want) {
+				t.Fatalf("want %d faults:\n%s", len(c.want), &complaints)
+			}
+			for i := range got {
+				if !strings.Contains(got[i], c.want[i]) {
+					t.Errorf("fault %d does not say %q: %s", i, c.want[i], got[i])
+				}
+			}
+		})
+	}
+}
+
+func second(_, s string) string { return s }
+
+func TestHelp(t *testing.T) {
+	for _, flag := range []string{"--help", "-h"} {
+		var out bytes.Buffer
+		if _, code, done := parse([]string{flag}, &out, io.Discard); !done || code != exitInOrder {
+			t.Errorf("%s: done %v, code %d", flag, done, code)
+		}
+		for _, want := range []string{"--listen", "--unix-mode", "Default: 1024.", "RANCHD_TLS_MIN", "Examples:", "SIGUSR1", "128+n"} {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("%s does not mention %q:\n%s", flag, want, &out)
+			}
+		}
+	}
+}
+
+// TestIPv4Only keeps 0.0.0.0 from being IPv6 too, which it is to package net.
+func TestIPv4Only(t *testing.T) {
+	for in, want := range map[string]string{"0.0.0.0:1": "tcp4", "127.0.0.1:1": "tcp4", "[::]:1": "", "localhost:1": "", "unix:/x": ""} {
+		c := configOf(t, "--listen", in)
+		if got := c.transport(c.Endpoints[0], nil).(transport.TCP).Network; got != want {
+			t.Errorf("%s: network %q, want %q", in, got, want)
+		}
+	}
+}

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"goranch/transport"
+)
+
+func tcp(addr string) transport.Addr  { return transport.Addr{Network: "tcp", Address: addr} }
+func unix(path string) transport.Addr { return transport.Addr{Network: "unix", Address: path} }
+
+var goodAddresses = []struct {
+	in   string
+	want endpoint
+}{
+	{"tcp://127.0.0.1:8007", endpoint{Addr: tcp("127.0.0.1:8007")}},
+	{"127.0.0.1:8007", endpoint{Addr: tcp("127.0.0.1:8007")}},
+	{"localhost:0", endpoint{Addr: tcp("localhost:0")}},
+	{"tcp://example.org.:080", endpoint{Addr: tcp("example.org.:80")}},
+	{"tls://0.0.0.0:443", endpoint{TLS: true, Addr: tcp("0.0.0.0:443")}},
+	{"tls://[::]:443", endpoint{TLS: true, Addr: tcp("[::]:443")}},
+	{"tcp://[0:0::1]:7", endpoint{Addr: tcp("[::1]:7")}},
+	{"tcp://[fe80::1%eth0]:7", endpoint{Addr: tcp("[fe80::1%eth0]:7")}},
+	{"tcp://:8007", endpoint{Addr: tcp("127.0.0.1:8007"), Defaulted: true}},
+	{":8007", endpoint{Addr: tcp("127.0.0.1:8007"), Defaulted: true}},
+	{"a=tls://:1", endpoint{Name: "a", TLS: true, Addr: tcp("127.0.0.1:1"), Defaulted: true}},
+	{"my-Name_2.x=localhost:1", endpoint{Name: "my-Name_2.x", Addr: tcp("localhost:1")}},
+	{"unix:///run/a.sock", endpoint{Addr: unix("/run/a.sock")}},
+	{"unix:/run/a.sock", endpoint{Addr: unix("/run/a.sock")}},
+	{"unix:/run/a=b,c.sock", endpoint{Addr: unix("/run/a=b,c.sock")}},
+	{"n=unix:/run/a=b", endpoint{Name: "n", Addr: unix("/run/a=b")}},
+	{"unix:////a", endpoint{Addr: unix("//a")}},
+	{"tls+unix:///run/a.sock", endpoint{TLS: true, Addr: unix("/run/a.sock")}},
+	{"tls+unix:/run/a.sock", endpoint{TLS: true, Addr: unix("/run/a.sock")}},
+}
+
+func TestParseEndpoint(t *testing.T) {
+	good := goodAddresses
+	if runtime.GOOS == "linux" {
+		good = append(good, []struct {
+			in   string
+			want endpoint
+		}{
+			{"unix:@name", endpoint{Addr: unix("@name")}},
+			{"x=tls+unix:@name", endpoint{Name: "x", TLS: true, Addr: unix("@name")}},
+		}...)
+	}
+	for _, c := range good {
+		t.Run(c.in, func(t *testing.T) {
+			got, err := parseEndpoint(c.in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("want -, got +:\n%s", diff)
+			}
+		})
+	}
+}
+
+var badAddresses = []struct{ in, says string }{
+	{"", "no host:port"},
+	{"8007", "no host:port"},
+	{"tcp://", "no host:port"},
+	{"tcp://localhost", "no host:port"},
+	{"tcp://localhost:", "no host:port"},
+	{"tcp://::1:80", "[ipv6]:port"},
+	{"tcp://localhost:http", "0 to 65535"},
+	{"tcp://localhost:65536", "0 to 65535"},
+	{"tcp://localhost:-1", "0 to 65535"},
+	{"tcp://localhost:1/path", "0 to 65535"},
+	{"tcp://*:80", "0.0.0.0 or [::]"},
+	{"tcp://0:80", "looks like an IP address"}, // resolvers take it for 0.0.0.0
+	{"tcp://0x0:80", "looks like an IP address"},
+	{"tcp://0.0:80", "looks like an IP address"},
+	{"tcp://127.0.0.1.1:80", "looks like an IP address"},
+	{"tcp://256.0.0.1:80", "looks like an IP address"},
+	{"tcp://a..b:80", "neither"},
+	{"tcp://.:80", "neither"},
+	{"tcp://user@host:80", "neither"},
+	{"tls:443", "tls://host:port"}, // not a host called tls, in the clear
+	{"tcp:443", "tcp://host:port"},
+	{"http://localhost:80", `unknown scheme "http"`},
+	{"TCP://localhost:80", `unknown scheme "TCP"`},
+	{"://localhost:80", "unknown scheme"},
+	{"unix:", "absolute path"},
+	{"unix://", "absolute path"},
+	{"unix:run.sock", "absolute path"},
+	{"unix://run/a.sock", "absolute path"},
+	{"unix:@", "must follow"},
+	{"unix:/" + strings.Repeat("a", 200), "at most"},
+	{"unix:/a b", "space"},
+	{"unix:/a\x00", "control"},
+	{"fd:3", "not supported yet"},
+	{"systemd:echo", "not supported yet"},
+	{"=tcp://:1", `name ""`},
+	{"a b=tcp://:1", "space"},
+	{"é=tcp://:1", "letters"},
+	{strings.Repeat("a", 65) + "=tcp://:1", "1 to 64"},
+}
+
+func TestParseEndpointFaults(t *testing.T) {
+	for _, c := range badAddresses {
+		t.Run(c.in, func(t *testing.T) {
+			got, err := parseEndpoint(c.in)
+			if err == nil {
+				t.Fatalf("read as %+v", got)
+			}
+			if !strings.Contains(err.Error(), c.says) {
+				t.Errorf("the fault does not say %q: %v", c.says, err)
+			}
+		})
+	}
+}
+
+func FuzzParseEndpoint(f *testing.F) {
+	for _, c := range goodAddresses {
+		f.Add(c.in)
+	}
+	for _, c := range badAddresses {
+		f.Add(c.in)
+	}
+	f.Fuzz(func(t *testing.T, in string) {
+		e, err := parseEndpoint(in)
+		if err != nil {
+			if diff := cmp.Diff(endpoint{}, e); diff != "" {
+				t.Errorf("something came with the error %v:\n%s", err, diff)
+			}
+			return
+		}
+		if _, err := transport.ParseAddr(e.Addr.String()); err != nil {
+			t.Errorf("%q became %+v, which the library refuses: %v", in, e, err)
+		}
+		if ip, ok := e.host(); ok && ip.Unmap().IsUnspecified() && !strings.Contains(in, "0.0.0.0") && !strings.Contains(in, "[") {
+			t.Errorf("%q listens on every interface, which it does not say: %+v", in, e)
+		}
+		if strings.HasPrefix(e.Addr.Address, ":") {
+			t.Errorf("%q listens on every interface for want of a host: %+v", in, e)
+		}
+		again, err := parseEndpoint(e.String())
+		if err != nil {
+			t.Fatalf("%q became %q, which cannot be read: %v", in, e, err)
+		}
+		again.Defaulted = e.Defaulted // it names the host now
+		if diff := cmp.Diff(e, again); diff != "" {
+			t.Errorf("%q changes when it is written and read, first -, then +:\n%s", in, diff)
+		}
+	})
+}
+
+func TestNameAll(t *testing.T) {
+	all := []endpoint{
+		{Addr: tcp("a:1")}, {Addr: tcp("a:2")}, {Name: "echo-tcp-2"}, {TLS: true, Addr: tcp("a:3")},
+		{Addr: unix("/a")}, {TLS: true, Addr: unix("/b")}, {Name: "echo-unix"},
+	}
+	nameAll(all)
+	var got []string
+	for _, e := range all {
+		got = append(got, e.Name)
+	}
+	want := []string{"echo-tcp", "echo-tcp-3", "echo-tcp-2", "echo-tls", "echo-unix-2", "echo-tls-unix", "echo-unix"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("want -, got +:\n%s", diff)
+	}
+}

@@ -1,0 +1,34 @@
+package main
+
+import (
+	"bytes"
+	"log/slog"
+	"os"
+	"strings"
+	"testing"
+)
+
+func TestLogFormats(t *testing.T) {
+	file, err := os.Create(t.TempDir() + "/log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if wantsColor(file) || wantsColor(new(bytes.Buffer)) {
+		t.Error("colour, although it is no terminal")
+	}
+	for format, want := range map[logFormat]string{
+		logAuto:  `level=INFO msg="a word" n=1`,
+		logText:  `level=INFO msg="a word" n=1`,
+		logJSON:  `"level":"INFO","msg":"a word","n":1}`,
+		logColor: "\x1b[92mINF\x1b[0m a word",
+	} {
+		var b bytes.Buffer
+		log := newLogger(&b, format, slog.LevelInfo)
+		log.Debug("nothing")
+		log.Info("a word", "n", 1)
+		if !strings.Contains(b.String(), want) || strings.Contains(b.String(), "nothing") || strings.Count(b.String(), "\n") != 1 {
+			t.Errorf("%s: %q", format, b.String())
+		}
+	}
+}

@@ -1,0 +1,52 @@
+// Package docs checks that the documents keep what they promise.
+package docs
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// The README's program is the example of that name, letter by letter, so it is built
+// and run with the examples.
+func TestREADMEShowsTheQuickstart(t *testing.T) {
+	readme := read(t, "../README.md")
+	_, rest, ok := strings.Cut(readme, "```go\n")
+	if !ok {
+		t.Fatal("README.md shows no Go")
+	}
+	shown, _, _ := strings.Cut(rest, "```")
+	if diff := cmp.Diff(read(t, "../examples/quickstart/main.go"), shown); diff != "" {
+		t.Errorf("README.md differs from examples/quickstart/main.go (-example +readme):\n%s", diff)
+	}
+}
+
+var link = regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
+
+func TestLinksLeadSomewhere(t *testing.T) {
+	pages, err := filepath.Glob("*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages = append(pages, "../README.md", "../CHANGELOG.md", "../bench/README.md")
+	for _, page := range pages {
+		for _, m := range link.FindAllStringSubmatch(read(t, page), -1) {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(page), m[1])); err != nil {
+				t.Errorf("%s: link to %s: %v", page, m[1], err)
+			}
+		}
+	}
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}

@@ -1,0 +1,40 @@
+package ranch_test
+
+import (
+	"testing"
+	"testing/synctest"
+
+	"goranch/ranch"
+)
+
+// A transport whose Listen panics while a closed socket is opened again costs no slot
+// and gives none away: the cap stays what it is, and nobody is taken out of the queue
+// who cannot be served.
+func TestPanicWhileReopeningKeepsTheCap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{listen: func(n int) error {
+			if n == 2 || n == 3 {
+				panic("no listener today")
+			}
+			return nil
+		}}
+		l, rec := start(t, f, ranch.Options{MaxConnections: 2, NumAcceptors: 3}, answer)
+		synctest.Wait()
+		f.last().Close()
+		synctest.Wait()
+		if got := rec.count(ranch.AcceptorPanicked); got != 2 {
+			t.Errorf("%d acceptors panicked, not 2", got)
+		}
+		guests(t, f, dialAddr(l), 2)
+		for range 3 {
+			visit(t, f, dialAddr(l))
+		}
+		synctest.Wait()
+		if got := f.last().queued(); got != 3 {
+			t.Errorf("%d clients wait in the queue, not 3: %s", got, pretty(l.Info()))
+		}
+		if got := l.Info().ParkedAcceptors; got != 3 {
+			t.Errorf("%d acceptors are parked, not 3", got)
+		}
+	})
+}

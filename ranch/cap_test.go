@@ -1,0 +1,266 @@
+package ranch_test
+
+import (
+	"errors"
+	"testing"
+
+	"goranch/conns"
+	"goranch/ranch"
+)
+
+// The cap is exact: at the cap every acceptor is parked, whoever comes waits without
+// being refused, and each end lets in one.
+func TestCapIsExact(t *testing.T) {
+	overEach(t, func(t *testing.T, m medium) {
+		const n = 5
+		l, _ := m.start(t, ranch.Options{MaxConnections: n}, answer)
+		in := m.guests(t, l, n)
+		allParked(t, l)
+		queue := visitors(t, m, l, 3)
+		for len(queue) > 0 {
+			for _, v := range queue {
+				if !v.waits() {
+					t.Fatalf("somebody was served above the cap: %s", pretty(l.Info()))
+				}
+			}
+			if i := l.Info(); i.ActiveConnections != n || i.AllConnections != n {
+				t.Fatalf("at the cap: %s", pretty(i))
+			}
+			in[0].leave()
+			next, rest := anyIn(t, queue)
+			in, queue = append(in[1:], next), rest
+			allParked(t, l)
+		}
+		for _, v := range in {
+			v.works(t)
+		}
+		if i := l.Info(); i.PeakConnections != n || i.Accepted != n+3 {
+			t.Errorf("in the end: %s", pretty(i))
+		}
+	})
+}
+
+// visitors sends n visitors.
+func visitors(t testing.TB, m medium, l *ranch.Listener, n int) []*visitor {
+	all := make([]*visitor, n)
+	for i := range all {
+		all[i] = m.visit(t, l)
+	}
+	return all
+}
+
+// anyIn waits until one of the visitors is served, and returns it and the others.
+func anyIn(t testing.TB, queue []*visitor) (*visitor, []*visitor) {
+	t.Helper()
+	first := -1
+	eventually(t, "one of those who wait is served", func() bool {
+		for i, v := range queue {
+			if !v.waits() {
+				first = i
+			}
+		}
+		return first >= 0
+	})
+	v := queue[first].in(t)
+	return v, append(append([]*visitor{}, queue[:first]...), queue[first+1:]...)
+}
+
+// A connection that was removed no longer counts, and lives on. However often it is
+// removed, that is one slot.
+func TestRemoveConnection(t *testing.T) {
+	overEach(t, func(t *testing.T, m medium) {
+		staying := newDeaf(t)
+		l, rec := m.start(t, ranch.Options{MaxConnections: 2}, staying)
+		m.guests(t, l, 2)
+		first, second := <-staying.in, <-staying.in
+		allParked(t, l)
+		queue := visitors(t, m, l, 2)
+		ranch.RemoveConnection(first)
+		ranch.RemoveConnection(first)
+		next, queue := anyIn(t, queue)
+		<-staying.in
+		ranch.RemoveConnection(first)
+		allParked(t, l)
+		if !queue[0].waits() {
+			t.Error("a connection that was removed three times made room for two")
+		}
+		if i := l.Info(); i.ActiveConnections != 2 || i.AllConnections != 3 || i.Accepted != 3 {
+			t.Errorf("with one removed: %s", pretty(i))
+		}
+		counted := 0
+		for _, c := range l.Connections() {
+			if c.Counted {
+				counted++
+			}
+		}
+		if counted != 2 {
+			t.Errorf("%d connections are listed as counted", counted)
+		}
+		ranch.RemoveConnection(second)
+		queue[0].in(t)
+		staying.free()
+		rec.wait(t, ranch.ConnEnded, 4)
+		ranch.RemoveConnection(first) // it is gone already
+		active(t, l, 0)
+		next.leave()
+	})
+}
+
+// A protocol may remove its own connections at once: any number of them live besides the cap.
+func TestCapWithRemovedConnections(t *testing.T) {
+	overEach(t, func(t *testing.T, m medium) {
+		l, _ := m.start(t, ranch.Options{MaxConnections: 3}, removed(answer))
+		background := m.guests(t, l, 20)
+		active(t, l, 0)
+		l.SetProtocol(answer)
+		m.guests(t, l, 3)
+		allParked(t, l)
+		queue := visitors(t, m, l, 2)
+		for _, v := range background {
+			v.works(t)
+			v.leave() // frees no slot
+		}
+		eventually(t, "those who were removed are gone", func() bool { return l.Info().AllConnections == 3 })
+		if !queue[0].waits() || !queue[1].waits() {
+			t.Error("the end of a removed connection made room")
+		}
+		if i := l.Info(); i.ActiveConnections != 3 || i.PeakConnections > 3 {
+			t.Errorf("in the end: %s", pretty(i))
+		}
+	})
+}
+
+// From 10 to no cap and back: raising lets everybody in at once, lowering ends nobody and
+// admits nobody until fewer are left.
+func TestCapRaisedAndLowered(t *testing.T) {
+	overEach(t, func(t *testing.T, m medium) {
+		l, _ := m.start(t, ranch.Options{MaxConnections: 10}, answer)
+		in := m.guests(t, l, 10)
+		allParked(t, l)
+		queue := visitors(t, m, l, 10)
+		setCap(t, l, ranch.Unlimited)
+		for _, v := range queue {
+			in = append(in, v.in(t))
+		}
+		setCap(t, l, 10)
+		allParked(t, l)
+		late := m.visit(t, l)
+		for _, v := range in {
+			v.works(t)
+		}
+		for len(in) > 10 {
+			in[0].leave()
+			in = in[1:]
+			active(t, l, len(in))
+			if !late.waits() {
+				t.Fatalf("somebody was let in with %d at a cap of 10", len(in))
+			}
+		}
+		allParked(t, l)
+		in[0].leave()
+		late.in(t).works(t)
+		if i := l.Info(); i.PeakConnections != 20 || i.AcceptErrors != 0 || i.Terminated != 11 {
+			t.Errorf("in the end: %s", pretty(i))
+		}
+	})
+}
+
+func setCap(t testing.TB, l *ranch.Listener, n int) {
+	t.Helper()
+	if err := l.SetMaxConnections(n); err != nil {
+		t.Fatal(err)
+	}
+	if got := l.MaxConnections(); got != n {
+		t.Fatalf("the cap is %d, not %d", got, n)
+	}
+}
+
+// Raising the cap wakes as many as it has room for.
+func TestRaisingWakesAsManyAsFit(t *testing.T) {
+	overEach(t, func(t *testing.T, m medium) {
+		l, _ := m.start(t, ranch.Options{MaxConnections: 2}, answer)
+		m.guests(t, l, 2)
+		allParked(t, l)
+		queue := visitors(t, m, l, 6)
+		for n := 3; n <= 5; n++ {
+			setCap(t, l, n)
+			_, queue = anyIn(t, queue)
+			allParked(t, l)
+			if i := l.Info(); i.ActiveConnections != n {
+				t.Fatalf("at a cap of %d: %s", n, pretty(i))
+			}
+		}
+		setCap(t, l, 100)
+		for _, v := range queue {
+			v.in(t)
+		}
+	})
+}
+
+// A cap of 0 admits nobody, not even by an acceptor that was waiting in accept already.
+func TestCapZero(t *testing.T) {
+	overEach(t, func(t *testing.T, m medium) {
+		l, _ := m.start(t, ranch.Options{}, answer)
+		before := m.guests(t, l, 3)
+		setCap(t, l, 0)
+		allParked(t, l)
+		queue := visitors(t, m, l, 3)
+		for _, v := range before {
+			v.works(t)
+			v.leave()
+		}
+		active(t, l, 0)
+		allParked(t, l)
+		for _, v := range queue {
+			if !v.waits() {
+				t.Fatal("somebody was served at a cap of 0")
+			}
+		}
+		if i := l.Info(); i.Accepted != 3 || i.Status != ranch.Running {
+			t.Errorf("at a cap of 0: %s", pretty(i))
+		}
+		setCap(t, l, 2)
+		_, queue = anyIn(t, queue)
+		_, queue = anyIn(t, queue)
+		allParked(t, l)
+		if !queue[0].waits() {
+			t.Error("a third was served at a cap of 2")
+		}
+	})
+}
+
+// A cap that cannot be is refused, and the one in force stays.
+func TestCapRefused(t *testing.T) {
+	l, _ := start(t, new(fake), ranch.Options{MaxConnections: 7}, answer)
+	for _, n := range []int{-1, -1000} {
+		if err := l.SetMaxConnections(n); !errors.Is(err, ranch.ErrBadOption) {
+			t.Errorf("a cap of %d: %v", n, err)
+		}
+	}
+	if got := l.MaxConnections(); got != 7 {
+		t.Errorf("the cap is %d", got)
+	}
+}
+
+// At the cap a listener can be stopped at once, with clients in the queue.
+func TestStopAtTheCap(t *testing.T) {
+	overEach(t, func(t *testing.T, m medium) {
+		l, rec := m.start(t, ranch.Options{MaxConnections: 2}, answer)
+		m.guests(t, l, 2)
+		allParked(t, l)
+		queue := visitors(t, m, l, 3)
+		if err := finish(t, "the stop returns", l.Stop); err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range queue {
+			if err := await(t, "a client learns that nobody serves it", v.served); err == nil {
+				t.Error("a client was served by a listener that stops")
+			}
+		}
+		for _, e := range rec.all(ranch.ConnEnded) {
+			if e.Reason != conns.Shutdown {
+				t.Errorf("a connection ended: %v", e.Reason)
+			}
+		}
+	})
+}

@@ -1,0 +1,255 @@
+package ranch_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"goranch/transport"
+)
+
+// fake is a transport without sockets: its connections are net.Pipes, its queues slices,
+// and everything that waits does so in a way that the clock of a bubble sees. What its
+// listeners answer can be scripted.
+type fake struct {
+	// listen is asked by each call of Listen, counted from 1; its error is the answer.
+	listen func(n int) error
+	// handshake, if set, is Handshake; then the transport is not Plain.
+	handshake func(ctx context.Context, nc net.Conn) (net.Conn, error)
+	// noDeadline hides the SetDeadline of the listeners.
+	noDeadline bool
+	// script is what the first calls of Accept on the first listener answer.
+	script []step
+
+	mu     sync.Mutex
+	calls  int // of Listen
+	nextID int
+	open   map[string]*fakeListener
+	all    []*fakeListener // that were ever opened
+}
+
+// step is one scripted answer of Accept: an error, a panic, or (nil) what there is.
+type step func() error
+
+func fails(err error) step { return func() error { return err } }
+func panics(v any) step    { return func() error { panic(v) } }
+
+func times(n int, s step) []step {
+	all := make([]step, n)
+	for i := range all {
+		all[i] = s
+	}
+	return all
+}
+
+func (f *fake) Name() string { return "fake" }
+func (f *fake) Secure() bool { return false }
+func (f *fake) Plain() bool  { return f.handshake == nil }
+
+func (f *fake) Handshake(ctx context.Context, nc net.Conn) (net.Conn, error) {
+	if f.handshake != nil {
+		return f.handshake(ctx, nc)
+	}
+	return nc, nil
+}
+
+// Listen opens a listener. A name that ends in ":0" gets a number, as a port would.
+func (f *fake) Listen(_ context.Context, addr string) (net.Listener, error) {
+	f.mu.Lock()
+	f.calls++
+	n := f.calls
+	f.mu.Unlock()
+	if f.listen != nil {
+		if err := f.listen(n); err != nil {
+			return nil, err
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if addr == ":0" {
+		f.nextID++
+		addr = fmt.Sprintf(":%d", f.nextID)
+	}
+	if f.open[addr] != nil {
+		return nil, &net.OpError{Op: "listen", Net: "fake", Addr: fakeAddr(addr), Err: syscall.EADDRINUSE}
+	}
+	l := &fakeListener{f: f, addr: fakeAddr(addr)}
+	l.changed.L = &l.mu
+	if len(f.all) == 0 {
+		l.script = f.script
+	}
+	if f.open == nil {
+		f.open = make(map[string]*fakeListener)
+	}
+	f.open[addr] = l
+	f.all = append(f.all, l)
+	if f.noDeadline {
+		return struct{ net.Listener }{l}, nil
+	}
+	return l, nil
+}
+
+// Dial puts a connection into the queue of the listener of that address.
+func (f *fake) Dial(_ context.Context, addr string) (net.Conn, error) {
+	f.mu.Lock()
+	l := f.open[addr]
+	f.mu.Unlock()
+	client, server := net.Pipe()
+	if l == nil || !l.push(server) {
+		return nil, &net.OpError{Op: "dial", Net: "fake", Addr: fakeAddr(addr), Err: syscall.ECONNREFUSED}
+	}
+	return client, nil
+}
+
+// last returns the listener opened last.
+func (f *fake) last() *fakeListener {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.all[len(f.all)-1]
+}
+
+// listens returns how often Listen was called.
+func (f *fake) listens() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.calls
+}
+
+// left returns the addresses that are still listened on.
+func (f *fake) left() (addrs []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for addr := range f.open {
+		addrs = append(addrs, addr)
+	}
+	return addrs
+}
+
+type fakeAddr string
+
+func (a fakeAddr) Network() string { return "fake" }
+func (a fakeAddr) String() string  { return string(a) }
+
+type fakeListener struct {
+	f    *fake
+	addr fakeAddr
+
+	mu       sync.Mutex
+	changed  sync.Cond
+	script   []step
+	queue    []net.Conn
+	deadline time.Time
+	closed   bool
+	accepts  []time.Time // when Accept was called
+	waiting  int         // in Accept now
+	most     int         // that were in Accept at once
+}
+
+func (l *fakeListener) Addr() net.Addr { return l.addr }
+
+func (l *fakeListener) Accept() (net.Conn, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.accepts = append(l.accepts, time.Now())
+	l.waiting++
+	l.most = max(l.most, l.waiting)
+	defer func() { l.waiting-- }()
+	for {
+		switch {
+		case l.closed:
+			return nil, l.error(net.ErrClosed)
+		case len(l.script) > 0:
+			s := l.script[0]
+			l.script = l.script[1:]
+			if err := s(); err != nil {
+				if err == net.ErrClosed { // it does not only say so
+					l.close()
+				}
+				return nil, err
+			}
+		case !l.deadline.IsZero() && !time.Now().Before(l.deadline):
+			return nil, l.error(os.ErrDeadlineExceeded)
+		case len(l.queue) > 0:
+			nc := l.queue[0]
+			l.queue = l.queue[1:]
+			return nc, nil
+		default:
+			l.changed.Wait()
+		}
+	}
+}
+
+func (l *fakeListener) error(err error) error {
+	return &net.OpError{Op: "accept", Net: "fake", Addr: l.addr, Err: err}
+}
+
+// SetDeadline takes the zero time and times past, which is all that listeners ask for.
+func (l *fakeListener) SetDeadline(t time.Time) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.deadline = t
+	l.changed.Broadcast()
+	return nil
+}
+
+// Close ends the connections that nobody has accepted, as a kernel does.
+func (l *fakeListener) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return l.error(net.ErrClosed)
+	}
+	l.close()
+	return nil
+}
+
+func (l *fakeListener) close() {
+	l.f.mu.Lock()
+	delete(l.f.open, string(l.addr))
+	l.f.mu.Unlock()
+	l.closed = true
+	for _, nc := range l.queue {
+		nc.Close()
+	}
+	l.queue = nil
+	l.changed.Broadcast()
+}
+
+func (l *fakeListener) push(nc net.Conn) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return false
+	}
+	l.queue = append(l.queue, nc)
+	l.changed.Broadcast()
+	return true
+}
+
+// say scripts the next answers of Accept, of calls that wait already too.
+func (l *fakeListener) say(steps ...step) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.script = append(l.script, steps...)
+	l.changed.Broadcast()
+}
+
+// inAccept returns how many are in Accept, and how often it was called.
+func (l *fakeListener) inAccept() (now, calls int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.waiting, len(l.accepts)
+}
+
+// queued returns how many connections wait to be accepted.
+func (l *fakeListener) queued() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.queue)
+}
+
+var _ transport.Transport = (*fake)(nil)

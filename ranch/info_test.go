@@ -1,0 +1,225 @@
+package ranch_test
+
+import (
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"goranch/conns"
+	"goranch/protocol/echo"
+	"goranch/ranch"
+	"goranch/transport"
+)
+
+// What Info tells of a listener with a name, from its start to its end.
+func TestInfo(t *testing.T) {
+	overEach(t, func(t *testing.T, m medium) {
+		var s ranch.Server
+		l, _, err := tryStart(t, &s, m.t, ranch.Options{Addr: m.addr(t), MaxConnections: 3, NumAcceptors: 2}, answer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		check := func(when string, change func(*ranch.ListenerInfo)) {
+			t.Helper()
+			want := ranch.ListenerInfo{
+				Ref: ref, Status: ranch.Running, Transport: m.t.Name(), Addr: l.Addr(),
+				NumAcceptors: 2, NumListenSockets: 1, MaxConnections: 3, Reasons: map[conns.Reason]uint64{},
+			}
+			change(&want)
+			if diff := cmp.Diff(want, l.Info()); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", when, diff)
+			}
+			got, err := s.Info(ref)
+			if want.Status == ranch.Stopped {
+				if !errors.Is(err, ranch.ErrNotFound) {
+					t.Errorf("%s by name: %v", when, err)
+				}
+				return
+			}
+			if diff := cmp.Diff(want, got); diff != "" || err != nil {
+				t.Errorf("%s by name: %v (-want +got):\n%s", when, err, diff)
+			}
+			if all := s.InfoAll(); len(all) != 1 || !cmp.Equal(all[0], want) {
+				t.Errorf("%s of all: %+v", when, all)
+			}
+		}
+		check("at the start", func(i *ranch.ListenerInfo) {})
+		guests := m.guests(t, l, 3)
+		allParked(t, l)
+		check("at the cap", func(i *ranch.ListenerInfo) {
+			i.Accepted, i.ActiveConnections, i.AllConnections, i.PeakConnections, i.ParkedAcceptors = 3, 3, 3, 3, 2
+		})
+		guests[0].leave()
+		active(t, l, 2)
+		if err := s.SuspendListener(ref); err != nil {
+			t.Fatal(err)
+		}
+		check("suspended", func(i *ranch.ListenerInfo) {
+			i.Status, i.Accepted, i.ActiveConnections, i.AllConnections, i.PeakConnections = ranch.Suspended, 3, 2, 2, 3
+			i.Terminated, i.Served, i.Reasons = 1, 1, map[conns.Reason]uint64{conns.PeerClosed: 1}
+		})
+		if err := s.StopListener(ref); err != nil {
+			t.Fatal(err)
+		}
+		check("stopped", func(i *ranch.ListenerInfo) {
+			i.Status, i.Accepted, i.PeakConnections = ranch.Stopped, 3, 3
+			i.Terminated, i.Served, i.Reasons = 3, 3, map[conns.Reason]uint64{conns.PeerClosed: 1, conns.Shutdown: 2}
+		})
+	})
+}
+
+// The counters are exact, in each round, whatever the reasons.
+func TestCountersAreExact(t *testing.T) {
+	overEach(t, func(t *testing.T, m medium) {
+		const rounds = 5
+		n := uint64(m.many(20))
+		l, rec := m.start(t, ranch.Options{MaxConnections: 7}, greetAs('!'))
+		for round := uint64(1); round <= rounds; round++ {
+			m.guests(t, l, int(n))
+			rec.wait(t, ranch.ConnEnded, int(round*n))
+			i := l.Info()
+			if i.Accepted != round*n || i.Terminated != round*n || i.Served != round*n || i.AllConnections != 0 || i.ActiveConnections != 0 {
+				t.Fatalf("round %d: %s", round, pretty(i))
+			}
+			if diff := cmp.Diff(map[conns.Reason]uint64{conns.Finished: round * n}, i.Reasons); diff != "" {
+				t.Errorf("round %d: reasons (-want +got):\n%s", round, diff)
+			}
+		}
+	})
+}
+
+// The counters add up at every moment, not only when nothing happens.
+func TestCountersAddUpAtEveryMoment(t *testing.T) {
+	m := media()[0]
+	l, rec := m.start(t, ranch.Options{MaxConnections: 10}, greetAs('!'))
+	const n = 400
+	for range n {
+		m.visit(t, l)
+	}
+	for rec.count(ranch.ConnEnded) < n {
+		if err := balanced(l.Info()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// The names of listeners, and their infos, are sorted.
+func TestListenersAreSorted(t *testing.T) {
+	var s ranch.Server
+	names := []string{"b", "a", "d", "c"}
+	for _, name := range names {
+		l, err := s.StartListener(name, new(fake), ranch.Options{Logger: quiet}, answer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { l.Stop() })
+	}
+	if err := s.StopListener("d"); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"a", "b", "c"}
+	if diff := cmp.Diff(want, s.Listeners()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	var got []string
+	for _, i := range s.InfoAll() {
+		got = append(got, i.Ref)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if l, err := s.Listener("a"); err != nil || l.Ref() != "a" {
+		t.Errorf("a is %v, %v", l, err)
+	}
+}
+
+// Connections lists those that live, with what an operator asks first, and Kill ends one.
+func TestConnectionsAndKill(t *testing.T) {
+	overEach(t, func(t *testing.T, m medium) {
+		var s ranch.Server
+		begin := time.Now()
+		l, rec, err := tryStart(t, &s, m.t, ranch.Options{Addr: m.addr(t)}, echo.Protocol{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all []*visitor
+		for i := range 3 {
+			v := m.visit(t, l) // an echo has no greeting
+			eventually(t, "it is served", func() bool {
+				cs := l.Connections()
+				return len(cs) == i+1 && cs[i].Serving
+			})
+			all = append(all, v)
+		}
+		cs, err := s.Connections(ref)
+		if err != nil || len(cs) != 3 {
+			t.Fatalf("connections: %v, %v", cs, err)
+		}
+		for i, c := range cs {
+			if c.Transport != m.t.Name() || c.Since.Before(begin) || !c.Counted || !c.Serving || c.RemoteAddr == nil || c.Protocol != (echo.Protocol{}) {
+				t.Errorf("connection %d: %+v", i, c)
+			}
+			if i > 0 && c.ID <= cs[i-1].ID {
+				t.Error("they are not the oldest first")
+			}
+		}
+		if err := s.Kill(cs[1].ID); err != nil {
+			t.Fatal(err)
+		}
+		e := rec.wait(t, ranch.ConnEnded, 1)[0]
+		if e.Conn.ID() != cs[1].ID || e.Reason != conns.Killed {
+			t.Errorf("connection %d ended: %v", e.Conn.ID(), e.Reason)
+		}
+		await(t, "the client notices", all[1].served)
+		if err := s.Kill(cs[1].ID); !errors.Is(err, ranch.ErrNotFound) {
+			t.Errorf("killing it again: %v", err)
+		}
+		active(t, l, 2)
+	})
+}
+
+// A listener writes to the logger that it was given, and to no other.
+func TestCustomLogger(t *testing.T) {
+	before := slog.Default()
+	defer slog.SetDefault(before)
+	var own, others lockedBuffer
+	slog.SetDefault(slog.New(slog.NewTextHandler(&others, nil)))
+	l, _ := start(t, transport.TCP{}, ranch.Options{Addr: loopback(t), Logger: slog.New(slog.NewTextHandler(&own, nil))}, answer)
+	if err := l.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"listener started", "listener stopped", "listener=" + ref, "addr=" + l.Addr().String()} {
+		if !strings.Contains(own.String(), want) {
+			t.Errorf("%q is not in its log:\n%s", want, own.String())
+		}
+	}
+	if got := others.String(); got != "" {
+		t.Errorf("the default logger got: %s", got)
+	}
+}
+
+// Without a logger of its own a listener takes the default one of the moment it is made.
+func TestDefaultLogger(t *testing.T) {
+	before := slog.Default()
+	defer slog.SetDefault(before)
+	var first, second lockedBuffer
+	slog.SetDefault(slog.New(slog.NewTextHandler(&first, nil)))
+	l, err := new(ranch.Server).StartListener(ref, new(fake), ranch.Options{}, answer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slog.SetDefault(slog.New(slog.NewTextHandler(&second, nil)))
+	if err := l.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if got := first.String(); !strings.Contains(got, "listener started") || !strings.Contains(got, "listener stopped") {
+		t.Errorf("the log: %s", got)
+	}
+	if got := second.String(); got != "" {
+		t.Errorf("the later default got: %s", got)
+	}
+}

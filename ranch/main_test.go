@@ -1,0 +1,22 @@
+package ranch_test
+
+import (
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// childEnv names what this binary is to be instead of a set of tests: some faults can
+// only be provoked in a process of their own.
+const childEnv = "GORANCH_TEST_CHILD"
+
+var children = map[string]func(){}
+
+func TestMain(m *testing.M) {
+	if child, ok := children[os.Getenv(childEnv)]; ok {
+		child()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}

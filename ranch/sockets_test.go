@@ -1,0 +1,179 @@
+package ranch_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"goranch/ranch"
+	"goranch/transport"
+)
+
+func skipWithoutReusePort(t testing.TB) {
+	if runtime.GOOS != "linux" {
+		t.Skip("sockets that share a port are for Linux")
+	}
+}
+
+// counting counts what each of its sockets accepts.
+type counting struct {
+	transport.Transport
+	mu      sync.Mutex
+	sockets []*countingListener
+}
+
+type countingListener struct {
+	net.Listener
+	accepted atomic.Int64
+}
+
+func (c *counting) Listen(ctx context.Context, addr string) (net.Listener, error) {
+	ln, err := c.Transport.Listen(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	l := &countingListener{Listener: ln}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sockets = append(c.sockets, l)
+	return l, nil
+}
+
+func (l *countingListener) Accept() (net.Conn, error) {
+	nc, err := l.Listener.Accept()
+	if err == nil {
+		l.accepted.Add(1)
+	}
+	return nc, err
+}
+
+func (l *countingListener) SetDeadline(t time.Time) error {
+	return l.Listener.(*net.TCPListener).SetDeadline(t)
+}
+
+// Acceptors over sockets: every socket is on the one port and has acceptors, and the cap
+// is one for all.
+func TestAcceptorsAndSockets(t *testing.T) {
+	skipWithoutReusePort(t)
+	for _, m := range media()[:2] {
+		base, tests := m.t, []struct{ acceptors, sockets int }{{10, 10}, {9, 4}, {10, 1}, {1, 1}, {0, 3}, {0, 12}}
+		if base.Secure() {
+			tests = tests[:2] // handshakes take their time
+		}
+		for _, c := range tests {
+			t.Run(fmt.Sprintf("%s %d over %d", base.Name(), c.acceptors, c.sockets), func(t *testing.T) {
+				tr := &counting{Transport: base}
+				var addrs []string
+				l, rec := start(t, tr, ranch.Options{
+					Addr: loopback(t), NumAcceptors: c.acceptors, NumListenSockets: c.sockets, MaxConnections: 25,
+					PostListen: func(ln net.Listener) error { addrs = append(addrs, ln.Addr().String()); return nil },
+				}, greetAs(greeting))
+				acceptors := c.acceptors
+				if acceptors == 0 {
+					acceptors = max(ranch.DefaultNumAcceptors, c.sockets)
+				}
+				if i := l.Info(); i.NumAcceptors != acceptors || i.NumListenSockets != c.sockets {
+					t.Errorf("info: %s", pretty(i))
+				}
+				if n := len(rec.wait(t, ranch.AcceptorStarted, acceptors)); n != acceptors {
+					t.Errorf("%d acceptors started", n)
+				}
+				if len(addrs) != c.sockets {
+					t.Errorf("%d sockets were opened", len(addrs))
+				}
+				for _, a := range addrs {
+					if a != l.Addr().String() {
+						t.Errorf("a socket is at %s, the listener at %v", a, l.Addr())
+					}
+				}
+				const clients = 200
+				guests(t, tr, dialAddr(l), clients)
+				active(t, l, 0)
+				if i := l.Info(); i.Accepted != clients || i.PeakConnections > 25 {
+					t.Errorf("info: %s", pretty(i))
+				}
+				for i, s := range tr.sockets {
+					if s.accepted.Load() == 0 {
+						t.Errorf("socket %d of %d has accepted nobody of %d", i, c.sockets, clients)
+					}
+				}
+			})
+		}
+	}
+}
+
+// Each socket needs an acceptor, and only networks that can share an address have several.
+func TestTooManySockets(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		opts ranch.Options
+		want error
+	}{
+		{"1 over 10", ranch.Options{Addr: loopback(t), NumAcceptors: 1, NumListenSockets: 10}, ranch.ErrBadOption},
+		{"Unix", ranch.Options{Addr: socketFile(t), NumListenSockets: 2}, errors.ErrUnsupported},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if _, _, err := tryStart(t, new(ranch.Server), transport.TCP{}, c.opts, answer); !errors.Is(err, c.want) {
+				t.Errorf("starting: %v", err)
+			}
+		})
+	}
+}
+
+// Just below the cap there are fewer free slots than sockets. Wherever the kernel puts a
+// client, it is served while a slot is free.
+func TestSocketsDoNotStarveEachOther(t *testing.T) {
+	skipWithoutReusePort(t)
+	for _, m := range media()[:2] {
+		t.Run(m.name, func(t *testing.T) {
+			l, rec := m.start(t, ranch.Options{NumListenSockets: 4, NumAcceptors: 8, MaxConnections: 3}, answer)
+			m.guests(t, l, 2)
+			for range 12 {
+				v := m.visit(t, l).in(t)
+				v.works(t)
+				v.leave()
+				active(t, l, 2)
+			}
+			if got := l.Info(); got.PeakConnections > 3 || got.AcceptErrors != 0 {
+				t.Errorf("%s; %v", pretty(got), rec.all(ranch.AcceptFailed))
+			}
+		})
+	}
+}
+
+// Of several sockets one is closed by somebody else: it is opened again on the shared
+// port, and the others go on.
+func TestOneOfSeveralSocketsIsClosed(t *testing.T) {
+	skipWithoutReusePort(t)
+	for _, m := range media()[:2] {
+		t.Run(m.name, func(t *testing.T) {
+			var mu sync.Mutex
+			var lns []net.Listener
+			l, rec := m.start(t, ranch.Options{NumListenSockets: 4, PostListen: func(ln net.Listener) error {
+				mu.Lock()
+				defer mu.Unlock()
+				lns = append(lns, ln)
+				return nil
+			}}, answer)
+			before := m.guests(t, l, 10)
+			for i := range 4 {
+				lns[i].Close()
+				rec.wait(t, ranch.SocketReopened, i+1)
+			}
+			for _, v := range append(before, m.guests(t, l, 50)...) {
+				v.works(t)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if len(lns) != 8 {
+				t.Errorf("%d sockets were opened, not 4 and 4 again", len(lns))
+			}
+		})
+	}
+}

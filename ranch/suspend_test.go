@@ -1,0 +1,203 @@
+package ranch_test
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"goranch/ranch"
+)
+
+// A suspended listener takes nobody; its connections go on; resumed it is where it was,
+// also if the system had chosen the port. Both may be repeated.
+func TestSuspendAndResume(t *testing.T) {
+	overEach(t, func(t *testing.T, m medium) {
+		var s ranch.Server
+		l, rec, err := tryStart(t, &s, m.t, ranch.Options{Addr: m.addr(t)}, answer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		addr := dialAddr(l)
+		live := m.guests(t, l, 3)
+		for round := 1; round <= 3; round++ {
+			for range 2 {
+				if err := s.SuspendListener(ref); err != nil {
+					t.Fatal(err)
+				}
+				if i := l.Info(); i.Status != ranch.Suspended || i.ActiveConnections != 3 || dialAddr(l) != addr {
+					t.Errorf("suspended: %s", pretty(i))
+				}
+			}
+			if err := await(t, "a client is refused", m.visit(t, l).served); err == nil {
+				t.Error("a suspended listener serves")
+			}
+			for _, v := range live {
+				v.works(t)
+			}
+			for range 2 {
+				if err := s.ResumeListener(ref); err != nil {
+					t.Fatal(err)
+				}
+				if i := l.Info(); i.Status != ranch.Running || dialAddr(l) != addr {
+					t.Errorf("resumed: %s", pretty(i))
+				}
+			}
+			v := m.guests(t, l, 1)[0]
+			v.works(t)
+			v.leave()
+			active(t, l, 3)
+			for kind, n := range map[ranch.EventKind]int{
+				ranch.ListenerSuspended: round, ranch.ListenerResumed: round, ranch.AcceptorStarted: 10 + 10*round, ranch.AcceptorStopped: 10 * round,
+			} {
+				rec.wait(t, kind, n) // acceptors tell when they run
+				if got := rec.count(kind); got != n {
+					t.Errorf("round %d: %d events %q, not %d", round, got, kind, n)
+				}
+			}
+		}
+		for _, v := range live {
+			v.works(t)
+		}
+	})
+}
+
+// The cap counts those who came before the suspension.
+func TestSuspendKeepsTheCount(t *testing.T) {
+	overEach(t, func(t *testing.T, m medium) {
+		l, _ := m.start(t, ranch.Options{MaxConnections: 3}, answer)
+		live := m.guests(t, l, 3)
+		if err := errors.Join(l.Suspend(), l.Resume()); err != nil {
+			t.Fatal(err)
+		}
+		allParked(t, l)
+		late := m.visit(t, l)
+		if err := l.Suspend(); err != nil {
+			t.Fatal(err)
+		}
+		await(t, "who waited in the queue learns of it", late.served)
+		setCap(t, l, 4) // while it is suspended
+		if err := l.Resume(); err != nil {
+			t.Fatal(err)
+		}
+		m.guests(t, l, 1)[0].works(t)
+		allParked(t, l)
+		live[0].leave()
+		m.guests(t, l, 1)[0].works(t)
+		if i := l.Info(); i.PeakConnections != 4 {
+			t.Errorf("in the end: %s", pretty(i))
+		}
+	})
+}
+
+// When the place is taken meanwhile, the resume fails and can be tried again.
+func TestResumeFails(t *testing.T) {
+	overEach(t, func(t *testing.T, m medium) {
+		l, _ := m.start(t, ranch.Options{}, answer)
+		live := m.guests(t, l, 1)[0]
+		if err := l.Suspend(); err != nil {
+			t.Fatal(err)
+		}
+		thief, err := m.t.Listen(t.Context(), dialAddr(l))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Resume(); !errors.Is(err, ranch.ErrAddrInUse) {
+			t.Errorf("resuming at a taken place: %v", err)
+		}
+		if i := l.Info(); i.Status != ranch.Suspended {
+			t.Errorf("after that: %s", pretty(i))
+		}
+		live.works(t)
+		thief.Close()
+		if err := l.Resume(); err != nil {
+			t.Fatal(err)
+		}
+		m.guests(t, l, 1)[0].works(t)
+	})
+}
+
+// Neither is possible before the start and after the end.
+func TestSuspendWhatDoesNotRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, _ := newListener(t, medium{"fake", new(fake), anyName}, ranch.Options{})
+		check := func(when string) {
+			t.Helper()
+			for name, f := range map[string]func() error{"Suspend": l.Suspend, "Resume": l.Resume} {
+				if err := f(); !errors.Is(err, ranch.ErrStopped) {
+					t.Errorf("%s %s: %v", name, when, err)
+				}
+			}
+		}
+		check("before the start")
+		done := run(t.Context(), l)
+		synctest.Wait()
+		if err := l.Suspend(); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Stop(); err != nil { // a suspended one
+			t.Fatal(err)
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		check("after the end")
+	})
+}
+
+// Operations that come all at once happen one after the other, and leave the listener in
+// one of its states, with all that belongs to it.
+func TestOperationsAtOnce(t *testing.T) {
+	overEach(t, func(t *testing.T, m medium) {
+		l, _ := m.start(t, ranch.Options{}, answer)
+		live := m.guests(t, l, 2)
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				for range 10 {
+					if err := errors.Join(l.Suspend(), l.Resume()); err != nil {
+						t.Error(err)
+					}
+					l.SetMaxConnections(100)
+					l.Info()
+				}
+			})
+		}
+		wg.Wait()
+		if i := l.Info(); i.Status != ranch.Running {
+			t.Errorf("it is %s", i.Status)
+		}
+		for _, v := range append(live, m.guests(t, l, 20)...) {
+			v.works(t)
+		}
+	})
+}
+
+// Connections survive that somebody closes the listening socket, and the socket is
+// opened again in the same place.
+func TestClosedSocketIsOpenedAgain(t *testing.T) {
+	overEach(t, func(t *testing.T, m medium) {
+		sockets := make(chan net.Listener, 10)
+		l, rec := m.start(t, ranch.Options{PostListen: func(ln net.Listener) error { sockets <- ln; return nil }}, answer)
+		addr := dialAddr(l)
+		live := m.guests(t, l, 3)
+		for round := 1; round <= 3; round++ {
+			(<-sockets).Close()
+			rec.wait(t, ranch.SocketReopened, round)
+			if got := dialAddr(l); got != addr {
+				t.Errorf("it is at %s, not %s", got, addr)
+			}
+			live = append(live, m.guests(t, l, 2)...)
+			for _, v := range live {
+				v.works(t)
+			}
+			if n := rec.count(ranch.AcceptFailed); n != round {
+				t.Errorf("%d events %q for %d closed sockets", n, ranch.AcceptFailed, round)
+			}
+		}
+		if i := l.Info(); i.ActiveConnections != len(live) || i.Status != ranch.Running {
+			t.Errorf("in the end: %s", pretty(i))
+		}
+	})
+}

@@ -1,0 +1,147 @@
+package ranch_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"fmt"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"goranch/protocol"
+	"goranch/ranch"
+	"goranch/transport"
+)
+
+// medium is one way for bytes to travel. The conformance suite runs over each: what a
+// listener promises must not depend on its transport.
+type medium struct {
+	name string
+	t    transport.Transport     // of the server and of its clients
+	addr func(testing.TB) string // a free place to listen
+}
+
+// media is all of them. Another transport is one line more.
+func media() []medium {
+	return []medium{
+		{"tcp", transport.TCP{}, loopback},
+		{"tls", transport.TLS{Config: bothSides()}, loopback},
+		{"unix", transport.TCP{}, socketFile},
+		{"tls over unix", transport.TLS{Config: bothSides()}, socketFile},
+		{"mem", new(transport.Mem), anyName},
+	}
+}
+
+// overEach runs a test over every medium.
+func overEach(t *testing.T, f func(*testing.T, medium)) {
+	for _, m := range media() {
+		t.Run(m.name, func(t *testing.T) { f(t, m) })
+	}
+}
+
+// start starts a listener on a free place.
+func (m medium) start(t testing.TB, opts ranch.Options, p protocol.Protocol) (*ranch.Listener, *recorder) {
+	t.Helper()
+	if opts.Addr == "" {
+		opts.Addr = m.addr(t)
+	}
+	return start(t, m.t, opts, p)
+}
+
+func (m medium) visit(t testing.TB, l *ranch.Listener) *visitor { return visit(t, m.t, dialAddr(l)) }
+
+func (m medium) guests(t testing.TB, l *ranch.Listener, n int) []*visitor {
+	t.Helper()
+	return guests(t, m.t, dialAddr(l), n)
+}
+
+// host is a loopback address of this process alone, where there is more than one: a test
+// that comes back to a port finds it free, whatever else runs on this machine.
+var host = func() string {
+	if runtime.GOOS != "linux" {
+		return "127.0.0.1"
+	}
+	pid := os.Getpid()
+	return fmt.Sprintf("127.%d.%d.%d", 1+pid>>14&0x7f, pid>>7&0x7f, 1+pid&0x7f)
+}()
+
+// many is n, or a part of it where handshakes take their time.
+func (m medium) many(n int) int {
+	if m.t.Secure() {
+		return n / 4
+	}
+	return n
+}
+
+func loopback(testing.TB) string { return host + ":0" }
+
+func anyName(testing.TB) string { return ":0" }
+
+// socketFile does without t.TempDir, whose paths contain the test's name: a Unix
+// socket's path has 107 bytes at most.
+func socketFile(t testing.TB) string {
+	dir, err := os.MkdirTemp("", "ranch")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return "unix:" + filepath.Join(dir, "s")
+}
+
+// bothSides is a TLS configuration that serves as ranch.test and trusts that.
+var bothSides = sync.OnceValue(func() *tls.Config {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1),
+		Subject:      pkix.Name{CommonName: "ranch.test"},
+		DNSNames:     []string{"ranch.test"},
+		NotBefore:    time.Unix(0, 0), // bubbles live in the year 2000
+		NotAfter:     time.Now().Add(24 * time.Hour),
+		IsCA:         true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		panic(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		panic(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(cert)
+	return &tls.Config{
+		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key, Leaf: cert}},
+		RootCAs:      roots, ServerName: "ranch.test",
+		CurvePreferences: []tls.CurveID{tls.X25519}, // the cheapest
+	}
+})
+
+// raw is the connection below TLS.
+func raw(nc net.Conn) net.Conn {
+	if tc, ok := nc.(*tls.Conn); ok {
+		return tc.NetConn()
+	}
+	return nc
+}
+
+// reset ends a connection without a goodbye, where there is such a thing.
+func reset(nc net.Conn) {
+	if tc, ok := nc.(interface{ SetLinger(int) error }); ok {
+		tc.SetLinger(0)
+	}
+	nc.Close()
+}
+
+func pretty(i ranch.ListenerInfo) string { return fmt.Sprintf("%+v", i) }
