@@ -7,6 +7,8 @@
 //	bench serve ...       one engine in a process of its own, pinned to one core
 //	bench load ...        the generator, pinned to another
 //
+// and "bench plot FILE.json" draws what was measured.
+//
 // A new rival is one file: an init that calls register with a start function (see engine_bare.go).
 package main
 
@@ -24,7 +26,7 @@ func main() {
 // dispatch runs the part that the first argument names and returns the exit code.
 func dispatch(args []string) int {
 	part, rest := "run", args
-	if len(args) > 0 && (args[0] == "serve" || args[0] == "load") {
+	if len(args) > 0 && (args[0] == "serve" || args[0] == "load" || args[0] == "plot") {
 		part, rest = args[0], args[1:]
 	}
 	var err error
@@ -33,6 +35,8 @@ func dispatch(args []string) int {
 		err = serveMain(rest)
 	case "load":
 		err = loadMain(rest)
+	case "plot":
+		err = plotMain(rest)
 	default:
 		err = runMain(rest)
 	}

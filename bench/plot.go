@@ -1,0 +1,100 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"html"
+	"io"
+	"os"
+	"slices"
+	"strings"
+)
+
+// plotMain draws the results of a JSON file as bars: "bench plot results.json > results.svg".
+func plotMain(args []string) error {
+	if len(args) != 1 || strings.HasPrefix(args[0], "-") {
+		fmt.Fprintln(os.Stderr, "bench plot FILE.json writes an SVG of the ratios in FILE.json to stdout")
+		if len(args) == 1 && (args[0] == "-h" || args[0] == "--help") {
+			return flag.ErrHelp
+		}
+		return errors.New("one file is needed, made with --json")
+	}
+	text, err := os.ReadFile(args[0])
+	if err != nil {
+		return err
+	}
+	var rep report
+	if err := json.Unmarshal(text, &rep); err != nil {
+		return fmt.Errorf("%s: %w", args[0], err)
+	}
+	return plot(os.Stdout, rep)
+}
+
+const (
+	plotLabel = 230 // pixels left of the bars
+	plotUnit  = 300 // pixels for a ratio of 1
+	plotWidth = 800
+	barHeight = 16
+	plotMax   = 1.7 // longer bars are cut, their figure stands beside them
+)
+
+// plot draws a bar for each engine of each workload, as long as its ratio to the first
+// engine that the workload is compared with, and a whisker from the least to the most of
+// the rounds.
+func plot(w io.Writer, rep report) error {
+	var b strings.Builder
+	y := 44
+	for _, res := range rep.Results {
+		base := plotBase(res)
+		if base == "" {
+			continue
+		}
+		fmt.Fprintf(&b, `<text x="10" y="%d" class="h">%s ÷ %s</text>`+"\n", y, html.EscapeString(res.Workload), base)
+		for _, e := range res.Engines {
+			y += barHeight + 4
+			plotBar(&b, y, e, e.Ratios[base])
+		}
+		y += 2 * barHeight
+	}
+	fmt.Fprintf(w, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="12">
+<style>.h{font-weight:bold}.bar{fill:#9bb3c9}.own{fill:#c2553a}</style>
+<rect width="100%%" height="100%%" fill="white"/>
+<text x="10" y="20">Cost as a ratio to the plain loop: shorter is better. %s, %s</text>
+<line x1="%d" y1="30" x2="%d" y2="%d" stroke="#888" stroke-dasharray="3"/>
+%s</svg>
+`, plotWidth, y, html.EscapeString(rep.CPU), rep.Go, plotLabel+plotUnit, plotLabel+plotUnit, y-10, b.String())
+	return nil
+}
+
+// plotBase returns what a workload's ratios are to; where there is bare32k, that is the
+// fairer one.
+func plotBase(res result) string {
+	var bases []string
+	for _, e := range res.Engines {
+		for base := range e.Ratios {
+			bases = append(bases, base)
+		}
+	}
+	if len(bases) == 0 {
+		return ""
+	}
+	if slices.Contains(bases, "bare32k") {
+		return "bare32k"
+	}
+	return slices.Min(bases)
+}
+
+func plotBar(b *strings.Builder, y int, e engineResult, ratio spread) {
+	class := "bar"
+	if strings.HasPrefix(e.Engine, "goranch") {
+		class = "own"
+	}
+	at := func(r float64) int { return plotLabel + int(min(r, plotMax)*plotUnit) }
+	mid := y - barHeight/3
+	fmt.Fprintf(b, `<text x="%d" y="%d" text-anchor="end">%s</text><rect x="%d" y="%d" width="%d" height="%d" class="%s"/>`,
+		plotLabel-8, y, e.Engine, plotLabel, y-barHeight+4, at(ratio.Median)-plotLabel, barHeight-2, class)
+	fmt.Fprintf(b, `<line x1="%d" y1="%d" x2="%d" y2="%d" stroke="black"/><text x="%d" y="%d">%.2f</text>`+"\n",
+		at(ratio.Min), mid, at(ratio.Max), mid, max(at(ratio.Max), at(ratio.Median))+6, y, ratio.Median)
+}
