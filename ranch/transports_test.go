@@ -74,6 +74,14 @@ var host = func() string {
 	return fmt.Sprintf("127.%d.%d.%d", 1+pid>>14&0x7f, pid>>7&0x7f, 1+pid&0x7f)
 }()
 
+// below is the transport below TLS, for clients that do not behave.
+func (m medium) below() transport.Transport {
+	if t, ok := m.t.(transport.TLS); ok {
+		return t.TCP
+	}
+	return m.t
+}
+
 // many is n, or a part of it where handshakes take their time.
 func (m medium) many(n int) int {
 	if m.t.Secure() {
