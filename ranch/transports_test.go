@@ -74,6 +74,14 @@ var host = func() string {
 	return fmt.Sprintf("127.%d.%d.%d", 1+pid>>14&0x7f, pid>>7&0x7f, 1+pid&0x7f)
 }()
 
+// below is the transport below TLS, for clients that do not behave.
+func (m medium) below() transport.Transport {
+	if t, ok := m.t.(transport.TLS); ok {
+		return t.TCP
+	}
+	return m.t
+}
+
 // many is n, or a part of it where handshakes take their time.
 func (m medium) many(n int) int {
 	if m.t.Secure() {
@@ -108,7 +116,7 @@ var bothSides = sync.OnceValue(func() *tls.Config {
 		Subject:      pkix.Name{CommonName: "ranch.test"},
 		DNSNames:     []string{"ranch.test"},
 		NotBefore:    time.Unix(0, 0), // bubbles live in the year 2000
-		NotAfter:     time.Now().Add(24 * time.Hour),
+		NotAfter:     time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC),
 		IsCA:         true, BasicConstraintsValid: true,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)

@@ -1,0 +1,276 @@
+package ranch_test
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"goranch/conns"
+	"goranch/ranch"
+	"goranch/transport"
+)
+
+// secure is the media with a handshake that clients can fail.
+func secure() (all []medium) {
+	for _, m := range media() {
+		if m.t.Secure() {
+			all = append(all, m)
+		}
+	}
+	return all
+}
+
+// dialBelow connects without a handshake.
+func (m medium) dialBelow(t testing.TB, l *ranch.Listener) net.Conn {
+	t.Helper()
+	nc, err := m.below().Dial(within(t), dialAddr(l))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { nc.Close() })
+	return nc
+}
+
+// A thousand peers that begin a handshake and do not go on are gone when their time is
+// over, to the moment, and delay nobody until then.
+func TestThousandHalfOpenHandshakesEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 1000
+		server := transport.TLS{Config: bothSides()}
+		f := &fake{handshake: server.Handshake}
+		l, rec := start(t, f, ranch.Options{MaxConnections: 2 * n}, answer)
+		hello := clientHello(t)
+		begin := time.Now()
+		for i := range n {
+			nc, err := f.Dial(t.Context(), dialAddr(l))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer nc.Close()
+			if i%2 == 0 { // the others never speak
+				if _, err := nc.Write(hello[:len(hello)/2]); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		nc, err := f.Dial(t.Context(), dialAddr(l))
+		if err != nil {
+			t.Fatal(err)
+		}
+		good := &visitor{nc: tls.Client(nc, bothSides())}
+		defer nc.Close()
+		io.ReadFull(good.nc, make([]byte, 1))
+		good.works(t)
+		if got := time.Since(begin); got != 0 {
+			t.Errorf("a good client waited for %v", got)
+		}
+		for _, e := range rec.wait(t, ranch.ConnEnded, n) {
+			if e.Reason != conns.HandshakeTimeout || e.Duration != ranch.DefaultHandshakeTimeout {
+				t.Fatalf("one ended after %v: %v", e.Duration, e.Reason)
+			}
+		}
+		good.works(t)
+		if i := l.Info(); i.ActiveConnections != 1 || i.HandshakeFailed != n {
+			t.Errorf("in the end: %s", pretty(i))
+		}
+	})
+}
+
+// A thousand such peers delay nobody on real sockets either.
+func TestThousandHalfOpenHandshakes(t *testing.T) {
+	for _, m := range secure() {
+		t.Run(m.name, func(t *testing.T) {
+			const n = 1000
+			opts := ranch.Options{Addr: m.addr(t), MaxConnections: 2 * n, HandshakeTimeout: time.Hour}
+			l, rec := m.start(t, opts, answer)
+			hello := clientHello(t)
+			for i := range n {
+				nc := m.dialBelow(t, l)
+				if i%2 == 0 { // the others never speak
+					if _, err := nc.Write(hello[:len(hello)/2]); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			if err := l.WaitForConnections(within(t), ranch.Equal, n); err != nil {
+				t.Fatal(err)
+			}
+			good := m.guests(t, l, 10)
+			for _, v := range good {
+				v.works(t)
+			}
+			if i := l.Info(); i.ActiveConnections != n+10 || i.Terminated != 0 {
+				t.Errorf("with %d half-open: %s", n, pretty(i))
+			}
+			// The limit is for those who come from now on; the thousand keep theirs.
+			opts.HandshakeTimeout = 50 * time.Millisecond
+			if _, err := l.SetOptions(nil, opts); err != nil {
+				t.Fatal(err)
+			}
+			late := make([]net.Conn, 20)
+			for i := range late {
+				late[i] = m.dialBelow(t, l)
+			}
+			for _, e := range rec.wait(t, ranch.ConnEnded, len(late)) {
+				if e.Reason != conns.HandshakeTimeout || e.Served {
+					t.Errorf("a silent peer ended: %v, %v", e.Reason, e.Err)
+				}
+			}
+			for _, nc := range late {
+				nc.SetDeadline(time.Now().Add(patience))
+				if _, err := io.ReadAll(nc); isTimeout(err) {
+					t.Error("a silent peer was not told")
+				}
+			}
+			for _, v := range good {
+				v.works(t)
+			}
+			if err := finish(t, "the stop returns", l.Stop); err != nil { // it ends handshakes at once
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// clientHello is the first flight of a TLS client.
+func clientHello(t testing.TB) []byte {
+	t.Helper()
+	client, server := net.Pipe()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tls.Client(client, bothSides()).HandshakeContext(ctx)
+	}()
+	buf := make([]byte, 4096)
+	n, err := server.Read(buf)
+	cancel()
+	server.Close()
+	<-done
+	if err != nil || n < 100 {
+		t.Fatalf("a ClientHello of %d bytes, %v", n, err)
+	}
+	return buf[:n]
+}
+
+// Peers that do not keep to the protocol cost their own connection, have the right reason,
+// and leave the listener as it was.
+func TestPeersThatFailTheHandshake(t *testing.T) {
+	hello := clientHello(t)
+	for _, c := range []struct {
+		name string
+		do   func(t *testing.T, nc net.Conn)
+		want conns.Reason
+	}{
+		{"vanishes at once", func(_ *testing.T, nc net.Conn) { reset(nc) }, conns.HandshakeFailed},
+		{"leaves at once", func(_ *testing.T, nc net.Conn) { nc.Close() }, conns.HandshakeFailed},
+		{"vanishes in the middle", func(_ *testing.T, nc net.Conn) { nc.Write(hello[:50]); reset(nc) }, conns.HandshakeFailed},
+		{"vanishes after its hello", func(_ *testing.T, nc net.Conn) {
+			nc.Write(hello)
+			io.ReadFull(nc, make([]byte, 100)) // part of the answer
+			reset(nc)
+		}, conns.HandshakeFailed},
+		{"speaks plain text", func(_ *testing.T, nc net.Conn) { io.WriteString(nc, "GET / HTTP/1.1\r\nHost: x\r\n\r\n") }, conns.HandshakeFailed},
+		{"sends garbage", func(_ *testing.T, nc net.Conn) { nc.Write(make([]byte, 1000)) }, conns.HandshakeFailed},
+		{"never speaks", func(*testing.T, net.Conn) {}, conns.HandshakeTimeout},
+		{"speaks too slowly", func(t *testing.T, nc net.Conn) {
+			t.Cleanup(func() { nc.Close() })
+			go func() {
+				for _, b := range hello {
+					if _, err := nc.Write([]byte{b}); err != nil {
+						return
+					}
+					<-time.After(10 * time.Millisecond)
+				}
+			}()
+		}, conns.HandshakeTimeout},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for _, m := range secure() {
+				t.Run(m.name, func(t *testing.T) {
+					const n = 5
+					limit := time.Hour
+					if c.want == conns.HandshakeTimeout {
+						limit = 100 * time.Millisecond
+					}
+					l, rec := m.start(t, ranch.Options{MaxConnections: n, HandshakeTimeout: time.Hour}, answer)
+					good := m.guests(t, l, 1)[0]
+					opts := l.Options()
+					opts.HandshakeTimeout, opts.MaxConnections = limit, n+1
+					if _, err := l.SetOptions(nil, opts); err != nil {
+						t.Fatal(err)
+					}
+					for range n {
+						c.do(t, m.dialBelow(t, l))
+					}
+					for _, e := range rec.wait(t, ranch.ConnEnded, n) {
+						if e.Reason != c.want || e.Served || e.Err == nil {
+							t.Errorf("it ended: %v, served %v, %v", e.Reason, e.Served, e.Err)
+						}
+					}
+					i := l.Info()
+					if i.HandshakeFailed != n || i.Served != 0 || i.ActiveConnections != 1 || i.AcceptErrors != 0 {
+						t.Errorf("in the end: %s", pretty(i))
+					}
+					if diff := cmp.Diff(map[conns.Reason]uint64{c.want: n}, i.Reasons); diff != "" {
+						t.Errorf("reasons (-want +got):\n%s", diff)
+					}
+					good.works(t)
+					opts.HandshakeTimeout = time.Hour // a busy machine's good clients may take theirs
+					if _, err := l.SetOptions(nil, opts); err != nil {
+						t.Fatal(err)
+					}
+					m.guests(t, l, 3)
+				})
+			}
+		})
+	}
+}
+
+// Clients that leave while they wait in the queue are accepted, end at once, and let the
+// others through.
+func TestClientsThatLeaveTheQueue(t *testing.T) {
+	overEach(t, func(t *testing.T, m medium) {
+		const n = 20
+		l, rec := m.start(t, ranch.Options{MaxConnections: 1}, answer)
+		in := m.guests(t, l, 1)[0]
+		allParked(t, l)
+		for range n {
+			reset(m.dialBelow(t, l))
+		}
+		last := m.visit(t, l)
+		in.leave()
+		last.in(t).works(t)
+		if i := l.Info(); i.ActiveConnections != 1 || i.PeakConnections != 1 || rec.count(ranch.AcceptFailed) != 0 {
+			t.Errorf("in the end: %s", pretty(i))
+		}
+	})
+}
+
+// Garbage, too much of it and too little, ends no other connection.
+func TestGarbage(t *testing.T) {
+	overEach(t, func(t *testing.T, m medium) {
+		l, _ := m.start(t, ranch.Options{MaxConnections: 5}, answer)
+		good := m.guests(t, l, 2)
+		for size := 64; size <= 1<<20; size *= 8 { // all of them more than a record's header
+			nc := m.dialBelow(t, l)
+			nc.SetDeadline(time.Now().Add(patience))
+			var sent sync.WaitGroup
+			sent.Go(func() { nc.Write(make([]byte, size)) })
+			nc.Read(make([]byte, 1)) // a greeting, or an alert
+			reset(nc)
+			sent.Wait()
+		}
+		active(t, l, 2)
+		for _, v := range append(good, m.guests(t, l, 3)...) {
+			v.works(t)
+		}
+	})
+}

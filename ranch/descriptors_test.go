@@ -1,0 +1,226 @@
+//go:build unix
+
+package ranch_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"goranch/protocol"
+	"goranch/ranch"
+	"goranch/transport"
+)
+
+func init() { children["descriptors"] = serveWithFewDescriptors }
+
+// spare is how many descriptors the child has left when it begins to accept.
+const spare = 30
+
+// report is a line of what the child tells.
+type report struct {
+	Event    string        // what happened, or "info" as an answer to a line of input
+	Addr     string        // with the first one
+	Info     *counts       // with "info"
+	Duration time.Duration // of the episode
+}
+
+type counts struct {
+	Errors uint64 // of accept
+	Active int
+	Served uint64
+	CPU    time.Duration
+}
+
+// serveWithFewDescriptors is the child: a listener in a process that runs out of
+// descriptors. It tells of its events, and for each line of input how things stand.
+func serveWithFewDescriptors() {
+	var mu sync.Mutex
+	out := json.NewEncoder(os.Stdout)
+	tell := func(r report) {
+		mu.Lock()
+		defer mu.Unlock()
+		out.Encode(r)
+	}
+	l, err := ranch.StartListener("few", transport.TCP{}, ranch.Options{
+		Addr: "127.0.0.1:0", MaxConnections: ranch.Unlimited, Logger: quiet, PostListen: func(net.Listener) error { return leaveSpare() },
+		Observer: ranch.ObserverFunc(func(e ranch.Event) {
+			switch e.Kind {
+			case ranch.ListenerStarted:
+				tell(report{Event: e.Kind.String(), Addr: e.Addr.String()})
+			case ranch.AcceptFailed, ranch.AcceptRecovered, ranch.SocketReopened, ranch.AcceptorPanicked:
+				tell(report{Event: e.Kind.String(), Duration: e.Duration})
+			}
+		}),
+	}, protocol.Func(func(_ context.Context, conn *transport.Conn) error {
+		conn.Write([]byte{greeting})
+		_, err := io.ReadFull(conn, make([]byte, 1))
+		return err
+	}))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		var ru syscall.Rusage
+		syscall.Getrusage(syscall.RUSAGE_SELF, &ru)
+		i := l.Info()
+		tell(report{Event: "info", Info: &counts{i.AcceptErrors, i.ActiveConnections, i.Served, time.Duration(ru.Utime.Nano() + ru.Stime.Nano())}})
+	}
+	if err := ranch.StopListener("few"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// leaveSpare lowers the limit to a few more descriptors than are open.
+func leaveSpare() error {
+	open, err := os.ReadDir("/dev/fd")
+	if err != nil {
+		return err
+	}
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return err
+	}
+	limit.Cur = uint64(len(open) - 1 + spare)
+	return syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
+}
+
+// child is that process, seen from here.
+type child struct {
+	t     *testing.T
+	in    io.WriteCloser
+	out   *bufio.Scanner
+	addr  string
+	count map[string]int // events so far
+}
+
+func startChild(t *testing.T) *child {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, os.Args[0])
+	cmd.Env = append(os.Environ(), childEnv+"=descriptors")
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	c := &child{t: t, in: in, out: bufio.NewScanner(out), count: map[string]int{}}
+	t.Cleanup(func() {
+		in.Close()
+		io.Copy(io.Discard, out)
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("the child: %v", err)
+		}
+	})
+	c.addr = c.until(ranch.ListenerStarted.String()).Addr
+	return c
+}
+
+// until reads reports up to the next one of that kind.
+func (c *child) until(event string) report {
+	c.t.Helper()
+	for c.out.Scan() {
+		var r report
+		if err := json.Unmarshal(c.out.Bytes(), &r); err != nil {
+			c.t.Fatalf("%q: %v", c.out.Bytes(), err)
+		}
+		c.count[r.Event]++
+		if r.Event == event {
+			return r
+		}
+	}
+	c.t.Fatalf("the child ended before %q: %v", event, c.out.Err())
+	panic("unreachable")
+}
+
+func (c *child) info() counts {
+	c.t.Helper()
+	if _, err := io.WriteString(c.in, "\n"); err != nil {
+		c.t.Fatal(err)
+	}
+	return *c.until("info").Info
+}
+
+// A process that runs out of descriptors warns once, does not spin, serves those it has
+// accepted, and in the end everybody, without having refused anybody.
+func TestOutOfDescriptors(t *testing.T) {
+	const clients = 5 * spare
+	c := startChild(t)
+	failed, recovered := ranch.AcceptFailed.String(), ranch.AcceptRecovered.String()
+	for episode := 1; episode <= 2; episode++ {
+		all := make([]net.Conn, clients)
+		for i := range all {
+			nc, err := net.Dial("tcp", c.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer nc.Close()
+			nc.SetDeadline(time.Now().Add(patience))
+			all[i] = nc
+		}
+		c.until(failed)
+		begin, first := time.Now(), c.info()
+		last := first
+		for last.Errors < first.Errors+30 { // three rounds of ten acceptors
+			<-time.After(10 * time.Millisecond)
+			last = c.info()
+		}
+		lasted := time.Since(begin)
+		if most := uint64(10 * (lasted/(100*time.Millisecond) + 1)); last.Errors-first.Errors > most {
+			t.Errorf("%d accepts failed within %v, more than %d", last.Errors-first.Errors, lasted, most)
+		}
+		if cpu := last.CPU - first.CPU; cpu > lasted/2 {
+			t.Errorf("it took %v of CPU within %v", cpu, lasted)
+		}
+		if last.Active < spare || last.Active > spare+3 { // a descriptor below the limit may have been free
+			t.Errorf("%d connections are active with %d descriptors", last.Active, spare)
+		}
+		var wg sync.WaitGroup
+		for _, nc := range all { // each leaves when it was served, which lets another in
+			wg.Go(func() {
+				_, err := io.ReadFull(nc, make([]byte, 1))
+				if err == nil {
+					_, err = nc.Write([]byte{1})
+				}
+				if err == nil {
+					_, err = io.ReadAll(nc)
+				}
+				if err != nil {
+					t.Errorf("a client that waited: %v", err)
+				}
+			})
+		}
+		wg.Wait()
+		if r := c.until(recovered); r.Duration < lasted-200*time.Millisecond {
+			t.Errorf("it was short for at least %v, and tells %v", lasted, r.Duration)
+		}
+		if i := c.info(); i.Active != 0 || i.Served != uint64(episode*clients) {
+			t.Errorf("after episode %d: %+v", episode, i)
+		}
+		if c.count[failed] != episode || c.count[recovered] != episode {
+			t.Errorf("in %d episodes it told %v", episode, c.count)
+		}
+	}
+	if len(c.count) != 4 { // these two, its start and our questions
+		t.Errorf("it told %v", c.count)
+	}
+}

@@ -1,0 +1,195 @@
+package ranch_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"goranch/conns"
+	"goranch/protocol"
+	"goranch/protocol/echo"
+	"goranch/ranch"
+	"goranch/transport"
+)
+
+// A listener in its shortest form, and a client.
+func ExampleStartListener() {
+	hello := protocol.Func(func(_ context.Context, conn *transport.Conn) error {
+		_, err := io.WriteString(conn, "hello\n")
+		return err
+	})
+	l, err := ranch.StartListener("hello", transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler)}, hello)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer ranch.StopListener("hello")
+
+	nc, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer nc.Close()
+	answer, err := io.ReadAll(nc)
+	fmt.Printf("%s%v\n", answer, err)
+	// Output:
+	// hello
+	// <nil>
+}
+
+// Everything that is wrong is said at once.
+func ExampleStartListener_badOptions() {
+	_, err := ranch.StartListener("hello", transport.TCP{}, ranch.Options{Addr: "localhost", MaxConnections: -1}, echo.Protocol{})
+	fmt.Println(errors.Is(err, ranch.ErrBadOption))
+	fmt.Println(err)
+	// Output:
+	// true
+	// ranch: start hello: bad option: MaxConnections -1: allowed are positive numbers, 0 for 1024, and Unlimited
+	// bad option: Addr: address "localhost": bad address: use "host:port", "[ipv6]:port", "unix:/path" or "unix:@name"
+}
+
+// The cap of a listener that runs is raised: the client that had to wait is served.
+func ExampleSetMaxConnections() {
+	mem := new(transport.Mem)
+	_, err := ranch.StartListener("echo", mem, ranch.Options{Addr: "echo", MaxConnections: 1, Logger: slog.New(slog.DiscardHandler)}, echo.Protocol{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer ranch.Drain(context.Background(), "echo")
+
+	ctx := context.Background()
+	for range 2 {
+		nc, err := mem.Dial(ctx, "echo") // the second one waits in the queue
+		if err != nil {
+			log.Fatal(err)
+		}
+		defer nc.Close()
+	}
+	ranch.WaitForConnections(ctx, "echo", ranch.Equal, 1)
+	ranch.SetMaxConnections("echo", 10)
+	ranch.WaitForConnections(ctx, "echo", ranch.Equal, 2)
+
+	info, err := ranch.Info("echo")
+	fmt.Printf("%d of %d, %v\n", info.ActiveConnections, info.MaxConnections, err)
+	// Output: 2 of 10, <nil>
+}
+
+// Listeners without a name in any server, as parts of a program that ends as a whole.
+func ExampleListener_Run() {
+	var listening sync.WaitGroup
+	mem, opts := new(transport.Mem), ranch.Options{Logger: slog.New(slog.DiscardHandler)}
+	opts.PostListen = func(net.Listener) error { listening.Done(); return nil }
+	ctx, cancel := context.WithCancel(context.Background()) // in a program, signal.NotifyContext
+	g, ctx := errgroup.WithContext(ctx)
+	for _, name := range []string{"public", "internal"} {
+		listening.Add(1)
+		opts.Addr = name
+		l, err := ranch.NewListener(name, mem, opts, echo.Protocol{})
+		if err != nil {
+			log.Fatal(err)
+		}
+		g.Go(func() error { return l.Run(ctx) })
+	}
+	g.Go(func() error { // the rest of the program
+		defer cancel()
+		listening.Wait()
+		nc, err := mem.Dial(ctx, "internal")
+		if err == nil {
+			err = nc.Close()
+		}
+		return err
+	})
+	fmt.Println(g.Wait())
+	// Output: <nil>
+}
+
+// Waiting for the moment in which few enough are left.
+func ExampleWaitForConnections() {
+	mem := new(transport.Mem)
+	if _, err := ranch.StartListener("echo", mem, ranch.Options{Addr: "echo", Logger: slog.New(slog.DiscardHandler)}, echo.Protocol{}); err != nil {
+		log.Fatal(err)
+	}
+	defer ranch.StopListener("echo")
+
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	nc, err := mem.Dial(ctx, "echo")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(ranch.WaitForConnections(ctx, "echo", ranch.GreaterEqual, 1))
+	nc.Close()
+	fmt.Println(ranch.WaitForConnections(ctx, "echo", ranch.Less, 1))
+	// Output:
+	// <nil>
+	// <nil>
+}
+
+// An observer that tells of connections that failed.
+func ExampleObserver() {
+	ended := make(chan ranch.Event, 10)
+	observer := ranch.ObserverFunc(func(e ranch.Event) {
+		if e.Kind == ranch.ConnEnded && e.Reason != conns.Finished {
+			ended <- e // quickly: the connection's goroutine waits
+		}
+	})
+	mem := new(transport.Mem)
+	_, err := ranch.StartListener("picky", mem, ranch.Options{Addr: "picky", Observer: observer, Logger: slog.New(slog.DiscardHandler)},
+		protocol.Func(func(context.Context, *transport.Conn) error { return errors.New("not you") }))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer ranch.StopListener("picky")
+
+	nc, err := mem.Dial(context.Background(), "picky")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer nc.Close()
+	e := <-ended
+	fmt.Printf("%s: %v: %v\n", e.Ref, e.Reason, e.Err)
+	// Output: picky: failed: not you
+}
+
+// A drain: nobody comes in any more, and work that has begun is finished, within the limit.
+func ExampleDrain() {
+	working := make(chan struct{})
+	slow := protocol.Func(func(ctx context.Context, conn *transport.Conn) error {
+		lines := bufio.NewScanner(conn)
+		for lines.Scan() {
+			close(working)
+			<-ctx.Done() // a long piece of work, which goes on though the listener stops
+			fmt.Fprintf(conn, "done: %s\n", lines.Text())
+		}
+		return lines.Err()
+	})
+	mem := new(transport.Mem)
+	if _, err := ranch.StartListener("slow", mem, ranch.Options{Addr: "slow", Logger: slog.New(slog.DiscardHandler)}, slow); err != nil {
+		log.Fatal(err)
+	}
+	nc, err := mem.Dial(context.Background(), "slow")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer nc.Close()
+	fmt.Fprintln(nc, "work")
+	<-working
+
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	fmt.Println(ranch.Drain(ctx)) // all listeners
+	answer, err := io.ReadAll(nc)
+	fmt.Printf("%s%v\n", answer, err)
+	// Output:
+	// <nil>
+	// done: work
+	// <nil>
+}

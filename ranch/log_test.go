@@ -1,0 +1,182 @@
+package ranch_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"goranch/conns"
+	"goranch/protocol"
+	"goranch/ranch"
+	"goranch/transport"
+)
+
+// lines are the records of a JSON log.
+func lines(t testing.TB, log string) (all []map[string]any) {
+	t.Helper()
+	for line := range strings.Lines(log) {
+		var m map[string]any
+		if err := json.Unmarshal([]byte(line), &m); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		delete(m, slog.TimeKey)
+		all = append(all, m)
+	}
+	return all
+}
+
+func jsonLog(w *lockedBuffer, level slog.Level) *slog.Logger {
+	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
+}
+
+// The level and the attributes of each kind of event.
+func TestLogObserver(t *testing.T) {
+	client, server := net.Pipe()
+	defer client.Close()
+	conn := transport.NewConn(transport.TCP{}, server, nil)
+	defer conn.Close()
+	go client.Read(make([]byte, 3))
+	if _, err := conn.Write([]byte("abc")); err != nil {
+		t.Fatal(err)
+	}
+	addr := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 7}
+	id := float64(conn.ID())
+	panicked := &conns.PanicError{Value: "boo", Stack: []byte("goroutine 7 [running]")}
+	type attrs = map[string]any
+	ended := func(r conns.Reason, err error) ranch.Event {
+		return ranch.Event{Kind: ranch.ConnEnded, Conn: conn, Reason: r, Err: err, Served: true, Duration: time.Second}
+	}
+	endedAttrs := func(reason string, more attrs) attrs {
+		m := attrs{"conn": id, "transport": "tcp", "peer": "pipe", "reason": reason, "duration": float64(time.Second), "read": 0.0, "written": 3.0}
+		for k, v := range more {
+			m[k] = v
+		}
+		return m
+	}
+	for _, c := range []struct {
+		e     ranch.Event
+		level string
+		want  attrs
+	}{
+		{ranch.Event{Kind: ranch.ListenerStarted, Addr: addr}, "INFO", attrs{"addr": "127.0.0.1:7"}},
+		{ranch.Event{Kind: ranch.ListenerSuspended, Addr: addr}, "INFO", attrs{"addr": "127.0.0.1:7"}},
+		{ranch.Event{Kind: ranch.ListenerResumed, Addr: &net.UnixAddr{Name: "/s", Net: "unix"}}, "INFO", attrs{"addr": "unix:/s"}},
+		{ranch.Event{Kind: ranch.ListenerStopped, Addr: addr}, "INFO", attrs{"addr": "127.0.0.1:7"}},
+		{ranch.Event{Kind: ranch.ListenerStopped}, "INFO", attrs{}}, // it was never started
+		{ranch.Event{Kind: ranch.ListenerStopped, Addr: addr, Err: errNotToday}, "ERROR", attrs{"addr": "127.0.0.1:7", "err": "not today"}},
+		{ranch.Event{Kind: ranch.SocketReopened, Addr: addr}, "WARN", attrs{"addr": "127.0.0.1:7"}},
+		{ranch.Event{Kind: ranch.AcceptorStarted, Acceptor: 3}, "DEBUG", attrs{"acceptor": 3.0}},
+		{ranch.Event{Kind: ranch.AcceptorStopped}, "DEBUG", attrs{"acceptor": 0.0}},
+		{ranch.Event{Kind: ranch.AcceptorPanicked, Acceptor: 2, Err: panicked}, "ERROR", attrs{"acceptor": 2.0, "err": "panic: boo", "stack": "goroutine 7 [running]"}},
+		{ranch.Event{Kind: ranch.AcceptFailed, Addr: addr, Err: errNotToday}, "WARN", attrs{"addr": "127.0.0.1:7", "err": "not today"}},
+		{ranch.Event{Kind: ranch.AcceptRecovered, Addr: addr, Duration: time.Second}, "INFO", attrs{"addr": "127.0.0.1:7", "after": float64(time.Second)}},
+		{ranch.Event{Kind: ranch.ConnStarted, Conn: conn}, "DEBUG", attrs{"conn": id, "transport": "tcp", "peer": "pipe"}},
+		{ended(conns.Finished, nil), "DEBUG", endedAttrs("finished", nil)},
+		{ended(conns.PeerClosed, errNotToday), "DEBUG", endedAttrs("peer closed", attrs{"err": "not today"})},
+		{ended(conns.HandshakeFailed, errNotToday), "DEBUG", endedAttrs("handshake failed", attrs{"err": "not today"})},
+		{ended(conns.HandshakeTimeout, errNotToday), "DEBUG", endedAttrs("handshake timeout", attrs{"err": "not today"})},
+		{ended(conns.Refused, ranch.ErrShutdown), "DEBUG", endedAttrs("refused", attrs{"err": ranch.ErrShutdown.Error()})},
+		{ended(conns.Failed, errNotToday), "WARN", endedAttrs("failed", attrs{"err": "not today"})},
+		{ended(conns.Panicked, fmt.Errorf("wrapped: %w", panicked)), "ERROR", endedAttrs("panicked", attrs{"err": "wrapped: panic: boo", "stack": "goroutine 7 [running]"})},
+	} {
+		t.Run(c.level+" "+c.e.Kind.String(), func(t *testing.T) {
+			var log lockedBuffer
+			c.e.Ref = ref
+			ranch.LogObserver(jsonLog(&log, slog.LevelDebug)).Observe(c.e)
+			c.want["level"], c.want["msg"], c.want["listener"] = c.level, c.e.Kind.String(), ref
+			if diff := cmp.Diff([]map[string]any{c.want}, lines(t, log.String())); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// At level info, the usual one, connections leave no trace, unless their protocol is at fault.
+func TestLogIsQuietAboutConnections(t *testing.T) {
+	overEach(t, func(t *testing.T, m medium) {
+		var log lockedBuffer
+		l, _ := m.start(t, ranch.Options{Logger: jsonLog(&log, slog.LevelInfo)}, answer)
+		for _, v := range m.guests(t, l, 10) {
+			v.leave()
+		}
+		nc, err := m.below().Dial(t.Context(), dialAddr(l)) // fails its handshake, where there is one
+		if err != nil {
+			t.Fatal(err)
+		}
+		reset(nc)
+		if err := finish(t, "the stop returns", l.Stop); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, line := range lines(t, log.String()) {
+			got = append(got, fmt.Sprint(line["level"], " ", line["msg"]))
+		}
+		if diff := cmp.Diff([]string{"INFO listener started", "INFO listener stopped"}, got); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	})
+}
+
+// A panic is logged as an error, with the stack that shows where it was.
+func TestLogShowsWhereAPanicWas(t *testing.T) {
+	overEach(t, func(t *testing.T, m medium) {
+		var log lockedBuffer
+		l, rec := m.start(t, ranch.Options{Logger: jsonLog(&log, slog.LevelInfo), ShutdownTimeout: ranch.BrutalKill}, protocol.Func(clumsy))
+		m.visit(t, l)
+		rec.wait(t, ranch.ConnEnded, 1)
+		all := lines(t, log.String())
+		got := all[len(all)-1]
+		if got["level"] != "ERROR" || got["msg"] != "connection ended" || got["reason"] != "panicked" || got["err"] != "panic: clumsy" {
+			t.Errorf("the log says %v", got)
+		}
+		if stack, _ := got["stack"].(string); !strings.Contains(stack, "clumsy(") || !strings.Contains(stack, "log_test.go") {
+			t.Errorf("the stack does not show where: %v", got["stack"])
+		}
+	})
+}
+
+func clumsy(context.Context, *transport.Conn) error { panic("clumsy") }
+
+// What is below a logger's level is not even put together.
+func TestLogBelowItsLevelCostsNothing(t *testing.T) {
+	var log lockedBuffer
+	o := ranch.LogObserver(jsonLog(&log, slog.LevelError))
+	e := ranch.Event{Kind: ranch.ConnEnded, Ref: ref, Err: errors.New("whatever")} // no Conn: it would panic
+	if n := testing.AllocsPerRun(100, func() { o.Observe(e) }); n != 0 {
+		t.Errorf("it allocates %v times", n)
+	}
+	if log.String() != "" {
+		t.Errorf("it wrote %s", log.String())
+	}
+}
+
+// The log of an episode: one warning, and one line when it is over.
+func TestLogOfAnEpisode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log lockedBuffer
+		f := &fake{script: times(30, fails(errNotToday))}
+		l, rec := start(t, f, ranch.Options{Logger: jsonLog(&log, slog.LevelInfo)}, answer)
+		rec.wait(t, ranch.AcceptRecovered, 1)
+		if err := l.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		want := []map[string]any{
+			{"level": "INFO", "msg": "listener started", "listener": ref, "addr": ":1"},
+			{"level": "WARN", "msg": "accept failed", "listener": ref, "addr": ":1", "err": "not today"},
+			{"level": "INFO", "msg": "accept works again", "listener": ref, "addr": ":1", "after": float64(300 * time.Millisecond)},
+			{"level": "INFO", "msg": "listener stopped", "listener": ref, "addr": ":1"},
+		}
+		if diff := cmp.Diff(want, lines(t, log.String())); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	})
+}

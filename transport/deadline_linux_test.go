@@ -1,0 +1,57 @@
+package transport_test
+
+import (
+	"io"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"goranch/transport"
+)
+
+// A connection that was told to stop is closed with data unread. The peer gets the last
+// answer nevertheless, and an orderly end: a socket that is closed with unread data
+// resets the connection, and the reset destroys what is under way.
+func TestCloseAfterStopReadingLetsTheAnswerOut(t *testing.T) {
+	const unread = 60_000
+	for _, k := range []kind{kindNamed("tcp"), kindNamed("unix"), kindNamed("tls1.3")} {
+		t.Run(k.name, func(t *testing.T) {
+			srv, cli := k.pair(t, transport.TCP{})
+			if _, err := io.Copy(cli, &stream{n: unread}); err != nil {
+				t.Fatal(err)
+			}
+			waitArrived(t, srv, unread)
+			srv.StopReading(errCause)
+			if _, err := srv.Write([]byte("farewell")); err != nil {
+				t.Fatal(err)
+			}
+			if err := srv.Close(); err != nil {
+				t.Errorf("Close: %v", err)
+			}
+			if got, err := io.ReadAll(cli); string(got) != "farewell" || err != nil {
+				t.Errorf("the peer reads %q, %v", got, err)
+			}
+		})
+	}
+}
+
+// Without StopReading a close with unread data is a reset, as it should be: the peer was not
+// heard.
+func TestCloseWithUnreadDataResets(t *testing.T) {
+	srv, cli := kindNamed("tcp").pair(t, transport.TCP{})
+	cli.Write(make([]byte, 1000))
+	waitArrived(t, srv, 1000)
+	srv.Close()
+	_, err := cli.Read(make([]byte, 1))
+	wantIs(t, err, syscall.ECONNRESET)
+}
+
+func waitArrived(tb testing.TB, c *transport.Conn, n int) {
+	tb.Helper()
+	eventually(tb, "the data arrives", func() bool {
+		have := 0
+		onSocket(tb, c, func(fd int) { have, _ = unix.IoctlGetInt(fd, unix.TIOCINQ) })
+		return have >= n
+	})
+}

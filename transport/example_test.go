@@ -1,0 +1,203 @@
+package transport_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"goranch/transport"
+)
+
+// An echo server by hand. Package ranch does this, and the rest, for you.
+func ExampleNewConn() {
+	ctx := context.Background()
+	var tcp transport.TCP
+
+	ln, err := tcp.Listen(ctx, "127.0.0.1:0")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer ln.Close()
+
+	var server sync.WaitGroup
+	server.Go(func() {
+		nc, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		conn := transport.NewConn(tcp, nc, nil)
+		defer conn.Close()
+		if err := conn.Handshake(ctx); err != nil {
+			return
+		}
+		io.Copy(conn, conn) // holds no buffer while the client is silent
+		s := conn.Stats()
+		fmt.Println("read", s.BytesRead, "wrote", s.BytesWritten)
+	})
+
+	client, err := tcp.Dial(ctx, transport.AddrString(ln.Addr()))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer client.Close()
+	io.WriteString(client, "hello")
+	client.(*net.TCPConn).CloseWrite()
+	answer, _ := io.ReadAll(client)
+	server.Wait()
+	fmt.Printf("%s\n", answer)
+	// Output:
+	// read 5 wrote 5
+	// hello
+}
+
+// Typed options are checked before anything is opened.
+func ExampleTCP_Listen() {
+	tcp := transport.TCP{
+		Network:     "tcp4",
+		Backlog:     512,
+		KeepAlive:   time.Minute,
+		SendTimeout: 10 * time.Second,
+	}
+	ln, err := tcp.Listen(context.Background(), "127.0.0.1:0")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer ln.Close()
+	fmt.Println(ln.Addr().Network())
+
+	tcp.Network, tcp.Backlog = "udp", -1
+	_, err = tcp.Listen(context.Background(), "127.0.0.1:0")
+	fmt.Println(err != nil)
+	// Output:
+	// tcp
+	// true
+}
+
+// A Unix socket that only this user may connect to.
+func ExampleTCP_Listen_unix() {
+	dir, err := os.MkdirTemp("", "ex")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(dir)
+
+	path := filepath.Join(dir, "socket")
+	ln, err := transport.TCP{UnixMode: 0o600}.Listen(context.Background(), "unix:"+path)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = os.Stat(path)
+	fmt.Println("there:", err == nil)
+	ln.Close()
+	_, err = os.Stat(path)
+	fmt.Println("there:", err == nil)
+	// Output:
+	// there: true
+	// there: false
+}
+
+func ExampleTLS() {
+	ctx := context.Background()
+	_, err := transport.TLS{}.Listen(ctx, "127.0.0.1:0")
+	fmt.Println(errors.Is(err, transport.ErrNoCertificate))
+
+	server := transport.TLS{Config: testTLS()}
+	ln, err := server.Listen(ctx, "127.0.0.1:0")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer ln.Close()
+
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		nc, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		conn := transport.NewConn(server, nc, nil)
+		defer conn.Close()
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		if err := conn.Handshake(ctx); err != nil {
+			return
+		}
+		state, _ := conn.TLS()
+		fmt.Fprint(conn, tls.VersionName(state.Version))
+	})
+
+	client, err := transport.TLS{Config: testTLS()}.Dial(ctx, transport.AddrString(ln.Addr()))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer client.Close()
+	version, _ := io.ReadAll(client)
+	serving.Wait()
+	fmt.Printf("%s\n", version)
+	// Output:
+	// true
+	// TLS 1.3
+}
+
+// Whoever stops a server wakes its reads; what is to be said can still be said.
+func ExampleConn_StopReading() {
+	ours, theirs := net.Pipe()
+	conn := transport.NewConn(transport.TCP{}, ours, nil)
+
+	var protocol sync.WaitGroup
+	protocol.Go(func() {
+		defer conn.Close()
+		_, err := io.Copy(io.Discard, conn)
+		fmt.Fprintf(conn, "bye: %v", errors.Unwrap(err))
+	})
+
+	conn.StopReading(errors.New("we close at ten"))
+	last, _ := io.ReadAll(theirs)
+	protocol.Wait()
+	fmt.Printf("%s\n", last)
+	// Output: bye: we close at ten
+}
+
+func ExampleParseAddr() {
+	for _, s := range []string{"127.0.0.1:8080", "[::1]:8080", "unix:/run/app.sock", "8080"} {
+		a, err := transport.ParseAddr(s)
+		fmt.Println(a.Network, a.Address, errors.Is(err, transport.ErrBadAddr))
+	}
+	// Output:
+	// tcp 127.0.0.1:8080 false
+	// tcp [::1]:8080 false
+	// unix /run/app.sock false
+	//   true
+}
+
+// Two sockets share a port where the system spreads connections over them.
+func ExampleWithReusePort() {
+	ctx := transport.WithReusePort(context.Background())
+	first, err := transport.TCP{}.Listen(ctx, "127.0.0.1:0")
+	if errors.Is(err, errors.ErrUnsupported) {
+		fmt.Println("shared: true") // or would be, on another system
+		return
+	}
+	defer first.Close()
+	second, err := transport.TCP{}.Listen(ctx, transport.AddrString(first.Addr()))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer second.Close()
+	fmt.Println("shared:", first.Addr().String() == second.Addr().String())
+	// Output: shared: true
+}

@@ -1,0 +1,337 @@
+package transport_test
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"goranch/transport"
+)
+
+const shortTimeout = 20 * time.Millisecond
+
+// sends are the ways to send to a peer, each more than it takes.
+func sends(tb testing.TB) map[string]func(*transport.Conn) (int64, error) {
+	file := fileOf(tb, int64(len(flood)))
+	return map[string]func(*transport.Conn) (int64, error){
+		"Write":    func(c *transport.Conn) (int64, error) { n, err := c.Write(flood); return int64(n), err },
+		"ReadFrom": func(c *transport.Conn) (int64, error) { return c.ReadFrom(&stream{n: int64(len(flood))}) },
+		"ReadFrom a file": func(c *transport.Conn) (int64, error) {
+			if _, err := file.Seek(0, io.SeekStart); err != nil {
+				return 0, err
+			}
+			return c.ReadFrom(file)
+		},
+	}
+}
+
+// fileOf returns a file that holds the first n bytes of what fill writes.
+func fileOf(tb testing.TB, n int64) *os.File {
+	tb.Helper()
+	f, err := os.Create(filepath.Join(tb.TempDir(), "data"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { f.Close() })
+	if _, err := io.Copy(struct{ io.Writer }{f}, &stream{n: n}); err != nil {
+		tb.Fatal(err)
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		tb.Fatal(err)
+	}
+	return f
+}
+
+// A peer that reads nothing costs its own connection, and no more time than allowed.
+func TestSendTimeoutCloses(t *testing.T) {
+	sends := sends(t)
+	withPipe(t, func(t *testing.T, pair func(testing.TB, transport.TCP) (*transport.Conn, net.Conn)) {
+		for name, send := range sends {
+			srv, _ := pair(t, transport.TCP{WriteBuffer: 4096, SendTimeout: shortTimeout})
+			read := asyncRead(srv, make([]byte, 1))
+			waitBlocked(t, 1, "transport.(*Conn).Read(")
+			start := time.Now()
+			r := await(t, name, async(func() (int64, error) { return send(srv) }))
+			if d := time.Since(start); d < shortTimeout {
+				t.Errorf("%s: it waited %v, allowed are %v", name, d, shortTimeout)
+			}
+			wantSendTimeout(t, name, r.err)
+			if r.n >= int64(len(flood)) {
+				t.Errorf("%s: %d bytes, and yet an error", name, r.n)
+			}
+			if _, err := srv.Write([]byte("x")); err == nil {
+				t.Errorf("%s: the connection is still open", name)
+			}
+			if r := await(t, "Read", read); r.err == nil {
+				t.Errorf("%s: a blocked read gets %d bytes", name, r.n)
+			}
+			if err := srv.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+				t.Errorf("%s: Close: %v", name, err)
+			}
+		}
+	})
+}
+
+func wantSendTimeout(tb testing.TB, what string, err error) {
+	tb.Helper()
+	if !errors.Is(err, transport.ErrSendTimeout) || !errors.Is(err, os.ErrDeadlineExceeded) {
+		tb.Errorf("%s: %v, want the send timeout", what, err)
+	}
+	var ne net.Error
+	if !errors.As(err, &ne) || !ne.Timeout() {
+		tb.Errorf("%s: no timeout to net: %v", what, err)
+	}
+	var oe *net.OpError
+	if !errors.As(err, &oe) || oe.Op != "write" {
+		tb.Errorf("%s: not an error of writing: %#v", what, err)
+	}
+}
+
+// With KeepOnSendTimeout the caller learns how much went out, to the byte, and can go on.
+func TestSendTimeoutKeeps(t *testing.T) {
+	sends := sends(t)
+	for _, name := range []string{"tcp", "unix"} {
+		t.Run(name, func(t *testing.T) {
+			for what, send := range sends {
+				srv, cli := kindNamed(name).pair(t, transport.TCP{WriteBuffer: 4096, SendTimeout: shortTimeout, KeepOnSendTimeout: true})
+				first := await(t, what, async(func() (int64, error) { return send(srv) }))
+				wantSendTimeout(t, what, first.err)
+				again := await(t, "Write", asyncWrite(srv, flood)) // the next write has its own time
+				wantSendTimeout(t, what+", again", again.err)
+				if got := srv.Stats().BytesWritten; got != uint64(first.n+again.n) {
+					t.Errorf("%s: counted %d bytes, returned %d and %d", what, got, first.n, again.n)
+				}
+				p := make([]byte, first.n)
+				if _, err := io.ReadFull(cli, p); err != nil {
+					t.Fatalf("%s: of %d bytes: %v", what, first.n, err)
+				}
+				if what != "Write" { // which sent zeros
+					if _, err := new(checker).Write(p); err != nil {
+						t.Errorf("%s: %v", what, err)
+					}
+				}
+				drain(t, cli, again.n)
+				exchange(t, srv, cli) // the very next bytes
+			}
+		})
+	}
+	t.Run("pipe", func(t *testing.T) {
+		srv, cli := pipe(t, transport.TCP{SendTimeout: shortTimeout, KeepOnSendTimeout: true})
+		write := asyncWrite(srv, []byte("0123456789"))
+		if _, err := io.ReadFull(cli, make([]byte, 4)); err != nil {
+			t.Fatal(err)
+		}
+		r := await(t, "Write", write)
+		wantSendTimeout(t, "Write", r.err)
+		if r.n != 4 {
+			t.Errorf("Write says %d, the peer took 4", r.n)
+		}
+		exchange(t, srv, cli)
+	})
+}
+
+// Half a record is the end of a TLS stream, so there is nothing to keep.
+func TestSendTimeoutNeverKeepsTLS(t *testing.T) {
+	srv, _ := kindNamed("tls1.3").pair(t, transport.TCP{WriteBuffer: 4096, SendTimeout: shortTimeout, KeepOnSendTimeout: true})
+	wantSendTimeout(t, "Write", await(t, "Write", asyncWrite(srv, flood)).err)
+	_, err := srv.Read(make([]byte, 1))
+	wantIs(t, err, net.ErrClosed)
+}
+
+// The zero value waits 30 s, a negative one for ever.
+func TestSendTimeoutValues(t *testing.T) {
+	for _, tt := range []struct {
+		timeout time.Duration
+		want    time.Duration // 0: never
+	}{
+		{0, transport.DefaultSendTimeout},
+		{7 * time.Second, 7 * time.Second},
+		{time.Nanosecond, time.Nanosecond},
+		{-1, 0},
+	} {
+		for _, k := range []struct {
+			name string
+			tr   transport.Transport
+		}{
+			{"tcp", transport.TCP{SendTimeout: tt.timeout}},
+			{"tls", transport.TLS{TCP: transport.TCP{SendTimeout: tt.timeout}}},
+		} {
+			synctest.Test(t, func(t *testing.T) {
+				a, b := net.Pipe()
+				defer b.Close()
+				c := transport.NewConn(k.tr, a, nil)
+				start := time.Now()
+				done := asyncWrite(c, []byte("x"))
+				select {
+				case r := <-done:
+					wantSendTimeout(t, k.name, r.err)
+					if d := time.Since(start); d != tt.want {
+						t.Errorf("%s: a timeout of %v came after %v", k.name, tt.timeout, d)
+					}
+				case <-time.After(1000 * time.Hour):
+					if tt.want != 0 {
+						t.Errorf("%s: a timeout of %v never comes", k.name, tt.timeout)
+					}
+					c.Abort()
+					<-done
+				}
+			})
+		}
+	}
+}
+
+// A transport that does not limit the time of a write has none.
+func TestForeignTransportHasNoSendTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := net.Pipe()
+		defer b.Close()
+		c := transport.NewConn(struct{ transport.Transport }{}, a, nil)
+		done := asyncWrite(c, []byte("x"))
+		select {
+		case r := <-done:
+			t.Errorf("Write: %v", r.err)
+		case <-time.After(1000 * time.Hour):
+			c.Abort()
+			<-done
+		}
+	})
+}
+
+// The limit is on one write's waiting: a peer that takes every write in time may take as
+// long as it likes over all of them.
+func TestSendTimeoutIsPerWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := net.Pipe()
+		defer b.Close()
+		c := transport.NewConn(transport.TCP{SendTimeout: 10 * time.Second}, a, nil)
+		var peer sync.WaitGroup
+		defer peer.Wait()
+		peer.Go(func() {
+			for p := make([]byte, 1); ; <-time.After(9 * time.Second) {
+				if _, err := b.Read(p); err != nil {
+					return
+				}
+			}
+		})
+		for range 100 {
+			if _, err := c.Write([]byte("x")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// One write of several bytes has to be taken as a whole.
+		start := time.Now()
+		n, err := c.Write([]byte("0123"))
+		wantSendTimeout(t, "Write", err)
+		if d := time.Since(start); n != 1 || d != 10*time.Second {
+			t.Errorf("%d bytes in %v", n, d)
+		}
+	})
+}
+
+// A writer that waited and got through must not take with it the limit of the next
+// one, which waits already.
+func TestSendTimeoutHoldsForEachOfSeveralWriters(t *testing.T) {
+	const timeout = 250 * time.Millisecond
+	file := fileOf(t, int64(len(flood)))
+	for _, name := range []string{"pipe", "tcp", "unix"} {
+		t.Run(name, func(t *testing.T) {
+			srv, cli, ahead := clogged(t, name, transport.TCP{WriteBuffer: 64 << 10, SendTimeout: timeout})
+			first := asyncWrite(srv, more)
+			waitBlocked(t, 1, "transport.(*Conn).Write(")
+			second := async(func() (int64, error) {
+				if name == "tcp" {
+					return srv.ReadFrom(file) // sendfile waits differently
+				}
+				n, err := srv.Write(flood)
+				return int64(n), err
+			})
+			waitBlocked(t, 2, "transport.(*Conn).")
+			drain(t, cli, ahead+int64(len(more)))
+			if r := await(t, "the first writer", first); r.err != nil {
+				t.Fatalf("the first writer: %v", r.err)
+			}
+			r := await(t, "the second writer", second)
+			wantSendTimeout(t, "the second writer", r.err)
+		})
+	}
+}
+
+// However many wait for a peer that reads nothing, and in whatever order their time
+// is up: each ends. That of a newcomer does not prolong the others'.
+func TestSendTimeoutEndsACrowd(t *testing.T) {
+	withPipe(t, func(t *testing.T, pair func(testing.TB, transport.TCP) (*transport.Conn, net.Conn)) {
+		srv, _ := pair(t, transport.TCP{WriteBuffer: 4096, SendTimeout: shortTimeout})
+		start := time.Now()
+		var wg sync.WaitGroup
+		var timeouts int
+		var mu sync.Mutex
+		for range 20 {
+			wg.Go(func() {
+				_, err := srv.Write(flood)
+				if err == nil {
+					t.Error("a write got through")
+				}
+				if errors.Is(err, transport.ErrSendTimeout) {
+					mu.Lock()
+					timeouts++
+					mu.Unlock()
+				}
+			})
+		}
+		wg.Wait()
+		if timeouts == 0 {
+			t.Error("no write says that it was the send timeout")
+		}
+		// The first to time out closes the connection for all.
+		if d := time.Since(start); d > 10*shortTimeout+2*time.Second {
+			t.Errorf("it took %v", d)
+		}
+	})
+}
+
+// Others that come and go do not prolong the time of one that waits.
+func TestSendTimeoutIsNotProlonged(t *testing.T) {
+	const timeout = 200 * time.Millisecond
+	file := fileOf(t, 1<<20)
+	for _, name := range []string{"pipe", "tcp"} {
+		t.Run(name, func(t *testing.T) {
+			srv, _, _ := clogged(t, name, transport.TCP{WriteBuffer: 4096, SendTimeout: timeout})
+			start := time.Now()
+			first := asyncWrite(srv, flood)
+			waitBlocked(t, 1, "transport.(*Conn).Write(")
+			var wg sync.WaitGroup
+			stop := time.NewTicker(timeout / 3)
+			defer stop.Stop()
+			var r result
+			for ended := false; !ended; {
+				select {
+				case r = <-first:
+					ended = true
+				case <-stop.C:
+					if time.Since(start) > patience {
+						t.Fatal("it never ends")
+					}
+					wg.Go(func() {
+						if name == "tcp" {
+							srv.ReadFrom(io.LimitReader(file, 1000))
+						} else {
+							srv.Write([]byte("x"))
+						}
+					})
+				}
+			}
+			wantSendTimeout(t, "the first writer", r.err)
+			if d := time.Since(start); d > 2*timeout {
+				t.Errorf("allowed %v, it took %v", timeout, d)
+			}
+			srv.Abort()
+			wg.Wait()
+		})
+	}
+}

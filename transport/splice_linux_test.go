@@ -1,0 +1,287 @@
+package transport_test
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"goranch/transport"
+)
+
+// relay is a bulk copy in progress between two plain TCP connections whose receiver has
+// stopped reading: the kernel's copy waits for it.
+type relay struct {
+	src, dst *transport.Conn
+	in, out  net.Conn
+	copying  <-chan result
+	got      *checker // what out has received
+}
+
+func stuckRelay(t *testing.T, opts transport.TCP) *relay {
+	t.Helper()
+	r := &relay{got: new(checker)}
+	r.src, r.in = kindNamed("tcp").pair(t, transport.TCP{})
+	r.dst, r.out = kindNamed("tcp").pair(t, opts)
+	flooding := async(func() (int64, error) { return io.Copy(r.in, &stream{n: 1 << 40}) })
+	t.Cleanup(func() {
+		r.src.Abort()
+		await(t, "the flood", flooding)
+	})
+	r.copying = async(func() (int64, error) { return r.src.WriteTo(r.dst) })
+	// Between splices a piece may be copied by hand. Then the receiver takes a little
+	// more, and the copy comes to wait somewhere else.
+	for range 1000 {
+		// With a short send timeout it may be over already.
+		eventually(t, "the copy waits", func() bool { return parked("transport.(*Conn).WriteTo(") > 0 || len(r.copying) > 0 })
+		if parked("transport.(*Conn).splice(") > 0 || len(r.copying) > 0 {
+			return r
+		}
+		if _, err := io.CopyN(r.got, r.out, 100_000); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Fatal("the copy never waits in splice")
+	return nil
+}
+
+// receive reads on until what has been said to be sent has arrived.
+func (r *relay) receive(tb testing.TB, upTo int64) {
+	tb.Helper()
+	if _, err := io.CopyN(r.got, r.out, upTo-r.got.off); err != nil {
+		tb.Fatalf("received %d of %d: %v", r.got.off, upTo, err)
+	}
+}
+
+// finish lets the receiver read until the copy has ended.
+func (r *relay) finish(tb testing.TB) result {
+	tb.Helper()
+	reading := async(func() (int64, error) { return io.Copy(r.got, struct{ io.Reader }{r.out}) })
+	res := await(tb, "WriteTo", r.copying)
+	r.out.SetReadDeadline(time.Unix(1, 0))
+	if r := await(tb, "the receiver", reading); r.err != nil && !errors.Is(r.err, os.ErrDeadlineExceeded) {
+		tb.Errorf("the receiver: %v", r.err)
+	}
+	r.out.SetReadDeadline(time.Now().Add(patience))
+	return res
+}
+
+// The source is told to stop while the destination makes the copy wait. The
+// destination did nothing wrong: what it was sent arrives, and it can be written to.
+func TestStopReadingDuringSplice(t *testing.T) {
+	r := stuckRelay(t, transport.TCP{})
+	r.src.StopReading(errCause)
+	res := r.finish(t)
+	wantStopped(t, "WriteTo", res.err)
+	if errors.Is(res.err, transport.ErrSendTimeout) {
+		t.Errorf("the source's end is taken for a send timeout: %v", res.err)
+	}
+	r.receive(t, res.n)
+	if got := r.src.Stats().BytesRead; got != uint64(res.n) {
+		t.Errorf("copied %d, the source counts %d", res.n, got)
+	}
+	if got := r.dst.Stats().BytesWritten; got != uint64(res.n) {
+		t.Errorf("copied %d, the destination counts %d", res.n, got)
+	}
+	exchange(t, r.dst, r.out)
+}
+
+// The same with a deadline, after which the copy can go on.
+func TestReadDeadlineDuringSplice(t *testing.T) {
+	r := stuckRelay(t, transport.TCP{})
+	r.src.SetReadDeadline(time.Now().Add(-time.Second))
+	res := r.finish(t)
+	wantDeadline(t, "WriteTo", res.err)
+	r.receive(t, res.n)
+	exchange(t, r.dst, r.out)
+
+	r.src.SetReadDeadline(time.Time{})
+	copying := async(func() (int64, error) { return r.dst.ReadFrom(io.LimitReader(r.src, 10<<20)) })
+	r.receive(t, res.n+10<<20)
+	if res := await(t, "the second copy", copying); res.err != nil {
+		t.Error(res.err)
+	}
+}
+
+// A send timeout of the destination is its own, even if the source was stopped as well.
+func TestSendTimeoutDuringSplice(t *testing.T) {
+	for _, stop := range []bool{false, true} {
+		r := stuckRelay(t, transport.TCP{SendTimeout: 200 * time.Millisecond})
+		if stop {
+			r.src.StopReading(errCause)
+		}
+		res := await(t, "WriteTo", r.copying)
+		wantIs(t, res.err, transport.ErrSendTimeout)
+		if _, err := r.dst.Write([]byte("x")); err == nil {
+			t.Error("the destination is still open")
+		}
+		// The source is not.
+		exchangeOneWay(t, r.src, r.in)
+	}
+}
+
+// What the kernel had in hand when the destination failed is lost, and only that: one
+// piece. What follows is in order, and the source is sound.
+func TestSourceAfterAFailedSplice(t *testing.T) {
+	const piece = 256 << 10
+	for range 3 {
+		r := stuckRelay(t, transport.TCP{SendTimeout: 100 * time.Millisecond, KeepOnSendTimeout: true})
+		res := await(t, "WriteTo", r.copying)
+		wantIs(t, res.err, transport.ErrSendTimeout)
+		r.receive(t, res.n)
+		exchange(t, r.dst, r.out) // kept, and nothing in between
+
+		p := make([]byte, 64)
+		if _, err := io.ReadFull(r.src, p); err != nil {
+			t.Fatal(err)
+		}
+		lost := positionOf(t, p, res.n, piece) - res.n
+		t.Logf("%d bytes were sent, the next %d lost", res.n, lost)
+		if _, err := io.CopyN(&checker{off: res.n + lost + int64(len(p))}, r.src, 1<<20); err != nil {
+			t.Errorf("after the gap: %v", err)
+		}
+	}
+}
+
+// positionOf says where p is found, from the position off on.
+func positionOf(tb testing.TB, p []byte, off, within int64) int64 {
+	tb.Helper()
+	q := make([]byte, len(p))
+	for i := off; i <= off+within; i++ {
+		if string(fill(q, i)) == string(p) {
+			return i
+		}
+	}
+	tb.Fatalf("what comes next is not within %d bytes after what was sent", within)
+	return 0
+}
+
+// A receiver that is slow but steady is sent everything: each piece has its own time,
+// however much has piled up behind it.
+func TestSpliceToASlowReceiver(t *testing.T) {
+	const timeout = 160 * time.Millisecond
+	src, in := kindNamed("tcp").pair(t, transport.TCP{})
+	dst, out := kindNamed("tcp").pair(t, transport.TCP{SendTimeout: timeout, WriteBuffer: 64 << 10, ReadBuffer: 64 << 10})
+	flooding := async(func() (int64, error) { return io.Copy(in, &stream{n: 1 << 40}) })
+	copying := async(func() (int64, error) { return src.WriteTo(dst) })
+	got := new(checker)
+	if _, err := io.CopyN(got, out, 30<<20); err != nil {
+		t.Fatal(err)
+	}
+	queued := 0
+	for range 10 { // until the kernel has let the buffer grow
+		queued = 0
+		eventually(t, "the pile grows no more", func() bool {
+			before := queued
+			onSocket(t, src, func(fd int) { queued, _ = unix.IoctlGetInt(fd, unix.TIOCINQ) })
+			return queued > 0 && queued == before
+		})
+		if queued > 1500<<10 {
+			break
+		}
+		if _, err := io.CopyN(got, out, 30<<20); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("%d bytes have piled up", queued)
+	tick := time.NewTicker(timeout / 16)
+	defer tick.Stop()
+	for end := got.off + int64(queued); got.off < end; { // 256 KiB in a quarter of the time
+		<-tick.C
+		if _, err := io.CopyN(got, out, 64<<10); err != nil {
+			r := <-copying
+			t.Fatalf("after %d bytes: %v (the copy: %v)", got.off, err, r.err)
+		}
+	}
+	src.Abort()
+	out.Close()
+	await(t, "WriteTo", copying)
+	await(t, "the flood", flooding)
+}
+
+// Bulk between two plain TCP connections, and files to one, stay in the kernel, whichever
+// way they are copied; strace counts what goes through which system call. Nothing passes TLS
+// by.
+func TestKernelCopies(t *testing.T) {
+	strace, err := exec.LookPath("strace")
+	if err != nil {
+		t.Skip("SKIPPED: no strace, so nothing shows that splice and sendfile are used")
+	}
+	log := filepath.Join(t.TempDir(), "strace")
+	cmd := exec.CommandContext(t.Context(), strace, "-f", "-qq", "--seccomp-bpf", "-e", "trace=splice,sendfile", "-o", log,
+		os.Args[0], "-test.run=^TestKernelWorkload$", "-test.timeout=60s")
+	cmd.Env = append(os.Environ(), "GORANCH_KERNEL_WORKLOAD=1")
+	out, err := cmd.CombinedOutput()
+	trace, _ := os.ReadFile(log)
+	if len(trace) == 0 && err != nil {
+		t.Skipf("SKIPPED: strace cannot trace here: %v\n%s", err, out)
+	}
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	sent := make(map[string]int)
+	for _, m := range traced.FindAllStringSubmatch(string(trace), -1) {
+		n, _ := strconv.Atoi(m[2])
+		sent[m[1]] += n
+	}
+	spliced := sent["splice"] / 2 // into the pipe, and out of it
+	t.Logf("%d bytes were spliced, %d went by sendfile", spliced, sent["sendfile"])
+	if spliced < kernelSize/2 || spliced > kernelSize {
+		t.Errorf("of %d bytes from TCP to TCP, %d were spliced", kernelSize, spliced)
+	}
+	if want := len(fileCopies) * kernelSize; sent["sendfile"] != want {
+		t.Errorf("of %d bytes of files, %d went by sendfile", want, sent["sendfile"])
+	}
+}
+
+// A call during which another thread's was reported is reported as resumed.
+var traced = regexp.MustCompile(`(splice|sendfile)(?:\(| resumed>).*= (\d+)\n`)
+
+const kernelSize = 2 << 20
+
+var fileCopies = map[string]func(dst *transport.Conn, f *os.File) (int64, error){
+	"io.Copy":       func(dst *transport.Conn, f *os.File) (int64, error) { return io.Copy(dst, f) },
+	"ReadFrom":      func(dst *transport.Conn, f *os.File) (int64, error) { return dst.ReadFrom(f) },
+	"io.CopyN":      func(dst *transport.Conn, f *os.File) (int64, error) { return io.CopyN(dst, f, kernelSize) },
+	"WriteTo":       func(dst *transport.Conn, f *os.File) (int64, error) { return f.WriteTo(dst) },
+	"LimitedReader": func(dst *transport.Conn, f *os.File) (int64, error) { return io.Copy(dst, io.LimitReader(f, 1<<40)) },
+}
+
+// TestKernelWorkload is what TestKernelCopies watches.
+func TestKernelWorkload(t *testing.T) {
+	if os.Getenv("GORANCH_KERNEL_WORKLOAD") == "" {
+		return
+	}
+	receive := func(what, to string, copy func(dst *transport.Conn) (int64, error)) {
+		dst, out := pairOf(t, to)
+		got := async(func() (int64, error) { return io.Copy(new(checker), struct{ io.Reader }{out}) })
+		if n, err := copy(dst); n != kernelSize || err != nil {
+			t.Errorf("%s: %d, %v", what, n, err)
+		}
+		dst.Close()
+		if r := await(t, "the receiver", got); r.n != kernelSize || r.err != nil {
+			t.Errorf("%s: received %d, %v", what, r.n, r.err)
+		}
+	}
+	for what, copyFile := range fileCopies {
+		for _, to := range []string{"tcp", "tls1.3"} {
+			receive(what, to, func(dst *transport.Conn) (int64, error) { return copyFile(dst, fileOf(t, kernelSize)) })
+		}
+	}
+	for _, route := range [][2]string{{"tcp", "tcp"}, {"tcp", "tls1.3"}, {"tls1.3", "tcp"}} {
+		src, in := pairOf(t, route[0])
+		go func() {
+			io.Copy(struct{ io.Writer }{in}, &stream{n: kernelSize})
+			closeWrite(t, in)
+		}()
+		receive(route[0], route[1], func(dst *transport.Conn) (int64, error) { return io.Copy(dst, src) })
+	}
+}

@@ -1,0 +1,329 @@
+package transport_test
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"math"
+	"net"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"goranch/transport"
+)
+
+func TestNames(t *testing.T) {
+	for _, tt := range []struct {
+		t      transport.Transport
+		name   string
+		secure bool
+		plain  bool
+	}{
+		{transport.TCP{}, "tcp", false, true},
+		{&transport.TCP{}, "tcp", false, true},
+		{transport.TLS{}, "tls", true, false},
+		{&transport.TLS{}, "tls", true, false},
+	} {
+		if tt.t.Name() != tt.name || tt.t.Secure() != tt.secure || transport.Plain(tt.t) != tt.plain {
+			t.Errorf("%T: name %q, secure %v, plain %v", tt.t, tt.t.Name(), tt.t.Secure(), transport.Plain(tt.t))
+		}
+	}
+	// Without the add-on a transport may wait for its peer.
+	if transport.Plain(struct{ transport.Transport }{transport.TCP{}}) {
+		t.Error("a transport that does not say so counts as plain")
+	}
+}
+
+func TestReusePortContext(t *testing.T) {
+	ctx := t.Context()
+	if transport.ReusePort(ctx) {
+		t.Error("a context asks for a shared port unasked")
+	}
+	if !transport.ReusePort(transport.WithReusePort(ctx)) {
+		t.Error("WithReusePort is not seen")
+	}
+}
+
+// Everything that is wrong is named at once, with its value, and nothing is opened.
+func TestValidateReportsAllFaults(t *testing.T) {
+	bad := transport.TCP{
+		Network:     "udp",
+		Backlog:     -1,
+		ReadBuffer:  -2,
+		WriteBuffer: -3,
+		UnixMode:    fs.ModeSetuid | 0o600,
+	}
+	for _, tr := range []transport.Transport{bad, transport.TLS{Config: testTLS(), TCP: bad}} {
+		err := tr.(transport.Validator).Validate()
+		joined, ok := err.(interface{ Unwrap() []error })
+		if !ok || len(joined.Unwrap()) != 5 {
+			t.Fatalf("%s: want 5 joined errors, got %v", tr.Name(), err)
+		}
+		for _, want := range []string{`Network "udp"`, "Backlog -1", "ReadBuffer -2", "WriteBuffer -3", "UnixMode " + bad.UnixMode.String()} {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %q is not named:\n%v", tr.Name(), want, err)
+			}
+		}
+		if ln, lerr := tr.Listen(t.Context(), "127.0.0.1:0"); lerr == nil {
+			ln.Close()
+			t.Errorf("%s: Listen accepts what Validate refuses", tr.Name())
+		} else if lerr.Error() != err.Error() {
+			t.Errorf("%s: Listen: %v\nValidate: %v", tr.Name(), lerr, err)
+		}
+		if nc, derr := tr.Dial(t.Context(), "127.0.0.1:1"); derr == nil {
+			nc.Close()
+			t.Errorf("%s: Dial accepts what Validate refuses", tr.Name())
+		} else if derr.Error() != err.Error() {
+			t.Errorf("%s: Dial: %v\nValidate: %v", tr.Name(), derr, err)
+		}
+	}
+}
+
+// What is too much for the kernel is refused by name, by both ends alike, and not cut to
+// another number or dropped.
+func TestValidateNamesTooMuch(t *testing.T) {
+	for want, bad := range map[string]transport.TCP{
+		"KeepAlive 9h6m8s":          {KeepAlive: 32768 * time.Second},
+		"KeepAliveInterval 9h6m8s":  {KeepAliveInterval: 32768 * time.Second},
+		"KeepAlive 2562047h47m16.8": {KeepAlive: math.MaxInt64},
+		"KeepAliveCount 128":        {KeepAliveCount: 128},
+		"Linger 32768":              {Linger: 32768},
+		"Backlog 2147483648":        {Backlog: tooBig},
+		"ReadBuffer 2147483648":     {ReadBuffer: tooBig},
+		"WriteBuffer 2147483648":    {WriteBuffer: tooBig},
+	} {
+		if strings.HasSuffix(want, "2147483648") && tooBig < 0 {
+			continue // cannot be said in 32 bits
+		}
+		for what, err := range map[string]error{
+			"Validate": bad.Validate(),
+			"Listen":   func() error { _, err := bad.Listen(t.Context(), "127.0.0.1:0"); return err }(),
+			"Dial":     func() error { _, err := bad.Dial(t.Context(), "127.0.0.1:1"); return err }(),
+		} {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s does not say %q: %v", what, want, err)
+			}
+		}
+	}
+}
+
+var one = 1
+var tooBig = one << 31 // negative where an int has 32 bits
+
+func TestValidateAllows(t *testing.T) {
+	for _, ok := range []transport.TCP{
+		{},
+		{Network: "tcp"}, {Network: "tcp4"}, {Network: "tcp6"},
+		{Backlog: 1, ReadBuffer: 1, WriteBuffer: 1, UnixMode: 0o777},
+		{KeepAlive: -1, KeepAliveInterval: -1, KeepAliveCount: -1, Linger: -1, SendTimeout: -1},
+		{KeepAlive: 32767 * time.Second, KeepAliveInterval: 32767 * time.Second, KeepAliveCount: 127, Linger: 32767},
+		{Backlog: math.MaxInt32, ReadBuffer: math.MaxInt32, WriteBuffer: math.MaxInt32},
+	} {
+		if err := ok.Validate(); err != nil {
+			t.Errorf("%+v: %v", ok, err)
+		}
+	}
+}
+
+func TestListenBadAddress(t *testing.T) {
+	for _, tr := range []transport.Transport{transport.TCP{}, transport.TLS{Config: testTLS()}} {
+		_, err := tr.Listen(t.Context(), "nonsense")
+		wantIs(t, err, transport.ErrBadAddr)
+		_, err = tr.Dial(t.Context(), "nonsense")
+		wantIs(t, err, transport.ErrBadAddr)
+		_, err = tr.Listen(t.Context(), "systemd:web")
+		wantIs(t, err, errors.ErrUnsupported)
+	}
+}
+
+func TestAddressInUse(t *testing.T) {
+	ln := listen(t, transport.TCP{}, "127.0.0.1:0")
+	_, err := transport.TCP{}.Listen(t.Context(), transport.AddrString(ln.Addr()))
+	wantIs(t, err, syscall.EADDRINUSE)
+	var oe *net.OpError
+	if !errors.As(err, &oe) || oe.Op != "listen" {
+		t.Errorf("not an error of listening: %#v", err)
+	}
+}
+
+func TestDialRefused(t *testing.T) {
+	ln := listen(t, transport.TCP{}, "127.0.0.1:0")
+	addr := transport.AddrString(ln.Addr())
+	ln.Close()
+	for _, tr := range []transport.Transport{transport.TCP{}, transport.TLS{}} {
+		_, err := tr.Dial(t.Context(), addr)
+		wantIs(t, err, syscall.ECONNREFUSED)
+	}
+}
+
+func TestContextEndsListenAndDial(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	ln := listen(t, transport.TCP{}, "127.0.0.1:0")
+	if nc, err := (transport.TCP{}).Dial(ctx, transport.AddrString(ln.Addr())); err == nil {
+		nc.Close()
+		t.Error("Dial connects although its context has ended")
+	}
+}
+
+func TestNetworkFamilies(t *testing.T) {
+	for _, tt := range []struct {
+		network, addr string
+		ok            bool
+	}{
+		{"tcp4", "127.0.0.1:0", true},
+		{"tcp4", "[::1]:0", false},
+		{"tcp6", "[::1]:0", true},
+		{"tcp6", "127.0.0.1:0", false},
+		{"tcp", "127.0.0.1:0", true},
+		{"tcp", "[::1]:0", true},
+	} {
+		ln, err := transport.TCP{Network: tt.network}.Listen(t.Context(), tt.addr)
+		if (err == nil) != tt.ok {
+			t.Errorf("%s on %s: %v", tt.network, tt.addr, err)
+		}
+		if err == nil {
+			ln.Close()
+		}
+	}
+}
+
+// "tcp6" leaves the port free for a listener of the other family.
+func TestOnePortTwoFamilies(t *testing.T) {
+	six := listen(t, transport.TCP{Network: "tcp6"}, ":0")
+	port := strconv.Itoa(six.Addr().(*net.TCPAddr).Port)
+	four := listen(t, transport.TCP{Network: "tcp4"}, ":"+port)
+	for _, ln := range []net.Listener{six, four} {
+		host := map[net.Listener]string{six: "::1", four: "127.0.0.1"}[ln]
+		nc, err := transport.TCP{}.Dial(t.Context(), net.JoinHostPort(host, port))
+		if err != nil {
+			t.Fatalf("Dial %s: %v", host, err)
+		}
+		defer nc.Close()
+		got := accept(t, transport.TCP{}, ln)
+		if got.RemoteAddr().String() != nc.LocalAddr().String() {
+			t.Errorf("the listener of %s accepted %v, dialled from %v", host, got.RemoteAddr(), nc.LocalAddr())
+		}
+	}
+}
+
+func TestControl(t *testing.T) {
+	type call struct{ network, address string }
+	var calls []call
+	opts := transport.TCP{Control: func(network, address string, c syscall.RawConn) error {
+		calls = append(calls, call{network, address})
+		return c.Control(func(uintptr) {})
+	}}
+	ln := listen(t, opts, "127.0.0.1:0")
+	addr := transport.AddrString(ln.Addr())
+	nc, err := opts.Dial(t.Context(), addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc.Close()
+	if len(calls) != 2 || calls[0] != (call{"tcp4", "127.0.0.1:0"}) || calls[1] != (call{"tcp4", addr}) {
+		t.Errorf("Control was called with %v", calls)
+	}
+}
+
+func TestControlErrorFailsTheCall(t *testing.T) {
+	errOurs := errors.New("option refused")
+	opts := transport.TCP{Control: func(string, string, syscall.RawConn) error { return errOurs }}
+	ln := listen(t, transport.TCP{}, "127.0.0.1:0")
+	addr := transport.AddrString(ln.Addr())
+	_, err := opts.Dial(t.Context(), addr)
+	wantIs(t, err, errOurs)
+	ln.Close()
+	_, err = opts.Listen(t.Context(), addr)
+	wantIs(t, err, errOurs)
+	listen(t, transport.TCP{}, addr) // nothing stayed behind
+}
+
+func TestReusePort(t *testing.T) {
+	ctx := transport.WithReusePort(t.Context())
+	first, err := transport.TCP{}.Listen(ctx, "127.0.0.1:0")
+	if runtime.GOOS != "linux" {
+		wantIs(t, err, errors.ErrUnsupported)
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	addr := transport.AddrString(first.Addr())
+	second, err := transport.TCP{}.Listen(ctx, addr)
+	if err != nil {
+		t.Fatalf("a second socket on %s: %v", addr, err)
+	}
+	defer second.Close()
+	_, err = transport.TCP{}.Listen(t.Context(), addr) // one that did not ask
+	wantIs(t, err, syscall.EADDRINUSE)
+
+	// The kernel chooses by a hash of the addresses: none of 64 connections at one
+	// of two sockets is as good as impossible.
+	const conns = 64
+	counts := make(chan int, 2)
+	for _, ln := range []net.Listener{first, second} {
+		go func() {
+			n := 0
+			for {
+				nc, err := ln.Accept()
+				if err != nil {
+					counts <- n
+					return
+				}
+				nc.Write([]byte{1}) // says that it was accepted
+				nc.Close()
+				n++
+			}
+		}()
+	}
+	for range conns {
+		nc, err := transport.TCP{}.Dial(t.Context(), addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := nc.Read(make([]byte, 1)); err != nil {
+			t.Error(err)
+		}
+		nc.Close()
+	}
+	first.Close()
+	second.Close()
+	a, b := <-counts, <-counts
+	if a+b != conns || a == 0 || b == 0 {
+		t.Errorf("of %d connections the sockets accepted %d and %d", conns, a, b)
+	}
+}
+
+func TestReusePortRefusedOnUnixSockets(t *testing.T) {
+	ctx := transport.WithReusePort(t.Context())
+	for _, tr := range []transport.Transport{transport.TCP{}, transport.TLS{Config: testTLS()}} {
+		_, err := tr.Listen(ctx, socketPath(t))
+		wantIs(t, err, errors.ErrUnsupported)
+	}
+}
+
+// A negative linger drops what the peer has not taken and resets the connection; a
+// listening socket hands that on to the accepted ones.
+func TestNegativeLingerResets(t *testing.T) {
+	for _, linger := range []int{0, -1} {
+		srv, cli := kindNamed("tcp").pair(t, transport.TCP{Linger: linger})
+		if _, err := srv.Write([]byte("last words")); err != nil {
+			t.Fatal(err)
+		}
+		srv.Close()
+		cli.SetReadDeadline(time.Now().Add(patience))
+		var err error
+		for p := make([]byte, 64); err == nil; {
+			_, err = cli.Read(p)
+		}
+		if reset := errors.Is(err, syscall.ECONNRESET); reset != (linger < 0) {
+			t.Errorf("linger %d: the peer's read ends with %v", linger, err)
+		}
+	}
+}

@@ -1,0 +1,303 @@
+//go:build unix
+
+package transport_test
+
+import (
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"goranch/transport"
+)
+
+// umask sets the process' umask for the rest of the test.
+func umask(t *testing.T, mask int) {
+	old := syscall.Umask(mask)
+	t.Cleanup(func() { syscall.Umask(old) })
+}
+
+func TestUnixModeIsExact(t *testing.T) {
+	for _, tt := range []struct {
+		umask int
+		mode  fs.FileMode
+		want  fs.FileMode
+	}{
+		{0o077, 0o666, 0o666},
+		{0o077, 0o777, 0o777},
+		{0o022, 0o660, 0o660},
+		{0o000, 0o600, 0o600},
+		{0o777, 0o640, 0o640},
+		{0o022, 0, 0o755},
+		{0o077, 0, 0o700},
+		{0o000, 0, 0o777},
+	} {
+		umask(t, tt.umask)
+		path := filepath.Join(shortDir(t), "s")
+		ln := listen(t, transport.TCP{UnixMode: tt.mode}, "unix:"+path)
+		fi, err := os.Lstat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if fi.Mode() != fs.ModeSocket|tt.want {
+			t.Errorf("umask %03o, UnixMode %03o: the file has %v", tt.umask, tt.mode, fi.Mode())
+		}
+		ln.Close()
+	}
+}
+
+func TestUnixStaleFileIsReplaced(t *testing.T) {
+	path := staleSocket(t)
+	ln := listen(t, transport.TCP{}, "unix:"+path)
+	srv, cli := connectTo(t, transport.TCP{}, ln)
+	exchange(t, srv, cli)
+}
+
+// staleSocket leaves a socket file that nobody listens on, as a killed process does.
+func staleSocket(tb testing.TB) string {
+	tb.Helper()
+	path := filepath.Join(shortDir(tb), "s")
+	leaveStale(tb, path)
+	return path
+}
+
+func leaveStale(tb testing.TB, path string) {
+	tb.Helper()
+	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	ln.SetUnlinkOnClose(false)
+	ln.Close()
+}
+
+func TestUnixLiveSocketIsInUse(t *testing.T) {
+	path := filepath.Join(shortDir(t), "s")
+	live := listen(t, transport.TCP{}, "unix:"+path)
+	_, err := transport.TCP{}.Listen(t.Context(), "unix:"+path)
+	wantIs(t, err, syscall.EADDRINUSE)
+	var oe *net.OpError
+	if !errors.As(err, &oe) || oe.Op != "listen" || oe.Addr.String() != path {
+		t.Errorf("not an error of listening on it: %#v", err)
+	}
+	accept(t, transport.TCP{}, live) // the knock of the second Listen
+	srv, cli := connectTo(t, transport.TCP{}, live)
+	exchange(t, srv, cli)
+}
+
+// A listener that does not accept at present is alive all the same.
+func TestUnixBusySocketIsInUse(t *testing.T) {
+	path := filepath.Join(shortDir(t), "s")
+	live := listen(t, transport.TCP{Backlog: 1}, "unix:"+path)
+	for {
+		nc, err := net.Dial("unix", path)
+		if err != nil {
+			break // its queue is full
+		}
+		defer nc.Close()
+	}
+	_, err := transport.TCP{}.Listen(t.Context(), "unix:"+path)
+	wantIs(t, err, syscall.EADDRINUSE)
+	if _, err := os.Lstat(path); err != nil {
+		t.Error(err)
+	}
+	live.Close()
+	listen(t, transport.TCP{}, "unix:"+path)
+}
+
+// A socket of another type cannot be connected to, but somebody may hold it.
+func TestUnixDatagramSocketIsInUse(t *testing.T) {
+	path := filepath.Join(shortDir(t), "s")
+	pc, err := net.ListenPacket("unixgram", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pc.Close()
+	_, err = transport.TCP{}.Listen(t.Context(), "unix:"+path)
+	wantIs(t, err, syscall.EADDRINUSE)
+	if _, err := os.Lstat(path); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestUnixWhatIsNoSocketIsLeftAlone(t *testing.T) {
+	dir := shortDir(t)
+	for name, create := range map[string]func(path string) error{
+		"file":      func(p string) error { return os.WriteFile(p, []byte("precious"), 0o600) },
+		"directory": func(p string) error { return os.Mkdir(p, 0o700) },
+		"symlink":   func(p string) error { return os.Symlink("nowhere", p) },
+		"symlink to a stale socket": func(p string) error {
+			leaveStale(t, filepath.Join(dir, "stale"))
+			return os.Symlink("stale", p)
+		},
+	} {
+		path := filepath.Join(dir, "s")
+		if err := create(path); err != nil {
+			t.Fatal(err)
+		}
+		before, err := os.Lstat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = transport.TCP{}.Listen(t.Context(), "unix:"+path)
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			t.Errorf("%s: %v, want EADDRINUSE", name, err)
+		}
+		after, err := os.Lstat(path)
+		if err != nil || !os.SameFile(before, after) || before.Mode() != after.Mode() {
+			t.Errorf("%s: was touched: %v, %v", name, after, err)
+		}
+		if name == "file" {
+			if b, err := os.ReadFile(path); string(b) != "precious" {
+				t.Errorf("the file holds %q, %v", b, err)
+			}
+		}
+		os.Remove(path)
+	}
+}
+
+func TestUnixFileIsRemovedAtClose(t *testing.T) {
+	path := filepath.Join(shortDir(t), "s")
+	ln := listen(t, transport.TCP{UnixMode: 0o600}, "unix:"+path)
+	// A change of permissions, as a callback after Listen may make, does not
+	// make it another file.
+	if err := os.Chmod(path, 0o660); err != nil {
+		t.Fatal(err)
+	}
+	if err := ln.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("after Close: %v", err)
+	}
+}
+
+func TestUnixFileOfAnotherIsNotRemoved(t *testing.T) {
+	dir := shortDir(t)
+	path := filepath.Join(dir, "s")
+	first := listen(t, transport.TCP{}, "unix:"+path)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	second := listen(t, transport.TCP{}, "unix:"+path)
+	first.Close()
+	srv, cli := connectTo(t, transport.TCP{}, second)
+	exchange(t, srv, cli)
+	second.Close()
+
+	third := listen(t, transport.TCP{}, "unix:"+path)
+	if err := os.Rename(path, filepath.Join(dir, "moved")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	third.Close()
+	if b, err := os.ReadFile(path); string(b) != "precious" {
+		t.Errorf("a file that took the socket's place holds %q, %v", b, err)
+	}
+}
+
+func TestUnixFileGoneBeforeClose(t *testing.T) {
+	path := filepath.Join(shortDir(t), "s")
+	ln := listen(t, transport.TCP{}, "unix:"+path)
+	os.Remove(path)
+	if err := ln.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+}
+
+// A second Close fails as that of any listener, and does not take the file of whoever
+// listens there now.
+func TestUnixDoubleClose(t *testing.T) {
+	path := filepath.Join(shortDir(t), "s")
+	first := listen(t, transport.TCP{}, "unix:"+path)
+	first.Close()
+	second := listen(t, transport.TCP{}, "unix:"+path)
+	wantIs(t, first.Close(), net.ErrClosed)
+	srv, cli := connectTo(t, transport.TCP{}, second)
+	exchange(t, srv, cli)
+
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() { second.Close() })
+	}
+	wg.Wait()
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("after Close: %v", err)
+	}
+}
+
+func TestUnixCloseEndsAccept(t *testing.T) {
+	ln := listen(t, transport.TCP{}, socketPath(t))
+	done := async(func() (int64, error) { _, err := ln.Accept(); return 0, err })
+	waitBlocked(t, 1, "net.(*UnixListener).Accept(")
+	ln.Close()
+	wantIs(t, await(t, "Accept", done).err, net.ErrClosed)
+}
+
+func TestUnixLongPaths(t *testing.T) {
+	t.Chdir(shortDir(t))
+	longest := strings.Repeat("x", 107)
+	if _, err := transport.ParseAddr("unix:" + longest); err != nil {
+		longest = longest[:103] // BSD
+	}
+	ln := listen(t, transport.TCP{}, "unix:"+longest)
+	srv, cli := connectTo(t, transport.TCP{}, ln)
+	exchange(t, srv, cli)
+	for _, call := range []func() error{
+		func() error { _, err := transport.TCP{}.Listen(t.Context(), "unix:"+longest+"x"); return err },
+		func() error { _, err := transport.TCP{}.Dial(t.Context(), "unix:"+longest+"x"); return err },
+	} {
+		wantIs(t, call(), transport.ErrBadAddr)
+	}
+}
+
+func TestUnixMissingDirectory(t *testing.T) {
+	_, err := transport.TCP{}.Listen(t.Context(), "unix:"+filepath.Join(shortDir(t), "no", "s"))
+	wantIs(t, err, fs.ErrNotExist)
+}
+
+// Of several that find the same stale file, one listens and the others learn that
+// somebody does.
+func TestUnixRaceForAStaleFile(t *testing.T) {
+	for range 50 {
+		path := staleSocket(t)
+		const racers = 4
+		lns := make([]net.Listener, racers)
+		var wg sync.WaitGroup
+		for i := range racers {
+			wg.Go(func() {
+				ln, err := transport.TCP{}.Listen(t.Context(), "unix:"+path)
+				if err != nil {
+					if !errors.Is(err, syscall.EADDRINUSE) {
+						t.Errorf("Listen: %v", err)
+					}
+					return
+				}
+				lns[i] = ln
+			})
+		}
+		wg.Wait()
+		won := 0
+		for _, ln := range lns {
+			if ln != nil {
+				won++
+				defer ln.Close()
+			}
+		}
+		if won != 1 {
+			t.Fatalf("%d of %d listen on one path", won, racers)
+		}
+		nc, err := net.Dial("unix", path)
+		if err != nil {
+			t.Fatalf("the winner cannot be reached: %v", err)
+		}
+		nc.Close()
+	}
+}
