@@ -78,12 +78,23 @@ func (c *connection) handshake() {
 		ctx, cancel = context.WithTimeout(c.ctx, d)
 	}
 	defer cancel()
+	enforce := context.AfterFunc(ctx, func() { c.expire(ctx) })
 	c.err = c.conn.Handshake(ctx)
-	if c.err != nil && ctx.Err() != nil {
+	if !enforce() && (c.err != nil || expired(ctx)) {
 		c.err = errors.Join(context.Cause(ctx), c.err)
 	}
 	done = true
 }
+
+// expire closes a connection whose handshake took too long, for transports that do not
+// look at their context.
+func (c *connection) expire(ctx context.Context) {
+	if expired(ctx) {
+		c.conn.Abort()
+	}
+}
+
+func expired(ctx context.Context) bool { return errors.Is(ctx.Err(), context.DeadlineExceeded) }
 
 // serve is the second half: the protocol, and the end.
 func (c *connection) serve() {
@@ -140,6 +151,9 @@ func (c *connection) reason() Reason {
 	case fate != 0:
 		return fate
 	case !c.serving.Load():
+		if r == Shutdown {
+			return r
+		}
 		if r == TimedOut || errors.Is(c.err, os.ErrDeadlineExceeded) {
 			return HandshakeTimeout
 		}

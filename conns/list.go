@@ -26,9 +26,13 @@ type Info struct {
 // List returns all connections, those in the handshake and those no longer counted
 // included, oldest first.
 func (s *Supervisor) List() []Info {
-	var all []Info
-	s.each(func(c *connection) { all = append(all, c.info()) })
-	slices.SortFunc(all, func(a, b Info) int { return cmp.Compare(a.ID, b.ID) })
+	var live []*connection
+	s.each(func(c *connection) { live = append(live, c) })
+	slices.SortFunc(live, func(a, b *connection) int { return cmp.Compare(a.conn.ID(), b.conn.ID()) })
+	all := make([]Info, len(live))
+	for i, c := range live {
+		all[i] = c.info()
+	}
 	return all
 }
 

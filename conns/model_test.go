@@ -279,6 +279,8 @@ func (m *model) end(p *peer, r conns.Reason) {
 		f.Reason = p.fate
 	case !f.Served && p.late:
 		f.Reason = conns.HandshakeTimeout
+	case !f.Served && p.told:
+		f.Reason = conns.Shutdown
 	case !f.Served:
 		f.Reason = conns.HandshakeFailed
 	case p.told && r == conns.Finished:
@@ -462,7 +464,7 @@ func (m *model) Order(t *rapid.T) {
 	switch {
 	case p.state == serving:
 		m.end(p, e.reason)
-	case e.reason != conns.Finished:
+	case e.reason != conns.Finished || p.late:
 		m.end(p, e.reason)
 	default: // the handshake is over, and the protocol may find that it is told already
 		p.state = serving
@@ -546,7 +548,7 @@ func (m *model) Time(*rapid.T) {
 			continue
 		}
 		p.late = true
-		if p.manner == obeys {
+		if p.manner != stuck { // the socket is closed
 			m.end(p, conns.TimedOut)
 		}
 	}

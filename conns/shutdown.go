@@ -35,15 +35,17 @@ func (e *StuckError) Error() string {
 //
 // First every connection is told: its context is cancelled with [ErrShutdown] as the
 // cause and its reads fail at once, while its writes still work. Those that are left
-// when ctx ends are closed, so a context that has ended already closes all at once. If
-// protocols ignore even that for [StuckGrace], the error is a [*StuckError].
+// when ctx ends are closed, with [ErrAborted] as the cause for those that had no time to be
+// told: a context that has ended already closes all at once. If protocols ignore even that for [StuckGrace], the error is a [*StuckError].
 func (s *Supervisor) Shutdown(ctx context.Context) error {
 	for i := range s.shards {
 		s.shards[i].mu.Lock()
 		s.shards[i].stopping = true
 		s.shards[i].mu.Unlock()
 	}
-	s.each((*connection).tell)
+	if ctx.Err() == nil {
+		s.each((*connection).tell)
+	}
 	gone := make(chan struct{})
 	go func() {
 		for i := range s.shards {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"sync/atomic"
@@ -61,6 +62,9 @@ func (c *Conn) Handshake(ctx context.Context) error {
 	top, err := c.t.Handshake(ctx, &c.wire)
 	if err != nil {
 		return c.wire.readError(err)
+	}
+	if top == nil {
+		return fmt.Errorf("the handshake of transport %s returned neither a connection nor an error", c.t.Name())
 	}
 	c.top = top
 	return nil
@@ -175,6 +179,9 @@ func (c *Conn) linger() {
 // progress fails. It may be called from any goroutine, and after Close.
 func (c *Conn) Abort() {
 	c.closed.Store(true)
+	if tc, ok := c.wire.Conn.(*net.TCPConn); ok && c.wire.send.lingers {
+		tc.SetLinger(-1) // else close waits
+	}
 	c.wire.Conn.Close()
 }
 

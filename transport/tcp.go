@@ -248,7 +248,7 @@ func (t TCP) sendLimit() sendLimit {
 	if d == 0 {
 		d = DefaultSendTimeout
 	}
-	return sendLimit{timeout: max(d, 0), keep: t.KeepOnSendTimeout}
+	return sendLimit{timeout: max(d, 0), keep: t.KeepOnSendTimeout, lingers: t.Linger > 0}
 }
 
 // role says which end of a connection a socket will be.

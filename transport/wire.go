@@ -13,6 +13,7 @@ import (
 type sendLimit struct {
 	timeout time.Duration // 0: no limit
 	keep    bool          // leave the connection open when it passes
+	lingers bool          // closing waits for the peer
 }
 
 // wire is the lowest floor of a Conn: the connection as accepted, behind the send
