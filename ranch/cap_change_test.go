@@ -38,40 +38,41 @@ func TestCapChangesAreNoAcceptErrors(t *testing.T) {
 // once: nothing crashes, nobody is refused, every client is served, and the cap of the
 // end holds.
 func TestCapChangesUnderLoad(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
-		const highest = 20
-		clients := m.many(200)
-		l, _ := m.start(t, ranch.Options{MaxConnections: highest}, greetAs('!'))
-		come := visitors(t, m, l, clients)
-		stop := make(chan struct{})
-		var wg sync.WaitGroup
-		for i, caps := range [][]int{{0, 7, 1}, {3, highest, 0}} {
-			wg.Go(func() {
-				for n := i; ; n++ {
-					select {
-					case <-stop:
-						return
-					default:
-						l.SetMaxConnections(caps[n%len(caps)])
-						runtime.Gosched()
+	for _, highest := range []int{20, ranch.Unlimited} {
+		overEach(t, func(t *testing.T, m medium) {
+			clients := m.many(200)
+			l, _ := m.start(t, ranch.Options{MaxConnections: highest}, greetAs('!'))
+			come := visitors(t, m, l, clients)
+			stop := make(chan struct{})
+			var wg sync.WaitGroup
+			for i, caps := range [][]int{{0, 7, 1}, {3, highest, 0}} {
+				wg.Go(func() {
+					for n := i; ; n++ {
+						select {
+						case <-stop:
+							return
+						default:
+							l.SetMaxConnections(caps[n%len(caps)])
+							runtime.Gosched()
+						}
 					}
-				}
-			})
-		}
-		for _, v := range come {
-			v.in(t)
-		}
-		close(stop)
-		wg.Wait()
-		setCap(t, l, 5)
-		l.SetProtocol(answer)
-		active(t, l, 0)
-		m.guests(t, l, 5)
-		allParked(t, l)
-		if i := l.Info(); i.Accepted != uint64(clients)+5 || i.PeakConnections > highest || i.AcceptErrors != 0 || i.Refused != 0 {
-			t.Errorf("in the end: %s", pretty(i))
-		}
-	})
+				})
+			}
+			for _, v := range come {
+				v.in(t)
+			}
+			close(stop)
+			wg.Wait()
+			setCap(t, l, 5)
+			l.SetProtocol(answer)
+			active(t, l, 0)
+			m.guests(t, l, 5)
+			allParked(t, l)
+			if i := l.Info(); i.Accepted != uint64(clients)+5 || i.PeakConnections > highest || i.AcceptErrors != 0 || i.Refused != 0 {
+				t.Errorf("in the end: %s", pretty(i))
+			}
+		})
+	}
 }
 
 // Also where listeners know no deadline, a connection accepted at the very moment in

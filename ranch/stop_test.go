@@ -175,6 +175,30 @@ func TestStopTellsWhy(t *testing.T) {
 	})
 }
 
+// A protocol that stops its own listener waits for itself: it gets that back as an error,
+// when the limit is over.
+func TestStopFromInside(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, got := new(fake), make(chan error, 1)
+		var l *ranch.Listener
+		l, _ = start(t, f, ranch.Options{}, protocol.Func(func(_ context.Context, conn *transport.Conn) error {
+			conn.Write([]byte{greeting})
+			got <- l.Stop()
+			return nil
+		}))
+		begin := time.Now()
+		guests(t, f, dialAddr(l), 1)
+		var stuck *conns.StuckError
+		if err := <-got; !errors.As(err, &stuck) || len(stuck.Conns) != 1 {
+			t.Errorf("it returned %v", err)
+		}
+		if took := time.Since(begin); took != ranch.DefaultShutdownTimeout+conns.StuckGrace {
+			t.Errorf("it took %v", took)
+		}
+		active(t, l, 0)
+	})
+}
+
 // Of several that stop a listener at once one does it. The others come back when it is
 // done, and learn that there is none.
 func TestStopsAtOnce(t *testing.T) {
