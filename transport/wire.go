@@ -29,7 +29,8 @@ type wire struct {
 	send     sendLimit
 	notNow   bool // reads answer errNotNow; touched by the goroutine that reads
 
-	sending sync.Mutex // held by a write that the send timeout limits: armed is its own
+	sending sync.Mutex // held by a write that the send timeout limits: armed and op are its own
+	op      *writeOp
 
 	mu      sync.Mutex // below: deadlines, not touched by plain reads and writes
 	read    time.Time  // the user's deadlines

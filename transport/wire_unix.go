@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"sync"
 	"syscall"
 	"time"
 
@@ -27,41 +26,39 @@ func rawConn(nc net.Conn) syscall.RawConn {
 	return nil
 }
 
-// writeOp is one call of write. It is pooled, so that neither a write nor an idle
-// connection allocates for it.
+// writeOp is the write that is in progress on a connection. Writes are one at a time, so
+// each connection has one, made with its first write.
 type writeOp struct {
-	w   *wire
-	p   []byte
-	n   int
-	err error
-	f   func(fd uintptr) bool // o.try, bound once
+	w      *wire
+	p      []byte
+	n      int
+	err    error
+	waited bool                  // the socket did not take everything at once
+	f      func(fd uintptr) bool // o.try, bound once
 }
 
-var writeOps = sync.Pool{New: func() any {
-	o := new(writeOp)
-	o.f = o.try
-	return o
-}}
-
-// writeRaw writes all of p. Concurrent writes do not mix.
+// writeRaw writes all of p. Its caller holds sending, so that concurrent writes do not mix.
 func (w *wire) writeRaw(p []byte) (int, error) {
-	o := writeOps.Get().(*writeOp)
-	o.w, o.p, o.n, o.err = w, p, 0, nil
+	o := w.op
+	if o == nil {
+		o = &writeOp{w: w}
+		o.f = o.try
+		w.op = o
+	}
+	o.p, o.n, o.err, o.waited = p, 0, nil, false
 	err := w.raw.Write(o.f)
-	n, waited := o.n, o.w == nil
+	o.p = nil
 	if err == nil {
 		err = o.err
 	}
-	o.w, o.p, o.err = nil, nil, nil
-	writeOps.Put(o)
 	var armed time.Time
-	if waited {
+	if o.waited {
 		armed = w.disarm()
 	}
 	if err == nil {
-		return n, nil
+		return o.n, nil
 	}
-	return n, w.sendError(w.asWrite(err), armed)
+	return o.n, w.sendError(w.asWrite(err), armed)
 }
 
 // try writes what the socket takes. It returns false to be called again when the
@@ -73,9 +70,9 @@ func (o *writeOp) try(fd uintptr) bool {
 		case err == unix.EINTR:
 			continue
 		case err == unix.EAGAIN:
-			if o.w != nil { // the first time
+			if !o.waited {
+				o.waited = true
 				o.w.arm()
-				o.w = nil
 			}
 			return false
 		case err != nil:
