@@ -92,7 +92,7 @@ func TestMemConnWakes(t *testing.T) {
 				synctest.Wait() // until both block
 				test.do(client.(memSocket), server.(memSocket))
 				synctest.Wait()
-				time.Sleep(start.Add(memForever).Sub(time.Now()))
+				time.Sleep(time.Until(start.Add(memForever)))
 				client.Close()
 				want, got := [2]memWoken{test.read, test.write}, [2]memWoken{<-read, <-write}
 				if diff := cmp.Diff(want, got); diff != "" {
