@@ -146,6 +146,10 @@ func connectTo(tb testing.TB, t transport.Transport, ln net.Listener) (*transpor
 // accept returns the next connection, before its handshake.
 func accept(tb testing.TB, t transport.Transport, ln net.Listener) *transport.Conn {
 	tb.Helper()
+	if d, ok := ln.(interface{ SetDeadline(time.Time) error }); ok {
+		d.SetDeadline(time.Now().Add(patience)) // a client that fails to dial does not hang the test
+		defer d.SetDeadline(time.Time{})
+	}
 	nc, err := ln.Accept()
 	if err != nil {
 		tb.Fatalf("Accept: %v", err)

@@ -126,7 +126,7 @@ func TestTLSDialName(t *testing.T) {
 // A Unix socket has no host. Whoever verifies has to say whom it expects, and is told so.
 func TestTLSDialUnixHasNoName(t *testing.T) {
 	server := transport.TLS{Config: testTLS()}
-	ln := listen(t, server, socketPath(t))
+	ln := listen(t, server, socketPath(t)+":443") // a path all the same
 	addr := transport.AddrString(ln.Addr())
 	_, pool := certificate()
 	done := async(func() (int64, error) {
