@@ -21,16 +21,17 @@ import (
 // A write that the peer does not take within the transport's send timeout fails with
 // [ErrSendTimeout]. A Conn holds no buffer of its own while it is idle.
 type Conn struct {
-	wire wire
+	// What each read and write touches comes first, in as few cache lines as it can.
+	reads, writes         atomic.Uint64
+	readBytes, writeBytes atomic.Uint64
+
 	top  net.Conn // what the payload goes through: &wire, or TLS above it
+	wire wire
 
 	id     uint64
 	t      Transport
 	owner  any
 	closed atomic.Bool
-
-	reads, writes         atomic.Uint64
-	readBytes, writeBytes atomic.Uint64
 }
 
 var lastID atomic.Uint64

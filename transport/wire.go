@@ -30,7 +30,7 @@ type wire struct {
 	notNow   bool // reads answer errNotNow; touched by the goroutine that reads
 
 	sending sync.Mutex // held by a write that the send timeout limits: armed and op are its own
-	op      *writeOp
+	op      writeOp
 
 	mu      sync.Mutex // below: deadlines, not touched by plain reads and writes
 	read    time.Time  // the user's deadlines

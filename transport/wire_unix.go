@@ -27,23 +27,20 @@ func rawConn(nc net.Conn) syscall.RawConn {
 }
 
 // writeOp is the write that is in progress on a connection. Writes are one at a time, so
-// each connection has one, made with its first write.
+// each connection has one.
 type writeOp struct {
-	w      *wire
 	p      []byte
 	n      int
 	err    error
+	f      func(fd uintptr) bool // tryWrite, bound at the first write
 	waited bool                  // the socket did not take everything at once
-	f      func(fd uintptr) bool // o.try, bound once
 }
 
 // writeRaw writes all of p. Its caller holds sending, so that concurrent writes do not mix.
 func (w *wire) writeRaw(p []byte) (int, error) {
-	o := w.op
-	if o == nil {
-		o = &writeOp{w: w}
-		o.f = o.try
-		w.op = o
+	o := &w.op
+	if o.f == nil {
+		o.f = w.tryWrite
 	}
 	o.p, o.n, o.err, o.waited = p, 0, nil, false
 	err := w.raw.Write(o.f)
@@ -61,9 +58,10 @@ func (w *wire) writeRaw(p []byte) (int, error) {
 	return o.n, w.sendError(w.asWrite(err), armed)
 }
 
-// try writes what the socket takes. It returns false to be called again when the
+// tryWrite writes what the socket takes. It returns false to be called again when the
 // socket takes more, or when the deadline has passed.
-func (o *writeOp) try(fd uintptr) bool {
+func (w *wire) tryWrite(fd uintptr) bool {
+	o := &w.op
 	for {
 		m, err := unix.Write(int(fd), o.p[o.n:])
 		switch {
@@ -72,7 +70,7 @@ func (o *writeOp) try(fd uintptr) bool {
 		case err == unix.EAGAIN:
 			if !o.waited {
 				o.waited = true
-				o.w.arm()
+				w.arm()
 			}
 			return false
 		case err != nil:
