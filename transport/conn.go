@@ -28,6 +28,8 @@ type Conn struct {
 	top  net.Conn // what the payload goes through: &wire, or TLS above it
 	wire wire
 
+	ahead  ahead // of what came through TLS; of plain payload it is the wire's
+	secure atomic.Pointer[secure]
 	id     uint64
 	t      Transport
 	owner  any
@@ -59,17 +61,28 @@ func (c *Conn) Init(t Transport, nc net.Conn, owner any) {
 
 // Handshake prepares the connection as its transport asks: nothing for TCP, the
 // server's handshake for TLS. On error the connection can only be closed.
-func (c *Conn) Handshake(ctx context.Context) error {
-	top, err := c.t.Handshake(ctx, &c.wire)
+func (c *Conn) Handshake(ctx context.Context) error { return c.prepare(ctx, c.t) }
+
+func (c *Conn) prepare(ctx context.Context, t Transport) error {
+	top, err := t.Handshake(ctx, &c.wire)
 	if err != nil {
 		return c.wire.readError(err)
 	}
 	if top == nil {
-		return fmt.Errorf("the handshake of transport %s returned neither a connection nor an error", c.t.Name())
+		return fmt.Errorf("the handshake of transport %s returned neither a connection nor an error", t.Name())
+	}
+	if s, ok := top.(stater); ok {
+		c.secure.Store(&secure{s})
 	}
 	c.top = top
 	return nil
 }
+
+// stater is what connections with TLS can tell of it.
+type stater interface{ ConnectionState() tls.ConnectionState }
+
+// secure makes a stater readable while the connection is being upgraded.
+type secure struct{ stater }
 
 // ID is unique among the connections of this process, and never 0.
 func (c *Conn) ID() uint64 { return c.id }
@@ -84,16 +97,11 @@ func (c *Conn) Owner() any { return c.owner }
 // TLS, counters and the send timeout.
 func (c *Conn) NetConn() net.Conn { return c.wire.Conn }
 
-// LocalAddr returns the address that the peer connected to.
-func (c *Conn) LocalAddr() net.Addr { return c.wire.Conn.LocalAddr() }
-
-// RemoteAddr returns the peer's address.
-func (c *Conn) RemoteAddr() net.Addr { return c.wire.Conn.RemoteAddr() }
-
-// TLS returns the state of the connection's TLS, and whether there is any.
+// TLS returns the state of the connection's TLS, and whether there is any. It may be
+// called from any goroutine.
 func (c *Conn) TLS() (tls.ConnectionState, bool) {
-	if t, ok := c.top.(interface{ ConnectionState() tls.ConnectionState }); ok {
-		return t.ConnectionState(), true
+	if s := c.secure.Load(); s != nil {
+		return s.ConnectionState(), true
 	}
 	return tls.ConnectionState{}, false
 }
@@ -117,9 +125,12 @@ func (c *Conn) Stats() Stats {
 func (c *Conn) Read(p []byte) (int, error) {
 	var n int
 	var err error
-	if c.top == &c.wire {
+	switch {
+	case c.top == &c.wire && c.wire.ahead == nil:
 		n, err = c.wire.Conn.Read(p)
-	} else {
+	case len(c.ahead) > 0:
+		n = c.ahead.take(p)
+	default:
 		n, err = c.top.Read(p)
 	}
 	c.countRead(n)

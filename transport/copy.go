@@ -131,6 +131,11 @@ func (c *Conn) sendKernel(tc *net.TCPConn, src io.Reader, n int64) (int64, error
 
 // copyTo copies up to limit bytes, all if it is negative.
 func (c *Conn) copyTo(w io.Writer, limit int64) (n int64, err error) {
+	if c.isAhead() {
+		if n, err = c.writeAhead(w, limit); err != nil {
+			return n, err
+		}
+	}
 	l := c.lend()
 	defer l.release()
 	dst := c.spliceTarget(w)

@@ -102,8 +102,11 @@ func (notNow) Error() string   { return "nothing to read at present" }
 func (notNow) Timeout() bool   { return false }
 func (notNow) Temporary() bool { return true }
 
-// Read is what TLS reads through. Plain payload does not come this way.
+// Read is what TLS reads through. Plain payload comes this way only while some is ahead.
 func (w *wire) Read(p []byte) (int, error) {
+	if len(w.ahead) > 0 {
+		return w.ahead.take(p), nil
+	}
 	if w.notNow {
 		return 0, errNotNow
 	}

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -27,7 +28,8 @@ type wire struct {
 	net.Conn                 // as accepted
 	raw      syscall.RawConn // nil: no system calls of our own on this connection
 	send     sendLimit
-	notNow   bool // reads answer errNotNow; touched by the goroutine that reads
+	notNow   bool  // reads answer errNotNow; touched by the goroutine that reads
+	ahead    ahead // read before its time; touched by the goroutine that reads
 
 	sending sync.Mutex // held by a write that the send timeout limits: armed and op are its own
 	op      writeOp
@@ -37,6 +39,8 @@ type wire struct {
 	write   time.Time
 	armed   time.Time // a write in progress must end by then; zero: none waits
 	stopped error     // reads have been stopped for this cause
+
+	proxy atomic.Pointer[ProxyHeader]
 }
 
 // NetConn returns the connection as accepted.

@@ -1,0 +1,51 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// DefaultUpgradeTimeout is the limit of [Conn.Upgrade] when its context has none.
+const DefaultUpgradeTimeout = 5 * time.Second
+
+// ErrBuffered is wrapped by the error of an upgrade of a connection of which bytes have
+// been read ahead: the peer has sent them in plain text, and they would otherwise be
+// taken for what comes after, as attackers on STARTTLS have made use of.
+var ErrBuffered = errors.New("plain text has been read ahead")
+
+// Upgrade runs the server's side of t's handshake on a connection in use, as STARTTLS
+// does: what is read and written after it goes through t. It takes no longer than ctx
+// allows, or 5 s ([DefaultUpgradeTimeout]) if that has no deadline.
+//
+// The goroutine that owns the connection calls it, after the peer was told to begin,
+// while nobody reads or writes. A buffer of its own, a bufio.Reader for one, has to be
+// empty and must not be used any more. If [Conn.Peek] has read ahead, the error wraps
+// [ErrBuffered]. After any error the connection can only be closed.
+func (c *Conn) Upgrade(ctx context.Context, t Transport) error {
+	if n := len(c.ahead) + len(c.wire.ahead); n > 0 {
+		return fmt.Errorf("upgrade to %s: %d bytes: %w", t.Name(), n, ErrBuffered)
+	}
+	if c.top != &c.wire {
+		return fmt.Errorf("upgrade to %s: the connection is upgraded already: %w", t.Name(), errors.ErrUnsupported)
+	}
+	return c.Switch(ctx, t)
+}
+
+// Switch is Upgrade for a connection of which [Conn.Peek] has seen the beginning of the
+// handshake: what was read ahead is part of it.
+func (c *Conn) Switch(ctx context.Context, t Transport) error {
+	if c.top != &c.wire {
+		return fmt.Errorf("upgrade to %s: the connection is upgraded already: %w", t.Name(), errors.ErrUnsupported)
+	}
+	if _, limited := ctx.Deadline(); !limited {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, DefaultUpgradeTimeout)
+		defer cancel()
+	}
+	if err := c.prepare(ctx, t); err != nil {
+		return fmt.Errorf("upgrade to %s: %w", t.Name(), err)
+	}
+	return nil
+}
