@@ -21,11 +21,15 @@ type connection struct {
 	cancel   context.CancelCauseFunc
 	started  time.Time
 
-	prev, next *connection // in its shard, under the shard's lock
-
+	index   int           // in its shard, under the shard's lock
+	source  *source       // nil: its address does not count
+	fate    atomic.Uint32 // Killed, Aborted or why it was told to end, once it was closed for that; else 0
+	told    atomic.Uint32 // why it was told to end, if not because of a shutdown; else 0
 	counted atomic.Bool   // holds a slot of the gate
 	serving atomic.Bool   // the handshake is over
-	fate    atomic.Uint32 // Killed or Aborted, once somebody has decided so; else 0
+
+	reads, writes           uint64       // as Watch has last seen them, touched by it only
+	readAt, wroteAt, toldAt atomic.Int64 // in nanoseconds since 1970; 0: never
 
 	err error // how it went; touched by its goroutine only
 }
@@ -36,6 +40,10 @@ func (c *connection) run() {
 	if s.cfg.Started != nil {
 		s.cfg.Started(&c.conn)
 	}
+	if c.err = c.enter(true); c.err != nil {
+		c.end()
+		return
+	}
 	if !transport.Plain(c.conn.Transport()) {
 		c.handshake()
 		return
@@ -45,6 +53,26 @@ func (c *connection) run() {
 		c.serving.Store(true)
 		c.call()
 	}
+}
+
+// enter counts c for its source address. direct is before the handshake, when the address
+// is that of the socket, which may be a proxy's.
+func (c *connection) enter(direct bool) error {
+	lim := c.sup.limits.Load()
+	if lim.PerAddress <= 0 && lim.AddressRate.PerSecond <= 0 {
+		return nil
+	}
+	addr := c.conn.RemoteAddr()
+	if direct && transport.BehindProxy(c.conn.Transport(), addr) {
+		return nil
+	}
+	a := sourceOf(addr)
+	if !a.IsValid() {
+		return nil
+	}
+	var err error
+	c.source, err = c.sup.sources.enter(a, lim, time.Now())
+	return err
 }
 
 // prepare is the handshake of a transport that waits for nobody.
@@ -74,14 +102,23 @@ func (c *connection) handshake() {
 		go c.serve()
 	}()
 	ctx, cancel := c.ctx, context.CancelFunc(func() {})
-	if d := time.Duration(c.sup.handshake.Load()); d > 0 {
+	if d := c.sup.limits.Load().HandshakeTimeout; d > 0 {
 		ctx, cancel = context.WithTimeout(c.ctx, d)
 	}
 	defer cancel()
 	enforce := context.AfterFunc(ctx, func() { c.expire(ctx) })
-	c.err = c.conn.Handshake(ctx)
+	if c.err = c.sup.handshakes.Reserve(ctx); c.err == nil {
+		func() {
+			defer c.sup.handshakes.Cancel()
+			c.err = c.conn.Handshake(ctx)
+		}()
+	}
 	if !enforce() && (c.err != nil || expired(ctx)) {
 		c.err = errors.Join(context.Cause(ctx), c.err)
+	}
+	if c.err == nil && c.conn.Proxy() != nil {
+		c.err = c.enter(false)
+		c.sup.retrace(c)
 	}
 	done = true
 }
@@ -125,11 +162,14 @@ func (c *connection) end() {
 	defer sh.running.Done()
 	end := End{Conn: &c.conn, Reason: c.reason(), Err: c.err, Served: c.serving.Load(), Duration: time.Since(c.started)}
 	if c.ctx.Err() != nil {
-		c.conn.StopReading(ErrShutdown) // if the protocol was quicker than tell: Close must know
+		c.conn.StopReading(context.Cause(c.ctx)) // if the protocol was quicker than tell: Close must know
 	}
 	c.conn.Close()
 	c.cancel(ErrEnded)
 	s.deregister(c, end)
+	if c.source != nil {
+		s.sources.leave(c.source, time.Now())
+	}
 	c.uncount()
 	if s.cfg.Ended != nil {
 		s.cfg.Ended(end)
@@ -146,12 +186,12 @@ func (c *connection) uncount() {
 func (c *connection) reason() Reason {
 	r := ReasonOf(c.err)
 	switch fate := Reason(c.fate.Load()); {
-	case r == Panicked:
+	case r == Panicked, r.refused():
 		return r
 	case fate != 0:
 		return fate
 	case !c.serving.Load():
-		if r == Shutdown {
+		if r.cause() != nil {
 			return r
 		}
 		if r == TimedOut || errors.Is(c.err, os.ErrDeadlineExceeded) {
@@ -159,6 +199,9 @@ func (c *connection) reason() Reason {
 		}
 		return HandshakeFailed
 	case c.ctx.Err() != nil && (r == Finished || errors.Is(c.err, context.Canceled) || errors.Is(c.err, context.Cause(c.ctx))):
+		if told := c.told.Load(); told != 0 {
+			return Reason(told)
+		}
 		return Shutdown
 	}
 	return r
@@ -173,7 +216,7 @@ func (c *connection) abort(fate Reason, cause error) {
 
 // tell asks the connection to end: its context is cancelled and its reads fail, while
 // its writes go on.
-func (c *connection) tell() {
-	c.cancel(ErrShutdown)
-	c.conn.StopReading(ErrShutdown)
+func (c *connection) tell(cause error) {
+	c.cancel(cause)
+	c.conn.StopReading(cause)
 }

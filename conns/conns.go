@@ -42,8 +42,11 @@ import (
 type Config struct {
 	// Gate gets its slots back from the supervisor. It must not be nil.
 	Gate *Gate
-	// HandshakeTimeout is the time for everything before Serve. 0 or less is none.
-	HandshakeTimeout time.Duration
+	// Limits are those in force at the beginning; see [Supervisor.SetLimits].
+	Limits Limits
+	// KeepEnded is how many connections are remembered after their end, for
+	// [Supervisor.Ended]. 0 is 100; a negative number is none.
+	KeepEnded int
 	// Started is called when a connection has been registered, before its handshake, and
 	// Ended when it is gone. Both are called in the connection's goroutine; nil is fine.
 	Started func(*transport.Conn)
@@ -61,9 +64,12 @@ type End struct {
 
 // Supervisor runs connections. Its methods may be called from any goroutine.
 type Supervisor struct {
-	cfg       Config
-	handshake atomic.Int64 // time.Duration
-	shards    []shard
+	cfg        Config
+	limits     atomic.Pointer[Limits]
+	handshakes *Gate // those in progress
+	sources    sources
+	traces     traces
+	shards     []shard
 }
 
 // shard is a part of the connections, with their counters under the same lock: each sum
@@ -71,8 +77,9 @@ type Supervisor struct {
 type shard struct {
 	mu       sync.Mutex
 	stopping bool
-	first    *connection
+	live     []*connection
 	counts   Counters
+	ended    ring
 	running  sync.WaitGroup // connections that have not returned from their goroutine
 	_        [64]byte       // a cache line between neighbours
 }
@@ -83,15 +90,18 @@ type Counters struct {
 	Accepted        uint64
 	Served          uint64 // the protocol was called and has returned
 	HandshakeFailed uint64 // ended before that
-	Refused         uint64 // accepted while the listener was stopping
+	Refused         uint64 // turned away: stopping, at the cap, or a limit of its address
 	Live            int    // handshaking or being served, counted by the cap or not
 	Ended           [numReasons]uint64
 }
 
 // New returns a supervisor without connections.
 func New(cfg Config) *Supervisor {
-	s := &Supervisor{cfg: cfg}
-	s.handshake.Store(int64(cfg.HandshakeTimeout))
+	if cfg.KeepEnded == 0 {
+		cfg.KeepEnded = DefaultKeepEnded
+	}
+	s := &Supervisor{cfg: cfg, handshakes: NewGate(Unlimited)}
+	s.SetLimits(cfg.Limits)
 	n := 1
 	for n < 4*runtime.GOMAXPROCS(0) {
 		n *= 2
@@ -100,9 +110,22 @@ func New(cfg Config) *Supervisor {
 	return s
 }
 
-// SetHandshakeTimeout changes the limit for connections accepted from now on. 0 or less
-// is none.
-func (s *Supervisor) SetHandshakeTimeout(d time.Duration) { s.handshake.Store(int64(d)) }
+// SetLimits changes the limits. Those of time hold for all connections at once, those of
+// handshakes and addresses for connections that are accepted from now on.
+func (s *Supervisor) SetLimits(l Limits) {
+	s.limits.Store(&l)
+	n := l.MaxHandshakes
+	if n <= 0 {
+		n = Unlimited
+	}
+	s.handshakes.SetLimit(n)
+}
+
+// Handshakes returns how many handshakes are in progress.
+func (s *Supervisor) Handshakes() int { return s.handshakes.State().Reserved }
+
+// Sources returns how many addresses are in the table that the limits per address need.
+func (s *Supervisor) Sources() int { return s.sources.len() }
 
 // Start takes over nc, accepted on a listener of t, with its slot of the gate in use,
 // and serves it with p in a goroutine of its own. Once the supervisor is stopping, it
@@ -120,27 +143,53 @@ func (s *Supervisor) Start(ctx context.Context, t transport.Transport, nc net.Co
 		c.cancel(ErrShutdown)
 		c.conn.Abort()
 		c.uncount()
-		s.refuse(&c.conn)
+		s.refuse(&c.conn, Refused)
 		return
 	}
+	s.retrace(c)
 	go c.run()
 }
 
-// Refuse closes nc, which was accepted on a listener of t but holds no slot, and counts it.
+// Refuse closes nc, which was accepted on a listener of t but holds no slot, and counts it
+// as [Refused].
 func (s *Supervisor) Refuse(t transport.Transport, nc net.Conn) {
-	s.refuse(transport.NewConn(t, nc, nil))
+	s.refuse(transport.NewConn(t, nc, nil), Refused)
 }
 
-func (s *Supervisor) refuse(conn *transport.Conn) {
+// RefuseAtCap closes nc, which was accepted on a listener of t but for which no slot came
+// free, and counts it as [RefusedAtCap]. If p is a [protocol.Refuser], it has the last
+// word, until ctx ends.
+func (s *Supervisor) RefuseAtCap(ctx context.Context, t transport.Transport, nc net.Conn, p protocol.Protocol) {
+	conn := transport.NewConn(t, nc, nil)
+	if r, ok := p.(protocol.Refuser); ok && ctx.Err() == nil {
+		lastWord(ctx, conn, r)
+	}
+	s.refuse(conn, RefusedAtCap)
+}
+
+// lastWord lets the protocol say why. Its panic is nobody's concern any more.
+func lastWord(ctx context.Context, conn *transport.Conn, r protocol.Refuser) {
+	defer context.AfterFunc(ctx, conn.Abort)()
+	defer func() { _ = recover() }()
+	if conn.Handshake(ctx) == nil {
+		r.Refuse(ctx, conn, ErrAtCap)
+		conn.StopReading(ErrAtCap) // so that what the peer has sent does not reset the last word
+		conn.Close()
+	}
+}
+
+func (s *Supervisor) refuse(conn *transport.Conn, why Reason) {
 	conn.Abort()
 	sh := s.shard(conn)
+	end := End{Conn: conn, Reason: why, Err: why.cause()}
 	sh.mu.Lock()
 	sh.counts.Accepted++
 	sh.counts.Refused++
-	sh.counts.Ended[Refused]++
+	sh.counts.Ended[why]++
+	s.remember(sh, nil, end)
 	sh.mu.Unlock()
 	if s.cfg.Ended != nil {
-		s.cfg.Ended(End{Conn: conn, Reason: Refused, Err: ErrShutdown})
+		s.cfg.Ended(end)
 	}
 }
 
@@ -160,10 +209,8 @@ func (s *Supervisor) register(c *connection) bool {
 	sh.running.Add(1)
 	sh.counts.Accepted++
 	sh.counts.Live++
-	if c.next = sh.first; c.next != nil {
-		c.next.prev = c
-	}
-	sh.first = c
+	c.index = len(sh.live)
+	sh.live = append(sh.live, c)
 	return true
 }
 
@@ -171,22 +218,22 @@ func (s *Supervisor) deregister(c *connection, end End) {
 	sh := s.shard(&c.conn)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if c.prev == nil {
-		sh.first = c.next
-	} else {
-		c.prev.next = c.next
-	}
-	if c.next != nil {
-		c.next.prev = c.prev
-	}
-	c.prev, c.next = nil, nil
+	last := len(sh.live) - 1
+	sh.live[c.index] = sh.live[last]
+	sh.live[c.index].index = c.index
+	sh.live[last] = nil
+	sh.live = sh.live[:last]
 	sh.counts.Live--
 	sh.counts.Ended[end.Reason]++
-	if end.Served {
+	switch {
+	case end.Served:
 		sh.counts.Served++
-	} else {
+	case end.Reason.refused():
+		sh.counts.Refused++
+	default:
 		sh.counts.HandshakeFailed++
 	}
+	s.remember(sh, c, end)
 }
 
 // Counters returns the counters. Each shard is read at one instant, so the equation of

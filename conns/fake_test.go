@@ -136,7 +136,7 @@ func newHouse(t testing.TB, limit int, handshake time.Duration) *house {
 		h.used = s.Used
 	})
 	h.sup = conns.New(conns.Config{
-		Gate: h.gate, HandshakeTimeout: handshake,
+		Gate: h.gate, Limits: conns.Limits{HandshakeTimeout: handshake},
 		Started: func(c *transport.Conn) {
 			h.mu.Lock()
 			defer h.mu.Unlock()

@@ -177,7 +177,7 @@ func newModel(t *rapid.T) *model {
 		used = s.Used
 	})
 	m.sup = conns.New(conns.Config{
-		Gate: m.gate, HandshakeTimeout: modelHandshake,
+		Gate: m.gate, Limits: conns.Limits{HandshakeTimeout: modelHandshake},
 		Started: func(c *transport.Conn) {
 			p := c.NetConn().(*peer)
 			if m.stopped.Load() {
@@ -769,7 +769,7 @@ func TestStress(t *testing.T) {
 	ends := make(map[*transport.Conn]bool)
 	var endsMu sync.Mutex
 	sup := conns.New(conns.Config{
-		Gate: g, HandshakeTimeout: time.Second,
+		Gate: g, Limits: conns.Limits{HandshakeTimeout: time.Second},
 		Started: func(*transport.Conn) {
 			began.Add(1)
 			if over.Load() {

@@ -44,7 +44,7 @@ func (s *Supervisor) Shutdown(ctx context.Context) error {
 		s.shards[i].mu.Unlock()
 	}
 	if ctx.Err() == nil {
-		s.each((*connection).tell)
+		s.each(func(c *connection) { c.tell(ErrShutdown) })
 	}
 	gone := make(chan struct{})
 	go func() {
@@ -87,8 +87,5 @@ func (s *Supervisor) each(f func(*connection)) {
 func (sh *shard) snapshot(to []*connection) []*connection {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	for c := sh.first; c != nil; c = c.next {
-		to = append(to, c)
-	}
-	return to
+	return append(to, sh.live...)
 }

@@ -604,7 +604,7 @@ func TestHandshakeTimeout(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := newHouse(t, 10, tc.limit)
 				if tc.change != 0 {
-					h.sup.SetHandshakeTimeout(tc.change)
+					h.sup.SetLimits(conns.Limits{HandshakeTimeout: tc.change})
 				}
 				begin := time.Now()
 				h.start(silent, newStub(), readAll)
@@ -641,7 +641,7 @@ func TestHandshakeTimeoutChangesForNewOnes(t *testing.T) {
 		served := newStub()
 		h.start(fake{}, served, readAll)
 		synctest.Wait()
-		h.sup.SetHandshakeTimeout(time.Second)
+		h.sup.SetLimits(conns.Limits{HandshakeTimeout: time.Second})
 		h.start(silent, newStub(), readAll)
 		for _, want := range []time.Duration{time.Second, 10 * time.Second} {
 			if end := h.end(); end.Duration != want || end.Reason != conns.HandshakeTimeout {
@@ -1014,7 +1014,7 @@ func TestListGetKill(t *testing.T) {
 		}
 		want := []conns.Info{
 			{ID: got[0].ID, Transport: "tcp", RemoteAddr: stubAddr("there"), LocalAddr: stubAddr("here"), Since: begin,
-				Serving: true, Stats: transport.Stats{Writes: 1, BytesWritten: 5}},
+				State: conns.Serving, Serving: true, Stats: transport.Stats{Writes: 1, BytesWritten: 5}},
 			{ID: got[1].ID, Transport: "fake", RemoteAddr: stubAddr("there"), LocalAddr: stubAddr("here"), Since: begin.Add(time.Second),
 				Counted: true},
 		}

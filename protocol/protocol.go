@@ -36,3 +36,10 @@ type Func func(ctx context.Context, conn *transport.Conn) error
 
 // Serve calls f.
 func (f Func) Serve(ctx context.Context, conn *transport.Conn) error { return f(ctx, conn) }
+
+// Refuser is an add-on to [Protocol] that has a last word for a client that is turned away
+// because the listener is at its cap, where the listener refuses at all. ctx ends in a
+// second or so, and then the connection is closed. cause says why; Refuse must not read.
+type Refuser interface {
+	Refuse(ctx context.Context, conn *transport.Conn, cause error)
+}

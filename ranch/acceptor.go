@@ -27,11 +27,13 @@ type acceptors struct {
 	ctx        context.Context
 	cancel     context.CancelCauseFunc
 	wg         sync.WaitGroup
+	parking    parking
 }
 
 func newAcceptors(l *Listener, t transport.Transport, opts Options, sockets []*socket) *acceptors {
 	a := &acceptors{l: l, t: t, postListen: opts.PostListen, n: opts.NumAcceptors, sockets: sockets}
 	a.ctx, a.cancel = context.WithCancelCause(context.Background())
+	a.parking.reset(a.ctx)
 	return a
 }
 
@@ -123,43 +125,64 @@ func (a *acceptors) guarded(s *socket) (err error) {
 	return nil
 }
 
-// accept is the loop this library is about: take a slot, accept, hand over.
+// accept is the loop this library is about.
 func (a *acceptors) accept(s *socket) {
-	l := a.l
-	for {
-		if l.gate.Reserve(a.ctx) != nil {
-			return
-		}
-		nc, opening, err := s.accept(l.gate)
-		if err != nil {
-			if !a.survive(s, opening, err) {
-				return
-			}
-			continue
-		}
-		if s.failures.Load() > 0 {
-			s.failures.Store(0)
-		}
-		sv := l.serving.Load()
-		if l.gate.TryConfirm() {
-			l.sup.Start(sv.base, a.t, nc, sv.p)
-			continue
-		}
-		l.held.Add(1)
-		go l.hold(a.t, nc) // the cap was lowered in this moment
+	for a.next(s) {
 	}
 }
 
-// hold keeps a connection that was accepted in the moment in which the cap was lowered
-// until there is a slot for it.
-func (l *Listener) hold(t transport.Transport, nc net.Conn) {
-	defer l.held.Done()
-	if l.gate.Confirm(l.life) != nil {
-		l.sup.Refuse(t, nc)
-		return
+// next takes a slot, accepts, hands over. It reports whether to go on.
+func (a *acceptors) next(s *socket) bool {
+	l := a.l
+	if l.pace.Limited() {
+		if !a.keepPace(s) {
+			return false
+		}
+		defer func() { <-s.turn }()
 	}
-	sv := l.serving.Load()
-	l.sup.Start(sv.base, t, nc, sv.p)
+	slot := l.refuseAfter.Load() == 0 // else who comes is accepted, and refused if there is none
+	if slot && l.gate.Reserve(a.parking.context()) != nil {
+		return a.ctx.Err() == nil // then there is no more parking
+	}
+	nc, opening, err := s.accept(l.gate, slot)
+	if err != nil {
+		return a.survive(s, opening, err)
+	}
+	if s.failures.Load() > 0 {
+		s.failures.Store(0)
+	}
+	if !slot {
+		slot = l.gate.TryReserve()
+	}
+	if slot && l.gate.TryConfirm() {
+		sv := l.serving.Load()
+		l.sup.Start(sv.base, a.t, nc, sv.p)
+		return true
+	}
+	l.held.Add(1)
+	go l.hold(a.t, nc, slot)
+	return true
+}
+
+// keepPace waits until the accept rate allows another, and takes the socket's turn: of its
+// acceptors one accepts at a time, for what the others would take in advance would come as
+// a burst.
+func (a *acceptors) keepPace(s *socket) bool {
+	select {
+	case s.turn <- struct{}{}:
+	case <-a.ctx.Done():
+		return false
+	}
+	for {
+		wait := a.l.pace.Take(time.Now())
+		if wait == 0 {
+			return true
+		}
+		if !a.pause(wait) {
+			<-s.turn
+			return false
+		}
+	}
 }
 
 // pause waits, and reports whether the acceptors are still wanted.
@@ -180,6 +203,7 @@ type socket struct {
 	recalls  atomic.Uint64 // how often acceptors were called back
 	failures atomic.Int64  // of accept, in a row
 	repair   chan struct{} // has room for the one acceptor that opens it again
+	turn     chan struct{} // has room for the one acceptor that keeps the pace
 
 	mu       sync.Mutex // guards the rest
 	ln       net.Listener
@@ -207,7 +231,7 @@ func openSockets(ctx context.Context, t transport.Transport, opts Options, addr 
 		if err != nil {
 			return sockets, err
 		}
-		sockets = append(sockets, &socket{ln: ln, addr: ln.Addr(), repair: make(chan struct{}, 1)})
+		sockets = append(sockets, &socket{ln: ln, addr: ln.Addr(), repair: make(chan struct{}, 1), turn: make(chan struct{}, 1)})
 		addr = transport.AddrString(ln.Addr()) // the others share the port chosen
 	}
 	complete = true
@@ -243,12 +267,12 @@ func (s *socket) close() {
 // errRecalled says that accept was left because the cap was lowered, or for another socket.
 var errRecalled = fmt.Errorf("called back: %w", os.ErrDeadlineExceeded)
 
-// accept accepts with a reservation, and gives it back when that yields no connection. It
-// also says which opening of the socket it tried.
-func (s *socket) accept(g *conns.Gate) (nc net.Conn, opening int, err error) {
+// accept accepts, and gives the reservation back, if there is one, when that yields no
+// connection. It also says which opening of the socket it tried.
+func (s *socket) accept(g *conns.Gate, reserved bool) (nc net.Conn, opening int, err error) {
 	accepted := false
 	defer func() {
-		if !accepted { // an error, or a panic of the listener's
+		if !accepted && reserved { // an error, or a panic of the listener's
 			g.Cancel()
 		}
 	}()

@@ -25,13 +25,14 @@ const (
 	AcceptRecovered                    // Duration of the episode: accept has not failed for a second since
 	ConnStarted                        // Conn, before its handshake
 	ConnEnded                          // Conn, Reason, Err, Served, Duration
+	AlarmRaised                        // Alarm
 	numEventKinds
 )
 
 var eventNames = [numEventKinds]string{
 	"listener started", "listener suspended", "listener resumed", "listener stopped",
 	"listening socket opened again", "acceptor started", "acceptor stopped", "acceptor panicked",
-	"accept failed", "accept works again", "connection started", "connection ended",
+	"accept failed", "accept works again", "connection started", "connection ended", "alarm",
 }
 
 // String returns the kind in words, as logs show it.
@@ -54,6 +55,7 @@ type Event struct {
 	Served   bool // the protocol was called
 	Err      error
 	Duration time.Duration
+	Alarm    *AlarmEvent
 }
 
 // Observer gets events, as they happen, in the goroutine in which they happen: it must

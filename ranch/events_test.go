@@ -275,14 +275,14 @@ func TestEventOfEndComesLast(t *testing.T) {
 // Every kind has words of its own.
 func TestEventKindsHaveNames(t *testing.T) {
 	seen := map[string]bool{}
-	for k := ranch.ListenerStarted; k <= ranch.ConnEnded; k++ {
+	for k := ranch.ListenerStarted; k <= ranch.AlarmRaised; k++ {
 		if name := k.String(); name == "" || seen[name] {
 			t.Errorf("kind %d is called %q", k, name)
 		} else {
 			seen[name] = true
 		}
 	}
-	if got := (ranch.ConnEnded + 1).String(); got != "EventKind(12)" {
+	if got := (ranch.AlarmRaised + 1).String(); got != "EventKind(13)" {
 		t.Errorf("no kind at all is called %q", got)
 	}
 }

@@ -33,6 +33,9 @@ type ListenerInfo struct {
 	AllConnections    int // with those that RemoveConnection took out of the count, and those about to end
 	PeakConnections   int // the most that were active at once
 	ParkedAcceptors   int // acceptors that wait for the count to fall below the cap
+	HeldConnections   int // accepted, but without a slot: they wait for one, or are being refused
+	Handshakes        int // in progress
+	Sources           int // addresses that are limited and remembered
 
 	// Accepted = Terminated + AllConnections.
 	Accepted   uint64
@@ -40,7 +43,7 @@ type ListenerInfo struct {
 
 	Served          uint64 // their protocol was called, and has returned
 	HandshakeFailed uint64 // ended before that
-	Refused         uint64 // accepted while the listener was stopping
+	Refused         uint64 // turned away: while stopping, at the cap, or for a limit of their address
 
 	Reasons map[conns.Reason]uint64 // how connections ended; reasons that did not occur are absent
 
@@ -61,6 +64,7 @@ func (l *Listener) Info() ListenerInfo {
 		NumAcceptors: opts.NumAcceptors, NumListenSockets: opts.NumListenSockets,
 		MaxConnections: g.Limit, ActiveConnections: g.Used, AllConnections: c.Live,
 		PeakConnections: g.Peak, ParkedAcceptors: g.Waiting,
+		HeldConnections: int(l.holding.Load()), Handshakes: l.sup.Handshakes(), Sources: l.sup.Sources(),
 		Accepted: c.Accepted, Terminated: c.Served + c.HandshakeFailed + c.Refused,
 		Served: c.Served, HandshakeFailed: c.HandshakeFailed, Refused: c.Refused,
 		Reasons: make(map[conns.Reason]uint64), AcceptErrors: l.acceptErrors.Load(),

@@ -32,11 +32,17 @@ type Listener struct {
 	serving   atomic.Pointer[serving]
 
 	acceptErrors atomic.Uint64
+	refuseAfter  atomic.Int64 // Options.RefuseAfter in force
+	pace         conns.Pace   // Options.AcceptRate in force
+	holding      atomic.Int64 // connections in hand that have no slot
 
 	life context.Context // ends when the listener stops
 	kill context.CancelCauseFunc
-	held sync.WaitGroup // connections in hand that wait for a slot
+	held sync.WaitGroup // goroutines besides acceptors and connections: those in hand, alarms, the watch
 	done chan struct{}  // closed when stopped
+
+	alarming sync.Mutex // guards calm
+	calm     func()     // ends the alarms; nil: there are none
 
 	op sync.Mutex // one of start, suspend, resume, stop at a time; before state
 
@@ -73,8 +79,10 @@ func newListener(ref string, t transport.Transport, opts Options, p protocol.Pro
 	}
 	l.life, l.kill = context.WithCancelCause(context.Background())
 	l.serving.Store(&serving{context.Background(), t, p})
+	l.refuseAfter.Store(int64(opts.RefuseAfter))
+	l.pace.SetRate(opts.AcceptRate)
 	l.sup = conns.New(conns.Config{
-		Gate: l.gate, HandshakeTimeout: opts.HandshakeTimeout,
+		Gate: l.gate, Limits: opts.limits(), KeepEnded: opts.KeepEnded,
 		Started: func(c *transport.Conn) { l.emit(Event{Kind: ConnStarted, Conn: c}) },
 		Ended: func(e conns.End) {
 			l.emit(Event{Kind: ConnEnded, Conn: e.Conn, Reason: e.Reason, Err: e.Err, Served: e.Served, Duration: e.Duration})
@@ -128,6 +136,8 @@ func (l *Listener) start(ctx context.Context, bound func()) error {
 	if err := l.listen(ctx, ListenerStarted, bound); err != nil {
 		return opErr("start", l.ref, err)
 	}
+	l.held.Go(func() { l.sup.Watch(l.life) })
+	l.setAlarms(l.Options().Alarms)
 	return nil
 }
 
@@ -249,10 +259,13 @@ func (l *Listener) SetMaxConnections(n int) error {
 	}
 	over := l.gate.SetLimit(n)
 	l.state.Lock()
-	a := l.acceptors
+	a, victims := l.acceptors, l.opts.Evict
 	l.state.Unlock()
 	if over && a != nil {
 		a.recall()
+	}
+	if over {
+		l.sup.Evict(l.gate.State().Used-n, victims)
 	}
 	return nil
 }
@@ -306,15 +319,14 @@ func (l *Listener) SetOptions(t transport.Transport, opts Options) (waiting []st
 	l.state.Lock()
 	l.opts, l.transport = opts, t
 	l.state.Unlock()
-	l.sup.SetHandshakeTimeout(opts.HandshakeTimeout)
+	l.sup.SetLimits(opts.limits())
+	l.setRefusing(opts.RefuseAfter)
+	l.pace.SetRate(opts.AcceptRate)
+	if l.getStatus() != Starting { // else the start sets them
+		l.setAlarms(opts.Alarms)
+	}
 	return waiting, l.SetMaxConnections(opts.MaxConnections)
 }
-
-// Connections returns the live connections, oldest first.
-func (l *Listener) Connections() []conns.Info { return l.sup.List() }
-
-// Kill closes the connection with that id at once, and reports whether there was one.
-func (l *Listener) Kill(id uint64) bool { return l.sup.Kill(id) }
 
 // WaitForConnections returns when the number of active connections is as op and n say,
 // or the cause of ctx when that ends first. It is woken by each change, so that no

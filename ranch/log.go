@@ -45,6 +45,12 @@ func (o logObserver) write(level slog.Level, e *Event) {
 		attrs = append(attrs, slog.String("reason", e.Reason.String()), slog.Duration("duration", e.Duration),
 			slog.Uint64("read", st.BytesRead), slog.Uint64("written", st.BytesWritten))
 	}
+	if a := e.Alarm; a != nil {
+		attrs = append(attrs, slog.String("alarm", a.Name), slog.Int("connections", a.Connections))
+		if a.DescriptorLimit > 0 {
+			attrs = append(attrs, slog.Int("descriptors", a.Descriptors), slog.Int("limit", a.DescriptorLimit))
+		}
+	}
 	if e.Err != nil {
 		attrs = append(attrs, slog.Any("err", e.Err))
 	}
@@ -69,7 +75,7 @@ func (e *Event) level() slog.Level {
 		return slog.LevelDebug
 	case AcceptorPanicked:
 		return slog.LevelError
-	case AcceptFailed, SocketReopened:
+	case AcceptFailed, SocketReopened, AlarmRaised:
 		return slog.LevelWarn
 	case ListenerStopped:
 		if e.Err != nil {

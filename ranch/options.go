@@ -63,6 +63,48 @@ type Options struct {
 	// negative values are refused.
 	ShutdownTimeout time.Duration
 
+	// RefuseAfter is what happens at the cap. 0 is the default: acceptors are parked, clients
+	// wait in the kernel's queue, and nobody is refused. A positive one accepts them and
+	// refuses those for whom no slot has come free after that time; a negative one refuses
+	// at once. A protocol that is a [protocol.Refuser] has the last word. Those who wait hold
+	// no slot; of more than 1,024 the rest is refused at once.
+	RefuseAfter time.Duration
+	// Evict says which connections are told to end when the cap is lowered below their
+	// number. The default is nobody.
+	Evict conns.Victims
+
+	// AcceptRate is how fast connections are accepted; others wait in the kernel's queue. The
+	// zero Rate is no limit.
+	AcceptRate conns.Rate
+	// MaxPerAddress is how many connections one source address may have, and AddressRate how
+	// fast it may connect; what exceeds them is refused. 0 is no limit; negative values are
+	// refused. IPv6 addresses count by their /64, Unix sockets do not count, and behind
+	// a proxy the client's address counts.
+	MaxPerAddress int
+	AddressRate   conns.Rate
+	// MaxHandshakes is how many handshakes may be in progress at once; others wait within
+	// their HandshakeTimeout. 0 is as many as the cap allows; negative values are refused.
+	MaxHandshakes int
+
+	// IdleTimeout ends connections on which nothing was carried for that time, ReadTimeout
+	// those on which nothing was received, WriteTimeout those on which nothing was sent,
+	// Lifetime those of that age; 0 is no limit, negative values are refused. They are told to
+	// end up to an eighth of the limit later, a second at most, and closed after the
+	// ShutdownTimeout. LifetimeJitter shortens each life at random by up to that share of it,
+	// 0 to 1, so that clients which came together do not return together.
+	IdleTimeout    time.Duration
+	ReadTimeout    time.Duration
+	WriteTimeout   time.Duration
+	Lifetime       time.Duration
+	LifetimeJitter float64
+
+	// Alarms tell when something runs short, by name.
+	Alarms map[string]Alarm
+
+	// KeepEnded is how many connections are remembered after their end. 0 is 100; a
+	// negative number is none. It cannot be changed later.
+	KeepEnded int
+
 	// Logger gets what happens to the listener (info), what is wrong (warn), protocols
 	// that panicked (error), and each connection's begin and end (debug). nil is
 	// slog.Default() when the listener is made.
@@ -122,7 +164,50 @@ func (o Options) validate() error {
 	if o.ShutdownTimeout < 0 && o.ShutdownTimeout != BrutalKill {
 		bad("ShutdownTimeout", o.ShutdownTimeout, fmt.Sprintf("are positive times, 0 for %v, BrutalKill and Infinity", DefaultShutdownTimeout))
 	}
+	for _, f := range []struct {
+		name  string
+		value int
+	}{{"MaxPerAddress", o.MaxPerAddress}, {"MaxHandshakes", o.MaxHandshakes}} {
+		if f.value < 0 {
+			bad(f.name, f.value, "are positive numbers, and 0 for no limit")
+		}
+	}
+	for _, f := range []struct {
+		name  string
+		value time.Duration
+	}{{"IdleTimeout", o.IdleTimeout}, {"ReadTimeout", o.ReadTimeout}, {"WriteTimeout", o.WriteTimeout}, {"Lifetime", o.Lifetime}} {
+		if f.value < 0 {
+			bad(f.name, f.value, "are positive times, and 0 for no limit")
+		}
+	}
+	for _, f := range []struct {
+		name  string
+		value conns.Rate
+	}{{"AcceptRate", o.AcceptRate}, {"AddressRate", o.AddressRate}} {
+		if r := f.value; !(r.PerSecond >= 0 && r.PerSecond <= 1e9) || r.Burst < 0 {
+			bad(f.name, fmt.Sprintf("%+v", r), "are 0 to 1e9 per second, and no negative burst")
+		}
+	}
+	if j := o.LifetimeJitter; !(j >= 0 && j <= 1) {
+		bad("LifetimeJitter", j, "are 0 to 1")
+	}
+	if !o.Evict.Valid() {
+		bad("Evict", o.Evict, "are conns.Nobody, Oldest, Idlest and Random")
+	}
+	for name, a := range o.Alarms {
+		a.check(name, bad)
+	}
 	return errors.Join(faults...)
+}
+
+// limits are those that connections are held to.
+func (o Options) limits() conns.Limits {
+	return conns.Limits{
+		HandshakeTimeout: o.HandshakeTimeout, MaxHandshakes: o.MaxHandshakes,
+		PerAddress: o.MaxPerAddress, AddressRate: o.AddressRate,
+		IdleTimeout: o.IdleTimeout, ReadTimeout: o.ReadTimeout, WriteTimeout: o.WriteTimeout,
+		Lifetime: o.Lifetime, LifetimeJitter: o.LifetimeJitter, Grace: o.ShutdownTimeout,
+	}
 }
 
 // check reports every fault of what a listener is to be made of.

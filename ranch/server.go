@@ -209,6 +209,38 @@ func (s *Server) Kill(id uint64) error {
 	return opErr("kill", fmt.Sprintf("connection %d", id), ErrNotFound)
 }
 
+// Select returns live connections of a listener; see [Listener.Select].
+func (s *Server) Select(ref string, q conns.Query) (page []conns.Info, total int, err error) {
+	err = s.do("get", ref, func(l *Listener) error { page, total = l.Select(q); return nil })
+	return page, total, err
+}
+
+// Ended returns the connections of a listener that have ended last, the latest first.
+func (s *Server) Ended(ref string) (es []conns.Ended, err error) {
+	err = s.do("get", ref, func(l *Listener) error { es = l.Ended(); return nil })
+	return es, err
+}
+
+// Trace traces connections of the listeners named, all if none is; see [Listener.Trace].
+func (s *Server) Trace(t conns.Trace, refs ...string) (stop func(), err error) {
+	if len(refs) == 0 {
+		refs = s.Listeners()
+	}
+	var stops []func()
+	stop = func() {
+		for _, f := range stops {
+			f()
+		}
+	}
+	for _, ref := range refs {
+		if err := s.do("trace", ref, func(l *Listener) error { stops = append(stops, l.Trace(t)); return nil }); err != nil {
+			stop()
+			return nil, err
+		}
+	}
+	return stop, nil
+}
+
 // Info returns what a listener is and has done.
 func (s *Server) Info(ref string) (info ListenerInfo, err error) {
 	err = s.do("get", ref, func(l *Listener) error { info = l.Info(); return nil })

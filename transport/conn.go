@@ -24,6 +24,7 @@ type Conn struct {
 	// What each read and write touches comes first, in as few cache lines as it can.
 	reads, writes         atomic.Uint64
 	readBytes, writeBytes atomic.Uint64
+	tracer                atomic.Pointer[Tracer] // nil: not traced
 
 	top  net.Conn // what the payload goes through: &wire, or TLS above it
 	wire wire
@@ -133,7 +134,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	default:
 		n, err = c.top.Read(p)
 	}
-	c.countRead(n)
+	c.countRead(n, p, err)
 	if err != nil {
 		err = c.wire.readError(err)
 	}
@@ -143,18 +144,26 @@ func (c *Conn) Read(p []byte) (int, error) {
 // Write writes all of p, or says why not. Concurrent writes do not mix.
 func (c *Conn) Write(p []byte) (int, error) {
 	n, err := c.top.Write(p)
-	c.countWrite(n)
+	c.countWrite(n, p, err)
 	return n, err
 }
 
-func (c *Conn) countRead(n int) {
+// countRead counts n bytes read to the beginning of p, which is nil if they did not come
+// our way, and tells whoever traces the connection.
+func (c *Conn) countRead(n int, p []byte, err error) {
 	c.reads.Add(1)
 	c.readBytes.Add(uint64(n))
+	if c.tracer.Load() != nil {
+		c.trace(TraceRead, n, p, err)
+	}
 }
 
-func (c *Conn) countWrite(n int) {
+func (c *Conn) countWrite(n int, p []byte, err error) {
 	c.writes.Add(1)
 	c.writeBytes.Add(uint64(n))
+	if c.tracer.Load() != nil {
+		c.trace(TraceWrite, n, p, err)
+	}
 }
 
 // Close ends the connection in order: TLS says goodbye, TCP sends what is still

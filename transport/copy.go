@@ -124,7 +124,7 @@ func (c *Conn) sendKernel(tc *net.TCPConn, src io.Reader, n int64) (int64, error
 		err = w.sendError(err, w.disarm())
 	}
 	if m > 0 {
-		c.countWrite(int(m))
+		c.countWrite(int(m), nil, err)
 	}
 	return m, err
 }

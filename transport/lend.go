@@ -78,7 +78,7 @@ func (l *tlsLender) next(max int) ([]byte, error) {
 	l.release()
 	n, err := l.tls.Read(l.first[:])
 	if n == 0 || err != nil || max == 1 {
-		l.c.countRead(n)
+		l.c.countRead(n, l.first[:], err)
 		return l.first[:n], l.c.wire.readError(err)
 	}
 	l.borrow()
@@ -86,10 +86,10 @@ func (l *tlsLender) next(max int) ([]byte, error) {
 	l.c.wire.notNow = true
 	n, err = l.tls.Read(l.buf[1:max])
 	l.c.wire.notNow = false
-	l.c.countRead(1 + n)
 	if err == errNotNow {
 		err = nil
 	}
+	l.c.countRead(1+n, l.buf[:], err)
 	return l.buf[:1+n], l.c.wire.readError(err)
 }
 

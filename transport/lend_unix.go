@@ -35,17 +35,21 @@ func (l *rawLender) next(max int) ([]byte, error) {
 	w := &l.c.wire
 	l.max, l.n, l.err = max, 0, nil
 	err := w.raw.Read(l.f)
-	l.c.countRead(l.n)
 	if err == nil {
 		err = l.err
 	}
+	l.c.countRead(l.n, l.data(), err)
 	if err != nil && err != io.EOF {
 		err = w.readError(asOp("read", w.Conn, err))
 	}
+	return l.data(), err
+}
+
+func (l *rawLender) data() []byte {
 	if l.n == 0 {
-		return nil, err
+		return nil
 	}
-	return l.buf[:l.n], err
+	return l.buf[:l.n]
 }
 
 func (l *rawLender) try(fd uintptr) bool {

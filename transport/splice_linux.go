@@ -32,7 +32,7 @@ func (c *Conn) splice(dst *Conn, limit int64) (n int64, err error) {
 		}
 		m, err := dst.sendKernel(to, from, have)
 		n += m
-		c.countRead(int(m))
+		c.countRead(int(m), nil, err)
 		if errors.Is(err, ErrSendTimeout) { // a deadline's error too, but dst's
 			return n, err
 		}

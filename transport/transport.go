@@ -61,6 +61,20 @@ func Plain(t Transport) bool {
 	return ok && p.Plain()
 }
 
+// Fronted is an add-on to [Transport] for those whose connections may come by way of a
+// proxy that says who the client is: then the peer of the socket is not the one to limit.
+type Fronted interface {
+	// BehindProxy reports whether peer, the address of the socket's other end, is that of
+	// such a proxy.
+	BehindProxy(peer net.Addr) bool
+}
+
+// BehindProxy reports whether peer is a proxy that t expects to say who the client is.
+func BehindProxy(t Transport, peer net.Addr) bool {
+	f, ok := t.(Fronted)
+	return ok && f.BehindProxy(peer)
+}
+
 // Validator is an add-on to [Transport] for those whose settings can be wrong. The
 // error names every faulty field, its value and what is allowed, joined by errors.Join.
 type Validator interface {

@@ -1,0 +1,116 @@
+package conns
+
+import (
+	"context"
+	"time"
+)
+
+// Watch looks after the limits of time, and notes when connections were last used, until
+// ctx ends. A supervisor needs it to run once, in a goroutine of its own, while it has
+// connections. It looks at each connection once a second, more often if a limit is short,
+// and less often if there are so many that it would take more than a fiftieth of a core.
+func (s *Supervisor) Watch(ctx context.Context) {
+	var batch []*connection
+	t := time.NewTimer(s.interval())
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		begin := time.Now()
+		lim := s.limits.Load()
+		for i := range s.shards {
+			batch = s.shards[i].snapshot(batch[:0])
+			for _, c := range batch {
+				c.look(begin, lim)
+			}
+			clear(batch) // ended ones are not kept
+		}
+		s.sources.forget(begin)
+		t.Reset(max(s.interval(), 50*time.Since(begin)))
+	}
+}
+
+// How often Watch looks.
+const (
+	longestLook  = time.Second
+	shortestLook = 10 * time.Millisecond
+)
+
+func (s *Supervisor) interval() time.Duration {
+	if d := s.limits.Load().shortest(); d > 0 {
+		return min(max(d/8, shortestLook), longestLook)
+	}
+	return longestLook
+}
+
+// look notes what has happened on c since the last time, and ends it if it has exceeded a
+// limit.
+func (c *connection) look(now time.Time, lim *Limits) {
+	st := c.conn.Stats()
+	at := now.UnixNano()
+	if st.Reads != c.reads {
+		c.reads = st.Reads
+		c.readAt.Store(at)
+	}
+	if st.Writes != c.writes {
+		c.writes = st.Writes
+		c.wroteAt.Store(at)
+	}
+	if told := c.told.Load(); told != 0 {
+		if now.Sub(time.Unix(0, c.toldAt.Load())) >= lim.Grace {
+			c.abort(Reason(told), context.Cause(c.ctx))
+		}
+		return
+	}
+	if c.serving.Load() {
+		if why := c.exceeds(now, lim); why != 0 {
+			c.dismiss(why, lim.Grace)
+		}
+	}
+}
+
+// exceeds returns the limit that c has reached; 0 if none.
+func (c *connection) exceeds(now time.Time, lim *Limits) Reason {
+	read, wrote := c.lastUse()
+	over := func(limit time.Duration, since time.Time) bool { return limit > 0 && now.Sub(since) >= limit }
+	switch {
+	case lim.Lifetime > 0 && now.Sub(c.started) >= lim.life(c.conn.ID()):
+		return Expired
+	case over(lim.IdleTimeout, read) && over(lim.IdleTimeout, wrote):
+		return IdleTimeout
+	case over(lim.ReadTimeout, read):
+		return ReadTimeout
+	case over(lim.WriteTimeout, wrote):
+		return WriteTimeout
+	}
+	return 0
+}
+
+// lastUse returns when c has last read and written, as far as Watch has seen.
+func (c *connection) lastUse() (read, wrote time.Time) {
+	read, wrote = c.started, c.started
+	if at := c.readAt.Load(); at != 0 {
+		read = time.Unix(0, at)
+	}
+	if at := c.wroteAt.Load(); at != 0 {
+		wrote = time.Unix(0, at)
+	}
+	return read, wrote
+}
+
+// dismiss tells one connection to end for that reason; Watch closes it after grace.
+func (c *connection) dismiss(why Reason, grace time.Duration) {
+	c.toldAt.Store(time.Now().UnixNano())
+	if !c.told.CompareAndSwap(0, uint32(why)) {
+		return
+	}
+	cause := why.cause()
+	if grace <= 0 {
+		c.abort(why, cause)
+		return
+	}
+	c.tell(cause)
+}

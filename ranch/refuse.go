@@ -1,0 +1,99 @@
+package ranch
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"goranch/conns"
+	"goranch/transport"
+)
+
+const (
+	// maxHeld is how many connections may be in hand without a slot, waiting for one or being
+	// told that there is none. The rest is refused without a word.
+	maxHeld = 1024
+	// lastWordTime is what a protocol has to tell a client why it is refused.
+	lastWordTime = time.Second
+)
+
+// errRefusing wakes parked acceptors: from now on who comes is accepted.
+var errRefusing = errors.New("acceptors do not park any more")
+
+// parking is where acceptors wait for a slot. It is left when the listener begins to refuse.
+type parking struct {
+	mu     sync.Mutex
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+}
+
+// reset sends away who is parked.
+func (p *parking) reset(parent context.Context) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cancel != nil {
+		p.cancel(errRefusing)
+	}
+	p.ctx, p.cancel = context.WithCancelCause(parent)
+}
+
+func (p *parking) context() context.Context {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ctx
+}
+
+// setRefusing changes what happens at the cap, also for acceptors that are parked.
+func (l *Listener) setRefusing(after time.Duration) {
+	l.refuseAfter.Store(int64(after))
+	l.state.Lock()
+	a := l.acceptors
+	l.state.Unlock()
+	if after != 0 && a != nil {
+		a.parking.reset(a.ctx)
+	}
+}
+
+// hold keeps a connection in hand for which there was no slot: because the cap was lowered in
+// the moment in which it was accepted, or because who comes at the cap is refused.
+func (l *Listener) hold(t transport.Transport, nc net.Conn, reserved bool) {
+	defer l.held.Done()
+	n := l.holding.Add(1)
+	defer l.holding.Add(-1)
+	err := l.awaitSlot(n, reserved)
+	sv := l.serving.Load()
+	switch {
+	case err == nil:
+		l.sup.Start(sv.base, t, nc, sv.p)
+	case l.life.Err() != nil:
+		l.sup.Refuse(t, nc)
+	default:
+		ctx, cancel := context.WithTimeout(l.life, lastWordTime)
+		if n > maxHeld {
+			cancel()
+		}
+		defer cancel()
+		l.sup.RefuseAtCap(ctx, t, nc, sv.p)
+	}
+}
+
+// awaitSlot takes a slot for the n-th connection in hand, or says why there is none.
+func (l *Listener) awaitSlot(n int64, reserved bool) error {
+	ctx := l.life
+	if d := time.Duration(l.refuseAfter.Load()); d != 0 {
+		if n > maxHeld {
+			d = -1
+		}
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, max(d, 0), conns.ErrAtCap)
+		defer cancel()
+	}
+	if !reserved {
+		if err := l.gate.Reserve(ctx); err != nil {
+			return err
+		}
+	}
+	return l.gate.Confirm(ctx)
+}
