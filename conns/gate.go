@@ -38,14 +38,20 @@ func NewGate(limit int) *Gate { return &Gate{limit: max(limit, 0)} }
 
 // Reserve takes a slot for a connection to come, waiting until there is one. It returns
 // the cause of ctx if that ends first, and then no slot is taken.
-func (g *Gate) Reserve(ctx context.Context) error {
+func (g *Gate) Reserve(ctx context.Context) error { return g.reserve(ctx, g.reserves.push) }
+
+// ReserveFirst is Reserve for somebody with a connection in hand, who goes before all who
+// wait to accept one.
+func (g *Gate) ReserveFirst(ctx context.Context) error { return g.reserve(ctx, g.reserves.pushFirst) }
+
+func (g *Gate) reserve(ctx context.Context, queue func() *waiter) error {
 	g.mu.Lock()
 	if g.reserves.empty() && g.mayReserve() {
 		g.reserved++
 		g.mu.Unlock()
 		return nil
 	}
-	w := g.reserves.push()
+	w := queue()
 	g.mu.Unlock()
 	select {
 	case <-w.ready:
@@ -270,6 +276,18 @@ func (q *queue) push() *waiter {
 		q.last.next = w
 	}
 	q.last = w
+	q.n++
+	return w
+}
+
+func (q *queue) pushFirst() *waiter {
+	w := &waiter{ready: make(chan struct{}), next: q.first, queued: true}
+	if q.first == nil {
+		q.last = w
+	} else {
+		q.first.prev = w
+	}
+	q.first = w
 	q.n++
 	return w
 }

@@ -90,10 +90,29 @@ func (l *Listener) awaitSlot(n int64, reserved bool) error {
 		ctx, cancel = context.WithTimeoutCause(ctx, max(d, 0), conns.ErrAtCap)
 		defer cancel()
 	}
-	if !reserved {
-		if err := l.gate.Reserve(ctx); err != nil {
-			return err
+	for !reserved {
+		turn, cancel := context.WithTimeout(ctx, turnTime)
+		reserved = l.gate.ReserveFirst(turn) == nil
+		cancel()
+		if ctx.Err() != nil && !reserved {
+			return context.Cause(ctx)
+		}
+		if !reserved && l.gate.State().Reserved > 0 {
+			l.callBack()
 		}
 	}
 	return l.gate.Confirm(ctx)
+}
+
+// callBack has acceptors that hold a slot where nobody comes give it to those in hand. There
+// are such only for a moment after the listener was told to refuse, or to park, again.
+func (l *Listener) callBack() {
+	l.state.Lock()
+	a := l.acceptors
+	l.state.Unlock()
+	if a != nil {
+		for _, s := range a.sockets {
+			s.callBack()
+		}
+	}
 }

@@ -1,0 +1,111 @@
+package ranch_test
+
+import (
+	"runtime"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"goranch/ranch"
+)
+
+// An alarm goes off at its threshold, again after each cooldown while it is reached, and not
+// below.
+func TestAlarm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := new(fake)
+		calls := make(chan ranch.AlarmEvent, 100)
+		l, rec := start(t, f, ranch.Options{Alarms: map[string]ranch.Alarm{
+			"full": {Connections: 3, Cooldown: time.Second, Callback: func(e ranch.AlarmEvent) { calls <- e }},
+		}}, answer)
+		in := guests(t, f, dialAddr(l), 2)
+		time.Sleep(time.Minute)
+		if n := len(calls); n != 0 {
+			t.Fatalf("%d calls below the threshold", n)
+		}
+		in = append(in, guests(t, f, dialAddr(l), 1)...)
+		synctest.Wait()
+		e := <-calls
+		if e.Ref != ref || e.Name != "full" || e.Connections != 3 || len(e.Listener.Connections()) != 3 {
+			t.Errorf("%+v", e)
+		}
+		time.Sleep(2500 * time.Millisecond)
+		if n := len(calls); n != 2 {
+			t.Errorf("%d calls in two and a half cooldowns", n)
+		}
+		in[0].leave()
+		time.Sleep(time.Minute)
+		if n := len(calls); n != 2 {
+			t.Errorf("%d calls after it was over", n)
+		}
+		guests(t, f, dialAddr(l), 1)
+		synctest.Wait()
+		if n := len(calls); n != 3 {
+			t.Errorf("%d calls when it came again", n)
+		}
+		if n := rec.count(ranch.AlarmRaised); n != 4 {
+			t.Errorf("%d events", n)
+		}
+	})
+}
+
+// Alarms can be replaced and removed while the listener runs. A panic of one is logged.
+func TestAlarmsChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := new(fake)
+		var was string
+		alarm := func(n int) ranch.Alarm {
+			return ranch.Alarm{Connections: n, Callback: func(e ranch.AlarmEvent) { was = e.Name; panic("over") }}
+		}
+		l, rec := start(t, f, ranch.Options{Alarms: map[string]ranch.Alarm{"a": alarm(1)}}, answer)
+		set := func(alarms map[string]ranch.Alarm) {
+			t.Helper()
+			if _, err := l.SetOptions(nil, ranch.Options{Alarms: alarms}); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		set(map[string]ranch.Alarm{"b": alarm(1)})
+		guests(t, f, dialAddr(l), 1)
+		synctest.Wait()
+		if was != "b" {
+			t.Errorf("it was %q that went off", was)
+		}
+		set(nil)
+		n := rec.count(ranch.AlarmRaised)
+		time.Sleep(time.Minute)
+		if now := rec.count(ranch.AlarmRaised); now != n {
+			t.Errorf("%d alarms after there were none", now-n)
+		}
+	})
+}
+
+// An alarm may stop its own listener.
+func TestAlarmStops(t *testing.T) {
+	f := new(fake)
+	done := make(chan error, 1)
+	l, _ := start(t, f, ranch.Options{Alarms: map[string]ranch.Alarm{
+		"enough": {Connections: 1, Callback: func(e ranch.AlarmEvent) { done <- e.Listener.Stop() }},
+	}}, answer)
+	visit(t, f, dialAddr(l))
+	if err := await(t, "the alarm stops the listener", done); err != nil {
+		t.Error(err)
+	}
+}
+
+// Descriptors are counted, and reported when they run short.
+func TestAlarmOfDescriptors(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("SKIPPED: Windows has no limit of descriptors")
+	}
+	f := new(fake)
+	calls := make(chan ranch.AlarmEvent, 1)
+	start(t, f, ranch.Options{Alarms: map[string]ranch.Alarm{
+		"fds":  {Descriptors: 1e-9, Callback: func(e ranch.AlarmEvent) { calls <- e }},
+		"none": {Descriptors: 1, Callback: func(ranch.AlarmEvent) { t.Error("all descriptors are said to be open") }},
+	}}, answer)
+	e := await(t, "the alarm goes off", calls)
+	if e.Descriptors < 3 || e.DescriptorLimit < e.Descriptors || e.Name != "fds" {
+		t.Errorf("%+v", e)
+	}
+}
