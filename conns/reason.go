@@ -118,10 +118,15 @@ func (e *PanicError) Unwrap() error {
 
 // ReasonOf tells from the error that a protocol returned why its connection ended.
 func ReasonOf(err error) Reason {
+	if err == nil {
+		return Finished
+	}
+	return reasonOf(err)
+}
+
+func reasonOf(err error) Reason {
 	var p *PanicError
 	switch {
-	case err == nil:
-		return Finished
 	case errors.As(err, &p):
 		return Panicked
 	case errors.Is(err, ErrShutdown):

@@ -4,11 +4,9 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"math"
 	"runtime"
-	"strconv"
 	"strings"
 	"time"
 
@@ -60,6 +58,15 @@ func (f *flags) config() (*config, error) {
 		NumAcceptors:     read(&bad, "--acceptors", f.Acceptors, orDefault(number(1, maxAcceptors))),
 		NumListenSockets: read(&bad, "--listen-sockets", f.ListenSockets, number(1, maxAcceptors)),
 		HandshakeTimeout: never(read(&bad, "--handshake-timeout", f.HandshakeTimeout, positive)),
+		RefuseAfter:      read(&bad, "--refuse-after", f.RefuseAfter, refuseAfter),
+		MaxPerAddress:    read(&bad, "--max-per-address", f.MaxPerAddress, orNoLimit),
+		AddressRate:      read(&bad, "--address-rate", f.AddressRate, rate),
+		AcceptRate:       read(&bad, "--accept-rate", f.AcceptRate, rate),
+		MaxHandshakes:    read(&bad, "--max-handshakes", f.MaxHandshakes, orNoLimit),
+		IdleTimeout:      zero(read(&bad, "--idle-timeout", f.IdleTimeout, positive)),
+		Lifetime:         zero(read(&bad, "--lifetime", f.Lifetime, positive)),
+		LifetimeJitter:   0.1,
+		Alarms:           alarms(read(&bad, "--alarm-descriptors", f.AlarmShare, share)),
 	}
 	c.TCP = transport.TCP{
 		Backlog:     read(&bad, "--backlog", f.Backlog, number(0, math.MaxInt32)),
@@ -195,89 +202,4 @@ func anyTLS(all []endpoint) bool {
 		}
 	}
 	return false
-}
-
-// maxAcceptors is package ranch's limit.
-const maxAcceptors = 10_000
-
-func number(lowest, highest int) func(string) (int, error) {
-	return func(s string) (int, error) {
-		n, err := strconv.Atoi(s)
-		if err != nil || n < lowest || n > highest {
-			return 0, fmt.Errorf("allowed are the numbers %d to %d", lowest, highest)
-		}
-		return n, nil
-	}
-}
-
-// orDefault leaves a flag that was not given to the library.
-func orDefault(parse func(string) (int, error)) func(string) (int, error) {
-	return func(s string) (int, error) {
-		if s == "" {
-			return 0, nil
-		}
-		return parse(s)
-	}
-}
-
-func orUnlimited(s string) (int, error) {
-	if s == "unlimited" {
-		return ranch.Unlimited, nil
-	}
-	n, err := number(1, math.MaxInt32)(s)
-	if err != nil {
-		err = fmt.Errorf("%w, and unlimited", err)
-	}
-	return n, err
-}
-
-// positive reads a time. 0 is refused: to the library it is the default, to an operator
-// no time at all, or no limit.
-func positive(s string) (time.Duration, error) {
-	if d, err := notNegative(s); err == nil && d > 0 {
-		return d, nil
-	}
-	return 0, errors.New("allowed are times such as 500ms, 5s or 2m, and infinity")
-}
-
-func notNegative(s string) (time.Duration, error) {
-	if s == "infinity" {
-		return infinity, nil
-	}
-	d, err := time.ParseDuration(s)
-	if err != nil || d < 0 {
-		return 0, errors.New("allowed are 0, times such as 500ms, 5s or 2m, and infinity")
-	}
-	return d, nil
-}
-
-// never translates infinity to the library's word for no limit.
-func never(d time.Duration) time.Duration {
-	if d == infinity {
-		return -1
-	}
-	return d
-}
-
-// fileMode reads permissions. 0 is refused: nobody could connect, and to the library
-// it is the umask's choice.
-func fileMode(s string) (fs.FileMode, error) {
-	if s == "" {
-		return 0, nil
-	}
-	n, err := strconv.ParseUint(strings.TrimPrefix(s, "0o"), 8, 32)
-	if err != nil || n == 0 || n > uint64(fs.ModePerm) {
-		return 0, errors.New("allowed are the octal numbers 0001 to 0777")
-	}
-	return fs.FileMode(n), nil
-}
-
-func oneOf[T any](allowed string, values map[string]T) func(string) (T, error) {
-	return func(s string) (T, error) {
-		v, ok := values[s]
-		if !ok {
-			return v, errors.New("allowed are " + allowed)
-		}
-		return v, nil
-	}
 }

@@ -26,6 +26,15 @@ type flags struct {
 	SendTimeout      string `placeholder:"TIME" default:"30s" help:"How long a client may take nothing of what is sent to it, or infinity. Default: ${default}."`
 	ShutdownTimeout  string `placeholder:"TIME" default:"5s" help:"The drain limit: how long connections may go on after the first signal to stop. 0 closes them at once, infinity waits for them. Default: ${default}."`
 
+	RefuseAfter   string `placeholder:"TIME" default:"never" help:"At the cap: never lets clients wait in the kernel's queue, 0 refuses them at once, a time those for whom there is no room after it. Default: ${default}."`
+	MaxPerAddress string `placeholder:"N" default:"unlimited" help:"Connections that one source address may have (IPv6: one /64). Default: ${default}."`
+	AddressRate   string `placeholder:"N[:BURST]" default:"unlimited" help:"Connections per second that one source address may open; what exceeds it is refused. Default: ${default}."`
+	AcceptRate    string `placeholder:"N[:BURST]" default:"unlimited" help:"Connections per second that a listener accepts; others wait. Default: ${default}."`
+	MaxHandshakes string `placeholder:"N" default:"unlimited" help:"TLS handshakes in progress at once, per listener; others wait. Default: ${default}."`
+	IdleTimeout   string `placeholder:"TIME" default:"infinity" help:"End connections on which nothing was carried for that long. Default: ${default}."`
+	Lifetime      string `placeholder:"TIME" default:"infinity" help:"End connections of that age, less up to a tenth at random. Default: ${default}."`
+	AlarmShare    string `name:"alarm-descriptors" placeholder:"SHARE" default:"0.9" help:"Warn while more than this share of the process' descriptors is open; 0 never. Default: ${default}."`
+
 	LogLevel  string `placeholder:"LEVEL" default:"info" help:"debug (every connection), info, warn or error. Default: ${default}."`
 	LogFormat string `placeholder:"FORMAT" default:"auto" help:"text, color, json, or auto: color on a terminal unless NO_COLOR is set, else text. Default: ${default}."`
 	Quiet     bool   `help:"Do not print what is served and how to try it."`

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"goranch/conns"
 	"goranch/ranch"
 	"goranch/transport"
 )
@@ -34,8 +35,11 @@ func TestDefaults(t *testing.T) {
 			{Name: "echo-tcp", Addr: tcp("127.0.0.1:8007")},
 			{Name: "echo-tls", TLS: true, Addr: tcp("127.0.0.1:8008")},
 		},
-		TLSMin:    tls.VersionTLS12,
-		Options:   ranch.Options{MaxConnections: 1024, NumListenSockets: 1, HandshakeTimeout: 5 * time.Second},
+		TLSMin: tls.VersionTLS12,
+		Options: ranch.Options{
+			MaxConnections: 1024, NumListenSockets: 1, HandshakeTimeout: 5 * time.Second, LifetimeJitter: 0.1,
+			Alarms: map[string]ranch.Alarm{"descriptors": {Descriptors: 0.9, Cooldown: time.Minute}},
+		},
 		TCP:       transport.TCP{SendTimeout: 30 * time.Second},
 		Drain:     5 * time.Second,
 		LogLevel:  slog.LevelInfo,
@@ -49,6 +53,8 @@ func TestDefaults(t *testing.T) {
 func TestEveryFlag(t *testing.T) {
 	got := configOf(t, "--listen", "tls://[::]:1", "--listen=a=:2 unix:/x", "--tls-min", "1.3", "--max-connections", "unlimited",
 		"--acceptors", "20", "--backlog", "7", "--unix-mode", "0660", "--handshake-timeout", "infinity", "--send-timeout", "infinity",
+		"--refuse-after", "0", "--max-per-address", "20", "--address-rate", "0.5", "--accept-rate", "100:20", "--max-handshakes", "50",
+		"--idle-timeout", "10m", "--lifetime", "24h", "--alarm-descriptors", "0",
 		"--shutdown-timeout", "infinity", "--log-level", "debug", "--log-format", "json", "--quiet", "--check")
 	want := &config{
 		Endpoints: []endpoint{
@@ -56,8 +62,12 @@ func TestEveryFlag(t *testing.T) {
 			{Name: "a", Addr: tcp("127.0.0.1:2"), Defaulted: true},
 			{Name: "echo-unix", Addr: unix("/x")},
 		},
-		TLSMin:    tls.VersionTLS13,
-		Options:   ranch.Options{MaxConnections: ranch.Unlimited, NumListenSockets: 1, NumAcceptors: 20, HandshakeTimeout: -1},
+		TLSMin: tls.VersionTLS13,
+		Options: ranch.Options{
+			MaxConnections: ranch.Unlimited, NumListenSockets: 1, NumAcceptors: 20, HandshakeTimeout: -1, RefuseAfter: -1,
+			MaxPerAddress: 20, AddressRate: conns.Rate{PerSecond: 0.5}, AcceptRate: conns.Rate{PerSecond: 100, Burst: 20}, MaxHandshakes: 50,
+			IdleTimeout: 10 * time.Minute, Lifetime: 24 * time.Hour, LifetimeJitter: 0.1,
+		},
 		TCP:       transport.TCP{Backlog: 7, SendTimeout: -1, UnixMode: 0o660},
 		Drain:     ranch.Infinity,
 		LogLevel:  slog.LevelDebug,
@@ -97,7 +107,8 @@ func TestFaults(t *testing.T) {
 		{"everything", []string{
 			"--listen", "http://:1", "--listen", " ", "--cert", missing, "--tls-min", "1.1", "--max-connections", "0", "--acceptors", "10001",
 			"--listen-sockets", "0", "--handshake-timeout", "0", "--send-timeout", "5", "--shutdown-timeout=-1s", "--backlog", "x",
-			"--unix-mode", "0888", "--log-level", "trace", "--log-format", "xml",
+			"--refuse-after=-1s", "--max-per-address=-1", "--address-rate", "fast", "--accept-rate", "1:0", "--max-handshakes", "0",
+			"--idle-timeout", "0", "--lifetime", "old", "--alarm-descriptors", "2", "--unix-mode", "0888", "--log-level", "trace", "--log-format", "xml",
 		}, []string{
 			`--listen " ": it is empty`, `--listen "http://:1": unknown scheme`,
 			`--tls-min "1.1": allowed are 1.2 and 1.3`,
@@ -105,6 +116,14 @@ func TestFaults(t *testing.T) {
 			`--acceptors "10001": allowed are the numbers 1 to 10000`,
 			`--listen-sockets "0": allowed are the numbers 1 to 10000`,
 			`--handshake-timeout "0": allowed are times such as`,
+			`--refuse-after "-1s": allowed are never, 0, and times`,
+			`--max-per-address "-1": allowed are the numbers 1 to`,
+			`--address-rate "fast": allowed are numbers per second`,
+			`--accept-rate "1:0": allowed are numbers per second`,
+			`--max-handshakes "0": allowed are the numbers 1 to`,
+			`--idle-timeout "0": allowed are times`,
+			`--lifetime "old": allowed are times`,
+			`--alarm-descriptors "2": allowed are shares`,
 			`--backlog "x": allowed are the numbers 0 to`,
 			`--send-timeout "5": allowed are times such as`,
 			`--unix-mode "0888": allowed are the octal numbers`,
