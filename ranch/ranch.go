@@ -95,6 +95,24 @@ func Drain(ctx context.Context, refs ...string) error { return Default.Drain(ctx
 // Connections returns the live connections of a listener, oldest first.
 func Connections(ref string) ([]conns.Info, error) { return Default.Connections(ref) }
 
+// Select returns the live connections of a listener that q asks for, and how many there are
+// of which they are a part.
+func Select(ref string, q conns.Query) (page []conns.Info, total int, err error) {
+	return Default.Select(ref, q)
+}
+
+// Ended returns the connections of a listener that have ended last, the latest first.
+func Ended(ref string) ([]conns.Ended, error) { return Default.Ended(ref) }
+
+// Trace traces connections of the listeners named, all if none is; see [Server.Trace].
+func Trace(t conns.Trace, refs ...string) (stop func(), err error) { return Default.Trace(t, refs...) }
+
+// SuspendAll stops accepting on every listener.
+func SuspendAll() error { return Default.SuspendAll() }
+
+// ResumeAll accepts again on every listener.
+func ResumeAll() error { return Default.ResumeAll() }
+
 // Kill closes the connection with that id at once.
 func Kill(id uint64) error { return Default.Kill(id) }
 

@@ -153,6 +153,23 @@ func (s *Server) ResumeListener(ref string) error {
 	return s.do("resume", ref, (*Listener).Resume)
 }
 
+// SuspendAll stops accepting on every listener, and ResumeAll accepts again. Each is tried,
+// whatever becomes of the others; the errors are joined.
+func (s *Server) SuspendAll() error { return s.all(s.SuspendListener) }
+
+// ResumeAll accepts again on every listener.
+func (s *Server) ResumeAll() error { return s.all(s.ResumeListener) }
+
+func (s *Server) all(f func(ref string) error) error {
+	var errs []error
+	for _, ref := range s.Listeners() {
+		if err := f(ref); !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrStopped) { // stopped meanwhile
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // SetMaxConnections changes the cap; see [Listener.SetMaxConnections].
 func (s *Server) SetMaxConnections(ref string, n int) error {
 	return s.do("set", ref, func(l *Listener) error { return l.SetMaxConnections(n) })

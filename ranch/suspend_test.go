@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/google/go-cmp/cmp"
+
 	"goranch/ranch"
 )
 
@@ -200,4 +202,45 @@ func TestClosedSocketIsOpenedAgain(t *testing.T) {
 			t.Errorf("in the end: %s", pretty(i))
 		}
 	})
+}
+
+// All listeners at once, whatever state each is in.
+func TestSuspendAndResumeAll(t *testing.T) {
+	var s ranch.Server
+	f := new(fake)
+	for _, ref := range []string{"a", "b", "c"} {
+		l, err := s.StartListener(ref, f, ranch.Options{Logger: quiet}, answer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { l.Stop() })
+	}
+	statuses := func() (all []ranch.Status) {
+		for _, i := range s.InfoAll() {
+			all = append(all, i.Status)
+		}
+		return all
+	}
+	if err := s.SuspendListener("b"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.SuspendAll(); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff([]ranch.Status{ranch.Suspended, ranch.Suspended, ranch.Suspended}, statuses()); diff != "" {
+		t.Error(diff)
+	}
+	if err := s.ResumeAll(); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff([]ranch.Status{ranch.Running, ranch.Running, ranch.Running}, statuses()); diff != "" {
+		t.Error(diff)
+	}
+	f.listen = func(int) error { return errNotToday }
+	if err := s.SuspendAll(); err != nil {
+		t.Error(err)
+	}
+	if err := s.ResumeAll(); !errors.Is(err, errNotToday) {
+		t.Errorf("got %v", err)
+	}
 }
