@@ -58,15 +58,20 @@ type use struct {
 	addr      string // in the form of AddrString; stays when nobody listens
 }
 
+// boundTo returns the first descriptor with that address; where several share it, one that
+// nobody listens on comes first.
 func (s *sockets) boundTo(addr string) (fd int, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for fd, u := range s.uses {
-		if u.addr == addr {
-			return fd, true
+	for n, u := range s.uses {
+		if u.addr != addr {
+			continue
+		}
+		if best := s.uses[fd]; !ok || u.listeners < best.listeners || u.listeners == best.listeners && n < fd {
+			fd, ok = n, true
 		}
 	}
-	return 0, false
+	return fd, ok
 }
 
 // take notes another listener of fd. s.mu is held.

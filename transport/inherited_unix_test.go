@@ -251,6 +251,15 @@ func TestSystemdNames(t *testing.T) {
 			t.Errorf("%s is found again as %s, not %s", ln.Addr(), got, again)
 		}
 	}
+	// So they do when both were closed, and the second is first to come back.
+	at := [2]string{first.Addr().String(), second.Addr().String()}
+	first.Close()
+	second.Close()
+	second = listen(t, tcp, transport.AddrAgain("systemd:web", second.Addr()))
+	first = listen(t, tcp, transport.AddrAgain("systemd:web", first.Addr()))
+	if again := [2]string{first.Addr().String(), second.Addr().String()}; again != at {
+		t.Errorf("at %q before, at %q after", at, again)
+	}
 	passedOn(t)
 }
 

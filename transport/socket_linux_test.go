@@ -166,7 +166,6 @@ func TestInheritedOptions(t *testing.T) {
 			}
 		}
 	}
-	// These could not be seen on a socket of 127.0.0.1 that has been accepted before.
 	ln := listen(t, transport.TCP{Linger: 7, ReadBuffer: 32 << 10, Backlog: 5}, handedOver(t, "127.0.0.1:0"))
 	if got := lingerOf(t, ln); got.Onoff != 1 || got.Linger != 7 {
 		t.Errorf("linger: %+v", got)
