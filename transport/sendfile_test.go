@@ -73,16 +73,18 @@ func TestSendFile(t *testing.T) {
 func TestSendFileRanges(t *testing.T) {
 	f := fileOf(t, 500_000)
 	eachKind(t, func(t *testing.T, k kind) {
-		dst, out := k.pair(t, transport.TCP{})
-		for _, r := range [][2]int64{{0, 10}, {300_000, 150_000}, {10, 299_990}} {
-			got := async(func() (int64, error) { return io.CopyN(&checker{off: r[0]}, out, r[1]) })
-			if n, err := dst.SendFile(f, r[0], r[1], 0); n != r[1] || err != nil {
-				t.Errorf("range %v: %d, %v", r, n, err)
+		for _, opts := range []transport.TCP{{}, {SendTimeout: -1}} {
+			dst, out := k.pair(t, opts)
+			for _, r := range [][2]int64{{0, 10}, {300_000, 150_000}, {10, 299_990}} {
+				got := async(func() (int64, error) { return io.CopyN(&checker{off: r[0]}, out, r[1]) })
+				if n, err := dst.SendFile(f, r[0], r[1], 0); n != r[1] || err != nil {
+					t.Errorf("range %v: %d, %v", r, n, err)
+				}
+				if r := await(t, "the peer", got); r.err != nil {
+					t.Error(r.err)
+				}
+				exchange(t, dst, out)
 			}
-			if r := await(t, "the peer", got); r.err != nil {
-				t.Error(r.err)
-			}
-			exchange(t, dst, out)
 		}
 	})
 }

@@ -126,6 +126,12 @@ func TestFastOpen(t *testing.T) {
 		srv.Close()
 		nc.Close()
 	}
+	tr := kindNamed("tls1.3").make(opts) // of which the client speaks first
+	tln := listen(t, tr, "127.0.0.1:0")
+	for range 3 {
+		srv, cli := connectTo(t, tr, tln)
+		exchange(t, srv, cli)
+	}
 }
 
 // The fields hold for inherited sockets too, also where net knows better; raw options
