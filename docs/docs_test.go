@@ -25,6 +25,15 @@ func TestREADMEShowsTheQuickstart(t *testing.T) {
 	}
 }
 
+// The guide's protocol that sends files is the example of SendFile, which runs.
+func TestGuideShowsSendFile(t *testing.T) {
+	_, rest, ok := strings.Cut(read(t, "guide.md"), "## Send a file\n\n```go\n")
+	shown, _, _ := strings.Cut(rest, "```")
+	if !ok || !strings.Contains(read(t, "../transport/example_socket_test.go"), shown) {
+		t.Errorf("transport/example_socket_test.go does not contain what guide.md shows:\n%s", shown)
+	}
+}
+
 var link = regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
 
 func TestLinksLeadSomewhere(t *testing.T) {

@@ -157,7 +157,7 @@ func (a *acceptors) replace(s *socket, opening int) (opened bool, err error) {
 	if len(a.sockets) > 1 {
 		ctx = transport.WithReusePort(ctx)
 	}
-	ln, err := openSocket(ctx, a.t, transport.AddrString(s.addr), a.postListen)
+	ln, err := openSocket(ctx, a.t, transport.AddrAgain(s.asked, s.addr), a.postListen)
 	if err != nil {
 		return false, err
 	}

@@ -200,6 +200,7 @@ func (a *acceptors) pause(d time.Duration) bool {
 // socket is a listening socket, which may be opened again.
 type socket struct {
 	addr     net.Addr
+	asked    string        // what was listened on to get addr
 	recalls  atomic.Uint64 // how often acceptors were called back
 	failures atomic.Int64  // of accept, in a row
 	repair   chan struct{} // has room for the one acceptor that opens it again
@@ -231,8 +232,8 @@ func openSockets(ctx context.Context, t transport.Transport, opts Options, addr 
 		if err != nil {
 			return sockets, err
 		}
-		sockets = append(sockets, &socket{ln: ln, addr: ln.Addr(), repair: make(chan struct{}, 1), turn: make(chan struct{}, 1)})
-		addr = transport.AddrString(ln.Addr()) // the others share the port chosen
+		sockets = append(sockets, &socket{ln: ln, addr: ln.Addr(), asked: addr, repair: make(chan struct{}, 1), turn: make(chan struct{}, 1)})
+		addr = transport.AddrAgain(addr, ln.Addr()) // the others share the port chosen
 	}
 	complete = true
 	return sockets, nil

@@ -53,7 +53,7 @@ func ExampleStartListener_badOptions() {
 	// Output:
 	// true
 	// ranch: start hello: bad option: MaxConnections -1: allowed are positive numbers, 0 for 1024, and Unlimited
-	// bad option: Addr: address "localhost": bad address: use "host:port", "[ipv6]:port", "unix:/path" or "unix:@name"
+	// bad option: Addr: address "localhost": bad address: use "host:port", "[ipv6]:port", "unix:/path", "unix:@name", "fd:N" or "systemd:NAME"
 }
 
 // The cap of a listener that runs is raised: the client that had to wait is served.

@@ -142,7 +142,9 @@ func (l *Listener) start(ctx context.Context, bound func()) error {
 }
 
 // Suspend closes the listening sockets: nobody is accepted, connections live on. A
-// listener that is suspended already stays so.
+// listener that is suspended already stays so. An inherited socket ("fd:N",
+// "systemd:NAME") stays open in the process: the kernel goes on queueing clients, and
+// they are served after Resume.
 func (l *Listener) Suspend() error {
 	l.op.Lock()
 	defer l.op.Unlock()
@@ -215,7 +217,7 @@ func (l *Listener) listen(ctx context.Context, kind EventKind, bound func()) err
 	l.state.Lock()
 	t, opts, addr := l.transport, l.opts, l.opts.Addr
 	if l.addr != nil && l.boundAs == addr { // keep the port
-		addr = transport.AddrString(l.addr)
+		addr = transport.AddrAgain(addr, l.addr)
 	}
 	l.state.Unlock()
 	sockets, err := openSockets(ctx, t, opts, addr)

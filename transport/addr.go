@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 )
 
@@ -12,21 +13,25 @@ var ErrBadAddr = errors.New("bad address")
 
 // Addr is an address taken apart: a network of package net, and the address on it.
 type Addr struct {
-	Network string // "tcp" or "unix"
-	Address string // "host:port", "/path" or "@abstract"
+	Network string // "tcp", "unix", "fd" or "systemd"
+	Address string // "host:port", "/path" or "@abstract", a descriptor's number, a name
 }
+
+// Inherited reports whether the address is a socket that this process was started with:
+// "fd:N" or "systemd:NAME". One can listen on it, but not dial it.
+func (a Addr) Inherited() bool { return a.Network == "fd" || a.Network == "systemd" }
 
 // String returns the form that [ParseAddr] reads.
 func (a Addr) String() string {
-	if a.Network == "unix" {
-		return "unix:" + a.Address
+	if a.Network == "unix" || a.Inherited() {
+		return a.Network + ":" + a.Address
 	}
 	return a.Address
 }
 
-// ParseAddr reads "host:port", "unix:/path" and "unix:@abstract". The empty string is
-// ":0": every address of the machine, a free port. Port names are looked up when
-// listening, not here.
+// ParseAddr reads "host:port", "unix:/path", "unix:@abstract", "fd:N" and "systemd:NAME".
+// The empty string is ":0": every address of the machine, a free port. Port names, and
+// which sockets are inherited, are looked up when listening, not here.
 func ParseAddr(s string) (Addr, error) {
 	if s == "" {
 		s = ":0"
@@ -36,11 +41,11 @@ func ParseAddr(s string) (Addr, error) {
 	case "unix":
 		return parseUnix(s, rest)
 	case "fd", "systemd":
-		return Addr{}, fmt.Errorf("address %q: inherited sockets: %w", s, errors.ErrUnsupported)
+		return parseInherited(s, scheme, rest)
 	}
 	_, port, err := net.SplitHostPort(s)
 	if err != nil || port == "" {
-		return Addr{}, fmt.Errorf("address %q: %w: use \"host:port\", \"[ipv6]:port\", \"unix:/path\" or \"unix:@name\"", s, ErrBadAddr)
+		return Addr{}, fmt.Errorf("address %q: %w: use \"host:port\", \"[ipv6]:port\", \"unix:/path\", \"unix:@name\", \"fd:N\" or \"systemd:NAME\"", s, ErrBadAddr)
 	}
 	return Addr{Network: "tcp", Address: s}, nil
 }
@@ -59,8 +64,28 @@ func parseUnix(s, path string) (Addr, error) {
 	return Addr{Network: "unix", Address: path}, nil
 }
 
+// maxFDName is systemd's limit.
+const maxFDName = 255
+
+func parseInherited(s, scheme, rest string) (Addr, error) {
+	if scheme == "fd" {
+		n, err := strconv.ParseUint(rest, 10, 31)
+		if err != nil {
+			return Addr{}, fmt.Errorf("address %q: %w: the number of an open descriptor must follow \"fd:\"", s, ErrBadAddr)
+		}
+		rest = strconv.FormatUint(n, 10)
+	} else if bad := func(r rune) bool { return r < ' ' || r > '~' || r == ':' }; rest == "" || len(rest) > maxFDName || strings.IndexFunc(rest, bad) >= 0 {
+		return Addr{}, fmt.Errorf("address %q: %w: a name of at most %d printable ASCII characters without \":\", or an index, must follow \"systemd:\"", s, ErrBadAddr, maxFDName)
+	}
+	if !canInherit {
+		return Addr{}, fmt.Errorf("address %q: inherited sockets: %w", s, errors.ErrUnsupported)
+	}
+	return Addr{Network: scheme, Address: rest}, nil
+}
+
 // AddrString returns an address that a listener is bound to in the form that Listen
-// takes, so that the same place can be listened on again.
+// takes, so that the same place can be listened on again. For one that may be inherited
+// that takes [AddrAgain].
 func AddrString(a net.Addr) string {
 	if u, ok := a.(*net.UnixAddr); ok {
 		return "unix:" + u.Name

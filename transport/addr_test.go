@@ -46,23 +46,31 @@ func TestParseAddr(t *testing.T) {
 
 func TestParseAddrRefuses(t *testing.T) {
 	for in, want := range map[string]error{
-		"80":                         transport.ErrBadAddr,
-		"localhost":                  transport.ErrBadAddr,
-		"localhost:":                 transport.ErrBadAddr,
-		":":                          transport.ErrBadAddr,
-		"::1:80":                     transport.ErrBadAddr,
-		"[::1]":                      transport.ErrBadAddr,
-		"[::1:80":                    transport.ErrBadAddr,
-		"a:b:c":                      transport.ErrBadAddr,
-		"unix":                       transport.ErrBadAddr,
-		"unix:":                      transport.ErrBadAddr,
-		"unix:@":                     transport.ErrBadAddr,
-		"unix:/a\x00b":               transport.ErrBadAddr,
-		"unix:@a\x00b":               transport.ErrBadAddr,
-		"unix:/" + repeat('x', 107):  transport.ErrBadAddr,
-		"unix:/" + repeat('x', 9999): transport.ErrBadAddr,
-		"fd:3":                       errors.ErrUnsupported,
-		"systemd:web":                errors.ErrUnsupported,
+		"80":                          transport.ErrBadAddr,
+		"localhost":                   transport.ErrBadAddr,
+		"localhost:":                  transport.ErrBadAddr,
+		":":                           transport.ErrBadAddr,
+		"::1:80":                      transport.ErrBadAddr,
+		"[::1]":                       transport.ErrBadAddr,
+		"[::1:80":                     transport.ErrBadAddr,
+		"a:b:c":                       transport.ErrBadAddr,
+		"unix":                        transport.ErrBadAddr,
+		"unix:":                       transport.ErrBadAddr,
+		"unix:@":                      transport.ErrBadAddr,
+		"unix:/a\x00b":                transport.ErrBadAddr,
+		"unix:@a\x00b":                transport.ErrBadAddr,
+		"unix:/" + repeat('x', 107):   transport.ErrBadAddr,
+		"unix:/" + repeat('x', 9999):  transport.ErrBadAddr,
+		"fd:":                         transport.ErrBadAddr,
+		"fd:-1":                       transport.ErrBadAddr,
+		"fd:x":                        transport.ErrBadAddr,
+		"fd:3:4":                      transport.ErrBadAddr,
+		"fd:2147483648":               transport.ErrBadAddr,
+		"systemd:":                    transport.ErrBadAddr,
+		"systemd:a:b":                 transport.ErrBadAddr,
+		"systemd:a\nb":                transport.ErrBadAddr,
+		"systemd:ä":                   transport.ErrBadAddr,
+		"systemd:" + repeat('x', 256): transport.ErrBadAddr,
 	} {
 		got, err := transport.ParseAddr(in)
 		if !errors.Is(err, want) {
@@ -86,6 +94,28 @@ func TestParseAddrAbstract(t *testing.T) {
 	}
 	if want := (transport.Addr{Network: "unix", Address: "@name"}); err != nil || a != want {
 		t.Errorf("got %v, %v, want %v", a, err, want)
+	}
+}
+
+func TestParseAddrInherited(t *testing.T) {
+	for in, want := range map[string]transport.Addr{
+		"fd:0":         {Network: "fd", Address: "0"},
+		"fd:03":        {Network: "fd", Address: "3"},
+		"systemd:web":  {Network: "systemd", Address: "web"},
+		"systemd:a.b ": {Network: "systemd", Address: "a.b "},
+		"systemd:1":    {Network: "systemd", Address: "1"},
+	} {
+		a, err := transport.ParseAddr(in)
+		if runtime.GOOS == "windows" {
+			wantIs(t, err, errors.ErrUnsupported)
+			continue
+		}
+		if err != nil || a != want || !a.Inherited() {
+			t.Errorf("ParseAddr(%q) = %+v, %v", in, a, err)
+		}
+		if _, err := (transport.TCP{}).Dial(t.Context(), in); !errors.Is(err, transport.ErrBadAddr) {
+			t.Errorf("dialling %q: %v", in, err)
+		}
 	}
 }
 
@@ -131,7 +161,7 @@ func FuzzParseAddr(f *testing.F) {
 	for _, s := range []string{
 		"", ":0", ":80", "80", "localhost", "localhost:", "127.0.0.1:http", "[::1]:80", "[fe80::1%eth0]:80", "[::1", "::",
 		"unix:", "unix:@", "unix:@x", "unix:/x", "unix:x:y", "unix:/a\x00b", "unix:/" + repeat('x', 107), "unix:/" + repeat('x', 106),
-		"fd:3", "systemd:web", "UNIX:/x", "]:1", "a]b:1", "%:1", "\xff:\xff",
+		"fd:3", "fd:03", "fd:-1", "fd:", "systemd:web", "systemd:0", "systemd:", "systemd:a:b", "UNIX:/x", "]:1", "a]b:1", "%:1", "\xff:\xff",
 	} {
 		f.Add(s)
 	}
@@ -161,6 +191,14 @@ func FuzzParseAddr(f *testing.F) {
 			}
 			if strings.ContainsRune(a.Address, 0) || a.Address == "" || a.Address == "@" {
 				t.Fatalf("%q: no name for a socket", a.Address)
+			}
+		case "fd":
+			if n, err := strconv.Atoi(a.Address); err != nil || n < 0 || !a.Inherited() {
+				t.Fatalf("%q: no descriptor: %+v", s, a)
+			}
+		case "systemd":
+			if !a.Inherited() || a.Address == "" || strings.Contains(a.Address, ":") {
+				t.Fatalf("%q: no name: %+v", s, a)
 			}
 		default:
 			t.Fatalf("%q: network %q", s, a.Network)

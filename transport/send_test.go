@@ -28,6 +28,7 @@ func sends(tb testing.TB) map[string]func(*transport.Conn) (int64, error) {
 			}
 			return c.ReadFrom(file)
 		},
+		"SendFile": func(c *transport.Conn) (int64, error) { return c.SendFile(file, 0, 0, 0) },
 	}
 }
 

@@ -13,10 +13,14 @@ const (
 	maxUnixPath      = 103
 	listenerInherits = false
 	canReusePort     = false // the system has no option that spreads connections
+	leastBacklog     = 1     // 0 would be the system's maximum
 )
 
 // setOptions sets the buffers; package net and tune set the rest on each connection.
-func (t TCP) setOptions(fd uintptr, _ string, _ role) error {
+func (t TCP) setOptions(fd uintptr, network string, r role) error {
+	if err := t.onlyLinux(network, r); err != nil {
+		return err
+	}
 	if t.ReadBuffer > 0 {
 		if err := unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, t.ReadBuffer); err != nil {
 			return os.NewSyscallError("SO_RCVBUF", err)

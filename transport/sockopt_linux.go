@@ -17,6 +17,8 @@ const (
 	listenerInherits = true
 
 	canReusePort = true // and the kernel spreads connections evenly
+
+	leastBacklog = 0 // which is one, in an empty queue
 )
 
 // setOptions sets the options of t on a socket that is neither bound nor connected yet.
@@ -30,7 +32,17 @@ func (t TCP) setOptions(fd uintptr, network string, r role) error {
 		// The mode of the socket's inode, less the umask, becomes the file's at bind.
 		s.fail("fchmod", unix.Fchmod(s.fd, uint32(t.UnixMode.Perm())))
 	}
-	if r != dialling && strings.HasPrefix(network, "tcp") {
+	tcp := strings.HasPrefix(network, "tcp")
+	if tcp && r == dialling && t.FastOpen > 0 {
+		s.set("TCP_FASTOPEN_CONNECT", unix.IPPROTO_TCP, unix.TCP_FASTOPEN_CONNECT, 1)
+	}
+	if tcp && r != dialling {
+		if t.DeferAccept > 0 {
+			s.set("TCP_DEFER_ACCEPT", unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, seconds(t.DeferAccept, 0))
+		}
+		if t.FastOpen > 0 {
+			s.set("TCP_FASTOPEN", unix.IPPROTO_TCP, unix.TCP_FASTOPEN, t.FastOpen)
+		}
 		if t.KeepAlive >= 0 {
 			s.set("SO_KEEPALIVE", unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
 			s.set("TCP_KEEPIDLE", unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, seconds(t.KeepAlive, 15))

@@ -237,7 +237,8 @@ func TestKernelCopies(t *testing.T) {
 	if spliced < kernelSize/2 || spliced > kernelSize {
 		t.Errorf("of %d bytes from TCP to TCP, %d were spliced", kernelSize, spliced)
 	}
-	if want := len(fileCopies) * kernelSize; sent["sendfile"] != want {
+	// To TCP by each way, and by SendFile to a Unix socket.
+	if want := (len(fileCopies) + 1) * kernelSize; sent["sendfile"] != want {
 		t.Errorf("of %d bytes of files, %d went by sendfile", want, sent["sendfile"])
 	}
 }
@@ -253,6 +254,7 @@ var fileCopies = map[string]func(dst *transport.Conn, f *os.File) (int64, error)
 	"io.CopyN":      func(dst *transport.Conn, f *os.File) (int64, error) { return io.CopyN(dst, f, kernelSize) },
 	"WriteTo":       func(dst *transport.Conn, f *os.File) (int64, error) { return f.WriteTo(dst) },
 	"LimitedReader": func(dst *transport.Conn, f *os.File) (int64, error) { return io.Copy(dst, io.LimitReader(f, 1<<40)) },
+	"SendFile":      func(dst *transport.Conn, f *os.File) (int64, error) { return dst.SendFile(f, 0, 0, 100_000) },
 }
 
 // TestKernelWorkload is what TestKernelCopies watches.
@@ -276,6 +278,9 @@ func TestKernelWorkload(t *testing.T) {
 			receive(what, to, func(dst *transport.Conn) (int64, error) { return copyFile(dst, fileOf(t, kernelSize)) })
 		}
 	}
+	receive("SendFile", "unix", func(dst *transport.Conn) (int64, error) {
+		return dst.SendFile(fileOf(t, kernelSize), 0, kernelSize, 0)
+	})
 	for _, route := range [][2]string{{"tcp", "tcp"}, {"tcp", "tls1.3"}, {"tls1.3", "tcp"}} {
 		src, in := pairOf(t, route[0])
 		go func() {

@@ -26,7 +26,7 @@ type TCP struct {
 
 	// Backlog is how many connections the kernel holds ready for accept. 0 is the
 	// system's maximum (net.core.somaxconn on Linux), to which larger values are cut.
-	// Negative values are refused.
+	// Negative values are refused. An inherited socket keeps its own unless this is set.
 	Backlog int
 
 	// Nagle leaves Nagle's algorithm on: small writes wait for more. The default is
@@ -66,14 +66,27 @@ type TCP struct {
 	// off, unlike in net: accepting is cheaper without.
 	Multipath bool
 
+	// DeferAccept (TCP_DEFER_ACCEPT, Linux) is how long a client that has sent nothing yet
+	// is kept from accept; after that it is accepted all the same, or dropped by the
+	// kernel. 0 is off; whole seconds count, fractions are rounded up; negative values are
+	// refused. It is not for protocols whose server speaks first.
+	DeferAccept time.Duration
+
+	// FastOpen (TCP Fast Open, Linux) is how many clients may be in the handshake with
+	// data already sent, where the system allows it (net.ipv4.tcp_fastopen). In Dial any
+	// positive number sends the first write along with the connection's request: then the
+	// client must write first, for nothing is sent before, and that the server is not
+	// there is an error of that write. 0 is off; negative values are refused.
+	FastOpen int
+
 	// UnixMode is the permission of a Unix socket's file, such as 0o660. 0 leaves it
 	// to the process' umask. The file never has more permission than this, not even
-	// between its creation and the end of Listen.
+	// between its creation and the end of Listen. An inherited socket's file is left alone.
 	UnixMode fs.FileMode
 
 	// Control, if set, is called with each socket before it is bound or connected, after the
-	// fields above were applied: for options that have no field here. Its error fails
-	// the call. On Linux accepted sockets inherit what is set on the listening one.
+	// fields above were applied: for options that have no field here. An inherited socket is
+	// bound already. Its error fails the call. On Linux accepted sockets inherit what is set on the listening one.
 	Control func(network, address string, c syscall.RawConn) error
 }
 
@@ -119,6 +132,12 @@ func (t TCP) Validate() error {
 	if t.KeepAliveCount > maxKeepAliveCount {
 		faults = append(faults, fmt.Errorf("option KeepAliveCount %d: allowed are at most %d", t.KeepAliveCount, maxKeepAliveCount))
 	}
+	if t.DeferAccept < 0 || t.DeferAccept > maxSeconds*time.Second {
+		faults = append(faults, fmt.Errorf("option DeferAccept %v: allowed are 0 (off) to %v", t.DeferAccept, maxSeconds*time.Second))
+	}
+	if t.FastOpen < 0 || t.FastOpen > math.MaxInt32 {
+		faults = append(faults, fmt.Errorf("option FastOpen %d: allowed are 0 (off) and positive numbers up to %d", t.FastOpen, math.MaxInt32))
+	}
 	if t.Linger > maxSeconds {
 		faults = append(faults, fmt.Errorf("option Linger %d: allowed are at most %d seconds", t.Linger, maxSeconds))
 	}
@@ -133,6 +152,15 @@ func (t TCP) Validate() error {
 // A Unix socket's file that is left over from a dead process is replaced; one that
 // somebody answers on is not, and the error is syscall.EADDRINUSE. The file is removed
 // when the listener is closed, if it is still the same file.
+//
+// "fd:N" is a listening socket that the process was started with, as descriptor N;
+// "systemd:NAME" is one of socket activation (LISTEN_FDS), by its name or, if none has
+// that name, by its index from 0. Of several of one name it is the first that nobody
+// listens on. The errors are [ErrNotInherited], [ErrNotListening], and errors.ErrUnsupported
+// for [WithReusePort]. The listener has a duplicate: closing it leaves the socket open, the
+// kernel goes on queueing clients, and Listen can be called again. Network is ignored,
+// the other fields are applied to the socket, where its other owners see them too. Children
+// of this process do not get the socket; the environment is left as it is.
 func (t TCP) Listen(ctx context.Context, addr string) (net.Listener, error) {
 	if err := t.Validate(); err != nil {
 		return nil, err
@@ -143,10 +171,13 @@ func (t TCP) Listen(ctx context.Context, addr string) (net.Listener, error) {
 	}
 	r := listening
 	if ReusePort(ctx) {
-		if a.Network == "unix" || !canReusePort {
+		if a.Network == "unix" || a.Inherited() || !canReusePort {
 			return nil, fmt.Errorf("address %q: several sockets on one address: %w", addr, errors.ErrUnsupported)
 		}
 		r = sharing
+	}
+	if a.Inherited() {
+		return t.listenInherited(a)
 	}
 	lc := net.ListenConfig{Control: t.control(r), KeepAlive: -1}
 	lc.SetMultipathTCP(t.Multipath)
@@ -180,6 +211,9 @@ func (t TCP) Dial(ctx context.Context, addr string) (net.Conn, error) {
 	a, err := t.parse(addr)
 	if err != nil {
 		return nil, err
+	}
+	if a.Inherited() {
+		return nil, fmt.Errorf("address %q: %w: an inherited socket can only be listened on", addr, ErrBadAddr)
 	}
 	d := net.Dialer{Control: t.control(dialling), KeepAlive: -1}
 	d.SetMultipathTCP(t.Multipath)

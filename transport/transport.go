@@ -18,7 +18,8 @@
 // # Addresses
 //
 // Listen and Dial take "host:port" (IPv4, or IPv6 in brackets; an empty host is every
-// address, port 0 a free one), "unix:/path" and, on Linux, "unix:@abstract".
+// address, port 0 a free one), "unix:/path" and, on Linux, "unix:@abstract". Listen also
+// takes sockets that the process was started with: "fd:N" and "systemd:NAME".
 package transport
 
 import (

@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"goranch/ranch"
+	"goranch/transport"
 )
 
 // advice says what an operator can do about an endpoint that could not be listened on;
@@ -19,6 +20,12 @@ func advice(e endpoint, err error) string {
 	dir := filepath.Dir(e.Addr.Address)
 	var dns *net.DNSError
 	switch {
+	case errors.Is(err, transport.ErrNotInherited) && e.Addr.Network == "systemd":
+		return "start it by a socket unit with FileDescriptorName=" + e.Addr.Address + ", or to try it: systemd-socket-activate -l PORT --fdname=" + e.Addr.Address + " ranchd …"
+	case errors.Is(err, transport.ErrNotInherited) || errors.Is(err, transport.ErrNotListening):
+		return "whoever starts ranchd has to leave a listening socket open as descriptor " + e.Addr.Address
+	case errors.Is(err, ranch.ErrAddrInUse) && e.Addr.Inherited():
+		return "listen on each socket once"
 	case errors.Is(err, ranch.ErrAddrInUse) && e.unix():
 		return "stop the program that listens there, remove the file if it is no socket, or choose another path"
 	case errors.Is(err, ranch.ErrAddrInUse):

@@ -110,7 +110,8 @@ func (f *flags) endpoints(bad *faults) []endpoint {
 		if first, taken := names[e.Name]; taken && e.Name != "" {
 			*bad = append(*bad, fmt.Errorf("--listen %q: the name %s is taken by %q: names must differ", v, e.Name, first))
 		}
-		if first, taken := places[e.Addr]; taken && !e.anyPort() {
+		// Several sockets of systemd's may have one name.
+		if first, taken := places[e.Addr]; taken && !e.anyPort() && e.Addr.Network != "systemd" {
 			*bad = append(*bad, fmt.Errorf("--listen %q: %q listens there already: addresses must differ", v, first))
 		}
 		names[e.Name], places[e.Addr] = v, v
@@ -137,7 +138,7 @@ func (f *flags) certificate(bad *faults, used bool) *tls.Certificate {
 			*bad = append(*bad, err)
 		}
 		if !used {
-			*bad = append(*bad, fmt.Errorf("--cert %q: no --listen uses TLS: use tls://host:port or tls+unix:/path", f.Cert))
+			*bad = append(*bad, fmt.Errorf("--cert %q: no --listen uses TLS: use tls://host:port, tls+unix:/path, tls+fd:N or tls+systemd:NAME", f.Cert))
 		}
 		return &cert
 	}
@@ -154,6 +155,9 @@ func (c *config) together(bad *faults) {
 		for _, e := range c.Endpoints {
 			if e.unix() {
 				*bad = append(*bad, fmt.Errorf("--listen-sockets %d: Unix sockets cannot share an address: allowed with --listen %q is 1", n, e))
+			}
+			if e.Addr.Inherited() {
+				*bad = append(*bad, fmt.Errorf("--listen-sockets %d: an inherited socket is one: allowed with --listen %q is 1", n, e))
 			}
 		}
 	}

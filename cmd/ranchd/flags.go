@@ -10,7 +10,7 @@ import (
 // flags is the command line as it was typed. Values are text here: config reads them,
 // and reports every fault at once, where kong would stop at the first.
 type flags struct {
-	Listen []string `sep:"none" placeholder:"[NAME=]ADDRESS" help:"Where to listen; may be repeated. tcp://host:port (or just host:port), tls://host:port, unix:/path, unix:@name (Linux), tls+unix:/path. Port 0 is any free one. Without a host it is loopback: 0.0.0.0 (IPv4) and [::] (IPv4 and IPv6) are every interface. One value may hold several, separated by spaces. Default: tcp://127.0.0.1:8007 and tls://127.0.0.1:8008."`
+	Listen []string `sep:"none" placeholder:"[NAME=]ADDRESS" help:"Where to listen; may be repeated. tcp://host:port (or just host:port), tls://host:port, unix:/path, unix:@name (Linux), tls+unix:/path. Sockets handed over open: systemd:NAME of socket activation (or its index), fd:N by descriptor, and tls+systemd:, tls+fd:. Port 0 is any free one. Without a host it is loopback: 0.0.0.0 (IPv4) and [::] (IPv4 and IPv6) are every interface. One value may hold several, separated by spaces. Default: tcp://127.0.0.1:8007 and tls://127.0.0.1:8008."`
 
 	Cert   string `placeholder:"FILE" help:"Certificate for TLS, PEM, with its chain. Without it one is made in memory, self-signed, for trying out only."`
 	Key    string `placeholder:"FILE" help:"Key of the certificate, PEM."`
@@ -18,7 +18,7 @@ type flags struct {
 
 	MaxConnections string `placeholder:"N" default:"1024" help:"Connections that each listener serves at once, or unlimited. Others wait in the kernel's queue. Default: ${default}."`
 	Acceptors      string `placeholder:"N" help:"Goroutines that accept, per listener. Default: 10, or one for each listening socket if those are more."`
-	ListenSockets  string `placeholder:"N" default:"1" help:"Sockets per listener, which share the port and make accepting parallel (Linux; not with Unix sockets). Default: ${default}."`
+	ListenSockets  string `placeholder:"N" default:"1" help:"Sockets per listener, which share the port and make accepting parallel (Linux; not with Unix and inherited sockets). Default: ${default}."`
 	Backlog        string `placeholder:"N" default:"0" help:"Connections that the kernel holds ready for accept. 0 is the system's maximum. Default: ${default}."`
 	UnixMode       string `placeholder:"MODE" help:"Permission of Unix sockets' files, octal, such as 0660. Default: what the umask leaves."`
 
@@ -56,6 +56,7 @@ Examples:
   ranchd --listen tcp://0.0.0.0:7 --max-connections unlimited
   ranchd --listen a=tcp://:7001 --listen b=unix:/run/b.sock --unix-mode 0660
   ranchd --listen tls://[::]:7443 --cert site.pem --key site.key --tls-min 1.3
+  systemd-socket-activate -l 7001 --fdname=echo ranchd --listen systemd:echo
   RANCHD_LISTEN="tcp://:7001 tls://:7002" ranchd --log-format json --quiet
 
 Signals:

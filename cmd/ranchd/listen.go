@@ -31,8 +31,8 @@ type endpoint struct {
 func (e endpoint) String() string {
 	scheme := e.Addr.Network
 	switch {
-	case e.TLS && scheme == "unix":
-		scheme = "tls+unix"
+	case e.TLS && scheme != "tcp":
+		scheme = "tls+" + scheme
 	case e.TLS:
 		scheme = "tls"
 	}
@@ -58,7 +58,7 @@ func (e endpoint) anyPort() bool {
 	return port == "0" && !e.unix()
 }
 
-const listenForms = "use tcp://host:port, tls://host:port, unix:/path, unix:@name or tls+unix:/path, with NAME= before it if it is to have a name"
+const listenForms = "use tcp://host:port, tls://host:port, unix:/path, unix:@name, fd:N or systemd:NAME, with tls+ before the last three for TLS, and with NAME= before it if it is to have a name"
 
 // parseEndpoint reads "[NAME=]ADDRESS". An address without a scheme is TCP, one without
 // a host is loopback.
@@ -83,8 +83,10 @@ func parseEndpoint(s string) (endpoint, error) {
 	case "unix", "tls+unix":
 		e.TLS = scheme == "tls+unix"
 		err = e.parseUnix(rest)
-	case "fd", "systemd":
-		err = errors.New("inherited sockets are not supported yet")
+	case "fd", "systemd", "tls+fd", "tls+systemd":
+		plain, isTLS := strings.CutPrefix(scheme, "tls+")
+		e.TLS = isTLS
+		e.Addr, err = transport.ParseAddr(plain + ":" + rest)
 	default:
 		if hasScheme {
 			err = fmt.Errorf("unknown scheme %q: %s", scheme, listenForms)
@@ -106,7 +108,7 @@ func cutScheme(s string) (scheme, rest string, ok bool) {
 		return scheme, rest, true
 	}
 	switch scheme {
-	case "tcp", "tls", "unix", "tls+unix", "fd", "systemd":
+	case "tcp", "tls", "unix", "tls+unix", "fd", "tls+fd", "systemd", "tls+systemd":
 		return scheme, rest, true
 	}
 	return "", s, false
@@ -189,8 +191,8 @@ func nameAll(all []endpoint) {
 		}
 		base := "echo-" + all[i].Addr.Network
 		switch {
-		case all[i].TLS && all[i].unix():
-			base = "echo-tls-unix"
+		case all[i].TLS && all[i].Addr.Network != "tcp":
+			base = "echo-tls-" + all[i].Addr.Network
 		case all[i].TLS:
 			base = "echo-tls"
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -38,8 +39,23 @@ var goodAddresses = []struct {
 	{"tls+unix:/run/a.sock", endpoint{TLS: true, Addr: unix("/run/a.sock")}},
 }
 
+var inheritedAddresses = []struct {
+	in   string
+	want endpoint
+}{
+	{"fd:3", endpoint{Addr: transport.Addr{Network: "fd", Address: "3"}}},
+	{"a=fd://03", endpoint{Name: "a", Addr: transport.Addr{Network: "fd", Address: "3"}}},
+	{"tls+fd:4", endpoint{TLS: true, Addr: transport.Addr{Network: "fd", Address: "4"}}},
+	{"systemd:echo", endpoint{Addr: transport.Addr{Network: "systemd", Address: "echo"}}},
+	{"systemd://0", endpoint{Addr: transport.Addr{Network: "systemd", Address: "0"}}},
+	{"b=tls+systemd:echo.socket", endpoint{Name: "b", TLS: true, Addr: transport.Addr{Network: "systemd", Address: "echo.socket"}}},
+}
+
 func TestParseEndpoint(t *testing.T) {
-	good := goodAddresses
+	good := slices.Clone(goodAddresses)
+	if runtime.GOOS != "windows" {
+		good = append(good, inheritedAddresses...)
+	}
 	if runtime.GOOS == "linux" {
 		good = append(good, []struct {
 			in   string
@@ -95,8 +111,10 @@ var badAddresses = []struct{ in, says string }{
 	{"unix:/" + strings.Repeat("a", 200), "at most"},
 	{"unix:/a b", "space"},
 	{"unix:/a\x00", "control"},
-	{"fd:3", "not supported yet"},
-	{"systemd:echo", "not supported yet"},
+	{"fd:", "number of an open descriptor"},
+	{"fd:-1", "number of an open descriptor"},
+	{"systemd:", `"systemd:"`},
+	{"tls+systemd:a:b", "without"},
 	{"=tcp://:1", `name ""`},
 	{"a b=tcp://:1", "space"},
 	{"é=tcp://:1", "letters"},
@@ -119,6 +137,9 @@ func TestParseEndpointFaults(t *testing.T) {
 
 func FuzzParseEndpoint(f *testing.F) {
 	for _, c := range goodAddresses {
+		f.Add(c.in)
+	}
+	for _, c := range inheritedAddresses {
 		f.Add(c.in)
 	}
 	for _, c := range badAddresses {
@@ -156,13 +177,14 @@ func TestNameAll(t *testing.T) {
 	all := []endpoint{
 		{Addr: tcp("a:1")}, {Addr: tcp("a:2")}, {Name: "echo-tcp-2"}, {TLS: true, Addr: tcp("a:3")},
 		{Addr: unix("/a")}, {TLS: true, Addr: unix("/b")}, {Name: "echo-unix"},
+		{Addr: transport.Addr{Network: "systemd", Address: "x"}}, {TLS: true, Addr: transport.Addr{Network: "fd", Address: "3"}},
 	}
 	nameAll(all)
 	var got []string
 	for _, e := range all {
 		got = append(got, e.Name)
 	}
-	want := []string{"echo-tcp", "echo-tcp-3", "echo-tcp-2", "echo-tls", "echo-unix-2", "echo-tls-unix", "echo-unix"}
+	want := []string{"echo-tcp", "echo-tcp-3", "echo-tcp-2", "echo-tls", "echo-unix-2", "echo-tls-unix", "echo-unix", "echo-systemd", "echo-tls-fd"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("want -, got +:\n%s", diff)
 	}

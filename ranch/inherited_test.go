@@ -1,0 +1,114 @@
+//go:build unix
+
+package ranch_test
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"testing"
+
+	"goranch/ranch"
+	"goranch/transport"
+)
+
+// handedOver returns the address of a listening socket as a parent process leaves it.
+func handedOver(t testing.TB, addr string) string {
+	t.Helper()
+	ln, err := transport.TCP{}.Listen(t.Context(), addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := ln.(interface{ File() (*os.File, error) }).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		f.Close()
+		ln.Close()
+	})
+	return fmt.Sprintf("fd:%d", f.Fd())
+}
+
+// A listener on an inherited socket is suspended and resumed like any other, and when its
+// socket is closed by somebody it comes back to it. Clients that come while it is
+// suspended wait, and are served when it is resumed.
+func TestInheritedSocket(t *testing.T) {
+	for _, m := range media()[:4] {
+		t.Run(m.name, func(t *testing.T) {
+			var sockets []net.Listener
+			l, rec := start(t, m.t, ranch.Options{Addr: handedOver(t, m.addr(t)), PostListen: func(ln net.Listener) error {
+				sockets = append(sockets, ln)
+				return nil
+			}}, answer)
+			addr := dialAddr(l)
+			live := m.guests(t, l, 3)
+			for range 3 {
+				if err := l.Suspend(); err != nil {
+					t.Fatal(err)
+				}
+				late := m.visit(t, l)
+				for _, v := range live {
+					v.works(t)
+				}
+				if !late.waits() {
+					t.Error("a client of a suspended listener does not wait")
+				}
+				if err := l.Resume(); err != nil {
+					t.Fatal(err)
+				}
+				live = append(live, late.in(t))
+				if now := dialAddr(l); now != addr {
+					t.Errorf("first at %s, then at %s", addr, now)
+				}
+			}
+			sockets[len(sockets)-1].Close()
+			rec.wait(t, ranch.SocketReopened, 1)
+			for _, v := range append(live, m.guests(t, l, 3)...) {
+				v.works(t)
+			}
+		})
+	}
+}
+
+// Faults of the address are options' faults; that there is no such socket is the start's.
+func TestInheritedSocketFaults(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		opts ranch.Options
+		want error
+	}{
+		{"no number", ranch.Options{Addr: "fd:x"}, ranch.ErrBadOption},
+		{"not open", ranch.Options{Addr: "fd:999999"}, transport.ErrNotInherited},
+		{"no name", ranch.Options{Addr: "systemd:none"}, transport.ErrNotInherited},
+		{"two sockets", ranch.Options{Addr: handedOver(t, loopback(t)), NumListenSockets: 2}, errors.ErrUnsupported},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if _, _, err := tryStart(t, new(ranch.Server), transport.TCP{}, c.opts, answer); !errors.Is(err, c.want) {
+				t.Errorf("starting: %v", err)
+			}
+		})
+	}
+}
+
+// Changing the address of an inherited listener and changing it back comes to the right places.
+func TestFromInheritedToOwnSocket(t *testing.T) {
+	at := handedOver(t, loopback(t))
+	l, _ := start(t, transport.TCP{}, ranch.Options{Addr: at}, answer)
+	first := dialAddr(l)
+	for _, addr := range []string{loopback(t), at} {
+		if err := l.Suspend(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := l.SetOptions(nil, ranch.Options{Addr: addr}); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Resume(); err != nil {
+			t.Fatal(err)
+		}
+		if same := dialAddr(l) == first; same != (addr == at) {
+			t.Errorf("with Addr %s it is at %s", addr, dialAddr(l))
+		}
+	}
+}

@@ -1,0 +1,125 @@
+//go:build unix
+
+package transport
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const canInherit = true
+
+// listenInherited listens on a descriptor that this process was started with.
+func (t TCP) listenInherited(a Addr) (net.Listener, error) {
+	inherited.mu.Lock() // until taken, so that no two listeners find the same one
+	defer inherited.mu.Unlock()
+	fd, err := inherited.find(a)
+	if err != nil {
+		return nil, fmt.Errorf("address %q: %w", a, err)
+	}
+	ln, err := openInherited(fd)
+	if err != nil {
+		return nil, fmt.Errorf("address %q: %w", a, err)
+	}
+	if err := t.adopt(ln); err != nil {
+		ln.Close()
+		return nil, fmt.Errorf("address %q: %w", a, err)
+	}
+	l := &inheritedListener{socketListener: ln, fd: fd}
+	if t.KeepAlive < 0 {
+		l.keepAlive = new(net.KeepAliveConfig)
+	} else if k := t.keepAlive(); k != (net.KeepAliveConfig{Enable: true}) {
+		l.keepAlive = &k
+	}
+	inherited.take(fd, AddrString(ln.Addr()))
+	return l, nil
+}
+
+// openInherited makes a listener of a duplicate, so that it can be closed and opened
+// again. Neither that nor fd itself is passed on to children.
+func openInherited(fd int) (socketListener, error) {
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
+		return nil, fmt.Errorf("%w: descriptor %d is not open: %w", ErrNotInherited, fd, err)
+	}
+	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	if err != nil {
+		return nil, fmt.Errorf("%w: descriptor %d is no socket: %w", ErrNotListening, fd, err)
+	}
+	if kind != unix.SOCK_STREAM {
+		return nil, fmt.Errorf("%w: descriptor %d is a socket for datagrams or of another kind (%d)", ErrNotListening, fd, kind)
+	}
+	if on, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil || on == 0 {
+		return nil, fmt.Errorf("%w: descriptor %d is a socket that does not listen", ErrNotListening, fd)
+	}
+	unix.CloseOnExec(fd)
+	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("dup", err)
+	}
+	f := os.NewFile(uintptr(dup), "inherited")
+	defer f.Close()
+	ln, err := net.FileListener(f)
+	if err != nil {
+		return nil, fmt.Errorf("%w: descriptor %d: %w", ErrNotListening, fd, err)
+	}
+	return ln.(socketListener), nil
+}
+
+// adopt applies the options of t to a socket that listens already.
+func (t TCP) adopt(ln socketListener) error {
+	t.UnixMode = 0 // the file is not ours
+	network := ln.Addr().Network()
+	if a, ok := ln.Addr().(*net.TCPAddr); ok {
+		network = "tcp6"
+		if a.IP.To4() != nil {
+			network = "tcp4"
+		}
+	}
+	rc, err := ln.SyscallConn()
+	if err != nil {
+		return err
+	}
+	if err := t.control(listening)(network, ln.Addr().String(), rc); err != nil {
+		return err
+	}
+	if t.Backlog > 0 {
+		return setBacklog(ln, t.Backlog)
+	}
+	return nil
+}
+
+// socketListener is what net's listeners on sockets have in common.
+type socketListener interface {
+	net.Listener
+	syscall.Conn
+	SetDeadline(time.Time) error
+	File() (*os.File, error)
+}
+
+type inheritedListener struct {
+	socketListener
+	fd        int
+	keepAlive *net.KeepAliveConfig // nil: what net sets on accepted connections is right
+	close     sync.Once
+}
+
+// Accept replaces the keepalive that net sets on what a listener of a file accepts.
+// Setting it fails only on a connection that is gone.
+func (l *inheritedListener) Accept() (net.Conn, error) {
+	nc, err := l.socketListener.Accept()
+	if tc, ok := nc.(*net.TCPConn); ok && l.keepAlive != nil {
+		tc.SetKeepAliveConfig(*l.keepAlive)
+	}
+	return nc, err
+}
+
+func (l *inheritedListener) Close() error {
+	l.close.Do(func() { inherited.release(l.fd) })
+	return l.socketListener.Close()
+}

@@ -1,0 +1,327 @@
+//go:build unix
+
+package transport_test
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"goranch/transport"
+)
+
+// fileOfListener returns a descriptor of a listening socket, as a parent hands it over.
+func fileOfListener(tb testing.TB, ln net.Listener) *os.File {
+	tb.Helper()
+	f, err := ln.(interface{ File() (*os.File, error) }).File()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { f.Close() })
+	return f
+}
+
+// handedOver returns the address of an inherited socket that nobody else listens on.
+func handedOver(tb testing.TB, addr string) string {
+	tb.Helper()
+	ln := listen(tb, transport.TCP{}, addr)
+	f := fileOfListener(tb, ln)
+	return fmt.Sprintf("fd:%d", f.Fd())
+}
+
+// An inherited socket serves like one of our own, over every transport, and can be
+// listened on again after it was closed. Who connects meanwhile waits in its queue.
+func TestInheritedSocket(t *testing.T) {
+	eachKind(t, func(t *testing.T, k kind) {
+		at := handedOver(t, k.addr(t))
+		tr := k.make(transport.TCP{})
+		bound := ""
+		for range 3 {
+			ln := listen(t, tr, at)
+			if now := transport.AddrString(ln.Addr()); bound != "" && now != bound {
+				t.Errorf("first at %s, then at %s", bound, now)
+			} else {
+				bound = now
+			}
+			if got := transport.AddrAgain(at, ln.Addr()); got != at {
+				t.Errorf("to come back to %s, listen on %s", at, got)
+			}
+			srv, cli := connectTo(t, tr, ln)
+			exchange(t, srv, cli)
+			for range 2 {
+				ln.Close()
+			}
+		}
+		early, err := transport.TCP{}.Dial(t.Context(), bound)
+		if err != nil {
+			t.Fatalf("while nobody listens: %v", err)
+		}
+		defer early.Close()
+		nc, err := listen(t, tr, at).Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		exchange(t, nc, early)
+		nc.Close()
+	})
+}
+
+func TestInheritedFaults(t *testing.T) {
+	plain, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plain.Close()
+	socket := func(kind int) int {
+		fd, err := unix.Socket(unix.AF_INET, kind, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { unix.Close(fd) })
+		return fd
+	}
+	for _, tt := range []struct {
+		name, addr string
+		ctx        bool
+		want       error
+		says       string
+	}{
+		{"not open", "fd:999999", false, transport.ErrNotInherited, "descriptor 999999 is not open"},
+		{"a file", fmt.Sprintf("fd:%d", plain.Fd()), false, transport.ErrNotListening, "no socket"},
+		{"a datagram socket", fmt.Sprintf("fd:%d", socket(unix.SOCK_DGRAM)), false, transport.ErrNotListening, "datagrams"},
+		{"not listening", fmt.Sprintf("fd:%d", socket(unix.SOCK_STREAM)), false, transport.ErrNotListening, "does not listen"},
+		{"shared", handedOver(t, "127.0.0.1:0"), true, errors.ErrUnsupported, "several sockets"},
+		{"not activated", "systemd:web", false, transport.ErrNotInherited, "LISTEN_FDS"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			ctx := t.Context()
+			if tt.ctx {
+				ctx = transport.WithReusePort(ctx)
+			}
+			ln, err := transport.TCP{}.Listen(ctx, tt.addr)
+			if err == nil {
+				ln.Close()
+			}
+			wantIs(t, err, tt.want)
+			if err != nil && (!strings.Contains(err.Error(), tt.says) || !strings.Contains(err.Error(), tt.addr)) {
+				t.Errorf("it does not say %q: %v", tt.says, err)
+			}
+		})
+	}
+}
+
+// Nothing is left of a Listen that fails late.
+func TestInheritedSocketRefusedByControl(t *testing.T) {
+	at := handedOver(t, "127.0.0.1:0")
+	before := descriptors(t)
+	_, err := transport.TCP{Control: func(network, _ string, _ syscall.RawConn) error {
+		if network != "tcp4" {
+			t.Errorf("Control is told of %q", network)
+		}
+		return errCause
+	}}.Listen(t.Context(), at)
+	wantIs(t, err, errCause)
+	if after := descriptors(t); after != before {
+		t.Errorf("%d descriptors before, %d after", before, after)
+	}
+}
+
+func descriptors(tb testing.TB) int {
+	tb.Helper()
+	all, err := os.ReadDir("/dev/fd")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return len(all)
+}
+
+var activations = []struct {
+	pid, fds, names string
+	want            []string
+	says            string // of the fault
+}{
+	{"7", "2", "web:admin", []string{"web", "admin"}, ""},
+	{"7", "2", "", []string{"unknown", "unknown"}, ""},
+	{"7", "1", "", []string{"unknown"}, ""},
+	{"7", "2", ":", []string{"", ""}, ""},
+	{"", "", "", nil, "not started by socket activation"},
+	{"7", "", "", nil, "not both set"},
+	{"", "1", "", nil, "not both set"},
+	{"8", "1", "", nil, `"8", they are for another process: this one is 7`},
+	{"x", "1", "", nil, `"x"`},
+	{"7", "0", "", nil, "allowed are 1"},
+	{"7", "-1", "", nil, "allowed are 1"},
+	{"7", "9999999", "", nil, "allowed are 1"},
+	{"7", "two", "", nil, `"two"`},
+	{"7", "2", "web", nil, "has 1 names"},
+}
+
+func TestActivationVariables(t *testing.T) {
+	for _, tt := range activations {
+		got, err := transport.Activation(tt.pid, tt.fds, tt.names, 7)
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%+v: -want +got\n%s", tt, diff)
+		}
+		if (err == nil) != (tt.says == "") || err != nil && (!strings.Contains(err.Error(), tt.says) || !errors.Is(err, transport.ErrNotInherited)) {
+			t.Errorf("%+v: %v", tt, err)
+		}
+	}
+}
+
+func FuzzActivation(f *testing.F) {
+	for _, a := range activations {
+		f.Add(a.pid, a.fds, a.names)
+	}
+	f.Fuzz(func(t *testing.T, pid, fds, names string) {
+		got, err := transport.Activation(pid, fds, names, 7)
+		if (err == nil) == (len(got) == 0) || err != nil && !errors.Is(err, transport.ErrNotInherited) {
+			t.Errorf("%q, %v", got, err)
+		}
+		if err == nil && names != "" && strings.Join(got, ":") != names {
+			t.Errorf("%q of %q", got, names)
+		}
+	})
+}
+
+// activated runs a test of this binary with sockets as descriptors from 3 on.
+func activated(t *testing.T, test, names string, socks ...*os.File) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+test+"$", "-test.timeout=60s", "-test.v")
+	cmd.Env = append(os.Environ(), "GORANCH_ACTIVATED="+test, fmt.Sprintf("LISTEN_FDS=%d", len(socks)), "LISTEN_FDNAMES="+names)
+	cmd.ExtraFiles = socks
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: "+test) {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// TestSystemdNames starts a process with four sockets, two of one name.
+func TestSystemdNames(t *testing.T) {
+	if os.Getenv("GORANCH_ACTIVATED") == "" {
+		var socks []*os.File
+		for _, addr := range []string{"127.0.0.1:0", "127.0.0.1:0", socketPath(t), "127.0.0.1:0"} {
+			socks = append(socks, fileOfListener(t, listen(t, transport.TCP{}, addr)))
+		}
+		activated(t, "TestSystemdNames", "web:admin:local:web", socks...)
+		return
+	}
+	var tcp transport.TCP
+	_, err := tcp.Listen(t.Context(), "systemd:web")
+	wantIs(t, err, transport.ErrNotInherited) // no LISTEN_PID yet
+	t.Setenv("LISTEN_PID", fmt.Sprint(os.Getpid()+1))
+	_, err = tcp.Listen(t.Context(), "systemd:web")
+	wantIs(t, err, transport.ErrNotInherited)
+	t.Setenv("LISTEN_PID", fmt.Sprint(os.Getpid()))
+
+	first, second := listen(t, tcp, "systemd:web"), listen(t, tcp, "systemd:web")
+	if got, want := first.Addr().String(), listen(t, tcp, "fd:3").Addr().String(); got != want {
+		t.Errorf("the first of the name is at %s, descriptor 3 at %s", got, want)
+	}
+	if got, want := second.Addr().String(), listen(t, tcp, "fd:6").Addr().String(); got != want {
+		t.Errorf("the second of the name is at %s, descriptor 6 at %s", got, want)
+	}
+	_, err = tcp.Listen(t.Context(), "systemd:web")
+	wantIs(t, err, syscall.EADDRINUSE)
+	if got := listen(t, tcp, "systemd:2").Addr().Network(); got != "unix" {
+		t.Errorf("index 2 is a %s socket", got)
+	}
+	if got := listen(t, transport.TLS{Config: testTLS()}, "systemd:admin").Addr().Network(); got != "tcp" {
+		t.Errorf("admin is a %s socket", got)
+	}
+	for _, name := range []string{"none", "4", "-1"} {
+		_, err = tcp.Listen(t.Context(), "systemd:"+name)
+		wantIs(t, err, transport.ErrNotInherited)
+		if err != nil && !strings.Contains(err.Error(), `["web" "admin" "local" "web"]`) {
+			t.Errorf("it does not say which names there are: %v", err)
+		}
+	}
+	// Whoever comes back comes back to its own, not to the first.
+	for again, ln := range map[string]net.Listener{"fd:3": first, "fd:6": second} {
+		if got := transport.AddrAgain("systemd:web", ln.Addr()); got != again {
+			t.Errorf("%s is found again as %s, not %s", ln.Addr(), got, again)
+		}
+	}
+	// So they do when both were closed, and the second is first to come back.
+	at := [2]string{first.Addr().String(), second.Addr().String()}
+	first.Close()
+	second.Close()
+	second = listen(t, tcp, transport.AddrAgain("systemd:web", second.Addr()))
+	first = listen(t, tcp, transport.AddrAgain("systemd:web", first.Addr()))
+	if again := [2]string{first.Addr().String(), second.Addr().String()}; again != at {
+		t.Errorf("at %q before, at %q after", at, again)
+	}
+	passedOn(t)
+}
+
+// passedOn looks what a child of the process has open: none of the sockets.
+func passedOn(t *testing.T) {
+	out, err := exec.Command("sh", "-c", "for n in 3 4 5 6; do test -e /dev/fd/$n && ls -l /dev/fd/$n; done; true").CombinedOutput()
+	if err != nil || strings.Contains(string(out), "socket:") {
+		t.Errorf("a child has %s, %v", out, err)
+	}
+}
+
+// systemd-socket-activate opens the sockets, and starts us when the first client comes.
+func TestSystemdSocketActivate(t *testing.T) {
+	const test = "TestSystemdSocketActivate"
+	if os.Getenv("GORANCH_ACTIVATED") == test {
+		ln := listen(t, transport.TCP{}, "systemd:local")
+		for range 2 {
+			nc, err := ln.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			conn := transport.NewConn(transport.TCP{}, nc, nil)
+			conn.WriteTo(conn)
+			conn.Close()
+			ln.Close()
+			ln = listen(t, transport.TCP{}, transport.AddrAgain("systemd:local", ln.Addr()))
+		}
+		return
+	}
+	activate, err := exec.LookPath("systemd-socket-activate")
+	if err != nil {
+		t.Skip("SKIPPED: no systemd-socket-activate: apt-get install systemd")
+	}
+	path := filepath.Join(shortDir(t), "s")
+	cmd := exec.CommandContext(t.Context(), activate, "-l", path, "--fdname=local", "-E", "GORANCH_ACTIVATED="+test,
+		os.Args[0], "-test.run=^"+test+"$", "-test.timeout=60s")
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdout, cmd.Stderr = w, w
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	out := newLines(r)
+	out.await(t, "Listening on")
+	for range 2 {
+		nc, err := transport.TCP{}.Dial(t.Context(), "unix:"+path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		nc.SetDeadline(time.Now().Add(patience))
+		asyncWrite(nc, []byte("hello"))
+		p := make([]byte, 5)
+		if r := await(t, "the echo", asyncRead(nc, p)); string(p) != "hello" {
+			t.Errorf("%q, %v; its output:\n%s", p[:r.n], r.err, out.all())
+		}
+		nc.Close()
+	}
+	if err := out.drained(t, cmd); err != nil {
+		t.Errorf("%v\n%s", err, out.all())
+	}
+	r.Close()
+}

@@ -1,0 +1,3 @@
+package transport
+
+func peerPID(int) int { return 0 }

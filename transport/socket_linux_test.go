@@ -1,0 +1,389 @@
+package transport_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"goranch/transport"
+)
+
+var (
+	deferAccept     = option{"TCP_DEFER_ACCEPT", unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT}
+	fastOpen        = option{"TCP_FASTOPEN", unix.IPPROTO_TCP, unix.TCP_FASTOPEN}
+	fastOpenConnect = option{"TCP_FASTOPEN_CONNECT", unix.IPPROTO_TCP, unix.TCP_FASTOPEN_CONNECT}
+	tos             = option{"IP_TOS", unix.IPPROTO_IP, unix.IP_TOS}
+	rcvlowat        = option{"SO_RCVLOWAT", unix.SOL_SOCKET, unix.SO_RCVLOWAT}
+)
+
+// What is asked for is asked of the kernel, on sockets of our own and on inherited ones.
+// The kernel counts seconds in retransmissions, after 1, 3, 7 … of them.
+func TestDeferAcceptAndFastOpenOptions(t *testing.T) {
+	for _, tt := range []struct {
+		opts transport.TCP
+		want map[option]int
+	}{
+		{transport.TCP{}, map[option]int{deferAccept: 0, fastOpen: 0}},
+		{transport.TCP{DeferAccept: time.Millisecond}, map[option]int{deferAccept: 1}},
+		{transport.TCP{DeferAccept: time.Second}, map[option]int{deferAccept: 1}},
+		{transport.TCP{DeferAccept: 1001 * time.Millisecond}, map[option]int{deferAccept: 3}},
+		{transport.TCP{DeferAccept: 3 * time.Second}, map[option]int{deferAccept: 3}},
+		{transport.TCP{DeferAccept: 3001 * time.Millisecond}, map[option]int{deferAccept: 7}},
+		{transport.TCP{FastOpen: 17}, map[option]int{fastOpen: 17, deferAccept: 0}},
+	} {
+		for _, addr := range []string{"127.0.0.1:0", handedOver(t, "127.0.0.1:0"), "[::1]:0"} {
+			for _, tr := range []transport.Transport{tt.opts, transport.TLS{Config: testTLS(), TCP: tt.opts}} {
+				ln := listen(t, tr, addr)
+				for o, want := range tt.want {
+					if got := sockopt(t, ln, o.level, o.opt); got != want {
+						t.Errorf("%s on %s: %s is %d, want %d", tr.Name(), addr, o.name, got, want)
+					}
+				}
+				ln.Close()
+			}
+		}
+	}
+	opts := transport.TCP{FastOpen: 1, DeferAccept: time.Second}
+	listen(t, opts, socketPath(t)) // ignored there
+	listen(t, opts, handedOver(t, socketPath(t)))
+}
+
+// A client that sends nothing is not accepted within the time; those that send are.
+func TestDeferAcceptWaitsForData(t *testing.T) {
+	ln := listen(t, transport.TCP{DeferAccept: time.Minute}, "127.0.0.1:0")
+	dial := func() net.Conn {
+		nc, err := transport.TCP{}.Dial(t.Context(), ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { nc.Close() })
+		return nc
+	}
+	silent := dial()
+	for range 3 {
+		nc := dial()
+		nc.Write([]byte("ping"))
+		ln.(*net.TCPListener).SetDeadline(time.Now().Add(patience))
+		got, err := ln.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.RemoteAddr().String() != nc.LocalAddr().String() {
+			t.Errorf("accepted is %v, which sent nothing", got.RemoteAddr())
+		}
+		got.Close()
+	}
+	if waits, err := transport.Backlogged(ln); waits || err != nil {
+		t.Errorf("the silent one waits for accept: %v, %v", waits, err)
+	}
+	silent.Write([]byte("x"))
+	p := make([]byte, 1)
+	ln.(*net.TCPListener).SetDeadline(time.Now().Add(patience))
+	nc, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	if _, err := nc.Read(p); err != nil || p[0] != 'x' {
+		t.Errorf("%q, %v", p, err)
+	}
+}
+
+// A client with Fast Open writes first, and then all is as usual, whether or not this
+// system lets data go with the request.
+func TestFastOpen(t *testing.T) {
+	opts := transport.TCP{FastOpen: 16}
+	ln := listen(t, opts, "127.0.0.1:0")
+	for range 3 { // the first gets the cookie, the others use it
+		nc, err := opts.Dial(t.Context(), ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := sockopt(t, nc, fastOpenConnect.level, fastOpenConnect.opt); got != 1 {
+			t.Errorf("%s is %d", fastOpenConnect.name, got)
+		}
+		if _, err := nc.Write([]byte("ping")); err != nil {
+			t.Fatal(err)
+		}
+		srv, err := ln.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := make([]byte, 4)
+		if _, err := io.ReadFull(srv, p); err != nil || string(p) != "ping" {
+			t.Errorf("%q, %v", p, err)
+		}
+		exchange(t, srv, nc)
+		srv.Close()
+		nc.Close()
+	}
+	tr := kindNamed("tls1.3").make(opts) // of which the client speaks first
+	tln := listen(t, tr, "127.0.0.1:0")
+	for range 3 {
+		srv, cli := connectTo(t, tr, tln)
+		exchange(t, srv, cli)
+	}
+}
+
+// The fields hold for inherited sockets too, also where net knows better; raw options
+// that Control sets on the listening socket are there on the accepted one.
+func TestInheritedOptions(t *testing.T) {
+	raw := func(_, _ string, c syscall.RawConn) (err error) {
+		cerr := c.Control(func(fd uintptr) {
+			err = errors.Join(unix.SetsockoptInt(int(fd), tos.level, tos.opt, 0x10),
+				unix.SetsockoptInt(int(fd), rcvlowat.level, rcvlowat.opt, 2))
+		})
+		return errors.Join(err, cerr)
+	}
+	for _, tt := range []struct {
+		name string
+		opts transport.TCP
+		want map[option]int
+	}{
+		{"defaults", transport.TCP{}, map[option]int{nodelay: 1, keepalive: 1, keepidle: 15, keepintvl: 15, keepcnt: 9, rcvlowat: 1}},
+		{"keepalive", transport.TCP{KeepAlive: 40 * time.Second, KeepAliveInterval: 7 * time.Second, KeepAliveCount: 3},
+			map[option]int{keepalive: 1, keepidle: 40, keepintvl: 7, keepcnt: 3}},
+		{"only the count", transport.TCP{KeepAliveCount: 3}, map[option]int{keepalive: 1, keepidle: 15, keepintvl: 15, keepcnt: 3}},
+		{"no keepalive", transport.TCP{KeepAlive: -1}, map[option]int{keepalive: 0}},
+		{"nagle", transport.TCP{Nagle: true}, map[option]int{nodelay: 0}},
+		{"raw", transport.TCP{Control: raw}, map[option]int{tos: 0x10, rcvlowat: 2}},
+	} {
+		for what, addr := range map[string]string{"own": "127.0.0.1:0", "inherited": handedOver(t, "127.0.0.1:0")} {
+			for _, name := range []string{"tcp", "tls1.3"} {
+				tr := kindNamed(name).make(tt.opts)
+				ln := listen(t, tr, addr)
+				clean := kindNamed(name).make(transport.TCP{})
+				srv, _ := connectAs(t, clean, tr, ln)
+				for o, want := range tt.want {
+					if got := sockopt(t, srv, o.level, o.opt); got != want {
+						t.Errorf("%s, %s, %s: %s is %d, want %d", tt.name, what, name, o.name, got, want)
+					}
+				}
+				ln.Close()
+			}
+		}
+	}
+	ln := listen(t, transport.TCP{Linger: 7, ReadBuffer: 32 << 10, Backlog: 5}, handedOver(t, "127.0.0.1:0"))
+	if got := lingerOf(t, ln); got.Onoff != 1 || got.Linger != 7 {
+		t.Errorf("linger: %+v", got)
+	}
+	if got := sockopt(t, ln, rcvbuf.level, rcvbuf.opt); got != 64<<10 {
+		t.Errorf("the read buffer is %d", got)
+	}
+	onSocket(t, ln, func(fd int) {
+		if info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO); err != nil || info.Sacked != 5 {
+			t.Errorf("the backlog is %d, %v", info.Sacked, err)
+		}
+	})
+}
+
+// connectAs has a client of its own transport.
+func connectAs(tb testing.TB, client, server transport.Transport, ln net.Listener) (*transport.Conn, net.Conn) {
+	tb.Helper()
+	type dialled struct {
+		nc  net.Conn
+		err error
+	}
+	done := make(chan dialled, 1)
+	go func() {
+		nc, err := client.Dial(tb.Context(), ln.Addr().String())
+		done <- dialled{nc, err}
+	}()
+	srv := accept(tb, server, ln)
+	tb.Cleanup(func() { srv.Abort() })
+	if err := srv.Handshake(tb.Context()); err != nil {
+		tb.Fatal(err)
+	}
+	d := <-done
+	if d.err != nil {
+		tb.Fatal(d.err)
+	}
+	tb.Cleanup(func() { d.nc.Close() })
+	return srv, d.nc
+}
+
+// Options of a live connection are read and set, over TLS and Unix sockets too.
+func TestSyscallConn(t *testing.T) {
+	eachKind(t, func(t *testing.T, k kind) {
+		srv, cli := k.pair(t, transport.TCP{})
+		rc, err := srv.SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var before, after int
+		var serr error
+		err = rc.Control(func(fd uintptr) {
+			before, _ = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PRIORITY)
+			serr = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PRIORITY, 5)
+			after, _ = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PRIORITY)
+		})
+		if err != nil || serr != nil || before != 0 || after != 5 {
+			t.Errorf("%d, then %d; %v, %v", before, after, err, serr)
+		}
+		exchange(t, srv, cli)
+		srv.Close()
+		if err := rc.Control(func(uintptr) {}); err == nil {
+			t.Error("the options of a closed connection are read")
+		}
+	})
+	srv, _ := pipe(t, transport.TCP{})
+	_, err := srv.SyscallConn()
+	wantIs(t, err, errors.ErrUnsupported)
+}
+
+// That the socket can be reached does not make a copy to a file go past TLS: package os
+// asks what it copies from for its socket.
+func TestSyscallConnDoesNotPassTLSBy(t *testing.T) {
+	for _, name := range []string{"tcp", "tls1.3"} {
+		srv, cli := kindNamed(name).pair(t, transport.TCP{})
+		f, err := os.Create(filepath.Join(t.TempDir(), "copy"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		text := bytes.Repeat([]byte("plain text"), 1000)
+		sent := asyncWrite(cli, text)
+		if n, err := f.ReadFrom(io.LimitReader(srv, int64(len(text)))); n != int64(len(text)) || err != nil {
+			t.Errorf("%s: %d, %v", name, n, err)
+		}
+		await(t, "Write", sent)
+		if got, err := os.ReadFile(f.Name()); !bytes.Equal(got, text) || err != nil {
+			t.Errorf("%s: the file has %d other bytes, %v", name, len(got), err)
+		}
+		if got := srv.Stats().BytesRead; got != uint64(len(text)) {
+			t.Errorf("%s: counted %d", name, got)
+		}
+	}
+}
+
+func TestPeerCred(t *testing.T) {
+	want := transport.PeerCred{UID: os.Getuid(), GID: os.Getgid(), PID: os.Getpid()}
+	for _, name := range []string{"unix", "unix+tls"} {
+		srv, _ := kindNamed(name).pair(t, transport.TCP{})
+		if got, err := srv.PeerCred(); err != nil || got != want {
+			t.Errorf("%s: %+v, %v, want %+v", name, got, err, want)
+		}
+		srv.Abort()
+		_, err := srv.PeerCred()
+		wantIs(t, err, net.ErrClosed)
+	}
+	for _, name := range []string{"tcp", "tls1.3", "pipe"} {
+		srv, _ := pairOf(t, name)
+		_, err := srv.PeerCred()
+		wantIs(t, err, errors.ErrUnsupported)
+	}
+}
+
+// The queue is looked at without taking anything from it.
+func TestBacklogged(t *testing.T) {
+	for _, addr := range []string{"127.0.0.1:0", "[::1]:0", socketPath(t), abstractName(), handedOver(t, "127.0.0.1:0"), handedOver(t, socketPath(t))} {
+		for _, tr := range []transport.Transport{transport.TCP{}, transport.TLS{Config: testTLS()}} {
+			ln := listen(t, tr, addr)
+			want := func(want bool) {
+				t.Helper()
+				eventually(t, fmt.Sprintf("%s: connections wait: %v", addr, want), func() bool {
+					got, err := transport.Backlogged(ln)
+					if err != nil {
+						t.Fatal(err)
+					}
+					return got == want
+				})
+			}
+			want(false)
+			for range 2 {
+				nc, err := transport.TCP{}.Dial(t.Context(), transport.AddrString(ln.Addr()))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer nc.Close()
+			}
+			for range 2 {
+				want(true)
+				nc, err := ln.Accept()
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer nc.Close()
+			}
+			want(false)
+			ln.Close()
+			_, err := transport.Backlogged(ln)
+			wantIs(t, err, net.ErrClosed)
+		}
+	}
+	mem, err := new(transport.Mem).Listen(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mem.Close()
+	_, err = transport.Backlogged(mem)
+	wantIs(t, err, errors.ErrUnsupported)
+	wantIs(t, transport.CloseBacklog(mem), errors.ErrUnsupported)
+}
+
+// Those who wait can be served, and then there is an end: of those who come later none
+// gets in while one waits, and that one does.
+func TestCloseBacklog(t *testing.T) {
+	ln := listen(t, transport.TCP{}, abstractName())
+	addr := transport.AddrString(ln.Addr())
+	dial := func() error {
+		nc, err := transport.TCP{}.Dial(t.Context(), addr)
+		if err == nil {
+			t.Cleanup(func() { nc.Close() })
+		}
+		return err
+	}
+	for range 3 {
+		if err := dial(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := transport.CloseBacklog(ln); err != nil {
+		t.Fatal(err)
+	}
+	wantIs(t, dial(), syscall.EAGAIN)
+	served := 0
+	for {
+		waits, err := transport.Backlogged(ln)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !waits {
+			break
+		}
+		nc, err := ln.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		nc.Close()
+		served++
+	}
+	if served != 3 {
+		t.Errorf("%d of 3 were served", served)
+	}
+	if err := dial(); err != nil { // the one
+		t.Error(err)
+	}
+	wantIs(t, dial(), syscall.EAGAIN)
+
+	tcp := listen(t, transport.TCP{}, "127.0.0.1:0")
+	if err := transport.CloseBacklog(tcp); err != nil {
+		t.Error(err)
+	}
+	onSocket(t, tcp, func(fd int) {
+		if info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO); err != nil || info.Sacked != 0 {
+			t.Errorf("the backlog is %d, %v", info.Sacked, err)
+		}
+	})
+	// Of an inherited socket the next process serves those who wait.
+	wantIs(t, transport.CloseBacklog(listen(t, transport.TCP{}, handedOver(t, "127.0.0.1:0"))), errors.ErrUnsupported)
+}
