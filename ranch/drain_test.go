@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -328,4 +330,56 @@ func TestSetProtocol(t *testing.T) {
 			t.Errorf("no protocol at all: %v", err)
 		}
 	})
+}
+
+// Who has connected when a drain begins is served, also if he still waits in the kernel's
+// queue.
+func TestDrainServesTheQueue(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("SKIPPED: Windows cannot tell whether somebody waits")
+	}
+	for _, addr := range []func(testing.TB) string{loopback, socketFile} {
+		t.Run(addr(t), func(t *testing.T) {
+			proceed := make(chan struct{})
+			l, _ := start(t, transport.TCP{}, ranch.Options{Addr: addr(t), MaxConnections: 1}, protocol.Func(func(_ context.Context, conn *transport.Conn) error {
+				<-proceed
+				_, err := conn.Write([]byte{greeting})
+				return err
+			}))
+			var queue []net.Conn
+			for range 5 {
+				nc, err := transport.TCP{}.Dial(within(t), dialAddr(l))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer nc.Close()
+				queue = append(queue, nc)
+			}
+			done := make(chan error, 1)
+			go func() { done <- l.Drain(within(t)) }()
+			close(proceed)
+			for _, nc := range queue {
+				nc.SetReadDeadline(time.Now().Add(patience))
+				if got, err := io.ReadAll(nc); string(got) != string(greeting) || err != nil {
+					t.Errorf("%q, %v", got, err)
+				}
+			}
+			if err := await(t, "the drain ends", done); err != nil {
+				t.Error(err)
+			}
+			if i := l.Info(); i.Served != 5 || i.PeakConnections != 1 {
+				t.Errorf("in the end: %s", pretty(i))
+			}
+		})
+	}
+}
+
+// At a cap that never makes room the drain goes on nevertheless, and its end is not waited for.
+func TestDrainWithAFullQueue(t *testing.T) {
+	l, _ := start(t, transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", MaxConnections: 1, ShutdownTimeout: 50 * time.Millisecond}, answer)
+	guests(t, transport.TCP{}, dialAddr(l), 1)
+	visit(t, transport.TCP{}, dialAddr(l))
+	if err := finish(t, "the drain ends", func() error { return l.Drain(within(t)) }); err != nil {
+		t.Error(err)
+	}
 }

@@ -182,7 +182,9 @@ func (l *Listener) Resume() error {
 func (l *Listener) Stop() error { return l.stop(context.Background(), 0) }
 
 // Drain is Stop with the end of ctx as the limit for connections, in place of the
-// ShutdownTimeout.
+// ShutdownTimeout. Before connections are told to end, those are served who have connected
+// but were not accepted yet, for up to 5 s or the ShutdownTimeout, where the system can tell
+// (Unix) and the sockets are not inherited. With a ctx that has ended they are not.
 func (l *Listener) Drain(ctx context.Context) error { return l.stop(ctx, Infinity) }
 
 // stop ends connections within ctx and timeout; 0 is the ShutdownTimeout.
@@ -191,6 +193,9 @@ func (l *Listener) stop(ctx context.Context, timeout time.Duration) error {
 	defer l.op.Unlock()
 	if l.getStatus() == Stopped {
 		return opErr("stop", l.ref, ErrStopped)
+	}
+	if timeout == Infinity && ctx.Err() == nil { // a drain
+		l.serveBacklog(ctx)
 	}
 	l.unlisten(Stopping, ErrShutdown)
 	l.kill(ErrShutdown)
