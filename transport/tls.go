@@ -51,7 +51,9 @@ func (t TLS) Dial(ctx context.Context, addr string) (net.Conn, error) {
 }
 
 // Connect is the first step of Dial: it opens the connection that TLS will run over.
-func (t TLS) Connect(ctx context.Context, addr string) (net.Conn, error) { return t.TCP.Dial(ctx, addr) }
+func (t TLS) Connect(ctx context.Context, addr string) (net.Conn, error) {
+	return t.TCP.Dial(ctx, addr)
+}
 
 // Client is the second step of Dial: it runs the client's side of the handshake on nc,
 // which was connected to addr. On error nc is closed.
