@@ -344,6 +344,41 @@ func TestTimeout(t *testing.T) {
 	}
 }
 
+// TestShortGreeting: as soon as what came can be no header, nothing more is waited for.
+func TestShortGreeting(t *testing.T) {
+	for _, sent := range []string{"h", "PING", "\r\n\r\nx", "PROXYS"} {
+		for _, p := range []proxy.Policy{proxy.Use, proxy.Ignore, proxy.Refuse} {
+			synctest.Test(t, func(t *testing.T) {
+				srv, client := memPair(t, proxy.Transport{Local: p})
+				io.WriteString(client, sent)
+				begin := time.Now()
+				if err := srv.Handshake(t.Context()); err != nil || time.Since(begin) > 0 {
+					t.Fatalf("%q, %v: %v after %v", sent, p, err, time.Since(begin))
+				}
+				got := make([]byte, len(sent))
+				if _, err := io.ReadFull(srv, got); err != nil || string(got) != sent {
+					t.Errorf("%q, %v: read %q, %v", sent, p, got, err)
+				}
+			})
+		}
+	}
+}
+
+// TestRefusedAtTheSignature: who is not trusted cannot make the server wait for the rest.
+func TestRefusedAtTheSignature(t *testing.T) {
+	for _, sent := range []string{"PROXY ", "\r\n\r\n\x00\r\nQUIT\n"} {
+		synctest.Test(t, func(t *testing.T) {
+			srv, client := memPair(t, proxy.Transport{})
+			io.WriteString(client, sent)
+			begin := time.Now()
+			wantIs(t, srv.Handshake(t.Context()), proxy.ErrRefused)
+			if d := time.Since(begin); d > 0 {
+				t.Errorf("%q: after %v", sent, d)
+			}
+		})
+	}
+}
+
 // memPair returns both ends of a connection whose transport is tr over memory. They are
 // closed at the end of the test.
 func memPair(t *testing.T, tr proxy.Transport) (*transport.Conn, net.Conn) {
