@@ -110,9 +110,16 @@ func connect(t *testing.T, tr transport.Transport, addr string, dial func(ctx co
 	return srv, d.nc, shake
 }
 
-// after returns a dialer that lets head out before the first byte of k's transport: in a
-// write of its own, or in one with what comes next, be that TLS or the greeting.
-func after(inner transport.Transport, head []byte, joined bool) func(context.Context, string) (net.Conn, error) {
+// How a header is sent: in a write of its own, in one with what comes next, be that TLS or
+// the greeting, or each byte by itself.
+const (
+	apart    = "apart"
+	joined   = "joined"
+	byteWise = "byte by byte"
+)
+
+// after returns a dialer that lets head out before the first byte of the inner transport.
+func after(inner transport.Transport, head []byte, how string) func(context.Context, string) (net.Conn, error) {
 	return func(ctx context.Context, addr string) (net.Conn, error) {
 		var nc net.Conn
 		var err error
@@ -125,9 +132,14 @@ func after(inner transport.Transport, head []byte, joined bool) func(context.Con
 		if err != nil {
 			return nil, err
 		}
-		if joined {
+		switch how {
+		case joined:
 			nc = &preface{Conn: nc, head: head}
-		} else {
+		case byteWise:
+			for i := range head {
+				nc.Write(head[i : i+1])
+			}
+		default:
 			nc.Write(head)
 		}
 		if layered {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"goranch/conns"
@@ -81,37 +82,35 @@ func (b *safeBuffer) String() string {
 // TestListener: what is no header counts as a failed handshake, what is too slow as a late
 // one, and neither keeps others from being accepted. The log names the client.
 func TestListener(t *testing.T) {
-	tr := kinds[0].trusting()
-	tr.HeaderTimeout = 50 * time.Millisecond
-	s := start(t, tr, ranch.Options{Addr: "127.0.0.1:0", NumAcceptors: 1})
-	silent := must[net.Conn](t)(net.Dial("tcp", s.Addr().String()))
-	defer silent.Close()
+	synctest.Test(t, func(t *testing.T) {
+		mem := new(transport.Mem)
+		tr := proxy.Transport{Inner: mem, Local: proxy.Require}
+		s := start(t, tr, ranch.Options{Addr: "m", NumAcceptors: 1})
+		silent := must[net.Conn](t)(mem.Dial(t.Context(), "m"))
+		defer silent.Close()
 
-	tr.Header = headers["v2 IPv4"]
-	client := must[net.Conn](t)(tr.Dial(t.Context(), s.Addr().String()))
-	io.WriteString(client, greeting)
-	if _, err := io.ReadFull(client, make([]byte, len(greeting))); err != nil {
-		t.Fatal(err)
-	}
-	if e := s.end(t); e.Reason != conns.HandshakeTimeout || !errors.Is(e.Err, proxy.ErrTimeout) || e.Served {
-		t.Errorf("silent: %v, %v", e.Reason, e.Err)
-	}
-	client.Close()
-	if e := s.end(t); e.Reason != conns.Finished && e.Reason != conns.PeerClosed || e.peer != "192.0.2.1:1000" {
-		t.Errorf("client: %v, %v, %v", e.peer, e.Reason, e.Err)
-	}
-	wrong := must[net.Conn](t)(net.Dial("tcp", s.Addr().String()))
-	defer wrong.Close()
-	io.WriteString(wrong, "GET / HTTP/1.1\r\n\r\n")
-	if e := s.end(t); e.Reason != conns.HandshakeFailed || !errors.Is(e.Err, proxy.ErrNoHeader) || e.Served {
-		t.Errorf("wrong: %v, %v", e.Reason, e.Err)
-	}
-	s.Stop()
-	for _, want := range []string{"transport=proxy+tcp peer=192.0.2.1:1000", "not complete in time", "there is none"} {
-		if !strings.Contains(s.log.String(), want) {
-			t.Errorf("%q is not in the log:\n%s", want, s.log)
+		tr.Header = headers["v2 IPv4"]
+		begin := time.Now()
+		echoed(t, must[net.Conn](t)(tr.Dial(t.Context(), "m")))
+		if e := s.end(t); e.Reason != conns.Finished || e.peer != "192.0.2.1:1000" || time.Since(begin) > 0 {
+			t.Errorf("client: %v, %v, %v after %v", e.peer, e.Reason, e.Err, time.Since(begin))
 		}
-	}
+		if e := s.end(t); e.Reason != conns.HandshakeTimeout || !errors.Is(e.Err, proxy.ErrTimeout) || e.Served {
+			t.Errorf("silent: %v, %v", e.Reason, e.Err)
+		}
+		wrong := must[net.Conn](t)(mem.Dial(t.Context(), "m"))
+		defer wrong.Close()
+		io.WriteString(wrong, "GET / HTTP/1.1\r\n\r\n")
+		if e := s.end(t); e.Reason != conns.HandshakeFailed || !errors.Is(e.Err, proxy.ErrNoHeader) || e.Served {
+			t.Errorf("wrong: %v, %v", e.Reason, e.Err)
+		}
+		s.Stop()
+		for _, want := range []string{"transport=proxy+mem peer=192.0.2.1:1000", "not complete in time", "there is none"} {
+			if !strings.Contains(s.log.String(), want) {
+				t.Errorf("%q is not in the log:\n%s", want, s.log)
+			}
+		}
+	})
 }
 
 // TestStopEndsTheWaitForAHeader at once.

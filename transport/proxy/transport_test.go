@@ -35,16 +35,15 @@ var headers = map[string]*transport.ProxyHeader{
 	"v2 local":        {Version: 2, Local: true},
 }
 
-// TestHeaderOfEachForm: over each transport, apart from the payload and joined with it,
-// the addresses are those in the header, and the payload begins where it ends.
+// TestHeaderOfEachForm: over each transport, however the header is cut, the addresses are those in the header, and the payload begins where it ends.
 func TestHeaderOfEachForm(t *testing.T) {
 	eachKind(t, func(t *testing.T, k kind) {
 		for name, h := range headers {
-			for _, joined := range []bool{false, true} {
-				t.Run(fmt.Sprintf("%s joined=%v", name, joined), func(t *testing.T) {
+			for _, how := range []string{apart, joined, byteWise} {
+				t.Run(name+" "+how, func(t *testing.T) {
 					tr := k.trusting()
 					head := must[[]byte](t)(proxy.Format(h, false))
-					srv, client, err := connect(t, tr, k.addr(t), after(tr.Inner, head, joined))
+					srv, client, err := connect(t, tr, k.addr(t), after(tr.Inner, head, how))
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -362,6 +361,17 @@ func TestShortGreeting(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestPassWaitsForNobody, so that the server can speak first.
+func TestPassWaitsForNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, _ := memPair(t, proxy.Transport{Local: proxy.Pass})
+		begin := time.Now()
+		if err := srv.Handshake(t.Context()); err != nil || time.Since(begin) > 0 {
+			t.Errorf("%v after %v", err, time.Since(begin))
+		}
+	})
 }
 
 // TestRefusedAtTheSignature: who is not trusted cannot make the server wait for the rest.

@@ -15,7 +15,7 @@ import (
 
 // Format returns the bytes of a header. Version 0 is 2. The kinds of addresses are TCP,
 // UDP and Unix (version 1: TCP only), both the same; with others, and with nil, the
-// header says that they are unknown. A CRC32C among the TLVs is left out; checksum adds
+// header says that they are unknown. A local one has no addresses. A CRC32C among the TLVs is left out; checksum adds
 // the right one. Errors wrap [ErrBadHeader].
 func Format(h *transport.ProxyHeader, checksum bool) ([]byte, error) {
 	if err := check(h, checksum); err != nil {
