@@ -2,8 +2,8 @@
 // prepares accepted connections for the protocols that speak over them.
 //
 // A [Transport] is TCP or TLS over IPv4, IPv6 and Unix sockets, an in-memory one for
-// tests ([Mem]), a net.Listener that somebody else opened ([FromListener]), or one of
-// your own. A protocol never sees the difference: it holds a [Conn], which is a
+// tests ([Mem]), a net.Listener that somebody else opened ([FromListener]), one around
+// another, such as that of package transport/proxy, or one of your own. A protocol never sees the difference: it holds a [Conn], which is a
 // net.Conn that also knows its id, its transport, its counters and its TLS state.
 //
 //	ln, err := transport.TCP{}.Listen(ctx, "127.0.0.1:0")

@@ -16,8 +16,7 @@ type Policy uint8
 const (
 	// Require: a connection without a header is refused with [ErrNoHeader].
 	Require Policy = iota + 1
-	// Use: a header holds if there is one. Whoever can reach the server past the proxy can
-	// then claim any address.
+	// Use: a header holds if there is one; without one the peer is the client itself.
 	Use
 	// Ignore: a header is taken away if there is one, and not believed.
 	Ignore

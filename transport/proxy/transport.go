@@ -10,7 +10,8 @@
 //
 // From then on a connection's RemoteAddr is the client's, and its method Proxy returns
 // the whole header, of which [SSL], [Authority], [UniqueID] and others tell the
-// particulars. NetConn().RemoteAddr() is still the proxy.
+// particulars; it is nil, of which they tell none, where there was no header.
+// NetConn().RemoteAddr() is still the proxy.
 //
 // Whoever may send a header may claim any address. So only the networks in Rules are
 // believed; a header from elsewhere ends the connection.
