@@ -15,3 +15,5 @@ require (
 )
 
 require golang.org/x/net v0.62.0
+
+require github.com/pires/go-proxyproto v0.15.0

@@ -34,6 +34,31 @@ func TestGuideShowsSendFile(t *testing.T) {
 	}
 }
 
+// What the guide shows of proxies is taken from examples that run.
+func TestGuideShowsTheProxyExamples(t *testing.T) {
+	_, section, _ := strings.Cut(read(t, "guide.md"), "\n## Behind a proxy\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	examples := unindented(read(t, "../transport/proxy/example_test.go"))
+	blocks := strings.Split(section, "```go\n")[1:]
+	if len(blocks) == 0 {
+		t.Fatal("guide.md shows no Go behind a proxy")
+	}
+	for _, block := range blocks {
+		block, _, _ = strings.Cut(block, "```")
+		if !strings.Contains(examples, unindented(block)) {
+			t.Errorf("not in ../transport/proxy/example_test.go:\n%s", block)
+		}
+	}
+}
+
+func unindented(s string) string {
+	lines := strings.Split(s, "\n")
+	for i, l := range lines {
+		lines[i] = strings.TrimLeft(l, "\t")
+	}
+	return strings.Join(lines, "\n")
+}
+
 var link = regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
 
 func TestLinksLeadSomewhere(t *testing.T) {

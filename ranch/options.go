@@ -233,7 +233,7 @@ func checkTransport(t transport.Transport, addr string) error {
 			faults = append(faults, fmt.Errorf("%w: transport %s: %w", ErrBadOption, t.Name(), err))
 		}
 	}
-	switch t.(type) { // others have addresses of their own
+	switch transport.Innermost(t).(type) { // others have addresses of their own
 	case transport.TCP, *transport.TCP, transport.TLS, *transport.TLS:
 		if _, err := transport.ParseAddr(addr); err != nil {
 			faults = append(faults, fmt.Errorf("%w: Addr: %w", ErrBadOption, err))

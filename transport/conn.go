@@ -54,9 +54,7 @@ func (c *Conn) Init(t Transport, nc net.Conn, owner any) {
 	c.id, c.t, c.owner = lastID.Add(1), t, owner
 	c.wire.Conn = nc
 	c.wire.raw = rawConn(nc)
-	if s, ok := t.(sender); ok {
-		c.wire.send = s.sendLimit()
-	}
+	c.wire.send = sendLimitOf(t)
 	c.top = &c.wire
 }
 

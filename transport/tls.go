@@ -43,10 +43,21 @@ func (t TLS) Listen(ctx context.Context, addr string) (net.Listener, error) {
 // host of addr is the name that the server's certificate must be good for; a Unix socket
 // has none, so there Config has to say it.
 func (t TLS) Dial(ctx context.Context, addr string) (net.Conn, error) {
-	nc, err := t.TCP.Dial(ctx, addr)
+	nc, err := t.Connect(ctx, addr)
 	if err != nil {
 		return nil, err
 	}
+	return t.Client(ctx, nc, addr)
+}
+
+// Connect is the first step of Dial: it opens the connection that TLS will run over.
+func (t TLS) Connect(ctx context.Context, addr string) (net.Conn, error) {
+	return t.TCP.Dial(ctx, addr)
+}
+
+// Client is the second step of Dial: it runs the client's side of the handshake on nc,
+// which was connected to addr. On error nc is closed.
+func (t TLS) Client(ctx context.Context, nc net.Conn, addr string) (net.Conn, error) {
 	c := t.Config
 	if c == nil {
 		c = &tls.Config{}

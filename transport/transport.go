@@ -2,8 +2,8 @@
 // prepares accepted connections for the protocols that speak over them.
 //
 // A [Transport] is TCP or TLS over IPv4, IPv6 and Unix sockets, an in-memory one for
-// tests ([Mem]), a net.Listener that somebody else opened ([FromListener]), or one of
-// your own. A protocol never sees the difference: it holds a [Conn], which is a
+// tests ([Mem]), a net.Listener that somebody else opened ([FromListener]), one around
+// another, such as that of package transport/proxy, or one of your own. A protocol never sees the difference: it holds a [Conn], which is a
 // net.Conn that also knows its id, its transport, its counters and its TLS state.
 //
 //	ln, err := transport.TCP{}.Listen(ctx, "127.0.0.1:0")
@@ -82,9 +82,50 @@ type Validator interface {
 	Validate() error
 }
 
+// Unwrapper is an add-on to [Transport] for those that add something to another one and
+// leave the rest to it: its send timeout holds, and its forms of addresses.
+type Unwrapper interface {
+	Unwrap() Transport
+}
+
+// Innermost returns the transport that t wraps, or the one that wraps in turn, and so
+// on; t itself if it is no [Unwrapper]. It is nil if there is none at the end.
+func Innermost(t Transport) Transport {
+	for {
+		u, ok := t.(Unwrapper)
+		if !ok {
+			return t
+		}
+		t = u.Unwrap()
+	}
+}
+
+// Layered is an add-on to [Transport] for those whose Dial has two steps, so that
+// another can say something to the server between them: Connect opens the connection,
+// and Client prepares it on the client's side. Client owns nc until it has returned it,
+// and closes it on error; addr is what Connect was called with. Both end when ctx does.
+type Layered interface {
+	Connect(ctx context.Context, addr string) (net.Conn, error)
+	Client(ctx context.Context, nc net.Conn, addr string) (net.Conn, error)
+}
+
 // sender is an add-on to Transport for those that limit the time of a write.
 type sender interface {
 	sendLimit() sendLimit
+}
+
+// sendLimitOf returns the limit of t, or of the first that it wraps which has one.
+func sendLimitOf(t Transport) sendLimit {
+	for {
+		if s, ok := t.(sender); ok {
+			return s.sendLimit()
+		}
+		u, ok := t.(Unwrapper)
+		if !ok {
+			return sendLimit{}
+		}
+		t = u.Unwrap()
+	}
 }
 
 type reusePort struct{}

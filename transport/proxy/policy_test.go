@@ -1,0 +1,135 @@
+package proxy_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"testing"
+
+	"goranch/transport"
+	"goranch/transport/proxy"
+)
+
+// TestPolicies: what each makes of a header, of a bad one, and of none.
+func TestPolicies(t *testing.T) {
+	const header, bad, none = "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", "PROXY TCP4 x\r\n", ""
+	const client, own = "192.0.2.1:1", "mem:client-1"
+	for _, c := range []struct {
+		p       proxy.Policy
+		sent    string
+		want    error
+		peer    string
+		payload string
+	}{
+		{proxy.Require, header, nil, client, "data"},
+		{proxy.Require, bad, proxy.ErrMalformed, "", ""},
+		{proxy.Require, none, proxy.ErrNoHeader, "", ""},
+		{proxy.Use, header, nil, client, "data"},
+		{proxy.Use, bad, proxy.ErrMalformed, "", ""},
+		{proxy.Use, none, nil, own, "data"},
+		{proxy.Ignore, header, nil, own, "data"},
+		{proxy.Ignore, bad, proxy.ErrMalformed, "", ""},
+		{proxy.Ignore, none, nil, own, "data"},
+		{proxy.Refuse, header, proxy.ErrRefused, "", ""},
+		{proxy.Refuse, bad, proxy.ErrRefused, "", ""},
+		{proxy.Refuse, none, nil, own, "data"},
+		{0, header, proxy.ErrRefused, "", ""},
+		{0, none, nil, own, "data"},
+		{proxy.Pass, header, nil, own, header + "data"},
+		{proxy.Pass, bad, nil, own, bad + "data"},
+		{proxy.Pass, none, nil, own, "data"},
+	} {
+		t.Run(fmt.Sprintf("%v %.12q", c.p, c.sent), func(t *testing.T) {
+			srv, err := hear(t, c.p, c.sent+"data")
+			if !errors.Is(err, c.want) {
+				t.Fatalf("error is %v, want %v", err, c.want)
+			}
+			if err != nil {
+				return
+			}
+			if got := srv.RemoteAddr().String(); got != c.peer {
+				t.Errorf("peer %s, want %s", got, c.peer)
+			}
+			if has := srv.Proxy() != nil; has != (c.peer == client) {
+				t.Errorf("header: %v", srv.Proxy())
+			}
+			if got, err := io.ReadAll(srv); string(got) != c.payload || err != nil {
+				t.Errorf("payload %q, %v", got, err)
+			}
+		})
+	}
+}
+
+// TestSilentEnd: a peer that leaves without a word is no fault where none is required.
+func TestSilentEnd(t *testing.T) {
+	for _, p := range []proxy.Policy{proxy.Use, proxy.Ignore, proxy.Refuse, proxy.Pass} {
+		if srv, err := hear(t, p, ""); err != nil {
+			t.Errorf("%v: %v", p, err)
+		} else if got, err := io.ReadAll(srv); len(got) > 0 || err != nil {
+			t.Errorf("%v: %q, %v", p, got, err)
+		}
+	}
+}
+
+// addressed is a connection from an address of the test's choice.
+type addressed struct {
+	net.Conn
+	remote net.Addr
+}
+
+func (a addressed) RemoteAddr() net.Addr { return a.remote }
+
+// TestLongestPrefixWins whatever the order of the rules, and who matches none is not trusted.
+func TestLongestPrefixWins(t *testing.T) {
+	rules := []proxy.Rule{
+		{Net: netip.MustParsePrefix("10.1.0.0/16"), Policy: proxy.Refuse},
+		{Net: netip.MustParsePrefix("10.0.0.0/8")},
+		{Net: netip.MustParsePrefix("10.1.2.3/32"), Policy: proxy.Use},
+		{Net: netip.MustParsePrefix("2001:db8::/32"), Policy: proxy.Ignore},
+	}
+	ip := func(s string) net.Addr { return &net.TCPAddr{IP: net.ParseIP(s), Port: 1} }
+	for _, c := range []struct {
+		peer     net.Addr
+		def      proxy.Policy
+		want     error
+		believed bool
+	}{
+		{ip("10.9.9.9"), 0, nil, true},
+		{ip("::ffff:10.9.9.9"), 0, nil, true},
+		{ip("10.1.9.9"), 0, proxy.ErrRefused, false},
+		{ip("10.1.2.3"), 0, nil, true},
+		{ip("11.0.0.1"), 0, proxy.ErrRefused, false},
+		{ip("11.0.0.1"), proxy.Ignore, nil, false},
+		{ip("2001:db8::1"), 0, nil, false},
+		{&net.TCPAddr{IP: net.ParseIP("2001:db8::1"), Zone: "eth0"}, 0, nil, false},
+		{ip("2001:db9::1"), 0, proxy.ErrRefused, false},
+		{&net.UnixAddr{Net: "unix"}, proxy.Use, proxy.ErrRefused, false}, // Local says, not Default
+		{nil, proxy.Use, proxy.ErrRefused, false},
+	} {
+		t.Run(fmt.Sprintf("%v %v", c.peer, c.def), func(t *testing.T) {
+			tr := proxy.Transport{Inner: transport.TCP{}, Rules: rules, Default: c.def}
+			a, b := net.Pipe()
+			defer a.Close()
+			go io.WriteString(b, "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n")
+			nc, err := tr.Handshake(context.Background(), addressed{a, c.peer})
+			b.Close()
+			if !errors.Is(err, c.want) {
+				t.Fatalf("error is %v, want %v", err, c.want)
+			}
+			if err == nil && (nc.(*transport.Conn).Proxy() != nil) != c.believed {
+				t.Errorf("header: %v", nc.(*transport.Conn).Proxy())
+			}
+		})
+	}
+}
+
+func TestPolicyNames(t *testing.T) {
+	for p, want := range map[proxy.Policy]string{0: "default", proxy.Require: "require", proxy.Pass: "pass", 6: "Policy(6)"} {
+		if p.String() != want {
+			t.Errorf("%d is %q, want %q", uint8(p), p, want)
+		}
+	}
+}

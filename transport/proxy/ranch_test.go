@@ -1,0 +1,152 @@
+package proxy_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"goranch/conns"
+	"goranch/protocol/echo"
+	"goranch/ranch"
+	"goranch/transport"
+	"goranch/transport/proxy"
+)
+
+// ended is what a listener tells of a connection's end.
+type ended struct {
+	ranch.Event
+	peer   string
+	header *transport.ProxyHeader
+}
+
+// server is an echo server behind a proxy.
+type server struct {
+	*ranch.Listener
+	ends chan ended
+	log  *safeBuffer
+}
+
+func start(t *testing.T, tr proxy.Transport, opts ranch.Options) server {
+	t.Helper()
+	s := server{ends: make(chan ended, 100), log: new(safeBuffer)}
+	opts.Logger = slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	opts.Observer = ranch.ObserverFunc(func(e ranch.Event) {
+		if e.Kind == ranch.ConnEnded {
+			s.ends <- ended{e, e.Conn.RemoteAddr().String(), e.Conn.Proxy()}
+		}
+	})
+	var err error
+	if s.Listener, err = ranch.StartListener(t.Name(), tr, opts, echo.Protocol{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ranch.StopListener(t.Name()) })
+	return s
+}
+
+// end waits for the next connection to end.
+func (s server) end(t *testing.T) ended {
+	t.Helper()
+	select {
+	case e := <-s.ends:
+		return e
+	case <-time.After(patience):
+		t.Fatal("no connection has ended")
+		return ended{}
+	}
+}
+
+type safeBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *safeBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *safeBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// TestListener: what is no header counts as a failed handshake, what is too slow as a late
+// one, and neither keeps others from being accepted. The log names the client.
+func TestListener(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := new(transport.Mem)
+		tr := proxy.Transport{Inner: mem, Local: proxy.Require}
+		s := start(t, tr, ranch.Options{Addr: "m", NumAcceptors: 1})
+		silent := must[net.Conn](t)(mem.Dial(t.Context(), "m"))
+		defer silent.Close()
+
+		tr.Header = headers["v2 IPv4"]
+		begin := time.Now()
+		echoed(t, must[net.Conn](t)(tr.Dial(t.Context(), "m")))
+		if e := s.end(t); e.Reason != conns.Finished || e.peer != "192.0.2.1:1000" || time.Since(begin) > 0 {
+			t.Errorf("client: %v, %v, %v after %v", e.peer, e.Reason, e.Err, time.Since(begin))
+		}
+		if e := s.end(t); e.Reason != conns.HandshakeTimeout || !errors.Is(e.Err, proxy.ErrTimeout) || e.Served {
+			t.Errorf("silent: %v, %v", e.Reason, e.Err)
+		}
+		wrong := must[net.Conn](t)(mem.Dial(t.Context(), "m"))
+		defer wrong.Close()
+		io.WriteString(wrong, "GET / HTTP/1.1\r\n\r\n")
+		if e := s.end(t); e.Reason != conns.HandshakeFailed || !errors.Is(e.Err, proxy.ErrNoHeader) || e.Served {
+			t.Errorf("wrong: %v, %v", e.Reason, e.Err)
+		}
+		s.Stop()
+		for _, want := range []string{"transport=proxy+mem peer=192.0.2.1:1000", "not complete in time", "there is none"} {
+			if !strings.Contains(s.log.String(), want) {
+				t.Errorf("%q is not in the log:\n%s", want, s.log)
+			}
+		}
+	})
+}
+
+// TestStopEndsTheWaitForAHeader at once.
+func TestStopEndsTheWaitForAHeader(t *testing.T) {
+	tr := kinds[0].trusting()
+	tr.HeaderTimeout = -1
+	s := start(t, tr, ranch.Options{Addr: "127.0.0.1:0", HandshakeTimeout: -1, ShutdownTimeout: ranch.Infinity})
+	silent := must[net.Conn](t)(net.Dial("tcp", s.Addr().String()))
+	defer silent.Close()
+	tr.Header = headers["v2 local"]
+	client := must[net.Conn](t)(tr.Dial(t.Context(), s.Addr().String())) // accepted after the silent one
+	defer client.Close()
+	io.WriteString(client, greeting)
+	io.ReadFull(client, make([]byte, len(greeting)))
+	if err := s.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if e := s.end(t); e.Reason != conns.Shutdown {
+			t.Errorf("%v, %v", e.Reason, e.Err)
+		}
+	}
+}
+
+// TestListenerChecksWhatIsInside: options and the form of the address.
+func TestListenerChecksWhatIsInside(t *testing.T) {
+	tr := proxy.Transport{Inner: transport.TCP{Backlog: -1}, MaxHeaderBytes: 1}
+	_, err := ranch.NewListener("x", tr, ranch.Options{Addr: "nowhere"}, echo.Protocol{})
+	wantIs(t, err, ranch.ErrBadOption)
+	wantIs(t, err, transport.ErrBadAddr)
+	for _, want := range []string{"Backlog -1", "MaxHeaderBytes 1"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not in: %v", want, err)
+		}
+	}
+	if _, err = ranch.NewListener("x", proxy.Transport{}, ranch.Options{}, echo.Protocol{}); !errors.Is(err, ranch.ErrBadOption) {
+		t.Errorf("no inner transport: %v", err)
+	}
+}
