@@ -172,8 +172,10 @@ func (c *connection) abort(fate Reason, cause error) {
 }
 
 // tell asks the connection to end: its context is cancelled and its reads fail, while
-// its writes go on.
+// its writes go on. A protocol that drains by itself still has something to read.
 func (c *connection) tell() {
 	c.cancel(ErrShutdown)
-	c.conn.StopReading(ErrShutdown)
+	if _, ok := c.protocol.(protocol.Drainer); !ok {
+		c.conn.StopReading(ErrShutdown)
+	}
 }

@@ -36,3 +36,16 @@ type Func func(ctx context.Context, conn *transport.Conn) error
 
 // Serve calls f.
 func (f Func) Serve(ctx context.Context, conn *transport.Conn) error { return f(ctx, conn) }
+
+// Drainer is an add-on to [Protocol] for those that end their connections in order by
+// themselves when ctx is cancelled: by what they have to say to the peer, or after the
+// request in progress, of which they may have to read the rest. Then the server only
+// cancels ctx, and reads go on. What is left at the shutdown limit is closed all the same.
+//
+// A Drainer that passes connections on to another protocol has to tell it what the
+// server would have, by [transport.Conn.StopReading], unless that is a Drainer too.
+type Drainer interface {
+	Protocol
+	// DrainsItself does nothing; that it is there says it all.
+	DrainsItself()
+}
