@@ -8,7 +8,7 @@ import (
 )
 
 // Conn is an accepted connection: everything that a [transport.Conn] is, sendfile
-// included. It gives its slot back when it is closed.
+// included. It gives its slot back when it is closed; closing the one below is not enough.
 type Conn struct {
 	*transport.Conn
 	left func()

@@ -18,8 +18,10 @@ const lastRequests = time.Second
 //
 // At once, connections between two requests are closed, and those with a request end when
 // it is answered. Connections that have just been accepted have a second for their
-// request; Shutdown alone would close them although it is on its way, or drop it unanswered. Then
-// Shutdown ends the rest: clients that have sent nothing, and HTTP/2 by GOAWAY.
+// request; Shutdown alone would drop it unanswered. Then Shutdown ends the rest: HTTP/2 by
+// GOAWAY, and clients that have sent nothing once they are five seconds old. Connections
+// that a handler has hijacked, WebSockets for one, are told by the server's RegisterOnShutdown
+// only; they, and whatever else is left, are closed at the listener's shutdown limit.
 //
 // Shutdown is not called if all connections have ended before: call it after the listener
 // of goranch was stopped, which makes Serve return [net/http.ErrServerClosed].

@@ -289,3 +289,47 @@ func TestDrainOfHTTP2(t *testing.T) {
 		t.Errorf("ended as %v", i.Reasons)
 	}
 }
+
+// An idle connection of HTTP/2 is told by GOAWAY when the time for last requests is over.
+func TestDrainOfIdleHTTP2(t *testing.T) {
+	w := serve(t, transport.TLS{Config: serverTLS("h2")}, ranch.Options{}, http.NotFoundHandler())
+	c := &http.Client{Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	defer c.CloseIdleConnections()
+	res, err := c.Get("https://" + w.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.Copy(io.Discard, res.Body)
+	res.Body.Close()
+	if err := w.Drain(within(t)); err != nil {
+		t.Error(err)
+	}
+	if i := w.Info(); i.Reasons[conns.Shutdown] != 1 || res.Proto != "HTTP/2.0" {
+		t.Errorf("%s ended as %v", res.Proto, i.Reasons)
+	}
+}
+
+// A connection that a handler takes over, as WebSockets do, keeps its slot until it is closed.
+func TestHijack(t *testing.T) {
+	taken := make(chan net.Conn, 1)
+	w := serve(t, transport.TCP{}, ranch.Options{}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		nc, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Error(err)
+		}
+		taken <- nc
+	}))
+	cli := dial(t, transport.TCP{}, w.Addr().String())
+	io.WriteString(cli, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	nc := await(t, "the handler", taken)
+	if _, ok := nc.(*netlisten.Conn); !ok || transport.Of(nc) == nil {
+		t.Errorf("it is a %T", nc)
+	}
+	if n := w.Info().ActiveConnections; n != 1 {
+		t.Errorf("%d active connections", n)
+	}
+	nc.Close()
+	if err := w.WaitForConnections(within(t), ranch.Equal, 0); err != nil {
+		t.Error(err)
+	}
+}
