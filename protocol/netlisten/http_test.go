@@ -333,3 +333,23 @@ func TestHijack(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// HTTP/2 in plain text, for clients that know of it.
+func TestHTTP2InPlainText(t *testing.T) {
+	srv := &http.Server{Protocols: new(http.Protocols), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, r.Proto, r.TLS != nil)
+	})}
+	srv.Protocols.SetUnencryptedHTTP2(true)
+	nl := netlisten.New(netlisten.StopHTTP(srv))
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(nl) }()
+	l := start(t, transport.TCP{}, ranch.Options{}, nl)
+	if out, err := curl(t, "--http2-prior-knowledge", "http://"+l.Addr().String()); out != "HTTP/2.0false" || err != nil {
+		t.Errorf("%q, %v", out, err)
+	}
+	if err := l.Drain(within(t)); err != nil {
+		t.Error(err)
+	}
+	srv.Shutdown(within(t))
+	await(t, "Serve returns", served)
+}

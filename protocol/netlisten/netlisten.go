@@ -51,7 +51,8 @@ const refuseAfter = 500 * time.Millisecond
 // Listener is a [protocol.Protocol] that hands its connections to whoever calls Accept.
 //
 // A connection takes its slot of the cap until whoever accepted it has closed it. One
-// that nobody accepts waits, with its slot. All methods may be called from any goroutine.
+// that nobody accepts waits, with its slot. Each costs a parked goroutine besides those
+// of the server that accepts. All methods may be called from any goroutine.
 // A Listener may be served by several listeners of goranch at once; after Close, or after
 // one of them was stopped, a new one is needed.
 type Listener struct {

@@ -2,10 +2,12 @@ package sniff_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
 	"net"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -51,9 +53,9 @@ func newMux(t *testing.T, c sniff.Config) *sniff.Mux {
 	return m
 }
 
-// session has p serve a connection in memory. What is called with the client's end says
-// what that does; the result is what it has read, and how Serve ended.
-func session(t *testing.T, p protocol.Protocol, client func(nc net.Conn)) (answer string, err error) {
+// dialogue has p serve a connection in memory, whose other end client is called with. The
+// result is how Serve ended.
+func dialogue(t *testing.T, p protocol.Protocol, client func(net.Conn)) error {
 	t.Helper()
 	mem := new(transport.Mem)
 	ends := make(chan ranch.Event, 1)
@@ -71,9 +73,19 @@ func session(t *testing.T, p protocol.Protocol, client func(nc net.Conn)) (answe
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	go client(nc)
-	b, _ := io.ReadAll(nc)
-	return string(b), (<-ends).Err
+	client(nc)
+	return (<-ends).Err
+}
+
+// session is a dialogue in which all that the server says is read, whatever the client does.
+func session(t *testing.T, p protocol.Protocol, client func(net.Conn)) (answer string, err error) {
+	t.Helper()
+	err = dialogue(t, p, func(nc net.Conn) {
+		go client(nc)
+		b, _ := io.ReadAll(nc)
+		answer = string(b)
+	})
+	return answer, err
 }
 
 // says sends the pieces one after the other, and no more.
@@ -175,6 +187,31 @@ func TestSilent(t *testing.T) {
 		})
 		if got != "smtp:EHLO" || err != nil || time.Since(begin) != time.Hour {
 			t.Errorf("after %v: %q, %v", time.Since(begin), got, err)
+		}
+	})
+}
+
+// The same inside TLS, which has to survive that it was waited for in vain.
+func TestSilentInTLS(t *testing.T) {
+	ts := httptest.NewTLSServer(nil)
+	ts.Close()
+	inner := newMux(t, sniff.Config{Silent: told("smtp")})
+	outer := newMux(t, sniff.Config{Rules: []sniff.Rule{{Match: sniff.TLS(), Protocol: &sniff.Upgrade{
+		To: transport.TLS{Config: &tls.Config{Certificates: ts.TLS.Certificates}}, Protocol: inner,
+	}}}})
+	synctest.Test(t, func(t *testing.T) {
+		var got []byte
+		err := dialogue(t, outer, func(nc net.Conn) {
+			c := tls.Client(nc, &tls.Config{InsecureSkipVerify: true})
+			greeting := make([]byte, len("smtp:"))
+			io.ReadFull(c, greeting)
+			io.WriteString(c, "EHLO")
+			c.CloseWrite()
+			rest, _ := io.ReadAll(c)
+			got = append(greeting, rest...)
+		})
+		if string(got) != "smtp:EHLO" || err != nil {
+			t.Errorf("%q, %v", got, err)
 		}
 	})
 }
