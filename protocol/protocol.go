@@ -10,6 +10,7 @@ package protocol
 
 import (
 	"context"
+	"errors"
 
 	"goranch/transport"
 )
@@ -36,6 +37,10 @@ type Func func(ctx context.Context, conn *transport.Conn) error
 
 // Serve calls f.
 func (f Func) Serve(ctx context.Context, conn *transport.Conn) error { return f(ctx, conn) }
+
+// ErrShutdown is the cause with which ctx is cancelled when the server stops, and what reads
+// that fail then wrap. Other causes concern one connection, which is closed already.
+var ErrShutdown = errors.New("the listener is shutting down")
 
 // Drainer is an add-on to [Protocol] for those that end their connections in order by
 // themselves when ctx is cancelled: by what they have to say to the peer, or after the

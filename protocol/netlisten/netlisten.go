@@ -77,7 +77,8 @@ var (
 // stop is called once, in a goroutine of its own, when the first connection is told to end
 // because its listener is being stopped. It tells the server that accepts to finish: [StopHTTP],
 // or for example the GracefulStop of gRPC. Its ctx ends when no connection is left; the
-// listener waits for it to return. It is not called if there is no connection then.
+// listener waits for it to return. It is not called if there is no connection then, nor
+// when connections are closed at once (BrutalKill), nor when one of them is killed.
 //
 // With nil nobody tells the server: its connections go on until they end by
 // themselves, or are closed at the shutdown limit.
@@ -152,14 +153,12 @@ func (l *Listener) Serve(ctx context.Context, conn *transport.Conn) error {
 	if err != nil {
 		left()
 	}
-	stopping := ctx.Done()
-	if hook != nil {
-		stopping = nil
-	}
 	select {
 	case <-done:
-	case <-stopping:
-		hook = l.told()
+	case <-ctx.Done():
+		if h := l.told(ctx); h != nil {
+			hook = h
+		}
 		<-done
 	}
 	if hook != nil {
@@ -182,7 +181,10 @@ func (l *Listener) hand(ctx context.Context, nc net.Conn) (hook <-chan struct{},
 		return nil, refused(ctx)
 	case <-ctx.Done():
 	}
-	hook = l.told()
+	if !stopping(ctx) { // it was killed
+		return nil, refused(ctx)
+	}
+	hook = l.told(ctx)
 	limit := time.NewTimer(refuseAfter)
 	defer limit.Stop()
 	select {
@@ -193,6 +195,8 @@ func (l *Listener) hand(ctx context.Context, nc net.Conn) (hook <-chan struct{},
 	}
 	return hook, refused(ctx)
 }
+
+func stopping(ctx context.Context) bool { return errors.Is(context.Cause(ctx), protocol.ErrShutdown) }
 
 func refused(ctx context.Context) error {
 	if ctx.Err() != nil {
@@ -215,21 +219,22 @@ func (l *Listener) leave() {
 	}
 }
 
-// told starts the hook, the first time it is called, and then returns what is closed when the
-// hook has returned.
-func (l *Listener) told() <-chan struct{} {
+// told is called when ctx, that of a connection, has ended. The first time that it is because
+// the listener is being stopped, it starts the hook and returns what is closed when that
+// has returned.
+func (l *Listener) told(ctx context.Context) <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.stop == nil || l.over != nil {
+	if l.stop == nil || l.over != nil || !stopping(ctx) {
 		return nil
 	}
-	ctx, over := context.WithCancel(context.Background())
+	hookCtx, over := context.WithCancel(context.WithoutCancel(ctx))
 	l.over = over
 	if l.live == 0 {
 		over()
 	}
 	returned := make(chan struct{})
-	go l.runHook(ctx, returned)
+	go l.runHook(hookCtx, returned)
 	return returned
 }
 

@@ -46,11 +46,12 @@ func TestSlotIsHeldUntilClose(t *testing.T) {
 	}
 }
 
-// A connection that is closed from below, by Kill, ends when its user has noticed.
-func TestKilledBelow(t *testing.T) {
-	nl := netlisten.New(nil)
+// A connection that is killed ends when its user has noticed, or at once if it has none. It
+// is no reason to stop the server.
+func TestKill(t *testing.T) {
+	nl := netlisten.New(func(context.Context) { t.Error("the server was told to stop") })
 	defer nl.Close()
-	l := start(t, transport.TCP{}, ranch.Options{}, nl)
+	l := start(t, transport.TCP{}, ranch.Options{ShutdownTimeout: ranch.BrutalKill}, nl)
 	dial(t, transport.TCP{}, l.Addr().String())
 	nc, err := nl.Accept()
 	if err != nil {
@@ -65,6 +66,30 @@ func TestKilledBelow(t *testing.T) {
 	nc.Close()
 	if err := l.WaitForConnections(within(t), ranch.Equal, 0); err != nil {
 		t.Fatal(err)
+	}
+	dial(t, transport.TCP{}, l.Addr().String()) // nobody accepts it
+	if err := l.WaitForConnections(within(t), ranch.Equal, 1); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range l.Connections() {
+		l.Kill(c.ID)
+	}
+	if err := l.WaitForConnections(within(t), ranch.Equal, 0); err != nil {
+		t.Fatal(err)
+	}
+	if i := l.Info(); i.Reasons[conns.Killed] != 2 {
+		t.Errorf("ended as %v", i.Reasons)
+	}
+	dial(t, transport.TCP{}, l.Addr().String())
+	if nc, err = nl.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		io.Copy(io.Discard, nc)
+		nc.Close()
+	}()
+	if err := l.Stop(); err != nil {
+		t.Error(err)
 	}
 }
 
