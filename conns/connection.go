@@ -215,8 +215,11 @@ func (c *connection) abort(fate Reason, cause error) {
 }
 
 // tell asks the connection to end: its context is cancelled and its reads fail, while
-// its writes go on.
+// its writes go on. A protocol that drains by itself still has something to read when the
+// listener stops.
 func (c *connection) tell(cause error) {
 	c.cancel(cause)
-	c.conn.StopReading(cause)
+	if _, drains := c.protocol.(protocol.Drainer); !drains || cause != ErrShutdown {
+		c.conn.StopReading(cause)
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"syscall"
 
+	"goranch/protocol"
 	"goranch/transport"
 )
 
@@ -70,7 +71,7 @@ func Reasons() []Reason {
 // Causes with which the context of a connection is cancelled. After all but ErrAborted,
 // ErrKilled and ErrEnded reads fail with an error that wraps it, while writes go on.
 var (
-	ErrShutdown     = errors.New("the listener is shutting down")
+	ErrShutdown     = protocol.ErrShutdown
 	ErrAborted      = errors.New("the shutdown limit has passed")
 	ErrKilled       = errors.New("the connection was killed")
 	ErrEnded        = errors.New("the connection has ended")

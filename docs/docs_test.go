@@ -51,14 +51,6 @@ func TestGuideShowsTheProxyExamples(t *testing.T) {
 	}
 }
 
-func unindented(s string) string {
-	lines := strings.Split(s, "\n")
-	for i, l := range lines {
-		lines[i] = strings.TrimLeft(l, "\t")
-	}
-	return strings.Join(lines, "\n")
-}
-
 var link = regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
 
 func TestLinksLeadSomewhere(t *testing.T) {

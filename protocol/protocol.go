@@ -10,6 +10,7 @@ package protocol
 
 import (
 	"context"
+	"errors"
 
 	"goranch/transport"
 )
@@ -42,4 +43,22 @@ func (f Func) Serve(ctx context.Context, conn *transport.Conn) error { return f(
 // second or so, and then the connection is closed. cause says why; Refuse must not read.
 type Refuser interface {
 	Refuse(ctx context.Context, conn *transport.Conn, cause error)
+}
+
+// ErrShutdown is the cause with which ctx is cancelled when the server stops, and what reads
+// that fail then wrap. Other causes concern one connection: it has reached a limit, or is
+// closed already.
+var ErrShutdown = errors.New("the listener is shutting down")
+
+// Drainer is an add-on to [Protocol] for those that end their connections in order by
+// themselves when ctx is cancelled: by what they have to say to the peer, or after the
+// request in progress, of which they may have to read the rest. Then the server only
+// cancels ctx, and reads go on. What is left at the shutdown limit is closed all the same.
+//
+// A Drainer that passes connections on to another protocol has to tell it what the
+// server would have, by [transport.Conn.StopReading], unless that is a Drainer too.
+type Drainer interface {
+	Protocol
+	// DrainsItself does nothing; that it is there says it all.
+	DrainsItself()
 }

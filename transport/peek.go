@@ -22,7 +22,7 @@ func (a *ahead) peek(n int, read func([]byte) (int, error)) ([]byte, error) {
 	}
 	for len(*a) < n {
 		if cap(*a) < n {
-			*a = append(make([]byte, 0, max(n, peekSize)), *a...)
+			*a = append(make([]byte, 0, max(n, peekSize, min(2*cap(*a), MaxPeek))), *a...)
 		}
 		m, err := read((*a)[len(*a):cap(*a)])
 		*a = (*a)[:len(*a)+m]

@@ -30,6 +30,7 @@ type wire struct {
 	send     sendLimit
 	notNow   bool  // reads answer errNotNow; touched by the goroutine that reads
 	ahead    ahead // read before its time; touched by the goroutine that reads
+	lent     *lent // nil: nobody uses the TLS above but its Conn
 
 	sending sync.Mutex // held by a write that the send timeout limits: armed and op are its own
 	op      writeOp

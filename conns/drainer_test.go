@@ -1,0 +1,69 @@
+package conns_test
+
+import (
+	"context"
+	"io"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"goranch/conns"
+	"goranch/transport"
+)
+
+// drainer reads one message after it was told to end, and answers it.
+type drainer struct{}
+
+func (drainer) DrainsItself() {}
+func (drainer) Serve(ctx context.Context, conn *transport.Conn) error {
+	<-ctx.Done()
+	_, err := io.CopyN(conn, conn, 4)
+	return err
+}
+
+// A protocol that drains by itself reads on when it is told, until the limit.
+func TestDrainerReadsOn(t *testing.T) {
+	for name, tt := range map[string]struct {
+		say   string
+		want  conns.Reason
+		after time.Duration
+	}{
+		"in time":  {"last", conns.Shutdown, 0},
+		"too late": {"", conns.Aborted, time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				gate := conns.NewGate(1)
+				ends := make(chan conns.End, 1)
+				sup := conns.New(conns.Config{Gate: gate, Ended: func(e conns.End) { ends <- e }})
+				gate.Reserve(t.Context())
+				gate.Confirm(t.Context())
+				server, client := net.Pipe()
+				defer client.Close()
+				sup.Start(context.Background(), fake{plain: true}, server, drainer{})
+				synctest.Wait()
+				begin, limit := time.Now(), make(chan error, 1)
+				go func() {
+					ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+					defer cancel()
+					limit <- sup.Shutdown(ctx)
+				}()
+				synctest.Wait()
+				if tt.say != "" {
+					got := make([]byte, len(tt.say))
+					go io.WriteString(client, tt.say)
+					if _, err := io.ReadFull(client, got); err != nil || string(got) != tt.say {
+						t.Errorf("answered %q, %v", got, err)
+					}
+				}
+				if err := <-limit; err != nil {
+					t.Error(err)
+				}
+				if e := <-ends; e.Reason != tt.want || time.Since(begin) != tt.after {
+					t.Errorf("after %v: %v (%v)", time.Since(begin), e.Reason, e.Err)
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,29 @@
+package transport_test
+
+import (
+	"testing"
+
+	"goranch/transport"
+)
+
+// Looking at one more byte each time does not copy everything each time.
+func TestPeekGrows(t *testing.T) {
+	conn, peer := kindNamed("tcp").pair(t, transport.TCP{})
+	go peer.Write(make([]byte, transport.MaxPeek))
+	if b, err := conn.Peek(transport.MaxPeek / 2); err != nil || len(b) < transport.MaxPeek/2 {
+		t.Fatal(len(b), err)
+	}
+	n := transport.MaxPeek / 2
+	allocs := testing.AllocsPerRun(100, func() {
+		n++
+		if _, err := conn.Peek(n); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if allocs >= 1 {
+		t.Errorf("%v allocations for each byte", allocs)
+	}
+	if b, err := conn.Peek(transport.MaxPeek); len(b) != transport.MaxPeek || cap(b) > transport.MaxPeek || err != nil {
+		t.Errorf("all: %d bytes, %v", len(b), err)
+	}
+}

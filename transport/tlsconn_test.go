@@ -1,0 +1,85 @@
+package transport_test
+
+import (
+	"crypto/tls"
+	"io"
+	"net"
+	"testing"
+
+	"goranch/transport"
+)
+
+// The connection of crypto/tls carries the payload, and its Close is told of once, even if
+// the Conn was closed or aborted before.
+func TestTLSConn(t *testing.T) {
+	for name, before := range map[string]func(*transport.Conn){
+		"open":    func(*transport.Conn) {},
+		"aborted": (*transport.Conn).Abort,
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn, peer := kindNamed("tls1.3").pair(t, transport.TCP{})
+			closed := 0
+			tc := conn.TLSConn(func() { closed++ })
+			if tc == nil {
+				t.Fatal("none")
+			}
+			go io.WriteString(peer, "hello")
+			got := make([]byte, 5)
+			if _, err := io.ReadFull(tc, got); err != nil || string(got) != "hello" {
+				t.Errorf("%q, %v", got, err)
+			}
+			if transport.Of(tc) != conn {
+				t.Error("Of does not find the connection")
+			}
+			before(conn)
+			tc.Close()
+			tc.Close()
+			conn.Close()
+			if closed != 1 {
+				t.Errorf("told %d times", closed)
+			}
+		})
+	}
+}
+
+func TestTLSConnWhereThereIsNone(t *testing.T) {
+	plain, _ := kindNamed("tcp").pair(t, transport.TCP{})
+	if plain.TLSConn(func() {}) != nil {
+		t.Error("one of a plain connection")
+	}
+	conn, peer := kindNamed("tls1.3").pair(t, transport.TCP{})
+	go io.WriteString(peer, "hello")
+	if _, err := conn.Peek(1); err != nil {
+		t.Fatal(err)
+	}
+	if conn.TLSConn(func() {}) != nil {
+		t.Error("one that lacks what was looked at")
+	}
+}
+
+type wrapped struct{ *transport.Conn }
+
+func (w wrapped) TransportConn() *transport.Conn { return w.Conn }
+
+func TestOf(t *testing.T) {
+	conn, _ := kindNamed("tcp").pair(t, transport.TCP{})
+	other, end := net.Pipe()
+	defer other.Close()
+	defer end.Close()
+	for _, tt := range []struct {
+		name string
+		nc   net.Conn
+		want *transport.Conn
+	}{
+		{"nil", nil, nil},
+		{"itself", conn, conn},
+		{"wrapped", wrapped{conn}, conn},
+		{"below TLS", tls.Server(wrapped{conn}, nil), conn},
+		{"another kind", other, nil},
+		{"another kind below TLS", tls.Server(other, nil), nil},
+	} {
+		if got := transport.Of(tt.nc); got != tt.want {
+			t.Errorf("%s: got %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
