@@ -116,8 +116,10 @@ func (c *connection) handshake() {
 	if !enforce() && (c.err != nil || expired(ctx)) {
 		c.err = errors.Join(context.Cause(ctx), c.err)
 	}
-	if c.err == nil && c.conn.Proxy() != nil {
-		c.err = c.enter(false)
+	if h := c.conn.Proxy(); c.err == nil && h != nil && h.Source != nil {
+		if c.source == nil {
+			c.err = c.enter(false)
+		}
 		c.sup.retrace(c)
 	}
 	done = true

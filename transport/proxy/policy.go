@@ -68,6 +68,13 @@ func ipOf(a net.Addr) (netip.Addr, bool) {
 	return ip.Unmap(), ok
 }
 
+// BehindProxy reports whether a header from peer would be believed: then the client, not
+// peer, is the one whom limits per address concern.
+func (t Transport) BehindProxy(peer net.Addr) bool {
+	p := t.policy(peer)
+	return p == Require || p == Use
+}
+
 func (t Transport) checkPolicies() (faults []error) {
 	policy := func(field string, p Policy) {
 		if p >= afterPolicies {

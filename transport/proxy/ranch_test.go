@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -148,5 +149,39 @@ func TestListenerChecksWhatIsInside(t *testing.T) {
 	}
 	if _, err = ranch.NewListener("x", proxy.Transport{}, ranch.Options{}, echo.Protocol{}); !errors.Is(err, ranch.ErrBadOption) {
 		t.Errorf("no inner transport: %v", err)
+	}
+}
+
+// Limits per address concern the client, not the proxy that it comes by: a proxy may have any
+// number of connections, each client as many as it is allowed.
+func TestLimitsConcernTheClient(t *testing.T) {
+	rules := []proxy.Rule{{Net: netip.MustParsePrefix("127.0.0.0/8"), Policy: proxy.Use}}
+	s := start(t, proxy.Transport{Inner: transport.TCP{}, Rules: rules}, ranch.Options{Addr: "127.0.0.1:0", MaxPerAddress: 1})
+	come := func(client string) net.Conn {
+		t.Helper()
+		h := &transport.ProxyHeader{Version: 1, Source: tcpAddr(client), Destination: tcpAddr("192.0.2.80:80")}
+		nc := must[net.Conn](t)(net.Dial("tcp", s.Addr().String()))
+		t.Cleanup(func() { nc.Close() })
+		nc.SetDeadline(time.Now().Add(patience))
+		nc.Write(append(must[[]byte](t)(proxy.Format(h, false)), "x"...))
+		return nc
+	}
+	answered := func(nc net.Conn) bool {
+		_, err := io.ReadFull(nc, make([]byte, 1))
+		return err == nil
+	}
+	for _, c := range []struct {
+		client string
+		want   bool
+	}{{"192.0.2.1:1", true}, {"192.0.2.2:1", true}, {"192.0.2.1:2", false}, {"192.0.2.3:1", true}} {
+		if got := answered(come(c.client)); got != c.want {
+			t.Errorf("%s is served: %v", c.client, got)
+		}
+	}
+	if e := s.end(t); e.Reason != conns.RefusedAddress || e.peer != "192.0.2.1:2" {
+		t.Errorf("%v ended: %v", e.peer, e.Reason)
+	}
+	if n := s.Info().Sources; n != 3 {
+		t.Errorf("%d addresses are remembered", n)
 	}
 }
