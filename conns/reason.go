@@ -24,6 +24,7 @@ const (
 	Panicked                       // the protocol, or the handshake, panicked
 	TimedOut                       // the protocol returned the error of a deadline
 	SendTimeout                    // the peer did not take a write in time
+	BadInput                       // the protocol refused what the peer has sent: protocol.ErrBadInput
 	HandshakeFailed                // the peer did not complete the handshake
 	HandshakeTimeout               // nor within the time for it
 	Shutdown                       // it was told to end, and did
@@ -42,7 +43,7 @@ const (
 )
 
 var reasonNames = [numReasons]string{
-	"finished", "peer closed", "failed", "panicked", "timed out", "send timeout",
+	"finished", "peer closed", "failed", "panicked", "timed out", "send timeout", "bad input",
 	"handshake failed", "handshake timeout", "shutdown", "aborted", "killed",
 	"idle timeout", "read timeout", "write timeout", "expired", "evicted",
 	"refused", "refused at the cap", "refused: too many of its address", "refused: address too often",
@@ -140,6 +141,8 @@ func reasonOf(err error) Reason {
 		return SendTimeout
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		return TimedOut
+	case errors.Is(err, protocol.ErrBadInput):
+		return BadInput
 	case peerGone(err):
 		return PeerClosed
 	}

@@ -469,6 +469,7 @@ func TestReasonOf(t *testing.T) {
 		{context.DeadlineExceeded, conns.TimedOut},
 		{context.Canceled, conns.Failed},
 		{wrap(transport.ErrSendTimeout), conns.SendTimeout},
+		{wrap(protocol.ErrBadInput), conns.BadInput},
 		{wrap(conns.ErrShutdown), conns.Shutdown},
 		{wrap(net.ErrClosed), conns.Finished},
 		{errBoom, conns.Failed},

@@ -50,6 +50,10 @@ type Refuser interface {
 // closed already.
 var ErrShutdown = errors.New("the listener is shutting down")
 
+// ErrBadInput is wrapped by the error of a protocol that does not go on because of what the
+// peer has sent. It is the peer's fault, counted as such, and no reason to warn.
+var ErrBadInput = errors.New("bad input")
+
 // Drainer is an add-on to [Protocol] for those that end their connections in order by
 // themselves when ctx is cancelled: by what they have to say to the peer, or after the
 // request in progress, of which they may have to read the rest. Then the server only

@@ -39,13 +39,15 @@ const (
 // How connections end that get no protocol. The first two are also
 // [os.ErrDeadlineExceeded] to errors.Is.
 var (
-	ErrSilent    = errors.New("the client has sent nothing in time")
-	ErrTooSlow   = errors.New("the client has not sent enough in time to tell what it speaks")
-	ErrTooMuch   = errors.New("the first bytes do not tell what the client speaks")
-	ErrNoMatch   = errors.New("the client speaks none of the protocols here")
+	ErrSilent    = badInput("the client has sent nothing in time")
+	ErrTooSlow   = badInput("the client has not sent enough in time to tell what it speaks")
+	ErrTooMuch   = badInput("the first bytes do not tell what the client speaks")
+	ErrNoMatch   = badInput("the client speaks none of the protocols here")
 	ErrBadConfig = errors.New("bad configuration") // what [New] returns
 	errUndecided = errors.New("undecided")
 )
+
+func badInput(text string) error { return fmt.Errorf("%w: %s", protocol.ErrBadInput, text) }
 
 // Rule gives what Match says yes to to Protocol.
 type Rule struct {

@@ -153,13 +153,13 @@ func TestErrors(t *testing.T) {
 		{"silent for a minute", sniff.Config{Timeout: time.Minute}, waits(""), sniff.ErrSilent, conns.TimedOut, time.Minute},
 		{"stuck in a word", sniff.Config{}, waits("GE"), sniff.ErrTooSlow, conns.TimedOut, sniff.DefaultTimeout},
 		{"stuck in a word, not silent", sniff.Config{Silent: echo.Protocol{}}, waits("GE"), sniff.ErrTooSlow, conns.TimedOut, sniff.DefaultTimeout},
-		{"nothing matches", sniff.Config{}, says("EHLO"), sniff.ErrNoMatch, conns.Failed, 0},
-		{"the end in a word", sniff.Config{}, says("GE"), sniff.ErrNoMatch, conns.Failed, 0},
+		{"nothing matches", sniff.Config{}, says("EHLO"), sniff.ErrNoMatch, conns.BadInput, 0},
+		{"the end in a word", sniff.Config{}, says("GE"), sniff.ErrNoMatch, conns.BadInput, 0},
 		{"gone at once", sniff.Config{}, says(), io.EOF, conns.PeerClosed, 0},
-		{"too much", sniff.Config{Rules: undecided}, says(strings.Repeat("x", 512)), sniff.ErrTooMuch, conns.Failed, 0},
-		{"too much, at last", sniff.Config{Rules: undecided, MaxBytes: 5}, says("1", "2", "3", "4", "5"), sniff.ErrTooMuch, conns.Failed, 0},
-		{"not too much", sniff.Config{Rules: undecided, MaxBytes: 5}, says("1", "2", "3", "4"), sniff.ErrNoMatch, conns.Failed, 0},
-		{"the most", sniff.Config{Rules: undecided, MaxBytes: transport.MaxPeek}, says(strings.Repeat("x", transport.MaxPeek)), sniff.ErrTooMuch, conns.Failed, 0},
+		{"too much", sniff.Config{Rules: undecided}, says(strings.Repeat("x", 512)), sniff.ErrTooMuch, conns.BadInput, 0},
+		{"too much, at last", sniff.Config{Rules: undecided, MaxBytes: 5}, says("1", "2", "3", "4", "5"), sniff.ErrTooMuch, conns.BadInput, 0},
+		{"not too much", sniff.Config{Rules: undecided, MaxBytes: 5}, says("1", "2", "3", "4"), sniff.ErrNoMatch, conns.BadInput, 0},
+		{"the most", sniff.Config{Rules: undecided, MaxBytes: transport.MaxPeek}, says(strings.Repeat("x", transport.MaxPeek)), sniff.ErrTooMuch, conns.BadInput, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

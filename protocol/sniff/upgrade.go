@@ -26,7 +26,7 @@ type Upgrade struct {
 }
 
 // ErrHandshake is wrapped by how a connection ended whose handshake failed.
-var ErrHandshake = errors.New("handshake failed")
+var ErrHandshake = badInput("handshake failed")
 
 var _ protocol.Drainer = (*Upgrade)(nil)
 
