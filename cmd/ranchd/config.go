@@ -25,6 +25,7 @@ type config struct {
 	TLSMin      uint16
 	Options     ranch.Options // but for Addr and Logger
 	TCP         transport.TCP // but for Network
+	Proxies     proxies
 	Drain       time.Duration // infinity is no limit
 	LogLevel    slog.Level
 	LogFormat   logFormat
@@ -73,6 +74,7 @@ func (f *flags) config() (*config, error) {
 		SendTimeout: never(read(&bad, "--send-timeout", f.SendTimeout, positive)),
 		UnixMode:    read(&bad, "--unix-mode", f.UnixMode, fileMode),
 	}
+	c.Proxies = read(&bad, "--proxy-from", f.ProxyFrom, parseProxies)
 	c.Drain = read(&bad, "--shutdown-timeout", f.ShutdownTimeout, notNegative)
 	c.LogLevel = read(&bad, "--log-level", f.LogLevel, oneOf("debug, info, warn and error",
 		map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}))
@@ -184,13 +186,13 @@ func (c *config) transport(e endpoint, cert *tls.Certificate) transport.Transpor
 		t.Network = "tcp4" // for net, 0.0.0.0 would be IPv6 as well
 	}
 	if !e.TLS {
-		return t
+		return c.Proxies.before(t)
 	}
 	tc := &tls.Config{MinVersion: c.TLSMin}
 	if cert != nil {
 		tc.Certificates = []tls.Certificate{*cert}
 	}
-	return transport.TLS{TCP: t, Config: tc}
+	return c.Proxies.before(transport.TLS{TCP: t, Config: tc})
 }
 
 func (c *config) options(e endpoint) ranch.Options {

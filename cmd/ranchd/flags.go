@@ -26,6 +26,8 @@ type flags struct {
 	SendTimeout      string `placeholder:"TIME" default:"30s" help:"How long a client may take nothing of what is sent to it, or infinity. Default: ${default}."`
 	ShutdownTimeout  string `placeholder:"TIME" default:"5s" help:"The drain limit: how long connections may go on after the first signal to stop. 0 closes them at once, infinity waits for them. Default: ${default}."`
 
+	ProxyFrom string `placeholder:"NETWORK,..." help:"Proxies whose connections must begin with a PROXY header, version 1 or 2, that says who the client is: networks such as 10.0.0.0/8, and local for Unix sockets. A header from anybody else is refused. Default: nobody, and headers are payload."`
+
 	RefuseAfter   string `placeholder:"TIME" default:"never" help:"At the cap: never lets clients wait in the kernel's queue, 0 refuses them at once, a time those for whom there is no room after it. Default: ${default}."`
 	MaxPerAddress string `placeholder:"N" default:"unlimited" help:"Connections that one source address may have (IPv6: one /64). Default: ${default}."`
 	AddressRate   string `placeholder:"N[:BURST]" default:"unlimited" help:"Connections per second that one source address may open; what exceeds it is refused. Default: ${default}."`

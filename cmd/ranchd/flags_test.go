@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"io"
 	"log/slog"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -54,7 +55,7 @@ func TestEveryFlag(t *testing.T) {
 	got := configOf(t, "--listen", "tls://[::]:1", "--listen=a=:2 unix:/x", "--tls-min", "1.3", "--max-connections", "unlimited",
 		"--acceptors", "20", "--backlog", "7", "--unix-mode", "0660", "--handshake-timeout", "infinity", "--send-timeout", "infinity",
 		"--refuse-after", "0", "--max-per-address", "20", "--address-rate", "0.5", "--accept-rate", "100:20", "--max-handshakes", "50",
-		"--idle-timeout", "10m", "--lifetime", "24h", "--alarm-descriptors", "0",
+		"--proxy-from", "10.1.2.3/8,::1,local", "--idle-timeout", "10m", "--lifetime", "24h", "--alarm-descriptors", "0",
 		"--shutdown-timeout", "infinity", "--log-level", "debug", "--log-format", "json", "--quiet", "--check")
 	want := &config{
 		Endpoints: []endpoint{
@@ -69,13 +70,14 @@ func TestEveryFlag(t *testing.T) {
 			IdleTimeout: 10 * time.Minute, Lifetime: 24 * time.Hour, LifetimeJitter: 0.1,
 		},
 		TCP:       transport.TCP{Backlog: 7, SendTimeout: -1, UnixMode: 0o660},
+		Proxies:   proxies{Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")}, Local: true},
 		Drain:     ranch.Infinity,
 		LogLevel:  slog.LevelDebug,
 		LogFormat: logJSON,
 		Quiet:     true,
 		Check:     true,
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
 		t.Errorf("want -, got +:\n%s", diff)
 	}
 }
@@ -108,7 +110,7 @@ func TestFaults(t *testing.T) {
 			"--listen", "http://:1", "--listen", " ", "--cert", missing, "--tls-min", "1.1", "--max-connections", "0", "--acceptors", "10001",
 			"--listen-sockets", "0", "--handshake-timeout", "0", "--send-timeout", "5", "--shutdown-timeout=-1s", "--backlog", "x",
 			"--refuse-after=-1s", "--max-per-address=-1", "--address-rate", "fast", "--accept-rate", "1:0", "--max-handshakes", "0",
-			"--idle-timeout", "0", "--lifetime", "old", "--alarm-descriptors", "2", "--unix-mode", "0888", "--log-level", "trace", "--log-format", "xml",
+			"--proxy-from", "10.0.0.0/8,all", "--idle-timeout", "0", "--lifetime", "old", "--alarm-descriptors", "2", "--unix-mode", "0888", "--log-level", "trace", "--log-format", "xml",
 		}, []string{
 			`--listen " ": it is empty`, `--listen "http://:1": unknown scheme`,
 			`--tls-min "1.1": allowed are 1.2 and 1.3`,
@@ -127,6 +129,7 @@ func TestFaults(t *testing.T) {
 			`--backlog "x": allowed are the numbers 0 to`,
 			`--send-timeout "5": allowed are times such as`,
 			`--unix-mode "0888": allowed are the octal numbers`,
+			`--proxy-from "10.0.0.0/8,all": allowed are networks`,
 			`--shutdown-timeout "-1s": allowed are 0, times`,
 			`--log-level "trace": allowed are debug, info, warn and error`,
 			`--log-format "xml": allowed are auto, text, color and json`,
