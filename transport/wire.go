@@ -32,7 +32,9 @@ type wire struct {
 	ahead    ahead // read before its time; touched by the goroutine that reads
 	lent     *lent // nil: nobody uses the TLS above but its Conn
 
-	sending sync.Mutex // held by a write that the send timeout limits: armed and op are its own
+	sending sync.Mutex  // held by a write: armed, op and kept are its own
+	trying  atomic.Bool // TLS is writing, and must not wait: what does not go out is kept
+	kept    []byte
 	op      writeOp
 
 	mu      sync.Mutex // below: deadlines, not touched by plain reads and writes
@@ -48,21 +50,43 @@ type wire struct {
 func (w *wire) NetConn() net.Conn { return w.Conn }
 
 func (w *wire) Write(p []byte) (int, error) {
-	if w.send.timeout == 0 {
+	if w.raw == nil && w.send.timeout == 0 {
 		return w.Conn.Write(p)
 	}
 	w.sending.Lock()
 	defer w.sending.Unlock()
 	if w.raw != nil {
-		return w.writeRaw(p)
+		return w.writeOwn(p)
 	}
 	w.arm()
 	n, err := w.Conn.Write(p)
 	return n, w.sendError(err, w.disarm())
 }
 
+// writeOwn writes by system calls of our own, behind what was kept. Its caller holds sending.
+func (w *wire) writeOwn(p []byte) (int, error) {
+	if !w.trying.Load() {
+		if err := w.flushKept(); err != nil {
+			return 0, err
+		}
+		return w.writeRaw(p, true)
+	}
+	n := 0
+	if len(w.kept) == 0 {
+		var err error
+		if n, err = w.writeRaw(p, false); err != nil {
+			return n, err
+		}
+	}
+	w.kept = append(w.kept, p[n:]...)
+	return len(p), nil
+}
+
 // arm starts the send timeout of a write that has to wait. Its caller holds sending.
 func (w *wire) arm() {
+	if w.send.timeout == 0 {
+		return
+	}
 	w.mu.Lock()
 	w.armed = time.Now().Add(w.send.timeout)
 	w.Conn.SetWriteDeadline(earlier(w.armed, w.write))
@@ -71,6 +95,9 @@ func (w *wire) arm() {
 
 // disarm ends it, and returns when it would have passed.
 func (w *wire) disarm() (armed time.Time) {
+	if w.send.timeout == 0 {
+		return armed
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	armed, w.armed = w.armed, time.Time{}

@@ -9,6 +9,6 @@ import (
 
 func rawConn(net.Conn) syscall.RawConn { return nil }
 
-func (w *wire) writeRaw(p []byte) (int, error) { panic("unreachable: raw is nil on this system") }
+func (w *wire) writeRaw([]byte, bool) (int, error) { panic("unreachable: raw is nil on this system") }
 
 type writeOp struct{} // no system calls of our own, no state of one

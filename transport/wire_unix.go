@@ -32,17 +32,19 @@ type writeOp struct {
 	p      []byte
 	n      int
 	err    error
-	f      func(fd uintptr) bool // tryWrite, bound at the first write
+	f      func(fd uintptr) bool // attempt, bound at the first write
+	wait   bool                  // for the peer, if it does not keep up
 	waited bool                  // the socket did not take everything at once
 }
 
-// writeRaw writes all of p. Its caller holds sending, so that concurrent writes do not mix.
-func (w *wire) writeRaw(p []byte) (int, error) {
+// writeRaw writes all of p, or, if it is not to wait, what the socket takes. Its caller holds
+// sending, so that concurrent writes do not mix.
+func (w *wire) writeRaw(p []byte, wait bool) (int, error) {
 	o := &w.op
 	if o.f == nil {
-		o.f = w.tryWrite
+		o.f = w.attempt
 	}
-	o.p, o.n, o.err, o.waited = p, 0, nil, false
+	o.p, o.n, o.err, o.wait, o.waited = p, 0, nil, wait, false
 	err := w.raw.Write(o.f)
 	o.p = nil
 	if err == nil {
@@ -58,9 +60,9 @@ func (w *wire) writeRaw(p []byte) (int, error) {
 	return o.n, w.sendError(w.asWrite(err), armed)
 }
 
-// tryWrite writes what the socket takes. It returns false to be called again when the
+// attempt writes what the socket takes. It returns false to be called again when the
 // socket takes more, or when the deadline has passed.
-func (w *wire) tryWrite(fd uintptr) bool {
+func (w *wire) attempt(fd uintptr) bool {
 	o := &w.op
 	for {
 		m, err := unix.Write(int(fd), o.p[o.n:])
@@ -68,6 +70,9 @@ func (w *wire) tryWrite(fd uintptr) bool {
 		case err == unix.EINTR:
 			continue
 		case err == unix.EAGAIN:
+			if !o.wait {
+				return true
+			}
 			if !o.waited {
 				o.waited = true
 				w.arm()
