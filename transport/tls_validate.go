@@ -10,25 +10,31 @@ import (
 // Validate reports every option that cannot be used: those of the sockets below, and
 // what in Config could only fail, or let in whom nobody meant, once clients are there.
 func (t TLS) Validate() error {
-	faults := []error{t.TCP.Validate()}
-	if c := t.Config; c != nil {
-		faults = append(faults, versionFault(c), clientAuthFault(c), suitesFault(c))
-		for i, cert := range c.Certificates {
-			if len(cert.Certificate) == 0 || cert.PrivateKey == nil {
-				faults = append(faults, fmt.Errorf("option Config.Certificates[%d]: a certificate and its private key are needed", i))
-			}
-		}
-		for i, p := range c.NextProtos {
-			if len(p) == 0 || len(p) > 255 {
-				faults = append(faults, fmt.Errorf("option Config.NextProtos[%d] %q: allowed are 1 to 255 bytes", i, p))
-			}
-		}
+	var faults []error
+	if sockets, ok := t.TCP.Validate().(interface{ Unwrap() []error }); ok {
+		faults = sockets.Unwrap()
+	}
+	if t.Config != nil {
+		faults = slices.Concat(faults, versionFaults(t.Config), clientAuthFaults(t.Config), suiteFaults(t.Config), listFaults(t.Config))
 	}
 	return errors.Join(faults...)
 }
 
-func versionFault(c *tls.Config) error {
-	var faults []error
+func listFaults(c *tls.Config) (faults []error) {
+	for i, cert := range c.Certificates {
+		if len(cert.Certificate) == 0 || cert.PrivateKey == nil {
+			faults = append(faults, fmt.Errorf("option Config.Certificates[%d]: a certificate and its private key are needed", i))
+		}
+	}
+	for i, p := range c.NextProtos {
+		if len(p) == 0 || len(p) > 255 {
+			faults = append(faults, fmt.Errorf("option Config.NextProtos[%d] %q: allowed are 1 to 255 bytes", i, p))
+		}
+	}
+	return faults
+}
+
+func versionFaults(c *tls.Config) (faults []error) {
 	for _, f := range []struct {
 		name  string
 		value uint16
@@ -46,24 +52,23 @@ func versionFault(c *tls.Config) error {
 		faults = append(faults, fmt.Errorf("option Config.MaxVersion %s: allowed are 0 and MinVersion (%s) or later",
 			tls.VersionName(c.MaxVersion), tls.VersionName(least)))
 	}
-	return errors.Join(faults...)
+	return faults
 }
 
-// clientAuthFault knows that crypto/tls takes the system's roots when there are no
+// clientAuthFaults knows that crypto/tls takes the system's roots when there are no
 // ClientCAs: whoever has bought a certificate anywhere would be a client.
-func clientAuthFault(c *tls.Config) error {
+func clientAuthFaults(c *tls.Config) []error {
 	switch {
 	case c.ClientAuth < tls.NoClientCert || c.ClientAuth > tls.RequireAndVerifyClientCert:
-		return fmt.Errorf("option Config.ClientAuth %d: allowed are %d (%v) to %d (%v)", c.ClientAuth,
-			tls.NoClientCert, tls.NoClientCert, tls.RequireAndVerifyClientCert, tls.RequireAndVerifyClientCert)
+		return []error{fmt.Errorf("option Config.ClientAuth %d: allowed are %d (%v) to %d (%v)", c.ClientAuth,
+			tls.NoClientCert, tls.NoClientCert, tls.RequireAndVerifyClientCert, tls.RequireAndVerifyClientCert)}
 	case c.ClientAuth >= tls.VerifyClientCertIfGiven && c.ClientCAs == nil && c.GetConfigForClient == nil:
-		return fmt.Errorf("option Config.ClientAuth %v: ClientCAs is needed: who may sign clients' certificates; x509.SystemCertPool() if anybody may", c.ClientAuth)
+		return []error{fmt.Errorf("option Config.ClientAuth %v: ClientCAs is needed: who may sign clients' certificates; x509.SystemCertPool() if anybody may", c.ClientAuth)}
 	}
 	return nil
 }
 
-func suitesFault(c *tls.Config) error {
-	var faults []error
+func suiteFaults(c *tls.Config) (faults []error) {
 	usable := false
 	known := slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites())
 	for i, id := range c.CipherSuites {
@@ -78,5 +83,5 @@ func suitesFault(c *tls.Config) error {
 		faults = append(faults, fmt.Errorf("option Config.CipherSuites: none of the %d is good for %s: nil for all, or suites of TLS 1.2; those of TLS 1.3 cannot be chosen",
 			len(c.CipherSuites), tls.VersionName(c.MaxVersion)))
 	}
-	return errors.Join(faults...)
+	return faults
 }

@@ -5,9 +5,11 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"io"
@@ -154,6 +156,11 @@ type shaken struct {
 
 func serve(tb testing.TB, c *tls.Config) *server {
 	tb.Helper()
+	return serveBy(tb, c, func(conn *transport.Conn) { io.Copy(conn, conn) })
+}
+
+func serveBy(tb testing.TB, c *tls.Config, protocol func(*transport.Conn)) *server {
+	tb.Helper()
 	tr := transport.TLS{Config: c}
 	ln, err := tr.Listen(context.Background(), "127.0.0.1:0")
 	if err != nil {
@@ -175,7 +182,7 @@ func serve(tb testing.TB, c *tls.Config) *server {
 				err := conn.Handshake(ctx)
 				s.shook <- shaken{conn, err}
 				if err == nil {
-					io.Copy(conn, conn)
+					protocol(conn)
 				}
 			})
 		}
@@ -268,4 +275,11 @@ func versions(t *testing.T, f func(t *testing.T, version uint16)) {
 
 func shortLived() *x509.Certificate {
 	return &x509.Certificate{Subject: pkix.Name{CommonName: "soon"}, NotAfter: time.Now().Add(time.Minute), IsCA: true, BasicConstraintsValid: true}
+}
+
+// fileSum returns the fingerprint of the first certificate in a PEM file.
+func fileSum(content string) string {
+	block, _ := pem.Decode([]byte(content))
+	sum := sha256.Sum256(block.Bytes)
+	return hex.EncodeToString(sum[:])
 }
