@@ -77,7 +77,12 @@ func TestSwapUnderBusyConnections(t *testing.T) {
 		d.write("a.key", key) // not at once: for a moment they do not fit together
 		d.write("a.crt", cert)
 		for {
-			err := <-swapped
+			var err error
+			select {
+			case err = <-swapped: // the fault while they do not fit, or their exchange
+			case <-time.After(patience):
+				t.Fatal("the new files are not found")
+			}
 			if err == nil {
 				swaps++
 				if served(t, srv, c) == fileSum(cert) {
