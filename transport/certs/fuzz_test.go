@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"net"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -38,6 +39,8 @@ func FuzzLookup(f *testing.F) {
 	})
 }
 
+var hexDigits = regexp.MustCompile(`[0-9A-Fa-f]{8}`)
+
 func FuzzTicketKeys(f *testing.F) {
 	key := strings.Repeat("0f", 32)
 	for _, s := range []string{"", key, key + "\n" + key + "\n", "# newest\r\n" + key + "\r\n\n", key[1:], "zz" + key[2:], strings.Repeat(key+"\n", 17)} {
@@ -48,7 +51,7 @@ func FuzzTicketKeys(f *testing.F) {
 		if (err == nil) != (len(keys) >= 1 && len(keys) <= maxTicketKeys) {
 			t.Errorf("%d keys, %v", len(keys), err)
 		}
-		if err != nil && len(b) >= 8 && strings.Contains(err.Error(), string(b[:8])) {
+		if err != nil && hexDigits.MatchString(err.Error()) {
 			t.Errorf("the error shows a secret: %v", err)
 		}
 	})

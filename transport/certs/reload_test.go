@@ -86,13 +86,20 @@ func TestFaultyFilesWhileRunning(t *testing.T) {
 			o := certs.Options{Pairs: []certs.Pair{d.pair(ca, "a", "a.test"), d.pair(ca, "b", "b.test")}, ClientCAs: []string{d.write("ca", ca.pem)}}
 			synctest.Test(t, func(t *testing.T) {
 				var told []error
-				o.Notify = func(err error) { told = append(told, err) }
+				news := make(chan error, 1000)
+				o.Notify = func(err error) { news <- err }
 				s := open(t, o)
 				before := fingerprints(s)
 				ctx, cancel := context.WithCancel(t.Context())
 				done := make(chan error, 1)
 				go func() { done <- s.Run(ctx) }()
-				wait := func(d time.Duration) { time.Sleep(d); synctest.Wait() } // the bubble's clock, not ours
+				wait := func(d time.Duration) { // by the bubble's clock
+					time.Sleep(d)
+					synctest.Wait()
+					for len(news) > 0 {
+						told = append(told, <-news)
+					}
+				}
 
 				wait(time.Minute)
 				if len(told) > 0 {
