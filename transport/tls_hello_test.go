@@ -134,3 +134,40 @@ func TestOnHelloKeepsTickets(t *testing.T) {
 		}
 	}
 }
+
+// A ticket for a host that is served opens no door to one that is not.
+func TestOnHelloRefusesInSpiteOfATicket(t *testing.T) {
+	c := transport.OnHello(testTLS(), func(_ context.Context, h *tls.ClientHelloInfo) (*tls.Config, error) {
+		if h.ServerName != "localhost" {
+			return nil, transport.ErrUnknownHost
+		}
+		return nil, nil
+	})
+	for _, v := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		cache := new(oneSession)
+		client := &tls.Config{ServerName: "localhost", InsecureSkipVerify: true, MaxVersion: v, ClientSessionCache: cache}
+		for i := range 2 {
+			conn, cli, serr, cerr := shake(t, c, client)
+			if serr != nil || cerr != nil {
+				t.Fatal(serr, cerr)
+			}
+			exchange(t, conn, cli) // with TLS 1.3 tickets come after the handshake
+			if state, _ := conn.TLS(); state.DidResume != (i > 0) {
+				t.Fatalf("%s: resumed %v", tls.VersionName(v), state.DidResume)
+			}
+		}
+		client.ServerName = "elsewhere"
+		_, _, err, _ := shake(t, c, client)
+		wantIs(t, err, transport.ErrUnknownHost)
+	}
+}
+
+// oneSession keeps one session for all hosts.
+type oneSession struct{ state *tls.ClientSessionState }
+
+func (s *oneSession) Get(string) (*tls.ClientSessionState, bool) { return s.state, s.state != nil }
+func (s *oneSession) Put(_ string, state *tls.ClientSessionState) {
+	if state != nil {
+		s.state = state
+	}
+}

@@ -152,7 +152,7 @@ func TestFailedUpgrade(t *testing.T) {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 		if n, werr := io.WriteString(conn, "secret"); n != 0 || werr == nil || werr.Error() != err.Error() {
-			t.Errorf("%s: Write: %d, %v", tt.name, n, werr)
+			t.Fatalf("%s: Write: %d, %v", tt.name, n, werr)
 		}
 		if n, rerr := conn.Read(make([]byte, 10)); n != 0 || rerr == nil {
 			t.Errorf("%s: Read: %d, %v", tt.name, n, rerr)
