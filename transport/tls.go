@@ -72,9 +72,9 @@ func (t TLS) Dial(ctx context.Context, addr string) (net.Conn, error) {
 	return tc, nil
 }
 
-// Handshake runs the server's side of the TLS handshake. Its error is that of crypto/tls;
-// what a callback in Config has returned, such as a [HelloFunc], is wrapped by it. When ctx ends it is
-// ctx's, and nc is closed.
+// Handshake runs the server's side of the TLS handshake. Its error is that of crypto/tls; what
+// a callback in Config has returned, such as a [HelloFunc], is wrapped by it. When ctx ends it
+// is ctx's, and nc is closed.
 func (t TLS) Handshake(ctx context.Context, nc net.Conn) (net.Conn, error) {
 	if !t.presents() {
 		return nil, ErrNoCertificate

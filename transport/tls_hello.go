@@ -26,12 +26,13 @@ var (
 // ctx is that of the handshake, with its limit. hello.Conn is an [Accepted]: its
 // RemoteAddr is the client's, behind a proxy too. It must not be read or written. A
 // HelloFunc runs in each connection's own goroutine, so in many at once, and must not
-// change a configuration that it has returned before.
+// change a configuration that it has returned before. TLS.Validate cannot look at what it returns.
 type HelloFunc func(ctx context.Context, hello *tls.ClientHelloInfo) (*tls.Config, error)
 
 // OnHello returns a copy of c, whose handshakes ask f as soon as the ClientHello is there. If
-// what f returns has a GetConfigForClient of its own, as those of package transport/certs
-// have, that is asked in turn; if f returns nil, that of c is. nil for c is an empty one, nil for f none.
+// what f returns has a GetConfigForClient of its own, as those of package transport/certs have,
+// that is asked in turn; if f returns nil, that of c is. nil for c is an empty one, nil for f
+// none.
 //
 // It is called once per listener, not per connection: session tickets belong to the
 // configuration that it returns, unless f returns one with keys of its own.

@@ -101,7 +101,8 @@ func TestOnHello(t *testing.T) {
 	}
 }
 
-// Outside of this package, where nobody looks at the record, the reason comes as crypto/tls passes it.
+// Outside of this package, where nobody looks at the record, the reason comes as crypto/tls
+// passes it.
 func TestOnHelloWithBareCryptoTLS(t *testing.T) {
 	c := transport.OnHello(testTLS(), func(context.Context, *tls.ClientHelloInfo) (*tls.Config, error) {
 		return nil, transport.ErrUnknownHost

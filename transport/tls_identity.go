@@ -19,7 +19,8 @@ type Identity struct {
 	URIs     []string
 	Emails   []string
 	IPs      []netip.Addr
-	// Serial is the number the issuer gave it, in hexadecimal as openssl shows it. It is unique for one issuer only.
+	// Serial is the number the issuer gave it, in hexadecimal as openssl shows it. It is unique
+	// for one issuer only.
 	Serial string
 	// Fingerprint is the SHA-256 of the certificate, as 64 hexadecimal digits in lower case.
 	Fingerprint string
@@ -45,7 +46,8 @@ func (c *Conn) Identity() *Identity {
 	return IdentityOf(state)
 }
 
-// IdentityOf is [Conn.Identity] for the state of a TLS connection from elsewhere, and for the client's side.
+// IdentityOf is [Conn.Identity] for the state of a TLS connection from elsewhere, and for the
+// client's side.
 func IdentityOf(state tls.ConnectionState) *Identity {
 	if len(state.VerifiedChains) == 0 || len(state.VerifiedChains[0]) == 0 {
 		return nil

@@ -117,8 +117,8 @@ func TestStopReadingDuringUpgrade(t *testing.T) {
 	})
 }
 
-// An upgrade that fails ends its connection: what the protocol says after it does not go out in plain text.
-// Others live on.
+// An upgrade that fails ends its connection: what the protocol says after it does not go out in
+// plain text. Others live on.
 func TestFailedUpgrade(t *testing.T) {
 	reason := errors.New("not you")
 	refusing := transport.TLS{Config: transport.OnHello(testTLS(), func(context.Context, *tls.ClientHelloInfo) (*tls.Config, error) { return nil, reason })}

@@ -17,8 +17,8 @@ import (
 	"goranch/transport/certs"
 )
 
-// Certificates are exchanged while 1,000 connections exchange data and new ones arrive. None may drop, and
-// what begins after the exchange sees the new certificate.
+// Certificates are exchanged while 1,000 connections exchange data and new ones arrive. None
+// may drop, and what begins after the exchange sees the new certificate.
 func TestSwapUnderBusyConnections(t *testing.T) {
 	conns := 1000
 	if testing.Short() || raceEnabled {

@@ -9,10 +9,10 @@
 //	go store.Run(ctx) // looks at the files every 10 s
 //	tr := transport.TLS{Config: store.Config(&tls.Config{NextProtos: []string{"lines/1"}})}
 //
-// Everything is exchanged at once, or nothing: if one file is missing, half written, or a key does not
-// belong to its certificate, what was good before stays in use, and the fault is
-// reported. Handshakes that begin after the exchange see the new files; connections that
-// are there live on.
+// Everything is exchanged at once, or nothing: if one file is missing, half written, or a key
+// does not belong to its certificate, what was good before stays in use, and the fault is
+// reported. Handshakes that begin after the exchange see the new files; connections that are
+// there live on.
 //
 // Files are compared by what is in them, so it does not matter how they are replaced:
 // written over, renamed, or behind a symbolic link, as Kubernetes does it with secrets.
@@ -41,7 +41,8 @@ var (
 	ErrBadTicketKeys = errors.New("not a list of session ticket keys")
 )
 
-// Pair names the PEM files of a certificate, its chain after it, and of its key. Both may be one file.
+// Pair names the PEM files of a certificate, its chain after it, and of its key. Both may be
+// one file.
 type Pair struct{ Cert, Key string }
 
 // Options say what a Store keeps.
@@ -55,23 +56,24 @@ type Options struct {
 	// certificates. None: the ClientCAs of the configuration given to Config.
 	ClientCAs []string
 
-	// RefuseUnknown ends the handshake of a client that asks for a host no certificate is good for, with
-	// [UnknownHostError] here and the alert unrecognized_name there. The default is to present the
-	// first certificate. RefuseNameless does the same to clients that name no host, as those do
-	// that connect to an IP address.
+	// RefuseUnknown ends the handshake of a client that asks for a host no certificate is good
+	// for, with [UnknownHostError] here and the alert unrecognized_name there. The default is
+	// to present the first certificate. RefuseNameless does the same to clients that name no
+	// host, as those do that connect to an IP address.
 	RefuseUnknown  bool
 	RefuseNameless bool
 
-	// TicketKeys encrypt session tickets: the first new ones, the others those which
-	// were issued before; at most 16. Nodes behind one load balancer have to share them, or clients that reach
-	// another node cannot resume. Change them once a day by [Store.SetTicketKeys], or by
-	// TicketKeyFile: put a new key second everywhere, then first everywhere, and drop the oldest.
+	// TicketKeys encrypt session tickets: the first new ones, the others those which were
+	// issued before; at most 16. Nodes behind one load balancer have to share them, or clients
+	// that reach another node cannot resume. Change them once a day by [Store.SetTicketKeys],
+	// or by TicketKeyFile: put a new key second everywhere, then first everywhere, and drop the
+	// oldest.
 	//
 	// None: keys of this process, new every 24 hours and good for seven days.
 	TicketKeys [][32]byte
 	// TicketKeyFile is a file with such keys, read anew like the others: a key a line, newest
-	// first, as 64 hexadecimal digits ("openssl rand -hex 32"). Empty lines and those that begin with # are
-	// skipped. It excludes TicketKeys.
+	// first, as 64 hexadecimal digits ("openssl rand -hex 32"). Empty lines and those that
+	// begin with # are skipped. It excludes TicketKeys.
 	TicketKeyFile string
 
 	// Interval is the time between two looks at the files, 0 is 10 s ([DefaultInterval]).

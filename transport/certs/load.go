@@ -181,8 +181,8 @@ func (f *files) addClientCAs(s *set, paths []string) error {
 var beginning = []byte("-----BEGIN")
 
 // certificates reads all the certificates of a PEM file, of which there must be one. Other
-// blocks are skipped. Package tls takes what is whole and passes over the rest; a file that is being
-// written must not lose the end of its chain that way.
+// blocks are skipped. Package tls takes what is whole and passes over the rest; a file that is
+// being written must not lose the end of its chain that way.
 func certificates(b []byte) (list []*x509.Certificate, err error) {
 	begun := bytes.Count(b, beginning)
 	for {

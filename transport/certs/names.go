@@ -46,7 +46,8 @@ func pattern(name string) (string, bool) {
 }
 
 // hostName returns a host in lower case and without the dot of an absolute name, and whether it
-// is one: letters, digits, hyphens not at a label's beginning, and underscores, which are seen in practice.
+// is one: letters, digits, hyphens not at a label's beginning, and underscores, which are seen
+// in practice.
 func hostName(host string) (string, bool) {
 	host = strings.TrimSuffix(host, ".")
 	for label := range strings.SplitSeq(host, ".") {

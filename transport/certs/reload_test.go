@@ -63,7 +63,8 @@ func TestBadOptions(t *testing.T) {
 	}
 }
 
-// Whatever is wrong with the files, what was good stays, the fault is told once, and its end as well.
+// Whatever is wrong with the files, what was good stays, the fault is told once, and its end as
+// well.
 func TestFaultyFilesWhileRunning(t *testing.T) {
 	ca := newAuthority(t, "ca")
 	for _, tt := range []struct {

@@ -121,14 +121,13 @@ func (s *Store) NotAfter() time.Time {
 	return first
 }
 
-// Config returns a server's configuration with what the Store holds, then and in future.
-// The rest is taken from base, which may be nil and is not kept: versions, cipher
-// suites, ALPN, callbacks. Its Certificates and GetCertificate are replaced; so are its
-// ClientCAs if the Store has some, and ClientAuth is then at least
-// tls.VerifyClientCertIfGiven: NoClientCert becomes RequireAndVerifyClientCert, and the two kinds that verify
-// nothing become their kinds that do. With no client CAs from anywhere no client's certificate is
-// good. Its GetConfigForClient, if set, is asked first; when that
-// returns nil the Store goes on.
+// Config returns a server's configuration with what the Store holds, then and in future. The
+// rest is taken from base, which may be nil and is not kept: versions, cipher suites, ALPN,
+// callbacks. Its Certificates and GetCertificate are replaced; so are its ClientCAs if the
+// Store has some, and ClientAuth is then at least tls.VerifyClientCertIfGiven: NoClientCert
+// becomes RequireAndVerifyClientCert, and the two kinds that verify nothing become their kinds
+// that do. With no client CAs from anywhere no client's certificate is good. Its
+// GetConfigForClient, if set, is asked first; when that returns nil the Store goes on.
 //
 // Sessions are resumed only under the client CAs under which they began. Who wants several
 // policies over the same files calls Config several times.

@@ -74,10 +74,10 @@ func (s *Store) current() *set {
 
 func (s *set) stale() bool { return !s.shared && time.Since(s.keys[0].made) >= ticketRotation }
 
-// derive returns the keys for a configuration. A ticket says that a client's certificate
-// was verified, and resuming does not ask for it again. crypto/tls looks whether the root is
-// still trusted; besides, keys differ with the trusted CAs and with what is asked of clients, so that a
-// ticket is worth nothing elsewhere, on whichever node it was issued.
+// derive returns the keys for a configuration. A ticket says that a client's certificate was
+// verified, and resuming does not ask for it again. crypto/tls looks whether the root is still
+// trusted; besides, keys differ with the trusted CAs and with what is asked of clients, so that
+// a ticket is worth nothing elsewhere, on whichever node it was issued.
 func (s *set) derive(auth tls.ClientAuthType) (keys [][32]byte) {
 	for _, k := range s.keys {
 		mac := hmac.New(sha256.New, k.key[:])

@@ -9,8 +9,8 @@ import (
 	"goranch/transport/certs"
 )
 
-// A session began when its client's certificate was verified. Once the CA is trusted no more, a ticket
-// must not bring the client in.
+// A session began when its client's certificate was verified. Once the CA is trusted no more, a
+// ticket must not bring the client in.
 func TestNoResumptionUnderRemovedClientCAs(t *testing.T) {
 	versions(t, func(t *testing.T, v uint16) {
 		d, ca, a, b := newDir(t), newAuthority(t, "ca"), newAuthority(t, "a"), newAuthority(t, "b")
