@@ -51,6 +51,26 @@ func TestGuideShowsTheProxyExamples(t *testing.T) {
 	}
 }
 
+// The code in the guide's section on TLS is taken from examples, which are run.
+func TestGuideShowsExamplesOfTLS(t *testing.T) {
+	examples := unindented(read(t, "../transport/certs/example_test.go") + read(t, "../transport/tls_example_test.go"))
+	_, section, ok := strings.Cut(read(t, "guide.md"), "\n## TLS\n")
+	if !ok {
+		t.Fatal("guide.md has no section TLS")
+	}
+	section, _, _ = strings.Cut(section, "\n## ")
+	blocks := strings.Split(section, "```")
+	if len(blocks) < 3 {
+		t.Fatal("the section shows no code")
+	}
+	for i := 1; i < len(blocks); i += 2 {
+		code, ok := strings.CutPrefix(blocks[i], "go\n")
+		if !ok || !strings.Contains(examples, unindented(code)) {
+			t.Errorf("no example has this code:\n%s", blocks[i])
+		}
+	}
+}
+
 var link = regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
 
 func TestLinksLeadSomewhere(t *testing.T) {

@@ -1,10 +1,13 @@
 package transport_test
 
 import (
+	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
 	"testing"
+	"time"
 
 	"goranch/transport"
 )
@@ -160,5 +163,33 @@ func echoes(tb testing.TB, cli net.Conn, size int) func() {
 		if _, err := io.ReadFull(cli, p); err != nil {
 			tb.Fatal(err)
 		}
+	}
+}
+
+// BenchmarkTLSHandshake compares handshakes with and without a limit in time: what the limit costs.
+func BenchmarkTLSHandshake(b *testing.B) {
+	for _, limited := range []bool{false, true} {
+		b.Run(fmt.Sprintf("limited=%v", limited), func(b *testing.B) {
+			tr := transport.TLS{Config: testTLS()}
+			client := testTLS()
+			b.ReportAllocs()
+			for b.Loop() {
+				a, c := memConns(b)
+				conn := transport.NewConn(tr, c, nil)
+				cli := tls.Client(a, client)
+				done := async(func() (int64, error) { return 0, cli.Handshake() })
+				ctx, cancel := context.Background(), context.CancelFunc(func() {})
+				if limited {
+					ctx, cancel = context.WithTimeout(ctx, time.Minute)
+				}
+				if err := conn.Handshake(ctx); err != nil {
+					b.Fatal(err)
+				}
+				cancel()
+				<-done
+				conn.Abort()
+				a.Close()
+			}
+		})
 	}
 }

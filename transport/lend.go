@@ -54,7 +54,8 @@ type plainLender struct {
 }
 
 func (l *plainLender) next(max int) ([]byte, error) {
-	if w, ok := l.c.wire.Conn.(waiter); ok {
+	// What lies above the wire may hold data, or an error, that the wire knows nothing of.
+	if w, ok := l.c.wire.Conn.(waiter); ok && l.c.top == &l.c.wire {
 		l.release()
 		w.waitReadable()
 	}

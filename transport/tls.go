@@ -12,6 +12,10 @@ type TLS struct {
 	// Config is the server's and the client's configuration. The server's needs
 	// Certificates, GetCertificate or GetConfigForClient. nil is an empty one. It must
 	// not be changed once in use.
+	//
+	// Versions, cipher suites, ALPN, session tickets and client certificates are its
+	// fields. Package transport/certs makes one whose certificates are reloaded;
+	// [OnHello] makes one that decides when it has seen the client's first message.
 	Config *tls.Config
 	// TCP holds the options of the sockets below.
 	TCP TCP
@@ -23,20 +27,25 @@ func (TLS) Name() string { return "tls" }
 // Secure returns true.
 func (TLS) Secure() bool { return true }
 
-// Validate reports every option of the sockets below that cannot be used.
-func (t TLS) Validate() error { return t.TCP.Validate() }
-
 // Listen opens a listening socket like that of [TCP]. It returns [ErrNoCertificate]
-// when there is nothing a handshake could present.
+// when there is nothing a handshake could present, and what Validate does.
 //
 // The listener accepts plain connections: Handshake turns them into TLS later, in the
 // connection's own goroutine.
 func (t TLS) Listen(ctx context.Context, addr string) (net.Listener, error) {
-	c := t.Config
-	if c == nil || len(c.Certificates) == 0 && c.GetCertificate == nil && c.GetConfigForClient == nil {
+	if !t.presents() {
 		return nil, ErrNoCertificate
 	}
+	if err := t.Validate(); err != nil {
+		return nil, err
+	}
 	return t.TCP.Listen(ctx, addr)
+}
+
+// presents reports whether there may be a certificate for a client.
+func (t TLS) presents() bool {
+	c := t.Config
+	return c != nil && (len(c.Certificates) > 0 || c.GetCertificate != nil || c.GetConfigForClient != nil)
 }
 
 // Dial connects and completes the handshake. When Config names no ServerName, the
@@ -74,14 +83,19 @@ func (t TLS) Client(ctx context.Context, nc net.Conn, addr string) (net.Conn, er
 	return tc, nil
 }
 
-// Handshake runs the server's side of the TLS handshake.
+// Handshake runs the server's side of the TLS handshake. Its error is that of crypto/tls; what
+// a callback in Config has returned, such as a [HelloFunc], is wrapped by it. When ctx ends it
+// is ctx's, and nc is closed.
 func (t TLS) Handshake(ctx context.Context, nc net.Conn) (net.Conn, error) {
+	if !t.presents() {
+		return nil, ErrNoCertificate
+	}
 	nc, err := t.TCP.Handshake(ctx, nc)
 	if err != nil {
 		return nil, err
 	}
 	tc := tls.Server(nc, t.Config)
-	if err := tc.HandshakeContext(ctx); err != nil {
+	if err := serve(ctx, tc); err != nil {
 		return nil, err
 	}
 	return tc, nil

@@ -22,7 +22,8 @@ var ErrBuffered = errors.New("plain text has been read ahead")
 // The goroutine that owns the connection calls it, after the peer was told to begin,
 // while nobody reads or writes. A buffer of its own, a bufio.Reader for one, has to be
 // empty and must not be used any more. If [Conn.Peek] has read ahead, the error wraps
-// [ErrBuffered]. After any error the connection can only be closed.
+// [ErrBuffered]. After a handshake that failed, reads and writes fail with its error: the
+// connection can only be closed.
 func (c *Conn) Upgrade(ctx context.Context, t Transport) error {
 	if n := len(c.ahead) + len(c.wire.ahead); n > 0 {
 		return fmt.Errorf("upgrade to %s: %d bytes: %w", t.Name(), n, ErrBuffered)
@@ -45,7 +46,19 @@ func (c *Conn) Switch(ctx context.Context, t Transport) error {
 		defer cancel()
 	}
 	if err := c.prepare(ctx, t); err != nil {
-		return fmt.Errorf("upgrade to %s: %w", t.Name(), err)
+		err = fmt.Errorf("upgrade to %s: %w", t.Name(), err)
+		c.top = &notUpgraded{&c.wire, err}
+		return err
 	}
 	return nil
 }
+
+// notUpgraded is what a failed handshake leaves: a protocol that does not look at the error must
+// not go on in plain text.
+type notUpgraded struct {
+	*wire
+	err error
+}
+
+func (u *notUpgraded) Read([]byte) (int, error)  { return 0, u.err }
+func (u *notUpgraded) Write([]byte) (int, error) { return 0, u.err }

@@ -1,0 +1,224 @@
+package certs
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"time"
+)
+
+// maxFile is more than any bundle has, and keeps a wrong name from filling the memory.
+const maxFile = 4 << 20
+
+// set is what was read together. Only the ticket keys of a copy change.
+type set struct {
+	certs     []Certificate
+	names     map[string][]*tls.Certificate // host names and wildcards in lower case
+	clientCAs *x509.CertPool                // nil: no bundles
+	casSum    [32]byte                      // of the certificates in it, whatever their order
+
+	keys   []ticketKey // newest first, never empty in the current set
+	shared bool        // keys were given to us
+}
+
+// files is what stands in them at a moment.
+type files struct {
+	data map[string][]byte
+	errs map[string]error
+	sum  [32]byte
+}
+
+func read(o *Options) *files {
+	f := &files{data: map[string][]byte{}, errs: map[string]error{}}
+	h := sha256.New()
+	for _, path := range o.paths() {
+		b, err := readFile(path)
+		f.data[path], f.errs[path] = b, err
+		fmt.Fprintf(h, "%q %d %v\n", path, len(b), err)
+		h.Write(b)
+	}
+	h.Sum(f.sum[:0])
+	return f
+}
+
+func (o *Options) paths() (list []string) {
+	for _, p := range o.Pairs {
+		list = append(list, p.Cert, p.Key)
+	}
+	list = append(list, o.ClientCAs...)
+	if o.TicketKeyFile != "" {
+		list = append(list, o.TicketKeyFile)
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+func readFile(path string) ([]byte, error) {
+	fi, err := os.Stat(path)
+	if err == nil && !fi.Mode().IsRegular() { // opening a pipe would wait
+		err = errors.New("not a regular file")
+	}
+	if err != nil {
+		return nil, plain(err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, plain(err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(b) > maxFile {
+		err = fmt.Errorf("larger than %d bytes", maxFile)
+	}
+	return b, plain(err)
+}
+
+// plain drops the path, which our errors name already.
+func plain(err error) error {
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		return pe.Err
+	}
+	return err
+}
+
+// build makes a set of the files, or says what is wrong with each.
+func (f *files) build(o *Options) (*set, error) {
+	s := &set{names: map[string][]*tls.Certificate{}}
+	var faults []error
+	for _, p := range o.Pairs {
+		if err := f.addPair(s, p); err != nil {
+			faults = append(faults, err)
+		}
+	}
+	faults = append(faults, f.addClientCAs(s, o.ClientCAs))
+	if path := o.TicketKeyFile; path != "" {
+		keys, err := f.ticketKeys(path)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("ticket keys %q: %w", path, err))
+		}
+		s.keys, s.shared = sharedKeys(keys), true
+	}
+	return s, errors.Join(faults...)
+}
+
+func (f *files) addPair(s *set, p Pair) error {
+	var faults []error
+	if err := f.errs[p.Cert]; err != nil {
+		faults = append(faults, fmt.Errorf("certificate %q: %w", p.Cert, err))
+	}
+	if err := f.errs[p.Key]; err != nil {
+		faults = append(faults, fmt.Errorf("key %q: %w", p.Key, err))
+	}
+	if faults != nil {
+		return errors.Join(faults...)
+	}
+	chain, err := certificates(f.data[p.Cert])
+	if err != nil {
+		return fmt.Errorf("certificate %q: %w: %w", p.Cert, ErrBadPair, err)
+	}
+	cert, err := tls.X509KeyPair(f.data[p.Cert], f.data[p.Key])
+	if err != nil {
+		return fmt.Errorf("certificate %q, key %q: %w: %w", p.Cert, p.Key, ErrBadPair, err)
+	}
+	sum := sha256.Sum256(cert.Leaf.Raw)
+	c := Certificate{
+		Pair: p, cert: &cert, Fingerprint: hex.EncodeToString(sum[:]),
+		NotBefore: chain[0].NotBefore, NotAfter: chain[0].NotAfter,
+	}
+	for _, x := range chain[1:] {
+		c.NotBefore = later(c.NotBefore, x.NotBefore)
+		c.NotAfter = earlier(c.NotAfter, x.NotAfter)
+	}
+	for _, name := range cert.Leaf.DNSNames {
+		if name, ok := pattern(name); ok && !slices.Contains(c.Names, name) {
+			c.Names = append(c.Names, name)
+			s.names[name] = append(s.names[name], &cert)
+		}
+	}
+	s.certs = append(s.certs, c)
+	return nil
+}
+
+func (f *files) addClientCAs(s *set, paths []string) error {
+	var faults []error
+	var sums []string
+	for _, path := range paths {
+		if s.clientCAs == nil {
+			s.clientCAs = x509.NewCertPool()
+		}
+		if err := f.errs[path]; err != nil {
+			faults = append(faults, fmt.Errorf("client CAs %q: %w", path, err))
+			continue
+		}
+		list, err := certificates(f.data[path])
+		if err != nil {
+			faults = append(faults, fmt.Errorf("client CAs %q: %w: %w", path, ErrBadClientCA, err))
+		}
+		for _, c := range list {
+			s.clientCAs.AddCert(c)
+			sum := sha256.Sum256(c.Raw)
+			sums = append(sums, string(sum[:]))
+		}
+	}
+	slices.Sort(sums)
+	h := sha256.New()
+	for _, sum := range slices.Compact(sums) {
+		io.WriteString(h, sum)
+	}
+	h.Sum(s.casSum[:0])
+	return errors.Join(faults...)
+}
+
+var beginning = []byte("-----BEGIN")
+
+// certificates reads all the certificates of a PEM file, of which there must be one. Other
+// blocks are skipped. Package tls takes what is whole and passes over the rest; a file that is
+// being written must not lose the end of its chain that way.
+func certificates(b []byte) (list []*x509.Certificate, err error) {
+	begun := bytes.Count(b, beginning)
+	for {
+		var block *pem.Block
+		if block, b = pem.Decode(b); block == nil {
+			break
+		}
+		begun--
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("certificate %d: %w", len(list)+1, err)
+		}
+		list = append(list, c)
+	}
+	switch {
+	case begun > 0:
+		return nil, fmt.Errorf("after %d whole certificates one is damaged or cut off", len(list))
+	case len(list) == 0:
+		return nil, errors.New("no PEM block of type CERTIFICATE")
+	}
+	return list, nil
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,66 @@
+package certs
+
+import (
+	"crypto/tls"
+	"strings"
+)
+
+// get is the GetCertificate of a configuration.
+func (s *set) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	list := s.lookup(hello.ServerName)
+	if len(list) == 0 {
+		return s.certs[0].cert, nil
+	}
+	for _, c := range list {
+		if hello.SupportsCertificate(c) == nil {
+			return c, nil
+		}
+	}
+	return list[0], nil
+}
+
+// lookup returns the certificates for a host, nil if there is none.
+func (s *set) lookup(host string) []*tls.Certificate {
+	host, ok := hostName(host)
+	if !ok {
+		return nil
+	}
+	if list := s.names[host]; list != nil {
+		return list
+	}
+	_, parent, ok := strings.Cut(host, ".")
+	if !ok {
+		return nil
+	}
+	return s.names["*."+parent]
+}
+
+// pattern returns a name of a certificate as hosts are looked up by: in lower case, and "*" only as
+// the first label, for which it stands in whole.
+func pattern(name string) (string, bool) {
+	if parent, ok := strings.CutPrefix(name, "*."); ok {
+		parent, ok = hostName(parent)
+		return "*." + parent, ok
+	}
+	return hostName(name)
+}
+
+// hostName returns a host in lower case and without the dot of an absolute name, and whether it
+// is one: letters, digits, hyphens not at a label's beginning, and underscores, which are seen
+// in practice.
+func hostName(host string) (string, bool) {
+	host = strings.TrimSuffix(host, ".")
+	for label := range strings.SplitSeq(host, ".") {
+		if label == "" || label[0] == '-' {
+			return "", false
+		}
+		for _, c := range []byte(label) {
+			switch {
+			case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_':
+			default:
+				return "", false
+			}
+		}
+	}
+	return strings.ToLower(host), true
+}

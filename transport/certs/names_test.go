@@ -1,0 +1,92 @@
+package certs_test
+
+import (
+	"crypto/tls"
+	"errors"
+	"strings"
+	"testing"
+
+	"goranch/transport"
+	"goranch/transport/certs"
+)
+
+func TestCertificateByHostName(t *testing.T) {
+	d, ca := newDir(t), newAuthority(t, "ca")
+	o := certs.Options{Pairs: []certs.Pair{
+		d.pair(ca, "default", "example.com", "www.example.com"),
+		d.pair(ca, "wild", "*.example.com", "*.Example.ORG"),
+		d.pair(ca, "other", "other.example.com"),
+	}}
+	strict := o
+	strict.RefuseUnknown, strict.RefuseNameless = true, true
+	lenient, refusing := serve(t, open(t, o).Config(nil)), serve(t, open(t, strict).Config(nil))
+	for _, tt := range []struct{ host, want string }{ // "" is refused by the strict
+		{"example.com", "example.com"},
+		{"www.example.com", "example.com"}, // an exact name goes before a wildcard
+		{"WWW.Example.COM", "example.com"},
+		{"other.example.com", "other.example.com"},
+		{"any.example.com", "*.example.com"},
+		{"x.example.org", "*.example.com"},
+		{"a.b.example.com", ""},
+		{"example.org", ""}, // a wildcard is not the name itself
+		{"*.example.com", ""},
+		{"com", ""},
+		{"elsewhere.net", ""},
+		{"", ""},
+	} {
+		c := &tls.Config{ServerName: tt.host, InsecureSkipVerify: true}
+		want := tt.want
+		if want == "" {
+			want = "example.com" // the first
+		}
+		cli, _ := lenient.mustDial(t, c)
+		if got := cli.ConnectionState().PeerCertificates[0].DNSNames[0]; got != want {
+			t.Errorf("%q: the certificate of %q, want %q", tt.host, got, want)
+		}
+		if tt.want != "" {
+			cli, _ := refusing.mustDial(t, c)
+			if got := cli.ConnectionState().PeerCertificates[0].DNSNames[0]; got != want {
+				t.Errorf("%q, strict: the certificate of %q, want %q", tt.host, got, want)
+			}
+			continue
+		}
+		versions(t, func(t *testing.T, v uint16) {
+			c := c.Clone()
+			c.MaxVersion = v
+			if err := refusing.mustFail(t, c, transport.ErrRefused, transport.ErrUnknownHost); !strings.Contains(err.Error(), "unrecognized name") {
+				t.Errorf("%q: the client is told %q, want unrecognized_name", tt.host, err)
+			}
+		})
+	}
+}
+
+func TestUnknownHostIsNamed(t *testing.T) {
+	d, ca := newDir(t), newAuthority(t, "ca")
+	srv := serve(t, open(t, certs.Options{Pairs: []certs.Pair{d.pair(ca, "a", "a.test")}, RefuseUnknown: true}).Config(nil))
+	srv.dial(t, &tls.Config{ServerName: "b.test", InsecureSkipVerify: true})
+	if e, ok := errors.AsType[*certs.UnknownHostError](srv.last(t).err); !ok || e.Host != "b.test" {
+		t.Errorf("%v", e)
+	}
+	// Clients that name none have a policy of their own.
+	srv.mustDial(t, &tls.Config{InsecureSkipVerify: true})
+}
+
+// A ticket for one host does not open the door to another that is not served.
+func TestUnknownHostIsRefusedInSpiteOfATicket(t *testing.T) {
+	versions(t, func(t *testing.T, v uint16) {
+		d, ca := newDir(t), newAuthority(t, "ca")
+		srv := serve(t, open(t, certs.Options{Pairs: []certs.Pair{d.pair(ca, "a", "a.test")}, RefuseUnknown: true}).Config(nil))
+		c := &tls.Config{ServerName: "a.test", InsecureSkipVerify: true, MaxVersion: v, ClientSessionCache: new(sessions)}
+		srv.mustDial(t, c)
+		if _, conn := srv.mustDial(t, c); !resumed(conn) {
+			t.Fatal("not resumed")
+		}
+		c.ServerName = "b.test"
+		srv.mustFail(t, c, transport.ErrUnknownHost)
+	})
+}
+
+func resumed(c *transport.Conn) bool {
+	state, _ := c.TLS()
+	return state.DidResume
+}

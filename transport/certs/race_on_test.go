@@ -1,0 +1,5 @@
+//go:build race
+
+package certs_test
+
+const raceEnabled = true

@@ -1,0 +1,263 @@
+package certs_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"goranch/transport"
+	"goranch/transport/certs"
+)
+
+func TestOpenNamesEveryFault(t *testing.T) {
+	d, ca := newDir(t), newAuthority(t, "ca")
+	good, other := d.pair(ca, "good", "a.test"), d.pair(ca, "other", "b.test")
+	nokey, _ := os.ReadFile(good.Key)
+	_, err := certs.Open(certs.Options{
+		Pairs: []certs.Pair{
+			good,
+			{Cert: good.Cert, Key: other.Key},
+			{Cert: d.file("gone.crt"), Key: d.file("gone.key")},
+			{Cert: d.write("empty.crt", ""), Key: good.Key},
+			{Cert: d.write("key.crt", string(nokey)), Key: good.Key},
+			{Cert: d.path, Key: good.Key},
+		},
+		ClientCAs:     []string{d.file("gone.ca"), d.write("text.ca", "hello"), d.write("cut.ca", ca.pem+ca.pem[:200])},
+		TicketKeyFile: d.write("tickets", "secret!"),
+	})
+	for _, target := range []error{certs.ErrBadPair, certs.ErrBadClientCA, certs.ErrBadTicketKeys, fs.ErrNotExist} {
+		if !errors.Is(err, target) {
+			t.Errorf("the error does not wrap %q", target)
+		}
+	}
+	for _, want := range []string{"good.crt", "other.key", "does not match", "gone.crt", "gone.key", "empty.crt", "key.crt", "not a regular file", "gone.ca", "text.ca", "cut.ca", "tickets"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not named in:\n%v", want, err)
+		}
+	}
+	if strings.Contains(err.Error(), "secret") {
+		t.Errorf("the error shows a key: %v", err)
+	}
+}
+
+func TestBadOptions(t *testing.T) {
+	for want, o := range map[string]certs.Options{
+		"Pairs":         {},
+		"Pairs[0]":      {Pairs: []certs.Pair{{Cert: "x"}}},
+		"ClientCAs[0]":  {Pairs: []certs.Pair{{Cert: "x", Key: "y"}}, ClientCAs: []string{""}},
+		"TicketKeys":    {Pairs: []certs.Pair{{Cert: "x", Key: "y"}}, TicketKeys: make([][32]byte, 17)},
+		"TicketKeyFile": {Pairs: []certs.Pair{{Cert: "x", Key: "y"}}, TicketKeys: make([][32]byte, 1), TicketKeyFile: "z"},
+	} {
+		if _, err := certs.Open(o); !errors.Is(err, certs.ErrBadOption) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", want, err)
+		}
+	}
+}
+
+// Whatever is wrong with the files, what was good stays, the fault is told once, and its end as
+// well.
+func TestFaultyFilesWhileRunning(t *testing.T) {
+	ca := newAuthority(t, "ca")
+	for _, tt := range []struct {
+		name string
+		harm func(d dir)
+		is   error
+	}{
+		{"certificate gone", func(d dir) { os.Remove(d.file("a.crt")) }, fs.ErrNotExist},
+		{"key gone", func(d dir) { os.Remove(d.file("a.key")) }, fs.ErrNotExist},
+		{"directory gone", func(d dir) { os.RemoveAll(d.path) }, fs.ErrNotExist},
+		{"key of another", func(d dir) { _, key := ca.server(d.tb, "a.test"); d.write("a.key", key) }, certs.ErrBadPair},
+		{"key half written", func(d dir) { b, _ := os.ReadFile(d.file("a.key")); d.write("a.key", string(b[:len(b)/2])) }, certs.ErrBadPair},
+		{"key empty", func(d dir) { d.write("a.key", "") }, certs.ErrBadPair},
+		{"chain half written", func(d dir) { b, _ := os.ReadFile(d.file("a.crt")); d.write("a.crt", string(b)+ca.pem[:100]) }, certs.ErrBadPair},
+		{"CAs half written", func(d dir) { d.write("ca", ca.pem+ca.pem[:len(ca.pem)-10]) }, certs.ErrBadClientCA},
+		{"second pair bad, first one new", func(d dir) { d.pair(ca, "a", "a.test"); d.write("b.key", "x") }, certs.ErrBadPair},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			d := newDir(t)
+			o := certs.Options{Pairs: []certs.Pair{d.pair(ca, "a", "a.test"), d.pair(ca, "b", "b.test")}, ClientCAs: []string{d.write("ca", ca.pem)}}
+			synctest.Test(t, func(t *testing.T) {
+				var told []error
+				news := make(chan error, 1000)
+				o.Notify = func(err error) { news <- err }
+				s := open(t, o)
+				before := fingerprints(s)
+				ctx, cancel := context.WithCancel(t.Context())
+				done := make(chan error, 1)
+				go func() { done <- s.Run(ctx) }()
+				wait := func(d time.Duration) { // by the bubble's clock
+					time.Sleep(d)
+					synctest.Wait()
+					for len(news) > 0 {
+						told = append(told, <-news)
+					}
+				}
+
+				wait(time.Minute)
+				if len(told) > 0 {
+					t.Errorf("told without a change: %v", told)
+				}
+				tt.harm(d)
+				wait(certs.DefaultInterval)
+				if len(told) != 1 || !errors.Is(told[0], tt.is) {
+					t.Fatalf("after one interval: %v", told)
+				}
+				wait(time.Hour)
+				if len(told) != 1 {
+					t.Errorf("told again: %v", told[1:])
+				}
+				if diff := cmp.Diff(before, fingerprints(s)); diff != "" {
+					t.Errorf("what was good did not stay:\n%s", diff)
+				}
+				if changed, err := s.Reload(); changed || !errors.Is(err, tt.is) {
+					t.Errorf("Reload: %v, %v", changed, err)
+				}
+
+				os.MkdirAll(d.path, 0o700)
+				d.pair(ca, "a", "a.test")
+				d.pair(ca, "b", "b.test")
+				d.write("ca", ca.pem)
+				wait(certs.DefaultInterval)
+				if len(told) != 2 || told[1] != nil {
+					t.Errorf("after the repair: %v", told)
+				}
+				if cmp.Equal(before, fingerprints(s)) {
+					t.Error("the new certificates are not in use")
+				}
+				cancel()
+				if err := <-done; err != nil {
+					t.Errorf("Run: %v", err)
+				}
+			})
+		})
+	}
+}
+
+func fingerprints(s *certs.Store) (list []string) {
+	for _, c := range s.Certificates() {
+		list = append(list, c.Fingerprint)
+	}
+	return list
+}
+
+// Run that never looks ends all the same.
+func TestNoInterval(t *testing.T) {
+	d, ca := newDir(t), newAuthority(t, "ca")
+	o := certs.Options{Pairs: []certs.Pair{d.pair(ca, "a", "a.test")}, Interval: -1}
+	synctest.Test(t, func(t *testing.T) {
+		o.Notify = func(error) { t.Error("told") }
+		s := open(t, o)
+		d.write("a.key", "x")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if err := s.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Kubernetes: the files are links through ..data, itself a link that is replaced at once.
+func TestSymlinkSwap(t *testing.T) {
+	d, ca := newDir(t), newAuthority(t, "ca")
+	version := func(name string, names ...string) {
+		os.Mkdir(d.file(name), 0o700)
+		dir{t, d.file(name)}.pair(ca, "tls", names...)
+		os.Symlink(name, d.file("..tmp"))
+		if err := os.Rename(d.file("..tmp"), d.file("..data")); err != nil {
+			t.Skipf("SKIPPED: no symbolic links here: %v", err)
+		}
+	}
+	version("..1", "one.test")
+	pair := certs.Pair{Cert: d.file("tls.crt"), Key: d.file("tls.key")}
+	os.Symlink(filepath.Join("..data", "tls.crt"), pair.Cert)
+	os.Symlink(filepath.Join("..data", "tls.key"), pair.Key)
+	s := open(t, certs.Options{Pairs: []certs.Pair{pair}})
+	version("..2", "two.test")
+	reload(t, s)
+	os.RemoveAll(d.file("..1"))
+	if changed, err := s.Reload(); changed || err != nil {
+		t.Errorf("the old directory's end: %v, %v", changed, err)
+	}
+	if diff := cmp.Diff([]string{"two.test"}, s.Certificates()[0].Names); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// New handshakes get the new certificate, connections live on.
+func TestReloadUnderAConnection(t *testing.T) {
+	d, ca := newDir(t), newAuthority(t, "ca")
+	s := open(t, certs.Options{Pairs: []certs.Pair{d.pair(ca, "a", "a.test")}})
+	srv := serve(t, s.Config(nil))
+	c := &tls.Config{RootCAs: ca.pool(), ServerName: "a.test"}
+	old, _ := srv.mustDial(t, c)
+	before := fingerprints(s)
+	d.pair(ca, "a", "a.test")
+	reload(t, s)
+	young, _ := srv.mustDial(t, c)
+	if old.ConnectionState().PeerCertificates[0].Equal(young.ConnectionState().PeerCertificates[0]) || cmp.Equal(before, fingerprints(s)) {
+		t.Error("the certificate is still the old one")
+	}
+	if err := ping(old); err != nil {
+		t.Errorf("the old connection: %v", err)
+	}
+}
+
+func TestCertificates(t *testing.T) {
+	d, ca := newDir(t), newAuthority(t, "ca")
+	p := d.pair(ca, "a", "A.test", "*.b.test", "not a name")
+	cert, _ := os.ReadFile(p.Cert)
+	soon := newShortLived(t)
+	d.write("a.crt", string(cert)+soon.pem) // the chain counts
+	s := open(t, certs.Options{Pairs: []certs.Pair{d.pair(ca, "c", "c.test"), p}})
+	got := s.Certificates()
+	if len(got) != 2 || got[1].Pair != p || !cmp.Equal(got[1].Names, []string{"a.test", "*.b.test"}) || len(got[1].Fingerprint) != 64 {
+		t.Errorf("%+v", got)
+	}
+	if !s.NotAfter().Equal(soon.cert.NotAfter) || !got[1].NotAfter.Equal(soon.cert.NotAfter) || got[0].NotAfter.Equal(s.NotAfter()) {
+		t.Errorf("NotAfter %v, %v", s.NotAfter(), got)
+	}
+	got[1].Names[0] = "changed by the caller"
+	if s.Certificates()[1].Names[0] != "a.test" {
+		t.Error("the caller has changed the store")
+	}
+}
+
+// What base brings is kept, and its own hook goes first.
+func TestConfigKeepsItsBase(t *testing.T) {
+	d, ca := newDir(t), newAuthority(t, "ca")
+	refused := errors.New("not today")
+	base := &tls.Config{
+		MaxVersion: tls.VersionTLS12,
+		NextProtos: []string{"lines/1"},
+		GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) {
+			if h.ServerName == "no.test" {
+				return nil, refused
+			}
+			return nil, nil
+		},
+	}
+	srv := serve(t, open(t, certs.Options{Pairs: []certs.Pair{d.pair(ca, "a", "a.test")}}).Config(base))
+	c := &tls.Config{RootCAs: ca.pool(), ServerName: "a.test", NextProtos: []string{"lines/1"}}
+	cli, _ := srv.mustDial(t, c)
+	if state := cli.ConnectionState(); state.Version != tls.VersionTLS12 || state.NegotiatedProtocol != "lines/1" {
+		t.Errorf("%+v", state)
+	}
+	c.ServerName = "no.test"
+	srv.mustFail(t, c, refused, transport.ErrRefused)
+}
+
+func newShortLived(t *testing.T) *authority {
+	a := new(authority)
+	a.cert, a.key = issue(t, nil, shortLived())
+	a.pem = certPEM(a.cert)
+	return a
+}

@@ -1,0 +1,190 @@
+package certs_test
+
+import (
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"testing"
+
+	"goranch/transport/certs"
+)
+
+// A session began when its client's certificate was verified. Once the CA is trusted no more, a
+// ticket must not bring the client in.
+func TestNoResumptionUnderRemovedClientCAs(t *testing.T) {
+	versions(t, func(t *testing.T, v uint16) {
+		d, ca, a, b := newDir(t), newAuthority(t, "ca"), newAuthority(t, "a"), newAuthority(t, "b")
+		s := open(t, certs.Options{
+			Pairs: []certs.Pair{d.pair(ca, "a", "a.test")}, ClientCAs: []string{d.write("ca", a.pem)},
+			TicketKeys: [][32]byte{{1}}, // given keys do not help either
+		})
+		required, given := serve(t, s.Config(nil)), serve(t, s.Config(&tls.Config{ClientAuth: tls.VerifyClientCertIfGiven}))
+		config := func() *tls.Config {
+			return &tls.Config{RootCAs: ca.pool(), ServerName: "a.test", MaxVersion: v,
+				Certificates: []tls.Certificate{a.client(t, "alice")}, ClientSessionCache: new(sessions)}
+		}
+		strict, lax := config(), config()
+		live, conn := required.mustDial(t, strict)
+		if id := conn.Identity(); id == nil || id.CommonName != "alice" {
+			t.Fatalf("identity %+v", id)
+		}
+		given.mustDial(t, lax)
+		strict.Certificates, lax.Certificates = nil, nil // from here on there is the ticket only
+		if _, conn := required.mustDial(t, strict); !resumed(conn) || conn.Identity() == nil || conn.Identity().CommonName != "alice" {
+			t.Fatalf("resumed %v, identity %+v", resumed(conn), conn.Identity())
+		}
+		if _, conn := given.mustDial(t, lax); !resumed(conn) || conn.Identity() == nil {
+			t.Fatal("not resumed")
+		}
+
+		d.write("ca", a.pem+b.pem)
+		reload(t, s)
+		if _, conn := given.mustDial(t, lax.Clone()); resumed(conn) {
+			t.Error("resumed under other CAs")
+		}
+		d.write("ca", b.pem)
+		reload(t, s)
+		if _, conn := given.mustDial(t, lax.Clone()); resumed(conn) || conn.Identity() != nil {
+			t.Errorf("resumed %v, identity %+v", resumed(conn), conn.Identity())
+		}
+		required.mustFail(t, strict)
+		full := config()
+		required.mustFail(t, full)
+		full.Certificates = []tls.Certificate{b.client(t, "bob")}
+		if _, conn := required.mustDial(t, full); conn.Identity() == nil || conn.Identity().CommonName != "bob" {
+			t.Errorf("%+v", conn.Identity())
+		}
+		if err := ping(live); err != nil {
+			t.Errorf("the connection that was there: %v", err)
+		}
+	})
+}
+
+// crypto/tls by itself, with the same ticket keys before and after, does not resume either.
+func TestCryptoTLSChecksResumedChains(t *testing.T) {
+	versions(t, func(t *testing.T, v uint16) {
+		d, ca, a, b := newDir(t), newAuthority(t, "ca"), newAuthority(t, "a"), newAuthority(t, "b")
+		p := d.pair(ca, "a", "a.test")
+		cert, err := tls.LoadX509KeyPair(p.Cert, p.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: a.pool()}
+		before.SetSessionTicketKeys([][32]byte{{1}})
+		after := before.Clone()
+		after.ClientCAs = b.pool()
+		c := &tls.Config{RootCAs: ca.pool(), ServerName: "a.test", MaxVersion: v,
+			Certificates: []tls.Certificate{a.client(t, "alice")}, ClientSessionCache: new(sessions)}
+		serve(t, before).mustDial(t, c)
+		c.Certificates = nil
+		if _, conn := serve(t, before).mustDial(t, c); !resumed(conn) {
+			t.Error("not resumed")
+		}
+		if _, conn := serve(t, after).mustDial(t, c); resumed(conn) {
+			t.Error("resumed")
+		}
+	})
+}
+
+// Listeners over one Store that ask different things of clients do not take each other's tickets.
+func TestNoResumptionAcrossPolicies(t *testing.T) {
+	d, ca := newDir(t), newAuthority(t, "ca")
+	s := open(t, certs.Options{Pairs: []certs.Pair{d.pair(ca, "a", "a.test")}})
+	anybody, somebody := serve(t, s.Config(nil)), serve(t, s.Config(&tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.pool()}))
+	c := &tls.Config{RootCAs: ca.pool(), ServerName: "a.test", ClientSessionCache: new(sessions)}
+	anybody.mustDial(t, c)
+	somebody.mustFail(t, c)
+}
+
+// Without client CAs nobody is let in; crypto/tls would ask the system's roots.
+func TestVerificationWithoutClientCAs(t *testing.T) {
+	d, ca := newDir(t), newAuthority(t, "ca")
+	t.Setenv("SSL_CERT_FILE", d.write("roots", ca.pem))
+	srv := serve(t, open(t, certs.Options{Pairs: []certs.Pair{d.pair(ca, "a", "a.test")}}).Config(&tls.Config{ClientAuth: tls.RequireAndVerifyClientCert}))
+	srv.mustFail(t, &tls.Config{RootCAs: ca.pool(), ServerName: "a.test", Certificates: []tls.Certificate{ca.client(t, "alice")}})
+}
+
+func TestTicketKeysOfSeveralNodes(t *testing.T) {
+	d, ca := newDir(t), newAuthority(t, "ca")
+	o := certs.Options{Pairs: []certs.Pair{d.pair(ca, "a", "a.test")}}
+	node := func(keys ...[32]byte) (*certs.Store, *server) {
+		o := o
+		o.TicketKeys = keys
+		s := open(t, o)
+		return s, serve(t, s.Config(nil))
+	}
+	k1, k2, k3 := [32]byte{1}, [32]byte{2}, [32]byte{3}
+	one, srv1 := node(k1)
+	two, srv2 := node(k1)
+	_, alone := node()
+	c := &tls.Config{RootCAs: ca.pool(), ServerName: "a.test", ClientSessionCache: new(sessions)}
+	visit := func(what string, s *server, want bool) {
+		t.Helper()
+		if _, conn := s.mustDial(t, c); resumed(conn) != want {
+			t.Errorf("%s: resumed %v", what, !want)
+		}
+	}
+	set := func(s *certs.Store, keys ...[32]byte) {
+		t.Helper()
+		if err := s.SetTicketKeys(keys); err != nil {
+			t.Fatal(err)
+		}
+	}
+	visit("first", srv1, false)
+	visit("at the other node", srv2, true)
+	visit("at a node with keys of its own", alone, false)
+	visit("back", srv2, false)
+	// Second everywhere, then first everywhere.
+	set(one, k1, k2)
+	visit("known to one", srv2, true)
+	set(two, k1, k2)
+	set(one, k2, k1)
+	visit("the new key is first at one", srv1, true)
+	visit("second at the other", srv2, true)
+	set(two, k2)
+	visit("the ticket of the second's old first", srv2, false)
+	d.pair(ca, "a", "a.test") // a new certificate does not change keys
+	reload(t, two)
+	visit("after a reload", srv2, true)
+	set(two, k3)
+	visit("another key", srv2, false)
+	if err := one.SetTicketKeys(nil); !errors.Is(err, certs.ErrBadOption) {
+		t.Errorf("no keys: %v", err)
+	}
+}
+
+func TestTicketKeyFile(t *testing.T) {
+	d, ca := newDir(t), newAuthority(t, "ca")
+	line := func(b byte) string { return hex.EncodeToString(append(make([]byte, 31), b)) + "\n" }
+	s := open(t, certs.Options{Pairs: []certs.Pair{d.pair(ca, "a", "a.test")}, TicketKeyFile: d.write("keys", "# newest first\n"+line(1))})
+	srv := serve(t, s.Config(nil))
+	c := &tls.Config{RootCAs: ca.pool(), ServerName: "a.test", ClientSessionCache: new(sessions)}
+	srv.mustDial(t, c)
+	d.write("keys", line(2)+line(1))
+	reload(t, s)
+	if _, conn := srv.mustDial(t, c); !resumed(conn) {
+		t.Error("the older key is forgotten")
+	}
+	d.write("keys", line(3))
+	reload(t, s)
+	if _, conn := srv.mustDial(t, c); resumed(conn) {
+		t.Error("resumed with a key that is gone")
+	}
+	d.write("keys", line(3)[:40])
+	if _, err := s.Reload(); !errors.Is(err, certs.ErrBadTicketKeys) {
+		t.Error(err)
+	}
+	if err := s.SetTicketKeys([][32]byte{{1}}); !errors.Is(err, certs.ErrBadOption) {
+		t.Errorf("beside a file: %v", err)
+	}
+}
+
+func TestTicketsDisabled(t *testing.T) {
+	d, ca := newDir(t), newAuthority(t, "ca")
+	srv := serve(t, open(t, certs.Options{Pairs: []certs.Pair{d.pair(ca, "a", "a.test")}}).Config(&tls.Config{SessionTicketsDisabled: true}))
+	c := &tls.Config{RootCAs: ca.pool(), ServerName: "a.test", ClientSessionCache: new(sessions)}
+	srv.mustDial(t, c)
+	if _, conn := srv.mustDial(t, c); resumed(conn) {
+		t.Error("resumed")
+	}
+}

@@ -1,0 +1,75 @@
+package transport_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+
+	"goranch/transport"
+)
+
+// The server decides when it has seen what the client says first.
+func ExampleOnHello() {
+	public := testTLS() // with a certificate
+	internal := testTLS()
+	internal.ClientAuth, internal.ClientCAs = tls.RequireAndVerifyClientCert, x509.NewCertPool()
+	banned := errors.New("banned")
+
+	tr := transport.TLS{Config: transport.OnHello(public, func(ctx context.Context, hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		host, _, _ := net.SplitHostPort(hello.Conn.RemoteAddr().String())
+		switch {
+		case host == "192.0.2.1":
+			return nil, banned // errors.Is(err, banned) holds for the handshake's error
+		case hello.ServerName == "internal.test":
+			return internal, nil
+		case strings.HasSuffix(hello.ServerName, ".invalid"):
+			return nil, transport.ErrUnknownHost // the client is told unrecognized_name
+		}
+		return nil, nil // go on with public
+	})}
+	fmt.Println(tr.Validate())
+	// Output: <nil>
+}
+
+// STARTTLS: a line in plain text, then TLS.
+func ExampleConn_Upgrade() {
+	secure := transport.TLS{Config: testTLS()}
+	serve := func(ctx context.Context, conn *transport.Conn) error {
+		line := make([]byte, len("STARTTLS\n"))
+		if _, err := io.ReadFull(conn, line); err != nil { // no buffer that could hold more
+			return err
+		}
+		io.WriteString(conn, "go ahead\n")
+		if err := conn.Upgrade(ctx, secure); err != nil {
+			return err // nothing more is sent or read in plain text
+		}
+		fmt.Fprintf(conn, "secure: %v\n", conn.Identity() == nil)
+		return nil
+	}
+
+	a, b := net.Pipe()
+	done := make(chan error, 1)
+	go func() {
+		conn := transport.NewConn(transport.TCP{}, b, nil)
+		defer conn.Close()
+		done <- serve(context.Background(), conn)
+	}()
+	io.WriteString(a, "STARTTLS\n")
+	answer := make([]byte, len("go ahead\n"))
+	io.ReadFull(a, answer)
+	client := tls.Client(a, testTLS())
+	line, _ := bufio.NewReader(client).ReadString('\n')
+	fmt.Print(string(answer), line)
+	client.Close()
+	fmt.Println(<-done)
+	// Output:
+	// go ahead
+	// secure: true
+	// <nil>
+}

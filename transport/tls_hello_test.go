@@ -1,0 +1,174 @@
+package transport_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+
+	"goranch/transport"
+)
+
+// shake runs both ends' handshakes over an in-memory connection.
+func shake(t *testing.T, server, client *tls.Config) (*transport.Conn, *tls.Conn, error, error) {
+	t.Helper()
+	a, b := memConns(t)
+	conn := transport.NewConn(transport.TLS{Config: server}, b, nil)
+	t.Cleanup(func() { conn.Abort(); a.Close() })
+	cli := tls.Client(a, client)
+	done := async(func() (int64, error) { return 0, cli.Handshake() })
+	err := conn.Handshake(t.Context())
+	if err != nil {
+		conn.Close()
+	}
+	return conn, cli, err, await(t, "the client's handshake", done).err
+}
+
+// The hook sees the ClientHello, and says how it goes on.
+func TestOnHello(t *testing.T) {
+	reason := errors.New("not on Sundays")
+	named := func(proto string) *tls.Config {
+		c := testTLS()
+		c.NextProtos = []string{proto}
+		return c
+	}
+	base := named("base")
+	base.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) {
+		if h.ServerName == "nested" {
+			return named("own hook"), nil
+		}
+		return nil, nil
+	}
+	var at net.Addr
+	c := transport.OnHello(base, func(ctx context.Context, h *tls.ClientHelloInfo) (*tls.Config, error) {
+		nc := h.Conn.(transport.Accepted)
+		at = nc.RemoteAddr()
+		if _, ok := ctx.Deadline(); ok || ctx != h.Context() {
+			t.Error("not the handshake's context")
+		}
+		switch h.ServerName {
+		case "other":
+			return named("other"), nil
+		case "chained":
+			return transport.OnHello(named("outer"), func(context.Context, *tls.ClientHelloInfo) (*tls.Config, error) { return named("inner"), nil }), nil
+		case "chained, no answer":
+			return transport.OnHello(named("outer"), func(context.Context, *tls.ClientHelloInfo) (*tls.Config, error) { return nil, nil }), nil
+		case "refused":
+			return nil, reason
+		case "unknown":
+			return nil, fmt.Errorf("%w: %w", reason, transport.ErrUnknownHost)
+		}
+		return nil, nil
+	})
+	for _, tt := range []struct{ name, want, alert string }{
+		{name: "localhost", want: "base"},
+		{name: "nested", want: "own hook"},
+		{name: "other", want: "other"},
+		{name: "chained", want: "inner"},
+		{name: "chained, no answer", want: "outer"},
+		{name: "refused", alert: "internal error"},
+		{name: "unknown", alert: "unrecognized name"},
+	} {
+		for _, v := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+			client := &tls.Config{ServerName: tt.name, InsecureSkipVerify: true, MaxVersion: v,
+				NextProtos: []string{"base", "own hook", "other", "outer", "inner"}}
+			conn, _, serr, cerr := shake(t, c, client)
+			if at == nil || at.String() != conn.RemoteAddr().String() {
+				t.Errorf("%s: the hook sees the address %v", tt.name, at)
+			}
+			if tt.alert != "" {
+				if !errors.Is(serr, transport.ErrRefused) || !errors.Is(serr, reason) || errors.Is(serr, transport.ErrUnknownHost) != (tt.name == "unknown") {
+					t.Errorf("%s: %v", tt.name, serr)
+				}
+				if cerr == nil || !strings.Contains(cerr.Error(), tt.alert) {
+					t.Errorf("%s: the client is told %v", tt.name, cerr)
+				}
+				continue
+			}
+			if serr != nil || cerr != nil {
+				t.Fatalf("%s: %v, %v", tt.name, serr, cerr)
+			}
+			if state, _ := conn.TLS(); state.NegotiatedProtocol != tt.want {
+				t.Errorf("%s: configuration %q, want %q", tt.name, state.NegotiatedProtocol, tt.want)
+			}
+		}
+	}
+	if base.NextProtos[0] != "base" || transport.OnHello(nil, nil) == nil {
+		t.Error("OnHello changed its argument, or made nothing of nil")
+	}
+}
+
+// Outside of this package, where nobody looks at the record, the reason comes as crypto/tls
+// passes it.
+func TestOnHelloWithBareCryptoTLS(t *testing.T) {
+	c := transport.OnHello(testTLS(), func(context.Context, *tls.ClientHelloInfo) (*tls.Config, error) {
+		return nil, transport.ErrUnknownHost
+	})
+	a, b := memConns(t)
+	defer a.Close()
+	defer b.Close()
+	done := async(func() (int64, error) { return 0, tls.Client(a, testTLS()).Handshake() })
+	wantIs(t, tls.Server(b, c).Handshake(), transport.ErrUnknownHost)
+	await(t, "the client", done)
+}
+
+// Sessions are resumed behind a hook, which is asked each time.
+func TestOnHelloKeepsTickets(t *testing.T) {
+	asked := 0
+	c := transport.OnHello(testTLS(), func(context.Context, *tls.ClientHelloInfo) (*tls.Config, error) {
+		asked++
+		return nil, nil
+	})
+	client := testTLS()
+	client.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+	client.MaxVersion = tls.VersionTLS12 // tickets come with the handshake
+	for i := range 3 {
+		conn, _, serr, cerr := shake(t, c, client)
+		if serr != nil || cerr != nil {
+			t.Fatal(serr, cerr)
+		}
+		if state, _ := conn.TLS(); state.DidResume != (i > 0) || asked != i+1 {
+			t.Errorf("handshake %d: resumed %v, asked %d", i, state.DidResume, asked)
+		}
+	}
+}
+
+// A ticket for a host that is served opens no door to one that is not.
+func TestOnHelloRefusesInSpiteOfATicket(t *testing.T) {
+	c := transport.OnHello(testTLS(), func(_ context.Context, h *tls.ClientHelloInfo) (*tls.Config, error) {
+		if h.ServerName != "localhost" {
+			return nil, transport.ErrUnknownHost
+		}
+		return nil, nil
+	})
+	for _, v := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		cache := new(oneSession)
+		client := &tls.Config{ServerName: "localhost", InsecureSkipVerify: true, MaxVersion: v, ClientSessionCache: cache}
+		for i := range 2 {
+			conn, cli, serr, cerr := shake(t, c, client)
+			if serr != nil || cerr != nil {
+				t.Fatal(serr, cerr)
+			}
+			exchange(t, conn, cli) // with TLS 1.3 tickets come after the handshake
+			if state, _ := conn.TLS(); state.DidResume != (i > 0) {
+				t.Fatalf("%s: resumed %v", tls.VersionName(v), state.DidResume)
+			}
+		}
+		client.ServerName = "elsewhere"
+		_, _, err, _ := shake(t, c, client)
+		wantIs(t, err, transport.ErrUnknownHost)
+	}
+}
+
+// oneSession keeps one session for all hosts.
+type oneSession struct{ state *tls.ClientSessionState }
+
+func (s *oneSession) Get(string) (*tls.ClientSessionState, bool) { return s.state, s.state != nil }
+func (s *oneSession) Put(_ string, state *tls.ClientSessionState) {
+	if state != nil {
+		s.state = state
+	}
+}

@@ -1,0 +1,93 @@
+package transport_test
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"strings"
+	"testing"
+
+	"goranch/transport"
+)
+
+func TestTLSValidate(t *testing.T) {
+	with := func(change func(*tls.Config)) *tls.Config {
+		c := testTLS()
+		change(c)
+		return c
+	}
+	_, pool := certificate()
+	for _, tt := range []struct {
+		name string
+		c    *tls.Config
+		want []string // parts of the error; none: good
+	}{
+		{"none", nil, nil},
+		{"plain", testTLS(), nil},
+		{"1.2 only", with(func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS12, tls.VersionTLS12 }), nil},
+		{"old, as asked for", with(func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 }), nil},
+		{"max below min", with(func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS13, tls.VersionTLS12 }), []string{"MaxVersion TLS 1.2", "TLS 1.3"}},
+		{"max below the default min", with(func(c *tls.Config) { c.MaxVersion = tls.VersionTLS11 }), []string{"MaxVersion TLS 1.1", "TLS 1.2"}},
+		{"no versions", with(func(c *tls.Config) { c.MinVersion, c.MaxVersion = 12, 0x305 }), []string{"MinVersion 0x000c", "MaxVersion 0x0305"}},
+		{"verified by the system's roots", with(func(c *tls.Config) { c.ClientAuth = tls.RequireAndVerifyClientCert }), []string{"RequireAndVerifyClientCert", "ClientCAs", "SystemCertPool"}},
+		{"if given, by the system's roots", with(func(c *tls.Config) { c.ClientAuth = tls.VerifyClientCertIfGiven }), []string{"VerifyClientCertIfGiven"}},
+		{"verified", with(func(c *tls.Config) { c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, pool }), nil},
+		{"not verified", with(func(c *tls.Config) { c.ClientAuth = tls.RequireAnyClientCert }), nil},
+		{"no such policy", with(func(c *tls.Config) { c.ClientAuth = 9 }), []string{"ClientAuth 9"}},
+		{"suite", with(func(c *tls.Config) { c.CipherSuites = []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256} }), nil},
+		{"unknown suite", with(func(c *tls.Config) { c.CipherSuites = []uint16{0xfefe} }), []string{"CipherSuites[0] 0xfefe"}},
+		{"no suite for 1.2", with(func(c *tls.Config) {
+			c.MaxVersion, c.CipherSuites = tls.VersionTLS12, []uint16{tls.TLS_AES_128_GCM_SHA256}
+		}), []string{"CipherSuites", "TLS 1.2"}},
+		{"ALPN", with(func(c *tls.Config) { c.NextProtos = []string{"a", "", strings.Repeat("x", 256)} }), []string{"NextProtos[1]", "NextProtos[2]"}},
+		{"no key", with(func(c *tls.Config) {
+			c.Certificates = append(c.Certificates, tls.Certificate{Certificate: [][]byte{{1}}})
+		}), []string{"Certificates[1]"}},
+	} {
+		tr := transport.TLS{Config: tt.c}
+		err := tr.Validate()
+		if (err != nil) != (len(tt.want) > 0) {
+			t.Errorf("%s: %v", tt.name, err)
+			continue
+		}
+		for _, want := range tt.want {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %q is not named: %v", tt.name, want, err)
+			}
+		}
+		if err != nil {
+			if ln, lerr := tr.Listen(t.Context(), "127.0.0.1:0"); lerr == nil {
+				ln.Close()
+				t.Errorf("%s: Listen does not look", tt.name)
+			}
+		}
+	}
+	if err := (transport.TLS{TCP: transport.TCP{Backlog: -1}}).Validate(); err == nil || !strings.Contains(err.Error(), "Backlog") {
+		t.Errorf("the sockets below: %v", err)
+	}
+}
+
+// A handshake with nothing to present is an error, not a crash.
+func TestTLSHandshakeWithoutCertificate(t *testing.T) {
+	_, b := memConns(t)
+	err := transport.NewConn(transport.TLS{}, b, nil).Handshake(t.Context())
+	wantIs(t, err, transport.ErrNoCertificate)
+	b.Close()
+}
+
+// Reasons survive the way through crypto/tls.
+func TestTLSHandshakeErrorsAreWrapped(t *testing.T) {
+	reason := errors.New("revoked")
+	c := testTLS()
+	c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, c.RootCAs
+	c.VerifyConnection = func(tls.ConnectionState) error { return reason }
+	client := testTLS()
+	_, _, err, _ := shake(t, c, client)
+	wantIs(t, err, reason)
+
+	c.VerifyConnection, c.ClientCAs = nil, x509.NewCertPool()
+	_, _, err, _ = shake(t, c, client)
+	if e, ok := errors.AsType[*tls.CertificateVerificationError](err); !ok || !errors.As(err, new(x509.UnknownAuthorityError)) {
+		t.Errorf("%v, %v", e, err)
+	}
+}
