@@ -154,7 +154,12 @@ func (c *connection) call() {
 	returned = true
 }
 
-func caught(v any) error { return &PanicError{Value: v, Stack: debug.Stack()} }
+func caught(v any) error {
+	if p, ok := v.(*protocol.Panicked); ok { // in another goroutine, or told to go on
+		return &PanicError{Value: p.Value, Stack: p.Stack}
+	}
+	return &PanicError{Value: v, Stack: debug.Stack()}
+}
 
 // end is called exactly once for each connection that was registered. The slot is given
 // back when the socket is closed, and before anybody is told.

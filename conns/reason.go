@@ -24,6 +24,7 @@ const (
 	Panicked                       // the protocol, or the handshake, panicked
 	TimedOut                       // the protocol returned the error of a deadline
 	SendTimeout                    // the peer did not take a write in time
+	QueueFull                      // the peer took less than was sent to it: protocol.ErrQueueFull
 	BadInput                       // the protocol refused what the peer has sent: protocol.ErrBadInput
 	HandshakeFailed                // the peer did not complete the handshake
 	HandshakeTimeout               // nor within the time for it
@@ -43,7 +44,7 @@ const (
 )
 
 var reasonNames = [numReasons]string{
-	"finished", "peer closed", "failed", "panicked", "timed out", "send timeout", "bad input",
+	"finished", "peer closed", "failed", "panicked", "timed out", "send timeout", "queue full", "bad input",
 	"handshake failed", "handshake timeout", "shutdown", "aborted", "killed",
 	"idle timeout", "read timeout", "write timeout", "expired", "evicted",
 	"refused", "refused at the cap", "refused: too many of its address", "refused: address too often",
@@ -75,7 +76,7 @@ var (
 	ErrShutdown     = protocol.ErrShutdown
 	ErrAborted      = errors.New("the shutdown limit has passed")
 	ErrKilled       = errors.New("the connection was killed")
-	ErrEnded        = errors.New("the connection has ended")
+	ErrEnded        = protocol.ErrEnded
 	ErrIdleTimeout  = errors.New("nothing was carried for longer than the idle limit")
 	ErrReadTimeout  = errors.New("nothing was received for longer than the read limit")
 	ErrWriteTimeout = errors.New("nothing was sent for longer than the write limit")
@@ -141,6 +142,8 @@ func reasonOf(err error) Reason {
 		return SendTimeout
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		return TimedOut
+	case errors.Is(err, protocol.ErrQueueFull):
+		return QueueFull
 	case errors.Is(err, protocol.ErrBadInput):
 		return BadInput
 	case peerGone(err):

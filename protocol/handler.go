@@ -1,0 +1,189 @@
+package protocol
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"goranch/transport"
+)
+
+// Handler serves one connection by callbacks, instead of a loop that reads. Each connection
+// has a Handler value of its own, made by the function given to [Handle]. Its callbacks are
+// never called at the same time, so its fields need no lock.
+//
+// The other interfaces of this page are add-ons: a Handler that has their method gets their
+// events. All callbacks ought to be quick, for the next event of the connection waits.
+type Handler interface {
+	// HandleData is called with each frame that has arrived. frame is valid until HandleData
+	// returns; its bytes may be changed. The next is not read before.
+	HandleData(p *Peer, frame []byte) Action
+}
+
+// Connecter is called first, before anything is read.
+type Connecter interface {
+	HandleConnect(p *Peer) Action
+}
+
+// Messenger is called with what others have given to [Peer.Post], in that order.
+type Messenger interface {
+	HandleMessage(p *Peer, msg any) Action
+}
+
+// Ticker is called once in each period of [Options].Tick. A tick that comes due while
+// another callback runs is made up for once, however many were missed.
+type Ticker interface {
+	HandleTick(p *Peer) Action
+}
+
+// Timeouter is called when no frame has arrived within the read timeout, which then starts
+// again. Without it the connection ends, with an error that is os.ErrDeadlineExceeded.
+type Timeouter interface {
+	HandleTimeout(p *Peer) Action
+}
+
+// Shutdowner is called when the server stops. What is sent now still goes out, within the
+// shutdown limit; nothing is read any more.
+type Shutdowner interface {
+	HandleShutdown(p *Peer)
+}
+
+// Closer is called last, exactly once, whatever has ended the connection: err is nil if a callback
+// has returned [Stop], io.EOF if the peer has ended, a [*Panicked] if a callback has panicked, what
+// [Fail] was given, or the error of a read or write. What was sent has gone out by then, or
+// will not.
+type Closer interface {
+	HandleClose(p *Peer, err error)
+}
+
+// Action is what a callback wants to happen next. Its zero value is to go on.
+type Action struct {
+	do      verb
+	timeout time.Duration
+	lasting bool
+	timed   bool
+	err     error
+	handler Handler
+	to      transport.Transport
+}
+
+type verb uint8
+
+const (
+	goOn verb = iota
+	stop
+	switchTo
+	upgrade
+)
+
+// Continue goes on.
+func Continue() Action { return Action{} }
+
+// Stop ends the connection in order: what was sent goes out before.
+func Stop() Action { return Action{do: stop} }
+
+// Fail ends the connection with that error, which is logged and counted as [Protocol] says.
+// What was sent goes out before. A nil error is [Stop].
+func Fail(err error) Action { return Action{do: stop, err: err} }
+
+// Switch goes on with another handler, whose HandleConnect is called now. The one before is
+// not called any more, its HandleClose included.
+func Switch(h Handler) Action { return Action{do: switchTo, handler: h} }
+
+// Upgrade runs the handshake of t on the connection, as STARTTLS does, and goes on above it.
+// What the peer has sent behind the frame, in plain text, ends the connection with
+// [transport.ErrBuffered]. See [transport.Conn.Upgrade].
+func Upgrade(t transport.Transport) Action { return Action{do: upgrade, to: t} }
+
+// Within says how long the next frame may take: it replaces the read timeout until that has
+// arrived. Negative is no limit.
+func (a Action) Within(d time.Duration) Action {
+	a.timeout, a.timed, a.lasting = d, true, false
+	return a
+}
+
+// WithinAlways replaces the read timeout from now on. 0 or negative is no limit.
+func (a Action) WithinAlways(d time.Duration) Action {
+	a.timeout, a.timed, a.lasting = d, true, true
+	return a
+}
+
+// Options are the settings of [Handle]. The zero value of each field is its default.
+type Options struct {
+	// Codec divides the stream into frames. nil is [Raw]: what has arrived is a frame.
+	Codec Codec
+	// Tick is the time between two calls of a [Ticker]. 0 is never; negative values are refused.
+	Tick time.Duration
+	// ReadTimeout is how long a frame may take to arrive, counted from the last, or from the
+	// beginning. Messages and ticks do not change it. 0 is no limit; negative values are refused.
+	//
+	// Ticks and timeouts are looked after by one goroutine for all connections; they come up to
+	// a tenth of a second late, or a sixteenth of the shorter of the two if that is less, but
+	// 10 ms.
+	ReadTimeout time.Duration
+	// Mailbox is how many messages may wait. 0 is 64; negative values are refused.
+	Mailbox int
+	// FullMailbox is what happens to more. The default is to tell the sender.
+	FullMailbox FullMailbox
+	// Queue are the settings of what is sent.
+	Queue QueueOptions
+	// FlushTime is how long a connection that ends may go on sending what waits. 0 is 5 s;
+	// negative is no time.
+	FlushTime time.Duration
+}
+
+// FullMailbox is what happens to a message for which there is no room.
+type FullMailbox uint8
+
+const (
+	RefuseMessage FullMailbox = iota // Post returns ErrMailboxFull
+	ForgetOldest                     // the message that has waited longest is dropped
+	CloseBusy                        // the connection is ended, with ErrMailboxFull
+	numFullMailboxes
+)
+
+// Defaults of [Options].
+const (
+	DefaultMailbox   = 64
+	DefaultFlushTime = 5 * time.Second
+)
+
+// ErrMailboxFull is returned by [Peer.Post] when the message was dropped, and how a connection
+// ends under the policy [CloseBusy].
+var ErrMailboxFull = errors.New("mailbox full")
+
+// Validate reports every field that cannot be used.
+func (o Options) Validate() error {
+	var faults []error
+	bad := func(field string, value any, allowed string) {
+		faults = append(faults, fmt.Errorf("option %s %v: allowed %s", field, value, allowed))
+	}
+	if o.Tick < 0 {
+		bad("Tick", o.Tick, "are positive times, and 0 for never")
+	}
+	if o.ReadTimeout < 0 {
+		bad("ReadTimeout", o.ReadTimeout, "are positive times, and 0 for no limit")
+	}
+	if o.Mailbox < 0 {
+		bad("Mailbox", o.Mailbox, "are positive numbers, and 0 for 64")
+	}
+	if o.FullMailbox >= numFullMailboxes {
+		bad("FullMailbox", o.FullMailbox, "are RefuseMessage, ForgetOldest and CloseBusy")
+	}
+	return errors.Join(append(faults, o.Queue.Validate())...)
+}
+
+// Panicked is with what the protocol's goroutine panics when a callback has panicked in
+// another one.
+type Panicked struct {
+	Value any
+	Stack []byte // where it happened
+}
+
+func (p *Panicked) Error() string { return fmt.Sprintf("panic: %v", p.Value) }
+
+// Unwrap returns the value given to panic, if it is an error.
+func (p *Panicked) Unwrap() error {
+	err, _ := p.Value.(error)
+	return err
+}

@@ -1,0 +1,344 @@
+package protocol_test
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"goranch/conns"
+	"goranch/protocol"
+	"goranch/ranch"
+	"goranch/transport"
+)
+
+// script is a handler made of functions; a nil one is not called.
+type script struct {
+	connect  func(*protocol.Peer) protocol.Action
+	data     func(*protocol.Peer, []byte) protocol.Action
+	message  func(*protocol.Peer, any) protocol.Action
+	tick     func(*protocol.Peer) protocol.Action
+	timeout  func(*protocol.Peer) protocol.Action
+	shutdown func(*protocol.Peer)
+	close    func(*protocol.Peer, error)
+}
+
+func (s *script) HandleConnect(p *protocol.Peer) protocol.Action {
+	if s.connect != nil {
+		return s.connect(p)
+	}
+	return protocol.Continue()
+}
+
+func (s *script) HandleData(p *protocol.Peer, b []byte) protocol.Action {
+	if s.data != nil {
+		return s.data(p, b)
+	}
+	return protocol.Continue()
+}
+
+func (s *script) HandleMessage(p *protocol.Peer, m any) protocol.Action {
+	if s.message != nil {
+		return s.message(p, m)
+	}
+	return protocol.Continue()
+}
+
+func (s *script) HandleTick(p *protocol.Peer) protocol.Action {
+	if s.tick != nil {
+		return s.tick(p)
+	}
+	return protocol.Continue()
+}
+
+func (s *script) HandleShutdown(p *protocol.Peer) {
+	if s.shutdown != nil {
+		s.shutdown(p)
+	}
+}
+
+func (s *script) HandleClose(p *protocol.Peer, err error) {
+	if s.close != nil {
+		s.close(p, err)
+	}
+}
+
+// timed is a script with a timeout of its own.
+type timed struct{ script }
+
+func (s *timed) HandleTimeout(p *protocol.Peer) protocol.Action { return s.timeout(p) }
+
+// house is a listener on the in-memory transport, with the ends of its connections.
+type house struct {
+	*ranch.Listener
+	mem  *transport.Mem
+	ends chan ranch.Event
+}
+
+func serve(t *testing.T, h func() protocol.Handler, opts protocol.Options) *house {
+	t.Helper()
+	s := &house{mem: new(transport.Mem), ends: make(chan ranch.Event, 1000)}
+	var err error
+	s.Listener, err = new(ranch.Server).StartListener("h", s.mem, ranch.Options{
+		Addr: "h", Logger: slog.New(slog.DiscardHandler),
+		Observer: ranch.ObserverFunc(func(e ranch.Event) {
+			if e.Kind == ranch.ConnEnded {
+				s.ends <- e
+			}
+		}),
+	}, protocol.Handle(h, opts))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Stop() })
+	return s
+}
+
+func (s *house) dial(t *testing.T) net.Conn {
+	t.Helper()
+	nc, err := s.mem.Dial(context.Background(), "h")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { nc.Close() })
+	return nc
+}
+
+func one(s *script) func() protocol.Handler { return func() protocol.Handler { return s } }
+
+func echoFrames() protocol.Handler {
+	return &script{data: func(p *protocol.Peer, b []byte) protocol.Action {
+		if err := p.Send(b); err != nil {
+			return protocol.Fail(err)
+		}
+		return protocol.Continue()
+	}}
+}
+
+func frame(s string) []byte {
+	return append(binary.BigEndian.AppendUint32(nil, uint32(len(s))), s...)
+}
+
+// Frames arrive whole however they are cut, and answers in their order.
+func TestFramesHoweverTheyAreCut(t *testing.T) {
+	var in []byte
+	for _, n := range []int{0, 1, 64, 0, 5000, 70_000, 3, 100_000, 0} {
+		in = append(in, frame(strings.Repeat("x", n))...)
+	}
+	for _, piece := range []int{1, 2, 3, 5, 1000, 65_536, len(in)} {
+		synctest.Test(t, func(t *testing.T) {
+			s := serve(t, echoFrames, protocol.Options{Codec: protocol.LengthPrefix{}})
+			nc := s.dial(t)
+			go func() {
+				for b := in; len(b) > 0; b = b[min(piece, len(b)):] {
+					nc.Write(b[:min(piece, len(b))])
+				}
+				nc.(interface{ CloseWrite() error }).CloseWrite()
+			}()
+			got, err := io.ReadAll(nc)
+			if err != nil || string(got) != string(in) {
+				t.Errorf("pieces of %d: %d bytes of %d, %v", piece, len(got), len(in), err)
+			}
+			if e := <-s.ends; e.Reason != conns.PeerClosed {
+				t.Errorf("%v: %v", e.Reason, e.Err)
+			}
+		})
+	}
+}
+
+// Messages, ticks and frames are handled one at a time, in order.
+func TestSerial(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var got []string
+		peers := make(chan *protocol.Peer, 1)
+		h := &script{
+			connect: func(p *protocol.Peer) protocol.Action { peers <- p; return protocol.Continue() },
+			data: func(_ *protocol.Peer, b []byte) protocol.Action {
+				got = append(got, "data "+string(b))
+				return protocol.Continue()
+			},
+			message: func(_ *protocol.Peer, m any) protocol.Action {
+				got = append(got, "message "+m.(string))
+				return protocol.Continue()
+			},
+			tick: func(*protocol.Peer) protocol.Action { got = append(got, "tick"); return protocol.Continue() },
+		}
+		s := serve(t, one(h), protocol.Options{Codec: protocol.Lines{}, Tick: time.Second})
+		nc := s.dial(t)
+		p := <-peers
+		io.WriteString(nc, "a\nb\n")
+		synctest.Wait()
+		p.Post("c")
+		p.Post("d")
+		synctest.Wait()
+		time.Sleep(2200 * time.Millisecond)
+		synctest.Wait()
+		if s := strings.Join(got, ", "); s != "data a, data b, message c, message d, tick, tick" {
+			t.Error(s)
+		}
+		nc.Close()
+		<-s.ends
+		if err := p.Post("e"); err != protocol.ErrEnded {
+			t.Errorf("after the end: %v", err)
+		}
+		if err := p.Send(nil); !errors.Is(err, protocol.ErrEnded) {
+			t.Errorf("after the end: %v", err)
+		}
+	})
+}
+
+// A frame that does not arrive in time ends the connection; messages do not put that off, frames
+// do.
+func TestReadTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		peers := make(chan *protocol.Peer, 1)
+		h := &script{connect: func(p *protocol.Peer) protocol.Action { peers <- p; return protocol.Continue() }}
+		s := serve(t, one(h), protocol.Options{Codec: protocol.Lines{}, ReadTimeout: 10 * time.Second})
+		nc, p := s.dial(t), <-peers
+		begin := time.Now()
+		for range 3 {
+			time.Sleep(9 * time.Second)
+			io.WriteString(nc, "a\n")
+		}
+		time.Sleep(5 * time.Second)
+		p.Post("hello")
+		io.WriteString(nc, "a part of a line")
+		e := <-s.ends
+		if took := time.Since(begin); e.Reason != conns.TimedOut || !errors.Is(e.Err, os.ErrDeadlineExceeded) || took < 37*time.Second || took > 38500*time.Millisecond {
+			t.Errorf("%v, %v after %v", e.Reason, e.Err, took)
+		}
+	})
+}
+
+// A timeout can be for the next frame only, or from now on, and is a callback for who wants it.
+func TestTimeoutsPerCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		var at []int
+		h := &timed{}
+		h.data = func(_ *protocol.Peer, b []byte) protocol.Action {
+			switch string(b) {
+			case "once":
+				return protocol.Continue().Within(5 * time.Second)
+			case "always":
+				return protocol.Continue().WithinAlways(20 * time.Second)
+			case "never":
+				return protocol.Continue().WithinAlways(0)
+			}
+			return protocol.Continue()
+		}
+		h.timeout = func(*protocol.Peer) protocol.Action {
+			at = append(at, int(time.Since(begin).Seconds()))
+			return protocol.Continue()
+		}
+		s := serve(t, func() protocol.Handler { return h }, protocol.Options{Codec: protocol.Lines{}})
+		nc := s.dial(t)
+		say := func(line string, after time.Duration) {
+			io.WriteString(nc, line+"\n")
+			time.Sleep(after)
+		}
+		say("", 100*time.Second)      // no limit: till 100
+		say("once", 12*time.Second)   // 105, and again 110
+		say("x", 38*time.Second)      // the limit was for that one
+		say("always", 50*time.Second) // from 150: 170, 190
+		say("x", 30*time.Second)      // from 200: 220
+		say("never", 100*time.Second)
+		synctest.Wait()
+		if len(at) != 5 || at[0] != 105 || at[1] != 110 || at[2] != 170 || at[3] != 190 || at[4] != 220 {
+			t.Errorf("at %v", at)
+		}
+	})
+}
+
+// Whatever ends a connection, HandleClose is called once, last, and knows why.
+func TestCloseOnce(t *testing.T) {
+	fault := errors.New("fault")
+	for _, c := range []struct {
+		name   string
+		does   func(p *protocol.Peer, what string) protocol.Action
+		client func(nc net.Conn)
+		reason conns.Reason
+		err    error
+	}{
+		{"stop", func(*protocol.Peer, string) protocol.Action { return protocol.Stop() }, nil, conns.Finished, nil},
+		{"fail", func(*protocol.Peer, string) protocol.Action { return protocol.Fail(fault) }, nil, conns.Failed, fault},
+		{"panic", func(*protocol.Peer, string) protocol.Action { panic(fault) }, nil, conns.Panicked, fault},
+		{"closed from outside", func(p *protocol.Peer, _ string) protocol.Action { p.Close(fault); return protocol.Continue() }, nil, conns.Failed, fault},
+		{"the peer leaves", nil, func(nc net.Conn) { nc.Close() }, conns.PeerClosed, io.EOF},
+		{"too long a line", nil, func(nc net.Conn) { nc.Write(make([]byte, 100)) }, conns.BadInput, protocol.ErrFrameTooLarge},
+	} {
+		for _, where := range []string{"connect", "data", "message", "tick", "timeout"} {
+			t.Run(c.name+" in "+where, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					closed := 0
+					var got error
+					act := func(p *protocol.Peer, what string) protocol.Action {
+						if what == "connect" {
+							p.Send([]byte("hello"))
+						}
+						if c.does != nil && what == where {
+							return c.does(p, what)
+						}
+						return protocol.Continue()
+					}
+					peers := make(chan *protocol.Peer, 1)
+					h := &timed{script{
+						connect: func(p *protocol.Peer) protocol.Action { peers <- p; return act(p, "connect") },
+						data:    func(p *protocol.Peer, _ []byte) protocol.Action { return act(p, "data") },
+						message: func(p *protocol.Peer, _ any) protocol.Action { return act(p, "message") },
+						tick:    func(p *protocol.Peer) protocol.Action { return act(p, "tick") },
+						timeout: func(p *protocol.Peer) protocol.Action { return act(p, "timeout") },
+						close:   func(_ *protocol.Peer, err error) { closed++; got = err },
+					}}
+					s := serve(t, func() protocol.Handler { return h },
+						protocol.Options{Codec: protocol.Lines{Max: 50}, Tick: 10 * time.Second, ReadTimeout: 20 * time.Second})
+					nc := s.dial(t)
+					p := <-peers
+					b := make([]byte, 6)
+					if _, err := io.ReadFull(nc, b); string(b) != "hello\n" || err != nil {
+						t.Errorf("%q, %v", b, err)
+					}
+					if c.client != nil {
+						c.client(nc)
+					} else {
+						io.WriteString(nc, "line\n")
+						p.Post("message")
+						time.Sleep(time.Minute)
+					}
+					e := <-s.ends
+					if e.Reason != c.reason || closed != 1 || c.err != nil && !errors.Is(got, c.err) || (c.err == nil) != (got == nil) {
+						t.Errorf("%v, %v; closed %d times, with %v", e.Reason, e.Err, closed, got)
+					}
+				})
+			})
+		}
+	}
+}
+
+// When the server stops, what the handler says goes out.
+func TestHandlerShutdown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var cause error
+		h := &script{
+			shutdown: func(p *protocol.Peer) { p.Send([]byte("bye")) },
+			close:    func(_ *protocol.Peer, err error) { cause = err },
+		}
+		s := serve(t, one(h), protocol.Options{Codec: protocol.Lines{}})
+		nc := s.dial(t)
+		synctest.Wait()
+		go s.Stop()
+		if got, err := io.ReadAll(nc); string(got) != "bye\n" || err != nil {
+			t.Errorf("%q, %v", got, err)
+		}
+		if e := <-s.ends; e.Reason != conns.Shutdown || !errors.Is(cause, protocol.ErrShutdown) {
+			t.Errorf("%v, %v", e.Reason, cause)
+		}
+	})
+}

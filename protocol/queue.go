@@ -1,0 +1,111 @@
+package protocol
+
+// queue is what waits in an outbox: bytes in order, and where frames end among them if some may
+// be dropped.
+type queue struct {
+	buf      []byte
+	head     int   // buf[:head] is taken
+	ends     []int // of frames, in buf, if they are needed
+	begun    bool  // of the first frame a part is taken
+	inflight int   // taken, and being written
+	high     bool  // the mark was reached
+	room     chan struct{}
+	empty    chan struct{}
+}
+
+// size returns how many bytes wait, with those being written.
+func (q *queue) size() int { return len(q.buf) - q.head + q.inflight }
+
+func (q *queue) push(p []byte, ends bool) {
+	if len(p) == 0 {
+		return
+	}
+	if q.head > 0 && len(q.buf)+len(p) > cap(q.buf) {
+		q.shift(q.head)
+	}
+	q.buf = append(q.buf, p...)
+	if ends {
+		q.ends = append(q.ends, len(q.buf))
+	}
+}
+
+// shift moves what is left to the beginning.
+func (q *queue) shift(by int) {
+	q.buf = q.buf[:copy(q.buf, q.buf[by:])]
+	q.head -= by
+	for i := range q.ends {
+		q.ends[i] -= by
+	}
+}
+
+// take moves as much as fits to b.
+func (q *queue) take(b []byte) int {
+	n := copy(b, q.buf[q.head:])
+	q.head += n
+	q.inflight = n
+	gone := 0
+	for gone < len(q.ends) && q.ends[gone] <= q.head {
+		gone++
+	}
+	if n > 0 && len(q.ends) > 0 {
+		q.begun = gone == 0 || q.ends[gone-1] < q.head
+		q.ends = q.ends[:copy(q.ends, q.ends[gone:])]
+	}
+	if q.head == len(q.buf) {
+		q.buf, q.head = q.buf[:0], 0
+	}
+	if q.room != nil {
+		close(q.room)
+		q.room = nil
+	}
+	return n
+}
+
+// drop drops whole frames, the oldest first, until at least that many bytes are gone or there is
+// none left, and returns how many.
+func (q *queue) drop(bytes int) (frames int) {
+	first, from := 0, q.head
+	if q.begun && len(q.ends) > 0 {
+		first, from = 1, q.ends[0]
+	}
+	to := from
+	for first+frames < len(q.ends) && to-from < bytes {
+		to = q.ends[first+frames]
+		frames++
+	}
+	if frames == 0 {
+		return 0
+	}
+	q.buf = append(q.buf[:from], q.buf[to:]...)
+	q.ends = append(q.ends[:first], q.ends[first+frames:]...)
+	for i := first; i < len(q.ends); i++ {
+		q.ends[i] -= to - from
+	}
+	return frames
+}
+
+// awaitRoom returns what is closed when there may be room.
+func (q *queue) awaitRoom() <-chan struct{} {
+	if q.room == nil {
+		q.room = make(chan struct{})
+	}
+	return q.room
+}
+
+// awaitEnd returns what is closed when nothing waits any more.
+func (q *queue) awaitEnd() <-chan struct{} {
+	if q.empty == nil {
+		q.empty = make(chan struct{})
+	}
+	return q.empty
+}
+
+func (q *queue) end() {
+	if q.room != nil {
+		close(q.room)
+		q.room = nil
+	}
+	if q.empty != nil {
+		close(q.empty)
+	}
+}
