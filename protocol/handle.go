@@ -260,6 +260,7 @@ func (p *Peer) finish(err error) {
 	p.mu.Lock()
 	p.mail.closed = true
 	p.mu.Unlock()
+	p.leaveAll()
 	if c, ok := p.h.(Closer); ok {
 		defer c.HandleClose(p, err)
 	}

@@ -28,6 +28,7 @@ type Peer struct {
 	mail   mailbox
 	why    error       // why the connection is to end, once that is decided
 	ending atomic.Bool // that it is; set with mu held
+	groups []*member
 
 	timers *timers // nil: none
 
