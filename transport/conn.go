@@ -29,7 +29,7 @@ type Conn struct {
 	top  net.Conn // what the payload goes through: &wire, or TLS above it
 	wire wire
 
-	ahead  ahead // of what came through TLS; of plain payload it is the wire's
+	ahead  *ahead // of what came through TLS; of plain payload it is the wire's
 	secure atomic.Pointer[secure]
 	id     uint64
 	t      Transport
@@ -127,8 +127,8 @@ func (c *Conn) Read(p []byte) (int, error) {
 	switch {
 	case c.top == &c.wire && c.wire.ahead == nil:
 		n, err = c.wire.Conn.Read(p)
-	case len(c.ahead) > 0:
-		n = c.ahead.take(p)
+	case c.ahead != nil:
+		n = take(&c.ahead, p)
 	default:
 		n, err = c.top.Read(p)
 	}

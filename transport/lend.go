@@ -105,8 +105,8 @@ func (notNow) Temporary() bool { return true }
 
 // Read is what TLS reads through. Plain payload comes this way only while some is ahead.
 func (w *wire) Read(p []byte) (int, error) {
-	if len(w.ahead) > 0 {
-		return w.ahead.take(p), nil
+	if w.ahead != nil {
+		return take(&w.ahead, p), nil
 	}
 	if w.notNow {
 		return 0, errNotNow

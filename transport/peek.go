@@ -16,9 +16,21 @@ const peekSize = 256
 type ahead []byte
 
 // peek reads until n bytes are ahead.
-func (a *ahead) peek(n int, read func([]byte) (int, error)) ([]byte, error) {
+func peek(at **ahead, n int, read func([]byte) (int, error)) ([]byte, error) {
+	if *at == nil {
+		*at = new(ahead)
+	}
+	err := (*at).fill(n, read)
+	b := **at
+	if len(b) == 0 {
+		*at = nil
+	}
+	return b, err
+}
+
+func (a *ahead) fill(n int, read func([]byte) (int, error)) error {
 	if n > MaxPeek {
-		return *a, fmt.Errorf("peek at %d bytes: at most %d can be looked at", n, MaxPeek)
+		return fmt.Errorf("peek at %d bytes: at most %d can be looked at", n, MaxPeek)
 	}
 	for len(*a) < n {
 		if cap(*a) < n {
@@ -27,23 +39,34 @@ func (a *ahead) peek(n int, read func([]byte) (int, error)) ([]byte, error) {
 		m, err := read((*a)[len(*a):cap(*a)])
 		*a = (*a)[:len(*a)+m]
 		if err != nil && len(*a) < n {
-			return *a, err
+			return err
 		}
 	}
-	return *a, nil
+	return nil
 }
 
 // take moves what is ahead to p, as much as fits.
-func (a *ahead) take(p []byte) int {
-	n := copy(p, *a)
-	a.discard(n)
+func take(at **ahead, p []byte) int {
+	n := copy(p, **at)
+	discard(at, n)
 	return n
 }
 
-func (a *ahead) discard(n int) {
-	if *a = (*a)[n:]; len(*a) == 0 {
-		*a = nil // nothing is held for a connection that needs it no more
+// discard drops n bytes. Nothing is held for a connection that needs it no more.
+func discard(at **ahead, n int) {
+	if *at == nil {
+		return
 	}
+	if **at = (**at)[n:]; len(**at) == 0 {
+		*at = nil
+	}
+}
+
+func (a *ahead) len() int {
+	if a == nil {
+		return 0
+	}
+	return len(*a)
 }
 
 // Peek waits until n bytes have arrived, and returns them, or more, without taking them:
@@ -54,15 +77,15 @@ func (a *ahead) discard(n int) {
 // It counts as a read, of which there is one at a time; the read deadline holds.
 func (c *Conn) Peek(n int) ([]byte, error) {
 	if c.top == &c.wire {
-		b, err := c.wire.ahead.peek(n, c.wire.Conn.Read)
+		b, err := peek(&c.wire.ahead, n, c.wire.Conn.Read)
 		return b, c.wire.readError(err)
 	}
-	b, err := c.ahead.peek(n, c.top.Read)
+	b, err := peek(&c.ahead, n, c.top.Read)
 	return b, c.wire.readError(err)
 }
 
 // isAhead reports whether Peek has left something for the next read.
-func (c *Conn) isAhead() bool { return len(c.wire.ahead) > 0 && c.top == &c.wire || len(c.ahead) > 0 }
+func (c *Conn) isAhead() bool { return c.wire.ahead != nil && c.top == &c.wire || c.ahead != nil }
 
 // writeAhead writes to w what Peek has left, up to limit bytes, all if it is negative.
 func (c *Conn) writeAhead(w io.Writer, limit int64) (n int64, err error) {
@@ -90,9 +113,9 @@ func (c *Conn) writeAhead(w io.Writer, limit int64) (n int64, err error) {
 // Peek waits until n bytes have arrived and returns them, or more, without taking them:
 // for transports, in their Handshake.
 func (w *wire) Peek(n int) ([]byte, error) {
-	b, err := w.ahead.peek(n, w.Conn.Read)
+	b, err := peek(&w.ahead, n, w.Conn.Read)
 	return b, w.readError(err)
 }
 
 // Discard takes n bytes that were returned by Peek.
-func (w *wire) Discard(n int) { w.ahead.discard(n) }
+func (w *wire) Discard(n int) { discard(&w.ahead, n) }

@@ -24,7 +24,7 @@ type lent struct {
 // It is called once, by the goroutine that owns c.
 func (c *Conn) TLSConn(closed func()) *tls.Conn {
 	tc, ok := c.top.(*tls.Conn)
-	if !ok || len(c.ahead) > 0 || tc.NetConn() != net.Conn(&c.wire) {
+	if !ok || c.ahead != nil || tc.NetConn() != net.Conn(&c.wire) {
 		return nil
 	}
 	c.wire.lent = &lent{conn: c, closed: closed}

@@ -25,7 +25,7 @@ var ErrBuffered = errors.New("plain text has been read ahead")
 // [ErrBuffered]. After a handshake that failed, reads and writes fail with its error: the
 // connection can only be closed.
 func (c *Conn) Upgrade(ctx context.Context, t Transport) error {
-	if n := len(c.ahead) + len(c.wire.ahead); n > 0 {
+	if n := c.ahead.len() + c.wire.ahead.len(); n > 0 {
 		return fmt.Errorf("upgrade to %s: %d bytes: %w", t.Name(), n, ErrBuffered)
 	}
 	if c.top != &c.wire {

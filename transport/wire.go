@@ -29,7 +29,7 @@ type wire struct {
 	raw      syscall.RawConn // nil: no system calls of our own on this connection
 	send     sendLimit
 	notNow   bool  // reads answer errNotNow; touched by the goroutine that reads
-	ahead    ahead // read before its time; touched by the goroutine that reads
+	ahead    *ahead // read before its time, nil for nothing; touched by the goroutine that reads
 	lent     *lent // nil: nobody uses the TLS above but its Conn
 
 	sending sync.Mutex  // held by a write: armed, op and kept are its own
@@ -37,13 +37,26 @@ type wire struct {
 	kept    []byte
 	op      writeOp
 
-	mu      sync.Mutex // below: deadlines, not touched by plain reads and writes
-	read    time.Time  // the user's deadlines
+	mu   sync.Mutex // guards what when points to; not taken by plain reads and writes
+	when *deadlines // nil: none was ever set
+
+	proxy atomic.Pointer[ProxyHeader]
+}
+
+// deadlines are those of a connection that has had any. Most never do.
+type deadlines struct {
+	read    time.Time // the user's
 	write   time.Time
 	armed   time.Time // a write in progress must end by then; zero: none waits
 	stopped error     // reads have been stopped for this cause
+}
 
-	proxy atomic.Pointer[ProxyHeader]
+// deadlines returns what may be changed. w.mu is held.
+func (w *wire) deadlines() *deadlines {
+	if w.when == nil {
+		w.when = new(deadlines)
+	}
+	return w.when
 }
 
 // NetConn returns the connection as accepted.
@@ -88,9 +101,10 @@ func (w *wire) arm() {
 		return
 	}
 	w.mu.Lock()
-	w.armed = time.Now().Add(w.send.timeout)
-	w.Conn.SetWriteDeadline(earlier(w.armed, w.write))
-	w.mu.Unlock()
+	defer w.mu.Unlock()
+	d := w.deadlines()
+	d.armed = time.Now().Add(w.send.timeout)
+	w.Conn.SetWriteDeadline(earlier(d.armed, d.write))
 }
 
 // disarm ends it, and returns when it would have passed.
@@ -100,8 +114,9 @@ func (w *wire) disarm() (armed time.Time) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	armed, w.armed = w.armed, time.Time{}
-	w.Conn.SetWriteDeadline(w.write)
+	d := w.deadlines()
+	armed, d.armed = d.armed, time.Time{}
+	w.Conn.SetWriteDeadline(d.write)
 	return armed
 }
 
@@ -112,7 +127,8 @@ func (w *wire) sendError(err error, armed time.Time) error {
 		return err
 	}
 	w.mu.Lock()
-	users := !w.write.IsZero() && w.write.Before(armed)
+	write := w.deadlines().write
+	users := !write.IsZero() && write.Before(armed)
 	w.mu.Unlock()
 	if users {
 		return err
@@ -130,8 +146,9 @@ func (w *wire) SetDeadline(t time.Time) error {
 func (w *wire) SetReadDeadline(t time.Time) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.read = t
-	if w.stopped != nil {
+	d := w.deadlines()
+	d.read = t
+	if d.stopped != nil {
 		return nil // it stays in the past
 	}
 	return w.Conn.SetReadDeadline(t)
@@ -140,16 +157,17 @@ func (w *wire) SetReadDeadline(t time.Time) error {
 func (w *wire) SetWriteDeadline(t time.Time) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.write = t
-	return w.Conn.SetWriteDeadline(earlier(w.armed, t))
+	d := w.deadlines()
+	d.write = t
+	return w.Conn.SetWriteDeadline(earlier(d.armed, t))
 }
 
 // stopReading makes the blocked and all later reads fail at once; writes go on.
 func (w *wire) stopReading(cause error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.stopped == nil {
-		w.stopped = cause
+	if d := w.deadlines(); d.stopped == nil {
+		d.stopped = cause
 		w.Conn.SetReadDeadline(time.Unix(1, 0))
 	}
 }
@@ -157,7 +175,7 @@ func (w *wire) stopReading(cause error) {
 func (w *wire) readingStopped() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.stopped != nil
+	return w.when != nil && w.when.stopped != nil
 }
 
 // readError replaces the deadline's error by the cause for which reads were stopped.
@@ -167,10 +185,10 @@ func (w *wire) readError(err error) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.stopped == nil {
+	if w.when == nil || w.when.stopped == nil {
 		return err
 	}
-	return opError("read", w.Conn, w.stopped)
+	return opError("read", w.Conn, w.when.stopped)
 }
 
 // earlier returns the earlier of two deadlines, where zero means none.
