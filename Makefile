@@ -23,12 +23,10 @@ lint:
 vuln:
 	go run $(GOVULNCHECK) ./...
 
+# Two targets at a time, with a worker each: they spend much of their time on starting.
 fuzz:
-	@go list ./... | while read p; do \
-	  go test -list '^Fuzz' $$p | grep '^Fuzz' | while read f; do \
-	    echo "fuzz $$p $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
-	  done || exit 1; \
-	done
+	@go list ./... | while read p; do go test -list '^Fuzz' $$p | grep '^Fuzz' | sed "s|^|$$p |"; done | \
+	sed 's|$$| $(FUZZTIME)|' | xargs -P 2 -L 1 .ci/fuzz
 
 examples:
 	cd examples && go build -o /dev/null ./... && go run ./cap && go run ./http && go run ./grpc && go run ./ssh
