@@ -94,6 +94,13 @@ func TestEnvironment(t *testing.T) {
 	if len(c.Endpoints) != 1 || c.Drain != time.Second {
 		t.Errorf("the command line does not go before the environment: %+v", c)
 	}
+	cert, key := certificateFiles(t)
+	for name, file := range map[string]string{"CERT": cert, "KEY": key, "CLIENT_CA": cert} {
+		t.Setenv("RANCHD_"+name, file)
+	}
+	if c = configOf(t); c.Store == nil {
+		t.Error("the certificate's files are not read")
+	}
 }
 
 func TestFaults(t *testing.T) {
