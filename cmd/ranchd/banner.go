@@ -21,7 +21,7 @@ func (d *daemon) banner(w io.Writer) {
 		fmt.Fprintf(&b, "      %s\n", try(e, l.Addr()))
 	}
 	b.WriteString("\n")
-	if d.Certificate == nil && anyTLS(d.Endpoints) {
+	if d.certificate != nil {
 		fmt.Fprintf(&b, "TLS has a self-signed certificate, for trying out only. Its SHA-256 fingerprint:\n  %s\n", fingerprint(*d.certificate))
 	}
 	fmt.Fprintf(&b, "Connections at once on each: %s. Stop with Ctrl-C.\n", limitText(d.Options.MaxConnections))

@@ -36,6 +36,7 @@ func TestBinary(t *testing.T) {
 	t.Run("readerGone", func(t *testing.T) { testReaderGone(t, bin) })
 	t.Run("inherited", func(t *testing.T) { testInherited(t, bin) })
 	t.Run("activated", func(t *testing.T) { testActivated(t, bin) })
+	t.Run("reload", func(t *testing.T) { testReload(t, bin) })
 	t.Run("usage", func(t *testing.T) { testUsage(t, bin) })
 	t.Run("permission", func(t *testing.T) { testPermission(t, bin, dir) })
 }

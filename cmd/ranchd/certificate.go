@@ -9,12 +9,9 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/hex"
-	"errors"
-	"fmt"
-	"io/fs"
 	"math/big"
 	"net"
-	"os"
+	"slices"
 	"strings"
 	"time"
 )
@@ -23,38 +20,12 @@ import (
 // tries, too short to grow old with.
 const selfSignedFor = 30 * 24 * time.Hour
 
-// loadCertificate reads a certificate, with its chain, and its key, both PEM. It
-// reports what is wrong with either file, not only with the first.
-func loadCertificate(certFile, keyFile string) (tls.Certificate, error) {
-	cert, certErr := os.ReadFile(certFile)
-	key, keyErr := os.ReadFile(keyFile)
-	if certErr != nil || keyErr != nil {
-		return tls.Certificate{}, errors.Join(fileFault("--cert", certFile, certErr), fileFault("--key", keyFile, keyErr))
-	}
-	c, err := tls.X509KeyPair(cert, key)
-	if err != nil {
-		return tls.Certificate{}, fmt.Errorf("--cert %q, --key %q: %w; a PEM file with the certificate and one with its key are needed", certFile, keyFile, err)
-	}
-	return c, nil
-}
-
-func fileFault(flag, file string, err error) error {
-	if err == nil {
-		return nil
-	}
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
-		err = pe.Err // the path is named already
-	}
-	return fmt.Errorf("%s %q: %w: a readable PEM file is needed", flag, file, err)
-}
-
-// outOfDate says what clients will say of a certificate at that time; "" if nothing.
-func outOfDate(c *x509.Certificate, now time.Time) string {
+// outOfDate says what clients will say of a certificate that is good for that time; "" if nothing.
+func outOfDate(from, until, now time.Time) string {
 	switch {
-	case now.Before(c.NotBefore):
+	case now.Before(from):
 		return "the certificate is not valid yet"
-	case now.After(c.NotAfter):
+	case now.After(until):
 		return "the certificate has expired"
 	}
 	return ""
@@ -96,9 +67,14 @@ func selfSigned(now time.Time) (tls.Certificate, error) {
 // fingerprint returns the SHA-256 of a certificate as openssl x509 -fingerprint shows it.
 func fingerprint(c tls.Certificate) string {
 	sum := sha256.Sum256(c.Certificate[0])
-	pairs := make([]string, len(sum))
-	for i := range sum {
-		pairs[i] = strings.ToUpper(hex.EncodeToString(sum[i : i+1]))
+	return colons(hex.EncodeToString(sum[:]))
+}
+
+// colons writes hexadecimal digits as openssl does.
+func colons(digits string) string {
+	var pairs []string
+	for pair := range slices.Chunk([]byte(strings.ToUpper(digits)), 2) {
+		pairs = append(pairs, string(pair))
 	}
 	return strings.Join(pairs, ":")
 }

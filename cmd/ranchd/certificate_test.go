@@ -78,7 +78,7 @@ func TestOutOfDate(t *testing.T) {
 		now.Add(-30 * time.Minute):    "", // a clock that is slow
 		now.Add(365 * 24 * time.Hour): "the certificate has expired",
 	} {
-		if got := outOfDate(c.Leaf, at); got != want {
+		if got := outOfDate(c.Leaf.NotBefore, c.Leaf.NotAfter, at); got != want {
 			t.Errorf("at %v: %q, want %q", at.Sub(now), got, want)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"goranch/protocol/echo"
 	"goranch/ranch"
 	"goranch/transport"
+	"goranch/transport/certs"
 )
 
 // infinity is the time that never passes; each user translates it to its own word.
@@ -20,17 +21,18 @@ const infinity = ranch.Infinity
 
 // config is what the flags say, read and checked.
 type config struct {
-	Endpoints   []endpoint
-	Certificate *tls.Certificate // nil: make one
-	TLSMin      uint16
-	Options     ranch.Options // but for Addr and Logger
-	TCP         transport.TCP // but for Network
-	Proxies     proxies
-	Drain       time.Duration // infinity is no limit
-	LogLevel    slog.Level
-	LogFormat   logFormat
-	Quiet       bool
-	Check       bool
+	Endpoints []endpoint
+	Store     *certs.Store // nil: make a certificate
+	Reloaded  func(error)  // called when the store's files have changed; set before its Run
+	TLSMin    uint16
+	Options   ranch.Options // but for Addr and Logger
+	TCP       transport.TCP // but for Network
+	Proxies   proxies
+	Drain     time.Duration // infinity is no limit
+	LogLevel  slog.Level
+	LogFormat logFormat
+	Quiet     bool
+	Check     bool
 }
 
 // faults collects what is wrong with flags.
@@ -80,7 +82,7 @@ func (f *flags) config() (*config, error) {
 		map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}))
 	c.LogFormat = read(&bad, "--log-format", f.LogFormat, oneOf("auto, text, color and json",
 		map[string]logFormat{"auto": logAuto, "text": logText, "color": logColor, "json": logJSON}))
-	c.Certificate = f.certificate(&bad, usesTLS)
+	c.Store = f.store(&bad, usesTLS, func(err error) { c.Reloaded(err) })
 	c.together(&bad)
 	if len(bad) > 0 {
 		return nil, errors.Join(bad...)
@@ -123,30 +125,6 @@ func (f *flags) endpoints(bad *faults) []endpoint {
 	return all
 }
 
-// certificate loads the files, if they are given, as both must be or none. Files that
-// nothing would use are a fault: somebody believes that his traffic is encrypted.
-func (f *flags) certificate(bad *faults, used bool) *tls.Certificate {
-	if f.Cert == "" && f.Key == "" {
-		return nil
-	}
-	switch {
-	case f.Key == "":
-		*bad = append(*bad, fmt.Errorf("--key is missing: --cert %q needs the file with its key", f.Cert))
-	case f.Cert == "":
-		*bad = append(*bad, fmt.Errorf("--cert is missing: --key %q needs the file with its certificate", f.Key))
-	default:
-		cert, err := loadCertificate(f.Cert, f.Key)
-		if err != nil {
-			*bad = append(*bad, err)
-		}
-		if !used {
-			*bad = append(*bad, fmt.Errorf("--cert %q: no --listen uses TLS: use tls://host:port, tls+unix:/path, tls+fd:N or tls+systemd:NAME", f.Cert))
-		}
-		return &cert
-	}
-	return nil
-}
-
 // together checks what is allowed alone but not in company.
 func (c *config) together(bad *faults) {
 	n, o := c.Options.NumListenSockets, c.Options
@@ -179,7 +157,7 @@ func (c *config) checkListeners() error {
 	return errors.Join(bad...)
 }
 
-// transport returns what carries the connections of an endpoint.
+// transport returns what carries the connections of an endpoint. cert is for trying out.
 func (c *config) transport(e endpoint, cert *tls.Certificate) transport.Transport {
 	t := c.TCP
 	if ip, ok := e.host(); ok && ip.Is4() {
@@ -189,7 +167,9 @@ func (c *config) transport(e endpoint, cert *tls.Certificate) transport.Transpor
 		return c.Proxies.before(t)
 	}
 	tc := &tls.Config{MinVersion: c.TLSMin}
-	if cert != nil {
+	if c.Store != nil {
+		tc = c.Store.Config(tc)
+	} else if cert != nil {
 		tc.Certificates = []tls.Certificate{*cert}
 	}
 	return c.Proxies.before(transport.TLS{TCP: t, Config: tc})

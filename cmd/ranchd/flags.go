@@ -12,9 +12,12 @@ import (
 type flags struct {
 	Listen []string `sep:"none" placeholder:"[NAME=]ADDRESS" help:"Where to listen; may be repeated. tcp://host:port (or just host:port), tls://host:port, unix:/path, unix:@name (Linux), tls+unix:/path. Sockets handed over open: systemd:NAME of socket activation (or its index), fd:N by descriptor, and tls+systemd:, tls+fd:. Port 0 is any free one. Without a host it is loopback: 0.0.0.0 (IPv4) and [::] (IPv4 and IPv6) are every interface. One value may hold several, separated by spaces. Default: tcp://127.0.0.1:8007 and tls://127.0.0.1:8008."`
 
-	Cert   string `placeholder:"FILE" help:"Certificate for TLS, PEM, with its chain. Without it one is made in memory, self-signed, for trying out only."`
-	Key    string `placeholder:"FILE" help:"Key of the certificate, PEM."`
-	TLSMin string `name:"tls-min" placeholder:"VERSION" default:"1.2" help:"Oldest TLS version: 1.2 or 1.3. Default: ${default}."`
+	Cert           []string `sep:"none" placeholder:"FILE" help:"Certificate for TLS, PEM, with its chain; may be repeated, each with its --key: clients get the one for the host they name (SNI), others the first. The files are read anew when they change. Without it one is made in memory, self-signed, for trying out only."`
+	Key            []string `sep:"none" placeholder:"FILE" help:"Key of a certificate, PEM; as many as --cert, in the same order. It may be the same file."`
+	ClientCA       []string `name:"client-ca" sep:"none" placeholder:"FILE" help:"Who may sign clients' certificates, PEM, read anew as well; may be repeated. With it clients need a certificate. Default: clients need none."`
+	SNIUnknown     string   `name:"sni-unknown" placeholder:"WHAT" default:"default" help:"What a client gets that names a host no certificate is good for: default (the first certificate) or refuse. Default: ${default}."`
+	ReloadInterval string   `placeholder:"TIME" default:"10s" help:"How often to look whether these files have changed, or infinity: at SIGHUP only. Default: ${default}."`
+	TLSMin         string   `name:"tls-min" placeholder:"VERSION" default:"1.2" help:"Oldest TLS version: 1.2 or 1.3. Default: ${default}."`
 
 	MaxConnections string `placeholder:"N" default:"1024" help:"Connections that each listener serves at once, or unlimited. Others wait in the kernel's queue. Default: ${default}."`
 	Acceptors      string `placeholder:"N" help:"Goroutines that accept, per listener. Default: 10, or one for each listening socket if those are more."`
@@ -58,12 +61,15 @@ Examples:
   ranchd --listen tcp://0.0.0.0:7 --max-connections unlimited
   ranchd --listen a=tcp://:7001 --listen b=unix:/run/b.sock --unix-mode 0660
   ranchd --listen tls://[::]:7443 --cert site.pem --key site.key --tls-min 1.3
+  ranchd --listen tls://:7443 --cert a.pem --key a.key --cert b.pem --key b.key --sni-unknown refuse
+  ranchd --listen tls://:7443 --cert site.pem --key site.key --client-ca clients.pem
   systemd-socket-activate -l 7001 --fdname=echo ranchd --listen systemd:echo
   RANCHD_LISTEN="tcp://:7001 tls://:7002" ranchd --log-format json --quiet
 
 Signals:
   SIGTERM, SIGINT   stop accepting, let connections finish, up to --shutdown-timeout;
                     a second one ends at once
+  SIGHUP            read certificate files anew; without any, as SIGTERM (Unix)
   SIGUSR1           log what each listener is and has done (Unix)
 
 `

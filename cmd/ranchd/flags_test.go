@@ -94,6 +94,13 @@ func TestEnvironment(t *testing.T) {
 	if len(c.Endpoints) != 1 || c.Drain != time.Second {
 		t.Errorf("the command line does not go before the environment: %+v", c)
 	}
+	cert, key := certificateFiles(t)
+	for name, file := range map[string]string{"CERT": cert, "KEY": key, "CLIENT_CA": cert} {
+		t.Setenv("RANCHD_"+name, file)
+	}
+	if c = configOf(t); c.Store == nil {
+		t.Error("the certificate's files are not read")
+	}
 }
 
 func TestFaults(t *testing.T) {
@@ -110,7 +117,7 @@ func TestFaults(t *testing.T) {
 			"--listen", "http://:1", "--listen", " ", "--cert", missing, "--tls-min", "1.1", "--max-connections", "0", "--acceptors", "10001",
 			"--listen-sockets", "0", "--handshake-timeout", "0", "--send-timeout", "5", "--shutdown-timeout=-1s", "--backlog", "x",
 			"--refuse-after=-1s", "--max-per-address=-1", "--address-rate", "fast", "--accept-rate", "1:0", "--max-handshakes", "0",
-			"--proxy-from", "10.0.0.0/8,all", "--idle-timeout", "0", "--lifetime", "old", "--alarm-descriptors", "2", "--unix-mode", "0888", "--log-level", "trace", "--log-format", "xml",
+			"--proxy-from", "10.0.0.0/8,all", "--idle-timeout", "0", "--lifetime", "old", "--alarm-descriptors", "2", "--unix-mode", "0888", "--sni-unknown", "no", "--reload-interval", "0", "--client-ca", "x", "--log-level", "trace", "--log-format", "xml",
 		}, []string{
 			`--listen " ": it is empty`, `--listen "http://:1": unknown scheme`,
 			`--tls-min "1.1": allowed are 1.2 and 1.3`,
@@ -133,6 +140,8 @@ func TestFaults(t *testing.T) {
 			`--shutdown-timeout "-1s": allowed are 0, times`,
 			`--log-level "trace": allowed are debug, info, warn and error`,
 			`--log-format "xml": allowed are auto, text, color and json`,
+			`--sni-unknown "no": allowed are default and refuse`,
+			`--reload-interval "0": allowed are times`,
 			"--key is missing",
 		}},
 		{"a mode for nobody", []string{"--unix-mode", "0"}, []string{`--unix-mode "0"`}},
@@ -140,9 +149,16 @@ func TestFaults(t *testing.T) {
 		{"no such files", []string{"--cert", missing, "--key", missing + "2"}, []string{
 			`--cert "` + missing + `": no such file`, `--key "` + missing + `2": no such file`,
 		}},
-		{"the wrong way round", []string{"--cert", key, "--key", cert}, []string{`--cert "` + key + `", --key "` + cert + `": tls: `}},
+		{"the wrong way round", []string{"--cert", key, "--key", cert}, []string{`--cert "` + key + `": not a certificate and its key`}},
 		{"a stranger's key", []string{"--cert", cert, "--key", second(certificateFiles(t))}, []string{"private key does not match public key"}},
 		{"a certificate for nothing", []string{"--listen", ":1", "--cert", cert, "--key", key}, []string{"no --listen uses TLS"}},
+		{"one key too many", []string{"--cert", cert, "--key", key, "--key", key}, []string{"--cert is missing"}},
+		{"client CAs without a certificate", []string{"--client-ca", cert, "--sni-unknown", "refuse"}, []string{
+			`--client-ca "` + cert + `": allowed is it only with --cert`, `--sni-unknown "refuse": allowed is it only with --cert`,
+		}},
+		{"client CAs that are none", []string{"--cert", cert, "--key", key, "--client-ca", key, "--client-ca", missing}, []string{
+			`--client-ca "` + key + `": not a bundle`, `--client-ca "` + missing + `": no such file`,
+		}},
 		{"the same name", []string{"--listen", "a=:1", "--listen", "a=:2"}, []string{`the name a is taken by "a=:1"`}},
 		{"the same address", []string{"--listen", ":1", "--listen", "tls://127.0.0.1:01", "--listen", ":0", "--listen", ":0"},
 			[]string{`":1" listens there already`}},
@@ -177,7 +193,7 @@ func TestHelp(t *testing.T) {
 		if _, code, done := parse([]string{flag}, &out, io.Discard); !done || code != exitInOrder {
 			t.Errorf("%s: done %v, code %d", flag, done, code)
 		}
-		for _, want := range []string{"--listen", "--unix-mode", "Default: 1024.", "RANCHD_TLS_MIN", "Examples:", "SIGUSR1", "128+n"} {
+		for _, want := range []string{"--listen", "--unix-mode", "Default: 1024.", "RANCHD_TLS_MIN", "--client-ca", "--sni-unknown", "SIGHUP", "Examples:", "SIGUSR1", "128+n"} {
 			if !strings.Contains(out.String(), want) {
 				t.Errorf("%s does not mention %q:\n%s", flag, want, &out)
 			}

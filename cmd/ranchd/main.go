@@ -6,6 +6,7 @@
 //	ranchd --listen a=tcp://:7001 --listen b=unix:/run/b.sock --max-connections 5000
 //	ranchd --listen tls://:7443 --cert site.pem --key site.key
 //
+// Certificate files are read anew when they change, and at SIGHUP.
 // What it serves, and how to try it, goes to stdout; logs go to stderr. SIGTERM and
 // SIGINT drain, with a limit; a second one ends the program at once. ranchd --help lists
 // the flags and the exit codes.

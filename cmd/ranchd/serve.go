@@ -26,6 +26,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, signals <
 		return code
 	}
 	d := &daemon{config: c, protocol: echo.Protocol{}, log: newLogger(stderr, c.LogFormat, c.LogLevel), stdout: stdout}
+	c.Reloaded = d.reloaded
 	d.remark()
 	if c.Check {
 		c.checked(stdout)
@@ -41,9 +42,10 @@ type daemon struct {
 	log      *slog.Logger
 	stdout   io.Writer
 	server   ranch.Server
+	inUse    inUse
 
 	// The goroutine of serve owns the rest.
-	certificate *tls.Certificate
+	certificate *tls.Certificate  // for trying out; nil if there are files, or no TLS
 	listeners   []*ranch.Listener // as many of Endpoints as were started, in their order
 }
 
@@ -56,6 +58,7 @@ func (d *daemon) run(ctx context.Context, signals <-chan os.Signal) int {
 	defer cut()
 	done := make(chan int, 1)
 	go func() { done <- d.serve(stop, kill) }()
+	defer d.follow()()
 	for {
 		select {
 		case code := <-done:
@@ -64,6 +67,8 @@ func (d *daemon) run(ctx context.Context, signals <-chan os.Signal) int {
 			switch {
 			case asksForInfo(sig):
 				d.logInfo()
+			case asksForReload(sig) && d.Store != nil:
+				d.reload()
 			case stop.Err() == nil:
 				d.log.Info("stopping; a second signal ends at once", "signal", sig.String(), "limit", limitOf(d.Drain))
 				ask()
@@ -105,7 +110,7 @@ func (d *daemon) start(stop context.Context) error {
 			return nil
 		}
 		opts := d.options(e)
-		opts.Logger = d.log
+		opts.Logger, opts.Observer = d.log, tlsObserver{d.log}
 		l, err := d.server.StartListener(e.Name, d.transport(e, d.certificate), opts, d.protocol)
 		if err != nil {
 			d.log.Error("a listener could not be started", "listener", e.Name, "addr", e.Addr.String(), "err", err, "advice", advice(e, err))
@@ -118,8 +123,7 @@ func (d *daemon) start(stop context.Context) error {
 
 // prepareTLS makes a certificate if one is needed and none was given.
 func (d *daemon) prepareTLS() error {
-	d.certificate = d.Certificate
-	if d.certificate != nil || !anyTLS(d.Endpoints) {
+	if d.Store != nil || !anyTLS(d.Endpoints) {
 		return nil
 	}
 	cert, err := selfSigned(time.Now())
@@ -139,10 +143,8 @@ func (d *daemon) remark() {
 			d.log.Info("no host was given, so only this machine can connect", "listener", e.Name, "addr", e.Addr.String())
 		}
 	}
-	if d.Certificate != nil {
-		if why := outOfDate(d.Certificate.Leaf, time.Now()); why != "" {
-			d.log.Warn(why, "from", d.Certificate.Leaf.NotBefore, "until", d.Certificate.Leaf.NotAfter)
-		}
+	if d.Store != nil {
+		d.logCertificates()
 	}
 }
 

@@ -17,3 +17,5 @@ func notifications() <-chan os.Signal {
 }
 
 func asksForInfo(os.Signal) bool { return false }
+
+func asksForReload(os.Signal) bool { return false }

@@ -15,9 +15,13 @@ func notifications() <-chan os.Signal {
 	// and every connection, with it.
 	signal.Ignore(syscall.SIGPIPE)
 	c := make(chan os.Signal, 8)
-	signal.Notify(c, syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1)
+	signal.Notify(c, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1)
 	return c
 }
 
 // asksForInfo tells the signal that asks what the listeners do from those that stop.
 func asksForInfo(sig os.Signal) bool { return sig == syscall.SIGUSR1 }
+
+// asksForReload does so if there are files to read anew. If not, it is what it always was: the
+// terminal has gone.
+func asksForReload(sig os.Signal) bool { return sig == syscall.SIGHUP }

@@ -1,0 +1,67 @@
+package ranch_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"testing"
+
+	"goranch/protocol"
+	"goranch/ranch"
+	"goranch/transport"
+)
+
+// A connection may have goroutines of its own: one that reads, while Serve waits for what comes
+// from elsewhere too. All are gone when the stop returns.
+func TestGoroutinesOfAConnection(t *testing.T) {
+	overEach(t, func(t *testing.T, m medium) {
+		news, cause := make(chan string), make(chan error, 1)
+		l, _ := m.start(t, ranch.Options{ShutdownTimeout: ranch.Infinity}, protocol.Func(func(ctx context.Context, conn *transport.Conn) error {
+			var own sync.WaitGroup
+			defer own.Wait()
+			received, ended := make(chan byte), make(chan error, 1)
+			own.Go(func() { // an active socket
+				for b := make([]byte, 1); ; {
+					if _, err := conn.Read(b); err != nil {
+						ended <- err
+						return
+					}
+					received <- b[0]
+				}
+			})
+			conn.Write([]byte{greeting})
+			for {
+				select {
+				case b := <-received:
+					conn.Write([]byte{b})
+				case s := <-news:
+					io.WriteString(conn, s)
+				case err := <-ended:
+					cause <- context.Cause(ctx)
+					return err
+				}
+			}
+		}))
+		v := m.guests(t, l, 1)[0]
+		says := func(want string) {
+			t.Helper()
+			got := make([]byte, len(want))
+			if _, err := io.ReadFull(v.nc, got); err != nil || string(got) != want {
+				t.Fatalf("%q, %v", got, err)
+			}
+		}
+		for range 3 {
+			news <- "news"
+			says("news")
+			io.WriteString(v.nc, "x")
+			says("x")
+		}
+		if err := finish(t, "the stop returns", l.Stop); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-cause; !errors.Is(err, ranch.ErrShutdown) {
+			t.Errorf("the cause is %v", err)
+		}
+	})
+}
