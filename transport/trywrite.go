@@ -110,4 +110,3 @@ func (c *Conn) CanTry() bool {
 	_, mem := c.wire.Conn.(*memConn)
 	return mem && c.top == &c.wire
 }
-
