@@ -60,9 +60,10 @@ func (w *wire) flushKept() error {
 	if len(w.kept) == 0 {
 		return nil
 	}
-	p := w.kept
-	w.kept = nil
-	_, err := w.writeRaw(p, true)
+	n, err := w.writeRaw(w.kept, true)
+	if w.kept = w.kept[n:]; len(w.kept) == 0 { // else the rest of the record must follow before any other
+		w.kept = nil
+	}
 	return err
 }
 
@@ -110,4 +111,3 @@ func (c *Conn) CanTry() bool {
 	_, mem := c.wire.Conn.(*memConn)
 	return mem && c.top == &c.wire
 }
-
