@@ -36,6 +36,7 @@ type Listener struct {
 	refuseAfter  atomic.Int64 // Options.RefuseAfter in force
 	pace         conns.Pace   // Options.AcceptRate in force
 	holding      atomic.Int64 // connections in hand that have no slot
+	calling      atomic.Bool  // acceptors are being called back for those
 
 	life context.Context // ends when the listener stops
 	kill context.CancelCauseFunc
