@@ -159,3 +159,34 @@ func TestFlushAfterADeadline(t *testing.T) {
 		t.Errorf("%d bytes of %d, %v", len(got), len(want), err)
 	}
 }
+
+// While a Write waits for the peer TryWrite takes nothing, and keeps none of what that Write
+// has still to send.
+func TestTryWriteDuringAWrite(t *testing.T) {
+	for _, name := range []string{"tcp", "tls1.3"} {
+		conn, peer := kindNamed(name).pair(t, transport.TCP{WriteBuffer: 4096})
+		done := make(chan error, 1)
+		big := make([]byte, 1<<20) // more than the sockets take
+		go func() {
+			_, err := conn.Write(big)
+			done <- err
+		}()
+		if _, err := io.ReadFull(peer, make([]byte, 1)); err != nil { // it has begun
+			t.Fatal(err)
+		}
+		for range 100 {
+			if n, err := conn.TryWrite([]byte("x")); n != 0 || err != nil {
+				t.Fatalf("%s: %d, %v", name, n, err)
+			}
+		}
+		if len(done) != 0 {
+			t.Errorf("%s: the write is over, and nobody has read", name)
+		}
+		if _, err := io.ReadFull(peer, make([]byte, len(big)-1)); err != nil {
+			t.Error(err)
+		}
+		if err := <-done; err != nil || conn.Unsent() {
+			t.Errorf("%s: %v, unsent %v", name, err, conn.Unsent())
+		}
+	}
+}
