@@ -19,8 +19,8 @@ type connection struct {
 	protocol protocol.Protocol
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
-	started  time.Time
 
+	started int64         // times are on the supervisor's clock
 	index   int           // in its shard, under the shard's lock
 	source  *source       // nil: its address does not count
 	fate    atomic.Uint32 // Killed, Aborted or why it was told to end, once it was closed for that; else 0
@@ -28,8 +28,9 @@ type connection struct {
 	counted atomic.Bool   // holds a slot of the gate
 	serving atomic.Bool   // the handshake is over
 
-	reads, writes           uint64       // as Watch has last seen them, touched by it only
-	readAt, wroteAt, toldAt atomic.Int64 // in nanoseconds since 1970; 0: never
+	read, written   uint64       // bytes, as Watch has last seen them, touched by it only
+	readAt, wroteAt atomic.Int64 // when Watch has seen something carried, or the protocol began
+	toldAt          atomic.Int64 // 0: never
 
 	err error // how it went; touched by its goroutine only
 }
@@ -71,7 +72,7 @@ func (c *connection) enter(direct bool) error {
 		return nil
 	}
 	var err error
-	c.source, err = c.sup.sources.enter(a, lim, time.Now())
+	c.source, err = c.sup.sources.enter(a, lim, c.sup.now())
 	return err
 }
 
@@ -138,6 +139,7 @@ func expired(ctx context.Context) bool { return errors.Is(ctx.Err(), context.Dea
 // serve is the second half: the protocol, and the end.
 func (c *connection) serve() {
 	defer c.end()
+	c.used(c.sup.now()) // the handshake was no idleness
 	c.serving.Store(true)
 	c.call()
 }
@@ -161,13 +163,21 @@ func caught(v any) error {
 	return &PanicError{Value: v, Stack: debug.Stack()}
 }
 
+func (c *connection) age() time.Duration { return time.Duration(c.sup.now() - c.started) }
+
+// used notes that something was carried in both directions.
+func (c *connection) used(at int64) {
+	c.readAt.Store(at)
+	c.wroteAt.Store(at)
+}
+
 // end is called exactly once for each connection that was registered. The slot is given
 // back when the socket is closed, and before anybody is told.
 func (c *connection) end() {
 	s := c.sup
 	sh := s.shard(&c.conn)
 	defer sh.running.Done()
-	end := End{Conn: &c.conn, Reason: c.reason(), Err: c.err, Served: c.serving.Load(), Duration: time.Since(c.started)}
+	end := End{Conn: &c.conn, Reason: c.reason(), Err: c.err, Served: c.serving.Load(), Duration: c.age()}
 	if c.ctx.Err() != nil {
 		c.conn.StopReading(context.Cause(c.ctx)) // if the protocol was quicker than tell: Close must know
 	}
@@ -175,7 +185,7 @@ func (c *connection) end() {
 	c.cancel(ErrEnded)
 	s.deregister(c, end)
 	if c.source != nil {
-		s.sources.leave(c.source, time.Now())
+		s.sources.leave(c.source, s.now())
 	}
 	c.uncount()
 	if s.cfg.Ended != nil {
@@ -193,6 +203,8 @@ func (c *connection) uncount() {
 func (c *connection) reason() Reason {
 	r := ReasonOf(c.err)
 	switch fate := Reason(c.fate.Load()); {
+	case r.refused() && c.serving.Load(): // it was let in: these are of somebody it had to do with
+		return Failed
 	case r == Panicked, r.refused():
 		return r
 	case fate != 0:

@@ -65,6 +65,7 @@ type End struct {
 // Supervisor runs connections. Its methods may be called from any goroutine.
 type Supervisor struct {
 	cfg        Config
+	began      time.Time // see now
 	limits     atomic.Pointer[Limits]
 	handshakes *Gate // those in progress
 	sources    sources
@@ -100,7 +101,7 @@ func New(cfg Config) *Supervisor {
 	if cfg.KeepEnded == 0 {
 		cfg.KeepEnded = DefaultKeepEnded
 	}
-	s := &Supervisor{cfg: cfg, handshakes: NewGate(Unlimited)}
+	s := &Supervisor{cfg: cfg, began: time.Now(), handshakes: NewGate(Unlimited)}
 	s.SetLimits(cfg.Limits)
 	n := 1
 	for n < 4*runtime.GOMAXPROCS(0) {
@@ -109,6 +110,10 @@ func New(cfg Config) *Supervisor {
 	s.shards = make([]shard, n)
 	return s
 }
+
+// now is the supervisor's clock: nanoseconds since it began, whatever happens to the
+// system's time. Who sets that by hours must not end every connection.
+func (s *Supervisor) now() int64 { return int64(time.Since(s.began)) }
 
 // SetLimits changes the limits. Those of time hold for all connections at once, those of
 // handshakes and addresses for connections that are accepted from now on.
@@ -135,7 +140,8 @@ func (s *Supervisor) Sources() int { return s.sources.len() }
 // as context.WithoutCancel returns: Shutdown ends connections, and a parent that can
 // end is a lock shared by all of them.
 func (s *Supervisor) Start(ctx context.Context, t transport.Transport, nc net.Conn, p protocol.Protocol) {
-	c := &connection{sup: s, protocol: p, started: time.Now()}
+	c := &connection{sup: s, protocol: p, started: s.now()}
+	c.used(c.started)
 	c.conn.Init(t, nc, c)
 	c.ctx, c.cancel = context.WithCancelCause(ctx)
 	c.counted.Store(true)
@@ -161,10 +167,10 @@ func (s *Supervisor) Refuse(t transport.Transport, nc net.Conn) {
 // word, until ctx ends.
 func (s *Supervisor) RefuseAtCap(ctx context.Context, t transport.Transport, nc net.Conn, p protocol.Protocol) {
 	conn := transport.NewConn(t, nc, nil)
+	defer s.refuse(conn, RefusedAtCap) // also if the protocol ends this goroutine
 	if r, ok := p.(protocol.Refuser); ok && ctx.Err() == nil {
 		lastWord(ctx, conn, r)
 	}
-	s.refuse(conn, RefusedAtCap)
 }
 
 // lastWord lets the protocol say why. Its panic is nobody's concern any more.

@@ -34,7 +34,18 @@ func (v Victims) Valid() bool { return v < numVictims }
 // Evict tells n connections, among those that are counted and not ending already, to make
 // room, and returns how many there were. They are closed after the limits' Grace.
 func (s *Supervisor) Evict(n int, v Victims) int {
-	if v == Nobody || n <= 0 {
+	return s.evict(v, func(int) int { return n })
+}
+
+// Shrink tells as many to make room as there are more than n, those that are ending already
+// left aside: it can be repeated, and does nothing then.
+func (s *Supervisor) Shrink(n int, v Victims) int {
+	return s.evict(v, func(all int) int { return all - n })
+}
+
+// evict tells as many as howMany says, of all that can be told.
+func (s *Supervisor) evict(v Victims, howMany func(all int) int) int {
+	if v == Nobody {
 		return 0
 	}
 	var all []found
@@ -54,7 +65,7 @@ func (s *Supervisor) Evict(n int, v Victims) int {
 	slices.SortFunc(all, func(a, b found) int {
 		return cmp.Or(cmp.Compare(a.num, b.num), cmp.Compare(a.c.conn.ID(), b.c.conn.ID()))
 	})
-	all = all[:min(n, len(all))]
+	all = all[:min(max(howMany(len(all)), 0), len(all))]
 	grace := s.limits.Load().Grace
 	for _, f := range all {
 		f.c.dismiss(Evicted, grace)

@@ -11,7 +11,7 @@ func (g *Gate) Observe(f func(GateState)) {
 	w := &watcher{ready: make(chan struct{}), ok: func(int) bool {
 		f(GateState{
 			Limit: g.limit, Used: g.used, Reserved: g.reserved,
-			Waiting: g.confirms.n + g.reserves.n, Peak: g.peak,
+			Waiting: g.confirms.n + g.inHand.n + g.reserves.n, Peak: g.peak,
 		})
 		return false
 	}}

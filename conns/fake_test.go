@@ -224,12 +224,15 @@ func (h *house) balanced(c conns.Counters) {
 }
 
 func imbalance(c conns.Counters) string {
-	var ended uint64
-	for _, n := range c.Ended {
+	var ended, refused uint64
+	for r, n := range c.Ended {
 		ended += n
+		if conns.Reason(r) >= conns.Refused {
+			refused += n
+		}
 	}
 	if c.Live < 0 || c.Accepted != c.Served+c.HandshakeFailed+c.Refused+uint64(c.Live) ||
-		ended != c.Served+c.HandshakeFailed+c.Refused || c.Ended[conns.Refused] != c.Refused {
+		ended != c.Served+c.HandshakeFailed+c.Refused || refused != c.Refused {
 		return fmt.Sprintf("the counters do not add up: %+v", c)
 	}
 	return ""

@@ -28,6 +28,7 @@ type Gate struct {
 	reserved int
 	peak     int
 	confirms queue // hold a connection and a reservation
+	inHand   queue // hold a connection and no reservation
 	reserves queue // wait to accept
 	watchers map[*watcher]struct{}
 }
@@ -38,20 +39,20 @@ func NewGate(limit int) *Gate { return &Gate{limit: max(limit, 0)} }
 
 // Reserve takes a slot for a connection to come, waiting until there is one. It returns
 // the cause of ctx if that ends first, and then no slot is taken.
-func (g *Gate) Reserve(ctx context.Context) error { return g.reserve(ctx, g.reserves.push) }
+func (g *Gate) Reserve(ctx context.Context) error { return g.reserve(ctx, &g.reserves) }
 
 // ReserveFirst is Reserve for somebody with a connection in hand, who goes before all who
 // wait to accept one.
-func (g *Gate) ReserveFirst(ctx context.Context) error { return g.reserve(ctx, g.reserves.pushFirst) }
+func (g *Gate) ReserveFirst(ctx context.Context) error { return g.reserve(ctx, &g.inHand) }
 
-func (g *Gate) reserve(ctx context.Context, queue func() *waiter) error {
+func (g *Gate) reserve(ctx context.Context, q *queue) error {
 	g.mu.Lock()
-	if g.reserves.empty() && g.mayReserve() {
+	if g.mayReserve() { // then nobody waits
 		g.reserved++
 		g.mu.Unlock()
 		return nil
 	}
-	w := queue()
+	w := q.push()
 	g.mu.Unlock()
 	select {
 	case <-w.ready:
@@ -60,18 +61,18 @@ func (g *Gate) reserve(ctx context.Context, queue func() *waiter) error {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !g.reserves.remove(w) { // granted at the same moment
+	if !q.remove(w) { // granted at the same moment
 		g.reserved--
 		g.wake()
 	}
 	return context.Cause(ctx)
 }
 
-// TryReserve takes a slot if one is free and nobody waits for it.
+// TryReserve takes a slot if one is free; then nobody waits for it.
 func (g *Gate) TryReserve() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !g.reserves.empty() || !g.mayReserve() {
+	if !g.mayReserve() {
 		return false
 	}
 	g.reserved++
@@ -167,7 +168,7 @@ func (g *Gate) State() GateState {
 	defer g.mu.Unlock()
 	return GateState{
 		Limit: g.limit, Used: g.used, Reserved: g.reserved,
-		Waiting: g.confirms.n + g.reserves.n, Peak: g.peak,
+		Waiting: g.confirms.n + g.inHand.n + g.reserves.n, Peak: g.peak,
 	}
 }
 
@@ -238,9 +239,11 @@ func (g *Gate) wake() {
 		g.use()
 		g.confirms.pop()
 	}
-	for !g.reserves.empty() && g.mayReserve() {
-		g.reserved++
-		g.reserves.pop()
+	for _, q := range []*queue{&g.inHand, &g.reserves} {
+		for !q.empty() && g.mayReserve() {
+			g.reserved++
+			q.pop()
+		}
 	}
 }
 
@@ -276,18 +279,6 @@ func (q *queue) push() *waiter {
 		q.last.next = w
 	}
 	q.last = w
-	q.n++
-	return w
-}
-
-func (q *queue) pushFirst() *waiter {
-	w := &waiter{ready: make(chan struct{}), next: q.first, queued: true}
-	if q.first == nil {
-		q.last = w
-	} else {
-		q.first.prev = w
-	}
-	q.first = w
 	q.n++
 	return w
 }

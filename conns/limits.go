@@ -1,7 +1,9 @@
 package conns
 
 import (
+	"context"
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -84,30 +86,48 @@ func (r Rate) burst() int {
 	if r.Burst > 0 {
 		return r.Burst
 	}
-	return max(1, int(r.PerSecond+0.999999))
+	return max(1, int(math.Ceil(min(r.PerSecond, 1e9))))
 }
 
+// longestFill keeps sums of times to fill a bucket from overflowing. It is 73 years.
+const longestFill = 1 << 61
+
 // take takes one from a bucket whose state is the time at which it will be full again,
-// in nanoseconds. If it is empty, nothing changes and wait is the time until there is one.
+// in nanoseconds. If it is empty, nothing is taken and wait is the time until there is one.
+// The clock is one that never jumps.
 func (r Rate) take(full *int64, now int64) (wait time.Duration) {
-	each := float64(time.Second) / r.PerSecond
+	each := min(float64(time.Second)/r.PerSecond, longestFill)
+	capacity := int64(min(each*float64(r.burst()), longestFill))
+	*full = min(*full, now+capacity) // more would be a debt from a slower rate
 	next := max(*full, now) + int64(each)
-	if over := next - now - int64(each*float64(r.burst())); over > 0 {
+	if over := next - now - capacity; over > 0 {
 		return time.Duration(over)
 	}
 	*full = next
 	return 0
 }
 
-// Pace is a [Rate] at work. Its methods may be called from any goroutine.
+// Pace is a [Rate] at work. The zero value has no limit. Its methods may be called from any
+// goroutine.
 type Pace struct {
 	rate atomic.Pointer[Rate]
-	mu   sync.Mutex
-	full int64
+
+	mu      sync.Mutex // guards the rest
+	began   time.Time  // full counts from here
+	full    int64
+	changed chan struct{} // closed when the rate changes; nil: nobody waits
 }
 
-// SetRate changes the rate.
-func (p *Pace) SetRate(r Rate) { p.rate.Store(&r) }
+// SetRate changes the rate, also for those who wait.
+func (p *Pace) SetRate(r Rate) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.rate.Store(&r)
+	if p.changed != nil {
+		close(p.changed)
+		p.changed = nil
+	}
+}
 
 // Limited reports whether there is a rate to keep.
 func (p *Pace) Limited() bool {
@@ -115,13 +135,37 @@ func (p *Pace) Limited() bool {
 	return r != nil && r.PerSecond > 0
 }
 
-// Take takes one, or returns how long it will be until there is one.
-func (p *Pace) Take(now time.Time) (wait time.Duration) {
-	r := p.rate.Load()
-	if r == nil || r.PerSecond <= 0 {
-		return 0
+// Wait takes one, as soon as the rate allows. It returns the cause of ctx if that ends
+// first, and then nothing is taken.
+func (p *Pace) Wait(ctx context.Context) error {
+	for {
+		wait, changed := p.take()
+		if wait == 0 {
+			return nil
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-t.C:
+		case <-changed:
+		case <-ctx.Done():
+			t.Stop()
+			return context.Cause(ctx)
+		}
+		t.Stop()
 	}
+}
+
+func (p *Pace) take() (wait time.Duration, changed <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return r.take(&p.full, now.UnixNano())
+	if !p.Limited() {
+		return 0, nil
+	}
+	if p.began.IsZero() {
+		p.began = time.Now()
+	}
+	if wait = p.rate.Load().take(&p.full, int64(time.Since(p.began))); wait > 0 && p.changed == nil {
+		p.changed = make(chan struct{})
+	}
+	return wait, p.changed
 }

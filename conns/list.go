@@ -89,7 +89,7 @@ func (c *connection) brief() Info {
 	return Info{
 		ID: c.conn.ID(), Transport: c.conn.Transport().Name(),
 		RemoteAddr: c.conn.RemoteAddr(), LocalAddr: c.conn.LocalAddr(),
-		State: c.state(), Since: c.started, Serving: c.serving.Load(), Counted: c.counted.Load(),
+		State: c.state(), Since: time.Now().Add(-c.age()), Serving: c.serving.Load(), Counted: c.counted.Load(),
 		Protocol: c.protocol, Stats: c.conn.Stats(),
 	}
 }
@@ -113,14 +113,11 @@ func (c *connection) state() State {
 
 // idle is rounded down to what Watch can tell.
 func (c *connection) idle() time.Duration {
-	read, wrote := c.lastUse()
-	if st := c.conn.Stats(); read == wrote && read == c.started && (st.Reads > 0 || st.Writes > 0) {
+	read, wrote := c.readAt.Load(), c.wroteAt.Load()
+	if st := c.conn.Stats(); read == wrote && read == c.started && st.BytesRead+st.BytesWritten > 0 {
 		return 0 // used, but Watch has not come by yet
 	}
-	if wrote.After(read) {
-		read = wrote
-	}
-	return max(time.Since(read), 0).Truncate(time.Second)
+	return max(time.Duration(c.sup.now()-max(read, wrote)), 0).Truncate(time.Second)
 }
 
 // Query chooses among connections.

@@ -731,6 +731,8 @@ func runModel(t *testing.T) func(*rapid.T) {
 				"Remove":     m.Remove,
 				"RemoveGone": m.RemoveGone,
 				"Kill":       m.Kill,
+				"Refuse":     m.RefuseAtCap,
+				"Shrink":     m.Shrink,
 				"Shutdown":   m.Shutdown,
 				"Abort":      m.Abort,
 				"Time":       m.Time,

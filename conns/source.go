@@ -4,7 +4,6 @@ import (
 	"net"
 	"net/netip"
 	"sync"
-	"time"
 )
 
 // sources is the table of addresses that connections come from. It holds those with live
@@ -21,29 +20,32 @@ type sourcePart struct {
 type source struct {
 	addr netip.Addr
 	live int
-	full int64 // when its bucket is full again; see Rate.take
+	full int64 // when its bucket is full again, on the supervisor's clock; see Rate.take
 }
 
 // maxQuiet is how many addresses without connections are remembered for their rate. A flood
 // of more makes the table forget some, which costs it no memory and gives those a fresh start.
 const maxQuiet = 65536
 
-// sourceOf returns what addr counts as; the zero Addr if it does not count.
-func sourceOf(addr net.Addr) netip.Addr {
-	var ip netip.Addr
+// ipOf returns the IP address in addr, IPv4 as such and without a zone; the zero Addr if
+// there is none.
+func ipOf(addr net.Addr) (ip netip.Addr) {
 	switch a := addr.(type) {
+	case nil:
 	case *net.TCPAddr:
 		ip = a.AddrPort().Addr()
-	case nil:
-		return ip
 	default:
-		ap, err := netip.ParseAddrPort(a.String())
-		if err != nil {
-			return ip
+		if ap, err := netip.ParseAddrPort(a.String()); err == nil {
+			ip = ap.Addr()
 		}
-		ip = ap.Addr()
 	}
-	if ip = ip.Unmap().WithZone(""); ip.Is6() {
+	return ip.Unmap().WithZone("")
+}
+
+// sourceOf returns what addr counts as; the zero Addr if it does not count.
+func sourceOf(addr net.Addr) netip.Addr {
+	ip := ipOf(addr)
+	if ip.Is6() {
 		net64, _ := ip.Prefix(64)
 		return net64.Addr()
 	}
@@ -60,35 +62,35 @@ func (s *sources) part(a netip.Addr) *sourcePart {
 }
 
 // enter counts a connection of that address, unless a limit forbids.
-func (s *sources) enter(a netip.Addr, lim *Limits, now time.Time) (*source, error) {
+func (s *sources) enter(a netip.Addr, lim *Limits, now int64) (*source, error) {
 	p := s.part(a)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	src := p.m[a]
-	if src == nil {
+	src, known := p.m[a]
+	if !known {
 		src = &source{addr: a}
 	}
 	if lim.PerAddress > 0 && src.live >= lim.PerAddress {
 		return nil, ErrPerAddress
 	}
-	if lim.AddressRate.PerSecond > 0 && lim.AddressRate.take(&src.full, now.UnixNano()) > 0 {
+	if lim.AddressRate.PerSecond > 0 && lim.AddressRate.take(&src.full, now) > 0 {
 		return nil, ErrAddressRate
 	}
-	if src.live++; src.live == 1 {
-		p.put(src, now.UnixNano())
+	if src.live++; !known {
+		p.put(src)
 	}
 	return src, nil
 }
 
 // put adds src, in the place of quiet ones if there are too many. p is locked.
-func (p *sourcePart) put(src *source, now int64) {
+func (p *sourcePart) put(src *source) {
 	if p.m == nil {
 		p.m = make(map[netip.Addr]*source)
 	}
 	if len(p.m) >= maxQuiet/len(sources{}.parts) {
 		looked := 0
 		for a, old := range p.m { // in random order
-			if old.live == 0 && a != src.addr {
+			if old.live == 0 {
 				delete(p.m, a)
 			}
 			if looked++; looked == 8 {
@@ -100,22 +102,22 @@ func (p *sourcePart) put(src *source, now int64) {
 }
 
 // leave uncounts a connection. The address is forgotten if its bucket is full.
-func (s *sources) leave(src *source, now time.Time) {
+func (s *sources) leave(src *source, now int64) {
 	p := s.part(src.addr)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if src.live--; src.live == 0 && src.full <= now.UnixNano() {
+	if src.live--; src.live == 0 && src.full <= now {
 		delete(p.m, src.addr)
 	}
 }
 
 // forget drops quiet addresses whose buckets are full again.
-func (s *sources) forget(now time.Time) {
+func (s *sources) forget(now int64) {
 	for i := range s.parts {
 		p := &s.parts[i]
 		p.mu.Lock()
 		for a, src := range p.m {
-			if src.live == 0 && src.full <= now.UnixNano() {
+			if src.live == 0 && src.full <= now {
 				delete(p.m, a)
 			}
 		}

@@ -33,7 +33,7 @@ func TestSourceOf(t *testing.T) {
 func TestRate(t *testing.T) {
 	r := Rate{PerSecond: 10, Burst: 3}
 	var full int64
-	now := time.Unix(1000, 0).UnixNano()
+	now := int64(1000 * time.Second)
 	take := func() time.Duration { return r.take(&full, now) }
 	for i := range 3 {
 		if wait := take(); wait != 0 {
@@ -69,7 +69,7 @@ func nth(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, byte(i >> 16), b
 func TestSourcesUnderAFlood(t *testing.T) {
 	var s sources
 	lim := &Limits{PerAddress: 1, AddressRate: Rate{PerSecond: 0.01, Burst: 2}}
-	now := time.Unix(1000, 0)
+	now := int64(1000 * time.Second)
 	const live, flood = 1000, 100_000
 	for i := range live {
 		if _, err := s.enter(nth(i), lim, now); err != nil {
@@ -91,7 +91,7 @@ func TestSourcesUnderAFlood(t *testing.T) {
 			t.Fatalf("address %d was forgotten while it lived: %v", i, err)
 		}
 	}
-	s.forget(now.Add(time.Hour))
+	s.forget(now + int64(time.Hour))
 	if n := s.len(); n != live {
 		t.Errorf("%d addresses are remembered when all buckets are full again", n)
 	}
@@ -101,7 +101,7 @@ func TestSourcesUnderAFlood(t *testing.T) {
 func TestSourceIsRemembered(t *testing.T) {
 	var s sources
 	lim := &Limits{AddressRate: Rate{PerSecond: 1, Burst: 1}}
-	now := time.Unix(1000, 0)
+	now := int64(1000 * time.Second)
 	src, err := s.enter(nth(1), lim, now)
 	if err != nil {
 		t.Fatal(err)
@@ -110,11 +110,11 @@ func TestSourceIsRemembered(t *testing.T) {
 	if _, err := s.enter(nth(1), lim, now); !errors.Is(err, ErrAddressRate) {
 		t.Errorf("at once again: %v", err)
 	}
-	now = now.Add(time.Second)
+	now += int64(time.Second)
 	if src, err = s.enter(nth(1), lim, now); err != nil {
 		t.Errorf("a second later: %v", err)
 	}
-	s.leave(src, now.Add(time.Second))
+	s.leave(src, now+int64(time.Second))
 	if n := s.len(); n != 0 {
 		t.Errorf("%d addresses are remembered", n)
 	}
@@ -124,7 +124,7 @@ func TestSourceIsRemembered(t *testing.T) {
 func BenchmarkSource(b *testing.B) {
 	var s sources
 	lim := &Limits{PerAddress: 1 << 30, AddressRate: Rate{PerSecond: 1e9}}
-	now := time.Unix(1000, 0)
+	now := int64(1000 * time.Second)
 	for i := range 100_000 {
 		if _, err := s.enter(nth(i), lim, now); err != nil {
 			b.Fatal(err)

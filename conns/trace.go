@@ -14,10 +14,11 @@ import (
 type Trace struct {
 	// ID chooses one connection; 0 chooses all that the rest allows.
 	ID uint64
-	// Network chooses connections by the peer's address; the zero Prefix chooses any.
+	// Network chooses connections by the peer's address, IPv4 as such; the zero Prefix
+	// chooses any.
 	Network netip.Prefix
 	// Func gets what happens, in the goroutine that reads or writes; several may call it
-	// at once.
+	// at once. nil traces nothing.
 	Func transport.Tracer
 }
 
@@ -28,8 +29,7 @@ func (t *Trace) matches(conn *transport.Conn) bool {
 	if !t.Network.IsValid() {
 		return true
 	}
-	ap, err := netip.ParseAddrPort(conn.RemoteAddr().String())
-	return err == nil && t.Network.Contains(ap.Addr().Unmap().WithZone(""))
+	return t.Network.Contains(ipOf(conn.RemoteAddr()))
 }
 
 // traces are those that are on.
@@ -79,7 +79,7 @@ func (s *Supervisor) settrace(c *connection) {
 	var chosen []transport.Tracer
 	if on := s.traces.on.Load(); on != nil {
 		for _, t := range *on {
-			if t.matches(&c.conn) {
+			if t.Func != nil && t.matches(&c.conn) {
 				chosen = append(chosen, t.Func)
 			}
 		}

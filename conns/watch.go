@@ -19,7 +19,7 @@ func (s *Supervisor) Watch(ctx context.Context) {
 			return
 		case <-t.C:
 		}
-		begin := time.Now()
+		begin := s.now()
 		lim := s.limits.Load()
 		for i := range s.shards {
 			batch = s.shards[i].snapshot(batch[:0])
@@ -29,7 +29,7 @@ func (s *Supervisor) Watch(ctx context.Context) {
 			clear(batch) // ended ones are not kept
 		}
 		s.sources.forget(begin)
-		t.Reset(max(s.interval(), 50*time.Since(begin)))
+		t.Reset(max(s.interval(), time.Duration(50*(s.now()-begin))))
 	}
 }
 
@@ -48,19 +48,18 @@ func (s *Supervisor) interval() time.Duration {
 
 // look notes what has happened on c since the last time, and ends it if it has exceeded a
 // limit.
-func (c *connection) look(now time.Time, lim *Limits) {
+func (c *connection) look(now int64, lim *Limits) {
 	st := c.conn.Stats()
-	at := now.UnixNano()
-	if st.Reads != c.reads {
-		c.reads = st.Reads
-		c.readAt.Store(at)
+	if st.BytesRead != c.read { // not Reads: one that fails at its deadline is a call too
+		c.read = st.BytesRead
+		c.readAt.Store(now)
 	}
-	if st.Writes != c.writes {
-		c.writes = st.Writes
-		c.wroteAt.Store(at)
+	if st.BytesWritten != c.written {
+		c.written = st.BytesWritten
+		c.wroteAt.Store(now)
 	}
 	if told := c.told.Load(); told != 0 {
-		if now.Sub(time.Unix(0, c.toldAt.Load())) >= lim.Grace {
+		if time.Duration(now-c.toldAt.Load()) >= lim.Grace {
 			c.abort(Reason(told), context.Cause(c.ctx))
 		}
 		return
@@ -73,11 +72,11 @@ func (c *connection) look(now time.Time, lim *Limits) {
 }
 
 // exceeds returns the limit that c has reached; 0 if none.
-func (c *connection) exceeds(now time.Time, lim *Limits) Reason {
-	read, wrote := c.lastUse()
-	over := func(limit time.Duration, since time.Time) bool { return limit > 0 && now.Sub(since) >= limit }
+func (c *connection) exceeds(now int64, lim *Limits) Reason {
+	read, wrote := c.readAt.Load(), c.wroteAt.Load()
+	over := func(limit time.Duration, since int64) bool { return limit > 0 && time.Duration(now-since) >= limit }
 	switch {
-	case lim.Lifetime > 0 && now.Sub(c.started) >= lim.life(c.conn.ID()):
+	case lim.Lifetime > 0 && time.Duration(now-c.started) >= lim.life(c.conn.ID()):
 		return Expired
 	case over(lim.IdleTimeout, read) && over(lim.IdleTimeout, wrote):
 		return IdleTimeout
@@ -89,21 +88,9 @@ func (c *connection) exceeds(now time.Time, lim *Limits) Reason {
 	return 0
 }
 
-// lastUse returns when c has last read and written, as far as Watch has seen.
-func (c *connection) lastUse() (read, wrote time.Time) {
-	read, wrote = c.started, c.started
-	if at := c.readAt.Load(); at != 0 {
-		read = time.Unix(0, at)
-	}
-	if at := c.wroteAt.Load(); at != 0 {
-		wrote = time.Unix(0, at)
-	}
-	return read, wrote
-}
-
 // dismiss tells one connection to end for that reason; Watch closes it after grace.
 func (c *connection) dismiss(why Reason, grace time.Duration) {
-	c.toldAt.Store(time.Now().UnixNano())
+	c.toldAt.CompareAndSwap(0, max(c.sup.now(), 1)) // first, for who sees told; a second call is no second grace
 	if !c.told.CompareAndSwap(0, uint32(why)) {
 		return
 	}

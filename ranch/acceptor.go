@@ -140,8 +140,9 @@ func (a *acceptors) next(s *socket) bool {
 		}
 		defer func() { <-s.turn }()
 	}
+	parked := a.parking.context()     // first: it ends after refuseAfter has changed
 	slot := l.refuseAfter.Load() == 0 // else who comes is accepted, and refused if there is none
-	if slot && l.gate.Reserve(a.parking.context()) != nil {
+	if slot && l.gate.Reserve(parked) != nil {
 		return a.ctx.Err() == nil // then there is no more parking
 	}
 	nc, opening, err := s.accept(l.gate, slot)
@@ -173,16 +174,11 @@ func (a *acceptors) keepPace(s *socket) bool {
 	case <-a.ctx.Done():
 		return false
 	}
-	for {
-		wait := a.l.pace.Take(time.Now())
-		if wait == 0 {
-			return true
-		}
-		if !a.pause(wait) {
-			<-s.turn
-			return false
-		}
+	if a.l.pace.Wait(a.ctx) != nil {
+		<-s.turn
+		return false
 	}
+	return true
 }
 
 // pause waits, and reports whether the acceptors are still wanted.
@@ -277,7 +273,7 @@ func (s *socket) accept(g *conns.Gate, reserved bool) (nc net.Conn, opening int,
 			g.Cancel()
 		}
 	}()
-	try := s.ready(g)
+	try := s.ready(g, reserved)
 	nc, err = try.ln.Accept()
 	accepted = err == nil
 	if err != nil && isTimeout(err) && (try.recalled || s.recalls.Load() != try.recalls) {
@@ -294,11 +290,12 @@ type try struct {
 	recalled bool // between reservation and accept: the deadline is past already
 }
 
-// ready returns the listener, with the deadline of a recall lifted once it has served.
-func (s *socket) ready(g *conns.Gate) try {
+// ready returns the listener, with the deadline of a recall lifted once it has served, or by
+// somebody who holds no reservation and so is no concern of the recall.
+func (s *socket) ready(g *conns.Gate, reserved bool) try {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.recalled && !g.Over() {
+	if s.recalled && (!reserved || !g.Over()) {
 		s.recalled = false
 		s.recalls.Add(1) // who sees the old deadline yet was recalled too
 		setDeadline(s.ln, time.Time{})

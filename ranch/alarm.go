@@ -62,11 +62,8 @@ func (a Alarm) check(name string, bad func(field string, value any, allowed stri
 	}
 }
 
-// setAlarms replaces the alarms that look at the listener. l.op or l.state is not needed: the
-// last to call wins.
+// setAlarms replaces the alarms that look at the listener. l.setting is held.
 func (l *Listener) setAlarms(alarms map[string]Alarm) {
-	l.alarming.Lock()
-	defer l.alarming.Unlock()
 	if l.calm != nil {
 		l.calm()
 		l.calm = nil
@@ -87,7 +84,7 @@ func (l *Listener) watchAlarm(ctx context.Context, name string, a Alarm) {
 	for {
 		e := AlarmEvent{Ref: l.ref, Name: name, Listener: l}
 		if a.Connections > 0 {
-			if l.gate.Wait(ctx, func(n int) bool { return n >= a.Connections }) != nil {
+			if l.gate.Wait(ctx, func(n int) bool { return n >= a.Connections }) != nil || ctx.Err() != nil {
 				return
 			}
 		} else {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"runtime/debug"
 	"runtime/pprof"
@@ -35,14 +36,15 @@ type Listener struct {
 	refuseAfter  atomic.Int64 // Options.RefuseAfter in force
 	pace         conns.Pace   // Options.AcceptRate in force
 	holding      atomic.Int64 // connections in hand that have no slot
+	calling      atomic.Bool  // acceptors are being called back for those
 
 	life context.Context // ends when the listener stops
 	kill context.CancelCauseFunc
 	held sync.WaitGroup // goroutines besides acceptors and connections: those in hand, alarms, the watch
 	done chan struct{}  // closed when stopped
 
-	alarming sync.Mutex // guards calm
-	calm     func()     // ends the alarms; nil: there are none
+	setting sync.Mutex // one change of options at a time; guards calm; before state
+	calm    func()     // ends the alarms; nil: there are none
 
 	op sync.Mutex // one of start, suspend, resume, stop at a time; before state
 
@@ -137,6 +139,8 @@ func (l *Listener) start(ctx context.Context, bound func()) error {
 		return opErr("start", l.ref, err)
 	}
 	l.held.Go(func() { l.sup.Watch(l.life) })
+	l.setting.Lock()
+	defer l.setting.Unlock()
 	l.setAlarms(l.Options().Alarms)
 	return nil
 }
@@ -198,7 +202,9 @@ func (l *Listener) stop(ctx context.Context, timeout time.Duration) error {
 		l.serveBacklog(ctx)
 	}
 	l.unlisten(Stopping, ErrShutdown)
+	l.setting.Lock() // no alarm begins after this
 	l.kill(ErrShutdown)
+	l.setting.Unlock()
 	l.held.Wait()
 	def(&timeout, l.Options().ShutdownTimeout)
 	ctx, cancel := limit(ctx, timeout)
@@ -272,7 +278,7 @@ func (l *Listener) SetMaxConnections(n int) error {
 		a.recall()
 	}
 	if over {
-		l.sup.Evict(l.gate.State().Used-n, victims)
+		l.sup.Shrink(n, victims)
 	}
 	return nil
 }
@@ -301,15 +307,19 @@ func (l *Listener) Protocol() protocol.Protocol { return l.serving.Load().p }
 func (l *Listener) Options() Options {
 	l.state.Lock()
 	defer l.state.Unlock()
-	return l.opts
+	opts := l.opts
+	opts.Alarms = maps.Clone(opts.Alarms)
+	return opts
 }
 
 // SetOptions changes the transport and the options of a listener. The limits apply at
 // once; t (nil leaves it), Addr, NumAcceptors, NumListenSockets and PostListen when it
-// is resumed the next time, and waiting names those that differ. Logger and Observer
-// stay as they are. Nothing is changed if anything is wrong.
+// is resumed the next time, and waiting names those that differ. Logger, Observer and
+// KeepEnded stay as they are. Nothing is changed if anything is wrong.
 func (l *Listener) SetOptions(t transport.Transport, opts Options) (waiting []string, err error) {
 	opts = opts.withDefaults()
+	l.setting.Lock()
+	defer l.setting.Unlock()
 	l.state.Lock()
 	old, oldT := l.opts, l.transport
 	l.state.Unlock()
@@ -322,7 +332,7 @@ func (l *Listener) SetOptions(t transport.Transport, opts Options) (waiting []st
 		return nil, opErr("set", l.ref, err)
 	}
 	waiting = append(waiting, old.waiting(opts)...)
-	opts.Logger, opts.Observer = old.Logger, old.Observer
+	opts.Logger, opts.Observer, opts.KeepEnded = old.Logger, old.Observer, old.KeepEnded
 	l.state.Lock()
 	l.opts, l.transport = opts, t
 	l.state.Unlock()

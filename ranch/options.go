@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"net"
 	"slices"
@@ -128,6 +129,7 @@ func (o Options) withDefaults() Options {
 	def(&o.MaxConnections, DefaultMaxConnections)
 	def(&o.HandshakeTimeout, DefaultHandshakeTimeout)
 	def(&o.ShutdownTimeout, DefaultShutdownTimeout)
+	o.Alarms = maps.Clone(o.Alarms) // the map is the user's, who may go on with it
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}

@@ -90,18 +90,32 @@ func (l *Listener) awaitSlot(n int64, reserved bool) error {
 		ctx, cancel = context.WithTimeoutCause(ctx, max(d, 0), conns.ErrAtCap)
 		defer cancel()
 	}
-	for !reserved {
-		turn, cancel := context.WithTimeout(ctx, turnTime)
-		reserved = l.gate.ReserveFirst(turn) == nil
-		cancel()
-		if ctx.Err() != nil && !reserved {
-			return context.Cause(ctx)
-		}
-		if !reserved && l.gate.State().Reserved > 0 {
-			l.callBack()
+	if !reserved {
+		l.callBackMeanwhile()
+		if err := l.gate.ReserveFirst(ctx); err != nil {
+			return err
 		}
 	}
 	return l.gate.Confirm(ctx)
+}
+
+// callBackMeanwhile has slots that acceptors hold where nobody comes given to those in hand,
+// as long as there are any. One goroutine does that for all.
+func (l *Listener) callBackMeanwhile() {
+	if !l.calling.CompareAndSwap(false, true) {
+		return
+	}
+	l.held.Go(func() {
+		for again := true; again; {
+			for l.holding.Load() > 0 && sleep(l.life, turnTime) {
+				if g := l.gate.State(); g.Reserved > 0 && g.Waiting > 0 {
+					l.callBack()
+				}
+			}
+			l.calling.Store(false)
+			again = l.holding.Load() > 0 && l.life.Err() == nil && l.calling.CompareAndSwap(false, true)
+		}
+	})
 }
 
 // callBack has acceptors that hold a slot where nobody comes give it to those in hand. There

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -28,6 +29,8 @@ type Conn struct {
 
 	top  net.Conn // what the payload goes through: &wire, or TLS above it
 	wire wire
+
+	records sync.Mutex // held by a write through TLS, so that none is taken for TryWrite's
 
 	ahead  *ahead // of what came through TLS; of plain payload it is the wire's
 	secure atomic.Pointer[secure]
@@ -141,6 +144,10 @@ func (c *Conn) Read(p []byte) (int, error) {
 
 // Write writes all of p, or says why not. Concurrent writes do not mix.
 func (c *Conn) Write(p []byte) (int, error) {
+	if c.top != &c.wire {
+		c.records.Lock()
+		defer c.records.Unlock()
+	}
 	n, err := c.top.Write(p)
 	c.countWrite(n, p, err)
 	return n, err

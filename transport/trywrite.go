@@ -8,8 +8,7 @@ package transport
 // TryWrite takes nothing until [Conn.Flush], or any Write, has sent it.
 //
 // Connections of which the system calls are not ours, and that are not of [Mem], take
-// nothing: write to them. While a Write is in progress TryWrite takes nothing either, but
-// over TLS it waits for it.
+// nothing: write to them. While a Write is in progress TryWrite takes nothing either.
 func (c *Conn) TryWrite(p []byte) (n int, err error) {
 	if c.top == &c.wire {
 		n, err = c.wire.tryWrite(p)
@@ -25,7 +24,11 @@ func (c *Conn) TryWrite(p []byte) (n int, err error) {
 // tryRecord writes p through TLS, while the wire keeps what does not go out at once.
 func (c *Conn) tryRecord(p []byte) (int, error) {
 	w := &c.wire
-	if w.raw == nil || len(p) == 0 || c.Unsent() {
+	if w.raw == nil || len(p) == 0 || !c.records.TryLock() {
+		return 0, nil
+	}
+	defer c.records.Unlock()
+	if c.Unsent() {
 		return 0, nil
 	}
 	w.trying.Store(true)
@@ -60,9 +63,10 @@ func (w *wire) flushKept() error {
 	if len(w.kept) == 0 {
 		return nil
 	}
-	p := w.kept
-	w.kept = nil
-	_, err := w.writeRaw(p, true)
+	n, err := w.writeRaw(w.kept, true)
+	if w.kept = w.kept[n:]; len(w.kept) == 0 { // else the rest of the record must follow before any other
+		w.kept = nil
+	}
 	return err
 }
 

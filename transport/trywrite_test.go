@@ -5,8 +5,10 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"os"
 	"syscall"
 	"testing"
+	"time"
 
 	"goranch/transport"
 )
@@ -128,5 +130,63 @@ func TestTryWriteDoesNotAllocate(t *testing.T) {
 		io.ReadFull(peer, b)
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// A Flush that fails at a deadline loses nothing: the rest of the record follows later.
+func TestFlushAfterADeadline(t *testing.T) {
+	conn, peer := kindNamed("tls1.3").pair(t, transport.TCP{WriteBuffer: 4096})
+	var want []byte
+	for !conn.Unsent() {
+		p := bytes.Repeat([]byte{byte(len(want))}, 5000)
+		if n, err := conn.TryWrite(p); n != len(p) || err != nil {
+			t.Fatalf("%d, %v", n, err)
+		}
+		want = append(want, p...)
+	}
+	conn.SetWriteDeadline(time.Unix(1, 0))
+	if err := conn.Flush(); !errors.Is(err, os.ErrDeadlineExceeded) || !conn.Unsent() {
+		t.Fatalf("Flush: %v, unsent: %v", err, conn.Unsent())
+	}
+	conn.SetWriteDeadline(time.Time{})
+	go func() {
+		if err := conn.Flush(); err != nil {
+			t.Error(err)
+		}
+		conn.Close()
+	}()
+	if got, err := io.ReadAll(peer); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%d bytes of %d, %v", len(got), len(want), err)
+	}
+}
+
+// While a Write waits for the peer TryWrite takes nothing, and keeps none of what that Write
+// has still to send.
+func TestTryWriteDuringAWrite(t *testing.T) {
+	for _, name := range []string{"tcp", "tls1.3"} {
+		conn, peer := kindNamed(name).pair(t, transport.TCP{WriteBuffer: 4096})
+		done := make(chan error, 1)
+		big := make([]byte, 1<<20) // more than the sockets take
+		go func() {
+			_, err := conn.Write(big)
+			done <- err
+		}()
+		if _, err := io.ReadFull(peer, make([]byte, 1)); err != nil { // it has begun
+			t.Fatal(err)
+		}
+		for range 100 {
+			if n, err := conn.TryWrite([]byte("x")); n != 0 || err != nil {
+				t.Fatalf("%s: %d, %v", name, n, err)
+			}
+		}
+		if len(done) != 0 {
+			t.Errorf("%s: the write is over, and nobody has read", name)
+		}
+		if _, err := io.ReadFull(peer, make([]byte, len(big)-1)); err != nil {
+			t.Error(err)
+		}
+		if err := <-done; err != nil || conn.Unsent() {
+			t.Errorf("%s: %v, unsent %v", name, err, conn.Unsent())
+		}
 	}
 }

@@ -28,12 +28,12 @@ type wire struct {
 	net.Conn                 // as accepted
 	raw      syscall.RawConn // nil: no system calls of our own on this connection
 	send     sendLimit
-	notNow   bool   // reads answer errNotNow; touched by the goroutine that reads
 	ahead    *ahead // read before its time, nil for nothing; touched by the goroutine that reads
 	lent     *lent  // nil: nobody uses the TLS above but its Conn
 
 	sending sync.Mutex  // held by a write: armed, op and kept are its own
 	trying  atomic.Bool // TLS is writing, and must not wait: what does not go out is kept
+	notNow  bool        // reads answer errNotNow; touched by the goroutine that reads
 	kept    []byte
 	op      writeOp
 

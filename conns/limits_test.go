@@ -1,0 +1,161 @@
+package conns
+
+import (
+	"context"
+	"errors"
+	"math"
+	"testing"
+	"testing/synctest"
+	"time"
+	"unsafe"
+)
+
+// setBack returns t as if the system's time had since been set forward by d: what t says of
+// the wall is d earlier, what it says of the monotonic clock is as before.
+func setBack(t time.Time, d time.Duration) time.Time {
+	wall := (*uint64)(unsafe.Pointer(&t)) // seconds stand above 30 bits of nanoseconds
+	*wall -= uint64(d/time.Second) << 30
+	return t
+}
+
+// A jump of the system's time is no time that has passed: it ends no connection, and holds
+// up nobody.
+func TestSystemTimeJumps(t *testing.T) {
+	for _, jump := range []time.Duration{time.Hour, -time.Hour} {
+		s := New(Config{Gate: NewGate(1)})
+		var p Pace
+		p.SetRate(Rate{PerSecond: 1e6, Burst: 1})
+		if err := p.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s.began, p.began = setBack(s.began, jump), setBack(p.began, jump)
+		if since := time.Since(s.began.Round(0)); since.Round(time.Hour) != jump {
+			t.Fatalf("the test does not set the time: %v", since)
+		}
+		if now := time.Duration(s.now()); now < 0 || now > 30*time.Minute {
+			t.Errorf("the clock says %v after a jump by %v", now, jump)
+		}
+		if wait, _ := p.take(); wait > time.Second {
+			t.Errorf("the next waits %v after a jump by %v", wait, jump)
+		}
+	}
+}
+
+// Rates at the ends of what floats can say neither overflow nor let everybody in.
+func TestRateExtremes(t *testing.T) {
+	for _, c := range []struct {
+		rate  Rate
+		burst int           // admitted at once, up to 1,000
+		wait  time.Duration // of the next, at least
+	}{
+		{Rate{PerSecond: 1e9}, 1000, 0},
+		{Rate{PerSecond: 1e9, Burst: 1}, 1, 1},
+		{Rate{PerSecond: 1e18, Burst: math.MaxInt}, 1000, 0},
+		{Rate{PerSecond: 1e-9}, 1, 1e18},
+		{Rate{PerSecond: 1e-10}, 1, longestFill},
+		{Rate{PerSecond: math.SmallestNonzeroFloat64}, 1, longestFill},
+		{Rate{PerSecond: 1, Burst: math.MaxInt}, 1000, 0},
+		{Rate{PerSecond: 1e-3, Burst: 100}, 100, 1000 * time.Second},
+	} {
+		var full int64
+		now := int64(24 * time.Hour)
+		n := 0
+		for n < 1000 && c.rate.take(&full, now) == 0 {
+			n++
+		}
+		if n != c.burst {
+			t.Errorf("%v: %d at once, want %d", c.rate, n, c.burst)
+		}
+		if n < 1000 {
+			if wait := c.rate.take(&full, now); wait < c.wait {
+				t.Errorf("%v: the next waits %v, want %v", c.rate, wait, c.wait)
+			}
+		}
+	}
+}
+
+// A new rate holds at once, also for those who wait as the old one said.
+func TestPaceChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var p Pace
+		p.SetRate(Rate{PerSecond: 1e-6})
+		done := make(chan error, 3)
+		for range 3 {
+			go func() { done <- p.Wait(t.Context()) }()
+		}
+		synctest.Wait()
+		if len(done) != 1 {
+			t.Fatalf("%d at once", len(done))
+		}
+		begin := time.Now()
+		p.SetRate(Rate{PerSecond: 10, Burst: 1})
+		for range 3 {
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+		if took := time.Since(begin); took > time.Second {
+			t.Errorf("two waited %v", took)
+		}
+		p.SetRate(Rate{PerSecond: 1e-6})
+		ctx, cancel := context.WithCancelCause(t.Context())
+		go func() { done <- p.Wait(ctx) }()
+		synctest.Wait()
+		stop := errors.New("stop")
+		cancel(stop)
+		if err := <-done; err != stop {
+			t.Errorf("%v", err)
+		}
+		go func() { done <- p.Wait(t.Context()) }()
+		synctest.Wait()
+		p.SetRate(Rate{})
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Lives are spread evenly over the jitter's share, also those of connections in a row.
+func TestJitterIsEven(t *testing.T) {
+	const n, bins = 100_000, 20
+	l := Limits{Lifetime: time.Hour, LifetimeJitter: 0.5}
+	var in [bins]int
+	for id := range uint64(n) {
+		d := l.life(id)
+		if d <= time.Hour/2 && d != time.Hour/2 || d > time.Hour {
+			t.Fatalf("connection %d lives %v", id, d)
+		}
+		in[min(int(float64(d-time.Hour/2)/float64(time.Hour/2)*bins), bins-1)]++
+	}
+	for i, k := range in {
+		if k < n/bins*9/10 || k > n/bins*11/10 {
+			t.Errorf("%d of %d live between %d and %d 20ths", k, n, i, i+1)
+		}
+	}
+}
+
+// Who came first with a connection in hand is served first, before all who wait to accept.
+func TestReserveFirstIsInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate(0)
+		order := make(chan int, 10)
+		wait := func(n int, f func(context.Context) error) {
+			go func() {
+				if f(t.Context()) == nil {
+					order <- n
+				}
+			}()
+			synctest.Wait()
+		}
+		wait(9, g.Reserve)
+		for n := range 3 {
+			wait(n, g.ReserveFirst)
+		}
+		for _, want := range []int{0, 1, 2, 9} {
+			g.SetLimit(g.State().Limit + 1)
+			if got := <-order; got != want {
+				t.Errorf("number %d, want %d", got, want)
+			}
+		}
+	})
+}
