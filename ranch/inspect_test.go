@@ -187,6 +187,10 @@ func TestTrace(t *testing.T) {
 	overEach(t, func(t *testing.T, m medium) {
 		l, _ := m.start(t, ranch.Options{}, answer)
 		in := m.guests(t, l, 2)
+		eventually(t, "the greetings are counted, and so no event any more", func() bool {
+			all := l.Connections()
+			return all[0].Stats.Writes == 1 && all[1].Stats.Writes == 1
+		})
 		var out locked
 		log := slog.New(slog.NewJSONHandler(&out, nil))
 		id := l.Connections()[0].ID
