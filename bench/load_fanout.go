@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -17,7 +18,7 @@ type fanoutResult struct {
 	WaitsNs []int64 `json:"waits_ns"`
 }
 
-// fanoutCrowd is the members of one group. It counts what arrives; only the first broadcast is compared.
+// fanoutCrowd is the members of one group. It counts what arrives; only the first burst is compared.
 type fanoutCrowd struct {
 	*poller
 	dialect
@@ -54,42 +55,55 @@ func loadFanout(cfg loadConfig) error {
 	if err != nil {
 		return err
 	}
-	payload := cfg.payload()
-	delivery := c.deliver(payload)
-	if err := c.burst(pub, c.publish(payload), int64(len(delivery)), delivery); err != nil {
-		return fmt.Errorf("the first broadcast: %w", err)
+	publish, deliver := c.messages(cfg)
+	if err := c.burst(pub, publish, len(deliver), deliver); err != nil {
+		return fmt.Errorf("the first burst: %w", err)
 	}
-	result, err := c.drive(cfg, pub, bytes.Repeat(c.publish(payload), cfg.burst), len(delivery))
+	result, err := c.drive(cfg, pub, publish, len(deliver))
 	if err != nil {
 		return err
 	}
 	return cfg.say(result)
 }
 
+// messages are those of one burst, as they are published and as each member gets them. They are numbered, so that
+// some in the wrong order do not pass for the right ones.
+func (c *fanoutCrowd) messages(cfg loadConfig) (publish, deliver []byte) {
+	payload := cfg.payload()
+	for i := range cfg.burst {
+		if len(payload) > 4 {
+			binary.BigEndian.PutUint32(payload, uint32(i))
+		}
+		publish = append(publish, c.publish(payload)...)
+		deliver = append(deliver, c.deliver(payload)...)
+	}
+	return publish, deliver
+}
+
 // drive publishes burst after burst, each when the one before has arrived everywhere.
-func (c *fanoutCrowd) drive(cfg loadConfig, pub *exchange, burst []byte, size int) (result fanoutResult, err error) {
+func (c *fanoutCrowd) drive(cfg loadConfig, pub *exchange, publish []byte, each int) (result fanoutResult, err error) {
 	var ops int64
-	each := int64(cfg.burst) * int64(len(c.members)) // deliveries of one burst
+	deliveries := int64(cfg.burst) * int64(len(c.members)) // of one burst
 	result.windowResult, err = driveWindow(cfg, &ops, func() error {
 		begin := time.Now()
-		err := c.burst(pub, burst, int64(cfg.burst)*int64(size), nil)
+		err := c.burst(pub, publish, each, nil)
 		result.WaitsNs = append(result.WaitsNs, int64(time.Since(begin)))
-		ops += each
+		ops += deliveries
 		return err
 	})
 	if err == nil { // only those of the window
-		result.WaitsNs = result.WaitsNs[len(result.WaitsNs)-int(result.Ops/each):]
+		result.WaitsNs = result.WaitsNs[len(result.WaitsNs)-int(result.Ops/deliveries):]
 	}
 	return result, err
 }
 
-// burst publishes and waits until each member has got so many bytes. They are compared with delivery unless that is nil.
-func (c *fanoutCrowd) burst(pub *exchange, publish []byte, each int64, delivery []byte) error {
+// burst publishes and waits until each member has got so many bytes. They are compared with deliver unless that is nil.
+func (c *fanoutCrowd) burst(pub *exchange, publish []byte, each int, deliver []byte) error {
 	if err := pub.request(publish); err != nil {
 		return err
 	}
 	var got int64
-	want := each * int64(len(c.members))
+	want := int64(each) * int64(len(c.members))
 	deadline := time.Now().Add(fanoutPatience)
 	for got < want {
 		events, err := c.wait(50 * time.Millisecond)
@@ -103,7 +117,7 @@ func (c *fanoutCrowd) burst(pub *exchange, publish []byte, each int64, delivery 
 				}
 			} else {
 				var n int
-				n, err = c.take(&c.members[ev.Fd], delivery)
+				n, err = c.take(&c.members[ev.Fd], deliver)
 				got += int64(n)
 			}
 			if err != nil {

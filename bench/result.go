@@ -140,8 +140,11 @@ func (r result) printRow(tw io.Writer, e engineResult) {
 		return
 	}
 	digits := 2
-	if r.work.kind == kindIdle {
+	switch {
+	case r.work.kind == kindIdle || r.work.kind == kindFanout && r.work.burst == 1:
 		digits = 0
+	case r.work.kind == kindFanout:
+		digits = 3
 	}
 	fmt.Fprintf(tw, "%s\t%.*f\t%.*f–%.*f\t", e.Engine, digits, e.Value.Median, digits, e.Value.Min, digits, e.Value.Max)
 	for _, base := range r.work.bases {
@@ -155,7 +158,7 @@ func (r result) printRow(tw io.Writer, e engineResult) {
 	case kindCap:
 		fmt.Fprintf(tw, "%.1f\t%d\t%d\t", e.P90.Median, e.MaxServed, e.Resets)
 	case kindFanout:
-		fmt.Fprintf(tw, "%.0f\t%.2f\t%.0f\t%.0f\t%.0f %%\t%.0f %%\t", e.P90.Median, e.CPUPerOp.Median, e.OpsPerSec.Median,
+		fmt.Fprintf(tw, "%.0f\t%.3f\t%.0f\t%.0f\t%.0f %%\t%.0f %%\t", e.P90.Median, e.CPUPerOp.Median, e.OpsPerSec.Median,
 			e.MemBytes.Median, 100*e.ServerCore.Median, 100*e.LoadCore.Median)
 	case kindEcho, kindChurn:
 		fmt.Fprintf(tw, "%.0f\t%.0f %%\t%.0f %%\t", e.OpsPerSec.Median, 100*e.ServerCore.Median, 100*e.LoadCore.Median)
