@@ -9,16 +9,18 @@ import (
 
 // serveConfig is what an engine is told when it starts.
 type serveConfig struct {
-	tls   *tls.Config // nil: plain TCP
-	limit int         // connections served at once; 0: as many as come
+	tls    *tls.Config // nil: plain TCP
+	limit  int         // connections served at once; 0: as many as come
+	frames bool        // each request is a frame with four bytes of length before it; to echo bytes is right too
 }
 
-// engine is one server under comparison. It echoes whatever arrives, on one loopback port.
+// engine is one server under comparison, on one loopback port. It echoes whatever arrives, or fans out.
 type engine struct {
-	name  string
-	about string
-	tls   bool // it can serve TLS
-	limit bool // it can hold a limit of connections
+	name   string
+	about  string
+	tls    bool     // it can serve TLS
+	limit  bool     // it can hold a limit of connections
+	fanout *dialect // it sends what one client publishes to all members, and does nothing else; nil: it echoes
 	// only restricts it to workloads of this name unless it is asked for with --engines; "" is no restriction.
 	only string
 	// start begins to serve and returns the bound address; the engine then runs until the process ends.
@@ -48,14 +50,14 @@ func engineNames() []string {
 
 // can tells whether the engine is able to do the workload at all.
 func (e engine) can(w workload) bool {
-	return (!w.tls || e.tls) && (w.kind != kindCap || e.limit)
+	return (w.kind == kindFanout) == (e.fanout != nil) && (!w.tls || e.tls) && (w.kind != kindCap || e.limit)
 }
 
 // enginesFor picks the engines of a workload: those named, or all that fit when none is named.
 func enginesFor(w workload, named []string) []engine {
 	var picked []engine
 	for _, e := range engines {
-		wanted := e.only == "" || e.only == w.name
+		wanted := (e.only == "" || e.only == w.name) && (w.only == nil || slices.Contains(w.only, e.name))
 		if len(named) > 0 {
 			wanted = slices.Contains(named, e.name)
 		}

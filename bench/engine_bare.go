@@ -60,3 +60,25 @@ func echoLoop(conn net.Conn, bufSize int) {
 		}
 	}
 }
+
+// serveEach listens on plain TCP and runs serve for each connection, in a goroutine of its own.
+func serveEach(serve func(*net.TCPConn)) (string, error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				time.Sleep(time.Millisecond) // as in acceptLoop
+				continue
+			}
+			go func() {
+				defer conn.Close()
+				serve(conn.(*net.TCPConn))
+			}()
+		}
+	}()
+	return ln.Addr().String(), nil
+}

@@ -19,6 +19,28 @@ func init() {
 		name: "goranch-loop", about: "this library with a read loop of the user's own, a 4 KiB buffer as in bare",
 		tls: true, limit: true, start: startGoranch(protocol.Func(userLoop)),
 	})
+	register(engine{
+		name: "goranch-handler", about: "this library with callbacks that send each frame back",
+		tls: true, limit: true, start: startHandler,
+	})
+}
+
+// startHandler divides what arrives into frames where the workload has them.
+func startHandler(cfg serveConfig) (string, error) {
+	opts := protocol.Options{Codec: protocol.Raw{}}
+	if cfg.frames {
+		opts.Codec = protocol.LengthPrefix{}
+	}
+	return startGoranch(protocol.Handle(func() protocol.Handler { return echoHandler{} }, opts))(cfg)
+}
+
+type echoHandler struct{}
+
+func (echoHandler) HandleData(p *protocol.Peer, frame []byte) protocol.Action {
+	if err := p.Send(frame); err != nil {
+		return protocol.Fail(err)
+	}
+	return protocol.Continue()
 }
 
 func startGoranch(p protocol.Protocol) func(serveConfig) (string, error) {

@@ -15,11 +15,15 @@ import (
 // loadConfig is what one run of the generator is told.
 type loadConfig struct {
 	work      kind
+	engine    string
 	addr      netip.AddrPort
 	serverPID int
 	tls       bool
 	conns     int
 	size      int
+	frames    bool
+	fanout    *dialect // nil: the server echoes
+	burst     int
 	limit     int
 	reps      int
 	warmup    time.Duration
@@ -51,19 +55,25 @@ func loadMain(args []string) error {
 		return loadIdle(cfg)
 	case cfg.work == kindCap && !cfg.tls:
 		return loadCap(cfg)
+	case cfg.work == kindFanout && !cfg.tls && cfg.fanout != nil:
+		return loadFanout(cfg)
 	}
-	return fmt.Errorf("no work %q (tls %v); there are echo, churn, idle, and cap without --tls", cfg.work, cfg.tls)
+	return fmt.Errorf("no work %q (tls %v, engine %s); there are echo, churn, idle, and cap and fanout without --tls, the latter with an engine that can",
+		cfg.work, cfg.tls, cfg.engine)
 }
 
 func parseLoad(args []string) (loadConfig, error) {
 	var cfg loadConfig
 	fs := flag.NewFlagSet("bench load", flag.ContinueOnError)
-	work := fs.String("work", "echo", "echo, churn, idle or cap")
+	work := fs.String("work", "echo", "echo, churn, idle, cap or fanout")
 	addr := fs.String("addr", "", "the server, as 127.0.0.1:port")
 	fs.IntVar(&cfg.serverPID, "server-pid", 0, "the server's process, whose CPU time is read at both ends of the window")
 	fs.BoolVar(&cfg.tls, "tls", false, "speak TLS 1.3")
 	fs.IntVar(&cfg.conns, "conns", 64, "connections open at once")
 	fs.IntVar(&cfg.size, "size", 64, "bytes of one request")
+	fs.StringVar(&cfg.engine, "engine", "bare", "the engine that serves, which decides how it is spoken to")
+	fs.BoolVar(&cfg.frames, "frames", false, "echo: put four bytes of length before each request")
+	fs.IntVar(&cfg.burst, "burst", 1, "fanout: messages published at once")
 	fs.IntVar(&cfg.limit, "limit", 100, "cap: connections that the server serves at once")
 	fs.IntVar(&cfg.reps, "reps", 300, "cap: how often one leaves")
 	fs.DurationVar(&cfg.warmup, "warmup", 500*time.Millisecond, "time before the window")
@@ -72,15 +82,19 @@ func parseLoad(args []string) (loadConfig, error) {
 		return cfg, err
 	}
 	cfg.work = kind(*work)
-	var err error
+	e, err := findEngine(cfg.engine)
+	if err != nil {
+		return cfg, err
+	}
+	cfg.fanout = e.fanout
 	if cfg.addr, err = netip.ParseAddrPort(*addr); err != nil {
 		return cfg, fmt.Errorf("--addr %q: %w", *addr, err)
 	}
 	if !cfg.addr.Addr().Is4() || !cfg.addr.Addr().IsLoopback() {
 		return cfg, fmt.Errorf("--addr %q: want an IPv4 loopback address; this generator only loads its own machine", *addr)
 	}
-	if cfg.conns < 1 || cfg.size < 1 || cfg.serverPID < 1 {
-		return cfg, errors.New("--conns, --size and --server-pid must be at least 1")
+	if cfg.conns < 1 || cfg.size < 1 || cfg.serverPID < 1 || cfg.burst < 1 {
+		return cfg, errors.New("--conns, --size, --burst and --server-pid must be at least 1")
 	}
 	return cfg, nil
 }
@@ -116,6 +130,9 @@ func (cfg loadConfig) payload() []byte {
 		x ^= x >> 17
 		x ^= x << 5
 		p[i] = byte(x)
+	}
+	if cfg.frames {
+		return frame(p)
 	}
 	return p
 }

@@ -24,8 +24,9 @@ func newCrowd(cfg loadConfig) (*crowd, error) {
 	if err != nil {
 		return nil, err
 	}
+	payload := cfg.payload()
 	return &crowd{
-		poller: p, payload: cfg.payload(), buf: make([]byte, cfg.size), deadline: time.Now().Add(30 * time.Second),
+		poller: p, payload: payload, buf: make([]byte, len(payload)), deadline: time.Now().Add(30 * time.Second),
 	}, nil
 }
 
@@ -104,7 +105,8 @@ func loadEcho(cfg loadConfig) error {
 	if err != nil {
 		return err
 	}
-	payload, buf := cfg.payload(), make([]byte, cfg.size)
+	payload := cfg.payload()
+	buf := make([]byte, len(payload))
 	for i := range conns {
 		err := errors.Join(p.add(conns[i].fd, i, edgeInOut), conns[i].request(payload))
 		if err != nil {

@@ -23,6 +23,8 @@ type sample struct {
 	P90          float64   `json:"p90_us,omitempty"`
 	MaxServed    int       `json:"max_served,omitempty"`
 	Resets       int       `json:"resets"`
+	CPUPerOp     float64   `json:"cpu_us_per_delivery,omitempty"` // fanout
+	MemberBytes  float64   `json:"bytes_per_member,omitempty"`    // fanout: growth of resident memory
 	ServerBefore *procStat `json:"server_before,omitempty"`
 	ServerAfter  *procStat `json:"server_after,omitempty"`
 }
@@ -42,7 +44,7 @@ func (r rig) measure(ctx context.Context, w workload, e engine) (sample, error) 
 		return s, err
 	}
 	defer server.stop()
-	load, err := r.startLoad(w, addr, server.pid())
+	load, err := r.startLoad(w, e, addr, server.pid())
 	if err != nil {
 		return s, err
 	}
@@ -52,6 +54,8 @@ func (r rig) measure(ctx context.Context, w workload, e engine) (sample, error) 
 		err = r.measureIdle(ctx, w, server, load, &s)
 	case kindCap:
 		err = measureCap(ctx, load, &s)
+	case kindFanout:
+		err = r.measureFanout(ctx, w, server, load, &s)
 	default:
 		err = r.measureWindow(ctx, load, &s)
 	}
@@ -70,6 +74,9 @@ func (r rig) startServer(ctx context.Context, w workload, e engine) (server *chi
 	if w.tls {
 		args = append(args, "--tls")
 	}
+	if w.frames {
+		args = append(args, "--frames")
+	}
 	server, err = startChild(r.serverCPU, 1, "serve", args...)
 	if err != nil {
 		return nil, "", err
@@ -82,12 +89,16 @@ func (r rig) startServer(ctx context.Context, w workload, e engine) (server *chi
 	return server, ready.Addr, nil
 }
 
-func (r rig) startLoad(w workload, addr string, serverPID int) (*child, error) {
+func (r rig) startLoad(w workload, e engine, addr string, serverPID int) (*child, error) {
 	args := []string{
 		"--work", string(w.kind), "--addr", addr, "--server-pid", strconv.Itoa(serverPID),
 		"--conns", strconv.Itoa(w.conns), "--size", strconv.Itoa(w.size),
 		"--warmup", r.warmup.String(), "--duration", r.duration.String(),
 		"--limit", strconv.Itoa(w.limit), "--reps", strconv.Itoa(r.reps),
+		"--engine", e.name, "--burst", strconv.Itoa(max(w.burst, 1)),
+	}
+	if w.frames {
+		args = append(args, "--frames")
 	}
 	// The epoll thread keeps one Go processor to itself, a second one lets the rest of the process live.
 	procs := 2
@@ -103,38 +114,52 @@ func (r rig) measureWindow(ctx context.Context, load *child, s *sample) error {
 	if err := load.receive(ctx, r.warmup+r.duration+time.Minute, &win); err != nil {
 		return err
 	}
+	s.window(win)
+	s.Value = win.cpuPerOp()
+	return nil
+}
+
+// cpuPerOp is in microseconds.
+func (win windowResult) cpuPerOp() float64 { return float64(win.ServerCPUNs) / 1e3 / float64(win.Ops) }
+
+func (s *sample) window(win windowResult) {
 	wall := float64(win.WallNs)
 	s.Ops = win.Ops
-	s.Value = float64(win.ServerCPUNs) / 1e3 / float64(win.Ops)
 	s.OpsPerSec = float64(win.Ops) / (wall / 1e9)
 	s.ServerCore = float64(win.ServerCPUNs) / wall
 	s.LoadCore = float64(win.LoadCPUNs) / wall
 	s.Others = float64(win.OthersCPUNs) / wall
-	return nil
 }
 
-func (r rig) measureIdle(ctx context.Context, w workload, server, load *child, s *sample) error {
-	if err := awaitPhase(ctx, load, "warm"); err != nil {
-		return err
-	}
-	s.ServerBefore, s.ServerAfter = new(procStat), new(procStat)
-	if err := r.settledStat(ctx, server, s.ServerBefore); err != nil {
-		return err
-	}
-	if err := load.tell("go"); err != nil {
-		return err
-	}
-	if err := awaitPhase(ctx, load, "open"); err != nil {
-		return err
-	}
-	if err := r.settledStat(ctx, server, s.ServerAfter); err != nil {
-		return err
-	}
-	s.Value = float64(s.ServerAfter.RSSBytes-s.ServerBefore.RSSBytes) / float64(w.conns)
-	if err := load.tell("go"); err != nil {
+func (r rig) measureIdle(ctx context.Context, w workload, server, load *child, s *sample) (err error) {
+	if s.Value, err = r.memoryPerConn(ctx, w, server, load, s); err != nil {
 		return err
 	}
 	return awaitPhase(ctx, load, "alive")
+}
+
+// memoryPerConn lets the generator open its connections and returns by how much each has made the server grow.
+func (r rig) memoryPerConn(ctx context.Context, w workload, server, load *child, s *sample) (float64, error) {
+	if err := awaitPhase(ctx, load, "warm"); err != nil {
+		return 0, err
+	}
+	s.ServerBefore, s.ServerAfter = new(procStat), new(procStat)
+	if err := r.settledStat(ctx, server, s.ServerBefore); err != nil {
+		return 0, err
+	}
+	if err := load.tell("go"); err != nil {
+		return 0, err
+	}
+	if err := awaitPhase(ctx, load, "open"); err != nil {
+		return 0, err
+	}
+	if err := r.settledStat(ctx, server, s.ServerAfter); err != nil {
+		return 0, err
+	}
+	if err := load.tell("go"); err != nil {
+		return 0, err
+	}
+	return float64(s.ServerAfter.RSSBytes-s.ServerBefore.RSSBytes) / float64(w.conns), nil
 }
 
 // settledStat gives the server the warm-up's time to see what its peers did, then counts what is left after a collection.
@@ -167,5 +192,23 @@ func measureCap(ctx context.Context, load *child, s *sample) error {
 	s.Value = float64(percentile(seen.WaitsNs, 0.5)) / 1e3
 	s.P90 = float64(percentile(seen.WaitsNs, 0.9)) / 1e3
 	s.MaxServed, s.Resets = seen.MaxServed, seen.Resets
+	return nil
+}
+
+func (r rig) measureFanout(ctx context.Context, w workload, server, load *child, s *sample) (err error) {
+	if s.MemberBytes, err = r.memoryPerConn(ctx, w, server, load, s); err != nil {
+		return err
+	}
+	var seen fanoutResult
+	if err := load.receive(ctx, r.warmup+r.duration+2*time.Minute, &seen); err != nil {
+		return err
+	}
+	s.window(seen.windowResult)
+	s.CPUPerOp = seen.cpuPerOp()
+	s.Value = s.CPUPerOp
+	if w.burst == 1 {
+		s.Value = float64(percentile(seen.WaitsNs, 0.5)) / 1e3
+	}
+	s.P90 = float64(percentile(seen.WaitsNs, 0.9)) / 1e3
 	return nil
 }

@@ -44,11 +44,11 @@ func parseOptions(args []string, out io.Writer) (options, error) {
 	}
 	works := fs.String("work", "", "workloads, separated by commas; empty is all")
 	named := fs.String("engines", "", "engines, separated by commas; empty is all that fit the workload")
-	conns := fs.Int("conns", 0, "connections, instead of the workload's own number (not for cap); 0 keeps it")
+	conns := fs.Int("conns", 0, "connections or members, instead of the workload's own number (not for cap); 0 keeps it")
 	size := fs.Int("size", 0, "bytes of one request, instead of the workload's own number; 0 keeps it")
 	fs.IntVar(&o.rounds, "rounds", 3, "rounds, each with every engine once")
-	fs.Float64Var(&o.calm, "calm", 0, "repeat a run of echo or churn, up to 20 times, during which other processes took more than this share of a core, such as 0.03; 0 keeps every run")
-	fs.DurationVar(&o.duration, "duration", 3*time.Second, "measured window of echo and churn")
+	fs.Float64Var(&o.calm, "calm", 0, "repeat a run of echo, churn or broadcasts, up to 20 times, during which other processes took more than this share of a core, such as 0.03; 0 keeps every run")
+	fs.DurationVar(&o.duration, "duration", 3*time.Second, "measured window of echo, churn and broadcasts")
 	fs.DurationVar(&o.warmup, "warmup", 500*time.Millisecond, "time before the window, and for idle memory to settle")
 	fs.IntVar(&o.reps, "reps", 300, "cap: how often a client leaves per round")
 	fs.IntVar(&o.serverCPU, "server-cpu", unpinned, "processor of the server; -1 is the first allowed")
@@ -146,13 +146,20 @@ func printList(out io.Writer) {
 	tw := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "Workloads")
 	for _, w := range workloads {
-		fmt.Fprintf(tw, "  %s\t%s\n", w.name, w.about())
+		note := ""
+		if w.only != nil {
+			note = "; unless others are named, only for " + strings.Join(w.only, ", ")
+		}
+		fmt.Fprintf(tw, "  %s\t%s%s\n", w.name, w.about(), note)
 	}
 	fmt.Fprintln(tw, "Engines")
 	for _, e := range engines {
 		note := ""
 		if e.only != "" {
 			note = "; unless named, only for " + e.only
+		}
+		if e.fanout != nil {
+			note = "; broadcasts only"
 		}
 		fmt.Fprintf(tw, "  %s\t%s%s\n", e.name, e.about, note)
 	}

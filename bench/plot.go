@@ -93,8 +93,12 @@ func plotBar(b *strings.Builder, y int, e engineResult, ratio spread) {
 	}
 	at := func(r float64) int { return plotLabel + int(min(r, plotMax)*plotUnit) }
 	mid := y - barHeight/3
+	digits := 2
+	if ratio.Median < 0.1 {
+		digits = 3
+	}
 	fmt.Fprintf(b, `<text x="%d" y="%d" text-anchor="end">%s</text><rect x="%d" y="%d" width="%d" height="%d" class="%s"/>`,
 		plotLabel-8, y, e.Engine, plotLabel, y-barHeight+4, at(ratio.Median)-plotLabel, barHeight-2, class)
-	fmt.Fprintf(b, `<line x1="%d" y1="%d" x2="%d" y2="%d" stroke="black"/><text x="%d" y="%d">%.2f</text>`+"\n",
-		at(ratio.Min), mid, at(ratio.Max), mid, max(at(ratio.Max), at(ratio.Median))+6, y, ratio.Median)
+	fmt.Fprintf(b, `<line x1="%d" y1="%d" x2="%d" y2="%d" stroke="black"/><text x="%d" y="%d">%.*f</text>`+"\n",
+		at(ratio.Min), mid, at(ratio.Max), mid, max(at(ratio.Max), at(ratio.Median))+6, y, digits, ratio.Median)
 }

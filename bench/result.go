@@ -28,6 +28,8 @@ type engineResult struct {
 	LoadCore   spread            `json:"generator_core_share,omitzero"`
 	Others     spread            `json:"others_cores,omitzero"`
 	P90        spread            `json:"p90_us,omitzero"`
+	CPUPerOp   spread            `json:"cpu_us_per_delivery,omitzero"`
+	MemBytes   spread            `json:"bytes_per_member,omitzero"`
 	MaxServed  int               `json:"max_served,omitzero"`
 	Resets     int               `json:"resets"`
 }
@@ -80,6 +82,8 @@ func summariseEngine(name string, samples []sample) engineResult {
 		LoadCore:   over(func(s sample) float64 { return s.LoadCore }),
 		Others:     over(func(s sample) float64 { return s.Others }),
 		P90:        over(func(s sample) float64 { return s.P90 }),
+		CPUPerOp:   over(func(s sample) float64 { return s.CPUPerOp }),
+		MemBytes:   over(func(s sample) float64 { return s.MemberBytes }),
 	}
 	for _, s := range samples {
 		er.MaxServed = max(er.MaxServed, s.MaxServed)
@@ -99,6 +103,8 @@ func (r result) print(out io.Writer) error {
 	switch r.work.kind {
 	case kindCap:
 		fmt.Fprint(tw, "p90 µs\tmost served\tresets\t")
+	case kindFanout:
+		fmt.Fprint(tw, "p90 µs\tCPU µs/delivery\tdeliveries/s\tbytes/member\tserver core\tgenerator core\t")
 	case kindEcho, kindChurn:
 		fmt.Fprint(tw, "ops/s\tserver core\tgenerator core\t")
 	}
@@ -134,8 +140,11 @@ func (r result) printRow(tw io.Writer, e engineResult) {
 		return
 	}
 	digits := 2
-	if r.work.kind == kindIdle {
+	switch {
+	case r.work.kind == kindIdle || r.work.kind == kindFanout && r.work.burst == 1:
 		digits = 0
+	case r.work.kind == kindFanout:
+		digits = 3
 	}
 	fmt.Fprintf(tw, "%s\t%.*f\t%.*f–%.*f\t", e.Engine, digits, e.Value.Median, digits, e.Value.Min, digits, e.Value.Max)
 	for _, base := range r.work.bases {
@@ -148,6 +157,9 @@ func (r result) printRow(tw io.Writer, e engineResult) {
 	switch r.work.kind {
 	case kindCap:
 		fmt.Fprintf(tw, "%.1f\t%d\t%d\t", e.P90.Median, e.MaxServed, e.Resets)
+	case kindFanout:
+		fmt.Fprintf(tw, "%.0f\t%.3f\t%.0f\t%.0f\t%.0f %%\t%.0f %%\t", e.P90.Median, e.CPUPerOp.Median, e.OpsPerSec.Median,
+			e.MemBytes.Median, 100*e.ServerCore.Median, 100*e.LoadCore.Median)
 	case kindEcho, kindChurn:
 		fmt.Fprintf(tw, "%.0f\t%.0f %%\t%.0f %%\t", e.OpsPerSec.Median, 100*e.ServerCore.Median, 100*e.LoadCore.Median)
 	}

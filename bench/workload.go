@@ -14,29 +14,38 @@ const (
 	kindChurn kind = "churn" // connect, one echo, close
 	kindIdle  kind = "idle"  // connections that have echoed once and stay silent
 	kindCap   kind = "cap"   // more clients than the limit admits; one leaves, the next is served
+	// One client publishes, all members get it.
+	kindFanout kind = "fanout"
 )
 
 // workload is one row of work that every engine gets.
 type workload struct {
-	name  string
-	kind  kind
-	tls   bool
-	conns int      // open at once (churn: in flight)
-	size  int      // bytes of one request
-	limit int      // cap only: connections served at once; the other conns wait
-	bases []string // engines that the others are divided by
+	name   string
+	kind   kind
+	tls    bool
+	conns  int      // open at once (churn: in flight)
+	size   int      // bytes of one request
+	limit  int      // cap only: connections served at once; the other conns wait
+	frames bool     // echo only: four bytes of length go before each request
+	burst  int      // fanout only: messages published at once; the next follow when all have arrived
+	bases  []string // engines that the others are divided by
+	only   []string // engines it is meant for unless others are asked for; nil: all
 }
 
 var workloads = []workload{
 	{name: "echo-64-64", kind: kindEcho, conns: 64, size: 64, bases: []string{"bare"}},
 	{name: "echo-64-1000", kind: kindEcho, conns: 1000, size: 64, bases: []string{"bare"}},
 	{name: "echo-16k-64", kind: kindEcho, conns: 64, size: 16 << 10, bases: []string{"bare", "bare32k"}},
+	{name: "echo-frames-64", kind: kindEcho, frames: true, conns: 64, size: 64, bases: []string{"bare"}, only: []string{"bare", "goranch-handler"}},
 	{name: "churn", kind: kindChurn, conns: 64, size: 64, bases: []string{"bare"}},
 	{name: "tls-echo", kind: kindEcho, tls: true, conns: 64, size: 64, bases: []string{"bare"}},
 	{name: "tls-churn", kind: kindChurn, tls: true, conns: 64, size: 64, bases: []string{"bare"}},
 	{name: "idle", kind: kindIdle, conns: 10_000, size: 64, bases: []string{"bare"}},
 	{name: "tls-idle", kind: kindIdle, tls: true, conns: 5_000, size: 64, bases: []string{"bare"}},
 	{name: "cap", kind: kindCap, conns: 500, size: 64, limit: 100, bases: []string{"limit"}},
+	{name: "broadcast-1000", kind: kindFanout, conns: 1000, size: 64, burst: 1, bases: []string{"write-loop"}},
+	{name: "broadcast-10000", kind: kindFanout, conns: 10_000, size: 64, burst: 1, bases: []string{"write-loop"}},
+	{name: "broadcast-saturated", kind: kindFanout, conns: 1000, size: 64, burst: 1000, bases: []string{"write-loop"}},
 }
 
 // about says in words what the workload is.
@@ -45,12 +54,18 @@ func (w workload) about() string {
 	if w.tls {
 		transport = "TLS 1.3"
 	}
-	switch w.kind {
-	case kindEcho:
+	switch {
+	case w.kind == kindFanout && w.burst > 1:
+		return fmt.Sprintf("%d messages of %d bytes back to back to %d members, %s", w.burst, w.size, w.conns, transport)
+	case w.kind == kindFanout:
+		return fmt.Sprintf("one message of %d bytes to %d members: time until the last has it, %s", w.size, w.conns, transport)
+	case w.frames:
+		return fmt.Sprintf("echo of frames of %d bytes and their length, %d connections, %s", w.size, w.conns, transport)
+	case w.kind == kindEcho:
 		return fmt.Sprintf("echo of %d bytes, %d connections, %s", w.size, w.conns, transport)
-	case kindChurn:
+	case w.kind == kindChurn:
 		return fmt.Sprintf("connect, echo of %d bytes, close; %d in flight, %s", w.size, w.conns, transport)
-	case kindIdle:
+	case w.kind == kindIdle:
 		return fmt.Sprintf("memory of %d connections that echoed once and fell silent, %s", w.conns, transport)
 	default:
 		return fmt.Sprintf("limit %d, %d clients; one leaves: time until the next is served, %s", w.limit, w.conns, transport)
@@ -59,10 +74,10 @@ func (w workload) about() string {
 
 // metric names the figure that ratios compare. Lower is better in all of them.
 func (w workload) metric() string {
-	switch w.kind {
-	case kindIdle:
+	switch {
+	case w.kind == kindIdle:
 		return "bytes/conn"
-	case kindCap:
+	case w.kind == kindCap || w.kind == kindFanout && w.burst == 1:
 		return "p50 µs"
 	default:
 		return "CPU µs/op"
