@@ -143,14 +143,20 @@ func (c *Conn) Read(p []byte) (int, error) {
 }
 
 // Write writes all of p, or says why not. Concurrent writes do not mix.
-func (c *Conn) Write(p []byte) (int, error) {
-	if c.top != &c.wire {
-		c.records.Lock()
-		defer c.records.Unlock()
+func (c *Conn) Write(p []byte) (n int, err error) {
+	if c.top == &c.wire {
+		n, err = c.wire.Write(p)
+	} else {
+		n, err = c.writeRecords(p)
 	}
-	n, err := c.top.Write(p)
 	c.countWrite(n, p, err)
 	return n, err
+}
+
+func (c *Conn) writeRecords(p []byte) (int, error) {
+	c.records.Lock()
+	defer c.records.Unlock()
+	return c.top.Write(p)
 }
 
 // countRead counts n bytes read to the beginning of p, which is nil if they did not come

@@ -62,22 +62,36 @@ func (w *wire) deadlines() *deadlines {
 // NetConn returns the connection as accepted.
 func (w *wire) NetConn() net.Conn { return w.Conn }
 
-func (w *wire) Write(p []byte) (int, error) {
-	if w.raw == nil && w.send.timeout == 0 {
+// Write is, like all on the way to the socket, written so that it needs little stack: that of
+// an idle connection stays as large as its last write has made it.
+func (w *wire) Write(p []byte) (n int, err error) {
+	if w.raw == nil {
+		return w.writeForeign(p)
+	}
+	w.sending.Lock()
+	if len(w.kept) == 0 && !w.trying.Load() {
+		n, err = w.writeRaw(p, true)
+	} else {
+		n, err = w.writeBehind(p)
+	}
+	w.sending.Unlock()
+	return n, err
+}
+
+// writeForeign writes on connections on which we make no system calls of our own.
+func (w *wire) writeForeign(p []byte) (int, error) {
+	if w.send.timeout == 0 {
 		return w.Conn.Write(p)
 	}
 	w.sending.Lock()
 	defer w.sending.Unlock()
-	if w.raw != nil {
-		return w.writeOwn(p)
-	}
 	w.arm()
 	n, err := w.Conn.Write(p)
 	return n, w.sendError(err, w.disarm())
 }
 
-// writeOwn writes by system calls of our own, behind what was kept. Its caller holds sending.
-func (w *wire) writeOwn(p []byte) (int, error) {
+// writeBehind writes behind what was kept, or keeps it too. Its caller holds sending.
+func (w *wire) writeBehind(p []byte) (int, error) {
 	if !w.trying.Load() {
 		if err := w.flushKept(); err != nil {
 			return 0, err

@@ -47,17 +47,25 @@ func (w *wire) writeRaw(p []byte, wait bool) (int, error) {
 	o.p, o.n, o.err, o.wait, o.waited = p, 0, nil, wait, false
 	err := w.raw.Write(o.f)
 	o.p = nil
+	if err != nil || o.err != nil || o.waited {
+		return o.n, w.wrote(err)
+	}
+	return o.n, nil
+}
+
+// wrote is the end of a write that failed or had to wait.
+func (w *wire) wrote(err error) error {
 	if err == nil {
-		err = o.err
+		err = w.op.err
 	}
 	var armed time.Time
-	if o.waited {
+	if w.op.waited {
 		armed = w.disarm()
 	}
 	if err == nil {
-		return o.n, nil
+		return nil
 	}
-	return o.n, w.sendError(w.asWrite(err), armed)
+	return w.sendError(w.asWrite(err), armed)
 }
 
 // attempt writes what the socket takes. It returns false to be called again when the

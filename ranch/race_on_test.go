@@ -1,0 +1,5 @@
+//go:build race
+
+package ranch_test
+
+const raceEnabled = true
