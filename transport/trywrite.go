@@ -60,10 +60,11 @@ func (w *wire) flushKept() error {
 	if len(w.kept) == 0 {
 		return nil
 	}
-	p := w.kept
-	w.kept = nil
-	_, err := w.writeRaw(p, true)
-	return err
+	n, err := w.writeRaw(w.kept, true)
+	if w.kept = w.kept[n:]; len(w.kept) == 0 {
+		w.kept = nil
+	}
+	return err // what is left of a record is not lost: a deadline is not the end
 }
 
 // tryWrite writes what the socket takes.
@@ -110,4 +111,3 @@ func (c *Conn) CanTry() bool {
 	_, mem := c.wire.Conn.(*memConn)
 	return mem && c.top == &c.wire
 }
-
