@@ -5,8 +5,10 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"os"
 	"syscall"
 	"testing"
+	"time"
 
 	"goranch/transport"
 )
@@ -129,4 +131,40 @@ func TestTryWriteDoesNotAllocate(t *testing.T) {
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
+}
+
+// A Flush that a deadline cuts short goes on where it was: no part of a record is lost.
+func TestFlushAfterDeadline(t *testing.T) {
+	eachKind(t, func(t *testing.T, k kind) {
+		conn, peer := k.pair(t, transport.TCP{WriteBuffer: 4096})
+		var sent []byte
+		err := error(nil)
+		for i := 0; err == nil && i < 10_000; i++ {
+			p := bytes.Repeat([]byte{byte(i)}, 16_000)
+			n, terr := conn.TryWrite(p)
+			if terr != nil {
+				t.Fatal(terr)
+			}
+			if sent = append(sent, p[:n]...); n < len(p) {
+				return // it keeps nothing
+			}
+			if conn.Unsent() {
+				conn.SetWriteDeadline(time.Now().Add(10 * time.Millisecond))
+				err = conn.Flush() // nil: the kernel has made room
+				conn.SetWriteDeadline(time.Time{})
+			}
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) || !conn.Unsent() {
+			t.Fatalf("%v, unsent: %v", err, conn.Unsent())
+		}
+		go func() {
+			if err := conn.Flush(); err != nil || conn.Unsent() {
+				t.Errorf("%v, unsent: %v", err, conn.Unsent())
+			}
+			conn.Close()
+		}()
+		if got, err := io.ReadAll(peer); err != nil || !bytes.Equal(got, sent) {
+			t.Errorf("%d bytes of %d, %v", len(got), len(sent), err)
+		}
+	})
 }
