@@ -56,7 +56,7 @@ type QueueOptions struct {
 	BlockTime time.Duration
 	// OnHigh is called when HighWater bytes or more wait, OnLow when that falls to LowWater or
 	// less again. They are called in the goroutine that sends, or that flushes, with no lock
-	// held, and must not broadcast to a [Group]. 0 or nil is never.
+	// held, so that one may overtake the other, and must not broadcast to a [Group]. 0 or nil is never.
 	HighWater, LowWater int
 	OnHigh, OnLow       func(o *Outbox, queued int)
 }
@@ -263,6 +263,7 @@ func (o *Outbox) flush() {
 		n, low, more := o.next(b[:])
 		if low >= 0 {
 			o.opts.OnLow(o, low)
+			continue
 		}
 		if !more {
 			return
@@ -282,7 +283,7 @@ func (o *Outbox) flush() {
 }
 
 // next moves to b what is to be written next, n bytes; 0 are what the connection has kept. low
-// is what still waits if that has just fallen to the mark, else negative.
+// is what still waits if that has just fallen to the mark, and nothing is moved then, else negative.
 func (o *Outbox) next(b []byte) (n, low int, more bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -291,20 +292,18 @@ func (o *Outbox) next(b []byte) (n, low int, more bool) {
 	if q.kept > 0 && !o.conn.Unsent() {
 		q.kept = 0
 	}
-	low = -1
 	if q.high && q.size() <= o.opts.LowWater {
 		q.high = false
 		if o.opts.OnLow != nil {
-			low = q.size()
+			return 0, q.size(), true // before anybody is told that nothing waits
 		}
 	}
 	if o.err != nil || q.size() == 0 && !o.conn.Unsent() {
 		o.q = nil
 		q.end()
-		return 0, low, false
+		return 0, -1, false
 	}
-	n = q.take(b)
-	return n, low, true
+	return q.take(b), -1, true
 }
 
 // Queued returns how many bytes wait for the peer. What the kernel holds does not count.

@@ -81,7 +81,7 @@ func (t *timers) tickAgain(w *wheel, period time.Duration, now int64) {
 func (t *timers) readAgain(w *wheel, now int64) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.gone || t.limit == 0 || t.read.at > now { // ended, taken back, or set anew meanwhile
+	if t.gone || t.limit == 0 { // ended, or taken back meanwhile
 		return false
 	}
 	if at := t.frameAt.Load() + w.units(t.limit); at > now { // frames have come meanwhile

@@ -22,7 +22,7 @@ type wheel struct {
 // timer is one entry of a wheel, part of what it is for.
 type timer struct {
 	fire       func(now int64) // called with no lock held; may set the timer again
-	at         int64           // written with wheel.mu and, if it has an owner that reads it, that one's lock held
+	at         int64
 	set        bool
 	prev, next *timer
 }
