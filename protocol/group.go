@@ -188,16 +188,23 @@ func (g *Group) BroadcastExcept(frame []byte, except *Peer) (n int, err error) {
 // BroadcastEncoded is BroadcastExcept for bytes that the codec has made already, one or more
 // whole frames. They must not be changed any more.
 func (g *Group) BroadcastEncoded(b []byte, except *Peer) (n int) {
-	if except != nil && !g.Has(except) {
-		except = nil
+	var skip *member
+	if except != nil {
+		skip = g.member(except)
 	}
 	for i := range g.parts {
-		n += g.parts[i].add(g, segment{b: b, except: except}, nil)
+		n += g.parts[i].add(g, segment{b: b, except: except}, skip, nil)
 	}
-	if except != nil {
-		n--
+	return n
+}
+
+func (g *Group) member(p *Peer) *member {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if i := p.membership(g); i >= 0 {
+		return p.groups[i]
 	}
-	return max(n, 0)
+	return nil
 }
 
 // BroadcastTo is Broadcast to the members for which match returns true. It is called for each,
@@ -208,19 +215,22 @@ func (g *Group) BroadcastTo(frame []byte, match func(p *Peer) bool) (n int, err 
 		return 0, err
 	}
 	for i := range g.parts {
-		n += g.parts[i].add(g, segment{b: b}, match)
+		n += g.parts[i].add(g, segment{b: b}, nil, match)
 	}
 	return n, nil
 }
 
 // add gives a segment to the part's worker, and returns for how many members it is.
-func (pt *part) add(g *Group, s segment, match func(*Peer) bool) (n int) {
+func (pt *part) add(g *Group, s segment, skip *member, match func(*Peer) bool) (n int) {
 	pt.mu.Lock()
 	defer pt.mu.Unlock()
 	for pt.bytes > maxPending {
 		pt.taken.Wait()
 	}
 	n = len(pt.members)
+	if skip != nil && skip.index < n && pt.members[skip.index] == skip { // it has not left meanwhile
+		n--
+	}
 	if match != nil {
 		s.only = make(map[*member]struct{})
 		for _, m := range pt.members {

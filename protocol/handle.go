@@ -77,7 +77,13 @@ func (e *handling) Serve(ctx context.Context, conn *transport.Conn) (err error) 
 func (p *Peer) run() error {
 	p.h = p.e.make()
 	err := p.connect()
-	for err == nil {
+	for {
+		if p.upgrading(err) {
+			err = p.upgrade()
+		}
+		if err != nil {
+			return p.reason(err)
+		}
 		_, err = p.conn.WriteTo((*reader)(p))
 		if err == nil {
 			err = io.EOF
@@ -85,11 +91,7 @@ func (p *Peer) run() error {
 				err = io.ErrUnexpectedEOF
 			}
 		}
-		if p.upgrading(err) {
-			err = p.upgrade()
-		}
 	}
-	return p.reason(err)
 }
 
 // connect begins with the first callback.
@@ -114,24 +116,20 @@ func (r *reader) Write(b []byte) (int, error) {
 		if p.need > len(p.part) {
 			n = min(n, p.need-len(p.part)) // the rest is handled where it is
 		}
-		p.part = append(p.part, b[:n]...)
+		p.keep(b[:n])
 		b = b[n:]
 		rest, err := p.frames(p.part)
 		if err != nil {
 			return 0, err
 		}
-		if len(rest) == 0 {
-			p.part = nil
-		} else {
-			p.part = p.part[:copy(p.part, rest)]
-		}
+		p.kept(rest)
 	}
 	rest, err := p.frames(b)
 	if err != nil {
 		return 0, err
 	}
 	if len(rest) > 0 {
-		p.part = append(p.part, rest...)
+		p.keep(rest)
 	}
 	return all, nil
 }
@@ -187,10 +185,18 @@ func (p *Peer) apply(a Action) error {
 			p.end(a.err)
 			return errStop
 		case upgrade:
-			p.next = a.to
+			if p.next = a.to; a.to == nil {
+				p.end(errors.New("a callback has asked for an upgrade to nothing"))
+				return errStop
+			}
 			return errUpgrade
 		case switchTo:
+			if a.handler == nil {
+				p.end(errors.New("a callback has switched to no handler"))
+				return errStop
+			}
 			p.h = a.handler
+			p.startTicks()
 			if c, ok := p.h.(Connecter); ok {
 				a = c.HandleConnect(p)
 				continue
@@ -203,13 +209,13 @@ func (p *Peer) apply(a Action) error {
 // guarded runs a callback in a goroutine that is not the reader's.
 func (p *Peer) guarded(call func(h Handler) Action) {
 	returned := false
+	p.turn.Lock()
+	defer p.turn.Unlock()
 	defer func() {
-		if !returned {
+		if !returned { // before anybody else has a turn
 			p.end(&Panicked{Value: recover(), Stack: debug.Stack()})
 		}
 	}()
-	p.turn.Lock()
-	defer p.turn.Unlock()
 	if !p.ended && !p.ending.Load() && p.apply(call(p.h)) == errUpgrade {
 		p.conn.SetReadDeadline(time.Unix(1, 0)) // the reader comes back for it
 	}
@@ -232,10 +238,13 @@ func (p *Peer) upgrade() error {
 	if n := len(p.part); n > 0 {
 		return fmt.Errorf("upgrade to %s: %d bytes: %w", t.Name(), n, transport.ErrBuffered)
 	}
-	if err := p.out.Wait(p.ctx); err != nil {
+	if err := p.out.pause(p.ctx); err != nil {
 		return err
 	}
-	return p.conn.Upgrade(p.ctx, t)
+	err := ErrEnded // should it panic
+	defer func() { p.out.resume(err) }()
+	err = p.conn.Upgrade(p.ctx, t)
+	return err
 }
 
 // reason returns why the connection has ended: what was decided goes before what came of it.
@@ -261,27 +270,30 @@ func (p *Peer) finish(err error) {
 	p.mail.closed = true
 	p.mu.Unlock()
 	p.leaveAll()
+	p.kept(nil)
 	if c, ok := p.h.(Closer); ok {
 		defer c.HandleClose(p, err)
 	}
 	var panicked *Panicked
 	if errors.As(err, &panicked) {
+		p.flush(-1)
 		return
 	}
 	if s, ok := p.h.(Shutdowner); ok && errors.Is(err, ErrShutdown) {
 		s.HandleShutdown(p)
 	}
-	p.flush()
+	p.flush(p.e.FlushTime)
 }
 
-// flush lets out what waits.
-func (p *Peer) flush() {
-	if p.e.FlushTime > 0 && p.out.Queued() > 0 {
-		ctx, cancel := context.WithTimeout(context.Background(), p.e.FlushTime)
+// flush lets out what waits, within that time.
+func (p *Peer) flush(within time.Duration) {
+	if within > 0 && p.out.busy() {
+		ctx, cancel := context.WithTimeout(context.Background(), within)
 		defer cancel()
 		p.out.Wait(ctx)
 	}
 	if !p.out.end() {
 		p.conn.Abort() // a goodbye would wait for the peer too
+		p.out.Wait(context.Background())
 	}
 }

@@ -87,12 +87,13 @@ func Stop() Action { return Action{do: stop} }
 func Fail(err error) Action { return Action{do: stop, err: err} }
 
 // Switch goes on with another handler, whose HandleConnect is called now. The one before is
-// not called any more, its HandleClose included.
+// not called any more, its HandleClose included. Ticks go on. A nil handler is a failure.
 func Switch(h Handler) Action { return Action{do: switchTo, handler: h} }
 
 // Upgrade runs the handshake of t on the connection, as STARTTLS does, and goes on above it.
 // What the peer has sent behind the frame, in plain text, ends the connection with
-// [transport.ErrBuffered]. See [transport.Conn.Upgrade].
+// [transport.ErrBuffered]. What is sent meanwhile waits, and goes out above it. See
+// [transport.Conn.Upgrade] for the time it may take. A nil transport is a failure.
 func Upgrade(t transport.Transport) Action { return Action{do: upgrade, to: t} }
 
 // Within says how long the next frame may take: it replaces the read timeout until that has
@@ -169,6 +170,11 @@ func (o Options) Validate() error {
 	}
 	if o.FullMailbox >= numFullMailboxes {
 		bad("FullMailbox", o.FullMailbox, "are RefuseMessage, ForgetOldest and CloseBusy")
+	}
+	if c, ok := o.Codec.(interface{ Validate() error }); ok {
+		if err := c.Validate(); err != nil {
+			faults = append(faults, fmt.Errorf("option Codec: %w", err))
+		}
 	}
 	return errors.Join(append(faults, o.Queue.Validate())...)
 }

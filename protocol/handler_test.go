@@ -84,21 +84,30 @@ type house struct {
 
 func serve(t *testing.T, h func() protocol.Handler, opts protocol.Options) *house {
 	t.Helper()
-	s := &house{mem: new(transport.Mem), ends: make(chan ranch.Event, 1000)}
-	var err error
-	s.Listener, err = new(ranch.Server).StartListener("h", s.mem, ranch.Options{
-		Addr: "h", Logger: slog.New(slog.DiscardHandler),
+	s := &house{mem: new(transport.Mem)}
+	s.Listener, s.ends = serveOver(t, s.mem, h, opts)
+	return s
+}
+
+func serveOver(t *testing.T, tr transport.Transport, h func() protocol.Handler, opts protocol.Options) (*ranch.Listener, chan ranch.Event) {
+	t.Helper()
+	ends, addr := make(chan ranch.Event, 1000), "127.0.0.1:0"
+	if _, mem := tr.(*transport.Mem); mem {
+		addr = "h"
+	}
+	l, err := new(ranch.Server).StartListener("h", tr, ranch.Options{
+		Addr: addr, Logger: slog.New(slog.DiscardHandler),
 		Observer: ranch.ObserverFunc(func(e ranch.Event) {
 			if e.Kind == ranch.ConnEnded {
-				s.ends <- e
+				ends <- e
 			}
 		}),
 	}, protocol.Handle(h, opts))
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.Stop() })
-	return s
+	t.Cleanup(func() { l.Stop() })
+	return l, ends
 }
 
 func (s *house) dial(t *testing.T) net.Conn {

@@ -47,8 +47,8 @@ func (o Overflow) String() string {
 
 // QueueOptions are the settings of an [Outbox]. The zero value of each field is its default.
 type QueueOptions struct {
-	// MaxBytes is how much may wait for the peer. 0 is 1 MiB; negative values are refused. A
-	// frame of which a part is out already waits whatever its size.
+	// MaxBytes is how much may wait for the peer. 0 is 1 MiB; negative values are refused. While
+	// nothing waits, a frame is taken whatever its size.
 	MaxBytes int
 	// Overflow is what happens to what exceeds that. The default is to end the connection.
 	Overflow Overflow
@@ -56,7 +56,7 @@ type QueueOptions struct {
 	BlockTime time.Duration
 	// OnHigh is called when HighWater bytes or more wait, OnLow when that falls to LowWater or
 	// less again. They are called in the goroutine that sends, or that flushes, with no lock
-	// held. 0 or nil is never.
+	// held, so that one may overtake the other, and must not broadcast to a [Group]. 0 or nil is never.
 	HighWater, LowWater int
 	OnHigh, OnLow       func(o *Outbox, queued int)
 }
@@ -97,7 +97,9 @@ func (q QueueOptions) Validate() error {
 // is written by a goroutine that lives as long as something waits, many frames in one system
 // call. While nothing waits, an Outbox holds neither buffer nor goroutine.
 //
-// All methods may be called from any goroutine. Nobody else may write to the connection.
+// When a write fails, or the queue is full under [CloseSlow], reads of the connection fail too,
+// with that error. All methods may be called from any goroutine. Nobody else may write to the
+// connection.
 type Outbox struct {
 	conn *transport.Conn
 	opts *QueueOptions
@@ -197,12 +199,13 @@ func (o *Outbox) offer(p []byte) (room <-chan struct{}, high int, err error) {
 	if q.size()+len(p) > o.opts.MaxBytes {
 		switch o.opts.Overflow {
 		case DropOldest:
-			o.dropped += uint64(q.drop(q.size() + len(p) - o.opts.MaxBytes))
+			if excess := q.size() + len(p) - o.opts.MaxBytes; excess <= q.droppable() {
+				o.dropped += uint64(q.drop(excess))
+			}
 		case Block:
 			return q.awaitRoom(), 0, nil
 		case CloseSlow:
 			o.fail(ErrQueueFull)
-			o.conn.StopReading(ErrQueueFull)
 			o.conn.SetWriteDeadline(time.Unix(1, 0))
 			return nil, 0, o.err
 		}
@@ -224,7 +227,10 @@ func (o *Outbox) write(p []byte) (high int) {
 	if n == len(p) && !o.conn.Unsent() {
 		return 0
 	}
-	o.q = &queue{begun: n > 0}
+	o.q = &queue{begun: n > 0 && n < len(p)}
+	if n == len(p) {
+		o.q.kept = n
+	}
 	high = o.queue(p[n:])
 	go o.flush()
 	return high
@@ -240,10 +246,12 @@ func (o *Outbox) queue(p []byte) (high int) {
 	return 0
 }
 
-// fail ends sending. o.mu is held.
+// fail ends sending, and reading with it: what can tell the peer nothing any more has no use
+// for its requests. o.mu is held.
 func (o *Outbox) fail(err error) {
 	if o.err == nil {
 		o.err = err
+		o.conn.StopReading(err)
 	}
 }
 
@@ -255,6 +263,7 @@ func (o *Outbox) flush() {
 		n, low, more := o.next(b[:])
 		if low >= 0 {
 			o.opts.OnLow(o, low)
+			continue
 		}
 		if !more {
 			return
@@ -274,29 +283,30 @@ func (o *Outbox) flush() {
 }
 
 // next moves to b what is to be written next, n bytes; 0 are what the connection has kept. low
-// is what still waits if that has just fallen to the mark, else negative.
+// is what still waits if that has just fallen to the mark, and nothing is moved then, else negative.
 func (o *Outbox) next(b []byte) (n, low int, more bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	q := o.q
 	q.inflight = 0
-	low = -1
+	if q.kept > 0 && !o.conn.Unsent() {
+		q.kept = 0
+	}
 	if q.high && q.size() <= o.opts.LowWater {
 		q.high = false
 		if o.opts.OnLow != nil {
-			low = q.size()
+			return 0, q.size(), true // before anybody is told that nothing waits
 		}
 	}
 	if o.err != nil || q.size() == 0 && !o.conn.Unsent() {
 		o.q = nil
 		q.end()
-		return 0, low, false
+		return 0, -1, false
 	}
-	n = q.take(b)
-	return n, low, true
+	return q.take(b), -1, true
 }
 
-// Queued returns how many bytes wait for the peer.
+// Queued returns how many bytes wait for the peer. What the kernel holds does not count.
 func (o *Outbox) Queued() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -306,7 +316,7 @@ func (o *Outbox) Queued() int {
 	return o.q.size()
 }
 
-// Dropped returns how many frames were dropped.
+// Dropped returns how many frames were dropped; frames that were sent together count as one.
 func (o *Outbox) Dropped() uint64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -324,12 +334,20 @@ func (o *Outbox) Err() error {
 // cause of ctx if that ends first.
 func (o *Outbox) Wait(ctx context.Context) error {
 	o.mu.Lock()
+	high := 0
+	if o.held != nil && len(*o.held) > 0 && o.err == nil { // called by who holds it back
+		high = o.write(*o.held)
+		*o.held = (*o.held)[:0]
+	}
 	if o.q == nil {
 		defer o.mu.Unlock()
 		return o.err
 	}
 	empty := o.q.awaitEnd()
 	o.mu.Unlock()
+	if high > 0 {
+		o.opts.OnHigh(o, high)
+	}
 	select {
 	case <-empty:
 		return o.Err()
@@ -343,8 +361,43 @@ func (o *Outbox) end() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	done := o.q == nil && o.err == nil
-	o.fail(ErrEnded)
+	if o.err == nil {
+		o.err = ErrEnded // not fail: reading is over, and Close goes by how that was stopped
+	}
 	return done
+}
+
+// busy reports whether something waits, or is being written.
+func (o *Outbox) busy() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.q != nil
+}
+
+// pause waits as Wait does, and then has everything wait in the queue until resume.
+func (o *Outbox) pause(ctx context.Context) error {
+	for {
+		if err := o.Wait(ctx); err != nil {
+			return err
+		}
+		o.mu.Lock()
+		if o.q == nil && o.err == nil {
+			o.q = &queue{}
+			o.mu.Unlock()
+			return nil
+		}
+		o.mu.Unlock()
+	}
+}
+
+// resume sends what has waited, unless err is what sending has ended with meanwhile.
+func (o *Outbox) resume(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if err != nil {
+		o.fail(err)
+	}
+	go o.flush()
 }
 
 // hold keeps frames back, so that answers to many requests go out together; letGo sends them.

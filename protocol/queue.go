@@ -8,13 +8,22 @@ type queue struct {
 	ends     []int // of frames, in buf, if they are needed
 	begun    bool  // of the first frame a part is taken
 	inflight int   // taken, and being written
+	kept     int   // taken by the connection, of which a part is not out
 	high     bool  // the mark was reached
 	room     chan struct{}
 	empty    chan struct{}
 }
 
 // size returns how many bytes wait, with those being written.
-func (q *queue) size() int { return len(q.buf) - q.head + q.inflight }
+func (q *queue) size() int { return len(q.buf) - q.head + q.inflight + q.kept }
+
+// droppable returns how many of them are whole frames.
+func (q *queue) droppable() int {
+	if q.begun && len(q.ends) > 0 {
+		return len(q.buf) - q.ends[0]
+	}
+	return len(q.buf) - q.head
+}
 
 func (q *queue) push(p []byte, ends bool) {
 	if len(p) == 0 {

@@ -11,44 +11,52 @@ import (
 // timers are those of one connection that has any.
 type timers struct {
 	tick, read timer
-	frameAt    atomic.Int64 // when the last frame has arrived, in the wheel's time
-	limit      atomic.Int64 // the read timeout in force, a time.Duration; 0: none
-	once       bool         // it holds for the next frame only; under Peer.turn
-	standing   time.Duration
+	frameAt    atomic.Int64  // when the last frame has arrived, in the wheel's time
+	once       bool          // limit holds for the next frame only; under Peer.turn
+	standing   time.Duration // what holds else; under Peer.turn
 
-	mu   sync.Mutex
-	gone bool // nothing is set any more
+	mu      sync.Mutex    // guards what follows, and when the timers are set; before wheel.mu
+	limit   time.Duration // the read timeout in force; 0: none
+	ticking bool
+	nextAt  time.Duration // when the next tick is due, in the wheel's time, not rounded to its units
+	gone    bool          // nothing is set any more
 }
 
 // startTimers sets those that the options ask for. p.turn is held.
 func (p *Peer) startTimers() {
-	_, ticks := p.h.(Ticker)
-	if (p.e.Tick == 0 || !ticks) && p.e.ReadTimeout == 0 {
-		return
-	}
-	t := p.makeTimers()
-	if ticks && p.e.Tick > 0 {
-		p.e.wheel.set(&t.tick, p.e.Tick)
-	}
+	p.startTicks()
 	if d := p.e.ReadTimeout; d > 0 {
+		t := p.someTimers()
 		t.standing = d
-		t.limit.Store(int64(d))
-		p.e.wheel.set(&t.read, d)
-		t.frameAt.Store(p.e.wheel.now.Load())
+		p.limitReads(d)
 	}
 }
 
-func (p *Peer) makeTimers() *timers {
+// startTicks begins to tick if the handler wants it. p.turn is held.
+func (p *Peer) startTicks() {
+	if _, ticks := p.h.(Ticker); !ticks || p.e.Tick == 0 {
+		return
+	}
+	t, w := p.someTimers(), p.e.wheel
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.ticking {
+		t.ticking = true
+		t.nextAt = time.Duration(w.set(&t.tick, p.e.Tick)-w.units(p.e.Tick))*w.res + p.e.Tick
+	}
+}
+
+func (p *Peer) someTimers() *timers {
+	if p.timers != nil {
+		return p.timers
+	}
 	t := &timers{}
 	t.tick.fire = func(now int64) {
-		t.again(p.e.wheel, &t.tick, now+p.e.wheel.units(p.e.Tick)-1)
+		t.tickAgain(p.e.wheel, p.e.Tick, now)
 		p.due(tickDue)
 	}
 	t.read.fire = func(now int64) {
-		if at, limited := t.deadline(p.e.wheel); limited && at > now { // frames have come meanwhile
-			t.again(p.e.wheel, &t.read, at)
-		} else if limited {
-			t.again(p.e.wheel, &t.read, now+p.e.wheel.units(time.Duration(t.limit.Load())))
+		if t.readAgain(p.e.wheel, now) {
 			p.due(timeoutDue)
 		}
 	}
@@ -56,19 +64,32 @@ func (p *Peer) makeTimers() *timers {
 	return t
 }
 
-// deadline returns when the read timeout passes.
-func (t *timers) deadline(w *wheel) (at int64, limited bool) {
-	d := time.Duration(t.limit.Load())
-	return t.frameAt.Load() + w.units(d), d > 0
-}
-
-// again sets a timer that has fired, unless the connection has ended.
-func (t *timers) again(w *wheel, one *timer, at int64) {
+// tickAgain sets the next tick, a period after this one was due, so that rounding does not add up.
+func (t *timers) tickAgain(w *wheel, period time.Duration, now int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.gone {
-		w.setAt(one, at)
+	if t.gone {
+		return
 	}
+	if t.nextAt += period; t.nextAt < time.Duration(now)*w.res { // missed ones are not made up for
+		t.nextAt = time.Duration(now)*w.res + period
+	}
+	w.setAt(&t.tick, int64(t.nextAt/w.res)+1)
+}
+
+// readAgain sets the timer of the read timeout again, and reports whether that has passed.
+func (t *timers) readAgain(w *wheel, now int64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.gone || t.limit == 0 { // ended, or taken back meanwhile
+		return false
+	}
+	if at := t.frameAt.Load() + w.units(t.limit); at > now { // frames have come meanwhile
+		w.setAt(&t.read, at)
+		return false
+	}
+	w.setAt(&t.read, now+w.units(t.limit))
+	return true
 }
 
 // frameArrived starts the read timeout again.
@@ -83,10 +104,7 @@ func (p *Peer) frameArrived() {
 
 // setTimeout changes the read timeout. p.turn is held.
 func (p *Peer) setTimeout(a Action) {
-	t := p.timers
-	if t == nil {
-		t = p.makeTimers()
-	}
+	t := p.someTimers()
 	d := max(a.timeout, 0)
 	if t.once = !a.lasting; a.lasting {
 		t.standing = d
@@ -96,24 +114,25 @@ func (p *Peer) setTimeout(a Action) {
 
 func (p *Peer) limitReads(d time.Duration) {
 	t, w := p.timers, p.e.wheel
-	t.limit.Store(int64(d))
-	if d == 0 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.limit = d; d == 0 {
 		w.cancel(&t.read)
 		return
 	}
-	w.set(&t.read, d)
-	t.frameAt.Store(w.now.Load())
+	t.frameAt.Store(w.set(&t.read, d) - w.units(d))
 }
 
 // timeout is what becomes of a read timeout. p.turn is held.
 func (p *Peer) timeout(h Handler) Action {
-	t := p.timers
-	at, limited := t.deadline(p.e.wheel)
-	if !limited || at > p.e.wheel.now.Load() {
+	t, w := p.timers, p.e.wheel
+	t.mu.Lock()
+	d := t.limit
+	t.mu.Unlock()
+	if d == 0 || t.frameAt.Load()+w.units(d) > w.now.Load() {
 		return Action{} // a frame has come in the last moment
 	}
-	d := time.Duration(t.limit.Load())
-	t.frameAt.Store(p.e.wheel.now.Load())
+	t.frameAt.Store(w.now.Load())
 	if h, ok := h.(Timeouter); ok {
 		return h.HandleTimeout(p)
 	}

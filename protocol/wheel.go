@@ -50,20 +50,25 @@ func (w *wheel) start() int64 {
 		if w.base.IsZero() {
 			w.base = time.Now()
 		}
-		w.now.Store(int64(time.Since(w.base) / w.res))
+		w.now.Store(w.clock())
 		go w.run(w.quit)
 	}
-	return w.now.Load()
+	return w.clock() // now lags behind while much is due
 }
 
-// set has t fire after d, and not when it was to before.
-func (w *wheel) set(t *timer, d time.Duration) {
+// clock returns the time. w.base is set.
+func (w *wheel) clock() int64 { return int64(time.Since(w.base) / w.res) }
+
+// set has t fire after d, and not when it was to before. It returns when that is.
+func (w *wheel) set(t *timer, d time.Duration) (at int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.put(t, w.start()+w.units(d))
+	at = w.start() + w.units(d)
+	w.put(t, at)
+	return at
 }
 
-// setAt has t fire at that time, unless it has been cancelled since it was taken out.
+// setAt has t fire at that time.
 func (w *wheel) setAt(t *timer, at int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -124,23 +129,28 @@ func (w *wheel) run(quit <-chan struct{}) {
 			return
 		case <-tick.C:
 		}
-		end := int64(time.Since(w.base) / w.res)
-		for w.now.Load() < end {
-			due = w.turn(due[:0])
-			now := w.now.Load()
+		for end := w.clock(); ; {
+			var now int64
+			if due, now = w.turn(due[:0], quit, end); now == 0 {
+				break
+			}
 			for _, t := range due {
 				t.fire(now)
 			}
 		}
-		clear(due)
+		clear(due[:cap(due)])
 	}
 }
 
-// turn goes on by a slot and takes out what is due in it.
-func (w *wheel) turn(due []*timer) []*timer {
+// turn goes on by a slot, as long as that is not beyond end, and takes out what is due in it. now is 0 if
+// it did not go on: another goroutine may have taken over.
+func (w *wheel) turn(due []*timer, quit <-chan struct{}, end int64) (_ []*timer, now int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	now := w.now.Add(1)
+	if w.quit != quit || w.now.Load() >= end {
+		return due, 0
+	}
+	now = w.now.Add(1)
 	for t := w.slots[now%int64(len(w.slots))]; t != nil; {
 		next := t.next
 		if t.at <= now {
@@ -149,5 +159,5 @@ func (w *wheel) turn(due []*timer) []*timer {
 		}
 		t = next
 	}
-	return due
+	return due, now
 }

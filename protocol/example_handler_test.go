@@ -1,0 +1,125 @@
+package protocol_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"time"
+
+	"goranch/protocol"
+	"goranch/ranch"
+	"goranch/transport"
+)
+
+type chat struct {
+	room *protocol.Group
+	name string
+}
+
+func (c *chat) HandleConnect(p *protocol.Peer) protocol.Action {
+	p.Send([]byte("your name?"))
+	return protocol.Continue().Within(time.Minute) // for the first line
+}
+
+func (c *chat) HandleData(p *protocol.Peer, line []byte) protocol.Action {
+	switch {
+	case c.name == "":
+		c.name = string(line)
+		if err := c.room.Join(p); err != nil {
+			return protocol.Fail(err)
+		}
+		p.Send([]byte("welcome"))
+	case string(line) == "/quit":
+		return protocol.Stop() // what was sent goes out before
+	default:
+		c.room.BroadcastExcept(fmt.Appendf(nil, "%s: %s", c.name, line), p)
+	}
+	return protocol.Continue()
+}
+
+// A chat: what one says, the others hear.
+func ExampleHandle() {
+	room := protocol.NewGroup(protocol.Lines{})
+	handle := protocol.Handle(func() protocol.Handler { return &chat{room: room} }, protocol.Options{
+		Codec:       protocol.Lines{Max: 500},
+		ReadTimeout: 10 * time.Minute,
+		Queue:       protocol.QueueOptions{MaxBytes: 64 << 10}, // who reads nothing is closed
+	})
+	mem := new(transport.Mem)
+	l, err := ranch.StartListener("chat", mem, ranch.Options{Addr: "chat", Logger: slog.New(slog.DiscardHandler)}, handle)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer l.Stop()
+
+	join := func(name string) (net.Conn, *bufio.Reader) {
+		nc, err := mem.Dial(context.Background(), "chat")
+		if err != nil {
+			panic(err)
+		}
+		in := bufio.NewReader(nc)
+		io.WriteString(nc, name+"\n")
+		for line := ""; line != "welcome\n"; {
+			if line, err = in.ReadString('\n'); err != nil {
+				panic(err)
+			}
+		}
+		return nc, in
+	}
+	ada, hears := join("Ada")
+	defer ada.Close()
+	bob, _ := join("Bob")
+	defer bob.Close()
+	io.WriteString(bob, "hi\n")
+	line, _ := hears.ReadString('\n')
+	fmt.Print(line)
+	n, err := room.Broadcast([]byte("the server restarts at noon"))
+	fmt.Println(n, err)
+	// Output:
+	// Bob: hi
+	// 2 <nil>
+}
+
+func ExampleLengthPrefix() {
+	codec := protocol.LengthPrefix{Size: 2, Max: 1000}
+	wire, err := codec.Append(nil, []byte("hello"))
+	fmt.Printf("%q %v\n", wire, err)
+	frame, took, _, err := codec.Decode(append(wire, "the next"...))
+	fmt.Printf("%q %d %v\n", frame, took, err)
+	_, _, _, err = codec.Decode([]byte{0xff, 0xff})
+	fmt.Println(errors.Is(err, protocol.ErrFrameTooLarge))
+	// Output:
+	// "\x00\x05hello" <nil>
+	// "hello" 7 <nil>
+	// true
+}
+
+// A protocol that is a loop may send by a queue too.
+func ExampleNewOutbox() {
+	serve := func(ctx context.Context, conn *transport.Conn) error {
+		out, err := protocol.NewOutbox(conn, protocol.QueueOptions{
+			MaxBytes: 64 << 10, Overflow: protocol.Block, BlockTime: time.Second,
+		})
+		if err != nil {
+			return err
+		}
+		out.Send([]byte("hello\n"))
+		return out.Wait(ctx) // until everything is out
+	}
+	a, b := net.Pipe()
+	go func() {
+		conn := transport.NewConn(transport.TCP{}, a, nil)
+		serve(context.Background(), conn)
+		conn.Close()
+	}()
+	got, err := io.ReadAll(b)
+	fmt.Print(string(got), err, "\n")
+	// Output:
+	// hello
+	// <nil>
+}

@@ -1,0 +1,71 @@
+package protocol
+
+import (
+	"bytes"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// A queue is a list of frames of which the first may be partly gone.
+func TestQueueModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var model [][]byte
+		q, next, partly := &queue{}, byte(0), false
+		flat := func() []byte { return bytes.Join(model, nil) }
+		t.Repeat(map[string]func(*rapid.T){
+			"push": func(t *rapid.T) {
+				next++
+				p := bytes.Repeat([]byte{next}, rapid.IntRange(0, 20).Draw(t, "size"))
+				if q.push(p, true); len(p) > 0 {
+					model = append(model, p)
+				}
+			},
+			"take": func(t *rapid.T) {
+				b := make([]byte, rapid.IntRange(1, 30).Draw(t, "room"))
+				want := flat()
+				n := q.take(b)
+				q.inflight = 0
+				if n != min(len(b), len(want)) || !bytes.Equal(b[:n], want[:n]) {
+					t.Fatalf("took %v of %v", b[:n], want)
+				}
+				for n > 0 {
+					m := min(n, len(model[0]))
+					n -= m
+					if partly = m < len(model[0]); partly {
+						model[0] = model[0][m:]
+					} else {
+						model = model[1:]
+					}
+				}
+			},
+			"drop": func(t *rapid.T) {
+				bytes := rapid.IntRange(1, 40).Draw(t, "bytes")
+				first, gone, frames := 0, 0, 0
+				if partly && len(model) > 0 {
+					first = 1
+				}
+				whole := 0
+				for _, f := range model[first:] {
+					whole += len(f)
+				}
+				if n := q.droppable(); n != whole {
+					t.Fatalf("%d can be dropped, want %d", n, whole)
+				}
+				for gone < bytes && first+frames < len(model) {
+					gone += len(model[first+frames])
+					frames++
+				}
+				model = append(model[:first:first], model[first+frames:]...)
+				if n := q.drop(bytes); n != frames {
+					t.Fatalf("dropped %d frames, want %d", n, frames)
+				}
+			},
+			"": func(t *rapid.T) {
+				if q.size() != len(flat()) || !bytes.Equal(q.buf[q.head:], flat()) {
+					t.Fatalf("%v, want %v", q.buf[q.head:], flat())
+				}
+			},
+		})
+	})
+}
