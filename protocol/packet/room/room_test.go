@@ -111,7 +111,8 @@ func TestRoom(t *testing.T) {
 		bob.fails(room.CodeNotMember, "room.leave", obj{"room": "R"})
 		bob.fails(room.CodeTaken, "room.join", obj{"room": "R", "name": "Ann"})
 		ann.fails(room.CodeTaken, "room.join", obj{"room": "R", "name": "Anna"})
-		ann.fails(packet.CodeInvalidParams, "room.say", obj{"room": "R" + "", "text": strings.Repeat("\x01", 43_650)})
+		fits := packet.MaxFrame - len(`{"jsonrpc":"2.0","method":"room.say","params":{"room":"R","text":""},"id":10}`)
+		ann.fails(packet.CodeInvalidParams, "room.say", obj{"room": "R", "text": strings.Repeat("x", fits)}) // but not with her name
 		for _, name := range []string{"", strings.Repeat("n", 65), "a\nb"} {
 			ann.fails(packet.CodeInvalidParams, "room.join", obj{"room": "X", "name": name})
 			ann.fails(packet.CodeInvalidParams, "room.join", obj{"room": name, "name": "X"})
