@@ -31,7 +31,7 @@ fuzz:
 	done
 
 examples:
-	cd examples && go build -o /dev/null ./... && go run ./cap && go run ./http && go run ./grpc && go run ./ssh
+	cd examples && go build -o /dev/null ./... && go run ./cap && go run ./http && go run ./grpc && go run ./ssh && go run ./room
 
 bench:
 	cd bench && go run .
