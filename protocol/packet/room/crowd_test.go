@@ -57,7 +57,7 @@ func (c *crowd) listen(addr string) *ranch.Listener {
 }
 
 func (c *crowd) member(addr, name string) (*client.Client, error) {
-	return client.Dial(context.Background(), client.Options{Addr: addr, MaxBackoff: 500 * time.Millisecond, DialTimeout: 30 * time.Second,
+	return client.Dial(context.Background(), client.Options{Addr: addr, MaxBackoff: 500 * time.Millisecond, DialTimeout: time.Minute,
 		OnConnect: func(ctx context.Context, caller client.Caller) error {
 			err := caller.Call(ctx, "room.join", []string{"R", name}, nil)
 			if err == nil {
@@ -75,7 +75,7 @@ func (c *crowd) member(addr, name string) (*client.Client, error) {
 // wait takes n off a channel.
 func (c *crowd) wait(what string, ch <-chan struct{}, n int) {
 	c.t.Helper()
-	limit := time.After(time.Minute)
+	limit := time.After(3 * time.Minute) // the race detector takes most of one
 	for i := range n {
 		select {
 		case <-ch:
