@@ -17,7 +17,7 @@ func (d *daemon) banner(w io.Writer) {
 	b.WriteString("ranchd serves\n\n")
 	for i, l := range d.listeners {
 		e := d.Endpoints[i]
-		fmt.Fprintf(&b, "  %s: echo on %s\n", e.Name, e.bound(l.Addr()))
+		fmt.Fprintf(&b, "  %s: %s on %s\n", e.Name, e.speaks(), e.bound(l.Addr()))
 		fmt.Fprintf(&b, "      %s\n", try(e, l.Addr()))
 	}
 	b.WriteString("\n")
@@ -35,6 +35,24 @@ func (e endpoint) bound(a net.Addr) endpoint {
 
 // try returns a line for the shell that talks to an endpoint bound to a.
 func try(e endpoint, a net.Addr) string {
+	line := tryEcho(e, a)
+	if !e.Packet {
+		return line
+	}
+	if call, ok := strings.CutPrefix(line, "printf hello"); ok {
+		return tryPacket + call
+	}
+	if client, ok := strings.CutSuffix(line, "  # then type a line"); ok {
+		// -quiet alone would go on when there is nothing more to send.
+		return "(" + tryPacket + "; sleep 1) | " + strings.Replace(client, "-quiet", "-quiet -no_ign_eof", 1)
+	}
+	return line
+}
+
+// tryPacket asks the packet server for the time: a length in octal, and a call.
+const tryPacket = `printf '\0\0\0\050{"jsonrpc":"2.0","method":"time","id":1}'`
+
+func tryEcho(e endpoint, a net.Addr) string {
 	if u, ok := a.(*net.UnixAddr); ok {
 		switch {
 		case !e.TLS:

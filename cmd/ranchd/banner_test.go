@@ -5,6 +5,27 @@ import (
 	"testing"
 )
 
+func TestTryPacket(t *testing.T) {
+	const call = `printf '\0\0\0\050{"jsonrpc":"2.0","method":"time","id":1}'`
+	if n := len(`{"jsonrpc":"2.0","method":"time","id":1}`); n != 0o50 {
+		t.Errorf("the call has %o bytes in octal", n)
+	}
+	for _, c := range []struct {
+		tls   bool
+		bound net.Addr
+		want  string
+	}{
+		{false, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8082}, call + " | nc -N 127.0.0.1 8082"},
+		{false, &net.UnixAddr{Name: "/p"}, call + " | nc -N -U /p"},
+		{true, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8082}, "(" + call + "; sleep 1) | openssl s_client -quiet -no_ign_eof -connect 127.0.0.1:8082"},
+		{true, &net.UnixAddr{Name: "@p"}, "# no common client speaks TLS on an abstract socket"},
+	} {
+		if got := try(endpoint{Packet: true, TLS: c.tls}, c.bound); got != c.want {
+			t.Errorf("%v:\n got %s\nwant %s", c.bound, got, c.want)
+		}
+	}
+}
+
 func TestTry(t *testing.T) {
 	for _, c := range []struct {
 		tls   bool

@@ -100,7 +100,19 @@ func testBanner(t *testing.T, bin string) {
 	sock := filepath.Join(t.TempDir(), "a b.sock")
 	sock = strings.ReplaceAll(sock, " ", "'") // must be quoted for the shell
 	tlsSock := filepath.Join(t.TempDir(), "tls.sock")
-	c := spawn(t, bin, "--listen", "tcp://127.0.0.1:0", "--listen", "tls://127.0.0.1:0", "--listen", "unix:"+sock, "--listen", "tls+unix:"+tlsSock)
+	c := spawn(t, bin, "--listen", "tcp://127.0.0.1:0", "--listen", "tls://127.0.0.1:0", "--listen", "unix:"+sock, "--listen", "tls+unix:"+tlsSock,
+		"--listen", "packet+tcp://127.0.0.1:0", "--listen", "packet+tls://127.0.0.1:0")
+	t.Run("packet", func(t *testing.T) {
+		for listener, client := range map[string]string{"packet-tcp": "nc", "packet-tls": "openssl"} {
+			if _, err := exec.LookPath(client); err != nil {
+				t.Skip(client + " is not installed: apt-get install netcat-openbsd openssl")
+			}
+			command := c.try(t, listener)
+			if out, err := exec.Command("sh", "-c", command).Output(); !strings.Contains(string(out), `{"jsonrpc":"2.0","result":"`) || err != nil {
+				t.Errorf("%s: %q, %v", command, out, err)
+			}
+		}
+	})
 	t.Run("nc", func(t *testing.T) {
 		if _, err := exec.LookPath("nc"); err != nil {
 			t.Skip("nc is not installed: apt-get install netcat-openbsd")
@@ -252,6 +264,7 @@ func testUsage(t *testing.T, bin string) {
 		{[]string{"--help"}, exitInOrder, "Exit codes:"},
 		{[]string{"--version"}, exitInOrder, "ranchd "},
 		{[]string{"--check"}, exitInOrder, "echo-tls=tls://127.0.0.1:8008"},
+		{[]string{"--check"}, exitInOrder, "packet-tcp=packet+tcp://127.0.0.1:8082"},
 		{[]string{"--max-connections", "many"}, exitUsage, `--max-connections "many"`},
 		{[]string{"--cert", "missing.pem", "--key", "missing.key"}, exitUsage, `--key "missing.key": no such file`},
 	} {

@@ -10,7 +10,7 @@ import (
 // flags is the command line as it was typed. Values are text here: config reads them,
 // and reports every fault at once, where kong would stop at the first.
 type flags struct {
-	Listen []string `sep:"none" placeholder:"[NAME=]ADDRESS" help:"Where to listen; may be repeated. tcp://host:port (or just host:port), tls://host:port, unix:/path, unix:@name (Linux), tls+unix:/path. Sockets handed over open: systemd:NAME of socket activation (or its index), fd:N by descriptor, and tls+systemd:, tls+fd:. Port 0 is any free one. Without a host it is loopback: 0.0.0.0 (IPv4) and [::] (IPv4 and IPv6) are every interface. One value may hold several, separated by spaces. Default: tcp://127.0.0.1:8007 and tls://127.0.0.1:8008."`
+	Listen []string `sep:"none" placeholder:"[NAME=]ADDRESS" help:"Where to listen; may be repeated. tcp://host:port (or just host:port), tls://host:port, unix:/path, unix:@name (Linux), tls+unix:/path. Sockets handed over open: systemd:NAME of socket activation (or its index), fd:N by descriptor, and tls+systemd:, tls+fd:. What is served is echo, or with packet+ before all that (packet+tcp://host:port) the packet server. Port 0 is any free one. Without a host it is loopback: 0.0.0.0 (IPv4) and [::] (IPv4 and IPv6) are every interface. One value may hold several, separated by spaces. Default: tcp://127.0.0.1:8007, tls://127.0.0.1:8008 and packet+tcp://127.0.0.1:8082."`
 
 	Cert           []string `sep:"none" placeholder:"FILE" help:"Certificate for TLS, PEM, with its chain; may be repeated, each with its --key: clients get the one for the host they name (SNI), others the first. The files are read anew when they change. Without it one is made in memory, self-signed, for trying out only."`
 	Key            []string `sep:"none" placeholder:"FILE" help:"Key of a certificate, PEM; as many as --cert, in the same order. It may be the same file."`
@@ -49,7 +49,7 @@ type flags struct {
 	Help    bool `short:"h" help:"Print this."`
 }
 
-const description = `Serves the echo protocol: whatever a client sends comes back. Without flags it listens on loopback, and says how to try it.`
+const description = `Serves echo, where whatever a client sends comes back, and the packet server: JSON-RPC 2.0 in frames of 4 bytes length, with rooms to talk in. Without flags it listens on loopback, and says how to try it.`
 
 const helpTail = `
 NAME is how logs call a listener; one is made up where none is given. Every flag but the
@@ -58,6 +58,7 @@ command line goes before it.
 
 Examples:
   ranchd
+  ranchd --listen packet+tls://:8082 --listen packet+unix:/run/game.sock
   ranchd --listen tcp://0.0.0.0:7 --max-connections unlimited
   ranchd --listen a=tcp://:7001 --listen b=unix:/run/b.sock --unix-mode 0660
   ranchd --listen tls://[::]:7443 --cert site.pem --key site.key --tls-min 1.3

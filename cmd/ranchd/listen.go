@@ -12,8 +12,11 @@ import (
 )
 
 // defaultListen is what is served when nobody says what: reachable from this machine
-// only, on the registered echo port 7 moved to where no privilege is needed.
-var defaultListen = []string{"tcp://127.0.0.1:8007", "tls://127.0.0.1:8008"}
+// only, echo on its registered port 7 moved to where no privilege is needed.
+var defaultListen = []string{"tcp://127.0.0.1:8007", "tls://127.0.0.1:8008", "packet+tcp://127.0.0.1:8082"}
+
+// What may stand before a scheme: the protocol that is spoken. Without it that is echo.
+const packetPrefix = "packet+"
 
 // loopback stands for a host that was left out. In net it would be every interface,
 // which nobody should get by leaving something out.
@@ -22,9 +25,18 @@ const loopback = "127.0.0.1"
 // endpoint is one value of --listen, taken apart.
 type endpoint struct {
 	Name      string // the listener's; "" until nameAll has given it one
+	Packet    bool   // the packet server, not echo
 	TLS       bool
 	Addr      transport.Addr
 	Defaulted bool // the host was left out
+}
+
+// speaks names the protocol.
+func (e endpoint) speaks() string {
+	if e.Packet {
+		return "packet"
+	}
+	return "echo"
 }
 
 // String returns the form that parseEndpoint reads.
@@ -35,6 +47,9 @@ func (e endpoint) String() string {
 		scheme = "tls+" + scheme
 	case e.TLS:
 		scheme = "tls"
+	}
+	if e.Packet {
+		scheme = packetPrefix + scheme
 	}
 	s := scheme + "://" + e.Addr.Address
 	if e.Name != "" {
@@ -58,7 +73,7 @@ func (e endpoint) anyPort() bool {
 	return port == "0" && !e.unix()
 }
 
-const listenForms = "use tcp://host:port, tls://host:port, unix:/path, unix:@name, fd:N or systemd:NAME, with tls+ before the last three for TLS, and with NAME= before it if it is to have a name"
+const listenForms = "use tcp://host:port, tls://host:port, unix:/path, unix:@name, fd:N or systemd:NAME, with tls+ before the last three for TLS, with packet+ before all that for the packet server, and with NAME= before it if it is to have a name"
 
 // parseEndpoint reads "[NAME=]ADDRESS". An address without a scheme is TCP, one without
 // a host is loopback.
@@ -74,6 +89,7 @@ func parseEndpoint(s string) (endpoint, error) {
 		}
 		e.Name, s = name, rest
 	}
+	s, e.Packet = strings.CutPrefix(s, packetPrefix)
 	scheme, rest, hasScheme := cutScheme(s)
 	var err error
 	switch scheme {
@@ -178,7 +194,7 @@ func checkName(name string) error {
 	return nil
 }
 
-// nameAll gives a name to each endpoint that has none, after its transport, with a
+// nameAll gives a name to each endpoint that has none, after protocol and transport, with a
 // number where that is taken.
 func nameAll(all []endpoint) {
 	taken := make(map[string]bool)
@@ -189,12 +205,12 @@ func nameAll(all []endpoint) {
 		if all[i].Name != "" {
 			continue
 		}
-		base := "echo-" + all[i].Addr.Network
+		base := all[i].speaks() + "-" + all[i].Addr.Network
 		switch {
 		case all[i].TLS && all[i].Addr.Network != "tcp":
-			base = "echo-tls-" + all[i].Addr.Network
+			base = all[i].speaks() + "-tls-" + all[i].Addr.Network
 		case all[i].TLS:
-			base = "echo-tls"
+			base = all[i].speaks() + "-tls"
 		}
 		name := base
 		for n := 2; taken[name]; n++ {

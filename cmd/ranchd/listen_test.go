@@ -19,6 +19,10 @@ var goodAddresses = []struct {
 	want endpoint
 }{
 	{"tcp://127.0.0.1:8007", endpoint{Addr: tcp("127.0.0.1:8007")}},
+	{"packet+tcp://127.0.0.1:8082", endpoint{Packet: true, Addr: tcp("127.0.0.1:8082")}},
+	{"packet+127.0.0.1:8082", endpoint{Packet: true, Addr: tcp("127.0.0.1:8082")}},
+	{"p=packet+tls://:1", endpoint{Name: "p", Packet: true, TLS: true, Addr: tcp("127.0.0.1:1"), Defaulted: true}},
+	{"packet+tls+unix:/p", endpoint{Packet: true, TLS: true, Addr: unix("/p")}},
 	{"127.0.0.1:8007", endpoint{Addr: tcp("127.0.0.1:8007")}},
 	{"localhost:0", endpoint{Addr: tcp("localhost:0")}},
 	{"tcp://example.org.:080", endpoint{Addr: tcp("example.org.:80")}},
@@ -81,6 +85,8 @@ func TestParseEndpoint(t *testing.T) {
 var badAddresses = []struct{ in, says string }{
 	{"", "no host:port"},
 	{"8007", "no host:port"},
+	{"packet+", "no host:port"},
+	{"packet+packet+tcp://a:1", `unknown scheme "packet+tcp"`},
 	{"tcp://", "no host:port"},
 	{"tcp://localhost", "no host:port"},
 	{"tcp://localhost:", "no host:port"},
@@ -178,13 +184,14 @@ func TestNameAll(t *testing.T) {
 		{Addr: tcp("a:1")}, {Addr: tcp("a:2")}, {Name: "echo-tcp-2"}, {TLS: true, Addr: tcp("a:3")},
 		{Addr: unix("/a")}, {TLS: true, Addr: unix("/b")}, {Name: "echo-unix"},
 		{Addr: transport.Addr{Network: "systemd", Address: "x"}}, {TLS: true, Addr: transport.Addr{Network: "fd", Address: "3"}},
+		{Packet: true, Addr: tcp("a:4")}, {Packet: true, TLS: true, Addr: unix("/c")},
 	}
 	nameAll(all)
 	var got []string
 	for _, e := range all {
 		got = append(got, e.Name)
 	}
-	want := []string{"echo-tcp", "echo-tcp-3", "echo-tcp-2", "echo-tls", "echo-unix-2", "echo-tls-unix", "echo-unix", "echo-systemd", "echo-tls-fd"}
+	want := []string{"echo-tcp", "echo-tcp-3", "echo-tcp-2", "echo-tls", "echo-unix-2", "echo-tls-unix", "echo-unix", "echo-systemd", "echo-tls-fd", "packet-tcp", "packet-tls-unix"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("want -, got +:\n%s", diff)
 	}

@@ -12,6 +12,8 @@ import (
 	"goranch/conns"
 	"goranch/protocol"
 	"goranch/protocol/echo"
+	"goranch/protocol/packet"
+	"goranch/protocol/packet/room"
 	"goranch/ranch"
 )
 
@@ -38,7 +40,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, signals <
 // daemon is the listeners of one run.
 type daemon struct {
 	*config
-	protocol protocol.Protocol
+	protocol protocol.Protocol // of endpoints that name none
+	packet   protocol.Protocol // of those that name it; start makes it
 	log      *slog.Logger
 	stdout   io.Writer
 	server   ranch.Server
@@ -105,13 +108,17 @@ func (d *daemon) start(stop context.Context) error {
 		d.log.Error("no certificate could be made", "err", err)
 		return err
 	}
+	if err := d.preparePacket(); err != nil {
+		d.log.Error("the packet server could not be made", "err", err)
+		return err
+	}
 	for _, e := range d.Endpoints {
 		if stop.Err() != nil {
 			return nil
 		}
 		opts := d.options(e)
 		opts.Logger, opts.Observer = d.log, tlsObserver{d.log}
-		l, err := d.server.StartListener(e.Name, d.transport(e, d.certificate), opts, d.protocol)
+		l, err := d.server.StartListener(e.Name, d.transport(e, d.certificate), opts, d.speaks(e))
 		if err != nil {
 			d.log.Error("a listener could not be started", "listener", e.Name, "addr", e.Addr.String(), "err", err, "advice", advice(e, err))
 			return err
@@ -119,6 +126,23 @@ func (d *daemon) start(stop context.Context) error {
 		d.listeners = append(d.listeners, l)
 	}
 	return nil
+}
+
+// preparePacket makes the packet server with its rooms, one for all endpoints.
+func (d *daemon) preparePacket() error {
+	s, err := packet.NewServer(packet.Options{})
+	if err == nil {
+		_, err = room.Register(s, room.Options{})
+	}
+	d.packet = s
+	return err
+}
+
+func (d *daemon) speaks(e endpoint) protocol.Protocol {
+	if e.Packet {
+		return d.packet
+	}
+	return d.protocol
 }
 
 // prepareTLS makes a certificate if one is needed and none was given.
