@@ -37,23 +37,30 @@ type connection struct {
 
 // run is the first half of a connection's life, up to the protocol.
 func (c *connection) run() {
-	s := c.sup
-	if s.cfg.Started != nil {
-		s.cfg.Started(&c.conn)
+	if c.begin() {
+		c.serve()
+	}
+}
+
+// begin is the way up to the protocol; false is that it ends there, or goes on in another
+// goroutine. What it needs of the stack is given back before the protocol is called.
+func (c *connection) begin() bool {
+	if c.sup.cfg.Started != nil {
+		c.sup.cfg.Started(&c.conn)
 	}
 	if c.err = c.enter(true); c.err != nil {
 		c.end()
-		return
+		return false
 	}
 	if !transport.Plain(c.conn.Transport()) {
 		c.handshake()
-		return
+		return false
 	}
-	defer c.end()
-	if c.prepare(); c.err == nil {
-		c.serving.Store(true)
-		c.call()
+	if c.prepare(); c.err != nil {
+		c.end()
+		return false
 	}
+	return true
 }
 
 // enter counts c for its source address. direct is before the handshake, when the address
@@ -80,8 +87,12 @@ func (c *connection) enter(direct bool) error {
 func (c *connection) prepare() {
 	done := false
 	defer func() {
-		if !done {
-			c.err = caught(recover())
+		if done {
+			return
+		}
+		v := recover()
+		if c.err = caught(v); v == nil { // runtime.Goexit: nothing comes after this
+			c.end()
 		}
 	}()
 	c.err = c.conn.Handshake(c.ctx)
@@ -139,22 +150,12 @@ func expired(ctx context.Context) bool { return errors.Is(ctx.Err(), context.Dea
 // serve is the second half: the protocol, and the end.
 func (c *connection) serve() {
 	defer c.end()
-	c.used(c.sup.now()) // the handshake was no idleness
 	c.serving.Store(true)
-	c.call()
+	c.err = errGoexit // stays if the protocol does not return
+	c.err = c.protocol.Serve(c.ctx, &c.conn)
 }
 
-// call runs the protocol and keeps its panic from going further.
-func (c *connection) call() {
-	returned := false
-	defer func() {
-		if !returned {
-			c.err = caught(recover())
-		}
-	}()
-	c.err = c.protocol.Serve(c.ctx, &c.conn)
-	returned = true
-}
+var errGoexit = errors.New("the protocol has ended its goroutine")
 
 func caught(v any) error {
 	if p, ok := v.(*protocol.Panicked); ok { // in another goroutine, or told to go on
@@ -172,8 +173,12 @@ func (c *connection) used(at int64) {
 }
 
 // end is called exactly once for each connection that was registered. The slot is given
-// back when the socket is closed, and before anybody is told.
+// back when the socket is closed, and before anybody is told. A panic of the protocol goes no
+// further.
 func (c *connection) end() {
+	if v := recover(); v != nil || c.err == errGoexit {
+		c.err = caught(v)
+	}
 	s := c.sup
 	sh := s.shard(&c.conn)
 	defer sh.running.Done()

@@ -30,7 +30,8 @@ func Handle(newHandler func() Handler, opts Options) Protocol {
 		opts.Codec = Raw{}
 	}
 	opts.Queue = opts.Queue.withDefaults()
-	return &handling{Options: opts, make: newHandler, wheel: newWheel(resolution(opts))}
+	_, raw := opts.Codec.(Raw)
+	return &handling{Options: opts, make: newHandler, raw: raw, wheel: newWheel(resolution(opts))}
 }
 
 func def[T comparable](field *T, value T) {
@@ -44,6 +45,7 @@ func def[T comparable](field *T, value T) {
 type handling struct {
 	Options
 	make  func() Handler
+	raw   bool // frames are sent as they are
 	wheel *wheel
 }
 
@@ -53,51 +55,86 @@ var (
 	errUpgrade = errors.New("a callback has asked for an upgrade")
 )
 
-// Serve runs one connection.
-func (e *handling) Serve(ctx context.Context, conn *transport.Conn) (err error) {
-	p := &Peer{conn: conn, ctx: ctx, e: e}
-	p.out.conn, p.out.opts = conn, &e.Queue
-	defer func() {
-		var panicked *Panicked
-		if v := recover(); v != nil {
-			panicked = &Panicked{v, debug.Stack()}
-			err = panicked
-		} else {
-			errors.As(err, &panicked) // in another goroutine
+// Serve runs one connection: it calls the handler until the connection is to end.
+//
+// It and all below it, down to the system call, are written so that they need little stack:
+// that of an idle connection stays as large as its last frame has made it.
+func (e *handling) Serve(ctx context.Context, conn *transport.Conn) error {
+	p := e.newPeer(ctx, conn)
+	defer p.leave()
+	p.err = p.connect()
+	for p.err == nil || p.upgraded() {
+		l := conn.Lend()
+		for p.err == nil {
+			p.arrived(l.Next(transport.LendSize))
 		}
-		if panicked != nil {
-			defer panic(panicked) // goes on, after HandleClose
-		}
-		p.finish(err)
-	}()
-	return p.run()
+		l.Release()
+	}
+	p.err = p.reason(p.err)
+	return p.err
 }
 
-// run calls the handler until the connection is to end, and returns why.
-func (p *Peer) run() error {
-	p.h = p.e.make()
-	err := p.connect()
-	for {
-		if p.upgrading(err) {
-			err = p.upgrade()
+//
+//go:noinline
+func (e *handling) newPeer(ctx context.Context, conn *transport.Conn) *Peer {
+	p := &Peer{conn: conn, ctx: ctx, e: e}
+	p.out.conn, p.out.opts = conn, &e.Queue
+	return p
+}
+
+// arrived handles what has arrived, and an error that came with it.
+func (p *Peer) arrived(b []byte, err error) {
+	p.err = err
+	if len(b) > 0 {
+		switch {
+		case p.e.raw:
+			err = p.data(b)
+		case len(p.part) > 0:
+			err = p.framed(b)
+		default:
+			if b, err = p.frames(b); len(b) > 0 && err == nil {
+				p.keep(b)
+			}
 		}
 		if err != nil {
-			return p.reason(err)
-		}
-		_, err = p.conn.WriteTo((*reader)(p))
-		if err == nil {
-			err = io.EOF
-			if len(p.part) > 0 {
-				err = io.ErrUnexpectedEOF
-			}
+			p.err = err
 		}
 	}
 }
 
+// leave is the end of Serve. The panic of a callback goes on, after HandleClose.
+func (p *Peer) leave() {
+	var panicked *Panicked
+	if v := recover(); v != nil {
+		panicked = &Panicked{v, debug.Stack()}
+		p.err = panicked
+	} else {
+		errors.As(p.err, &panicked) // in another goroutine
+	}
+	if panicked != nil {
+		defer panic(panicked)
+	}
+	p.finish(p.err)
+}
+
+// upgraded reports whether the reader came back for an upgrade that has succeeded.
+//
+//go:noinline
+func (p *Peer) upgraded() bool {
+	if !p.upgrading(p.err) {
+		return false
+	}
+	p.err = p.upgrade()
+	return p.err == nil
+}
+
 // connect begins with the first callback.
+//
+//go:noinline
 func (p *Peer) connect() error {
 	p.turn.Lock()
 	defer p.turn.Unlock()
+	p.h = p.e.make()
 	p.startTimers()
 	if c, ok := p.h.(Connecter); ok {
 		return p.apply(c.HandleConnect(p))
@@ -105,12 +142,10 @@ func (p *Peer) connect() error {
 	return nil
 }
 
-// reader is a Peer, as the connection writes to it what has arrived.
-type reader Peer
-
-// Write handles the frames in b, and keeps what is left of one.
-func (r *reader) Write(b []byte) (int, error) {
-	p, all := (*Peer)(r), len(b)
+// framed handles the frames in b, behind the part of one that is kept, and keeps what is left.
+//
+//go:noinline
+func (p *Peer) framed(b []byte) error {
 	for len(p.part) > 0 && len(b) > 0 {
 		n := len(b)
 		if p.need > len(p.part) {
@@ -118,20 +153,22 @@ func (r *reader) Write(b []byte) (int, error) {
 		}
 		p.keep(b[:n])
 		b = b[n:]
+		if len(p.part) < p.need {
+			break
+		}
 		rest, err := p.frames(p.part)
 		if err != nil {
-			return 0, err
+			return err
 		}
-		p.kept(rest)
+		if len(rest) < len(p.part) {
+			p.kept(rest)
+		}
 	}
 	rest, err := p.frames(b)
-	if err != nil {
-		return 0, err
-	}
-	if len(rest) > 0 {
+	if err == nil && len(rest) > 0 {
 		p.keep(rest)
 	}
-	return all, nil
+	return err
 }
 
 // frames handles the whole frames in b and returns what is left. Answers to several go out
@@ -139,9 +176,9 @@ func (r *reader) Write(b []byte) (int, error) {
 func (p *Peer) frames(b []byte) (rest []byte, err error) {
 	held := false
 	for len(b) > 0 {
-		frame, took, need, err := p.e.Codec.Decode(b)
-		if err != nil {
-			return nil, err
+		frame, took, need, derr := p.e.Codec.Decode(b)
+		if err = derr; err != nil {
+			break
 		}
 		if p.need = need; took == 0 {
 			break
@@ -149,53 +186,74 @@ func (p *Peer) frames(b []byte) (rest []byte, err error) {
 		if b = b[took:]; len(b) > 0 && !held {
 			held = true
 			p.out.hold()
-			defer p.out.letGo()
 		}
-		if err := p.data(frame); err != nil {
-			if err == errUpgrade && len(b) > 0 {
-				return nil, fmt.Errorf("upgrade to %s: %d bytes: %w", p.next.Name(), len(b), transport.ErrBuffered)
-			}
-			return nil, err
+		if err = p.data(frame); err != nil {
+			err = p.unless(err, b)
+			break
 		}
 	}
-	return b, nil
+	if held {
+		p.out.letGo()
+	}
+	return b, err
 }
 
-// data has the handler handle one frame.
-func (p *Peer) data(frame []byte) error {
+// unless makes an upgrade that the peer did not wait for an error.
+//
+//go:noinline
+func (p *Peer) unless(err error, rest []byte) error {
+	if err == errUpgrade && len(rest) > 0 {
+		return fmt.Errorf("upgrade to %s: %d bytes: %w", p.next.Name(), len(rest), transport.ErrBuffered)
+	}
+	return err
+}
+
+// data has the handler handle one frame. A panic leaves the turn with the reader, who ends
+// the connection then.
+func (p *Peer) data(frame []byte) (err error) {
 	p.turn.Lock()
-	defer p.turn.Unlock()
+	p.mine = true
 	if p.timers != nil {
 		p.frameArrived()
 	}
 	if p.ending.Load() {
-		return errStop
+		err = errStop
+	} else {
+		err = p.apply(p.h.HandleData(p, frame))
 	}
-	return p.apply(p.h.HandleData(p, frame))
+	p.mine = false
+	p.turn.Unlock()
+	return err
 }
 
 // apply does what a callback wants. p.turn is held.
+//
+//go:noinline
 func (p *Peer) apply(a Action) error {
 	for {
-		if a.timed {
+		if a.do&timed != 0 {
 			p.setTimeout(a)
 		}
-		switch a.do {
+		switch a.do.what() {
 		case stop:
-			p.end(a.err)
+			err, _ := a.with.(error)
+			p.end(err)
 			return errStop
 		case upgrade:
-			if p.next = a.to; a.to == nil {
+			t, ok := a.with.(transport.Transport)
+			if !ok {
 				p.end(errors.New("a callback has asked for an upgrade to nothing"))
 				return errStop
 			}
+			p.next = t
 			return errUpgrade
 		case switchTo:
-			if a.handler == nil {
+			h, ok := a.with.(Handler)
+			if !ok {
 				p.end(errors.New("a callback has switched to no handler"))
 				return errStop
 			}
-			p.h = a.handler
+			p.h = h
 			p.startTicks()
 			if c, ok := p.h.(Connecter); ok {
 				a = c.HandleConnect(p)
@@ -216,8 +274,10 @@ func (p *Peer) guarded(call func(h Handler) Action) {
 			p.end(&Panicked{Value: recover(), Stack: debug.Stack()})
 		}
 	}()
-	if !p.ended && !p.ending.Load() && p.apply(call(p.h)) == errUpgrade {
-		p.conn.SetReadDeadline(time.Unix(1, 0)) // the reader comes back for it
+	if !p.ended && !p.ending.Load() {
+		if p.apply(call(p.h)) == errUpgrade {
+			p.conn.SetReadDeadline(time.Unix(1, 0)) // the reader comes back for it
+		}
 	}
 	returned = true
 }
@@ -249,6 +309,9 @@ func (p *Peer) upgrade() error {
 
 // reason returns why the connection has ended: what was decided goes before what came of it.
 func (p *Peer) reason(err error) error {
+	if err == io.EOF && len(p.part) > 0 {
+		err = io.ErrUnexpectedEOF
+	}
 	if oerr := p.out.Err(); oerr != nil && !errors.Is(err, ErrShutdown) {
 		err = oerr // the cause of a read that fails then
 	}
@@ -262,7 +325,9 @@ func (p *Peer) reason(err error) error {
 
 // finish is called exactly once, when the connection has ended.
 func (p *Peer) finish(err error) {
-	p.turn.Lock()
+	if !p.mine { // else HandleData has panicked
+		p.turn.Lock()
+	}
 	defer p.turn.Unlock()
 	p.ended = true
 	p.stopTimers()
@@ -270,7 +335,8 @@ func (p *Peer) finish(err error) {
 	p.mail.closed = true
 	p.mu.Unlock()
 	p.leaveAll()
-	p.kept(nil)
+	freePart(p.part)
+	p.part = nil
 	if c, ok := p.h.(Closer); ok {
 		defer c.HandleClose(p, err)
 	}

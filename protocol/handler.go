@@ -58,15 +58,12 @@ type Closer interface {
 
 // Action is what a callback wants to happen next. Its zero value is to go on.
 type Action struct {
-	do      verb
+	do      verb // few fields: it is passed in registers
 	timeout time.Duration
-	lasting bool
-	timed   bool
-	err     error
-	handler Handler
-	to      transport.Transport
+	with    any // an error, a Handler, or a transport
 }
 
+// verb is what to do, with what there is to say of the timeout.
 type verb uint8
 
 const (
@@ -74,7 +71,11 @@ const (
 	stop
 	switchTo
 	upgrade
+	timed   verb = 1 << 6
+	lasting verb = 1 << 7
 )
+
+func (v verb) what() verb { return v &^ (timed | lasting) }
 
 // Continue goes on.
 func Continue() Action { return Action{} }
@@ -84,28 +85,28 @@ func Stop() Action { return Action{do: stop} }
 
 // Fail ends the connection with that error, which is logged and counted as [Protocol] says.
 // What was sent goes out before. A nil error is [Stop].
-func Fail(err error) Action { return Action{do: stop, err: err} }
+func Fail(err error) Action { return Action{do: stop, with: err} }
 
 // Switch goes on with another handler, whose HandleConnect is called now. The one before is
 // not called any more, its HandleClose included. Ticks go on. A nil handler is a failure.
-func Switch(h Handler) Action { return Action{do: switchTo, handler: h} }
+func Switch(h Handler) Action { return Action{do: switchTo, with: h} }
 
 // Upgrade runs the handshake of t on the connection, as STARTTLS does, and goes on above it.
 // What the peer has sent behind the frame, in plain text, ends the connection with
 // [transport.ErrBuffered]. What is sent meanwhile waits, and goes out above it. See
 // [transport.Conn.Upgrade] for the time it may take. A nil transport is a failure.
-func Upgrade(t transport.Transport) Action { return Action{do: upgrade, to: t} }
+func Upgrade(t transport.Transport) Action { return Action{do: upgrade, with: t} }
 
 // Within says how long the next frame may take: it replaces the read timeout until that has
 // arrived. Negative is no limit.
 func (a Action) Within(d time.Duration) Action {
-	a.timeout, a.timed, a.lasting = d, true, false
+	a.timeout, a.do = d, a.do.what()|timed
 	return a
 }
 
 // WithinAlways replaces the read timeout from now on. 0 or negative is no limit.
 func (a Action) WithinAlways(d time.Duration) Action {
-	a.timeout, a.timed, a.lasting = d, true, true
+	a.timeout, a.do = d, a.do|timed|lasting
 	return a
 }
 

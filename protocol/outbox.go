@@ -124,6 +124,35 @@ func NewOutbox(conn *transport.Conn, opts QueueOptions) (*Outbox, error) {
 // for the peer unless the policy is [Block]. The error is [ErrDropped] for this frame, or the one
 // with which sending has ended for good: that of a write, or [ErrQueueFull].
 func (o *Outbox) Send(p []byte) error {
+	o.mu.Lock()
+	if o.q != nil || o.held != nil || o.err != nil {
+		o.mu.Unlock()
+		return o.wait(p)
+	}
+	n, err := o.conn.TryWrite(p)
+	if n < len(p) || err != nil || o.conn.Unsent() {
+		return o.took(p, n, err)
+	}
+	o.mu.Unlock()
+	return nil
+}
+
+// took is the rest of a Send of which the connection did not take all. It unlocks o.mu.
+//
+//go:noinline
+func (o *Outbox) took(p []byte, n int, err error) error {
+	high, err := o.wrote(p, n, err)
+	o.mu.Unlock()
+	if high > 0 {
+		o.opts.OnHigh(o, high)
+	}
+	return err
+}
+
+// wait sends p when there is room.
+//
+//go:noinline
+func (o *Outbox) wait(p []byte) error {
 	deadline := time.Time{}
 	for {
 		room, high, err := o.offer(p)
@@ -220,12 +249,18 @@ func (o *Outbox) offer(p []byte) (room <-chan struct{}, high int, err error) {
 // write writes what the connection takes and queues the rest. o.mu is held; nothing waits.
 func (o *Outbox) write(p []byte) (high int) {
 	n, err := o.conn.TryWrite(p)
-	if err != nil {
-		o.fail(err)
+	if err == nil && n == len(p) && !o.conn.Unsent() {
 		return 0
 	}
-	if n == len(p) && !o.conn.Unsent() {
-		return 0
+	high, _ = o.wrote(p, n, err)
+	return high
+}
+
+// wrote is what becomes of a write that has failed, or of which n bytes were taken. o.mu is held.
+func (o *Outbox) wrote(p []byte, n int, err error) (high int, _ error) {
+	if err != nil {
+		o.fail(err)
+		return 0, err
 	}
 	o.q = &queue{begun: n > 0 && n < len(p)}
 	if n == len(p) {
@@ -233,7 +268,7 @@ func (o *Outbox) write(p []byte) (high int) {
 	}
 	high = o.queue(p[n:])
 	go o.flush()
-	return high
+	return high, nil
 }
 
 // queue puts p at the end. o.mu is held.
@@ -401,6 +436,8 @@ func (o *Outbox) resume(err error) {
 }
 
 // hold keeps frames back, so that answers to many requests go out together; letGo sends them.
+//
+//go:noinline
 func (o *Outbox) hold() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -409,6 +446,8 @@ func (o *Outbox) hold() {
 	}
 }
 
+//
+//go:noinline
 func (o *Outbox) letGo() {
 	o.mu.Lock()
 	held := o.held

@@ -37,6 +37,8 @@ func freePart(b []byte) {
 }
 
 // keep puts b behind what has arrived of a frame.
+//
+//go:noinline
 func (p *Peer) keep(b []byte) {
 	if n := len(p.part) + len(b); n > cap(p.part) {
 		larger := append(newPart(n), p.part...)

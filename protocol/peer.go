@@ -23,6 +23,8 @@ type Peer struct {
 	turn  sync.Mutex // held by who runs a callback; before mu
 	h     Handler
 	ended bool // no more callbacks
+	mine  bool // the reader has the turn; this and err are the reader's
+	err   error
 
 	mu     sync.Mutex // guards what follows
 	mail   mailbox
@@ -48,16 +50,28 @@ func (p *Peer) Context() context.Context { return p.ctx }
 // it. The error says why it will not arrive: it is too large for the codec, [ErrDropped],
 // [ErrQueueFull], [ErrEnded], or that of a write.
 func (p *Peer) Send(frame []byte) error {
-	if _, raw := p.e.Codec.(Raw); raw {
+	if p.e.raw {
 		return p.out.Send(frame)
 	}
-	b := scratch.Get().(*[]byte)
-	defer putScratch(b)
-	var err error
-	if *b, err = p.e.Codec.Append(*b, frame); err != nil {
-		return err
+	return p.sendFramed(frame)
+}
+
+func (p *Peer) sendFramed(frame []byte) error {
+	b, err := p.encode(frame)
+	if err == nil {
+		err = p.out.Send(*b)
 	}
-	return p.out.Send(*b)
+	putScratch(b)
+	return err
+}
+
+// encode returns the frame as it goes over the wire, in a buffer to be given back.
+//
+//go:noinline
+func (p *Peer) encode(frame []byte) (b *[]byte, err error) {
+	b = scratch.Get().(*[]byte)
+	*b, err = p.e.Codec.Append(*b, frame)
+	return b, err
 }
 
 // SendEncoded sends bytes as they are, one or more whole frames that the codec has made.

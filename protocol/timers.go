@@ -93,6 +93,8 @@ func (t *timers) readAgain(w *wheel, now int64) bool {
 }
 
 // frameArrived starts the read timeout again.
+//
+//go:noinline
 func (p *Peer) frameArrived() {
 	t := p.timers
 	t.frameAt.Store(p.e.wheel.now.Load())
@@ -106,7 +108,7 @@ func (p *Peer) frameArrived() {
 func (p *Peer) setTimeout(a Action) {
 	t := p.someTimers()
 	d := max(a.timeout, 0)
-	if t.once = !a.lasting; a.lasting {
+	if t.once = a.do&lasting == 0; a.do&lasting != 0 {
 		t.standing = d
 	}
 	p.limitReads(d)

@@ -131,20 +131,15 @@ func (c *Conn) sendKernel(tc *net.TCPConn, src io.Reader, n int64) (int64, error
 
 // copyTo copies up to limit bytes, all if it is negative.
 func (c *Conn) copyTo(w io.Writer, limit int64) (n int64, err error) {
-	if c.isAhead() {
-		if n, err = c.writeAhead(w, limit); err != nil {
-			return n, err
-		}
-	}
-	l := c.lend()
-	defer l.release()
+	l := c.Lend()
+	defer l.Release()
 	dst := c.spliceTarget(w)
 	for limit != n {
 		max := bufferSize
 		if limit >= 0 {
 			max = int(min(limit-n, bufferSize))
 		}
-		data, rerr := l.next(max)
+		data, rerr := l.Next(max)
 		if len(data) > 0 {
 			m, werr := w.Write(data)
 			n += int64(m)

@@ -5,15 +5,47 @@ import (
 	"net"
 )
 
-// lender reads into buffers that it borrows. What next returns, at most max bytes, is
-// valid until the next call; release gives back what is still held.
-type lender interface {
-	next(max int) ([]byte, error)
-	release()
+// LendSize is how much a [Lender] returns at most.
+const LendSize = bufferSize
+
+// Lender reads a connection into buffers that it borrows, and holds none while it waits. It is
+// for one goroutine.
+type Lender interface {
+	// Next waits for data and returns what has arrived, at most max bytes; max is 1 to
+	// [LendSize]. It is valid until the next call, and may be changed. With data there may be an error
+	// as well, which is io.EOF at the end of the stream.
+	Next(max int) ([]byte, error)
+	// Release gives back what is still held.
+	Release()
 }
 
-// lend returns the means to read without holding a buffer while nothing comes.
-func (c *Conn) lend() lender {
+// Lend returns the means to read without holding a buffer while nothing comes, as WriteTo does,
+// for those who want to be asked. Until it is released nobody else may read.
+//
+//go:noinline
+func (c *Conn) Lend() Lender {
+	if c.isAhead() {
+		return &aheadLender{c.lend(), c}
+	}
+	return c.lend()
+}
+
+// aheadLender returns what Peek has left before anything else.
+type aheadLender struct {
+	Lender
+	c *Conn
+}
+
+func (l *aheadLender) Next(max int) ([]byte, error) {
+	if !l.c.isAhead() {
+		return l.Lender.Next(max)
+	}
+	b := make([]byte, min(max, peekSize))
+	n, err := l.c.Read(b)
+	return b[:n], err
+}
+
+func (c *Conn) lend() Lender {
 	if tc, ok := c.top.(*tls.Conn); ok && tc.NetConn() == net.Conn(&c.wire) {
 		return &tlsLender{c: c, tls: tc}
 	}
@@ -34,7 +66,7 @@ func (b *borrowed) borrow() {
 	}
 }
 
-func (b *borrowed) release() {
+func (b *borrowed) Release() {
 	if b.buf != nil {
 		buffers.Put(b.buf)
 		b.buf = nil
@@ -53,10 +85,10 @@ type plainLender struct {
 	c *Conn
 }
 
-func (l *plainLender) next(max int) ([]byte, error) {
+func (l *plainLender) Next(max int) ([]byte, error) {
 	// What lies above the wire may hold data, or an error, that the wire knows nothing of.
 	if w, ok := l.c.wire.Conn.(waiter); ok && l.c.top == &l.c.wire {
-		l.release()
+		l.Release()
 		w.waitReadable()
 	}
 	l.borrow()
@@ -75,8 +107,8 @@ type tlsLender struct {
 	first [1]byte
 }
 
-func (l *tlsLender) next(max int) ([]byte, error) {
-	l.release()
+func (l *tlsLender) Next(max int) ([]byte, error) {
+	l.Release()
 	n, err := l.tls.Read(l.first[:])
 	if n == 0 || err != nil || max == 1 {
 		l.c.countRead(n, l.first[:], err)

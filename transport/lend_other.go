@@ -2,6 +2,6 @@
 
 package transport
 
-func (c *Conn) rawLender() lender { return nil }
+func (c *Conn) rawLender() Lender { return nil }
 
 func (c *Conn) discard() bool { return false }

@@ -10,7 +10,7 @@ import (
 )
 
 // rawLender returns nil where we cannot call read ourselves.
-func (c *Conn) rawLender() lender {
+func (c *Conn) rawLender() Lender {
 	if c.wire.raw == nil {
 		return nil
 	}
@@ -31,7 +31,7 @@ type rawLender struct {
 	f   func(fd uintptr) bool // l.try, bound once
 }
 
-func (l *rawLender) next(max int) ([]byte, error) {
+func (l *rawLender) Next(max int) ([]byte, error) {
 	w := &l.c.wire
 	l.max, l.n, l.err = max, 0, nil
 	err := w.raw.Read(l.f)
@@ -60,7 +60,7 @@ func (l *rawLender) try(fd uintptr) bool {
 		case err == unix.EINTR:
 			continue
 		case err == unix.EAGAIN:
-			l.release()
+			l.Release()
 			return false
 		case err != nil:
 			l.err = os.NewSyscallError("read", err)

@@ -1,9 +1,6 @@
 package transport
 
-import (
-	"fmt"
-	"io"
-)
+import "fmt"
 
 // MaxPeek is how many bytes Peek can look at.
 const MaxPeek = 64 << 10
@@ -86,29 +83,6 @@ func (c *Conn) Peek(n int) ([]byte, error) {
 
 // isAhead reports whether Peek has left something for the next read.
 func (c *Conn) isAhead() bool { return c.wire.ahead != nil && c.top == &c.wire || c.ahead != nil }
-
-// writeAhead writes to w what Peek has left, up to limit bytes, all if it is negative.
-func (c *Conn) writeAhead(w io.Writer, limit int64) (n int64, err error) {
-	for c.isAhead() && limit != n {
-		p := make([]byte, peekSize)
-		if limit >= 0 {
-			p = p[:min(limit-n, peekSize)]
-		}
-		m, err := c.Read(p)
-		if err != nil {
-			return n, err
-		}
-		k, err := w.Write(p[:m])
-		n += int64(k)
-		if err == nil && k < m {
-			err = io.ErrShortWrite
-		}
-		if err != nil {
-			return n, err
-		}
-	}
-	return n, nil
-}
 
 // Peek waits until n bytes have arrived and returns them, or more, without taking them:
 // for transports, in their Handshake.

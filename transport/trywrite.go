@@ -10,10 +10,35 @@ package transport
 // Connections of which the system calls are not ours, and that are not of [Mem], take
 // nothing: write to them. While a Write is in progress TryWrite takes nothing either.
 func (c *Conn) TryWrite(p []byte) (n int, err error) {
-	if c.top == &c.wire {
-		n, err = c.wire.tryWrite(p)
-	} else {
+	w := &c.wire
+	if c.top != w || w.raw == nil || c.tracer.Load() != nil {
+		return c.tryOther(p)
+	}
+	if !w.sending.TryLock() {
+		return 0, nil
+	}
+	n, err = w.writeRaw(p, false)
+	w.sending.Unlock()
+	if n > 0 || err != nil {
+		c.writes.Add(1)
+		c.writeBytes.Add(uint64(n))
+	}
+	return n, err
+}
+
+// tryOther is TryWrite but for plain sockets that nobody traces.
+//
+//go:noinline
+func (c *Conn) tryOther(p []byte) (n int, err error) {
+	if w := &c.wire; c.top != w {
 		n, err = c.tryRecord(p)
+	} else if w.raw != nil {
+		if w.sending.TryLock() {
+			n, err = w.writeRaw(p, false)
+			w.sending.Unlock()
+		}
+	} else if m, ok := c.wire.Conn.(*memConn); ok {
+		n, err = m.tryWrite(p)
 	}
 	if n > 0 || err != nil {
 		c.countWrite(n, p, err)
@@ -39,7 +64,7 @@ func (c *Conn) tryRecord(p []byte) (int, error) {
 // Unsent reports whether TryWrite has kept something that waits for a Flush.
 func (c *Conn) Unsent() bool {
 	w := &c.wire
-	if w.raw == nil {
+	if c.top == w || w.raw == nil {
 		return false
 	}
 	w.sending.Lock()
@@ -68,24 +93,6 @@ func (w *wire) flushKept() error {
 		w.kept = nil
 	}
 	return err
-}
-
-// tryWrite writes what the socket takes.
-func (w *wire) tryWrite(p []byte) (int, error) {
-	if w.raw == nil {
-		if m, ok := w.Conn.(*memConn); ok {
-			return m.tryWrite(p)
-		}
-		return 0, nil
-	}
-	if !w.sending.TryLock() {
-		return 0, nil
-	}
-	defer w.sending.Unlock()
-	if len(w.kept) > 0 {
-		return 0, nil
-	}
-	return w.writeRaw(p, false)
 }
 
 func (c *memConn) tryWrite(p []byte) (int, error) {
