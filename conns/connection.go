@@ -111,6 +111,7 @@ func (c *connection) handshake() {
 			c.end()
 			return
 		}
+		c.used(c.sup.now()) // the handshake was no idleness
 		go c.serve()
 	}()
 	ctx, cancel := c.ctx, context.CancelFunc(func() {})
@@ -128,10 +129,11 @@ func (c *connection) handshake() {
 	if !enforce() && (c.err != nil || expired(ctx)) {
 		c.err = errors.Join(context.Cause(ctx), c.err)
 	}
-	if h := c.conn.Proxy(); c.err == nil && h != nil && h.Source != nil {
-		if c.source == nil {
-			c.err = c.enter(false)
-		}
+	h := c.conn.Proxy()
+	if c.err == nil && c.source == nil && (h == nil || h.Source != nil) { // else the proxy speaks for itself
+		c.err = c.enter(false)
+	}
+	if h != nil {
 		c.sup.retrace(c)
 	}
 	done = true

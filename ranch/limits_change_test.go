@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -151,6 +152,27 @@ func TestBadRefuser(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A last word without end does not keep the listener from stopping; the error says so.
+func TestStuckRefuser(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := new(fake)
+		release := make(chan struct{})
+		l, err := new(ranch.Server).StartListener(ref, f, ranch.Options{MaxConnections: 1, RefuseAfter: -1, Logger: quiet},
+			badRefuser{answer, func() { <-release }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		guests(t, f, dialAddr(l), 1)
+		visit(t, f, dialAddr(l))
+		synctest.Wait()
+		begin := time.Now()
+		if err := l.Stop(); err == nil || !strings.Contains(err.Error(), "Refuse ignores") || time.Since(begin) > 10*time.Second {
+			t.Errorf("%v after %v", err, time.Since(begin))
+		}
+		close(release)
+	})
 }
 
 // A new accept rate holds at once, also for acceptors that wait for the old one.

@@ -205,11 +205,11 @@ func (l *Listener) stop(ctx context.Context, timeout time.Duration) error {
 	l.setting.Lock() // no alarm begins after this
 	l.kill(ErrShutdown)
 	l.setting.Unlock()
-	l.held.Wait()
+	stuck := l.awaitHeld()
 	def(&timeout, l.Options().ShutdownTimeout)
 	ctx, cancel := limit(ctx, timeout)
 	defer cancel()
-	err := l.sup.Shutdown(ctx)
+	err := errors.Join(stuck, l.sup.Shutdown(ctx))
 	l.setStatus(Stopped)
 	close(l.done)
 	l.emit(Event{Kind: ListenerStopped, Addr: l.Addr(), Err: err})

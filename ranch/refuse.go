@@ -45,6 +45,27 @@ func (p *parking) context() context.Context {
 	return p.ctx
 }
 
+// errStuckRefuse is part of the error of a stop.
+var errStuckRefuse = errors.New("a protocol's Refuse ignores that its connection is closed")
+
+// awaitHeld waits, in a stop, for the goroutines besides acceptors and connections. Those with
+// a connection in hand come back at once, unless a last word does not.
+func (l *Listener) awaitHeld() error {
+	gone := make(chan struct{})
+	go func() {
+		l.held.Wait()
+		close(gone)
+	}()
+	limit := time.NewTimer(lastWordTime + conns.StuckGrace)
+	defer limit.Stop()
+	select {
+	case <-gone:
+		return nil
+	case <-limit.C:
+		return errStuckRefuse
+	}
+}
+
 // setRefusing changes what happens at the cap, also for acceptors that are parked.
 func (l *Listener) setRefusing(after time.Duration) {
 	l.refuseAfter.Store(int64(after))

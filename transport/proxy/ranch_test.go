@@ -184,4 +184,13 @@ func TestLimitsConcernTheClient(t *testing.T) {
 	if n := s.Info().Sources; n != 3 {
 		t.Errorf("%d addresses are remembered", n)
 	}
+	for _, want := range []bool{true, false} { // without a header the peer is the client
+		nc := must[net.Conn](t)(net.Dial("tcp", s.Addr().String()))
+		t.Cleanup(func() { nc.Close() })
+		nc.SetDeadline(time.Now().Add(patience))
+		nc.Write([]byte("hello, this is no header"))
+		if got := answered(nc); got != want {
+			t.Errorf("a client without a header is served: %v", got)
+		}
+	}
 }
