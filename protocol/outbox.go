@@ -123,11 +123,19 @@ func NewOutbox(conn *transport.Conn, opts QueueOptions) (*Outbox, error) {
 // Send sends p, a whole frame as it goes over the wire, and does not keep it. It never waits
 // for the peer unless the policy is [Block]. The error is [ErrDropped] for this frame, or the one
 // with which sending has ended for good: that of a write, or [ErrQueueFull].
-func (o *Outbox) Send(p []byte) error {
+func (o *Outbox) Send(p []byte) error { return o.send(p, true) }
+
+// TrySend is Send for those who never wait: under [Block] a frame without room is dropped.
+func (o *Outbox) TrySend(p []byte) error { return o.send(p, false) }
+
+func (o *Outbox) send(p []byte, wait bool) error {
 	o.mu.Lock()
 	if o.q != nil || o.held != nil || o.err != nil {
 		o.mu.Unlock()
-		return o.wait(p)
+		if wait {
+			return o.wait(p)
+		}
+		return o.try(p)
 	}
 	n, err := o.conn.TryWrite(p)
 	if n < len(p) || err != nil || o.conn.Unsent() {
@@ -186,8 +194,10 @@ func waitUntil(room <-chan struct{}, d time.Duration) bool {
 	}
 }
 
-// TrySend is Send for those who never wait: under [Block] a frame without room is dropped.
-func (o *Outbox) TrySend(p []byte) error {
+// try queues p if there is room.
+//
+//go:noinline
+func (o *Outbox) try(p []byte) error {
 	room, high, err := o.offer(p)
 	if high > 0 {
 		o.opts.OnHigh(o, high)

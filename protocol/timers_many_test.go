@@ -20,14 +20,14 @@ func TestManyConnectionsOneGoroutine(t *testing.T) {
 			peers[i].startTimers()
 		}
 		time.Sleep(5 * time.Second)
-		if n := runtime.NumGoroutine() - before; n != 1 {
+		if n := runtime.NumGoroutine() - before; n > 1 || e.wheel.quit == nil { // of earlier tests some may end meanwhile
 			t.Errorf("%d goroutines", n)
 		}
 		for i := range peers {
 			peers[i].stopTimers()
 		}
 		synctest.Wait()
-		if n := runtime.NumGoroutine() - before; n != 0 || e.wheel.count != 0 {
+		if n := runtime.NumGoroutine() - before; n > 0 || e.wheel.count != 0 || e.wheel.quit != nil {
 			t.Errorf("%d goroutines, %d timers left", n, e.wheel.count)
 		}
 	})
