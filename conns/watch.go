@@ -50,13 +50,14 @@ func (s *Supervisor) interval() time.Duration {
 // limit.
 func (c *connection) look(now int64, lim *Limits) {
 	st := c.conn.Stats()
-	if st.BytesRead != c.read { // not Reads: one that fails at its deadline is a call too
+	seen := max(now, c.started+1) // for idle, which takes the beginning for "not seen yet"
+	if st.BytesRead != c.read {   // not Reads: one that fails at its deadline is a call too
 		c.read = st.BytesRead
-		c.readAt.Store(now)
+		c.readAt.Store(seen)
 	}
 	if st.BytesWritten != c.written {
 		c.written = st.BytesWritten
-		c.wroteAt.Store(now)
+		c.wroteAt.Store(seen)
 	}
 	if told := c.told.Load(); told != 0 {
 		if time.Duration(now-c.toldAt.Load()) >= lim.Grace {

@@ -163,10 +163,7 @@ func (o *Outbox) took(p []byte, n int, err error) error {
 func (o *Outbox) wait(p []byte) error {
 	deadline := time.Time{}
 	for {
-		room, high, err := o.offer(p)
-		if high > 0 {
-			o.opts.OnHigh(o, high)
-		}
+		room, err := o.offer(p)
 		if room == nil {
 			return err
 		}
@@ -175,12 +172,17 @@ func (o *Outbox) wait(p []byte) error {
 			deadline = now.Add(o.opts.BlockTime)
 		}
 		if !waitUntil(room, deadline.Sub(now)) {
-			o.mu.Lock()
-			o.dropped++
-			o.mu.Unlock()
-			return ErrDropped
+			return o.drop()
 		}
 	}
+}
+
+// drop counts a frame for which there was no room.
+func (o *Outbox) drop() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.dropped++
+	return ErrDropped
 }
 
 func waitUntil(room <-chan struct{}, d time.Duration) bool {
@@ -198,22 +200,24 @@ func waitUntil(room <-chan struct{}, d time.Duration) bool {
 //
 //go:noinline
 func (o *Outbox) try(p []byte) error {
-	room, high, err := o.offer(p)
-	if high > 0 {
-		o.opts.OnHigh(o, high)
-	}
+	room, err := o.offer(p)
 	if room != nil {
-		o.mu.Lock()
-		o.dropped++
-		o.mu.Unlock()
-		return ErrDropped
+		return o.drop()
 	}
 	return err
 }
 
-// offer sends p or queues it. room is where to wait if there is none; high is what is
-// queued if that has just reached the mark.
-func (o *Outbox) offer(p []byte) (room <-chan struct{}, high int, err error) {
+// offer sends p or queues it. room is where to wait if there is none.
+func (o *Outbox) offer(p []byte) (room <-chan struct{}, err error) {
+	room, high, err := o.put(p)
+	if high > 0 {
+		o.opts.OnHigh(o, high)
+	}
+	return room, err
+}
+
+// put is offer up to the callback: high is what is queued if that has just reached the mark.
+func (o *Outbox) put(p []byte) (room <-chan struct{}, high int, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {

@@ -66,6 +66,13 @@ func (a *acceptors) recall() {
 	}
 }
 
+// callBack makes acceptors give back the slots they hold where nobody comes.
+func (a *acceptors) callBack() {
+	for _, s := range a.sockets {
+		s.callBack()
+	}
+}
+
 // turnTime is how long clients of one socket may wait for slots that are held for another.
 const turnTime = 10 * time.Millisecond
 
@@ -76,9 +83,7 @@ const turnTime = 10 * time.Millisecond
 func (a *acceptors) takeTurns() {
 	for a.pause(turnTime) {
 		if g := a.l.gate.State(); g.Reserved > 0 && g.Waiting > 0 {
-			for _, s := range a.sockets {
-				s.callBack()
-			}
+			a.callBack()
 		}
 	}
 }
@@ -183,14 +188,7 @@ func (a *acceptors) keepPace(s *socket) bool {
 
 // pause waits, and reports whether the acceptors are still wanted.
 func (a *acceptors) pause(d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-a.ctx.Done():
-		return false
-	}
+	return sleep(a.ctx, d)
 }
 
 // socket is a listening socket, which may be opened again.

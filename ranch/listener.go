@@ -182,7 +182,7 @@ func (l *Listener) Resume() error {
 // Stop stops accepting, tells the connections to end, closes those that are left after
 // the ShutdownTimeout, and returns when all their goroutines are gone. The error is
 // [ErrStopped] if somebody else did that before, or a [*conns.StuckError] that names
-// protocols which ignore that their connection is closed.
+// protocols which ignore that their connection is closed, or tells of a Refuse that does.
 func (l *Listener) Stop() error { return l.stop(context.Background(), 0) }
 
 // Drain is Stop with the end of ctx as the limit for connections, in place of the

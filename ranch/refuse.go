@@ -146,8 +146,6 @@ func (l *Listener) callBack() {
 	a := l.acceptors
 	l.state.Unlock()
 	if a != nil {
-		for _, s := range a.sockets {
-			s.callBack()
-		}
+		a.callBack()
 	}
 }

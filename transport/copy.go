@@ -113,16 +113,11 @@ func (c *Conn) sendFile(tc *net.TCPConn, f io.Reader, limit int64) (n int64, err
 // sendKernel lets the kernel move n bytes from src to tc, within the send timeout.
 func (c *Conn) sendKernel(tc *net.TCPConn, src io.Reader, n int64) (int64, error) {
 	w := &c.wire
-	limited := w.send.timeout > 0
-	if limited {
-		w.sending.Lock()
-		defer w.sending.Unlock()
-		w.arm()
-	}
+	w.sending.Lock()
+	defer w.sending.Unlock()
+	w.arm()
 	m, err := tc.ReadFrom(&io.LimitedReader{R: src, N: n})
-	if limited {
-		err = w.sendError(err, w.disarm())
-	}
+	err = w.sendError(err, w.disarm())
 	if m > 0 {
 		c.countWrite(int(m), nil, err)
 	}

@@ -28,10 +28,8 @@ func (c *Conn) sendFileKernel(f *os.File, offset, n int64) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if w.send.timeout > 0 {
-		w.sending.Lock()
-		defer w.sending.Unlock()
-	}
+	w.sending.Lock()
+	defer w.sending.Unlock()
 	o := &fileOp{w: w, offset: offset, n: n}
 	err = src.Control(func(in uintptr) {
 		o.in = int(in)
@@ -40,7 +38,7 @@ func (c *Conn) sendFileKernel(f *os.File, offset, n int64) (int64, error) {
 		}
 	})
 	var armed time.Time
-	if o.waited && w.send.timeout > 0 {
+	if o.waited {
 		armed = w.disarm()
 	}
 	if o.m > 0 {
@@ -65,9 +63,7 @@ func (o *fileOp) try(fd uintptr) bool {
 		case err == unix.EAGAIN:
 			if !o.waited {
 				o.waited = true
-				if o.w.send.timeout > 0 {
-					o.w.arm()
-				}
+				o.w.arm()
 			}
 			return false
 		case o.m == 0 && (err == unix.EINVAL || err == unix.ENOSYS || err == unix.EOPNOTSUPP):
