@@ -78,7 +78,7 @@ func (m *Manager[T]) load() error {
 			return true
 		}
 		s := &Session[T]{m: m, id: r.ID, phase: live, gen: r.Generation, created: r.Created.UnixNano(), since: since}
-		if err := cmp.Or(checkID(r.ID), m.opts.Unmarshal(r.State, &s.state)); err != nil {
+		if err := cmp.Or(checkID(r.ID), m.unmarshal(r.State, &s.state)); err != nil {
 			m.fault(fmt.Errorf("a session in the store: %w", err))
 			return true
 		}

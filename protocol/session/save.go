@@ -185,6 +185,16 @@ func (m *Manager[T]) marshal(state *T) (b []byte, err error) {
 	return m.opts.Marshal(state)
 }
 
+// unmarshal is Unmarshal, whose panic is an error of this session only.
+func (m *Manager[T]) unmarshal(b []byte, state *T) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic in Unmarshal: %v", p)
+		}
+	}()
+	return m.opts.Unmarshal(b, state)
+}
+
 // flushed returns when what is dirty now is saved, or could not be.
 func (m *Manager[T]) flushed(ctx context.Context) error {
 	v := &m.saver
