@@ -84,6 +84,32 @@ func TestWhatAHolderRefusesIsKept(t *testing.T) {
 	}
 }
 
+// moody refuses its first piece only.
+type moody struct {
+	*client
+	refused bool
+}
+
+func (c *moody) Deliver(b []byte) error {
+	if !c.refused {
+		c.refused = true
+		return errFull
+	}
+	return c.client.Deliver(b)
+}
+
+// A piece that was refused is not overtaken by those after it.
+func TestAHolderThatRefusedGetsNoMore(t *testing.T) {
+	m := begin(t, session.Options[state]{})
+	c, next := &moody{client: newClient()}, newClient()
+	l := create(t, m, c)
+	do(t, l.Output([]byte("a")), l.Output([]byte("b")))
+	attach(t, m, l.ID(), next)
+	if diff := cmp.Diff([][]string{{}, {"a", "b"}}, [][]string{c.pieces(), next.pieces()}); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestLeases(t *testing.T) {
 	use := func(l *session.Lease[state]) []error {
 		return []error{l.Do(func(*state) {}), l.View(func(*state) {}), l.Output([]byte("x")), l.Sync(context.Background()), l.Detach(), l.End()}
