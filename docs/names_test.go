@@ -150,6 +150,9 @@ func typeName(x ast.Expr) string {
 	if p, ok := x.(*ast.StarExpr); ok {
 		x = p.X
 	}
+	if g, ok := x.(*ast.IndexExpr); ok { // a generic one
+		x = g.X
+	}
 	if id, ok := x.(*ast.Ident); ok {
 		return id.Name
 	}
