@@ -82,10 +82,11 @@ type Options[T any] struct {
 	Unmarshal func([]byte, *T) error
 	// OnError is called with what goes wrong in the background, such as a Store that cannot write.
 	// nil is to ignore it; it is counted all the same. A Store that fails again and again is told once,
-	// until it has worked in between. OnError may be called from several goroutines.
+	// until it has worked in between. OnError may be called from several goroutines, and must not wait for
+	// the manager: Create, Sync and Close wait for it.
 	OnError func(error)
 	// OnEnd is called once for each session that has ended or expired, with no lock held, by who ended it or by
-	// the goroutine that sweeps, which waits for it. Close ends no session.
+	// the goroutine that sweeps, which waits for it. It must not call Close, which ends no session.
 	OnEnd func(s *Session[T])
 }
 
