@@ -33,7 +33,11 @@ type Listen struct {
 // On a loopback address every user of this machine is let in that the Authenticator does not
 // keep out: a Unix socket with [Peer] knows them.
 func CheckListen(addr net.Addr, l Listen) error {
-	return l.check(transport.AddrString(addr), local(addr))
+	name := ""
+	if addr != nil {
+		name = transport.AddrString(addr)
+	}
+	return l.check(name, local(addr))
 }
 
 // CheckAddress is [CheckListen] for an address that is still to be listened on. Of names of

@@ -117,7 +117,7 @@ func (p *peers) lookup(s string) (id uint32, isGroup bool, err error) {
 }
 
 func (p *peers) authenticate(_ context.Context, conn *transport.Conn) (shell.User, error) {
-	if proxied(conn) {
+	if conn.Proxy() != nil { // even one that speaks for itself: there is nobody then to command
 		return shell.User{}, fmt.Errorf("%w: it comes by way of a proxy", ErrNotApplicable)
 	}
 	cred, err := conn.PeerCred()
@@ -164,10 +164,4 @@ func (p *peers) groupsOf(u *user.User, gid uint32) []uint32 {
 		}
 	}
 	return list
-}
-
-// proxied reports whether a proxy has said for whom it speaks, or that it cannot tell.
-func proxied(conn *transport.Conn) bool {
-	h := conn.Proxy()
-	return h != nil && !h.Local
 }
