@@ -193,6 +193,7 @@ func TestReload(t *testing.T) {
 	good(lookToken)
 	os.Chmod(path, 0o640)
 	reload(true, false)
+	reload(false, false) // the fault is forgotten
 	good(opsToken)
 
 	os.Remove(path)
