@@ -70,3 +70,9 @@ func TestAnyone(t *testing.T) {
 		}
 	}
 }
+
+// They fit the fields of the shell's options.
+var (
+	_ func(context.Context, *transport.Conn) (shell.User, error)         = Combine()
+	_ func(context.Context, *transport.Conn, string) (shell.User, error) = new(Tokens).Token
+)
