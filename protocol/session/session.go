@@ -1,0 +1,113 @@
+// Package session keeps state that outlives a connection: a client that was cut off comes
+// back over another connection, names its session, and goes on where it was.
+//
+// A session is created with an id that nobody can guess, attached to one connection at a
+// time, and kept for a time after that has gone. Who presents the id takes the session over.
+package session
+
+import (
+	"context"
+	"errors"
+	"net"
+	"time"
+)
+
+var (
+	// ErrUnknown is the error for an id that names no session, whatever the reason: never
+	// given out, expired, ended, or malformed. It is meant to tell a guesser nothing.
+	ErrUnknown = errors.New("unknown or expired session")
+	// ErrTooMany is returned by Create when there are as many sessions as there may be.
+	ErrTooMany = errors.New("too many sessions")
+	// ErrTooManyAttempts is returned by Attach to an address that has named too many unknown ids.
+	ErrTooManyAttempts = errors.New("too many attempts to resume a session")
+	// ErrStale is returned to a holder of a session that somebody else has taken over since.
+	ErrStale = errors.New("the session was taken over")
+)
+
+// Options are the settings of a [Manager]. The zero value of each field is its default.
+type Options[T any] struct {
+	// TTL is how long a session is kept that nobody is attached to. 0 is 10 minutes; negative is for ever.
+	TTL time.Duration
+	// Max is how many sessions there may be, attached or not. 0 is 100,000; negative is no limit.
+	Max int
+	// MaxOutput is how many bytes of output are kept for a session while nobody is attached; the
+	// oldest goes first. 0 is 64 KiB; negative is none.
+	MaxOutput int
+	// NewID makes ids. nil is [RandomID].
+	NewID func(remote net.Addr) (string, error)
+	// Store keeps sessions over a restart. nil is none: they live as long as the process.
+	Store Store
+	// Marshal and Unmarshal turn a session's state into what the Store keeps, and back. nil is
+	// encoding/json's.
+	Marshal   func(*T) ([]byte, error)
+	Unmarshal func([]byte, *T) error
+	// OnError is called with what goes wrong in the background, such as a Store that cannot write.
+	// nil is to ignore it; it is counted all the same.
+	OnError func(error)
+}
+
+// Holder is what a session is attached to: one connection.
+type Holder interface {
+	// Deliver sends output to the client, in order, without waiting for it. It is called with the
+	// session locked and must not call the session.
+	Deliver(output []byte) error
+	// TakenOver is called once, when another connection has attached to the session, in a goroutine
+	// of its own.
+	TakenOver(by net.Addr)
+}
+
+// Record is a session as a [Store] keeps it.
+type Record struct {
+	ID         string
+	Generation uint64 // counts attachments, over restarts too
+	Created    time.Time
+	Seen       time.Time // when it was detached, or saved last
+	State      []byte
+}
+
+// Store keeps sessions over a restart. Its methods may be called from any goroutine.
+type Store interface {
+	// Load returns the record, or ErrUnknown.
+	Load(id string) (Record, error)
+	// Save writes all of them, and deletes those named, in one step: after a crash either all of it has happened
+	// or nothing. It returns when it is on disk.
+	Save(put []Record, remove []string) error
+	// Each calls f with every record, in no order, until it returns false.
+	Each(f func(Record) bool) error
+	Close() error
+}
+
+// Manager knows all sessions of one kind, whose state is a T.
+type Manager[T any] struct { /* … */
+}
+
+// Session is one of them, held by the attachment that has generation Gen.
+type Session[T any] struct { /* … */
+}
+
+// Lease is what a connection holds on a session, from Create or Attach until Detach, or until
+// another takes over. Its methods return ErrStale after that.
+type Lease[T any] struct { /* … */
+}
+
+// Stats counts what has happened since the manager was made, and what is.
+type Stats struct {
+	Attached, Detached                          int
+	Created, Resumed, TakenOver, Expired, Ended uint64
+	Refused                                     uint64 // too many, unknown, or too many attempts
+	OutputDropped, StoreErrors, Loaded          uint64
+}
+
+// Info describes one session.
+type Info struct {
+	ID         string
+	Attached   bool
+	Remote     net.Addr // of the connection attached, or attached last
+	Created    time.Time
+	Since      time.Time // attached or detached since
+	Expires    time.Time // zero: never, or attached
+	Generation uint64
+	Buffered   int // bytes of output that wait for somebody to attach
+}
+
+var _ = context.Background
