@@ -49,7 +49,7 @@ func (s *Session[T]) ID() string { return s.id }
 // the session nor keep the state.
 func (s *Session[T]) Do(f func(state *T)) error { return s.do(f, 0, true) }
 
-// View is Do for those who only look: nothing is saved.
+// View is Do for those who only look: nothing is saved. It works on a session that has ended, too.
 func (s *Session[T]) View(f func(state *T)) error { return s.do(f, 0, false) }
 
 // Output gives b, which it does not keep, to whoever is attached, or keeps a copy for who attaches next: up to
@@ -172,7 +172,7 @@ func (s *Session[T]) overdue() bool {
 func (s *Session[T]) do(f func(*T), gen uint64, changes bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.held(gen); err != nil {
+	if err := s.held(gen); err != nil && (changes || s.phase != ended) {
 		return err
 	}
 	if changes {
