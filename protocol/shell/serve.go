@@ -141,6 +141,7 @@ func (c *conn) drive(lease *session.Lease[State]) error {
 	err := lease.Do(func(st *State) {
 		if st.live == nil {
 			st.live = newLive(c.shell, lease.Session(), st)
+			c.shell.lives.Store(lease.Session(), st.live)
 		}
 		lv = st.live
 	})

@@ -28,7 +28,8 @@ type Shell struct {
 	cancel context.CancelCauseFunc
 	jobs   sync.WaitGroup
 
-	requests, failures, dropped atomic.Uint64
+	requests, failures atomic.Uint64
+	lives              sync.Map // *live by *session.Session[State]: those somebody has been attached to
 
 	mu     sync.Mutex
 	conns  map[*conn]struct{}
@@ -68,11 +69,9 @@ func (s *Shell) sessionOptions() session.Options[State] {
 	o := s.opts.Sessions
 	told := o.OnEnd
 	o.OnEnd = func(one *session.Session[State]) {
-		one.Do(func(st *State) {
-			if st.live != nil {
-				defer st.live.end()
-			}
-		})
+		if lv, ok := s.lives.LoadAndDelete(one); ok {
+			lv.(*live).end()
+		}
 		if told != nil {
 			told(one)
 		}
