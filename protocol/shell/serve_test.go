@@ -74,7 +74,7 @@ func TestOutputWhileAway(t *testing.T) {
 		<-gate
 		return nil
 	}}
-	h := serve(t, Options{Commands: []Command{slow}, Sessions: session.Options[State]{MaxOutput: 50}})
+	h := serve(t, Options{Commands: []Command{slow}, EndTime: -1, Sessions: session.Options[State]{MaxOutput: 50}})
 	a := h.dial()
 	a.ask("slow", "begun")
 	a.Close()
