@@ -141,13 +141,16 @@ func wellFormed(b []byte) *Error {
 
 // flags takes the flags out of args, as far as "--", and looks whether all is as the command says.
 func (c *Command) flags(args []string) (rest []string, flags map[string]string, err error) {
+	if len(c.Flags) == 0 {
+		return args, nil, nil
+	}
 	for i := 0; i < len(args); i++ {
 		arg := args[i]
 		if arg == "--" {
 			rest = append(rest, args[i+1:]...)
 			break
 		}
-		if len(c.Flags) == 0 || !strings.HasPrefix(arg, "--") {
+		if !strings.HasPrefix(arg, "--") {
 			rest = append(rest, arg)
 			continue
 		}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -141,6 +142,7 @@ func (c *conn) drive(lease *session.Lease[State]) error {
 	err := lease.Do(func(st *State) {
 		if st.live == nil {
 			st.live = newLive(c.shell, lease.Session(), st)
+			c.shell.lives.Store(lease.Session(), st.live)
 		}
 		lv = st.live
 	})
@@ -157,20 +159,27 @@ func (c *conn) drive(lease *session.Lease[State]) error {
 // HandleData takes a line.
 func (c *conn) HandleData(p *protocol.Peer, frame []byte) protocol.Action {
 	if isTooLong(frame) {
-		return c.refuse(fmt.Errorf("%w: a line of more than %d bytes", protocol.ErrFrameTooLarge, c.shell.opts.MaxLine))
+		return c.tooLong()
 	}
 	f := filter(frame)
 	if len(f.refusals) > 0 {
 		p.SendEncoded(f.refusals)
 	}
 	if f.interrupt {
-		c.lv.interrupt(ErrCancelled)
+		c.lv.interrupt(c, ErrCancelled)
 		return protocol.Continue()
+	}
+	if len(f.line) > c.shell.opts.MaxLine {
+		return c.tooLong()
 	}
 	if len(bytes.TrimLeft(f.line, " \t")) > 0 {
 		c.request(f.line)
 	}
 	return protocol.Continue()
+}
+
+func (c *conn) tooLong() protocol.Action {
+	return c.refuse(fmt.Errorf("%w: a line of more than %d bytes", protocol.ErrFrameTooLarge, c.shell.opts.MaxLine))
 }
 
 // request takes a request that is not empty.
@@ -183,9 +192,9 @@ func (c *conn) request(b []byte) {
 	name := nameOf(b)
 	switch string(name) {
 	case "reconnect":
-		c.reconnect(split(string(b)).value)
+		c.reconnect(strings.TrimSpace(split(string(b)).value))
 	case "cancel":
-		if c.lv.interrupt(ErrCancelled) {
+		if c.lv.interrupt(c, ErrCancelled) {
 			c.answer("cancelled", nil)
 		} else {
 			c.answer(nil, &Error{Message: "nothing is running"})
@@ -233,7 +242,8 @@ func (c *conn) reconnect(id string) {
 		return
 	}
 	fresh, freshLive := c.lease, c.lv
-	if c.drive(lease) != nil { // taken over already
+	if c.drive(lease) != nil { // taken over already, by who gets this too
+		lease.Session().Output(h.early)
 		return
 	}
 	c.resumed = true
