@@ -256,7 +256,7 @@ func (lv *live) stream(ctx context.Context, b []byte) error {
 
 // run runs one request and answers it. cmd is its command if that is known.
 func (lv *live) run(r *request, cmd *Command) {
-	call := &Call{User: *r.c.user.Load(), Remote: r.c.peer.Conn().RemoteAddr(), Session: &lv.state, req: *r, lv: lv, ctx: lv.shell.ctx}
+	call := &Call{User: *r.c.user.Load(), Remote: r.c.remote, Session: &lv.state, req: *r, lv: lv, ctx: lv.shell.ctx}
 	call.writer.c = call
 	call.Out = &call.writer
 	defer call.guard()
@@ -347,10 +347,12 @@ func (lv *live) call(call *Call, cmd *Command) (err error) {
 		}
 		lv.mu.Unlock()
 	}
-	err = &Error{Message: "internal error"} // should it panic
+	err = errInternal // should it panic
 	defer call.guard()
 	return cmd.Run(call.ctx, call)
 }
+
+var errInternal = &Error{Message: "internal error"}
 
 // guard, deferred, makes a panic the end of the connection that has asked for the command.
 func (c *Call) guard() {

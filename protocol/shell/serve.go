@@ -27,6 +27,7 @@ const (
 type conn struct {
 	shell   *Shell
 	peer    *protocol.Peer
+	remote  net.Addr
 	user    atomic.Pointer[User]
 	began   time.Time
 	gone    chan struct{} // closed when it is not to be waited for
@@ -109,7 +110,7 @@ func (c *conn) now() *live {
 
 // HandleConnect gives the client a session, and tells its id.
 func (c *conn) HandleConnect(p *protocol.Peer) protocol.Action {
-	c.peer, c.gone, c.began = p, make(chan struct{}), time.Now()
+	c.peer, c.remote, c.gone, c.began = p, p.Conn().RemoteAddr(), make(chan struct{}), time.Now()
 	user, err := c.shell.opts.Authenticate(p.Context(), p.Conn())
 	if err == nil {
 		c.user.Store(&user)
@@ -119,7 +120,7 @@ func (c *conn) HandleConnect(p *protocol.Peer) protocol.Action {
 		return c.refuse(err)
 	}
 	h := &holder{c: c}
-	lease, err := c.shell.sessions.Create(p.Context(), p.Conn().RemoteAddr(), h, State{Dir: "/"})
+	lease, err := c.shell.sessions.Create(p.Context(), c.remote, h, State{Dir: "/"})
 	if err != nil {
 		return c.refuse(err)
 	}
@@ -236,7 +237,7 @@ func (c *conn) reconnect(id string) {
 		return
 	}
 	h := &holder{c: c}
-	lease, err := c.shell.sessions.Attach(c.peer.Context(), id, c.peer.Conn().RemoteAddr(), h)
+	lease, err := c.shell.sessions.Attach(c.peer.Context(), id, c.remote, h)
 	if err != nil {
 		c.answer(nil, &Error{Message: err.Error()})
 		return
