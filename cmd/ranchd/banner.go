@@ -17,7 +17,7 @@ func (d *daemon) banner(w io.Writer) {
 	b.WriteString("ranchd serves\n\n")
 	for i, l := range d.listeners {
 		e := d.Endpoints[i]
-		fmt.Fprintf(&b, "  %s: %s on %s\n", e.Name, e.speaks(), e.bound(l.Addr()))
+		fmt.Fprintf(&b, "  %s: %s on %s\n", e.Name, e.Service, e.bound(l.Addr()))
 		fmt.Fprintf(&b, "      %s\n", try(e, l.Addr()))
 	}
 	b.WriteString("\n")

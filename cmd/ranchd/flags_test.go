@@ -35,7 +35,7 @@ func TestDefaults(t *testing.T) {
 		Endpoints: []endpoint{
 			{Name: "echo-tcp", Addr: tcp("127.0.0.1:8007")},
 			{Name: "echo-tls", TLS: true, Addr: tcp("127.0.0.1:8008")},
-			{Name: "packet-tcp", Packet: true, Addr: tcp("127.0.0.1:8082")},
+			{Name: "packet-tcp", Service: packetService, Addr: tcp("127.0.0.1:8082")},
 		},
 		TLSMin: tls.VersionTLS12,
 		Options: ranch.Options{
