@@ -20,6 +20,8 @@ var (
 	ErrTakenOver = errors.New("another connection has taken the session over")
 	// ErrClosed is what Do returns after Close, or once the server has ended the session.
 	ErrClosed = errors.New("the connection is closed")
+	// ErrLine is wrapped by what Do returns for a command that cannot be sent.
+	ErrLine = errors.New("a command is one line of text")
 )
 
 // maxLine bounds a line of the server, which a client keeps in memory.
@@ -141,7 +143,7 @@ func (c *Client) Done() <-chan struct{} { return c.done }
 // Without a connection it first waits for one, if the client reconnects.
 func (c *Client) Do(ctx context.Context, line string) (*Answer, error) {
 	if i := strings.IndexAny(line, "\n\r\x00\x03"); i >= 0 {
-		return nil, fmt.Errorf("a command is one line; this one contains the character %q", line[i])
+		return nil, fmt.Errorf("%w, this one contains %q", ErrLine, line[i])
 	}
 	select {
 	case c.turn <- struct{}{}:
@@ -156,7 +158,10 @@ func (c *Client) Do(ctx context.Context, line string) (*Answer, error) {
 	defer c.forget(p)
 	stop := context.AfterFunc(ctx, func() { // also if the write below is stuck
 		l.SetWriteDeadline(time.Now().Add(time.Second))
-		l.Write([]byte{interrupt})
+		if _, err := l.Write([]byte{interrupt}); err != nil {
+			l.Close()
+		}
+		l.SetWriteDeadline(time.Time{})
 	})
 	defer stop()
 	if _, err := l.Write(append([]byte(line), '\n')); err != nil {
@@ -203,6 +208,13 @@ func (c *Client) forget(p *pending) {
 	if c.pending == p {
 		c.pending = nil
 	}
+}
+
+// Connected reports whether there is a connection.
+func (c *Client) Connected() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.link != nil
 }
 
 // Cancel asks the server to end the running command, whose answer then says so.
