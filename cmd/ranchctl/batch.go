@@ -15,6 +15,9 @@ import (
 	"goranch/internal/console"
 )
 
+// patience is how long a server may be gone, with --keep-going.
+const patience = 15 * time.Second
+
 // job carries out commands that nobody types.
 type job struct {
 	flags      *flags
@@ -68,7 +71,7 @@ func (j *job) connect(ctx context.Context, cancel context.CancelFunc, srv *serve
 		<-watched
 	}()
 	return console.Connect(ctx, console.ClientOptions{Dial: srv.dial, Token: srv.token, ConnectTimeout: j.flags.ConnectTimeout,
-		Show: j.screen, Reconnect: j.flags.KeepGoing})
+		Show: j.screen, Reconnect: j.flags.KeepGoing, GiveUp: patience})
 }
 
 // watchKeys makes the terminal raw when the first frame is drawn, so that q is seen.

@@ -47,6 +47,8 @@ type ClientOptions struct {
 	// MaxBackoff, and a random part of up to a half is taken off. 0 is 100 milliseconds
 	// and 10 seconds.
 	Backoff, MaxBackoff time.Duration
+	// GiveUp is how long to try to reconnect, before the client ends with ErrClosed. 0 is for ever.
+	GiveUp time.Duration
 }
 
 // Viewer is who is shown what a server sends on its own.

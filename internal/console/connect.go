@@ -59,7 +59,7 @@ func (c *Client) dropped(err error) bool {
 		why := ErrLost
 		if errors.Is(c.err, ErrTakenOver) {
 			why = c.err
-		} else if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
+		} else if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) && !errors.Is(err, io.ErrClosedPipe) {
 			why = fmt.Errorf("%w (%w)", ErrLost, err)
 		}
 		c.pending.done <- reply{err: why}
@@ -88,6 +88,9 @@ func (c *Client) reopen(ctx context.Context, lost time.Time) *link {
 			return l
 		case errors.As(err, &refused):
 			c.fail(fmt.Errorf("after a new connection: %w", err))
+			return nil
+		case c.opts.GiveUp > 0 && time.Since(lost) >= c.opts.GiveUp:
+			c.fail(fmt.Errorf("%w, and cannot be opened again: %w", ErrClosed, err))
 			return nil
 		}
 		select {

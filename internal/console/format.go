@@ -70,7 +70,7 @@ func formatDuration(d time.Duration) string {
 	case size >= 24*time.Hour:
 		d = d.Truncate(time.Hour)
 		days := d / (24 * time.Hour)
-		return fmt.Sprintf("%dd%dh", days, (d - days*24*time.Hour).Abs()/time.Hour)
+		return fmt.Sprintf("%dd%dh", days, (d-days*24*time.Hour).Abs()/time.Hour)
 	case size >= 10*time.Second:
 		d = d.Truncate(time.Second)
 	case size >= time.Second:

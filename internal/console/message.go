@@ -9,18 +9,18 @@ import (
 // message is one line of a server that answers in JSON: an answer, output that comes
 // before it, a frame or an event.
 type message struct {
-	ID         int64           `json:"id"`
-	Result     json.RawMessage `json:"result"`
-	Error      *RemoteError    `json:"error"`
-	Out        *string         `json:"out"`
-	Out64      []byte          `json:"out64"`
-	Frame      bool            `json:"frame"`
-	Columns    []Column        `json:"columns"`
-	Fields     []Field         `json:"fields"`
-	Total      int             `json:"total"`
-	Event      string          `json:"event"`
-	By         string          `json:"by"`
-	BytesLost  int64           `json:"bytes"`
+	ID        int64           `json:"id"`
+	Result    json.RawMessage `json:"result"`
+	Error     *RemoteError    `json:"error"`
+	Out       *string         `json:"out"`
+	Out64     []byte          `json:"out64"`
+	Frame     bool            `json:"frame"`
+	Columns   []Column        `json:"columns"`
+	Fields    []Field         `json:"fields"`
+	Total     int             `json:"total"`
+	Event     string          `json:"event"`
+	By        string          `json:"by"`
+	BytesLost int64           `json:"bytes"`
 }
 
 // Answer is the result of a command, or a frame of one that redraws.
