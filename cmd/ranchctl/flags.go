@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -70,6 +71,12 @@ func parse(args []string, stdout, stderr io.Writer) (f *flags, code int, done bo
 	case f.Version:
 		fmt.Fprintln(stdout, version())
 		return nil, exitInOrder, true
+	}
+	if len(f.Command) > 0 && strings.HasPrefix(f.Command[0], "-") { // kong passes on what it does not know
+		if f.Command[0] != "--" {
+			return nil, complain(stderr, fmt.Errorf("unknown flag %s", f.Command[0])), true
+		}
+		f.Command = f.Command[1:]
 	}
 	if len(f.Command) == 2 && f.Command[0] == "completion" {
 		script, err := completionScript(f.Command[1])

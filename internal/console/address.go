@@ -17,7 +17,7 @@ import (
 // where they look for it, unless told otherwise: "unix:" and ranchd.sock in
 // $XDG_RUNTIME_DIR, else in /run for root, and /tmp/ranchd-UID.sock for others.
 func AdminSocket() string {
-	return adminSocket(os.Getenv("XDG_RUNTIME_DIR"), os.Getuid(), os.TempDir())
+	return adminSocket(os.Getenv("XDG_RUNTIME_DIR"), os.Getuid(), "/tmp")
 }
 
 func adminSocket(runtimeDir string, uid int, tmp string) string {

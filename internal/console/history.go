@@ -76,6 +76,7 @@ func (h *history) rewrite() error {
 
 // Add keeps a line, unless it is empty, a secret, begins with a blank or is the one before again.
 func (h *history) Add(line string) {
+	line = strings.TrimRight(line, " \t")
 	if line == "" || line[0] == ' ' || secret(line) || !h.keep(line) || h.file == "" {
 		return
 	}
