@@ -135,7 +135,7 @@ func (c *console) loop() error {
 		c.resize()
 		line, err := c.term.ReadLine()
 		if errors.Is(err, io.EOF) {
-			c.term.Write([]byte("\n"))
+			io.WriteString(c.opts.Out, "\r\n") // the editor would write its line again
 			return nil
 		}
 		if err != nil && !errors.Is(err, term.ErrPasteIndicator) {
