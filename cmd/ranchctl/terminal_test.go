@@ -143,7 +143,9 @@ func testPrompt(t *testing.T, bin string) {
 	p.shows(prompt + "status")
 	p.keys("C-c", "Up", "Up") // auth is not in the history
 	p.shows("error: cancelled", prompt+"status")
-	p.keys("C-c", "C-d")
+	p.keys("C-c")
+	p.shows("error: cancelled", trimmed(prompt))
+	p.keys("C-d")
 	p.shows(trimmed(prompt), "code 0")
 	b, err := os.ReadFile(filepath.Join(state, "ranchctl", "history"))
 	if diff := cmp.Diff("status\nslow\n", string(b)); diff != "" || err != nil {

@@ -144,6 +144,11 @@ func (c *Client) Done() <-chan struct{} { return c.done }
 //
 // Without a connection it first waits for one, if the client reconnects.
 func (c *Client) Do(ctx context.Context, line string) (*Answer, error) {
+	return c.do(ctx, line, true)
+}
+
+// do is Do, that may leave the command alone when ctx ends.
+func (c *Client) do(ctx context.Context, line string, cancel bool) (*Answer, error) {
 	if i := strings.IndexAny(line, "\n\r\x00\x03"); i >= 0 {
 		return nil, fmt.Errorf("%w, this one contains %q", ErrLine, line[i])
 	}
@@ -158,10 +163,14 @@ func (c *Client) Do(ctx context.Context, line string) (*Answer, error) {
 		return nil, err
 	}
 	defer c.forget(p)
+	told := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() { // also if the write below is stuck
+		defer close(told)
 		l.SetWriteDeadline(time.Now().Add(time.Second))
-		if _, err := l.Write([]byte{interrupt}); err != nil {
-			l.Close()
+		if cancel {
+			if _, err := l.Write([]byte{interrupt}); err != nil {
+				l.Close()
+			}
 		}
 		l.SetWriteDeadline(time.Time{})
 	})
@@ -173,6 +182,7 @@ func (c *Client) Do(ctx context.Context, line string) (*Answer, error) {
 	case r := <-p.done:
 		return r.answer, r.err
 	case <-ctx.Done():
+		<-told // or the next command would be the one that it cancels
 		return nil, context.Cause(ctx)
 	}
 }

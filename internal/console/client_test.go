@@ -152,7 +152,7 @@ func TestReconnect(t *testing.T) {
 				if a, err := c.Do(t.Context(), "echo on"); err != nil || string(a.Result) != `"on"` {
 					t.Fatal(a, err)
 				}
-				want := []string{"format:json", "auth:x", "drop", "reconnect:1000", "format:json", "auth:x", "echo on"}
+				want := []string{"auth:x", "format:json", "drop", "auth:x", "reconnect:1000", "format:json", "echo on"}
 				if diff := cmp.Diff(want, b.server.Received()); diff != "" {
 					t.Error(diff)
 				}

@@ -53,7 +53,7 @@ func (c *console) complete(line string, pos int) (string, int, bool) {
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, completionTime)
 	defer cancel()
-	a, err := c.client.Do(ctx, "complete:"+before)
+	a, err := c.client.do(ctx, "complete:"+before, false) // a command of before the connection may run, and go on
 	var candidates []string
 	if err != nil || json.Unmarshal(a.Result, &candidates) != nil || len(candidates) == 0 {
 		return line, pos, true

@@ -101,7 +101,7 @@ func (c *Client) reopen(ctx context.Context, lost time.Time) *link {
 	}
 }
 
-// open connects, resumes the session if there is one, asks for JSON and authenticates.
+// open connects, authenticates, resumes the session if there is one, and asks for JSON.
 // again reports whether it is still the session of before.
 func (c *Client) open(ctx context.Context) (l *link, again bool, err error) {
 	if c.opts.ConnectTimeout > 0 {
@@ -138,35 +138,48 @@ func (c *Client) greet(l *link) (again bool, err error) {
 	if !ok {
 		return false, fmt.Errorf("this is no shell: it says %.60q instead of its identification", first)
 	}
+	auth, err := c.authenticate(l)
+	if err != nil {
+		return false, err
+	}
 	if earlier := c.Session(); earlier != "" {
-		if again, err = c.resume(l, earlier); err != nil {
+		if again, err = c.resume(l, earlier, &auth); err != nil {
 			return false, err
 		}
 		if again {
-			id = earlier
+			// That session answers in JSON already. To be sure it is told again, but a command
+			// may be running in it, and the answer comes after that one's.
+			l.last++
+			_, err = io.WriteString(l, "format:json\n")
+			return true, err
 		}
 	}
-	if err := c.ask(l, "format:json"); err != nil {
-		return false, fmt.Errorf("asking for JSON: %w", err)
-	}
-	if c.opts.Token != nil {
-		token, err := c.opts.Token()
-		if err == nil && token != "" {
-			err = c.ask(l, "auth:"+token)
-		}
-		if err != nil {
-			return false, fmt.Errorf("authenticating: %w", err)
-		}
+	if err := c.format(l, &auth); err != nil {
+		return false, err
 	}
 	c.mu.Lock()
 	c.session = id
 	c.mu.Unlock()
-	return again, nil
+	return false, nil
 }
 
-// resume asks for the session of before. The answer is text, or JSON if that session
-// had been asked for it.
-func (c *Client) resume(l *link, id string) (again bool, err error) {
+// authenticate sends the token, if there is one: before everything else, for guests may
+// do little. pending reports whether there is an answer to come, in text.
+func (c *Client) authenticate(l *link) (pending bool, err error) {
+	if c.opts.Token == nil {
+		return false, nil
+	}
+	token, err := c.opts.Token()
+	if err != nil || token == "" {
+		return false, err
+	}
+	l.last++
+	_, err = io.WriteString(l, "auth:"+token+"\n")
+	return true, err
+}
+
+// resume asks for the session of before. auth is whether the token has not been answered.
+func (c *Client) resume(l *link, id string, auth *bool) (again bool, err error) {
 	l.last++
 	if _, err := io.WriteString(l, "reconnect:"+id+"\n"); err != nil {
 		return false, err
@@ -177,6 +190,7 @@ func (c *Client) resume(l *link, id string) (again bool, err error) {
 			return false, err
 		}
 		m, isJSON := parseMessage(line)
+		text, isError := strings.CutPrefix(string(line), textError)
 		switch {
 		case isJSON && m.answer():
 			return m.Error == nil, nil
@@ -184,18 +198,21 @@ func (c *Client) resume(l *link, id string) (again bool, err error) {
 			c.show(&m)
 		case string(line) == resumed:
 			return true, nil
-		case bytes.HasPrefix(line, []byte(textError)):
+		case isError && *auth:
+			return false, refusal(true, text)
+		case isError:
 			return false, nil
+		case *auth:
+			*auth = false
 		default:
 			c.opts.Show.Output(append(line, '\n'))
 		}
 	}
 }
 
-// ask makes a request and waits for its answer in JSON. The answer's number is the one
-// that others are counted from.
-func (c *Client) ask(l *link, request string) error {
-	if _, err := io.WriteString(l, request+"\n"); err != nil {
+// format asks for JSON. The answer's number is the one that others are counted from.
+func (c *Client) format(l *link, auth *bool) error {
+	if _, err := io.WriteString(l, "format:json\n"); err != nil {
 		return err
 	}
 	for {
@@ -204,21 +221,32 @@ func (c *Client) ask(l *link, request string) error {
 			return err
 		}
 		m, isJSON := parseMessage(line)
+		text, isError := strings.CutPrefix(string(line), textError)
 		switch {
-		case isJSON && m.answer() && m.ID > l.last:
+		case isJSON && m.answer() && m.Error != nil:
+			return refusal(*auth, m.Error.Message)
+		case isJSON && m.answer():
 			l.last = m.ID
-			if m.Error != nil {
-				return m.Error
-			}
 			return nil
 		case isJSON:
 			c.show(&m)
-		case bytes.HasPrefix(line, []byte(textError)):
-			return &RemoteError{Message: strings.TrimPrefix(string(line), textError)}
+		case isError:
+			return refusal(*auth, text)
+		case *auth:
+			*auth = false
 		default:
 			c.opts.Show.Output(append(line, '\n'))
 		}
 	}
+}
+
+// refusal is why the server does not go on with a client.
+func refusal(auth bool, text string) error {
+	err := &RemoteError{Message: text, Code: CodeDenied}
+	if auth {
+		return fmt.Errorf("authenticating: %w", err)
+	}
+	return fmt.Errorf("asking for JSON: %w", err)
 }
 
 // read handles what comes, until there is no more.

@@ -201,7 +201,8 @@ func (p *peer) request(line string) bool {
 		p.mu.Lock()
 		known := p.sessions[value] && !p.Forget
 		p.mu.Unlock()
-		if known && p.id == 1 {
+		if known && p.id <= 2 {
+			p.json = true // as it was
 			fmt.Fprintln(p.nc, "Conexao restabelecida")
 		} else {
 			fmt.Fprintln(p.nc, "error: no such session")
@@ -212,9 +213,17 @@ func (p *peer) request(line string) bool {
 			fmt.Fprintln(p.nc, "error: unknown command format")
 			return true
 		}
+		p.json = true
 		return p.result(nil)
 	case "auth":
-		if p.Token != "" && p.Token != value {
+		switch bad := p.Token != "" && p.Token != value; {
+		case bad && !p.json:
+			fmt.Fprintln(p.nc, "error: the token is not valid")
+			return true
+		case !p.json:
+			fmt.Fprintln(p.nc, "you are ops")
+			return true
+		case bad:
 			return p.fail("the token is not valid", "", "denied")
 		}
 		return p.result("you are ops")
