@@ -45,7 +45,8 @@ type shard[T any] struct {
 
 // New returns a manager that knows the sessions of the Store which have not expired; nobody is attached to
 // them. Those whose state cannot be unmarshalled are told to OnError, left in the Store until they
-// expire, and unknown. The error is one of the options or of the Store.
+// expire, and unknown. The error is one of the options or of the Store, which is
+// open still.
 func New[T any](opts Options[T]) (*Manager[T], error) {
 	if err := opts.Validate(); err != nil {
 		return nil, err

@@ -1,8 +1,44 @@
 // Package session keeps state that outlives a connection: a client that was cut off comes
 // back over another connection, names its session, and goes on where it was.
 //
+//	sessions, err := session.New(session.Options[State]{TTL: time.Hour})
+//	…
+//	lease, err := sessions.Create(ctx, conn.RemoteAddr(), holder, State{Dir: "/"}) // a new client: tell it lease.ID()
+//	lease, err := sessions.Attach(ctx, id, conn.RemoteAddr(), holder)              // one that comes back
+//	…
+//	lease.Do(func(s *State) { s.Dir = dir }) // changes the state
+//	lease.Output(answer)                     // to the client
+//	…
+//	lease.Detach() // the connection has gone; or lease.End(), for good
+//
 // A session is created with an id that nobody can guess, attached to one connection at a
-// time, and kept for a time after that has gone. Who presents the id takes the session over.
+// time, and kept for a time after that has gone. Who presents the id takes the session over. The id is a
+// password: it belongs neither into logs nor over networks that others read.
+//
+// # Holders
+//
+// A [Holder] is how a session reaches its connection. Its [Lease] is how the connection reaches the session, and
+// becomes stale in the instant in which another attaches: of two connections that want a session
+// one has it, and the other is told. What goes on without a connection, such as a
+// command that runs for long, keeps the [Session].
+//
+// # Output
+//
+// What a session says while nobody is attached is kept, in the pieces in which it was given, up to
+// Options.MaxOutput bytes, and delivered first to who attaches next. What does not fit goes whole
+// pieces at a time, the oldest first; a [Resumer] is told how much it was. Each piece is given to one holder
+// that takes it, in order. What a holder took and the network then lost is lost.
+//
+// # Stores
+//
+// With a [Store], such as that of package boltstore, sessions are there again after a restart. Create returns when
+// the session is saved; changes, detaching and ends are saved within 100 ms, many sessions in one Save;
+// [Lease.Sync] waits for it. A Store that fails costs Create and Sync an error. Everything else goes on in memory,
+// and is saved when the Store works again. Output that waits is not stored.
+//
+// # Goroutines
+//
+// One saves while there is something to save, one sweeps while there are sessions that can expire. [Manager.Close] ends them.
 package session
 
 import (
@@ -46,10 +82,11 @@ type Options[T any] struct {
 	Unmarshal func([]byte, *T) error
 	// OnError is called with what goes wrong in the background, such as a Store that cannot write.
 	// nil is to ignore it; it is counted all the same. A Store that fails again and again is told once,
-	// until it has worked in between. OnError may be called from several goroutines.
+	// until it has worked in between. OnError may be called from several goroutines, and must not wait for
+	// the manager: Create, Sync and Close wait for it.
 	OnError func(error)
 	// OnEnd is called once for each session that has ended or expired, with no lock held, by who ended it or by
-	// the goroutine that sweeps, which waits for it. Close ends no session.
+	// the goroutine that sweeps, which waits for it. It must not call Close, which ends no session.
 	OnEnd func(s *Session[T])
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"math/big"
 	"net"
+	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -81,6 +83,32 @@ func TestWhatAHolderRefusesIsKept(t *testing.T) {
 	}
 	if diff := cmp.Diff([][]int{{1}, {0}}, [][]int{second.lost, third.lost}); diff != "" {
 		t.Error("lost:", diff)
+	}
+}
+
+// moody refuses its first piece only.
+type moody struct {
+	*client
+	refused bool
+}
+
+func (c *moody) Deliver(b []byte) error {
+	if !c.refused {
+		c.refused = true
+		return errFull
+	}
+	return c.client.Deliver(b)
+}
+
+// A piece that was refused is not overtaken by those after it.
+func TestAHolderThatRefusedGetsNoMore(t *testing.T) {
+	m := begin(t, session.Options[state]{})
+	c, next := &moody{client: newClient()}, newClient()
+	l := create(t, m, c)
+	do(t, l.Output([]byte("a")), l.Output([]byte("b")))
+	attach(t, m, l.ID(), next)
+	if diff := cmp.Diff([][]string{{}, {"a", "b"}}, [][]string{c.pieces(), next.pieces()}); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -184,6 +212,41 @@ func TestSweeping(t *testing.T) {
 		synctest.Wait()
 		if s := m.Stats(); s.Expired != 100 || s.Detached != 0 {
 			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// Goroutines are there only while they have something to do, without Close too.
+func TestGoroutinesEnd(t *testing.T) {
+	running := func() string {
+		synctest.Wait()
+		all := make([]byte, 1<<20)
+		all = all[:runtime.Stack(all, true)]
+		is := ""
+		for _, name := range []string{"sweep", "flush"} {
+			if regexp.MustCompile(`\(\*Manager\[.*\]\)\.` + name + `\(`).Match(all) {
+				is += name + " "
+			}
+		}
+		return is
+	}
+	synctest.Test(t, func(t *testing.T) {
+		m, err := session.New(session.Options[state]{Store: newDisk()})
+		do(t, err)
+		defer m.Close(t.Context())
+		l := create(t, m, newClient())
+		time.Sleep(time.Second)
+		got := []string{running()}
+		do(t, l.Detach())
+		got = append(got, running())
+		time.Sleep(time.Second)
+		got = append(got, running())
+		attach(t, m, l.ID(), newClient())
+		got = append(got, running())
+		time.Sleep(time.Second)
+		got = append(got, running())
+		if diff := cmp.Diff([]string{"", "sweep flush ", "sweep ", "flush ", ""}, got); diff != "" {
+			t.Error(diff)
 		}
 	})
 }

@@ -16,8 +16,9 @@ import (
 type live struct {
 	shell   *Shell
 	session *session.Session[State]
-	state   State       // the running command's, and whose turn it is to run one
-	json    atomic.Bool // state.JSON, for others
+	state   State        // the running command's, and whose turn it is to run one
+	save    func(*State) // state.saveIn
+	json    atomic.Bool  // state.JSON, for others
 
 	mu      sync.Mutex // not held while the session is called
 	at      *conn      // who is attached; nil: nobody
@@ -44,6 +45,7 @@ const highWater = 64 << 10
 
 func newLive(s *Shell, one *session.Session[State], kept *State) *live {
 	lv := &live{shell: s, session: one, state: kept.copyOf()}
+	lv.save = lv.state.saveIn
 	lv.json.Store(lv.state.JSON)
 	return lv
 }
@@ -157,21 +159,33 @@ func (lv *live) take(r *request) bool {
 // start goes on in a goroutine.
 func (lv *live) start(r request) {
 	if !lv.shell.begin() {
-		lv.mu.Lock()
-		lv.busy, lv.queue = false, nil
-		lv.change()
-		lv.mu.Unlock()
+		lv.abandon()
 		return
 	}
 	go lv.work(r)
 }
 
+// abandon gives the turn away, and drops what waits for it.
+func (lv *live) abandon() {
+	lv.mu.Lock()
+	defer lv.mu.Unlock()
+	lv.busy, lv.cancel, lv.queue = false, nil, nil
+	lv.change()
+}
+
 // work runs requests until none waits.
 func (lv *live) work(r request) {
-	defer lv.shell.jobs.Done()
+	done := false
+	defer func() {
+		if !done { // a command has ended the goroutine
+			lv.abandon()
+		}
+		lv.shell.jobs.Done()
+	}()
 	for more := true; more; r, more = lv.next() {
 		lv.run(&r, nil)
 	}
+	done = true
 }
 
 // next returns the request that is to be run, or gives the turn away.
@@ -189,11 +203,11 @@ func (lv *live) next() (r request, more bool) {
 	return r, more
 }
 
-// interrupt cancels the running command and drops what waits; false: there was nothing.
-func (lv *live) interrupt(cause error) bool {
+// interrupt cancels, for c, the running command and drops what waits; false: there was nothing.
+func (lv *live) interrupt(c *conn, cause error) bool {
 	lv.mu.Lock()
 	defer lv.mu.Unlock()
-	if !lv.busy {
+	if !lv.busy || lv.at != c { // who was taken over has nothing to say
 		return false
 	}
 	if lv.cancel != nil {
@@ -207,10 +221,7 @@ func (lv *live) interrupt(cause error) bool {
 
 // stop cancels what runs for c, and waits for its end.
 func (lv *live) stop(c *conn, end <-chan struct{}) {
-	lv.mu.Lock()
-	mine := lv.at == c
-	lv.mu.Unlock()
-	if mine && lv.interrupt(protocol.ErrShutdown) {
+	if lv.interrupt(c, protocol.ErrShutdown) {
 		lv.idle(c, end)
 	}
 }
@@ -245,9 +256,10 @@ func (lv *live) stream(ctx context.Context, b []byte) error {
 
 // run runs one request and answers it. cmd is its command if that is known.
 func (lv *live) run(r *request, cmd *Command) {
-	call := &Call{User: *r.c.user.Load(), Remote: r.c.peer.Conn().RemoteAddr(), Session: &lv.state, req: *r, lv: lv, ctx: lv.shell.ctx}
+	call := &Call{User: *r.c.user.Load(), Remote: r.c.remote, Session: &lv.state, req: *r, lv: lv, ctx: lv.shell.ctx}
 	call.writer.c = call
 	call.Out = &call.writer
+	defer call.guard()
 	began := time.Now()
 	cmd, err := lv.prepare(call, cmd)
 	if err == nil {
@@ -263,7 +275,7 @@ func (lv *live) run(r *request, cmd *Command) {
 		lv.shell.opts.Audit(AuditEntry{began, call.User, call.Remote.String(), cmd.Name, call.req.text, err, time.Since(began)})
 	}
 	lv.json.Store(lv.state.JSON)
-	lv.session.Do(lv.state.saveIn)
+	lv.session.Do(lv.save)
 	b := answers.Get().(*[]byte)
 	*b = lv.appendAnswer((*b)[:0], call, fault)
 	if len(*b) > 0 {
@@ -335,15 +347,16 @@ func (lv *live) call(call *Call, cmd *Command) (err error) {
 		}
 		lv.mu.Unlock()
 	}
-	returned := false
-	defer func() {
-		if returned {
-			return
-		}
-		err = &Error{Message: "internal error"}
-		call.req.c.peer.Close(&protocol.Panicked{Value: recover(), Stack: debug.Stack()})
-	}()
-	err = cmd.Run(call.ctx, call)
-	returned = true
-	return err
+	err = errInternal // should it panic
+	defer call.guard()
+	return cmd.Run(call.ctx, call)
+}
+
+var errInternal = &Error{Message: "internal error"}
+
+// guard, deferred, makes a panic the end of the connection that has asked for the command.
+func (c *Call) guard() {
+	if v := recover(); v != nil {
+		c.req.c.peer.Close(&protocol.Panicked{Value: v, Stack: debug.Stack()})
+	}
 }

@@ -58,8 +58,8 @@ type Options struct {
 	// ReadTimeout ends a connection on which no request has come for so long, unless one is being run.
 	// 0 is 30 min; negative is no limit.
 	ReadTimeout time.Duration
-	// Queue is what becomes of output that the client does not take. The default is to end the connection when 1 MiB
-	// waits; commands are held back before that, but answers are not.
+	// Queue is how much may wait that the client does not take; when that is exceeded, the connection ends, so its
+	// Overflow can only be protocol.CloseSlow. Commands that write are held back at 64 KiB; answers are not.
 	Queue protocol.QueueOptions
 }
 
@@ -74,6 +74,9 @@ func (o Options) Validate() error {
 	}
 	if strings.ContainsAny(o.Version, "\r\n") {
 		bad("Version", fmt.Sprintf("%q", o.Version), "is one line")
+	}
+	if o.Queue.Overflow != protocol.CloseSlow {
+		bad("Queue.Overflow", o.Queue.Overflow, "is CloseSlow")
 	}
 	seen := map[string]bool{}
 	for i, p := range o.Programs {

@@ -84,6 +84,15 @@ func appendValue(b []byte, v any) ([]byte, error) {
 			return append(b, "null"...), nil
 		}
 		return appendString(b, v.Format(time.RFC3339Nano)), nil
+	case []string:
+		b = append(b, '[')
+		for i, one := range v {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = appendString(b, one)
+		}
+		return append(b, ']'), nil
 	case Table:
 		return v.appendJSON(b)
 	case Fields:

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,6 +27,7 @@ const (
 type conn struct {
 	shell   *Shell
 	peer    *protocol.Peer
+	remote  net.Addr
 	user    atomic.Pointer[User]
 	began   time.Time
 	gone    chan struct{} // closed when it is not to be waited for
@@ -108,7 +110,7 @@ func (c *conn) now() *live {
 
 // HandleConnect gives the client a session, and tells its id.
 func (c *conn) HandleConnect(p *protocol.Peer) protocol.Action {
-	c.peer, c.gone, c.began = p, make(chan struct{}), time.Now()
+	c.peer, c.remote, c.gone, c.began = p, p.Conn().RemoteAddr(), make(chan struct{}), time.Now()
 	user, err := c.shell.opts.Authenticate(p.Context(), p.Conn())
 	if err == nil {
 		c.user.Store(&user)
@@ -118,7 +120,7 @@ func (c *conn) HandleConnect(p *protocol.Peer) protocol.Action {
 		return c.refuse(err)
 	}
 	h := &holder{c: c}
-	lease, err := c.shell.sessions.Create(p.Context(), p.Conn().RemoteAddr(), h, State{Dir: "/"})
+	lease, err := c.shell.sessions.Create(p.Context(), c.remote, h, State{Dir: "/"})
 	if err != nil {
 		return c.refuse(err)
 	}
@@ -158,20 +160,27 @@ func (c *conn) drive(lease *session.Lease[State]) error {
 // HandleData takes a line.
 func (c *conn) HandleData(p *protocol.Peer, frame []byte) protocol.Action {
 	if isTooLong(frame) {
-		return c.refuse(fmt.Errorf("%w: a line of more than %d bytes", protocol.ErrFrameTooLarge, c.shell.opts.MaxLine))
+		return c.tooLong()
 	}
 	f := filter(frame)
 	if len(f.refusals) > 0 {
 		p.SendEncoded(f.refusals)
 	}
 	if f.interrupt {
-		c.lv.interrupt(ErrCancelled)
+		c.lv.interrupt(c, ErrCancelled)
 		return protocol.Continue()
+	}
+	if len(f.line) > c.shell.opts.MaxLine {
+		return c.tooLong()
 	}
 	if len(bytes.TrimLeft(f.line, " \t")) > 0 {
 		c.request(f.line)
 	}
 	return protocol.Continue()
+}
+
+func (c *conn) tooLong() protocol.Action {
+	return c.refuse(fmt.Errorf("%w: a line of more than %d bytes", protocol.ErrFrameTooLarge, c.shell.opts.MaxLine))
 }
 
 // request takes a request that is not empty.
@@ -184,9 +193,9 @@ func (c *conn) request(b []byte) {
 	name := nameOf(b)
 	switch string(name) {
 	case "reconnect":
-		c.reconnect(split(string(b)).value)
+		c.reconnect(strings.TrimSpace(split(string(b)).value))
 	case "cancel":
-		if c.lv.interrupt(ErrCancelled) {
+		if c.lv.interrupt(c, ErrCancelled) {
 			c.answer("cancelled", nil)
 		} else {
 			c.answer(nil, &Error{Message: "nothing is running"})
@@ -228,13 +237,14 @@ func (c *conn) reconnect(id string) {
 		return
 	}
 	h := &holder{c: c}
-	lease, err := c.shell.sessions.Attach(c.peer.Context(), id, c.peer.Conn().RemoteAddr(), h)
+	lease, err := c.shell.sessions.Attach(c.peer.Context(), id, c.remote, h)
 	if err != nil {
 		c.answer(nil, &Error{Message: err.Error()})
 		return
 	}
 	fresh, freshLive := c.lease, c.lv
-	if c.drive(lease) != nil { // taken over already
+	if c.drive(lease) != nil { // taken over already, by who gets this too
+		lease.Session().Output(h.early)
 		return
 	}
 	c.resumed = true

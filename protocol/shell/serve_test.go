@@ -4,14 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"goranch/protocol/session"
+	"goranch/ranch"
 	"goranch/transport"
 )
 
@@ -397,4 +403,61 @@ func TestManyAtOnce(t *testing.T) {
 		c.Conn.(interface{ CloseWrite() error }).CloseWrite()
 	}()
 	c.endWith(want.String())
+}
+
+// An idle connection has one goroutine; one whose client is silent for too long ends, but its session stays.
+func TestIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := serve(t, Options{ReadTimeout: time.Minute, Sessions: session.Options[State]{TTL: time.Hour}})
+		h.dial().Close()
+		time.Sleep(10 * time.Second)
+		before := runtime.NumGoroutine()
+		c := h.dial()
+		c.SetReadDeadline(time.Time{})
+		c.ask("echo x", "x")
+		c.ask("status", "Status       running")
+		synctest.Wait()
+		if n := runtime.NumGoroutine() - before; n > 2 { // and one for all timers
+			t.Errorf("an idle connection has %d goroutines", n)
+		}
+		for range 5 {
+			c.line()
+		}
+		c.endWith("error: no request for 1m0s: i/o timeout\n")
+		synctest.Wait()
+		if n := h.Sessions().Stats().Detached; n != 2 {
+			t.Errorf("%d sessions are detached", n)
+		}
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+		if n := h.Sessions().Stats(); n.Detached != 0 || n.Expired != 2 {
+			t.Errorf("%+v", n)
+		}
+	})
+}
+
+// Over TCP: a client that has ended its input gets its answers, and one that has vanished leaves its session.
+func TestTCP(t *testing.T) {
+	s, err := New(Options{Commands: []Command{Method("double", "", func(_ context.Context, n int) (int, error) { return 2 * n, nil })}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close(context.Background())
+	l, err := new(ranch.Server).StartListener("s", transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler)}, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Stop()
+	nc, err := net.Dial("tcp", l.Info().Addr.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(nc, "double:4\npwd")
+	nc.(*net.TCPConn).CloseWrite()
+	b, err := io.ReadAll(nc)
+	if _, answers, _ := strings.Cut(string(b), "\n"); err != nil || answers != "8\n/\n" {
+		t.Errorf("got %q, %v", b, err)
+	}
+	nc.Close()
+	waitFor(t, func() bool { return s.Sessions().Stats().Detached == 1 })
 }

@@ -1,4 +1,35 @@
-// Package shell is a line-based RPC shell whose sessions outlive their connections.
+// Package shell is a line-based RPC shell whose sessions outlive their connections. It is for people with
+// telnet or nc as much as for programs.
+//
+// [New] makes a [Shell], a protocol for any listener. A request is a line, "name:value", or a command line
+// with arguments and quotes. A Go function answers the first kind:
+//
+//	s, err := shell.New(shell.Options{Commands: []shell.Command{
+//		shell.Method("double", "Answer twice the number.", func(ctx context.Context, n int) (int, error) {
+//			return 2 * n, nil
+//		}),
+//	}})
+//
+// A [Command] is more: it has arguments and [Flag] values, a least [Role], a help, completion; its [Call] streams
+// output, and returns a result that is shown as text or as JSON, as the client likes, such as a [Table] or
+// [Fields]. [Registry.Add] takes commands at any time. [Program] lets clients run chosen programs, without a shell in
+// between.
+//
+// # Sessions
+//
+// Each connection gets a session, with an id that it is told first. When the connection goes, the session stays, with its
+// history, variables, directory, and the command that it runs; "reconnect:<id>" from another connection goes
+// on there, and gets what was put out meanwhile. Options.Sessions says for how long, and where they are kept.
+//
+// # Who waits for whom
+//
+// A session runs one command at a time, in a goroutine that exists while there is something to run, so that the
+// connection goes on reading: Ctrl-C, or "cancel", ends the command's context. A command that writes faster than
+// its client reads waits in its Write. Up to 64 requests wait for their turn, then the connection is not read. An idle
+// connection costs one goroutine, an idle session none.
+//
+// Locks are taken in this order: a session's of package session, then a holder's. Neither is taken with
+// that of a live held.
 package shell
 
 import (

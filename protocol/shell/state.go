@@ -47,6 +47,10 @@ func (s *State) remember(request string, most int) {
 }
 
 func (s *State) width() int {
-	n, _ := strconv.Atoi(s.Variables["columns"])
+	v := s.Variables["columns"]
+	if v == "" {
+		return 0
+	}
+	n, _ := strconv.Atoi(v)
 	return max(n, 0)
 }

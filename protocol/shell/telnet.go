@@ -40,26 +40,25 @@ func (c codec) Decode(buf []byte) (frame []byte, took, need int, err error) {
 		if n < 0 {
 			break
 		}
-		i += n
+		if i += n; i > c.max+1 { // with a carriage return
+			break
+		}
 		switch buf[i] {
 		case '\n':
-			if i > c.max+1 { // with a carriage return
-				return tooLong, len(buf), 0, nil
-			}
 			return buf[:i:i], i + 1, 0, nil
 		case etx:
 			return buf[: i+1 : i+1], i + 1, 0, nil
 		}
 		n = command(buf[i:])
-		if n == 0 {
-			break // the rest of it has not come
+		if n == 0 || i+n > c.max+2 {
+			break // the rest of it has not come, or it is too long
 		}
 		if b := buf[i+1]; b == ip || b == brk || i == 0 && b != iac {
 			return buf[: i+n : i+n], i + n, 0, nil
 		}
 		i += n
 	}
-	if len(buf) > c.max+2 {
+	if len(buf) > c.max+1 {
 		return tooLong, len(buf), 0, nil
 	}
 	return nil, 0, 0, nil
