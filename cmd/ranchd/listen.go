@@ -21,12 +21,19 @@ var defaultListen = []string{"tcp://127.0.0.1:8007", "tls://127.0.0.1:8008",
 type service string
 
 const (
-	echoService   service = "echo"
+	echoService   service = ""
 	shellService  service = "shell"
 	topicsService service = "topics"
 	packetService service = "packet"
 	adminService  service = "admin" // by --admin only
 )
+
+func (s service) String() string {
+	if s == echoService {
+		return "echo"
+	}
+	return string(s)
+}
 
 var prefixed = []service{shellService, topicsService, packetService}
 
@@ -93,7 +100,6 @@ func parseEndpoint(s string) (endpoint, error) {
 		}
 		e.Name, s = name, rest
 	}
-	e.Service = echoService
 	for _, name := range prefixed {
 		if rest, ok := strings.CutPrefix(s, string(name)+"+"); ok {
 			e.Service, s = name, rest
@@ -214,12 +220,12 @@ func nameAll(all []endpoint) {
 		if all[i].Name != "" {
 			continue
 		}
-		base := string(all[i].Service) + "-" + all[i].Addr.Network
+		base := all[i].Service.String() + "-" + all[i].Addr.Network
 		switch {
 		case all[i].TLS && all[i].Addr.Network != "tcp":
-			base = string(all[i].Service) + "-tls-" + all[i].Addr.Network
+			base = all[i].Service.String() + "-tls-" + all[i].Addr.Network
 		case all[i].TLS:
-			base = string(all[i].Service) + "-tls"
+			base = all[i].Service.String() + "-tls"
 		}
 		name := base
 		for n := 2; taken[name]; n++ {
