@@ -36,7 +36,15 @@ func (e endpoint) bound(a net.Addr) endpoint {
 // try returns a line for the shell that talks to an endpoint bound to a.
 func try(e endpoint, a net.Addr) string {
 	line := tryEcho(e, a)
-	if !e.Packet {
+	switch e.Service {
+	case adminService:
+		return "ranchctl --connect " + quote(e.bound(a).String())
+	case shellService:
+		return strings.Replace(line, "printf hello", `printf 'help
+'`, 1)
+	case topicsService:
+		return strings.Replace(line, "printf hello | nc -N", `printf '{"action":"subscribe","data":"events"}\0' | nc`, 1)
+	case echoService:
 		return line
 	}
 	if call, ok := strings.CutPrefix(line, "printf hello"); ok {
