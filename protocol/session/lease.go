@@ -113,7 +113,8 @@ func (l *Lease[T]) Sync(ctx context.Context) error {
 	return s.m.saved(ctx, s)
 }
 
-// Detach leaves the session for another connection to resume, until its time to live has passed.
+// Detach leaves the session for another connection to resume, until its time to live has passed. It is saved
+// at once, though Detach does not wait for that.
 func (l *Lease[T]) Detach() error {
 	s := l.s
 	s.mu.Lock()
@@ -124,6 +125,7 @@ func (l *Lease[T]) Detach() error {
 	s.leave()
 	s.m.idle.push(s)
 	s.m.mark(s)
+	s.m.hurry() // who comes back after a crash is to find what was done before it left
 	return nil
 }
 
