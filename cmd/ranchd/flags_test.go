@@ -258,3 +258,43 @@ func TestIPv4Only(t *testing.T) {
 		}
 	}
 }
+
+// A shell that strangers could reach, or whose sessions they could guess, does not start.
+func TestExposedShells(t *testing.T) {
+	tokens := filepath.Join(t.TempDir(), "tokens")
+	_, line, err := access.GenerateToken(shell.Operator, "ann")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(tokens, []byte(line+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name  string
+		args  []string
+		wrong string // "" is nothing
+	}{
+		{"loopback", []string{"--listen", "shell+tcp://127.0.0.1:1", "--admin", "tcp://[::1]:2"}, ""},
+		{"other protocols", []string{"--listen", "tcp://0.0.0.0:1 topics+tcp://0.0.0.0:2 packet+tcp://0.0.0.0:3"}, ""},
+		{"every interface", []string{"--listen", "shell+tcp://0.0.0.0:1"}, "shell+tcp://0.0.0.0:1"},
+		{"operators", []string{"--listen", ":1", "--admin", "tcp://0.0.0.0:1"}, "admin+tcp://0.0.0.0:1"},
+		{"tokens in clear", []string{"--listen", "shell+tcp://0.0.0.0:1", "--tokens", tokens}, "shell+tcp://0.0.0.0:1"},
+		{"tokens in clear, accepted", []string{"--listen", "shell+tcp://0.0.0.0:1", "--tokens", tokens, "--plain-tokens"}, ""},
+		{"tokens over TLS", []string{"--listen", "shell+tls://0.0.0.0:1", "--tokens", tokens}, ""},
+		{"guessable ids", []string{"--listen", "shell+tls://0.0.0.0:1", "--tokens", tokens, "--session-ids", "djb"}, "--accept-guessable-ids"},
+		{"guessable ids, accepted", []string{"--listen", "shell+tls://0.0.0.0:1", "--tokens", tokens, "--session-ids", "djb", "--accept-guessable-ids"}, ""},
+		{"guessable ids on loopback", []string{"--listen", "shell+tcp://127.0.0.1:1", "--session-ids", "djb"}, ""},
+		{"certificates without CA", []string{"--listen", ":1", "--operator", "cn:ann"}, "--client-ca"},
+		{"no such program", []string{"--listen", ":1", "--program", "x=/no/such/file"}, "/no/such/file"},
+		{"a relative program", []string{"--listen", ":1", "--program", "x=date"}, "absolute"},
+		{"no such root", []string{"--listen", ":1", "--shell-root", "/no/such/dir"}, "--shell-root"},
+		{"no such state", []string{"--listen", ":1", "--state", "/no/such/dir"}, "--state"},
+		{"no tokens", []string{"--listen", ":1", "--tokens", "/no/such/file"}, "--tokens"},
+	} {
+		var complaints bytes.Buffer
+		_, code, done := parse(c.args, io.Discard, &complaints)
+		if done != (c.wrong != "") || done && (code != exitUsage || !strings.Contains(complaints.String(), c.wrong)) {
+			t.Errorf("%s: %v, exit code %d:\n%s", c.name, done, code, &complaints)
+		}
+	}
+}
