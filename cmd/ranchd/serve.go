@@ -157,6 +157,12 @@ func (d *daemon) remark() {
 	if d.Store != nil {
 		d.logCertificates()
 	}
+	if d.Shell.NewID != nil {
+		d.log.Warn("insecure: whoever knows the address of the shell's client can take over its session", "flag", "--session-ids djb")
+	}
+	if d.Access.PlainTokens {
+		d.log.Warn("insecure unless the network is encrypted: tokens travel in clear", "flag", "--plain-tokens")
+	}
 }
 
 // drain stops all listeners within the limit.
