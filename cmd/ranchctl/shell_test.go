@@ -68,7 +68,7 @@ func TestShell(t *testing.T) {
 		{"help status", 0, "status"},
 		{"help", 0, "COMMAND"},
 		{"status", 0, ":"},
-		{"connections", 0, "1"},
+		{"connections", 0, "REMOTE"},
 		{"versio", 2, "did you mean version?"},
 		{"help a b c", 2, "help"},
 		{"restart", 4, "error: "},

@@ -148,6 +148,7 @@ func TestBot(t *testing.T) {
 		a.expects(heard("events", `"test"`))
 		b.expects(heard("events", `"test"`))
 		a.asks("unsubscribe", "events")
+		synctest.Wait() // there is no answer
 		tn.publishes("events", `{"x":[1,2]}`)
 		b.expects(heard("events", `{"x":[1,2]}`))
 		time.Sleep(31 * time.Second)
