@@ -23,6 +23,8 @@ type engine struct {
 	limit  bool     // it can hold a limit of connections
 	greets bool     // it sends a line before it is asked for anything
 	fanout *dialect // it sends what one client publishes to all members, and does nothing else; nil: it echoes
+	// missing says what has to be installed first; nil or "": nothing.
+	missing func() string
 	// only restricts it to workloads of this name unless it is asked for with --engines; "" is no restriction.
 	only string
 	// start begins to serve and returns the bound address; the engine then runs until the process ends.
@@ -60,6 +62,9 @@ func enginesFor(w workload, named []string) []engine {
 	var picked []engine
 	for _, e := range engines {
 		wanted := (e.only == "" || e.only == w.name) && (w.only == nil || slices.Contains(w.only, e.name))
+		if e.missing != nil && e.missing() != "" {
+			wanted = false
+		}
 		if len(named) > 0 {
 			wanted = slices.Contains(named, e.name)
 		}

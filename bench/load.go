@@ -135,6 +135,10 @@ func (cfg loadConfig) payload() []byte {
 		p[i] = byte(x)
 	}
 	switch {
+	case cfg.fanout != nil && cfg.fanout.text:
+		for i, b := range p {
+			p[i] = 'a' + b%26
+		}
 	case cfg.frames:
 		return frame(p)
 	case cfg.lines:

@@ -56,10 +56,14 @@ func loadFanout(cfg loadConfig) error {
 		return err
 	}
 	publish, deliver := c.messages(cfg)
-	if err := c.burst(pub, publish, len(deliver), deliver); err != nil {
+	each := len(deliver)
+	if c.last != 0 {
+		each, deliver = cfg.burst, nil
+	}
+	if err := c.burst(pub, publish, each, deliver); err != nil {
 		return fmt.Errorf("the first burst: %w", err)
 	}
-	result, err := c.drive(cfg, pub, publish, len(deliver))
+	result, err := c.drive(cfg, pub, publish, each)
 	if err != nil {
 		return err
 	}
@@ -71,7 +75,7 @@ func loadFanout(cfg loadConfig) error {
 func (c *fanoutCrowd) messages(cfg loadConfig) (publish, deliver []byte) {
 	payload := cfg.payload()
 	for i := range cfg.burst {
-		if len(payload) > 4 {
+		if len(payload) > 4 && !c.text {
 			binary.BigEndian.PutUint32(payload, uint32(i))
 		}
 		publish = append(publish, c.publish(payload)...)
@@ -97,7 +101,7 @@ func (c *fanoutCrowd) drive(cfg loadConfig, pub *exchange, publish []byte, each 
 	return result, err
 }
 
-// burst publishes and waits until each member has got so many bytes. They are compared with deliver unless that is nil.
+// burst publishes and waits until each member has got so many bytes, or messages. They are compared with deliver unless that is nil.
 func (c *fanoutCrowd) burst(pub *exchange, publish []byte, each int, deliver []byte) error {
 	if err := pub.request(publish); err != nil {
 		return err
@@ -112,7 +116,7 @@ func (c *fanoutCrowd) burst(pub *exchange, publish []byte, each int, deliver []b
 		}
 		for _, ev := range events {
 			if ev.Fd == publisherNumber {
-				if pub.sent < len(publish) {
+				if err = c.drain(pub); err == nil && pub.sent < len(publish) {
 					err = pub.flush(publish)
 				}
 			} else {
@@ -137,7 +141,24 @@ func (c *fanoutCrowd) burst(pub *exchange, publish []byte, each int, deliver []b
 	return nil
 }
 
-// take reads what has arrived at a member, and compares it with expected unless that is nil.
+// drain takes what the publisher is answered.
+func (c *fanoutCrowd) drain(pub *exchange) error {
+	for {
+		n, err := rawIO(syscall.SYS_READ, pub.fd, c.buf)
+		switch {
+		case err == syscall.EAGAIN:
+			return nil
+		case err != nil:
+			return os.NewSyscallError("read", err)
+		case n == 0:
+			return errPeerClosed
+		case n < len(c.buf):
+			return nil
+		}
+	}
+}
+
+// take reads what has arrived at a member, counted in messages if those have an end, and compares it with expected unless that is nil.
 func (c *fanoutCrowd) take(x *exchange, expected []byte) (total int, err error) {
 	for {
 		n, err := rawIO(syscall.SYS_READ, x.fd, c.buf)
@@ -155,7 +176,11 @@ func (c *fanoutCrowd) take(x *exchange, expected []byte) (total int, err error) 
 			}
 			x.got += n
 		}
-		total += n
+		if c.last != 0 {
+			total += bytes.Count(c.buf[:n], []byte{c.last})
+		} else {
+			total += n
+		}
 		if n < len(c.buf) { // edge-triggered: there is no more
 			return total, nil
 		}

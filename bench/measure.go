@@ -40,12 +40,12 @@ type rig struct {
 // measure runs one engine under one workload, each in a fresh process.
 func (r rig) measure(ctx context.Context, w workload, e engine) (sample, error) {
 	s := sample{Workload: w.name, Engine: e.name}
-	server, addr, err := r.startServer(ctx, w, e)
+	server, ready, err := r.startServer(ctx, w, e)
 	if err != nil {
 		return s, err
 	}
 	defer server.stop()
-	load, err := r.startLoad(w, e, addr, server.pid())
+	load, err := r.startLoad(w, e, ready.Addr, ready.PID)
 	if err != nil {
 		return s, err
 	}
@@ -70,7 +70,7 @@ func (r rig) measure(ctx context.Context, w workload, e engine) (sample, error) 
 	return s, err
 }
 
-func (r rig) startServer(ctx context.Context, w workload, e engine) (server *child, addr string, err error) {
+func (r rig) startServer(ctx context.Context, w workload, e engine) (server *child, ready serverReady, err error) {
 	args := []string{"--engine", e.name, "--limit", strconv.Itoa(w.limit)}
 	if w.tls {
 		args = append(args, "--tls")
@@ -83,14 +83,13 @@ func (r rig) startServer(ctx context.Context, w workload, e engine) (server *chi
 	}
 	server, err = startChild(r.serverCPU, 1, "serve", args...)
 	if err != nil {
-		return nil, "", err
+		return nil, ready, err
 	}
-	var ready serverReady
 	if err := server.receive(ctx, 10*time.Second, &ready); err != nil {
 		server.stop()
-		return nil, "", err
+		return nil, ready, err
 	}
-	return server, ready.Addr, nil
+	return server, ready, nil
 }
 
 func (r rig) startLoad(w workload, e engine, addr string, serverPID int) (*child, error) {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -21,12 +20,13 @@ type procStat struct {
 	Goroutines int   `json:"goroutines"`
 }
 
-func ownStat() (procStat, error) {
-	cpu, err := ownCPU()
+// statOf describes a process; of what the Go runtime knows, that of this one.
+func statOf(pid int) (procStat, error) {
+	cpu, err := processCPU(pid)
 	if err != nil {
 		return procStat{}, err
 	}
-	rss, err := ownRSS()
+	rss, err := residentOf(pid)
 	if err != nil {
 		return procStat{}, err
 	}
@@ -63,19 +63,19 @@ func processCPU(pid int) (time.Duration, error) {
 	return time.Duration(ts.Nano()), nil
 }
 
-// ownRSS is the resident memory of this process: pages in user space, none of the kernel's socket buffers.
-func ownRSS() (int64, error) {
-	status, err := os.ReadFile("/proc/self/status")
+// residentOf is the resident memory of a process: pages in user space, none of the kernel's socket buffers.
+func residentOf(pid int) (int64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, err
 	}
 	_, rest, found := bytes.Cut(status, []byte("VmRSS:"))
 	if !found {
-		return 0, errors.New("/proc/self/status has no VmRSS line")
+		return 0, fmt.Errorf("/proc/%d/status has no VmRSS line", pid)
 	}
 	kib, err := strconv.ParseInt(string(bytes.Fields(rest)[0]), 10, 64)
 	if err != nil {
-		return 0, fmt.Errorf("VmRSS in /proc/self/status: %w", err)
+		return 0, fmt.Errorf("VmRSS in /proc/%d/status: %w", pid, err)
 	}
 	return kib << 10, nil
 }

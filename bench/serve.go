@@ -18,6 +18,7 @@ const maxLife = 10 * time.Minute
 // serverReady is the server's first line.
 type serverReady struct {
 	Addr string `json:"addr"`
+	PID  int    `json:"pid"` // of the process that serves
 }
 
 // serveMain runs one engine. It prints its address and then answers one JSON line to each line on stdin:
@@ -59,7 +60,7 @@ func serveMain(args []string) error {
 	}
 	time.AfterFunc(maxLife, func() { os.Exit(2) })
 	out := json.NewEncoder(stdout)
-	if err := out.Encode(serverReady{Addr: addr}); err != nil {
+	if err := out.Encode(serverReady{Addr: addr, PID: servingPID()}); err != nil {
 		return err
 	}
 	return answerStats(out)
@@ -87,7 +88,7 @@ func answerStats(out *json.Encoder) error {
 		default:
 			return fmt.Errorf("unknown request %q; there are stat and gc", in.Text())
 		}
-		st, err := ownStat()
+		st, err := statOf(servingPID())
 		if err != nil {
 			return err
 		}

@@ -47,6 +47,7 @@ var workloads = []workload{
 	{name: "cap", kind: kindCap, conns: 500, size: 64, limit: 100, bases: []string{"limit"}},
 	{name: "broadcast-1000", kind: kindFanout, conns: 1000, size: 64, burst: 1, bases: []string{"write-loop"}},
 	{name: "broadcast-10000", kind: kindFanout, conns: 10_000, size: 64, burst: 1, bases: []string{"write-loop"}},
+	{name: "broadcast-19000", kind: kindFanout, conns: 19_000, size: 64, burst: 1, bases: []string{"write-loop"}},
 	{name: "broadcast-saturated", kind: kindFanout, conns: 1000, size: 64, burst: 1000, bases: []string{"write-loop"}},
 }
 

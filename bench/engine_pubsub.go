@@ -1,0 +1,18 @@
+package main
+
+import "goranch/protocol/pubsub"
+
+func init() {
+	register(engine{
+		name: "goranch-topics", about: "this library's topic server, one topic",
+		fanout: &janusDialect, start: startTopics,
+	})
+}
+
+func startTopics(cfg serveConfig) (string, error) {
+	s, err := pubsub.NewServer(pubsub.Options{PublishRate: -1})
+	if err != nil {
+		return "", err
+	}
+	return startGoranch(s)(cfg)
+}
