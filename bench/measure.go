@@ -33,7 +33,8 @@ type sample struct {
 type rig struct {
 	serverCPU, loadCPU int
 	warmup, duration   time.Duration
-	reps               int // ends at the cap
+	settle             time.Duration // before idle memory is counted
+	reps               int           // ends at the cap
 }
 
 // measure runs one engine under one workload, each in a fresh process.
@@ -162,10 +163,10 @@ func (r rig) memoryPerConn(ctx context.Context, w workload, server, load *child,
 	return float64(s.ServerAfter.RSSBytes-s.ServerBefore.RSSBytes) / float64(w.conns), nil
 }
 
-// settledStat gives the server the warm-up's time to see what its peers did, then counts what is left after a collection.
+// settledStat gives the server time to see what its peers did, and to come to rest, then counts what is left after a collection.
 func (r rig) settledStat(ctx context.Context, server *child, st *procStat) error {
 	select {
-	case <-time.After(r.warmup):
+	case <-time.After(r.settle):
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}

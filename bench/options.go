@@ -17,6 +17,7 @@ type options struct {
 	rounds    int
 	calm      float64 // others' share of a core above which a run is repeated; 0: never
 	warmup    time.Duration
+	settle    time.Duration
 	duration  time.Duration
 	reps      int
 	serverCPU int
@@ -49,7 +50,8 @@ func parseOptions(args []string, out io.Writer) (options, error) {
 	fs.IntVar(&o.rounds, "rounds", 3, "rounds, each with every engine once")
 	fs.Float64Var(&o.calm, "calm", 0, "repeat a run of echo, churn or broadcasts, up to 20 times, during which other processes took more than this share of a core, such as 0.03; 0 keeps every run")
 	fs.DurationVar(&o.duration, "duration", 3*time.Second, "measured window of echo, churn and broadcasts")
-	fs.DurationVar(&o.warmup, "warmup", 500*time.Millisecond, "time before the window, and for idle memory to settle")
+	fs.DurationVar(&o.warmup, "warmup", 500*time.Millisecond, "time before the window")
+	fs.DurationVar(&o.settle, "settle", 4*time.Second, "time for idle memory to settle")
 	fs.IntVar(&o.reps, "reps", 300, "cap: how often a client leaves per round")
 	fs.IntVar(&o.serverCPU, "server-cpu", unpinned, "processor of the server; -1 is the first allowed")
 	fs.IntVar(&o.loadCPU, "load-cpu", unpinned, "processor of the generator; -1 is the second allowed")
@@ -110,12 +112,15 @@ func (o *options) validate(conns, size int) error {
 	if o.warmup < 0 || o.warmup > time.Minute {
 		errs = append(errs, fmt.Errorf("--warmup %v: want 0 to 1m", o.warmup))
 	}
+	if o.settle < 0 || o.settle > time.Minute {
+		errs = append(errs, fmt.Errorf("--settle %v: want 0 to 1m", o.settle))
+	}
 	return errors.Join(errs...)
 }
 
 // rig chooses the processors and says so when there are not two of them.
 func (o *options) rig(warn io.Writer) (rig, error) {
-	r := rig{serverCPU: o.serverCPU, loadCPU: o.loadCPU, warmup: o.warmup, duration: o.duration, reps: o.reps}
+	r := rig{serverCPU: o.serverCPU, loadCPU: o.loadCPU, warmup: o.warmup, settle: o.settle, duration: o.duration, reps: o.reps}
 	cpus, err := allowedCPUs()
 	if err != nil {
 		return r, err

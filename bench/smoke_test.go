@@ -70,7 +70,7 @@ func TestSmoke(t *testing.T) {
 func smoke(t *testing.T, engineName string, w workload) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	opts := options{engines: []string{engineName}, rounds: 1, warmup: 20 * time.Millisecond, duration: 200 * time.Millisecond,
+	opts := options{engines: []string{engineName}, rounds: 1, warmup: 20 * time.Millisecond, settle: 20 * time.Millisecond, duration: 200 * time.Millisecond,
 		reps: 5, serverCPU: unpinned, loadCPU: unpinned}
 	r, err := opts.rig(io.Discard)
 	if err != nil {

@@ -32,7 +32,8 @@ type connection struct {
 	readAt, wroteAt atomic.Int64 // when Watch has seen something carried, or the protocol began
 	toldAt          atomic.Int64 // 0: never
 
-	err error // how it went; touched by its goroutine only
+	begun protocol.Serving // by a protocol that lets its connections rest; else nil
+	err   error            // how it went; touched by its goroutine only
 }
 
 // run is the first half of a connection's life, up to the protocol.
@@ -49,7 +50,7 @@ func (c *connection) begin() bool {
 		c.sup.cfg.Started(&c.conn)
 	}
 	if c.err = c.enter(true); c.err != nil {
-		c.end()
+		c.end(nil)
 		return false
 	}
 	if !transport.Plain(c.conn.Transport()) {
@@ -57,7 +58,7 @@ func (c *connection) begin() bool {
 		return false
 	}
 	if c.prepare(); c.err != nil {
-		c.end()
+		c.end(nil)
 		return false
 	}
 	return true
@@ -92,7 +93,7 @@ func (c *connection) prepare() {
 		}
 		v := recover()
 		if c.err = caught(v); v == nil { // runtime.Goexit: nothing comes after this
-			c.end()
+			c.end(nil)
 		}
 	}()
 	c.err = c.conn.Handshake(c.ctx)
@@ -108,7 +109,7 @@ func (c *connection) handshake() {
 			c.err = caught(recover())
 		}
 		if c.err != nil {
-			c.end()
+			c.end(nil)
 			return
 		}
 		c.used(c.sup.now()) // the handshake was no idleness
@@ -149,13 +150,43 @@ func (c *connection) expire(ctx context.Context) {
 
 func expired(ctx context.Context) bool { return errors.Is(ctx.Err(), context.DeadlineExceeded) }
 
-// serve is the second half: the protocol, and the end.
+// serve is the second half: the protocol, and the end, or a rest, after which it is called again.
 func (c *connection) serve() {
-	defer c.end()
-	c.serving.Store(true)
+	defer c.leave()
 	c.err = errGoexit // stays if the protocol does not return
-	c.err = c.protocol.Serve(c.ctx, &c.conn)
+	if !c.serving.Load() {
+		c.introduce()
+	}
+	if c.begun != nil {
+		c.err = c.begun.Run()
+	} else {
+		c.err = c.protocol.Serve(c.ctx, &c.conn)
+	}
 }
+
+// leave is the end of serve. Once c is parked it belongs to who wakes it.
+func (c *connection) leave() {
+	v := recover()
+	if v != nil || c.begun == nil || c.err != transport.ErrResting {
+		c.end(v)
+	} else if !c.conn.Park(c) {
+		c.Wake()
+	}
+}
+
+// introduce gives the connection to a protocol that lets its connections rest.
+//
+//go:noinline
+func (c *connection) introduce() {
+	_, drains := c.protocol.(protocol.Drainer) // it has to have its say when the server stops
+	if s, ok := c.protocol.(protocol.Sleeper); ok && !drains {
+		c.begun = s.Begin(c.ctx, &c.conn)
+	}
+	c.serving.Store(true)
+}
+
+// Wake goes on with a connection that was parked.
+func (c *connection) Wake() { go c.serve() }
 
 var errGoexit = errors.New("the protocol has ended its goroutine")
 
@@ -175,11 +206,11 @@ func (c *connection) used(at int64) {
 }
 
 // end is called exactly once for each connection that was registered. The slot is given
-// back when the socket is closed, and before anybody is told. A panic of the protocol goes no
-// further.
-func (c *connection) end() {
-	if v := recover(); v != nil || c.err == errGoexit {
-		c.err = caught(v)
+// back when the socket is closed, and before anybody is told. panicked is what the protocol
+// has panicked with, nil if it has not.
+func (c *connection) end(panicked any) {
+	if panicked != nil || c.err == errGoexit {
+		c.err = caught(panicked)
 	}
 	s := c.sup
 	sh := s.shard(&c.conn)

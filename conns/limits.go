@@ -40,6 +40,11 @@ type Limits struct {
 	Lifetime       time.Duration
 	LifetimeJitter float64
 
+	// RestAfter is how long nothing has to be carried on a connection before it gives up its
+	// goroutine, if its protocol is a [protocol.Sleeper]. It takes up to a second more. 0 or less is
+	// never.
+	RestAfter time.Duration
+
 	// Grace is the time between telling a connection to end for one of these limits and
 	// closing it. 0 or less closes at once.
 	Grace time.Duration

@@ -2,6 +2,7 @@ package conns
 
 import (
 	"context"
+	"runtime"
 	"time"
 )
 
@@ -11,6 +12,7 @@ import (
 // and less often if there are so many that it would take more than a fiftieth of a core.
 func (s *Supervisor) Watch(ctx context.Context) {
 	var batch []*connection
+	rested := 0
 	t := time.NewTimer(s.interval())
 	defer t.Stop()
 	for {
@@ -24,7 +26,11 @@ func (s *Supervisor) Watch(ctx context.Context) {
 		for i := range s.shards {
 			batch = s.shards[i].snapshot(batch[:0])
 			for _, c := range batch {
-				c.look(begin, lim)
+				if c.look(begin, lim) {
+					if rested++; rested%64 == 0 {
+						runtime.Gosched() // those who work go before those who lie down
+					}
+				}
 			}
 			clear(batch) // ended ones are not kept
 		}
@@ -40,15 +46,19 @@ const (
 )
 
 func (s *Supervisor) interval() time.Duration {
-	if d := s.limits.Load().shortest(); d > 0 {
-		return min(max(d/8, shortestLook), longestLook)
+	lim, often := s.limits.Load(), longestLook
+	if d := lim.shortest(); d > 0 {
+		often = min(often, d/8)
 	}
-	return longestLook
+	if lim.RestAfter > 0 {
+		often = min(often, lim.RestAfter)
+	}
+	return max(often, shortestLook)
 }
 
-// look notes what has happened on c since the last time, and ends it if it has exceeded a
-// limit.
-func (c *connection) look(now int64, lim *Limits) {
+// look notes what has happened on c since the last time, ends it if it has exceeded a
+// limit, and asks it to rest if nothing happens. It reports whether it has done the last.
+func (c *connection) look(now int64, lim *Limits) bool {
 	st := c.conn.Stats()
 	seen := max(now, c.started+1) // for idle, which takes the beginning for "not seen yet"
 	if st.BytesRead != c.read {   // not Reads: one that fails at its deadline is a call too
@@ -63,13 +73,17 @@ func (c *connection) look(now int64, lim *Limits) {
 		if time.Duration(now-c.toldAt.Load()) >= lim.Grace {
 			c.abort(Reason(told), context.Cause(c.ctx))
 		}
-		return
+		return false
 	}
-	if c.serving.Load() {
-		if why := c.exceeds(now, lim); why != 0 {
-			c.dismiss(why, lim.Grace)
-		}
+	if !c.serving.Load() {
+		return false
 	}
+	if why := c.exceeds(now, lim); why != 0 {
+		c.dismiss(why, lim.Grace)
+		return false
+	}
+	idle := time.Duration(now - max(c.readAt.Load(), c.wroteAt.Load()))
+	return c.begun != nil && lim.RestAfter > 0 && idle >= lim.RestAfter && c.conn.Rest()
 }
 
 // exceeds returns the limit that c has reached; 0 if none.

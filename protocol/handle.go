@@ -16,8 +16,9 @@ import (
 // newHandler makes. It panics if the options are not valid, as [Options.Validate] tells, for that
 // is a mistake of the program.
 //
-// While a connection is idle it has one goroutine, no buffer, and no timer.
-func Handle(newHandler func() Handler, opts Options) Protocol {
+// While a connection is idle it has no buffer and no timer; and if its listener and its socket allow that,
+// after a while no goroutine either, as [Sleeper] tells. Else it has one.
+func Handle(newHandler func() Handler, opts Options) Sleeper {
 	if err := opts.Validate(); err != nil {
 		panic("protocol: " + err.Error())
 	}
@@ -56,30 +57,44 @@ var (
 )
 
 // Serve runs one connection: it calls the handler until the connection is to end.
-//
-// It and all below it, down to the system call, are written so that they need little stack:
-// that of an idle connection stays as large as its last frame has made it.
 func (e *handling) Serve(ctx context.Context, conn *transport.Conn) error {
-	p := e.newPeer(ctx, conn)
+	s := e.Begin(ctx, conn)
+	for {
+		if err := s.Run(); err != transport.ErrResting {
+			return err
+		}
+	}
+}
+
+// Begin makes this a Sleeper.
+func (e *handling) Begin(ctx context.Context, conn *transport.Conn) Serving {
+	p := &Peer{conn: conn, ctx: ctx, e: e}
+	p.out.conn, p.out.opts = conn, &e.Queue
+	return serving{p}
+}
+
+// serving keeps Run from being a method of Peer for all to see.
+type serving struct{ *Peer }
+
+// Run and all below it, down to the system call, are written so that they need little stack:
+// that of an idle connection stays as large as its last frame has made it.
+func (s serving) Run() error {
+	p := s.Peer
 	defer p.leave()
-	p.err = p.connect()
+	if p.err = nil; p.h == nil {
+		p.err = p.connect()
+	}
 	for p.err == nil || p.upgraded() {
-		l := conn.Lend()
+		l := p.conn.Lend()
 		for p.err == nil {
 			p.arrived(l.Next(transport.LendSize))
 		}
 		l.Release()
 	}
-	p.err = p.reason(p.err)
+	if p.err != transport.ErrResting {
+		p.err = p.reason(p.err)
+	}
 	return p.err
-}
-
-//
-//go:noinline
-func (e *handling) newPeer(ctx context.Context, conn *transport.Conn) *Peer {
-	p := &Peer{conn: conn, ctx: ctx, e: e}
-	p.out.conn, p.out.opts = conn, &e.Queue
-	return p
 }
 
 // arrived handles what has arrived, and an error that came with it.
@@ -102,12 +117,14 @@ func (p *Peer) arrived(b []byte, err error) {
 	}
 }
 
-// leave is the end of Serve. The panic of a callback goes on, after HandleClose.
+// leave is the end of Run. The panic of a callback goes on, after HandleClose.
 func (p *Peer) leave() {
 	var panicked *Panicked
 	if v := recover(); v != nil {
 		panicked = &Panicked{v, debug.Stack()}
 		p.err = panicked
+	} else if p.err == transport.ErrResting {
+		return
 	} else {
 		errors.As(p.err, &panicked) // in another goroutine
 	}

@@ -66,3 +66,21 @@ type Drainer interface {
 	// DrainsItself does nothing; that it is there says it all.
 	DrainsItself()
 }
+
+// Sleeper is an add-on to [Protocol] for those whose connections need no goroutine while
+// nothing comes. The protocols of [Handle] are Sleepers. One that is a [Drainer] too is
+// served as if it were none.
+type Sleeper interface {
+	Protocol
+	// Begin is called instead of Serve, and must not wait.
+	Begin(ctx context.Context, conn *transport.Conn) Serving
+}
+
+// Serving is a connection that a [Sleeper] serves.
+type Serving interface {
+	// Run does what Serve does. Besides it may return [transport.ErrResting] as it was
+	// returned by a [transport.Lender], which has happened because [transport.Conn.Rest] was called. Then
+	// that is not the end: Run is called again, by another goroutine, when there is something to read
+	// or when reads are to fail.
+	Run() error
+}

@@ -80,7 +80,7 @@ func TestDefaults(t *testing.T) {
 		t.Error("no logger")
 	}
 	got.Logger = nil
-	want := ranch.Options{Addr: ":0", NumAcceptors: 10, NumListenSockets: 1, MaxConnections: 1024, HandshakeTimeout: 5 * time.Second, ShutdownTimeout: 5 * time.Second}
+	want := ranch.Options{Addr: ":0", NumAcceptors: 10, NumListenSockets: 1, MaxConnections: 1024, HandshakeTimeout: 5 * time.Second, ShutdownTimeout: 5 * time.Second, RestAfter: time.Second}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

@@ -183,6 +183,7 @@ func (c *Conn) Close() error {
 	if c.closed.Swap(true) {
 		return nil
 	}
+	c.wakeUp()
 	if c.wire.readingStopped() && c.discard() {
 		c.linger()
 	}
@@ -211,6 +212,7 @@ func (c *Conn) linger() {
 // progress fails. It may be called from any goroutine, and after Close.
 func (c *Conn) Abort() {
 	c.closed.Store(true)
+	c.wakeUp()
 	if tc, ok := c.wire.Conn.(*net.TCPConn); ok && c.wire.send.lingers {
 		tc.SetLinger(-1) // else close waits
 	}
@@ -240,11 +242,17 @@ func (c *Conn) CloseRead() error {
 }
 
 // SetDeadline sets both deadlines, as SetReadDeadline and SetWriteDeadline do.
-func (c *Conn) SetDeadline(t time.Time) error { return c.wire.SetDeadline(t) }
+func (c *Conn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
 
 // SetReadDeadline makes reads fail from t on; zero means never. It cannot undo
 // [Conn.StopReading].
-func (c *Conn) SetReadDeadline(t time.Time) error { return c.wire.SetReadDeadline(t) }
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	err := c.wire.SetReadDeadline(t)
+	c.wakeUp()
+	return err
+}
 
 // SetWriteDeadline makes writes fail from t on; zero means never. The send timeout
 // holds besides: whichever comes first ends the write.
@@ -253,4 +261,7 @@ func (c *Conn) SetWriteDeadline(t time.Time) error { return c.wire.SetWriteDeadl
 // StopReading wakes a blocked read and makes it, and all later ones, fail with an
 // error that wraps cause. Writes go on. It is how a protocol is told to finish; only
 // the first cause counts.
-func (c *Conn) StopReading(cause error) { c.wire.stopReading(cause) }
+func (c *Conn) StopReading(cause error) {
+	c.wire.stopReading(cause)
+	c.wakeUp()
+}

@@ -13,7 +13,7 @@ const LendSize = bufferSize
 type Lender interface {
 	// Next waits for data and returns what has arrived, at most max bytes; max is 1 to
 	// [LendSize]. It is valid until the next call, and may be changed. With data there may be an error
-	// as well, which is io.EOF at the end of the stream.
+	// as well, which is io.EOF at the end of the stream; see also [ErrResting].
 	Next(max int) ([]byte, error)
 	// Release gives back what is still held.
 	Release()
@@ -111,8 +111,10 @@ func (l *tlsLender) Next(max int) ([]byte, error) {
 	l.Release()
 	n, err := l.tls.Read(l.first[:])
 	if n == 0 || err != nil || max == 1 {
-		l.c.countRead(n, l.first[:], err)
-		return l.first[:n], l.c.wire.readError(err)
+		if err = l.c.wire.readError(err); err != ErrResting {
+			l.c.countRead(n, l.first[:], err)
+		}
+		return l.first[:n], err
 	}
 	l.borrow()
 	l.buf[0] = l.first[0]

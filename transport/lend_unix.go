@@ -38,10 +38,12 @@ func (l *rawLender) Next(max int) ([]byte, error) {
 	if err == nil {
 		err = l.err
 	}
-	l.c.countRead(l.n, l.data(), err)
 	if err != nil && err != io.EOF {
-		err = w.readError(asOp("read", w.Conn, err))
+		if err = w.readError(asOp("read", w.Conn, err)); err == ErrResting {
+			return nil, err
+		}
 	}
+	l.c.countRead(l.n, l.data(), err)
 	return l.data(), err
 }
 

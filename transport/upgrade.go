@@ -45,6 +45,8 @@ func (c *Conn) Switch(ctx context.Context, t Transport) error {
 		ctx, cancel = context.WithTimeout(ctx, DefaultUpgradeTimeout)
 		defer cancel()
 	}
+	c.wire.setUpgrading(true)
+	defer c.wire.setUpgrading(false)
 	if err := c.prepare(ctx, t); err != nil {
 		err = fmt.Errorf("upgrade to %s: %w", t.Name(), err)
 		c.top = &notUpgraded{&c.wire, err}

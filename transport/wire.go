@@ -34,8 +34,13 @@ type wire struct {
 	sending sync.Mutex  // held by a write: armed, op and kept are its own
 	trying  atomic.Bool // TLS is writing, and must not wait: what does not go out is kept
 	notNow  bool        // reads answer errNotNow; touched by the goroutine that reads
-	kept    []byte
-	op      writeOp
+
+	resting   bool  // Next is to return ErrResting; this and what follows is guarded by mu
+	upgrading bool  // a handshake reads
+	parked    int32 // the descriptor and 1; 0: not parked
+
+	kept []byte
+	op   writeOp
 
 	mu   sync.Mutex // guards what when points to; not taken by plain reads and writes
 	when *deadlines // nil: none was ever set
@@ -160,6 +165,7 @@ func (w *wire) SetDeadline(t time.Time) error {
 func (w *wire) SetReadDeadline(t time.Time) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.resting = false
 	d := w.deadlines()
 	d.read = t
 	if d.stopped != nil {
@@ -181,6 +187,7 @@ func (w *wire) stopReading(cause error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if d := w.deadlines(); d.stopped == nil {
+		w.resting = false
 		d.stopped = cause
 		w.Conn.SetReadDeadline(time.Unix(1, 0))
 	}
@@ -192,17 +199,23 @@ func (w *wire) readingStopped() bool {
 	return w.when != nil && w.when.stopped != nil
 }
 
-// readError replaces the deadline's error by the cause for which reads were stopped.
+// readError replaces the deadline's error by the cause for which reads were stopped, or by
+// ErrResting.
 func (w *wire) readError(err error) error {
 	if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
 		return err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.when == nil || w.when.stopped == nil {
-		return err
+	switch {
+	case w.when != nil && w.when.stopped != nil:
+		return opError("read", w.Conn, w.when.stopped)
+	case w.resting:
+		w.resting = false
+		w.Conn.SetReadDeadline(time.Time{})
+		return ErrResting
 	}
-	return opError("read", w.Conn, w.when.stopped)
+	return err
 }
 
 // earlier returns the earlier of two deadlines, where zero means none.

@@ -15,7 +15,7 @@ import (
 type Server struct {
 	opts     Options
 	codec    codec
-	protocol protocol.Protocol
+	protocol protocol.Sleeper
 	methods  sync.Map // of method, by name
 	all      *Group
 
@@ -40,6 +40,11 @@ func NewServer(opts Options) (*Server, error) {
 // Serve runs one connection.
 func (s *Server) Serve(ctx context.Context, conn *transport.Conn) error {
 	return s.protocol.Serve(ctx, conn)
+}
+
+// Begin makes a Server a [protocol.Sleeper]: its idle connections need no goroutine.
+func (s *Server) Begin(ctx context.Context, conn *transport.Conn) protocol.Serving {
+	return s.protocol.Begin(ctx, conn)
 }
 
 // Count returns how many connections there are.
