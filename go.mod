@@ -17,3 +17,5 @@ require (
 require golang.org/x/net v0.62.0
 
 require github.com/pires/go-proxyproto v0.15.0
+
+require go.etcd.io/bbolt v1.5.0

@@ -14,7 +14,7 @@ import (
 var (
 	testName = regexp.MustCompile("`([a-z/]+)\\.((?:Test|Fuzz|Example)\\w*)`")
 	reason   = regexp.MustCompile(`^none: \S`)
-	apiName  = regexp.MustCompile(`\b(ranch|transport|proxy|certs|conns|protocol|echo|sniff|netlisten)\.([A-Z]\w*)(?:\.([A-Z]\w*))?`)
+	apiName  = regexp.MustCompile(`\b(ranch|transport|proxy|certs|conns|protocol|echo|sniff|netlisten|shell|session|boltstore)\.([A-Z]\w*)(?:\.([A-Z]\w*))?`)
 	option   = regexp.MustCompile(`(?:^|[^.\w])Options\.([A-Z]\w*)`)
 	connName = regexp.MustCompile(`\bconn\.([A-Z]\w*)`)
 )
@@ -53,7 +53,7 @@ func TestNamesOfTheAPIExist(t *testing.T) {
 		t.Fatal(err)
 	}
 	api := map[string]names{}
-	for _, dir := range []string{"ranch", "transport", "transport/proxy", "transport/certs", "conns", "protocol", "protocol/echo", "protocol/sniff", "protocol/netlisten"} {
+	for _, dir := range []string{"ranch", "transport", "transport/proxy", "transport/certs", "conns", "protocol", "protocol/echo", "protocol/sniff", "protocol/netlisten", "protocol/shell", "protocol/session", "protocol/session/boltstore"} {
 		api[path.Base(dir)] = declared(t, dir, false)
 	}
 	for _, page := range append(pages, "../README.md", "../CHANGELOG.md") {
@@ -149,6 +149,9 @@ func (all names) addFields(s *ast.TypeSpec) {
 func typeName(x ast.Expr) string {
 	if p, ok := x.(*ast.StarExpr); ok {
 		x = p.X
+	}
+	if g, ok := x.(*ast.IndexExpr); ok { // a generic one
+		x = g.X
 	}
 	if id, ok := x.(*ast.Ident); ok {
 		return id.Name

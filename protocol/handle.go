@@ -93,6 +93,7 @@ func (s serving) Run() error {
 	}
 	if p.err != transport.ErrResting {
 		p.err = p.reason(p.err)
+		p.peerEnded()
 	}
 	return p.err
 }
@@ -324,9 +325,29 @@ func (p *Peer) upgrade() error {
 	return err
 }
 
+// peerEnded tells a handler that wants to know. A panic leaves the turn with the reader, as in data.
+//
+//go:noinline
+func (p *Peer) peerEnded() {
+	if p.err != io.EOF {
+		return
+	}
+	p.turn.Lock()
+	p.mine = true
+	e, ok := p.h.(Ender)
+	if ok {
+		e.HandleEnd(p, p.part)
+	}
+	p.mine = false
+	p.turn.Unlock()
+	if ok {
+		p.err = p.reason(p.err) // it may have been decided meanwhile
+	}
+}
+
 // reason returns why the connection has ended: what was decided goes before what came of it.
 func (p *Peer) reason(err error) error {
-	if err == io.EOF && len(p.part) > 0 {
+	if err == io.EOF && len(p.part) > 0 && !p.takesRest() {
 		err = io.ErrUnexpectedEOF
 	}
 	if oerr := p.out.Err(); oerr != nil && !errors.Is(err, ErrShutdown) {
@@ -338,6 +359,13 @@ func (p *Peer) reason(err error) error {
 		return p.why
 	}
 	return err
+}
+
+func (p *Peer) takesRest() bool {
+	p.turn.Lock()
+	defer p.turn.Unlock()
+	_, ok := p.h.(Ender)
+	return ok
 }
 
 // finish is called exactly once, when the connection has ended.

@@ -48,6 +48,14 @@ type Shutdowner interface {
 	HandleShutdown(p *Peer)
 }
 
+// Ender is called when the peer has ended in order, by an io.EOF, once all that it has sent is handled. rest
+// is what it has left behind of a frame, which is no failure then; it is valid until HandleEnd returns.
+// The connection ends when that returns: it may wait for what is still under way for the peer, who
+// may be reading yet, as nothing else happens. It has to return when the context of p ends.
+type Ender interface {
+	HandleEnd(p *Peer, rest []byte)
+}
+
 // Closer is called last, exactly once, whatever has ended the connection: err is nil if a callback
 // has returned [Stop], io.EOF if the peer has ended, a [*Panicked] if a callback has panicked, what
 // [Fail] was given, or the error of a read or write. What was sent has gone out by then, or

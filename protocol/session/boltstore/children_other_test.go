@@ -1,0 +1,5 @@
+//go:build !linux
+
+package boltstore_test
+
+var children map[string]func(path string)

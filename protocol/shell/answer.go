@@ -1,0 +1,122 @@
+package shell
+
+import (
+	"strconv"
+	"strings"
+)
+
+// appendID begins a line of JSON. Request 0 is one of an earlier connection.
+func appendID(b []byte, n int) []byte {
+	return strconv.AppendInt(append(b, `{"id":`...), int64(n), 10)
+}
+
+func appendOut(b []byte, n int, p []byte) []byte {
+	return append(appendOutput(appendID(b, n), p), "}\n"...)
+}
+
+// appendResult appends an answer without error.
+func appendResult(b []byte, n int, v any) ([]byte, error) {
+	start := len(b)
+	b, err := appendValue(append(appendID(b, n), `,"result":`...), v)
+	if err != nil {
+		return b[:start], err
+	}
+	return append(appendShape(b, v), "}\n"...), nil
+}
+
+// appendError appends an answer that is one.
+func appendError(b []byte, n int, e *Error) []byte {
+	b = append(appendID(b, n), `,"error":{"message":`...)
+	b = appendString(b, e.Message)
+	if e.Suggestion != "" {
+		b = appendString(append(b, `,"suggestion":`...), e.Suggestion)
+	}
+	if e.Code != CodeFailed {
+		b = appendString(append(b, `,"code":`...), string(e.Code))
+	}
+	return append(b, "}}\n"...)
+}
+
+// appendTextError appends the lines of an error.
+func appendTextError(b []byte, e *Error) []byte {
+	for line := range strings.SplitSeq(strings.TrimRight(e.Error(), "\n"), "\n") {
+		b = append(append(append(b, "error: "...), printable(line)...), '\n')
+	}
+	return b
+}
+
+// appendText appends a result in text.
+func appendText(b []byte, v any, width int) ([]byte, error) {
+	switch v := v.(type) {
+	case nil:
+		return b, nil
+	case string:
+		b = append(b, v...)
+	case Table:
+		b = append(b, v.Text(width)...)
+	case Fields:
+		b = append(b, v.Text(width)...)
+	case []string:
+		for _, s := range v {
+			b = append(append(b, printable(s)...), '\n')
+		}
+		return b, nil
+	default:
+		var err error
+		if b, err = appendValue(b, v); err != nil {
+			return b, err
+		}
+	}
+	if len(b) > 0 && b[len(b)-1] != '\n' {
+		b = append(b, '\n')
+	}
+	return b, nil
+}
+
+const prompt = "> "
+
+// appendAnswer appends what a client gets when a command has ended. It is written in the format that the
+// command has left the session in.
+func (lv *live) appendAnswer(b []byte, c *Call, fault *Error) []byte {
+	s := &lv.state
+	if s.JSON {
+		n := lv.number(&c.req)
+		if fault == nil {
+			with, err := appendResult(b, n, c.result)
+			if err == nil {
+				return with
+			}
+			fault = &Error{Message: "the result is nothing that JSON can express: " + err.Error()}
+		}
+		return appendError(b, n, fault)
+	}
+	if c.writer.midline {
+		b = append(b, '\n')
+	}
+	if fault == nil {
+		with, err := appendText(b, c.result, s.width())
+		if err == nil {
+			b = with
+		} else {
+			fault = &Error{Message: "the result is nothing that can be shown: " + err.Error()}
+		}
+	}
+	if fault != nil {
+		b = appendTextError(b, fault)
+	}
+	if s.Prompt {
+		b = append(b, prompt...)
+	}
+	return b
+}
+
+func (lv *live) appendFrame(b []byte, req *request, v any) ([]byte, error) {
+	if !lv.state.JSON {
+		return appendText(b, v, lv.state.width())
+	}
+	b, err := appendValue(append(appendID(b, lv.number(req)), `,"frame":true,"result":`...), v)
+	if err != nil {
+		return nil, err
+	}
+	return append(appendShape(b, v), "}\n"...), nil
+}

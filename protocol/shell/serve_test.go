@@ -1,0 +1,463 @@
+package shell
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"goranch/protocol/session"
+	"goranch/ranch"
+	"goranch/transport"
+)
+
+// The dialogue for which the protocol was made.
+func TestDialogue(t *testing.T) {
+	root := t.TempDir()
+	os.Mkdir(filepath.Join(root, "logs"), 0o700)
+	os.WriteFile(filepath.Join(root, "readme"), nil, 0o600)
+	h := serve(t, Options{Root: root})
+	a := h.dial()
+	a.ask("pwd", "/")
+	a.ask("ls", "logs/", "readme")
+	a.ask("cd logs")
+	a.ask("set colour green")
+	a.ask("get colour", "green")
+	a.Close()
+
+	b := h.dial()
+	if b.id == a.id {
+		t.Fatal("two connections have one id")
+	}
+	b.ask("reconnect:"+a.id, "Conexao restabelecida")
+	b.ask("pwd", "/logs")
+	b.ask("get:colour", "green")
+	b.ask("reconnect:"+a.id, "Você ja esta conectado.")
+	b.ask("history", "    1  pwd", "    2  ls", "    3  cd logs", "    4  set colour green", "    5  get colour",
+		"    6  pwd", "    7  get:colour", "    8  history")
+	b.ask("!1", "/logs")
+	b.ask("id", a.id)
+	if n := h.Sessions().Stats(); n.Attached != 1 || n.Detached != 0 {
+		t.Errorf("%+v: the fresh session is still there", n)
+	}
+	b.ask("quit", "bye")
+	b.endWith("")
+	if n := h.Sessions().Stats(); n.Attached+n.Detached != 0 {
+		t.Errorf("%+v: the session that has quit is still there", n)
+	}
+}
+
+func TestReconnectRefused(t *testing.T) {
+	h := serve(t, Options{})
+	c := h.dial()
+	for _, id := range []string{"1", "", "x", strings.Repeat("9", 1000)} {
+		c.ask("reconnect:"+id, "error: "+session.ErrUnknown.Error())
+	}
+	c.ask("echo still here", "still here")
+	c.ask("reconnect:"+c.id, already)
+}
+
+func TestOutputWhileAway(t *testing.T) {
+	gate := make(chan struct{})
+	defer close(gate)
+	slow := Command{Name: "slow", Role: Viewer, Run: func(ctx context.Context, c *Call) error {
+		fmt.Fprintln(c.Out, "begun")
+		<-gate
+		for i := range 3 {
+			fmt.Fprintf(c.Out, "%d %s\n", i, strings.Repeat("x", 20))
+		}
+		c.Return("done")
+		<-gate
+		return nil
+	}}
+	h := serve(t, Options{Commands: []Command{slow}, EndTime: -1, Sessions: session.Options[State]{MaxOutput: 50}})
+	a := h.dial()
+	a.ask("slow", "begun")
+	a.Close()
+	waitFor(t, func() bool { return h.Sessions().Stats().Detached == 1 })
+	gate <- struct{}{}
+	gate <- struct{}{}
+	waitFor(t, func() bool { return !busy(h, a.id) })
+	b := h.dial()
+	b.ask("reconnect:"+a.id, "Conexao restabelecida", "(46 bytes of earlier output were lost)", "2 "+strings.Repeat("x", 20), "done")
+}
+
+func busy(h *house, id string) (busy bool) {
+	h.lives.Range(func(k, v any) bool {
+		if lv := v.(*live); lv.session.ID() == id {
+			lv.mu.Lock()
+			busy = lv.busy
+			lv.mu.Unlock()
+		}
+		return true
+	})
+	return busy
+}
+
+func waitFor(t testing.TB, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it does not come")
+		}
+	}
+}
+
+func TestTakenOver(t *testing.T) {
+	h := serve(t, Options{})
+	a := h.dial()
+	a.ask("set x 1")
+	a.ask("get x", "1")
+	b := h.dial()
+	b.ask("reconnect:"+a.id, "Conexao restabelecida")
+	if got := a.rest(); !strings.HasPrefix(got, "The session was taken over by ") {
+		t.Errorf("the earlier connection was told %q", got)
+	}
+	b.ask("get x", "1")
+	b.ask("format:json", `{"id":3,"result":"json"}`)
+	c := h.dial()
+	c.ask("reconnect:"+a.id, "Conexao restabelecida")
+	if got := b.rest(); !strings.HasPrefix(got, `{"event":"taken_over","by":"`) {
+		t.Errorf("the earlier connection was told %q", got)
+	}
+	c.ask("get x", `{"id":2,"result":"1"}`)
+}
+
+// Of many that want one session at once, one has it in the end, and all others have ended.
+func TestTakeoverRace(t *testing.T) {
+	h := serve(t, Options{})
+	a := h.dial()
+	a.ask("set x 1")
+	a.ask("get x", "1")
+	const n = 20
+	answers := make(chan string, n)
+	var wg sync.WaitGroup
+	for range n {
+		c := h.dial()
+		wg.Go(func() {
+			c.send("reconnect:" + a.id + "\nget x\n")
+			got := ""
+			for !strings.HasSuffix(got, "\n1\n") {
+				b := make([]byte, 100)
+				n, err := c.r.Read(b)
+				got += string(b[:n])
+				if err != nil {
+					break
+				}
+			}
+			answers <- got
+		})
+	}
+	wg.Wait()
+	close(answers)
+	for got := range answers {
+		if !strings.HasPrefix(got, restored) {
+			t.Errorf("got %q", got)
+		}
+	}
+	waitFor(t, func() bool { s := h.Sessions().Stats(); return s.Attached+s.Detached == 1 })
+	b := h.dial()
+	b.ask("reconnect:"+a.id, "Conexao restabelecida")
+	b.ask("get x", "1")
+}
+
+func TestRestOfTheStream(t *testing.T) {
+	h := serve(t, Options{Commands: []Command{Method("double", "Twice.", func(_ context.Context, n int) (int, error) { return 2 * n, nil })}})
+	c := h.dial()
+	c.send("echo one\r\ndouble:21\ndouble 4")
+	c.Conn.(interface{ CloseWrite() error }).CloseWrite()
+	c.endWith("one\n42\n8\n")
+}
+
+func TestRequests(t *testing.T) {
+	boom := Command{Name: "boom", Role: Operator, Run: func(context.Context, *Call) error { return nil }}
+	table := Command{Name: "table", Role: Viewer, Flags: []Flag{{Name: "sort", Value: "KEY", Choices: []string{"a", "b"}}, {Name: "all"}}, Run: func(_ context.Context, c *Call) error {
+		c.Return(Table{Columns: []Column{{Key: "name", Title: "NAME"}, {Key: "size", Right: true}}, Rows: [][]any{{"x\x1b[31m", Bytes(1536)}, {"longer", Bytes(3)}}, Total: 9})
+		return nil
+	}}
+	point := Method("point", "", func(_ context.Context, p struct{ X, Y int }) (Fields, error) {
+		if p.X == 0 {
+			return nil, errors.New("no\nx")
+		}
+		return Fields{{Key: "sum", Value: p.X + p.Y}, {Key: "took", Title: "Took", Value: 90 * time.Second}}, nil
+	})
+	nothing := Method("nothing", "", func(context.Context, struct{}) (struct{}, error) { return struct{}{}, nil })
+	tests := []struct{ name, send, want string }{
+		{"words", `echo "a  b"  $x;|` + "`ls`", `"a  b"  $x;|` + "`ls`\n"},
+		{"value keeps colons", "echo:a:b:c", "a:b:c\n"},
+		{"carriage returns anywhere", "ec\rho:a\rb\r", "ab\n"},
+		{"unknown", "histroy", "error: unknown command \"histroy\"; did you mean history?\n"},
+		{"unknown, nothing near", "xyzzyxyzzy", "error: unknown command \"xyzzyxyzzy\"\n"},
+		{"role", "boom", "error: boom needs a role of operator; yours is viewer\n"},
+		{"arguments", "pwd x", "error: pwd takes no arguments\n"},
+		{"quote", "get 'x", "error: a quote without its end\n"},
+		{"no UTF-8", "echo \x80", "error: the request is not UTF-8\n"},
+		{"NUL", "echo \x00", "error: a NUL byte in the request\n"},
+		{"telnet", "\xff\xfb\x18\xff\xfd\x01\xff\xfc\x01ec\xff\xfd\x03ho \xff\xf1ok", "\xff\xfe\x18\xff\xfc\x01\xff\xfc\x03ok\n"},
+		{"subnegotiation", "\xff\xfa\x18\n\xff\xff\x03\xff\xf0echo ok", "ok\n"},
+		{"cleared", "garbage\x03echo ok", "ok\n"},
+		{"interrupt process", "garbage\xff\xf4\xff\xfd\x06echo ok", "\xff\xfc\x06ok\n"},
+		{"table", "table", "NAME       size\nx?[31m  1.5 KiB\nlonger      3 B\n2 of 9\n"},
+		{"flags", "table --sort c", "error: flag --sort \"c\": allowed are a, b\n"},
+		{"flag without value", "table --sort", "error: flag --sort needs a value: KEY\n"},
+		{"no such flag", "table --none", "error: table has no flag --none\n"},
+		{"struct", `point:{"x":1,"y":2}`, "sum   3\nTook  1m30s\n"},
+		{"error", `point:{}`, "error: no\nerror: x\n"},
+		{"bad value", `point:{"x":"1"}`, "error: point: value: cannot unmarshal string into Go struct field .X of type int\n"},
+		{"no value", "nothing:1", "error: nothing: value: it takes no value\n"},
+		{"nothing", "nothing", ""},
+		{"empty", "\n \n\r\n", ""},
+		{"json", "format:json\ntable --all\nnothing\nboom\necho \"\xc3\xa9<\"\npoint:{\"x\":1}\n\nhistroy\ncancel\nformat text", `{"id":1,"result":"json"}
+{"id":2,"result":[{"name":"x\u001b[31m","size":1536},{"name":"longer","size":3}],"columns":[{"key":"name","title":"NAME"},{"key":"size","kind":"bytes","right":true}],"total":9}
+{"id":3,"result":null}
+{"id":4,"error":{"message":"boom needs a role of operator; yours is viewer","code":"denied"}}
+{"id":5,"result":"\"é<\""}
+{"id":6,"result":{"sum":1,"took":90},"fields":[{"key":"sum"},{"key":"took","title":"Took","kind":"duration"}]}
+{"id":7,"error":{"message":"unknown command \"histroy\"","suggestion":"history","code":"unknown"}}
+`},
+		{"prompt", "prompt on\npwd", "> /\n> "},
+		{"history", "!!\necho a\n!!\n!7\n!x", "error: there is no request 0 in the history\na\na\nerror: there is no request 7 in the history\nerror: \"!x\": allowed are !! and ! with a number from history\n"},
+		{"variables", "set a=1\nset b 'x y'\nset\nunset a\nget a", "a  1\nb  x y\nerror: there is no variable \"a\"\n"},
+		{"complete", "complete:t\ncomplete:table --s\ncomplete:table --sort \ncomplete:format j", "table\n--sort\na\nb\njson\n"},
+		{"no files", "ls", "error: there are no files here\n"},
+		{"no auth", "auth:x", "error: there are no tokens here\n"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := serve(t, Options{Commands: []Command{boom, table, point, nothing}}).dial()
+			c.send(tt.send)
+			c.Conn.(interface{ CloseWrite() error }).CloseWrite()
+			want := tt.want
+			if tt.name == "json" {
+				got := c.rest() // cancel does not wait for its turn
+				got = strings.Replace(got, `{"id":8,"error":{"message":"nothing is running"}}`+"\n", "", 1)
+				got = strings.Replace(got, `{"id":8,"result":"cancelled"}`+"\n", "", 1)
+				if got = strings.TrimSuffix(got, "text\n"); got != want && !strings.Contains(got, "cancelled") {
+					t.Errorf("got %s\nwant %s", got, want)
+				}
+				return
+			}
+			c.endWith(want)
+		})
+	}
+}
+
+func TestLineTooLong(t *testing.T) {
+	h := serve(t, Options{MaxLine: 100})
+	c := h.dial()
+	c.ask("echo "+strings.Repeat("x", 95), strings.Repeat("x", 95))
+	go c.Write([]byte(strings.Repeat("x", 10<<20)))
+	if got := c.line(); !strings.HasPrefix(got, "error: ") {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestCancel(t *testing.T) {
+	wait := Command{Name: "wait", Role: Viewer, Run: func(ctx context.Context, c *Call) error {
+		fmt.Fprintln(c.Out, "waiting")
+		<-ctx.Done()
+		return ctx.Err()
+	}}
+	for _, by := range []string{"\x03", "\xff\xf4", "cancel\n"} {
+		t.Run(fmt.Sprintf("%q", by), func(t *testing.T) {
+			c := serve(t, Options{Commands: []Command{wait}}).dial()
+			c.ask("format json", `{"id":1,"result":"json"}`)
+			c.send("wait\n")
+			c.expect(`{"id":2,"out":"waiting\n"}`)
+			c.send("echo behind\n" + by)
+			if by == "cancel\n" {
+				if got := []string{c.line(), c.line(), c.line()}; !strings.Contains(strings.Join(got, ""), `{"id":4,"result":"cancelled"}`) {
+					t.Errorf("got %q", got)
+				}
+				return
+			}
+			c.expect(`{"id":2,"error":{"message":"cancelled","code":"cancelled"}}`, `{"id":3,"error":{"message":"cancelled","code":"cancelled"}}`)
+		})
+	}
+}
+
+func TestEndOfASessionCancels(t *testing.T) {
+	causes := make(chan error, 1)
+	wait := Command{Name: "wait", Role: Viewer, Run: func(ctx context.Context, c *Call) error {
+		fmt.Fprintln(c.Out, "waiting")
+		<-ctx.Done()
+		causes <- context.Cause(ctx)
+		return ctx.Err()
+	}}
+	h := serve(t, Options{Commands: []Command{wait}})
+	c := h.dial()
+	c.ask("wait", "waiting")
+	if err := h.Sessions().End(c.id); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-causes; err != ErrSessionEnded {
+		t.Errorf("cancelled by %v", err)
+	}
+	c.endWith("error: the session has ended\n")
+}
+
+func TestShutdown(t *testing.T) {
+	wait := Command{Name: "wait", Role: Viewer, Run: func(ctx context.Context, c *Call) error {
+		fmt.Fprintln(c.Out, "waiting")
+		<-ctx.Done()
+		return ctx.Err()
+	}}
+	h := serve(t, Options{Commands: []Command{wait}})
+	c := h.dial()
+	c.ask("wait", "waiting")
+	h.l.Stop()
+	c.endWith("The server is stopping.\nerror: the listener is shutting down\n")
+}
+
+func TestPanic(t *testing.T) {
+	for _, quick := range []bool{false, true} {
+		bad := Command{Name: "bad", Role: Viewer, Quick: quick, Run: func(context.Context, *Call) error { panic("by request") }}
+		h := serve(t, Options{Commands: []Command{bad}})
+		c := h.dial()
+		c.send("bad\n")
+		for {
+			if _, err := c.r.ReadString('\n'); err != nil {
+				break
+			}
+		}
+		h.dial().ask("echo on", "on")
+	}
+}
+
+func TestUsers(t *testing.T) {
+	var log []string
+	act := Command{Name: "act", Role: Operator, Changes: true, MaxArgs: 1, Run: func(_ context.Context, c *Call) error {
+		if len(c.Args) == 1 {
+			return errors.New(c.Args[0])
+		}
+		return nil
+	}}
+	h := serve(t, Options{
+		Commands:     []Command{act},
+		Authenticate: func(context.Context, *transport.Conn) (User, error) { return User{"nobody", Guest}, nil },
+		Token: func(_ context.Context, _ *transport.Conn, token string) (User, error) {
+			if token == "secret" {
+				return User{"ops", Operator}, nil
+			}
+			return User{}, errors.New("no such token")
+		},
+		Audit: func(e AuditEntry) {
+			log = append(log, fmt.Sprintf("%s %s %q %v", e.User.Name, e.Command, e.Line, e.Err))
+		},
+	})
+	a := h.dial()
+	a.Close()
+	waitFor(t, func() bool { return h.Sessions().Stats().Detached == 1 })
+	c := h.dial()
+	c.ask("id", c.id)
+	c.ask("version", "unknown")
+	c.ask("pwd", "error: pwd needs a role of viewer; yours is guest")
+	c.ask("reconnect:"+a.id, "error: reconnect needs a role of viewer; yours is guest")
+	c.ask("auth:wrong", "error: no such token")
+	c.ask("auth:secret", "ops, operator")
+	c.ask("act")
+	c.ask("act no", "error: no")
+	c.ask("history", "    1  act", "    2  act no", "    3  history")
+	want := []string{`ops act "act" <nil>`, `ops act "act no" no`}
+	if fmt.Sprint(log) != fmt.Sprint(want) {
+		t.Errorf("audited %q, want %q", log, want)
+	}
+	c.ask("reconnect:"+a.id, "Conexao restabelecida")
+}
+
+func TestRefusedUser(t *testing.T) {
+	h := serve(t, Options{Authenticate: func(context.Context, *transport.Conn) (User, error) { return User{}, errors.New("go away") }})
+	nc, err := h.mem.Dial(context.Background(), "s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	b := make([]byte, 100)
+	n, _ := nc.Read(b)
+	if got := string(b[:n]); got != "error: go away\n" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// A crowd of requests in one piece is served in order, however many they are.
+func TestManyAtOnce(t *testing.T) {
+	h := serve(t, Options{Commands: []Command{Method("say", "", func(_ context.Context, s string) (string, error) { return s, nil })}})
+	c := h.dial()
+	var all, want strings.Builder
+	for i := range 1000 {
+		fmt.Fprintf(&all, "say:%d\n", i)
+		fmt.Fprintf(&want, "%d\n", i)
+	}
+	go func() {
+		c.Write([]byte(all.String()))
+		c.Conn.(interface{ CloseWrite() error }).CloseWrite()
+	}()
+	c.endWith(want.String())
+}
+
+// An idle connection has one goroutine; one whose client is silent for too long ends, but its session stays.
+func TestIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := serve(t, Options{ReadTimeout: time.Minute, Sessions: session.Options[State]{TTL: time.Hour}})
+		h.dial().Close()
+		time.Sleep(10 * time.Second)
+		before := runtime.NumGoroutine()
+		c := h.dial()
+		c.SetReadDeadline(time.Time{})
+		c.ask("echo x", "x")
+		c.ask("status", "Status       running")
+		synctest.Wait()
+		if n := runtime.NumGoroutine() - before; n > 2 { // and one for all timers
+			t.Errorf("an idle connection has %d goroutines", n)
+		}
+		for range 5 {
+			c.line()
+		}
+		c.endWith("error: no request for 1m0s: i/o timeout\n")
+		synctest.Wait()
+		if n := h.Sessions().Stats().Detached; n != 2 {
+			t.Errorf("%d sessions are detached", n)
+		}
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+		if n := h.Sessions().Stats(); n.Detached != 0 || n.Expired != 2 {
+			t.Errorf("%+v", n)
+		}
+	})
+}
+
+// Over TCP: a client that has ended its input gets its answers, and one that has vanished leaves its session.
+func TestTCP(t *testing.T) {
+	s, err := New(Options{Commands: []Command{Method("double", "", func(_ context.Context, n int) (int, error) { return 2 * n, nil })}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close(context.Background())
+	l, err := new(ranch.Server).StartListener("s", transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler)}, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Stop()
+	nc, err := net.Dial("tcp", l.Info().Addr.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(nc, "double:4\npwd")
+	nc.(*net.TCPConn).CloseWrite()
+	b, err := io.ReadAll(nc)
+	if _, answers, _ := strings.Cut(string(b), "\n"); err != nil || answers != "8\n/\n" {
+		t.Errorf("got %q, %v", b, err)
+	}
+	nc.Close()
+	waitFor(t, func() bool { return s.Sessions().Stats().Detached == 1 })
+}
