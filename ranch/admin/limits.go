@@ -26,7 +26,7 @@ type limit struct {
 const (
 	times   = "times such as 500ms, 5s or 2m, and none"
 	numbers = "numbers from 1 on, and none"
-	rates   = "numbers per second such as 100 or 0.5, with a burst such as 100:20, and unlimited"
+	ratings = "numbers per second such as 100 or 0.5, with a burst such as 100:20, and unlimited"
 )
 
 // limits are the options that can be changed, in the order in which they are shown.
@@ -42,7 +42,10 @@ var limits = []limit{
 	timed("lifetime", "ends who is that old", times, "none", 0, func(o *ranch.Options) *time.Duration { return &o.Lifetime }),
 	{"lifetime-jitter", "share by which lives are shortened at random", "shares from 0 to 1",
 		func(o *ranch.Options) string { return strconv.FormatFloat(o.LifetimeJitter, 'g', -1, 64) },
-		func(o *ranch.Options, s string) (err error) { o.LifetimeJitter, err = strconv.ParseFloat(s, 64); return err }},
+		func(o *ranch.Options, s string) (err error) {
+			o.LifetimeJitter, err = strconv.ParseFloat(s, 64)
+			return err
+		}},
 	timed("rest-after", "silence after which a connection gives up its goroutine", "times such as 500ms or 1s, and never", "never", -1,
 		func(o *ranch.Options) *time.Duration { return &o.RestAfter }),
 	timed("refuse-after", "how long who comes at the cap waits before being refused", "0s, times such as 500ms or 2s, and never", "never", 0,
@@ -63,7 +66,7 @@ var limits = []limit{
 }
 
 func rated(name, means string, field func(*ranch.Options) *conns.Rate) limit {
-	return limit{name, means, rates, func(o *ranch.Options) string {
+	return limit{name, means, ratings, func(o *ranch.Options) string {
 		r := *field(o)
 		s := strconv.FormatFloat(r.PerSecond, 'g', -1, 64)
 		switch {

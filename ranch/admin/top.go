@@ -40,8 +40,8 @@ type meter struct {
 	at        time.Time
 }
 
-// rates is what a connection has carried since the last look.
-type rates struct {
+// usage is what a connection has carried since the last look.
+type usage struct {
 	listener string
 	conns.Info
 	bytes uint64
@@ -95,7 +95,7 @@ func (a *admin) look(m *meter, most int) shell.Table {
 	elapsed := now.Sub(m.at).Seconds()
 	m.now, m.last, m.at = m.last, m.now, now
 	clear(m.now)
-	var busiest []rates
+	var busiest []usage
 	var all int
 	var sum, carriedAll uint64
 	for _, l := range a.listeners() {
@@ -110,7 +110,7 @@ func (a *admin) look(m *meter, most int) shell.Table {
 			sum += moved
 			carriedAll += total
 			if most > 0 {
-				busiest = keep(busiest, rates{l.Ref(), *i, moved}, most)
+				busiest = keep(busiest, usage{l.Ref(), *i, moved}, most)
 			}
 			return false // it is looked at, nothing more
 		}})
@@ -123,10 +123,12 @@ func (a *admin) look(m *meter, most int) shell.Table {
 	return t
 }
 
-func perSecond(bytes uint64, seconds float64) shell.Bytes { return shell.Bytes(float64(bytes) / seconds) }
+func perSecond(bytes uint64, seconds float64) shell.Bytes {
+	return shell.Bytes(float64(bytes) / seconds)
+}
 
 // keep adds r if it may be among the busiest, of which there are not many more than most.
-func keep(all []rates, r rates, most int) []rates {
+func keep(all []usage, r usage, most int) []usage {
 	if all = append(all, r); len(all) >= 2*most+64 {
 		all = order(all, most)
 	}
@@ -134,8 +136,8 @@ func keep(all []rates, r rates, most int) []rates {
 }
 
 // order returns the busiest in order.
-func order(all []rates, most int) []rates {
-	slices.SortFunc(all, func(a, b rates) int {
+func order(all []usage, most int) []usage {
+	slices.SortFunc(all, func(a, b usage) int {
 		return cmp.Or(cmp.Compare(b.bytes, a.bytes), cmp.Compare(carried(&b.Info), carried(&a.Info)), cmp.Compare(a.ID, b.ID))
 	})
 	return all[:min(len(all), most)]
