@@ -62,8 +62,9 @@ func answered(t *testing.T, text string) string {
 	h.dial("echo").Close()
 	h.listener("echo").ChangeOptions(func(o *ranch.Options) { o.Alarms = map[string]ranch.Alarm{"many": {Connections: 900}} })
 	time.Sleep(90 * time.Second)
+	runtime.GC() // there is a last collection
 	c := h.client()
-	c.text("set columns 100")
+	c.text("set columns 120")
 	var out []string
 	fenced, asked := false, false
 	for line := range strings.SplitSeq(text, "\n") {
@@ -73,6 +74,7 @@ func answered(t *testing.T, text string) string {
 			fenced, asked = !fenced, false
 		case fenced && asks:
 			asked = true
+			synctest.Wait() // what was killed is closed
 			out = append(out, line)
 			c.SetReadDeadline(time.Now().Add(time.Hour))
 			if answer := strings.TrimRight(h.perform(c, request, first, func() {

@@ -78,6 +78,9 @@ func (a *admin) memory(_ context.Context, c *shell.Call) error {
 	}
 	stats := debug.GCStats{PauseQuantiles: make([]time.Duration, 3)}
 	debug.ReadGCStats(&stats)
+	if stats.NumGC == 0 {
+		stats.LastGC = time.Time{}
+	}
 	f = append(f, shell.Field{Key: "last_collection", Title: "Last collection", Value: stats.LastGC.Truncate(time.Millisecond)},
 		shell.Field{Key: "pause_median", Title: "Pauses: median", Value: stats.PauseQuantiles[1]},
 		shell.Field{Key: "pause_max", Title: "Pauses: longest", Value: stats.PauseQuantiles[2]})
