@@ -70,7 +70,9 @@ type admin struct {
 }
 
 // Commands returns the commands. They replace the shell's own of the names status, stats, connections and version.
-func Commands(o Options) []shell.Command {
+func Commands(o Options) []shell.Command { return newAdmin(o).commands() }
+
+func newAdmin(o Options) *admin {
 	a := &admin{Options: o, server: o.Server, traces: map[*tracing]struct{}{}}
 	if a.server == nil {
 		a.server = ranch.Default
@@ -81,5 +83,9 @@ func Commands(o Options) []shell.Command {
 	if a.Started.IsZero() {
 		a.Started = time.Now()
 	}
+	return a
+}
+
+func (a *admin) commands() []shell.Command {
 	return slices.Concat(a.statusCommands(), a.connectionCommands(), a.listenerCommands(), a.liveCommands(), a.processCommands())
 }

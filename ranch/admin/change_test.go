@@ -200,6 +200,7 @@ func TestDrainCancelled(t *testing.T) {
 			t.Errorf("cancelled: %+v", a)
 		}
 		synctest.Wait()
+		time.Sleep(50 * time.Minute)
 		if i := l.Info(); i.Status != ranch.Stopping || i.AllConnections != 1 {
 			t.Errorf("%s, %d connections", i.Status, i.AllConnections)
 		}
@@ -255,7 +256,7 @@ func TestTop(t *testing.T) {
 	})
 }
 
-// traced reports whether a connection has a tracer: a second trace of it shows what the first has left.
+// traces returns how many are on.
 func (h *house) traces(c *client) int {
 	h.t.Helper()
 	return len(c.json("traces").rows(h.t))
@@ -280,6 +281,7 @@ func TestTrace(t *testing.T) {
 			t.Errorf("want a %s: %+v", want, a)
 		}
 	}
+	pending := h.pending()
 	io.WriteString(js, "\x03")
 	if a := js.answer(); a.Error == nil || a.Error.Code != "cancelled" {
 		t.Errorf("the end: %+v", a)
@@ -288,6 +290,9 @@ func TestTrace(t *testing.T) {
 		t.Errorf("%d traces are left", n)
 	}
 	exchange(t, nc, "after")
+	if n := pending(); n != 0 {
+		t.Errorf("the connection is still traced: %d events", n)
+	}
 	js.json("status") // nothing came before its answer
 	if diff := cmp.Diff([]string{fmt.Sprintf("!trace %d --bytes 5", id)}, h.audited()); diff != "" {
 		t.Errorf("audited (-want +got):\n%s", diff)
@@ -332,6 +337,29 @@ func TestTraceEnds(t *testing.T) {
 			t.Error("one's own connection is traced")
 		}
 	})
+}
+
+// Two who trace each other do not keep each other busy for ever.
+func TestTraceOfEachOther(t *testing.T) {
+	h := open(t, admin.Options{})
+	a, b, other := h.asJSON(), h.asJSON(), h.asJSON()
+	all := h.listener("shell").Connections()
+	a.send(fmt.Sprint("trace ", all[1].ID))
+	h.eventually("the first is on", func() bool { return h.traces(other) == 1 })
+	b.send(fmt.Sprint("trace ", all[0].ID))
+	h.eventually("the second is on", func() bool { return h.traces(other) == 2 })
+	for range 50 {
+		for _, r := range other.json("traces").rows(t) {
+			if n := r["shown"].(float64); n > 3 { // the request of the second, and an answer before
+				t.Fatalf("%v events of %v", n, r["target"])
+			}
+		}
+	}
+	for _, c := range []*client{a, b} {
+		io.WriteString(c, "\x03")
+		for one := c.answer(); one.Error == nil; one = c.answer() {
+		}
+	}
 }
 
 // A network of real addresses, and its neighbour.

@@ -31,6 +31,8 @@ type house struct {
 	server *ranch.Server
 	mem    *transport.Mem
 
+	pending func() func() int
+
 	mu    sync.Mutex
 	audit []shell.AuditEntry
 }
@@ -40,8 +42,10 @@ func open(t testing.TB, o admin.Options) *house {
 	h := &house{t: t, server: new(ranch.Server), mem: new(transport.Mem)}
 	o.Server = h.server
 	h.start("echo", echo.Protocol{})
+	var commands []shell.Command
+	commands, h.pending = admin.New(o)
 	s, err := shell.New(shell.Options{
-		Commands: admin.Commands(o), Version: "shell's",
+		Commands: commands, Version: "shell's",
 		Authenticate: func(context.Context, *transport.Conn) (shell.User, error) {
 			return shell.User{Name: "alice", Role: shell.Operator}, nil
 		},
