@@ -18,4 +18,8 @@ require golang.org/x/net v0.62.0
 
 require github.com/pires/go-proxyproto v0.15.0
 
+require golang.org/x/text v0.43.0
+
 require go.etcd.io/bbolt v1.5.0
+
+require golang.org/x/time v0.16.0

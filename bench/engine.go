@@ -11,6 +11,7 @@ import (
 type serveConfig struct {
 	tls    *tls.Config // nil: plain TCP
 	limit  int         // connections served at once; 0: as many as come
+	lines  bool        // each request is a line
 	frames bool        // each request is a frame with four bytes of length before it; to echo bytes is right too
 }
 
@@ -20,6 +21,7 @@ type engine struct {
 	about  string
 	tls    bool     // it can serve TLS
 	limit  bool     // it can hold a limit of connections
+	greets bool     // it sends a line before it is asked for anything
 	fanout *dialect // it sends what one client publishes to all members, and does nothing else; nil: it echoes
 	// only restricts it to workloads of this name unless it is asked for with --engines; "" is no restriction.
 	only string

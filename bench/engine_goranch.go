@@ -28,8 +28,11 @@ func init() {
 // startHandler divides what arrives into frames where the workload has them.
 func startHandler(cfg serveConfig) (string, error) {
 	opts := protocol.Options{Codec: protocol.Raw{}}
-	if cfg.frames {
+	switch {
+	case cfg.frames:
 		opts.Codec = protocol.LengthPrefix{}
+	case cfg.lines:
+		opts.Codec = protocol.Lines{}
 	}
 	return startGoranch(protocol.Handle(func() protocol.Handler { return echoHandler{} }, opts))(cfg)
 }

@@ -18,6 +18,7 @@ var (
 type exchange struct {
 	fd        int
 	sent, got int
+	greeting  bool // a line comes first
 }
 
 // request begins to send the payload; what the socket does not take at once goes out in advance.
@@ -34,6 +35,11 @@ func (x *exchange) advance(payload, buf []byte) (done bool, err error) {
 			return false, err
 		}
 	}
+	if x.greeting {
+		if err := x.greeted(); err != nil || x.greeting {
+			return false, err
+		}
+	}
 	n, err := rawIO(syscall.SYS_READ, x.fd, buf[:len(payload)-x.got])
 	switch {
 	case err == syscall.EAGAIN:
@@ -47,6 +53,25 @@ func (x *exchange) advance(payload, buf []byte) (done bool, err error) {
 	}
 	x.got += n
 	return x.got == len(payload), nil
+}
+
+// greeted takes the line that comes first, byte by byte so that nothing behind it is lost.
+func (x *exchange) greeted() error {
+	var b [1]byte
+	for {
+		n, err := rawIO(syscall.SYS_READ, x.fd, b[:])
+		switch {
+		case err == syscall.EAGAIN:
+			return nil
+		case err != nil:
+			return os.NewSyscallError("read", err)
+		case n == 0:
+			return errPeerClosed
+		case b[0] == '\n':
+			x.greeting = false
+			return nil
+		}
+	}
 }
 
 func (x *exchange) flush(payload []byte) error {

@@ -22,6 +22,8 @@ type loadConfig struct {
 	conns     int
 	size      int
 	frames    bool
+	lines     bool
+	greets    bool     // the server sends a line first
 	fanout    *dialect // nil: the server echoes
 	burst     int
 	limit     int
@@ -73,6 +75,7 @@ func parseLoad(args []string) (loadConfig, error) {
 	fs.IntVar(&cfg.size, "size", 64, "bytes of one request")
 	fs.StringVar(&cfg.engine, "engine", "bare", "the engine that serves, which decides how it is spoken to")
 	fs.BoolVar(&cfg.frames, "frames", false, "echo: put four bytes of length before each request")
+	fs.BoolVar(&cfg.lines, "lines", false, "echo: each request is a line")
 	fs.IntVar(&cfg.burst, "burst", 1, "fanout: messages published at once")
 	fs.IntVar(&cfg.limit, "limit", 100, "cap: connections that the server serves at once")
 	fs.IntVar(&cfg.reps, "reps", 300, "cap: how often one leaves")
@@ -86,7 +89,7 @@ func parseLoad(args []string) (loadConfig, error) {
 	if err != nil {
 		return cfg, err
 	}
-	cfg.fanout = e.fanout
+	cfg.fanout, cfg.greets = e.fanout, e.greets
 	if cfg.addr, err = netip.ParseAddrPort(*addr); err != nil {
 		return cfg, fmt.Errorf("--addr %q: %w", *addr, err)
 	}
@@ -131,8 +134,15 @@ func (cfg loadConfig) payload() []byte {
 		x ^= x << 5
 		p[i] = byte(x)
 	}
-	if cfg.frames {
+	switch {
+	case cfg.frames:
 		return frame(p)
+	case cfg.lines:
+		for i, b := range p {
+			p[i] = 'a' + b%26
+		}
+		copy(p, callName+":")
+		p[len(p)-1] = '\n'
 	}
 	return p
 }

@@ -70,7 +70,7 @@ func openEchoed(cfg loadConfig, n int) ([]exchange, error) {
 		if err != nil {
 			return nil, err
 		}
-		c.conns = append(c.conns, exchange{fd: fd})
+		c.conns = append(c.conns, exchange{fd: fd, greeting: cfg.greets})
 		if err := errors.Join(c.add(fd, i, edgeInOut), c.pump(openAhead)); err != nil {
 			return nil, err
 		}

@@ -75,6 +75,9 @@ func (r rig) startServer(ctx context.Context, w workload, e engine) (server *chi
 	if w.tls {
 		args = append(args, "--tls")
 	}
+	if w.lines {
+		args = append(args, "--lines")
+	}
 	if w.frames {
 		args = append(args, "--frames")
 	}
@@ -97,6 +100,9 @@ func (r rig) startLoad(w workload, e engine, addr string, serverPID int) (*child
 		"--warmup", r.warmup.String(), "--duration", r.duration.String(),
 		"--limit", strconv.Itoa(w.limit), "--reps", strconv.Itoa(r.reps),
 		"--engine", e.name, "--burst", strconv.Itoa(max(w.burst, 1)),
+	}
+	if w.lines {
+		args = append(args, "--lines")
 	}
 	if w.frames {
 		args = append(args, "--frames")

@@ -27,6 +27,7 @@ func serveMain(args []string) error {
 	fs := flag.NewFlagSet("bench serve", flag.ContinueOnError)
 	name := fs.String("engine", "bare", "the engine to run")
 	withTLS := fs.Bool("tls", false, "serve TLS 1.3 instead of plain TCP")
+	lines := fs.Bool("lines", false, "requests are lines")
 	frames := fs.Bool("frames", false, "requests are frames with four bytes of length before them")
 	limit := fs.Int("limit", 0, "connections served at once, for engines that can hold a limit; 0 is no limit")
 	if err := fs.Parse(args); err != nil {
@@ -36,7 +37,7 @@ func serveMain(args []string) error {
 	if err != nil {
 		return err
 	}
-	cfg := serveConfig{limit: *limit, frames: *frames}
+	cfg := serveConfig{limit: *limit, frames: *frames, lines: *lines}
 	if *withTLS {
 		if !e.tls {
 			return fmt.Errorf("engine %s cannot serve TLS", e.name)

@@ -41,6 +41,8 @@ func TestSmoke(t *testing.T) {
 		{"goranch-handler", workload{name: "tls-idle", kind: kindIdle, tls: true, conns: 50, size: 64}},
 		{"goranch-handler", workload{name: "cap", kind: kindCap, conns: 30, size: 64, limit: 10}},
 		{"bare", workload{name: "echo-frames", kind: kindEcho, frames: true, conns: 8, size: 64}},
+		{"goranch-shell", workload{name: "calls-1000", kind: kindEcho, lines: true, conns: 8, size: 64}},
+		{"goranch-shell-quick", workload{name: "calls-1000", kind: kindEcho, lines: true, conns: 8, size: 64}},
 		{"goranch-handler", workload{name: "echo-frames", kind: kindEcho, frames: true, conns: 8, size: 64}},
 		{"gnet", workload{name: "echo", kind: kindEcho, conns: 8, size: 64}},
 		{"lazy", workload{name: "echo", kind: kindEcho, conns: 8, size: 64}},

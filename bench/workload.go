@@ -27,6 +27,7 @@ type workload struct {
 	size   int      // bytes of one request
 	limit  int      // cap only: connections served at once; the other conns wait
 	frames bool     // echo only: four bytes of length go before each request
+	lines  bool     // echo only: each request is a line, which calls a method of a shell that answers it
 	burst  int      // fanout only: messages published at once; the next follow when all have arrived
 	bases  []string // engines that the others are divided by
 	only   []string // engines it is meant for unless others are asked for; nil: all
@@ -37,6 +38,7 @@ var workloads = []workload{
 	{name: "echo-64-1000", kind: kindEcho, conns: 1000, size: 64, bases: []string{"bare"}},
 	{name: "echo-16k-64", kind: kindEcho, conns: 64, size: 16 << 10, bases: []string{"bare", "bare32k"}},
 	{name: "echo-frames-64", kind: kindEcho, frames: true, conns: 64, size: 64, bases: []string{"bare"}, only: []string{"bare", "goranch-handler"}},
+	{name: "calls-1000", kind: kindEcho, lines: true, conns: 1000, size: 64, bases: []string{"goranch-handler"}, only: []string{"bare", "goranch-handler", "goranch-shell", "goranch-shell-quick"}},
 	{name: "churn", kind: kindChurn, conns: 64, size: 64, bases: []string{"bare"}},
 	{name: "tls-echo", kind: kindEcho, tls: true, conns: 64, size: 64, bases: []string{"bare"}},
 	{name: "tls-churn", kind: kindChurn, tls: true, conns: 64, size: 64, bases: []string{"bare"}},
@@ -61,6 +63,8 @@ func (w workload) about() string {
 		return fmt.Sprintf("one message of %d bytes to %d members: time until the last has it, %s", w.size, w.conns, transport)
 	case w.frames:
 		return fmt.Sprintf("echo of frames of %d bytes and their length, %d connections, %s", w.size, w.conns, transport)
+	case w.lines:
+		return fmt.Sprintf("echo of lines of %d bytes, which name a method of the shell, %d connections, %s", w.size, w.conns, transport)
 	case w.kind == kindEcho:
 		return fmt.Sprintf("echo of %d bytes, %d connections, %s", w.size, w.conns, transport)
 	case w.kind == kindChurn:

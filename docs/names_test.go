@@ -11,10 +11,36 @@ import (
 	"testing"
 )
 
+// documented are the packages whose names are looked for in the documentation.
+var documented = []string{
+	"ranch",
+	"transport",
+	"transport/proxy",
+	"transport/certs",
+	"conns",
+	"protocol",
+	"protocol/echo",
+	"protocol/sniff",
+	"protocol/netlisten",
+	"protocol/session",
+	"protocol/session/boltstore",
+	"protocol/shell",
+	"protocol/shell/access",
+	"protocol/pubsub",
+	"ranch/admin",
+}
+
+func bases(dirs []string) (all []string) {
+	for _, d := range dirs {
+		all = append(all, path.Base(d))
+	}
+	return all
+}
+
 var (
 	testName = regexp.MustCompile("`([a-z/]+)\\.((?:Test|Fuzz|Example)\\w*)`")
 	reason   = regexp.MustCompile(`^none: \S`)
-	apiName  = regexp.MustCompile(`\b(ranch|transport|proxy|certs|conns|protocol|echo|sniff|netlisten|shell|session|boltstore|admin)\.([A-Z]\w*)(?:\.([A-Z]\w*))?`)
+	apiName  = regexp.MustCompile(`\b(` + strings.Join(bases(documented), "|") + `)\.([A-Z]\w*)(?:\.([A-Z]\w*))?`)
 	option   = regexp.MustCompile(`(?:^|[^.\w])Options\.([A-Z]\w*)`)
 	connName = regexp.MustCompile(`\bconn\.([A-Z]\w*)`)
 )
@@ -53,7 +79,7 @@ func TestNamesOfTheAPIExist(t *testing.T) {
 		t.Fatal(err)
 	}
 	api := map[string]names{}
-	for _, dir := range []string{"ranch", "transport", "transport/proxy", "transport/certs", "conns", "protocol", "protocol/echo", "protocol/sniff", "protocol/netlisten", "protocol/shell", "protocol/session", "protocol/session/boltstore", "ranch/admin"} {
+	for _, dir := range documented {
 		api[path.Base(dir)] = declared(t, dir, false)
 	}
 	for _, page := range append(pages, "../README.md", "../CHANGELOG.md") {

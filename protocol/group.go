@@ -32,11 +32,12 @@ type Group struct {
 // part is a share of the members, with a worker of its own.
 type part struct {
 	mu      sync.Mutex // after Peer.mu
-	taken   sync.Cond  // the worker has taken what waited
+	taken   sync.Cond  // the worker has taken what waited, or has sent it
 	members []*member
 	pending []segment
 	bytes   int    // in pending
 	seq     uint64 // of the last segment
+	sent    uint64 // the last segment that members have been given
 	working bool
 }
 
@@ -270,7 +271,28 @@ func (pt *part) work(g *Group) {
 		w.members = append(w.members[:0], pt.members...)
 		pt.mu.Unlock()
 		w.all()
+		pt.handedOver(w.segments[len(w.segments)-1].seq)
 		clear(w.segments)
 		clear(w.members)
+	}
+}
+
+func (pt *part) handedOver(seq uint64) {
+	pt.mu.Lock()
+	defer pt.mu.Unlock()
+	pt.sent = seq
+	pt.taken.Broadcast()
+}
+
+// Wait returns when all that has been broadcast so far was given to its members: to their
+// sockets, or to their queues. It does not wait for the members.
+func (g *Group) Wait() {
+	for i := range g.parts {
+		pt := &g.parts[i]
+		pt.mu.Lock()
+		for seq := pt.seq; pt.sent < seq; {
+			pt.taken.Wait()
+		}
+		pt.mu.Unlock()
 	}
 }

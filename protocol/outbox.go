@@ -125,6 +125,10 @@ func NewOutbox(conn *transport.Conn, opts QueueOptions) (*Outbox, error) {
 // with which sending has ended for good: that of a write, or [ErrQueueFull].
 func (o *Outbox) Send(p []byte) error { return o.send(p, true) }
 
+// SendAlone is Send for a frame that must not go out in one write with others, before or
+// after it, for peers that take what one read returns for one frame.
+func (o *Outbox) SendAlone(p []byte) error { return o.wait(p, true) }
+
 // TrySend is Send for those who never wait: under [Block] a frame without room is dropped.
 func (o *Outbox) TrySend(p []byte) error { return o.send(p, false) }
 
@@ -133,7 +137,7 @@ func (o *Outbox) send(p []byte, wait bool) error {
 	if o.q != nil || o.held != nil || o.err != nil {
 		o.mu.Unlock()
 		if wait {
-			return o.wait(p)
+			return o.wait(p, false)
 		}
 		return o.try(p)
 	}
@@ -149,7 +153,7 @@ func (o *Outbox) send(p []byte, wait bool) error {
 //
 //go:noinline
 func (o *Outbox) took(p []byte, n int, err error) error {
-	high, err := o.wrote(p, n, err)
+	high, err := o.wrote(p, n, err, false)
 	o.mu.Unlock()
 	if high > 0 {
 		o.opts.OnHigh(o, high)
@@ -160,10 +164,10 @@ func (o *Outbox) took(p []byte, n int, err error) error {
 // wait sends p when there is room.
 //
 //go:noinline
-func (o *Outbox) wait(p []byte) error {
+func (o *Outbox) wait(p []byte, alone bool) error {
 	deadline := time.Time{}
 	for {
-		room, err := o.offer(p)
+		room, err := o.offer(p, alone)
 		if room == nil {
 			return err
 		}
@@ -200,7 +204,7 @@ func waitUntil(room <-chan struct{}, d time.Duration) bool {
 //
 //go:noinline
 func (o *Outbox) try(p []byte) error {
-	room, err := o.offer(p)
+	room, err := o.offer(p, false)
 	if room != nil {
 		return o.drop()
 	}
@@ -208,8 +212,8 @@ func (o *Outbox) try(p []byte) error {
 }
 
 // offer sends p or queues it. room is where to wait if there is none.
-func (o *Outbox) offer(p []byte) (room <-chan struct{}, err error) {
-	room, high, err := o.put(p)
+func (o *Outbox) offer(p []byte, alone bool) (room <-chan struct{}, err error) {
+	room, high, err := o.put(p, alone)
 	if high > 0 {
 		o.opts.OnHigh(o, high)
 	}
@@ -217,26 +221,25 @@ func (o *Outbox) offer(p []byte) (room <-chan struct{}, err error) {
 }
 
 // put is offer up to the callback: high is what is queued if that has just reached the mark.
-func (o *Outbox) put(p []byte) (room <-chan struct{}, high int, err error) {
+func (o *Outbox) put(p []byte, alone bool) (room <-chan struct{}, high int, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.held != nil && o.err == nil {
+		if !alone {
+			*o.held = append(*o.held, p...)
+		}
+		if alone || len(*o.held) >= flushSize {
+			high = o.writeHeld()
+		}
+		if !alone {
+			return nil, high, o.err
+		}
+	}
 	switch {
 	case o.err != nil:
-		return nil, 0, o.err
-	case o.held != nil:
-		*o.held = append(*o.held, p...)
-		if len(*o.held) < flushSize {
-			return nil, 0, nil
-		}
-		high = o.write(*o.held)
-		*o.held = (*o.held)[:0]
-		if o.q != nil { // the peer does not keep up: the queue does the rest
-			putScratch(o.held)
-			o.held = nil
-		}
 		return nil, high, o.err
 	case o.q == nil:
-		return nil, o.write(p), o.err
+		return nil, max(high, o.write(p, alone)), o.err
 	}
 	q := o.q
 	if q.size()+len(p) > o.opts.MaxBytes {
@@ -257,21 +260,21 @@ func (o *Outbox) put(p []byte) (room <-chan struct{}, high int, err error) {
 			return nil, 0, ErrDropped
 		}
 	}
-	return nil, o.queue(p), nil
+	return nil, max(high, o.queue(p, alone)), nil
 }
 
 // write writes what the connection takes and queues the rest. o.mu is held; nothing waits.
-func (o *Outbox) write(p []byte) (high int) {
+func (o *Outbox) write(p []byte, alone bool) (high int) {
 	n, err := o.conn.TryWrite(p)
 	if err == nil && n == len(p) && !o.conn.Unsent() {
 		return 0
 	}
-	high, _ = o.wrote(p, n, err)
+	high, _ = o.wrote(p, n, err, alone)
 	return high
 }
 
 // wrote is what becomes of a write that has failed, or of which n bytes were taken. o.mu is held.
-func (o *Outbox) wrote(p []byte, n int, err error) (high int, _ error) {
+func (o *Outbox) wrote(p []byte, n int, err error, alone bool) (high int, _ error) {
 	if err != nil {
 		o.fail(err)
 		return 0, err
@@ -280,14 +283,14 @@ func (o *Outbox) wrote(p []byte, n int, err error) (high int, _ error) {
 	if n == len(p) {
 		o.q.kept = n
 	}
-	high = o.queue(p[n:])
+	high = o.queue(p[n:], alone)
 	go o.flush()
 	return high, nil
 }
 
 // queue puts p at the end. o.mu is held.
-func (o *Outbox) queue(p []byte) (high int) {
-	o.q.push(p, o.opts.Overflow == DropOldest)
+func (o *Outbox) queue(p []byte, alone bool) (high int) {
+	o.q.push(p, o.opts.Overflow == DropOldest, alone)
 	if n := o.q.size(); o.opts.OnHigh != nil && o.opts.HighWater > 0 && !o.q.high && n >= o.opts.HighWater {
 		o.q.high = true
 		return n
@@ -385,8 +388,7 @@ func (o *Outbox) Wait(ctx context.Context) error {
 	o.mu.Lock()
 	high := 0
 	if o.held != nil && len(*o.held) > 0 && o.err == nil { // called by who holds it back
-		high = o.write(*o.held)
-		*o.held = (*o.held)[:0]
+		high = o.writeHeld()
 	}
 	if o.q == nil {
 		defer o.mu.Unlock()
@@ -447,36 +449,6 @@ func (o *Outbox) resume(err error) {
 		o.fail(err)
 	}
 	go o.flush()
-}
-
-// hold keeps frames back, so that answers to many requests go out together; letGo sends them.
-//
-//go:noinline
-func (o *Outbox) hold() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.q == nil && o.err == nil && o.held == nil {
-		o.held = scratch.Get().(*[]byte)
-	}
-}
-
-//
-//go:noinline
-func (o *Outbox) letGo() {
-	o.mu.Lock()
-	held := o.held
-	o.held = nil
-	high := 0
-	if held != nil && len(*held) > 0 && o.err == nil {
-		high = o.write(*held)
-	}
-	o.mu.Unlock()
-	if held != nil {
-		putScratch(held)
-	}
-	if high > 0 {
-		o.opts.OnHigh(o, high)
-	}
 }
 
 // flushSize is what is written in one system call at most.

@@ -74,6 +74,16 @@ func (p *Peer) encode(frame []byte) (b *[]byte, err error) {
 	return b, err
 }
 
+// SendAlone is Send for a frame that must not go out in one write with others; see [Outbox.SendAlone].
+func (p *Peer) SendAlone(frame []byte) error {
+	b, err := p.encode(frame)
+	if err == nil {
+		err = p.out.SendAlone(*b)
+	}
+	putScratch(b)
+	return err
+}
+
 // SendEncoded sends bytes as they are, one or more whole frames that the codec has made.
 func (p *Peer) SendEncoded(b []byte) error { return p.out.Send(b) }
 

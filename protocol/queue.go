@@ -6,6 +6,7 @@ type queue struct {
 	buf      []byte
 	head     int   // buf[:head] is taken
 	ends     []int // of frames, in buf, if they are needed
+	cuts     []int // in buf, across which nothing is written at once
 	begun    bool  // of the first frame a part is taken
 	inflight int   // taken, and being written
 	kept     int   // taken by the connection, of which a part is not out
@@ -25,12 +26,15 @@ func (q *queue) droppable() int {
 	return len(q.buf) - q.head
 }
 
-func (q *queue) push(p []byte, ends bool) {
+func (q *queue) push(p []byte, ends, alone bool) {
 	if len(p) == 0 {
 		return
 	}
 	if q.head > 0 && len(q.buf)+len(p) > cap(q.buf) {
 		q.shift(q.head)
+	}
+	if alone {
+		q.cuts = append(q.cuts, len(q.buf), len(q.buf)+len(p))
 	}
 	q.buf = append(q.buf, p...)
 	if ends {
@@ -45,11 +49,21 @@ func (q *queue) shift(by int) {
 	for i := range q.ends {
 		q.ends[i] -= by
 	}
+	for i := range q.cuts {
+		q.cuts[i] -= by
+	}
 }
 
-// take moves as much as fits to b.
+// take moves as much as fits, and may be written at once, to b.
 func (q *queue) take(b []byte) int {
-	n := copy(b, q.buf[q.head:])
+	for len(q.cuts) > 0 && q.cuts[0] <= q.head {
+		q.cuts = q.cuts[1:]
+	}
+	to := len(q.buf)
+	if len(q.cuts) > 0 {
+		to = q.cuts[0]
+	}
+	n := copy(b, q.buf[q.head:to])
 	q.head += n
 	q.inflight = n
 	gone := 0
@@ -61,7 +75,7 @@ func (q *queue) take(b []byte) int {
 		q.ends = q.ends[:copy(q.ends, q.ends[gone:])]
 	}
 	if q.head == len(q.buf) {
-		q.buf, q.head = q.buf[:0], 0
+		q.buf, q.head, q.cuts = q.buf[:0], 0, q.cuts[:0]
 	}
 	if q.room != nil {
 		close(q.room)
@@ -89,6 +103,11 @@ func (q *queue) drop(bytes int) (frames int) {
 	q.ends = append(q.ends[:first], q.ends[first+frames:]...)
 	for i := first; i < len(q.ends); i++ {
 		q.ends[i] -= to - from
+	}
+	for i, cut := range q.cuts {
+		if cut > from {
+			q.cuts[i] = max(from, cut-(to-from))
+		}
 	}
 	return frames
 }

@@ -197,9 +197,17 @@ func TestNetworkFamilies(t *testing.T) {
 
 // "tcp6" leaves the port free for a listener of the other family.
 func TestOnePortTwoFamilies(t *testing.T) {
-	six := listen(t, transport.TCP{Network: "tcp6"}, ":0")
-	port := strconv.Itoa(six.Addr().(*net.TCPAddr).Port)
-	four := listen(t, transport.TCP{Network: "tcp4"}, ":"+port)
+	var six, four net.Listener
+	var port string
+	for four == nil { // a port free for one family may be somebody's of the other
+		six = listen(t, transport.TCP{Network: "tcp6"}, ":0")
+		port = strconv.Itoa(six.Addr().(*net.TCPAddr).Port)
+		var err error
+		if four, err = (transport.TCP{Network: "tcp4"}).Listen(t.Context(), ":"+port); err != nil && !errors.Is(err, syscall.EADDRINUSE) {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() { four.Close() })
 	for _, ln := range []net.Listener{six, four} {
 		host := map[net.Listener]string{six: "::1", four: "127.0.0.1"}[ln]
 		nc, err := transport.TCP{}.Dial(t.Context(), net.JoinHostPort(host, port))

@@ -17,7 +17,7 @@ func (d *daemon) banner(w io.Writer) {
 	b.WriteString("ranchd serves\n\n")
 	for i, l := range d.listeners {
 		e := d.Endpoints[i]
-		fmt.Fprintf(&b, "  %s: %s on %s\n", e.Name, e.speaks(), e.bound(l.Addr()))
+		fmt.Fprintf(&b, "  %s: %s on %s\n", e.Name, e.Service, e.bound(l.Addr()))
 		fmt.Fprintf(&b, "      %s\n", try(e, l.Addr()))
 	}
 	b.WriteString("\n")
@@ -36,7 +36,15 @@ func (e endpoint) bound(a net.Addr) endpoint {
 // try returns a line for the shell that talks to an endpoint bound to a.
 func try(e endpoint, a net.Addr) string {
 	line := tryEcho(e, a)
-	if !e.Packet {
+	switch e.Service {
+	case adminService:
+		return "ranchctl --connect " + quote(e.bound(a).String())
+	case shellService:
+		return strings.Replace(line, "printf hello", `printf 'help
+'`, 1)
+	case topicsService:
+		return strings.Replace(line, "printf hello | nc -N", `printf '{"action":"subscribe","data":"events"}\0' | nc`, 1)
+	case echoService:
 		return line
 	}
 	if call, ok := strings.CutPrefix(line, "printf hello"); ok {

@@ -20,7 +20,7 @@ func TestTryPacket(t *testing.T) {
 		{true, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8082}, "(" + call + "; sleep 1) | openssl s_client -quiet -no_ign_eof -connect 127.0.0.1:8082"},
 		{true, &net.UnixAddr{Name: "@p"}, "# no common client speaks TLS on an abstract socket"},
 	} {
-		if got := try(endpoint{Packet: true, TLS: c.tls}, c.bound); got != c.want {
+		if got := try(endpoint{Service: packetService, TLS: c.tls}, c.bound); got != c.want {
 			t.Errorf("%v:\n got %s\nwant %s", c.bound, got, c.want)
 		}
 	}

@@ -31,6 +31,9 @@ type config struct {
 	Drain     time.Duration // infinity is no limit
 	LogLevel  slog.Level
 	LogFormat logFormat
+	Access    shellAccess // of both shells
+	Shell     shellConfig
+	Sessions  sessionConfig
 	Quiet     bool
 	Check     bool
 }
@@ -83,6 +86,12 @@ func (f *flags) config() (*config, error) {
 	c.LogFormat = read(&bad, "--log-format", f.LogFormat, oneOf("auto, text, color and json",
 		map[string]logFormat{"auto": logAuto, "text": logText, "color": logColor, "json": logJSON}))
 	c.Store = f.store(&bad, usesTLS, func(err error) { c.Reloaded(err) })
+	c.Access, c.Shell, c.Sessions = f.access(&bad), f.shell(&bad), f.sessions(&bad)
+	if e, ok := f.admin(&bad); ok {
+		c.Endpoints = append(c.Endpoints, e)
+	}
+	c.exposed(&bad)
+	c.guessable(&bad, f.AcceptGuessableIDs)
 	c.together(&bad)
 	if len(bad) > 0 {
 		return nil, errors.Join(bad...)
@@ -163,8 +172,13 @@ func (c *config) transport(e endpoint, cert *tls.Certificate) transport.Transpor
 	if ip, ok := e.host(); ok && ip.Is4() {
 		t.Network = "tcp4" // for net, 0.0.0.0 would be IPv6 as well
 	}
+	before := c.Proxies.before
+	if e.Service == adminService {
+		before = func(t transport.Transport) transport.Transport { return t }
+		t.UnixMode = c.Access.unixMode()
+	}
 	if !e.TLS {
-		return c.Proxies.before(t)
+		return before(t)
 	}
 	tc := &tls.Config{MinVersion: c.TLSMin}
 	if c.Store != nil {
@@ -172,7 +186,7 @@ func (c *config) transport(e endpoint, cert *tls.Certificate) transport.Transpor
 	} else if cert != nil {
 		tc.Certificates = []tls.Certificate{*cert}
 	}
-	return c.Proxies.before(transport.TLS{TCP: t, Config: tc})
+	return before(transport.TLS{TCP: t, Config: tc})
 }
 
 func (c *config) options(e endpoint) ranch.Options {

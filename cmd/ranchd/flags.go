@@ -10,7 +10,21 @@ import (
 // flags is the command line as it was typed. Values are text here: config reads them,
 // and reports every fault at once, where kong would stop at the first.
 type flags struct {
-	Listen []string `sep:"none" placeholder:"[NAME=]ADDRESS" help:"Where to listen; may be repeated. tcp://host:port (or just host:port), tls://host:port, unix:/path, unix:@name (Linux), tls+unix:/path. Sockets handed over open: systemd:NAME of socket activation (or its index), fd:N by descriptor, and tls+systemd:, tls+fd:. What is served is echo, or with packet+ before all that (packet+tcp://host:port) the packet server. Port 0 is any free one. Without a host it is loopback: 0.0.0.0 (IPv4) and [::] (IPv4 and IPv6) are every interface. One value may hold several, separated by spaces. Default: tcp://127.0.0.1:8007, tls://127.0.0.1:8008 and packet+tcp://127.0.0.1:8082."`
+	Listen []string `sep:"none" placeholder:"[NAME=]ADDRESS" help:"Where to listen; may be repeated. tcp://host:port (or just host:port), tls://host:port, unix:/path, unix:@name (Linux), tls+unix:/path. Sockets handed over open: systemd:NAME of socket activation (or its index), fd:N by descriptor, and tls+systemd:, tls+fd:. What is served is echo, or with shell+, topics+ or packet+ before all that (shell+tcp://host:port) the shell, the topic server or the packet server. Port 0 is any free one. Without a host it is loopback: 0.0.0.0 (IPv4) and [::] (IPv4 and IPv6) are every interface. One value may hold several, separated by spaces. Default: tcp://127.0.0.1:8007, tls://127.0.0.1:8008, shell+tcp://127.0.0.1:8080, topics+tcp://127.0.0.1:8081 and packet+tcp://127.0.0.1:8082."`
+
+	Admin       string   `placeholder:"ADDRESS" default:"auto" help:"Where operators find their shell, by ranchctl: an address as above, auto (a Unix socket in XDG_RUNTIME_DIR, for root /run/ranchd.sock) or none. Default: ${default}."`
+	Operator    []string `sep:"," placeholder:"WHO,..." help:"Who may change things: users and groups on Unix sockets (alice, 1000, group:ops), what client certificates say (cn:alice, dns:NAME, sha256:HASH, any). root and the user of ranchd may, anyway."`
+	Viewer      []string `sep:"," placeholder:"WHO,..." help:"Who may look only, likewise."`
+	Tokens      string   `placeholder:"FILE" help:"Tokens that clients of the shells may present, hashed; see ranchctl token --help. Read anew when it changes."`
+	PlainTokens bool     `help:"Accept tokens from other machines without TLS, where a network is encrypted below."`
+
+	ShellRoot          string   `placeholder:"DIR" default:"." help:"Directory in which the shell's clients can look around with ls and cd; none is not at all. Default: where ranchd was started."`
+	Program            []string `sep:"none" placeholder:"NAME=PATH" help:"Program that the shell's clients may run, NAME=/path [ARG...], with * at the end if they may add arguments which do not begin with -; may be repeated. Default: none."`
+	SessionTTL         string   `name:"session-ttl" placeholder:"TIME" default:"10m" help:"How long sessions of shell and topics are kept whose connection has gone, or infinity. Default: ${default}."`
+	MaxSessions        string   `placeholder:"N" default:"100000" help:"Sessions of each at once, or unlimited. Default: ${default}."`
+	State              string   `placeholder:"DIR" help:"Directory in which sessions outlast a restart, such as STATE_DIRECTORY of systemd, which is the default. Without either they are kept in memory."`
+	SessionIDs         string   `name:"session-ids" placeholder:"HOW" default:"random" help:"How the shell makes ids of sessions: random, or djb, a hash of the client's address that anybody can guess, for clients which expect it. Default: ${default}."`
+	AcceptGuessableIDs bool     `name:"accept-guessable-ids" help:"Accept --session-ids djb where other machines can connect."`
 
 	Cert           []string `sep:"none" placeholder:"FILE" help:"Certificate for TLS, PEM, with its chain; may be repeated, each with its --key: clients get the one for the host they name (SNI), others the first. The files are read anew when they change. Without it one is made in memory, self-signed, for trying out only."`
 	Key            []string `sep:"none" placeholder:"FILE" help:"Key of a certificate, PEM; as many as --cert, in the same order. It may be the same file."`
@@ -49,7 +63,7 @@ type flags struct {
 	Help    bool `short:"h" help:"Print this."`
 }
 
-const description = `Serves echo, where whatever a client sends comes back, and the packet server: JSON-RPC 2.0 in frames of 4 bytes length, with rooms to talk in. Without flags it listens on loopback, and says how to try it.`
+const description = `Serves echo, where whatever a client sends comes back; a shell whose sessions outlive their connections; topics to publish and subscribe to, in the protocol of Janus; and the packet server: JSON-RPC 2.0 in frames of 4 bytes length, with rooms to talk in. Operators look inside and change things with ranchctl. Without flags it listens on loopback, and says how to try it.`
 
 const helpTail = `
 NAME is how logs call a listener; one is made up where none is given. Every flag but the

@@ -5,17 +5,24 @@ import (
 	"crypto/tls"
 	"io"
 	"log/slog"
+	"net"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"goranch/conns"
+	"goranch/protocol/session"
+	"goranch/protocol/shell"
+	"goranch/protocol/shell/access"
 	"goranch/ranch"
 	"goranch/transport"
+	"goranch/transport/certs"
 )
 
 // configOf reads a command line that has no faults.
@@ -30,12 +37,17 @@ func configOf(t *testing.T, args ...string) *config {
 }
 
 func TestDefaults(t *testing.T) {
+	t.Setenv("RANCHD_ADMIN", "auto")
+	t.Setenv("XDG_RUNTIME_DIR", "/run/user/7")
 	got := configOf(t)
 	want := &config{
 		Endpoints: []endpoint{
 			{Name: "echo-tcp", Addr: tcp("127.0.0.1:8007")},
 			{Name: "echo-tls", TLS: true, Addr: tcp("127.0.0.1:8008")},
-			{Name: "packet-tcp", Packet: true, Addr: tcp("127.0.0.1:8082")},
+			{Name: "shell-tcp", Service: shellService, Addr: tcp("127.0.0.1:8080")},
+			{Name: "topics-tcp", Service: topicsService, Addr: tcp("127.0.0.1:8081")},
+			{Name: "packet-tcp", Service: packetService, Addr: tcp("127.0.0.1:8082")},
+			{Name: "admin", Service: adminService, Addr: unix("/run/user/7/ranchd.sock")},
 		},
 		TLSMin: tls.VersionTLS12,
 		Options: ranch.Options{
@@ -46,25 +58,60 @@ func TestDefaults(t *testing.T) {
 		Drain:     5 * time.Second,
 		LogLevel:  slog.LevelInfo,
 		LogFormat: logAuto,
+		Shell:     shellConfig{Root: "."},
+		Sessions:  sessionConfig{TTL: 10 * time.Minute, Max: 100_000},
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, functions); diff != "" {
 		t.Errorf("want -, got +:\n%s", diff)
 	}
 }
 
+// functions are compared by whether they are there, and what is opened not at all.
+var functions = cmp.Options{
+	cmpopts.IgnoreFields(shellAccess{}, "Peer"),
+	cmpopts.IgnoreFields(shell.Program{}, "Allow"),
+	cmp.Comparer(func(a, b func(net.Addr) (string, error)) bool { return (a == nil) == (b == nil) }),
+	cmp.Comparer(func(a, b access.Authenticator) bool { return (a == nil) == (b == nil) }),
+	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+	cmp.Comparer(func(a, b *certs.Store) bool { return (a == nil) == (b == nil) }),
+	cmp.Comparer(func(a, b *access.Tokens) bool { return (a == nil) == (b == nil) }),
+	cmp.Comparer(func(a, b func(error)) bool { return (a == nil) == (b == nil) }),
+}
+
 func TestEveryFlag(t *testing.T) {
+	cert, key := certificateFiles(t)
+	dir := t.TempDir()
+	tokens := filepath.Join(dir, "tokens")
+	_, line, err := access.GenerateToken(shell.Operator, "ann")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(tokens, []byte(line+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	got := configOf(t, "--listen", "tls://[::]:1", "--listen=a=:2 unix:/x", "--tls-min", "1.3", "--max-connections", "unlimited",
 		"--acceptors", "20", "--backlog", "7", "--unix-mode", "0660", "--handshake-timeout", "infinity", "--send-timeout", "infinity",
 		"--refuse-after", "0", "--max-per-address", "20", "--address-rate", "0.5", "--accept-rate", "100:20", "--max-handshakes", "50",
 		"--proxy-from", "10.1.2.3/8,::1,local", "--idle-timeout", "10m", "--lifetime", "24h", "--alarm-descriptors", "0",
-		"--shutdown-timeout", "infinity", "--log-level", "debug", "--log-format", "json", "--quiet", "--check")
+		"--shutdown-timeout", "infinity", "--log-level", "debug", "--log-format", "json", "--quiet", "--check",
+		"--admin", "unix:/a", "--operator", "0,cn:ann", "--viewer", "any", "--shell-root", "none", "--session-ttl", "infinity",
+		"--max-sessions", "unlimited", "--state", dir, "--session-ids", "djb", "--program", "date=/bin/date -u *",
+		"--cert", cert, "--key", key, "--client-ca", cert, "--tokens", tokens, "--plain-tokens")
 	want := &config{
 		Endpoints: []endpoint{
 			{Name: "echo-tls", TLS: true, Addr: tcp("[::]:1")},
 			{Name: "a", Addr: tcp("127.0.0.1:2"), Defaulted: true},
 			{Name: "echo-unix", Addr: unix("/x")},
+			{Name: "admin", Service: adminService, Addr: unix("/a")},
 		},
+		Store:  new(certs.Store),
 		TLSMin: tls.VersionTLS13,
+		Access: shellAccess{Tokens: new(access.Tokens), Certificates: access.Anyone(0), PlainTokens: true, Others: true},
+		Shell: shellConfig{
+			Programs: []shell.Program{{Name: "date", Path: "/bin/date", Args: []string{"-u"}, Role: shell.Viewer}},
+			NewID:    session.DJBID,
+		},
+		Sessions: sessionConfig{TTL: -1, Max: -1, Dir: dir},
 		Options: ranch.Options{
 			MaxConnections: ranch.Unlimited, NumListenSockets: 1, NumAcceptors: 20, HandshakeTimeout: -1, RefuseAfter: -1,
 			MaxPerAddress: 20, AddressRate: conns.Rate{PerSecond: 0.5}, AcceptRate: conns.Rate{PerSecond: 100, Burst: 20}, MaxHandshakes: 50,
@@ -78,7 +125,7 @@ func TestEveryFlag(t *testing.T) {
 		Quiet:     true,
 		Check:     true,
 	}
-	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
+	if diff := cmp.Diff(want, got, functions); diff != "" {
 		t.Errorf("want -, got +:\n%s", diff)
 	}
 }
@@ -208,6 +255,46 @@ func TestIPv4Only(t *testing.T) {
 		c := configOf(t, "--listen", in)
 		if got := c.transport(c.Endpoints[0], nil).(transport.TCP).Network; got != want {
 			t.Errorf("%s: network %q, want %q", in, got, want)
+		}
+	}
+}
+
+// A shell that strangers could reach, or whose sessions they could guess, does not start.
+func TestExposedShells(t *testing.T) {
+	tokens := filepath.Join(t.TempDir(), "tokens")
+	_, line, err := access.GenerateToken(shell.Operator, "ann")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(tokens, []byte(line+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name  string
+		args  []string
+		wrong string // "" is nothing
+	}{
+		{"loopback", []string{"--listen", "shell+tcp://127.0.0.1:1", "--admin", "tcp://[::1]:2"}, ""},
+		{"other protocols", []string{"--listen", "tcp://0.0.0.0:1 topics+tcp://0.0.0.0:2 packet+tcp://0.0.0.0:3"}, ""},
+		{"every interface", []string{"--listen", "shell+tcp://0.0.0.0:1"}, "shell+tcp://0.0.0.0:1"},
+		{"operators", []string{"--listen", ":1", "--admin", "tcp://0.0.0.0:1"}, "admin+tcp://0.0.0.0:1"},
+		{"tokens in clear", []string{"--listen", "shell+tcp://0.0.0.0:1", "--tokens", tokens}, "shell+tcp://0.0.0.0:1"},
+		{"tokens in clear, accepted", []string{"--listen", "shell+tcp://0.0.0.0:1", "--tokens", tokens, "--plain-tokens"}, ""},
+		{"tokens over TLS", []string{"--listen", "shell+tls://0.0.0.0:1", "--tokens", tokens}, ""},
+		{"guessable ids", []string{"--listen", "shell+tls://0.0.0.0:1", "--tokens", tokens, "--session-ids", "djb"}, "--accept-guessable-ids"},
+		{"guessable ids, accepted", []string{"--listen", "shell+tls://0.0.0.0:1", "--tokens", tokens, "--session-ids", "djb", "--accept-guessable-ids"}, ""},
+		{"guessable ids on loopback", []string{"--listen", "shell+tcp://127.0.0.1:1", "--session-ids", "djb"}, ""},
+		{"certificates without CA", []string{"--listen", ":1", "--operator", "cn:ann"}, "--client-ca"},
+		{"no such program", []string{"--listen", ":1", "--program", "x=/no/such/file"}, "/no/such/file"},
+		{"a relative program", []string{"--listen", ":1", "--program", "x=date"}, "absolute"},
+		{"no such root", []string{"--listen", ":1", "--shell-root", "/no/such/dir"}, "--shell-root"},
+		{"no such state", []string{"--listen", ":1", "--state", "/no/such/dir"}, "--state"},
+		{"no tokens", []string{"--listen", ":1", "--tokens", "/no/such/file"}, "--tokens"},
+	} {
+		var complaints bytes.Buffer
+		_, code, done := parse(c.args, io.Discard, &complaints)
+		if done != (c.wrong != "") || done && (code != exitUsage || !strings.Contains(complaints.String(), c.wrong)) {
+			t.Errorf("%s: %v, exit code %d:\n%s", c.name, done, code, &complaints)
 		}
 	}
 }

@@ -13,10 +13,29 @@ import (
 
 // defaultListen is what is served when nobody says what: reachable from this machine
 // only, echo on its registered port 7 moved to where no privilege is needed.
-var defaultListen = []string{"tcp://127.0.0.1:8007", "tls://127.0.0.1:8008", "packet+tcp://127.0.0.1:8082"}
+var defaultListen = []string{"tcp://127.0.0.1:8007", "tls://127.0.0.1:8008",
+	"shell+tcp://127.0.0.1:8080", "topics+tcp://127.0.0.1:8081", "packet+tcp://127.0.0.1:8082"}
 
-// What may stand before a scheme: the protocol that is spoken. Without it that is echo.
-const packetPrefix = "packet+"
+// service is the protocol that an endpoint speaks. Its name and a "+" stand before the scheme,
+// without them it is echo.
+type service string
+
+const (
+	echoService   service = ""
+	shellService  service = "shell"
+	topicsService service = "topics"
+	packetService service = "packet"
+	adminService  service = "admin" // by --admin only
+)
+
+func (s service) String() string {
+	if s == echoService {
+		return "echo"
+	}
+	return string(s)
+}
+
+var prefixed = []service{shellService, topicsService, packetService}
 
 // loopback stands for a host that was left out. In net it would be every interface,
 // which nobody should get by leaving something out.
@@ -25,18 +44,10 @@ const loopback = "127.0.0.1"
 // endpoint is one value of --listen, taken apart.
 type endpoint struct {
 	Name      string // the listener's; "" until nameAll has given it one
-	Packet    bool   // the packet server, not echo
+	Service   service
 	TLS       bool
 	Addr      transport.Addr
 	Defaulted bool // the host was left out
-}
-
-// speaks names the protocol.
-func (e endpoint) speaks() string {
-	if e.Packet {
-		return "packet"
-	}
-	return "echo"
 }
 
 // String returns the form that parseEndpoint reads.
@@ -48,8 +59,8 @@ func (e endpoint) String() string {
 	case e.TLS:
 		scheme = "tls"
 	}
-	if e.Packet {
-		scheme = packetPrefix + scheme
+	if e.Service != echoService {
+		scheme = string(e.Service) + "+" + scheme
 	}
 	s := scheme + "://" + e.Addr.Address
 	if e.Name != "" {
@@ -73,7 +84,7 @@ func (e endpoint) anyPort() bool {
 	return port == "0" && !e.unix()
 }
 
-const listenForms = "use tcp://host:port, tls://host:port, unix:/path, unix:@name, fd:N or systemd:NAME, with tls+ before the last three for TLS, with packet+ before all that for the packet server, and with NAME= before it if it is to have a name"
+const listenForms = "use tcp://host:port, tls://host:port, unix:/path, unix:@name, fd:N or systemd:NAME, with tls+ before the last three for TLS, with shell+, topics+ or packet+ before all that for another protocol than echo, and with NAME= before it if it is to have a name"
 
 // parseEndpoint reads "[NAME=]ADDRESS". An address without a scheme is TCP, one without
 // a host is loopback.
@@ -89,7 +100,11 @@ func parseEndpoint(s string) (endpoint, error) {
 		}
 		e.Name, s = name, rest
 	}
-	s, e.Packet = strings.CutPrefix(s, packetPrefix)
+	for _, name := range prefixed {
+		if rest, ok := strings.CutPrefix(s, string(name)+"+"); ok {
+			e.Service, s = name, rest
+		}
+	}
 	scheme, rest, hasScheme := cutScheme(s)
 	var err error
 	switch scheme {
@@ -205,12 +220,12 @@ func nameAll(all []endpoint) {
 		if all[i].Name != "" {
 			continue
 		}
-		base := all[i].speaks() + "-" + all[i].Addr.Network
+		base := all[i].Service.String() + "-" + all[i].Addr.Network
 		switch {
 		case all[i].TLS && all[i].Addr.Network != "tcp":
-			base = all[i].speaks() + "-tls-" + all[i].Addr.Network
+			base = all[i].Service.String() + "-tls-" + all[i].Addr.Network
 		case all[i].TLS:
-			base = all[i].speaks() + "-tls"
+			base = all[i].Service.String() + "-tls"
 		}
 		name := base
 		for n := 2; taken[name]; n++ {

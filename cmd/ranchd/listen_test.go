@@ -19,10 +19,10 @@ var goodAddresses = []struct {
 	want endpoint
 }{
 	{"tcp://127.0.0.1:8007", endpoint{Addr: tcp("127.0.0.1:8007")}},
-	{"packet+tcp://127.0.0.1:8082", endpoint{Packet: true, Addr: tcp("127.0.0.1:8082")}},
-	{"packet+127.0.0.1:8082", endpoint{Packet: true, Addr: tcp("127.0.0.1:8082")}},
-	{"p=packet+tls://:1", endpoint{Name: "p", Packet: true, TLS: true, Addr: tcp("127.0.0.1:1"), Defaulted: true}},
-	{"packet+tls+unix:/p", endpoint{Packet: true, TLS: true, Addr: unix("/p")}},
+	{"packet+tcp://127.0.0.1:8082", endpoint{Service: packetService, Addr: tcp("127.0.0.1:8082")}},
+	{"packet+127.0.0.1:8082", endpoint{Service: packetService, Addr: tcp("127.0.0.1:8082")}},
+	{"p=packet+tls://:1", endpoint{Name: "p", Service: packetService, TLS: true, Addr: tcp("127.0.0.1:1"), Defaulted: true}},
+	{"packet+tls+unix:/p", endpoint{Service: packetService, TLS: true, Addr: unix("/p")}},
 	{"127.0.0.1:8007", endpoint{Addr: tcp("127.0.0.1:8007")}},
 	{"localhost:0", endpoint{Addr: tcp("localhost:0")}},
 	{"tcp://example.org.:080", endpoint{Addr: tcp("example.org.:80")}},
@@ -184,7 +184,7 @@ func TestNameAll(t *testing.T) {
 		{Addr: tcp("a:1")}, {Addr: tcp("a:2")}, {Name: "echo-tcp-2"}, {TLS: true, Addr: tcp("a:3")},
 		{Addr: unix("/a")}, {TLS: true, Addr: unix("/b")}, {Name: "echo-unix"},
 		{Addr: transport.Addr{Network: "systemd", Address: "x"}}, {TLS: true, Addr: transport.Addr{Network: "fd", Address: "3"}},
-		{Packet: true, Addr: tcp("a:4")}, {Packet: true, TLS: true, Addr: unix("/c")},
+		{Service: packetService, Addr: tcp("a:4")}, {Service: packetService, TLS: true, Addr: unix("/c")},
 	}
 	nameAll(all)
 	var got []string

@@ -14,5 +14,6 @@ func TestMain(m *testing.M) {
 			os.Unsetenv(name)
 		}
 	}
+	os.Setenv("RANCHD_ADMIN", "none") // they run at the same time, and there is one such socket
 	goleak.VerifyTestMain(m)
 }

@@ -36,9 +36,11 @@ func parseProxies(s string) (p proxies, err error) {
 	return p, nil
 }
 
+func (p proxies) any() bool { return len(p.Networks) > 0 || p.Local }
+
 // before returns t, with the header read before it if there are any proxies.
 func (p proxies) before(t transport.Transport) transport.Transport {
-	if len(p.Networks) == 0 && !p.Local {
+	if !p.any() {
 		return t
 	}
 	pt := proxy.Transport{Inner: t}

@@ -10,10 +10,8 @@ import (
 	"time"
 
 	"goranch/conns"
-	"goranch/protocol"
-	"goranch/protocol/echo"
-	"goranch/protocol/packet"
-	"goranch/protocol/packet/room"
+	"goranch/protocol/pubsub"
+	"goranch/protocol/shell"
 	"goranch/ranch"
 )
 
@@ -27,7 +25,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, signals <
 	if done {
 		return code
 	}
-	d := &daemon{config: c, protocol: echo.Protocol{}, log: newLogger(stderr, c.LogFormat, c.LogLevel), stdout: stdout}
+	d := &daemon{config: c, log: newLogger(stderr, c.LogFormat, c.LogLevel), stdout: stdout, began: time.Now()}
 	c.Reloaded = d.reloaded
 	d.remark()
 	if c.Check {
@@ -40,11 +38,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, signals <
 // daemon is the listeners of one run.
 type daemon struct {
 	*config
-	protocol protocol.Protocol // of endpoints that name none
-	packet   protocol.Protocol // of those that name it; start makes it
 	log      *slog.Logger
 	stdout   io.Writer
 	server   ranch.Server
+	services services
+	topics   *pubsub.Server // nil: not served
+	shell    *shell.Shell   // nil: not served
+	began    time.Time
 	inUse    inUse
 
 	// The goroutine of serve owns the rest.
@@ -87,7 +87,9 @@ func (d *daemon) run(ctx context.Context, signals <-chan os.Signal) int {
 // kill cuts connections off before their time.
 func (d *daemon) serve(stop, kill context.Context) int {
 	if err := d.start(stop); err != nil {
-		if d.drain(kill); len(d.listeners) > 0 {
+		d.drain(kill)
+		d.finish()
+		if len(d.listeners) > 0 {
 			d.log.Info("the listeners that had been started are stopped", "count", len(d.listeners))
 		}
 		return exitFailed
@@ -99,7 +101,9 @@ func (d *daemon) serve(stop, kill context.Context) int {
 		}
 	}
 	<-stop.Done()
-	return d.ended(d.drain(kill))
+	err := d.drain(kill)
+	d.finish()
+	return d.ended(err)
 }
 
 // start starts the listeners one by one, and gives up at the first that fails.
@@ -108,8 +112,8 @@ func (d *daemon) start(stop context.Context) error {
 		d.log.Error("no certificate could be made", "err", err)
 		return err
 	}
-	if err := d.preparePacket(); err != nil {
-		d.log.Error("the packet server could not be made", "err", err)
+	if err := d.prepare(); err != nil {
+		d.log.Error("a protocol could not be made", "err", err)
 		return err
 	}
 	for _, e := range d.Endpoints {
@@ -118,7 +122,7 @@ func (d *daemon) start(stop context.Context) error {
 		}
 		opts := d.options(e)
 		opts.Logger, opts.Observer = d.log, tlsObserver{d.log}
-		l, err := d.server.StartListener(e.Name, d.transport(e, d.certificate), opts, d.speaks(e))
+		l, err := d.server.StartListener(e.Name, d.transport(e, d.certificate), opts, d.services.protocols[e.Service])
 		if err != nil {
 			d.log.Error("a listener could not be started", "listener", e.Name, "addr", e.Addr.String(), "err", err, "advice", advice(e, err))
 			return err
@@ -126,23 +130,6 @@ func (d *daemon) start(stop context.Context) error {
 		d.listeners = append(d.listeners, l)
 	}
 	return nil
-}
-
-// preparePacket makes the packet server with its rooms, one for all endpoints.
-func (d *daemon) preparePacket() error {
-	s, err := packet.NewServer(packet.Options{})
-	if err == nil {
-		_, err = room.Register(s, room.Options{})
-	}
-	d.packet = s
-	return err
-}
-
-func (d *daemon) speaks(e endpoint) protocol.Protocol {
-	if e.Packet {
-		return d.packet
-	}
-	return d.protocol
 }
 
 // prepareTLS makes a certificate if one is needed and none was given.
@@ -169,6 +156,12 @@ func (d *daemon) remark() {
 	}
 	if d.Store != nil {
 		d.logCertificates()
+	}
+	if d.Shell.NewID != nil {
+		d.log.Warn("insecure: whoever knows the address of the shell's client can take over its session", "flag", "--session-ids djb")
+	}
+	if d.Access.PlainTokens {
+		d.log.Warn("insecure unless the network is encrypted: tokens travel in clear", "flag", "--plain-tokens")
 	}
 }
 

@@ -132,7 +132,7 @@ func server(t *testing.T, serve protocol.Func, args ...string) (p *program, addr
 	t.Helper()
 	c := configOf(t, append(args, "--quiet", "--listen", "x=127.0.0.1:0")...)
 	p = launchFunc(t, func(p *program, ctx context.Context) int {
-		d := &daemon{config: c, protocol: serve, log: newLogger(&p.log, logJSON, c.LogLevel), stdout: &p.out}
+		d := &daemon{config: c, services: services{protocols: map[service]protocol.Protocol{echoService: serve}}, log: newLogger(&p.log, logJSON, c.LogLevel), stdout: &p.out}
 		return d.run(ctx, p.signals)
 	})
 	return p, p.log.addr(t, "x")

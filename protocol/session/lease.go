@@ -49,7 +49,7 @@ func (s *Session[T]) ID() string { return s.id }
 // the session nor keep the state.
 func (s *Session[T]) Do(f func(state *T)) error { return s.do(f, 0, true) }
 
-// View is Do for those who only look: nothing is saved.
+// View is Do for those who only look: nothing is saved. It works on a session that has ended, too.
 func (s *Session[T]) View(f func(state *T)) error { return s.do(f, 0, false) }
 
 // Output gives b, which it does not keep, to whoever is attached, or keeps a copy for who attaches next: up to
@@ -113,7 +113,8 @@ func (l *Lease[T]) Sync(ctx context.Context) error {
 	return s.m.saved(ctx, s)
 }
 
-// Detach leaves the session for another connection to resume, until its time to live has passed.
+// Detach leaves the session for another connection to resume, until its time to live has passed. It is saved
+// at once, though Detach does not wait for that.
 func (l *Lease[T]) Detach() error {
 	s := l.s
 	s.mu.Lock()
@@ -124,6 +125,7 @@ func (l *Lease[T]) Detach() error {
 	s.leave()
 	s.m.idle.push(s)
 	s.m.mark(s)
+	s.m.hurry() // who comes back after a crash is to find what was done before it left
 	return nil
 }
 
@@ -172,7 +174,7 @@ func (s *Session[T]) overdue() bool {
 func (s *Session[T]) do(f func(*T), gen uint64, changes bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.held(gen); err != nil {
+	if err := s.held(gen); err != nil && (changes || gen != 0 || s.phase != ended) {
 		return err
 	}
 	if changes {

@@ -195,6 +195,14 @@ func (m *Manager[T]) unmarshal(b []byte, state *T) (err error) {
 	return m.opts.Unmarshal(b, state)
 }
 
+// hurry has the flusher save at once, if it runs.
+func (m *Manager[T]) hurry() {
+	select {
+	case m.saver.urgent <- struct{}{}:
+	default:
+	}
+}
+
 // flushed returns when what is dirty now is saved, or could not be.
 func (m *Manager[T]) flushed(ctx context.Context) error {
 	v := &m.saver
@@ -207,10 +215,7 @@ func (m *Manager[T]) flushed(ctx context.Context) error {
 	v.awaited = true
 	m.run()
 	v.mu.Unlock()
-	select {
-	case v.urgent <- struct{}{}:
-	default:
-	}
+	m.hurry()
 	select {
 	case <-b.done:
 		return b.err

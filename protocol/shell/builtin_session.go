@@ -22,7 +22,7 @@ func (s *Shell) sessionCommands() []Command {
 			Role: Viewer, MaxArgs: 2, Quick: true, Run: s.set},
 		{Name: "get", Usage: "<name>", Help: "Show a variable.", Role: Viewer, MinArgs: 1, MaxArgs: 1, Quick: true, Run: get, Complete: completeVariable},
 		{Name: "unset", Usage: "<name> ...", Help: "Forget variables.", Role: Viewer, MinArgs: 1, MaxArgs: -1, Quick: true, Run: unset, Complete: completeVariable},
-		{Name: "format", Usage: "json | text", Help: "Choose how answers look.", Role: Viewer, MaxArgs: 1, Quick: true, Run: format, Complete: choices("json", "text")},
+		{Name: "format", Usage: "json | text", Help: "Choose how answers look.", MaxArgs: 1, Quick: true, Run: format, Complete: choices("json", "text")},
 		{Name: "prompt", Usage: "on | off", Help: "Choose whether a prompt follows each answer in text.", Role: Viewer, MinArgs: 1, MaxArgs: 1, Quick: true, Run: setPrompt, Complete: choices("on", "off")},
 		{Name: "reconnect", Usage: "<id>", Help: "Go on with an earlier session. This one ends.", Role: Viewer, MinArgs: 1, MaxArgs: 1, Run: unreachable, secret: true},
 		{Name: "cancel", Help: "Cancel the command that is running, as Ctrl-C does, and those that wait.", Role: Viewer, Run: unreachable},

@@ -114,10 +114,10 @@ func lastWord(s string) int {
 
 // quote returns s as words takes it for one word.
 func quote(s string) string {
-	if s != "" && strings.IndexAny(s, " \t'\"\\") < 0 {
+	if s != "" && !strings.ContainsAny(s, " \t'\"\\") {
 		return s
 	}
-	if strings.IndexByte(s, '\'') < 0 {
+	if !strings.Contains(s, "'") {
 		return "'" + s + "'"
 	}
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`

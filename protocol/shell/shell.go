@@ -26,7 +26,7 @@
 // A session runs one command at a time, in a goroutine that exists while there is something to run, so that the
 // connection goes on reading: Ctrl-C, or "cancel", ends the command's context. A command that writes faster than
 // its client reads waits in its Write. Up to 64 requests wait for their turn, then the connection is not read. An idle
-// connection costs one goroutine, an idle session none.
+// connection, or session, costs no goroutine where [protocol.Sleeper] works, else a connection costs one.
 //
 // Locks are taken in this order: a session's of package session, then a holder's. Neither is taken with
 // that of a live held.
@@ -52,7 +52,7 @@ type Shell struct {
 	registry Registry
 	sessions *session.Manager[State]
 	root     *os.Root // nil: none
-	protocol protocol.Protocol
+	protocol protocol.Sleeper
 	began    time.Time
 
 	ctx    context.Context // of commands
@@ -113,6 +113,11 @@ func (s *Shell) sessionOptions() session.Options[State] {
 // Serve runs one connection.
 func (s *Shell) Serve(ctx context.Context, conn *transport.Conn) error {
 	return s.protocol.Serve(ctx, conn)
+}
+
+// Begin makes a Shell a [protocol.Sleeper]: its idle connections need no goroutine.
+func (s *Shell) Begin(ctx context.Context, conn *transport.Conn) protocol.Serving {
+	return s.protocol.Begin(ctx, conn)
 }
 
 // Registry returns the shell's commands, to add some.

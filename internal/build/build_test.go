@@ -1,4 +1,4 @@
-package main
+package build
 
 import (
 	"runtime/debug"
@@ -15,7 +15,7 @@ func TestDescribe(t *testing.T) {
 			{Key: "vcs.revision", Value: "abc"}, {Key: "vcs.time", Value: "2026-01-01T00:00:00Z"}, {Key: "vcs.modified", Value: "true"},
 		}}, "ranchd v1.2.3 (revision abc of 2026-01-01T00:00:00Z with local changes) go1.26.8"},
 	} {
-		if got := describe(&c.info); got != c.want {
+		if got := describe("ranchd", &c.info); got != c.want {
 			t.Errorf("got %q, want %q", got, c.want)
 		}
 	}

@@ -1,0 +1,17 @@
+# fish completion for ranchctl: ranchctl completion fish | source
+complete -c ranchctl -f
+complete -c ranchctl -n __fish_use_subcommand -a 'help status connections stats completion'
+complete -c ranchctl -n '__fish_seen_subcommand_from completion' -a 'bash zsh fish'
+complete -c ranchctl -s c -l connect -x -d 'The shell to connect to'
+complete -c ranchctl -l connect-timeout -x -d 'How long connecting may take'
+complete -c ranchctl -l token-file -r -F -d 'What to authenticate with'
+complete -c ranchctl -l ca -r -F -d 'Who may sign the certificate'
+complete -c ranchctl -l cert -r -F -d 'Certificate to present'
+complete -c ranchctl -l key -r -F -d 'Key of --cert'
+complete -c ranchctl -l server-name -x -d 'Name in the certificate'
+complete -c ranchctl -l insecure-skip-verify -d 'Accept every certificate'
+complete -c ranchctl -s o -l output -x -a 'text json' -d 'Format of results'
+complete -c ranchctl -l timeout -x -d 'How long a command may take'
+complete -c ranchctl -l keep-going -d 'Go on after a command that failed'
+complete -c ranchctl -l version -d 'Which build this is'
+complete -c ranchctl -s h -l help -d 'Help'

@@ -1,0 +1,28 @@
+// Command ranchctl is an operator's client for the shell of ranchd, and of every server
+// that has one.
+//
+//	ranchctl                                    # a prompt, with history and completion
+//	ranchctl status                             # one command
+//	ranchctl -o json connections --sort bytes --limit 5
+//	ranchctl --connect tls://host:8443 --ca site.pem --token-file ~/.ranch-token
+//	printf 'status\nstats\n' | ranchctl         # one per line
+//
+// Results go to stdout, all else to stderr. ranchctl --help lists the flags and the exit
+// codes.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGHUP)
+	interrupts := make(chan os.Signal, 2)
+	signal.Notify(interrupts, os.Interrupt)
+	code := run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr}, interrupts)
+	stop()
+	os.Exit(code)
+}

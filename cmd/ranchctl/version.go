@@ -1,0 +1,5 @@
+package main
+
+import "goranch/internal/build"
+
+func version() string { return build.Version("ranchctl") }

@@ -1,0 +1,44 @@
+// Package build says which build a command of this module is.
+package build
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"strings"
+)
+
+// Version says which build the command name is: the module's version, the revision it was built
+// from, the Go release and the platform.
+func Version(name string) string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok { // built without modules
+		info = &debug.BuildInfo{GoVersion: runtime.Version()}
+	}
+	return describe(name, info) + " " + runtime.GOOS + "/" + runtime.GOARCH
+}
+
+func describe(name string, info *debug.BuildInfo) string {
+	settings := make(map[string]string)
+	for _, s := range info.Settings {
+		settings[s.Key] = s.Value
+	}
+	v := info.Main.Version
+	if v == "" {
+		v = "(devel)"
+	}
+	var from []string
+	if r := settings["vcs.revision"]; r != "" {
+		from = append(from, "revision "+r)
+	}
+	if t := settings["vcs.time"]; t != "" {
+		from = append(from, "of "+t)
+	}
+	if settings["vcs.modified"] == "true" {
+		from = append(from, "with local changes")
+	}
+	if len(from) > 0 {
+		v += " (" + strings.Join(from, " ") + ")"
+	}
+	return fmt.Sprintf("%s %s %s", name, v, info.GoVersion)
+}

@@ -1,0 +1,100 @@
+package console
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"goranch/transport"
+)
+
+// AdminSocket returns where a server on this machine offers its shell to operators, and
+// where they look for it, unless told otherwise: "unix:" and ranchd.sock in
+// $XDG_RUNTIME_DIR, else in /run for root, and /tmp/ranchd-UID.sock for others.
+func AdminSocket() string {
+	return adminSocket(os.Getenv("XDG_RUNTIME_DIR"), os.Getuid(), "/tmp")
+}
+
+func adminSocket(runtimeDir string, uid int, tmp string) string {
+	switch {
+	case filepath.IsAbs(runtimeDir):
+		return "unix:" + filepath.Join(runtimeDir, "ranchd.sock")
+	case uid == 0:
+		return "unix:/run/ranchd.sock"
+	}
+	return "unix:" + filepath.Join(tmp, "ranchd-"+strconv.Itoa(uid)+".sock")
+}
+
+// Address is where a shell is served.
+type Address struct {
+	TLS  bool
+	Addr transport.Addr
+}
+
+const addressForms = "use unix:/path, tcp://host:port or tls://host:port"
+
+// ParseAddress reads "unix:/path", "unix:@name" (Linux), "tls+unix:/path",
+// "tcp://host:port", "tls://host:port" and "host:port", which is TCP.
+func ParseAddress(s string) (Address, error) {
+	scheme, rest, ok := strings.Cut(s, ":")
+	rest, slashes := strings.CutPrefix(rest, "//")
+	var a Address
+	var err error
+	switch {
+	case ok && (scheme == "unix" || scheme == "tls+unix"):
+		a.TLS = scheme == "tls+unix"
+		a.Addr, err = transport.ParseAddr("unix:" + rest)
+	case slashes && (scheme == "tcp" || scheme == "tls"):
+		a.TLS = scheme == "tls"
+		a.Addr, err = transport.ParseAddr(rest)
+	case slashes:
+		return Address{}, fmt.Errorf("address %q: unknown scheme %q: %s", s, scheme, addressForms)
+	case ok && scheme != "tls" && scheme != "tcp": // "tls:443" would be a host called tls, in the clear
+		a.Addr, err = transport.ParseAddr(s)
+	default:
+		return Address{}, fmt.Errorf("address %q: %s", s, addressForms)
+	}
+	if err == nil && (a.Addr.Inherited() || a.Addr.Network == "tcp" && strings.HasPrefix(a.Addr.Address, ":")) {
+		err = fmt.Errorf("address %q: one cannot connect to that: %s", s, addressForms)
+	}
+	if err != nil {
+		return Address{}, err
+	}
+	return a, nil
+}
+
+// String returns the form that ParseAddress reads.
+func (a Address) String() string {
+	switch {
+	case a.Addr.Network == "unix" && a.TLS:
+		return "tls+" + a.Addr.String()
+	case a.Addr.Network == "unix":
+		return a.Addr.String()
+	case a.TLS:
+		return "tls://" + a.Addr.Address
+	}
+	return "tcp://" + a.Addr.Address
+}
+
+// Short returns what a prompt shows: host:port, or a socket's file without its directory.
+func (a Address) Short() string {
+	if a.Addr.Network == "unix" {
+		return filepath.Base(a.Addr.Address)
+	}
+	return a.Addr.Address
+}
+
+// Dialer returns the function that connects to a; config is for TLS, nil is an empty one.
+func (a Address) Dialer(config *tls.Config) func(ctx context.Context) (net.Conn, error) {
+	var t transport.Transport = transport.TCP{}
+	if a.TLS {
+		t = transport.TLS{Config: config}
+	}
+	addr := a.Addr.String()
+	return func(ctx context.Context) (net.Conn, error) { return t.Dial(ctx, addr) }
+}

@@ -1,0 +1,69 @@
+package console
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+)
+
+func TestParseAddress(t *testing.T) {
+	for _, x := range []struct{ in, out, short string }{
+		{"unix:/run/ranchd.sock", "unix:/run/ranchd.sock", "ranchd.sock"},
+		{"unix:///run/ranchd.sock", "unix:/run/ranchd.sock", "ranchd.sock"},
+		{"tls+unix:/run/a.sock", "tls+unix:/run/a.sock", "a.sock"},
+		{"tcp://[::1]:80", "tcp://[::1]:80", "[::1]:80"},
+		{"tls://example.org:8443", "tls://example.org:8443", "example.org:8443"},
+		{"localhost:8080", "tcp://localhost:8080", "localhost:8080"},
+		{"tls:8443", "", ""}, {"http://x:80", "", ""}, {"", "", ""}, {"host", "", ""}, {"fd:3", "", ""}, {"tcp://:80", "", ""}, {"unix:", "", ""},
+	} {
+		a, err := ParseAddress(x.in)
+		if (err == nil) != (x.out != "") || err == nil && (a.String() != x.out || a.Short() != x.short) {
+			t.Errorf("%q: %q, %q, %v", x.in, a.String(), a.Short(), err)
+		}
+	}
+}
+
+func TestAdminSocket(t *testing.T) {
+	for _, x := range []struct {
+		runtimeDir string
+		uid        int
+		want       string
+	}{
+		{"/run/user/7", 7, "unix:/run/user/7/ranchd.sock"},
+		{"relative", 7, "unix:/tmp/ranchd-7.sock"},
+		{"", 7, "unix:/tmp/ranchd-7.sock"},
+		{"", 0, "unix:/run/ranchd.sock"},
+	} {
+		if got := adminSocket(x.runtimeDir, x.uid, "/tmp"); got != x.want {
+			t.Errorf("%+v: %s", x, got)
+		}
+	}
+}
+
+// A socket in a directory that everybody writes to is its owner's, who may be anybody.
+func TestCheckSocket(t *testing.T) {
+	if runtime.GOOS != "linux" || os.Getuid() != 0 {
+		t.Skip("only root can give a socket away; run: sudo go test ./internal/console -run TestCheckSocket")
+	}
+	dir := t.TempDir()
+	path := filepath.Join(dir, "a.sock")
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	os.Chown(path, 65534, 65534)
+	if err := CheckSocket("unix:" + path); err != nil {
+		t.Errorf("in a directory of one's own: %v", err)
+	}
+	os.Chmod(dir, 0o777)
+	if err := CheckSocket("unix:" + path); err == nil {
+		t.Error("another's socket in a directory for all is accepted")
+	}
+	os.Chown(path, 0, 0)
+	if err := CheckSocket("unix:" + path); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,102 @@
+package console
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// formatCell writes a value as people read it. What is not of the kind it should be is
+// shown as it came.
+func formatCell(v any, kind string) string {
+	switch v := v.(type) {
+	case nil:
+		return "-"
+	case string:
+		if kind == "time" {
+			if t, err := time.Parse(time.RFC3339, v); err == nil {
+				return t.Local().Format(time.DateTime)
+			}
+		}
+		return v
+	case json.Number:
+		return formatNumber(v, kind)
+	case bool:
+		return strconv.FormatBool(v)
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Sprint(v)
+	}
+	return string(b)
+}
+
+func formatNumber(n json.Number, kind string) string {
+	switch kind {
+	case "bytes":
+		if i, err := n.Int64(); err == nil {
+			return formatBytes(i)
+		}
+	case "duration":
+		if f, err := n.Float64(); err == nil && math.Abs(f) < math.MaxInt64/1e9 {
+			return formatDuration(time.Duration(f * 1e9))
+		}
+	}
+	return n.String()
+}
+
+func formatBytes(n int64) string {
+	if -1024 < n && n < 1024 {
+		return strconv.FormatInt(n, 10) + " B"
+	}
+	f := float64(n)
+	for _, unit := range []string{"KiB", "MiB", "GiB", "TiB", "PiB"} {
+		f /= 1024
+		if math.Abs(f) < 1023.95 { // which would be written as 1024.0
+			return fmt.Sprintf("%.1f %s", f, unit)
+		}
+	}
+	return fmt.Sprintf("%.1f EiB", f/1024)
+}
+
+// formatDuration writes no more than anybody wants to know: three digits below a second,
+// seconds below a day, then days and hours.
+func formatDuration(d time.Duration) string {
+	size := d.Abs()
+	switch {
+	case size >= 24*time.Hour:
+		d = d.Truncate(time.Hour)
+		days := d / (24 * time.Hour)
+		return fmt.Sprintf("%dd%dh", days, (d-days*24*time.Hour).Abs()/time.Hour)
+	case size >= 10*time.Second:
+		d = d.Truncate(time.Second)
+	case size >= time.Second:
+		d = d.Truncate(100 * time.Millisecond)
+	case size >= 100*time.Millisecond:
+		d = d.Truncate(time.Millisecond)
+	case size >= time.Millisecond:
+		d = d.Truncate(10 * time.Microsecond)
+	}
+	return d.String()
+}
+
+// visible replaces what would do something to a terminal instead of being seen.
+func visible(s string) string {
+	clean := func(r rune) bool { return r < ' ' || 0x7f <= r && r < 0xa0 }
+	if !strings.ContainsFunc(s, clean) {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		if clean(r) {
+			q := strconv.QuoteRune(r)
+			b.WriteString(q[1 : len(q)-1])
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}

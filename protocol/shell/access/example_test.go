@@ -1,0 +1,109 @@
+package access_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"net"
+	"os"
+	"path/filepath"
+
+	"goranch/protocol/shell"
+	"goranch/protocol/shell/access"
+	"goranch/transport"
+)
+
+// A token is made, its line is written to the file, and who presents it is known.
+func Example() {
+	dir, err := os.MkdirTemp("", "access")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, "tokens")
+
+	token, line, err := access.GenerateToken(shell.Operator, "deploy")
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(line+"\n"), 0o600); err != nil {
+		log.Fatal(err)
+	}
+
+	tokens, err := access.OpenTokens(access.TokenOptions{
+		File: file,
+		Notify: func(err error) {
+			if err != nil {
+				log.Print("the old tokens stay: ", err)
+			}
+		},
+	})
+	if err != nil {
+		log.Fatal(err) // names every line that cannot be used
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- tokens.Run(ctx) }()
+
+	client := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 40000}
+	user, err := tokens.Check(client, token)
+	fmt.Println(user.Name, user.Role == shell.Operator, err)
+	for range 7 {
+		_, err = tokens.Check(client, "a guess")
+	}
+	fmt.Println(err)
+
+	cancel()
+	<-done
+	// Output:
+	// token deploy true <nil>
+	// too many failed attempts: try again in 1s
+}
+
+// Users of this machine are known by the kernel, whoever else connects may present a token.
+func ExampleCombine() {
+	peer, err := access.Peer(access.PeerOptions{Viewers: []string{"group:0"}})
+	if err != nil {
+		log.Fatal(err) // names every user and group that there is not
+	}
+	authenticate := access.Combine(peer, access.Anyone(shell.Guest))
+
+	ctx, tr := context.Background(), new(transport.Mem)
+	ln, err := tr.Listen(ctx, "shell")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer ln.Close()
+	client, err := tr.Dial(ctx, "shell")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	nc, err := ln.Accept()
+	if err != nil {
+		log.Fatal(err)
+	}
+	conn := transport.NewConn(tr, nc, nil)
+	defer conn.Close()
+
+	user, err := authenticate(ctx, conn)
+	fmt.Println(user.Name, user.Role == shell.Guest, err)
+	// Output: mem:client-1 true <nil>
+}
+
+func ExampleCheckListen() {
+	loopback := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8080}
+	fmt.Println(access.CheckListen(loopback, access.Listen{}))
+
+	everywhere := &net.TCPAddr{IP: net.IPv4zero, Port: 8080}
+	err := access.CheckListen(everywhere, access.Listen{Tokens: true})
+	fmt.Println(errors.Is(err, access.ErrExposed))
+	fmt.Println(err)
+	fmt.Println(access.CheckListen(everywhere, access.Listen{Tokens: true, Secure: true}))
+	// Output:
+	// <nil>
+	// true
+	// listen on "0.0.0.0:8080": the shell would be open to strangers: tokens would travel in clear; use TLS, or listen on a loopback address or a Unix socket, or accept it by setting PlainTokens
+	// <nil>
+}

@@ -1,0 +1,153 @@
+package access
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"goranch/protocol/shell"
+)
+
+const (
+	maxTokens     = 1000
+	maxTokenFile  = 1 << 20
+	maxFaults     = 20 // of one file, that are told
+	maxNameLength = 64
+	hashPrefix    = "sha256:"
+	nameRule      = "a name is of 1 to 64 letters, digits and \"._@-\""
+)
+
+var roleWords = map[shell.Role]string{shell.Viewer: "viewer", shell.Operator: "operator"}
+
+// readFile reads the file of tokens, after a look at who else can.
+func readFile(path string) ([]byte, error) {
+	fi, err := os.Stat(path)
+	if err == nil && !fi.Mode().IsRegular() { // opening a pipe would wait
+		err = errors.New("not a regular file")
+	}
+	if err != nil {
+		return nil, plain(err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, plain(err)
+	}
+	defer f.Close()
+	if fi, err = f.Stat(); err != nil { // of the file that is read, whatever stands there by now
+		return nil, plain(err)
+	}
+	if err := checkMode(fi); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBadTokenFile, err)
+	}
+	b, err := io.ReadAll(io.LimitReader(f, maxTokenFile+1))
+	if err == nil && len(b) > maxTokenFile {
+		err = fmt.Errorf("%w: larger than %d bytes", ErrBadTokenFile, maxTokenFile)
+	}
+	return b, plain(err)
+}
+
+// plain drops the path, which our errors name already.
+func plain(err error) error {
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		return pe.Err
+	}
+	return err
+}
+
+// parseTokens reads all lines, or says what is wrong with each. It shows nothing of a line: what
+// stands in the wrong place may be a token.
+func parseTokens(b []byte) ([]entry, error) {
+	var list []entry
+	var faults []error
+	names, hashes := map[string]int{}, map[[32]byte]int{}
+	b = bytes.TrimPrefix(b, []byte("\ufeff")) // some editors begin with it
+	n := 0
+	for line := range bytes.Lines(b) {
+		n++
+		fields := strings.Fields(string(line))
+		if len(fields) == 0 || strings.HasPrefix(fields[0], "#") {
+			continue
+		}
+		e, err := parseLine(fields)
+		e.line = n
+		switch {
+		case err != nil:
+		case names[e.name] != 0:
+			err = fmt.Errorf("its name is that of line %d", names[e.name])
+		case hashes[e.hash] != 0:
+			err = fmt.Errorf("its hash is that of line %d", hashes[e.hash])
+		default:
+			names[e.name], hashes[e.hash] = n, n
+		}
+		if err != nil {
+			faults = append(faults, fmt.Errorf("line %d: %w", n, err))
+			continue
+		}
+		list = append(list, e)
+	}
+	if len(list) > maxTokens {
+		faults = append(faults, fmt.Errorf("line %d: there are more than %d tokens", list[maxTokens].line, maxTokens))
+	}
+	if faults == nil {
+		return list, nil
+	}
+	if more := len(faults) - maxFaults; more > 0 {
+		faults = append(faults[:maxFaults], fmt.Errorf("and %d more lines", more))
+	}
+	return nil, fmt.Errorf("%w: %w", ErrBadTokenFile, errors.Join(faults...))
+}
+
+func parseLine(fields []string) (e entry, err error) {
+	for role, word := range roleWords {
+		if fields[0] == word {
+			e.role = role
+		}
+	}
+	switch {
+	case e.role == shell.Guest:
+		return e, errors.New("the first word is no role; use \"viewer\" or \"operator\"")
+	case len(fields) != 3:
+		return e, fmt.Errorf("it has %d words; use \"role name hash\"", len(fields))
+	case !validName(fields[1]):
+		return e, errors.New("the second word is no name; " + nameRule)
+	}
+	e.name = fields[1]
+	e.hash, err = parseHash(fields[2])
+	return e, err
+}
+
+func parseHash(s string) (sum [32]byte, err error) {
+	digits, ok := strings.CutPrefix(s, hashPrefix)
+	switch {
+	case ok && len(digits) == hex.EncodedLen(len(sum)):
+		if _, err := hex.Decode(sum[:], []byte(digits)); err == nil {
+			return sum, nil
+		}
+	case ok:
+		return sum, fmt.Errorf("%d digits follow \"sha256:\"; there must be 64 hexadecimal ones", len(digits))
+	case strings.HasPrefix(s, "$"):
+		return sum, errors.New("the hash is one for passwords; tokens are random, and hashed by SHA-256: use \"sha256:\" and 64 hexadecimal digits")
+	default:
+		return sum, errors.New("the third word is no hash; use \"sha256:\" and 64 hexadecimal digits, never the token itself")
+	}
+	return sum, errors.New("there is something else than hexadecimal digits after \"sha256:\"")
+}
+
+func validName(s string) bool {
+	if s == "" || len(s) > maxNameLength {
+		return false
+	}
+	for _, r := range s {
+		switch {
+		case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9', strings.ContainsRune("._@-", r):
+		default:
+			return false
+		}
+	}
+	return true
+}
