@@ -175,23 +175,24 @@ type found struct {
 // a part. Those in the handshake and those no longer counted are among them.
 func (s *Supervisor) Select(q Query) (page []Info, total int) {
 	var all []found
+	need := 0 // as many of the first are enough; 0 is all
+	if q.Limit > 0 {
+		need = max(q.Offset, 0) + q.Limit
+	}
 	s.each(func(c *connection) {
 		if q.Match != nil {
 			if i := c.info(); !q.Match(&i) {
 				return
 			}
 		}
+		total++
 		all = append(all, c.found(q.Sort))
-	})
-	slices.SortFunc(all, func(a, b found) int {
-		order := cmp.Or(cmp.Compare(a.num, b.num), a.peer.Compare(b.peer), cmp.Compare(a.c.conn.ID(), b.c.conn.ID()))
-		if q.Reverse {
-			return -order
+		if need > 0 && len(all) >= 2*need+64 { // so that a page of a million costs no room for a million
+			all = q.order(all)[:need]
 		}
-		return order
 	})
-	total = len(all)
-	all = all[min(max(q.Offset, 0), total):]
+	all = q.order(all)
+	all = all[min(max(q.Offset, 0), len(all)):]
 	if q.Limit > 0 {
 		all = all[:min(q.Limit, len(all))]
 	}
@@ -200,6 +201,18 @@ func (s *Supervisor) Select(q Query) (page []Info, total int) {
 		page[i] = f.c.info()
 	}
 	return page, total
+}
+
+// order sorts what was found.
+func (q *Query) order(all []found) []found {
+	slices.SortFunc(all, func(a, b found) int {
+		order := cmp.Or(cmp.Compare(a.num, b.num), a.peer.Compare(b.peer), cmp.Compare(a.c.conn.ID(), b.c.conn.ID()))
+		if q.Reverse {
+			return -order
+		}
+		return order
+	})
+	return all
 }
 
 func (c *connection) found(k SortKey) found {

@@ -27,6 +27,7 @@ var documented = []string{
 	"protocol/shell",
 	"protocol/shell/access",
 	"protocol/pubsub",
+	"ranch/admin",
 }
 
 func bases(dirs []string) (all []string) {

@@ -113,6 +113,10 @@ func (l *Listener) call(callback func(AlarmEvent), e AlarmEvent) {
 	callback(e)
 }
 
+// Descriptors returns how many descriptors the process has open, and how many it may. The error is
+// [errors.ErrUnsupported] where the system cannot tell.
+func Descriptors() (open, limit int, err error) { return openDescriptors() }
+
 // awaitDescriptors returns when that share of the descriptors is open.
 func awaitDescriptors(ctx context.Context, share float64) (open, limit int, ok bool) {
 	for {

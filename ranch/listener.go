@@ -320,6 +320,27 @@ func (l *Listener) SetOptions(t transport.Transport, opts Options) (waiting []st
 	opts = opts.withDefaults()
 	l.setting.Lock()
 	defer l.setting.Unlock()
+	if waiting, err = l.setOptions(t, opts); err != nil {
+		return nil, err
+	}
+	return waiting, l.SetMaxConnections(opts.MaxConnections)
+}
+
+// ChangeOptions has change alter the options, as [Listener.Options] returns them, and sets them as
+// SetOptions does, with nobody else's change in between. MaxConnections stays as it is: that of the start, and
+// the cap of now. change must not change the options in another way.
+func (l *Listener) ChangeOptions(change func(*Options)) (waiting []string, err error) {
+	l.setting.Lock()
+	defer l.setting.Unlock()
+	opts := l.Options()
+	limit := opts.MaxConnections
+	change(&opts)
+	opts.MaxConnections = limit
+	return l.setOptions(nil, opts.withDefaults())
+}
+
+// setOptions sets all but the cap. l.setting is held.
+func (l *Listener) setOptions(t transport.Transport, opts Options) (waiting []string, err error) {
 	l.state.Lock()
 	old, oldT := l.opts, l.transport
 	l.state.Unlock()
@@ -342,7 +363,7 @@ func (l *Listener) SetOptions(t transport.Transport, opts Options) (waiting []st
 	if l.getStatus() != Starting { // else the start sets them
 		l.setAlarms(opts.Alarms)
 	}
-	return waiting, l.SetMaxConnections(opts.MaxConnections)
+	return waiting, nil
 }
 
 // WaitForConnections returns when the number of active connections is as op and n say,

@@ -14,7 +14,7 @@ import (
 func (s *Shell) builtins() []Command {
 	return slices.Concat(s.sessionCommands(), s.fileCommands(), []Command{
 		{Name: "help", Usage: "[<command>]", Help: "Show all commands, or how to use one.", MaxArgs: 1, Quick: true, Run: s.help, Complete: s.completeCommand},
-		{Name: "version", Help: "Show the version of the server.", Quick: true, Run: s.version},
+		{Name: "version", Help: "Show the version of the server.", Quick: true, Run: s.version, builtin: true},
 		{Name: "auth", Usage: "<token>", Help: "Say who you are, by a token.", Raw: true, Run: s.auth, secret: true},
 		{Name: "complete", Usage: "<line>", Help: "Show what the last word of a line could become.", Role: Viewer, Raw: true, Run: s.complete, secret: true},
 		{Name: "status", Help: "Show the state of the server.", Role: Viewer, Run: s.status, builtin: true},

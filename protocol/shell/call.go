@@ -4,6 +4,8 @@ import (
 	"context"
 	"io"
 	"net"
+
+	"goranch/transport"
 )
 
 // Call is one command being run. It is for its command's Run, until that returns.
@@ -67,3 +69,6 @@ func (w *writer) Write(p []byte) (n int, err error) {
 	}
 	return n, nil
 }
+
+// Conn is the connection that has asked. It may have gone, or lost the session, while the command is running.
+func (c *Call) Conn() *transport.Conn { return c.req.c.peer.Conn() }

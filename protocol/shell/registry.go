@@ -17,8 +17,8 @@ type Registry struct {
 }
 
 // Add adds commands: all, or, if one of them cannot be used, none. The error joins all faults and is [ErrCommand].
-// A name may be that of the built-in commands status, connections and stats, which it replaces; no other name may be
-// taken already.
+// A name may be that of the built-in commands status, connections, stats and version, which it replaces; no other name
+// may be taken already.
 func (r *Registry) Add(commands ...Command) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -1,0 +1,70 @@
+package admin_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+
+	"goranch/protocol/echo"
+	"goranch/protocol/shell"
+	"goranch/ranch"
+	"goranch/ranch/admin"
+	"goranch/transport"
+)
+
+func Example() {
+	server, mem := new(ranch.Server), new(transport.Mem)
+	quiet := slog.New(slog.DiscardHandler)
+	s, err := shell.New(shell.Options{
+		Commands: admin.Commands(admin.Options{Server: server, Version: "v1.2.3"}),
+		Audit:    admin.Audit(quiet),
+		Authenticate: func(context.Context, *transport.Conn) (shell.User, error) { // see package access for real ones
+			return shell.User{Name: "alice", Role: shell.Operator}, nil
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Close(context.Background())
+	for name, p := range map[string]interface {
+		Serve(context.Context, *transport.Conn) error
+	}{"echo": echo.Protocol{}, "admin": s} {
+		if _, err := server.StartListener(name, mem, ranch.Options{Addr: name, Logger: quiet}, p); err != nil {
+			log.Fatal(err)
+		}
+	}
+	defer server.Drain(context.Background())
+
+	operator, err := mem.Dial(context.Background(), "admin")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer operator.Close()
+	in := bufio.NewReader(operator)
+	in.ReadString('\n') // the id of the session
+	io.WriteString(operator, "cap echo 500\nsuspend all\nlimit ehco idle-timeout=5m\nquit\n")
+	answers, _ := io.ReadAll(in)
+	fmt.Print(string(answers))
+	// Output:
+	// Listener             echo
+	// Cap                  500
+	// Was                  1024
+	// Connections counted  0
+	// LISTENER  STATUS     ADDRESS
+	// echo      suspended  echo
+	// error: there is no listener "ehco": there are admin, echo; did you mean echo?
+	// bye
+}
+
+func ExampleParseFilter() {
+	f, err := admin.ParseFilter("listener=echo peer=10.0.0.0/8 and idle>30s")
+	fmt.Println(f, err)
+	_, err = admin.ParseFilter("idel>30s")
+	fmt.Println(err)
+	// Output:
+	// listener=echo peer=10.0.0.0/8 idle>30s <nil>
+	// filter term "idel>30s": there is no field "idel" of live connections: allowed are id, listener, peer, transport, protocol, state, tls, sni, alpn, counted, age, idle, read, written, bytes; did you mean idle?
+}

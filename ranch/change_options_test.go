@@ -1,0 +1,40 @@
+package ranch_test
+
+import (
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"goranch/protocol/echo"
+	"goranch/ranch"
+	"goranch/transport"
+)
+
+// Changes are made one after the other, so that none is lost, and leave the cap alone.
+func TestChangeOptions(t *testing.T) {
+	l, _ := start(t, new(transport.Mem), ranch.Options{}, echo.Protocol{})
+	if err := l.SetMaxConnections(0); err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for range 100 {
+		all.Go(func() {
+			if _, err := l.ChangeOptions(func(o *ranch.Options) { o.MaxPerAddress++; o.MaxConnections = 5 }); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if o := l.Options(); o.MaxPerAddress != 100 || l.MaxConnections() != 0 || o.MaxConnections != ranch.DefaultMaxConnections {
+		t.Errorf("%d changes, cap %d, that of the start %d", o.MaxPerAddress, l.MaxConnections(), o.MaxConnections)
+	}
+	_, err := l.ChangeOptions(func(o *ranch.Options) { o.IdleTimeout, o.Lifetime = -1, time.Hour })
+	if !errors.Is(err, ranch.ErrBadOption) || l.Options().Lifetime != 0 {
+		t.Errorf("half a change: %v, %v", err, l.Options().Lifetime)
+	}
+	waiting, err := l.ChangeOptions(func(o *ranch.Options) { o.NumAcceptors = 3 })
+	if err != nil || len(waiting) != 1 || waiting[0] != "NumAcceptors" {
+		t.Errorf("waiting: %v, %v", waiting, err)
+	}
+}
