@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"goranch/protocol/echo"
+	"goranch/protocol/shell"
 	"goranch/ranch"
 	"goranch/transport"
 	"goranch/transport/certs"
@@ -34,6 +35,8 @@ type config struct {
 	Access    shellAccess // of both shells
 	Shell     shellConfig
 	Sessions  sessionConfig
+	Flags     shell.Fields // as they were given, for operators
+	Console   bool
 	Quiet     bool
 	Check     bool
 }
@@ -54,7 +57,7 @@ func read[T any](all *faults, flag, value string, parse func(string) (T, error))
 // its value and what is allowed.
 func (f *flags) config() (*config, error) {
 	var bad faults
-	c := &config{Quiet: f.Quiet, Check: f.Check}
+	c := &config{Quiet: f.Quiet, Check: f.Check, Console: f.Console, Flags: f.shown()}
 	c.Endpoints = f.endpoints(&bad)
 	usesTLS := anyTLS(c.Endpoints) || len(bad) > 0 // one that could not be read may be meant to
 	c.TLSMin = read(&bad, "--tls-min", f.TLSMin, oneOf("1.2 and 1.3",

@@ -1,10 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"reflect"
+	"strings"
+	"unicode"
 
 	"github.com/alecthomas/kong"
+
+	"goranch/protocol/shell"
 )
 
 // flags is the command line as it was typed. Values are text here: config reads them,
@@ -56,6 +62,7 @@ type flags struct {
 
 	LogLevel  string `placeholder:"LEVEL" default:"info" help:"debug (every connection), info, warn or error. Default: ${default}."`
 	LogFormat string `placeholder:"FORMAT" default:"auto" help:"text, color, json, or auto: color on a terminal unless NO_COLOR is set, else text. Default: ${default}."`
+	Console   bool   `env:"-" help:"Be the operators' shell as well, here on this terminal. Leaving it ends ranchd."`
 	Quiet     bool   `help:"Do not print what is served and how to try it."`
 
 	Check   bool `env:"-" help:"Check flags and files, open nothing, and exit with 0 or 2."`
@@ -114,6 +121,36 @@ func parse(args []string, stdout, stderr io.Writer) (c *config, code int, done b
 		return nil, complain(stderr, err), true
 	}
 	return c, exitInOrder, false
+}
+
+// shown returns the flags by their names. None of them is a secret; tokens and keys are files.
+func (f *flags) shown() (all shell.Fields) {
+	v := reflect.ValueOf(*f)
+	for i := range v.NumField() {
+		field := v.Type().Field(i)
+		if field.Tag.Get("env") == "-" {
+			continue
+		}
+		name := cmp.Or(field.Tag.Get("name"), flagName(field.Name))
+		value := v.Field(i).Interface()
+		if list, ok := value.([]string); ok {
+			value = strings.Join(list, " ")
+		}
+		all = append(all, shell.Field{Key: name, Value: value})
+	}
+	return all
+}
+
+// flagName returns a field's name as kong calls it: MaxConnections is max-connections.
+func flagName(field string) string {
+	var b strings.Builder
+	for i, r := range field {
+		if unicode.IsUpper(r) && i > 0 {
+			b.WriteByte('-')
+		}
+		b.WriteRune(unicode.ToLower(r))
+	}
+	return b.String()
 }
 
 // complain prints every fault on a line of its own.

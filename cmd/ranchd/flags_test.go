@@ -69,6 +69,7 @@ func TestDefaults(t *testing.T) {
 // functions are compared by whether they are there, and what is opened not at all.
 var functions = cmp.Options{
 	cmpopts.IgnoreFields(shellAccess{}, "Peer"),
+	cmpopts.IgnoreFields(config{}, "Flags"),
 	cmpopts.IgnoreFields(shell.Program{}, "Allow"),
 	cmp.Comparer(func(a, b func(net.Addr) (string, error)) bool { return (a == nil) == (b == nil) }),
 	cmp.Comparer(func(a, b access.Authenticator) bool { return (a == nil) == (b == nil) }),

@@ -21,13 +21,19 @@ const (
 	logJSON  logFormat = "json"
 )
 
-func newLogger(w io.Writer, format logFormat, level slog.Level) *slog.Logger {
-	if format == logAuto {
-		format = logText
-		if wantsColor(w) {
-			format = logColor
-		}
+// on returns the format for a log that goes to w.
+func (f logFormat) on(w io.Writer) logFormat {
+	switch {
+	case f != logAuto:
+		return f
+	case wantsColor(w):
+		return logColor
 	}
+	return logText
+}
+
+func newLogger(w io.Writer, format logFormat, level slog.Level) *slog.Logger {
+	format = format.on(w)
 	opts := &slog.HandlerOptions{Level: level}
 	switch format {
 	case logJSON:

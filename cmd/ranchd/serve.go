@@ -25,7 +25,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, signals <
 	if done {
 		return code
 	}
-	d := &daemon{config: c, log: newLogger(stderr, c.LogFormat, c.LogLevel), stdout: stdout, began: time.Now()}
+	if c.Console && !(isTerminal(os.Stdin) && isTerminal(stdout)) {
+		return complain(stderr, errNoTerminal)
+	}
+	d := &daemon{config: c, logTo: &divertable{to: stderr}, stdout: stdout, began: time.Now()}
+	d.log = newLogger(d.logTo, c.LogFormat.on(stderr), c.LogLevel)
 	c.Reloaded = d.reloaded
 	d.remark()
 	if c.Check {
@@ -39,6 +43,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, signals <
 type daemon struct {
 	*config
 	log      *slog.Logger
+	logTo    *divertable
 	stdout   io.Writer
 	server   ranch.Server
 	services services
@@ -100,10 +105,22 @@ func (d *daemon) serve(stop, kill context.Context) int {
 			d.banner(d.stdout)
 		}
 	}
-	<-stop.Done()
+	d.wait(stop)
 	err := d.drain(kill)
 	d.finish()
 	return d.ended(err)
+}
+
+// wait returns when it is time to stop.
+func (d *daemon) wait(stop context.Context) {
+	if d.Console {
+		if err := d.converse(stop); err != nil && stop.Err() == nil {
+			d.log.Error("no console; the server goes on", "err", err)
+		} else {
+			return
+		}
+	}
+	<-stop.Done()
 }
 
 // start starts the listeners one by one, and gives up at the first that fails.

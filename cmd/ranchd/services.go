@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"path/filepath"
 	"time"
 
@@ -17,6 +16,7 @@ import (
 	"goranch/protocol/session/boltstore"
 	"goranch/protocol/shell"
 	"goranch/protocol/shell/access"
+	"goranch/ranch/admin"
 )
 
 // services are the protocols that are served, one of each for all endpoints.
@@ -94,7 +94,7 @@ func (d *daemon) newShell() (protocol.Protocol, error) {
 			TTL: d.Sessions.TTL, Max: d.Sessions.Max, NewID: d.Shell.NewID, Store: store,
 			OnError: func(err error) { d.log.Warn("sessions of the shell", "err", err) },
 		},
-		Authenticate: d.Access.anybody(), Token: d.Access.token(), Audit: d.audit,
+		Authenticate: d.Access.anybody(), Token: d.Access.token(), Audit: admin.Audit(d.log),
 	})
 	if err != nil {
 		return nil, errors.Join(err, closeStore(store))
@@ -104,28 +104,20 @@ func (d *daemon) newShell() (protocol.Protocol, error) {
 	return s, nil
 }
 
-// newAdmin makes the operators' shell. Its sessions do not outlast the program.
-func (d *daemon) newAdmin() (protocol.Protocol, error) {
+func (d *daemon) newAdmin() (protocol.Protocol, error) { return d.operators(d.Access.operators()) }
+
+// operators makes the operators' shell, for those who pass. Its sessions do not outlast the program.
+func (d *daemon) operators(who access.Authenticator) (protocol.Protocol, error) {
 	s, err := shell.New(shell.Options{
 		Commands: d.adminCommands(), Version: version(),
 		Sessions:     session.Options[shell.State]{TTL: d.Sessions.TTL, Max: 1000},
-		Authenticate: d.Access.operators(), Token: d.Access.token(), Audit: d.audit,
+		Authenticate: who, Token: d.Access.token(), Audit: admin.Audit(d.log),
 	})
 	if err != nil {
 		return nil, err
 	}
 	d.services.closers = append(d.services.closers, s.Close)
 	return s, nil
-}
-
-// audit writes who has changed what.
-func (d *daemon) audit(e shell.AuditEntry) {
-	level, result := slog.LevelInfo, "done"
-	if e.Err != nil {
-		level, result = slog.LevelWarn, e.Err.Error()
-	}
-	d.log.Log(context.Background(), level, "audit", "who", e.User.Name, "role", e.User.Role.String(), "from", e.Remote,
-		"what", e.Line, "result", result, "took", e.Duration.Round(time.Microsecond))
 }
 
 // store opens the file in which sessions outlast the program; nil if there is to be none.

@@ -30,7 +30,7 @@ say "pwd"; hear "/"
 say "ls"; hear "sub/"
 say "cd sub"; say "pwd"; hear "/sub"
 say "set colour blue"
-say "get colour"; hear "blue"
+say "get colour"; hear "\nblue"
 send "\x1d"; hear "telnet>"; send "quit\r"
 expect eof
 if {[info exists env(PID)]} { exec kill -9 $env(PID); exec sh -c $env(AGAIN); }
@@ -39,7 +39,7 @@ spawn telnet 127.0.0.1 $env(PORT)
 hear "Client identification"
 say "reconnect:$id"; hear "Conexao restabelecida"
 say "pwd"; hear "/sub"
-say "get colour"; hear "blue"
+say "get colour"; hear "\nblue"
 say "history"; hear "1  pwd"; hear "2  ls"; hear "3  cd sub"
 say "reconnect:$id"; hear "Você ja esta conectado."
 say "quit"

@@ -44,6 +44,9 @@ type Options struct {
 	Color bool
 	// JSON is whether results are shown as JSON.
 	JSON bool
+	// Above is called once, at the beginning, with what writes lines above the one that is
+	// being typed: for what others have to say on this terminal, a log for one. nil is nobody.
+	Above func(w io.Writer)
 	// HistoryFile keeps what was typed, with permission 0600; "" is memory only.
 	HistoryFile string
 }
@@ -89,6 +92,9 @@ func Run(ctx context.Context, opts Options) error {
 	}{c.keys, opts.Out}, "")
 	c.resize()
 	c.screen = &Screen{Out: c.term, Size: opts.Size, Color: opts.Color, JSON: opts.JSON}
+	if opts.Above != nil {
+		opts.Above(c.term)
+	}
 	c.keys.Drawing, c.keys.Pressed = c.screen.drawing, c.resize
 	var err error
 	if c.history, err = openHistory(opts.HistoryFile); err != nil {
