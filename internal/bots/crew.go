@@ -45,10 +45,11 @@ type bot struct {
 // crew is the bots of one process. Its methods are called by one goroutine at a time.
 type crew struct {
 	spec
-	out       *json.Encoder
-	outErr    error
-	subscribe []byte
-	bots      []bot
+	out    *json.Encoder
+	outErr error
+	bots   []bot
+
+	subscribe, unsubscribe []byte
 
 	begun, waiting, tokens, ready, lost int // waiting: for a token
 
@@ -67,7 +68,7 @@ type driver func(c *crew, control *os.File) error
 func newCrew(s spec, out io.Writer) *crew {
 	s.Message.prepare()
 	return &crew{
-		spec: s, out: json.NewEncoder(out), subscribe: subscribeTo(s.Message.Topic),
+		spec: s, out: json.NewEncoder(out), subscribe: request("subscribe", s.Message.Topic), unsubscribe: request("unsubscribe", s.Message.Topic),
 		bots: make([]bot, s.Clients), bursts: map[int]*burst{}, over: make([]bool, s.Repeat+1),
 	}
 }
@@ -211,11 +212,11 @@ func (c *crew) lose(i int, err error, now time.Time) {
 func reasonOf(err error, p phase) string {
 	switch {
 	case errors.Is(err, io.EOF):
-		return "closed by the server instead of a " + unfinished[p]
+		return "closed by the server before the " + unfinished[p]
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "connection refused"
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return "connection reset instead of a " + unfinished[p]
+		return "connection reset before the " + unfinished[p]
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
 		return "too many open files"
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
@@ -262,7 +263,7 @@ func (c *crew) settle(now time.Time) (closing []int) {
 				if p != unborn {
 					closing = append(closing, i)
 				}
-				c.lose(i, errors.New("no "+unfinished[p]+" within "+shorten(now.Sub(c.start))), now)
+				c.lose(i, errors.New("no "+unfinished[p]+" when setting up was given up"), now)
 			}
 		}
 	}
@@ -276,6 +277,15 @@ func (c *crew) settle(now time.Time) (closing []int) {
 		c.tell(news{Progress: p, Settled: c.settled})
 	}
 	return closing
+}
+
+// farewell returns what a bot sends before it leaves. A server that keeps the sessions of those who are away would
+// otherwise go on to deliver to them, and later runs would measure that too.
+func (c *crew) farewell(i int) []byte {
+	if p := c.bots[i].phase; p != ready && p != subscribing {
+		return nil
+	}
+	return c.unsubscribe
 }
 
 func (c *crew) lostReasons() map[string]int {

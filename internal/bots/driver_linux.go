@@ -102,7 +102,7 @@ func (l *loop) run() error {
 		}
 		for _, ev := range events[:max(n, 0)] {
 			if ev.Fd != controlNumber {
-				l.advance(int(ev.Fd))
+				l.advance(int(ev.Fd), ev.Events)
 			} else if err := l.obey(); err != nil {
 				return err
 			}
@@ -147,7 +147,8 @@ func (l *loop) dial(i int) error {
 }
 
 // advance does what a bot's socket is ready for.
-func (l *loop) advance(i int) {
+func (l *loop) advance(i int, events uint32) {
+	ends := events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0
 	if l.fds[i] == 0 {
 		return // was closed after the event
 	}
@@ -174,7 +175,7 @@ func (l *loop) advance(i int) {
 			l.lose(i, err)
 			return
 		}
-		if n < len(l.buf) { // edge-triggered: there is no more
+		if n < len(l.buf) && !ends { // edge-triggered: there is no more; but an end is not told of twice
 			return
 		}
 	}
@@ -206,6 +207,9 @@ func (l *loop) lose(i int, err error) {
 
 func (l *loop) close(i int) {
 	if l.fds[i] != 0 {
+		if b := l.c.farewell(i); b != nil {
+			rawIO(syscall.SYS_WRITE, int(l.fds[i]), b) // a socket that does not take it is lost anyway
+		}
 		unix.Close(int(l.fds[i]))
 		l.fds[i] = 0
 	}

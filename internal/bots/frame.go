@@ -21,9 +21,9 @@ const (
 	pong   = marker + "PONG\x00"
 )
 
-func subscribeTo(topic string) []byte {
+func request(action, topic string) []byte {
 	t, _ := json.Marshal(topic)
-	return fmt.Appendf(nil, marker+`{"action":"subscribe","data":%s}`+"\x00", t)
+	return fmt.Appendf(nil, marker+`{"action":%q,"data":%s}`+"\x00", action, t)
 }
 
 // message is what is published: the same each time but for its number, which is its message_id. A run of one

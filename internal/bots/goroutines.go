@@ -114,6 +114,10 @@ func (g *gang) serve(i int) error {
 // close closes a bot's connection, and its goroutine ends. mu is held.
 func (g *gang) close(i int) {
 	if g.conns[i] != nil {
+		if b := g.c.farewell(i); b != nil {
+			g.conns[i].SetWriteDeadline(time.Now().Add(time.Millisecond))
+			g.conns[i].Write(b)
+		}
 		g.conns[i].Close()
 		g.conns[i] = nil
 	}

@@ -74,7 +74,7 @@ func (p *publisher) dial(ctx context.Context) (*net.TCPConn, error) {
 		} else if len(f) > 0 && !plausible(f) {
 			err = garbage("a token", f)
 		} else if errors.Is(err, io.EOF) {
-			err = errors.New("closed by the server instead of a token")
+			err = errors.New("closed by the server before the token")
 		} else if ctx.Err() != nil {
 			err = fmt.Errorf("no token within %v", dialTimeout)
 		}
