@@ -3,9 +3,12 @@ package bots
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"net"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -79,15 +82,34 @@ func TestText(t *testing.T) {
 	}
 }
 
+// An interrupt ends a run at once, wherever it is.
 func TestInterrupted(t *testing.T) {
-	f := &fake{}
-	port := f.start(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	f.subscribe = nil
-	f.deliver = nil
-	cancel()
-	var out, errs strings.Builder
-	if code := Command(ctx, []string{"--port", port}, &out, &errs); code != exitInterrupted {
-		t.Errorf("code %d: %s", code, errs.String())
+	const clients = 10
+	for _, tt := range []struct {
+		name string
+		hear func(f *fake, heard func())
+		args string
+	}{
+		{"no token", func(f *fake, heard func()) {
+			f.hello = func(int, net.Conn) bool { heard(); return true }
+		}, ""},
+		{"no ACK", func(f *fake, heard func()) { f.subscribe = func(int, net.Conn) { heard() } }, ""},
+		{"no message", func(f *fake, heard func()) { f.deliver = func(net.Conn, []byte) { heard() } }, ""},
+		{"goroutines", func(f *fake, heard func()) { f.deliver = func(net.Conn, []byte) { heard() } }, "--engine goroutines"},
+		{"processes", func(f *fake, heard func()) { f.deliver = func(net.Conn, []byte) { heard() } }, "--processes 2"},
+		{"rate", func(f *fake, heard func()) { f.deliver = func(net.Conn, []byte) { heard() } }, "--repeat 1000 --rate 10"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			f := &fake{}
+			tt.hear(f, cancel)
+			var out, errs strings.Builder
+			begin := time.Now()
+			code := Command(ctx, append(strings.Fields(tt.args), "--port", f.start(t), "--clients", fmt.Sprint(clients), "--timeout", "1m"), &out, &errs)
+			if took := time.Since(begin); code != exitInterrupted || took > 5*time.Second {
+				t.Errorf("code %d after %v: %s", code, took, errs.String())
+			}
+		})
 	}
 }

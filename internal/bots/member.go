@@ -40,7 +40,11 @@ func (m *member) hear(in io.Reader, to chan<- event, done <-chan struct{}) {
 	d := json.NewDecoder(bufio.NewReaderSize(in, 64<<10))
 	for {
 		e := event{member: m}
-		if e.err = d.Decode(&e.news); e.err == nil && e.news.Failed != "" {
+		e.err = d.Decode(&e.news)
+		switch {
+		case errors.Is(e.err, io.EOF):
+			e.err = errors.New("it ended too early")
+		case e.err == nil && e.news.Failed != "":
 			e.err = errors.New(e.news.Failed)
 		}
 		select {

@@ -2,6 +2,7 @@ package bots
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -106,6 +107,7 @@ func (r *result) sum(members []*member, pub *publisher) {
 		}
 	}
 	r.Bad = r.Clients - r.Good
+	slices.SortFunc(r.Bursts, func(a, b burstSummary) int { return a.Number - b.Number })
 	r.Latency, r.Wait = r.latency.quantiles(), r.wait.quantiles()
 	r.SetupMS, r.RunMS = millis(r.setup), millis(r.run)
 	if r.ahead > 0 {

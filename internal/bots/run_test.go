@@ -160,6 +160,24 @@ func TestNoServer(t *testing.T) {
 	}
 }
 
+// A server that refuses all but the coordinator.
+func TestRefused(t *testing.T) {
+	for _, engine := range []string{"auto", "goroutines"} {
+		t.Run(engine, func(t *testing.T) {
+			f := &fake{}
+			f.hello = func(_ int, c net.Conn) bool {
+				f.listener.Close()
+				io.WriteString(c, stampedHello)
+				return true
+			}
+			code, _, errs := runs(t, f.start(t), "--clients", "30", "--engine", engine)
+			if code != exitUnconnected || !strings.Contains(errs, "no bot is ready: 0 have got a token, 30 were lost:\n       30  connection refused") {
+				t.Errorf("code %d: %s", code, errs)
+			}
+		})
+	}
+}
+
 // A server that stops accepting and closes everything between two messages.
 func TestServerGoesBetweenMessages(t *testing.T) {
 	for _, args := range [][]string{{}, {"--rate", "100"}, {"--processes", "2"}} {

@@ -47,6 +47,7 @@ type fake struct {
 	subscribe func(i int, c net.Conn)
 	deliver   func(c net.Conn, frame []byte)
 
+	listener net.Listener
 	mu       sync.Mutex
 	members  map[net.Conn]bool
 	accepted atomic.Int64
@@ -61,7 +62,7 @@ func (f *fake) start(t testing.TB) (port string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.members = map[net.Conn]bool{}
+	f.listener, f.members = l, map[net.Conn]bool{}
 	conns := &sync.Map{}
 	f.all.Go(func() {
 		for {
