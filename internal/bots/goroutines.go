@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 	"os"
-	"runtime"
 	"sync"
 	"time"
 )
@@ -73,10 +71,6 @@ func (g *gang) run(i int) {
 
 func (g *gang) serve(i int) error {
 	d := net.Dialer{Timeout: g.c.SetupTimeout}
-	if to, err := netip.ParseAddrPort(g.c.Address); err == nil && runtime.GOOS == "linux" && to.Addr().Is4() && to.Addr().IsLoopback() {
-		from := sourceAddr(g.c.First + i)
-		d.LocalAddr = &net.TCPAddr{IP: from[:]}
-	}
 	nc, err := d.Dial("tcp", g.c.Address)
 	if err != nil {
 		return err
