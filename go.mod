@@ -23,3 +23,5 @@ require golang.org/x/text v0.43.0
 require go.etcd.io/bbolt v1.5.0
 
 require golang.org/x/time v0.16.0
+
+require github.com/HdrHistogram/hdrhistogram-go v1.4.0

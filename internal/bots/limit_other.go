@@ -1,0 +1,5 @@
+//go:build !unix
+
+package bots
+
+func perProcess() int { return mostPerProcess }

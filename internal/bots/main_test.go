@@ -1,0 +1,17 @@
+package bots
+
+import (
+	"context"
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// TestMain is the program too, which starts itself for many bots.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "bots" {
+		os.Exit(Command(context.Background(), os.Args[2:], os.Stdout, os.Stderr))
+	}
+	goleak.VerifyTestMain(m)
+}
