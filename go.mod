@@ -18,6 +18,7 @@ require golang.org/x/net v0.62.0
 
 require github.com/pires/go-proxyproto v0.15.0
 
-require go.etcd.io/bbolt v1.5.0
-
-require golang.org/x/time v0.16.0 // indirect
+require (
+	go.etcd.io/bbolt v1.5.0
+	golang.org/x/time v0.16.0
+)
