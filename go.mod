@@ -22,3 +22,5 @@ require (
 	go.etcd.io/bbolt v1.5.0
 	golang.org/x/time v0.16.0
 )
+
+require github.com/coder/websocket v1.8.15 // indirect
