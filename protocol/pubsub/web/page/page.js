@@ -4,7 +4,7 @@
 const most = 200; // messages shown
 const $ = (id) => document.getElementById(id);
 const topics = new Map(); // name → whether the server has acknowledged it
-let ws, token, attaching, fresh, waiting = [], count = 0, asked = 0, pause = 500;
+let ws, token, greeted, attaching, fresh, waiting = [], count = 0, asked = 0, pause = 500;
 
 function element(tag, props, ...children) {
   const e = document.createElement(tag);
@@ -30,7 +30,7 @@ function showMessage(m) {
   const text = (v) => typeof v === "string" ? v : JSON.stringify(v ?? "");
   show(element("li", { className: "message" },
     element("div", { className: "head" },
-      element("span", { className: "topic", textContent: m.topic }),
+      element("span", { className: "topic", textContent: text(m.topic) }),
       element("span", { className: "event", textContent: text(m.event) }),
       element("time", { dateTime: at.toISOString(), textContent: at.toLocaleTimeString() })),
     element("pre", { textContent: text(m.data) })));
@@ -73,12 +73,13 @@ function ready(resumed) {
 }
 
 function receive(m) {
-  if (m.topic !== undefined) return showMessage(m);
+  if (greeted && m.timestamp) return showMessage(m);
   if (m.ack) {
     if (attaching) { attaching = false; return ready(true); }
     const name = waiting.shift();
     if (topics.has(name)) { topics.set(name, true); showTopics(); }
   } else if (m.timestamp) {
+    greeted = true; // what is published cannot come first, whatever it looks like
     if (token) { attaching = true; send({ action: "attach", data: token }); }
     else { token = m.token; ready(false); }
   } else if (m.published !== undefined) {
@@ -102,6 +103,7 @@ function connect() {
   ws.onmessage = (e) => receive(JSON.parse(e.data));
   ws.onclose = (e) => {
     fresh = undefined;
+    greeted = false;
     attaching = false;
     waiting = [];
     status(e.reason ? `not connected: ${e.reason}` : "not connected", false);
