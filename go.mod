@@ -23,4 +23,4 @@ require (
 	golang.org/x/time v0.16.0
 )
 
-require github.com/coder/websocket v1.8.15 // indirect
+require github.com/coder/websocket v1.8.15
