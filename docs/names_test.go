@@ -4,6 +4,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"maps"
 	"path"
 	"path/filepath"
 	"regexp"
@@ -14,7 +15,7 @@ import (
 var (
 	testName = regexp.MustCompile("`([a-z/]+)\\.((?:Test|Fuzz|Example)\\w*)`")
 	reason   = regexp.MustCompile(`^none: \S`)
-	apiName  = regexp.MustCompile(`\b(ranch|transport|proxy|certs|conns|protocol|echo|sniff|netlisten|session|boltstore)\.([A-Z]\w*)(?:\.([A-Z]\w*))?`)
+	apiName  = regexp.MustCompile(`\b(ranch|transport|proxy|certs|conns|protocol|echo|sniff|netlisten|session|boltstore|pubsub|client|web)\.([A-Z]\w*)(?:\.([A-Z]\w*))?`)
 	option   = regexp.MustCompile(`(?:^|[^.\w])Options\.([A-Z]\w*)`)
 	connName = regexp.MustCompile(`\bconn\.([A-Z]\w*)`)
 )
@@ -53,8 +54,12 @@ func TestNamesOfTheAPIExist(t *testing.T) {
 		t.Fatal(err)
 	}
 	api := map[string]names{}
-	for _, dir := range []string{"ranch", "transport", "transport/proxy", "transport/certs", "conns", "protocol", "protocol/echo", "protocol/sniff", "protocol/netlisten", "protocol/session", "protocol/session/boltstore"} {
-		api[path.Base(dir)] = declared(t, dir, false)
+	for _, dir := range []string{"ranch", "transport", "transport/proxy", "transport/certs", "conns", "protocol", "protocol/echo", "protocol/sniff", "protocol/netlisten", "protocol/session", "protocol/session/boltstore",
+		"protocol/pubsub", "protocol/pubsub/client", "protocol/packet/client", "protocol/pubsub/web"} {
+		if api[path.Base(dir)] == nil {
+			api[path.Base(dir)] = names{}
+		}
+		maps.Copy(api[path.Base(dir)], declared(t, dir, false)) // two packages are called client
 	}
 	for _, page := range append(pages, "../README.md", "../CHANGELOG.md") {
 		text := read(t, page)

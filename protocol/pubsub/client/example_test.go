@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log"
+	"log/slog"
 
 	"goranch/protocol/pubsub"
 	"goranch/protocol/pubsub/client"
@@ -18,7 +19,7 @@ func Example() {
 	}
 	defer topics.Close(context.Background())
 	var server ranch.Server
-	l, err := server.StartListener("topics", transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0"}, topics)
+	l, err := server.StartListener("topics", transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler)}, topics)
 	if err != nil {
 		log.Fatal(err)
 	}

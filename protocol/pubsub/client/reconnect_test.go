@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"goranch/protocol"
 	"goranch/protocol/protocoltest"
 	"goranch/protocol/pubsub"
 	"goranch/protocol/pubsub/client"
@@ -309,6 +311,44 @@ func TestSlow(t *testing.T) {
 		inOrder(t, s, 1000, false)
 		if n := c.Stats().Messages; n != 1000 {
 			t.Errorf("%d messages", n)
+		}
+	})
+}
+
+// What the server could not deliver is counted, and told.
+func TestLossesAreTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tn := found(t, pubsub.Options{MaxBuffered: 150, Queue: protocol.QueueOptions{Overflow: protocol.DropNewest, MaxBytes: 1000}})
+		var nc net.Conn
+		c, d := tn.dial(client.Options{Transport: last(tn.mem, &nc)})
+		s := subscribe(t, c, "a", client.Subscription{Full: client.Wait, Buffer: 1})
+		nc.Close()
+		synctest.Wait()
+		tn.publish("a", 1, 2, 3)
+		equal(t, "what was kept", []string{"3"}, data(t, s, 1))
+		if n := c.Stats().LostBytes; n < 100 || n > 300 {
+			t.Errorf("%d bytes lost", n)
+		}
+		const all = 2000
+		for i := range all { // more than the connection and the queue hold
+			tn.publish("a", i)
+		}
+		for got := 0; ; {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			_, err := s.Next(ctx)
+			cancel()
+			if err == nil {
+				got++
+				continue
+			}
+			if n := c.Stats().ServerDropped; got == all || uint64(got)+n != all {
+				t.Errorf("%d of %d messages, %d dropped", got, all, n)
+			}
+			break
+		}
+		kinds := d.kinds()
+		if len(kinds) < 5 || !slices.Contains(kinds, client.LostBytes) || !slices.Contains(kinds, client.Dropped) {
+			t.Errorf("events: %v", kinds)
 		}
 	})
 }

@@ -87,6 +87,9 @@ func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request) {
 			st.Resumed++
 		}
 	})
+	if r.ProtoMajor == 1 {
+		w.Header().Set("Connection", "close") // its write deadline is ours
+	}
 	err = s.serve(ctx)
 	if errors.Is(err, errSlow) {
 		g.count(func(st *Stats) { st.Slow++ })

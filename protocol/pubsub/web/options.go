@@ -24,7 +24,8 @@ const (
 // Options are the settings of a [Gateway]. The zero value of each field but Dial is its default.
 type Options struct {
 	// Dial connects to the topic server, once for each browser. It is required. With [transport.Mem] no
-	// socket is needed. The connection is the gateway's.
+	// socket is needed. Over TCP all browsers have one address for the server: those who try to attach with
+	// wrong tokens make the others wait. The connection is the gateway's.
 	Dial func(ctx context.Context) (net.Conn, error)
 	// Authorize says whether a request is served; its error is answered with 403, or 401 if it
 	// wraps [ErrLogin]. It concerns WebSockets and events, not the page. nil is to serve all. It is called
@@ -37,7 +38,8 @@ type Options struct {
 	// MaxMessage is the longest message of a browser in bytes. 0 is 256 KiB; negative values are refused.
 	MaxMessage int
 	// MaxBuffered is how many bytes may wait for a browser that does not keep up; what exceeds it ends the
-	// connection, and the browser may come back for the rest. 0 is 256 KiB; negative values are refused.
+	// connection, and the browser may come back for the rest. It should be more than the server keeps for a
+	// session, which comes at once. 0 is 256 KiB; negative values are refused.
 	MaxBuffered int
 	// MaxTopics is how many topics one request for events may name. 0 is 100; negative values are refused.
 	MaxTopics int

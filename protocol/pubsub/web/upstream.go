@@ -146,7 +146,7 @@ func (u *upstream) push(frame []byte) bool {
 	u.queue = append(u.queue, it)
 	u.bytes += len(frame)
 	u.rouse()
-	return u.bytes <= u.opts.MaxBuffered
+	return u.bytes <= u.opts.MaxBuffered || len(u.queue) == 1 // one alone may be longer
 }
 
 func (u *upstream) rouse() {

@@ -65,7 +65,7 @@ func TestWebSocketRefusesWhatIsNoRequest(t *testing.T) {
 
 // A browser that does not read is closed, with a reason, and comes back for the rest.
 func TestSlowWebSocket(t *testing.T) {
-	tn := found(t, pubsub.Options{MaxBuffered: 1 << 20}, web.Options{MaxBuffered: 64 << 10})
+	tn := found(t, pubsub.Options{MaxBuffered: 150_000}, web.Options{MaxBuffered: 200_000})
 	s := tn.sock()
 	s.asks("subscribe", "x")
 	s.expects(`{"ack":true}`)
