@@ -183,6 +183,7 @@ func TestPageInChromium(t *testing.T) {
 	until(`typeof hacked + document.querySelectorAll("#messages img, #messages script").length`, "undefined0")
 	until(`(() => { try { document.body.innerHTML = "x"; return "taken"; } catch { return "refused"; } })()`, "refused") // by the policy
 	tb.eval(`ws.close()`)
+	waitFor(t, 30*time.Second, "the page is away, or back", func() bool { return tn.attached() == 0 || tn.gw.Stats().WebSockets > 1 })
 	publish(`{"topic":"events","event":"later","message_id":"","data":"while away"}`)
 	until(first, "while away")
 	until(`document.getElementById("status").textContent`, "connected")

@@ -38,7 +38,7 @@ func TestEventsResume(t *testing.T) {
 	tn.publish("a", 1, 2, 3)
 	s.expects(heard("a", "1"))
 	s.cancel()
-	waits(t, "the browser is gone", func() bool { return tn.gw.Stats().Browsers == 0 && tn.s.Stats().Clients == 0 })
+	waits(t, "the browser is gone", func() bool { return tn.gw.Stats().Browsers == 0 && tn.attached() == 0 })
 	tn.publish("a", 4)
 	again := tn.again(s, "topic=a&last=1")
 	again.expects(`session {"resumed":true}`, heard("a", "2"), heard("a", "3"), heard("a", "4"))

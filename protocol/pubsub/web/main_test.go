@@ -85,6 +85,16 @@ func (tn *town) publish(topic string, data ...any) {
 	}
 }
 
+// attached returns how many sessions have a connection. What is published while one ends may be lost.
+func (tn *town) attached() (n int) {
+	for _, one := range tn.s.Sessions() {
+		if one.Attached {
+			n++
+		}
+	}
+	return n
+}
+
 // waits until something is so.
 func waits(t testing.TB, what string, so func() bool) {
 	t.Helper()

@@ -26,7 +26,7 @@ func TestWebSocket(t *testing.T) {
 	b.expects(`{"published":1,"id":7}`)
 	a.expects(heard("x", `"<b>"`))
 	a.ws.CloseNow()
-	waits(t, "the session is detached", func() bool { return tn.s.Stats().Clients == 1 })
+	waits(t, "the session is detached", func() bool { return tn.attached() == 1 })
 	tn.publish("x", 1)
 	c := tn.sock()
 	c.asks("attach", a.token)
@@ -83,7 +83,7 @@ func TestSlowWebSocket(t *testing.T) {
 	if got != "1013 the browser does not keep up" {
 		t.Errorf("closed with %s", got)
 	}
-	waits(t, "the session is detached", func() bool { return tn.s.Stats().Clients == 0 })
+	waits(t, "the session is detached", func() bool { return tn.attached() == 0 })
 	again := tn.sock()
 	again.asks("attach", s.token)
 	for got = again.read(); got != `{"ack":true}`; got = again.read() {
