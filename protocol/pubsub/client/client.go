@@ -21,7 +21,7 @@
 //   - A publish under way fails with [ErrDisconnected]: nobody knows whether it has arrived. To
 //     publish it again may mean to publish it twice.
 //
-// When history of a topic is asked for, subscriptions to patterns that the topic fits get it too.
+// When history of a topic is asked for by a later Subscribe, patterns that the topic fits get it too.
 //
 // If somebody else attaches to the session, the client ends with [ErrTakenOver]: two clients with one token
 // would else take it from each other for ever.

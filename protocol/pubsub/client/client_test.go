@@ -122,6 +122,7 @@ func TestRefused(t *testing.T) {
 			t.Errorf("%d, %v", n, err)
 		}
 		equal(t, "the other subscription", []string{"1"}, data(t, open, 1))
+		synctest.Wait()
 		equal(t, "events", []client.Kind{client.Connected, client.Refused, client.Lost, client.Resumed,
 			client.Lost, client.Resumed, client.Lost, client.Resumed}, d.kinds())
 	})

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"goranch/protocol/session"
@@ -93,7 +95,7 @@ func (c *Client) adopt(l *link, token string, resumed bool) {
 		}
 	}
 	l.again = again
-	for _, s := range c.subs {
+	for _, s := range c.inOrder() {
 		if !s.active {
 			c.request(l, s)
 		}
@@ -107,4 +109,20 @@ func (c *Client) adopt(l *link, token string, resumed bool) {
 	case !again:
 		c.happened(kind)
 	}
+}
+
+// inOrder returns the subscriptions, those to patterns last, so that they do not get the history that others ask
+// for. c.mu is held.
+func (c *Client) inOrder() []*Sub {
+	all := slices.Collect(maps.Values(c.subs))
+	slices.SortFunc(all, func(a, b *Sub) int {
+		if p, q := isPattern(a.name), isPattern(b.name); p != q {
+			if p {
+				return 1
+			}
+			return -1
+		}
+		return strings.Compare(a.name, b.name)
+	})
+	return all
 }

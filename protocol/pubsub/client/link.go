@@ -71,6 +71,10 @@ func newLink(c *Client, nc net.Conn) *link {
 func (l *link) fail(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.failLocked(err)
+}
+
+func (l *link) failLocked(err error) {
 	if l.err == nil {
 		l.err = err
 		close(l.gone)
@@ -165,11 +169,12 @@ func (l *link) ask(ctx context.Context, r *request) (n int, err error) {
 		return 0, context.Cause(ctx)
 	case <-l.gone:
 	}
+	why := l.why()
 	select {
-	case a := <-p.reply: // it came just before the end
+	case a := <-p.reply: // it came just before the end, or is about that
 		return a.n, a.err
 	default:
-		return 0, l.why()
+		return 0, why
 	}
 }
 
@@ -322,17 +327,18 @@ func (l *link) refused(said string) error {
 		return fmt.Errorf("the session was ended: %s", said) // by somebody else
 	}
 	l.mu.Lock()
-	var p *pending
-	if len(l.waiting) > 0 {
-		p, l.waiting = l.waiting[0], l.waiting[1:]
-	}
-	l.mu.Unlock()
-	if p == nil {
+	if len(l.waiting) == 0 {
+		l.mu.Unlock()
 		return err
 	}
+	p := l.waiting[0]
+	l.waiting = l.waiting[1:]
+	end := fmt.Errorf("another request was %v", err)
+	l.failLocked(end) // first: who gets the answer must not find this connection any more
+	p.reply <- answer{err: err}
+	l.mu.Unlock()
 	if p.sub != nil {
 		l.c.refused(p.sub, err)
 	}
-	p.reply <- answer{err: err}
-	return fmt.Errorf("another request was %v", err)
+	return end
 }
