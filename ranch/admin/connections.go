@@ -78,7 +78,7 @@ func (r *row) cells() []any {
 	if r.TLS != nil {
 		tls = r.TLS.Version
 	}
-	return []any{r.ID, r.listener, addrString(r.RemoteAddr), r.State.String(), r.Age(), r.Idle,
+	return []any{r.ID, r.listener, addrString(r.RemoteAddr), r.State.String(), since(r.Since), r.Idle,
 		shell.Bytes(r.Stats.BytesRead), shell.Bytes(r.Stats.BytesWritten), r.Transport, tls, r.ProtocolName(), r.Counted}
 }
 
@@ -168,7 +168,7 @@ func (a *admin) one(_ context.Context, c *shell.Call) error {
 		{Key: "peer", Title: "Peer", Value: addrString(i.RemoteAddr)}, {Key: "local", Title: "Local address", Value: addrString(i.LocalAddr)},
 		{Key: "transport", Title: "Transport", Value: i.Transport}, {Key: "protocol", Title: "Protocol", Value: i.ProtocolName()},
 		{Key: "state", Title: "State", Value: i.State.String()}, {Key: "counted", Title: "Counted by the cap", Value: i.Counted},
-		{Key: "since", Title: "Since", Value: i.Since}, {Key: "age", Title: "Age", Value: i.Age()}, {Key: "idle", Title: "Idle", Value: i.Idle},
+		{Key: "since", Title: "Since", Value: i.Since}, {Key: "age", Title: "Age", Value: since(i.Since)}, {Key: "idle", Title: "Idle", Value: i.Idle},
 		{Key: "read", Title: "Read", Value: shell.Bytes(i.Stats.BytesRead)}, {Key: "reads", Title: "Reads", Value: i.Stats.Reads},
 		{Key: "written", Title: "Written", Value: shell.Bytes(i.Stats.BytesWritten)}, {Key: "writes", Title: "Writes", Value: i.Stats.Writes},
 		{Key: "tls", Title: "TLS", Value: i.TLS != nil},
@@ -227,7 +227,7 @@ func (a *admin) closed(_ context.Context, c *shell.Call) error {
 		if e.Err != nil {
 			why = e.Err.Error()
 		}
-		t.Rows = append(t.Rows, []any{e.ID, e.listener, addrString(e.RemoteAddr), e.At, e.At.Sub(e.Since), e.Reason.String(),
+		t.Rows = append(t.Rows, []any{e.ID, e.listener, addrString(e.RemoteAddr), e.At, e.At.Sub(e.Since).Round(time.Millisecond), e.Reason.String(),
 			shell.Bytes(e.Stats.BytesRead), shell.Bytes(e.Stats.BytesWritten), e.Served, why})
 	}
 	c.Return(t)
@@ -312,5 +312,5 @@ func count(n int, what string) string {
 	return strconv.Itoa(n) + " " + what + "s"
 }
 
-// since is the time since t, to what matters.
+// since is the time since t, to the millisecond.
 func since(t time.Time) time.Duration { return time.Since(t).Round(time.Millisecond) }
