@@ -49,6 +49,8 @@ Examples:
   ranchctl connections --sort bytes --limit 5
   ranchctl -o json connections | jq -r '.[].peer'
   ranchctl --connect tls://admin.example.org:8443 --ca site.pem --token-file ~/.ranch-token
+  ranchctl bots --clients 10000           drive a topic server; ranchctl bots --help
+  ranchctl token operator ann             a token; ranchctl token --help
   source <(ranchctl completion bash)      also zsh and fish
 
 `

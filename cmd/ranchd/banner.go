@@ -39,6 +39,16 @@ func try(e endpoint, a net.Addr) string {
 	switch e.Service {
 	case adminService:
 		return "ranchctl --connect " + quote(e.bound(a).String())
+	case webService:
+		scheme := "http"
+		if e.TLS {
+			scheme = "https"
+		}
+		if _, ok := a.(*net.UnixAddr); ok {
+			return "curl --unix-socket " + quote(a.String()) + " " + scheme + "://localhost/"
+		}
+		host, port := reachable(a)
+		return "a browser at " + scheme + "://" + net.JoinHostPort(host, port) + "/"
 	case shellService:
 		return strings.Replace(line, "printf hello", `printf 'help
 '`, 1)

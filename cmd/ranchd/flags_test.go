@@ -47,6 +47,7 @@ func TestDefaults(t *testing.T) {
 			{Name: "shell-tcp", Service: shellService, Addr: tcp("127.0.0.1:8080")},
 			{Name: "topics-tcp", Service: topicsService, Addr: tcp("127.0.0.1:8081")},
 			{Name: "packet-tcp", Service: packetService, Addr: tcp("127.0.0.1:8082")},
+			{Name: "web-tcp", Service: webService, Addr: tcp("127.0.0.1:8083")},
 			{Name: "admin", Service: adminService, Addr: unix("/run/user/7/ranchd.sock")},
 		},
 		TLSMin: tls.VersionTLS12,

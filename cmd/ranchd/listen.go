@@ -14,7 +14,7 @@ import (
 // defaultListen is what is served when nobody says what: reachable from this machine
 // only, echo on its registered port 7 moved to where no privilege is needed.
 var defaultListen = []string{"tcp://127.0.0.1:8007", "tls://127.0.0.1:8008",
-	"shell+tcp://127.0.0.1:8080", "topics+tcp://127.0.0.1:8081", "packet+tcp://127.0.0.1:8082"}
+	"shell+tcp://127.0.0.1:8080", "topics+tcp://127.0.0.1:8081", "packet+tcp://127.0.0.1:8082", "web+tcp://127.0.0.1:8083"}
 
 // service is the protocol that an endpoint speaks. Its name and a "+" stand before the scheme,
 // without them it is echo.
@@ -25,6 +25,7 @@ const (
 	shellService  service = "shell"
 	topicsService service = "topics"
 	packetService service = "packet"
+	webService    service = "web"
 	adminService  service = "admin" // by --admin only
 )
 
@@ -35,7 +36,7 @@ func (s service) String() string {
 	return string(s)
 }
 
-var prefixed = []service{shellService, topicsService, packetService}
+var prefixed = []service{shellService, topicsService, packetService, webService}
 
 // loopback stands for a host that was left out. In net it would be every interface,
 // which nobody should get by leaving something out.
@@ -84,7 +85,7 @@ func (e endpoint) anyPort() bool {
 	return port == "0" && !e.unix()
 }
 
-const listenForms = "use tcp://host:port, tls://host:port, unix:/path, unix:@name, fd:N or systemd:NAME, with tls+ before the last three for TLS, with shell+, topics+ or packet+ before all that for another protocol than echo, and with NAME= before it if it is to have a name"
+const listenForms = "use tcp://host:port, tls://host:port, unix:/path, unix:@name, fd:N or systemd:NAME, with tls+ before the last three for TLS, with shell+, topics+, web+ or packet+ before all that for another protocol than echo, and with NAME= before it if it is to have a name"
 
 // parseEndpoint reads "[NAME=]ADDRESS". An address without a scheme is TCP, one without
 // a host is loopback.

@@ -139,6 +139,9 @@ func (d *daemon) start(stop context.Context) error {
 		}
 		opts := d.options(e)
 		opts.Logger, opts.Observer = d.log, tlsObserver{d.log}
+		if p, ok := d.services.protocols[e.Service].(postListener); ok {
+			opts.PostListen = p.PostListen
+		}
 		l, err := d.server.StartListener(e.Name, d.transport(e, d.certificate), opts, d.services.protocols[e.Service])
 		if err != nil {
 			d.log.Error("a listener could not be started", "listener", e.Name, "addr", e.Addr.String(), "err", err, "advice", advice(e, err))

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"goranch/protocol"
@@ -23,6 +25,11 @@ import (
 type services struct {
 	protocols map[service]protocol.Protocol
 	closers   []func(context.Context) error // in the order in which they were made
+}
+
+// postListener is a protocol that has to know when it is listened on.
+type postListener interface {
+	PostListen(net.Listener) error
 }
 
 // prepare makes the protocols that the endpoints ask for.
@@ -49,6 +56,8 @@ func (d *daemon) newProtocol(s service) (protocol.Protocol, error) {
 		return newPacket()
 	case topicsService:
 		return d.newTopics()
+	case webService:
+		return d.newWeb()
 	case shellService:
 		return d.newShell()
 	default:
@@ -139,7 +148,7 @@ func closeStore(s session.Store) error {
 func (d *daemon) finish() {
 	ctx, cancel := context.WithTimeout(context.Background(), finishTime)
 	defer cancel()
-	for _, f := range d.services.closers {
+	for _, f := range slices.Backward(d.services.closers) {
 		if err := f(ctx); err != nil {
 			d.log.Error("sessions could not be saved", "err", err)
 		}
