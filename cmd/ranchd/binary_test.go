@@ -38,6 +38,7 @@ func TestBinary(t *testing.T) {
 	t.Run("activated", func(t *testing.T) { testActivated(t, bin) })
 	t.Run("reload", func(t *testing.T) { testReload(t, bin) })
 	t.Run("usage", func(t *testing.T) { testUsage(t, bin) })
+	t.Run("console", func(t *testing.T) { testConsole(t, bin) })
 	t.Run("dialogue", func(t *testing.T) { testDialogue(t, bin) })
 	t.Run("crashes", func(t *testing.T) { testCrashes(t, bin) })
 	t.Run("permission", func(t *testing.T) { testPermission(t, bin, dir) })
