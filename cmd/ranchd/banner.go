@@ -50,8 +50,7 @@ func try(e endpoint, a net.Addr) string {
 		host, port := reachable(a)
 		return "a browser at " + scheme + "://" + net.JoinHostPort(host, port) + "/"
 	case shellService:
-		return strings.Replace(line, "printf hello", `printf 'help
-'`, 1)
+		return strings.Replace(line, "printf hello", `printf 'help\n'`, 1)
 	case topicsService:
 		return strings.Replace(line, "printf hello | nc -N", `printf '{"action":"subscribe","data":"events"}\0' | nc`, 1)
 	case echoService:

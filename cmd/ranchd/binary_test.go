@@ -104,7 +104,22 @@ func testBanner(t *testing.T, bin string) {
 	sock = strings.ReplaceAll(sock, " ", "'") // must be quoted for the shell
 	tlsSock := filepath.Join(t.TempDir(), "tls.sock")
 	c := spawn(t, bin, "--listen", "tcp://127.0.0.1:0", "--listen", "tls://127.0.0.1:0", "--listen", "unix:"+sock, "--listen", "tls+unix:"+tlsSock,
-		"--listen", "packet+tcp://127.0.0.1:0", "--listen", "packet+tls://127.0.0.1:0")
+		"--listen", "packet+tcp://127.0.0.1:0", "--listen", "packet+tls://127.0.0.1:0",
+		"--listen", "shell+tcp://127.0.0.1:0", "--listen", "topics+tcp://127.0.0.1:0", "--listen", "web+tcp://127.0.0.1:0")
+	t.Run("shell, topics, web", func(t *testing.T) {
+		for _, x := range []struct{ listener, client, says string }{
+			{"shell-tcp", "nc", "whoami"}, {"topics-tcp", "nc", "\"}\x01ACK\x01"}, {"web-tcp", "curl", "<html"},
+		} {
+			if _, err := exec.LookPath(x.client); err != nil {
+				t.Skip(x.client + " is not installed: apt-get install netcat-openbsd curl")
+			}
+			command := strings.Replace(c.try(t, x.listener), "a browser at", "curl -sS", 1)
+			out, _ := exec.Command("timeout", "2", "sh", "-c", command).Output() // nc stays to listen to topics
+			if !strings.Contains(strings.ReplaceAll(string(out), "\n", ""), x.says) {
+				t.Errorf("%s: %q", command, out)
+			}
+		}
+	})
 	t.Run("packet", func(t *testing.T) {
 		for listener, client := range map[string]string{"packet-tcp": "nc", "packet-tls": "openssl"} {
 			if _, err := exec.LookPath(client); err != nil {
