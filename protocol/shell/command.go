@@ -54,8 +54,10 @@ type Command struct {
 	// client, with its code if it is an [*Error]. A panic ends the connection, as one of a protocol does.
 	Run func(ctx context.Context, c *Call) error
 
-	secret  bool // it is not remembered
-	builtin bool // one that another command of its name may replace
+	secret  bool    // it is not remembered
+	method  uintptr // the code of Run as Method has made it
+	frugal  bool    // its Run shows the Call to nobody: that is used again
+	builtin bool    // one that another command of its name may replace
 }
 
 // Flag is an option of a command, "--name" or "--name VALUE" or "--name=VALUE".

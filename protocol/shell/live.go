@@ -33,7 +33,8 @@ type live struct {
 // request is one that a client has sent.
 type request struct {
 	c    *conn
-	n    int // its number in the connection
+	n    int      // its number in the connection
+	cmd  *Command // nil: there was none of its name when it came
 	text string
 }
 
@@ -119,12 +120,12 @@ func (lv *live) idle(c *conn, end <-chan struct{}) bool {
 
 // submit runs a request when those before it have been. It is called in the turn of the connection, and waits if
 // too many wait already.
-func (lv *live) submit(r request, cmd *Command) {
+func (lv *live) submit(r request) {
 	if !lv.take(&r) {
 		return
 	}
-	if cmd != nil && cmd.Quick {
-		lv.run(&r, cmd)
+	if r.cmd != nil && r.cmd.Quick {
+		lv.run(&r)
 		if next, more := lv.next(); more {
 			lv.start(next)
 		}
@@ -183,7 +184,7 @@ func (lv *live) work(r request) {
 		lv.shell.jobs.Done()
 	}()
 	for more := true; more; r, more = lv.next() {
-		lv.run(&r, nil)
+		lv.run(&r)
 	}
 	done = true
 }
@@ -254,14 +255,15 @@ func (lv *live) stream(ctx context.Context, b []byte) error {
 	}
 }
 
-// run runs one request and answers it. cmd is its command if that is known.
-func (lv *live) run(r *request, cmd *Command) {
-	call := &Call{User: *r.c.user.Load(), Remote: r.c.remote, Session: &lv.state, req: *r, lv: lv, ctx: lv.shell.ctx}
-	call.writer.c = call
-	call.Out = &call.writer
+// run runs one request and answers it.
+func (lv *live) run(r *request) {
+	call := lv.newCall(r)
 	defer call.guard()
-	began := time.Now()
-	cmd, err := lv.prepare(call, cmd)
+	var began time.Time
+	if lv.shell.opts.Audit != nil {
+		began = time.Now()
+	}
+	cmd, err := lv.prepare(call, r.cmd)
 	if err == nil {
 		err = lv.call(call, cmd)
 	}
@@ -272,7 +274,7 @@ func (lv *live) run(r *request, cmd *Command) {
 	}
 	lv.shell.requests.Add(1)
 	if cmd != nil && cmd.Changes && lv.shell.opts.Audit != nil {
-		lv.shell.opts.Audit(AuditEntry{began, call.User, call.Remote.String(), cmd.Name, call.req.text, err, time.Since(began)})
+		call.audit(cmd, began, err)
 	}
 	lv.json.Store(lv.state.JSON)
 	lv.session.Do(lv.save)
@@ -284,9 +286,18 @@ func (lv *live) run(r *request, cmd *Command) {
 	if cap(*b) <= 64<<10 {
 		answers.Put(b)
 	}
-	if call.quit {
+	quit := call.quit
+	call.done()
+	if quit {
 		r.c.quit()
 	}
+}
+
+// audit is apart from run, which needs less stack so.
+//
+//go:noinline
+func (c *Call) audit(cmd *Command, began time.Time, err error) {
+	c.lv.shell.opts.Audit(AuditEntry{began, c.User, c.Remote.String(), cmd.Name, c.req.text, err, time.Since(began)})
 }
 
 var answers = sync.Pool{New: func() any { return new([]byte) }}

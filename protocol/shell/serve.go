@@ -201,7 +201,7 @@ func (c *conn) request(b []byte) {
 			c.answer(nil, &Error{Message: "nothing is running"})
 		}
 	default:
-		c.lv.submit(request{c, c.n, string(bytes.TrimLeft(b, " \t"))}, c.shell.registry.findBytes(name))
+		c.lv.submit(request{c, c.n, c.shell.registry.findBytes(name), string(bytes.TrimLeft(b, " \t"))})
 	}
 }
 
