@@ -20,11 +20,11 @@ type live struct {
 	save    func(*State) // state.saveIn
 	json    atomic.Bool  // state.JSON, for others
 
-	mu      sync.Mutex // not held while the session is called
-	at      *conn      // who is attached; nil: nobody
-	gen     uint64     // of at
-	busy    bool       // a command is running
-	cancel  context.CancelCauseFunc
+	mu      sync.Mutex   // not held while the session is called
+	at      *conn        // who is attached; nil: nobody
+	gen     uint64       // of at
+	busy    bool         // a command is running
+	ctx     *callContext // of that command; nil: it has none of its own
 	queue   []request
 	ended   bool
 	changed chan struct{} // closed at the next change of busy or queue; nil: nobody waits
@@ -76,8 +76,8 @@ func (lv *live) end() {
 	lv.mu.Lock()
 	defer lv.mu.Unlock()
 	lv.ended, lv.queue = true, nil
-	if lv.cancel != nil {
-		lv.cancel(ErrSessionEnded)
+	if lv.ctx != nil {
+		lv.ctx.cancel(ErrSessionEnded)
 	}
 	lv.change()
 }
@@ -170,7 +170,7 @@ func (lv *live) start(r request) {
 func (lv *live) abandon() {
 	lv.mu.Lock()
 	defer lv.mu.Unlock()
-	lv.busy, lv.cancel, lv.queue = false, nil, nil
+	lv.busy, lv.ctx, lv.queue = false, nil, nil
 	lv.change()
 }
 
@@ -193,7 +193,7 @@ func (lv *live) work(r request) {
 func (lv *live) next() (r request, more bool) {
 	lv.mu.Lock()
 	defer lv.mu.Unlock()
-	lv.cancel = nil
+	lv.ctx = nil
 	if more = len(lv.queue) > 0; more {
 		r, lv.queue[0] = lv.queue[0], request{}
 		lv.queue = lv.queue[1:]
@@ -211,8 +211,8 @@ func (lv *live) interrupt(c *conn, cause error) bool {
 	if !lv.busy || lv.at != c { // who was taken over has nothing to say
 		return false
 	}
-	if lv.cancel != nil {
-		lv.cancel(cause)
+	if lv.ctx != nil {
+		lv.ctx.cancel(cause)
 	}
 	for i := range lv.queue {
 		lv.queue[i].text = "" // it is answered in its turn
@@ -348,13 +348,13 @@ func (lv *live) prepare(call *Call, cmd *Command) (*Command, error) {
 // call runs the command. What waits for it to end can cancel it.
 func (lv *live) call(call *Call, cmd *Command) (err error) {
 	if !cmd.Quick {
-		ctx, cancel := context.WithCancelCause(lv.shell.ctx)
-		defer cancel(nil)
+		ctx := &callContext{parent: lv.shell.ctx}
+		defer ctx.cancel(context.Canceled)
 		call.ctx = ctx
 		lv.mu.Lock()
-		lv.cancel = cancel
+		lv.ctx = ctx
 		if lv.ended {
-			cancel(ErrSessionEnded)
+			ctx.cancel(ErrSessionEnded)
 		}
 		lv.mu.Unlock()
 	}
