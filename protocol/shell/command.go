@@ -51,7 +51,8 @@ type Command struct {
 	Complete func(ctx context.Context, c *Call, args []string) []string
 	// Run runs the command. What it writes to c.Out streams to the client; what it gives to c.Return is the
 	// result. ctx ends when the client cancels, the session ends or the server stops. The error is told to the
-	// client, with its code if it is an [*Error]. A panic ends the connection, as one of a protocol does.
+	// client, with its code if it is an [*Error]. A panic ends the connection, as one of a protocol does. The goroutine
+	// runs other commands afterwards: who locks it to its thread unlocks it, or ends it by runtime.Goexit.
 	Run func(ctx context.Context, c *Call) error
 
 	secret  bool    // it is not remembered

@@ -159,11 +159,9 @@ func (lv *live) take(r *request) bool {
 
 // start goes on in a goroutine.
 func (lv *live) start(r request) {
-	if !lv.shell.begin() {
+	if !lv.shell.start(job{lv, r}) {
 		lv.abandon()
-		return
 	}
-	go lv.work(r)
 }
 
 // abandon gives the turn away, and drops what waits for it.
@@ -176,17 +174,9 @@ func (lv *live) abandon() {
 
 // work runs requests until none waits.
 func (lv *live) work(r request) {
-	done := false
-	defer func() {
-		if !done { // a command has ended the goroutine
-			lv.abandon()
-		}
-		lv.shell.jobs.Done()
-	}()
 	for more := true; more; r, more = lv.next() {
 		lv.run(&r)
 	}
-	done = true
 }
 
 // next returns the request that is to be run, or gives the turn away.

@@ -11,8 +11,8 @@ import (
 
 // Method returns a command that answers "name:value", or "name value", by calling f with the value. For a P that is
 // a string it is the value as it was sent; numbers and bools are parsed; a struct{} takes no value; any other P is
-// decoded from JSON. R is the result, given to [Call.Return]; that of struct{} is none. f runs in a goroutine of
-// its own, with a ctx as for Command.Run. The command is for Viewers; change the fields of what is returned for
+// decoded from JSON. R is the result, given to [Call.Return]; that of struct{} is none. f runs in another
+// goroutine than the connection's, with a ctx as for Command.Run. The command is for Viewers; change the fields of what is returned for
 // anything else.
 func Method[P, R any](name, help string, f func(ctx context.Context, p P) (R, error)) Command {
 	decode := decoder[P]()
