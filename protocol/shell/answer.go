@@ -52,6 +52,8 @@ func appendText(b []byte, v any, width int) ([]byte, error) {
 		return b, nil
 	case string:
 		b = append(b, v...)
+	case *text:
+		b = append(b, *v...)
 	case Table:
 		b = append(b, v.Text(width)...)
 	case Fields:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"sync"
 
 	"goranch/transport"
 )
@@ -23,7 +24,34 @@ type Call struct {
 	ctx    context.Context
 	writer writer
 	result any
+	text   text // what result points to, if it is a string of a method
 	quit   bool // the session is to end
+}
+
+// text is a string that is a result without having been allocated for that.
+type text string
+
+var calls = sync.Pool{New: func() any { return new(Call) }}
+
+// newCall returns a Call for r, to be given to done.
+func (lv *live) newCall(r *request) *Call {
+	var c *Call
+	if r.cmd != nil && r.cmd.frugal {
+		c = calls.Get().(*Call)
+	} else {
+		c = new(Call)
+	}
+	c.User, c.Remote, c.Session, c.Out = *r.c.user.Load(), r.c.remote, &lv.state, &c.writer
+	c.req, c.lv, c.ctx, c.writer.c = *r, lv, lv.shell.ctx, c
+	return c
+}
+
+// done is the end of c, of which nobody knows any more.
+func (c *Call) done() {
+	if c.req.cmd != nil && c.req.cmd.frugal {
+		*c = Call{}
+		calls.Put(c)
+	}
 }
 
 // Return sets the result. In text it is shown as: a string as it is; a Table as a table; a Fields as aligned lines;

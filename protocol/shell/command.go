@@ -51,11 +51,14 @@ type Command struct {
 	Complete func(ctx context.Context, c *Call, args []string) []string
 	// Run runs the command. What it writes to c.Out streams to the client; what it gives to c.Return is the
 	// result. ctx ends when the client cancels, the session ends or the server stops. The error is told to the
-	// client, with its code if it is an [*Error]. A panic ends the connection, as one of a protocol does.
+	// client, with its code if it is an [*Error]. A panic ends the connection, as one of a protocol does. The goroutine
+	// runs other commands afterwards: who locks it to its thread unlocks it, or ends it by runtime.Goexit.
 	Run func(ctx context.Context, c *Call) error
 
-	secret  bool // it is not remembered
-	builtin bool // one that another command of its name may replace
+	secret  bool    // it is not remembered
+	method  uintptr // the code of Run as Method has made it
+	frugal  bool    // its Run shows the Call to nobody: that is used again
+	builtin bool    // one that another command of its name may replace
 }
 
 // Flag is an option of a command, "--name" or "--name VALUE" or "--name=VALUE".

@@ -17,9 +17,9 @@ type line struct {
 // split divides a request at the first ":" or blank. Blanks before it, and those before the words of a
 // command line, are dropped.
 func split(s string) line {
-	s = strings.TrimLeft(s, " \t")
-	i := strings.IndexAny(s, ": \t")
-	if i < 0 {
+	s = trimBlanks(s)
+	i := nameEnd(s)
+	if i == len(s) {
 		return line{name: s}
 	}
 	if s[i] == ':' {
@@ -28,14 +28,25 @@ func split(s string) line {
 	return line{name: s[:i], value: strings.Trim(s[i:], " \t")}
 }
 
-// nameOf returns the name in a request, of which nothing else is looked at.
-func nameOf(b []byte) []byte {
-	b = bytes.TrimLeft(b, " \t")
-	if i := bytes.IndexAny(b, ": \t"); i >= 0 {
-		return b[:i]
+// nameEnd returns how long the name is that a request begins with.
+func nameEnd[T string | []byte](s T) int {
+	for i := range len(s) {
+		if c := s[i]; c == ':' || isBlank(c) {
+			return i
+		}
 	}
-	return b
+	return len(s)
 }
+
+// trimBlanks returns s without the blanks that it begins with.
+func trimBlanks[T string | []byte](s T) T {
+	for len(s) > 0 && isBlank(s[0]) {
+		s = s[1:]
+	}
+	return s
+}
+
+func isBlank(c byte) bool { return c == ' ' || c == '\t' }
 
 // args returns the arguments of a request.
 func (l line) args() ([]string, error) {

@@ -20,11 +20,11 @@ type live struct {
 	save    func(*State) // state.saveIn
 	json    atomic.Bool  // state.JSON, for others
 
-	mu      sync.Mutex // not held while the session is called
-	at      *conn      // who is attached; nil: nobody
-	gen     uint64     // of at
-	busy    bool       // a command is running
-	cancel  context.CancelCauseFunc
+	mu      sync.Mutex   // not held while the session is called
+	at      *conn        // who is attached; nil: nobody
+	gen     uint64       // of at
+	busy    bool         // a command is running
+	ctx     *callContext // of that command; nil: it has none of its own
 	queue   []request
 	ended   bool
 	changed chan struct{} // closed at the next change of busy or queue; nil: nobody waits
@@ -33,7 +33,8 @@ type live struct {
 // request is one that a client has sent.
 type request struct {
 	c    *conn
-	n    int // its number in the connection
+	n    int      // its number in the connection
+	cmd  *Command // nil: there was none of its name when it came
 	text string
 }
 
@@ -75,8 +76,8 @@ func (lv *live) end() {
 	lv.mu.Lock()
 	defer lv.mu.Unlock()
 	lv.ended, lv.queue = true, nil
-	if lv.cancel != nil {
-		lv.cancel(ErrSessionEnded)
+	if lv.ctx != nil {
+		lv.ctx.cancel(ErrSessionEnded)
 	}
 	lv.change()
 }
@@ -119,12 +120,12 @@ func (lv *live) idle(c *conn, end <-chan struct{}) bool {
 
 // submit runs a request when those before it have been. It is called in the turn of the connection, and waits if
 // too many wait already.
-func (lv *live) submit(r request, cmd *Command) {
+func (lv *live) submit(r request) {
 	if !lv.take(&r) {
 		return
 	}
-	if cmd != nil && cmd.Quick {
-		lv.run(&r, cmd)
+	if r.cmd != nil && r.cmd.Quick {
+		lv.run(&r)
 		if next, more := lv.next(); more {
 			lv.start(next)
 		}
@@ -158,41 +159,31 @@ func (lv *live) take(r *request) bool {
 
 // start goes on in a goroutine.
 func (lv *live) start(r request) {
-	if !lv.shell.begin() {
+	if !lv.shell.start(job{lv, r}) {
 		lv.abandon()
-		return
 	}
-	go lv.work(r)
 }
 
 // abandon gives the turn away, and drops what waits for it.
 func (lv *live) abandon() {
 	lv.mu.Lock()
 	defer lv.mu.Unlock()
-	lv.busy, lv.cancel, lv.queue = false, nil, nil
+	lv.busy, lv.ctx, lv.queue = false, nil, nil
 	lv.change()
 }
 
 // work runs requests until none waits.
 func (lv *live) work(r request) {
-	done := false
-	defer func() {
-		if !done { // a command has ended the goroutine
-			lv.abandon()
-		}
-		lv.shell.jobs.Done()
-	}()
 	for more := true; more; r, more = lv.next() {
-		lv.run(&r, nil)
+		lv.run(&r)
 	}
-	done = true
 }
 
 // next returns the request that is to be run, or gives the turn away.
 func (lv *live) next() (r request, more bool) {
 	lv.mu.Lock()
 	defer lv.mu.Unlock()
-	lv.cancel = nil
+	lv.ctx = nil
 	if more = len(lv.queue) > 0; more {
 		r, lv.queue[0] = lv.queue[0], request{}
 		lv.queue = lv.queue[1:]
@@ -210,8 +201,8 @@ func (lv *live) interrupt(c *conn, cause error) bool {
 	if !lv.busy || lv.at != c { // who was taken over has nothing to say
 		return false
 	}
-	if lv.cancel != nil {
-		lv.cancel(cause)
+	if lv.ctx != nil {
+		lv.ctx.cancel(cause)
 	}
 	for i := range lv.queue {
 		lv.queue[i].text = "" // it is answered in its turn
@@ -254,14 +245,15 @@ func (lv *live) stream(ctx context.Context, b []byte) error {
 	}
 }
 
-// run runs one request and answers it. cmd is its command if that is known.
-func (lv *live) run(r *request, cmd *Command) {
-	call := &Call{User: *r.c.user.Load(), Remote: r.c.remote, Session: &lv.state, req: *r, lv: lv, ctx: lv.shell.ctx}
-	call.writer.c = call
-	call.Out = &call.writer
+// run runs one request and answers it.
+func (lv *live) run(r *request) {
+	call := lv.newCall(r)
 	defer call.guard()
-	began := time.Now()
-	cmd, err := lv.prepare(call, cmd)
+	var began time.Time
+	if lv.shell.opts.Audit != nil {
+		began = time.Now()
+	}
+	cmd, err := lv.prepare(call, r.cmd)
 	if err == nil {
 		err = lv.call(call, cmd)
 	}
@@ -272,7 +264,7 @@ func (lv *live) run(r *request, cmd *Command) {
 	}
 	lv.shell.requests.Add(1)
 	if cmd != nil && cmd.Changes && lv.shell.opts.Audit != nil {
-		lv.shell.opts.Audit(AuditEntry{began, call.User, call.Remote.String(), cmd.Name, call.req.text, err, time.Since(began)})
+		call.audit(cmd, began, err)
 	}
 	lv.json.Store(lv.state.JSON)
 	lv.session.Do(lv.save)
@@ -284,9 +276,18 @@ func (lv *live) run(r *request, cmd *Command) {
 	if cap(*b) <= 64<<10 {
 		answers.Put(b)
 	}
-	if call.quit {
+	quit := call.quit
+	call.done()
+	if quit {
 		r.c.quit()
 	}
+}
+
+// audit is apart from run, which needs less stack so.
+//
+//go:noinline
+func (c *Call) audit(cmd *Command, began time.Time, err error) {
+	c.lv.shell.opts.Audit(AuditEntry{began, c.User, c.Remote.String(), cmd.Name, c.req.text, err, time.Since(began)})
 }
 
 var answers = sync.Pool{New: func() any { return new([]byte) }}
@@ -337,13 +338,13 @@ func (lv *live) prepare(call *Call, cmd *Command) (*Command, error) {
 // call runs the command. What waits for it to end can cancel it.
 func (lv *live) call(call *Call, cmd *Command) (err error) {
 	if !cmd.Quick {
-		ctx, cancel := context.WithCancelCause(lv.shell.ctx)
-		defer cancel(nil)
+		ctx := &callContext{parent: lv.shell.ctx}
+		defer ctx.cancel(context.Canceled)
 		call.ctx = ctx
 		lv.mu.Lock()
-		lv.cancel = cancel
+		lv.ctx = ctx
 		if lv.ended {
-			cancel(ErrSessionEnded)
+			ctx.cancel(ErrSessionEnded)
 		}
 		lv.mu.Unlock()
 	}

@@ -4,14 +4,15 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"strconv"
 	"strings"
 )
 
 // Method returns a command that answers "name:value", or "name value", by calling f with the value. For a P that is
 // a string it is the value as it was sent; numbers and bools are parsed; a struct{} takes no value; any other P is
-// decoded from JSON. R is the result, given to [Call.Return]; that of struct{} is none. f runs in a goroutine of
-// its own, with a ctx as for Command.Run. The command is for Viewers; change the fields of what is returned for
+// decoded from JSON. R is the result, given to [Call.Return]; that of struct{} is none. f runs in another
+// goroutine than the connection's, with a ctx as for Command.Run. The command is for Viewers; change the fields of what is returned for
 // anything else.
 func Method[P, R any](name, help string, f func(ctx context.Context, p P) (R, error)) Command {
 	decode := decoder[P]()
@@ -20,33 +21,39 @@ func Method[P, R any](name, help string, f func(ctx context.Context, p P) (R, er
 		c.Usage = ""
 	}
 	c.Run = func(ctx context.Context, call *Call) error {
-		var p P
-		if err := decode(call.Value, &p); err != nil {
+		p, err := decode(call.Value)
+		if err != nil {
 			return Usage("%s: %s", name, valueFault(err))
 		}
 		result, err := f(ctx, p)
 		if err != nil {
 			return err
 		}
-		if _, none := any(result).(struct{}); !none {
+		switch v := any(&result).(type) { // a pointer: no value of this is allocated
+		case *struct{}:
+		case *string:
+			call.text = text(*v)
+			call.result = &call.text
+		default:
 			call.Return(result)
 		}
 		return nil
 	}
+	c.method = reflect.ValueOf(c.Run).Pointer()
 	return c
 }
 
 // decoder returns what turns a value into a P, chosen once.
-func decoder[P any]() func(value string, p *P) error {
+func decoder[P any]() func(value string) (P, error) {
 	switch any((*P)(nil)).(type) {
 	case *string:
-		return func(v string, p *P) error { *any(p).(*string) = v; return nil }
+		return func(v string) (P, error) { return *any(&v).(*P), nil }
 	case *struct{}:
-		return func(v string, _ *P) error {
+		return func(v string) (p P, err error) {
 			if v != "" {
-				return fmt.Errorf("it takes no value")
+				err = fmt.Errorf("it takes no value")
 			}
-			return nil
+			return p, err
 		}
 	case *bool:
 		return parsed[P](strconv.ParseBool)
@@ -65,13 +72,16 @@ func decoder[P any]() func(value string, p *P) error {
 	case *float64:
 		return parsed[P](func(s string) (float64, error) { return strconv.ParseFloat(s, 64) })
 	}
-	return func(v string, p *P) error { return json.Unmarshal([]byte(v), p) }
+	return func(v string) (p P, err error) {
+		err = json.Unmarshal([]byte(v), &p)
+		return p, err
+	}
 }
 
-func parsed[P, V any](parse func(string) (V, error)) func(string, *P) error {
-	return func(s string, p *P) (err error) {
-		*any(p).(*V), err = parse(strings.TrimSpace(s))
-		return err
+func parsed[P, V any](parse func(string) (V, error)) func(string) (P, error) {
+	return func(s string) (P, error) {
+		v, err := parse(strings.TrimSpace(s))
+		return *any(&v).(*P), err
 	}
 }
 

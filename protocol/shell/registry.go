@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -29,6 +30,7 @@ func (r *Registry) Add(commands ...Command) error {
 			faults = append(faults, err)
 			continue
 		}
+		c.frugal = c.method != 0 && c.method == reflect.ValueOf(c.Run).Pointer() // else Run is somebody's around it
 		for _, name := range append([]string{c.Name}, c.Aliases...) {
 			if old := cmp.Or(added[name], r.byName[name]); old != nil && !old.builtin {
 				faults = append(faults, fmt.Errorf("%w: %s: the name %s is taken", ErrCommand, c.Name, name))

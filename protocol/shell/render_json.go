@@ -63,6 +63,8 @@ func appendValue(b []byte, v any) ([]byte, error) {
 		return append(b, "null"...), nil
 	case string:
 		return appendString(b, v), nil
+	case *text:
+		return appendString(b, string(*v)), nil
 	case bool:
 		return strconv.AppendBool(b, v), nil
 	case int:

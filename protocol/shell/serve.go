@@ -1,7 +1,6 @@
 package shell
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -173,8 +172,8 @@ func (c *conn) HandleData(p *protocol.Peer, frame []byte) protocol.Action {
 	if len(f.line) > c.shell.opts.MaxLine {
 		return c.tooLong()
 	}
-	if len(bytes.TrimLeft(f.line, " \t")) > 0 {
-		c.request(f.line)
+	if request := trimBlanks(f.line); len(request) > 0 {
+		c.request(request)
 	}
 	return protocol.Continue()
 }
@@ -183,14 +182,14 @@ func (c *conn) tooLong() protocol.Action {
 	return c.refuse(fmt.Errorf("%w: a line of more than %d bytes", protocol.ErrFrameTooLarge, c.shell.opts.MaxLine))
 }
 
-// request takes a request that is not empty.
+// request takes a request that is not empty and begins with no blank.
 func (c *conn) request(b []byte) {
 	c.n++
 	if fault := wellFormed(b); fault != nil {
 		c.answer(nil, fault)
 		return
 	}
-	name := nameOf(b)
+	name := b[:nameEnd(b)]
 	switch string(name) {
 	case "reconnect":
 		c.reconnect(strings.TrimSpace(split(string(b)).value))
@@ -201,7 +200,7 @@ func (c *conn) request(b []byte) {
 			c.answer(nil, &Error{Message: "nothing is running"})
 		}
 	default:
-		c.lv.submit(request{c, c.n, string(bytes.TrimLeft(b, " \t"))}, c.shell.registry.findBytes(name))
+		c.lv.submit(request{c, c.n, c.shell.registry.findBytes(name), string(b)})
 	}
 }
 

@@ -416,6 +416,7 @@ func TestIdle(t *testing.T) {
 		c.SetReadDeadline(time.Time{})
 		c.ask("echo x", "x")
 		c.ask("status", "Status       running")
+		time.Sleep(time.Second) // workers wait for more to do
 		synctest.Wait()
 		if n := runtime.NumGoroutine() - before; n > 2 { // and one for all timers
 			t.Errorf("an idle connection has %d goroutines", n)

@@ -23,10 +23,11 @@
 //
 // # Who waits for whom
 //
-// A session runs one command at a time, in a goroutine that exists while there is something to run, so that the
+// A session runs one command at a time, in a goroutine that it has while there is something to run, so that the
 // connection goes on reading: Ctrl-C, or "cancel", ends the command's context. A command that writes faster than
 // its client reads waits in its Write. Up to 64 requests wait for their turn, then the connection is not read. An idle
-// connection, or session, costs no goroutine where [protocol.Sleeper] works, else a connection costs one.
+// connection, or session, costs no goroutine where [protocol.Sleeper] works, else a connection costs one. As many goroutines of commands as there
+// are processors wait a fifth of a second for the next commands, of any session.
 //
 // Locks are taken in this order: a session's of package session, then a holder's. Neither is taken with
 // that of a live held.
@@ -64,6 +65,9 @@ type Shell struct {
 
 	mu     sync.Mutex
 	conns  map[*conn]struct{}
+	idle   []chan job // workers that wait, the latest last
+	used   bool       // one of them has been, since tidy was called last
+	tidied bool       // tidy is going to be called
 	closed bool
 }
 
@@ -131,6 +135,7 @@ func (s *Shell) Sessions() *session.Manager[State] { return s.sessions }
 func (s *Shell) Close(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true
+	s.dismiss()
 	for c := range s.conns {
 		c.peer.Close(ErrClosed)
 	}
@@ -168,15 +173,4 @@ func (s *Shell) leave(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c)
-}
-
-// begin notes that a goroutine is to run commands; false: none is to.
-func (s *Shell) begin() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return false
-	}
-	s.jobs.Add(1)
-	return true
 }
