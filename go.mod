@@ -20,4 +20,4 @@ require github.com/pires/go-proxyproto v0.15.0
 
 require go.etcd.io/bbolt v1.5.0
 
-require golang.org/x/time v0.16.0 // indirect
+require golang.org/x/time v0.16.0

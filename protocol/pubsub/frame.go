@@ -24,6 +24,9 @@ const (
 	publish = "PUBLISH" // a message follows
 )
 
+// stampKey is how messages begin.
+const stampKey = `{"timestamp":`
+
 // ack answers what has taken effect.
 var ack = []byte("ACK")
 
@@ -105,14 +108,26 @@ func appendStamp(b []byte, t time.Time) []byte {
 // stamped returns a message as subscribers get it, with what ends the frame.
 func stamped(message []byte, at time.Time) []byte {
 	b := make([]byte, 0, len(message)+48)
-	b = appendStamp(append(b, `{"timestamp":`...), at)
+	b = appendStamp(append(b, stampKey...), at)
 	b = append(append(b, ','), message[1:]...)
 	return append(b, serverEnd)
 }
 
+// messagesIn returns how many of the frames in b are messages. No SOH is in any: JSON has none.
+func messagesIn(b []byte) (n int) {
+	for len(b) > 0 {
+		frame, rest, _ := bytes.Cut(b, []byte{serverEnd})
+		if bytes.HasPrefix(frame, []byte(stampKey)) {
+			n++
+		}
+		b = rest
+	}
+	return n
+}
+
 // hello is the first frame that a client gets.
 func hello(token string, at time.Time) []byte {
-	b := appendStamp([]byte(`{"timestamp":`), at)
+	b := appendStamp([]byte(stampKey), at)
 	b = append(b, `,"token":`...)
 	t, _ := json.Marshal(token)
 	return append(append(b, t...), '}')

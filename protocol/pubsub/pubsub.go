@@ -155,28 +155,32 @@ func (s *Server) received(topic string, frame []byte) {
 	s.spread(topic, func() []byte { return frame })
 }
 
-// spread gives a frame, made while the topic is locked, to all who have subscribed here.
-func (s *Server) spread(topic string, make func() []byte) (frame []byte, n int) {
+// spread gives a frame, stamped while the topic is locked, to all who have subscribed here. The topic and all
+// patterns that fit are locked until everybody has it: else who changes from one of them to another would
+// get it twice or not at all, and another publisher could come in between. Names are locked before patterns,
+// and patterns in the order in which they were made.
+func (s *Server) spread(topic string, stamp func() []byte) (frame []byte, n int) {
 	t := s.topics.get(topic)
-	if t == nil && s.opts.History > 0 && s.opts.Retain > 0 {
+	if t == nil && (s.opts.History > 0 && s.opts.Retain > 0 || s.patterns.count.Load() > 0) {
 		t, _ = s.topics.make(topic) // nil: there are too many to remember more
 	}
-	fit := s.patterns.match(topic)
+	fit := s.patterns.lock(topic)
 	var seen map[*subscriber]struct{}
 	if len(fit) > 0 {
 		seen = map[*subscriber]struct{}{}
 	}
-	frame = make()
+	frame = stamp()
 	if t != nil {
 		n = t.send(frame, seen)
-		t.past.add(frame, s.opts.History, s.opts.HistoryBytes)
-		s.topics.release(t)
-		s.crowd.wake()
+		s.topics.remember(t, frame)
 	}
 	for _, p := range fit {
-		p.mu.Lock()
 		n += p.send(frame, seen)
 		p.mu.Unlock()
+	}
+	if t != nil {
+		s.topics.release(t)
+		s.crowd.wake()
 	}
 	s.count.published.Add(1)
 	s.count.delivered.Add(uint64(n))

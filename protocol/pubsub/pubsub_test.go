@@ -115,7 +115,10 @@ func (b *bot) expects(want ...string) {
 	}
 }
 
-func (b *bot) asks(action, data string) { b.t.Helper(); b.write(fmt.Sprintf("{\"action\":%q,\"data\":%q}\x00", action, data)) }
+func (b *bot) asks(action, data string) {
+	b.t.Helper()
+	b.write(fmt.Sprintf("{\"action\":%q,\"data\":%q}\x00", action, data))
+}
 
 func (b *bot) subscribes(topic string) { b.t.Helper(); b.asks("subscribe", topic); b.expects("ACK") }
 
