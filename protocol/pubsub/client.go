@@ -128,7 +128,6 @@ func (h *handler) HandleLeave(p *protocol.Peer, err error, rest []byte) {
 
 func (h *handler) HandleClose(p *protocol.Peer, err error) {
 	h.s.crowd.remove((*Client)(h))
-	h.s.count.dropped.Add(p.Outbox().Dropped())
 	if errors.Is(err, protocol.ErrQueueFull) {
 		h.s.count.slow.Add(1)
 	}
@@ -274,7 +273,7 @@ func (h *holder) Resumed(lost int) error {
 	if lost == 0 {
 		return nil
 	}
-	return unlessDropped(h.peer.SendAlone(notice("lost_bytes", uint64(lost))))
+	return unlessDropped(h.peer.SendAlone(notice(`{"lost_bytes":`, uint64(lost))))
 }
 
 // TakenOver ends the connection from which the session was taken.

@@ -61,7 +61,7 @@ type Options struct {
 
 	// Queue are the settings of what is sent to a client that does not keep up. Block is refused, since a
 	// subscriber must not hold up others. By default the client is closed, with 1 MiB waiting. Its callbacks
-	// must not use the server. Frames is, by default, what counts messages only.
+	// must not use the server. Frames is the server's own.
 	Queue protocol.QueueOptions
 
 	// SessionTTL is how long a session is kept whose connection has gone, and MaxBuffered how many
@@ -130,9 +130,6 @@ func (o Options) withDefaults() Options {
 	def(&o.HistoryBytes, DefaultHistoryBytes)
 	def(&o.HistoryTotal, DefaultHistoryTotal)
 	def(&o.Retain, DefaultRetain)
-	if o.Queue.Frames == nil {
-		o.Queue.Frames = messagesIn
-	}
 	if o.OnError == nil {
 		o.OnError = func(error) {}
 	}

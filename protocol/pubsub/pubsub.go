@@ -55,7 +55,7 @@ type Stats struct {
 	Topics    int    // patterns and those that are kept for their history included
 	Published uint64 // messages from clients, from the program and from the Broker
 	Delivered uint64 // how often one of them was handed to a subscriber, or kept for one
-	Dropped   uint64 // how often not, because a client whose connection has ended did not keep up
+	Dropped   uint64 // how often not, because a client did not keep up
 	Refused   uint64 // clients closed for what they have sent
 	Slow      uint64 // clients closed because they did not keep up
 	Silent    uint64 // clients closed because they have sent nothing for too long
@@ -71,6 +71,7 @@ func NewServer(opts Options) (*Server, error) {
 	s := &Server{opts: opts.withDefaults(), stop: func() {}}
 	s.topics.s, s.topics.seed = s, maphash.MakeSeed()
 	s.crowd.s = s
+	s.opts.Queue.Frames = s.lost
 	s.protocol = protocol.Handle(func() protocol.Handler { return &handler{s: s} },
 		protocol.Options{Codec: codec{s.opts.MaxFrame}, Queue: s.opts.Queue})
 	var err error
@@ -87,6 +88,14 @@ func NewServer(opts Options) (*Server, error) {
 		}
 	}
 	return s, nil
+}
+
+// lost counts the messages in b, which a queue has dropped, and returns of how many the client has to be told:
+// notices that were dropped have to be repeated.
+func (s *Server) lost(b []byte) int {
+	messages, untold := lostWith(b)
+	s.count.dropped.Add(uint64(messages))
+	return messages + untold
 }
 
 func sessionEnded(one *session.Session[state]) {
