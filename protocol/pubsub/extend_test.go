@@ -365,7 +365,7 @@ func TestNothingLostAtTheEnd(t *testing.T) {
 		a, p := tn.bot(), tn.bot()
 		a.subscribes("x")
 		go func() {
-			for p.frame() != "EOF" {
+			for p.frame() == "PING" {
 				io.WriteString(p.nc, "PONG\x00")
 			}
 		}()
