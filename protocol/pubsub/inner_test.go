@@ -25,6 +25,7 @@ func FuzzPatterns(f *testing.F) {
 	f.Add("a.* a.> *.b > * a.b.* *.*.> . .* a..* >.a.* a.>.b.*", "a.b", uint(0))
 	f.Add("a.* a.>", "a.", uint(1))
 	f.Add("*.>.c *.b.c", "a.>.c", uint(2))
+	f.Add("*", "*", uint(0))
 	f.Fuzz(func(t *testing.T, all, name string, removed uint) {
 		var ps patterns
 		var want []string

@@ -140,10 +140,10 @@ func (n *node) match(all []*topic, name string) []*topic {
 		all = append(all, n.rest)
 	}
 	token, rest, more := strings.Cut(name, ".")
-	for _, key := range []string{token, oneToken} {
+	for i, key := range [...]string{token, oneToken} {
 		child := n.next[key]
 		switch {
-		case child == nil:
+		case child == nil, i > 0 && token == oneToken:
 		case more:
 			all = child.match(all, rest)
 		case child.here != nil:

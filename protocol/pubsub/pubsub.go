@@ -161,6 +161,10 @@ func (s *Server) publish(topic string, message []byte) (n int, err error) {
 
 // received is called with what others have published.
 func (s *Server) received(topic string, frame []byte) {
+	if isPattern(topic) { // no server of ours publishes to one
+		s.opts.OnError(fmt.Errorf("topic %q: broker: a message to a pattern", topic))
+		return
+	}
 	s.spread(topic, func() []byte { return frame })
 }
 
