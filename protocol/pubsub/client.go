@@ -120,9 +120,8 @@ func (h *handler) HandleLeave(p *protocol.Peer, err error, rest []byte) {
 	if h.sub == nil {
 		return
 	}
-	if !h.sub.detach(p, h.lease) {
-		h.lease.End()
-		h.sub.end()
+	if !h.sub.detach(p, h.lease) && !errors.Is(h.lease.End(), session.ErrStale) {
+		h.sub.end() // the session may have ended before it knew of sub
 	}
 }
 
