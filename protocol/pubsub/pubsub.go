@@ -13,8 +13,9 @@
 //
 // # Delivery
 //
-// A message is encoded once, and goes to a topic's subscribers in the order in which the topic
-// has received it, never twice to the same one. A client that is attached and keeps up gets each
+// A message is encoded once, and goes to a topic's subscribers, and to those of patterns that fit, in the
+// order in which the topic has received it, never twice to the same one. There is no order between different
+// topics; and between the servers of a Broker, only that of each publisher. A client that is attached and keeps up gets each
 // one. One that does not keep up is closed, or loses messages, by Options.Queue; it is told how
 // many. What was on its way when a connection broke may be lost: TCP does not say what has arrived.
 package pubsub

@@ -310,6 +310,7 @@ func TestManyTopics(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		tn := found(t, pubsub.Options{MaxTopics: topics / 2, HistoryTotal: 10 << 20})
+		tn.bot().subscribes("early")
 		before := heap()
 		for i := range topics {
 			if n, err := tn.s.Publish(fmt.Sprint("topic.", i), "e", "", i); n != 0 || err != nil {
@@ -321,8 +322,6 @@ func TestManyTopics(t *testing.T) {
 			t.Errorf("%d topics", n)
 		}
 		t.Logf("%d topics take %d bytes each", n, (heap()-before)/int64(n))
-		b := tn.bot()
-		b.subscribes("late")
 		time.Sleep(2 * time.Minute)
 		if n := tn.s.Stats().Topics; n != 1 {
 			t.Errorf("%d topics left", n)
