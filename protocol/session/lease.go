@@ -172,7 +172,7 @@ func (s *Session[T]) overdue() bool {
 func (s *Session[T]) do(f func(*T), gen uint64, changes bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.held(gen); err != nil && (changes || s.phase != ended) {
+	if err := s.held(gen); err != nil && (changes || gen != 0 || s.phase != ended) {
 		return err
 	}
 	if changes {
