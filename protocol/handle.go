@@ -379,12 +379,12 @@ func (p *Peer) finish(err error) {
 	p.mu.Lock()
 	p.mail.closed = true
 	p.mu.Unlock()
-	p.leaveAll()
-	freePart(p.part)
-	p.part = nil
 	if c, ok := p.h.(Closer); ok {
 		defer c.HandleClose(p, err)
 	}
+	p.left(err)
+	freePart(p.part)
+	p.part = nil
 	var panicked *Panicked
 	if errors.As(err, &panicked) {
 		p.flush(-1)
@@ -394,6 +394,14 @@ func (p *Peer) finish(err error) {
 		s.HandleShutdown(p)
 	}
 	p.flush(p.e.FlushTime)
+}
+
+// left is the first of what happens when the connection has ended.
+func (p *Peer) left(err error) {
+	defer p.leaveAll() // also if the callback panics
+	if l, ok := p.h.(Leaver); ok {
+		l.HandleLeave(p, err, p.part)
+	}
 }
 
 // flush lets out what waits, within that time.

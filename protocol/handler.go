@@ -56,6 +56,13 @@ type Ender interface {
 	HandleEnd(p *Peer, rest []byte)
 }
 
+// Leaver is called first when the connection has ended, whatever the reason: before what was sent is let
+// out, which may take up to FlushTime, and before the peer leaves its groups. rest is what has arrived of
+// a frame. err is that of [Closer], which is called later.
+type Leaver interface {
+	HandleLeave(p *Peer, err error, rest []byte)
+}
+
 // Closer is called last, exactly once, whatever has ended the connection: err is nil if a callback
 // has returned [Stop], io.EOF if the peer has ended, a [*Panicked] if a callback has panicked, what
 // [Fail] was given, or the error of a read or write. What was sent has gone out by then, or

@@ -54,6 +54,9 @@ type QueueOptions struct {
 	Overflow Overflow
 	// BlockTime is the limit of Block. 0 is 1 s; negative values are refused.
 	BlockTime time.Duration
+	// Frames says how many frames b is, which are dropped together, for [Outbox.Dropped]. b is one or more
+	// pieces as they were given to Send. It is called with the outbox locked. nil is 1 for each piece.
+	Frames func(b []byte) int
 	// OnHigh is called when HighWater bytes or more wait, OnLow when that falls to LowWater or
 	// less again. They are called in the goroutine that sends, or that flushes, with no lock
 	// held, so that one may overtake the other, and must not broadcast to a [Group]. 0 or nil is never.
@@ -176,17 +179,26 @@ func (o *Outbox) wait(p []byte, alone bool) error {
 			deadline = now.Add(o.opts.BlockTime)
 		}
 		if !waitUntil(room, deadline.Sub(now)) {
-			return o.drop()
+			return o.drop(p)
 		}
 	}
 }
 
 // drop counts a frame for which there was no room.
-func (o *Outbox) drop() error {
+func (o *Outbox) drop(p []byte) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.dropped++
+	o.count(p)
 	return ErrDropped
+}
+
+// count counts p, which is dropped. o.mu is held.
+func (o *Outbox) count(p []byte) {
+	n := 1
+	if o.opts.Frames != nil {
+		n = o.opts.Frames(p)
+	}
+	o.dropped += uint64(n)
 }
 
 func waitUntil(room <-chan struct{}, d time.Duration) bool {
@@ -206,7 +218,7 @@ func waitUntil(room <-chan struct{}, d time.Duration) bool {
 func (o *Outbox) try(p []byte) error {
 	room, err := o.offer(p, false)
 	if room != nil {
-		return o.drop()
+		return o.drop(p)
 	}
 	return err
 }
@@ -246,7 +258,7 @@ func (o *Outbox) put(p []byte, alone bool) (room <-chan struct{}, high int, err 
 		switch o.opts.Overflow {
 		case DropOldest:
 			if excess := q.size() + len(p) - o.opts.MaxBytes; excess <= q.droppable() {
-				o.dropped += uint64(q.drop(excess))
+				o.dropped += uint64(q.drop(excess, o.opts.Frames))
 			}
 		case Block:
 			return q.awaitRoom(), 0, nil
@@ -256,7 +268,7 @@ func (o *Outbox) put(p []byte, alone bool) (room <-chan struct{}, high int, err 
 			return nil, 0, o.err
 		}
 		if q.size()+len(p) > o.opts.MaxBytes {
-			o.dropped++
+			o.count(p)
 			return nil, 0, ErrDropped
 		}
 	}
@@ -368,7 +380,8 @@ func (o *Outbox) Queued() int {
 	return o.q.size()
 }
 
-// Dropped returns how many frames were dropped; frames that were sent together count as one.
+// Dropped returns how many frames were dropped; without QueueOptions.Frames those that were sent together
+// count as one.
 func (o *Outbox) Dropped() uint64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()

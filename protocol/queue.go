@@ -85,8 +85,9 @@ func (q *queue) take(b []byte) int {
 }
 
 // drop drops whole frames, the oldest first, until at least that many bytes are gone or there is
-// none left, and returns how many.
-func (q *queue) drop(bytes int) (frames int) {
+// none left, and returns how many; count says how many of the peer's are in some, nil is one in each.
+func (q *queue) drop(bytes int, count func(b []byte) int) (dropped int) {
+	frames := 0
 	first, from := 0, q.head
 	if q.begun && len(q.ends) > 0 {
 		first, from = 1, q.ends[0]
@@ -99,6 +100,10 @@ func (q *queue) drop(bytes int) (frames int) {
 	if frames == 0 {
 		return 0
 	}
+	dropped = frames
+	if count != nil {
+		dropped = count(q.buf[from:to])
+	}
 	q.buf = append(q.buf[:from], q.buf[to:]...)
 	q.ends = append(q.ends[:first], q.ends[first+frames:]...)
 	for i := first; i < len(q.ends); i++ {
@@ -109,7 +114,7 @@ func (q *queue) drop(bytes int) (frames int) {
 			q.cuts[i] = max(from, cut-(to-from))
 		}
 	}
-	return frames
+	return dropped
 }
 
 // awaitRoom returns what is closed when there may be room.

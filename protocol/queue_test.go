@@ -66,7 +66,7 @@ func TestQueueModel(t *testing.T) {
 					frames++
 				}
 				model = append(model[:first:first], model[first+frames:]...)
-				if n := q.drop(bytes); n != frames {
+				if n := q.drop(bytes, nil); n != frames {
 					t.Fatalf("dropped %d frames, want %d", n, frames)
 				}
 			},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"syscall"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -96,9 +97,9 @@ func (h *handler) HandleData(p *protocol.Peer, frame []byte) protocol.Action {
 
 // HandleEnd takes a message without a NUL behind it: who publishes may just close.
 func (h *handler) HandleEnd(_ *protocol.Peer, rest []byte) {
-	if h.publishing && len(rest) > 0 {
+	if h.publishing && len(rest) > 0 && string(rest) != marker {
 		if _, err := h.publish(rest); err != nil {
-			h.s.count.refused.Add(1)
+			h.refuse(err) // it may still be reading
 		}
 	}
 }
@@ -110,19 +111,24 @@ func (h *handler) refuse(err error) protocol.Action {
 	return protocol.Fail(err)
 }
 
-func (h *handler) HandleClose(p *protocol.Peer, err error) {
-	h.s.crowd.remove((*Client)(h))
-	h.s.count.dropped.Add(p.Outbox().Dropped())
-	if errors.Is(err, protocol.ErrQueueFull) {
-		h.s.count.slow.Add(1)
+// HandleLeave leaves the session before anything that is published from now on can be lost. Who closes
+// without having read all ends with an error, and may have published before.
+func (h *handler) HandleLeave(p *protocol.Peer, err error, rest []byte) {
+	if errors.Is(err, syscall.ECONNRESET) {
+		h.HandleEnd(p, rest)
 	}
 	if h.sub == nil {
 		return
 	}
-	if was, worthwhile := h.sub.detach(p); was && worthwhile {
-		h.lease.Detach()
-	} else if was {
-		h.lease.End()
+	if !h.sub.detach(p, h.lease) && !errors.Is(h.lease.End(), session.ErrStale) {
+		h.sub.end() // the session may have ended before it knew of sub
+	}
+}
+
+func (h *handler) HandleClose(p *protocol.Peer, err error) {
+	h.s.crowd.remove((*Client)(h))
+	if errors.Is(err, protocol.ErrQueueFull) {
+		h.s.count.slow.Add(1)
 	}
 }
 
@@ -155,7 +161,7 @@ func (h *handler) do(r *request) error {
 	case "subscribe":
 		return h.subscribe(what, r)
 	case "unsubscribe":
-		return h.sub.unsubscribe(what)
+		return h.sub.unsubscribe(h.peer, what)
 	}
 	if err := h.allowed(Presence, what); err != nil {
 		return err
@@ -199,13 +205,13 @@ func (h *handler) subscribe(topic string, r *request) error {
 	if past > 0 && isPattern(topic) {
 		return fmt.Errorf("%w: a pattern has no history", protocol.ErrBadInput)
 	}
-	var err error
-	return errors.Join(h.sub.subscribe(topic, past, func(past [][]byte) {
-		err = unlessDropped(h.peer.SendAlone(ack))
+	return h.sub.subscribe(h.peer, topic, past, func(past [][]byte) error {
+		err := unlessDropped(h.peer.SendAlone(ack))
 		for _, frame := range past {
-			h.peer.SendEncoded(frame)
+			err = errors.Join(err, unlessDropped(h.peer.SendEncoded(frame)))
 		}
-	}), err)
+		return err
+	})
 }
 
 // attach goes on with another session, and ends the one that the connection has begun with.
@@ -219,7 +225,7 @@ func (h *handler) attach(token string) error {
 			return fmt.Errorf("%w: attach: %w", protocol.ErrBadInput, err)
 		}
 		fresh, sub := h.lease, (*subscriber)(nil)
-		err = lease.View(func(st *state) {
+		err = lease.Do(func(st *state) { // View would do it to a session that has ended, too
 			if st.live == nil {
 				st.live = &subscriber{s: h.s, session: lease.Session(), topics: slices.Clone(st.Topics)}
 			}
@@ -230,7 +236,9 @@ func (h *handler) attach(token string) error {
 		}
 		h.lease, h.sub = lease, sub
 		fresh.End()
-		sub.attach(h.peer)
+		if err := sub.attach(h.peer, lease); err != nil {
+			return fmt.Errorf("%w: attach: %w", protocol.ErrBadInput, err)
+		}
 	}
 	return unlessDropped(h.peer.SendAlone(ack))
 }
@@ -264,7 +272,7 @@ func (h *holder) Resumed(lost int) error {
 	if lost == 0 {
 		return nil
 	}
-	return unlessDropped(h.peer.SendAlone(notice("lost_bytes", uint64(lost))))
+	return unlessDropped(h.peer.SendAlone(notice(`{"lost_bytes":`, uint64(lost))))
 }
 
 // TakenOver ends the connection from which the session was taken.

@@ -3,6 +3,7 @@ package pubsub
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -22,6 +23,12 @@ const (
 	ping    = "PING"
 	pong    = "PONG"
 	publish = "PUBLISH" // a message follows
+)
+
+// How messages begin, and what tells a client how many of them it has lost.
+const (
+	stampKey   = `{"timestamp":`
+	droppedKey = `{"dropped":`
 )
 
 // ack answers what has taken effect.
@@ -57,12 +64,24 @@ type request struct {
 
 func parseRequest(frame []byte) (r request, err error) {
 	if err := json.Unmarshal(frame, &r); err != nil {
-		return r, fmt.Errorf("%w: a request is a JSON object: %w", protocol.ErrBadInput, err)
+		return r, fmt.Errorf("%w: a request is a JSON object: %w", protocol.ErrBadInput, jsonFault(err))
 	}
 	if r.History < 0 {
 		return r, fmt.Errorf("%w: history %d: allowed are positive numbers", protocol.ErrBadInput, r.History)
 	}
 	return r, nil
+}
+
+// jsonFault is err as a client may see it, who knows nothing of our types.
+func jsonFault(err error) error {
+	var wrong *json.UnmarshalTypeError
+	switch {
+	case !errors.As(err, &wrong):
+		return err
+	case wrong.Field == "":
+		return fmt.Errorf("unexpected %s", wrong.Value)
+	}
+	return fmt.Errorf("unexpected %s as %s", wrong.Value, wrong.Field)
 }
 
 // text returns Data, which has to be a string.
@@ -81,7 +100,7 @@ func parseMessage(b []byte) (topic string, message []byte, err error) {
 		Timestamp json.RawMessage `json:"timestamp"`
 	}
 	if err := json.Unmarshal(b, &m); err != nil {
-		return "", nil, fmt.Errorf("%w: a message is a JSON object: %w", protocol.ErrBadInput, err)
+		return "", nil, fmt.Errorf("%w: a message is a JSON object: %w", protocol.ErrBadInput, jsonFault(err))
 	}
 	switch {
 	case m.Topic == nil:
@@ -105,14 +124,32 @@ func appendStamp(b []byte, t time.Time) []byte {
 // stamped returns a message as subscribers get it, with what ends the frame.
 func stamped(message []byte, at time.Time) []byte {
 	b := make([]byte, 0, len(message)+48)
-	b = appendStamp(append(b, `{"timestamp":`...), at)
+	b = appendStamp(append(b, stampKey...), at)
 	b = append(append(b, ','), message[1:]...)
 	return append(b, serverEnd)
 }
 
+// lostWith returns how many of the frames in b are messages, and how many the notices in b were to tell
+// of. No SOH is in any: JSON has none.
+func lostWith(b []byte) (messages, untold int) {
+	for len(b) > 0 {
+		frame, rest, _ := bytes.Cut(b, []byte{serverEnd})
+		if bytes.HasPrefix(frame, []byte(stampKey)) {
+			messages++
+		} else if n, ok := bytes.CutPrefix(frame, []byte(droppedKey)); ok {
+			n, err := strconv.Atoi(string(bytes.TrimSuffix(n, []byte("}"))))
+			if err == nil {
+				untold += n
+			}
+		}
+		b = rest
+	}
+	return messages, untold
+}
+
 // hello is the first frame that a client gets.
 func hello(token string, at time.Time) []byte {
-	b := appendStamp([]byte(`{"timestamp":`), at)
+	b := appendStamp([]byte(stampKey), at)
 	b = append(b, `,"token":`...)
 	t, _ := json.Marshal(token)
 	return append(append(b, t...), '}')
@@ -126,7 +163,7 @@ func complaint(err error) []byte {
 	return b
 }
 
-// notice is a frame of one number: {"dropped":3}.
-func notice(what string, n uint64) []byte {
-	return append(strconv.AppendUint([]byte(`{"`+what+`":`), n, 10), '}')
+// notice is a frame of one number.
+func notice(key string, n uint64) []byte {
+	return append(strconv.AppendUint([]byte(key), n, 10), '}')
 }

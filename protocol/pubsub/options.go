@@ -23,6 +23,7 @@ const (
 	DefaultMissedHeartbeats = 3
 	DefaultHistory          = 16
 	DefaultHistoryBytes     = 64 << 10
+	DefaultHistoryTotal     = 256 << 20
 	DefaultRetain           = time.Minute
 )
 
@@ -49,14 +50,18 @@ type Options struct {
 	MissedHeartbeats int
 
 	// History is how many of its last messages a topic keeps, HistoryBytes how many bytes of them. 0 is
-	// 16 and 64 KiB; negative is none.
+	// 16 and 64 KiB; negative is none. A message that is longer leaves none at all.
 	History, HistoryBytes int
+	// HistoryTotal is how many bytes of messages all topics keep together; beyond it a topic forgets
+	// its own oldest. 0 is 256 MiB; negative is no limit.
+	HistoryTotal int
 	// Retain is how long a topic without subscribers is kept for its history. 0 is 1 min;
 	// negative is not at all.
 	Retain time.Duration
 
 	// Queue are the settings of what is sent to a client that does not keep up. Block is refused, since a
-	// subscriber must not hold up others. By default the client is closed, with 1 MiB waiting.
+	// subscriber must not hold up others. By default the client is closed, with 1 MiB waiting. Its callbacks
+	// must not use the server. Frames is the server's own.
 	Queue protocol.QueueOptions
 
 	// SessionTTL is how long a session is kept whose connection has gone, and MaxBuffered how many
@@ -123,6 +128,7 @@ func (o Options) withDefaults() Options {
 	def(&o.MissedHeartbeats, DefaultMissedHeartbeats)
 	def(&o.History, DefaultHistory)
 	def(&o.HistoryBytes, DefaultHistoryBytes)
+	def(&o.HistoryTotal, DefaultHistoryTotal)
 	def(&o.Retain, DefaultRetain)
 	if o.OnError == nil {
 		o.OnError = func(error) {}

@@ -1,7 +1,9 @@
 package pubsub
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -48,6 +50,7 @@ type patterns struct {
 	count atomic.Int64 // 0: nobody has to look
 	mu    sync.RWMutex
 	root  node
+	made  atomic.Uint64 // ever; changed under mu
 }
 
 // node is the tokens that may follow.
@@ -60,6 +63,7 @@ type node struct {
 func (ps *patterns) add(t *topic) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
+	t.rank = ps.made.Add(1)
 	n := &ps.root
 	tokens := strings.Split(t.name, ".")
 	for i, token := range tokens {
@@ -102,14 +106,33 @@ func (n *node) remove(t *topic, tokens []string) bool {
 	return n.here == nil && n.rest == nil && len(n.next) == 0
 }
 
-// match returns the patterns that fit a name.
-func (ps *patterns) match(name string) (all []*topic) {
+// lock returns the patterns that fit a name, with their locks held.
+func (ps *patterns) lock(name string) []*topic {
+	for {
+		made := ps.made.Load()
+		fit := ps.match(name)
+		for _, t := range fit {
+			t.mu.Lock()
+		}
+		if len(fit) == 0 || ps.made.Load() == made { // else somebody may have gone from one of them to a new one
+			return fit
+		}
+		for _, t := range fit {
+			t.mu.Unlock()
+		}
+	}
+}
+
+// match returns the patterns that fit a name, the oldest first.
+func (ps *patterns) match(name string) []*topic {
 	if ps.count.Load() == 0 {
 		return nil
 	}
 	ps.mu.RLock()
 	defer ps.mu.RUnlock()
-	return ps.root.match(all, name)
+	all := ps.root.match(nil, name)
+	slices.SortFunc(all, func(a, b *topic) int { return cmp.Compare(a.rank, b.rank) })
+	return all
 }
 
 func (n *node) match(all []*topic, name string) []*topic {
@@ -117,10 +140,10 @@ func (n *node) match(all []*topic, name string) []*topic {
 		all = append(all, n.rest)
 	}
 	token, rest, more := strings.Cut(name, ".")
-	for _, key := range []string{token, oneToken} {
+	for i, key := range [...]string{token, oneToken} {
 		child := n.next[key]
 		switch {
-		case child == nil:
+		case child == nil, i > 0 && token == oneToken:
 		case more:
 			all = child.match(all, rest)
 		case child.here != nil:

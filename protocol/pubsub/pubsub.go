@@ -13,8 +13,9 @@
 //
 // # Delivery
 //
-// A message is encoded once, and goes to a topic's subscribers in the order in which the topic
-// has received it, never twice to the same one. A client that is attached and keeps up gets each
+// A message is encoded once, and goes to a topic's subscribers, and to those of patterns that fit, in the
+// order in which the topic has received it, never twice to the same one. There is no order between different
+// topics; and between the servers of a Broker, only that of each publisher. A client that is attached and keeps up gets each
 // one. One that does not keep up is closed, or loses messages, by Options.Queue; it is told how
 // many. What was on its way when a connection broke may be lost: TCP does not say what has arrived.
 package pubsub
@@ -55,7 +56,7 @@ type Stats struct {
 	Topics    int    // patterns and those that are kept for their history included
 	Published uint64 // messages from clients, from the program and from the Broker
 	Delivered uint64 // how often one of them was handed to a subscriber, or kept for one
-	Dropped   uint64 // how often not, because a client whose connection has ended did not keep up
+	Dropped   uint64 // how often not, because a client did not keep up
 	Refused   uint64 // clients closed for what they have sent
 	Slow      uint64 // clients closed because they did not keep up
 	Silent    uint64 // clients closed because they have sent nothing for too long
@@ -71,6 +72,7 @@ func NewServer(opts Options) (*Server, error) {
 	s := &Server{opts: opts.withDefaults(), stop: func() {}}
 	s.topics.s, s.topics.seed = s, maphash.MakeSeed()
 	s.crowd.s = s
+	s.opts.Queue.Frames = s.lost
 	s.protocol = protocol.Handle(func() protocol.Handler { return &handler{s: s} },
 		protocol.Options{Codec: codec{s.opts.MaxFrame}, Queue: s.opts.Queue})
 	var err error
@@ -87,6 +89,14 @@ func NewServer(opts Options) (*Server, error) {
 		}
 	}
 	return s, nil
+}
+
+// lost counts the messages in b, which a queue has dropped, and returns of how many the client has to be told:
+// notices that were dropped have to be repeated.
+func (s *Server) lost(b []byte) int {
+	messages, untold := lostWith(b)
+	s.count.dropped.Add(uint64(messages))
+	return messages + untold
 }
 
 func sessionEnded(one *session.Session[state]) {
@@ -152,31 +162,39 @@ func (s *Server) publish(topic string, message []byte) (n int, err error) {
 
 // received is called with what others have published.
 func (s *Server) received(topic string, frame []byte) {
+	if isPattern(topic) { // no server of ours publishes to one
+		s.opts.OnError(fmt.Errorf("topic %q: broker: a message to a pattern", topic))
+		return
+	}
 	s.spread(topic, func() []byte { return frame })
 }
 
-// spread gives a frame, made while the topic is locked, to all who have subscribed here.
-func (s *Server) spread(topic string, make func() []byte) (frame []byte, n int) {
+// spread gives a frame, stamped while the topic is locked, to all who have subscribed here. The topic and all
+// patterns that fit are locked until everybody has it: else who changes from one of them to another would
+// get it twice or not at all, and another publisher could come in between. Names are locked before patterns,
+// and patterns in the order in which they were made.
+func (s *Server) spread(topic string, stamp func() []byte) (frame []byte, n int) {
 	t := s.topics.get(topic)
-	if t == nil && s.opts.History > 0 && s.opts.Retain > 0 {
+	if t == nil && (s.opts.History > 0 && s.opts.Retain > 0 || s.patterns.count.Load() > 0) {
 		t, _ = s.topics.make(topic) // nil: there are too many to remember more
 	}
-	fit := s.patterns.match(topic)
+	fit := s.patterns.lock(topic)
 	var seen map[*subscriber]struct{}
 	if len(fit) > 0 {
 		seen = map[*subscriber]struct{}{}
 	}
-	frame = make()
+	frame = stamp()
 	if t != nil {
 		n = t.send(frame, seen)
-		t.past.add(frame, s.opts.History, s.opts.HistoryBytes)
-		s.topics.release(t)
-		s.crowd.wake()
+		s.topics.remember(t, frame)
 	}
 	for _, p := range fit {
-		p.mu.Lock()
 		n += p.send(frame, seen)
 		p.mu.Unlock()
+	}
+	if t != nil {
+		s.topics.release(t)
+		s.crowd.wake()
 	}
 	s.count.published.Add(1)
 	s.count.delivered.Add(uint64(n))

@@ -22,32 +22,42 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// town is a server on the in-memory transport.
+// town is a server, on the in-memory transport if nothing else is said.
 type town struct {
-	t   testing.TB
-	s   *pubsub.Server
-	l   *ranch.Listener
-	mem *transport.Mem
+	t    testing.TB
+	s    *pubsub.Server
+	l    *ranch.Listener
+	tr   transport.Transport
+	addr string
 }
 
 func found(t testing.TB, opts pubsub.Options) *town {
+	t.Helper()
+	return foundOver(t, opts, new(transport.Mem), "topics")
+}
+
+func foundOver(t testing.TB, opts pubsub.Options, tr transport.Transport, addr string) *town {
 	t.Helper()
 	s, err := pubsub.NewServer(opts)
 	if err != nil {
 		t.Fatal(err)
 	}
-	tn := &town{t: t, s: s, mem: new(transport.Mem)}
-	tn.l, err = new(ranch.Server).StartListener("topics", tn.mem, ranch.Options{Addr: "topics", Logger: slog.New(slog.DiscardHandler), MaxConnections: ranch.Unlimited}, s)
+	tn := &town{t: t, s: s, tr: tr}
+	tn.l, err = new(ranch.Server).StartListener("topics", tr, ranch.Options{Addr: addr, Logger: slog.New(slog.DiscardHandler), MaxConnections: ranch.Unlimited}, s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		tn.l.Stop()
-		if err := s.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
+	tn.addr = tn.l.Addr().String()
+	t.Cleanup(tn.close)
 	return tn
+}
+
+func (tn *town) close() {
+	tn.t.Helper()
+	tn.l.Stop()
+	if err := tn.s.Close(context.Background()); err != nil {
+		tn.t.Error(err)
+	}
 }
 
 // bot is a client that speaks the wire protocol by hand.
@@ -60,7 +70,7 @@ type bot struct {
 
 func (tn *town) bot() *bot {
 	tn.t.Helper()
-	nc, err := tn.mem.Dial(context.Background(), "topics")
+	nc, err := tn.tr.Dial(context.Background(), tn.addr)
 	if err != nil {
 		tn.t.Fatal(err)
 	}

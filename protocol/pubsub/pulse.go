@@ -160,7 +160,7 @@ func (c *Client) examine(now time.Time) {
 		p.sentAt = now
 		c.peer.SendAlone([]byte(ping))
 	}
-	if n := c.peer.Outbox().Dropped(); n > p.dropped && c.peer.SendAlone(notice("dropped", n-p.dropped)) == nil {
+	if n := c.peer.Outbox().Dropped(); n > p.dropped && c.peer.SendAlone(notice(droppedKey, n-p.dropped)) == nil {
 		p.dropped = n
 	}
 }

@@ -21,6 +21,7 @@ type topics struct {
 	s      *Server
 	seed   maphash.Seed
 	count  atomic.Int64
+	past   atomic.Int64 // bytes of history
 	shards [numShards]struct {
 		mu     sync.RWMutex // before topic.mu
 		byName map[string]*topic
@@ -35,6 +36,7 @@ type topics struct {
 // are to get a message once, however many of their subscriptions fit.
 type topic struct {
 	name string
+	rank uint64 // of a pattern, in the order of locks
 
 	mu     sync.Mutex // held while something is published: that is the topic's order
 	gone   bool       // no longer among the topics
@@ -122,11 +124,23 @@ func (ts *topics) forget(t *topic, retain time.Duration) {
 		return
 	}
 	t.gone = true
+	ts.past.Add(-int64(t.past.bytes))
 	delete(sh.byName, t.name)
 	ts.count.Add(-1)
 	if isPattern(t.name) {
 		ts.s.patterns.remove(t)
 	}
+}
+
+// remember keeps a frame in the history of t, as far as the limits allow. t.mu is held.
+func (ts *topics) remember(t *topic, frame []byte) {
+	opts, h := &ts.s.opts, &t.past
+	before := h.bytes
+	h.add(frame, opts.History, opts.HistoryBytes)
+	for opts.HistoryTotal > 0 && len(h.frames) > 0 && ts.past.Load()+int64(h.bytes-before) > int64(opts.HistoryTotal) {
+		h.pop()
+	}
+	ts.past.Add(int64(h.bytes - before))
 }
 
 // sweep forgets those whose history was kept long enough.
@@ -179,10 +193,18 @@ func (t *topic) join(sub *subscriber, p *protocol.Peer, direct bool) {
 
 // leave takes sub out. t.mu is held.
 func (t *topic) leave(sub *subscriber, p *protocol.Peer) {
-	delete(t.others, sub)
-	if t.group != nil && p != nil && t.group.Has(p) {
-		t.group.Wait() // what was published before still arrives
+	if delete(t.others, sub); len(t.others) == 0 {
+		t.others = nil // a map keeps the room for all it ever had
+	}
+	if t.group != nil && p != nil {
 		t.group.Leave(p)
+	}
+}
+
+// drain waits until p, if it is in the group, has what was published so far. t.mu is held.
+func (t *topic) drain(p *protocol.Peer) {
+	if t.group != nil && p != nil && t.group.Has(p) {
+		t.group.Wait()
 	}
 }
 
@@ -214,16 +236,21 @@ type history struct {
 
 // add keeps a frame, and forgets the oldest beyond the limits.
 func (h *history) add(frame []byte, most, bytes int) {
-	if most <= 0 || len(frame) > bytes {
+	if most <= 0 || bytes <= 0 {
 		return
 	}
 	h.frames = append(h.frames, frame)
 	h.bytes += len(frame)
 	for len(h.frames) > most || h.bytes > bytes {
-		h.bytes -= len(h.frames[0])
-		h.frames[0] = nil
-		h.frames = h.frames[1:]
+		h.pop()
 	}
+}
+
+// pop forgets the oldest.
+func (h *history) pop() {
+	h.bytes -= len(h.frames[0])
+	h.frames[0] = nil
+	h.frames = h.frames[1:]
 }
 
 func (h *history) last(n int) [][]byte { return h.frames[len(h.frames)-min(n, len(h.frames)):] }
