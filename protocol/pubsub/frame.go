@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"goranch/protocol"
@@ -108,7 +109,33 @@ func parseMessage(b []byte) (topic string, message []byte, err error) {
 	case m.Timestamp != nil:
 		return "", nil, fmt.Errorf("%w: the timestamp of a message is the server's", protocol.ErrBadInput)
 	}
+	if err := oneTopic(b); err != nil {
+		return "", nil, err
+	}
 	return *m.Topic, bytes.TrimSpace(b), nil
+}
+
+// oneTopic refuses what subscribers may read otherwise than the server, as the first of two topics or the one in other
+// letters: a message must not be allowed for one topic and be to another. b is valid.
+func oneTopic(b []byte) error {
+	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.Token() // {
+	var value json.RawMessage
+	for topics := 0; dec.More(); {
+		key, err := dec.Token()
+		if err == nil {
+			err = dec.Decode(&value)
+		}
+		if err != nil {
+			return err
+		}
+		if k, _ := key.(string); strings.EqualFold(k, "topic") {
+			if topics++; topics > 1 || k != "topic" {
+				return fmt.Errorf("%w: a message has one topic, as \"topic\"", protocol.ErrBadInput)
+			}
+		}
+	}
+	return nil
 }
 
 // appendStamp appends t as [megaseconds, seconds, microseconds] since the Unix epoch.

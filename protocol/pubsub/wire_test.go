@@ -41,6 +41,8 @@ var transcripts = []struct {
 	{"null topic", []string{"{\"action\":\"subscribe\",\"data\":null}\x00"}, []string{`{"error":"bad input: data of \"subscribe\" must be a string"}`, "EOF"}},
 	{"empty topic", []string{"{\"action\":\"subscribe\",\"data\":\"\"}\x00"}, []string{`{"error":"bad input: the topic is empty"}`, "EOF"}},
 	{"publish of no object", []string{"PUBLISH\x00[1]\x00"}, []string{`{"error":"bad input: a message is a JSON object: unexpected array"}`, "EOF"}},
+	{"publish to two topics", []string{"PUBLISH\x00{\"topic\":\"a\",\"topic\":\"b\"}\x00"}, []string{`{"error":"bad input: a message has one topic, as \"topic\""}`, "EOF"}},
+	{"publish to a TOPIC", []string{"PUBLISH\x00{\"topic\":\"a\",\"data\":{},\"T\\u006fPIC\":\"b\"}\x00"}, []string{`{"error":"bad input: a message has one topic, as \"topic\""}`, "EOF"}},
 	{"publish to a number", []string{"PUBLISH\x00{\"topic\":1}\x00"}, []string{`{"error":"bad input: a message is a JSON object: unexpected number as topic"}`, "EOF"}},
 	{"publish without topic", []string{"PUBLISH\x00{\"data\":1}\x00"}, []string{`{"error":"bad input: a message needs a topic"}`, "EOF"}},
 	{"publish with a timestamp", []string{"PUBLISH\x00{\"timestamp\":[1,2,3],\"topic\":\"x\"}\x00"}, []string{`{"error":"bad input: the timestamp of a message is the server's"}`, "EOF"}},
