@@ -68,7 +68,8 @@ type Options struct {
 	// bytes of messages for it, the oldest going first. 0 is 10 min and 64 KiB; negative is for ever, and none.
 	SessionTTL  time.Duration
 	MaxBuffered int
-	// MaxSessions is how many there may be. 0 is 100,000; negative is no limit.
+	// MaxSessions is how many there may be; for a new one beyond that, the one that has been away for the longest
+	// time ends. 0 is 100,000; negative is no limit.
 	MaxSessions int
 	// Store keeps sessions over a restart. nil is none. Then subscriptions take effect again
 	// when a client attaches. It belongs to the server, which closes it.

@@ -62,7 +62,9 @@ func (m *Manager[T]) reserve() bool {
 				return true
 			}
 		case swept:
-			return false
+			if !m.opts.MakeRoom || !m.evict() {
+				return false
+			}
 		default:
 			swept = true
 			m.expire() // what the sweeper is a little late for

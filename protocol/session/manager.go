@@ -30,9 +30,9 @@ type Manager[T any] struct {
 	quit   chan struct{}
 	tasks  sync.WaitGroup // the flusher and the sweeper
 
-	closed                                                                      atomic.Bool
-	count, attached                                                             atomic.Int64
-	created, resumed, takenOver, expired, ended, refused, dropped, errs, loaded atomic.Uint64
+	closed                                                                               atomic.Bool
+	count, attached                                                                      atomic.Int64
+	created, resumed, takenOver, expired, evicted, ended, refused, dropped, errs, loaded atomic.Uint64
 }
 
 type shard[T any] struct {
@@ -169,7 +169,7 @@ func (m *Manager[T]) Stats() Stats {
 	return Stats{
 		Attached: int(attached), Detached: int(max(0, m.count.Load()-attached)),
 		Created: m.created.Load(), Resumed: m.resumed.Load(), TakenOver: m.takenOver.Load(),
-		Expired: m.expired.Load(), Ended: m.ended.Load(), Refused: m.refused.Load(),
+		Expired: m.expired.Load(), Evicted: m.evicted.Load(), Ended: m.ended.Load(), Refused: m.refused.Load(),
 		OutputDropped: m.dropped.Load(), StoreErrors: m.errs.Load(), Loaded: m.loaded.Load(),
 	}
 }

@@ -67,6 +67,10 @@ type Options[T any] struct {
 	TTL time.Duration
 	// Max is how many sessions there may be, attached or not. 0 is 100,000; negative is no limit.
 	Max int
+	// MakeRoom has Create, when there are Max sessions, end the one that nobody has been attached to for
+	// the longest time, instead of refusing: who opens many sessions and leaves them then ends those of others who are away, but
+	// does not lock out whoever comes. It does nothing with a negative TTL.
+	MakeRoom bool
 	// MaxOutput is how many bytes of output are kept for a session while nobody is attached; the
 	// oldest goes first. 0 is 64 KiB; negative is none.
 	MaxOutput int
@@ -142,6 +146,7 @@ type Store interface {
 type Stats struct {
 	Attached, Detached                          int
 	Created, Resumed, TakenOver, Expired, Ended uint64
+	Evicted                                     uint64 // by MakeRoom
 	Refused                                     uint64 // too many, unknown, or too many attempts
 	OutputDropped, StoreErrors, Loaded          uint64
 }

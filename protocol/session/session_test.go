@@ -380,3 +380,29 @@ func TestNewIDs(t *testing.T) {
 		}
 	}
 }
+
+// MakeRoom ends who has been away for the longest time, never somebody who is there.
+func TestMakeRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, err := session.New(session.Options[state]{Max: 3, MakeRoom: true})
+		do(t, err)
+		defer m.Close(t.Context())
+		a, b, c := create(t, m, newClient()), create(t, m, newClient()), create(t, m, newClient())
+		if _, err := m.Create(t.Context(), nil, newClient(), state{}); !errors.Is(err, session.ErrTooMany) {
+			t.Errorf("all are attached: %v", err)
+		}
+		do(t, b.Detach())
+		time.Sleep(time.Second)
+		do(t, a.Detach())
+		do(t, c.Detach())
+		attach(t, m, b.ID(), newClient())
+		create(t, m, newClient())
+		if _, err := m.Attach(t.Context(), a.ID(), nil, newClient()); !errors.Is(err, session.ErrUnknown) {
+			t.Errorf("it was to go: %v", err)
+		}
+		attach(t, m, c.ID(), newClient())
+		if st := m.Stats(); st.Evicted != 1 || st.Refused == 0 || st.Attached != 3 {
+			t.Errorf("%+v", st)
+		}
+	})
+}

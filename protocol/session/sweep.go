@@ -116,6 +116,35 @@ func (m *Manager[T]) sweep() {
 	}
 }
 
+// oldest takes out who has waited longest; nil if nobody waits.
+func (l *idle[T]) oldest() *Session[T] {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.first
+	if s != nil {
+		l.unlink(s)
+	}
+	return s
+}
+
+// evict ends the session that nobody has been attached to for the longest time; false: there is none.
+func (m *Manager[T]) evict() bool {
+	for s := m.idle.oldest(); s != nil; s = m.idle.oldest() {
+		s.mu.Lock()
+		mine := s.phase == live && s.holder == nil // else somebody was quicker
+		if mine {
+			s.end()
+		}
+		s.mu.Unlock()
+		if mine {
+			m.evicted.Add(1)
+			m.over(s)
+			return true
+		}
+	}
+	return false
+}
+
 // expire ends those whose time has come.
 func (m *Manager[T]) expire() {
 	if m.opts.TTL < 0 {
