@@ -103,10 +103,11 @@ func (k *Keeper[L]) Start(ctx context.Context) error {
 	return nil
 }
 
-// Close ends the client, and returns when its goroutines have.
-func (k *Keeper[L]) Close(why error) {
+// Close ends the client, and returns when its goroutines have. The error is always nil.
+func (k *Keeper[L]) Close(why error) error {
 	k.Stop(why)
 	<-k.done
+	return nil
 }
 
 // Link returns the connection, which may have ended, and zero for none.

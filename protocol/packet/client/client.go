@@ -111,10 +111,7 @@ func Dial(ctx context.Context, opts Options) (*Client, error) {
 
 // Close ends the client, and returns when its goroutines have. Calls in progress fail with
 // [ErrClosed]. It must not be called by OnNotification, OnConnect or OnDisconnect.
-func (c *Client) Close() error {
-	c.keep.Close(ErrClosed)
-	return nil
-}
+func (c *Client) Close() error { return c.keep.Close(ErrClosed) }
 
 // Done returns what is closed when the client has ended, by Close or because it gave up.
 func (c *Client) Done() <-chan struct{} { return c.keep.Ctx.Done() }

@@ -88,10 +88,7 @@ func Dial(ctx context.Context, opts Options) (*Client, error) {
 // Close ends the client, and returns when its goroutines have. Requests in progress fail with
 // [ErrClosed], as do its subscriptions. The session stays with the server for its time. It must not be called by
 // handlers, OnMessage or OnEvent.
-func (c *Client) Close() error {
-	c.keep.Close(ErrClosed)
-	return nil
-}
+func (c *Client) Close() error { return c.keep.Close(ErrClosed) }
 
 // Done returns what is closed when the client has ended.
 func (c *Client) Done() <-chan struct{} { return c.keep.Ctx.Done() }
