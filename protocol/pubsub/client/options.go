@@ -47,9 +47,9 @@ type Options struct {
 
 // Defaults of [Options].
 const (
-	DefaultMinBackoff   = redial.DefaultMinBackoff
-	DefaultMaxBackoff   = redial.DefaultMaxBackoff
-	DefaultDialTimeout  = redial.DefaultDialTimeout
+	DefaultMinBackoff   = redial.DefaultMinBackoff  // 100 ms
+	DefaultMaxBackoff   = redial.DefaultMaxBackoff  // 10 s
+	DefaultDialTimeout  = redial.DefaultDialTimeout // 5 s
 	DefaultWriteTimeout = 10 * time.Second
 	DefaultSilence      = 3 * pubsub.DefaultHeartbeat
 	DefaultMaxFrame     = 1 << 20
