@@ -1,6 +1,7 @@
 package certs
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -10,20 +11,17 @@ import (
 	"sync/atomic"
 	"time"
 
+	"goranch/internal/reload"
 	"goranch/transport"
 )
 
 // Store holds the certificates that were good last. Its methods may be called from any
 // goroutine. It has no goroutine of its own and nothing to close.
 type Store struct {
-	opts Options
-	cur  atomic.Pointer[set]
-
-	loading sync.Mutex // held while files are read, never by a handshake
-	seen    [32]byte   // what was found last, good or not
-	fault   error      // what was wrong with it
-
-	swap sync.Mutex // held to replace cur; never while files are read
+	opts  Options
+	cur   atomic.Pointer[set]
+	files reload.Files // its lock is never taken by a handshake
+	swap  sync.Mutex   // held to replace cur; never while files are read
 }
 
 // Open reads the files. Its error names every option and every file that cannot be used, with
@@ -34,6 +32,7 @@ func Open(o Options) (*Store, error) {
 	}
 	o.Pairs, o.ClientCAs, o.TicketKeys = slices.Clone(o.Pairs), slices.Clone(o.ClientCAs), slices.Clone(o.TicketKeys)
 	s := &Store{opts: o}
+	s.files.Read, s.files.Tries = s.read, 3
 	if _, err := s.Reload(); err != nil {
 		return nil, err
 	}
@@ -43,61 +42,30 @@ func Open(o Options) (*Store, error) {
 // Reload looks at the files now, for instance on SIGHUP, and reports whether new ones
 // are in use. Its error is what is wrong with the files, also if that was told before;
 // what was good stays in use.
-func (s *Store) Reload() (changed bool, err error) {
-	changed, _, err = s.reload()
-	return changed, err
-}
+func (s *Store) Reload() (changed bool, err error) { return s.files.Reload() }
 
 // Run looks at the files at each interval and reports to Notify, until ctx ends. It always
 // returns nil. It may be started and ended at any time, but once at a time.
 func (s *Store) Run(ctx context.Context) error {
-	if s.opts.Interval < 0 {
-		<-ctx.Done()
-		return nil
-	}
-	every := s.opts.Interval
-	if every == 0 {
-		every = DefaultInterval
-	}
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-			if _, news, err := s.reload(); news && s.opts.Notify != nil {
-				s.opts.Notify(err)
-			}
-		}
-	}
+	return s.files.Run(ctx, cmp.Or(s.opts.Interval, DefaultInterval), s.opts.Notify)
 }
 
-// reload also reports whether the files differ from those that it has seen last.
-func (s *Store) reload() (changed, news bool, err error) {
-	s.loading.Lock()
-	defer s.loading.Unlock()
-	var next *set
-	for range 3 { // files that are replaced while we read do not fit together, for a moment
-		found := read(&s.opts)
-		if found.sum == s.seen {
-			break
+// read is that of the files.
+func (s *Store) read() (sum [32]byte, use func() error) {
+	found := read(&s.opts)
+	return found.sum, func() error {
+		next, err := found.build(&s.opts)
+		if err != nil {
+			return err
 		}
-		news, s.seen = true, found.sum
-		if next, s.fault = found.build(&s.opts); s.fault == nil {
-			break
+		s.swap.Lock()
+		defer s.swap.Unlock()
+		if next.keys == nil {
+			next.keys, next.shared = s.ticketKeys()
 		}
+		s.cur.Store(next)
+		return nil
 	}
-	if !news || s.fault != nil {
-		return false, news, s.fault
-	}
-	s.swap.Lock()
-	defer s.swap.Unlock()
-	if next.keys == nil {
-		next.keys, next.shared = s.ticketKeys()
-	}
-	s.cur.Store(next)
-	return true, true, nil
 }
 
 // Certificates describes those in use, in the order of the options. Warn when NotAfter comes near.

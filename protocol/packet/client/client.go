@@ -13,14 +13,14 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"math/rand/v2"
-	"sync"
+	"net"
 	"time"
 
+	"goranch/internal/redial"
 	"goranch/protocol"
 	"goranch/transport"
 )
@@ -78,51 +78,18 @@ type Options struct {
 }
 
 // Validate reports every field that cannot be used.
-func (o Options) Validate() error {
-	var faults []error
-	bad := func(field string, value any, allowed string) {
-		faults = append(faults, fmt.Errorf("option %s %v: allowed %s", field, value, allowed))
-	}
-	if o.MinBackoff < 0 || o.MaxBackoff < 0 || o.MaxBackoff > 0 && o.MinBackoff > o.MaxBackoff {
-		bad("MinBackoff and MaxBackoff", fmt.Sprintf("%v and %v", o.MinBackoff, o.MaxBackoff), "are positive times, the first not above the second, and 0 for 100ms and 10s")
-	}
-	if o.MaxAttempts < 0 {
-		bad("MaxAttempts", o.MaxAttempts, "are positive numbers, and 0 for no limit")
-	}
-	if o.DialTimeout < 0 {
-		bad("DialTimeout", o.DialTimeout, "are positive times, and 0 for 5s")
-	}
-	return errors.Join(faults...)
-}
+func (o Options) Validate() error { return o.redial().Validate() }
 
-func (o Options) withDefaults() Options {
-	if o.Transport == nil {
-		o.Transport = transport.TCP{}
-	}
-	def(&o.MaxBackoff, max(10*time.Second, o.MinBackoff))
-	def(&o.MinBackoff, min(100*time.Millisecond, o.MaxBackoff))
-	def(&o.DialTimeout, 5*time.Second)
-	def(&o.Heartbeat, time.Minute)
-	return o
-}
-
-func def(field *time.Duration, value time.Duration) {
-	if *field == 0 {
-		*field = value
-	}
+func (o Options) redial() redial.Options {
+	return redial.Options{Transport: o.Transport, Addr: o.Addr, MinBackoff: o.MinBackoff, MaxBackoff: o.MaxBackoff,
+		MaxAttempts: o.MaxAttempts, DialTimeout: o.DialTimeout}
 }
 
 // Client calls methods of a server.
 type Client struct {
 	opts  Options
 	codec protocol.LengthPrefix
-	stop  context.CancelCauseFunc
-	ctx   context.Context // ends when the client does
-	done  chan struct{}   // run has returned
-
-	mu      sync.Mutex
-	link    *link         // nil: not connected
-	changed chan struct{} // closed when link is no longer what it was
+	keep  *redial.Keeper[*link]
 }
 
 var _ Caller = (*Client)(nil)
@@ -133,35 +100,28 @@ func Dial(ctx context.Context, opts Options) (*Client, error) {
 	if err := opts.Validate(); err != nil {
 		return nil, err
 	}
-	c := &Client{opts: opts.withDefaults(), codec: protocol.LengthPrefix{Max: opts.MaxFrame}, done: make(chan struct{}), changed: make(chan struct{})}
-	c.ctx, c.stop = context.WithCancelCause(context.WithoutCancel(ctx))
-	l, err := c.connect(ctx)
-	if err != nil {
-		c.stop(err)
+	opts.Heartbeat = cmp.Or(opts.Heartbeat, time.Minute)
+	c := &Client{opts: opts, codec: protocol.LengthPrefix{Max: opts.MaxFrame}}
+	c.keep = redial.New(ctx, opts.redial(), redial.Hooks[*link]{Connect: c.connect, Lost: c.lost, GaveUp: ErrGaveUp})
+	if err := c.keep.Start(ctx); err != nil {
 		return nil, err
 	}
-	c.set(l)
-	go c.run(l)
 	return c, nil
 }
 
 // Close ends the client, and returns when its goroutines have. Calls in progress fail with
 // [ErrClosed]. It must not be called by OnNotification, OnConnect or OnDisconnect.
-func (c *Client) Close() error {
-	c.stop(ErrClosed)
-	<-c.done
-	return nil
-}
+func (c *Client) Close() error { return c.keep.Close(ErrClosed) }
 
 // Done returns what is closed when the client has ended, by Close or because it gave up.
-func (c *Client) Done() <-chan struct{} { return c.ctx.Done() }
+func (c *Client) Done() <-chan struct{} { return c.keep.Ctx.Done() }
 
 // Err returns why the client has ended; nil while it has not.
-func (c *Client) Err() error { return context.Cause(c.ctx) }
+func (c *Client) Err() error { return context.Cause(c.keep.Ctx) }
 
 // Call is that of [Caller]. While there is no connection it waits for one.
 func (c *Client) Call(ctx context.Context, method string, params, result any) error {
-	l, err := c.await(ctx)
+	l, err := c.keep.Await(ctx)
 	if err != nil {
 		return err
 	}
@@ -170,118 +130,29 @@ func (c *Client) Call(ctx context.Context, method string, params, result any) er
 
 // Notify is that of [Caller]. While there is no connection it waits for one.
 func (c *Client) Notify(ctx context.Context, method string, params any) error {
-	l, err := c.await(ctx)
+	l, err := c.keep.Await(ctx)
 	if err != nil {
 		return err
 	}
 	return l.Notify(ctx, method, params)
 }
 
-// await returns the connection, as soon as there is one.
-func (c *Client) await(ctx context.Context) (*link, error) {
-	for {
-		c.mu.Lock()
-		l, changed := c.link, c.changed
-		c.mu.Unlock()
-		switch {
-		case c.ctx.Err() != nil:
-			return nil, c.Err()
-		case l != nil && !l.ended():
-			return l, nil
-		}
-		select {
-		case <-changed:
-		case <-c.ctx.Done():
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
-	}
-}
-
-func (c *Client) set(l *link) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.link = l
-	close(c.changed)
-	c.changed = make(chan struct{})
-}
-
-// run keeps the client connected.
-func (c *Client) run(l *link) {
-	defer close(c.done)
-	failures := 0
-	for began := time.Now(); ; began = time.Now() {
-		if l != nil {
-			l.wait()
-			c.set(nil)
-			if time.Since(began) > c.opts.MaxBackoff {
-				failures = 0
-			}
-			c.report(l.why())
-		}
-		if !c.rest(failures) {
-			return
-		}
-		var err error
-		if l, err = c.connect(c.ctx); err != nil {
-			l = nil
-			c.report(err)
-		} else {
-			c.set(l)
-		}
-		failures++
-		if l == nil && c.opts.MaxAttempts > 0 && failures >= c.opts.MaxAttempts {
-			c.stop(fmt.Errorf("%w after %d attempts: %w", ErrGaveUp, failures, err))
-			return
-		}
-	}
-}
-
-func (c *Client) report(err error) {
+func (c *Client) lost(_ *link, err error) {
 	if c.opts.OnDisconnect != nil {
 		c.opts.OnDisconnect(err)
 	}
 }
 
-// backoff returns how long to rest after so many failures.
-func (o *Options) backoff(failures int) time.Duration {
-	d := o.MinBackoff << min(failures, 30)
-	if d > o.MaxBackoff || d < o.MinBackoff {
-		d = o.MaxBackoff
-	}
-	return d - rand.N(d/2+1)
-}
-
-// rest waits before the next attempt, and reports whether there is to be one.
-func (c *Client) rest(failures int) bool {
-	t := time.NewTimer(c.opts.backoff(failures))
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return c.ctx.Err() == nil
-	case <-c.ctx.Done():
-		return false
-	}
-}
-
 // connect makes a connection that is ready to be used.
 func (c *Client) connect(ctx context.Context) (*link, error) {
-	dial, cancel := context.WithTimeout(ctx, c.opts.DialTimeout)
-	defer cancel()
-	nc, err := c.opts.Transport.Dial(dial, c.opts.Addr)
-	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", c.opts.Addr, err)
+	l, err := c.keep.Open(ctx, func(nc net.Conn) *link { return newLink(c, nc) }, func(ctx context.Context, l *link) error {
+		if c.opts.OnConnect == nil {
+			return nil
+		}
+		return c.opts.OnConnect(ctx, l)
+	})
+	if err == nil {
+		c.keep.Set(l)
 	}
-	l := newLink(c, nc)
-	if c.opts.OnConnect == nil {
-		return l, nil
-	}
-	hello, cancel := context.WithTimeout(ctx, c.opts.DialTimeout)
-	defer cancel()
-	if err := c.opts.OnConnect(hello, l); err != nil {
-		l.fail(err)
-		l.wait()
-		return nil, fmt.Errorf("connect to %s: %w", c.opts.Addr, err)
-	}
-	return l, nil
+	return l, err
 }

@@ -151,6 +151,13 @@ func TestReconnect(t *testing.T) {
 		if err := c.Call(t.Context(), "echo", nil, nil); err != nil || connects != 2 {
 			t.Errorf("after the restart: %v, %d connects", err, connects)
 		}
+		time.Sleep(time.Minute)
+		c.Call(t.Context(), "end", nil, nil)
+		synctest.Wait()
+		began := time.Now()
+		if err := c.Call(t.Context(), "echo", nil, nil); err != nil || connects != 3 || time.Since(began) > 100*time.Millisecond {
+			t.Errorf("after a long life: %v, %d connects, %v", err, connects, time.Since(began))
+		}
 	})
 }
 

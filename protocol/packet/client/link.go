@@ -12,21 +12,18 @@ import (
 	"sync"
 	"time"
 
+	"goranch/internal/redial"
 	"goranch/protocol"
 	"goranch/protocol/packet"
 )
 
 // link is one connection of a client.
 type link struct {
-	c     *Client
-	nc    net.Conn
-	out   chan []byte // frames to write; never closed
-	gone  chan struct{}
-	tasks sync.WaitGroup // read and write
-	stop  func() bool    // no longer ends with the client
+	redial.Conn
+	c   *Client
+	out chan []byte // frames to write; never closed
 
 	mu      sync.Mutex
-	err     error // why it has ended; set before gone is closed
 	last    uint64
 	waiting map[uint64]chan<- answer
 }
@@ -47,47 +44,18 @@ type message struct {
 }
 
 func newLink(c *Client, nc net.Conn) *link {
-	l := &link{c: c, nc: nc, out: make(chan []byte, 16), gone: make(chan struct{}), waiting: make(map[uint64]chan<- answer)}
-	l.stop = context.AfterFunc(c.ctx, func() { l.fail(c.Err()) })
-	l.tasks.Go(l.read)
-	l.tasks.Go(l.write)
+	l := &link{c: c, out: make(chan []byte, 16), waiting: make(map[uint64]chan<- answer)}
+	l.Start(c.keep.Ctx, nc, l.read, l.write)
 	return l
 }
 
-// fail ends the connection; the first error counts.
-func (l *link) fail(err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.err == nil {
-		l.err = err
-		close(l.gone)
-		l.nc.Close()
+// Why returns why the connection has ended, as calls are told.
+func (l *link) Why() error {
+	err := l.Err()
+	if errors.Is(err, ErrClosed) {
+		return err
 	}
-}
-
-func (l *link) ended() bool {
-	select {
-	case <-l.gone:
-		return true
-	default:
-		return false
-	}
-}
-
-// wait returns when the connection has ended, and its goroutines.
-func (l *link) wait() {
-	l.tasks.Wait()
-	l.stop()
-}
-
-// why returns why the connection has ended, as calls are told.
-func (l *link) why() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if errors.Is(l.err, ErrClosed) {
-		return l.err
-	}
-	return fmt.Errorf("%w: %w", ErrDisconnected, l.err)
+	return fmt.Errorf("%w: %w", ErrDisconnected, err)
 }
 
 // Call is that of Caller.
@@ -111,13 +79,13 @@ func (l *link) Call(ctx context.Context, method string, params, result any) erro
 		return a.decode(method, result)
 	case <-ctx.Done():
 		return context.Cause(ctx)
-	case <-l.gone:
+	case <-l.Gone:
 	}
 	select {
 	case a := <-reply: // it came just before the end
 		return a.decode(method, result)
 	default:
-		return l.why()
+		return l.Why()
 	}
 }
 
@@ -158,8 +126,8 @@ func (l *link) send(ctx context.Context, id *uint64, method string, params any) 
 	select {
 	case l.out <- b:
 		return nil
-	case <-l.gone:
-		return l.why()
+	case <-l.Gone:
+		return l.Why()
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
@@ -167,7 +135,7 @@ func (l *link) send(ctx context.Context, id *uint64, method string, params any) 
 
 // write writes what is sent, as much as waits at once, and a heartbeat when there is nothing.
 func (l *link) write() {
-	w := bufio.NewWriter(l.nc)
+	w := bufio.NewWriter(l.Net)
 	var beat <-chan time.Time
 	if d := l.c.opts.Heartbeat; d > 0 {
 		t := time.NewTicker(d)
@@ -189,12 +157,12 @@ func (l *link) write() {
 				err = errors.Join(err, w.Flush())
 			}
 			quiet = true
-		case <-l.gone:
+		case <-l.Gone:
 			return
 		}
 		if err != nil {
 			// What the server has said before it closed is still to be read, and says more.
-			l.nc.SetReadDeadline(time.Now().Add(time.Second))
+			l.Net.SetReadDeadline(time.Now().Add(time.Second))
 			return
 		}
 	}
@@ -202,7 +170,7 @@ func (l *link) write() {
 
 // read takes what the server sends until the connection ends.
 func (l *link) read() {
-	r := bufio.NewReader(l.nc)
+	r := bufio.NewReader(l.Net)
 	var said error // about the connection as a whole
 	for {
 		frame, err := readFrame(r, l.c.codec)
@@ -213,7 +181,7 @@ func (l *link) read() {
 			if said != nil {
 				err = fmt.Errorf("%w: %w", said, err)
 			}
-			l.fail(err)
+			l.Fail(err)
 			return
 		}
 	}

@@ -33,10 +33,9 @@ package client
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
-	"time"
 
+	"goranch/internal/redial"
 	"goranch/protocol/pubsub"
 )
 
@@ -62,14 +61,10 @@ var (
 // Client subscribes and publishes.
 type Client struct {
 	opts  Options
-	stop  context.CancelCauseFunc
-	ctx   context.Context // ends when the client does
-	done  chan struct{}   // run has returned
+	keep  *redial.Keeper[*link]
 	count counters
 
-	mu       sync.Mutex    // before link.mu
-	link     *link         // nil: not connected
-	changed  chan struct{} // closed when link is no longer what it was
+	mu       sync.Mutex // before link.mu and the lock of keep
 	token    string
 	subs     map[string]*Sub
 	patterns []*Sub              // those of subs
@@ -82,32 +77,24 @@ func Dial(ctx context.Context, opts Options) (*Client, error) {
 	if err := opts.Validate(); err != nil {
 		return nil, err
 	}
-	c := &Client{opts: opts.withDefaults(), done: make(chan struct{}), changed: make(chan struct{}),
-		token: opts.Token, subs: make(map[string]*Sub), held: make(map[string]struct{})}
-	c.ctx, c.stop = context.WithCancelCause(context.WithoutCancel(ctx))
-	l, err := c.connect(ctx)
-	if err != nil {
-		c.stop(err)
+	c := &Client{opts: opts.withDefaults(), token: opts.Token, subs: make(map[string]*Sub), held: make(map[string]struct{})}
+	c.keep = redial.New(ctx, opts.redial(), redial.Hooks[*link]{Connect: c.connect, Lost: c.lost, Ended: c.endSubs, GaveUp: ErrGaveUp})
+	if err := c.keep.Start(ctx); err != nil {
 		return nil, err
 	}
-	go c.run(l)
 	return c, nil
 }
 
 // Close ends the client, and returns when its goroutines have. Requests in progress fail with
 // [ErrClosed], as do its subscriptions. The session stays with the server for its time. It must not be called by
 // handlers, OnMessage or OnEvent.
-func (c *Client) Close() error {
-	c.stop(ErrClosed)
-	<-c.done
-	return nil
-}
+func (c *Client) Close() error { return c.keep.Close(ErrClosed) }
 
 // Done returns what is closed when the client has ended.
-func (c *Client) Done() <-chan struct{} { return c.ctx.Done() }
+func (c *Client) Done() <-chan struct{} { return c.keep.Ctx.Done() }
 
 // Err returns why the client has ended; nil while it has not.
-func (c *Client) Err() error { return context.Cause(c.ctx) }
+func (c *Client) Err() error { return context.Cause(c.keep.Ctx) }
 
 // Token returns that of the session. Who has it can take the session over; it changes when the
 // session is lost.
@@ -117,81 +104,10 @@ func (c *Client) Token() string {
 	return c.token
 }
 
-// await returns the connection, as soon as there is one.
-func (c *Client) await(ctx context.Context) (*link, error) {
-	for {
-		c.mu.Lock()
-		l, changed := c.link, c.changed
-		c.mu.Unlock()
-		switch {
-		case c.ctx.Err() != nil:
-			return nil, c.Err()
-		case ctx.Err() != nil:
-			return nil, context.Cause(ctx)
-		case l != nil && !l.ended():
-			return l, nil
-		}
-		select {
-		case <-changed:
-		case <-c.ctx.Done():
-		case <-ctx.Done():
-		}
-	}
-}
-
-// set notes the connection, nil for none. c.mu is held.
-func (c *Client) set(l *link) {
-	c.link = l
-	close(c.changed)
-	c.changed = make(chan struct{})
-}
-
-// run keeps the client connected.
-func (c *Client) run(l *link) {
-	defer close(c.done)
-	defer c.endSubs()
-	failures := 0
-	for began := time.Now(); ; began = time.Now() {
-		if l != nil {
-			l.wait()
-			c.mu.Lock()
-			c.set(nil)
-			c.mu.Unlock()
-			if time.Since(began) > c.opts.MaxBackoff {
-				failures = 0
-			}
-			c.happened(Event{Kind: Lost, Err: l.why()})
-			if errors.Is(l.why(), ErrTakenOver) {
-				c.stop(l.why())
-			}
-		}
-		if !c.rest(failures) {
-			return
-		}
-		var err error
-		if l, err = c.connect(c.ctx); err != nil {
-			c.happened(Event{Kind: Lost, Err: err})
-		}
-		failures++
-		if l == nil && c.opts.MaxAttempts > 0 && failures >= c.opts.MaxAttempts {
-			c.stop(fmt.Errorf("%w after %d attempts: %w", ErrGaveUp, failures, err))
-			return
-		}
-	}
-}
-
-// rest waits before the next attempt, and reports whether there is to be one.
-func (c *Client) rest(failures int) bool {
-	if c.ctx.Err() != nil {
-		return false
-	}
-	t := time.NewTimer(c.opts.backoff(failures))
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return c.ctx.Err() == nil
-	case <-c.ctx.Done():
-		return false
+func (c *Client) lost(l *link, err error) {
+	c.happened(Event{Kind: Lost, Err: err})
+	if l != nil && errors.Is(err, ErrTakenOver) {
+		c.keep.Stop(err)
 	}
 }
 

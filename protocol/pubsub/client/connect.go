@@ -3,8 +3,8 @@ package client
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
+	"net"
 	"slices"
 	"strings"
 
@@ -35,22 +35,9 @@ func isUnknown(err error) bool {
 
 // open connects, and goes on with the session of a token, "" for none.
 func (c *Client) open(ctx context.Context, token string) (*link, error) {
-	fail := func(err error) (*link, error) { return nil, fmt.Errorf("connect to %s: %w", c.opts.Addr, err) }
-	dial, cancel := context.WithTimeout(ctx, c.opts.DialTimeout)
-	defer cancel()
-	nc, err := c.opts.Transport.Dial(dial, c.opts.Addr)
-	if err != nil {
-		return fail(err)
-	}
-	greet, cancel := context.WithTimeout(ctx, c.opts.DialTimeout)
-	defer cancel()
-	l := newLink(c, nc)
-	if err := l.greeted(greet, token); err != nil {
-		l.fail(err)
-		l.wait()
-		return fail(err)
-	}
-	return l, nil
+	return c.keep.Open(ctx, func(nc net.Conn) *link { return newLink(c, nc) }, func(ctx context.Context, l *link) error {
+		return l.greeted(ctx, token)
+	})
 }
 
 // greeted waits for the greeting and attaches to the session of token, if that is not "". Then the client has
@@ -58,8 +45,8 @@ func (c *Client) open(ctx context.Context, token string) (*link, error) {
 func (l *link) greeted(ctx context.Context, token string) error {
 	select {
 	case <-l.hello:
-	case <-l.gone:
-		return l.why()
+	case <-l.Gone:
+		return l.Why()
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
@@ -101,7 +88,7 @@ func (c *Client) adopt(l *link, token string, resumed bool) {
 		}
 	}
 	n, all := l.confirmed()
-	c.set(l)
+	c.keep.Set(l)
 	c.mu.Unlock()
 	switch {
 	case all:

@@ -42,7 +42,7 @@ func (s *Sub) take(l *link, m Message) {
 		select {
 		case s.ch <- m:
 		case <-s.done:
-		case <-s.c.ctx.Done():
+		case <-s.c.Done():
 		}
 		return
 	}

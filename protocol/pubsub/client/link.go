@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"goranch/internal/redial"
 	"goranch/protocol"
 	"goranch/protocol/pubsub"
 	"goranch/protocol/session"
@@ -20,21 +21,17 @@ const maxUnsent = 16 << 20
 
 // link is one connection of a client.
 type link struct {
+	redial.Conn
 	c     *Client
-	nc    net.Conn
 	wake  chan struct{} // something is to be written; holds one
 	hello chan struct{} // closed by the greeting; token is set before
 	token string
-	gone  chan struct{}
-	tasks sync.WaitGroup // read and write
-	stop  func() bool    // no longer ends with the client
 
 	again  bool   // it has to subscribe again; under the client's lock, as the next
 	resubs int    // of those, which have not been confirmed
 	did    uint64 // and which have
 
 	mu      sync.Mutex
-	err     error // why it has ended; set before gone is closed
 	last    uint64
 	out     []byte
 	pong    bool
@@ -58,43 +55,16 @@ type answer struct {
 }
 
 func newLink(c *Client, nc net.Conn) *link {
-	l := &link{c: c, nc: nc, wake: make(chan struct{}, 1), hello: make(chan struct{}), gone: make(chan struct{})}
+	l := &link{c: c, wake: make(chan struct{}, 1), hello: make(chan struct{})}
 	l.out = append([]byte("<regular-socket/>"), ourEnd)
 	l.wake <- struct{}{}
-	l.stop = context.AfterFunc(c.ctx, func() { l.fail(c.Err()) })
-	l.tasks.Go(l.read)
-	l.tasks.Go(l.write)
+	l.Start(c.keep.Ctx, nc, l.read, l.write)
 	return l
 }
 
-// fail ends the connection; the first error counts.
-func (l *link) fail(err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.failLocked(err)
-}
-
-func (l *link) failLocked(err error) {
-	if l.err == nil {
-		l.err = err
-		close(l.gone)
-		l.nc.Close()
-	}
-}
-
-func (l *link) ended() bool {
-	select {
-	case <-l.gone:
-		return true
-	default:
-		return false
-	}
-}
-
-// wait returns when the connection has ended, and its goroutines.
-func (l *link) wait() {
-	l.tasks.Wait()
-	l.stop()
+// Wait returns when the connection has ended, and its goroutines.
+func (l *link) Wait() {
+	l.Conn.Wait()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.fuse != nil {
@@ -102,14 +72,15 @@ func (l *link) wait() {
 	}
 }
 
-// why returns why the connection has ended, as requests are told.
-func (l *link) why() error {
+// Why returns why the connection has ended, as requests are told, once the one to blame has its answer.
+func (l *link) Why() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if errors.Is(l.err, ErrClosed) || errors.Is(l.err, ErrRefused) {
-		return l.err
+	err := l.Err()
+	if errors.Is(err, ErrClosed) || errors.Is(err, ErrRefused) {
+		return err
 	}
-	return fmt.Errorf("%w: %w", ErrDisconnected, l.err)
+	return fmt.Errorf("%w: %w", ErrDisconnected, err)
 }
 
 // send has a frame written, and p, if it is not nil, wait for the answer.
@@ -167,9 +138,9 @@ func (l *link) ask(ctx context.Context, r *request) (n int, err error) {
 		return a.n, a.err
 	case <-ctx.Done():
 		return 0, context.Cause(ctx)
-	case <-l.gone:
+	case <-l.Gone:
 	}
-	why := l.why()
+	why := l.Why()
 	select {
 	case a := <-p.reply: // it came just before the end, or is about that
 		return a.n, a.err
@@ -184,7 +155,7 @@ func (l *link) write() {
 	for {
 		select {
 		case <-l.wake:
-		case <-l.gone:
+		case <-l.Gone:
 			return
 		}
 		l.mu.Lock()
@@ -194,12 +165,12 @@ func (l *link) write() {
 		}
 		l.mu.Unlock()
 		if d := l.c.opts.WriteTimeout; d > 0 {
-			l.nc.SetWriteDeadline(time.Now().Add(d))
+			l.Net.SetWriteDeadline(time.Now().Add(d))
 		}
-		if _, err := l.nc.Write(b); err != nil {
+		if _, err := l.Net.Write(b); err != nil {
 			// What the server has said before it closed is still to be read, and says more.
 			l.mu.Lock()
-			l.fuse = time.AfterFunc(time.Second, func() { l.fail(err) })
+			l.fuse = time.AfterFunc(time.Second, func() { l.Fail(err) })
 			l.mu.Unlock()
 			return
 		}
@@ -211,17 +182,17 @@ func (l *link) write() {
 
 // read takes what the server sends until the connection ends.
 func (l *link) read() {
-	r := bufio.NewReader(l.nc)
+	r := bufio.NewReader(l.Net)
 	for {
 		if d := l.c.opts.Silence; d > 0 {
-			l.nc.SetReadDeadline(time.Now().Add(d))
+			l.Net.SetReadDeadline(time.Now().Add(d))
 		}
 		b, err := readFrame(r, l.c.opts.MaxFrame)
 		if err == nil {
 			err = l.take(b)
 		}
 		if err != nil {
-			l.fail(err)
+			l.Fail(err)
 			return
 		}
 	}
@@ -334,7 +305,7 @@ func (l *link) refused(said string) error {
 	p := l.waiting[0]
 	l.waiting = l.waiting[1:]
 	end := fmt.Errorf("another request was %v", err)
-	l.failLocked(end) // first: who gets the answer must not find this connection any more
+	l.Fail(end) // first: who gets the answer must not find this connection any more
 	p.reply <- answer{err: err}
 	l.mu.Unlock()
 	if p.sub != nil {

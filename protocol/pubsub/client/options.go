@@ -1,11 +1,11 @@
 package client
 
 import (
+	"cmp"
 	"errors"
-	"fmt"
-	"math/rand/v2"
 	"time"
 
+	"goranch/internal/redial"
 	"goranch/protocol/pubsub"
 	"goranch/transport"
 )
@@ -47,9 +47,9 @@ type Options struct {
 
 // Defaults of [Options].
 const (
-	DefaultMinBackoff   = 100 * time.Millisecond
-	DefaultMaxBackoff   = 10 * time.Second
-	DefaultDialTimeout  = 5 * time.Second
+	DefaultMinBackoff   = redial.DefaultMinBackoff  // 100 ms
+	DefaultMaxBackoff   = redial.DefaultMaxBackoff  // 10 s
+	DefaultDialTimeout  = redial.DefaultDialTimeout // 5 s
 	DefaultWriteTimeout = 10 * time.Second
 	DefaultSilence      = 3 * pubsub.DefaultHeartbeat
 	DefaultMaxFrame     = 1 << 20
@@ -57,53 +57,24 @@ const (
 
 // Validate reports every field that cannot be used.
 func (o Options) Validate() error {
-	var faults []error
-	bad := func(field string, value any, allowed string) {
-		faults = append(faults, fmt.Errorf("option %s %v: allowed %s", field, value, allowed))
-	}
-	if o.MinBackoff < 0 || o.MaxBackoff < 0 || o.MaxBackoff > 0 && o.MinBackoff > o.MaxBackoff {
-		bad("MinBackoff and MaxBackoff", fmt.Sprintf("%v and %v", o.MinBackoff, o.MaxBackoff), "are positive times, the first not above the second, and 0 for 100ms and 10s")
-	}
-	if o.MaxAttempts < 0 {
-		bad("MaxAttempts", o.MaxAttempts, "are positive numbers, and 0 for no limit")
-	}
-	if o.DialTimeout < 0 {
-		bad("DialTimeout", o.DialTimeout, "are positive times, and 0 for 5s")
-	}
+	faults := []error{o.redial().Validate()}
 	if o.MaxFrame < 0 {
-		bad("MaxFrame", o.MaxFrame, "are positive numbers, and 0 for 1048576")
+		faults = append(faults, redial.Bad("MaxFrame", o.MaxFrame, "are positive numbers, and 0 for 1048576"))
 	}
 	return errors.Join(faults...)
 }
 
+func (o Options) redial() redial.Options {
+	return redial.Options{Transport: o.Transport, Addr: o.Addr, MinBackoff: o.MinBackoff, MaxBackoff: o.MaxBackoff,
+		MaxAttempts: o.MaxAttempts, DialTimeout: o.DialTimeout}
+}
+
 func (o Options) withDefaults() Options {
-	if o.Transport == nil {
-		o.Transport = transport.TCP{}
-	}
-	def(&o.MaxBackoff, max(DefaultMaxBackoff, o.MinBackoff))
-	def(&o.MinBackoff, min(DefaultMinBackoff, o.MaxBackoff))
-	def(&o.DialTimeout, DefaultDialTimeout)
-	def(&o.WriteTimeout, DefaultWriteTimeout)
-	def(&o.Silence, DefaultSilence)
-	def(&o.MaxFrame, DefaultMaxFrame)
+	o.WriteTimeout = cmp.Or(o.WriteTimeout, DefaultWriteTimeout)
+	o.Silence = cmp.Or(o.Silence, DefaultSilence)
+	o.MaxFrame = cmp.Or(o.MaxFrame, DefaultMaxFrame)
 	if o.OnEvent == nil {
 		o.OnEvent = func(Event) {}
 	}
 	return o
-}
-
-func def[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
-}
-
-// backoff returns how long to rest after so many failures.
-func (o *Options) backoff(failures int) time.Duration {
-	d := o.MinBackoff << min(failures, 30)
-	if d > o.MaxBackoff || d < o.MinBackoff {
-		d = o.MaxBackoff
-	}
-	return d - rand.N(d/2+1)
 }

@@ -31,9 +31,12 @@ func (c *Client) Presence(ctx context.Context, topic string) (n int, err error) 
 }
 
 func (c *Client) ask(ctx context.Context, r *request) (n int, err error) {
-	l, err := c.await(ctx)
+	l, err := c.keep.Await(ctx)
 	if err != nil {
 		return 0, err
+	}
+	if ctx.Err() != nil {
+		return 0, context.Cause(ctx)
 	}
 	return l.ask(ctx, r)
 }

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -135,8 +136,8 @@ func (s *Sub) Unsubscribe() {
 		return
 	}
 	c.drop(s, ErrUnsubscribed)
-	if c.link != nil {
-		c.link.leave(s.name)
+	if l := c.keep.Link(); l != nil {
+		l.leave(s.name)
 	}
 }
 
@@ -149,7 +150,7 @@ func (c *Client) Subscribe(ctx context.Context, name string, opts Subscription) 
 	}
 	s := &Sub{c: c, name: name, opts: opts, done: make(chan struct{}), reply: make(chan answer, 1)}
 	if opts.Handler == nil {
-		def(&s.opts.Buffer, DefaultBuffer)
+		s.opts.Buffer = cmp.Or(s.opts.Buffer, DefaultBuffer)
 		s.ch = make(chan Message, s.opts.Buffer)
 	}
 	if err := c.add(s); err != nil {
@@ -160,7 +161,7 @@ func (c *Client) Subscribe(ctx context.Context, name string, opts Subscription) 
 		return s, nil
 	case <-s.done:
 		return nil, s.err
-	case <-c.ctx.Done():
+	case <-c.Done():
 		return nil, c.Err()
 	case <-ctx.Done():
 		s.Unsubscribe()
@@ -172,7 +173,7 @@ func (c *Client) add(s *Sub) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case c.ctx.Err() != nil:
+	case c.Err() != nil:
 		return c.Err()
 	case c.subs[s.name] != nil:
 		return fmt.Errorf("%w: %q", ErrSubscribed, s.name)
@@ -181,8 +182,8 @@ func (c *Client) add(s *Sub) error {
 	if isPattern(s.name) {
 		c.patterns = append(c.patterns, s)
 	}
-	if c.link != nil {
-		c.request(c.link, s)
+	if l := c.keep.Link(); l != nil {
+		c.request(l, s)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package access
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -10,11 +11,11 @@ import (
 	"fmt"
 	"net"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"goranch/internal/attempts"
+	"goranch/internal/reload"
 	"goranch/protocol/shell"
 	"goranch/transport"
 )
@@ -71,10 +72,7 @@ type Tokens struct {
 	opts     TokenOptions
 	cur      atomic.Pointer[[]entry]
 	attempts *attempts.Table
-
-	loading sync.Mutex // held while the file is read
-	seen    [32]byte   // what was found last, good or not
-	fault   error      // what was wrong with it
+	files    reload.Files
 }
 
 // entry is a line of the file.
@@ -92,6 +90,7 @@ func OpenTokens(o TokenOptions) (*Tokens, error) {
 		return nil, fmt.Errorf("%w File %q: a file must be named", ErrBadOption, o.File)
 	}
 	t := &Tokens{opts: o, attempts: attempts.New(attempts.Options{Free: o.Free, Max: o.MaxWait})}
+	t.files.Read = t.read
 	if _, err := t.Reload(); err != nil {
 		return nil, err
 	}
@@ -145,60 +144,31 @@ func (t *Tokens) Len() int { return len(*t.cur.Load()) }
 // Reload looks at the file now, for instance on SIGHUP, and reports whether a new one is in
 // use. Its error is what is wrong with the file, also if that was told before; what was good
 // stays in use. To revoke all tokens write an empty file: a missing one is a fault.
-func (t *Tokens) Reload() (changed bool, err error) {
-	changed, _, err = t.reload()
-	return changed, err
-}
+func (t *Tokens) Reload() (changed bool, err error) { return t.files.Reload() }
 
 // Run looks at the file at each interval and reports to Notify, until ctx ends. It always
 // returns nil. It may be started and ended at any time, but once at a time.
 func (t *Tokens) Run(ctx context.Context) error {
-	if t.opts.Interval < 0 {
-		<-ctx.Done()
-		return nil
-	}
-	every := t.opts.Interval
-	if every == 0 {
-		every = DefaultInterval
-	}
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-			if _, news, err := t.reload(); news && t.opts.Notify != nil {
-				t.opts.Notify(err)
-			}
-		}
-	}
+	return t.files.Run(ctx, cmp.Or(t.opts.Interval, DefaultInterval), t.opts.Notify)
 }
 
-// reload also reports whether the file differs from the one that it has seen last.
-func (t *Tokens) reload() (changed, news bool, err error) {
-	t.loading.Lock()
-	defer t.loading.Unlock()
+// read is that of the files.
+func (t *Tokens) read() (sum [32]byte, use func() error) {
 	b, err := readFile(t.opts.File)
 	h := sha256.New()
 	fmt.Fprintf(h, "%d %v\n", len(b), err)
 	h.Write(b)
-	sum := [32]byte(h.Sum(nil))
-	if sum == t.seen {
-		return false, false, t.fault
+	return [32]byte(h.Sum(nil)), func() error {
+		var list []entry
+		if err == nil {
+			list, err = parseTokens(b)
+		}
+		if err != nil {
+			return fmt.Errorf("tokens %q: %w", t.opts.File, err)
+		}
+		t.cur.Store(&list)
+		return nil
 	}
-	t.seen = sum
-	var list []entry
-	if err == nil {
-		list, err = parseTokens(b)
-	}
-	if err != nil {
-		t.fault = fmt.Errorf("tokens %q: %w", t.opts.File, err)
-		return false, true, t.fault
-	}
-	t.fault = nil
-	t.cur.Store(&list)
-	return true, true, nil
 }
 
 // GenerateToken makes a token of 256 random bits, and the line for it in a file of tokens. role
