@@ -40,7 +40,7 @@ type Limits struct {
 	Lifetime       time.Duration
 	LifetimeJitter float64
 
-	// RestAfter is how long nothing has to be carried on a connection before it gives up its
+	// RestAfter is how long nothing has to be received on a connection before it gives up its
 	// goroutine, if its protocol is a [protocol.Sleeper]. It takes up to a second more. 0 or less is
 	// never.
 	RestAfter time.Duration

@@ -82,7 +82,7 @@ func (c *connection) look(now int64, lim *Limits) bool {
 		c.dismiss(why, lim.Grace)
 		return false
 	}
-	idle := time.Duration(now - max(c.readAt.Load(), c.wroteAt.Load()))
+	idle := time.Duration(now - c.readAt.Load()) // what is written needs no goroutine that reads
 	return c.begun != nil && lim.RestAfter > 0 && idle >= lim.RestAfter && c.conn.Rest()
 }
 

@@ -100,7 +100,7 @@ type Options struct {
 	Lifetime       time.Duration
 	LifetimeJitter float64
 
-	// RestAfter is how long nothing has to be carried on a connection before it gives up its
+	// RestAfter is how long nothing has to be received on a connection before it gives up its
 	// goroutine, until something is. Protocols made by [protocol.Handle] can do that, on sockets of
 	// Linux; see [protocol.Sleeper]. It saves more than 2 KiB for each, and costs some ten
 	// microseconds for lying down and getting up. 0 is 1 s, and it takes up to a second more; negative is never.

@@ -122,6 +122,7 @@ func TestRest(t *testing.T) {
 			for _, nc := range clients {
 				hears(t, nc, "a message")
 			}
+			rests(t) // what was sent has woken nobody
 			for _, c := range l.Connections() {
 				if c.State.String() != "serving" {
 					t.Errorf("%+v", c)
@@ -202,4 +203,21 @@ func TestRestRace(t *testing.T) {
 		}
 		active(t, l, 0)
 	}
+}
+
+// Who only listens rests, however much is sent.
+func TestListenersRest(t *testing.T) {
+	_, clients, peers, _ := resting(t, transport.TCP{}, 3)
+	for _, nc := range clients {
+		ping(t, nc, "awake")
+	}
+	eventually(t, "those who only listen rest", func() bool {
+		for _, p := range peers() {
+			p.Send([]byte("news"))
+		}
+		for _, nc := range clients {
+			hears(t, nc, "news")
+		}
+		return servingGoroutines() == 0
+	})
 }
