@@ -24,7 +24,11 @@ func (d *daemon) banner(w io.Writer) {
 	if d.certificate != nil {
 		fmt.Fprintf(&b, "TLS has a self-signed certificate, for trying out only. Its SHA-256 fingerprint:\n  %s\n", fingerprint(*d.certificate))
 	}
-	fmt.Fprintf(&b, "Connections at once on each: %s. Stop with Ctrl-C.\n", limitText(d.Options.MaxConnections))
+	more := ""
+	if d.AnyCap && d.topics != nil {
+		more = fmt.Sprintf(", of topics %d", topicsConnections)
+	}
+	fmt.Fprintf(&b, "Connections at once on each: %s%s. Stop with Ctrl-C.\n", limitText(d.Options.MaxConnections), more)
 	io.WriteString(w, b.String())
 }
 

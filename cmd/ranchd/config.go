@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -20,6 +21,9 @@ import (
 // infinity is the time that never passes; each user translates it to its own word.
 const infinity = ranch.Infinity
 
+// topicsConnections is the cap of topics, unless somebody has said otherwise: most of its clients only listen.
+const topicsConnections = 20_000
+
 // config is what the flags say, read and checked.
 type config struct {
 	Endpoints []endpoint
@@ -36,6 +40,7 @@ type config struct {
 	Shell     shellConfig
 	Sessions  sessionConfig
 	Flags     shell.Fields // as they were given, for operators
+	AnyCap    bool         // nobody has said how many connections
 	Console   bool
 	Quiet     bool
 	Check     bool
@@ -57,13 +62,13 @@ func read[T any](all *faults, flag, value string, parse func(string) (T, error))
 // its value and what is allowed.
 func (f *flags) config() (*config, error) {
 	var bad faults
-	c := &config{Quiet: f.Quiet, Check: f.Check, Console: f.Console, Flags: f.shown()}
+	c := &config{Quiet: f.Quiet, Check: f.Check, Console: f.Console, AnyCap: f.MaxConnections == "", Flags: f.shown()}
 	c.Endpoints = f.endpoints(&bad)
 	usesTLS := anyTLS(c.Endpoints) || len(bad) > 0 // one that could not be read may be meant to
 	c.TLSMin = read(&bad, "--tls-min", f.TLSMin, oneOf("1.2 and 1.3",
 		map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}))
 	c.Options = ranch.Options{
-		MaxConnections:   read(&bad, "--max-connections", f.MaxConnections, orUnlimited),
+		MaxConnections:   read(&bad, "--max-connections", cmp.Or(f.MaxConnections, fmt.Sprint(ranch.DefaultMaxConnections)), orUnlimited),
 		NumAcceptors:     read(&bad, "--acceptors", f.Acceptors, orDefault(number(1, maxAcceptors))),
 		NumListenSockets: read(&bad, "--listen-sockets", f.ListenSockets, number(1, maxAcceptors)),
 		HandshakeTimeout: never(read(&bad, "--handshake-timeout", f.HandshakeTimeout, positive)),
@@ -195,6 +200,9 @@ func (c *config) transport(e endpoint, cert *tls.Certificate) transport.Transpor
 func (c *config) options(e endpoint) ranch.Options {
 	o := c.Options
 	o.Addr = e.Addr.String()
+	if c.AnyCap && e.Service == topicsService {
+		o.MaxConnections = topicsConnections
+	}
 	return o
 }
 

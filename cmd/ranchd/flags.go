@@ -39,7 +39,7 @@ type flags struct {
 	ReloadInterval string   `placeholder:"TIME" default:"10s" help:"How often to look whether these files have changed, or infinity: at SIGHUP only. Default: ${default}."`
 	TLSMin         string   `name:"tls-min" placeholder:"VERSION" default:"1.2" help:"Oldest TLS version: 1.2 or 1.3. Default: ${default}."`
 
-	MaxConnections string `placeholder:"N" default:"1024" help:"Connections that each listener serves at once, or unlimited. Others wait in the kernel's queue. Default: ${default}."`
+	MaxConnections string `placeholder:"N" help:"Connections that each listener serves at once, or unlimited. Others wait in the kernel's queue. Default: 1024, and 20000 for topics, which are for many."`
 	Acceptors      string `placeholder:"N" help:"Goroutines that accept, per listener. Default: 10, or one for each listening socket if those are more."`
 	ListenSockets  string `placeholder:"N" default:"1" help:"Sockets per listener, which share the port and make accepting parallel (Linux; not with Unix and inherited sockets). Default: ${default}."`
 	Backlog        string `placeholder:"N" default:"0" help:"Connections that the kernel holds ready for accept. 0 is the system's maximum. Default: ${default}."`

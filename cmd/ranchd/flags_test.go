@@ -59,6 +59,7 @@ func TestDefaults(t *testing.T) {
 		Drain:     5 * time.Second,
 		LogLevel:  slog.LevelInfo,
 		LogFormat: logAuto,
+		AnyCap:    true,
 		Shell:     shellConfig{Root: "."},
 		Sessions:  sessionConfig{TTL: 10 * time.Minute, Max: 100_000},
 	}
@@ -243,7 +244,7 @@ func TestHelp(t *testing.T) {
 		if _, code, done := parse([]string{flag}, &out, io.Discard); !done || code != exitInOrder {
 			t.Errorf("%s: done %v, code %d", flag, done, code)
 		}
-		for _, want := range []string{"--listen", "--unix-mode", "Default: 1024.", "RANCHD_TLS_MIN", "--client-ca", "--sni-unknown", "SIGHUP", "Examples:", "SIGUSR1", "128+n"} {
+		for _, want := range []string{"--listen", "--unix-mode", "Default: 1024, and", "RANCHD_TLS_MIN", "--client-ca", "--sni-unknown", "SIGHUP", "Examples:", "SIGUSR1", "128+n"} {
 			if !strings.Contains(out.String(), want) {
 				t.Errorf("%s does not mention %q:\n%s", flag, want, &out)
 			}
