@@ -46,6 +46,7 @@ type holder struct {
 	ready bool
 	early []byte
 	lost  int
+	last  func() // what is to be done when it is ready
 }
 
 func (h *holder) Resumed(lost int) error {
@@ -72,27 +73,47 @@ func (h *holder) Deliver(output []byte) error {
 // begin lets out what was kept, behind what says that there is some.
 func (h *holder) begin(greeting []byte) {
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.ready = true
 	h.c.peer.SendEncoded(append(greeting, h.early...)) // an error ends the connection
 	h.early = nil
+	last := h.last
+	h.mu.Unlock()
+	if last != nil {
+		last()
+	}
+}
+
+// finally does what ends the connection, behind the greeting.
+func (h *holder) finally(f func()) {
+	h.mu.Lock()
+	if !h.ready {
+		h.last = f
+		h.mu.Unlock()
+		return
+	}
+	h.mu.Unlock()
+	f()
 }
 
 // TakenOver ends the connection, and tells the client why.
 func (h *holder) TakenOver(by net.Addr) {
-	lv := h.c.now()
-	if lv != nil && lv.json.Load() {
-		h.c.peer.SendEncoded(append(appendString([]byte(`{"event":"taken_over","by":`), by.String()), "}\n"...))
-	} else {
-		h.c.peer.SendEncoded(fmt.Appendf(nil, "The session was taken over by %s.\n", printable(by.String())))
-	}
-	h.c.leave(nil)
+	h.finally(func() {
+		lv := h.c.now()
+		if lv != nil && lv.json.Load() {
+			h.c.peer.SendEncoded(append(appendString([]byte(`{"event":"taken_over","by":`), by.String()), "}\n"...))
+		} else {
+			h.c.peer.SendEncoded(fmt.Appendf(nil, "The session was taken over by %s.\n", printable(by.String())))
+		}
+		h.c.leave(nil)
+	})
 }
 
 // Ended ends the connection of a session that somebody else has ended.
 func (h *holder) Ended() {
-	h.c.peer.SendEncoded(appendTextError(nil, &Error{Message: ErrSessionEnded.Error()}))
-	h.c.leave(nil)
+	h.finally(func() {
+		h.c.peer.SendEncoded(appendTextError(nil, &Error{Message: ErrSessionEnded.Error()}))
+		h.c.leave(nil)
+	})
 }
 
 // leave ends the connection.
@@ -242,9 +263,12 @@ func (c *conn) reconnect(id string) {
 		return
 	}
 	fresh, freshLive := c.lease, c.lv
-	if c.drive(lease) != nil { // taken over already, by who gets this too
-		lease.Session().Output(h.early)
-		return
+	if c.drive(lease) != nil { // taken over already, by who gets this too; the rest of this connection is its end
+		h.mu.Lock()
+		early := h.early
+		h.early, h.lost = nil, 0
+		h.mu.Unlock()
+		lease.Session().Output(early)
 	}
 	c.resumed = true
 	freshLive.detach(c)
