@@ -40,14 +40,10 @@ func (x *exchange) advance(payload, buf []byte) (done bool, err error) {
 			return false, err
 		}
 	}
-	n, err := rawIO(syscall.SYS_READ, x.fd, buf[:len(payload)-x.got])
+	n, err := x.read(buf[:len(payload)-x.got])
 	switch {
-	case err == syscall.EAGAIN:
-		return false, nil
-	case err != nil:
-		return false, os.NewSyscallError("read", err)
 	case n == 0:
-		return false, errPeerClosed
+		return false, err
 	case !bytes.Equal(buf[:n], payload[x.got:x.got+n]):
 		return false, errWrongAnswer
 	}
@@ -59,19 +55,28 @@ func (x *exchange) advance(payload, buf []byte) (done bool, err error) {
 func (x *exchange) greeted() error {
 	var b [1]byte
 	for {
-		n, err := rawIO(syscall.SYS_READ, x.fd, b[:])
-		switch {
-		case err == syscall.EAGAIN:
-			return nil
-		case err != nil:
-			return os.NewSyscallError("read", err)
+		switch n, err := x.read(b[:]); {
 		case n == 0:
-			return errPeerClosed
+			return err
 		case b[0] == '\n':
 			x.greeting = false
 			return nil
 		}
 	}
+}
+
+// read reads what has arrived; 0 without an error is nothing at present.
+func (x *exchange) read(b []byte) (int, error) {
+	n, err := rawIO(syscall.SYS_READ, x.fd, b)
+	switch {
+	case err == syscall.EAGAIN:
+		return 0, nil
+	case err != nil:
+		return 0, os.NewSyscallError("read", err)
+	case n == 0:
+		return 0, errPeerClosed
+	}
+	return n, nil
 }
 
 func (x *exchange) flush(payload []byte) error {

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
 	"runtime"
 	"syscall"
 	"time"
@@ -144,16 +143,8 @@ func (c *fanoutCrowd) burst(pub *exchange, publish []byte, each int, deliver []b
 // drain takes what the publisher is answered.
 func (c *fanoutCrowd) drain(pub *exchange) error {
 	for {
-		n, err := rawIO(syscall.SYS_READ, pub.fd, c.buf)
-		switch {
-		case err == syscall.EAGAIN:
-			return nil
-		case err != nil:
-			return os.NewSyscallError("read", err)
-		case n == 0:
-			return errPeerClosed
-		case n < len(c.buf):
-			return nil
+		if n, err := pub.read(c.buf); n < len(c.buf) {
+			return err
 		}
 	}
 }
@@ -161,14 +152,9 @@ func (c *fanoutCrowd) drain(pub *exchange) error {
 // take reads what has arrived at a member, counted in messages if those have an end, and compares it with expected unless that is nil.
 func (c *fanoutCrowd) take(x *exchange, expected []byte) (total int, err error) {
 	for {
-		n, err := rawIO(syscall.SYS_READ, x.fd, c.buf)
-		switch {
-		case err == syscall.EAGAIN:
-			return total, nil
-		case err != nil:
-			return total, os.NewSyscallError("read", err)
-		case n == 0:
-			return total, errPeerClosed
+		n, err := x.read(c.buf)
+		if n == 0 {
+			return total, err
 		}
 		if expected != nil {
 			if n > len(expected)-x.got || !bytes.Equal(c.buf[:n], expected[x.got:x.got+n]) {
@@ -257,14 +243,9 @@ func (c *fanoutCrowd) advanceJoin(i int) error {
 			return err
 		}
 	}
-	n, err := rawIO(syscall.SYS_READ, x.fd, c.buf)
-	switch {
-	case err == syscall.EAGAIN:
-		return nil
-	case err != nil:
-		return os.NewSyscallError("read", err)
-	case n == 0:
-		return errPeerClosed
+	n, err := x.read(c.buf)
+	if n == 0 {
+		return err
 	}
 	c.answers[i] = append(c.answers[i], c.buf[:n]...)
 	if bytes.HasSuffix(c.answers[i], []byte(c.welcome)) {

@@ -15,16 +15,15 @@ func (o *Outbox) hold() {
 //go:noinline
 func (o *Outbox) letGo() {
 	o.mu.Lock()
-	held := o.held
-	o.held = nil
 	high := 0
-	if held != nil && len(*held) > 0 && o.err == nil {
-		high = o.write(*held, false)
+	if o.held != nil && o.err == nil {
+		high = o.writeHeld()
+	}
+	if o.held != nil {
+		putScratch(o.held)
+		o.held = nil
 	}
 	o.mu.Unlock()
-	if held != nil {
-		putScratch(held)
-	}
 	if high > 0 {
 		o.opts.OnHigh(o, high)
 	}

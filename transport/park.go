@@ -65,9 +65,11 @@ func (c *Conn) parkable() bool {
 		(w.when == nil || w.when.stopped == nil && w.when.read.IsZero())
 }
 
-// unpark wakes the connection if it is parked, and forgets a wish that it may be. w.mu is held.
-func (c *Conn) unpark() {
+// wakeUp wakes the connection if it is parked, and forgets a wish that it may be.
+func (c *Conn) wakeUp() {
 	w := &c.wire
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.resting = false
 	if w.parked == 0 {
 		return
@@ -77,13 +79,6 @@ func (c *Conn) unpark() {
 	if wk := parkingLot.take(fd, c); wk != nil {
 		wk.Wake()
 	}
-}
-
-// wakeUp is unpark for those who do not hold w.mu.
-func (c *Conn) wakeUp() {
-	c.wire.mu.Lock()
-	defer c.wire.mu.Unlock()
-	c.unpark()
 }
 
 // setUpgrading keeps Rest from disturbing a handshake.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/alecthomas/kong"
 
@@ -25,19 +26,15 @@ const tokenDescription = `Makes a token with which somebody can use the shells o
 func token(args []string, stdout, stderr io.Writer) int {
 	var f tokenFlags
 	k := kong.Must(&f, kong.Name("ranchctl token"), kong.Description(tokenDescription), kong.Writers(stdout, stderr), kong.NoDefaultHelp())
-	ctx, err := k.Parse(args)
-	for _, a := range args {
-		if a == "-h" || a == "--help" {
-			ctx, err = kong.Trace(k, args)
+	if slices.Contains(args, "-h") || slices.Contains(args, "--help") { // before arguments are missed
+		if ctx, err := kong.Trace(k, args); err == nil {
+			ctx.PrintUsage(false)
 		}
+		return exitInOrder
 	}
-	switch {
-	case err != nil:
+	if _, err := k.Parse(args); err != nil {
 		fmt.Fprintf(stderr, "ranchctl token: %v\nranchctl token --help tells more.\n", err)
 		return exitUsage
-	case f.Help || len(args) > 0 && (args[0] == "-h" || args[0] == "--help"):
-		ctx.PrintUsage(false)
-		return exitInOrder
 	}
 	role := map[string]shell.Role{"viewer": shell.Viewer, "operator": shell.Operator}[f.Role]
 	secret, line, err := access.GenerateToken(role, f.Name)

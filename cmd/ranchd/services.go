@@ -38,16 +38,23 @@ func (d *daemon) prepare() error {
 		d.services.protocols = map[service]protocol.Protocol{echoService: echo.Protocol{}}
 	}
 	for _, e := range d.Endpoints {
-		if d.services.protocols[e.Service] != nil {
-			continue
-		}
-		p, err := d.newProtocol(e.Service)
-		if err != nil {
+		if err := d.provide(e.Service); err != nil {
 			return fmt.Errorf("%s: %w", e.Service, err)
 		}
-		d.services.protocols[e.Service] = p
 	}
 	return nil
+}
+
+// provide makes a protocol unless it is there.
+func (d *daemon) provide(s service) error {
+	if d.services.protocols[s] != nil {
+		return nil
+	}
+	p, err := d.newProtocol(s)
+	if err == nil {
+		d.services.protocols[s] = p
+	}
+	return err
 }
 
 func (d *daemon) newProtocol(s service) (protocol.Protocol, error) {

@@ -23,12 +23,8 @@ const (
 
 // newWeb makes the gateway by which browsers come to the topics: a connection in memory for each of them.
 func (d *daemon) newWeb() (protocol.Protocol, error) {
-	if d.services.protocols[topicsService] == nil {
-		p, err := d.newProtocol(topicsService)
-		if err != nil {
-			return nil, err
-		}
-		d.services.protocols[topicsService] = p
+	if err := d.provide(topicsService); err != nil {
+		return nil, err
 	}
 	mem := new(transport.Mem)
 	inner, err := new(ranch.Server).StartListener("browsers", mem, ranch.Options{

@@ -10,10 +10,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
 	"slices"
 	"time"
+
+	"goranch/internal/reload"
 )
 
 // maxFile is more than any bundle has, and keeps a wrong name from filling the memory.
@@ -41,7 +41,7 @@ func read(o *Options) *files {
 	f := &files{data: map[string][]byte{}, errs: map[string]error{}}
 	h := sha256.New()
 	for _, path := range o.paths() {
-		b, err := readFile(path)
+		b, err := reload.ReadFile(path, maxFile, nil)
 		f.data[path], f.errs[path] = b, err
 		fmt.Fprintf(h, "%q %d %v\n", path, len(b), err)
 		h.Write(b)
@@ -60,34 +60,6 @@ func (o *Options) paths() (list []string) {
 	}
 	slices.Sort(list)
 	return slices.Compact(list)
-}
-
-func readFile(path string) ([]byte, error) {
-	fi, err := os.Stat(path)
-	if err == nil && !fi.Mode().IsRegular() { // opening a pipe would wait
-		err = errors.New("not a regular file")
-	}
-	if err != nil {
-		return nil, plain(err)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, plain(err)
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(b) > maxFile {
-		err = fmt.Errorf("larger than %d bytes", maxFile)
-	}
-	return b, plain(err)
-}
-
-// plain drops the path, which our errors name already.
-func plain(err error) error {
-	if pe, ok := errors.AsType[*fs.PathError](err); ok {
-		return pe.Err
-	}
-	return err
 }
 
 // build makes a set of the files, or says what is wrong with each.

@@ -5,11 +5,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"strings"
 
+	"goranch/internal/reload"
 	"goranch/protocol/shell"
 )
 
@@ -26,37 +25,16 @@ var roleWords = map[shell.Role]string{shell.Viewer: "viewer", shell.Operator: "o
 
 // readFile reads the file of tokens, after a look at who else can.
 func readFile(path string) ([]byte, error) {
-	fi, err := os.Stat(path)
-	if err == nil && !fi.Mode().IsRegular() { // opening a pipe would wait
-		err = errors.New("not a regular file")
+	b, err := reload.ReadFile(path, maxTokenFile, func(fi fs.FileInfo) error {
+		if err := checkMode(fi); err != nil {
+			return fmt.Errorf("%w: %w", ErrBadTokenFile, err)
+		}
+		return nil
+	})
+	if _, large := errors.AsType[reload.TooLargeError](err); large {
+		err = fmt.Errorf("%w: %w", ErrBadTokenFile, err)
 	}
-	if err != nil {
-		return nil, plain(err)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, plain(err)
-	}
-	defer f.Close()
-	if fi, err = f.Stat(); err != nil { // of the file that is read, whatever stands there by now
-		return nil, plain(err)
-	}
-	if err := checkMode(fi); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrBadTokenFile, err)
-	}
-	b, err := io.ReadAll(io.LimitReader(f, maxTokenFile+1))
-	if err == nil && len(b) > maxTokenFile {
-		err = fmt.Errorf("%w: larger than %d bytes", ErrBadTokenFile, maxTokenFile)
-	}
-	return b, plain(err)
-}
-
-// plain drops the path, which our errors name already.
-func plain(err error) error {
-	if pe, ok := errors.AsType[*fs.PathError](err); ok {
-		return pe.Err
-	}
-	return err
+	return b, err
 }
 
 // parseTokens reads all lines, or says what is wrong with each. It shows nothing of a line: what
