@@ -3,15 +3,15 @@ module goranch/examples
 go 1.26.0
 
 require (
-	golang.org/x/crypto v0.58.0
+	golang.org/x/crypto v0.57.0
 	google.golang.org/grpc v1.85.0
 	goranch v0.0.0
 )
 
 require (
-	golang.org/x/net v0.62.0 // indirect
-	golang.org/x/sys v0.49.0 // indirect
-	golang.org/x/text v0.43.0 // indirect
+	golang.org/x/net v0.60.0 // indirect
+	golang.org/x/sys v0.48.0 // indirect
+	golang.org/x/text v0.42.0 // indirect
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260817212433-ac3dfec99bb1 // indirect
 	google.golang.org/protobuf v1.36.12 // indirect
 )

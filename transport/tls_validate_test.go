@@ -87,7 +87,8 @@ func TestTLSHandshakeErrorsAreWrapped(t *testing.T) {
 
 	c.VerifyConnection, c.ClientCAs = nil, x509.NewCertPool()
 	_, _, err, _ = shake(t, c, client)
-	if e, ok := errors.AsType[*tls.CertificateVerificationError](err); !ok || !errors.As(err, new(x509.UnknownAuthorityError)) {
+	var e *tls.CertificateVerificationError
+	if !errors.As(err, &e) || !errors.As(err, new(x509.UnknownAuthorityError)) {
 		t.Errorf("%v, %v", e, err)
 	}
 }

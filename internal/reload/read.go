@@ -45,7 +45,8 @@ func ReadFile(path string, most int, check func(fs.FileInfo) error) ([]byte, err
 
 // plain drops the path, which who asks for a file names already.
 func plain(err error) error {
-	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
 		return pe.Err
 	}
 	return err

@@ -64,7 +64,8 @@ func TestUnknownHostIsNamed(t *testing.T) {
 	d, ca := newDir(t), newAuthority(t, "ca")
 	srv := serve(t, open(t, certs.Options{Pairs: []certs.Pair{d.pair(ca, "a", "a.test")}, RefuseUnknown: true}).Config(nil))
 	srv.dial(t, &tls.Config{ServerName: "b.test", InsecureSkipVerify: true})
-	if e, ok := errors.AsType[*certs.UnknownHostError](srv.last(t).err); !ok || e.Host != "b.test" {
+	var e *certs.UnknownHostError
+	if !errors.As(srv.last(t).err, &e) || e.Host != "b.test" {
 		t.Errorf("%v", e)
 	}
 	// Clients that name none have a policy of their own.

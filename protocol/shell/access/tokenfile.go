@@ -31,7 +31,7 @@ func readFile(path string) ([]byte, error) {
 		}
 		return nil
 	})
-	if _, large := errors.AsType[reload.TooLargeError](err); large {
+	if errors.As(err, new(reload.TooLargeError)) {
 		err = fmt.Errorf("%w: %w", ErrBadTokenFile, err)
 	}
 	return b, err

@@ -120,7 +120,8 @@ func TestTokensBackOff(t *testing.T) {
 		check(other, opsToken, nil)
 		time.Sleep(300 * time.Millisecond)
 		_, err := tokens.Check(guesser, opsToken)
-		if wait, ok := errors.AsType[*WaitError](err); !ok || wait.Wait != 700*time.Millisecond || err.Error() != "too many failed attempts: try again in 1s" {
+		var wait *WaitError
+		if !errors.As(err, &wait) || wait.Wait != 700*time.Millisecond || err.Error() != "too many failed attempts: try again in 1s" {
 			t.Errorf("%v", err)
 		}
 		time.Sleep(700 * time.Millisecond)
@@ -138,7 +139,7 @@ func TestTokensBackOff(t *testing.T) {
 			}
 		}
 		_, err = tokens.Check(guesser, opsToken)
-		if wait, ok := errors.AsType[*WaitError](err); ok && wait.Wait > 3*time.Second {
+		if errors.As(err, &wait) && wait.Wait > 3*time.Second {
 			t.Errorf("waits %v, longer than the longest", wait.Wait)
 		}
 	})
