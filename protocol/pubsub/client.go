@@ -26,7 +26,7 @@ type Client struct {
 	s          *Server
 	peer       *protocol.Peer
 	sub        *subscriber
-	lease      *session.Lease[state]
+	lease      *session.Session[state]
 	pace       *rate.Limiter // nil: nothing was published
 	publishing bool          // the next frame is a message
 	asked      bool          // something was asked for
@@ -49,7 +49,7 @@ func (h *handler) HandleConnect(p *protocol.Peer) protocol.Action {
 	if err != nil {
 		return h.refuse(err)
 	}
-	h.sub = &subscriber{s: h.s, session: h.lease.Session(), peer: p}
+	h.sub = &subscriber{s: h.s, session: h.lease.Unbound(), peer: p}
 	h.lease.View(func(st *state) { st.live = h.sub })
 	h.s.crowd.add((*Client)(h))
 	return sent(p.Send(hello(h.lease.ID(), time.Now())))
@@ -227,7 +227,7 @@ func (h *handler) attach(token string) error {
 		fresh, sub := h.lease, (*subscriber)(nil)
 		err = lease.Do(func(st *state) { // View would do it to a session that has ended, too
 			if st.live == nil {
-				st.live = &subscriber{s: h.s, session: lease.Session(), topics: slices.Clone(st.Topics)}
+				st.live = &subscriber{s: h.s, session: lease.Unbound(), topics: slices.Clone(st.Topics)}
 			}
 			sub = st.live
 		})
@@ -264,25 +264,25 @@ func (h *handler) publish(b []byte) (n int, err error) {
 // holder is a Client as its session sees it.
 type holder Client
 
-// Deliver sends a frame that was published, as it is.
-func (h *holder) Deliver(frame []byte) error { return unlessDropped(h.peer.SendEncoded(frame)) }
-
-// Resumed tells how much of what was kept has been lost.
-func (h *holder) Resumed(lost int) error {
-	if lost == 0 {
+// Deliver sends a published frame. If older frames were dropped, it first sends a notice of how many
+// bytes they had.
+func (h *holder) Deliver(frame []byte, lost int) error {
+	if lost > 0 {
+		if err := unlessDropped(h.peer.SendAlone(notice(`{"lost_bytes":`, uint64(lost)))); err != nil {
+			return err
+		}
+	}
+	if len(frame) == 0 {
 		return nil
 	}
-	return unlessDropped(h.peer.SendAlone(notice(`{"lost_bytes":`, uint64(lost))))
+	return unlessDropped(h.peer.SendEncoded(frame))
 }
 
-// TakenOver ends the connection from which the session was taken.
-func (h *holder) TakenOver(by net.Addr) {
-	h.peer.SendAlone(complaint(ErrTakenOver))
-	h.peer.Close(ErrTakenOver)
-}
-
-// Ended ends the connection of a session that was ended.
-func (h *holder) Ended() {
-	h.peer.SendAlone(complaint(session.ErrUnknown))
-	h.peer.Close(session.ErrUnknown)
+// Revoked closes the connection of a session that was taken over or ended.
+func (h *holder) Revoked(_ net.Addr, err error) {
+	if err == session.ErrStale {
+		err = ErrTakenOver
+	}
+	h.peer.SendAlone(complaint(err))
+	h.peer.Close(err)
 }

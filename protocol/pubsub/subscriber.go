@@ -131,7 +131,7 @@ func (sub *subscriber) move(names []string, was *protocol.Peer) {
 }
 
 // attach has sub reached over p from now on, unless somebody else has attached since lease was given.
-func (sub *subscriber) attach(p *protocol.Peer, lease *session.Lease[state]) error {
+func (sub *subscriber) attach(p *protocol.Peer, lease *session.Session[state]) error {
 	sub.mu.Lock()
 	defer sub.mu.Unlock()
 	if sub.gone {
@@ -148,7 +148,7 @@ func (sub *subscriber) attach(p *protocol.Peer, lease *session.Lease[state]) err
 
 // detach notes that p has gone, and leaves the session for another connection if it is worthwhile; else
 // the session has to be ended.
-func (sub *subscriber) detach(p *protocol.Peer, lease *session.Lease[state]) (worthwhile bool) {
+func (sub *subscriber) detach(p *protocol.Peer, lease *session.Session[state]) (worthwhile bool) {
 	sub.mu.Lock()
 	defer sub.mu.Unlock()
 	if sub.peer != p {

@@ -11,20 +11,7 @@ import (
 	"unicode/utf8"
 )
 
-// String returns the number with a unit: "1.2 MiB".
-func (b Bytes) String() string {
-	if b < 1024 {
-		return strconv.FormatUint(uint64(b), 10) + " B"
-	}
-	v, unit := float64(b)/1024, 0
-	for v >= 1023.95 && unit < 5 {
-		v /= 1024
-		unit++
-	}
-	return strconv.FormatFloat(v, 'f', 1, 64) + " " + "KMGTPE"[unit:unit+1] + "iB"
-}
-
-// cell is a value in text, on one line, without anything that a terminal obeys.
+// cell returns a value as one line of text without control characters.
 func cell(v any) string {
 	switch v := v.(type) {
 	case nil:
@@ -32,7 +19,7 @@ func cell(v any) string {
 	case string:
 		return printable(v)
 	case time.Duration:
-		return length(v)
+		return formatDuration(v)
 	case time.Time:
 		if v.IsZero() {
 			return ""
@@ -46,8 +33,8 @@ func cell(v any) string {
 	return printable(fmt.Sprint(v))
 }
 
-// length rounds a duration to what matters of it.
-func length(d time.Duration) string {
+// formatDuration rounds d to three or more significant digits.
+func formatDuration(d time.Duration) string {
 	switch abs := d.Abs(); {
 	case abs >= time.Minute:
 		d = d.Round(time.Second)
@@ -59,23 +46,24 @@ func length(d time.Duration) string {
 	return d.String()
 }
 
-// printable replaces control characters and bytes that are no UTF-8.
+// printable replaces control characters and invalid UTF-8 by "?".
 func printable(s string) string {
-	clean := func(r rune) bool { return r == utf8.RuneError || !unicode.IsGraphic(r) }
-	if strings.IndexFunc(s, clean) < 0 {
+	unprintable := func(r rune) bool { return r == utf8.RuneError || !unicode.IsGraphic(r) }
+	if strings.IndexFunc(s, unprintable) < 0 {
 		return s
 	}
 	return strings.Map(func(r rune) rune {
-		if clean(r) {
+		if unprintable(r) {
 			return '?'
 		}
 		return r
 	}, s)
 }
 
-// Text returns the table as text in lines of at most width characters, if that can be: the wide columns are left out
-// first, then cells are shortened, the longest columns first. 0 or negative is no limit.
-func (t Table) Text(width int) string {
+// text renders the table in lines of at most width characters if possible: it omits Wide columns from
+// the right, then shortens the cells of the longest columns to no less than four characters. 0 is no
+// limit.
+func (t Table) text(width int) string {
 	rows := make([][]string, len(t.Rows))
 	widths := make([]int, len(t.Columns))
 	for i, c := range t.Columns {
@@ -95,7 +83,7 @@ func (t Table) Text(width int) string {
 		titles[i] = c.title()
 	}
 	for _, row := range slices.Concat([][]string{titles}, rows) {
-		t.line(&b, row, shown, widths)
+		t.appendLine(&b, row, shown, widths)
 	}
 	if t.Total > len(t.Rows) {
 		fmt.Fprintf(&b, "%d of %d\n", len(t.Rows), t.Total)
@@ -110,9 +98,9 @@ func (c Column) title() string {
 	return c.Title
 }
 
-const gap = 2 // between columns
+const gap = 2 // blanks between columns
 
-// fit returns the columns to show, and makes their widths fit.
+// fit returns the indexes of the columns to show, and reduces widths to fit.
 func (t Table) fit(widths []int, width int) (shown []int) {
 	total := -gap
 	for i, w := range widths {
@@ -138,8 +126,8 @@ func (t Table) fit(widths []int, width int) (shown []int) {
 	return shown
 }
 
-// line appends one row.
-func (t Table) line(b *strings.Builder, row []string, shown, widths []int) {
+// appendLine appends one row.
+func (t Table) appendLine(b *strings.Builder, row []string, shown, widths []int) {
 	for n, i := range shown {
 		s := shorten(row[i], widths[i])
 		pad := widths[i] - utf8.RuneCountInString(s)
@@ -156,7 +144,7 @@ func (t Table) line(b *strings.Builder, row []string, shown, widths []int) {
 	b.WriteByte('\n')
 }
 
-// shorten cuts s to n characters, of which the last says so.
+// shorten cuts s to n characters, the last of which is an ellipsis.
 func shorten(s string, n int) string {
 	if utf8.RuneCountInString(s) <= n {
 		return s
@@ -164,9 +152,9 @@ func shorten(s string, n int) string {
 	return string([]rune(s)[:max(0, n-1)]) + "…"
 }
 
-// Text returns the fields as lines of a title and a value, the values below each other, in at most width characters.
-// 0 or negative is no limit.
-func (f Fields) Text(width int) string {
+// text renders the fields as lines of a title and a value, aligned and cut to width characters. 0 is no
+// limit.
+func (f Fields) text(width int) string {
 	longest := 0
 	for _, field := range f {
 		longest = max(longest, utf8.RuneCountInString(field.title()))

@@ -10,28 +10,29 @@ import (
 	"unicode/utf8"
 )
 
-// sessionCommands are those about the session itself.
+// sessionCommands are the commands for the session itself.
 func (s *Shell) sessionCommands() []Command {
 	return []Command{
-		{Name: "echo", Usage: "<text>", Help: "Answer the text.", Role: Viewer, Raw: true, Quick: true, Run: echo},
-		{Name: "whoami", Help: "Show who you are, and your role.", Role: Viewer, Quick: true, Run: whoami},
-		{Name: "id", Help: "Show the id of this session, to reconnect with.", Quick: true, Run: id},
-		{Name: "history", Usage: "[n]", Help: "Show earlier requests, the last n.\n!5 repeats request 5, !! the last one.",
+		{Name: "echo", Usage: "<text>", Help: "Return the text.", Role: Viewer, Raw: true, Quick: true, Run: echo},
+		{Name: "whoami", Help: "Show your user name, role and address.", Role: Viewer, Quick: true, Run: whoami},
+		{Name: "id", Help: "Show the id of this session, for reconnect.", Quick: true, Run: id},
+		{Name: "history", Usage: "[<n>]", Help: "List the last n requests, or all.\n!5 repeats request 5, !! the last one.",
 			Role: Viewer, MaxArgs: 1, Quick: true, Run: history},
-		{Name: "set", Usage: "[<name> [<value>]]", Help: "Set a variable, or show all.\nset name=value does the same. Nothing is put in place of $name.",
+		{Name: "set", Usage: "[<name> [<value>]]", Help: "Set a variable, or list all.\n\"set name=value\" is also accepted. Variables are not expanded in requests.",
 			Role: Viewer, MaxArgs: 2, Quick: true, Run: s.set},
 		{Name: "get", Usage: "<name>", Help: "Show a variable.", Role: Viewer, MinArgs: 1, MaxArgs: 1, Quick: true, Run: get, Complete: completeVariable},
-		{Name: "unset", Usage: "<name> ...", Help: "Forget variables.", Role: Viewer, MinArgs: 1, MaxArgs: -1, Quick: true, Run: unset, Complete: completeVariable},
-		{Name: "format", Usage: "json | text", Help: "Choose how answers look.", MaxArgs: 1, Quick: true, Run: format, Complete: choices("json", "text")},
-		{Name: "prompt", Usage: "on | off", Help: "Choose whether a prompt follows each answer in text.", Role: Viewer, MinArgs: 1, MaxArgs: 1, Quick: true, Run: setPrompt, Complete: choices("on", "off")},
-		{Name: "reconnect", Usage: "<id>", Help: "Go on with an earlier session. This one ends.", Role: Viewer, MinArgs: 1, MaxArgs: 1, Run: unreachable, secret: true},
-		{Name: "cancel", Help: "Cancel the command that is running, as Ctrl-C does, and those that wait.", Role: Viewer, Run: unreachable},
+		{Name: "unset", Usage: "<name> ...", Help: "Remove variables.", Role: Viewer, MinArgs: 1, MaxArgs: -1, Quick: true, Run: unset, Complete: completeVariable},
+		{Name: "format", Usage: "json | text", Help: "Set or show the format of answers.", MaxArgs: 1, Quick: true, Run: format, Complete: choices("json", "text")},
+		{Name: "prompt", Usage: "on | off", Help: "Show a prompt after each answer in text.", Role: Viewer, MinArgs: 1, MaxArgs: 1, Quick: true, Run: setPrompt, Complete: choices("on", "off")},
+		{Name: "reconnect", Usage: "<id>", Help: "Resume an earlier session and end this one.", Role: Viewer, MinArgs: 1, MaxArgs: 1, Run: notRepeatable, secret: true},
+		{Name: "cancel", Help: "Cancel the running command and all queued requests, like Ctrl-C.", Role: Viewer, Run: notRepeatable},
 		{Name: "quit", Aliases: []string{"exit"}, Help: "End this session and the connection.", Quick: true, Run: quit},
 	}
 }
 
-// unreachable stands for commands that the connection runs itself: they get here by "!n" only.
-func unreachable(_ context.Context, c *Call) error {
+// notRepeatable is the Run of the commands that the connection handles itself. It is called only if they
+// are repeated by "!n".
+func notRepeatable(_ context.Context, c *Call) error {
 	return Usage("%s cannot be repeated", split(c.req.text).name)
 }
 
@@ -46,7 +47,7 @@ func whoami(_ context.Context, c *Call) error {
 }
 
 func id(_ context.Context, c *Call) error {
-	c.Return(c.lv.session.ID())
+	c.Return(c.runner.session.ID())
 	return nil
 }
 
@@ -62,7 +63,7 @@ func history(_ context.Context, c *Call) error {
 	if len(c.Args) == 1 {
 		n, err := strconv.Atoi(c.Args[0])
 		if err != nil || n < 0 {
-			return Usage("%s: allowed are numbers", quoted(c.Args[0]))
+			return Usage("%s: allowed are numbers from 0", quoted(c.Args[0]))
 		}
 		first = max(0, len(all)-n)
 	}
@@ -78,17 +79,17 @@ func history(_ context.Context, c *Call) error {
 	return nil
 }
 
-// recall returns the request that "!n" or "!!" stands for.
-func (s *State) recall(request string) (string, error) {
+// fromHistory returns the request that "!n" or "!!" repeats.
+func (s *State) fromHistory(request string) (string, error) {
 	n := len(s.History)
 	if which := strings.TrimSpace(request[1:]); which != "!" {
 		var err error
 		if n, err = strconv.Atoi(which); err != nil {
-			return "", Usage("%s: allowed are !! and ! with a number from history", quoted(request))
+			return "", Usage("%s: allowed are !! and ! with a number of the history", quoted(request))
 		}
 	}
 	if n < 1 || n > len(s.History) {
-		return "", Usage("there is no request %d in the history", n)
+		return "", Usage("no request %d in the history", n)
 	}
 	return s.History[n-1], nil
 }
@@ -114,17 +115,17 @@ func (s *Shell) set(_ context.Context, c *Call) error {
 	} else {
 		var ok bool
 		if name, value, ok = strings.Cut(name, "="); !ok {
-			return Usage("a value is missing: set <name> <value>")
+			return Usage("missing value: set <name> <value>")
 		}
 	}
 	if !isName(name) || len(name) > maxVariable {
 		return Usage("variable %s: allowed are names of 1 to %d letters, digits, \"-\", \"_\" and \".\"", quoted(name), maxVariable)
 	}
 	if len(value) > maxValue {
-		return Usage("a value of %d bytes: allowed are %d", len(value), maxValue)
+		return Usage("value of %d bytes: allowed are at most %d", len(value), maxValue)
 	}
-	if _, there := c.Session.Variables[name]; !there && len(c.Session.Variables) >= s.opts.Variables {
-		return &Error{Message: fmt.Sprintf("there are %d variables already, as many as there may be", s.opts.Variables)}
+	if _, exists := c.Session.Variables[name]; !exists && len(c.Session.Variables) >= s.opts.Variables {
+		return &Error{Message: fmt.Sprintf("the session already has %d variables, which is the limit", s.opts.Variables)}
 	}
 	if c.Session.Variables == nil {
 		c.Session.Variables = map[string]string{}
@@ -136,7 +137,7 @@ func (s *Shell) set(_ context.Context, c *Call) error {
 func get(_ context.Context, c *Call) error {
 	value, ok := c.Session.Variables[c.Args[0]]
 	if !ok {
-		return &Error{Message: "there is no variable " + quoted(c.Args[0])}
+		return &Error{Message: "unknown variable " + quoted(c.Args[0])}
 	}
 	c.Return(value)
 	return nil
@@ -145,7 +146,7 @@ func get(_ context.Context, c *Call) error {
 func unset(_ context.Context, c *Call) error {
 	for _, name := range c.Args {
 		if _, ok := c.Session.Variables[name]; !ok {
-			return &Error{Message: "there is no variable " + quoted(name)}
+			return &Error{Message: "unknown variable " + quoted(name)}
 		}
 	}
 	for _, name := range c.Args {
@@ -169,22 +170,19 @@ func choices(all ...string) func(context.Context, *Call, []string) []string {
 }
 
 func format(_ context.Context, c *Call) error {
-	now := "text"
+	name := "text"
 	if c.Session.JSON {
-		now = "json"
+		name = "json"
 	}
 	if len(c.Args) == 1 {
-		now = c.Args[0]
+		name = c.Args[0]
 	}
-	switch now {
-	case "json":
-		c.Session.JSON = true
-		c.Return(now)
-	case "text":
-		c.Session.JSON = false
-		c.Return(now)
+	switch name {
+	case "json", "text":
+		c.Session.JSON = name == "json"
+		c.Return(name)
 	default:
-		return Usage("format %s: allowed are json and text", quoted(now))
+		return Usage("format %s: allowed are json and text", quoted(name))
 	}
 	return nil
 }
@@ -198,7 +196,7 @@ func setPrompt(_ context.Context, c *Call) error {
 	return Usage("prompt %s: allowed are on and off", quoted(c.Args[0]))
 }
 
-// quoted is what a client has sent, in an answer: not more of it than makes sense.
+// quoted returns input of a client for an error message, cut to 64 bytes.
 func quoted(s string) string {
 	if len(s) > 64 {
 		n := 61

@@ -3,6 +3,7 @@ package shell
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -16,21 +17,21 @@ import (
 	"goranch/transport"
 )
 
-// house is a shell on the in-memory transport.
-type house struct {
+// testServer is a shell on the in-memory transport.
+type testServer struct {
 	*Shell
 	t   testing.TB
 	l   *ranch.Listener
 	mem *transport.Mem
 }
 
-func serve(t testing.TB, opts Options) *house {
+func newTestServer(t testing.TB, opts Options) *testServer {
 	t.Helper()
 	s, err := New(opts)
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &house{Shell: s, t: t, mem: new(transport.Mem)}
+	h := &testServer{Shell: s, t: t, mem: new(transport.Mem)}
 	h.l, err = new(ranch.Server).StartListener("s", h.mem, ranch.Options{Addr: "s", Logger: slog.New(slog.DiscardHandler)}, s)
 	if err != nil {
 		t.Fatal(err)
@@ -46,7 +47,7 @@ func serve(t testing.TB, opts Options) *house {
 	return h
 }
 
-// client is one connection, and what it was told.
+// client is a connection to a testServer.
 type client struct {
 	net.Conn
 	t  testing.TB
@@ -54,8 +55,8 @@ type client struct {
 	id string
 }
 
-// dial connects, and takes the identification.
-func (h *house) dial() *client {
+// dial connects and reads the identification.
+func (h *testServer) dial() *client {
 	h.t.Helper()
 	nc, err := h.mem.Dial(context.Background(), "s")
 	if err != nil {
@@ -67,16 +68,17 @@ func (h *house) dial() *client {
 	line := c.line()
 	var ok bool
 	if c.id, ok = strings.CutPrefix(line, identification); !ok {
-		h.t.Fatalf("want the identification first, got %q", line)
+		h.t.Fatalf("first line: got %q, want %q and an id", line, identification)
 	}
 	return c
 }
 
+// line reads a line.
 func (c *client) line() string {
 	c.t.Helper()
 	s, err := c.r.ReadString('\n')
 	if err != nil {
-		c.t.Fatalf("got %q, then %v", s, err)
+		c.t.Fatalf("got %q and error %v, want a line", s, err)
 	}
 	return strings.TrimSuffix(s, "\n")
 }
@@ -88,7 +90,7 @@ func (c *client) send(s string) {
 	}
 }
 
-// ask sends a request and expects these lines.
+// ask sends a request and reads the wanted lines.
 func (c *client) ask(request string, want ...string) {
 	c.t.Helper()
 	c.send(request + "\n")
@@ -104,19 +106,48 @@ func (c *client) expect(want ...string) {
 	}
 }
 
-// rest returns everything up to the end.
+// rest reads until the end of the connection.
 func (c *client) rest() string {
 	c.t.Helper()
 	b, err := io.ReadAll(c.r)
 	if err != nil {
-		c.t.Fatalf("after %q: %v", b, err)
+		c.t.Fatalf("got %q and error %v, want the end of the connection", b, err)
 	}
 	return string(b)
 }
 
-func (c *client) endWith(want string) {
+// expectEnd reads the wanted text and the end of the connection.
+func (c *client) expectEnd(want string) {
 	c.t.Helper()
 	if diff := cmp.Diff(want, c.rest()); diff != "" {
-		c.t.Fatalf("(-want +got):\n%s", diff)
+		c.t.Fatalf("output (-want +got):\n%s", diff)
 	}
+}
+
+// closeWrite closes the sending side of the connection.
+func (c *client) closeWrite() {
+	c.Conn.(interface{ CloseWrite() error }).CloseWrite()
+}
+
+func waitFor(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("timed out waiting for %s", what)
+		}
+	}
+}
+
+// say is a command that returns its value.
+func say() Command {
+	return Method("say", "", func(_ context.Context, s string) (string, error) { return s, nil })
+}
+
+// waitCommand is a command that prints "waiting" and returns when its context ends.
+func waitCommand() Command {
+	return Command{Name: "wait", Role: Viewer, Run: func(ctx context.Context, c *Call) error {
+		fmt.Fprintln(c.Out, "waiting")
+		<-ctx.Done()
+		return ctx.Err()
+	}}
 }

@@ -11,13 +11,13 @@ import (
 	"strings"
 )
 
-// fileCommands are those that look around below the root.
+// fileCommands are the commands that read the root directory.
 func (s *Shell) fileCommands() []Command {
 	return []Command{
-		{Name: "pwd", Help: "Show the session's directory.", Role: Viewer, Quick: true, Run: pwd},
-		{Name: "cd", Usage: "[<directory>]", Help: "Go to another directory; without one, to the first.", Role: Viewer, MaxArgs: 1, Run: s.cd, Complete: s.completePath(true)},
-		{Name: "ls", Usage: "[--long] [<path>]", Help: "Show what a directory has.", Role: Viewer, MaxArgs: 1, Run: s.ls, Complete: s.completePath(false),
-			Flags: []Flag{{Name: "long", Help: "with sizes and times"}}},
+		{Name: "pwd", Help: "Show the working directory.", Role: Viewer, Quick: true, Run: pwd},
+		{Name: "cd", Usage: "[<directory>]", Help: "Change the working directory; without an argument, to the root directory.", Role: Viewer, MaxArgs: 1, Run: s.cd, Complete: s.completePath(true)},
+		{Name: "ls", Usage: "[--long] [<path>]", Help: "List a directory.", Role: Viewer, MaxArgs: 1, Run: s.ls, Complete: s.completePath(false),
+			Flags: []Flag{{Name: "long", Help: "show sizes, times and modes"}}},
 	}
 }
 
@@ -26,27 +26,28 @@ func pwd(_ context.Context, c *Call) error {
 	return nil
 }
 
-var errNoRoot = &Error{Message: "there are no files here"}
+var errNoRoot = &Error{Message: "this server has no file access configured"}
 
 // maxPath is the longest path in bytes.
 const maxPath = 1024
 
-// resolve returns the path that a client means, within the root: ".." goes no higher than that.
+// resolve returns the absolute path within the root for a path relative to dir. ".." does not lead
+// above the root.
 func resolve(dir, p string) (string, error) {
 	if strings.IndexByte(p, 0) >= 0 {
-		return "", Usage("a path with a NUL byte")
+		return "", Usage("the path contains a NUL byte")
 	}
 	if !path.IsAbs(p) {
 		p = path.Join(dir, p)
 	}
 	p = path.Join("/", p)
 	if len(p) > maxPath {
-		return "", Usage("a path of %d bytes: allowed are %d", len(p), maxPath)
+		return "", Usage("path of %d bytes: allowed are at most %d", len(p), maxPath)
 	}
 	return p, nil
 }
 
-// inRoot is a path as os.Root takes it.
+// inRoot converts an absolute path to one relative to the os.Root.
 func inRoot(p string) string {
 	if p == "/" {
 		return "."
@@ -54,13 +55,13 @@ func inRoot(p string) string {
 	return p[1:]
 }
 
-// open opens what a client means. That it is within the root is seen to by os.Root, in every step, whatever
-// others do with links meanwhile.
+// open opens a directory; for other files it returns only the FileInfo. os.Root checks every element of
+// the path, so symbolic links that are changed concurrently do not lead out of the root.
 func (s *Shell) open(p string) (*os.File, fs.FileInfo, error) {
 	if s.root == nil {
 		return nil, nil, errNoRoot
 	}
-	info, err := s.root.Stat(inRoot(p)) // not to open what waits, as a named pipe does
+	info, err := s.root.Stat(inRoot(p)) // before opening: opening a named pipe could block
 	if err != nil || !info.IsDir() {
 		return nil, info, pathError(p, err)
 	}
@@ -68,7 +69,7 @@ func (s *Shell) open(p string) (*os.File, fs.FileInfo, error) {
 	return f, info, pathError(p, err)
 }
 
-// pathError names the path as the client knows it.
+// pathError returns err with the path within the root, not that of the host.
 func pathError(p string, err error) error {
 	if err == nil {
 		return nil
@@ -103,7 +104,7 @@ func (s *Shell) cd(_ context.Context, c *Call) error {
 	return nil
 }
 
-// maxEntries is how much of a directory is shown.
+// maxEntries is the largest number of directory entries shown.
 const maxEntries = 1000
 
 func (s *Shell) ls(_ context.Context, c *Call) error {
@@ -115,7 +116,7 @@ func (s *Shell) ls(_ context.Context, c *Call) error {
 	if err != nil {
 		return err
 	}
-	infos, more, err := s.list(p)
+	infos, truncated, err := s.list(p)
 	if err != nil {
 		return err
 	}
@@ -124,7 +125,7 @@ func (s *Shell) ls(_ context.Context, c *Call) error {
 		for _, info := range infos {
 			names = append(names, entryName(info))
 		}
-		if more {
+		if truncated {
 			names = append(names, "…")
 		}
 		c.Return(names)
@@ -134,7 +135,7 @@ func (s *Shell) ls(_ context.Context, c *Call) error {
 	for _, info := range infos {
 		t.Rows = append(t.Rows, []any{entryName(info), Bytes(max(0, info.Size())), info.ModTime(), info.Mode().String()})
 	}
-	if more {
+	if truncated {
 		t.Total = len(infos) + 1
 	}
 	c.Return(t)
@@ -148,8 +149,8 @@ func entryName(info fs.FileInfo) string {
 	return info.Name()
 }
 
-// list returns what a directory has, sorted, or the one file that p is.
-func (s *Shell) list(p string) (infos []fs.FileInfo, more bool, err error) {
+// list returns the sorted entries of a directory, or p itself if it is a file.
+func (s *Shell) list(p string) (infos []fs.FileInfo, truncated bool, err error) {
 	f, info, err := s.open(p)
 	if err != nil {
 		return nil, false, err
@@ -163,18 +164,18 @@ func (s *Shell) list(p string) (infos []fs.FileInfo, more bool, err error) {
 		return nil, false, pathError(p, err)
 	}
 	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
-	if more = len(entries) > maxEntries; more {
+	if truncated = len(entries) > maxEntries; truncated {
 		entries = entries[:maxEntries]
 	}
 	for _, e := range entries {
-		if info, err := e.Info(); err == nil { // else it is gone already
+		if info, err := e.Info(); err == nil { // an error means that it was removed meanwhile
 			infos = append(infos, info)
 		}
 	}
-	return infos, more, nil
+	return infos, truncated, nil
 }
 
-// completePath completes the path that is the last argument.
+// completePath completes a path; dirs restricts it to directories.
 func (s *Shell) completePath(dirs bool) func(context.Context, *Call, []string) []string {
 	return func(_ context.Context, c *Call, args []string) []string {
 		if len(args) != 1 || s.root == nil {

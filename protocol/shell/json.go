@@ -11,10 +11,10 @@ import (
 	"unicode/utf8"
 )
 
-// MarshalJSON returns an array of objects, one for each row.
+// MarshalJSON returns an array with one object per row.
 func (t Table) MarshalJSON() ([]byte, error) { return t.appendJSON(nil) }
 
-// MarshalJSON returns an object whose members are in the order of the fields.
+// MarshalJSON returns an object with the members in the order of the fields.
 func (f Fields) MarshalJSON() ([]byte, error) { return f.appendJSON(nil) }
 
 func (t Table) appendJSON(b []byte) (_ []byte, err error) {
@@ -56,7 +56,7 @@ func appendMember(b []byte, first bool, key string, v any) ([]byte, error) {
 	return appendValue(b, v)
 }
 
-// appendValue appends a value of a table, or any other result.
+// appendValue appends the JSON of a result, or of a value in a Table or Fields.
 func appendValue(b []byte, v any) ([]byte, error) {
 	switch v := v.(type) {
 	case nil:
@@ -109,7 +109,7 @@ func appendValue(b []byte, v any) ([]byte, error) {
 	return append(b, j...), err
 }
 
-// marshal is json.Marshal, but leaves <, > and & as they are.
+// marshal is json.Marshal without escapes for <, > and &.
 func marshal(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -122,7 +122,7 @@ func marshal(v any) ([]byte, error) {
 
 const hex = "0123456789abcdef"
 
-// appendString appends s in quotes. What is no UTF-8 is replaced.
+// appendString appends s as a JSON string. Invalid UTF-8 is replaced by U+FFFD.
 func appendString(b []byte, s string) []byte {
 	b = append(b, '"')
 	from := 0
@@ -156,21 +156,22 @@ func appendString(b []byte, s string) []byte {
 	return append(append(b, s[from:]...), '"')
 }
 
-// kindOf is the kind of a value, which tells a client how to show it.
-func kindOf(v any) Kind {
+// kindOf returns the kind of a value.
+func kindOf(v any) string {
 	switch v.(type) {
 	case Bytes:
 		return KindBytes
 	case time.Duration:
-		return KindLength
+		return KindDuration
 	case time.Time:
 		return KindTime
 	}
-	return Plain
+	return ""
 }
 
-func (t Table) kind(i int) Kind {
-	if t.Columns[i].Kind != Plain {
+// kind returns the kind of column i.
+func (t Table) kind(i int) string {
+	if t.Columns[i].Kind != "" {
 		return t.Columns[i].Kind
 	}
 	for _, row := range t.Rows {
@@ -178,10 +179,10 @@ func (t Table) kind(i int) Kind {
 			return kindOf(row[i])
 		}
 	}
-	return Plain
+	return ""
 }
 
-// appendShape appends what a client needs to show a result as it is meant.
+// appendShape appends the members that describe a Table or Fields, for clients that display it.
 func appendShape(b []byte, v any) []byte {
 	switch v := v.(type) {
 	case Table:
@@ -210,7 +211,7 @@ func appendShape(b []byte, v any) []byte {
 	return b
 }
 
-func appendTitled(b []byte, i int, key, title string, kind Kind) []byte {
+func appendTitled(b []byte, i int, key, title, kind string) []byte {
 	if i > 0 {
 		b = append(b, ',')
 	}
@@ -218,13 +219,13 @@ func appendTitled(b []byte, i int, key, title string, kind Kind) []byte {
 	if title != "" {
 		b = appendString(append(b, `,"title":`...), title)
 	}
-	if kind != Plain {
-		b = appendString(append(b, `,"kind":`...), string(kind))
+	if kind != "" {
+		b = appendString(append(b, `,"kind":`...), kind)
 	}
 	return b
 }
 
-// appendOutput appends output as a member: as text if it is that.
+// appendOutput appends output as a member: "out" if it is UTF-8, otherwise "out64" in base64.
 func appendOutput(b, p []byte) []byte {
 	if utf8.Valid(p) {
 		return appendString(append(b, `,"out":`...), string(p))

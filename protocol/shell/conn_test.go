@@ -21,13 +21,13 @@ import (
 	"goranch/transport"
 )
 
-// The dialogue for which the protocol was made.
+// A client works in a session, loses its connection and resumes the session.
 func TestDialogue(t *testing.T) {
 	root := t.TempDir()
 	os.Mkdir(filepath.Join(root, "logs"), 0o700)
 	os.WriteFile(filepath.Join(root, "readme"), nil, 0o600)
-	h := serve(t, Options{Root: root})
-	a := h.dial()
+	srv := newTestServer(t, Options{Root: root})
+	a := srv.dial()
 	a.ask("pwd", "/")
 	a.ask("ls", "logs/", "readme")
 	a.ask("cd logs")
@@ -35,9 +35,9 @@ func TestDialogue(t *testing.T) {
 	a.ask("get colour", "green")
 	a.Close()
 
-	b := h.dial()
+	b := srv.dial()
 	if b.id == a.id {
-		t.Fatal("two connections have one id")
+		t.Fatalf("second connection: got the session id %s of the first, want another", b.id)
 	}
 	b.ask("reconnect:"+a.id, "Conexao restabelecida")
 	b.ask("pwd", "/logs")
@@ -47,31 +47,31 @@ func TestDialogue(t *testing.T) {
 		"    6  pwd", "    7  get:colour", "    8  history")
 	b.ask("!1", "/logs")
 	b.ask("id", a.id)
-	if n := h.Sessions().Stats(); n.Attached != 1 || n.Detached != 0 {
-		t.Errorf("%+v: the fresh session is still there", n)
+	if n := srv.Sessions().Stats(); n.Attached != 1 || n.Detached != 0 {
+		t.Errorf("after reconnect: got %+v, want only the resumed session", n)
 	}
 	b.ask("quit", "bye")
-	b.endWith("")
-	if n := h.Sessions().Stats(); n.Attached+n.Detached != 0 {
-		t.Errorf("%+v: the session that has quit is still there", n)
+	b.expectEnd("")
+	if n := srv.Sessions().Stats(); n.Attached+n.Detached != 0 {
+		t.Errorf("after quit: got %+v, want no session", n)
 	}
 }
 
 func TestReconnectRefused(t *testing.T) {
-	h := serve(t, Options{})
-	c := h.dial()
+	srv := newTestServer(t, Options{})
+	c := srv.dial()
 	for _, id := range []string{"1", "", "x", strings.Repeat("9", 1000)} {
 		c.ask("reconnect:"+id, "error: "+session.ErrUnknown.Error())
 	}
-	c.ask("echo still here", "still here")
-	c.ask("reconnect:"+c.id, already)
+	c.ask("echo continues", "continues")
+	c.ask("reconnect:"+c.id, alreadyAttached)
 }
 
-func TestOutputWhileAway(t *testing.T) {
+func TestOutputWhileDetached(t *testing.T) {
 	gate := make(chan struct{})
 	defer close(gate)
 	slow := Command{Name: "slow", Role: Viewer, Run: func(ctx context.Context, c *Call) error {
-		fmt.Fprintln(c.Out, "begun")
+		fmt.Fprintln(c.Out, "started")
 		<-gate
 		for i := range 3 {
 			fmt.Fprintf(c.Out, "%d %s\n", i, strings.Repeat("x", 20))
@@ -80,70 +80,60 @@ func TestOutputWhileAway(t *testing.T) {
 		<-gate
 		return nil
 	}}
-	h := serve(t, Options{Commands: []Command{slow}, EndTime: -1, Sessions: session.Options[State]{MaxOutput: 50}})
-	a := h.dial()
-	a.ask("slow", "begun")
+	srv := newTestServer(t, Options{Commands: []Command{slow}, HalfCloseTimeout: -1, Sessions: session.Options[State]{MaxOutput: 50}})
+	a := srv.dial()
+	a.ask("slow", "started")
 	a.Close()
-	waitFor(t, func() bool { return h.Sessions().Stats().Detached == 1 })
+	waitFor(t, "the session to be detached", func() bool { return srv.Sessions().Stats().Detached == 1 })
 	gate <- struct{}{}
 	gate <- struct{}{}
-	waitFor(t, func() bool { return !busy(h, a.id) })
-	b := h.dial()
+	waitFor(t, "the command to end", func() bool { return !isBusy(srv, a.id) })
+	b := srv.dial()
 	b.ask("reconnect:"+a.id, "Conexao restabelecida", "(46 bytes of earlier output were lost)", "2 "+strings.Repeat("x", 20), "done")
 }
 
-func busy(h *house, id string) (busy bool) {
-	h.lives.Range(func(k, v any) bool {
-		if lv := v.(*live); lv.session.ID() == id {
-			lv.mu.Lock()
-			busy = lv.busy
-			lv.mu.Unlock()
+// isBusy reports whether the session runs a command.
+func isBusy(srv *testServer, id string) (busy bool) {
+	srv.runners.Range(func(_, v any) bool {
+		if r := v.(*runner); r.session.ID() == id {
+			busy = r.isBusy()
 		}
 		return true
 	})
 	return busy
 }
 
-func waitFor(t testing.TB, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("it does not come")
-		}
-	}
-}
-
 func TestTakenOver(t *testing.T) {
-	h := serve(t, Options{})
-	a := h.dial()
+	srv := newTestServer(t, Options{})
+	a := srv.dial()
 	a.ask("set x 1")
 	a.ask("get x", "1")
-	b := h.dial()
+	b := srv.dial()
 	b.ask("reconnect:"+a.id, "Conexao restabelecida")
 	if got := a.rest(); !strings.HasPrefix(got, "The session was taken over by ") {
-		t.Errorf("the earlier connection was told %q", got)
+		t.Errorf("previous connection: got %q, want a line about the takeover", got)
 	}
 	b.ask("get x", "1")
 	b.ask("format:json", `{"id":3,"result":"json"}`)
-	c := h.dial()
+	c := srv.dial()
 	c.ask("reconnect:"+a.id, "Conexao restabelecida")
 	if got := b.rest(); !strings.HasPrefix(got, `{"event":"taken_over","by":"`) {
-		t.Errorf("the earlier connection was told %q", got)
+		t.Errorf("previous connection: got %q, want a taken_over event", got)
 	}
 	c.ask("get x", `{"id":2,"result":"1"}`)
 }
 
-// Of many that want one session at once, one has it in the end, and all others have ended.
-func TestTakeoverRace(t *testing.T) {
-	h := serve(t, Options{})
-	a := h.dial()
+// Concurrent reconnects to one session all succeed, and the session stays usable.
+func TestConcurrentReconnects(t *testing.T) {
+	srv := newTestServer(t, Options{})
+	a := srv.dial()
 	a.ask("set x 1")
 	a.ask("get x", "1")
 	const n = 20
 	answers := make(chan string, n)
 	var wg sync.WaitGroup
 	for range n {
-		c := h.dial()
+		c := srv.dial()
 		wg.Go(func() {
 			c.send("reconnect:" + a.id + "\nget x\n")
 			got := ""
@@ -162,21 +152,21 @@ func TestTakeoverRace(t *testing.T) {
 	close(answers)
 	for got := range answers {
 		if !strings.HasPrefix(got, restored) {
-			t.Errorf("got %q", got)
+			t.Errorf("got %q, want the prefix %q", got, restored)
 		}
 	}
-	waitFor(t, func() bool { s := h.Sessions().Stats(); return s.Attached+s.Detached == 1 })
-	b := h.dial()
+	waitFor(t, "the other sessions to end", func() bool { s := srv.Sessions().Stats(); return s.Attached+s.Detached == 1 })
+	b := srv.dial()
 	b.ask("reconnect:"+a.id, "Conexao restabelecida")
 	b.ask("get x", "1")
 }
 
-func TestRestOfTheStream(t *testing.T) {
-	h := serve(t, Options{Commands: []Command{Method("double", "Twice.", func(_ context.Context, n int) (int, error) { return 2 * n, nil })}})
-	c := h.dial()
+func TestLastRequestWithoutLineFeed(t *testing.T) {
+	srv := newTestServer(t, Options{Commands: []Command{Method("double", "", func(_ context.Context, n int) (int, error) { return 2 * n, nil })}})
+	c := srv.dial()
 	c.send("echo one\r\ndouble:21\ndouble 4")
-	c.Conn.(interface{ CloseWrite() error }).CloseWrite()
-	c.endWith("one\n42\n8\n")
+	c.closeWrite()
+	c.expectEnd("one\n42\n8\n")
 }
 
 func TestRequests(t *testing.T) {
@@ -198,14 +188,14 @@ func TestRequests(t *testing.T) {
 		{"carriage returns anywhere", "ec\rho:a\rb\r", "ab\n"},
 		{"unknown", "histroy", "error: unknown command \"histroy\"; did you mean history?\n"},
 		{"unknown, nothing near", "xyzzyxyzzy", "error: unknown command \"xyzzyxyzzy\"\n"},
-		{"role", "boom", "error: boom needs a role of operator; yours is viewer\n"},
+		{"role", "boom", "error: boom requires the role operator; your role is viewer\n"},
 		{"arguments", "pwd x", "error: pwd takes no arguments\n"},
-		{"quote", "get 'x", "error: a quote without its end\n"},
-		{"no UTF-8", "echo \x80", "error: the request is not UTF-8\n"},
-		{"NUL", "echo \x00", "error: a NUL byte in the request\n"},
+		{"quote", "get 'x", "error: missing closing quote\n"},
+		{"invalid UTF-8", "echo \x80", "error: the request is not UTF-8\n"},
+		{"NUL", "echo \x00", "error: the request contains a NUL byte\n"},
 		{"telnet", "\xff\xfb\x18\xff\xfd\x01\xff\xfc\x01ec\xff\xfd\x03ho \xff\xf1ok", "\xff\xfe\x18\xff\xfc\x01\xff\xfc\x03ok\n"},
 		{"subnegotiation", "\xff\xfa\x18\n\xff\xff\x03\xff\xf0echo ok", "ok\n"},
-		{"cleared", "garbage\x03echo ok", "ok\n"},
+		{"interrupt clears the line", "garbage\x03echo ok", "ok\n"},
 		{"interrupt process", "garbage\xff\xf4\xff\xfd\x06echo ok", "\xff\xfc\x06ok\n"},
 		{"table", "table", "NAME       size\nx?[31m  1.5 KiB\nlonger      3 B\n2 of 9\n"},
 		{"flags", "table --sort c", "error: flag --sort \"c\": allowed are a, b\n"},
@@ -214,70 +204,65 @@ func TestRequests(t *testing.T) {
 		{"struct", `point:{"x":1,"y":2}`, "sum   3\nTook  1m30s\n"},
 		{"error", `point:{}`, "error: no\nerror: x\n"},
 		{"bad value", `point:{"x":"1"}`, "error: point: value: cannot unmarshal string into Go struct field .X of type int\n"},
-		{"no value", "nothing:1", "error: nothing: value: it takes no value\n"},
+		{"no value", "nothing:1", "error: nothing: value: none is allowed\n"},
 		{"nothing", "nothing", ""},
 		{"empty", "\n \n\r\n", ""},
 		{"json", "format:json\ntable --all\nnothing\nboom\necho \"\xc3\xa9<\"\npoint:{\"x\":1}\n\nhistroy\ncancel\nformat text", `{"id":1,"result":"json"}
 {"id":2,"result":[{"name":"x\u001b[31m","size":1536},{"name":"longer","size":3}],"columns":[{"key":"name","title":"NAME"},{"key":"size","kind":"bytes","right":true}],"total":9}
 {"id":3,"result":null}
-{"id":4,"error":{"message":"boom needs a role of operator; yours is viewer","code":"denied"}}
+{"id":4,"error":{"message":"boom requires the role operator; your role is viewer","code":"denied"}}
 {"id":5,"result":"\"é<\""}
 {"id":6,"result":{"sum":1,"took":90},"fields":[{"key":"sum"},{"key":"took","title":"Took","kind":"duration"}]}
 {"id":7,"error":{"message":"unknown command \"histroy\"","suggestion":"history","code":"unknown"}}
 `},
 		{"prompt", "prompt on\npwd", "> /\n> "},
-		{"history", "!!\necho a\n!!\n!7\n!x", "error: there is no request 0 in the history\na\na\nerror: there is no request 7 in the history\nerror: \"!x\": allowed are !! and ! with a number from history\n"},
-		{"variables", "set a=1\nset b 'x y'\nset\nunset a\nget a", "a  1\nb  x y\nerror: there is no variable \"a\"\n"},
+		{"history", "!!\necho a\n!!\n!7\n!x", "error: no request 0 in the history\na\na\nerror: no request 7 in the history\nerror: \"!x\": allowed are !! and ! with a number of the history\n"},
+		{"variables", "set a=1\nset b 'x y'\nset\nunset a\nget a", "a  1\nb  x y\nerror: unknown variable \"a\"\n"},
 		{"complete", "complete:t\ncomplete:table --s\ncomplete:table --sort \ncomplete:format j", "table\n--sort\na\nb\njson\n"},
-		{"no files", "ls", "error: there are no files here\n"},
-		{"no auth", "auth:x", "error: there are no tokens here\n"},
+		{"no files", "ls", "error: this server has no file access configured\n"},
+		{"no auth", "auth:x", "error: this server accepts no tokens\n"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			c := serve(t, Options{Commands: []Command{boom, table, point, nothing}}).dial()
+			c := newTestServer(t, Options{Commands: []Command{boom, table, point, nothing}}).dial()
 			c.send(tt.send)
-			c.Conn.(interface{ CloseWrite() error }).CloseWrite()
+			c.closeWrite()
 			want := tt.want
 			if tt.name == "json" {
-				got := c.rest() // cancel does not wait for its turn
-				got = strings.Replace(got, `{"id":8,"error":{"message":"nothing is running"}}`+"\n", "", 1)
+				got := c.rest() // the answer of cancel is not queued
+				got = strings.Replace(got, `{"id":8,"error":{"message":"no command is running"}}`+"\n", "", 1)
 				got = strings.Replace(got, `{"id":8,"result":"cancelled"}`+"\n", "", 1)
 				if got = strings.TrimSuffix(got, "text\n"); got != want && !strings.Contains(got, "cancelled") {
 					t.Errorf("got %s\nwant %s", got, want)
 				}
 				return
 			}
-			c.endWith(want)
+			c.expectEnd(want)
 		})
 	}
 }
 
 func TestLineTooLong(t *testing.T) {
-	h := serve(t, Options{MaxLine: 100})
-	c := h.dial()
+	srv := newTestServer(t, Options{MaxLine: 100})
+	c := srv.dial()
 	c.ask("echo "+strings.Repeat("x", 95), strings.Repeat("x", 95))
 	go c.Write([]byte(strings.Repeat("x", 10<<20)))
 	if got := c.line(); !strings.HasPrefix(got, "error: ") {
-		t.Errorf("got %q", got)
+		t.Errorf("got %q, want an error", got)
 	}
 }
 
 func TestCancel(t *testing.T) {
-	wait := Command{Name: "wait", Role: Viewer, Run: func(ctx context.Context, c *Call) error {
-		fmt.Fprintln(c.Out, "waiting")
-		<-ctx.Done()
-		return ctx.Err()
-	}}
 	for _, by := range []string{"\x03", "\xff\xf4", "cancel\n"} {
 		t.Run(fmt.Sprintf("%q", by), func(t *testing.T) {
-			c := serve(t, Options{Commands: []Command{wait}}).dial()
+			c := newTestServer(t, Options{Commands: []Command{waitCommand()}}).dial()
 			c.ask("format json", `{"id":1,"result":"json"}`)
 			c.send("wait\n")
 			c.expect(`{"id":2,"out":"waiting\n"}`)
 			c.send("echo behind\n" + by)
 			if by == "cancel\n" {
 				if got := []string{c.line(), c.line(), c.line()}; !strings.Contains(strings.Join(got, ""), `{"id":4,"result":"cancelled"}`) {
-					t.Errorf("got %q", got)
+					t.Errorf("got %q, want the answer of cancel among them", got)
 				}
 				return
 			}
@@ -286,7 +271,7 @@ func TestCancel(t *testing.T) {
 	}
 }
 
-func TestEndOfASessionCancels(t *testing.T) {
+func TestSessionEndCancels(t *testing.T) {
 	causes := make(chan error, 1)
 	wait := Command{Name: "wait", Role: Viewer, Run: func(ctx context.Context, c *Call) error {
 		fmt.Fprintln(c.Out, "waiting")
@@ -294,43 +279,38 @@ func TestEndOfASessionCancels(t *testing.T) {
 		causes <- context.Cause(ctx)
 		return ctx.Err()
 	}}
-	h := serve(t, Options{Commands: []Command{wait}})
-	c := h.dial()
+	srv := newTestServer(t, Options{Commands: []Command{wait}})
+	c := srv.dial()
 	c.ask("wait", "waiting")
-	if err := h.Sessions().End(c.id); err != nil {
+	if err := srv.Sessions().End(c.id); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-causes; err != ErrSessionEnded {
-		t.Errorf("cancelled by %v", err)
+		t.Errorf("got cause %v, want %v", err, ErrSessionEnded)
 	}
-	c.endWith("error: the session has ended\n")
+	c.expectEnd("error: the session has ended\n")
 }
 
 func TestShutdown(t *testing.T) {
-	wait := Command{Name: "wait", Role: Viewer, Run: func(ctx context.Context, c *Call) error {
-		fmt.Fprintln(c.Out, "waiting")
-		<-ctx.Done()
-		return ctx.Err()
-	}}
-	h := serve(t, Options{Commands: []Command{wait}})
-	c := h.dial()
+	srv := newTestServer(t, Options{Commands: []Command{waitCommand()}})
+	c := srv.dial()
 	c.ask("wait", "waiting")
-	h.l.Stop()
-	c.endWith("The server is stopping.\nerror: the listener is shutting down\n")
+	srv.l.Stop()
+	c.expectEnd("The server is stopping.\nerror: the listener is shutting down\n")
 }
 
 func TestPanic(t *testing.T) {
 	for _, quick := range []bool{false, true} {
-		bad := Command{Name: "bad", Role: Viewer, Quick: quick, Run: func(context.Context, *Call) error { panic("by request") }}
-		h := serve(t, Options{Commands: []Command{bad}})
-		c := h.dial()
+		bad := Command{Name: "bad", Role: Viewer, Quick: quick, Run: func(context.Context, *Call) error { panic("test") }}
+		srv := newTestServer(t, Options{Commands: []Command{bad}})
+		c := srv.dial()
 		c.send("bad\n")
 		for {
 			if _, err := c.r.ReadString('\n'); err != nil {
 				break
 			}
 		}
-		h.dial().ask("echo on", "on")
+		srv.dial().ask("echo on", "on")
 	}
 }
 
@@ -342,57 +322,57 @@ func TestUsers(t *testing.T) {
 		}
 		return nil
 	}}
-	h := serve(t, Options{
+	srv := newTestServer(t, Options{
 		Commands:     []Command{act},
-		Authenticate: func(context.Context, *transport.Conn) (User, error) { return User{"nobody", Guest}, nil },
+		Authenticate: func(context.Context, *transport.Conn) (User, error) { return User{"someone", Guest}, nil },
 		Token: func(_ context.Context, _ *transport.Conn, token string) (User, error) {
 			if token == "secret" {
 				return User{"ops", Operator}, nil
 			}
-			return User{}, errors.New("no such token")
+			return User{}, errors.New("invalid token")
 		},
 		Audit: func(e AuditEntry) {
 			log = append(log, fmt.Sprintf("%s %s %q %v", e.User.Name, e.Command, e.Line, e.Err))
 		},
 	})
-	a := h.dial()
+	a := srv.dial()
 	a.Close()
-	waitFor(t, func() bool { return h.Sessions().Stats().Detached == 1 })
-	c := h.dial()
+	waitFor(t, "the session to be detached", func() bool { return srv.Sessions().Stats().Detached == 1 })
+	c := srv.dial()
 	c.ask("id", c.id)
 	c.ask("version", "unknown")
-	c.ask("pwd", "error: pwd needs a role of viewer; yours is guest")
-	c.ask("reconnect:"+a.id, "error: reconnect needs a role of viewer; yours is guest")
-	c.ask("auth:wrong", "error: no such token")
+	c.ask("pwd", "error: pwd requires the role viewer; your role is guest")
+	c.ask("reconnect:"+a.id, "error: reconnect requires the role viewer; your role is guest")
+	c.ask("auth:wrong", "error: invalid token")
 	c.ask("auth:secret", "ops, operator")
 	c.ask("act")
 	c.ask("act no", "error: no")
 	c.ask("history", "    1  act", "    2  act no", "    3  history")
 	want := []string{`ops act "act" <nil>`, `ops act "act no" no`}
 	if fmt.Sprint(log) != fmt.Sprint(want) {
-		t.Errorf("audited %q, want %q", log, want)
+		t.Errorf("audit log: got %q, want %q", log, want)
 	}
 	c.ask("reconnect:"+a.id, "Conexao restabelecida")
 }
 
-func TestRefusedUser(t *testing.T) {
-	h := serve(t, Options{Authenticate: func(context.Context, *transport.Conn) (User, error) { return User{}, errors.New("go away") }})
-	nc, err := h.mem.Dial(context.Background(), "s")
+func TestAuthenticateError(t *testing.T) {
+	srv := newTestServer(t, Options{Authenticate: func(context.Context, *transport.Conn) (User, error) { return User{}, errors.New("access denied") }})
+	nc, err := srv.mem.Dial(context.Background(), "s")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer nc.Close()
 	b := make([]byte, 100)
 	n, _ := nc.Read(b)
-	if got := string(b[:n]); got != "error: go away\n" {
-		t.Errorf("got %q", got)
+	if got := string(b[:n]); got != "error: access denied\n" {
+		t.Errorf("got %q, want \"error: access denied\\n\"", got)
 	}
 }
 
-// A crowd of requests in one piece is served in order, however many they are.
-func TestManyAtOnce(t *testing.T) {
-	h := serve(t, Options{Commands: []Command{Method("say", "", func(_ context.Context, s string) (string, error) { return s, nil })}})
-	c := h.dial()
+// More requests than can be queued, in one piece, are answered in order.
+func TestPipelinedRequests(t *testing.T) {
+	srv := newTestServer(t, Options{Commands: []Command{say()}})
+	c := srv.dial()
 	var all, want strings.Builder
 	for i := range 1000 {
 		fmt.Fprintf(&all, "say:%d\n", i)
@@ -400,44 +380,44 @@ func TestManyAtOnce(t *testing.T) {
 	}
 	go func() {
 		c.Write([]byte(all.String()))
-		c.Conn.(interface{ CloseWrite() error }).CloseWrite()
+		c.closeWrite()
 	}()
-	c.endWith(want.String())
+	c.expectEnd(want.String())
 }
 
-// An idle connection has one goroutine; one whose client is silent for too long ends, but its session stays.
-func TestIdle(t *testing.T) {
+// An idle connection has one goroutine. The read timeout ends it, and its session stays.
+func TestIdleConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := serve(t, Options{ReadTimeout: time.Minute, Sessions: session.Options[State]{TTL: time.Hour}})
-		h.dial().Close()
+		srv := newTestServer(t, Options{ReadTimeout: time.Minute, Sessions: session.Options[State]{TTL: time.Hour}})
+		srv.dial().Close()
 		time.Sleep(10 * time.Second)
 		before := runtime.NumGoroutine()
-		c := h.dial()
+		c := srv.dial()
 		c.SetReadDeadline(time.Time{})
 		c.ask("echo x", "x")
 		c.ask("status", "Status       running")
-		time.Sleep(time.Second) // workers wait for more to do
+		time.Sleep(time.Second) // idle workers stop
 		synctest.Wait()
-		if n := runtime.NumGoroutine() - before; n > 2 { // and one for all timers
-			t.Errorf("an idle connection has %d goroutines", n)
+		if n := runtime.NumGoroutine() - before; n > 2 { // one more for the timers of all connections
+			t.Errorf("idle connection: got %d goroutines, want at most 2", n)
 		}
 		for range 5 {
 			c.line()
 		}
-		c.endWith("error: no request for 1m0s: i/o timeout\n")
+		c.expectEnd("error: no request for 1m0s: i/o timeout\n")
 		synctest.Wait()
-		if n := h.Sessions().Stats().Detached; n != 2 {
-			t.Errorf("%d sessions are detached", n)
+		if n := srv.Sessions().Stats().Detached; n != 2 {
+			t.Errorf("after the read timeout: got %d detached sessions, want 2", n)
 		}
 		time.Sleep(2 * time.Hour)
 		synctest.Wait()
-		if n := h.Sessions().Stats(); n.Detached != 0 || n.Expired != 2 {
-			t.Errorf("%+v", n)
+		if n := srv.Sessions().Stats(); n.Detached != 0 || n.Expired != 2 {
+			t.Errorf("after the TTL: got %+v, want 0 detached, 2 expired", n)
 		}
 	})
 }
 
-// Over TCP: a client that has ended its input gets its answers, and one that has vanished leaves its session.
+// Over TCP, a client that closes its sending side gets its answers, and its session stays.
 func TestTCP(t *testing.T) {
 	s, err := New(Options{Commands: []Command{Method("double", "", func(_ context.Context, n int) (int, error) { return 2 * n, nil })}})
 	if err != nil {
@@ -457,8 +437,8 @@ func TestTCP(t *testing.T) {
 	nc.(*net.TCPConn).CloseWrite()
 	b, err := io.ReadAll(nc)
 	if _, answers, _ := strings.Cut(string(b), "\n"); err != nil || answers != "8\n/\n" {
-		t.Errorf("got %q, %v", b, err)
+		t.Errorf("got %q and error %v, want the answers 8 and /", b, err)
 	}
 	nc.Close()
-	waitFor(t, func() bool { return s.Sessions().Stats().Detached == 1 })
+	waitFor(t, "the session to be detached", func() bool { return s.Sessions().Stats().Detached == 1 })
 }
