@@ -25,7 +25,6 @@ type entry[T any] struct {
 
 	mu      sync.Mutex
 	state   T
-	phase   phase
 	since   time.Duration // attached or detached, since the manager's start
 	backlog *backlog      // nil: empty
 
@@ -35,7 +34,8 @@ type entry[T any] struct {
 	gen            uint64 // number of attachments
 	deliveryFailed bool   // the holder has returned an error and gets no more output
 
-	// Saving.
+	// Lifecycle and saving. The small fields are adjacent to keep the struct small.
+	phase         phase
 	dirty         bool // in a dirty list
 	saving        bool // in the batch being saved
 	marshalFailed bool
