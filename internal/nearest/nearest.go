@@ -4,8 +4,8 @@ package nearest
 // maxLength is the length in bytes above which a name has no suggestion.
 const maxLength = 64
 
-// Name returns the candidate with the smallest edit distance to name, the first of equals. It returns
-// "" if every candidate differs in more than two letters, or in more than a third of them.
+// Name returns the candidate with the smallest edit distance to name, the first of equals. It
+// returns "" if every candidate differs in more than two letters, or in more than a third of them.
 func Name(name string, candidates []string) string {
 	if len(name) > maxLength {
 		return ""
@@ -19,8 +19,8 @@ func Name(name string, candidates []string) string {
 	return best
 }
 
-// distance returns the number of letters to insert, delete, replace, or swap with their neighbour that
-// turns a into b.
+// distance returns the number of letters to insert, delete, replace, or swap with their neighbour
+// that turns a into b.
 func distance(a, b string) int {
 	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range last {

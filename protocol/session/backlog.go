@@ -2,8 +2,8 @@ package session
 
 import "encoding/binary"
 
-// backlog is the output kept for the next holder. The pieces are stored in one buffer, each prefixed
-// with its length, so that a million pieces of one byte cost little more than their bytes.
+// backlog is the output kept for the next holder. The pieces are stored in one buffer, each
+// prefixed with its length, so that a million pieces of one byte cost little more than their bytes.
 type backlog struct {
 	buf   []byte
 	head  int // offset of the oldest piece
@@ -11,8 +11,8 @@ type backlog struct {
 	lost  int // bytes of output dropped before the oldest piece
 }
 
-// add copies p into the backlog. It drops the oldest pieces until p fits into limit, and p itself if
-// it is larger than limit. It returns the number of bytes dropped.
+// add copies p into the backlog. It drops the oldest pieces until p fits into limit, and p itself
+// if it is larger than limit. It returns the number of bytes dropped.
 func (b *backlog) add(p []byte, limit int) int {
 	dropped := 0
 	for b.bytes > 0 && b.bytes+len(p) > limit {

@@ -121,7 +121,8 @@ func (e *entry[T]) clearHolder() {
 	e.m.attached.Add(-1)
 }
 
-// end ends e. e.mu is held, and e is active. The caller calls Manager.remove after it has unlocked e.
+// end ends e. e.mu is held, and e is active. The caller calls Manager.remove after it has unlocked
+// e.
 func (e *entry[T]) end() {
 	if e.holder != nil {
 		e.clearHolder()

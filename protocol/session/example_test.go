@@ -24,7 +24,8 @@ func (p printer) Deliver(b []byte, lost int) error {
 }
 func (p printer) Revoked(by net.Addr, err error) {}
 
-// A player loses the connection and resumes the session over another one, and again after a restart.
+// A player loses the connection and resumes the session over another one, and again after a
+// restart.
 func Example() {
 	dir, _ := os.MkdirTemp("", "sessions")
 	defer os.RemoveAll(dir)

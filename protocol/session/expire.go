@@ -95,8 +95,8 @@ func (l *detachedList[T]) takeFirst() *entry[T] {
 	return e
 }
 
-// firstSince returns when the first session was detached. If the list is empty it returns false, and
-// the sweeper must return: the next push starts another one.
+// firstSince returns when the first session was detached. If the list is empty it returns false,
+// and the sweeper must return: the next push starts another one.
 func (l *detachedList[T]) firstSince() (since time.Duration, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -41,7 +41,8 @@ func DJBID(remote net.Addr) (string, error) {
 // not reveal how many leading bytes of an id were right.
 type key [sha256.Size]byte
 
-// keyOf hashes at most maxID+1 bytes, so that the time for a longer id does not depend on its length.
+// keyOf hashes at most maxID+1 bytes, so that the time for a longer id does not depend on its
+// length.
 func keyOf(id string) key { return sha256.Sum256([]byte(id[:min(len(id), maxID+1)])) }
 
 func checkID(id string) error {

@@ -160,10 +160,10 @@ func (m *Manager[T]) remove(e *entry[T]) {
 	}
 }
 
-// Close detaches and saves all sessions, stops the background goroutines and closes the Store. Later
-// operations return ErrClosed; holders are not notified. Close tries to save once. If it returns an
-// error, that of the Store or the cause of ctx, the Store is still open and Close can be called
-// again.
+// Close detaches and saves all sessions, stops the background goroutines and closes the Store.
+// Later operations return ErrClosed; holders are not notified. Close tries to save once. If it
+// returns an error, that of the Store or the cause of ctx, the Store is still open and Close can be
+// called again.
 func (m *Manager[T]) Close(ctx context.Context) error {
 	m.saver.mu.Lock()
 	first := !m.closed.Swap(true)

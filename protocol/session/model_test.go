@@ -267,8 +267,8 @@ func TestModel(t *testing.T) {
 	})
 }
 
-// synctestCheck runs f in a synctest bubble. rapid ends a check by a panic, which is passed on to the
-// caller.
+// synctestCheck runs f in a synctest bubble. rapid ends a check by a panic, which is passed on to
+// the caller.
 func synctestCheck(t *testing.T, rt *rapid.T, f func()) {
 	var ended any
 	synctest.Test(t, func(*testing.T) {

@@ -42,8 +42,8 @@ type Options[T any] struct {
 	// must not wait for the manager, because Create, Sync and Close wait for OnError.
 	OnError func(error)
 	// OnEnd is called once for each session that has ended or expired, without locks held, with its
-	// unbound handle, in the goroutine that ended the session. It must not call Close, which ends no
-	// sessions.
+	// unbound handle, in the goroutine that ended the session. It must not call Close, which ends
+	// no sessions.
 	OnEnd func(s *Session[T])
 }
 

@@ -3,7 +3,7 @@
 //
 //	sessions, err := session.New(session.Options[State]{TTL: time.Hour})
 //	…
-//	s, err := sessions.Create(ctx, conn.RemoteAddr(), holder, State{Dir: "/"}) // new client: send it s.ID()
+//	s, err := sessions.Create(ctx, conn.RemoteAddr(), holder, State{Dir: "/"}) // new client
 //	s, err := sessions.Attach(ctx, id, conn.RemoteAddr(), holder)              // returning client
 //	…
 //	s.Do(func(st *State) { st.Dir = dir }) // changes the state
@@ -12,9 +12,9 @@
 //	s.Detach() // the connection has closed; or s.End() to remove the session
 //
 // A session is attached to at most one connection, its [Holder]. When the connection closes, the
-// session stays for [Options].TTL. A connection that presents the id takes the session over, and the
-// [Session] of the previous connection becomes stale at the same instant. The id is a secret like a
-// password: keep it out of logs and unencrypted networks.
+// session stays for [Options].TTL. A connection that presents the id takes the session over, and
+// the [Session] of the previous connection becomes stale at the same instant. The id is a secret
+// like a password: keep it out of logs and unencrypted networks.
 //
 // Output of a detached session is kept up to [Options].MaxOutput bytes and delivered to the next
 // holder. Each piece is delivered to exactly one holder, in order; a piece that a holder has
@@ -69,7 +69,8 @@ func (s *Session[T]) Unbound() *Session[T] { return &s.e.unbound }
 // during the call: f must neither use the session nor retain the pointer.
 func (s *Session[T]) Do(f func(state *T)) error { return s.e.do(f, s.gen, true) }
 
-// View is like Do but saves nothing. On an unbound handle it also works after the session has ended.
+// View is like Do but saves nothing. On an unbound handle it also works after the session has
+// ended.
 func (s *Session[T]) View(f func(state *T)) error { return s.e.do(f, s.gen, false) }
 
 // Output delivers b to the attached connection. If there is none, it keeps a copy for the next

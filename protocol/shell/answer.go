@@ -78,7 +78,8 @@ func appendText(b []byte, v any, width int) ([]byte, error) {
 
 const prompt = "> "
 
-// appendAnswer appends the answer to a command that has ended, in the format of the session after it.
+// appendAnswer appends the answer to a command that has ended, in the format of the session after
+// it.
 func (r *runner) appendAnswer(b []byte, c *Call, fault *Error) []byte {
 	s := &r.state
 	if s.JSON {

@@ -58,12 +58,12 @@ func (c *Call) release() {
 }
 
 // Return sets the result; nil is none. In JSON it is the member "result" of the answer. In text a
-// string is shown as it is, a [Table] as a table, [Fields] as aligned lines, a []string as lines, and
-// everything else as JSON.
+// string is shown as it is, a [Table] as a table, [Fields] as aligned lines, a []string as lines,
+// and everything else as JSON.
 func (c *Call) Return(v any) { c.result = v }
 
-// Frame streams an intermediate result that replaces the previous one, for commands that show changes
-// over time. In text the frames follow each other. It blocks and fails like a Write to Out.
+// Frame streams an intermediate result that replaces the previous one, for commands that show
+// changes over time. In text the frames follow each other. It blocks and fails like a Write to Out.
 func (c *Call) Frame(v any) error {
 	b, err := c.runner.appendFrame(nil, &c.req, v)
 	if err != nil {

@@ -55,8 +55,8 @@ func inRoot(p string) string {
 	return p[1:]
 }
 
-// open opens a directory; for other files it returns only the FileInfo. os.Root checks every element of
-// the path, so symbolic links that are changed concurrently do not lead out of the root.
+// open opens a directory; for other files it returns only the FileInfo. os.Root checks every
+// element of the path, so symbolic links that are changed concurrently do not lead out of the root.
 func (s *Shell) open(p string) (*os.File, fs.FileInfo, error) {
 	if s.root == nil {
 		return nil, nil, errNoRoot

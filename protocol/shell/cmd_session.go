@@ -30,8 +30,8 @@ func (s *Shell) sessionCommands() []Command {
 	}
 }
 
-// notRepeatable is the Run of the commands that the connection handles itself. It is called only if they
-// are repeated by "!n".
+// notRepeatable is the Run of the commands that the connection handles itself. It is called only if
+// they are repeated by "!n".
 func notRepeatable(_ context.Context, c *Call) error {
 	return Usage("%s cannot be repeated", split(c.req.text).name)
 }

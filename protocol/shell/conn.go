@@ -214,7 +214,8 @@ func (c *conn) greeting(lost int) []byte {
 	return b
 }
 
-// flush sends the answers that the outbox holds back to combine them with those of further requests.
+// flush sends the answers that the outbox holds back to combine them with those of further
+// requests.
 func (c *conn) flush() {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -241,7 +242,8 @@ func (c *conn) HandleTimeout(*protocol.Peer) protocol.Action {
 // shutdownTimeout is how long HandleShutdown waits for a cancelled command.
 const shutdownTimeout = 5 * time.Second
 
-// HandleShutdown cancels the running command, so that its answer is sent before the connection ends.
+// HandleShutdown cancels the running command, so that its answer is sent before the connection
+// ends.
 func (c *conn) HandleShutdown(p *protocol.Peer) {
 	if c.runner == nil {
 		return

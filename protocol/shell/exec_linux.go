@@ -99,7 +99,8 @@ func (r *programRunner) execute(ctx context.Context, cancel context.CancelCauseF
 		Env:         append([]string{"PATH=/usr/bin:/bin", "LANG=C.UTF-8"}, r.Env...),
 		SysProcAttr: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}}
 	if dir != nil {
-		// The child has inherited the descriptor until it executes. A path could be replaced meanwhile.
+		// The child has inherited the descriptor until it executes. A path could be replaced
+		// meanwhile.
 		cmd.Dir = fmt.Sprintf("/proc/self/fd/%d", dir.Fd())
 	}
 	runtime.LockOSThread()
@@ -166,7 +167,8 @@ func (r *programRunner) copyOutput(out *os.File, cancel context.CancelCauseFunc,
 }
 
 // wait waits for the end of the program. It kills the process group when ctx ends and after the
-// program has ended. The latter happens before the program is reaped, while its id cannot be reused.
+// program has ended. The latter happens before the program is reaped, while its id cannot be
+// reused.
 func (r *programRunner) wait(ctx context.Context, cmd *exec.Cmd) error {
 	pid := cmd.Process.Pid
 	ended := make(chan struct{})

@@ -1,6 +1,7 @@
 package shell
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -85,79 +86,45 @@ func alive(pid int) bool {
 	return err == nil && !strings.Contains(string(b), ") Z ")
 }
 
-// No process of a program remains after it has ended for any reason, even if its children ignore signals.
+// No process of a program remains after it has ended for any reason, even if its children ignore
+// signals.
 func TestProgramProcessesAreKilled(t *testing.T) {
-	stubborn := `trap "" TERM INT HUP; (trap "" TERM INT HUP; while :; do sleep 1; done) & echo $! $$; `
-	long := script("long", stubborn+"while :; do sleep 1; done")
-	short := script("short", stubborn+"exit 0")
-	pids := func(c *client) (all []int) {
-		for _, f := range strings.Fields(c.line()) {
-			n, err := strconv.Atoi(f)
-			if err != nil {
-				t.Fatal(err)
+	ignoring := `trap "" TERM INT HUP; (trap "" TERM INT HUP; while :; do sleep 1; done) & echo $! $$; `
+	long := script("long", ignoring+"while :; do sleep 1; done")
+	short := script("short", ignoring+"exit 0")
+	for _, tt := range []struct {
+		name, program string
+		end           func(srv *testServer, c *client)
+	}{
+		{"program ends", "short", func(*testServer, *client) {}},
+		{"cancelled", "long", func(_ *testServer, c *client) { c.ask("\x03", "error: cancelled") }},
+		{"session ended", "long", func(srv *testServer, c *client) { srv.Sessions().End(c.id) }},
+		{"session expired", "long", func(_ *testServer, c *client) { c.Close() }},
+		{"listener stopped", "long", func(srv *testServer, _ *client) { srv.l.Stop() }},
+		{"shell closed", "long", func(srv *testServer, _ *client) { srv.Close(context.Background()) }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			srv := newTestServer(t, Options{Programs: []Program{long, short}, HalfCloseTimeout: -1, Sessions: session.Options[State]{TTL: 200 * time.Millisecond}})
+			c := srv.dial()
+			c.send(tt.program + "\n")
+			pids := strings.Fields(c.line())
+			tt.end(srv, c)
+			for _, f := range pids {
+				pid, err := strconv.Atoi(f)
+				if err != nil {
+					t.Fatalf("got process ids %q, want numbers", pids)
+				}
+				waitFor(t, "a process to end", func() bool { return !alive(pid) })
 			}
-			all = append(all, n)
-		}
-		return all
+			if tt.name == "program ends" {
+				c.ask("echo on", "on")
+			}
+		})
 	}
-	expectKilled := func(t *testing.T, all []int) {
-		t.Helper()
-		for _, pid := range all {
-			waitFor(t, "a process to end", func() bool { return !alive(pid) })
-		}
-	}
-	start := func(t *testing.T) (*testServer, *client) {
-		srv := newTestServer(t, Options{Programs: []Program{long, short}, HalfCloseTimeout: -1, Sessions: session.Options[State]{TTL: 200 * time.Millisecond}})
-		return srv, srv.dial()
-	}
-	t.Run("end", func(t *testing.T) {
-		_, c := start(t)
-		c.send("short\n")
-		all := pids(c)
-		expectKilled(t, all)
-		c.ask("echo on", "on")
-	})
-	t.Run("cancel", func(t *testing.T) {
-		_, c := start(t)
-		c.send("long\n")
-		all := pids(c)
-		c.ask("\x03", "error: cancelled")
-		expectKilled(t, all)
-	})
-	t.Run("session ended", func(t *testing.T) {
-		srv, c := start(t)
-		c.send("long\n")
-		all := pids(c)
-		srv.Sessions().End(c.id)
-		expectKilled(t, all)
-	})
-	t.Run("session expired", func(t *testing.T) {
-		_, c := start(t)
-		c.send("long\n")
-		all := pids(c)
-		c.Close()
-		expectKilled(t, all)
-	})
-	t.Run("listener stopped", func(t *testing.T) {
-		srv, c := start(t)
-		c.send("long\n")
-		all := pids(c)
-		srv.l.Stop()
-		expectKilled(t, all)
-	})
-	t.Run("shell closed", func(t *testing.T) {
-		srv, c := start(t)
-		c.send("long\n")
-		all := pids(c)
-		if err := srv.Close(t.Context()); err != nil {
-			t.Errorf("Close: got error %v, want none", err)
-		}
-		expectKilled(t, all)
-	})
 }
 
-// A program continues after its connection has closed; the connection that resumes the session gets its
-// output.
+// A program continues after its connection has closed; the connection that resumes the session gets
+// its output.
 func TestProgramOutlivesItsConnection(t *testing.T) {
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	if err := unix.Mkfifo(fifo, 0o600); err != nil {
@@ -186,7 +153,8 @@ func TestProgramConcurrency(t *testing.T) {
 	b.ask("wait", "started")
 }
 
-// The output of a program blocks while the client does not read; the program can still be cancelled.
+// The output of a program blocks while the client does not read; the program can still be
+// cancelled.
 func TestProgramOutputBlocks(t *testing.T) {
 	p := script("yes", "yes")
 	p.MaxOutput = -1

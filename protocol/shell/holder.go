@@ -59,8 +59,8 @@ func (h *holder) takeBuffered() []byte {
 	return b
 }
 
-// Revoked implements session.Holder: it tells the client why it has lost the session, and closes the
-// connection.
+// Revoked implements session.Holder: it tells the client why it has lost the session, and closes
+// the connection.
 func (h *holder) Revoked(by net.Addr, err error) {
 	revoke := func() {
 		h.c.peer.SendEncoded(h.revocation(by, err))

@@ -12,8 +12,8 @@ import (
 
 // Method returns a command that answers "name:value" or "name value" by calling f. The type P
 // determines how the value is decoded: a string is taken as sent, numbers and bools are parsed, a
-// struct{} accepts no value, and everything else is JSON. The result is passed to [Call.Return]; an R
-// of struct{} is no result. f runs in a worker goroutine with the context of [Command].Run. The
+// struct{} accepts no value, and everything else is JSON. The result is passed to [Call.Return]; an
+// R of struct{} is no result. f runs in a worker goroutine with the context of [Command].Run. The
 // command requires the role Viewer; the caller may change its fields.
 func Method[P, R any](name, help string, f func(ctx context.Context, p P) (R, error)) Command {
 	decode := decoder[P]()

@@ -30,7 +30,8 @@ type Options struct {
 	Authenticate func(ctx context.Context, conn *transport.Conn) (User, error)
 	// Token returns the user for a token given to the command auth. nil refuses all tokens.
 	Token func(ctx context.Context, conn *transport.Conn, token string) (User, error)
-	// Audit is called after each command with Changes, in the goroutine of the command. nil is none.
+	// Audit is called after each command with Changes, in the goroutine of the command. nil is
+	// none.
 	Audit func(AuditEntry)
 
 	// Version is the answer of the command version. "" is "unknown".

@@ -9,11 +9,11 @@ import (
 	"goranch/internal/option"
 )
 
-// Program is an executable that sessions can run as a command (Linux only). It is executed directly,
-// without a system shell, with its arguments as a list, empty standard input, and the session's
-// working directory. Its standard output and standard error stream to the client. Its process group
-// is killed when the program ends, exceeds a limit or is cancelled, and when the session ends. The
-// zero value of each field but Name and Path is its default.
+// Program is an executable that sessions can run as a command (Linux only). It is executed
+// directly, without a system shell, with its arguments as a list, empty standard input, and the
+// session's working directory. Its standard output and standard error stream to the client. Its
+// process group is killed when the program ends, exceeds a limit or is cancelled, and when the
+// session ends. The zero value of each field but Name and Path is its default.
 type Program struct {
 	Name string // name of the command
 	Help string // help of the command; "" names the path
@@ -32,8 +32,8 @@ type Program struct {
 	// CPU is the longest processor time of each of its processes, rounded up to seconds. 0 is 10 s;
 	// transport.NoTimeout, or any other negative value, is no limit.
 	CPU time.Duration
-	// MaxOutput is the largest output in bytes; the program is killed if it writes more. 0 is 1 MiB;
-	// transport.NoLimit, or any other negative value, is no limit.
+	// MaxOutput is the largest output in bytes; the program is killed if it writes more. 0 is 1
+	// MiB; transport.NoLimit, or any other negative value, is no limit.
 	MaxOutput int
 	// MaxConcurrent is the largest number of concurrent runs in all sessions. 0 is 4;
 	// transport.NoLimit, or any other negative value, is no limit.

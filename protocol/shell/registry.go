@@ -12,7 +12,8 @@ import (
 	"goranch/internal/option"
 )
 
-// registry holds commands by name. Its methods are safe for concurrent use. The zero value is empty.
+// registry holds commands by name. Its methods are safe for concurrent use. The zero value is
+// empty.
 type registry struct {
 	mu     sync.RWMutex
 	byName map[string]*Command // names and aliases
@@ -77,8 +78,8 @@ func (r *registry) findBytes(name []byte) *Command {
 	return r.byName[string(name)]
 }
 
-// suggest returns the name most similar to an unknown one, among those that role may use; "" if none
-// is similar.
+// suggest returns the name most similar to an unknown one, among those that role may use; "" if
+// none is similar.
 func (r *registry) suggest(name string, role Role) string {
 	r.mu.RLock()
 	defer r.mu.RUnlock()

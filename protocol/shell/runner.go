@@ -37,8 +37,8 @@ func newRunner(s *Shell, sess *session.Session[State], stored *State) *runner {
 	return r
 }
 
-// attach makes c the attached connection. It is called with the session locked and attached to c, so
-// that concurrent takeovers attach in the order of the session.
+// attach makes c the attached connection. It is called with the session locked and attached to c,
+// so that concurrent takeovers attach in the order of the session.
 func (r *runner) attach(c *conn) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -75,8 +75,8 @@ func (r *runner) signal() {
 	}
 }
 
-// waitUntil waits until ok, called with r.mu held, returns true. It returns false if the session ends,
-// c closes or done is closed before.
+// waitUntil waits until ok, called with r.mu held, returns true. It returns false if the session
+// ends, c closes or done is closed before.
 func (r *runner) waitUntil(c *conn, done <-chan struct{}, ok func() bool) bool {
 	for {
 		r.mu.Lock()
@@ -110,8 +110,8 @@ func (r *runner) isBusy() bool {
 	return r.busy
 }
 
-// interrupt cancels the running command and the queued requests of c, with cause. It returns false if
-// there are none, or if c has lost the session.
+// interrupt cancels the running command and the queued requests of c, with cause. It returns false
+// if there are none, or if c has lost the session.
 func (r *runner) interrupt(c *conn, cause error) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -1,5 +1,5 @@
-// Package shell provides a line-based RPC shell whose sessions outlive their connections. Telnet, nc,
-// programs and interactive clients use the same protocol.
+// Package shell provides a line-based RPC shell whose sessions outlive their connections. Telnet,
+// nc, programs and interactive clients use the same protocol.
 //
 // [New] returns a [Shell], a protocol for any listener. A request is one line: "name:value", or a
 // command line with quoted arguments. [Method] makes a command of a Go function:
@@ -11,8 +11,8 @@
 //	}})
 //
 // A [Command] can also have arguments, flags, a required [Role], help and completion. Its [Call]
-// streams output and returns a result, such as a [Table] or [Fields], that is rendered as text or as
-// JSON. A [Program] is an executable that clients may run, without a system shell.
+// streams output and returns a result, such as a [Table] or [Fields], that is rendered as text or
+// as JSON. A [Program] is an executable that clients may run, without a system shell.
 //
 // # Sessions
 //
@@ -23,9 +23,9 @@
 // # Concurrency
 //
 // A session runs one command at a time, in a worker goroutine, so its connection continues to read:
-// Ctrl-C or "cancel" cancels the command's context. A command whose client reads too slowly blocks in
-// Write. Up to 64 requests are queued per session; then the connection is not read. Idle sessions
-// have no goroutine, and idle connections have none if the server parks them.
+// Ctrl-C or "cancel" cancels the command's context. A command whose client reads too slowly blocks
+// in Write. Up to 64 requests are queued per session; then the connection is not read. Idle
+// sessions have no goroutine, and idle connections have none if the server parks them.
 package shell
 
 import (
@@ -42,11 +42,11 @@ import (
 )
 
 // Shell is a protocol that serves the RPC shell. Its methods are safe for concurrent use, and one
-// Shell can serve several listeners. Sessions and their commands outlive connections, so a Shell must
-// be closed.
+// Shell can serve several listeners. Sessions and their commands outlive connections, so a Shell
+// must be closed.
 //
-// Locks are acquired in this order: that of a session of package session, then that of a holder or a
-// runner. No session is used with a runner's lock held.
+// Locks are acquired in this order: that of a session of package session, then that of a holder or
+// a runner. No session is used with a runner's lock held.
 type Shell struct {
 	opts     Options
 	registry registry
@@ -72,8 +72,8 @@ type Shell struct {
 	trimPending bool       // trimIdle is scheduled
 }
 
-// New returns a shell with the built-in commands and those of the options. The error joins all faults
-// of the options, or is that of the session store or the root directory.
+// New returns a shell with the built-in commands and those of the options. The error joins all
+// faults of the options, or is that of the session store or the root directory.
 func New(opts Options) (*Shell, error) {
 	if err := opts.validate(); err != nil {
 		return nil, err
@@ -141,8 +141,8 @@ func (s *Shell) Sessions() *session.Manager[State] { return s.sessions }
 func (s *Shell) Requests() (total, failed uint64) { return s.requests.Load(), s.failures.Load() }
 
 // Close cancels all commands and waits for them, closes the connections with [ErrClosed], and saves
-// and closes the sessions. The error is that of the session manager or the cause of ctx; Close can be
-// called again then.
+// and closes the sessions. The error is that of the session manager or the cause of ctx; Close can
+// be called again then.
 func (s *Shell) Close(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true

@@ -5,7 +5,8 @@ import (
 	"strconv"
 )
 
-// State is the state of a session that outlives its connections. Commands access it as Call.Session.
+// State is the state of a session that outlives its connections. Commands access it as
+// Call.Session.
 type State struct {
 	History   []string          // requests, oldest first; elements must not be modified
 	Variables map[string]string // may be nil
@@ -46,8 +47,8 @@ func (s *State) addHistory(request string, limit int) {
 	}
 }
 
-// width returns the largest number of characters in a line of text, from the variable "columns". 0 is
-// no limit.
+// width returns the largest number of characters in a line of text, from the variable "columns". 0
+// is no limit.
 func (s *State) width() int {
 	v := s.Variables["columns"]
 	if v == "" {

@@ -22,8 +22,8 @@ const (
 
 // codec divides input into frames: lines, without their end, and interrupts (Ctrl-C or the Telnet
 // commands IP and BRK). An interrupt ends a frame, with the input before it on the line. A Telnet
-// negotiation at the beginning of a line is a frame of its own, so that it is answered at once. Frames
-// are not decoded; the handler calls filter.
+// negotiation at the beginning of a line is a frame of its own, so that it is answered at once.
+// Frames are not decoded; the handler calls filter.
 type codec struct {
 	max int // longest line in bytes
 }
@@ -64,8 +64,8 @@ func (c codec) Decode(buf []byte) (frame []byte, took, need int, err error) {
 	return nil, 0, 0, nil
 }
 
-// indexMark returns the index of the next byte that Decode has to inspect: the end of the line, or an
-// interrupt or Telnet command before it. It is -1 if there is none.
+// indexMark returns the index of the next byte that Decode has to inspect: the end of the line, or
+// an interrupt or Telnet command before it. It is -1 if there is none.
 func indexMark(b []byte) int {
 	end := bytes.IndexByte(b, '\n')
 	if end >= 0 {
@@ -79,7 +79,8 @@ func indexMark(b []byte) int {
 	return end
 }
 
-// commandLen returns the length of the Telnet command at the beginning of b, or 0 if it is incomplete.
+// commandLen returns the length of the Telnet command at the beginning of b, or 0 if it is
+// incomplete.
 func commandLen(b []byte) int {
 	if len(b) < 2 {
 		return 0
@@ -118,8 +119,8 @@ type filtered struct {
 	interrupt bool   // the frame is an interrupt; line is discarded
 }
 
-// filter removes Telnet commands and carriage returns from a frame, in place, with the NUL that Telnet
-// sends after a lone carriage return.
+// filter removes Telnet commands and carriage returns from a frame, in place, with the NUL that
+// Telnet sends after a lone carriage return.
 func filter(frame []byte) (f filtered) {
 	if bytes.IndexByte(frame, iac) < 0 && bytes.IndexByte(frame, '\r') < 0 && bytes.IndexByte(frame, etx) < 0 {
 		f.line = frame

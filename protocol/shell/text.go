@@ -60,9 +60,9 @@ func printable(s string) string {
 	}, s)
 }
 
-// text renders the table in lines of at most width characters if possible: it omits Wide columns from
-// the right, then shortens the cells of the longest columns to no less than four characters. 0 is no
-// limit.
+// text renders the table in lines of at most width characters if possible: it omits Wide columns
+// from the right, then shortens the cells of the longest columns to no less than four characters. 0
+// is no limit.
 func (t Table) text(width int) string {
 	rows := make([][]string, len(t.Rows))
 	widths := make([]int, len(t.Columns))
@@ -152,8 +152,8 @@ func shorten(s string, n int) string {
 	return string([]rune(s)[:max(0, n-1)]) + "…"
 }
 
-// text renders the fields as lines of a title and a value, aligned and cut to width characters. 0 is no
-// limit.
+// text renders the fields as lines of a title and a value, aligned and cut to width characters. 0
+// is no limit.
 func (f Fields) text(width int) string {
 	longest := 0
 	for _, field := range f {

@@ -54,8 +54,8 @@ func (s *Shell) work(j job) {
 	done = true
 }
 
-// becomeIdle ends the current job. It returns true if the worker must wait for a job on the channel,
-// and false if there are enough idle workers.
+// becomeIdle ends the current job. It returns true if the worker must wait for a job on the
+// channel, and false if there are enough idle workers.
 func (s *Shell) becomeIdle(jobs chan job) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// Workers run the commands of several sessions. Idle ones are limited in number, and stop if unused.
+// Workers run the commands of several sessions. Idle ones are limited in number, and stop if
+// unused.
 func TestWorkers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})

@@ -7,8 +7,8 @@
 //	sessions, err := session.New(session.Options[State]{Store: store}) // sessions.Close closes it
 //
 // The file is a bbolt database on a local disk; one process at a time can open it. It contains the
-// ids of the sessions, which are secrets, so only its owner may have access. Each Save waits for the
-// disk; the manager combines the changes of many sessions in one Save.
+// ids of the sessions, which are secrets, so only its owner may have access. Each Save waits for
+// the disk; the manager combines the changes of many sessions in one Save.
 package boltstore
 
 import (
@@ -27,7 +27,8 @@ import (
 )
 
 var (
-	// ErrLocked is wrapped by the error of Open if the file is open, in another process or this one.
+	// ErrLocked is wrapped by the error of Open if the file is open, in another process or this
+	// one.
 	ErrLocked = errors.New("the session file is in use")
 	// ErrCorrupt is wrapped by errors about a file that is damaged or not a session file.
 	ErrCorrupt = errors.New("the session file is damaged or has another format")
@@ -49,9 +50,9 @@ type store struct {
 
 var bucket = []byte("sessions/1")
 
-// Open opens the file at path. If it does not exist it is created with mode 0600; its directory must
-// exist. The error wraps ErrLocked, ErrCorrupt or the error of the file system. A file to which
-// others have access is refused with fs.ErrPermission, and so is one that cannot be written.
+// Open opens the file at path. If it does not exist it is created with mode 0600; its directory
+// must exist. The error wraps ErrLocked, ErrCorrupt or the error of the file system. A file to
+// which others have access is refused with fs.ErrPermission, and so is one that cannot be written.
 func Open(path string, opts Options) (session.Store, error) {
 	timeout := opts.LockTimeout
 	switch {
@@ -88,8 +89,8 @@ func openDB(path string, timeout time.Duration) (db *bbolt.DB, err error) {
 	return db, err
 }
 
-// isCorruption reports whether err is bbolt's for a damaged or foreign file. bbolt has no error value
-// for a file that is too short.
+// isCorruption reports whether err is bbolt's for a damaged or foreign file. bbolt has no error
+// value for a file that is too short.
 func isCorruption(err error) bool {
 	var path *fs.PathError
 	return err != nil && !errors.As(err, &path) && (errors.Is(err, bolterrors.ErrInvalid) ||

@@ -32,8 +32,8 @@ func childCommand(name, path string) *exec.Cmd {
 	return cmd
 }
 
-// saveForever saves sessions n/0 to n/9 in step n, removes those of step n-2, and prints n after Save has
-// returned.
+// saveForever saves sessions n/0 to n/9 in step n, removes those of step n-2, and prints n after
+// Save has returned.
 func saveForever(path string) {
 	s, err := boltstore.Open(path, boltstore.Options{})
 	if err != nil {
@@ -140,8 +140,9 @@ func saveWithinLimit(path string) {
 	fmt.Println(fill(s))
 }
 
-// fill saves until Save fails. It then checks that the earlier records exist, and that Save works again
-// after some records are removed. The result is "ok: " and the error of Save, or a failure message.
+// fill saves until Save fails. It then checks that the earlier records exist, and that Save works
+// again after some records are removed. The result is "ok: " and the error of Save, or a failure
+// message.
 func fill(s session.Store) string {
 	n := 0
 	var full error

@@ -8,8 +8,8 @@ import (
 	"goranch/protocol/session"
 )
 
-// A stored record consists of format, flags, generation, two times in nanoseconds since 1970, and the
-// state.
+// A stored record consists of format, flags, generation, two times in nanoseconds since 1970, and
+// the state.
 const (
 	format   = 1
 	attached = 1 << 0

@@ -1,9 +1,9 @@
-// Package access provides authentication for the shell: it determines the user of a connection and the
-// user's role.
+// Package access provides authentication for the shell: it determines the user of a connection and
+// the user's role.
 //
-// [Peer] identifies local users by the kernel's credentials of a Unix socket, [Certificates] clients
-// by a verified TLS certificate, and [Tokens] clients by a secret token. [Combine] tries several in
-// order:
+// [Peer] identifies local users by the kernel's credentials of a Unix socket, [Certificates]
+// clients by a verified TLS certificate, and [Tokens] clients by a secret token. [Combine] tries
+// several in order:
 //
 //	peer, err := access.Peer(access.Rules{Viewers: []string{"group:adm"}})
 //	…
@@ -15,12 +15,12 @@
 //		Token:        tokens.Token,
 //	}
 //
-// A Guest can only present a token. [CheckListen] refuses listener addresses on which unauthenticated
-// clients of other hosts could use a shell.
+// A Guest can only present a token. [CheckListen] refuses listener addresses on which
+// unauthenticated clients of other hosts could use a shell.
 //
-// Errors for a refused client wrap [ErrDenied] or are a [*WaitError]. Their texts may be sent to the
-// client: they name the client and nothing of the configuration. Errors about options and files never
-// contain a secret, nor text that may be a secret in the wrong place.
+// Errors for a refused client wrap [ErrDenied] or are a [*WaitError]. Their texts may be sent to
+// the client: they name the client and nothing of the configuration. Errors about options and files
+// never contain a secret, nor text that may be a secret in the wrong place.
 package access
 
 import (
@@ -41,8 +41,8 @@ var (
 	ErrNotApplicable = errors.New("authentication method not applicable")
 )
 
-// Rules assign roles to the clients that [Peer] or [Certificates] has identified. A client that matches
-// rules of both roles is an Operator.
+// Rules assign roles to the clients that [Peer] or [Certificates] has identified. A client that
+// matches rules of both roles is an Operator.
 type Rules struct {
 	Viewers, Operators []string
 	// AdmitOthers makes clients that match no rule Guests, who can present a token, instead of
@@ -50,14 +50,14 @@ type Rules struct {
 	AdmitOthers bool
 }
 
-// Authenticator returns the user of a new connection. It can be used as shell.Options.Authenticate and
-// must be safe for concurrent use. Its error wraps [ErrNotApplicable] if it cannot identify the
+// Authenticator returns the user of a new connection. It can be used as shell.Options.Authenticate
+// and must be safe for concurrent use. Its error wraps [ErrNotApplicable] if it cannot identify the
 // client; with any other error the connection is refused.
 type Authenticator func(ctx context.Context, conn *transport.Conn) (shell.User, error)
 
 // Combine returns an Authenticator that calls each in order until one is applicable, whose result,
-// including a refusal, is final. If none is applicable the connection is refused with ErrDenied. Put
-// [Anyone] last to admit such clients.
+// including a refusal, is final. If none is applicable the connection is refused with ErrDenied.
+// Put [Anyone] last to admit such clients.
 func Combine(list ...Authenticator) Authenticator {
 	return func(ctx context.Context, conn *transport.Conn) (shell.User, error) {
 		for _, a := range list {

@@ -23,9 +23,9 @@ import (
 //	any                            every verified certificate
 //
 // Values are compared as a whole: there are no patterns, and "*" is an ordinary character. Only
-// certificates verified against the ClientCAs of the server's TLS configuration count; for others the
-// error is ErrNotApplicable. Those CAs can issue any name, so use private CAs. The certificate is
-// checked when the connection is made; a later expiry does not end it.
+// certificates verified against the ClientCAs of the server's TLS configuration count; for others
+// the error is ErrNotApplicable. Those CAs can issue any name, so use private CAs. The certificate
+// is checked when the connection is made; a later expiry does not end it.
 //
 // The error of Certificates names every invalid rule.
 func Certificates(r Rules) (Authenticator, error) {
@@ -126,8 +126,8 @@ func (r *certificateRule) matches(id *transport.Identity) bool {
 	return false
 }
 
-// certificateName returns the first name in the certificate, for the audit log, or its fingerprint if
-// it has no name.
+// certificateName returns the first name in the certificate, for the audit log, or its fingerprint
+// if it has no name.
 func certificateName(id *transport.Identity) string {
 	switch {
 	case id.CommonName != "":

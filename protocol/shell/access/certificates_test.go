@@ -68,7 +68,8 @@ func (a *authority) pool() *x509.CertPool {
 	return p
 }
 
-// tlsConn returns the server's side of a TLS connection whose client presents cert, if it is not nil.
+// tlsConn returns the server's side of a TLS connection whose client presents cert, if it is not
+// nil.
 func tlsConn(t *testing.T, ca *authority, policy tls.ClientAuthType, cert *tls.Certificate) *transport.Conn {
 	t.Helper()
 	server := ca.issue(t, &x509.Certificate{DNSNames: []string{"shell.test"}})

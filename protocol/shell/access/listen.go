@@ -13,8 +13,8 @@ import (
 type Listen struct {
 	// Secure is the result of the Secure method of the listener's transport.
 	Secure bool
-	// Proxied is whether clients connect through a proxy (transport/proxy) or a forwarded port. They
-	// can be on other hosts even if the listener is local.
+	// Proxied is whether clients connect through a proxy (transport/proxy) or a forwarded port.
+	// They can be on other hosts even if the listener is local.
 	Proxied bool
 	// Tokens is whether clients without a token or certificate are Guests.
 	Tokens bool
@@ -29,11 +29,11 @@ type Listen struct {
 // address. It is meant for shells with commands or programs that change something. The error says
 // what to configure.
 //
-// network and address are those of a [transport.Addr] before listening, or the Network and String of
-// the listener's net.Addr. Unix sockets, in-memory addresses and loopback addresses are local; of host
-// names only "localhost" is. Inherited sockets ("fd", "systemd") count as reachable, because their
-// address is unknown until the listener exists. On a loopback address every local user that the
-// Authenticator admits has access; a Unix socket with [Peer] identifies them.
+// network and address are those of a [transport.Addr] before listening, or the Network and String
+// of the listener's net.Addr. Unix sockets, in-memory addresses and loopback addresses are local;
+// of host names only "localhost" is. Inherited sockets ("fd", "systemd") count as reachable,
+// because their address is unknown until the listener exists. On a loopback address every local
+// user that the Authenticator admits has access; a Unix socket with [Peer] identifies them.
 func CheckListen(network, address string, l Listen) error {
 	local := isLocal(network, address)
 	fault := func(why string) error {
@@ -56,7 +56,8 @@ func CheckListen(network, address string, l Listen) error {
 	return fault("other hosts can reach it without authentication; use TLS with tokens or client certificates, or listen on a loopback address or a Unix socket")
 }
 
-// isLocal reports whether only this host can connect to the address. Unknown networks are not local.
+// isLocal reports whether only this host can connect to the address. Unknown networks are not
+// local.
 func isLocal(network, address string) bool {
 	switch network {
 	case "unix", transport.MemAddr("").Network():

@@ -18,7 +18,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // timeout limits every operation of a test.
 const timeout = 20 * time.Second
 
-// accept connects to a new listener with dial, and returns the server's connection after the handshake.
+// accept connects to a new listener with dial, and returns the server's connection after the
+// handshake.
 func accept(t *testing.T, tr transport.Transport, addr string, dial func(addr string) (net.Conn, error)) *transport.Conn {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)

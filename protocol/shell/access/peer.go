@@ -20,8 +20,8 @@ import (
 // groups, "group:adm" or "group:4". Names are resolved once, by Peer. root and the user of this
 // process are Operators without a rule.
 //
-// The groups of a user are the group of the connecting process and those in the system's database at
-// the time of the connection. For other connections, on unsupported systems, and behind a PROXY
+// The groups of a user are the group of the connecting process and those in the system's database
+// at the time of the connection. For other connections, on unsupported systems, and behind a PROXY
 // protocol proxy, whose own user says nothing about its clients, the error is ErrNotApplicable.
 //
 // Do not run the process as "nobody": container users without a mapping appear as that user, and

@@ -40,8 +40,8 @@ func readFile(path string) ([]byte, error) {
 	return b, err
 }
 
-// parseTokens parses all lines. Its error names each invalid line by its number, and contains no text of
-// the file, which may be a token in the wrong place.
+// parseTokens parses all lines. Its error names each invalid line by its number, and contains no
+// text of the file, which may be a token in the wrong place.
 func parseTokens(b []byte) ([]entry, error) {
 	var list []entry
 	var faults []error

@@ -33,8 +33,8 @@ type TokenOptions struct {
 	//	operator deploy sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
 	//
 	// Empty lines and lines that begin with # are ignored. There are at most 1,000 tokens, with
-	// different names and hashes. The file must belong to root or the user of this process, and have
-	// mode 0600 or 0640.
+	// different names and hashes. The file must belong to root or the user of this process, and
+	// have mode 0600 or 0640.
 	File string
 	// Interval is the interval at which Run checks the file. 0 is 10 s; negative never checks it.
 	Interval time.Duration
@@ -48,13 +48,13 @@ type TokenOptions struct {
 	MaxWait time.Duration
 }
 
-// Tokens authenticates clients by tokens from a file. Its methods are safe for concurrent use. It has
-// no goroutine of its own and need not be closed.
+// Tokens authenticates clients by tokens from a file. Its methods are safe for concurrent use. It
+// has no goroutine of its own and need not be closed.
 //
-// The file contains only SHA-256 hashes, from which the tokens cannot be recovered, because tokens are
-// random and long; [GenerateToken] makes them. Slow password hashes are refused: they would cost the
-// server time for every line and every guess, and add nothing to 256 random bits. Tokens of fewer than
-// 22 bytes are refused even if the file has their hash.
+// The file contains only SHA-256 hashes, from which the tokens cannot be recovered, because tokens
+// are random and long; [GenerateToken] makes them. Slow password hashes are refused: they would
+// cost the server time for every line and every guess, and add nothing to 256 random bits. Tokens
+// of fewer than 22 bytes are refused even if the file has their hash.
 //
 // Removing a token from the file does not end sessions that were authenticated by it.
 type Tokens struct {
@@ -72,8 +72,8 @@ type entry struct {
 	line int
 }
 
-// OpenTokens reads the token file. The error names each invalid line, or is that of the file system. A
-// file without tokens is valid.
+// OpenTokens reads the token file. The error names each invalid line, or is that of the file
+// system. A file without tokens is valid.
 func OpenTokens(o TokenOptions) (*Tokens, error) {
 	if o.File == "" {
 		var f option.Faults
@@ -92,9 +92,9 @@ func OpenTokens(o TokenOptions) (*Tokens, error) {
 // shell.Options.Token.
 //
 // Every invalid token gets the same error, which wraps ErrDenied. After some of them the client's
-// address gets a [*WaitError] for every token, for a time that doubles with each further one. A valid
-// token resets the count. Blanks around a token are ignored. Clients without an IP address (Unix
-// sockets, in-memory connections) are not limited.
+// address gets a [*WaitError] for every token, for a time that doubles with each further one. A
+// valid token resets the count. Blanks around a token are ignored. Clients without an IP address
+// (Unix sockets, in-memory connections) are not limited.
 func (t *Tokens) Token(_ context.Context, conn *transport.Conn, token string) (shell.User, error) {
 	return t.Check(conn.RemoteAddr(), token)
 }
@@ -115,7 +115,8 @@ func (t *Tokens) Check(addr net.Addr, token string) (shell.User, error) {
 
 var errInvalidToken = fmt.Errorf("%w: the token is not valid", ErrDenied)
 
-// find compares the hash of the token with every entry, so that its time does not depend on the token.
+// find compares the hash of the token with every entry, so that its time does not depend on the
+// token.
 func (t *Tokens) find(token string) (shell.User, bool) {
 	token = strings.TrimSpace(token)
 	sum := sha256.Sum256([]byte(token[:min(len(token), maxToken)]))
@@ -135,8 +136,8 @@ func (t *Tokens) find(token string) (shell.User, bool) {
 // then. To revoke all tokens, write an empty file: a missing file is a fault.
 func (t *Tokens) Reload() (changed bool, err error) { return t.files.Reload() }
 
-// Run checks the file at each interval and reports changes to Notify, until ctx ends. It returns nil.
-// Only one Run may be active.
+// Run checks the file at each interval and reports changes to Notify, until ctx ends. It returns
+// nil. Only one Run may be active.
 func (t *Tokens) Run(ctx context.Context) error {
 	return t.files.Run(ctx, cmp.Or(t.opts.Interval, 10*time.Second), t.opts.Notify)
 }
