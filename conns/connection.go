@@ -42,11 +42,11 @@ type connection struct {
 	readAt, wroteAt atomic.Int64 // when Monitor has seen a change, or Serve was called
 }
 
-// run is the life of a connection, in a goroutine of its own. A connection that was parked
-// continues in serve, in a new goroutine.
+// run is the life of a connection, in a goroutine of its own: admit, handshake, begin, serve, end. A
+// connection that was parked continues with serve, in a new goroutine.
 //
-// run and what it calls until the protocol need little stack, because the stack of an idle
-// connection that is not parked stays as large as it has ever been.
+// run needs little stack, because the stack of an idle connection that is not parked stays as
+// large as it has ever been. So serve is no function of its own.
 func (c *connection) run() {
 	defer c.end()
 	c.err = errGoexit // remains if a protocol or transport ends the goroutine
@@ -61,7 +61,11 @@ func (c *connection) run() {
 		}
 		c.begin()
 	}
-	c.err = c.serve()
+	if c.session != nil { // serve
+		c.err = c.session.Run()
+	} else {
+		c.err = c.protocol.Serve(c.ctx, &c.conn)
+	}
 }
 
 // admit counts c for the source address of its socket and applies the limits per address. Behind a
@@ -167,14 +171,6 @@ func sessionOf(p protocol.Protocol, ctx context.Context, conn *transport.Conn) i
 		}
 		p = u.Unwrap()
 	}
-}
-
-// serve calls the protocol.
-func (c *connection) serve() error {
-	if c.session != nil {
-		return c.session.Run()
-	}
-	return c.protocol.Serve(c.ctx, &c.conn)
 }
 
 // end ends the connection, or parks it. It runs exactly once per run, also after a panic. The

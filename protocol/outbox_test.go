@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"goranch/internal/engine"
 	"goranch/protocol"
 	"goranch/transport"
 )
@@ -105,7 +106,7 @@ func TestOutbox(t *testing.T) {
 					})
 				}
 				wg.Wait()
-				if err := o.Wait(context.Background()); err != nil || o.Queued() != 0 || o.Dropped() != 0 || conn.Unsent() {
+				if err := o.Wait(context.Background()); err != nil || o.Queued() != 0 || o.Dropped() != 0 || engine.Of(conn).Unflushed() {
 					t.Errorf("%v, %d wait, %d dropped", err, o.Queued(), o.Dropped())
 				}
 				if err := <-got; err != nil {

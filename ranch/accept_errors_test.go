@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
-	"goranch/conns"
+	"goranch/protocol"
 	"goranch/ranch"
 )
 

@@ -132,7 +132,7 @@ func TestHandshakeIgnoresItsLimit(t *testing.T) {
 		synctest.Wait()
 		begin := time.Now()
 		var stuck *conns.StuckError
-		if err := l.Stop(); !errors.As(err, &stuck) || len(stuck.Conns) != 1 || stuck.Conns[0].Serving {
+		if err := l.Stop(); !errors.As(err, &stuck) || len(stuck.Conns) != 1 || stuck.Conns[0].Served {
 			t.Errorf("stopping: %v", err)
 		}
 		if got := time.Since(begin); got != time.Second+conns.StuckGrace {

@@ -26,10 +26,10 @@ func TestChangeOptions(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if o := l.Options(); o.PerAddress != 100 || l.MaxConnections() != 0 || o.MaxConnections != ranch.DefaultMaxConnections {
+	if o := l.Options(); o.PerAddress != 100 || l.MaxConnections() != 0 || o.MaxConnections != 1024 {
 		t.Errorf("%d changes, cap %d, that of the start %d", o.PerAddress, l.MaxConnections(), o.MaxConnections)
 	}
-	_, err := l.ChangeOptions(func(o *ranch.Options) { o.IdleTimeout, o.Lifetime = -1, time.Hour })
+	_, err := l.ChangeOptions(func(o *ranch.Options) { o.IdleTimeout, o.Lifetime = -2, time.Hour })
 	if !errors.Is(err, ranch.ErrBadOption) || l.Options().Lifetime != 0 {
 		t.Errorf("half a change: %v, %v", err, l.Options().Lifetime)
 	}

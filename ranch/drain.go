@@ -30,7 +30,7 @@ func (l *Listener) serveBacklog(ctx context.Context) {
 	defer cancel()
 	for _, s := range a.sockets {
 		ln := s.listener()
-		if isInherited(ln) || backlog.Shrink(ln) != nil {
+		if backlog.Shrink(ln) != nil {
 			continue
 		}
 		for pendingIn(ln) && sleep(ctx, backlogPoll) {
@@ -41,11 +41,4 @@ func (l *Listener) serveBacklog(ctx context.Context) {
 func pendingIn(ln net.Listener) bool {
 	waiting, err := backlog.Pending(ln)
 	return err == nil && waiting
-}
-
-// isInherited reports whether the queue of ln outlives this process: its clients do not wait in
-// vain.
-func isInherited(ln net.Listener) bool {
-	_, ok := ln.(interface{ Inherited() })
-	return ok
 }

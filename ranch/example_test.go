@@ -52,7 +52,7 @@ func ExampleStartListener_badOptions() {
 	fmt.Println(err)
 	// Output:
 	// true
-	// ranch: start hello: bad option: MaxConnections -1: allowed are positive numbers, 0 for 1024, and Unlimited
+	// ranch: start hello: bad option: option MaxConnections -1: allowed are positive numbers, 0 for 1024, and Unlimited
 	// bad option: Addr: address "localhost": bad address: use "host:port", "[ipv6]:port", "unix:/path", "unix:@name", "fd:N" or "systemd:NAME"
 }
 

@@ -89,7 +89,7 @@ func TestEvictOnce(t *testing.T) {
 func TestIdleWhilePolling(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := new(fake)
-		l, rec := start(t, f, ranch.Options{IdleTimeout: 10 * time.Second}, protocol.Func(func(ctx context.Context, conn *transport.Conn) error {
+		l, rec := start(t, f, ranch.Options{Limits: conns.Limits{IdleTimeout: 10 * time.Second}}, protocol.Func(func(ctx context.Context, conn *transport.Conn) error {
 			for ctx.Err() == nil {
 				conn.SetReadDeadline(time.Now().Add(time.Second))
 				conn.Read(make([]byte, 1))
@@ -112,7 +112,7 @@ func TestIdleBeginsAfterTheHandshake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const shake, idle = 4 * time.Second, 2 * time.Second
 		f := &fake{handshake: func(_ context.Context, nc net.Conn) (net.Conn, error) { time.Sleep(shake); return nc, nil }}
-		l, rec := start(t, f, ranch.Options{IdleTimeout: idle}, protocol.Func(func(_ context.Context, conn *transport.Conn) error {
+		l, rec := start(t, f, ranch.Options{Limits: conns.Limits{IdleTimeout: idle}}, protocol.Func(func(_ context.Context, conn *transport.Conn) error {
 			_, err := conn.Read(make([]byte, 1))
 			return err
 		}))
@@ -168,7 +168,7 @@ func TestStuckRefuser(t *testing.T) {
 		visit(t, f, dialAddr(l))
 		synctest.Wait()
 		begin := time.Now()
-		if err := l.Stop(); err == nil || !strings.Contains(err.Error(), "Refuse ignores") || time.Since(begin) > 10*time.Second {
+		if err := l.Stop(); err == nil || !strings.Contains(err.Error(), "Refuse has not returned") || time.Since(begin) > 10*time.Second {
 			t.Errorf("%v after %v", err, time.Since(begin))
 		}
 		close(release)
@@ -179,7 +179,7 @@ func TestStuckRefuser(t *testing.T) {
 func TestAcceptRateChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := new(fake)
-		l, _ := start(t, f, ranch.Options{AcceptRate: conns.Rate{PerSecond: 1e-6}}, answer)
+		l, _ := start(t, f, ranch.Options{Limits: conns.Limits{AcceptRate: conns.Rate{PerSecond: 1e-6}}}, answer)
 		guests(t, f, dialAddr(l), 1)
 		v := visit(t, f, dialAddr(l))
 		time.Sleep(30 * time.Second)

@@ -91,7 +91,7 @@ func TestLogObserver(t *testing.T) {
 		t.Run(c.level+" "+c.e.Kind.String(), func(t *testing.T) {
 			var log lockedBuffer
 			c.e.Ref = ref
-			ranch.LogObserver(jsonLog(&log, slog.LevelDebug)).Observe(c.e)
+			ranch.LogObserver(jsonLog(&log, slog.LevelDebug))(c.e)
 			c.want["level"], c.want["msg"], c.want["listener"] = c.level, c.e.Kind.String(), ref
 			if diff := cmp.Diff([]map[string]any{c.want}, lines(t, log.String())); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
@@ -151,7 +151,7 @@ func TestLogBelowItsLevelCostsNothing(t *testing.T) {
 	var log lockedBuffer
 	o := ranch.LogObserver(jsonLog(&log, slog.LevelError))
 	e := ranch.Event{Kind: ranch.ConnEnded, Ref: ref, Err: errors.New("whatever")} // no Conn: it would panic
-	if n := testing.AllocsPerRun(100, func() { o.Observe(e) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { o(e) }); n != 0 {
 		t.Errorf("it allocates %v times", n)
 	}
 	if log.String() != "" {
@@ -172,7 +172,7 @@ func TestLogOfAnEpisode(t *testing.T) {
 		want := []map[string]any{
 			{"level": "INFO", "msg": "listener started", "listener": ref, "addr": ":1"},
 			{"level": "WARN", "msg": "accept failed", "listener": ref, "addr": ":1", "err": "not today"},
-			{"level": "INFO", "msg": "accept works again", "listener": ref, "addr": ":1", "after": float64(300 * time.Millisecond)},
+			{"level": "INFO", "msg": "accept recovered", "listener": ref, "addr": ":1", "after": float64(300 * time.Millisecond)},
 			{"level": "INFO", "msg": "listener stopped", "listener": ref, "addr": ":1"},
 		}
 		if diff := cmp.Diff(want, lines(t, log.String())); diff != "" {

@@ -117,7 +117,9 @@ func (o Options) validate() error {
 	} else if o.NumAcceptors < o.NumListenSockets {
 		f.Bad("NumAcceptors", o.NumAcceptors, fmt.Sprintf("numbers from %d, one for each listening socket", o.NumListenSockets))
 	}
-	f.NotNegative("MaxConnections", o.MaxConnections, "0 for 1024, and Unlimited")
+	if o.MaxConnections < 0 {
+		f.Bad("MaxConnections", o.MaxConnections, "positive numbers, 0 for 1024, and Unlimited")
+	}
 	f.DurationOrNoTimeout("HandshakeTimeout", o.HandshakeTimeout, "0 for 5s")
 	if o.ShutdownTimeout < 0 && o.ShutdownTimeout != BrutalKill {
 		f.Bad("ShutdownTimeout", o.ShutdownTimeout, "positive durations, 0 for 5s, BrutalKill and Infinity")

@@ -16,7 +16,6 @@ func (c *engineConn) conn() *Conn { return (*Conn)(c) }
 
 func (c *engineConn) Owner() any                        { return c.owner }
 func (c *engineConn) PooledReader() engine.PooledReader { return c.conn().pooledReader() }
-func (c *engineConn) TryWrite(p []byte) (int, error)    { return c.conn().tryWrite(p) }
 func (c *engineConn) CanTryWrite() bool                 { return c.conn().canTryWrite() }
 func (c *engineConn) Unflushed() bool                   { return c.conn().unflushed() }
 func (c *engineConn) Flush() error                      { return c.conn().flush() }

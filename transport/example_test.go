@@ -184,15 +184,16 @@ func ExampleParseAddr() {
 }
 
 // Two sockets share a port where the system spreads connections over them.
-func ExampleWithReusePort() {
-	ctx := transport.WithReusePort(context.Background())
-	first, err := transport.TCP{}.Listen(ctx, "127.0.0.1:0")
+func ExamplePortSharer() {
+	ctx := context.Background()
+	var tcp transport.PortSharer = transport.TCP{}
+	first, err := tcp.ListenShared(ctx, "127.0.0.1:0")
 	if errors.Is(err, errors.ErrUnsupported) {
 		fmt.Println("shared: true") // or would be, on another system
 		return
 	}
 	defer first.Close()
-	second, err := transport.TCP{}.Listen(ctx, transport.AddrString(first.Addr()))
+	second, err := tcp.ListenShared(ctx, transport.AddrString(first.Addr()))
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -121,7 +121,7 @@ func (l *inheritedListener) Accept() (net.Conn, error) {
 	return nc, err
 }
 
-// Inherited marks the listener for package ranch: its queue outlives this process.
+// Inherited makes it a [backlog.Inherited].
 func (l *inheritedListener) Inherited() {}
 
 func (l *inheritedListener) Close() error {

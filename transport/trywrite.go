@@ -1,15 +1,10 @@
 package transport
 
-// TryWrite writes as much of p as can be written without waiting, and returns how much that
-// was: less than all of it, without an error, if the peer does not keep up.
-//
-// Over TLS a record cannot be left half written: TryWrite takes all of p or nothing, and
-// what the socket does not take of the record is kept. [Conn.Unsent] reports that; then
-// TryWrite takes nothing until [Conn.Flush], or any Write, has sent it.
-//
-// Connections of which the system calls are not ours, and that are not of [Mem], take
-// nothing: write to them. While a Write is in progress TryWrite takes nothing either.
-func (c *Conn) tryWrite(p []byte) (n int, err error) {
+// TryWrite takes nothing on connections on which this package makes no system calls, except on
+// those of [Mem]. It is a method of engineConn, and not called by one, because every frame on the
+// way to the socket adds to the stack of idle connections.
+func (e *engineConn) TryWrite(p []byte) (n int, err error) {
+	c := (*Conn)(e)
 	w := &c.raw
 	if c.top != w || w.sys == nil || c.tracer.Load() != nil {
 		return c.tryOther(p)

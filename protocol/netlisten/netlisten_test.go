@@ -186,7 +186,7 @@ func TestNoHook(t *testing.T) {
 		if _, err := io.ReadFull(cli, make([]byte, 5)); err != nil {
 			t.Errorf("after the stop began: %v", err)
 		}
-		if err := <-stopped; err != nil || time.Since(begin) != ranch.DefaultShutdownTimeout {
+		if err := <-stopped; err != nil || time.Since(begin) != 5*time.Second {
 			t.Errorf("after %v: %v", time.Since(begin), err)
 		}
 		if i := l.Info(); i.Reasons[conns.Aborted] != 1 {

@@ -142,8 +142,8 @@ func TestSuspendAll(t *testing.T) {
 			t.Errorf("%s: %v", step.request, rows)
 		}
 		got := map[string]ranch.Status{}
-		for _, i := range h.server.InfoAll() {
-			got[i.Ref] = i.Status
+		for _, l := range h.server.Listeners() {
+			got[l.Ref()] = l.Info().Status
 		}
 		if diff := cmp.Diff(step.want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", step.request, diff)
@@ -179,7 +179,7 @@ func TestDrain(t *testing.T) {
 		if got["drained"] != 2.0 || got["connections"] != 2.0 || got["closed"] != 1.0 {
 			t.Errorf("drained: %v", got)
 		}
-		if diff := cmp.Diff([]string{"shell"}, h.server.Listeners()); diff != "" {
+		if diff := cmp.Diff([]string{"shell"}, h.listeners()); diff != "" {
 			t.Error(diff)
 		}
 	})
@@ -268,7 +268,7 @@ func TestTrace(t *testing.T) {
 		nc := h.dial("echo")
 		exchange(t, nc, "before")
 		synctest.Wait() // it is counted, which a trace would show
-		all, _ := h.server.Connections("echo")
+		all := h.connections("echo")
 		id := all[0].ID
 		js, other := h.asJSON(), h.asJSON()
 		js.send(fmt.Sprint("trace ", id, " --bytes 5"))

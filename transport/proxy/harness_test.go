@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"goranch/internal/engine"
 	"goranch/transport"
 	"goranch/transport/proxy"
 )
@@ -123,7 +124,7 @@ func after(inner transport.Transport, head []byte, how string) func(context.Cont
 	return func(ctx context.Context, addr string) (net.Conn, error) {
 		var nc net.Conn
 		var err error
-		l, layered := inner.(transport.Layered)
+		l, layered := engine.DialSteps(inner)
 		if layered {
 			nc, err = l.Connect(ctx, addr)
 		} else {
