@@ -17,7 +17,7 @@ type plan struct {
 	Port    int    `short:"p" placeholder:"PORT" default:"8081" help:"Port of the server. Default: ${default}."`
 	Topic   string `placeholder:"TOPIC" default:"events" help:"Topic that the clients subscribe to. Default: ${default}."`
 
-	MessageSize int     `placeholder:"BYTES" default:"0" help:"Length of the string in the message's data field. 0 means the string test. Default: ${default}."`
+	MessageSize int     `placeholder:"BYTES" default:"0" help:"Length of the string in the message's data field. 0 means the string 'test'. Default: ${default}."`
 	Repeat      int     `placeholder:"N" default:"1" help:"Number of messages to publish. Default: ${default}."`
 	Rate        float64 `placeholder:"N" default:"0" help:"Messages published per second, independent of deliveries. 0 means that a message is published when every client has received the one before, or after --timeout. Default: ${default}."`
 
