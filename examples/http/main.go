@@ -1,6 +1,7 @@
-// Command http runs a net/http server behind the cap of a listener: 200 clients come at
-// once, at most 20 connections live, and the listener is drained while a slow answer is
-// under way. It prints what happened and fails if the cap was exceeded or an answer lost.
+// Command http runs a net/http server behind the connection cap of a listener: 200 clients connect
+// at once, at most 20 connections are served at a time, and the listener is drained while a slow
+// response is in progress. It prints the result, and fails if the cap was exceeded or a response
+// was lost.
 package main
 
 import (
@@ -62,7 +63,7 @@ func main() {
 		})
 	}
 	wg.Wait()
-	fmt.Printf("%d of 200 requests were answered, on at most %d connections at once\n", answered.Load(), l.Info().PeakConnections)
+	fmt.Printf("answered %d of 200 requests on at most %d connections at a time\n", answered.Load(), l.Info().PeakConnections)
 
 	slow := make(chan string)
 	go func() {
@@ -79,13 +80,13 @@ func main() {
 	if err := ranch.Drain(limit); err != nil {
 		log.Fatal(err)
 	}
-	fmt.Print("drained; the answer under way came ", <-slow)
-	srv.Shutdown(limit) // nobody is left; it makes Serve return
+	fmt.Print("drained; the response in progress was sent ", <-slow)
+	srv.Shutdown(limit) // no connection is open; Shutdown makes Serve return
 	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
 		log.Fatal(err)
 	}
 	if answered.Load() != 200 || l.Info().PeakConnections > 20 {
-		log.Fatal("not as it should be")
+		log.Fatal("the cap was exceeded, or a request was not answered")
 	}
 }
 
