@@ -50,8 +50,8 @@ func allowedCPUs() ([]int, error) {
 }
 
 // startPinned starts the command on one processor. A child inherits the affinity of the thread that
-// forks it, so this thread changes its own affinity while it starts the child: the child runs on the
-// right processor from its first instruction.
+// forks it, so this thread changes its own affinity while it starts the child: the child runs on
+// the right processor from its first instruction.
 func startPinned(cmd *exec.Cmd, cpu int) error {
 	if cpu == unpinned {
 		return cmd.Start()

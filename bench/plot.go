@@ -67,8 +67,8 @@ func plot(w io.Writer, rep report) error {
 	return nil
 }
 
-// plotBase returns the base engine of a workload's ratios, "" if there is none. bare32k is preferred
-// because its buffer fits the workloads that have it.
+// plotBase returns the base engine of a workload's ratios, "" if there is none. bare32k is
+// preferred because its buffer fits the workloads that have it.
 func plotBase(res result) string {
 	var bases []string
 	for _, e := range res.Engines {

@@ -63,8 +63,8 @@ func processCPU(pid int) (time.Duration, error) {
 	return time.Duration(ts.Nano()), nil
 }
 
-// residentOf returns the resident memory of a process: user-space pages, without the kernel's socket
-// buffers.
+// residentOf returns the resident memory of a process: user-space pages, without the kernel's
+// socket buffers.
 func residentOf(pid int) (int64, error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {

@@ -56,8 +56,8 @@ func runMain(args []string) error {
 	return rep.failures()
 }
 
-// runWorkload interleaves the engines (A B C, A B C), so that a change of the machine's load affects
-// all engines of a round.
+// runWorkload interleaves the engines (A B C, A B C), so that a change of the machine's load
+// affects all engines of a round.
 func runWorkload(ctx context.Context, opts options, r rig, w workload, progress io.Writer) []sample {
 	var samples []sample
 	for round := 1; round <= opts.rounds; round++ {
@@ -81,11 +81,11 @@ func runWorkload(ctx context.Context, opts options, r rig, w workload, progress 
 	return samples
 }
 
-// calmTries is the most runs of one measurement with --calm.
+// calmTries is the maximum number of runs of one measurement with --calm.
 const calmTries = 20
 
-// measureCalm repeats a run while other processes use more of the machine than calm, and returns the
-// last one. Whether a run is repeated does not depend on its figures.
+// measureCalm repeats a run while other processes use more of the machine than calm, and returns
+// the last one. Whether a run is repeated does not depend on its figures.
 func (r rig) measureCalm(ctx context.Context, calm float64, w workload, e engine) (s sample, err error) {
 	for try := range calmTries {
 		s, err = r.measure(ctx, w, e)

@@ -66,8 +66,8 @@ func serveMain(args []string) error {
 	return answerStats(out)
 }
 
-// takeStdout returns stdout and redirects descriptor 1 to stderr, so that log lines of the engine do
-// not mix with the answers.
+// takeStdout returns stdout and redirects descriptor 1 to stderr, so that log lines of the engine
+// do not mix with the answers.
 func takeStdout() (*os.File, error) {
 	fd, err := syscall.Dup(1)
 	if err != nil {

@@ -23,8 +23,8 @@ import (
 
 type connKey struct{}
 
-func main() {
-	begun, finish := make(chan struct{}), make(chan struct{})
+// newServer returns a server whose path /slow closes begun and then waits for finish.
+func newServer(begun chan<- struct{}, finish <-chan struct{}) *http.Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		conn := r.Context().Value(connKey{}).(*transport.Conn)
@@ -35,12 +35,17 @@ func main() {
 		<-finish
 		fmt.Fprintln(w, "in full")
 	})
-	srv := &http.Server{
+	return &http.Server{
 		Handler: mux,
 		ConnContext: func(ctx context.Context, nc net.Conn) context.Context {
 			return context.WithValue(ctx, connKey{}, transport.Of(nc))
 		},
 	}
+}
+
+func main() {
+	begun, finish := make(chan struct{}), make(chan struct{})
+	srv := newServer(begun, finish)
 	nl := netlisten.New(netlisten.StopHTTP(srv))
 	l, err := ranch.StartListener("web", transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", MaxConnections: 20, PostListen: nl.PostListen}, nl)
 	if err != nil {

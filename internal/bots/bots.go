@@ -1,7 +1,7 @@
 // Package bots implements the command "ranchctl bots": it connects many clients to a Janus server,
 // publishes messages and measures how long each message takes to reach each client.
 //
-//	os.Exit(bots.Command(ctx, []string{"--clients", "10000", "--port", "8081"}, os.Stdout, os.Stderr))
+//	code := bots.Command(ctx, []string{"--clients", "10000"}, os.Stdout, os.Stderr)
 //
 // # Structure
 //

@@ -41,8 +41,8 @@ func newTopicServer(t testing.TB) (port string, s *pubsub.Server) {
 	return port, s
 }
 
-// fakeServer is a Janus server whose behavior tests replace. A nil function stands for the behavior
-// that the protocol requires.
+// fakeServer is a Janus server with replaceable steps. A nil function stands for what the protocol
+// requires.
 type fakeServer struct {
 	onConnect   func(i int, c net.Conn) bool // false closes the connection
 	onSubscribe func(i int, c net.Conn)

@@ -9,7 +9,7 @@ import (
 // workerExited is the reason of clients whose worker has sent no final report.
 const workerExited = "the worker has exited"
 
-// result is the result of a run, as --json prints it. The names of fields tell their unit.
+// result is the result of a run, as --json prints it. The names of fields end with the unit.
 type result struct {
 	Server      string             `json:"server"`
 	Topic       string             `json:"topic"`
@@ -32,6 +32,7 @@ type result struct {
 	Broadcasts  []broadcastSummary `json:"bursts"`
 	Notes       []string           `json:"notes"`
 
+	// Not printed.
 	setup, run    time.Duration
 	latency, wait latencies
 	ahead, late   int
