@@ -25,11 +25,34 @@ var awaited = [...]string{notStarted: "connection", connecting: "connection", aw
 
 // client is one simulated subscriber. Its socket belongs to the driver.
 type client struct {
-	phase       phase
-	reason      uint8  // index in worker.reasons; valid if lost
-	lastMessage int32  // the highest number received
-	inTime      int32  // messages received in time
-	partial     []byte // the incomplete frame at the end of what was received
+	phase   phase
+	reason  uint8  // index in worker.reasons; valid if lost
+	inTime  int32  // messages received in time
+	highest int32  // the highest message number received
+	recent  uint64 // bit i is set if message highest-i was received
+	partial []byte // the incomplete frame at the end of what was received
+}
+
+// has reports whether the client has received message n. Older messages than recent covers count as
+// received.
+func (c *client) has(n int) bool {
+	age := int(c.highest) - n
+	return age >= 64 || age >= 0 && c.recent&(1<<age) != 0
+}
+
+// markReceived records that the client has received message n, and reports whether it is new.
+// Messages can arrive in another order than they were published, because each is published on a
+// connection of its own.
+func (c *client) markReceived(n int) bool {
+	if c.has(n) {
+		return false
+	}
+	if ahead := n - int(c.highest); ahead > 0 {
+		c.recent <<= ahead
+		c.highest = int32(n)
+	}
+	c.recent |= 1 << (int(c.highest) - n)
+	return true
 }
 
 // connected records that client i has a connection and returns the bytes to send.
@@ -100,11 +123,10 @@ func (w *worker) handleFrame(i int, f []byte, at time.Time) (answer []byte, err 
 		return nil, nil
 	case err != nil:
 		return nil, err
-	case n > w.Repeat || int32(n) <= c.lastMessage || c.phase != ready:
+	case n > w.Repeat || c.phase != ready || !c.markReceived(n):
 		w.repeats++
 		return nil, nil
 	}
-	c.lastMessage = int32(n)
 	b := w.broadcast(n)
 	b.add(i, at, stamp)
 	if b.published {
@@ -130,7 +152,7 @@ func (w *worker) disconnected(i int, err error, now time.Time) {
 	w.lost++
 	w.lastAdvance = now
 	for n, b := range w.broadcasts {
-		if c.lastMessage < int32(n) {
+		if !c.has(n) {
 			b.absent++
 			w.reportIfComplete(n, b, now)
 		}

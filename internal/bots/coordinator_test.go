@@ -39,7 +39,7 @@ func TestRealServer(t *testing.T) {
 		{"goroutines", "--clients 1000 --engine goroutines", summary{1000, 0, 1, 1000, 1, none}},
 		{"two processes", "--clients 1001 --processes 2 --repeat 3", summary{1001, 0, 2, 3003, 3, none}},
 		{"several messages", "--clients 100 --repeat 20", summary{100, 0, 1, 2000, 20, none}},
-		{"at a rate", "--clients 100 --repeat 20 --rate 50", summary{100, 0, 1, 2000, 20, none}},
+		{"at a rate", "--clients 100 --repeat 20 --rate 200", summary{100, 0, 1, 2000, 20, none}},
 		{"large messages, another topic", "--clients 50 --repeat 2 --message-size 200000 --topic a\"b", summary{50, 0, 1, 100, 2, none}},
 		{"connect rate", "--clients 20 --connect-rate 100 --in-flight 1", summary{20, 0, 1, 20, 1, none}},
 		{"more processes than clients", "--clients 1 --processes 3", summary{1, 0, 1, 1, 1, none}},
@@ -127,10 +127,10 @@ var faultyServers = []faultyServer{
 		c.Write(append(b, 1))
 	}}, code: exitGood, good: 40, reasons: map[string]int{}},
 	{name: "no deliveries", server: &fakeServer{onDeliver: func(net.Conn, []byte) {}}, code: exitBad,
-		reasons: map[string]int{"no message within 400ms": 40}},
+		reasons: map[string]int{"no message within 1s": 40}},
 	{name: "foreign messages only", server: &fakeServer{onDeliver: func(c net.Conn, _ []byte) {
 		fmt.Fprintf(c, `{"timestamp":%s,"topic":"events","event":"x","message_id":"","data":"other"}`+"\x01", stampNow())
-	}}, code: exitBad, reasons: map[string]int{"no message within 400ms": 40}},
+	}}, code: exitBad, reasons: map[string]int{"no message within 1s": 40}},
 	{name: "each message twice", server: &fakeServer{onDeliver: func(c net.Conn, f []byte) { c.Write(append(f, f...)) }}, code: exitGood, good: 40, reasons: map[string]int{}},
 	{name: "closes within a message", server: &fakeServer{onDeliver: func(c net.Conn, f []byte) {
 		c.Write(f[:len(f)/2])
@@ -145,7 +145,7 @@ func TestFaultyServers(t *testing.T) {
 			t.Run(tt.name+"/"+engine, func(t *testing.T) {
 				t.Parallel()
 				f := &fakeServer{onConnect: tt.server.onConnect, onSubscribe: tt.server.onSubscribe, onDeliver: tt.server.onDeliver}
-				code, out, errs := runBots(t, f.start(t), "--clients", fmt.Sprint(clients), "--timeout", "400ms", "--setup-timeout", "500ms", "--json", "--engine", engine)
+				code, out, errs := runBots(t, f.start(t), "--clients", fmt.Sprint(clients), "--timeout", "1s", "--setup-timeout", "2s", "--json", "--engine", engine)
 				if code != tt.code || !strings.Contains(errs, tt.stderr) {
 					t.Fatalf("got code %d, want %d; stderr %q, want %q in it; stdout %s", code, tt.code, errs, tt.stderr, out)
 				}

@@ -128,7 +128,7 @@ func (r *result) addNotes(foreign, repeats int, pub *publisher) {
 		r.note("%d frames were not of this run", foreign)
 	}
 	if repeats > 0 {
-		r.note("%d messages arrived twice or out of order", repeats)
+		r.note("%d messages were duplicates", repeats)
 	}
 	for reason, n := range r.publishErrors {
 		r.note("%d messages could not be published: %s", n, reason)

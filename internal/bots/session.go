@@ -63,7 +63,7 @@ type finalReport struct {
 	Good    int            `json:"good"`
 	Reasons map[string]int `json:"reasons"` // of the clients that are not good
 	Foreign int            `json:"foreign"` // received messages of other publishers
-	Repeats int            `json:"repeats"` // received messages of this run that were duplicates or out of order
+	Repeats int            `json:"repeats"` // received messages of this run that were duplicates or too old to tell
 }
 
 // commandReader splits a stream into commands.

@@ -31,6 +31,22 @@ func newReadyWorker(t *testing.T, clients int, out io.Writer) *worker {
 	return w
 }
 
+// Messages count once, in any order.
+func TestMarkReceived(t *testing.T) {
+	var c client
+	for i, tt := range []struct {
+		n    int
+		want bool
+	}{{2, true}, {1, true}, {1, false}, {2, false}, {65, true}, {3, true}, {3, false}, {200, true}, {136, false}, {137, true}, {199, true}, {200, false}} {
+		if got := c.has(tt.n); got == tt.want {
+			t.Errorf("step %d: has(%d): got %v, want %v", i, tt.n, got, !tt.want)
+		}
+		if got := c.markReceived(tt.n); got != tt.want {
+			t.Errorf("step %d: markReceived(%d): got %v, want %v", i, tt.n, got, tt.want)
+		}
+	}
+}
+
 // A message that arrives after the timeout does not count as received, whether the worker learns
 // that it was published before or after it arrives.
 func TestLateMessages(t *testing.T) {
