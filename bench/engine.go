@@ -58,8 +58,8 @@ func (e engine) supports(w workload) bool {
 	return (w.kind == kindFanout) == (e.fanout != nil) && (!w.tls || e.tls) && (w.kind != kindCap || e.limit)
 }
 
-// enginesFor returns the engines that run a workload: the named ones, or by default all that
-// support it.
+// enginesFor returns the engines that run a workload: the named ones that support it, or by default
+// all that support it and are not restricted to other workloads.
 func enginesFor(w workload, named []string) []engine {
 	var picked []engine
 	for _, e := range engines {

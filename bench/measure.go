@@ -33,7 +33,7 @@ type sample struct {
 	ServerAfter  *procStat `json:"server_after,omitempty"`
 }
 
-// rig is where and how long is measured.
+// rig holds the processors and the times of a measurement.
 type rig struct {
 	serverCPU, loadCPU int
 	warmup, duration   time.Duration
