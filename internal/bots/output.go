@@ -19,7 +19,7 @@ func (r *result) writeJSON(w io.Writer) error {
 
 func (r *result) writeText(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d bots at %s, topic %s, %s\n", r.Clients, r.Server, r.Topic, plural(r.Processes, "process", "processes"))
+	fmt.Fprintf(&b, "%d clients at %s, topic %s, %s\n", r.Clients, r.Server, r.Topic, plural(r.Processes, "process", "processes"))
 	fmt.Fprintf(&b, "setup  %s\nrun    %s\ngood   %d\nbad    %d%s\n", seconds(r.SetupMS), seconds(r.RunMS), r.Good, r.Bad, reasonLines(r.Reasons))
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(t, "\nms\tmin\tp50\tp99\tmax\t\n")
@@ -29,7 +29,7 @@ func (r *result) writeText(w io.Writer) error {
 	r.Coarse.write(&b, "latency in steps of 500 ms")
 	r.Fine.write(&b, "latency")
 	if r.Messages > 1 {
-		r.writeBursts(&b)
+		r.writeBroadcasts(&b)
 	}
 	for _, note := range r.Notes {
 		fmt.Fprintf(&b, "\nnote: %s", note)
@@ -41,16 +41,17 @@ func (r *result) writeText(w io.Writer) error {
 	return err
 }
 
-func (r *result) writeBursts(b *strings.Builder) {
+// writeBroadcasts writes a table with a row for each message.
+func (r *result) writeBroadcasts(b *strings.Builder) {
 	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(t, "\nmessage\tgood\tbad\tmin\tp50\tp99\tmax ms of wait\t\n")
-	for _, x := range r.Bursts {
+	for _, x := range r.Broadcasts {
 		fmt.Fprintf(t, "%d\t%d\t%d\t%s\n", x.Number, x.Good, x.Bad, x.Wait.row())
 	}
 	t.Flush()
 }
 
-// row are cells of a table.
+// row returns the cells of a table row, in milliseconds.
 func (q *quantiles) row() string {
 	if q == nil {
 		return "-\t-\t-\t-\t"
@@ -83,7 +84,7 @@ func (all buckets) write(b *strings.Builder, title string) {
 
 func micro(us int64) string { return (time.Duration(us) * time.Microsecond).String() }
 
-// reasonLines are lines of their own, the most frequent first.
+// reasonLines returns a line for each reason, the most frequent first.
 func reasonLines(reasons map[string]int) string {
 	keys := slices.SortedFunc(maps.Keys(reasons), func(a, b string) int {
 		if reasons[a] != reasons[b] {

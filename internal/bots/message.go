@@ -10,15 +10,15 @@ import (
 	"time"
 )
 
-// serverEnd ends each frame of the server.
+// serverEnd is the last byte of each frame of the server.
 const serverEnd = 0x01
 
-// What bots send. The original server loses a request that has no marker before it, or that does not arrive in
-// one piece, and stops at a NUL behind a published message.
+// Requests of clients. The original server drops a request without the marker before it or that
+// arrives in several segments, and stops reading at a NUL after a published message.
 const (
-	marker = "<regular-socket/>\x00"
-	greet  = marker + "PING\x00"
-	pong   = marker + "PONG\x00"
+	marker   = "<regular-socket/>\x00"
+	greeting = marker + "PING\x00"
+	pong     = marker + "PONG\x00"
 )
 
 func request(action, topic string) []byte {
@@ -26,16 +26,17 @@ func request(action, topic string) []byte {
 	return fmt.Appendf(nil, marker+`{"action":%q,"data":%s}`+"\x00", action, t)
 }
 
-// message is what is published: the same each time but for its number, which is its message_id. A run of one
-// message leaves that empty, as the original does.
+// message is the published message. Messages of a run differ only in their number, which is in the
+// message_id. A run of one message leaves the message_id empty, as the original bots do.
 type message struct {
 	Topic  string `json:"topic"`
 	Data   string `json:"data"`
-	Prefix string `json:"prefix"` // of the message_id, of this run only; "" if there is no number
+	Prefix string `json:"prefix"` // of the message_id, unique to the run; "": the message has no number
 
-	head, tail []byte // around the number
+	head, tail []byte // the encoded message before and after the number
 }
 
+// prepare encodes head and tail.
 func (m *message) prepare() {
 	topic, _ := json.Marshal(m.Topic)
 	data, _ := json.Marshal(m.Data)
@@ -43,8 +44,8 @@ func (m *message) prepare() {
 	m.tail = fmt.Appendf(nil, `","data":%s}`, data)
 }
 
-// publish returns the bytes of a publish. n counts from 1.
-func (m *message) publish(n int) []byte {
+// publishRequest returns the request that publishes message n, counted from 1.
+func (m *message) publishRequest(n int) []byte {
 	b := append([]byte(marker+"PUBLISH\x00{"), m.head...)
 	if m.Prefix != "" {
 		b = strconv.AppendInt(b, int64(n), 10)
@@ -52,11 +53,13 @@ func (m *message) publish(n int) []byte {
 	return append(b, m.tail...)
 }
 
-// errForeign is of messages that this run has not published.
-var errForeign = errors.New("somebody else's message")
+// errForeign reports a message that this run has not published.
+var errForeign = errors.New("message of another publisher")
 
-// read returns the timestamp of a message, in microseconds since the Unix epoch, and its number.
-func (m *message) read(f []byte) (stamp int64, n int, err error) {
+// parse returns the timestamp of a received message, in microseconds since the Unix epoch, and its
+// number. It avoids encoding/json for messages that are encoded as they were published: one thread
+// parses the messages of all clients.
+func (m *message) parse(f []byte) (stamp int64, n int, err error) {
 	if rest, ok := bytes.CutPrefix(f, []byte(`{"timestamp":[`)); ok {
 		var parts [3]int64
 		if rest, ok = cutNumbers(rest, &parts); ok {
@@ -65,10 +68,10 @@ func (m *message) read(f []byte) (stamp int64, n int, err error) {
 			}
 		}
 	}
-	return m.readSlowly(f)
+	return m.parseJSON(f)
 }
 
-// cutNumbers reads three numbers up to the bracket and the comma after it.
+// cutNumbers parses three numbers, the bracket and the comma after them.
 func cutNumbers(b []byte, parts *[3]int64) (rest []byte, ok bool) {
 	for i, end := range [...]byte{',', ',', ']'} {
 		digits := 0
@@ -86,7 +89,7 @@ func cutNumbers(b []byte, parts *[3]int64) (rest []byte, ok bool) {
 
 func micros(parts [3]int64) int64 { return (parts[0]*1_000_000+parts[1])*1_000_000 + parts[2] }
 
-// number takes apart what follows a timestamp if it is written as it was published.
+// number parses the part of a message after the timestamp if it is encoded as it was published.
 func (m *message) number(rest []byte) (n int, ok bool) {
 	if rest, ok = bytes.CutPrefix(rest, m.head); !ok {
 		return 0, false
@@ -94,11 +97,11 @@ func (m *message) number(rest []byte) (n int, ok bool) {
 	if rest, ok = bytes.CutSuffix(rest, m.tail); !ok {
 		return 0, false
 	}
-	return m.count(string(rest))
+	return m.parseID(string(rest))
 }
 
-// count reads what follows the prefix of a message_id.
-func (m *message) count(digits string) (n int, ok bool) {
+// parseID parses the part of a message_id after the prefix.
+func (m *message) parseID(digits string) (n int, ok bool) {
 	if m.Prefix == "" {
 		return 1, digits == ""
 	}
@@ -106,8 +109,8 @@ func (m *message) count(digits string) (n int, ok bool) {
 	return n, err == nil && n > 0
 }
 
-// readSlowly is for servers that write the JSON in their own way, and for what is no message of ours.
-func (m *message) readSlowly(f []byte) (stamp int64, n int, err error) {
+// parseJSON parses any frame: of servers that encode JSON in another way, and of other publishers.
+func (m *message) parseJSON(f []byte) (stamp int64, n int, err error) {
 	var got struct {
 		Timestamp *[3]int64 `json:"timestamp"`
 		Topic     *string   `json:"topic"`
@@ -116,51 +119,52 @@ func (m *message) readSlowly(f []byte) (stamp int64, n int, err error) {
 		Error     *string   `json:"error"`
 	}
 	if err := json.Unmarshal(f, &got); err != nil {
-		return 0, 0, garbage("a message", f)
+		return 0, 0, invalid("message", f)
 	}
 	switch {
 	case got.Error != nil:
-		return 0, 0, complaintOf(*got.Error)
-	case got.Topic == nil || got.Timestamp == nil: // a notice of some kind
+		return 0, 0, serverError(*got.Error)
+	case got.Topic == nil || got.Timestamp == nil: // a notice of the server
 		return 0, 0, errForeign
 	}
 	digits, ours := strings.CutPrefix(got.MessageID, m.Prefix)
-	n, ok := m.count(digits)
+	n, ok := m.parseID(digits)
 	if *got.Topic != m.Topic || got.Data != m.Data || !ours || !ok {
 		return 0, 0, errForeign
 	}
 	return micros(*got.Timestamp), n, nil
 }
 
-// readToken checks the server's first frame. The token is a string, or an array of character codes.
-func readToken(f []byte) error {
+// parseToken checks the first frame of the server. The token is a string or an array of character
+// codes. The error of an error frame is the server's.
+func parseToken(f []byte) error {
 	var hello struct {
 		Timestamp []int64         `json:"timestamp"`
 		Token     json.RawMessage `json:"token"`
 		Error     *string         `json:"error"`
 	}
 	if err := json.Unmarshal(f, &hello); err != nil {
-		return garbage("a token", f)
+		return invalid("token", f)
 	}
 	if hello.Error != nil {
-		return complaintOf(*hello.Error)
+		return serverError(*hello.Error)
 	}
 	var text string
 	var codes []int
 	if json.Unmarshal(hello.Token, &text) != nil && json.Unmarshal(hello.Token, &codes) != nil || text == "" && len(codes) == 0 {
-		return garbage("a token", f)
+		return invalid("token", f)
 	}
 	return nil
 }
 
-func garbage(want string, f []byte) error {
-	return fmt.Errorf("garbage instead of %s: %q", want, f[:min(len(f), 24)])
+func invalid(what string, f []byte) error {
+	return fmt.Errorf("invalid %s: %q", what, f[:min(len(f), 24)])
 }
 
-func complaintOf(s string) error { return fmt.Errorf("the server says: %.80s", s) }
+func serverError(s string) error { return fmt.Errorf("server error: %.80s", s) }
 
-// plausible tells whether a frame can begin like that.
+// plausible reports whether a frame can start with b.
 func plausible(b []byte) bool { return len(b) == 0 || b[0] == '{' || b[0] == 'A' || b[0] == 'P' }
 
-// shorten makes a time readable in a sentence.
+// shorten formats a duration for a message text.
 func shorten(d time.Duration) string { return d.Round(time.Millisecond).String() }

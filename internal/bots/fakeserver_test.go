@@ -19,8 +19,8 @@ import (
 	"goranch/transport"
 )
 
-// topics starts a real server, and returns its port.
-func topics(t testing.TB) (port string, s *pubsub.Server) {
+// newTopicServer starts a server of package pubsub and returns its port.
+func newTopicServer(t testing.TB) (port string, s *pubsub.Server) {
 	t.Helper()
 	s, err := pubsub.NewServer(pubsub.Options{})
 	if err != nil {
@@ -41,58 +41,59 @@ func topics(t testing.TB) (port string, s *pubsub.Server) {
 	return port, s
 }
 
-// fake is a Janus server that can be told to misbehave. Functions left nil do what is right.
-type fake struct {
-	hello     func(i int, c net.Conn) bool // false: go no further
-	subscribe func(i int, c net.Conn)
-	deliver   func(c net.Conn, frame []byte)
+// fakeServer is a Janus server with replaceable steps. A nil function stands for what the protocol
+// requires.
+type fakeServer struct {
+	onConnect   func(i int, c net.Conn) bool // false closes the connection
+	onSubscribe func(i int, c net.Conn)
+	onDeliver   func(c net.Conn, frame []byte)
 
-	listener net.Listener
-	mu       sync.Mutex
-	members  map[net.Conn]bool
-	accepted atomic.Int64
-	all      sync.WaitGroup
+	listener    net.Listener
+	mu          sync.Mutex // guards subscribers
+	subscribers map[net.Conn]bool
+	accepted    atomic.Int64
+	wg          sync.WaitGroup
 }
 
-const stampedHello = `{"timestamp":[1,2,3],"token":"t"}` + "\x01"
+const tokenFrame = `{"timestamp":[1,2,3],"token":"t"}` + "\x01"
 
-func (f *fake) start(t testing.TB) (port string) {
+func (f *fakeServer) start(t testing.TB) (port string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.listener, f.members = l, map[net.Conn]bool{}
+	f.listener, f.subscribers = l, map[net.Conn]bool{}
 	conns := &sync.Map{}
-	f.all.Go(func() {
+	f.wg.Go(func() {
 		for {
 			c, err := l.Accept()
 			if err != nil {
 				return
 			}
 			conns.Store(c, true)
-			f.all.Go(func() { f.serve(int(f.accepted.Add(1))-1, c) })
+			f.wg.Go(func() { f.serve(int(f.accepted.Add(1))-1, c) })
 		}
 	})
 	t.Cleanup(func() {
 		l.Close()
 		conns.Range(func(c, _ any) bool { c.(net.Conn).Close(); return true })
-		f.all.Wait()
+		f.wg.Wait()
 	})
 	_, port, _ = net.SplitHostPort(l.Addr().String())
 	return port
 }
 
-func (f *fake) serve(i int, c net.Conn) {
+func (f *fakeServer) serve(i int, c net.Conn) {
 	defer func() {
 		f.mu.Lock()
-		delete(f.members, c)
+		delete(f.subscribers, c)
 		f.mu.Unlock()
 		c.Close()
 	}()
-	if f.hello == nil {
-		io.WriteString(c, stampedHello)
-	} else if !f.hello(i, c) {
+	if f.onConnect == nil {
+		io.WriteString(c, tokenFrame)
+	} else if !f.onConnect(i, c) {
 		return
 	}
 	var in []byte
@@ -106,12 +107,12 @@ func (f *fake) serve(i int, c net.Conn) {
 		if bytes.Contains(in, []byte(`"subscribe"`)) && in[len(in)-1] == 0 {
 			in = nil
 			f.mu.Lock()
-			f.members[c] = true
+			f.subscribers[c] = true
 			f.mu.Unlock()
-			if f.subscribe == nil {
+			if f.onSubscribe == nil {
 				io.WriteString(c, "ACK\x01")
 			} else {
-				f.subscribe(i, c)
+				f.onSubscribe(i, c)
 			}
 		}
 		if err != nil {
@@ -125,29 +126,38 @@ func stampNow() string {
 	return fmt.Sprintf("[%d,%d,%d]", us/1e12, us/1e6%1e6, us%1e6)
 }
 
-func (f *fake) publish(m []byte) {
+func (f *fakeServer) publish(m []byte) {
 	frame := append([]byte(`{"timestamp":`+stampNow()+`,`), m[1:]...)
 	frame = append(frame, 1)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for c := range f.members {
-		if f.deliver != nil {
-			f.deliver(c, frame)
+	for c := range f.subscribers {
+		if f.onDeliver != nil {
+			f.onDeliver(c, frame)
 		} else {
 			c.Write(frame)
 		}
 	}
 }
 
-// runs is the command, run with a server's port and more flags.
-func runs(t testing.TB, port string, args ...string) (code int, stdout, stderr string) {
+// closeAll closes the connections of all subscribers.
+func (f *fakeServer) closeAll() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for c := range f.subscribers {
+		c.Close()
+	}
+}
+
+// runBots runs the command.
+func runBots(t testing.TB, port string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs strings.Builder
 	code = Command(t.Context(), append([]string{"--port", port}, args...), &out, &errs)
 	return code, out.String(), errs.String()
 }
 
-// unusedPort is one where nobody listens.
+// unusedPort returns a port on which no server listens.
 func unusedPort(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
