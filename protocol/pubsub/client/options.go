@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"goranch/internal/redial"
-	"goranch/protocol/pubsub"
 	"goranch/transport"
 )
 
@@ -51,7 +50,7 @@ const (
 	DefaultMaxBackoff   = redial.DefaultMaxBackoff  // 10 s
 	DefaultDialTimeout  = redial.DefaultDialTimeout // 5 s
 	DefaultWriteTimeout = 10 * time.Second
-	DefaultSilence      = 3 * pubsub.DefaultHeartbeat
+	DefaultSilence      = 90 * time.Second
 	DefaultMaxFrame     = 1 << 20
 )
 

@@ -48,7 +48,7 @@ func TestResume(t *testing.T) {
 		tn.publish("c", 5)
 		equal(t, "d", []string{"4"}, data(t, sub, 1))
 		synctest.Wait()
-		if n := tn.s.Count("c"); n != 0 || c.Token() != token {
+		if n := tn.s.Subscribers("c"); n != 0 || c.Token() != token {
 			t.Errorf("%d have subscribed to c, token %s, before %s", n, c.Token(), token)
 		}
 		equal(t, "events", []client.Kind{client.Connected, client.Lost, client.Resumed}, d.kinds())
@@ -77,7 +77,7 @@ func TestRestart(t *testing.T) {
 		tn.publish("a", 3)
 		equal(t, "after", []string{"2", "3"}, data(t, a, 2))
 		equal(t, "events", []client.Kind{client.Connected, client.Lost, client.Resubscribed}, d.kinds())
-		if tn.s.Count("b.*") != 1 || c.Token() == token {
+		if tn.s.Subscribers("b.*") != 1 || c.Token() == token {
 			t.Error("not subscribed again")
 		}
 	})

@@ -8,12 +8,11 @@ import (
 	"net/http"
 	"time"
 
-	"goranch/protocol/pubsub"
 )
 
 // Defaults of [Options].
 const (
-	DefaultMaxMessage   = pubsub.DefaultMaxFrame
+	DefaultMaxMessage   = 256 << 10
 	DefaultMaxBuffered  = 256 << 10
 	DefaultMaxTopics    = 100
 	DefaultMaxBrowsers  = 10_000
