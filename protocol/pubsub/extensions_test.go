@@ -19,73 +19,80 @@ import (
 	"goranch/protocol/session/boltstore"
 )
 
-// Transcripts of the extensions: in each step one client sends a request and receives answers.
+// extensionStep is a frame that a client sends, unless it is "", and the frames that it receives.
+type extensionStep struct {
+	client int
+	send   string
+	want   []string
+}
+
+func publishRequest(topic, data string) string {
+	return `{"action":"publish","id":7,"data":` + message(topic, data) + `}`
+}
+
+// subscribeRequest returns a subscribe request; fields is "" or begins with a comma.
+func subscribeRequest(topic, fields string) string {
+	return `{"action":"subscribe","data":"` + topic + `"` + fields + `}`
+}
+
+// extensionTranscripts are steps of several clients, in order.
+var extensionTranscripts = []struct {
+	name  string
+	opts  pubsub.Options
+	steps []extensionStep
+}{
+	{"overlapping patterns", pubsub.Options{}, []extensionStep{
+		{0, subscribeRequest("a.*", ""), []string{"ACK"}}, {0, subscribeRequest("a.>", ""), []string{"ACK"}}, {0, subscribeRequest("a.b", ""), []string{"ACK"}},
+		{1, publishRequest("a.b", "1"), []string{`{"published":1,"id":7}`}}, {0, "", []string{delivered("a.b", "1")}},
+		{1, publishRequest("a.b.c", "2"), []string{`{"published":1,"id":7}`}}, {0, "", []string{delivered("a.b.c", "2")}},
+		{1, publishRequest("a", "3"), []string{`{"published":0,"id":7}`}},
+		{0, `{"action":"presence","data":"a.*","id":"q"}`, []string{`{"subscribers":1,"id":"q"}`}}}},
+	{"from a topic to a pattern and back", pubsub.Options{}, []extensionStep{
+		{0, subscribeRequest("a.b", ""), []string{"ACK"}}, {0, subscribeRequest("*.b", ""), []string{"ACK"}},
+		{1, publishRequest("a.b", "1"), []string{`{"published":1,"id":7}`}}, {0, "", []string{delivered("a.b", "1")}},
+		{0, `{"action":"unsubscribe","data":"*.b"}`, nil},
+		{1, publishRequest("a.b", "2"), []string{`{"published":1,"id":7}`}}, {0, "", []string{delivered("a.b", "2")}}}},
+	{"history", pubsub.Options{History: 3}, []extensionStep{
+		{1, publishRequest("x", "1"), []string{`{"published":0,"id":7}`}}, {1, publishRequest("x", "2"), []string{`{"published":0,"id":7}`}},
+		{1, publishRequest("x", "3"), []string{`{"published":0,"id":7}`}}, {1, publishRequest("x", "4"), []string{`{"published":0,"id":7}`}},
+		{0, subscribeRequest("x", `,"last":true`), []string{"ACK", delivered("x", "4")}},
+		{2, subscribeRequest("x", `,"history":99`), []string{"ACK", delivered("x", "2"), delivered("x", "3"), delivered("x", "4")}},
+		{3, subscribeRequest("x", `,"history":2,"last":true`), []string{"ACK", delivered("x", "3"), delivered("x", "4")}}}},
+	{"no history", pubsub.Options{History: -1}, []extensionStep{
+		{1, publishRequest("x", "1"), []string{`{"published":0,"id":7}`}}, {0, subscribeRequest("x", `,"last":true`), []string{"ACK"}},
+		{1, publishRequest("x", "2"), []string{`{"published":1,"id":7}`}}, {0, "", []string{delivered("x", "2")}}}},
+	{"message longer than the history", pubsub.Options{HistoryBytes: 100}, []extensionStep{
+		{1, publishRequest("x", "1"), []string{`{"published":0,"id":7}`}}, {1, publishRequest("x", `"`+strings.Repeat("a", 100)+`"`), []string{`{"published":0,"id":7}`}},
+		{0, subscribeRequest("x", `,"last":true`), []string{"ACK"}}}},
+	{"history of all topics", pubsub.Options{HistoryTotal: 300}, []extensionStep{
+		{1, publishRequest("x", "1"), []string{`{"published":0,"id":7}`}}, {1, publishRequest("y", "1"), []string{`{"published":0,"id":7}`}}, {1, publishRequest("z", "1"), []string{`{"published":0,"id":7}`}},
+		{1, publishRequest("x", "2"), []string{`{"published":0,"id":7}`}},
+		{0, subscribeRequest("x", `,"history":9`), []string{"ACK", delivered("x", "2")}}, {0, subscribeRequest("z", `,"history":9`), []string{"ACK", delivered("z", "1")}}}},
+	{"too many subscriptions", pubsub.Options{MaxSubscriptions: 2}, []extensionStep{
+		{0, subscribeRequest("x", ""), []string{"ACK"}}, {0, subscribeRequest("y", ""), []string{"ACK"}}, {0, subscribeRequest("x", ""), []string{"ACK"}},
+		{0, subscribeRequest("z", ""), []string{`{"error":"bad input: limit exceeded: at most 2 subscriptions per session"}`, "EOF"}}}},
+	{"too many topics", pubsub.Options{MaxTopics: 2}, []extensionStep{
+		{0, subscribeRequest("x", ""), []string{"ACK"}}, {0, subscribeRequest("y", ""), []string{"ACK"}},
+		{1, publishRequest("z", "1"), []string{`{"published":0,"id":7}`}}, // no topic is created for the history
+		{0, subscribeRequest("z.*", ""), []string{`{"error":"bad input: limit exceeded: at most 2 topics"}`, "EOF"}}}},
+	{"publish rate exceeded", pubsub.Options{PublishRate: 1}, []extensionStep{
+		{1, publishRequest("x", "1"), []string{`{"published":0,"id":7}`}}, {1, publishRequest("x", "1"), []string{`{"published":0,"id":7}`}},
+		{1, publishRequest("x", "1"), []string{`{"error":"bad input: limit exceeded: at most 1 messages per second per connection"}`, "EOF"}}}},
+	{"topic name of 1 MB", pubsub.Options{MaxFrame: 2 << 20}, []extensionStep{
+		{0, subscribeRequest(strings.Repeat("a", 256), ""), []string{"ACK"}},
+		{0, subscribeRequest(strings.Repeat("a", 1<<20), ""), []string{`{"error":"bad input: topic name of 1048576 bytes, the limit is 256"}`, "EOF"}},
+		{1, publishRequest(strings.Repeat("a", 1<<20), "1"), []string{`{"error":"bad input: topic name of 1048576 bytes, the limit is 256"}`, "EOF"}}}},
+	{"JSON nested a million deep", pubsub.Options{MaxFrame: 4 << 20}, []extensionStep{
+		{0, strings.Repeat("[", 1_000_000), []string{`{"error":"bad input: the request is not a valid JSON object: invalid character '[' exceeded max depth"}`, "EOF"}},
+		{1, publishRequest("x", strings.Repeat("[", 1_000_000)+strings.Repeat("]", 1_000_000)), []string{`{"error":"bad input: the request is not a valid JSON object: invalid character '[' exceeded max depth"}`, "EOF"}}}},
+	{"publish with ids", pubsub.Options{}, []extensionStep{
+		{1, `{"action":"publish","data":{"topic":"x"},"id":{"a":[1]}}`, []string{`{"published":0,"id":{"a":[1]}}`}},
+		{1, `{"action":"publish","data":{"topic":"x"}}`, []string{`{"published":0}`}},
+		{1, `{"action":"publish"}`, []string{`{"error":"bad input: the message is not a valid JSON object: unexpected end of JSON input"}`, "EOF"}}}},
+}
+
 func TestExtensions(t *testing.T) {
-	type step struct {
-		client int
-		send   string
-		want   []string
-	}
-	pub := func(topic, data string) string {
-		return `{"action":"publish","id":7,"data":` + message(topic, data) + `}`
-	}
-	sub := func(topic, more string) string {
-		return `{"action":"subscribe","data":"` + topic + `"` + more + `}`
-	}
-	for _, tt := range []struct {
-		name  string
-		opts  pubsub.Options
-		steps []step
-	}{
-		{"overlapping patterns", pubsub.Options{}, []step{
-			{0, sub("a.*", ""), []string{"ACK"}}, {0, sub("a.>", ""), []string{"ACK"}}, {0, sub("a.b", ""), []string{"ACK"}},
-			{1, pub("a.b", "1"), []string{`{"published":1,"id":7}`}}, {0, "", []string{delivered("a.b", "1")}},
-			{1, pub("a.b.c", "2"), []string{`{"published":1,"id":7}`}}, {0, "", []string{delivered("a.b.c", "2")}},
-			{1, pub("a", "3"), []string{`{"published":0,"id":7}`}},
-			{0, `{"action":"presence","data":"a.*","id":"q"}`, []string{`{"subscribers":1,"id":"q"}`}}}},
-		{"from a topic to a pattern and back", pubsub.Options{}, []step{
-			{0, sub("a.b", ""), []string{"ACK"}}, {0, sub("*.b", ""), []string{"ACK"}},
-			{1, pub("a.b", "1"), []string{`{"published":1,"id":7}`}}, {0, "", []string{delivered("a.b", "1")}},
-			{0, `{"action":"unsubscribe","data":"*.b"}`, nil},
-			{1, pub("a.b", "2"), []string{`{"published":1,"id":7}`}}, {0, "", []string{delivered("a.b", "2")}}}},
-		{"history", pubsub.Options{History: 3}, []step{
-			{1, pub("x", "1"), []string{`{"published":0,"id":7}`}}, {1, pub("x", "2"), []string{`{"published":0,"id":7}`}},
-			{1, pub("x", "3"), []string{`{"published":0,"id":7}`}}, {1, pub("x", "4"), []string{`{"published":0,"id":7}`}},
-			{0, sub("x", `,"last":true`), []string{"ACK", delivered("x", "4")}},
-			{2, sub("x", `,"history":99`), []string{"ACK", delivered("x", "2"), delivered("x", "3"), delivered("x", "4")}},
-			{3, sub("x", `,"history":2,"last":true`), []string{"ACK", delivered("x", "3"), delivered("x", "4")}}}},
-		{"no history", pubsub.Options{History: -1}, []step{
-			{1, pub("x", "1"), []string{`{"published":0,"id":7}`}}, {0, sub("x", `,"last":true`), []string{"ACK"}},
-			{1, pub("x", "2"), []string{`{"published":1,"id":7}`}}, {0, "", []string{delivered("x", "2")}}}},
-		{"message longer than the history", pubsub.Options{HistoryBytes: 100}, []step{
-			{1, pub("x", "1"), []string{`{"published":0,"id":7}`}}, {1, pub("x", `"`+strings.Repeat("a", 100)+`"`), []string{`{"published":0,"id":7}`}},
-			{0, sub("x", `,"last":true`), []string{"ACK"}}}},
-		{"history of all topics", pubsub.Options{HistoryTotal: 300}, []step{
-			{1, pub("x", "1"), []string{`{"published":0,"id":7}`}}, {1, pub("y", "1"), []string{`{"published":0,"id":7}`}}, {1, pub("z", "1"), []string{`{"published":0,"id":7}`}},
-			{1, pub("x", "2"), []string{`{"published":0,"id":7}`}},
-			{0, sub("x", `,"history":9`), []string{"ACK", delivered("x", "2")}}, {0, sub("z", `,"history":9`), []string{"ACK", delivered("z", "1")}}}},
-		{"too many subscriptions", pubsub.Options{MaxSubscriptions: 2}, []step{
-			{0, sub("x", ""), []string{"ACK"}}, {0, sub("y", ""), []string{"ACK"}}, {0, sub("x", ""), []string{"ACK"}},
-			{0, sub("z", ""), []string{`{"error":"bad input: limit exceeded: at most 2 subscriptions per session"}`, "EOF"}}}},
-		{"too many topics", pubsub.Options{MaxTopics: 2}, []step{
-			{0, sub("x", ""), []string{"ACK"}}, {0, sub("y", ""), []string{"ACK"}},
-			{1, pub("z", "1"), []string{`{"published":0,"id":7}`}}, // no topic is created for the history
-			{0, sub("z.*", ""), []string{`{"error":"bad input: limit exceeded: at most 2 topics"}`, "EOF"}}}},
-		{"publish rate exceeded", pubsub.Options{PublishRate: 1}, []step{
-			{1, pub("x", "1"), []string{`{"published":0,"id":7}`}}, {1, pub("x", "1"), []string{`{"published":0,"id":7}`}},
-			{1, pub("x", "1"), []string{`{"error":"bad input: limit exceeded: at most 1 messages per second per connection"}`, "EOF"}}}},
-		{"topic name of 1 MB", pubsub.Options{MaxFrame: 2 << 20}, []step{
-			{0, sub(strings.Repeat("a", 256), ""), []string{"ACK"}},
-			{0, sub(strings.Repeat("a", 1<<20), ""), []string{`{"error":"bad input: topic name of 1048576 bytes, the limit is 256"}`, "EOF"}},
-			{1, pub(strings.Repeat("a", 1<<20), "1"), []string{`{"error":"bad input: topic name of 1048576 bytes, the limit is 256"}`, "EOF"}}}},
-		{"JSON nested a million deep", pubsub.Options{MaxFrame: 4 << 20}, []step{
-			{0, strings.Repeat("[", 1_000_000), []string{`{"error":"bad input: the request is not a valid JSON object: invalid character '[' exceeded max depth"}`, "EOF"}},
-			{1, pub("x", strings.Repeat("[", 1_000_000)+strings.Repeat("]", 1_000_000)), []string{`{"error":"bad input: the request is not a valid JSON object: invalid character '[' exceeded max depth"}`, "EOF"}}}},
-		{"publish with ids", pubsub.Options{}, []step{
-			{1, `{"action":"publish","data":{"topic":"x"},"id":{"a":[1]}}`, []string{`{"published":0,"id":{"a":[1]}}`}},
-			{1, `{"action":"publish","data":{"topic":"x"}}`, []string{`{"published":0}`}},
-			{1, `{"action":"publish"}`, []string{`{"error":"bad input: the message is not a valid JSON object: unexpected end of JSON input"}`, "EOF"}}}},
-	} {
+	for _, tt := range extensionTranscripts {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				srv := newTestServer(t, tt.opts)
@@ -240,8 +247,8 @@ func TestDropped(t *testing.T) {
 	}
 }
 
-// The session buffers what is published while its connection is being closed, which takes seconds if
-// the client does not read.
+// The session buffers what is published while its connection is being closed, which takes seconds
+// if the client does not read.
 func TestPublishWhileClosing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := newTestServer(t, pubsub.Options{Heartbeat: time.Second, SessionTTL: time.Hour, MaxBuffered: 1 << 20})

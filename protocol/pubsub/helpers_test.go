@@ -162,7 +162,7 @@ func waitFor(t *testing.T, what string, cond func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); !cond(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("got no %s within 20 s, want it", what)
+			t.Fatalf("%s: got none within 20 s, want it", what)
 		}
 	}
 }

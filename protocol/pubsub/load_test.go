@@ -286,8 +286,8 @@ func TestFastPublishers(t *testing.T) {
 	}
 }
 
-// Publishing to a million topics stays within MaxTopics and HistoryTotal, and the topics are removed
-// after Retain.
+// Publishing to a million topics stays within MaxTopics and HistoryTotal, and the topics are
+// removed after Retain.
 func TestManyTopics(t *testing.T) {
 	topics := 1_000_000
 	if testing.Short() || raceEnabled {

@@ -56,7 +56,8 @@ func (s *Server) receive(topic string, frame []byte) {
 }
 
 // fanOut delivers one frame to the subscribers of a topic and of the patterns that match it. encode
-// returns the frame; it runs while the topic is locked, so that timestamps follow the topic's order.
+// returns the frame; it runs while the topic is locked, so that timestamps follow the topic's
+// order.
 //
 // The topic and all matching patterns stay locked until every subscriber has the frame. Otherwise
 // a session that moves from one of them to another could get the frame twice or not at all, and

@@ -115,7 +115,7 @@ func (sub *subscriber) leave(name string) {
 }
 
 // rejoin moves sub to where it belongs in the named topics, the group or viaSessions, after its
-// connection or usesGroups has changed. old is the connection it had before, or nil. sub.mu is held.
+// connection or usesGroups has changed. old is its connection before that, or nil. sub.mu is held.
 func (sub *subscriber) rejoin(names []string, old *protocol.Peer) {
 	viaGroup := sub.usesGroups()
 	for _, name := range names {

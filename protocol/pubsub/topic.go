@@ -61,14 +61,15 @@ func (t *topic) remove(sub *subscriber, p *protocol.Peer) {
 	}
 }
 
-// flushGroup waits until p, if it is in the group, has received all broadcasts so far. t.mu is held.
+// flushGroup waits until p, if it is in the group, has been sent all broadcasts so far. t.mu is
+// held.
 func (t *topic) flushGroup(p *protocol.Peer) {
 	if t.group != nil && p != nil && t.group.Has(p) {
 		t.group.Wait()
 	}
 }
 
-// deliver sends a frame to all subscribers except those in delivered, and adds those that it reaches
+// deliver sends a frame to all subscribers except those in delivered. It adds those that it reaches
 // through their sessions to delivered, unless that is nil. t.mu is held.
 func (t *topic) deliver(frame []byte, delivered map[*subscriber]struct{}) (n int) {
 	if t.group != nil {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -19,8 +20,8 @@ import (
 	"goranch/transport"
 )
 
-// transcripts are what a client sends, in pieces, and the frames that it receives; EOF is the end of
-// the stream.
+// transcripts list what a client sends, in pieces, and the frames that it receives. EOF is the end
+// of the stream.
 var transcripts = []struct {
 	name string
 	send []string
@@ -180,6 +181,27 @@ func TestMessageBytes(t *testing.T) {
 	})
 }
 
+// recordWrites records the server's writes to all connections from now on. The result returns them.
+func (srv *testServer) recordWrites() func() []string {
+	var mu sync.Mutex
+	var writes []string
+	srv.listener.Trace(conns.Trace{Func: func(e transport.TraceEvent) {
+		if e.Op == transport.TraceWrite && e.N > 0 {
+			mu.Lock()
+			defer mu.Unlock()
+			writes = append(writes, string(e.Data))
+		}
+	}})
+	return func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(writes)
+	}
+}
+
+// sharedWrite matches a write with PING, ACK or an error frame and another frame.
+var sharedWrite = regexp.MustCompile("(?s)(\x01(PING|ACK|\\{\"error)|(^|\x01)(PING|ACK|\\{\"error[^\x01]*)\x01.)")
+
 // ACK, PING and error frames never share a write with another frame: the original client compares
 // whole reads with them.
 func TestUnsharedWrites(t *testing.T) {
@@ -187,15 +209,7 @@ func TestUnsharedWrites(t *testing.T) {
 		t.Run(fmt.Sprintf("viaGroup=%v", viaGroup), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				srv := newTestServer(t, pubsub.Options{Heartbeat: time.Second, MissedHeartbeats: -1, Queue: protocol.QueueOptions{MaxBytes: 8 << 20}})
-				var mu sync.Mutex
-				var writes []string
-				srv.listener.Trace(conns.Trace{Func: func(e transport.TraceEvent) {
-					if e.Op == transport.TraceWrite && e.N > 0 {
-						mu.Lock()
-						writes = append(writes, string(e.Data))
-						mu.Unlock()
-					}
-				}})
+				writes := srv.recordWrites()
 				a := srv.client()
 				if !viaGroup {
 					a.subscribe("p.*")
@@ -230,11 +244,8 @@ func TestUnsharedWrites(t *testing.T) {
 				}
 				a.request("dance", "x")
 				synctest.Wait()
-				mu.Lock()
-				defer mu.Unlock()
-				shared := regexp.MustCompile("(?s)(\x01(PING|ACK|\\{\"error)|(^|\x01)(PING|ACK|\\{\"error[^\x01]*)\x01.)")
-				for _, w := range writes {
-					if shared.MatchString(w) {
+				for _, w := range writes() {
+					if sharedWrite.MatchString(w) {
 						t.Fatalf("got the write %.300q, want ACK, PING and errors in writes of their own", w)
 					}
 				}

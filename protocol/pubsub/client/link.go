@@ -44,7 +44,7 @@ type pending struct {
 	id           uint64
 	sub          *Subscription // of a subscribe request
 	restores     bool          // a subscribe request after the session was lost
-	unsubscribed []string      // names from which the session is unsubscribed by the time of the answer
+	unsubscribed []string      // names unsubscribed from before the answer
 	answer       chan answer   // buffered
 }
 

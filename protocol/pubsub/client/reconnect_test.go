@@ -202,8 +202,8 @@ func TestDisconnected(t *testing.T) {
 	})
 }
 
-// An invalid frame ends the connection, after which the client reconnects. Unknown frames and unusual
-// values in a message do not.
+// An invalid frame ends the connection, after which the client reconnects. Unknown frames and
+// unusual values in a message do not.
 func TestBadFrames(t *testing.T) {
 	const hello = `{"timestamp":[1,2,3],"token":"1"}` + "\x01"
 	for text, bad := range map[string]bool{
@@ -241,8 +241,8 @@ func TestBadFrames(t *testing.T) {
 	}
 }
 
-// Connections fail again and again in the middle of frames. A client that repeats each publish until
-// it is acknowledged gets all messages to the server, and subscribers receive them in order.
+// Connections fail again and again in the middle of frames. A client that repeats each publish
+// until it is acknowledged publishes all messages, and subscribers receive them in order.
 func TestFlakyConnections(t *testing.T) {
 	for seed := range uint64(5) {
 		synctest.Test(t, func(t *testing.T) {
@@ -277,7 +277,7 @@ func TestFlakyConnections(t *testing.T) {
 	}
 }
 
-// checkOrder receives the messages in the channel and checks that their numbers do not decrease, and
+// checkOrder receives the messages in the channel. It checks that their numbers do not decrease and
 // that there are at least n different ones.
 func checkOrder(t *testing.T, s *client.Subscription, n int) {
 	t.Helper()

@@ -131,8 +131,8 @@ func (tb *tab) eval(script string) string {
 	return fmt.Sprint(r.Result.Value)
 }
 
-// The page in a browser: messages from a Janus publisher over TCP appear as text, even if they contain
-// markup; the page publishes; and it resumes its session after its connection was lost.
+// The page in a browser: messages from a Janus publisher over TCP appear as text, even if they
+// contain markup; the page publishes; and it resumes its session after its connection was lost.
 func TestPageInChromium(t *testing.T) {
 	if testing.Short() {
 		t.Skip("NOT TESTED in a browser: -short")

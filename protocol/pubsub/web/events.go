@@ -136,9 +136,9 @@ func (s *eventStream) newSession(ctx context.Context) (err error) {
 	return nil
 }
 
-// resumeSession attaches to a session. The stream then begins with the messages that the browser has
-// not received, followed by those that the server has buffered. The error is a serverError if the
-// server does not have the session.
+// resumeSession attaches to a session. The stream then begins with the messages that the browser
+// has not received, followed by those that the server has buffered. The error is a serverError if
+// the server does not have the session.
 func (s *eventStream) resumeSession(ctx context.Context, req eventsRequest) (err error) {
 	earlier := s.g.replays.take(req.token)
 	if s.upstream, err = s.g.dial(ctx); err != nil {

@@ -7,9 +7,9 @@
 //	…
 //	http.Handle("/topics/", http.StripPrefix("/topics", gw))
 //
-// Each WebSocket and each event stream is a client of the topic server with a connection of its own,
-// which needs no socket if Options.Dial uses an in-memory transport. The server's sessions, limits,
-// authorization and counters apply to it as to any client.
+// Each WebSocket and each event stream is a client of the topic server with a connection of its
+// own, which needs no socket if Options.Dial uses an in-memory transport. The server's sessions,
+// limits, authorization and counters apply to it as to any client.
 //
 // # Paths
 //
@@ -80,7 +80,7 @@ func NewGateway(opts Options) (*Gateway, error) {
 	return g, nil
 }
 
-// ServeHTTP serves one of the gateway's paths. It returns when the WebSocket or the event stream has
+// ServeHTTP serves one of the gateway's paths. It returns when the WebSocket or event stream has
 // ended.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.mux.ServeHTTP(w, r) }
 

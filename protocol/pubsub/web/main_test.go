@@ -103,7 +103,7 @@ func waitFor(t testing.TB, what string, cond func() bool) {
 	t.Helper()
 	for end := time.Now().Add(30 * time.Second); !cond(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("got no %s within 30 s, want it", what)
+			t.Fatalf("%s: got none within 30 s, want it", what)
 		}
 	}
 }
@@ -149,7 +149,8 @@ func (s *testSocket) request(action, data string) {
 
 var timestamp = regexp.MustCompile(`"timestamp":\[\d+,\d+,\d+\]`)
 
-// read returns the next message with T as its timestamp, or the status and reason of the close frame.
+// read returns the next message with T as its timestamp, or the status and reason of the close
+// frame.
 func (s *testSocket) read() string {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), 15*time.Second)

@@ -36,7 +36,8 @@ type Options struct {
 	MaxMessage int
 	// MaxBuffered limits the data that waits for a browser, in bytes. Beyond the limit the
 	// connection is closed, and the browser can resume its session. It should exceed the buffer that
-	// the server keeps for a session, which arrives at once. 0 is 256 KiB; negative values are refused.
+	// the server keeps for a session, which arrives at once. 0 is 256 KiB; negative values are
+	// refused.
 	MaxBuffered int
 	// MaxTopics limits the topics of one request for events. 0 is 100; negative values are refused.
 	MaxTopics int
