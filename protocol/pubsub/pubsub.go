@@ -55,7 +55,7 @@ func limitError(what string, limit int) error {
 // be called from any goroutine.
 type Server struct {
 	opts         Options
-	protocol     protocol.Sleeper
+	protocol     protocol.Protocol
 	sessions     *session.Manager[sessionState]
 	topics       topicTable
 	patterns     patternTree
@@ -129,10 +129,8 @@ func (s *Server) Serve(ctx context.Context, conn *transport.Conn) error {
 	return s.protocol.Serve(ctx, conn)
 }
 
-// Begin implements [protocol.Sleeper]: an idle connection needs no goroutine.
-func (s *Server) Begin(ctx context.Context, conn *transport.Conn) protocol.Serving {
-	return s.protocol.Begin(ctx, conn)
-}
+// Unwrap implements [protocol.Unwrapper]: the server's idle connections can be parked.
+func (s *Server) Unwrap() protocol.Protocol { return s.protocol }
 
 // Close saves the sessions and stops the background goroutines. The listeners must be stopped
 // first. The error is that of Options.Store, or the cause of ctx.
