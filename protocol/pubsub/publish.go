@@ -59,10 +59,9 @@ func (s *Server) receive(topic string, frame []byte) {
 // returns the frame; it runs while the topic is locked, so that timestamps follow the topic's
 // order.
 //
-// The topic and all matching patterns stay locked until every subscriber has the frame. Otherwise
-// a session that moves from one of them to another could get the frame twice or not at all, and
-// another publisher's message could come in between. The topic is locked before the patterns, and
-// the patterns in the order of their creation.
+// The topic, then all matching patterns in the order of their creation, stay locked until every
+// subscriber has the frame. Otherwise a session that moves from one of them to another could
+// receive the frame twice or not at all, and another publisher's message in between.
 func (s *Server) fanOut(topic string, encode func() []byte) (frame []byte, n int) {
 	t := s.topics.lock(topic)
 	keepsHistory := s.opts.History > 0 && s.opts.Retain > 0

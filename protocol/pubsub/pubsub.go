@@ -1,6 +1,6 @@
 // Package pubsub provides a topic server: a message that is published to a topic is delivered to
 // every session that is subscribed to it. The server speaks the wire protocol of the Janus server
-// of hotwheels, byte for byte, with the extensions that docs/topics.md describes.
+// of hotwheels, byte for byte, with extensions.
 //
 //	s, err := pubsub.NewServer(pubsub.Options{})
 //	if err != nil {
@@ -9,19 +9,9 @@
 //	defer s.Close(context.Background())
 //	_, err = ranch.StartListener("topics", transport.TCP{}, ranch.Options{Addr: "127.0.0.1:8081"}, s)
 //
-// Each client has a session, which outlives its connection. While the client is disconnected, the
-// session buffers the messages of its subscriptions, up to Options.MaxBuffered. The client receives
-// them when it attaches to the session again with the session's token.
-//
-// # Delivery
-//
-// A message is delivered to a session at most once, however many of the session's topics and
-// patterns match. All subscribers of a topic receive its messages in the order in which the topic
-// received them. There is no order between topics, and between the servers of a [Broker] only the
-// order of each publisher is kept. A client that stays attached and reads fast enough receives
-// every message. A client that reads too slowly is closed or loses messages, as Options.Queue says;
-// in the second case the server reports how many. Messages in flight when a connection breaks may
-// be lost, because TCP does not report what has arrived.
+// Each client has a session, which outlives its connection: it buffers messages while the client is
+// disconnected, and delivers them when the client attaches to it again. docs/topics.md describes
+// delivery, limits and the wire protocol.
 package pubsub
 
 import (

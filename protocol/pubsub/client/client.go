@@ -7,24 +7,10 @@
 //	_, err = c.Subscribe(ctx, "news.*", client.SubscribeOptions{Handler: func(m client.Message) { … }})
 //	n, err := c.Publish(ctx, "news.go", "release", "1", data)
 //
-// # Delivery
-//
-// A subscription receives the messages of each topic in the order in which the server received
-// them. While a connection lasts, every message is delivered once, unless the client reads too
-// slowly. When it breaks:
-//
-//   - If the server still has the session (10 minutes by default), it delivers the messages it has
-//     buffered in the meantime. Messages in flight when the connection broke are lost without
-//     notice; Options.OnLostBytes reports those that exceeded the server's buffer.
-//   - Otherwise, for example after a restart of the server, the client starts a new session and
-//     subscribes again (ConnectInfo.SessionLost). Messages published in the meantime are lost,
-//     except the history that subscriptions request. A subscription to a topic does not receive a
-//     message of the history twice; patterns receive the history that other subscriptions request.
-//   - A publish in progress fails with [ErrDisconnected]: it may have taken effect, so that
-//     publishing the message again may duplicate it.
-//
-// If another client attaches to the session, the client ends with [pubsub.ErrTakenOver]. Otherwise
-// two clients with one token would take the session from each other forever.
+// A client whose session is no longer known to the server starts a new one and subscribes again. If
+// another client attaches to the session, the client ends with [pubsub.ErrTakenOver], because two
+// clients with one token would take the session from each other forever. docs/topics.md describes
+// which messages may be lost when a connection breaks.
 package client
 
 import (

@@ -11,21 +11,8 @@
 // own, which needs no socket if Options.Dial uses an in-memory transport. The server's sessions,
 // limits, authorization and counters apply to it as to any client.
 //
-// # Paths
-//
-//   - "/" is the page, with "/page.js" and "/page.css".
-//   - "/ws" is the WebSocket. It carries text messages, each of them one JSON object of the wire
-//     protocol without the byte that ends a frame. {"ack":true} stands for ACK; WebSocket pings
-//     replace PING.
-//   - "/events?topic=a&topic=b.*&last=1&history=5" is a stream of server-sent events.
-//
-// # Events
-//
-// A message is an event of the default type whose data is the message as on the wire. Its id lets a
-// browser that reconnects (Last-Event-ID) continue: the gateway attaches to the session and sends
-// again what the browser has not received. The id contains the session's token, which is a secret.
-// The first event is "session", {"resumed":true} or {"resumed":false} for a new session. "notice"
-// reports lost messages, and "refused" the error with which the server has ended the stream.
+// "/" is the page, "/ws" the WebSocket, and "/events?topic=a&topic=b.*" a stream of server-sent
+// events. docs/topics.md describes their messages, and what happens when a browser reconnects.
 package web
 
 import (
