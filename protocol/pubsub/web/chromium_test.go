@@ -47,7 +47,7 @@ func openTab(t *testing.T, url string) *tab {
 		"--disable-background-networking", "--remote-debugging-port=0", "--user-data-dir="+dir, "about:blank")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
-		t.Fatalf("got %v, want no error", err)
+		t.Fatalf("start of chromium: got %v, want no error", err)
 	}
 	t.Cleanup(func() {
 		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
@@ -63,20 +63,20 @@ func openTab(t *testing.T, url string) *tab {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	req, err := http.NewRequest("PUT", "http://127.0.0.1:"+port+"/json/new?about:blank", nil)
 	if err != nil {
-		t.Fatalf("got %v, want no error", err)
+		t.Fatalf("http.NewRequest: got %v, want no error", err)
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		t.Fatalf("got %v, want no error", err)
+		t.Fatalf("DevTools page: got %v, want no error", err)
 	}
 	defer resp.Body.Close()
 	var target struct{ WebSocketDebuggerURL string }
 	if err := json.NewDecoder(resp.Body).Decode(&target); err != nil {
-		t.Fatalf("got %v, want no error", err)
+		t.Fatalf("JSON of DevTools: got %v, want no error", err)
 	}
 	ws, _, err := websocket.Dial(t.Context(), target.WebSocketDebuggerURL, nil)
 	if err != nil {
-		t.Fatalf("got %v, want no error", err)
+		t.Fatalf("DevTools connection: got %v, want no error", err)
 	}
 	t.Cleanup(func() { ws.CloseNow() })
 	ws.SetReadLimit(64 << 20)
@@ -92,17 +92,17 @@ func (tb *tab) call(method string, params map[string]any) json.RawMessage {
 	tb.lastID++
 	b, err := json.Marshal(map[string]any{"id": tb.lastID, "method": method, "params": params})
 	if err != nil {
-		tb.t.Fatalf("got %v, want no error", err)
+		tb.t.Fatalf("json.Marshal: got %v, want no error", err)
 	}
 	ctx, cancel := context.WithTimeout(tb.t.Context(), time.Minute)
 	defer cancel()
 	if err := tb.ws.Write(ctx, websocket.MessageText, b); err != nil {
-		tb.t.Fatalf("got %v, want no error", err)
+		tb.t.Fatalf("DevTools request: got %v, want no error", err)
 	}
 	for {
 		_, b, err := tb.ws.Read(ctx)
 		if err != nil {
-			tb.t.Fatalf("got %v, want no error", err)
+			tb.t.Fatalf("DevTools answer: got %v, want no error", err)
 		}
 		var a struct {
 			ID     int
@@ -110,7 +110,7 @@ func (tb *tab) call(method string, params map[string]any) json.RawMessage {
 			Error  json.RawMessage
 		}
 		if err := json.Unmarshal(b, &a); err != nil {
-			tb.t.Fatalf("got %v, want no error", err)
+			tb.t.Fatalf("JSON of DevTools: got %v, want no error", err)
 		}
 		if a.Error != nil {
 			tb.t.Fatalf("%s: got the error %s, want none", method, a.Error)
@@ -126,7 +126,7 @@ func (tb *tab) eval(script string) string {
 	tb.t.Helper()
 	var r struct{ Result struct{ Value any } }
 	if err := json.Unmarshal(tb.call("Runtime.evaluate", map[string]any{"expression": "String(" + script + ")"}), &r); err != nil {
-		tb.t.Fatalf("got %v, want no error", err)
+		tb.t.Fatalf("JSON of DevTools: got %v, want no error", err)
 	}
 	return fmt.Sprint(r.Result.Value)
 }
@@ -144,7 +144,7 @@ func TestPageInChromium(t *testing.T) {
 	publish := func(message string) {
 		nc, err := net.Dial("tcp", tcp.Addr().String())
 		if err != nil {
-			t.Fatalf("got %v, want no error", err)
+			t.Fatalf("net.Dial: got %v, want no error", err)
 		}
 		defer nc.Close()
 		io.WriteString(nc, "<regular-socket/>\x00PUBLISH\x00"+message+"\x00")
@@ -191,18 +191,18 @@ func screenshot(tb *tab) {
 	}
 	var image struct{ Data string }
 	if err := json.Unmarshal(tb.call("Page.captureScreenshot", map[string]any{"format": "png"}), &image); err != nil {
-		tb.t.Fatalf("got %v, want no error", err)
+		tb.t.Fatalf("JSON of DevTools: got %v, want no error", err)
 	}
 	b, err := base64.StdEncoding.DecodeString(image.Data)
 	if err != nil {
-		tb.t.Fatalf("got %v, want no error", err)
+		tb.t.Fatalf("screenshot: got %v, want no error", err)
 	}
 	dir := "../../../docs/img"
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		tb.t.Fatalf("got %v, want no error", err)
+		tb.t.Fatalf("os.MkdirAll: got %v, want no error", err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "topics-page.png"), b, 0o644); err != nil {
-		tb.t.Fatalf("got %v, want no error", err)
+		tb.t.Fatalf("os.WriteFile: got %v, want no error", err)
 	}
 }
 
@@ -212,7 +212,7 @@ func TestPage(t *testing.T) {
 	for path, kind := range map[string]string{"": "text/html; charset=utf-8", "page.js": "text/javascript; charset=utf-8", "page.css": "text/css; charset=utf-8"} {
 		resp, err := srv.http.Client().Get(srv.url() + path)
 		if err != nil {
-			t.Fatalf("got %v, want no error", err)
+			t.Fatalf("GET: got %v, want no error", err)
 		}
 		b, err := io.ReadAll(resp.Body)
 		resp.Body.Close()
@@ -229,7 +229,7 @@ func TestPage(t *testing.T) {
 	noPage := newTestServer(t, pubsub.Options{}, web.Options{NoPage: true})
 	resp, err := noPage.http.Client().Get(noPage.url())
 	if err != nil {
-		t.Fatalf("got %v, want no error", err)
+		t.Fatalf("GET: got %v, want no error", err)
 	}
 	resp.Body.Close()
 	if resp.StatusCode != 404 {
