@@ -9,25 +9,25 @@ import (
 	"time"
 )
 
-// fits is what a pattern means, without any cleverness.
-func fits(pattern, name []string) bool {
+// matches is a straightforward implementation of patterns.
+func matches(pattern, name []string) bool {
 	switch {
 	case len(pattern) == 0 || len(name) == 0:
 		return len(pattern) == len(name)
 	case pattern[0] == ">" && len(pattern) == 1:
 		return true
 	}
-	return (pattern[0] == "*" || pattern[0] == name[0]) && fits(pattern[1:], name[1:])
+	return (pattern[0] == "*" || pattern[0] == name[0]) && matches(pattern[1:], name[1:])
 }
 
-// Some patterns, of which some are taken away again, find a name as a naive matcher does.
+// A patternTree, from which some patterns are removed again, finds the patterns that match.
 func FuzzPatterns(f *testing.F) {
 	f.Add("a.* a.> *.b > * a.b.* *.*.> . .* a..* >.a.* a.>.b.*", "a.b", uint(0))
 	f.Add("a.* a.>", "a.", uint(1))
 	f.Add("*.>.c *.b.c", "a.>.c", uint(2))
 	f.Add("*", "*", uint(0))
 	f.Fuzz(func(t *testing.T, all, name string, removed uint) {
-		var ps patterns
+		var tree patternTree
 		var want []string
 		added := map[string]bool{}
 		for i, p := range strings.Fields(all) {
@@ -35,34 +35,34 @@ func FuzzPatterns(f *testing.F) {
 				continue
 			}
 			added[p] = true
-			one := &topic{name: p}
-			ps.add(one)
+			t := &topic{name: p}
+			tree.add(t)
 			if removed>>(i%60)&1 == 1 {
-				ps.remove(one)
-			} else if fits(strings.Split(p, "."), strings.Split(name, ".")) {
+				tree.remove(t)
+			} else if matches(strings.Split(p, "."), strings.Split(name, ".")) {
 				want = append(want, p)
 			}
 		}
 		var got []string
-		for _, one := range ps.match(name) {
-			got = append(got, one.name)
+		for _, t := range tree.match(name) {
+			got = append(got, t.name)
 		}
 		slices.Sort(got)
 		slices.Sort(want)
 		if !slices.Equal(got, want) {
-			t.Errorf("%q: %q, want %q", name, got, want)
+			t.Errorf("patterns that match %q: got %q, want %q", name, got, want)
 		}
-		for _, one := range ps.match(name) {
-			ps.remove(one)
+		for _, t := range tree.match(name) {
+			tree.remove(t)
 		}
-		if len(ps.match(name)) > 0 {
-			t.Error("not all gone")
+		if n := len(tree.match(name)); n > 0 {
+			t.Errorf("after removing all: got %d matches, want 0", n)
 		}
 	})
 }
 
-// However a stream is cut, its frames are the same; what is taken for a message is one that
-// subscribers can read, and holds nothing that ends a frame.
+// A stream decodes to the same frames however it is split. Each accepted message encodes to one
+// frame that subscribers can decode.
 func FuzzFrames(f *testing.F) {
 	for _, s := range []string{
 		"<regular-socket/>\x00PING\x00", "PUBLISH\x00{\"topic\":\"x\",\"data\":[1,{}]}\x00", "{\"action\":\"subscribe\",\"data\":\"x\"}\x00",
@@ -71,25 +71,25 @@ func FuzzFrames(f *testing.F) {
 		f.Add([]byte(s), uint8(3))
 	}
 	f.Fuzz(func(t *testing.T, stream []byte, piece uint8) {
-		c := codec{max: 64}
+		c := codec{maxFrame: 64}
 		whole, pieces := framesOf(t, c, stream, len(stream)), framesOf(t, c, stream, int(piece)+1)
 		if !slices.Equal(whole, pieces) {
-			t.Fatalf("%q: %q, in pieces %q", stream, whole, pieces)
+			t.Fatalf("%q in pieces: got %q, want %q", stream, pieces, whole)
 		}
 		for _, frame := range whole {
 			if r, err := parseRequest([]byte(frame)); err == nil {
-				r.text()
+				r.stringData()
 				checkMessage(t, r.Data)
 			}
 			checkMessage(t, []byte(frame))
 		}
-		if m, n := lostWith(stream); m < 0 || n < 0 && !bytes.Contains(stream, []byte("-")) {
-			t.Errorf("%d messages, %d untold", m, n)
+		if m, n := droppedIn(stream); m < 0 || n < 0 && !bytes.Contains(stream, []byte("-")) {
+			t.Errorf("droppedIn(%q): got %d, %d, want no negative number", stream, m, n)
 		}
 	})
 }
 
-// framesOf decodes a stream that arrives in pieces, up to a frame that is too long.
+// framesOf decodes a stream that arrives in pieces, up to a frame that is too large.
 func framesOf(t *testing.T, c codec, stream []byte, piece int) (frames []string) {
 	var buf []byte
 	for len(stream) > 0 {
@@ -98,18 +98,18 @@ func framesOf(t *testing.T, c codec, stream []byte, piece int) (frames []string)
 		for len(buf) > 0 {
 			frame, took, _, err := c.Decode(buf)
 			if err != nil {
-				t.Fatal(err)
+				t.Fatalf("Decode: got %v, want no error", err)
 			}
 			if took == 0 {
 				break
 			}
-			if len(frame) > c.max {
-				return append(frames, "too long")
+			if len(frame) > c.maxFrame {
+				return append(frames, "too large")
 			}
 			frames, buf = append(frames, string(frame)), buf[took:]
 		}
-		if len(buf) > c.max {
-			t.Fatalf("%d bytes wait", len(buf))
+		if len(buf) > c.maxFrame {
+			t.Fatalf("got %d undecoded bytes, want at most %d", len(buf), c.maxFrame)
 		}
 	}
 	return frames
@@ -120,18 +120,18 @@ func checkMessage(t *testing.T, b []byte) {
 	if err != nil {
 		return
 	}
-	out := stamped(m, time.Now())
+	out := stampedFrame(m, time.Now())
 	if bytes.IndexByte(out, serverEnd) != len(out)-1 {
-		t.Errorf("%q ends too early", out)
+		t.Errorf("%q: got %#x inside the frame, want it only at the end", out, serverEnd)
 	}
 	var back struct {
 		Timestamp []int64 `json:"timestamp"`
 		Topic     string  `json:"topic"`
 	}
 	if err := json.Unmarshal(out[:len(out)-1], &back); err != nil || back.Topic != topic || len(back.Timestamp) != 3 {
-		t.Errorf("%q: %v", out, err)
+		t.Errorf("%q: got %+v, %v, want topic %q and a timestamp", out, back, err, topic)
 	}
-	if n, _ := lostWith(append(out, out...)); n != 2 {
-		t.Errorf("%q counts as %d", out, n)
+	if n, _ := droppedIn(append(out, out...)); n != 2 {
+		t.Errorf("two messages %q: got a count of %d, want 2", out, n)
 	}
 }
