@@ -33,7 +33,7 @@ func serve(t *testing.T, opts packet.Options) *house {
 	h := &house{Server: s, mem: new(transport.Mem), ends: make(chan ranch.Event, 100)}
 	h.l, err = new(ranch.Server).StartListener("p", h.mem, ranch.Options{
 		Addr: "p", Logger: slog.New(slog.DiscardHandler),
-		Observer: ranch.ObserverFunc(func(e ranch.Event) {
+		Observer: ranch.Observer(func(e ranch.Event) {
 			if e.Kind == ranch.ConnEnded {
 				h.ends <- e
 			}

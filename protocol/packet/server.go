@@ -15,7 +15,7 @@ import (
 type Server struct {
 	opts     Options
 	codec    codec
-	protocol protocol.Sleeper
+	protocol protocol.Protocol
 	methods  sync.Map // of method, by name
 	all      *Group
 
@@ -42,10 +42,8 @@ func (s *Server) Serve(ctx context.Context, conn *transport.Conn) error {
 	return s.protocol.Serve(ctx, conn)
 }
 
-// Begin makes a Server a [protocol.Sleeper]: its idle connections need no goroutine.
-func (s *Server) Begin(ctx context.Context, conn *transport.Conn) protocol.Serving {
-	return s.protocol.Begin(ctx, conn)
-}
+// Unwrap makes s a [protocol.Unwrapper]: its idle connections are parked.
+func (s *Server) Unwrap() protocol.Protocol { return s.protocol }
 
 // Count returns how many connections there are.
 func (s *Server) Count() int { return s.all.Count() }

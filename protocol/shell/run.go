@@ -134,6 +134,6 @@ func (r *runner) call(call *Call, cmd *Command) (err error) {
 // recoverPanic is deferred. It closes the connection that sent the request with the panic.
 func (c *Call) recoverPanic() {
 	if v := recover(); v != nil {
-		c.req.c.peer.Close(&protocol.Panicked{Value: v, Stack: debug.Stack()})
+		c.req.c.peer.Close(&protocol.PanicError{Value: v, Stack: debug.Stack()})
 	}
 }

@@ -52,7 +52,7 @@ type Shell struct {
 	registry registry
 	sessions *session.Manager[State]
 	root     *os.Root // nil: no files
-	protocol protocol.Sleeper
+	protocol protocol.Protocol
 	started  time.Time
 
 	ctx    context.Context // parent of the commands' contexts
@@ -121,10 +121,8 @@ func (s *Shell) Serve(ctx context.Context, conn *transport.Conn) error {
 	return s.protocol.Serve(ctx, conn)
 }
 
-// Begin implements [protocol.Sleeper]: the server can park idle connections.
-func (s *Shell) Begin(ctx context.Context, conn *transport.Conn) protocol.Serving {
-	return s.protocol.Begin(ctx, conn)
-}
+// Unwrap implements [protocol.Unwrapper]: the server can park idle connections.
+func (s *Shell) Unwrap() protocol.Protocol { return s.protocol }
 
 // AddCommands adds commands. If one of them is invalid it adds none; the error joins all faults. A
 // command may replace the built-in commands status, connections, stats and version. All other names

@@ -41,7 +41,7 @@ func accept(t *testing.T, tr transport.Transport, addr string, dial func(addr st
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn := transport.NewConn(tr, nc, nil)
+	conn := transport.NewConn(tr, nc)
 	t.Cleanup(conn.Abort)
 	if err := conn.Handshake(ctx); err != nil {
 		t.Fatal(err)
@@ -64,7 +64,7 @@ func socketPath(t *testing.T) string { return "unix:" + filepath.Join(t.TempDir(
 func connFrom(t *testing.T, addr net.Addr) *transport.Conn {
 	a, b := net.Pipe()
 	t.Cleanup(func() { a.Close(); b.Close() })
-	return transport.NewConn(transport.TCP{}, remoteConn{a, addr}, nil)
+	return transport.NewConn(transport.TCP{}, remoteConn{a, addr})
 }
 
 // remoteConn is a net.Conn with another remote address.
