@@ -57,11 +57,11 @@ func serve() error {
 	}
 	room := s.NewGroup()
 	err = errors.Join(
-		packet.Register(s, "join", func(call *packet.Call, _ packet.None) (bool, error) {
+		packet.Register(s, "join", func(call *packet.Call, _ struct{}) (bool, error) {
 			defer func() { joined <- struct{}{} }()
-			return true, room.Join(call.Session)
+			return true, room.Join(call.Peer)
 		}),
-		packet.Register(s, "done", func(*packet.Call, packet.None) (bool, error) { done <- time.Now(); return true, nil }),
+		packet.Register(s, "done", func(*packet.Call, struct{}) (bool, error) { done <- time.Now(); return true, nil }),
 	)
 	if err != nil {
 		return err

@@ -61,7 +61,7 @@ var (
 // Client subscribes and publishes.
 type Client struct {
 	opts  Options
-	keep  *redial.Keeper[*link]
+	keep  *redial.Connector[*link]
 	count counters
 
 	mu       sync.Mutex // before link.mu and the lock of keep
@@ -78,7 +78,7 @@ func Dial(ctx context.Context, opts Options) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{opts: opts.withDefaults(), token: opts.Token, subs: make(map[string]*Sub), held: make(map[string]struct{})}
-	c.keep = redial.New(ctx, opts.redial(), redial.Hooks[*link]{Connect: c.connect, Lost: c.lost, Ended: c.endSubs, GaveUp: ErrGaveUp})
+	c.keep = redial.New(ctx, opts.redial(), redial.Hooks[*link]{Connect: c.connect, Disconnected: c.lost, Ended: c.endSubs, ErrGaveUp: ErrGaveUp})
 	if err := c.keep.Start(ctx); err != nil {
 		return nil, err
 	}
@@ -91,10 +91,10 @@ func Dial(ctx context.Context, opts Options) (*Client, error) {
 func (c *Client) Close() error { return c.keep.Close(ErrClosed) }
 
 // Done returns what is closed when the client has ended.
-func (c *Client) Done() <-chan struct{} { return c.keep.Ctx.Done() }
+func (c *Client) Done() <-chan struct{} { return c.keep.Done() }
 
 // Err returns why the client has ended; nil while it has not.
-func (c *Client) Err() error { return context.Cause(c.keep.Ctx) }
+func (c *Client) Err() error { return c.keep.Err() }
 
 // Token returns that of the session. Who has it can take the session over; it changes when the
 // session is lost.
@@ -105,6 +105,9 @@ func (c *Client) Token() string {
 }
 
 func (c *Client) lost(l *link, err error) {
+	if l != nil {
+		err = l.Why()
+	}
 	c.happened(Event{Kind: Lost, Err: err})
 	if l != nil && errors.Is(err, ErrTakenOver) {
 		c.keep.Stop(err)

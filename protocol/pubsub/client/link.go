@@ -58,7 +58,7 @@ func newLink(c *Client, nc net.Conn) *link {
 	l := &link{c: c, wake: make(chan struct{}, 1), hello: make(chan struct{})}
 	l.out = append([]byte("<regular-socket/>"), ourEnd)
 	l.wake <- struct{}{}
-	l.Start(c.keep.Ctx, nc, l.read, l.write)
+	l.Start(c.keep.Context(), nc, l.read, l.write)
 	return l
 }
 
@@ -138,7 +138,7 @@ func (l *link) ask(ctx context.Context, r *request) (n int, err error) {
 		return a.n, a.err
 	case <-ctx.Done():
 		return 0, context.Cause(ctx)
-	case <-l.Gone:
+	case <-l.Done():
 	}
 	why := l.Why()
 	select {
@@ -155,7 +155,7 @@ func (l *link) write() {
 	for {
 		select {
 		case <-l.wake:
-		case <-l.Gone:
+		case <-l.Done():
 			return
 		}
 		l.mu.Lock()

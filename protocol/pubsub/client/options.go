@@ -2,9 +2,9 @@ package client
 
 import (
 	"cmp"
-	"errors"
 	"time"
 
+	"goranch/internal/option"
 	"goranch/internal/redial"
 	"goranch/protocol/pubsub"
 	"goranch/transport"
@@ -57,11 +57,10 @@ const (
 
 // Validate reports every field that cannot be used.
 func (o Options) Validate() error {
-	faults := []error{o.redial().Validate()}
-	if o.MaxFrame < 0 {
-		faults = append(faults, redial.Bad("MaxFrame", o.MaxFrame, "are positive numbers, and 0 for 1048576"))
-	}
-	return errors.Join(faults...)
+	var f option.Faults
+	f.Add(o.redial().Validate())
+	f.NotNegative("MaxFrame", o.MaxFrame, "0 for 1048576")
+	return f.Err()
 }
 
 func (o Options) redial() redial.Options {
