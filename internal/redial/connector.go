@@ -31,6 +31,7 @@ type Hooks[L Link] struct {
 	Connect func(ctx context.Context) (L, error)
 	// Disconnected is called when a link has ended and its goroutines have returned, with the link
 	// and its Err; and after a reconnect has failed, with the zero link and the error of Connect.
+	// nil is ignored.
 	Disconnected func(link L, err error)
 	// Ended is called once, when the client has ended; not if Start has failed. nil is ignored.
 	Ended func()
@@ -172,6 +173,12 @@ func (c *Connector[L]) connect(ctx context.Context) (none L, err error) {
 	return l, nil
 }
 
+func (c *Connector[L]) disconnected(l L, err error) {
+	if c.hooks.Disconnected != nil {
+		c.hooks.Disconnected(l, err)
+	}
+}
+
 // run reconnects until the client ends. The link l is open.
 func (c *Connector[L]) run(l L) {
 	defer close(c.done)
@@ -188,7 +195,7 @@ func (c *Connector[L]) run(l L) {
 			if time.Since(began) > c.opts.MaxBackoff {
 				failures = 0
 			}
-			c.hooks.Disconnected(l, l.Err())
+			c.disconnected(l, l.Err())
 		}
 		select {
 		case <-time.After(c.opts.backoff(failures)):
@@ -201,7 +208,7 @@ func (c *Connector[L]) run(l L) {
 		if l, err = c.connect(c.ctx); err == nil {
 			continue
 		}
-		c.hooks.Disconnected(none, err)
+		c.disconnected(none, err)
 		if n := c.opts.MaxAttempts; n > 0 && failures >= n {
 			c.Stop(fmt.Errorf("%w after %d attempts: %w", c.hooks.ErrGaveUp, failures, err))
 			return

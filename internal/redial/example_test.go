@@ -60,8 +60,7 @@ func Example() {
 	noHandshake := func(context.Context, *lineLink) error { return nil }
 	opts := redial.Options{Transport: mem, Addr: "lines", MinBackoff: time.Millisecond}
 	c = redial.New(context.Background(), opts, redial.Hooks[*lineLink]{
-		Connect:      func(ctx context.Context) (*lineLink, error) { return c.Open(ctx, newLink, noHandshake) },
-		Disconnected: func(*lineLink, error) {},
+		Connect: func(ctx context.Context) (*lineLink, error) { return c.Open(ctx, newLink, noHandshake) },
 	})
 	if err := c.Start(context.Background()); err != nil {
 		fmt.Println(err)

@@ -53,7 +53,7 @@ func (o Options) withDefaults() Options {
 	if o.Transport == nil {
 		o.Transport = transport.TCP{}
 	}
-	// A limit that is set pulls the default of the other with it.
+	// The default of one backoff gives way to the value of the other.
 	o.MaxBackoff = cmp.Or(o.MaxBackoff, max(DefaultMaxBackoff, o.MinBackoff))
 	o.MinBackoff = cmp.Or(o.MinBackoff, min(DefaultMinBackoff, o.MaxBackoff))
 	o.DialTimeout = cmp.Or(o.DialTimeout, DefaultDialTimeout)

@@ -32,53 +32,56 @@ func limitError(message string) string {
 	return failure(packet.CodeLimit, fmt.Sprintf("%q", message), "null")
 }
 
+const perFrame = len(update) + 4
+
+var limitTests = []struct {
+	name string
+	opts packet.Options
+	pass func(send func(string)) // stays within the limit
+	over string                  // exceeds it
+	want string
+}{
+	{"frames by default", packet.Options{}, func(send func(string)) {
+		for range 400 {
+			send(update)
+		}
+		time.Sleep(time.Second)
+		for range 200 {
+			send(update)
+		}
+	}, update, "bad input: rate limit exceeded: allowed are 200 frames per second, 400 in a burst"},
+	{"frames", packet.Options{FramesPerSecond: 2, FramesBurst: 3}, func(send func(string)) {
+		for range 3 {
+			send(update)
+		}
+		for range 10 {
+			time.Sleep(500 * time.Millisecond)
+			send(update)
+		}
+		time.Sleep(4 * time.Minute) // the burst limits what accumulates
+		for range 3 {
+			send(update)
+		}
+	}, update, "bad input: rate limit exceeded: allowed are 2 frames per second, 3 in a burst"},
+	{"bytes by default", packet.Options{}, func(send func(string)) {
+		for range 8 {
+			send(update + strings.Repeat(" ", maxFrame-perFrame))
+		}
+	}, update, "bad input: rate limit exceeded: allowed are 1048576 bytes per second, 2097152 in a burst"},
+	{"bytes", packet.Options{MaxFrame: 300, BytesPerSecond: perFrame, BytesBurst: 304}, func(send func(string)) {
+		send(update + strings.Repeat(" ", 300-len(update)))
+		for range 3 {
+			time.Sleep(time.Second)
+			send(update)
+		}
+	}, update, fmt.Sprintf("bad input: rate limit exceeded: allowed are %d bytes per second, 304 in a burst", perFrame)},
+	{"frame size", packet.Options{MaxFrame: 256}, func(send func(string)) { send(update + strings.Repeat(" ", 256-len(update))) },
+		strings.Repeat(" ", 257), "bad input: frame too large: allowed are 256 bytes"},
+}
+
 // A frame that exceeds a limit gets one error that names the limit; then the connection ends.
 func TestLimits(t *testing.T) {
-	const perFrame = len(update) + 4
-	for _, c := range []struct {
-		name string
-		opts packet.Options
-		pass func(send func(string)) // stays within the limit
-		over string                  // exceeds it
-		want string
-	}{
-		{"frames by default", packet.Options{}, func(send func(string)) {
-			for range 400 {
-				send(update)
-			}
-			time.Sleep(time.Second)
-			for range 200 {
-				send(update)
-			}
-		}, update, "bad input: rate limit exceeded: allowed are 200 frames per second, 400 in a burst"},
-		{"frames", packet.Options{FramesPerSecond: 2, FramesBurst: 3}, func(send func(string)) {
-			for range 3 {
-				send(update)
-			}
-			for range 10 {
-				time.Sleep(500 * time.Millisecond)
-				send(update)
-			}
-			time.Sleep(4 * time.Minute) // the burst limits what accumulates
-			for range 3 {
-				send(update)
-			}
-		}, update, "bad input: rate limit exceeded: allowed are 2 frames per second, 3 in a burst"},
-		{"bytes by default", packet.Options{}, func(send func(string)) {
-			for range 8 {
-				send(update + strings.Repeat(" ", maxFrame-perFrame))
-			}
-		}, update, "bad input: rate limit exceeded: allowed are 1048576 bytes per second, 2097152 in a burst"},
-		{"bytes", packet.Options{MaxFrame: 300, BytesPerSecond: perFrame, BytesBurst: 304}, func(send func(string)) {
-			send(update + strings.Repeat(" ", 300-len(update)))
-			for range 3 {
-				time.Sleep(time.Second)
-				send(update)
-			}
-		}, update, fmt.Sprintf("bad input: rate limit exceeded: allowed are %d bytes per second, 304 in a burst", perFrame)},
-		{"frame size", packet.Options{MaxFrame: 256}, func(send func(string)) { send(update + strings.Repeat(" ", 256-len(update))) },
-			strings.Repeat(" ", 257), "bad input: frame too large: allowed are 256 bytes"},
-	} {
+	for _, c := range limitTests {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ended := make(chan error, 1)

@@ -103,8 +103,9 @@ func TestNotification(t *testing.T) {
 		listen(t, mem, "c", s)
 		received := make(chan string, 10)
 		dial(t, client.Options{Transport: mem, Addr: "c", OnNotification: func(m string, p json.RawMessage) { received <- m + string(p) }})
-		if _, err := s.All().Notify("news", []int{1}); err != nil {
-			t.Fatal(err)
+		synctest.Wait() // until the server has registered the connection, after Dial
+		if n, err := s.All().Notify("news", []int{1}); n != 1 || err != nil {
+			t.Fatalf("Notify: got %d, %v, want 1", n, err)
 		}
 		if got, want := <-received, "news[1]"; got != want {
 			t.Errorf("got %s, want %s", got, want)
@@ -193,6 +194,7 @@ func TestClientOfOnConnect(t *testing.T) {
 			return nil
 		}})
 		c.Call(t.Context(), "close", nil, nil)
+		synctest.Wait() // the connection ends after the response
 		if err := c.Call(t.Context(), "echo", nil, nil); err != nil {
 			t.Errorf("the client: got %v, want nil", err)
 		}
