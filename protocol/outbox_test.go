@@ -23,7 +23,7 @@ func outbox(t *testing.T, kind string, opts protocol.QueueOptions) (*protocol.Ou
 	var peer net.Conn
 	if kind == "pipe" {
 		a, b := net.Pipe()
-		conn, peer = transport.NewConn(new(transport.Mem), a, nil), b
+		conn, peer = transport.NewConn(new(transport.Mem), a), b
 	} else {
 		conn, peer = connected(t, kind)
 	}
@@ -59,7 +59,7 @@ func connected(t *testing.T, kind string) (*transport.Conn, net.Conn) {
 			close(conns)
 			return
 		}
-		conn := transport.NewConn(tr, nc, nil)
+		conn := transport.NewConn(tr, nc)
 		if err := conn.Handshake(context.Background()); err != nil {
 			t.Error(err)
 		}

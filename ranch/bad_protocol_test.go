@@ -106,7 +106,7 @@ func TestHandshakePanics(t *testing.T) {
 						visit(t, tr, dialAddr(l))
 					}
 					for _, e := range rec.wait(t, ranch.ConnEnded, 5) {
-						var p *conns.PanicError
+						var p *protocol.PanicError
 						if e.Reason != conns.Panicked || e.Served || !errors.As(e.Err, &p) {
 							t.Errorf("it ended with %v, served %v, error %v", e.Reason, e.Served, e.Err)
 						}

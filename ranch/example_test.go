@@ -136,7 +136,7 @@ func ExampleWaitForConnections() {
 // An observer that tells of connections that failed.
 func ExampleObserver() {
 	ended := make(chan ranch.Event, 10)
-	observer := ranch.ObserverFunc(func(e ranch.Event) {
+	observer := ranch.Observer(func(e ranch.Event) {
 		if e.Kind == ranch.ConnEnded && e.Reason != conns.Finished {
 			ended <- e // quickly: the connection's goroutine waits
 		}

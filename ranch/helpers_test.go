@@ -337,7 +337,7 @@ func allParked(t testing.TB, l *ranch.Listener) {
 	t.Helper()
 	eventually(t, "all acceptors are parked", func() bool {
 		i := l.Info()
-		return i.ParkedAcceptors == i.NumAcceptors
+		return i.WaitingAcceptors == i.NumAcceptors
 	})
 }
 

@@ -51,7 +51,7 @@ func TestInfo(t *testing.T) {
 		guests := m.guests(t, l, 3)
 		allParked(t, l)
 		check("at the cap", func(i *ranch.ListenerInfo) {
-			i.Accepted, i.ActiveConnections, i.AllConnections, i.PeakConnections, i.ParkedAcceptors = 3, 3, 3, 3, 2
+			i.Accepted, i.ActiveConnections, i.AllConnections, i.PeakConnections, i.WaitingAcceptors = 3, 3, 3, 3, 2
 		})
 		guests[0].leave()
 		active(t, l, 2)

@@ -99,7 +99,7 @@ func TestSortKeys(t *testing.T) {
 // The last that have ended are known, the latest first, with what became of them.
 func TestEnded(t *testing.T) {
 	overEach(t, func(t *testing.T, m medium) {
-		l, rec := m.start(t, ranch.Options{KeepEnded: 3}, answer)
+		l, rec := m.start(t, ranch.Options{KeepClosed: 3}, answer)
 		for i := range 5 {
 			v := m.visit(t, l).in(t)
 			v.works(t)
@@ -119,7 +119,7 @@ func TestEnded(t *testing.T) {
 			if i == 1 {
 				want = conns.Killed
 			}
-			if e.Reason != want && !(i != 1 && e.Reason == conns.Failed) || !e.Served || e.Stats.BytesRead != 4 || e.State != conns.Closed || e.RemoteAddr == nil {
+			if e.Reason != want && !(i != 1 && e.Reason == conns.Failed) || !e.Served || e.Stats.BytesRead != 4 || e.State != conns.StateClosed || e.RemoteAddr == nil {
 				t.Errorf("%d: %+v", i, e)
 			}
 			if i > 0 && e.ID >= got[i-1].ID {
@@ -130,7 +130,7 @@ func TestEnded(t *testing.T) {
 }
 
 func TestEndedNobody(t *testing.T) {
-	l, rec := start(t, new(fake), ranch.Options{KeepEnded: -1}, greetAs('x'))
+	l, rec := start(t, new(fake), ranch.Options{KeepClosed: -1}, greetAs('x'))
 	l2, err := l.Connection(1)
 	if err {
 		t.Errorf("there is %+v", l2)
@@ -149,7 +149,7 @@ func TestInfoOfTLS(t *testing.T) {
 		if secure := m.t.Secure(); secure != (i.TLS != nil) || secure && i.TLS.Version != "TLS 1.3" {
 			t.Errorf("%+v", i.TLS)
 		}
-		if i.State != conns.Serving || i.ProtocolName() != "protocol.Func" {
+		if i.State != conns.StateServing || i.ProtocolName() != "protocol.Func" {
 			t.Errorf("%v, %s", i.State, i.ProtocolName())
 		}
 	})

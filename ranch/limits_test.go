@@ -166,7 +166,7 @@ func TestRefuseAtCap(t *testing.T) {
 		in := m.guests(t, l, 2)
 		v := m.visit(t, l).in(t)
 		v.nc.SetReadDeadline(time.Now().Add(patience))
-		if got, err := io.ReadAll(v.nc); err != nil || string(got) != conns.ErrAtCap.Error() {
+		if got, err := io.ReadAll(v.nc); err != nil || string(got) != conns.RefusedAtCap.Error() {
 			t.Errorf("the last word: %q, %v", got, err)
 		}
 		if got := ends(t, rec, 1)[0]; got != conns.RefusedAtCap {
@@ -223,7 +223,7 @@ func TestRefuseFlood(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		if n := l.Info().HeldConnections; n != 1024 {
+		if n := l.Info().PendingConnections; n != 1024 {
 			t.Errorf("%d are in hand", n)
 		}
 		if n := rec.count(ranch.ConnEnded); n != 76 {
@@ -287,7 +287,7 @@ func TestMaxPerAddress(t *testing.T) {
 	if !canBind("127.0.0.2") {
 		t.Skip("SKIPPED: this system has one loopback address; on macOS: sudo ifconfig lo0 alias 127.0.0.2")
 	}
-	l, rec := start(t, transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", MaxPerAddress: 2}, answer)
+	l, rec := start(t, transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", PerAddress: 2}, answer)
 	a, b := from(t, l, "127.0.0.2"), from(t, l, "127.0.0.2")
 	if !served(a) || !served(b) {
 		t.Fatal("not served below the limit")
@@ -395,7 +395,7 @@ func TestMaxHandshakes(t *testing.T) {
 
 // When the cap is lowered, who is to make room does.
 func TestEvict(t *testing.T) {
-	for _, who := range []conns.Victims{conns.Nobody, conns.Oldest, conns.Idlest, conns.Random} {
+	for _, who := range []conns.EvictionPolicy{conns.EvictNone, conns.EvictOldest, conns.EvictMostIdle, conns.EvictRandom} {
 		t.Run(who.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := new(fake)
@@ -411,7 +411,7 @@ func TestEvict(t *testing.T) {
 					t.Fatal(err)
 				}
 				synctest.Wait()
-				if who == conns.Nobody {
+				if who == conns.EvictNone {
 					if n := rec.count(ranch.ConnEnded); n != 0 {
 						t.Errorf("%d were evicted", n)
 					}
@@ -423,7 +423,7 @@ func TestEvict(t *testing.T) {
 					if e.Reason != conns.Evicted {
 						t.Errorf("it ended: %v, %v", e.Reason, e.Err)
 					}
-					if who == conns.Oldest && e.Conn.ID() >= first || who == conns.Idlest && e.Conn.ID() <= first {
+					if who == conns.EvictOldest && e.Conn.ID() >= first || who == conns.EvictMostIdle && e.Conn.ID() <= first {
 						t.Errorf("connection %d had to go; the oldest that stays is %d", e.Conn.ID(), first)
 					}
 				}
@@ -435,14 +435,14 @@ func TestEvict(t *testing.T) {
 // Every faulty limit is named.
 func TestBadLimits(t *testing.T) {
 	_, err := ranch.NewListener(ref, transport.TCP{}, ranch.Options{
-		MaxPerAddress: -1, MaxHandshakes: -2, IdleTimeout: -1, ReadTimeout: -1, WriteTimeout: -1, Lifetime: -1, LifetimeJitter: 2,
+		PerAddress: -1, MaxHandshakes: -2, IdleTimeout: -1, ReadTimeout: -1, WriteTimeout: -1, Lifetime: -1, LifetimeJitter: 2,
 		AcceptRate: conns.Rate{PerSecond: -1}, AddressRate: conns.Rate{PerSecond: 1, Burst: -1}, Evict: 9,
 		Alarms: map[string]ranch.Alarm{"a": {}, "b": {Connections: 1, Descriptors: 0.5}, "c": {Connections: -1}, "d": {Descriptors: 2}, "e": {Connections: 1, Cooldown: -1}},
 	}, answer)
 	if !errors.Is(err, ranch.ErrBadOption) {
 		t.Fatalf("got %v", err)
 	}
-	for _, field := range []string{"MaxPerAddress", "MaxHandshakes", "IdleTimeout", "ReadTimeout", "WriteTimeout", "Lifetime", "LifetimeJitter",
+	for _, field := range []string{"PerAddress", "MaxHandshakes", "IdleTimeout", "ReadTimeout", "WriteTimeout", "Lifetime", "LifetimeJitter",
 		"AcceptRate", "AddressRate", "Evict", `Alarms["a"]`, `Alarms["b"]`, `Alarms["c"].Connections`, `Alarms["d"].Descriptors`, `Alarms["e"].Cooldown`} {
 		if !names(err, field) {
 			t.Errorf("%s is not named: %v", field, err)

@@ -42,7 +42,7 @@ func jsonLog(w *lockedBuffer, level slog.Level) *slog.Logger {
 func TestLogObserver(t *testing.T) {
 	client, server := net.Pipe()
 	defer client.Close()
-	conn := transport.NewConn(transport.TCP{}, server, nil)
+	conn := transport.NewConn(transport.TCP{}, server)
 	defer conn.Close()
 	go client.Read(make([]byte, 3))
 	if _, err := conn.Write([]byte("abc")); err != nil {
@@ -50,7 +50,7 @@ func TestLogObserver(t *testing.T) {
 	}
 	addr := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 7}
 	id := float64(conn.ID())
-	panicked := &conns.PanicError{Value: "boo", Stack: []byte("goroutine 7 [running]")}
+	panicked := &protocol.PanicError{Value: "boo", Stack: []byte("goroutine 7 [running]")}
 	type attrs = map[string]any
 	ended := func(r conns.Reason, err error) ranch.Event {
 		return ranch.Event{Kind: ranch.ConnEnded, Conn: conn, Reason: r, Err: err, Served: true, Duration: time.Second}
@@ -84,7 +84,7 @@ func TestLogObserver(t *testing.T) {
 		{ended(conns.PeerClosed, errNotToday), "DEBUG", endedAttrs("peer closed", attrs{"err": "not today"})},
 		{ended(conns.HandshakeFailed, errNotToday), "DEBUG", endedAttrs("handshake failed", attrs{"err": "not today"})},
 		{ended(conns.HandshakeTimeout, errNotToday), "DEBUG", endedAttrs("handshake timeout", attrs{"err": "not today"})},
-		{ended(conns.Refused, ranch.ErrShutdown), "DEBUG", endedAttrs("refused", attrs{"err": ranch.ErrShutdown.Error()})},
+		{ended(conns.Refused, protocol.ErrShutdown), "DEBUG", endedAttrs("refused", attrs{"err": protocol.ErrShutdown.Error()})},
 		{ended(conns.Failed, errNotToday), "WARN", endedAttrs("failed", attrs{"err": "not today"})},
 		{ended(conns.Panicked, fmt.Errorf("wrapped: %w", panicked)), "ERROR", endedAttrs("panicked", attrs{"err": "wrapped: panic: boo", "stack": "goroutine 7 [running]"})},
 	} {

@@ -43,7 +43,7 @@ func TestObserverPanics(t *testing.T) {
 		l, _ := m.start(t, ranch.Options{
 			MaxConnections: 3,
 			Logger:         slog.New(slog.NewTextHandler(&log, nil)),
-			Observer:       ranch.ObserverFunc(func(ranch.Event) { panic("nobody looks") }),
+			Observer:       ranch.Observer(func(ranch.Event) { panic("nobody looks") }),
 		}, answer)
 		for range 3 {
 			for _, v := range m.guests(t, l, 3) {

@@ -80,7 +80,7 @@ func TestDefaults(t *testing.T) {
 		t.Error("no logger")
 	}
 	got.Logger = nil
-	want := ranch.Options{Addr: ":0", NumAcceptors: 10, NumListenSockets: 1, MaxConnections: 1024, HandshakeTimeout: 5 * time.Second, ShutdownTimeout: 5 * time.Second, RestAfter: time.Second}
+	want := ranch.Options{Addr: ":0", NumAcceptors: 10, NumListenSockets: 1, MaxConnections: 1024, HandshakeTimeout: 5 * time.Second, ShutdownTimeout: 5 * time.Second, ParkAfter: time.Second}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -253,7 +253,7 @@ func TestStoppedInItsFirstMoment(t *testing.T) {
 	for range 500 {
 		var s ranch.Server
 		stopped := make(chan error, 1)
-		_, err := s.StartListener(ref, new(fake), ranch.Options{NumAcceptors: 1, Logger: quiet, Observer: ranch.ObserverFunc(func(e ranch.Event) {
+		_, err := s.StartListener(ref, new(fake), ranch.Options{NumAcceptors: 1, Logger: quiet, Observer: ranch.Observer(func(e ranch.Event) {
 			if e.Kind == ranch.ListenerStarted {
 				if i, err := s.Info(ref); err != nil || i.Status != ranch.Running {
 					t.Errorf("in its first moment: %v, %v", i.Status, err)
@@ -301,5 +301,5 @@ func TestUnknownName(t *testing.T) {
 	if err := s.Drain(ctx); err != nil {
 		t.Errorf("draining all of none: %v", err)
 	}
-	ranch.RemoveConnection(transport.NewConn(transport.TCP{}, nil, nil)) // that nobody supervises
+	ranch.RemoveConnection(transport.NewConn(transport.TCP{}, nil)) // that nobody supervises
 }

@@ -159,7 +159,7 @@ func TestStopTellsWhy(t *testing.T) {
 			_, err := conn.Read(make([]byte, 1))
 			<-ctx.Done()
 			conn.SetReadDeadline(time.Time{}) // which does not undo it
-			if _, again := conn.Read(make([]byte, 1)); !errors.Is(again, ranch.ErrShutdown) {
+			if _, again := conn.Read(make([]byte, 1)); !errors.Is(again, protocol.ErrShutdown) {
 				t.Errorf("a later read: %v", again)
 			}
 			got <- told{err, context.Cause(ctx)}
@@ -169,7 +169,7 @@ func TestStopTellsWhy(t *testing.T) {
 		if err := finish(t, "the stop returns", l.Stop); err != nil {
 			t.Fatal(err)
 		}
-		if g := <-got; !errors.Is(g.read, ranch.ErrShutdown) || g.cause != ranch.ErrShutdown {
+		if g := <-got; !errors.Is(g.read, protocol.ErrShutdown) || g.cause != protocol.ErrShutdown {
 			t.Errorf("the read failed with %v, the context's cause is %v", g.read, g.cause)
 		}
 	})

@@ -48,7 +48,7 @@ func TestConnOwner(t *testing.T) {
 	if got := transport.NewConn(transport.TCP{}, a, owner).Owner(); got != any(owner) {
 		t.Errorf("Owner is %v", got)
 	}
-	if got := transport.NewConn(transport.TCP{}, a, nil).Owner(); got != nil {
+	if got := transport.NewConn(transport.TCP{}, a).Owner(); got != nil {
 		t.Errorf("without one, Owner is %v", got)
 	}
 }

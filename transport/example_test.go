@@ -33,7 +33,7 @@ func ExampleNewConn() {
 		if err != nil {
 			return
 		}
-		conn := transport.NewConn(tcp, nc, nil)
+		conn := transport.NewConn(tcp, nc)
 		defer conn.Close()
 		if err := conn.Handshake(ctx); err != nil {
 			return
@@ -127,7 +127,7 @@ func ExampleTLS() {
 		if err != nil {
 			return
 		}
-		conn := transport.NewConn(server, nc, nil)
+		conn := transport.NewConn(server, nc)
 		defer conn.Close()
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
@@ -155,7 +155,7 @@ func ExampleTLS() {
 // Whoever stops a server wakes its reads; what is to be said can still be said.
 func ExampleConn_StopReading() {
 	ours, theirs := net.Pipe()
-	conn := transport.NewConn(transport.TCP{}, ours, nil)
+	conn := transport.NewConn(transport.TCP{}, ours)
 
 	var protocol sync.WaitGroup
 	protocol.Go(func() {

@@ -69,7 +69,7 @@ func TestFromListenerSendTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := net.Pipe()
 		defer b.Close()
-		c := transport.NewConn(tr, a, nil)
+		c := transport.NewConn(tr, a)
 		start := time.Now()
 		_, err := c.Write([]byte("x"))
 		wantSendTimeout(t, "Write", err)

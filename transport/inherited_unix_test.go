@@ -281,7 +281,7 @@ func TestSystemdSocketActivate(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			conn := transport.NewConn(transport.TCP{}, nc, nil)
+			conn := transport.NewConn(transport.TCP{}, nc)
 			conn.WriteTo(conn)
 			conn.Close()
 			ln.Close()

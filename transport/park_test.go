@@ -36,7 +36,7 @@ func served(t testing.TB) (*transport.Conn, net.Conn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := transport.NewConn(transport.TCP{}, nc, nil)
+	c := transport.NewConn(transport.TCP{}, nc)
 	t.Cleanup(func() { c.Close() })
 	if err := c.Handshake(context.Background()); err != nil {
 		t.Fatal(err)
@@ -52,7 +52,7 @@ func rested(t testing.TB, c *transport.Conn) {
 	if !c.Rest() {
 		t.Fatal("it may not rest")
 	}
-	if b, err := l.Next(10); len(b) > 0 || err != transport.ErrResting {
+	if b, err := l.Next(10); len(b) > 0 || err != idle.ErrPark {
 		t.Fatalf("%q, %v", b, err)
 	}
 }
@@ -135,7 +135,7 @@ func TestParkRefused(t *testing.T) {
 	}
 	srv, _ := net.Pipe()
 	defer srv.Close()
-	if c := transport.NewConn(transport.TCP{}, srv, nil); c.Rest() || c.Park(make(woken, 1)) {
+	if c := transport.NewConn(transport.TCP{}, srv); c.Rest() || c.Park(make(woken, 1)) {
 		t.Error("what is no socket cannot be waited for")
 	}
 }
@@ -159,7 +159,7 @@ func park(b *testing.B) {
 	defer l.Release()
 	for b.Loop() {
 		c.Rest()
-		if _, err := l.Next(1); err != transport.ErrResting {
+		if _, err := l.Next(1); err != idle.ErrPark {
 			b.Fatal(err)
 		}
 		if !c.Park(wk) {

@@ -40,7 +40,7 @@ func TestInnermost(t *testing.T) {
 func TestWrappedNothing(t *testing.T) {
 	a, b := net.Pipe()
 	defer b.Close()
-	transport.NewConn(wrapper{}, a, nil).Close()
+	transport.NewConn(wrapper{}, a).Close()
 }
 
 // TestTLSInTwoSteps: between them, something can be said in plain text.

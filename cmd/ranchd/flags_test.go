@@ -117,7 +117,7 @@ func TestEveryFlag(t *testing.T) {
 		Sessions: sessionConfig{TTL: -1, Max: -1, Dir: dir},
 		Options: ranch.Options{
 			MaxConnections: ranch.Unlimited, NumListenSockets: 1, NumAcceptors: 20, HandshakeTimeout: -1, RefuseAfter: -1,
-			MaxPerAddress: 20, AddressRate: conns.Rate{PerSecond: 0.5}, AcceptRate: conns.Rate{PerSecond: 100, Burst: 20}, MaxHandshakes: 50,
+			PerAddress: 20, AddressRate: conns.Rate{PerSecond: 0.5}, AcceptRate: conns.Rate{PerSecond: 100, Burst: 20}, MaxHandshakes: 50,
 			IdleTimeout: 10 * time.Minute, Lifetime: 24 * time.Hour, LifetimeJitter: 0.1,
 		},
 		TCP:       transport.TCP{Backlog: 7, SendTimeout: -1, UnixMode: 0o660},

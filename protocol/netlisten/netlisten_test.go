@@ -102,7 +102,7 @@ func TestClose(t *testing.T) {
 			server, client := net.Pipe()
 			ended := make(chan error, 1)
 			go func() {
-				conn := transport.NewConn(new(transport.Mem), server, nil)
+				conn := transport.NewConn(new(transport.Mem), server)
 				defer conn.Close()
 				ended <- nl.Serve(t.Context(), conn)
 			}()

@@ -13,7 +13,7 @@ import (
 type Server struct {
 	opts     Options
 	codec    codec
-	protocol protocol.Sleeper
+	protocol protocol.Protocol
 	methods  sync.Map // string to method
 	all      *Group
 
@@ -40,10 +40,8 @@ func (s *Server) Serve(ctx context.Context, conn *transport.Conn) error {
 	return s.protocol.Serve(ctx, conn)
 }
 
-// Begin implements [protocol.Sleeper]: an idle connection needs no goroutine.
-func (s *Server) Begin(ctx context.Context, conn *transport.Conn) protocol.Serving {
-	return s.protocol.Begin(ctx, conn)
-}
+// Unwrap implements [protocol.Unwrapper], so that idle connections are parked.
+func (s *Server) Unwrap() protocol.Protocol { return s.protocol }
 
 // Peers returns the connected clients in no particular order.
 func (s *Server) Peers() []*Peer {

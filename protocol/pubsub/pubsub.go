@@ -38,7 +38,7 @@ import (
 // called from any goroutine.
 type Server struct {
 	opts     Options
-	protocol protocol.Sleeper
+	protocol protocol.Protocol
 	sessions *session.Manager[state]
 	topics   topics
 	patterns patterns
@@ -112,10 +112,8 @@ func (s *Server) Serve(ctx context.Context, conn *transport.Conn) error {
 	return s.protocol.Serve(ctx, conn)
 }
 
-// Begin makes a Server a [protocol.Sleeper]: its idle connections need no goroutine.
-func (s *Server) Begin(ctx context.Context, conn *transport.Conn) protocol.Serving {
-	return s.protocol.Begin(ctx, conn)
-}
+// Unwrap makes s a [protocol.Unwrapper]: its idle connections are parked.
+func (s *Server) Unwrap() protocol.Protocol { return s.protocol }
 
 // Close saves the sessions and ends what runs in the background. The listeners have to be stopped
 // before. The error is the Store's, or the cause of ctx.

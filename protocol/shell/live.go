@@ -358,6 +358,6 @@ var errInternal = &Error{Message: "internal error"}
 // guard, deferred, makes a panic the end of the connection that has asked for the command.
 func (c *Call) guard() {
 	if v := recover(); v != nil {
-		c.req.c.peer.Close(&protocol.Panicked{Value: v, Stack: debug.Stack()})
+		c.req.c.peer.Close(&protocol.PanicError{Value: v, Stack: debug.Stack()})
 	}
 }

@@ -26,7 +26,7 @@
 // A session runs one command at a time, in a goroutine that it has while there is something to run, so that the
 // connection goes on reading: Ctrl-C, or "cancel", ends the command's context. A command that writes faster than
 // its client reads waits in its Write. Up to 64 requests wait for their turn, then the connection is not read. An idle
-// connection, or session, costs no goroutine where [protocol.Sleeper] works, else a connection costs one. As many goroutines of commands as there
+// connection, or session, costs no goroutine where parking works, else a connection costs one. As many goroutines of commands as there
 // are processors wait a fifth of a second for the next commands, of any session.
 //
 // Locks are taken in this order: a session's of package session, then a holder's. Neither is taken with
@@ -53,7 +53,7 @@ type Shell struct {
 	registry Registry
 	sessions *session.Manager[State]
 	root     *os.Root // nil: none
-	protocol protocol.Sleeper
+	protocol protocol.Protocol
 	began    time.Time
 
 	ctx    context.Context // of commands
@@ -119,10 +119,8 @@ func (s *Shell) Serve(ctx context.Context, conn *transport.Conn) error {
 	return s.protocol.Serve(ctx, conn)
 }
 
-// Begin makes a Shell a [protocol.Sleeper]: its idle connections need no goroutine.
-func (s *Shell) Begin(ctx context.Context, conn *transport.Conn) protocol.Serving {
-	return s.protocol.Begin(ctx, conn)
-}
+// Unwrap makes s a [protocol.Unwrapper]: its idle connections are parked.
+func (s *Shell) Unwrap() protocol.Protocol { return s.protocol }
 
 // Registry returns the shell's commands, to add some.
 func (s *Shell) Registry() *Registry { return &s.registry }

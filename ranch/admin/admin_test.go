@@ -242,7 +242,7 @@ func TestOrderOverListeners(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", request, diff)
 		}
 	}
-	if _, err := admin.ParseFilter("state=" + conns.Closed.String()); err == nil {
+	if _, err := admin.ParseFilter("state=" + conns.StateClosed.String()); err == nil {
 		t.Error("no live connection is closed")
 	}
 }

@@ -39,7 +39,7 @@ type term struct {
 type subject struct {
 	listener string
 	info     *conns.Info
-	ended    *conns.Ended // nil: it lives
+	ended    *conns.ClosedConn // nil: it lives
 	now      time.Time
 }
 
@@ -133,7 +133,7 @@ func (f Filter) Match(listener string, i *conns.Info) bool {
 }
 
 // MatchClosed reports whether the filter chooses a closed connection of that listener.
-func (f Filter) MatchClosed(listener string, e *conns.Ended) bool {
+func (f Filter) MatchClosed(listener string, e *conns.ClosedConn) bool {
 	return f.Empty() || f.holds(&subject{listener: listener, info: &e.Info, ended: e, now: time.Now()})
 }
 

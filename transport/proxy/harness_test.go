@@ -93,7 +93,7 @@ func connect(t *testing.T, tr transport.Transport, addr string, dial func(ctx co
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv = transport.NewConn(tr, nc, nil)
+	srv = transport.NewConn(tr, nc)
 	t.Cleanup(srv.Abort)
 	if shake = srv.Handshake(ctx); shake != nil {
 		srv.Abort()

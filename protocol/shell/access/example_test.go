@@ -84,7 +84,7 @@ func ExampleCombine() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	conn := transport.NewConn(tr, nc, nil)
+	conn := transport.NewConn(tr, nc)
 	defer conn.Close()
 
 	user, err := authenticate(ctx, conn)

@@ -40,7 +40,7 @@ func accept(t *testing.T, tr transport.Transport, addr string, dial func(addr st
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn := transport.NewConn(tr, nc, nil)
+	conn := transport.NewConn(tr, nc)
 	t.Cleanup(conn.Abort)
 	if err := conn.Handshake(ctx); err != nil {
 		t.Fatal(err)
@@ -63,7 +63,7 @@ func socketPath(t *testing.T) string { return "unix:" + filepath.Join(t.TempDir(
 func from(t *testing.T, addr net.Addr) *transport.Conn {
 	a, b := net.Pipe()
 	t.Cleanup(func() { a.Close(); b.Close() })
-	return transport.NewConn(transport.TCP{}, addressed{a, addr}, nil)
+	return transport.NewConn(transport.TCP{}, addressed{a, addr})
 }
 
 type addressed struct {

@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// rawConn returns the means to call read and write on nc ourselves; nil for what is no
+// sysConn returns the means to call read and write on nc ourselves; nil for what is no
 // socket of the system's.
-func rawConn(nc net.Conn) syscall.RawConn {
+func sysConn(nc net.Conn) syscall.RawConn {
 	switch c := nc.(type) {
 	case *net.TCPConn:
 		rc, _ := c.SyscallConn()
@@ -39,13 +39,13 @@ type writeOp struct {
 
 // writeRaw writes all of p, or, if it is not to wait, what the socket takes. Its caller holds
 // sending, so that concurrent writes do not mix.
-func (w *wire) writeRaw(p []byte, wait bool) (int, error) {
+func (w *rawConn) writeRaw(p []byte, wait bool) (int, error) {
 	o := &w.op
 	if o.f == nil {
 		o.f = w.attempt
 	}
 	o.p, o.n, o.err, o.wait, o.waited = p, 0, nil, wait, false
-	err := w.raw.Write(o.f)
+	err := w.sys.Write(o.f)
 	o.p = nil
 	if err != nil || o.err != nil || o.waited {
 		return o.n, w.wrote(err)
@@ -54,7 +54,7 @@ func (w *wire) writeRaw(p []byte, wait bool) (int, error) {
 }
 
 // wrote is the end of a write that failed or had to wait.
-func (w *wire) wrote(err error) error {
+func (w *rawConn) wrote(err error) error {
 	if err == nil {
 		err = w.op.err
 	}
@@ -70,7 +70,7 @@ func (w *wire) wrote(err error) error {
 
 // attempt writes what the socket takes. It returns false to be called again when the
 // socket takes more, or when the deadline has passed.
-func (w *wire) attempt(fd uintptr) bool {
+func (w *rawConn) attempt(fd uintptr) bool {
 	o := &w.op
 	for {
 		m, err := unix.Write(int(fd), o.p[o.n:])
@@ -101,7 +101,7 @@ func (w *wire) attempt(fd uintptr) bool {
 }
 
 // asWrite gives an error of our own system call, or of RawConn, the form that net's Write has.
-func (w *wire) asWrite(err error) error { return asOp("write", w.Conn, err) }
+func (w *rawConn) asWrite(err error) error { return asOp("write", w.Conn, err) }
 
 func asOp(op string, nc net.Conn, err error) error {
 	if oe, ok := err.(*net.OpError); ok {

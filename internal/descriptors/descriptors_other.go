@@ -1,12 +1,12 @@
 //go:build !unix
 
-package ranch
+package descriptors
 
 import (
 	"errors"
 	"fmt"
 )
 
-func openDescriptors() (open, limit int, err error) {
+func count() (open, limit int, err error) {
 	return 0, 0, fmt.Errorf("open descriptors: %w", errors.ErrUnsupported)
 }

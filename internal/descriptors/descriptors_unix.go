@@ -1,6 +1,6 @@
 //go:build unix
 
-package ranch
+package descriptors
 
 import (
 	"math"
@@ -10,8 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openDescriptors returns how many descriptors the process has open, and how many it may.
-func openDescriptors() (open, limit int, err error) {
+func count() (open, limit int, err error) {
 	var r unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
 		return 0, 0, os.NewSyscallError("getrlimit", err)
@@ -20,7 +19,7 @@ func openDescriptors() (open, limit int, err error) {
 	dir := "/dev/fd"
 	if runtime.GOOS == "linux" {
 		dir = "/proc/self/fd"
-		if fi, err := os.Stat(dir); err == nil && fi.Size() > 0 { // Linux 6.2: the number, without listing them
+		if fi, err := os.Stat(dir); err == nil && fi.Size() > 0 { // since Linux 6.2 the size is the number
 			return int(fi.Size()), limit, nil
 		}
 	}
