@@ -103,11 +103,11 @@ func newServer(joined chan<- struct{}, received chan<- time.Time) (*packet.Serve
 	}
 	group := s.NewGroup()
 	err = errors.Join(
-		packet.Register(s, "join", func(call *packet.Call, _ packet.None) (bool, error) {
+		packet.Register(s, "join", func(call *packet.Call, _ struct{}) (bool, error) {
 			defer func() { joined <- struct{}{} }()
-			return true, group.Join(call.Session)
+			return true, group.Join(call.Peer)
 		}),
-		packet.Register(s, "done", func(*packet.Call, packet.None) (bool, error) {
+		packet.Register(s, "done", func(*packet.Call, struct{}) (bool, error) {
 			received <- time.Now()
 			return true, nil
 		}),

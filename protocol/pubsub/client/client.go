@@ -44,7 +44,7 @@ var (
 // one goroutine, and two more while it is connected.
 type Client struct {
 	opts     Options
-	redialer *redial.Keeper[*link]
+	redialer *redial.Connector[*link]
 	counters counters
 
 	mu       sync.Mutex // locked before link.mu and the redialer's lock
@@ -66,7 +66,7 @@ func Dial(ctx context.Context, opts Options) (*Client, error) {
 		subs: make(map[string]*Subscription), sessionTopics: make(map[string]struct{}),
 	}
 	c.redialer = redial.New(ctx, opts.redial(), redial.Hooks[*link]{
-		Connect: c.connect, Lost: c.disconnected, Ended: c.endSubscriptions, GaveUp: ErrGaveUp,
+		Connect: c.connect, Disconnected: c.disconnected, Ended: c.endSubscriptions, ErrGaveUp: ErrGaveUp,
 	})
 	if err := c.redialer.Start(ctx); err != nil {
 		return nil, err
@@ -80,10 +80,10 @@ func Dial(ctx context.Context, opts Options) (*Client, error) {
 func (c *Client) Close() error { return c.redialer.Close(ErrClosed) }
 
 // Done returns a channel that is closed when the client has ended.
-func (c *Client) Done() <-chan struct{} { return c.redialer.Ctx.Done() }
+func (c *Client) Done() <-chan struct{} { return c.redialer.Done() }
 
 // Err returns the reason why the client has ended, or nil if it has not.
-func (c *Client) Err() error { return context.Cause(c.redialer.Ctx) }
+func (c *Client) Err() error { return c.redialer.Err() }
 
 // Token returns the token of the session, with which another client can take the session over. It
 // changes when the session is lost.
@@ -96,6 +96,9 @@ func (c *Client) Token() string {
 // disconnected is called when a connection has ended, and with a nil link when an attempt has
 // failed.
 func (c *Client) disconnected(l *link, err error) {
+	if l != nil {
+		err = l.Why()
+	}
 	c.counters.disconnects.Add(1)
 	c.opts.OnDisconnect(err)
 	if l != nil && errors.Is(err, pubsub.ErrTakenOver) {

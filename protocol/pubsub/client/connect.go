@@ -45,7 +45,7 @@ func (c *Client) open(ctx context.Context, token string) (*link, error) {
 func (l *link) begin(ctx context.Context, token string) error {
 	select {
 	case <-l.greeted:
-	case <-l.Gone:
+	case <-l.Done():
 		return l.Why()
 	case <-ctx.Done():
 		return context.Cause(ctx)

@@ -57,7 +57,7 @@ func newLink(c *Client, nc net.Conn) *link {
 	l := &link{client: c, writable: make(chan struct{}, 1), greeted: make(chan struct{})}
 	l.unsent = append([]byte("<regular-socket/>"), clientEnd)
 	l.writable <- struct{}{}
-	l.Start(c.redialer.Ctx, nc, l.read, l.write)
+	l.Start(c.redialer.Context(), nc, l.read, l.write)
 	return l
 }
 
@@ -138,7 +138,7 @@ func (l *link) do(ctx context.Context, r *request) (n int, err error) {
 		return a.n, a.err
 	case <-ctx.Done():
 		return 0, context.Cause(ctx)
-	case <-l.Gone:
+	case <-l.Done():
 	}
 	why := l.Why()
 	select {
@@ -155,7 +155,7 @@ func (l *link) write() {
 	for {
 		select {
 		case <-l.writable:
-		case <-l.Gone:
+		case <-l.Done():
 			return
 		}
 		l.mu.Lock()

@@ -3,6 +3,7 @@ package packet_test
 import (
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,39 +17,39 @@ import (
 	"goranch/transport"
 )
 
-// house is a server on the in-memory transport, with the ends of its connections.
-type house struct {
+// testServer is a packet server on the in-memory transport.
+type testServer struct {
 	*packet.Server
-	l    *ranch.Listener
-	mem  *transport.Mem
-	ends chan ranch.Event
+	listener *ranch.Listener
+	mem      *transport.Mem
+	ended    chan ranch.Event // ConnEnded of each connection
 }
 
-func serve(t *testing.T, opts packet.Options) *house {
+func newTestServer(t *testing.T, opts packet.Options) *testServer {
 	t.Helper()
-	s, err := packet.NewServer(opts)
+	p, err := packet.NewServer(opts)
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &house{Server: s, mem: new(transport.Mem), ends: make(chan ranch.Event, 100)}
-	h.l, err = new(ranch.Server).StartListener("p", h.mem, ranch.Options{
+	s := &testServer{Server: p, mem: new(transport.Mem), ended: make(chan ranch.Event, 100)}
+	s.listener, err = new(ranch.Server).StartListener("p", s.mem, ranch.Options{
 		Addr: "p", Logger: slog.New(slog.DiscardHandler),
 		Observer: ranch.Observer(func(e ranch.Event) {
 			if e.Kind == ranch.ConnEnded {
-				h.ends <- e
+				s.ended <- e
 			}
 		}),
-	}, s)
+	}, p)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { h.l.Stop() })
-	return h
+	t.Cleanup(func() { s.listener.Stop() })
+	return s
 }
 
-func (h *house) dial(t *testing.T) net.Conn {
+func (s *testServer) dial(t *testing.T) net.Conn {
 	t.Helper()
-	nc, err := h.mem.Dial(context.Background(), "p")
+	nc, err := s.mem.Dial(context.Background(), "p")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,8 +57,8 @@ func (h *house) dial(t *testing.T) net.Conn {
 	return nc
 }
 
-// reason returns why the next connection has ended.
-func (h *house) reason() conns.Reason { return (<-h.ends).Reason }
+// reason waits for the end of the next connection and returns its reason.
+func (s *testServer) reason() conns.Reason { return (<-s.ended).Reason }
 
 func frame(s string) []byte {
 	return append(binary.BigEndian.AppendUint32(nil, uint32(len(s))), s...)
@@ -83,17 +84,17 @@ func receive(t *testing.T, nc net.Conn) string {
 	return string(b)
 }
 
-// ask sends a frame and returns what comes back.
-func ask(t *testing.T, nc net.Conn, s string) string {
+// call sends a frame and returns the next frame from the server.
+func call(t *testing.T, nc net.Conn, s string) string {
 	t.Helper()
 	send(t, nc, s)
 	return receive(t, nc)
 }
 
-func atEOF(t *testing.T, nc net.Conn) {
+func wantEOF(t *testing.T, nc net.Conn) {
 	t.Helper()
 	if n, err := nc.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
-		t.Errorf("read %d bytes, %v, instead of the end", n, err)
+		t.Errorf("got %d bytes and %v, want EOF", n, err)
 	}
 }
 
@@ -108,13 +109,13 @@ type word struct {
 
 func (w *word) Validate() error {
 	if w.Word == "" {
-		return errors.New("word: allowed are those that are not empty")
+		return errors.New("word: must not be empty")
 	}
 	return nil
 }
 
-// methods registers what tests call.
-func methods(t *testing.T, s *packet.Server) {
+// registerMethods registers the methods that the tests call.
+func registerMethods(t *testing.T, s *packet.Server) {
 	t.Helper()
 	sum := func(_ *packet.Call, in []int) (n int, err error) {
 		for _, i := range in {
@@ -127,17 +128,20 @@ func methods(t *testing.T, s *packet.Server) {
 		packet.Register(s, "subtract", func(_ *packet.Call, in subtraction) (int, error) { return in.Minuend - in.Subtrahend, nil }),
 		packet.Register(s, "sum", sum), packet.Register(s, "update", nothing),
 		packet.Register(s, "notify_hello", nothing), packet.Register(s, "notify_sum", nothing),
-		packet.Register(s, "get_data", func(*packet.Call, packet.None) ([]any, error) { return []any{"hello", 5}, nil }),
-		packet.Register(s, "echo", func(_ *packet.Call, in packet.Raw) (packet.Raw, error) { return in, nil }),
+		packet.Register(s, "get_data", func(*packet.Call, struct{}) ([]any, error) { return []any{"hello", 5}, nil }),
+		packet.Register(s, "echo", func(_ *packet.Call, in json.RawMessage) (json.RawMessage, error) { return in, nil }),
 		packet.Register(s, "word", func(_ *packet.Call, in word) (string, error) { return in.Word, nil }),
-		packet.Register(s, "fail", func(*packet.Call, packet.None) (any, error) { return nil, errors.New("a secret") }),
-		packet.Register(s, "refuse", func(*packet.Call, packet.None) (any, error) {
+		packet.Register(s, "fail", func(*packet.Call, struct{}) (any, error) { return nil, errors.New("a secret") }),
+		packet.Register(s, "refuse", func(*packet.Call, struct{}) (any, error) {
 			return nil, fmt.Errorf("wrapped: %w", &packet.Error{Code: 7, Message: "no", Data: []int{1}})
 		}),
-		packet.Register(s, "unsayable", func(*packet.Call, packet.None) (any, error) { return func() {}, nil }),
+		packet.Register(s, "invalid", func(*packet.Call, struct{}) (any, error) {
+			return nil, &packet.Error{Code: packet.CodeInvalidParams, Data: "why"}
+		}),
+		packet.Register(s, "unencodable", func(*packet.Call, struct{}) (any, error) { return func() {}, nil }),
 		packet.Register(s, "long", func(_ *packet.Call, n int) (string, error) { return string(make([]byte, n)), nil }),
-		packet.Register(s, "panic", func(*packet.Call, packet.None) (any, error) { panic("by request") }),
-		packet.Register(s, "close", func(call *packet.Call, _ packet.None) (bool, error) { call.Session.Close(nil); return true, nil }),
+		packet.Register(s, "panic", func(*packet.Call, struct{}) (any, error) { panic("by request") }),
+		packet.Register(s, "close", func(call *packet.Call, _ struct{}) (bool, error) { call.Peer.Close(nil); return true, nil }),
 	)
 	if err != nil {
 		t.Fatal(err)
