@@ -3,7 +3,6 @@ package main
 import (
 	"slices"
 
-	"goranch/protocol/pubsub"
 	"goranch/protocol/session"
 	"goranch/protocol/shell"
 	"goranch/ranch/admin"
@@ -14,26 +13,20 @@ func (d *daemon) adminCommands() []shell.Command {
 	o := admin.Options{Server: &d.server, Version: version(), Started: d.began, Config: d.shown}
 	for _, e := range d.Endpoints {
 		if e.Service == adminService {
-			o.Keep = append(o.Keep, e.Name)
+			o.Protected = append(o.Protected, e.Name)
 		}
 	}
 	if d.shell != nil {
-		o.Sessions = append(o.Sessions, admin.SessionSource{Name: "shell", Sessions: d.shell.Sessions()})
+		o.Sessions = append(o.Sessions, admin.Sessions{Name: "shell", Stats: d.shell.Sessions().Stats, List: d.shell.Sessions().List})
 	}
 	if d.topics != nil {
-		o.Sessions = append(o.Sessions, admin.SessionSource{Name: "topics", Sessions: topicSessions{d.topics}})
+		o.Sessions = append(o.Sessions, admin.Sessions{Name: "topics", Stats: func() session.Stats { return d.topics.Stats().Sessions }, List: d.topics.Sessions})
 	}
 	return admin.Commands(o)
 }
 
 // shown is what ranchd was started with, as the flags are called.
 func (c *config) shown() any { return c.Flags }
-
-// topicSessions are the sessions of the topic server.
-type topicSessions struct{ *pubsub.Server }
-
-func (t topicSessions) Stats() session.Stats { return t.Server.Stats().Sessions }
-func (t topicSessions) List() []session.Info { return t.Sessions() }
 
 // lookAround are those of them that the shell for everybody has.
 func (d *daemon) lookAround() []shell.Command {
