@@ -81,7 +81,9 @@ func TestRestart(t *testing.T) {
 		defer c.Close()
 		id := c.Session()
 		s.stop()
-		time.AfterFunc(time.Minute, func() { s.start(shell.Options{}) })
+		synctest.Wait()
+		started := make(chan struct{})
+		time.AfterFunc(time.Minute, func() { defer close(started); s.start(shell.Options{}) })
 		began := time.Now()
 		equal(t, "result", `"x"`, result(t, c, "echo x"))
 		if took := time.Since(began); took < time.Minute || took > time.Minute+10*time.Second {
@@ -93,9 +95,11 @@ func TestRestart(t *testing.T) {
 		if c.Session() == id {
 			t.Errorf("got session %s, want another one", id)
 		}
+		<-started
+		s.stop()
+		synctest.Wait()
 		short, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		s.stop()
 		if _, err := c.Call(short, "echo x"); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("without a server: got %v, want a deadline error", err)
 		}
@@ -109,7 +113,8 @@ func TestShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newTestServer(t, shell.Options{})
 		c, r := s.dial(client.Options{NoReconnect: true})
-		time.AfterFunc(time.Second, s.stop)
+		stopped := make(chan struct{})
+		time.AfterFunc(time.Second, func() { defer close(stopped); s.stop() })
 		_, err := c.Call(t.Context(), "slow")
 		var e *shell.Error
 		if !errors.As(err, &e) && !errors.Is(err, client.ErrDisconnected) {
@@ -120,7 +125,7 @@ func TestShutdown(t *testing.T) {
 			t.Errorf("Err: got %v, want ErrDisconnected", c.Err())
 		}
 		equal(t, "callbacks", []string{"connected, resumed false", `output "begun\n"`, "shutdown", "disconnected"}, r.take())
-		s.l.Stop()
+		<-stopped
 	})
 }
 
@@ -141,6 +146,7 @@ func TestGivesUp(t *testing.T) {
 		s := newTestServer(t, shell.Options{})
 		c, _ := s.dial(client.Options{MaxAttempts: 3})
 		s.stop()
+		synctest.Wait()
 		if _, err := c.Call(t.Context(), "id"); !errors.Is(err, client.ErrGaveUp) {
 			t.Errorf("got %v, want ErrGaveUp", err)
 		}
