@@ -35,7 +35,9 @@ type job struct {
 func batch(ctx context.Context, f *flags, srv *server, s streams, interrupts <-chan os.Signal) int {
 	j := &job{flags: f, interrupts: interrupts, keyboard: make(chan os.Signal, 2)}
 	size := sizeOf(s.out)
-	j.screen = &console.Screen{Out: s.out, Notices: s.err, Size: size, JSON: f.Output == "json", Color: console.WantsColor(size != nil)}
+	j.screen = &console.Screen{
+		Out: s.out, Notices: s.err, Size: size, JSON: f.Output == "json", Color: console.WantsColor(size != nil),
+	}
 	if j.screen.JSON {
 		j.screen.Streams = s.err // only results go to stdout
 	}

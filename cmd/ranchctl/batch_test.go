@@ -113,8 +113,8 @@ func TestToken(t *testing.T) {
 	}
 }
 
-// TestInterrupt checks that the first interrupt cancels the command, whose answer is waited for, and
-// that the second stops waiting.
+// TestInterrupt checks that the first interrupt cancels the command, whose answer is waited for,
+// and that the second stops waiting.
 func TestInterrupt(t *testing.T) {
 	s := newTestServer(t, shell.Options{})
 	interrupts := make(chan os.Signal, 2)

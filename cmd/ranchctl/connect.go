@@ -41,7 +41,8 @@ func (f *flags) server(warnings io.Writer) (*server, error) {
 		return nil, err
 	}
 	if addr.TLS && f.InsecureSkipVerify {
-		fmt.Fprintln(warnings, "ranchctl: warning: the server's certificate is not verified: an attacker on the network can read and change everything")
+		fmt.Fprintln(warnings, "ranchctl: warning: the server's certificate is not verified:",
+			"an attacker on the network can read and change everything")
 	}
 	if token != "" && !addr.TLS && !isLocal(addr) {
 		fmt.Fprintln(warnings, "ranchctl: warning: the token is sent without encryption: use tls://")

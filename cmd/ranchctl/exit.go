@@ -37,7 +37,8 @@ func exitCode(err error) int {
 		case shell.CodeUnknown, shell.CodeUsage:
 			return exitUsage
 		}
-	case errors.Is(err, client.ErrDisconnected), errors.Is(err, client.ErrTakenOver), errors.Is(err, client.ErrClosed), errors.Is(err, errOutage):
+	case errors.Is(err, client.ErrDisconnected), errors.Is(err, client.ErrTakenOver),
+		errors.Is(err, client.ErrClosed), errors.Is(err, errOutage):
 		return exitNoConnection
 	case errors.Is(err, errInterrupted):
 		return exitInterrupted

@@ -43,7 +43,8 @@ func parse(args []string, stdout, stderr io.Writer) (f *flags, code int, done bo
 	f = &flags{}
 	k := kong.Must(f, kong.Name("ranchctl"), kong.Description(description),
 		kong.Writers(stdout, stderr), kong.NoDefaultHelp(), kong.DefaultEnvars("RANCHCTL"),
-		kong.ValueFormatter(func(v *kong.Value) string { return v.Help })) // without the variable of each flag: helpTail explains them
+		// Without the environment variable of each flag: helpTail explains how they are formed.
+		kong.ValueFormatter(func(v *kong.Value) string { return v.Help }))
 	ctx, err := k.Parse(args)
 	switch {
 	case err != nil:

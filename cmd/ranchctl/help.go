@@ -1,6 +1,7 @@
 package main
 
-const description = `Runs commands in the shell of a server. Without a command it shows a prompt if stdin and stdout are a terminal; otherwise it reads commands from stdin, one per line.`
+const description = `Runs commands in the shell of a server. Without a command it shows a prompt if stdin and ` +
+	`stdout are a terminal; otherwise it reads commands from stdin, one per line.`
 
 const helpTail = `
 Flags of ranchctl precede the command; everything after the command's name belongs to the

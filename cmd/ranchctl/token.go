@@ -20,12 +20,14 @@ type tokenFlags struct {
 	Help bool   `short:"h" help:"Print this help and exit."`
 }
 
-const tokenDescription = `Creates a token for a user of ranchd's shells. The token is printed once and not stored. The token file of ranchd --tokens contains a line with its hash.`
+const tokenDescription = `Creates a token for a user of ranchd's shells. The token is printed once and not stored. ` +
+	`The token file of ranchd --tokens contains a line with its hash.`
 
 // token runs "ranchctl token", which needs no server, and returns the exit code.
 func token(args []string, stdout, stderr io.Writer) int {
 	var f tokenFlags
-	k := kong.Must(&f, kong.Name("ranchctl token"), kong.Description(tokenDescription), kong.Writers(stdout, stderr), kong.NoDefaultHelp())
+	k := kong.Must(&f, kong.Name("ranchctl token"), kong.Description(tokenDescription),
+		kong.Writers(stdout, stderr), kong.NoDefaultHelp())
 	if slices.Contains(args, "-h") || slices.Contains(args, "--help") { // before kong reports missing arguments
 		if ctx, err := kong.Trace(k, args); err == nil {
 			ctx.PrintUsage(false)

@@ -12,8 +12,8 @@ import (
 )
 
 // AdminSocket returns the default address of the operators' shell on this machine: "unix:" and
-// ranchd.sock in $XDG_RUNTIME_DIR; without that variable, in /run for root, and /tmp/ranchd-UID.sock
-// for other users.
+// ranchd.sock in $XDG_RUNTIME_DIR; without that variable, in /run for root, and
+// /tmp/ranchd-UID.sock for other users.
 func AdminSocket() string {
 	return adminSocket(os.Getenv("XDG_RUNTIME_DIR"), os.Getuid(), "/tmp")
 }

@@ -42,8 +42,8 @@ func TestAdminSocket(t *testing.T) {
 	}
 }
 
-// TestCheckSocket checks that a socket of another user is refused only in a directory that everybody
-// may write to.
+// TestCheckSocket checks that a socket of another user is refused only in a directory that
+// everybody may write to.
 func TestCheckSocket(t *testing.T) {
 	if runtime.GOOS != "linux" || os.Getuid() != 0 {
 		t.Skip("only root can change the owner of a socket; run: sudo go test ./internal/console -run TestCheckSocket")

@@ -11,7 +11,8 @@ import (
 	"goranch/protocol/shell"
 )
 
-// formatCell formats a value for people. A value that does not have the kind is shown as it was sent.
+// formatCell formats a value for people. A value that does not have the kind is shown as it was
+// sent.
 func formatCell(v any, kind shell.Kind) string {
 	switch v := v.(type) {
 	case nil:

@@ -13,7 +13,8 @@ const maxTypedAhead = 4096
 const keyInterrupt = 0x03
 
 // Keys reads a terminal in raw mode all the time, so that a running command can be interrupted, and
-// buffers the keys for the prompt. Watch runs in its own goroutine; Read is called by the line editor.
+// buffers the keys for the prompt. Watch runs in its own goroutine; Read is called by the line
+// editor.
 type Keys struct {
 	// Interrupt is called for Ctrl-C, and for q while Drawing. If it returns false, nothing was
 	// interrupted, and Ctrl-C clears the line. It is required.

@@ -119,8 +119,8 @@ func harmless(p []byte) []byte {
 	return []byte(b.String())
 }
 
-// colorSequence returns the length of the escape sequence at the start of s if it only sets colours,
-// else 0.
+// colorSequence returns the length of the escape sequence at the start of s if it only sets
+// colours, else 0.
 func colorSequence(s string) int {
 	rest, ok := strings.CutPrefix(s, "\x1b[")
 	if !ok {

@@ -28,7 +28,8 @@ func CheckSocket(address string) error {
 	}
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if ok && st.Uid != 0 && int(st.Uid) != os.Getuid() {
-		return fmt.Errorf("socket %s belongs to another user (uid %d): to use it anyway, pass --connect unix:%s", path, st.Uid, path)
+		return fmt.Errorf("socket %s belongs to another user (uid %d): to use it anyway, pass --connect unix:%s",
+			path, st.Uid, path)
 	}
 	return nil
 }

@@ -91,8 +91,8 @@ func layOut(columns []shell.Column, rows []map[string]any) []column {
 	return all
 }
 
-// fit makes columns fit into width; 0 is no limit. It removes the columns marked as wide first, from
-// the last, then shortens the widest columns, text before numbers. hidden is the titles of the
+// fit makes columns fit into width; 0 is no limit. It removes the columns marked as wide first,
+// from the last, then shortens the widest columns, text before numbers. hidden is the titles of the
 // removed columns.
 func fit(columns []column, width int) (shown []column, hidden []string) {
 	if width <= 0 {

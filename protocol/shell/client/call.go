@@ -11,15 +11,16 @@ import (
 // while the client is not connected, Call waits for a connection. When ctx ends, the command is
 // cancelled on the server, and Call returns without waiting for its answer.
 //
-// The error is a [*shell.Error] if the command failed, if the line cannot be sent (more than one line
-// of UTF-8 text, or empty), and for the commands format and reconnect, which the client uses itself.
-// Otherwise it is the cause of ctx, [ErrDisconnected], or the error of [Client.Err].
+// The error is a [*shell.Error] if the command failed, if the line cannot be sent (more than one
+// line of UTF-8 text, or empty), and for the commands format and reconnect, which the client uses
+// itself. Otherwise it is the cause of ctx, [ErrDisconnected], or the error of [Client.Err].
 func (c *Client) Call(ctx context.Context, line string) (*Answer, error) {
 	return c.call(ctx, line, true)
 }
 
-// Complete returns what the last word of a command line that is being typed could become. The end of
-// ctx does not cancel anything on the server, where an earlier command of the session may be running.
+// Complete returns what the last word of a command line that is being typed could become. The end
+// of ctx does not cancel anything on the server, where an earlier command of the session may be
+// running.
 func (c *Client) Complete(ctx context.Context, line string) ([]string, error) {
 	a, err := c.call(ctx, "complete:"+line, false)
 	if err != nil {

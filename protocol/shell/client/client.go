@@ -11,13 +11,13 @@
 // The client connects again, with the backoff of its [Options], and resumes the session: variables,
 // working directory, and the output that the server buffered meanwhile. If the session has expired,
 // the client continues with the new session of the connection. A command whose answer was lost
-// fails with [ErrDisconnected] and is not repeated, because it may have taken effect; if it is still
-// running in the session, later commands wait for it, and [Client.Cancel] cancels it.
+// fails with [ErrDisconnected] and is not repeated, because it may have taken effect; if it is
+// still running in the session, later commands wait for it, and [Client.Cancel] cancels it.
 //
 // # Goroutines
 //
-// A Client has one goroutine, and two more while it is connected: one reads, one writes. Close waits
-// for all of them. All methods may be called from any goroutine.
+// A Client has one goroutine, and two more while it is connected: one reads, one writes. Close
+// waits for all of them. All methods may be called from any goroutine.
 package client
 
 import (
@@ -54,11 +54,11 @@ type Client struct {
 	session string
 }
 
-// Dial connects, authenticates and returns a client that is ready for calls. It does not retry. From
-// then on the client reconnects by itself until it is closed, gives up, its token is refused or its
-// session is taken over. ctx limits Dial only.
+// Dial connects, authenticates and returns a client that is ready for calls. It does not retry.
+// From then on the client reconnects by itself until it is closed, gives up, its token is refused
+// or its session is taken over. ctx limits Dial only.
 //
-// The error is a [*shell.Error] if the server refused the token, and lists all faults of opts.
+// The error is a [*shell.Error] if the server refused the token. Faults of opts are all listed.
 func Dial(ctx context.Context, opts Options) (*Client, error) {
 	if err := opts.validate(); err != nil {
 		return nil, err
@@ -72,8 +72,8 @@ func Dial(ctx context.Context, opts Options) (*Client, error) {
 }
 
 // Close closes the connection and waits for the client's goroutines. Calls in progress fail with
-// [ErrClosed]. The session stays on the server until it expires; [Client.Quit] ends it. Close may be
-// called several times, but not by the callbacks of Options. The error is always nil.
+// [ErrClosed]. The session stays on the server until it expires; [Client.Quit] ends it. Close may
+// be called several times, but not by the callbacks of Options. The error is always nil.
 func (c *Client) Close() error { return c.keep.Close(ErrClosed) }
 
 // Quit ends the session on the server, then closes the client. It waits for a call in progress.

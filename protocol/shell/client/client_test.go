@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -167,6 +169,35 @@ func TestContext(t *testing.T) {
 		if _, err := c.Complete(ctx, "x"); !errors.Is(err, reason) {
 			t.Errorf("Complete: got %v, want the cause of the context", err)
 		}
+	})
+}
+
+// TestConcurrentCalls checks that every call gets its own answer, while others are cancelled.
+func TestConcurrentCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newTestServer(t, shell.Options{})
+		c, _ := s.dial(client.Options{})
+		var wg sync.WaitGroup
+		for n := range 10 {
+			wg.Go(func() {
+				for i := range 20 {
+					line := fmt.Sprintf("echo %d.%d", n, i)
+					if a, err := c.Call(t.Context(), line); err != nil || string(a.Result) != `"`+line[5:]+`"` {
+						t.Errorf("Call(%q): got %+v, %v, want its own answer", line, a, err)
+					}
+				}
+			})
+			wg.Go(func() {
+				for range 5 {
+					ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+					if _, err := c.Call(ctx, "slow"); !errors.Is(err, context.DeadlineExceeded) {
+						t.Errorf("Call(slow): got %v, want a deadline error", err)
+					}
+					cancel()
+				}
+			})
+		}
+		wg.Wait()
 	})
 }
 

@@ -115,8 +115,8 @@ func (l *link) resume(session string) (bool, error) {
 	if err != nil || m != nil {
 		return false, err
 	}
-	// The client that created the session may have used text. The answer is not waited for: it comes
-	// after that of a command that is still running in the session.
+	// The client that created the session may have used text. The answer is not waited for: it
+	// comes after that of a command that is still running in the session.
 	return true, l.submit("format:json", nil)
 }
 

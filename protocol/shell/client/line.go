@@ -24,8 +24,8 @@ func quote(arg string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(arg) + `"`
 }
 
-// checkText returns an error if s would not arrive as one request: line feeds, NUL and Ctrl-C have a
-// meaning on the wire, and carriage returns are dropped.
+// checkText returns an error if s would not arrive as one request: line feeds, NUL and Ctrl-C have
+// a meaning on the wire, and carriage returns are dropped.
 func checkText(s string) error {
 	if i := strings.IndexAny(s, "\n\r\x00\x03"); i >= 0 {
 		return shell.Usage("a request is one line of text, this one contains %q", s[i])

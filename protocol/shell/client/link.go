@@ -110,7 +110,8 @@ func (l *link) write() {
 			l.Net.SetWriteDeadline(time.Now().Add(d))
 		}
 		if _, err := l.Net.Write(b); err != nil {
-			// What the server sent before it closed the connection is still to be read, and says why.
+			// What the server sent before it closed the connection is still to be read, and says
+			// why.
 			l.mu.Lock()
 			l.writeErr = err
 			l.mu.Unlock()
@@ -197,8 +198,8 @@ func (l *link) take(line []byte) error {
 	return nil
 }
 
-// answered passes an answer to the pending call. Other answers are those of commands whose calls have
-// returned, and, with the id 0, of commands of an earlier connection.
+// answered passes an answer to the pending call. Other answers are those of commands whose calls
+// have returned, and, with the id 0, of commands of an earlier connection.
 func (l *link) answered(m *message) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

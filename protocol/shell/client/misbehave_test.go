@@ -63,8 +63,8 @@ func TestDialRefusesOtherServers(t *testing.T) {
 	}
 }
 
-// TestAnswersOfNoRequest sends answers and lines that belong to no request. None of them may end the
-// call or the connection.
+// TestAnswersOfNoRequest sends answers and lines that belong to no request. None of them may end
+// the call or the connection.
 func TestAnswersOfNoRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScriptedServer(t, script(strings.Join([]string{

@@ -16,6 +16,8 @@ import (
 // belong to returns. While a callback runs, nothing is read from the connection. Callbacks must not
 // call Call, Complete, Quit or Close.
 type Options struct {
+	// Server and session.
+
 	// Transport dials the server. nil is transport.TCP{}.
 	Transport transport.Transport
 	// Addr is the server's address in a form of the transport.
@@ -26,6 +28,8 @@ type Options struct {
 	// Session is the id of an earlier session to resume. If that session is unknown or has expired,
 	// the client continues with a new one. "" is a new session.
 	Session string
+
+	// Callbacks.
 
 	// OnConnect is called after each connect, also the first. resumed is false if the session is a
 	// new one.
@@ -44,6 +48,8 @@ type Options struct {
 	OnOutputLost func(n int64)
 	// OnShutdown is called when the server announces that it stops.
 	OnShutdown func()
+
+	// Reconnects and limits.
 
 	// NoReconnect ends the client when its first connection ends.
 	NoReconnect bool
