@@ -4,136 +4,87 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"strconv"
-	"strings"
-	"sync"
 	"time"
+
+	"goranch/internal/loadgen"
 )
 
-// child is a process of our own binary that talks in lines: JSON from it, single words to it. It ends when its stdin does.
+// child is a process of this executable that runs one part of the benchmark. It answers in JSON
+// lines and takes words, one per line.
 type child struct {
-	part   string
-	cmd    *exec.Cmd
-	stdin  io.WriteCloser
-	lines  chan []byte // closed when its stdout is
-	exited chan error
-	stderr tail
+	*loadgen.Process
+	part  string
+	lines chan []byte // closed at the end of stdout
 }
 
-// startChild runs "bench part args..." on one processor, with as many Go processors as asked for.
+// answerTimeout is how long a child may take to answer a request.
+const answerTimeout = 30 * time.Second
+
+// startChild runs "bench part args..." on one processor, with GOMAXPROCS=gomaxprocs.
 func startChild(cpu, gomaxprocs int, part string, args ...string) (*child, error) {
-	self, err := os.Executable()
+	env := []string{"GOMAXPROCS=" + strconv.Itoa(gomaxprocs)}
+	start := func(cmd *exec.Cmd) error { return startPinned(cmd, cpu) }
+	p, err := loadgen.StartProcess(append([]string{part}, args...), env, start)
 	if err != nil {
-		return nil, err
-	}
-	c := &child{part: part, lines: make(chan []byte, 16), exited: make(chan error, 1)}
-	c.cmd = exec.Command(self, append([]string{part}, args...)...)
-	c.cmd.Env = append(os.Environ(), "GOMAXPROCS="+strconv.Itoa(gomaxprocs))
-	c.cmd.Stderr = &c.stderr
-	if c.stdin, err = c.cmd.StdinPipe(); err != nil {
-		return nil, err
-	}
-	stdout, err := c.cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := startPinned(c.cmd, cpu); err != nil {
 		return nil, fmt.Errorf("start %s: %w", part, err)
 	}
-	go c.readLines(stdout)
+	c := &child{Process: p, part: part, lines: make(chan []byte, 16)}
+	go c.readLines()
 	return c, nil
 }
 
-func (c *child) readLines(stdout io.Reader) {
-	in := bufio.NewScanner(stdout)
+func (c *child) readLines() {
+	defer close(c.lines)
+	in := bufio.NewScanner(c.Stdout)
 	in.Buffer(nil, 1<<20)
 	for in.Scan() {
 		c.lines <- []byte(in.Text())
 	}
-	close(c.lines)
-	c.exited <- c.cmd.Wait()
 }
 
-func (c *child) pid() int { return c.cmd.Process.Pid }
-
 // receive decodes the child's next line into v.
-func (c *child) receive(ctx context.Context, patience time.Duration, v any) error {
+func (c *child) receive(ctx context.Context, timeout time.Duration, v any) error {
 	select {
 	case line, ok := <-c.lines:
 		if !ok {
-			return c.died()
+			return fmt.Errorf("%s exited before it answered: %w", c.part, c.Wait())
 		}
 		if err := json.Unmarshal(line, v); err != nil {
-			return fmt.Errorf("%s said %q: %w", c.part, line, err)
+			return fmt.Errorf("answer %q of %s: %w", line, c.part, err)
 		}
 		return nil
-	case <-time.After(patience):
-		return fmt.Errorf("%s said nothing for %v", c.part, patience)
+	case <-time.After(timeout):
+		return fmt.Errorf("%s has not answered within %v", c.part, timeout)
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
 }
 
-func (c *child) tell(word string) error {
-	_, err := io.WriteString(c.stdin, word+"\n")
-	return err
+// send sends a word to the child.
+func (c *child) send(word string) error {
+	if _, err := io.WriteString(c.Stdin, word+"\n"); err != nil {
+		return fmt.Errorf("send %q to %s: %w", word, c.part, err)
+	}
+	return nil
 }
 
-// ask tells a word and decodes the answer.
+// ask sends a word and decodes the answer into v.
 func (c *child) ask(ctx context.Context, word string, v any) error {
-	if err := c.tell(word); err != nil {
-		return fmt.Errorf("ask %s for %s: %w", c.part, word, err)
+	if err := c.send(word); err != nil {
+		return err
 	}
-	return c.receive(ctx, 30*time.Second, v)
+	return c.receive(ctx, answerTimeout, v)
 }
 
-// died explains why a child fell silent, with what it wrote to stderr.
-func (c *child) died() error {
-	err := <-c.exited
-	c.exited <- err
-	if text := c.stderr.String(); text != "" {
-		return errors.New(text)
-	}
-	return fmt.Errorf("%s ended too early: %v", c.part, err)
-}
-
-// stop ends the child: it may leave by itself, and is killed if it does not.
+// stop stops the child and discards its remaining lines.
 func (c *child) stop() {
-	c.stdin.Close()
 	go func() {
 		for range c.lines {
 		}
 	}()
-	select {
-	case <-c.exited:
-	case <-time.After(5 * time.Second):
-		c.cmd.Process.Kill()
-		<-c.exited
-	}
-}
-
-// tail keeps the last of what is written to it.
-type tail struct {
-	mu   sync.Mutex
-	text []byte
-}
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	const keep = 2 << 10
-	t.text = append(t.text, p...)
-	t.text = t.text[max(0, len(t.text)-keep):]
-	return len(p), nil
-}
-
-func (t *tail) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return strings.TrimSpace(string(t.text))
+	c.Stop()
 }

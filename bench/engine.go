@@ -7,31 +7,32 @@ import (
 	"strings"
 )
 
-// serveConfig is what an engine is told when it starts.
+// serveConfig is the configuration of an engine.
 type serveConfig struct {
 	tls    *tls.Config // nil: plain TCP
-	limit  int         // connections served at once; 0: as many as come
+	limit  int         // connections served at a time; 0: no limit
 	lines  bool        // each request is a line
-	frames bool        // each request is a frame with four bytes of length before it; to echo bytes is right too
+	frames bool        // each request is a frame with a length prefix of four bytes; an engine may echo the bytes
 }
 
-// engine is one server under comparison, on one loopback port. It echoes whatever arrives, or fans out.
+// engine is a server that is compared. It listens on a loopback port and echoes, or fans out.
 type engine struct {
 	name   string
 	about  string
-	tls    bool     // it can serve TLS
-	limit  bool     // it can hold a limit of connections
-	greets bool     // it sends a line before it is asked for anything
-	fanout *dialect // it sends what one client publishes to all members, and does nothing else; nil: it echoes
-	// missing says what has to be installed first; nil or "": nothing.
+	tls    bool          // it supports TLS
+	limit  bool          // it supports a connection limit
+	greets bool          // it sends a line to each new connection
+	fanout *wireProtocol // it sends what one client publishes to all members; nil: it echoes
+	// missing returns what must be installed first, or "". nil means nothing.
 	missing func() string
-	// only restricts it to workloads of this name unless it is asked for with --engines; "" is no restriction.
+	// only is the name of the only workload that runs the engine if --engines does not name it; "" is
+	// no restriction.
 	only string
-	// start begins to serve and returns the bound address; the engine then runs until the process ends.
+	// start starts the server and returns its address. The server runs until the process exits.
 	start func(cfg serveConfig) (addr string, err error)
 }
 
-// engines holds what the engine files registered, in the order of their file names.
+// engines are the registered engines in the order of their file names.
 var engines []engine
 
 func register(e engine) { engines = append(engines, e) }
@@ -39,7 +40,7 @@ func register(e engine) { engines = append(engines, e) }
 func findEngine(name string) (engine, error) {
 	i := slices.IndexFunc(engines, func(e engine) bool { return e.name == name })
 	if i < 0 {
-		return engine{}, fmt.Errorf("no engine %q; there are %s", name, strings.Join(engineNames(), ", "))
+		return engine{}, fmt.Errorf("no engine %q; allowed are %s", name, strings.Join(engineNames(), ", "))
 	}
 	return engines[i], nil
 }
@@ -52,12 +53,13 @@ func engineNames() []string {
 	return names
 }
 
-// can tells whether the engine is able to do the workload at all.
-func (e engine) can(w workload) bool {
+// supports reports whether the engine can run the workload.
+func (e engine) supports(w workload) bool {
 	return (w.kind == kindFanout) == (e.fanout != nil) && (!w.tls || e.tls) && (w.kind != kindCap || e.limit)
 }
 
-// enginesFor picks the engines of a workload: those named, or all that fit when none is named.
+// enginesFor returns the engines that run a workload: the named ones that support it, or by default
+// all that support it and are not restricted to other workloads.
 func enginesFor(w workload, named []string) []engine {
 	var picked []engine
 	for _, e := range engines {
@@ -68,7 +70,7 @@ func enginesFor(w workload, named []string) []engine {
 		if len(named) > 0 {
 			wanted = slices.Contains(named, e.name)
 		}
-		if wanted && e.can(w) {
+		if wanted && e.supports(w) {
 			picked = append(picked, e)
 		}
 	}

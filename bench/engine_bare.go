@@ -23,13 +23,13 @@ func startBare(bufSize int) func(serveConfig) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		go acceptLoop(secured(ln, cfg), bufSize)
+		go acceptLoop(withTLS(ln, cfg), bufSize)
 		return ln.Addr().String(), nil
 	}
 }
 
-// secured puts TLS over the listener when the configuration asks for it.
-func secured(ln net.Listener, cfg serveConfig) net.Listener {
+// withTLS returns a TLS listener if the configuration requires TLS.
+func withTLS(ln net.Listener, cfg serveConfig) net.Listener {
 	if cfg.tls == nil {
 		return ln
 	}
@@ -40,7 +40,7 @@ func acceptLoop(ln net.Listener, bufSize int) {
 	for {
 		conn, err := ln.Accept()
 		if err != nil {
-			time.Sleep(time.Millisecond) // out of descriptors, or the peer is gone already: the run shows it
+			time.Sleep(time.Millisecond) // no free descriptor, or the peer has closed: the result of the run shows it
 			continue
 		}
 		go echoLoop(conn, bufSize)
@@ -61,7 +61,7 @@ func echoLoop(conn net.Conn, bufSize int) {
 	}
 }
 
-// serveEach listens on plain TCP and runs serve for each connection, in a goroutine of its own.
+// serveEach listens on plain TCP and runs serve in a new goroutine for each connection.
 func serveEach(serve func(*net.TCPConn)) (string, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

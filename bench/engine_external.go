@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// external is a server that is no Go program: a process of its own, on the processor of the one that starts it,
-// which it does not outlive.
+// external is the process of a server that is not written in Go. It runs on the processor of the
+// process that starts it and is killed when that exits.
 var external *os.Process
 
-// servingPID is the process whose time and memory count.
+// servingPID returns the process whose CPU time and memory are measured.
 func servingPID() int {
 	if external != nil {
 		return external.Pid
@@ -24,16 +24,16 @@ func servingPID() int {
 
 func init() {
 	register(engine{
-		name: "redis", about: "redis-server, one channel (Debian's redis-server has to be installed)",
-		fanout: &redisDialect, start: startRedis, missing: notInstalled("redis-server"),
+		name: "redis", about: "redis-server, one channel (requires Debian's package redis-server)",
+		fanout: &redisProtocol, start: startRedis, missing: notInstalled("redis-server"),
 	})
 	register(engine{
-		name: "mosquitto", about: "mosquitto, one topic, at most once (Debian's mosquitto has to be installed)",
-		fanout: &mqttDialect, start: startMosquitto, missing: notInstalled("mosquitto"),
+		name: "mosquitto", about: "mosquitto, one topic, quality of service 0 (requires Debian's package mosquitto)",
+		fanout: &mqttProtocol, start: startMosquitto, missing: notInstalled("mosquitto"),
 	})
 }
 
-// notInstalled says what to do about a program that is not there; "" if it is.
+// notInstalled returns a function that says how to install a missing program, or "".
 func notInstalled(program string) func() string {
 	return func() string {
 		if _, err := lookPath(program); err != nil {
@@ -43,7 +43,7 @@ func notInstalled(program string) func() string {
 	}
 }
 
-// lookPath finds servers too, which Debian puts where users do not look.
+// lookPath also searches /usr/sbin, where Debian installs servers.
 func lookPath(program string) (string, error) {
 	if path, err := exec.LookPath(program); err == nil {
 		return path, nil
@@ -73,7 +73,7 @@ func startMosquitto(serveConfig) (string, error) {
 	})
 }
 
-// startExternal starts a program on a free port and waits until it accepts.
+// startExternal starts a program on a free port and waits until it accepts connections.
 func startExternal(program string, args func(port string) ([]string, error)) (addr string, err error) {
 	path, err := lookPath(program)
 	if err != nil {
@@ -105,5 +105,5 @@ func startExternal(program string, args func(port string) ([]string, error)) (ad
 		time.Sleep(50 * time.Millisecond)
 	}
 	cmd.Process.Kill()
-	return "", fmt.Errorf("%s does not accept on %s", program, addr)
+	return "", fmt.Errorf("%s does not accept connections on %s", program, addr)
 }

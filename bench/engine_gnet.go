@@ -16,7 +16,7 @@ func init() {
 	})
 }
 
-// gnetEcho echoes what has arrived and reports where the engine listens.
+// gnetEcho echoes and reports the address of the engine.
 type gnetEcho struct {
 	gnet.BuiltinEventEngine
 	booted chan gnetBoot
@@ -30,10 +30,10 @@ type gnetBoot struct {
 func startGnet(serveConfig) (string, error) {
 	h := &gnetEcho{booted: make(chan gnetBoot, 2)}
 	go func() {
-		// gnet's default: a loop that only accepts hands over to the event loop. WithReusePort(true) would let the event
-		// loop accept by itself; that costs a little more in churn.
+		// By default gnet accepts in a loop of its own, which hands connections to the event loop. With
+		// WithReusePort(true) the event loop would accept; that costs slightly more in churn.
 		err := gnet.Run(h, "tcp://127.0.0.1:0", gnet.WithNumEventLoop(1))
-		h.booted <- gnetBoot{err: errors.Join(errors.New("gnet ended"), err)}
+		h.booted <- gnetBoot{err: errors.Join(errors.New("gnet stopped"), err)}
 	}()
 	select {
 	case b := <-h.booted:
@@ -57,7 +57,7 @@ func (h *gnetEcho) OnTraffic(c gnet.Conn) gnet.Action {
 	return gnet.None
 }
 
-// gnetAddr asks the kernel for the port, because gnet keeps the ":0" that it was given.
+// gnetAddr asks the kernel for the port, because gnet reports ":0".
 func gnetAddr(eng gnet.Engine) (string, error) {
 	fd, err := eng.Dup()
 	if err != nil {

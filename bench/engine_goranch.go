@@ -16,16 +16,16 @@ func init() {
 		tls: true, limit: true, start: startGoranch(echo.Protocol{}),
 	})
 	register(engine{
-		name: "goranch-loop", about: "this library with a read loop of the user's own, a 4 KiB buffer as in bare",
+		name: "goranch-loop", about: "this library with a user's read loop, a 4 KiB buffer as in bare",
 		tls: true, limit: true, start: startGoranch(protocol.Func(userLoop)),
 	})
 	register(engine{
-		name: "goranch-handler", about: "this library with callbacks that send each frame back",
+		name: "goranch-handler", about: "this library with HandleData callbacks that send each frame back",
 		tls: true, limit: true, start: startHandler,
 	})
 }
 
-// startHandler divides what arrives into frames where the workload has them.
+// startHandler selects the codec by the workload.
 func startHandler(cfg serveConfig) (string, error) {
 	opts := protocol.Options{Codec: protocol.Raw{}}
 	switch {

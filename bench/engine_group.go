@@ -6,7 +6,7 @@ func init() {
 	group := protocol.NewGroup(protocol.LengthPrefix{})
 	register(engine{
 		name: "goranch-group", about: "this library with handlers in a group",
-		tls: true, limit: true, fanout: &frameDialect,
+		tls: true, limit: true, fanout: &frameProtocol,
 		start: startGoranch(protocol.Handle(
 			func() protocol.Handler { return groupMember{group} },
 			protocol.Options{Codec: protocol.LengthPrefix{}},
@@ -14,7 +14,7 @@ func init() {
 	})
 }
 
-// groupMember joins the group by a join frame, and broadcasts all others.
+// groupMember joins the group when it receives a join frame, and broadcasts all other frames.
 type groupMember struct{ group *protocol.Group }
 
 func (m groupMember) HandleData(p *protocol.Peer, frame []byte) protocol.Action {

@@ -8,7 +8,7 @@ import (
 
 func init() {
 	register(engine{
-		name: "lazy", about: "bare that borrows a 64 KiB buffer only while there is data, plain TCP only",
+		name: "lazy", about: "bare with a pooled 64 KiB buffer, taken only while there is data to read, plain TCP only",
 		start: startLazy,
 	})
 }
@@ -28,7 +28,7 @@ func startLazy(serveConfig) (string, error) {
 	})
 }
 
-// lazyEcho waits until something has arrived and sends it back. It reports whether to go on.
+// lazyEcho waits for data and sends it back. It reports whether the connection is still usable.
 func lazyEcho(conn *net.TCPConn, rc syscall.RawConn) bool {
 	var buf *[lazyBuffer]byte
 	var n int
@@ -38,7 +38,7 @@ func lazyEcho(conn *net.TCPConn, rc syscall.RawConn) bool {
 		if n, rerr = syscall.Read(int(fd), buf[:]); rerr != syscall.EAGAIN {
 			return true
 		}
-		lazyBuffers.Put(buf) // nothing there: wait without a buffer
+		lazyBuffers.Put(buf) // no data: wait without a buffer
 		buf = nil
 		return false
 	})

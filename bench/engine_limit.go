@@ -6,7 +6,8 @@ import (
 	"golang.org/x/net/netutil"
 )
 
-// noLimit stands in where a workload sets none, so that the semaphore is still passed through.
+// noLimit is the limit if the workload sets none, so that every connection still acquires the
+// semaphore.
 const noLimit = 10_000_000
 
 func init() {
@@ -25,6 +26,6 @@ func startLimit(cfg serveConfig) (string, error) {
 	if limit == 0 {
 		limit = noLimit
 	}
-	go acceptLoop(secured(netutil.LimitListener(ln, limit), cfg), 4<<10)
+	go acceptLoop(withTLS(netutil.LimitListener(ln, limit), cfg), 4<<10)
 	return ln.Addr().String(), nil
 }

@@ -10,14 +10,14 @@ import (
 func init() {
 	register(engine{
 		name: "nats", about: "nats-server, embedded, one subject",
-		fanout: &natsDialect, start: startNats,
+		fanout: &natsProtocol, start: startNats,
 	})
 }
 
 func startNats(serveConfig) (string, error) {
 	s, err := server.NewServer(&server.Options{
 		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true,
-		PingInterval: time.Hour, DisableShortFirstPing: true, // the generator counts bytes
+		PingInterval: time.Hour, DisableShortFirstPing: true, // the generator counts bytes, so no pings
 	})
 	if err != nil {
 		return "", err

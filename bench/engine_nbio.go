@@ -28,7 +28,7 @@ func startNbio(serveConfig) (string, error) {
 		},
 	})
 	e.OnData(func(c *nbio.Conn, data []byte) {
-		c.Write(data) // an error has closed the connection already
+		c.Write(data) // after an error the connection is closed
 	})
 	if err := e.Start(); err != nil {
 		return "", err

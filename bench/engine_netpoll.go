@@ -27,14 +27,14 @@ func startNetpoll(serveConfig) (string, error) {
 	}
 	go func() {
 		if err := loop.Serve(ln); err != nil {
-			fmt.Fprintln(os.Stderr, "netpoll ended:", err)
+			fmt.Fprintln(os.Stderr, "netpoll stopped:", err)
 			os.Exit(1)
 		}
 	}()
 	return ln.Addr().String(), nil
 }
 
-// netpollEcho is called when something has arrived.
+// netpollEcho is called when data has arrived.
 func netpollEcho(_ context.Context, conn netpoll.Connection) error {
 	in, out := conn.Reader(), conn.Writer()
 	frame, err := in.Next(in.Len())
@@ -44,7 +44,7 @@ func netpollEcho(_ context.Context, conn netpoll.Connection) error {
 	if _, err := out.WriteBinary(frame); err != nil {
 		return err
 	}
-	if err := out.Flush(); err != nil { // frame is not used any more after it
+	if err := out.Flush(); err != nil { // Release must not run before frame is written
 		return err
 	}
 	return in.Release()

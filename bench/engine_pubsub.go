@@ -5,7 +5,7 @@ import "goranch/protocol/pubsub"
 func init() {
 	register(engine{
 		name: "goranch-topics", about: "this library's topic server, one topic",
-		fanout: &janusDialect, start: startTopics,
+		fanout: &janusProtocol, start: startTopics,
 	})
 }
 

@@ -6,16 +6,16 @@ import (
 	"goranch/protocol/shell"
 )
 
-// callName is the method that requests of lines call. It answers the request itself.
+// callName is the method that requests of lines call. It answers with the request.
 const callName = "call"
 
 func init() {
 	register(engine{
-		name: "goranch-shell", about: "this library's shell, with a method that answers its request; a goroutine for each call",
+		name: "goranch-shell", about: "this library's shell, with a method that echoes its argument; a goroutine for each call",
 		only: "calls-1000", greets: true, start: startShell(false),
 	})
 	register(engine{
-		name: "goranch-shell-quick", about: "goranch-shell with the method called in the connection's turn, as those that never wait may be",
+		name: "goranch-shell-quick", about: "goranch-shell with the method called on the connection's goroutine, which is allowed for methods that never block",
 		only: "calls-1000", greets: true, start: startShell(true),
 	})
 }

@@ -13,15 +13,16 @@ import (
 func init() {
 	register(engine{
 		name: "write-loop", about: "a loop that calls net.Conn.Write for each member",
-		fanout: &frameDialect, start: startWriteLoop((*loopMember).write),
+		fanout: &frameProtocol, start: startWriteLoop((*loopMember).write),
 	})
 	register(engine{
 		name: "write-loop-raw", about: "a loop that calls write(2) for each member",
-		fanout: &frameDialect, start: startWriteLoop((*loopMember).writeRaw),
+		fanout: &frameProtocol, start: startWriteLoop((*loopMember).writeRaw),
 	})
 }
 
-// writeLoop holds the members. A broadcast keeps the lock: there is no other work for it.
+// writeLoop is the set of members. A broadcast holds the lock until it is written: no other work
+// needs it meanwhile.
 type writeLoop struct {
 	mu      sync.Mutex
 	members []*loopMember
@@ -39,10 +40,11 @@ func startWriteLoop(write func(*loopMember, []byte)) func(serveConfig) (string, 
 	}
 }
 
-// write waits for a slow member. An error is its reader's business, here and below.
+// write blocks while the send buffer of a member is full. Errors are left to the member's reader,
+// here and in writeRaw.
 func (m *loopMember) write(b []byte) { m.conn.Write(b) }
 
-// writeRaw waits for nobody whose buffer has room.
+// writeRaw calls write(2) first, and blocks only if the send buffer is full.
 func (m *loopMember) writeRaw(b []byte) {
 	n, err := syscall.Write(m.fd, b)
 	if err != nil {
@@ -56,13 +58,13 @@ func (m *loopMember) writeRaw(b []byte) {
 func (l *writeLoop) serve(conn *net.TCPConn) {
 	in := bufio.NewReader(conn)
 	m := &loopMember{conn: conn}
-	defer l.leave(m) // before conn is closed and its descriptor used again
+	defer l.leave(m) // before conn is closed and its descriptor is reused
 	for {
 		head, err := in.Peek(4)
 		if err != nil {
 			return
 		}
-		b := make([]byte, 4+binary.BigEndian.Uint32(head)) // the generator is trusted
+		b := make([]byte, 4+binary.BigEndian.Uint32(head)) // no length check: the generator is trusted
 		if _, err := io.ReadFull(in, b); err != nil {
 			return
 		}

@@ -8,34 +8,38 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"syscall"
 	"time"
 )
 
-// loadConfig is what one run of the generator is told.
+// loadConfig is the configuration of one run of the generator.
 type loadConfig struct {
-	work      kind
+	// The work.
+	work   kind
+	tls    bool
+	conns  int
+	size   int // bytes of a request
+	frames bool
+	lines  bool
+	burst  int
+	limit  int
+	reps   int
+
+	// The server.
 	engine    string
 	addr      netip.AddrPort
 	serverPID int
-	tls       bool
-	conns     int
-	size      int
-	frames    bool
-	lines     bool
-	greets    bool     // the server sends a line first
-	fanout    *dialect // nil: the server echoes
-	burst     int
-	limit     int
-	reps      int
-	warmup    time.Duration
-	duration  time.Duration
-	next      func() error // waits for the orchestrator's leave to go on to the next phase
-	say       func(v any) error
+	greets    bool          // the server sends a line first
+	fanout    *wireProtocol // nil: the server echoes
+
+	// The measurement.
+	warmup   time.Duration
+	duration time.Duration
+	next     func() error      // waits until the orchestrator lets the next phase begin
+	send     func(v any) error // sends a JSON line to the orchestrator
 }
 
-// loadMain runs the generator: phases and the result are JSON lines on stdout, a line on stdin starts the next phase,
-// the end of stdin ends the process.
+// loadMain runs the generator. It writes phases and the result as JSON lines to stdout. A line on
+// stdin starts the next phase; the end of stdin ends the process.
 func loadMain(args []string) error {
 	cfg, err := parseLoad(args)
 	if err != nil {
@@ -43,7 +47,7 @@ func loadMain(args []string) error {
 	}
 	time.AfterFunc(maxLife, func() { os.Exit(2) })
 	cfg.next = phaseGate()
-	cfg.say = json.NewEncoder(os.Stdout).Encode
+	cfg.send = json.NewEncoder(os.Stdout).Encode
 	switch {
 	case cfg.work == kindEcho && cfg.tls:
 		return loadTLSEcho(cfg)
@@ -60,7 +64,7 @@ func loadMain(args []string) error {
 	case cfg.work == kindFanout && !cfg.tls && cfg.fanout != nil:
 		return loadFanout(cfg)
 	}
-	return fmt.Errorf("no work %q (tls %v, engine %s); there are echo, churn, idle, and cap and fanout without --tls, the latter with an engine that can",
+	return fmt.Errorf("--work %s (tls %v, engine %s): allowed are echo, churn and idle; without --tls also cap, and fanout with an engine that supports it",
 		cfg.work, cfg.tls, cfg.engine)
 }
 
@@ -68,19 +72,19 @@ func parseLoad(args []string) (loadConfig, error) {
 	var cfg loadConfig
 	fs := flag.NewFlagSet("bench load", flag.ContinueOnError)
 	work := fs.String("work", "echo", "echo, churn, idle, cap or fanout")
-	addr := fs.String("addr", "", "the server, as 127.0.0.1:port")
-	fs.IntVar(&cfg.serverPID, "server-pid", 0, "the server's process, whose CPU time is read at both ends of the window")
-	fs.BoolVar(&cfg.tls, "tls", false, "speak TLS 1.3")
+	addr := fs.String("addr", "", "address of the server, as 127.0.0.1:port")
+	fs.IntVar(&cfg.serverPID, "server-pid", 0, "process id of the server, whose CPU time is read at both ends of the window")
+	fs.BoolVar(&cfg.tls, "tls", false, "use TLS 1.3")
 	fs.IntVar(&cfg.conns, "conns", 64, "connections open at once")
 	fs.IntVar(&cfg.size, "size", 64, "bytes of one request")
-	fs.StringVar(&cfg.engine, "engine", "bare", "the engine that serves, which decides how it is spoken to")
-	fs.BoolVar(&cfg.frames, "frames", false, "echo: put four bytes of length before each request")
+	fs.StringVar(&cfg.engine, "engine", "bare", "the engine that serves; decides the wire protocol")
+	fs.BoolVar(&cfg.frames, "frames", false, "echo: each request is a frame with a length prefix of four bytes")
 	fs.BoolVar(&cfg.lines, "lines", false, "echo: each request is a line")
 	fs.IntVar(&cfg.burst, "burst", 1, "fanout: messages published at once")
 	fs.IntVar(&cfg.limit, "limit", 100, "cap: connections that the server serves at once")
-	fs.IntVar(&cfg.reps, "reps", 300, "cap: how often one leaves")
-	fs.DurationVar(&cfg.warmup, "warmup", 500*time.Millisecond, "time before the window")
-	fs.DurationVar(&cfg.duration, "duration", 3*time.Second, "length of the window")
+	fs.IntVar(&cfg.reps, "reps", 300, "cap: how many clients close, one after the other")
+	fs.DurationVar(&cfg.warmup, "warmup", 500*time.Millisecond, "time before the measured window")
+	fs.DurationVar(&cfg.duration, "duration", 3*time.Second, "length of the measured window")
 	if err := fs.Parse(args); err != nil {
 		return cfg, err
 	}
@@ -94,7 +98,7 @@ func parseLoad(args []string) (loadConfig, error) {
 		return cfg, fmt.Errorf("--addr %q: %w", *addr, err)
 	}
 	if !cfg.addr.Addr().Is4() || !cfg.addr.Addr().IsLoopback() {
-		return cfg, fmt.Errorf("--addr %q: want an IPv4 loopback address; this generator only loads its own machine", *addr)
+		return cfg, fmt.Errorf("--addr %q: allowed are IPv4 loopback addresses: the generator must not load other machines", *addr)
 	}
 	if cfg.conns < 1 || cfg.size < 1 || cfg.serverPID < 1 || cfg.burst < 1 {
 		return cfg, errors.New("--conns, --size, --burst and --server-pid must be at least 1")
@@ -102,8 +106,8 @@ func parseLoad(args []string) (loadConfig, error) {
 	return cfg, nil
 }
 
-// phaseGate reads stdin: each line lets one wait pass, and its end ends the process, so that a generator never
-// outlives its orchestrator.
+// phaseGate returns a function that waits for the next line on stdin. The end of stdin ends the
+// process, so that a generator does not outlive its orchestrator.
 func phaseGate() (next func() error) {
 	lines := make(chan struct{}, 8)
 	go func() {
@@ -118,13 +122,13 @@ func phaseGate() (next func() error) {
 		case <-lines:
 			return nil
 		case <-time.After(time.Minute):
-			return errors.New("the orchestrator gave no word for a minute")
+			return errors.New("no line from the orchestrator for a minute")
 		}
 	}
 }
 
-// payload is what every request carries. Its bytes differ from place to place, so that a shifted or doubled answer
-// does not pass for a right one.
+// payload returns the request. Its bytes are pseudo-random, so that a shifted or repeated answer is
+// detected.
 func (cfg loadConfig) payload() []byte {
 	p := make([]byte, cfg.size)
 	x := uint32(2463534242)
@@ -149,14 +153,4 @@ func (cfg loadConfig) payload() []byte {
 		p[len(p)-1] = '\n'
 	}
 	return p
-}
-
-// target is the server's address for the socket calls.
-func (cfg loadConfig) target() *syscall.SockaddrInet4 {
-	return &syscall.SockaddrInet4{Addr: cfg.addr.Addr().As4(), Port: int(cfg.addr.Port())}
-}
-
-// sourceAddr spreads clients over 127.0.0.0/8, so that ports of one address do not run out.
-func sourceAddr(i int) [4]byte {
-	return [4]byte{127, byte(1 + i/62500%250), byte(i / 250 % 250), byte(1 + i%250)}
 }

@@ -3,46 +3,48 @@ package main
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"syscall"
 	"time"
+
+	"goranch/internal/loadgen"
 )
 
 const (
-	capQuiet = 300 * time.Millisecond // nobody answered for so long: the server has admitted all it will
-	capPause = 2 * time.Millisecond   // after each end, for answers beyond the one that was due
-	capStall = 3 * time.Second        // the longest wait for the next answer
+	capQuiet         = 300 * time.Millisecond // without an answer for this time, the server has admitted all that it admits
+	capSettleTimeout = 10 * time.Second
+	capPause         = 2 * time.Millisecond // after each answer, to observe answers beyond the limit
+	capStall         = 3 * time.Second      // the longest wait for the next answer
 )
 
-// capResult is what clients saw at a server with a limit.
+// capResult is what the clients of a server with a limit observed.
 type capResult struct {
-	WaitsNs   []int64 `json:"waits_ns"`   // from one client's close to the next one's answer
-	MaxServed int     `json:"max_served"` // clients answered and not yet gone, at most
+	WaitsNs   []int64 `json:"waits_ns"`   // from a client's close to the answer of the next client
+	MaxServed int     `json:"max_served"` // the highest number of clients that were answered and had not closed
 	Resets    int     `json:"resets"`     // connections that the server closed or reset
 }
 
-// capCrowd is more clients than the server admits. Each has sent its request and waits or has been answered.
-type capCrowd struct {
-	*poller
-	target       *syscall.SockaddrInet4
+// capClients are more clients than the server admits. Each has sent its request and waits for the
+// answer, or has been answered.
+type capClients struct {
+	*clients
 	payload, buf []byte
-	clients      []exchange
-	served       []int // numbers of answered clients, the oldest first
+	served       []int // indexes of answered clients, in the order of their answers
 	opened       int
 	result       capResult
 }
 
-// loadCap lets one served client leave, again and again, and times the next one's answer.
+// loadCap closes one served connection after the other and measures the time until the next client
+// is answered.
 func loadCap(cfg loadConfig) error {
 	runtime.LockOSThread()
-	p, err := newPoller()
+	base, err := newClients(cfg)
 	if err != nil {
 		return err
 	}
-	c := &capCrowd{
-		poller: p, target: cfg.target(), payload: cfg.payload(),
-		buf: make([]byte, cfg.size), clients: make([]exchange, cfg.conns),
-	}
-	for i := range c.clients {
+	c := &capClients{clients: base, payload: cfg.payload(), buf: make([]byte, cfg.size)}
+	c.conns = make([]exchange, cfg.conns)
+	for i := range c.conns {
 		if err := c.open(i); err != nil {
 			return err
 		}
@@ -51,26 +53,23 @@ func loadCap(cfg loadConfig) error {
 		return err
 	}
 	for rep := range cfg.reps {
-		if err := c.leaveOne(); err != nil {
-			return fmt.Errorf("end %d of %d: %w", rep+1, cfg.reps, err)
+		if err := c.replaceServed(); err != nil {
+			return fmt.Errorf("close %d of %d: %w", rep+1, cfg.reps, err)
 		}
 	}
-	return cfg.say(c.result)
+	return cfg.send(c.result)
 }
 
-func (c *capCrowd) open(i int) error {
-	fd, err := dialRaw(c.target, sourceAddr(c.opened))
-	if err != nil {
-		return err
-	}
+// open connects a new client as connection i.
+func (c *capClients) open(i int) (err error) {
+	c.conns[i], err = c.dial(c.opened, i)
 	c.opened++
-	c.clients[i] = exchange{fd: fd}
-	return c.add(fd, i, edgeInOut)
+	return err
 }
 
-// settle waits until the first admitted clients have been answered and the rest is left waiting.
-func (c *capCrowd) settle(limit int) error {
-	deadline := time.Now().Add(10 * time.Second)
+// settle waits until the server has answered all clients that it admits.
+func (c *capClients) settle(limit int) error {
+	deadline := time.Now().Add(capSettleTimeout)
 	for last := time.Now(); time.Since(last) < capQuiet; {
 		before := len(c.served)
 		if err := c.pump(10 * time.Millisecond); err != nil {
@@ -80,32 +79,33 @@ func (c *capCrowd) settle(limit int) error {
 			last = time.Now()
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("the server does not settle: %d clients served after 10 s", len(c.served))
+			return fmt.Errorf("the server still admits clients after %v: %d were answered", capSettleTimeout, len(c.served))
 		}
 	}
 	if len(c.served) < limit {
-		return fmt.Errorf("only %d clients were served under a limit of %d", len(c.served), limit)
+		return fmt.Errorf("%d clients were answered under a limit of %d", len(c.served), limit)
 	}
 	return nil
 }
 
-// leaveOne closes the client that was served longest and looks, without sleeping, for the next answer.
-func (c *capCrowd) leaveOne() error {
-	victim := c.served[0]
+// replaceServed closes the client that was answered first and waits for the next answer. It polls
+// without sleeping, so that a wake-up of the generator is not part of the measured time.
+func (c *capClients) replaceServed() error {
+	closed := c.served[0]
 	c.served = c.served[1:]
 	before := len(c.served)
 	begin := time.Now()
-	syscall.Close(c.clients[victim].fd)
+	syscall.Close(c.conns[closed].fd)
 	for len(c.served) <= before {
 		if err := c.pump(0); err != nil {
 			return err
 		}
 		if time.Since(begin) > capStall {
-			return fmt.Errorf("nobody was served within %v after one left, though others wait", capStall)
+			return fmt.Errorf("no waiting client was answered within %v after one closed", capStall)
 		}
 	}
 	c.result.WaitsNs = append(c.result.WaitsNs, int64(time.Since(begin)))
-	if err := c.open(victim); err != nil {
+	if err := c.open(closed); err != nil {
 		return err
 	}
 	for end := time.Now().Add(capPause); time.Now().Before(end); {
@@ -116,18 +116,19 @@ func (c *capCrowd) leaveOne() error {
 	return nil
 }
 
-// pump takes in what has happened: answers are counted, a connection that the server ended is counted and replaced.
-func (c *capCrowd) pump(timeout time.Duration) error {
-	events, err := c.wait(timeout)
+// pump handles events: it counts answers, and counts and replaces connections that the server
+// closed.
+func (c *capClients) pump(timeout time.Duration) error {
+	events, err := c.Wait(timeout)
 	if err != nil {
 		return err
 	}
 	for _, ev := range events {
 		i := int(ev.Fd)
-		x := &c.clients[i]
-		if x.got == len(c.payload) {
-			if ev.Events&(syscall.EPOLLRDHUP|syscall.EPOLLHUP|syscall.EPOLLERR) != 0 {
-				if err := c.replace(i); err != nil {
+		x := &c.conns[i]
+		if x.received == len(c.payload) {
+			if ev.Events&loadgen.PeerClosed != 0 {
+				if err := c.replaceClosed(i); err != nil {
 					return err
 				}
 			}
@@ -138,7 +139,7 @@ func (c *capCrowd) pump(timeout time.Duration) error {
 		case err == errWrongAnswer:
 			return err
 		case err != nil:
-			if err := c.replace(i); err != nil {
+			if err := c.replaceClosed(i); err != nil {
 				return err
 			}
 		case done:
@@ -149,15 +150,12 @@ func (c *capCrowd) pump(timeout time.Duration) error {
 	return nil
 }
 
-// replace puts a new client in the place of one that the server has ended.
-func (c *capCrowd) replace(i int) error {
+// replaceClosed connects a new client in place of one that the server closed.
+func (c *capClients) replaceClosed(i int) error {
 	c.result.Resets++
-	syscall.Close(c.clients[i].fd)
-	for at, n := range c.served {
-		if n == i {
-			c.served = append(c.served[:at], c.served[at+1:]...)
-			break
-		}
+	syscall.Close(c.conns[i].fd)
+	if at := slices.Index(c.served, i); at >= 0 {
+		c.served = slices.Delete(c.served, at, at+1)
 	}
 	return c.open(i)
 }

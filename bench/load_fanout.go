@@ -6,32 +6,26 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"syscall"
 	"time"
 )
 
-// fanoutResult adds to the window how long each burst took, from the first byte that was published until the last
-// had arrived at the last member.
+// fanoutResult adds to the window how long each burst took, from the first published byte until the
+// last byte arrived at the last member.
 type fanoutResult struct {
 	windowResult
 	WaitsNs []int64 `json:"waits_ns"`
 }
 
-// fanoutCrowd is the members of one group. It counts what arrives; only the first burst is compared.
-type fanoutCrowd struct {
-	*poller
-	dialect
-	members []exchange
-	answers [][]byte // what members have been told, until they are all joined
-	joined  int
+// fanoutMembers are the members of one group.
+type fanoutMembers struct {
+	*clients
+	wireProtocol
+	answers [][]byte // what members received until all have joined
 	buf     []byte
 }
 
-// publisherNumber is the publisher's in the poller; members count from 0.
-const publisherNumber = -1
-
-// fanoutPatience is the longest that nothing may arrive.
-const fanoutPatience = 30 * time.Second
+// publisherID is the publisher's in the poller; members count from 0.
+const publisherID = -1
 
 func loadFanout(cfg loadConfig) error {
 	runtime.LockOSThread()
@@ -39,89 +33,135 @@ func loadFanout(cfg loadConfig) error {
 	if err != nil {
 		return err
 	}
-	warm.end()
-	if err := sayAndWait(cfg, "warm"); err != nil {
+	warm.close()
+	if err := reachPhase(cfg, "warm"); err != nil {
 		return err
 	}
-	c, err := openMembers(cfg, cfg.conns)
+	m, err := openMembers(cfg, cfg.conns)
 	if err != nil {
 		return err
 	}
-	if err := sayAndWait(cfg, "open"); err != nil {
+	if err := reachPhase(cfg, "open"); err != nil {
 		return err
 	}
-	pub, err := c.publisher(cfg)
+	pub, err := m.openPublisher(cfg)
 	if err != nil {
 		return err
 	}
-	publish, deliver := c.messages(cfg)
+	publish, deliver := m.messages(cfg)
 	each := len(deliver)
-	if c.last != 0 {
+	if m.last != 0 {
 		each, deliver = cfg.burst, nil
 	}
-	if err := c.burst(pub, publish, each, deliver); err != nil {
-		return fmt.Errorf("the first burst: %w", err)
+	if err := m.burst(pub, publish, each, deliver); err != nil {
+		return fmt.Errorf("first burst: %w", err)
 	}
-	result, err := c.drive(cfg, pub, publish, each)
+	result, err := m.drive(cfg, pub, publish, each)
 	if err != nil {
 		return err
 	}
-	return cfg.say(result)
+	return cfg.send(result)
 }
 
-// messages are those of one burst, as they are published and as each member gets them. They are numbered, so that
-// some in the wrong order do not pass for the right ones.
-func (c *fanoutCrowd) messages(cfg loadConfig) (publish, deliver []byte) {
+// openMembers connects n members and waits until the server has confirmed that each has joined.
+func openMembers(cfg loadConfig, n int) (*fanoutMembers, error) {
+	c, err := newClients(cfg)
+	if err != nil {
+		return nil, err
+	}
+	m := &fanoutMembers{clients: c, wireProtocol: *cfg.fanout, answers: make([][]byte, n), buf: make([]byte, 256<<10)}
+	if err := m.open(n, false, m.advanceJoin); err != nil {
+		return nil, err
+	}
+	m.answers = nil
+	for i := range m.conns {
+		m.conns[i].received = 0
+	}
+	return m, nil
+}
+
+func (m *fanoutMembers) advanceJoin(i int) (joined bool, err error) {
+	x := &m.conns[i]
+	if x.sent < len(m.join) {
+		if err := x.flush(m.join); err != nil {
+			return false, err
+		}
+	}
+	n, err := x.read(m.buf)
+	if n == 0 {
+		return false, err
+	}
+	m.answers[i] = append(m.answers[i], m.buf[:n]...)
+	return bytes.HasSuffix(m.answers[i], []byte(m.welcome)), nil
+}
+
+// openPublisher connects the publisher.
+func (m *fanoutMembers) openPublisher(cfg loadConfig) (*exchange, error) {
+	x, err := m.dial(cfg.conns, publisherID)
+	if err != nil {
+		return nil, err
+	}
+	if err := x.request(m.hello); err != nil {
+		return nil, err
+	}
+	if x.sent < len(m.hello) {
+		return nil, errors.New("the send buffer of the publisher's new connection is full")
+	}
+	return &x, nil
+}
+
+// messages returns one burst as it is published and as each member receives it. Messages are
+// numbered, so that a wrong order is detected.
+func (m *fanoutMembers) messages(cfg loadConfig) (publish, deliver []byte) {
 	payload := cfg.payload()
 	for i := range cfg.burst {
-		if len(payload) > 4 && !c.text {
+		if len(payload) > 4 && !m.text {
 			binary.BigEndian.PutUint32(payload, uint32(i))
 		}
-		publish = append(publish, c.publish(payload)...)
-		deliver = append(deliver, c.deliver(payload)...)
+		publish = append(publish, m.publish(payload)...)
+		deliver = append(deliver, m.deliver(payload)...)
 	}
 	return publish, deliver
 }
 
-// drive publishes burst after burst, each when the one before has arrived everywhere.
-func (c *fanoutCrowd) drive(cfg loadConfig, pub *exchange, publish []byte, each int) (result fanoutResult, err error) {
+// drive publishes bursts, each when the one before has arrived at all members.
+func (m *fanoutMembers) drive(cfg loadConfig, pub *exchange, publish []byte, each int) (result fanoutResult, err error) {
 	var ops int64
-	deliveries := int64(cfg.burst) * int64(len(c.members)) // of one burst
+	deliveries := int64(cfg.burst) * int64(len(m.conns)) // of one burst
 	result.windowResult, err = driveWindow(cfg, &ops, func() error {
 		begin := time.Now()
-		err := c.burst(pub, publish, each, nil)
+		err := m.burst(pub, publish, each, nil)
 		result.WaitsNs = append(result.WaitsNs, int64(time.Since(begin)))
 		ops += deliveries
 		return err
 	})
-	if err == nil { // only those of the window
+	if err == nil { // without those of the warm-up
 		result.WaitsNs = result.WaitsNs[len(result.WaitsNs)-int(result.Ops/deliveries):]
 	}
 	return result, err
 }
 
-// burst publishes and waits until each member has got so many bytes, or messages. They are compared with deliver unless that is nil.
-func (c *fanoutCrowd) burst(pub *exchange, publish []byte, each int, deliver []byte) error {
+// burst publishes and waits until each member has received each bytes, or messages if the protocol
+// marks their end. What members receive is compared with deliver unless that is nil.
+func (m *fanoutMembers) burst(pub *exchange, publish []byte, each int, deliver []byte) error {
 	if err := pub.request(publish); err != nil {
 		return err
 	}
-	var got int64
-	want := int64(each) * int64(len(c.members))
-	deadline := time.Now().Add(fanoutPatience)
-	for got < want {
-		events, err := c.wait(50 * time.Millisecond)
+	var received int64
+	want := int64(each) * int64(len(m.conns))
+	deadline := time.Now().Add(stallTimeout)
+	for received < want {
+		events, err := m.Wait(50 * time.Millisecond)
 		if err != nil {
 			return err
 		}
 		for _, ev := range events {
-			if ev.Fd == publisherNumber {
-				if err = c.drain(pub); err == nil && pub.sent < len(publish) {
-					err = pub.flush(publish)
-				}
+			if ev.Fd == publisherID {
+				err = m.advancePublisher(pub, publish)
 			} else {
 				var n int
-				n, err = c.take(&c.members[ev.Fd], deliver)
-				got += int64(n)
+				n, err = m.receive(&m.conns[ev.Fd], deliver)
+				received += int64(n)
 			}
 			if err != nil {
 				return err
@@ -129,134 +169,63 @@ func (c *fanoutCrowd) burst(pub *exchange, publish []byte, each int, deliver []b
 		}
 		switch {
 		case len(events) > 0:
-			deadline = time.Now().Add(fanoutPatience)
+			deadline = time.Now().Add(stallTimeout)
 		case time.Now().After(deadline):
-			return fmt.Errorf("only %d of %d bytes have arrived, and no more for %v", got, want, fanoutPatience)
+			return fmt.Errorf("received %d of %d %s, and nothing for %v", received, want, m.unit(), stallTimeout)
 		}
 	}
-	if got > want {
-		return fmt.Errorf("%d bytes have arrived, want %d", got, want)
+	if received > want {
+		return fmt.Errorf("received %d %s, want %d", received, m.unit(), want)
 	}
 	return nil
 }
 
-// drain takes what the publisher is answered.
-func (c *fanoutCrowd) drain(pub *exchange) error {
-	for {
-		if n, err := pub.read(c.buf); n < len(c.buf) {
-			return err
-		}
+// unit is what receive counts.
+func (m *fanoutMembers) unit() string {
+	if m.last != 0 {
+		return "messages"
 	}
+	return "bytes"
 }
 
-// take reads what has arrived at a member, counted in messages if those have an end, and compares it with expected unless that is nil.
-func (c *fanoutCrowd) take(x *exchange, expected []byte) (total int, err error) {
+// advancePublisher discards what the server answers the publisher, and sends the rest of a burst.
+func (m *fanoutMembers) advancePublisher(pub *exchange, publish []byte) error {
 	for {
-		n, err := x.read(c.buf)
+		n, err := pub.read(m.buf)
+		if err != nil {
+			return err
+		}
+		if n < len(m.buf) {
+			break
+		}
+	}
+	if pub.sent < len(publish) {
+		return pub.flush(publish)
+	}
+	return nil
+}
+
+// receive reads what has arrived at a member and counts bytes, or messages if the protocol marks
+// their end. It compares the bytes with expected unless that is nil.
+func (m *fanoutMembers) receive(x *exchange, expected []byte) (total int, err error) {
+	for {
+		n, err := x.read(m.buf)
 		if n == 0 {
 			return total, err
 		}
 		if expected != nil {
-			if n > len(expected)-x.got || !bytes.Equal(c.buf[:n], expected[x.got:x.got+n]) {
+			if n > len(expected)-x.received || !bytes.Equal(m.buf[:n], expected[x.received:x.received+n]) {
 				return total, errWrongAnswer
 			}
-			x.got += n
+			x.received += n
 		}
-		if c.last != 0 {
-			total += bytes.Count(c.buf[:n], []byte{c.last})
+		if m.last != 0 {
+			total += bytes.Count(m.buf[:n], []byte{m.last})
 		} else {
 			total += n
 		}
-		if n < len(c.buf) { // edge-triggered: there is no more
+		if n < len(m.buf) { // edge-triggered: no more has arrived
 			return total, nil
 		}
 	}
-}
-
-// publisher connects who publishes.
-func (c *fanoutCrowd) publisher(cfg loadConfig) (*exchange, error) {
-	fd, err := dialRaw(cfg.target(), sourceAddr(cfg.conns))
-	if err != nil {
-		return nil, err
-	}
-	x := &exchange{fd: fd}
-	if err := x.request(c.open); err != nil {
-		return nil, err
-	}
-	if x.sent < len(c.open) {
-		return nil, errors.New("the publisher could not send its first few bytes at once")
-	}
-	return x, c.add(fd, publisherNumber, edgeInOut)
-}
-
-// openMembers connects n members, and waits until the server has told each that it is one.
-func openMembers(cfg loadConfig, n int) (*fanoutCrowd, error) {
-	p, err := newPoller()
-	if err != nil {
-		return nil, err
-	}
-	c := &fanoutCrowd{poller: p, dialect: *cfg.fanout, answers: make([][]byte, n), buf: make([]byte, 256<<10)}
-	for i := range n {
-		fd, err := dialRaw(cfg.target(), sourceAddr(i))
-		if err != nil {
-			return nil, err
-		}
-		c.members = append(c.members, exchange{fd: fd})
-		if err := errors.Join(c.add(fd, i, edgeInOut), c.awaitJoins(openAhead)); err != nil {
-			return nil, err
-		}
-	}
-	if err := c.awaitJoins(1); err != nil {
-		return nil, err
-	}
-	c.answers = nil
-	for i := range c.members {
-		c.members[i].got = 0
-	}
-	return c, nil
-}
-
-// awaitJoins returns when fewer than most members have not joined.
-func (c *fanoutCrowd) awaitJoins(most int) error {
-	deadline := time.Now().Add(fanoutPatience)
-	for len(c.members)-c.joined >= most {
-		events, err := c.wait(100 * time.Millisecond)
-		if err != nil {
-			return err
-		}
-		for _, ev := range events {
-			if err := c.advanceJoin(int(ev.Fd)); err != nil {
-				return fmt.Errorf("member %d: %w", ev.Fd+1, err)
-			}
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("only %d of %d members have joined within %v", c.joined, len(c.members), fanoutPatience)
-		}
-	}
-	return nil
-}
-
-func (c *fanoutCrowd) advanceJoin(i int) error {
-	x := &c.members[i]
-	if x.sent < len(c.join) {
-		if err := x.flush(c.join); err != nil {
-			return err
-		}
-	}
-	n, err := x.read(c.buf)
-	if n == 0 {
-		return err
-	}
-	c.answers[i] = append(c.answers[i], c.buf[:n]...)
-	if bytes.HasSuffix(c.answers[i], []byte(c.welcome)) {
-		c.joined++
-	}
-	return nil
-}
-
-func (c *fanoutCrowd) end() {
-	for _, x := range c.members {
-		syscall.Close(x.fd)
-	}
-	c.close()
 }

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"goranch/internal/loadgen"
 )
 
 // tlsClient is one connection of the TLS generator.
@@ -19,9 +21,9 @@ type tlsClient struct {
 	*tls.Conn
 }
 
-// dialTLS connects from the i-th source address and finishes the handshake.
+// dialTLS connects from the i-th source address and completes the handshake.
 func dialTLS(cfg loadConfig, conf *tls.Config, i int) (tlsClient, error) {
-	src := sourceAddr(i)
+	src := loadgen.SourceAddr(i, clientsPerIP)
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: src[:]}, Timeout: 10 * time.Second, KeepAlive: -1}
 	nc, err := d.Dial("tcp", cfg.addr.String())
 	if err != nil {
@@ -51,23 +53,24 @@ func (c tlsClient) echo(payload, buf []byte) error {
 	return nil
 }
 
-// abort closes without a farewell, so that no port is left in TIME_WAIT.
+// abort resets the connection, so that no port stays in TIME_WAIT.
 func (c tlsClient) abort() {
 	c.tcp.SetLinger(0)
 	c.tcp.Close()
 }
 
-// openTLS opens n connections that were answered once, as openEchoed does, with 32 handshakes at a time.
+// openTLS opens n connections and exchanges one request on each, as openEcho does. At most 32
+// handshakes are in progress at a time.
 func openTLS(cfg loadConfig, n int) ([]tlsClient, error) {
 	conns := make([]tlsClient, n)
 	errs := make([]error, n)
 	conf, payload := clientTLS(), cfg.payload()
-	turns := make(chan struct{}, 32)
+	slots := make(chan struct{}, 32)
 	var wg sync.WaitGroup
 	for i := range conns {
-		turns <- struct{}{}
+		slots <- struct{}{}
 		wg.Go(func() {
-			defer func() { <-turns }()
+			defer func() { <-slots }()
 			if conns[i], errs[i] = dialTLS(cfg, conf, i); errs[i] == nil {
 				errs[i] = conns[i].echo(payload, make([]byte, cfg.size))
 			}
@@ -96,7 +99,7 @@ func loadTLSEcho(cfg loadConfig) error {
 	})
 }
 
-// loadTLSChurn makes a full handshake, one echo and an end, again and again.
+// loadTLSChurn repeats on each worker: a full handshake, one echo, a reset.
 func loadTLSChurn(cfg loadConfig) error {
 	payload, conf := cfg.payload(), clientTLS()
 	return runWorkers(cfg, func(ctx context.Context, worker int, ops *atomic.Int64) error {
@@ -117,7 +120,7 @@ func loadTLSChurn(cfg loadConfig) error {
 	})
 }
 
-// runWorkers runs one worker per connection through warm-up and window and says the result.
+// runWorkers runs one worker per connection through warm-up and window and sends the result.
 func runWorkers(cfg loadConfig, work func(ctx context.Context, worker int, ops *atomic.Int64) error) error {
 	var ops atomic.Int64
 	failed := make(chan error, cfg.conns)
@@ -146,5 +149,5 @@ func runWorkers(cfg loadConfig, work func(ctx context.Context, worker int, ops *
 	if err != nil {
 		return err
 	}
-	return cfg.say(result)
+	return cfg.send(result)
 }

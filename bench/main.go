@@ -1,15 +1,14 @@
-// Bench puts the same work to several TCP servers and prints what each operation cost the server's processor, as a
-// ratio to the plain loop ("bare": net.Listen, a goroutine per connection, read, write).
+// Command bench runs the same workloads against several TCP servers and prints the CPU time that
+// each operation costs the server, as a ratio to a plain loop ("bare": net.Listen, a goroutine per
+// connection, read, write).
 //
-// One binary plays three parts. Without a subcommand it is the orchestrator, which starts itself again for every run:
+//	bench                 the orchestrator: runs all engines in turn, prints tables, writes JSON
+//	bench serve ...       one engine; the orchestrator starts it on one processor
+//	bench load ...        the load generator; the orchestrator starts it on another processor
+//	bench plot FILE.json  draws the ratios of a JSON file as an SVG
 //
-//	bench                 the orchestrator: interleaves the engines, prints tables, writes JSON
-//	bench serve ...       one engine in a process of its own, pinned to one core
-//	bench load ...        the generator, pinned to another
-//
-// and "bench plot FILE.json" draws what was measured.
-//
-// A new rival is one file: an init that calls register with a start function (see engine_bare.go).
+// To add a server, add a file whose init function calls register with a start function (see
+// engine_bare.go).
 package main
 
 import (
@@ -23,7 +22,7 @@ func main() {
 	os.Exit(dispatch(os.Args[1:]))
 }
 
-// dispatch runs the part that the first argument names and returns the exit code.
+// dispatch runs the subcommand and returns the exit code.
 func dispatch(args []string) int {
 	part, rest := "run", args
 	if len(args) > 0 && (args[0] == "serve" || args[0] == "load" || args[0] == "plot") {

@@ -3,23 +3,27 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
+
+	"goranch/internal/loadgen"
 )
 
-// sample is one engine under one workload in one round. Fields that the workload does not measure stay zero.
+// sample is the measurement of one engine under one workload in one round. Fields that the workload
+// does not measure are zero.
 type sample struct {
 	Workload     string    `json:"workload"`
 	Engine       string    `json:"engine"`
 	Round        int       `json:"round"`
 	Error        string    `json:"error,omitempty"`
-	Value        float64   `json:"value"` // what ratios compare: the workload's metric
+	Value        float64   `json:"value"` // the workload's metric, which ratios compare
 	Ops          int64     `json:"ops,omitempty"`
 	OpsPerSec    float64   `json:"ops_per_second,omitempty"`
 	ServerCore   float64   `json:"server_core_share,omitempty"` // CPU time of the server over wall time
 	LoadCore     float64   `json:"generator_core_share,omitempty"`
-	Others       float64   `json:"others_cores,omitempty"` // cores' worth of CPU that everything else took meanwhile
-	Repeats      int       `json:"repeats,omitempty"`      // runs before this one that were not calm
+	Others       float64   `json:"others_cores,omitempty"` // CPU time of all other processes over wall time
+	Repeats      int       `json:"repeats,omitempty"`      // runs before this one that others disturbed, see --calm
 	P90          float64   `json:"p90_us,omitempty"`
 	MaxServed    int       `json:"max_served,omitempty"`
 	Resets       int       `json:"resets"`
@@ -29,15 +33,15 @@ type sample struct {
 	ServerAfter  *procStat `json:"server_after,omitempty"`
 }
 
-// rig is where and how long things are measured.
+// rig holds the processors and the times of a measurement.
 type rig struct {
 	serverCPU, loadCPU int
 	warmup, duration   time.Duration
-	settle             time.Duration // before idle memory is counted
-	reps               int           // ends at the cap
+	settle             time.Duration // before memory is read
+	reps               int           // closes at the cap
 }
 
-// measure runs one engine under one workload, each in a fresh process.
+// measure runs one engine under one workload. Server and generator are new processes.
 func (r rig) measure(ctx context.Context, w workload, e engine) (sample, error) {
 	s := sample{Workload: w.name, Engine: e.name}
 	server, ready, err := r.startServer(ctx, w, e)
@@ -106,7 +110,7 @@ func (r rig) startLoad(w workload, e engine, addr string, serverPID int) (*child
 	if w.frames {
 		args = append(args, "--frames")
 	}
-	// The epoll thread keeps one Go processor to itself, a second one lets the rest of the process live.
+	// The epoll loop occupies one Go processor, so other goroutines need a second one.
 	procs := 2
 	if w.tls {
 		args = append(args, "--tls")
@@ -125,9 +129,10 @@ func (r rig) measureWindow(ctx context.Context, load *child, s *sample) error {
 	return nil
 }
 
-// cpuPerOp is in microseconds.
+// cpuPerOp returns the server's CPU time per operation in microseconds.
 func (win windowResult) cpuPerOp() float64 { return float64(win.ServerCPUNs) / 1e3 / float64(win.Ops) }
 
+// window sets the fields that every window measures.
 func (s *sample) window(win windowResult) {
 	wall := float64(win.WallNs)
 	s.Ops = win.Ops
@@ -144,7 +149,8 @@ func (r rig) measureIdle(ctx context.Context, w workload, server, load *child, s
 	return awaitPhase(ctx, load, "alive")
 }
 
-// memoryPerConn lets the generator open its connections and returns by how much each has made the server grow.
+// memoryPerConn returns how much the server's resident memory grows per connection that the
+// generator opens.
 func (r rig) memoryPerConn(ctx context.Context, w workload, server, load *child, s *sample) (float64, error) {
 	if err := awaitPhase(ctx, load, "warm"); err != nil {
 		return 0, err
@@ -153,7 +159,7 @@ func (r rig) memoryPerConn(ctx context.Context, w workload, server, load *child,
 	if err := r.settledStat(ctx, server, s.ServerBefore); err != nil {
 		return 0, err
 	}
-	if err := load.tell("go"); err != nil {
+	if err := load.send("go"); err != nil {
 		return 0, err
 	}
 	if err := awaitPhase(ctx, load, "open"); err != nil {
@@ -162,13 +168,14 @@ func (r rig) memoryPerConn(ctx context.Context, w workload, server, load *child,
 	if err := r.settledStat(ctx, server, s.ServerAfter); err != nil {
 		return 0, err
 	}
-	if err := load.tell("go"); err != nil {
+	if err := load.send("go"); err != nil {
 		return 0, err
 	}
 	return float64(s.ServerAfter.RSSBytes-s.ServerBefore.RSSBytes) / float64(w.conns), nil
 }
 
-// settledStat gives the server time to see what its peers did, and to come to rest, then counts what is left after a collection.
+// settledStat reads the server's memory after a garbage collection. Before that it waits until the
+// server has handled what its peers did.
 func (r rig) settledStat(ctx context.Context, server *child, st *procStat) error {
 	select {
 	case <-time.After(r.settle):
@@ -178,13 +185,14 @@ func (r rig) settledStat(ctx context.Context, server *child, st *procStat) error
 	return server.ask(ctx, "gc", st)
 }
 
+// awaitPhase waits until the generator reports a phase.
 func awaitPhase(ctx context.Context, load *child, name string) error {
 	var p phase
 	if err := load.receive(ctx, time.Minute, &p); err != nil {
 		return err
 	}
 	if p.Phase != name {
-		return fmt.Errorf("generator is at %q, want %q", p.Phase, name)
+		return fmt.Errorf("the generator is at phase %q, want %q", p.Phase, name)
 	}
 	return nil
 }
@@ -195,8 +203,7 @@ func measureCap(ctx context.Context, load *child, s *sample) error {
 		return err
 	}
 	s.Ops = int64(len(seen.WaitsNs))
-	s.Value = float64(percentile(seen.WaitsNs, 0.5)) / 1e3
-	s.P90 = float64(percentile(seen.WaitsNs, 0.9)) / 1e3
+	s.Value, s.P90 = waitPercentiles(seen.WaitsNs)
 	s.MaxServed, s.Resets = seen.MaxServed, seen.Resets
 	return nil
 }
@@ -211,10 +218,15 @@ func (r rig) measureFanout(ctx context.Context, w workload, server, load *child,
 	}
 	s.window(seen.windowResult)
 	s.CPUPerOp = seen.cpuPerOp()
-	s.Value = s.CPUPerOp
-	if w.burst == 1 {
-		s.Value = float64(percentile(seen.WaitsNs, 0.5)) / 1e3
+	s.Value, s.P90 = waitPercentiles(seen.WaitsNs)
+	if w.burst > 1 {
+		s.Value = s.CPUPerOp
 	}
-	s.P90 = float64(percentile(seen.WaitsNs, 0.9)) / 1e3
 	return nil
+}
+
+// waitPercentiles returns two percentiles in microseconds. It sorts waits.
+func waitPercentiles(waits []int64) (p50, p90 float64) {
+	slices.Sort(waits)
+	return float64(loadgen.Percentile(waits, 0.5)) / 1e3, float64(loadgen.Percentile(waits, 0.9)) / 1e3
 }

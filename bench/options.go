@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// options is what the orchestrator was asked for.
+// options is the command line of the orchestrator.
 type options struct {
 	works     []workload
-	engines   []string // empty: all that fit
+	engines   []string // empty: all that support the workload
 	rounds    int
-	calm      float64 // others' share of a core above which a run is repeated; 0: never
+	calm      float64 // CPU share of other processes above which a run is repeated; 0: never
 	warmup    time.Duration
 	settle    time.Duration
 	duration  time.Duration
@@ -26,12 +26,13 @@ type options struct {
 	list      bool
 }
 
-const usageHead = `bench puts the same work to several TCP servers and prints CPU per operation as ratios to the plain loop.
+const usageHead = `bench runs the same workloads against several TCP servers and prints the CPU time per operation as a
+ratio to a plain loop.
 
   go run .                                  every workload, every engine, 3 rounds
-  go run . --work echo,churn --rounds 5     only these (a first part of a name takes all that begin with it)
-  go run . --work tls --engines bare,limit  only these engines
-  go run . --list                           the workloads and engines there are
+  go run . --work echo,churn --rounds 5     some workloads (echo selects every workload named echo-...)
+  go run . --work tls --engines bare,limit  some engines
+  go run . --list                           list workloads and engines
 
 `
 
@@ -43,26 +44,26 @@ func parseOptions(args []string, out io.Writer) (options, error) {
 		fmt.Fprint(out, usageHead+"Flags:\n")
 		fs.PrintDefaults()
 	}
-	works := fs.String("work", "", "workloads, separated by commas; empty is all")
-	named := fs.String("engines", "", "engines, separated by commas; empty is all that fit the workload")
-	conns := fs.Int("conns", 0, "connections or members, instead of the workload's own number (not for cap); 0 keeps it")
-	size := fs.Int("size", 0, "bytes of one request, instead of the workload's own number; 0 keeps it")
-	fs.IntVar(&o.rounds, "rounds", 3, "rounds, each with every engine once")
-	fs.Float64Var(&o.calm, "calm", 0, "repeat a run of echo, churn or broadcasts, up to 20 times, during which other processes took more than this share of a core, such as 0.03; 0 keeps every run")
-	fs.DurationVar(&o.duration, "duration", 3*time.Second, "measured window of echo, churn and broadcasts")
-	fs.DurationVar(&o.warmup, "warmup", 500*time.Millisecond, "time before the window")
-	fs.DurationVar(&o.settle, "settle", 4*time.Second, "time for idle memory to settle")
-	fs.IntVar(&o.reps, "reps", 300, "cap: how often a client leaves per round")
-	fs.IntVar(&o.serverCPU, "server-cpu", unpinned, "processor of the server; -1 is the first allowed")
-	fs.IntVar(&o.loadCPU, "load-cpu", unpinned, "processor of the generator; -1 is the second allowed")
-	fs.StringVar(&o.jsonFile, "json", "", "also write everything, raw rounds included, to this file")
-	fs.BoolVar(&o.list, "list", false, "list workloads and engines and end")
+	works := fs.String("work", "", "workloads, separated by commas; empty means all")
+	named := fs.String("engines", "", "engines, separated by commas; empty means all that support the workload")
+	conns := fs.Int("conns", 0, "number of connections or members (not for cap); 0 means the workload's default")
+	size := fs.Int("size", 0, "bytes of one request; 0 means the workload's default")
+	fs.IntVar(&o.rounds, "rounds", 3, "number of rounds; each runs every engine once")
+	fs.Float64Var(&o.calm, "calm", 0, "repeat a run of echo, churn or broadcasts, up to 20 times, if other processes used more than this share of a core during it, for example 0.03; 0 repeats no run")
+	fs.DurationVar(&o.duration, "duration", 3*time.Second, "length of the measured window of echo, churn and broadcasts")
+	fs.DurationVar(&o.warmup, "warmup", 500*time.Millisecond, "time before the measured window")
+	fs.DurationVar(&o.settle, "settle", 4*time.Second, "time before memory is read")
+	fs.IntVar(&o.reps, "reps", 300, "cap: number of clients that close per round")
+	fs.IntVar(&o.serverCPU, "server-cpu", unpinned, "processor of the server; -1 means the first allowed one")
+	fs.IntVar(&o.loadCPU, "load-cpu", unpinned, "processor of the generator; -1 means the second allowed one")
+	fs.StringVar(&o.jsonFile, "json", "", "file to which all results are written, including those of each round")
+	fs.BoolVar(&o.list, "list", false, "list workloads and engines and exit")
 	if err := fs.Parse(args); err != nil {
 		return o, err
 	}
 	var selectErr, extra error
 	if fs.NArg() > 0 {
-		extra = fmt.Errorf("unexpected %q: everything is a flag, see --help", fs.Arg(0))
+		extra = fmt.Errorf("unexpected argument %q: see --help for the flags", fs.Arg(0))
 	}
 	o.works, selectErr = selectWorkloads(splitList(*works))
 	o.engines = splitList(*named)
@@ -70,7 +71,7 @@ func parseOptions(args []string, out io.Writer) (options, error) {
 	return o, errors.Join(extra, selectErr, o.validate(*conns, *size))
 }
 
-// resize gives all selected workloads other numbers than their own.
+// resize overrides the numbers of all selected workloads. 0 keeps a number.
 func (o *options) resize(conns, size int) {
 	for i := range o.works {
 		w := &o.works[i]
@@ -103,22 +104,22 @@ func (o *options) validate(conns, size int) error {
 		{"--load-cpu", o.loadCPU, unpinned, 1023},
 	} {
 		if f.value < f.min || f.value > f.max {
-			errs = append(errs, fmt.Errorf("%s %d: want %d to %d", f.name, f.value, f.min, f.max))
+			errs = append(errs, fmt.Errorf("%s %d: allowed are %d to %d", f.name, f.value, f.min, f.max))
 		}
 	}
 	if o.duration < 10*time.Millisecond || o.duration > 5*time.Minute {
-		errs = append(errs, fmt.Errorf("--duration %v: want 10ms to 5m", o.duration))
+		errs = append(errs, fmt.Errorf("--duration %v: allowed are 10ms to 5m", o.duration))
 	}
 	if o.warmup < 0 || o.warmup > time.Minute {
-		errs = append(errs, fmt.Errorf("--warmup %v: want 0 to 1m", o.warmup))
+		errs = append(errs, fmt.Errorf("--warmup %v: allowed are 0 to 1m", o.warmup))
 	}
 	if o.settle < 0 || o.settle > time.Minute {
-		errs = append(errs, fmt.Errorf("--settle %v: want 0 to 1m", o.settle))
+		errs = append(errs, fmt.Errorf("--settle %v: allowed are 0 to 1m", o.settle))
 	}
 	return errors.Join(errs...)
 }
 
-// rig chooses the processors and says so when there are not two of them.
+// rig selects the processors. With only one it writes a warning and pins nothing.
 func (o *options) rig(warn io.Writer) (rig, error) {
 	r := rig{serverCPU: o.serverCPU, loadCPU: o.loadCPU, warmup: o.warmup, settle: o.settle, duration: o.duration, reps: o.reps}
 	cpus, err := allowedCPUs()
@@ -126,8 +127,8 @@ func (o *options) rig(warn io.Writer) (rig, error) {
 		return r, err
 	}
 	if len(cpus) < 2 {
-		fmt.Fprintln(warn, "bench: only one processor is allowed here, so nothing is pinned: server and generator take "+
-			"turns on it, ratios are rough and throughput means little")
+		fmt.Fprintln(warn, "bench: only one processor is allowed, so nothing is pinned: server and generator share it, "+
+			"ratios are imprecise and throughput is not valid")
 		r.serverCPU, r.loadCPU = unpinned, unpinned
 		return r, nil
 	}
@@ -138,7 +139,7 @@ func (o *options) rig(warn io.Writer) (rig, error) {
 		r.loadCPU = cpus[1]
 	}
 	if r.serverCPU == r.loadCPU {
-		return r, fmt.Errorf("server and generator are both on processor %d: give them different --server-cpu and --load-cpu", r.serverCPU)
+		return r, fmt.Errorf("server and generator are both on processor %d: set different --server-cpu and --load-cpu", r.serverCPU)
 	}
 	return r, nil
 }
@@ -153,7 +154,7 @@ func printList(out io.Writer) {
 	for _, w := range workloads {
 		note := ""
 		if w.only != nil {
-			note = "; unless others are named, only for " + strings.Join(w.only, ", ")
+			note = "; by default only for " + strings.Join(w.only, ", ")
 		}
 		fmt.Fprintf(tw, "  %s\t%s%s\n", w.name, w.about(), note)
 	}
@@ -161,7 +162,7 @@ func printList(out io.Writer) {
 	for _, e := range engines {
 		note := ""
 		if e.only != "" {
-			note = "; unless named, only for " + e.only
+			note = "; by default only for " + e.only
 		}
 		if e.fanout != nil {
 			note = "; broadcasts only"

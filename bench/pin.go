@@ -9,7 +9,7 @@ import (
 	"unsafe"
 )
 
-// unpinned stands for "any core".
+// unpinned means any processor.
 const unpinned = -1
 
 // cpuSet is a kernel affinity mask of up to 1,024 processors.
@@ -34,7 +34,7 @@ func setAffinity(set cpuSet) error {
 	return nil
 }
 
-// allowedCPUs lists the processors that this process may run on.
+// allowedCPUs returns the processors that this process may run on.
 func allowedCPUs() ([]int, error) {
 	set, err := getAffinity()
 	if err != nil {
@@ -49,8 +49,9 @@ func allowedCPUs() ([]int, error) {
 	return cpus, nil
 }
 
-// startPinned starts the command on one processor. A child inherits the affinity of the thread that forks it, so the
-// thread takes the child's for that moment: from its first instruction the child is where it belongs.
+// startPinned starts the command on one processor. A child inherits the affinity of the thread that
+// forks it, so this thread changes its own affinity while it starts the child: the child runs on
+// the right processor from its first instruction.
 func startPinned(cmd *exec.Cmd, cpu int) error {
 	if cpu == unpinned {
 		return cmd.Start()
@@ -62,12 +63,12 @@ func startPinned(cmd *exec.Cmd, cpu int) error {
 		return err
 	}
 	if cpu >= len(own)*64 {
-		return fmt.Errorf("processor %d: at most %d are known", cpu, len(own)*64)
+		return fmt.Errorf("processor %d: allowed are 0 to %d", cpu, len(own)*64-1)
 	}
 	var one cpuSet
 	one[cpu/64] = 1 << (cpu % 64)
 	if err := setAffinity(one); err != nil {
-		return fmt.Errorf("pin to processor %d (is it online and allowed here?): %w", cpu, err)
+		return fmt.Errorf("pin to processor %d (is it online and allowed for this process?): %w", cpu, err)
 	}
 	err = cmd.Start()
 	if back := setAffinity(own); err == nil {

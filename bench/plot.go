@@ -12,14 +12,14 @@ import (
 	"strings"
 )
 
-// plotMain draws the results of a JSON file as bars: "bench plot results.json > results.svg".
+// plotMain writes the ratios of a JSON file as an SVG: "bench plot results.json > results.svg".
 func plotMain(args []string) error {
 	if len(args) != 1 || strings.HasPrefix(args[0], "-") {
 		fmt.Fprintln(os.Stderr, "bench plot FILE.json writes an SVG of the ratios in FILE.json to stdout")
 		if len(args) == 1 && (args[0] == "-h" || args[0] == "--help") {
 			return flag.ErrHelp
 		}
-		return errors.New("one file is needed, made with --json")
+		return errors.New("one argument is required: a file written with --json")
 	}
 	text, err := os.ReadFile(args[0])
 	if err != nil {
@@ -37,12 +37,11 @@ const (
 	plotUnit  = 300 // pixels for a ratio of 1
 	plotWidth = 800
 	barHeight = 16
-	plotMax   = 1.7 // longer bars are cut, their figure stands beside them
+	plotMax   = 1.7 // longer bars are truncated; the number beside them is exact
 )
 
-// plot draws a bar for each engine of each workload, as long as its ratio to the first
-// engine that the workload is compared with, and a whisker from the least to the most of
-// the rounds.
+// plot draws a bar for each engine of each workload, whose length is the ratio to the base engine,
+// and a line from the minimum to the maximum of the rounds.
 func plot(w io.Writer, rep report) error {
 	var b strings.Builder
 	y := 44
@@ -68,8 +67,8 @@ func plot(w io.Writer, rep report) error {
 	return nil
 }
 
-// plotBase returns what a workload's ratios are to; where there is bare32k, that is the
-// fairer one.
+// plotBase returns the base engine of a workload's ratios, "" if there is none. bare32k is
+// preferred because its buffer fits the workloads that have it.
 func plotBase(res result) string {
 	var bases []string
 	for _, e := range res.Engines {

@@ -11,7 +11,7 @@ import (
 	"unsafe"
 )
 
-// procStat is what a server tells about itself.
+// procStat is the resource usage of a server.
 type procStat struct {
 	CPUNs      int64 `json:"cpu_ns"` // user and system time of the process so far
 	RSSBytes   int64 `json:"rss_bytes"`
@@ -20,7 +20,7 @@ type procStat struct {
 	Goroutines int   `json:"goroutines"`
 }
 
-// statOf describes a process; of what the Go runtime knows, that of this one.
+// statOf returns the usage of a process. The figures of the Go runtime are those of this process.
 func statOf(pid int) (procStat, error) {
 	cpu, err := processCPU(pid)
 	if err != nil {
@@ -41,7 +41,7 @@ func statOf(pid int) (procStat, error) {
 	}, nil
 }
 
-// ownCPU is the user and system time of this process.
+// ownCPU returns the user and system time of this process.
 func ownCPU() (time.Duration, error) {
 	var ru syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &ru); err != nil {
@@ -50,8 +50,8 @@ func ownCPU() (time.Duration, error) {
 	return time.Duration(ru.Utime.Nano() + ru.Stime.Nano()), nil
 }
 
-// processCPU is the user and system time of another process, read from its CPU clock: the same sum as getrusage, but
-// the process itself need not be scheduled to tell it, so a reading is exact to the moment.
+// processCPU returns the user and system time of another process. It reads the CPU clock of the
+// process: the same sum as getrusage, but the process need not be scheduled to report it.
 func processCPU(pid int) (time.Duration, error) {
 	const schedClock = 2 // CPUCLOCK_SCHED; the kernel builds a process's clock id as (^pid << 3) | 2
 	id := int32(^pid<<3 | schedClock)
@@ -63,7 +63,8 @@ func processCPU(pid int) (time.Duration, error) {
 	return time.Duration(ts.Nano()), nil
 }
 
-// residentOf is the resident memory of a process: pages in user space, none of the kernel's socket buffers.
+// residentOf returns the resident memory of a process: user-space pages, without the kernel's
+// socket buffers.
 func residentOf(pid int) (int64, error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
@@ -80,7 +81,7 @@ func residentOf(pid int) (int64, error) {
 	return kib << 10, nil
 }
 
-// machineCPU is the time that all processors together were busy, in steps of 10 ms.
+// machineCPU returns the time that all processors together were busy. Its resolution is 10 ms.
 func machineCPU() (time.Duration, error) {
 	stat, err := os.ReadFile("/proc/stat")
 	if err != nil {
@@ -89,7 +90,7 @@ func machineCPU() (time.Duration, error) {
 	line, _, _ := bytes.Cut(stat, []byte("\n"))
 	fields := bytes.Fields(line) // cpu user nice system idle iowait irq softirq steal ...
 	if len(fields) < 9 {
-		return 0, fmt.Errorf("/proc/stat begins %q, want at least 8 numbers", line)
+		return 0, fmt.Errorf("/proc/stat: first line %q, want at least 8 numbers", line)
 	}
 	var ticks int64
 	for _, i := range []int{1, 2, 3, 6, 7, 8} {

@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// report is the JSON file: where, with what and how it was measured, the summaries, and every single run.
+// report is the content of the JSON file: the machine, the versions, the settings, the summaries
+// and every run.
 type report struct {
 	Date      string            `json:"date"`
 	Command   string            `json:"command"`
@@ -22,7 +23,7 @@ type report struct {
 	CPU       string            `json:"cpu"`
 	CPUs      int               `json:"cpus"`
 	HugePages string            `json:"transparent_huge_pages"`
-	LoadAvg   string            `json:"load_average_at_start"` // what else ran on the machine
+	LoadAvg   string            `json:"load_average_at_start"` // shows whether other processes ran
 	Modules   map[string]string `json:"modules"`
 	Rig       rigReport         `json:"rig"`
 	Results   []result          `json:"results"`
@@ -66,7 +67,7 @@ func (rep *report) add(res result, samples []sample) {
 	rep.Runs = append(rep.Runs, samples...)
 }
 
-// failures is an error when any run failed, so that a script notices.
+// failures returns an error if any run failed, so that the exit code shows it.
 func (rep *report) failures() error {
 	failed := 0
 	for _, s := range rep.Runs {
@@ -75,7 +76,7 @@ func (rep *report) failures() error {
 		}
 	}
 	if failed > 0 {
-		return fmt.Errorf("%d of %d runs failed, see above", failed, len(rep.Runs))
+		return fmt.Errorf("%d of %d runs failed, see the messages above", failed, len(rep.Runs))
 	}
 	return nil
 }
@@ -113,7 +114,7 @@ func cpuModel() string {
 	return strings.TrimLeft(string(line), "\t :")
 }
 
-// firstLine is empty when the file cannot be read: the report then just lacks it.
+// firstLine returns the first line of a file, or "" if it cannot be read.
 func firstLine(file string) string {
 	text, _ := os.ReadFile(file)
 	line, _, _ := bytes.Cut(text, []byte("\n"))

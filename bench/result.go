@@ -7,7 +7,7 @@ import (
 	"text/tabwriter"
 )
 
-// result is one workload over all rounds.
+// result summarizes all rounds of one workload.
 type result struct {
 	Workload string         `json:"workload"`
 	About    string         `json:"about"`
@@ -17,12 +17,12 @@ type result struct {
 	work     workload
 }
 
-// engineResult is one engine's figures; runs that failed are not in them.
+// engineResult summarizes all rounds of one engine that did not fail.
 type engineResult struct {
 	Engine     string            `json:"engine"`
 	Rounds     int               `json:"rounds"`
 	Value      spread            `json:"value"`
-	Ratios     map[string]spread `json:"ratios"` // by base; divided within each round
+	Ratios     map[string]spread `json:"ratios"` // by base engine; divided within each round
 	OpsPerSec  spread            `json:"ops_per_second,omitzero"`
 	ServerCore spread            `json:"server_core_share,omitzero"`
 	LoadCore   spread            `json:"generator_core_share,omitzero"`
@@ -34,8 +34,8 @@ type engineResult struct {
 	Resets     int               `json:"resets"`
 }
 
-// summarise turns the rounds of one workload into medians, spreads and ratios.
-func summarise(w workload, samples []sample) result {
+// summarize computes medians, ranges and ratios from the rounds of one workload.
+func summarize(w workload, samples []sample) result {
 	res := result{Workload: w.name, About: w.about(), Metric: w.metric(), work: w}
 	values := make(map[string]map[int]float64) // engine, round
 	var order []string
@@ -53,7 +53,7 @@ func summarise(w workload, samples []sample) result {
 		byEngine[s.Engine] = append(byEngine[s.Engine], s)
 	}
 	for _, name := range order {
-		er := summariseEngine(name, byEngine[name])
+		er := summarizeEngine(name, byEngine[name])
 		for _, base := range w.bases {
 			if ratios := pairedRatios(values[name], values[base]); len(ratios) > 0 {
 				er.Ratios[base] = spreadOf(ratios)
@@ -64,7 +64,7 @@ func summarise(w workload, samples []sample) result {
 	return res
 }
 
-func summariseEngine(name string, samples []sample) engineResult {
+func summarizeEngine(name string, samples []sample) engineResult {
 	over := func(field func(sample) float64) spread {
 		values := make([]float64, len(samples))
 		for i, s := range samples {
@@ -92,7 +92,7 @@ func summariseEngine(name string, samples []sample) engineResult {
 	return er
 }
 
-// print writes the workload's table.
+// print writes the table of the workload.
 func (r result) print(out io.Writer) error {
 	fmt.Fprintf(out, "\n%s: %s\n", r.Workload, r.About)
 	tw := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
@@ -120,17 +120,17 @@ func (r result) print(out io.Writer) error {
 	return err
 }
 
-// printNotes names what makes figures of this table doubtful.
+// printNotes writes which figures of the table are unreliable.
 func (r result) printNotes(out io.Writer) {
 	busiest := 0.0
 	for _, e := range r.Engines {
 		if e.LoadCore.Median > 0.97 && e.ServerCore.Median < 0.9 {
-			fmt.Fprintf(out, "note: under %s the generator was the bottleneck: trust its CPU per operation, not its ops/s\n", e.Engine)
+			fmt.Fprintf(out, "note: with %s the generator was the bottleneck: its ops/s are not valid, its CPU per operation is\n", e.Engine)
 		}
 		busiest = max(busiest, e.Others.Max)
 	}
 	if busiest > 0.1 {
-		fmt.Fprintf(out, "note: other processes took up to %.1f cores meanwhile: figures are high and spread\n", busiest)
+		fmt.Fprintf(out, "note: other processes used up to %.1f cores during the run: figures are higher and vary more\n", busiest)
 	}
 }
 

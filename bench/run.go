@@ -9,9 +9,11 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"goranch/internal/loadgen"
 )
 
-// runMain is the orchestrator: all rounds of one workload, interleaved over its engines, then its table, then the next.
+// runMain is the orchestrator. For each workload it runs all rounds and prints a table.
 func runMain(args []string) error {
 	opts, err := parseOptions(args, os.Stderr)
 	if err != nil {
@@ -21,7 +23,7 @@ func runMain(args []string) error {
 		printList(os.Stdout)
 		return nil
 	}
-	if err := enoughFiles(opts.works); err != nil {
+	if err := checkFileLimit(opts.works); err != nil {
 		return err
 	}
 	rig, err := opts.rig(os.Stderr)
@@ -34,7 +36,7 @@ func runMain(args []string) error {
 	rep := newReport(args, opts, rig)
 	for _, w := range opts.works {
 		samples := runWorkload(ctx, opts, rig, w, os.Stderr)
-		res := summarise(w, samples)
+		res := summarize(w, samples)
 		rep.add(res, samples)
 		if err := res.print(os.Stdout); err != nil {
 			return err
@@ -49,12 +51,13 @@ func runMain(args []string) error {
 		}
 	}
 	if ctx.Err() != nil {
-		return errors.New("interrupted; what was measured until then is above")
+		return errors.New("interrupted; the results above are incomplete")
 	}
 	return rep.failures()
 }
 
-// runWorkload goes A B C, A B C: whatever changes on the machine meanwhile meets every engine of a round.
+// runWorkload interleaves the engines (A B C, A B C), so that a change of the machine's load
+// affects all engines of a round.
 func runWorkload(ctx context.Context, opts options, r rig, w workload, progress io.Writer) []sample {
 	var samples []sample
 	for round := 1; round <= opts.rounds; round++ {
@@ -78,11 +81,11 @@ func runWorkload(ctx context.Context, opts options, r rig, w workload, progress 
 	return samples
 }
 
-// calmTries bounds how often a run is repeated for the sake of calm.
+// calmTries is the maximum number of runs of one measurement with --calm.
 const calmTries = 20
 
-// measureCalm measures again while others use the machine, and keeps the last run. Which
-// runs are repeated does not depend on what they measured.
+// measureCalm repeats a run while other processes use more of the machine than calm, and returns
+// the last one. Whether a run is repeated does not depend on its figures.
 func (r rig) measureCalm(ctx context.Context, calm float64, w workload, e engine) (s sample, err error) {
 	for try := range calmTries {
 		s, err = r.measure(ctx, w, e)
@@ -94,16 +97,13 @@ func (r rig) measureCalm(ctx context.Context, calm float64, w workload, e engine
 	return s, err
 }
 
-// enoughFiles refuses to begin what would end in "too many open files".
-func enoughFiles(works []workload) error {
-	var lim syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &lim); err != nil {
-		return os.NewSyscallError("getrlimit", err)
-	}
+// checkFileLimit returns an error if a workload would fail with "too many open files".
+func checkFileLimit(works []workload) error {
+	limit := loadgen.MaxOpenFiles()
 	for _, w := range works {
-		if need := uint64(w.conns) + warmConns + 64; lim.Max < need {
+		if need := w.conns + warmConns + 64; limit < need {
 			return fmt.Errorf("%s needs %d open files per process, the hard limit is %d: raise it (ulimit -Hn) or pass a smaller --conns",
-				w.name, need, lim.Max)
+				w.name, need, limit)
 		}
 	}
 	return nil

@@ -12,25 +12,25 @@ import (
 	"time"
 )
 
-// maxLife ends a child that its orchestrator has forgotten.
+// maxLife is the time after which a child exits even if its orchestrator has not stopped it.
 const maxLife = 10 * time.Minute
 
-// serverReady is the server's first line.
+// serverReady is the first line that a server prints.
 type serverReady struct {
 	Addr string `json:"addr"`
 	PID  int    `json:"pid"` // of the process that serves
 }
 
-// serveMain runs one engine. It prints its address and then answers one JSON line to each line on stdin:
-// "stat" with a procStat, "gc" with a procStat taken after memory was collected and returned to the system.
-// It ends when stdin does.
+// serveMain runs one engine. It prints its address and then answers each line on stdin with a JSON
+// line: "stat" with a procStat, "gc" with a procStat after a garbage collection that returned free
+// memory to the system. It exits at the end of stdin.
 func serveMain(args []string) error {
 	fs := flag.NewFlagSet("bench serve", flag.ContinueOnError)
-	name := fs.String("engine", "bare", "the engine to run")
+	name := fs.String("engine", "bare", "engine to run")
 	withTLS := fs.Bool("tls", false, "serve TLS 1.3 instead of plain TCP")
-	lines := fs.Bool("lines", false, "requests are lines")
-	frames := fs.Bool("frames", false, "requests are frames with four bytes of length before them")
-	limit := fs.Int("limit", 0, "connections served at once, for engines that can hold a limit; 0 is no limit")
+	lines := fs.Bool("lines", false, "each request is a line")
+	frames := fs.Bool("frames", false, "each request is a frame with a length prefix of four bytes")
+	limit := fs.Int("limit", 0, "connections served at a time, for engines that support a limit; 0 is no limit")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
@@ -41,16 +41,16 @@ func serveMain(args []string) error {
 	cfg := serveConfig{limit: *limit, frames: *frames, lines: *lines}
 	if *withTLS {
 		if !e.tls {
-			return fmt.Errorf("engine %s cannot serve TLS", e.name)
+			return fmt.Errorf("engine %s does not support TLS", e.name)
 		}
 		if cfg.tls, err = serverTLS(); err != nil {
-			return fmt.Errorf("make the certificate: %w", err)
+			return fmt.Errorf("create the certificate: %w", err)
 		}
 	}
 	if *limit > 0 && !e.limit {
-		return fmt.Errorf("engine %s cannot hold a limit", e.name)
+		return fmt.Errorf("engine %s does not support a connection limit", e.name)
 	}
-	stdout, err := ownStdout()
+	stdout, err := takeStdout()
 	if err != nil {
 		return err
 	}
@@ -66,8 +66,9 @@ func serveMain(args []string) error {
 	return answerStats(out)
 }
 
-// ownStdout takes stdout away from the engine, whose log lines would mix with the answers: they go to stderr.
-func ownStdout() (*os.File, error) {
+// takeStdout returns stdout and redirects descriptor 1 to stderr, so that log lines of the engine
+// do not mix with the answers.
+func takeStdout() (*os.File, error) {
 	fd, err := syscall.Dup(1)
 	if err != nil {
 		return nil, os.NewSyscallError("dup", err)
@@ -75,18 +76,19 @@ func ownStdout() (*os.File, error) {
 	return os.NewFile(uintptr(fd), "answers"), os.NewSyscallError("dup3", syscall.Dup3(2, 1, 0))
 }
 
+// answerStats answers the requests on stdin.
 func answerStats(out *json.Encoder) error {
 	in := bufio.NewScanner(os.Stdin)
 	for in.Scan() {
 		switch in.Text() {
 		case "stat":
 		case "gc":
-			// Twice, because stacks shrink by half per collection and pools survive one.
+			// Twice: stacks shrink by half per collection, and objects in a sync.Pool survive one.
 			runtime.GC()
 			runtime.GC()
 			debug.FreeOSMemory()
 		default:
-			return fmt.Errorf("unknown request %q; there are stat and gc", in.Text())
+			return fmt.Errorf("unknown request %q; allowed are stat and gc", in.Text())
 		}
 		st, err := statOf(servingPID())
 		if err != nil {

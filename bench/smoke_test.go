@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// TestMain lets the test binary be the children too: the orchestrator starts its own executable.
+// TestMain also runs the subcommands: the orchestrator starts its own executable, which is the test
+// binary.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && (os.Args[1] == "serve" || os.Args[1] == "load") {
 		os.Exit(dispatch(os.Args[1:]))
@@ -17,7 +18,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestSmoke runs every kind of work through the orchestrator, small and short.
+// TestSmoke runs every kind of workload once, small and short.
 func TestSmoke(t *testing.T) {
 	for _, c := range []struct {
 		engine string
@@ -89,25 +90,25 @@ func smoke(t *testing.T, engineName string, w workload) {
 	}
 	samples := runWorkload(ctx, opts, r, w, io.Discard)
 	if len(samples) != 1 || samples[0].Error != "" {
-		t.Fatalf("samples %+v, want one without error", samples)
+		t.Fatalf("got samples %+v, want one without error", samples)
 	}
 	s := samples[0]
 	if w.kind != kindIdle && (s.Ops == 0 || s.Value <= 0) {
-		t.Errorf("nothing was measured: %+v", s)
+		t.Errorf("got %+v, want operations and a value", s)
 	}
 	if w.kind == kindFanout && (s.CPUPerOp <= 0 || s.P90 <= 0) {
-		t.Errorf("a broadcast without CPU per delivery or time: %+v", s)
+		t.Errorf("got %+v, want CPU per delivery and p90", s)
 	}
 	if w.kind == kindCap && (s.MaxServed != w.limit || s.Resets != 0) {
-		t.Errorf("served at most %d with %d resets, want %d and none", s.MaxServed, s.Resets, w.limit)
+		t.Errorf("got at most %d served and %d resets, want %d and 0", s.MaxServed, s.Resets, w.limit)
 	}
 	var table strings.Builder
-	if err := summarise(w, samples).print(&table); err != nil || !strings.Contains(table.String(), engineName) {
-		t.Errorf("table (error %v):\n%s", err, table.String())
+	if err := summarize(w, samples).print(&table); err != nil || !strings.Contains(table.String(), engineName) {
+		t.Errorf("got table\n%s\nerror %v, want engine %s and no error", table.String(), err, engineName)
 	}
 }
 
-// Fan-out engines get broadcasts and nothing else, a workload's own engines give way to those that are named.
+// Fan-out engines run broadcasts only. Named engines replace the default engines of a workload.
 func TestEnginesFor(t *testing.T) {
 	names := func(workload string, named ...string) string {
 		works, err := selectWorkloads([]string{workload})
@@ -116,7 +117,7 @@ func TestEnginesFor(t *testing.T) {
 		}
 		var got []string
 		for _, e := range enginesFor(works[0], named) {
-			if e.missing == nil { // else it depends on the machine
+			if e.missing == nil { // else the result depends on the machine
 				got = append(got, e.name)
 			}
 		}
@@ -136,40 +137,40 @@ func TestEnginesFor(t *testing.T) {
 		{"cap", nil, "goranch goranch-loop goranch-handler limit"},
 	} {
 		if got := names(c.work, c.named...); got != c.want {
-			t.Errorf("engines %v of %s: %s; want %s", c.named, c.work, got, c.want)
+			t.Errorf("enginesFor(%s, %v): got %s, want %s", c.work, c.named, got, c.want)
 		}
 	}
 }
 
-// The plot takes what the JSON file holds.
+// The plot shows the ratios of a report.
 func TestPlot(t *testing.T) {
 	w := workload{name: "broadcast-saturated", kind: kindFanout, conns: 20, size: 64, burst: 50, bases: []string{"write-loop"}}
-	res := summarise(w, []sample{
+	res := summarize(w, []sample{
 		{Engine: "write-loop", Round: 1, Value: 5, CPUPerOp: 5},
 		{Engine: "goranch-group", Round: 1, Value: 0.05, CPUPerOp: 0.05},
 	})
 	var svg strings.Builder
 	err := plot(&svg, report{Results: []result{res}})
 	if err != nil || !strings.Contains(svg.String(), "broadcast-saturated ÷ write-loop") || !strings.Contains(svg.String(), ">0.010<") {
-		t.Errorf("plot (error %v):\n%s", err, svg.String())
+		t.Errorf("got plot\n%s\nerror %v, want the title, 0.010 and no error", svg.String(), err)
 	}
 }
 
-// A child that cannot start tells why.
-func TestChildExplainsItsEnd(t *testing.T) {
-	c, err := startChild(unpinned, 1, "serve", "--engine", "nobody")
+// The error of a child that exits early contains what it wrote to stderr.
+func TestChildExitsEarly(t *testing.T) {
+	c, err := startChild(unpinned, 1, "serve", "--engine", "unknown")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.stop()
 	var ready serverReady
 	err = c.receive(t.Context(), 10*time.Second, &ready)
-	if err == nil || !strings.Contains(err.Error(), `no engine "nobody"`) {
-		t.Errorf("receive = %v, want the reason that the child wrote", err)
+	if err == nil || !strings.Contains(err.Error(), `no engine "unknown"`) {
+		t.Errorf("receive: got error %v, want the one that the child wrote", err)
 	}
 }
 
-// The CPU clock that is read from outside must agree with what a process says about itself.
+// The CPU clock of a process agrees with getrusage within the process.
 func TestProcessCPUAgreesWithGetrusage(t *testing.T) {
 	for end := time.Now().Add(50 * time.Millisecond); time.Now().Before(end); {
 	}
@@ -182,6 +183,6 @@ func TestProcessCPUAgreesWithGetrusage(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := clock - before; diff < -5*time.Millisecond || diff > 20*time.Millisecond {
-		t.Errorf("the CPU clock says %v, getrusage %v", clock, before)
+		t.Errorf("got %v by the CPU clock, want %v as by getrusage", clock, before)
 	}
 }

@@ -1,18 +1,15 @@
 package main
 
-import (
-	"math"
-	"slices"
-)
+import "slices"
 
-// spread is the middle and the ends of some values.
+// spread is the median and the range of some values.
 type spread struct {
 	Median float64 `json:"median"`
 	Min    float64 `json:"min"`
 	Max    float64 `json:"max"`
 }
 
-// spreadOf summarises values; without any it is all zeros.
+// spreadOf summarizes values; without values all fields are 0.
 func spreadOf(values []float64) spread {
 	if len(values) == 0 {
 		return spread{}
@@ -26,18 +23,8 @@ func spreadOf(values []float64) spread {
 	return spread{Median: median, Min: sorted[0], Max: sorted[len(sorted)-1]}
 }
 
-// percentile is the smallest of the values that at least the share p (0..1) of them does not exceed.
-func percentile[T int64 | float64](values []T, p float64) T {
-	if len(values) == 0 {
-		return 0
-	}
-	sorted := slices.Sorted(slices.Values(values))
-	rank := int(math.Ceil(p*float64(len(sorted)))) - 1
-	return sorted[min(max(rank, 0), len(sorted)-1)]
-}
-
-// pairedRatios divides value by base within each round that has both, because only figures of one round were taken
-// under the same conditions.
+// pairedRatios divides value by base within each round that has both, because only the figures of
+// one round were measured under the same conditions.
 func pairedRatios(value, base map[int]float64) []float64 {
 	var ratios []float64
 	for round, v := range value {

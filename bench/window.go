@@ -5,16 +5,17 @@ import (
 	"time"
 )
 
-// windowResult is what happened between the two ends of the measured window.
+// windowResult is what was counted within the measured window.
 type windowResult struct {
 	Ops         int64 `json:"ops"`
 	WallNs      int64 `json:"wall_ns"`
 	ServerCPUNs int64 `json:"server_cpu_ns"`
 	LoadCPUNs   int64 `json:"load_cpu_ns"`
-	OthersCPUNs int64 `json:"others_cpu_ns"` // of everything else on the machine
+	OthersCPUNs int64 `json:"others_cpu_ns"` // of all other processes of the machine
 }
 
-// mark is one end of the window: ops and the server's CPU time are read in the same few microseconds.
+// mark is one end of the window. The operations and the CPU time of the server are read within a
+// few microseconds.
 type mark struct {
 	at                 time.Time
 	ops                int64
@@ -38,7 +39,7 @@ func takeMark(serverPID int, ops int64) (mark, error) {
 
 func (a mark) until(b mark) (windowResult, error) {
 	if b.ops == a.ops {
-		return windowResult{}, errors.New("no operation ended within the window: the server does not answer")
+		return windowResult{}, errors.New("no operation completed within the window: the server does not answer")
 	}
 	return windowResult{
 		Ops:         b.ops - a.ops,
@@ -49,8 +50,8 @@ func (a mark) until(b mark) (windowResult, error) {
 	}, nil
 }
 
-// driveWindow calls turn through warm-up and window. Turn takes in what is ready, waits a short while if nothing is,
-// and counts in ops.
+// driveWindow calls turn throughout warm-up and window. turn handles what is ready, waits for a
+// short time if nothing is, and adds completed operations to ops.
 func driveWindow(cfg loadConfig, ops *int64, turn func() error) (windowResult, error) {
 	var begin mark
 	var err error

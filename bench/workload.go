@@ -6,31 +6,31 @@ import (
 	"strings"
 )
 
-// kind is what the generator does; it also decides which figure is compared.
+// kind is what the generator does. It decides which figure is compared.
 type kind string
 
 const (
-	kindEcho  kind = "echo"  // request and answer over connections that stay
+	kindEcho  kind = "echo"  // requests and answers on persistent connections
 	kindChurn kind = "churn" // connect, one echo, close
-	kindIdle  kind = "idle"  // connections that have echoed once and stay silent
-	kindCap   kind = "cap"   // more clients than the limit admits; one leaves, the next is served
-	// One client publishes, all members get it.
-	kindFanout kind = "fanout"
+	kindIdle  kind = "idle"  // connections that echo once and are then idle
+	kindCap   kind = "cap"   // more clients than the limit; when one closes, the next is served
+
+	kindFanout kind = "fanout" // one client publishes, all members receive
 )
 
-// workload is one row of work that every engine gets.
+// workload is a kind of work with its parameters.
 type workload struct {
 	name   string
 	kind   kind
 	tls    bool
-	conns  int      // open at once (churn: in flight)
+	conns  int      // open at a time (churn: in flight)
 	size   int      // bytes of one request
-	limit  int      // cap only: connections served at once; the other conns wait
-	frames bool     // echo only: four bytes of length go before each request
-	lines  bool     // echo only: each request is a line, which calls a method of a shell that answers it
-	burst  int      // fanout only: messages published at once; the next follow when all have arrived
-	bases  []string // engines that the others are divided by
-	only   []string // engines it is meant for unless others are asked for; nil: all
+	limit  int      // cap only: connections served at a time; the others wait
+	frames bool     // echo only: each request has a length prefix of four bytes
+	lines  bool     // echo only: each request is a line that calls a method of a shell
+	burst  int      // fanout only: messages published back to back; the next burst follows when all have arrived
+	bases  []string // engines whose figures the others are divided by
+	only   []string // the engines that run it if --engines names none; nil: all
 }
 
 var workloads = []workload{
@@ -51,7 +51,7 @@ var workloads = []workload{
 	{name: "broadcast-saturated", kind: kindFanout, conns: 1000, size: 64, burst: 1000, bases: []string{"write-loop"}},
 }
 
-// about says in words what the workload is.
+// about describes the workload.
 func (w workload) about() string {
 	transport := "plain TCP"
 	if w.tls {
@@ -61,23 +61,23 @@ func (w workload) about() string {
 	case w.kind == kindFanout && w.burst > 1:
 		return fmt.Sprintf("%d messages of %d bytes back to back to %d members, %s", w.burst, w.size, w.conns, transport)
 	case w.kind == kindFanout:
-		return fmt.Sprintf("one message of %d bytes to %d members: time until the last has it, %s", w.size, w.conns, transport)
+		return fmt.Sprintf("one message of %d bytes to %d members: time until the last member has received it, %s", w.size, w.conns, transport)
 	case w.frames:
-		return fmt.Sprintf("echo of frames of %d bytes and their length, %d connections, %s", w.size, w.conns, transport)
+		return fmt.Sprintf("echo of frames of %d bytes and a length prefix, %d connections, %s", w.size, w.conns, transport)
 	case w.lines:
-		return fmt.Sprintf("echo of lines of %d bytes, which name a method of the shell, %d connections, %s", w.size, w.conns, transport)
+		return fmt.Sprintf("echo of lines of %d bytes, which call a method of the shell, %d connections, %s", w.size, w.conns, transport)
 	case w.kind == kindEcho:
 		return fmt.Sprintf("echo of %d bytes, %d connections, %s", w.size, w.conns, transport)
 	case w.kind == kindChurn:
 		return fmt.Sprintf("connect, echo of %d bytes, close; %d in flight, %s", w.size, w.conns, transport)
 	case w.kind == kindIdle:
-		return fmt.Sprintf("memory of %d connections that echoed once and fell silent, %s", w.conns, transport)
+		return fmt.Sprintf("memory of %d connections that echoed once and are idle, %s", w.conns, transport)
 	default:
-		return fmt.Sprintf("limit %d, %d clients; one leaves: time until the next is served, %s", w.limit, w.conns, transport)
+		return fmt.Sprintf("limit %d, %d clients; one closes: time until the next is served, %s", w.limit, w.conns, transport)
 	}
 }
 
-// metric names the figure that ratios compare. Lower is better in all of them.
+// metric names the figure that ratios compare. Lower is better in all cases.
 func (w workload) metric() string {
 	switch {
 	case w.kind == kindIdle:
@@ -89,7 +89,8 @@ func (w workload) metric() string {
 	}
 }
 
-// selectWorkloads picks by name, or by the first part of a name: "echo" is every echo of plain TCP, "tls" all of TLS.
+// selectWorkloads selects workloads by name, or by the first parts of a name: "echo" selects every
+// echo of plain TCP, "tls" all workloads of TLS.
 func selectWorkloads(names []string) ([]workload, error) {
 	if len(names) == 0 {
 		return slices.Clone(workloads), nil
@@ -108,7 +109,7 @@ func selectWorkloads(names []string) ([]workload, error) {
 	}
 	for _, n := range names {
 		if !used[n] {
-			return nil, fmt.Errorf("no workload %q; there are %s", n, strings.Join(workloadNames(), ", "))
+			return nil, fmt.Errorf("no workload %q; allowed are %s", n, strings.Join(workloadNames(), ", "))
 		}
 	}
 	return picked, nil

@@ -35,8 +35,8 @@ func TestDrainerReadsOn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				gate := conns.NewGate(1)
-				ends := make(chan conns.End, 1)
-				sup := conns.New(conns.Config{Gate: gate, Ended: func(e conns.End) { ends <- e }})
+				ends := make(chan conns.ConnEnd, 1)
+				sup := conns.New(conns.Config{Gate: gate, Ended: func(e conns.ConnEnd) { ends <- e }})
 				gate.Reserve(t.Context())
 				gate.Confirm(t.Context())
 				server, client := net.Pipe()

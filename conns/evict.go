@@ -7,68 +7,80 @@ import (
 	"slices"
 )
 
-// Victims says which connections have to make room.
-type Victims uint8
+// EvictionPolicy says which connections are evicted when the cap is lowered.
+type EvictionPolicy uint8
 
 const (
-	Nobody Victims = iota // connections live on until they end by themselves
-	Oldest
-	Idlest // those that have carried nothing for the longest time, as far as Watch has seen
-	Random
-	numVictims
+	EvictNone     EvictionPolicy = iota // connections live on until they end by themselves
+	EvictOldest                         // those accepted first
+	EvictMostIdle                       // those without traffic for the longest time, to the second
+	EvictRandom
+	numPolicies
 )
 
-var victimNames = [numVictims]string{"nobody", "oldest", "idlest", "random"}
+var policyNames = [numPolicies]string{"none", "oldest", "most-idle", "random"}
 
-// String returns the name in a word.
-func (v Victims) String() string {
-	if v < numVictims {
-		return victimNames[v]
+// String returns "none", "oldest", "most-idle" or "random".
+func (p EvictionPolicy) String() string {
+	if p < numPolicies {
+		return policyNames[p]
 	}
-	return fmt.Sprintf("Victims(%d)", uint8(v))
+	return fmt.Sprintf("EvictionPolicy(%d)", uint8(p))
 }
 
-// Valid reports whether v is one of the constants.
-func (v Victims) Valid() bool { return v < numVictims }
-
-// Evict tells n connections, among those that are counted and not ending already, to make
-// room, and returns how many there were. They are closed after the limits' Grace.
-func (s *Supervisor) Evict(n int, v Victims) int {
-	return s.evict(v, func(int) int { return n })
+// ParseEvictionPolicy reads the names that String returns, and "nobody" and "idlest", which were
+// the names of "none" and "most-idle" before.
+func ParseEvictionPolicy(s string) (EvictionPolicy, error) {
+	switch s {
+	case "nobody":
+		s = "none"
+	case "idlest":
+		s = "most-idle"
+	}
+	if i := slices.Index(policyNames[:], s); i >= 0 {
+		return EvictionPolicy(i), nil
+	}
+	return 0, fmt.Errorf("eviction policy %q: allowed are %q", s, policyNames)
 }
 
-// Shrink tells as many to make room as there are more than n, those that are ending already
-// left aside: it can be repeated, and does nothing then.
-func (s *Supervisor) Shrink(n int, v Victims) int {
-	return s.evict(v, func(all int) int { return all - n })
+// Evict asks n connections to stop, of those that are counted and were not asked to stop before, and
+// returns how many it has asked. They are closed after the Grace of the settings.
+func (s *Supervisor) Evict(n int, p EvictionPolicy) int {
+	return s.evict(p, func(int) int { return n })
 }
 
-// evict tells as many as howMany says, of all that can be told.
-func (s *Supervisor) evict(v Victims, howMany func(all int) int) int {
-	if v == Nobody {
+// Shrink evicts until at most n connections remain, not counting those that were asked to
+// stop before: calling it again evicts no more.
+func (s *Supervisor) Shrink(n int, p EvictionPolicy) int {
+	return s.evict(p, func(all int) int { return all - n })
+}
+
+// evict evicts howMany connections of all that can be evicted.
+func (s *Supervisor) evict(p EvictionPolicy, howMany func(all int) int) int {
+	if p == EvictNone {
 		return 0
 	}
-	var all []found
+	var all []sortable
 	s.each(func(c *connection) {
 		if c.counted.Load() && c.ctx.Err() == nil {
-			all = append(all, c.found(ByAge))
+			all = append(all, c.sortable(ByAge))
 		}
 	})
 	for i := range all {
-		switch v {
-		case Idlest:
+		switch p {
+		case EvictMostIdle:
 			all[i].num = -int64(all[i].c.idle())
-		case Random:
+		case EvictRandom:
 			all[i].num = rand.Int64()
 		}
 	}
-	slices.SortFunc(all, func(a, b found) int {
+	slices.SortFunc(all, func(a, b sortable) int {
 		return cmp.Or(cmp.Compare(a.num, b.num), cmp.Compare(a.c.conn.ID(), b.c.conn.ID()))
 	})
 	all = all[:min(max(howMany(len(all)), 0), len(all))]
-	grace := s.limits.Load().Grace
+	grace := s.settings.Load().Grace
 	for _, f := range all {
-		f.c.dismiss(Evicted, grace)
+		f.c.stop(Evicted, grace)
 	}
 	return len(all)
 }

@@ -56,7 +56,7 @@ func ExampleSupervisor() {
 	gate := conns.NewGate(100)
 	sup := conns.New(conns.Config{
 		Gate:  gate,
-		Ended: func(e conns.End) { fmt.Println("ended:", e.Reason) },
+		Ended: func(e conns.ConnEnd) { fmt.Println("ended:", e.Reason) },
 	})
 	greet := protocol.Func(func(_ context.Context, conn *transport.Conn) error {
 		fmt.Fprintln(conn, "hello")
@@ -86,7 +86,7 @@ func ExampleSupervisor() {
 	lines := bufio.NewScanner(peer)
 	lines.Scan()
 	fmt.Println("peer reads:", lines.Text())
-	fmt.Println("live:", len(sup.List()))
+	fmt.Println("live:", len(list(sup)))
 
 	ln.Close()
 	<-acceptor

@@ -1,5 +1,7 @@
 package conns
 
+import "goranch/protocol"
+
 // Observe has f called with the gate's state after each change of the slots in use,
 // under the gate's lock: nothing that lasts a moment only is missed.
 func (g *Gate) Observe(f func(GateState)) {
@@ -11,7 +13,7 @@ func (g *Gate) Observe(f func(GateState)) {
 	w := &watcher{ready: make(chan struct{}), ok: func(int) bool {
 		f(GateState{
 			Limit: g.limit, Used: g.used, Reserved: g.reserved,
-			Waiting: g.confirms.n + g.inHand.n + g.reserves.n, Peak: g.peak,
+			Waiting: g.confirms.n + g.pending.n + g.reserves.n, Peak: g.peak,
 		})
 		return false
 	}}
@@ -28,5 +30,5 @@ func (g *Gate) Watchers() int {
 // CancelOnly is the first half of telling all connections to end: contexts are
 // cancelled, reads go on. It stands for a protocol that is quicker than the second half.
 func (s *Supervisor) CancelOnly() {
-	s.each(func(c *connection) { c.cancel(ErrShutdown) })
+	s.each(func(c *connection) { c.cancel(protocol.ErrShutdown) })
 }

@@ -113,7 +113,7 @@ type house struct {
 	testing.TB
 	gate *conns.Gate
 	sup  *conns.Supervisor
-	ends chan conns.End // in order of their coming
+	ends chan conns.ConnEnd // in order of their coming
 
 	mu       sync.Mutex
 	started  map[*transport.Conn]int
@@ -124,7 +124,7 @@ type house struct {
 
 func newHouse(t testing.TB, limit int, handshake time.Duration) *house {
 	h := &house{
-		TB: t, gate: conns.NewGate(limit), ends: make(chan conns.End, 1000),
+		TB: t, gate: conns.NewGate(limit), ends: make(chan conns.ConnEnd, 1000),
 		started: map[*transport.Conn]int{}, ended: map[*transport.Conn]int{},
 	}
 	h.gate.Observe(func(s conns.GateState) {
@@ -136,13 +136,13 @@ func newHouse(t testing.TB, limit int, handshake time.Duration) *house {
 		h.used = s.Used
 	})
 	h.sup = conns.New(conns.Config{
-		Gate: h.gate, Limits: conns.Limits{HandshakeTimeout: handshake},
+		Gate: h.gate, Settings: conns.Settings{HandshakeTimeout: handshake},
 		Started: func(c *transport.Conn) {
 			h.mu.Lock()
 			defer h.mu.Unlock()
 			h.started[c]++
 		},
-		Ended: func(e conns.End) {
+		Ended: func(e conns.ConnEnd) {
 			h.mu.Lock()
 			h.ended[e.Conn]++
 			h.mu.Unlock()
@@ -165,7 +165,7 @@ func (h *house) start(t transport.Transport, nc net.Conn, p protocol.Func) {
 }
 
 // end returns the next end that was told.
-func (h *house) end() conns.End {
+func (h *house) end() conns.ConnEnd {
 	h.Helper()
 	return receive(h, h.ends)
 }
@@ -268,4 +268,10 @@ func tcpPair(t testing.TB) (server, client *net.TCPConn) {
 		t.Fatal(err)
 	}
 	return s.(*net.TCPConn), c.(*net.TCPConn)
+}
+
+// list returns the live connections of s, oldest first.
+func list(s *conns.Supervisor) []conns.Info {
+	all, _ := s.Select(conns.Query{})
+	return all
 }

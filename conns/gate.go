@@ -6,54 +6,60 @@ import (
 	"sync"
 )
 
-// Unlimited is the limit of a gate that admits everybody.
+// Unlimited is the limit of a gate that admits every connection.
 const Unlimited = math.MaxInt
 
-// Gate holds the cap of a listener: how many connections may live at once, how many
-// do, and who waits to accept another. The limit can change at any time.
+// Gate enforces the cap of a listener: how many connections may live at once. The limit can
+// change at any time.
 //
-// A slot has three states. It is reserved before accept, by Reserve; in use once there
-// is a connection, by Confirm; and given back by Cancel, if accept gave none, or by
-// Release. In use never exceeds the limit in force when a connection took its slot, and
-// reserved and in use together never exceed it either, so an acceptor with a
-// reservation may accept without asking again, unless the limit was lowered meanwhile:
-// then Confirm waits, and connections in hand go before all who only wait to accept.
+// A slot has three states. It is reserved by Reserve, before accept; used, after Confirm, when
+// there is a connection; and free after Cancel, if accept returned no connection, or Release. The
+// number of used slots never exceeds the limit in force when a connection took its slot, nor do
+// reserved and used slots together. So an acceptor with a reservation may accept without
+// asking again, unless the limit was lowered in the meantime: then Confirm waits. Connections
+// that were accepted and wait for a slot are pending; they go before acceptors.
 //
-// Waiters are served first come, first served, and exactly as many are woken as there
-// are free slots. All methods may be called from any goroutine.
+// Waiters are served in the order of their arrival, and exactly as many are woken as there are
+// free slots. All methods may be called from any goroutine.
 type Gate struct {
 	mu       sync.Mutex
 	limit    int
 	used     int
 	reserved int
 	peak     int
-	confirms queue // hold a connection and a reservation
-	inHand   queue // hold a connection and no reservation
-	reserves queue // wait to accept
+	confirms queue // pending connections with a reservation
+	pending  queue // pending connections without one
+	reserves queue // acceptors
 	watchers map[*watcher]struct{}
 }
 
-// NewGate returns a gate that admits limit connections at once. Zero admits nobody,
-// [Unlimited] everybody; a negative limit counts as zero.
+// NewGate returns a gate that admits limit connections at once. 0 admits none, [Unlimited] any
+// number; a negative limit counts as 0.
 func NewGate(limit int) *Gate { return &Gate{limit: max(limit, 0)} }
 
-// Reserve takes a slot for a connection to come, waiting until there is one. It returns
-// the cause of ctx if that ends first, and then no slot is taken.
-func (g *Gate) Reserve(ctx context.Context) error { return g.reserve(ctx, &g.reserves) }
+// Reserve reserves a slot before accept, waiting until one is free. If ctx ends first, it returns
+// the cause, and no slot is reserved.
+func (g *Gate) Reserve(ctx context.Context) error { return g.reserve(ctx, &g.reserves, nil) }
 
-// ReserveFirst is Reserve for somebody with a connection in hand, who goes before all who
-// wait to accept one.
-func (g *Gate) ReserveFirst(ctx context.Context) error { return g.reserve(ctx, &g.inHand) }
+// ReservePending is Reserve for a pending connection, which goes before acceptors. If it has to
+// wait, interrupt is called once it is in the queue: acceptors that hold reservations and wait
+// in accept must then return and Cancel, as long as [Gate.Contended] reports true.
+func (g *Gate) ReservePending(ctx context.Context, interrupt func()) error {
+	return g.reserve(ctx, &g.pending, interrupt)
+}
 
-func (g *Gate) reserve(ctx context.Context, q *queue) error {
+func (g *Gate) reserve(ctx context.Context, q *queue, queued func()) error {
 	g.mu.Lock()
-	if g.mayReserve() { // then nobody waits
+	if g.mayReserve() { // then the queues are empty
 		g.reserved++
 		g.mu.Unlock()
 		return nil
 	}
 	w := q.push()
 	g.mu.Unlock()
+	if queued != nil {
+		queued()
+	}
 	select {
 	case <-w.ready:
 		return nil
@@ -68,7 +74,7 @@ func (g *Gate) reserve(ctx context.Context, q *queue) error {
 	return context.Cause(ctx)
 }
 
-// TryReserve takes a slot if one is free; then nobody waits for it.
+// TryReserve reserves a slot if one is free, and reports whether it did.
 func (g *Gate) TryReserve() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -79,16 +85,16 @@ func (g *Gate) TryReserve() bool {
 	return true
 }
 
-// Confirm turns a reservation into a slot in use, now that there is a connection. It
-// waits only if the limit was lowered since Reserve. When ctx ends first it returns the
-// cause, and the reservation is gone.
+// Confirm turns a reservation into a used slot, after accept has returned a connection. It waits only
+// if the limit was lowered since Reserve. If ctx ends first, it returns the cause, and the
+// reservation is cancelled.
 func (g *Gate) Confirm(ctx context.Context) error {
 	if g.TryConfirm() {
 		return nil
 	}
 	g.mu.Lock()
 	w := g.confirms.push()
-	g.wake() // a slot may have come free in between
+	g.wake() // a slot may have been released in between
 	g.mu.Unlock()
 	select {
 	case <-w.ready:
@@ -106,7 +112,7 @@ func (g *Gate) Confirm(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// TryConfirm is Confirm if that need not wait, and does nothing otherwise.
+// TryConfirm is Confirm if that need not wait; otherwise it does nothing and reports false.
 func (g *Gate) TryConfirm() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -118,7 +124,7 @@ func (g *Gate) TryConfirm() bool {
 	return true
 }
 
-// Cancel gives a reservation back: accept returned no connection.
+// Cancel frees a reserved slot: accept returned no connection.
 func (g *Gate) Cancel() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -126,7 +132,7 @@ func (g *Gate) Cancel() {
 	g.wake()
 }
 
-// Release gives back a slot in use: its connection has ended, or counts no longer.
+// Release frees a used slot: its connection has ended, or is no longer counted.
 func (g *Gate) Release() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -134,10 +140,9 @@ func (g *Gate) Release() {
 	g.wake()
 }
 
-// SetLimit changes the limit, effective at once: raising it wakes as many waiters as
-// there are new slots, lowering it ends no connection. It reports whether more slots are
-// reserved or in use than the new limit allows, which is when acceptors that are
-// waiting in accept ought to come back and Cancel.
+// SetLimit changes the limit, effective at once: raising it wakes as many waiters as there are new
+// slots; lowering it ends no connection. It reports whether more slots are reserved or used than
+// the new limit allows: then acceptors that wait in accept should return and Cancel.
 func (g *Gate) SetLimit(limit int) (over bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -146,20 +151,27 @@ func (g *Gate) SetLimit(limit int) (over bool) {
 	return g.over()
 }
 
-// Over reports whether more slots are reserved or in use than the limit allows.
+// Over reports whether more slots are reserved or used than the limit allows.
 func (g *Gate) Over() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.over()
 }
 
-// GateState is a gate at one instant.
+// Contended reports whether pending connections wait for slots that acceptors have reserved.
+func (g *Gate) Contended() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return !g.pending.empty() && g.reserved > g.confirms.n
+}
+
+// GateState is the state of a gate at one instant.
 type GateState struct {
 	Limit    int // Unlimited if there is none
 	Used     int // slots with a connection
-	Reserved int // slots held by acceptors
-	Waiting  int // acceptors parked, with or without a connection in hand
-	Peak     int // the most that were in use at once
+	Reserved int // slots reserved by acceptors
+	Waiting  int // acceptors and pending connections that wait for a slot
+	Peak     int // the highest number of used slots so far
 }
 
 // State returns the gate's state at one instant.
@@ -168,13 +180,13 @@ func (g *Gate) State() GateState {
 	defer g.mu.Unlock()
 	return GateState{
 		Limit: g.limit, Used: g.used, Reserved: g.reserved,
-		Waiting: g.confirms.n + g.inHand.n + g.reserves.n, Peak: g.peak,
+		Waiting: g.confirms.n + g.pending.n + g.reserves.n, Peak: g.peak,
 	}
 }
 
-// Wait returns when ok holds for the number of slots in use. ok is called at once and
-// after each change, under the gate's lock: it must be quick and must not use the gate.
-// If ctx ends first, its cause is returned.
+// Wait returns when ok returns true for the number of used slots. ok is called at once and after each
+// change, under the gate's lock: it must be quick and must not use the gate. If ctx ends first,
+// its cause is returned.
 func (g *Gate) Wait(ctx context.Context, ok func(used int) bool) error {
 	g.mu.Lock()
 	if ok(g.used) {
@@ -232,14 +244,14 @@ func (g *Gate) unreserve() {
 	g.reserved--
 }
 
-// wake hands the free slots to those who wait.
+// wake hands the free slots to waiters.
 func (g *Gate) wake() {
 	for !g.confirms.empty() && g.used < g.limit {
 		g.reserved--
 		g.use()
 		g.confirms.pop()
 	}
-	for _, q := range []*queue{&g.inHand, &g.reserves} {
+	for _, q := range []*queue{&g.pending, &g.reserves} {
 		for !q.empty() && g.mayReserve() {
 			g.reserved++
 			q.pop()
@@ -256,7 +268,7 @@ func (g *Gate) watch() {
 	}
 }
 
-// waiter is one goroutine parked at the gate.
+// waiter is a goroutine that waits for a slot.
 type waiter struct {
 	ready      chan struct{}
 	prev, next *waiter

@@ -18,25 +18,16 @@ func setBack(t time.Time, d time.Duration) time.Time {
 	return t
 }
 
-// A jump of the system's time is no time that has passed: it ends no connection, and holds
-// up nobody.
+// A jump of the system's time is not time that has passed, so it ends no connection.
 func TestSystemTimeJumps(t *testing.T) {
 	for _, jump := range []time.Duration{time.Hour, -time.Hour} {
 		s := New(Config{Gate: NewGate(1)})
-		var p Pace
-		p.SetRate(Rate{PerSecond: 1e6, Burst: 1})
-		if err := p.Wait(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		s.began, p.began = setBack(s.began, jump), setBack(p.began, jump)
-		if since := time.Since(s.began.Round(0)); since.Round(time.Hour) != jump {
+		s.created = setBack(s.created, jump)
+		if since := time.Since(s.created.Round(0)); since.Round(time.Hour) != jump {
 			t.Fatalf("the test does not set the time: %v", since)
 		}
 		if now := time.Duration(s.now()); now < 0 || now > 30*time.Minute {
 			t.Errorf("the clock says %v after a jump by %v", now, jump)
-		}
-		if wait, _ := p.take(); wait > time.Second {
-			t.Errorf("the next waits %v after a jump by %v", wait, jump)
 		}
 	}
 }
@@ -74,43 +65,44 @@ func TestRateExtremes(t *testing.T) {
 	}
 }
 
-// A new rate holds at once, also for those who wait as the old one said.
-func TestPaceChanges(t *testing.T) {
+// A change of the AcceptRate applies at once, also to acceptors that wait under the old rate.
+func TestAcceptRateChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var p Pace
-		p.SetRate(Rate{PerSecond: 1e-6})
+		s := New(Config{Gate: NewGate(1)})
+		set := func(r Rate) { s.Set(Settings{Limits: Limits{AcceptRate: r}}) }
+		set(Rate{PerSecond: 1e-6})
 		done := make(chan error, 3)
 		for range 3 {
-			go func() { done <- p.Wait(t.Context()) }()
+			go func() { done <- s.WaitAccept(t.Context()) }()
 		}
 		synctest.Wait()
 		if len(done) != 1 {
-			t.Fatalf("%d at once", len(done))
+			t.Fatalf("got %d at once, want 1", len(done))
 		}
 		begin := time.Now()
-		p.SetRate(Rate{PerSecond: 10, Burst: 1})
+		set(Rate{PerSecond: 10, Burst: 1})
 		for range 3 {
 			if err := <-done; err != nil {
 				t.Error(err)
 			}
 		}
 		if took := time.Since(begin); took > time.Second {
-			t.Errorf("two waited %v", took)
+			t.Errorf("two waited %v, want at most 1s", took)
 		}
-		p.SetRate(Rate{PerSecond: 1e-6})
+		set(Rate{PerSecond: 1e-6})
 		ctx, cancel := context.WithCancelCause(t.Context())
-		go func() { done <- p.Wait(ctx) }()
+		go func() { done <- s.WaitAccept(ctx) }()
 		synctest.Wait()
 		stop := errors.New("stop")
 		cancel(stop)
 		if err := <-done; err != stop {
-			t.Errorf("%v", err)
+			t.Errorf("got %v, want %v", err, stop)
 		}
-		go func() { done <- p.Wait(t.Context()) }()
+		go func() { done <- s.WaitAccept(t.Context()) }()
 		synctest.Wait()
-		p.SetRate(Rate{})
-		if err := <-done; err != nil {
-			t.Error(err)
+		set(Rate{})
+		if err := <-done; err != nil || s.AcceptLimited() {
+			t.Errorf("got %v, limited %v, want nil and false", err, s.AcceptLimited())
 		}
 	})
 }
@@ -121,7 +113,7 @@ func TestJitterIsEven(t *testing.T) {
 	l := Limits{Lifetime: time.Hour, LifetimeJitter: 0.5}
 	var in [bins]int
 	for id := range uint64(n) {
-		d := l.life(id)
+		d := l.lifetime(id)
 		if d <= time.Hour/2 && d != time.Hour/2 || d > time.Hour {
 			t.Fatalf("connection %d lives %v", id, d)
 		}
@@ -135,7 +127,7 @@ func TestJitterIsEven(t *testing.T) {
 }
 
 // Who came first with a connection in hand is served first, before all who wait to accept.
-func TestReserveFirstIsInOrder(t *testing.T) {
+func TestReservePendingIsInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := NewGate(0)
 		order := make(chan int, 10)
@@ -149,13 +141,50 @@ func TestReserveFirstIsInOrder(t *testing.T) {
 		}
 		wait(9, g.Reserve)
 		for n := range 3 {
-			wait(n, g.ReserveFirst)
+			wait(n, func(ctx context.Context) error { return g.ReservePending(ctx, nil) })
 		}
 		for _, want := range []int{0, 1, 2, 9} {
 			g.SetLimit(g.State().Limit + 1)
 			if got := <-order; got != want {
 				t.Errorf("number %d, want %d", got, want)
 			}
+		}
+	})
+}
+
+// A pending connection that has to wait interrupts acceptors, once it is in the queue; until a slot
+// is handed over the gate is contended.
+func TestReservePendingInterrupts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate(1)
+		g.Reserve(t.Context())
+		if g.Contended() {
+			t.Error("contended before a connection waits")
+		}
+		done := make(chan error, 1)
+		go func() {
+			done <- g.ReservePending(t.Context(), func() {
+				if !g.Contended() {
+					t.Error("not contended when interrupted")
+				}
+				g.Cancel() // what the interrupted acceptor does
+			})
+		}()
+		if err := <-done; err != nil {
+			t.Errorf("got %v, want nil", err)
+		}
+		if g.Contended() {
+			t.Error("contended after the slot was handed over")
+		}
+		g.Confirm(t.Context())
+		go func() { done <- g.ReservePending(t.Context(), func() {}) }()
+		synctest.Wait()
+		if g.Contended() {
+			t.Error("contended at the cap, where no acceptor has a slot to give")
+		}
+		g.Release()
+		if err := <-done; err != nil {
+			t.Errorf("got %v, want nil", err)
 		}
 	})
 }

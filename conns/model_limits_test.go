@@ -36,7 +36,7 @@ func (m *model) Shrink(t *rapid.T) {
 	for _, p := range all {
 		m.abort(p, conns.Evicted)
 	}
-	if got := m.sup.Shrink(n, conns.Oldest); got != len(all) {
+	if got := m.sup.Shrink(n, conns.EvictOldest); got != len(all) {
 		m.Fatalf("%d had to make room for %d, want %d", got, n, len(all))
 	}
 }

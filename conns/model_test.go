@@ -123,7 +123,7 @@ type call struct {
 	want    error
 }
 
-// fate is how a connection ended: what is compared of conns.End.
+// fate is how a connection ended: what is compared of conns.ConnEnd.
 type fate struct {
 	Reason conns.Reason
 	Served bool
@@ -177,7 +177,7 @@ func newModel(t *rapid.T) *model {
 		used = s.Used
 	})
 	m.sup = conns.New(conns.Config{
-		Gate: m.gate, Limits: conns.Limits{HandshakeTimeout: modelHandshake},
+		Gate: m.gate, Settings: conns.Settings{HandshakeTimeout: modelHandshake},
 		Started: func(c *transport.Conn) {
 			p := c.NetConn().(*peer)
 			if m.stopped.Load() {
@@ -190,7 +190,7 @@ func newModel(t *rapid.T) *model {
 			}
 			m.started[p] = c
 		},
-		Ended: func(e conns.End) {
+		Ended: func(e conns.ConnEnd) {
 			p := e.Conn.NetConn().(*peer)
 			m.mu.Lock()
 			defer m.mu.Unlock()
@@ -647,8 +647,8 @@ func (m *model) checkList() {
 		}
 	}
 	m.mu.Unlock()
-	for _, c := range m.sup.List() {
-		got[c.ID] = entry{c.Serving, c.Counted}
+	for _, c := range list(m.sup) {
+		got[c.ID] = entry{c.Served, c.Counted}
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		m.Fatalf("List (-want +got):\n%s", diff)
@@ -771,14 +771,14 @@ func TestStress(t *testing.T) {
 	ends := make(map[*transport.Conn]bool)
 	var endsMu sync.Mutex
 	sup := conns.New(conns.Config{
-		Gate: g, Limits: conns.Limits{HandshakeTimeout: time.Second},
+		Gate: g, Settings: conns.Settings{HandshakeTimeout: time.Second},
 		Started: func(*transport.Conn) {
 			began.Add(1)
 			if over.Load() {
 				faults.add("admitted behind the shutdown")
 			}
 		},
-		Ended: func(e conns.End) {
+		Ended: func(e conns.ConnEnd) {
 			ended.Add(1)
 			endsMu.Lock()
 			defer endsMu.Unlock()
@@ -849,7 +849,7 @@ func TestStress(t *testing.T) {
 		}
 	})
 	every(func() {
-		if all := sup.List(); len(all) > 0 {
+		if all := list(sup); len(all) > 0 {
 			sup.Kill(all[rand.IntN(len(all))].ID)
 		}
 	})

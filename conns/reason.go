@@ -13,33 +13,36 @@ import (
 	"goranch/transport"
 )
 
-// Reason says why a connection ended. Every connection that was accepted ends with
-// exactly one.
+// Reason says why a connection ended. Every connection that was accepted ends with exactly one.
+//
+// A Reason is also an error: the cause with which the context of a connection is cancelled when the
+// server ends it, which reads that fail then wrap. When the listener stops, the cause is
+// protocol.ErrShutdown instead, and after the end protocol.ErrEnded.
 type Reason uint8
 
 const (
 	Finished         Reason = iota // the protocol returned nil
-	PeerClosed                     // the peer has gone: end of stream, reset, broken pipe
+	PeerClosed                     // end of stream, reset, broken pipe
 	Failed                         // the protocol returned another error
 	Panicked                       // the protocol, or the handshake, panicked
 	TimedOut                       // the protocol returned the error of a deadline
-	SendTimeout                    // the peer did not take a write in time
-	QueueFull                      // the peer took less than was sent to it: protocol.ErrQueueFull
-	BadInput                       // the protocol refused what the peer has sent: protocol.ErrBadInput
-	HandshakeFailed                // the peer did not complete the handshake
-	HandshakeTimeout               // nor within the time for it
-	Shutdown                       // it was told to end, and did
-	Aborted                        // it was told to end, and had to be closed
-	Killed                         // somebody closed this one
-	IdleTimeout                    // nothing was carried for too long
-	ReadTimeout                    // nothing was received for too long
-	WriteTimeout                   // nothing was sent for too long
-	Expired                        // it reached its lifetime
-	Evicted                        // it had to make room when the cap was lowered
+	SendTimeout                    // the peer did not take a write in time: transport.ErrSendTimeout
+	QueueFull                      // the peer takes less than is sent to it: protocol.ErrQueueFull
+	BadInput                       // the protocol refused the peer's input: protocol.ErrBadInput
+	HandshakeFailed                // the handshake failed
+	HandshakeTimeout               // the handshake was not completed in time
+	Shutdown                       // the listener stopped, and the protocol returned when asked to
+	Aborted                        // the listener stopped, and the connection was closed at the limit
+	Killed                         // closed by Kill
+	IdleTimeout                    // no traffic for too long
+	ReadTimeout                    // nothing received for too long
+	WriteTimeout                   // nothing sent for too long
+	Expired                        // reached its lifetime
+	Evicted                        // the cap was lowered
 	Refused                        // accepted while the listener was stopping
-	RefusedAtCap                   // accepted, but no slot came free in time
-	RefusedAddress                 // its address has too many connections
-	RefusedRate                    // its address connects too often
+	RefusedAtCap                   // accepted, but no slot was released in time
+	RefusedAddress                 // its source address has too many connections
+	RefusedRate                    // its source address connects too often
 	numReasons
 )
 
@@ -47,19 +50,22 @@ var reasonNames = [numReasons]string{
 	"finished", "peer closed", "failed", "panicked", "timed out", "send timeout", "queue full", "bad input",
 	"handshake failed", "handshake timeout", "shutdown", "aborted", "killed",
 	"idle timeout", "read timeout", "write timeout", "expired", "evicted",
-	"refused", "refused at the cap", "refused: too many of its address", "refused: address too often",
+	"refused", "refused at the cap", "refused: too many connections from its address", "refused: address connects too often",
 }
 
-// refused reports whether connections that end so were turned away.
+// refused reports whether the connection was refused.
 func (r Reason) refused() bool { return r >= Refused }
 
-// String returns the reason in words, as logs and metrics show it.
+// String returns the reason in words, as in logs and metrics.
 func (r Reason) String() string {
 	if r < numReasons {
 		return reasonNames[r]
 	}
 	return fmt.Sprintf("Reason(%d)", uint8(r))
 }
+
+// Error returns the same as String.
+func (r Reason) Error() string { return r.String() }
 
 // Reasons returns all reasons, in order.
 func Reasons() []Reason {
@@ -70,74 +76,19 @@ func Reasons() []Reason {
 	return all
 }
 
-// Causes with which the context of a connection is cancelled. After all but ErrAborted,
-// ErrKilled and ErrEnded reads fail with an error that wraps it, while writes go on.
-var (
-	ErrShutdown     = protocol.ErrShutdown
-	ErrAborted      = errors.New("the shutdown limit has passed")
-	ErrKilled       = errors.New("the connection was killed")
-	ErrEnded        = protocol.ErrEnded
-	ErrIdleTimeout  = errors.New("nothing was carried for longer than the idle limit")
-	ErrReadTimeout  = errors.New("nothing was received for longer than the read limit")
-	ErrWriteTimeout = errors.New("nothing was sent for longer than the write limit")
-	ErrExpired      = errors.New("the connection has reached its lifetime")
-	ErrEvicted      = errors.New("the connection had to make room: the cap was lowered")
-)
-
-// Why connections are refused.
-var (
-	ErrAtCap       = errors.New("the listener is at its cap")
-	ErrPerAddress  = errors.New("the address has too many connections")
-	ErrAddressRate = errors.New("the address connects too often")
-)
-
-// causes are the reasons that have an error of their own.
-var causes = map[Reason]error{
-	Shutdown: ErrShutdown, IdleTimeout: ErrIdleTimeout, ReadTimeout: ErrReadTimeout, WriteTimeout: ErrWriteTimeout,
-	Expired: ErrExpired, Evicted: ErrEvicted, Refused: ErrShutdown,
-	RefusedAtCap: ErrAtCap, RefusedAddress: ErrPerAddress, RefusedRate: ErrAddressRate,
-}
-
-func (r Reason) cause() error { return causes[r] }
-
-// PanicError is how a connection ended whose protocol panicked.
-type PanicError struct {
-	Value any    // what was given to panic; nil if the goroutine was ended by runtime.Goexit
-	Stack []byte // the goroutine's stack at that place
-}
-
-func (e *PanicError) Error() string {
-	if e.Value == nil {
-		return "goroutine ended by runtime.Goexit"
-	}
-	return fmt.Sprintf("panic: %v", e.Value)
-}
-
-// Unwrap returns the value given to panic, if it is an error.
-func (e *PanicError) Unwrap() error {
-	err, _ := e.Value.(error)
-	return err
-}
-
-// ReasonOf tells from the error that a protocol returned why its connection ended.
+// ReasonOf returns the reason for the end of a connection that the error of its protocol tells.
 func ReasonOf(err error) Reason {
-	if err == nil {
-		return Finished
-	}
-	return reasonOf(err)
-}
-
-func reasonOf(err error) Reason {
-	var p *PanicError
+	var p *protocol.PanicError
+	var r Reason
 	switch {
+	case err == nil:
+		return Finished
 	case errors.As(err, &p):
 		return Panicked
-	case errors.Is(err, ErrShutdown):
+	case errors.Is(err, protocol.ErrShutdown):
 		return Shutdown
-	case errors.Is(err, ErrPerAddress):
-		return RefusedAddress
-	case errors.Is(err, ErrAddressRate):
-		return RefusedRate
+	case errors.As(err, &r) && r != Aborted && r != Killed:
+		return r
 	case errors.Is(err, transport.ErrSendTimeout):
 		return SendTimeout
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
@@ -148,17 +99,12 @@ func reasonOf(err error) Reason {
 		return BadInput
 	case peerGone(err):
 		return PeerClosed
-	}
-	for r := IdleTimeout; r <= Evicted; r++ {
-		if errors.Is(err, r.cause()) {
-			return r
-		}
-	}
-	if errors.Is(err, net.ErrClosed) { // the protocol closed it itself, then read
+	case errors.Is(err, net.ErrClosed): // the protocol closed it itself, then read
 		return Finished
 	}
 	return Failed
 }
+
 func peerGone(err error) bool {
 	for _, gone := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE, syscall.ETIMEDOUT, syscall.ECONNABORTED} {
 		if errors.Is(err, gone) {
@@ -166,4 +112,32 @@ func peerGone(err error) bool {
 		}
 	}
 	return false
+}
+
+// reason returns the reason for the end of c. What ended it goes before what its protocol made
+// of that.
+func (c *connection) reason() Reason {
+	r := ReasonOf(c.err)
+	switch closed := Reason(c.closeReason.Load()); {
+	case r.refused() && c.serving.Load(): // of another connection that the protocol was concerned with
+		return Failed
+	case r == Panicked, r.refused():
+		return r
+	case closed != 0:
+		return closed
+	case !c.serving.Load():
+		switch {
+		case r == Shutdown || r >= IdleTimeout:
+			return r
+		case r == TimedOut || errors.Is(c.err, os.ErrDeadlineExceeded):
+			return HandshakeTimeout
+		}
+		return HandshakeFailed
+	case c.ctx.Err() != nil && (r == Finished || errors.Is(c.err, context.Canceled) || errors.Is(c.err, context.Cause(c.ctx))):
+		if stop := c.stopReason.Load(); stop != 0 {
+			return Reason(stop)
+		}
+		return Shutdown
+	}
+	return r
 }

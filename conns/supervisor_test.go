@@ -27,6 +27,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"goranch/conns"
+	"goranch/internal/engine"
 	"goranch/protocol"
 	"goranch/transport"
 )
@@ -49,7 +50,7 @@ func readAll(_ context.Context, c *transport.Conn) error {
 // untilClosed pays no heed to being told, but notices that its socket is closed.
 func untilClosed(_ context.Context, c *transport.Conn) error {
 	for {
-		if _, err := c.Read(make([]byte, 1)); err != nil && !errors.Is(err, conns.ErrShutdown) {
+		if _, err := c.Read(make([]byte, 1)); err != nil && !errors.Is(err, protocol.ErrShutdown) {
 			return err
 		}
 		if _, err := c.Write([]byte{'.'}); err != nil {
@@ -83,7 +84,7 @@ func shutNow(h *house, _ net.Conn) {
 }
 
 func killAll(h *house, _ net.Conn) {
-	for _, c := range h.sup.List() {
+	for _, c := range list(h.sup) {
 		if !h.sup.Kill(c.ID) {
 			h.Errorf("connection %d is listed, but not there to kill", c.ID)
 		}
@@ -244,9 +245,9 @@ func TestReasons(t *testing.T) {
 				return nc, err
 			}), is: []error{os.ErrDeadlineExceeded}},
 
-		{name: "told while reading", over: both, peer: shut, want: conns.Shutdown, is: []error{conns.ErrShutdown}},
+		{name: "told while reading", over: both, peer: shut, want: conns.Shutdown, is: []error{protocol.ErrShutdown}},
 		{name: "told while it waits for its context", over: both, serve: toldOnly, peer: shut, want: conns.Shutdown, is: []error{context.Canceled}},
-		{name: "told, returns the cause", over: both, peer: shut, want: conns.Shutdown, is: []error{conns.ErrShutdown},
+		{name: "told, returns the cause", over: both, peer: shut, want: conns.Shutdown, is: []error{protocol.ErrShutdown},
 			serve: func(ctx context.Context, _ *transport.Conn) error { <-ctx.Done(); return context.Cause(ctx) }},
 		{name: "told, returns nil", over: both, peer: shut, want: conns.Shutdown,
 			serve: func(ctx context.Context, _ *transport.Conn) error { <-ctx.Done(); return nil }},
@@ -268,10 +269,10 @@ func TestReasons(t *testing.T) {
 			})},
 
 		{name: "killed while reading", over: both, peer: killAll, want: conns.Killed},
-		{name: "killed while it waits for its context", over: both, peer: killAll, want: conns.Killed, is: []error{conns.ErrKilled},
+		{name: "killed while it waits for its context", over: both, peer: killAll, want: conns.Killed, is: []error{conns.Killed},
 			serve: func(ctx context.Context, _ *transport.Conn) error { <-ctx.Done(); return context.Cause(ctx) }},
-		{name: "killed in handshake", over: both, t: silent, handshake: time.Hour, peer: killAll, want: conns.Killed, unserved: true, is: []error{conns.ErrKilled}},
-		{name: "killed in TLS handshake", over: both, t: secure, handshake: time.Hour, peer: killAll, want: conns.Killed, unserved: true, is: []error{conns.ErrKilled}},
+		{name: "killed in handshake", over: both, t: silent, handshake: time.Hour, peer: killAll, want: conns.Killed, unserved: true, is: []error{conns.Killed}},
+		{name: "killed in TLS handshake", over: both, t: secure, handshake: time.Hour, peer: killAll, want: conns.Killed, unserved: true, is: []error{conns.Killed}},
 		{name: "killed while writing", over: both, peer: killAll, want: conns.Killed,
 			serve: func(_ context.Context, c *transport.Conn) error {
 				for b := make([]byte, 1<<20); ; {
@@ -357,7 +358,7 @@ func TestRefused(t *testing.T) {
 			server, client := tcpPair(t)
 			tc.refuse(h, server)
 			end := h.end()
-			if end.Reason != conns.Refused || end.Served || !errors.Is(end.Err, conns.ErrShutdown) || end.Conn.NetConn() != net.Conn(server) {
+			if end.Reason != conns.Refused || end.Served || !errors.Is(end.Err, protocol.ErrShutdown) || end.Conn.NetConn() != net.Conn(server) {
 				t.Errorf("ended with %+v", end)
 			}
 			if n, err := client.Read(make([]byte, 1)); err == nil {
@@ -378,7 +379,7 @@ func TestRefused(t *testing.T) {
 func TestRefusedLeavesNothing(t *testing.T) {
 	g := conns.NewGate(1)
 	ends := 0
-	s := conns.New(conns.Config{Gate: g, Ended: func(e conns.End) {
+	s := conns.New(conns.Config{Gate: g, Ended: func(e conns.ConnEnd) {
 		ends++
 		wantState(t, g, conns.GateState{Limit: 1, Peak: 1})
 		conns.Remove(e.Conn)
@@ -432,7 +433,7 @@ func TestPanicError(t *testing.T) {
 			h := newHouse(t, 1, 0)
 			h.start(plain, newStub(), tc.serve)
 			end := h.end()
-			var p *conns.PanicError
+			var p *protocol.PanicError
 			if !errors.As(end.Err, &p) {
 				t.Fatalf("the error is %v", end.Err)
 			}
@@ -470,11 +471,11 @@ func TestReasonOf(t *testing.T) {
 		{context.Canceled, conns.Failed},
 		{wrap(transport.ErrSendTimeout), conns.SendTimeout},
 		{wrap(protocol.ErrBadInput), conns.BadInput},
-		{wrap(conns.ErrShutdown), conns.Shutdown},
+		{wrap(protocol.ErrShutdown), conns.Shutdown},
 		{wrap(net.ErrClosed), conns.Finished},
 		{errBoom, conns.Failed},
-		{fmt.Errorf("serve: %w", &conns.PanicError{Value: io.EOF}), conns.Panicked},
-		{errors.Join(io.EOF, conns.ErrShutdown), conns.Shutdown},
+		{fmt.Errorf("serve: %w", &protocol.PanicError{Value: io.EOF}), conns.Panicked},
+		{errors.Join(io.EOF, protocol.ErrShutdown), conns.Shutdown},
 	} {
 		if got := conns.ReasonOf(tc.err); got != tc.want {
 			t.Errorf("ReasonOf(%v) = %q, want %q", tc.err, got, tc.want)
@@ -502,8 +503,8 @@ func TestContextCause(t *testing.T) {
 		end  func(h *house, client net.Conn)
 		want error
 	}{
-		{"shutdown", shut, conns.ErrShutdown},
-		{"kill", killAll, conns.ErrKilled},
+		{"shutdown", shut, protocol.ErrShutdown},
+		{"kill", killAll, conns.Killed},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			h := newHouse(t, 1, 0)
@@ -545,7 +546,7 @@ func TestContextCause(t *testing.T) {
 		})
 		ctx := receive(t, kept)
 		h.end()
-		if err := context.Cause(ctx); !errors.Is(err, conns.ErrEnded) {
+		if err := context.Cause(ctx); !errors.Is(err, protocol.ErrEnded) {
 			t.Errorf("the cause after the end is %v", err)
 		}
 		h.close()
@@ -605,7 +606,7 @@ func TestHandshakeTimeout(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := newHouse(t, 10, tc.limit)
 				if tc.change != 0 {
-					h.sup.SetLimits(conns.Limits{HandshakeTimeout: tc.change})
+					h.sup.Set(conns.Settings{HandshakeTimeout: tc.change})
 				}
 				begin := time.Now()
 				h.start(silent, newStub(), readAll)
@@ -642,7 +643,7 @@ func TestHandshakeTimeoutChangesForNewOnes(t *testing.T) {
 		served := newStub()
 		h.start(fake{}, served, readAll)
 		synctest.Wait()
-		h.sup.SetLimits(conns.Limits{HandshakeTimeout: time.Second})
+		h.sup.Set(conns.Settings{HandshakeTimeout: time.Second})
 		h.start(silent, newStub(), readAll)
 		for _, want := range []time.Duration{time.Second, 10 * time.Second} {
 			if end := h.end(); end.Duration != want || end.Reason != conns.HandshakeTimeout {
@@ -668,14 +669,14 @@ func TestShutdownInOrder(t *testing.T) {
 			h.start(plain, server, func(ctx context.Context, c *transport.Conn) error {
 				close(ready)
 				_, err := c.Read(make([]byte, 1))
-				if cause := context.Cause(ctx); !errors.Is(cause, conns.ErrShutdown) {
+				if cause := context.Cause(ctx); !errors.Is(cause, protocol.ErrShutdown) {
 					t.Errorf("reading failed before the context said why: %v", cause)
 				}
-				if !errors.Is(err, conns.ErrShutdown) {
+				if !errors.Is(err, protocol.ErrShutdown) {
 					t.Errorf("the blocked read failed with %v", err)
 				}
 				c.SetReadDeadline(time.Now().Add(time.Hour)) // does not undo it
-				if _, err := c.Read(make([]byte, 1)); !errors.Is(err, conns.ErrShutdown) {
+				if _, err := c.Read(make([]byte, 1)); !errors.Is(err, protocol.ErrShutdown) {
 					t.Errorf("a later read failed with %v", err)
 				}
 				for i := range 3 {
@@ -792,8 +793,8 @@ func TestStuckError(t *testing.T) {
 		}
 		h.start(fake{shake: func(_ context.Context, nc net.Conn) (net.Conn, error) { <-release; return nc, nil }}, newStub(), toldOnly)
 		synctest.Wait()
-		for _, c := range h.sup.List() {
-			if _, ok := c.Protocol.(stuckProtocol); ok || !c.Serving {
+		for _, c := range list(h.sup) {
+			if _, ok := c.Protocol.(stuckProtocol); ok || !c.Served {
 				want = append(want, c.ID)
 			}
 		}
@@ -995,7 +996,7 @@ func TestShutdownDeliversTheLastAnswer(t *testing.T) {
 func TestListGetKill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 10, 0)
-		if got := h.sup.List(); len(got) != 0 {
+		if got := list(h.sup); len(got) != 0 {
 			t.Errorf("a new supervisor has %v", got)
 		}
 		silent := fake{shake: func(ctx context.Context, _ net.Conn) (net.Conn, error) { <-ctx.Done(); return nil, ctx.Err() }}
@@ -1009,13 +1010,13 @@ func TestListGetKill(t *testing.T) {
 		h.start(silent, newStub(), readAll)
 		synctest.Wait()
 
-		got := h.sup.List()
+		got := list(h.sup)
 		if len(got) != 2 || got[0].ID >= got[1].ID {
 			t.Fatalf("List: %+v", got)
 		}
 		want := []conns.Info{
 			{ID: got[0].ID, Transport: "tcp", RemoteAddr: stubAddr("there"), LocalAddr: stubAddr("here"), Since: begin,
-				State: conns.Serving, Serving: true, Stats: transport.Stats{Writes: 1, BytesWritten: 5}},
+				State: conns.StateServing, Served: true, Stats: transport.Stats{Writes: 1, BytesWritten: 5}},
 			{ID: got[1].ID, Transport: "fake", RemoteAddr: stubAddr("there"), LocalAddr: stubAddr("here"), Since: begin.Add(time.Second),
 				Counted: true},
 		}
@@ -1054,7 +1055,7 @@ func TestListGetKill(t *testing.T) {
 		if _, ok := h.sup.Get(first); ok {
 			t.Error("a connection that is gone is still to be had")
 		}
-		if got := h.sup.List(); len(got) != 1 || got[0].ID != second {
+		if got := list(h.sup); len(got) != 1 || got[0].ID != second {
 			t.Errorf("left in the list: %+v", got)
 		}
 		h.close()
@@ -1071,7 +1072,7 @@ func TestListAfterEndsInAnyOrder(t *testing.T) {
 		}
 		synctest.Wait()
 		var want []uint64
-		for i, c := range h.sup.List() {
+		for i, c := range list(h.sup) {
 			if i%3 == 1 || i%7 == 0 {
 				h.sup.Kill(c.ID)
 			} else {
@@ -1080,7 +1081,7 @@ func TestListAfterEndsInAnyOrder(t *testing.T) {
 		}
 		synctest.Wait()
 		var got []uint64
-		for _, c := range h.sup.List() {
+		for _, c := range list(h.sup) {
 			got = append(got, c.ID)
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
@@ -1159,9 +1160,10 @@ func TestRemove(t *testing.T) {
 func TestRemoveWhatNobodyOwns(t *testing.T) {
 	for name, owner := range map[string]any{"nobody": nil, "somebody else": "me"} {
 		t.Run(name, func(t *testing.T) {
-			c := transport.NewConn(plain, newStub(), owner)
+			var c transport.Conn
+			engine.Init(&c, plain, newStub(), owner)
 			defer c.Close()
-			conns.Remove(c)
+			conns.Remove(&c)
 		})
 	}
 }
@@ -1233,15 +1235,15 @@ func TestObserversMayUseTheSupervisor(t *testing.T) {
 	g := conns.NewGate(1)
 	var s *conns.Supervisor
 	ask := func(c *transport.Conn) {
-		s.List()
+		list(s)
 		s.Get(c.ID())
 		s.Counters()
 		s.Kill(c.ID())
 		g.State()
 		conns.Remove(c)
 	}
-	ends := make(chan conns.End, 1)
-	s = conns.New(conns.Config{Gate: g, Started: ask, Ended: func(e conns.End) { ask(e.Conn); ends <- e }})
+	ends := make(chan conns.ConnEnd, 1)
+	s = conns.New(conns.Config{Gate: g, Started: ask, Ended: func(e conns.ConnEnd) { ask(e.Conn); ends <- e }})
 	take(t, g, 1)
 	s.Start(bg, plain, newStub(), protocol.Func(readAll))
 	if end := receive(t, ends); end.Reason != conns.Killed {
@@ -1294,7 +1296,7 @@ func TestStampede(t *testing.T) {
 	}
 	begin := make(chan struct{})
 	var wg sync.WaitGroup
-	for i, c := range h.sup.List() {
+	for i, c := range list(h.sup) {
 		if i%2 == 0 {
 			wg.Go(func() {
 				<-begin

@@ -6,19 +6,21 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"goranch/internal/engine"
+	"goranch/internal/remoteip"
 	"goranch/transport"
 )
 
-// Trace chooses connections of which every read and write is told to Func. It costs those
-// that are not chosen nothing.
+// Trace selects connections and a function to which each of their reads and writes is reported.
+// Connections that are not selected cost nothing.
 type Trace struct {
-	// ID chooses one connection; 0 chooses all that the rest allows.
+	// ID selects one connection; 0 selects all that Network allows.
 	ID uint64
-	// Network chooses connections by the peer's address, IPv4 as such; the zero Prefix
-	// chooses any.
+	// Network selects connections by remote address, with IPv4 written as such; the zero Prefix
+	// selects all.
 	Network netip.Prefix
-	// Func gets what happens, in the goroutine that reads or writes; several may call it
-	// at once. nil traces nothing.
+	// Func is called in the goroutine that reads or writes, by several at once. nil traces
+	// nothing.
 	Func transport.Tracer
 }
 
@@ -29,10 +31,10 @@ func (t *Trace) matches(conn *transport.Conn) bool {
 	if !t.Network.IsValid() {
 		return true
 	}
-	return t.Network.Contains(ipOf(conn.RemoteAddr()))
+	return t.Network.Contains(remoteip.Of(conn.RemoteAddr()))
 }
 
-// traces are those that are on.
+// traces are the active traces.
 type traces struct {
 	mu sync.Mutex
 	on atomic.Pointer[[]*Trace] // replaced as a whole; nil: none
@@ -52,9 +54,8 @@ func (t *traces) change(f func([]*Trace) []*Trace) {
 	t.on.Store(&on)
 }
 
-// Trace begins to trace the connections that t chooses, those that live and those that come,
-// until stop is called. stop may be called again, and does not wait for calls of Func in
-// progress.
+// Trace traces the connections that t selects, live ones and those accepted later, until stop is
+// called. stop may be called again; it does not wait for calls of Func in progress.
 func (s *Supervisor) Trace(t Trace) (stop func()) {
 	s.traces.change(func(on []*Trace) []*Trace { return append(on, &t) })
 	s.each(s.retrace)
@@ -62,19 +63,20 @@ func (s *Supervisor) Trace(t Trace) (stop func()) {
 		s.traces.change(func(on []*Trace) []*Trace {
 			return slices.DeleteFunc(on, func(o *Trace) bool { return o == &t })
 		})
-		s.each(func(c *connection) { s.settrace(c) })
+		s.each(func(c *connection) { s.setTracer(c) })
 	}
 }
 
-// retrace is called when a connection comes, and when its peer's address is known.
+// retrace applies the active traces to c. It is called when c was registered, and when the address
+// of its client is known.
 func (s *Supervisor) retrace(c *connection) {
 	if s.traces.on.Load() != nil {
-		s.settrace(c)
+		s.setTracer(c)
 	}
 }
 
-func (s *Supervisor) settrace(c *connection) {
-	s.traces.mu.Lock() // so that the last to set it has seen the last change
+func (s *Supervisor) setTracer(c *connection) {
+	s.traces.mu.Lock() // so that the last change is applied last
 	defer s.traces.mu.Unlock()
 	var chosen []transport.Tracer
 	if on := s.traces.on.Load(); on != nil {
@@ -86,14 +88,14 @@ func (s *Supervisor) settrace(c *connection) {
 	}
 	switch len(chosen) {
 	case 0:
-		c.conn.SetTracer(nil)
+		engine.Of(&c.conn).SetTracer(nil)
 	case 1:
-		c.conn.SetTracer(chosen[0])
+		engine.Of(&c.conn).SetTracer(chosen[0])
 	default:
-		c.conn.SetTracer(func(e transport.TraceEvent) {
+		engine.Of(&c.conn).SetTracer(transport.Tracer(func(e transport.TraceEvent) {
 			for _, f := range chosen {
 				f(e)
 			}
-		})
+		}))
 	}
 }

@@ -31,6 +31,7 @@ var documented = []string{
 	"protocol/pubsub",
 	"protocol/pubsub/client",
 	"protocol/pubsub/web",
+	"protocol/packet",
 	"protocol/packet/client",
 	"ranch/admin",
 }

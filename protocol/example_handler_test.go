@@ -113,7 +113,7 @@ func ExampleNewOutbox() {
 	}
 	a, b := net.Pipe()
 	go func() {
-		conn := transport.NewConn(transport.TCP{}, a, nil)
+		conn := transport.NewConn(transport.TCP{}, a)
 		serve(context.Background(), conn)
 		conn.Close()
 	}()

@@ -9,6 +9,8 @@ import (
 	"runtime/debug"
 	"time"
 
+	"goranch/internal/engine"
+	"goranch/internal/idle"
 	"goranch/transport"
 )
 
@@ -18,7 +20,7 @@ import (
 //
 // While a connection is idle it has no buffer and no timer; and if its listener and its socket allow that,
 // after a while no goroutine either, as [Sleeper] tells. Else it has one.
-func Handle(newHandler func() Handler, opts Options) Sleeper {
+func Handle(newHandler func() Handler, opts Options) Protocol {
 	if err := opts.Validate(); err != nil {
 		panic("protocol: " + err.Error())
 	}
@@ -60,16 +62,16 @@ var (
 func (e *handling) Serve(ctx context.Context, conn *transport.Conn) error {
 	s := e.Begin(ctx, conn)
 	for {
-		if err := s.Run(); err != transport.ErrResting {
+		if err := s.Run(); err != idle.ErrPark {
 			return err
 		}
 	}
 }
 
 // Begin makes this a Sleeper.
-func (e *handling) Begin(ctx context.Context, conn *transport.Conn) Serving {
+func (e *handling) Begin(ctx context.Context, conn *transport.Conn) idle.Session {
 	p := &Peer{conn: conn, ctx: ctx, e: e}
-	p.out.conn, p.out.opts = conn, &e.Queue
+	p.out.conn, p.out.eng, p.out.opts = conn, engine.Of(conn), &e.Queue
 	return serving{p}
 }
 
@@ -85,13 +87,13 @@ func (s serving) Run() error {
 		p.err = p.connect()
 	}
 	for p.err == nil || p.upgraded() {
-		l := p.conn.Lend()
+		l := p.out.eng.PooledReader()
 		for p.err == nil {
-			p.arrived(l.Next(transport.LendSize))
+			p.arrived(l.Next(engine.ReadSize))
 		}
 		l.Release()
 	}
-	if p.err != transport.ErrResting {
+	if p.err != idle.ErrPark {
 		p.err = p.reason(p.err)
 		p.peerEnded()
 	}
@@ -120,11 +122,11 @@ func (p *Peer) arrived(b []byte, err error) {
 
 // leave is the end of Run. The panic of a callback goes on, after HandleClose.
 func (p *Peer) leave() {
-	var panicked *Panicked
+	var panicked *PanicError
 	if v := recover(); v != nil {
-		panicked = &Panicked{v, debug.Stack()}
+		panicked = &PanicError{v, debug.Stack()}
 		p.err = panicked
-	} else if p.err == transport.ErrResting {
+	} else if p.err == idle.ErrPark {
 		return
 	} else {
 		errors.As(p.err, &panicked) // in another goroutine
@@ -289,7 +291,7 @@ func (p *Peer) guarded(call func(h Handler) Action) {
 	defer p.turn.Unlock()
 	defer func() {
 		if !returned { // before anybody else has a turn
-			p.end(&Panicked{Value: recover(), Stack: debug.Stack()})
+			p.end(&PanicError{Value: recover(), Stack: debug.Stack()})
 		}
 	}()
 	if !p.ended && !p.ending.Load() {
@@ -385,7 +387,7 @@ func (p *Peer) finish(err error) {
 	p.left(err)
 	freePart(p.part)
 	p.part = nil
-	var panicked *Panicked
+	var panicked *PanicError
 	if errors.As(err, &panicked) {
 		p.flush(-1)
 		return

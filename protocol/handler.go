@@ -64,7 +64,7 @@ type Leaver interface {
 }
 
 // Closer is called last, exactly once, whatever has ended the connection: err is nil if a callback
-// has returned [Stop], io.EOF if the peer has ended, a [*Panicked] if a callback has panicked, what
+// has returned [Stop], io.EOF if the peer has ended, a [*PanicError] if a callback has panicked, what
 // [Fail] was given, or the error of a read or write. What was sent has gone out by then, or
 // will not.
 type Closer interface {
@@ -193,19 +193,4 @@ func (o Options) Validate() error {
 		}
 	}
 	return errors.Join(append(faults, o.Queue.Validate())...)
-}
-
-// Panicked is with what the protocol's goroutine panics when a callback has panicked in
-// another one.
-type Panicked struct {
-	Value any
-	Stack []byte // where it happened
-}
-
-func (p *Panicked) Error() string { return fmt.Sprintf("panic: %v", p.Value) }
-
-// Unwrap returns the value given to panic, if it is an error.
-func (p *Panicked) Unwrap() error {
-	err, _ := p.Value.(error)
-	return err
 }

@@ -97,7 +97,7 @@ func serveOver(t *testing.T, tr transport.Transport, h func() protocol.Handler, 
 	}
 	l, err := new(ranch.Server).StartListener("h", tr, ranch.Options{
 		Addr: addr, Logger: slog.New(slog.DiscardHandler),
-		Observer: ranch.ObserverFunc(func(e ranch.Event) {
+		Observer: ranch.Observer(func(e ranch.Event) {
 			if e.Kind == ranch.ConnEnded {
 				ends <- e
 			}

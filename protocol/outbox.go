@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"goranch/internal/engine"
 	"goranch/transport"
 )
 
@@ -105,6 +106,7 @@ func (q QueueOptions) Validate() error {
 // connection.
 type Outbox struct {
 	conn *transport.Conn
+	eng  engine.Conn // of conn
 	opts *QueueOptions
 
 	mu      sync.Mutex
@@ -120,7 +122,7 @@ func NewOutbox(conn *transport.Conn, opts QueueOptions) (*Outbox, error) {
 		return nil, err
 	}
 	opts = opts.withDefaults()
-	return &Outbox{conn: conn, opts: &opts}, nil
+	return &Outbox{conn: conn, eng: engine.Of(conn), opts: &opts}, nil
 }
 
 // Send sends p, a whole frame as it goes over the wire, and does not keep it. It never waits
@@ -144,8 +146,8 @@ func (o *Outbox) send(p []byte, wait bool) error {
 		}
 		return o.try(p)
 	}
-	n, err := o.conn.TryWrite(p)
-	if n < len(p) || err != nil || o.conn.Unsent() {
+	n, err := o.eng.TryWrite(p)
+	if n < len(p) || err != nil || o.eng.Unflushed() {
 		return o.took(p, n, err)
 	}
 	o.mu.Unlock()
@@ -277,8 +279,8 @@ func (o *Outbox) put(p []byte, alone bool) (room <-chan struct{}, high int, err 
 
 // write writes what the connection takes and queues the rest. o.mu is held; nothing waits.
 func (o *Outbox) write(p []byte, alone bool) (high int) {
-	n, err := o.conn.TryWrite(p)
-	if err == nil && n == len(p) && !o.conn.Unsent() {
+	n, err := o.eng.TryWrite(p)
+	if err == nil && n == len(p) && !o.eng.Unflushed() {
 		return 0
 	}
 	high, _ = o.wrote(p, n, err, alone)
@@ -334,7 +336,7 @@ func (o *Outbox) flush() {
 		}
 		var err error
 		if n == 0 {
-			err = o.conn.Flush()
+			err = o.eng.Flush()
 		} else {
 			_, err = o.conn.Write(b[:n])
 		}
@@ -353,7 +355,7 @@ func (o *Outbox) next(b []byte) (n, low int, more bool) {
 	defer o.mu.Unlock()
 	q := o.q
 	q.inflight = 0
-	if q.kept > 0 && !o.conn.Unsent() {
+	if q.kept > 0 && !o.eng.Unflushed() {
 		q.kept = 0
 	}
 	if q.high && q.size() <= o.opts.LowWater {
@@ -362,7 +364,7 @@ func (o *Outbox) next(b []byte) (n, low int, more bool) {
 			return 0, q.size(), true // before anybody is told that nothing waits
 		}
 	}
-	if o.err != nil || q.size() == 0 && !o.conn.Unsent() {
+	if o.err != nil || q.size() == 0 && !o.eng.Unflushed() {
 		o.q = nil
 		q.end()
 		return 0, -1, false

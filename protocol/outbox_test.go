@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"goranch/internal/engine"
 	"goranch/protocol"
 	"goranch/transport"
 )
@@ -23,7 +24,7 @@ func outbox(t *testing.T, kind string, opts protocol.QueueOptions) (*protocol.Ou
 	var peer net.Conn
 	if kind == "pipe" {
 		a, b := net.Pipe()
-		conn, peer = transport.NewConn(new(transport.Mem), a, nil), b
+		conn, peer = transport.NewConn(new(transport.Mem), a), b
 	} else {
 		conn, peer = connected(t, kind)
 	}
@@ -59,7 +60,7 @@ func connected(t *testing.T, kind string) (*transport.Conn, net.Conn) {
 			close(conns)
 			return
 		}
-		conn := transport.NewConn(tr, nc, nil)
+		conn := transport.NewConn(tr, nc)
 		if err := conn.Handshake(context.Background()); err != nil {
 			t.Error(err)
 		}
@@ -105,7 +106,7 @@ func TestOutbox(t *testing.T) {
 					})
 				}
 				wg.Wait()
-				if err := o.Wait(context.Background()); err != nil || o.Queued() != 0 || o.Dropped() != 0 || conn.Unsent() {
+				if err := o.Wait(context.Background()); err != nil || o.Queued() != 0 || o.Dropped() != 0 || engine.Of(conn).Unflushed() {
 					t.Errorf("%v, %d wait, %d dropped", err, o.Queued(), o.Dropped())
 				}
 				if err := <-got; err != nil {

@@ -11,6 +11,7 @@ package protocol
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"goranch/transport"
 )
@@ -67,20 +68,30 @@ type Drainer interface {
 	DrainsItself()
 }
 
-// Sleeper is an add-on to [Protocol] for those whose connections need no goroutine while
-// nothing comes. The protocols of [Handle] are Sleepers. One that is a [Drainer] too is
-// served as if it were none.
-type Sleeper interface {
+// Unwrapper is an add-on to [Protocol] for those whose Serve does nothing but call the Serve of
+// another one, such as a struct that adds methods to a protocol made by [Handle]. The server
+// calls the inner protocol itself and, if it was made by Handle, can park idle connections.
+type Unwrapper interface {
 	Protocol
-	// Begin is called instead of Serve, and must not wait.
-	Begin(ctx context.Context, conn *transport.Conn) Serving
+	Unwrap() Protocol
 }
 
-// Serving is a connection that a [Sleeper] serves.
-type Serving interface {
-	// Run does what Serve does. Besides it may return [transport.ErrResting] as it was
-	// returned by a [transport.Lender], which has happened because [transport.Conn.Rest] was called. Then
-	// that is not the end: Run is called again, by another goroutine, when there is something to read
-	// or when reads are to fail.
-	Run() error
+// PanicError is how a connection ends whose protocol, handshake or handler has panicked. A protocol
+// whose other goroutine has panicked passes that on by panicking with a *PanicError.
+type PanicError struct {
+	Value any    // the argument of panic; nil if the goroutine was ended by runtime.Goexit
+	Stack []byte // of the goroutine that panicked
+}
+
+func (e *PanicError) Error() string {
+	if e.Value == nil {
+		return "goroutine ended by runtime.Goexit"
+	}
+	return fmt.Sprintf("panic: %v", e.Value)
+}
+
+// Unwrap returns the argument of panic, if it is an error.
+func (e *PanicError) Unwrap() error {
+	err, _ := e.Value.(error)
+	return err
 }

@@ -15,7 +15,7 @@ func TestManyConnectionsOneGoroutine(t *testing.T) {
 		peers := make([]Peer, 100_000)
 		before := runtime.NumGoroutine()
 		for i := range peers {
-			peers[i] = Peer{e: e, h: idle{}}
+			peers[i] = Peer{e: e, h: silent{}}
 			peers[i].mail.closed = true // what is due is not delivered
 			peers[i].startTimers()
 		}
@@ -33,7 +33,7 @@ func TestManyConnectionsOneGoroutine(t *testing.T) {
 	})
 }
 
-type idle struct{}
+type silent struct{}
 
-func (idle) HandleData(*Peer, []byte) Action { return Action{} }
-func (idle) HandleTick(*Peer) Action         { return Action{} }
+func (silent) HandleData(*Peer, []byte) Action { return Action{} }
+func (silent) HandleTick(*Peer) Action         { return Action{} }

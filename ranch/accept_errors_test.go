@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
-	"goranch/conns"
+	"goranch/protocol"
 	"goranch/ranch"
 )
 
@@ -223,7 +223,7 @@ func TestAcceptorPanics(t *testing.T) {
 		if len(events) != n {
 			t.Fatalf("%d events %q", len(events), ranch.AcceptorPanicked)
 		}
-		var p *conns.PanicError
+		var p *protocol.PanicError
 		if !errors.As(events[0].Err, &p) || !errors.Is(p, errNotToday) || len(p.Stack) == 0 {
 			t.Errorf("the event's error is %#v", events[0].Err)
 		}
@@ -272,7 +272,7 @@ func TestNoErrorEndsAListener(t *testing.T) {
 			guests(t, f, dialAddr(l), 5)
 			visit(t, f, dialAddr(l))
 			synctest.Wait()
-			if got := l.Info(); f.last().queued() != 1 || got.PeakConnections != 5 || got.ParkedAcceptors != acceptors {
+			if got := l.Info(); f.last().queued() != 1 || got.PeakConnections != 5 || got.WaitingAcceptors != acceptors {
 				t.Errorf("plan %v: %d in the queue; %s", plan, f.last().queued(), pretty(got))
 			}
 			if failed, over := rec.count(ranch.AcceptFailed), rec.count(ranch.AcceptRecovered)+rec.count(ranch.SocketReopened); failed > over {

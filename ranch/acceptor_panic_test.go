@@ -33,7 +33,7 @@ func TestPanicWhileReopeningKeepsTheCap(t *testing.T) {
 		if got := f.last().queued(); got != 3 {
 			t.Errorf("%d clients wait in the queue, not 3: %s", got, pretty(l.Info()))
 		}
-		if got := l.Info().ParkedAcceptors; got != 3 {
+		if got := l.Info().WaitingAcceptors; got != 3 {
 			t.Errorf("%d acceptors are parked, not 3", got)
 		}
 	})

@@ -8,79 +8,74 @@ import (
 	"slices"
 	"time"
 
-	"goranch/conns"
+	"goranch/internal/descriptors"
+	"goranch/internal/option"
 )
 
-// DefaultAlarmCooldown is the time between two calls of an [Alarm].
-const DefaultAlarmCooldown = 5 * time.Second
-
-// Alarm tells when something runs short. Exactly one of Connections and Descriptors is set.
+// Alarm reports when something runs short. Exactly one of Connections and Descriptors is set.
 //
-// It goes off when the threshold is reached, and again after each Cooldown while it is
-// still reached. Each time the event [AlarmRaised] is emitted, which is logged as a warning,
-// and Callback is called in a goroutine of its own.
+// It is raised when the threshold is reached, and again after each Cooldown while it is still
+// reached. Each time the event [AlarmRaised] is emitted, which is logged as a warning, and
+// Callback is called in a goroutine of its own.
 type Alarm struct {
-	// Connections is the number of active connections from which on it goes off.
+	// Connections is the threshold for the number of active connections.
 	Connections int
-	// Descriptors is the share of the process' limit of open descriptors from which on it
-	// goes off, above 0 and up to 1. They are counted once a second. Where the system cannot tell,
-	// a start with such an alarm fails with errors.ErrUnsupported.
+	// Descriptors is the threshold for the fraction of the process' limit of open descriptors,
+	// above 0 and up to 1. They are counted once a second. Where the system cannot tell, a
+	// start with such an alarm fails with errors.ErrUnsupported.
 	Descriptors float64
 	// Cooldown is the time between two calls. 0 is 5 s; negative values are refused.
 	Cooldown time.Duration
-	// Callback is called besides the event. nil is fine. It may stop its own listener.
+	// Callback is called after the event. nil is fine. It may stop its own listener.
 	Callback func(AlarmEvent)
 }
 
-// AlarmEvent is an alarm that has gone off.
+// AlarmEvent describes an alarm that was raised.
 type AlarmEvent struct {
 	Ref, Name   string
 	Connections int // active ones
-	// Descriptors and DescriptorLimit are those of the process, if the alarm is about them.
+	// Descriptors and DescriptorLimit are those of the process, if the alarm concerns them.
 	Descriptors, DescriptorLimit int
-	// Listener is the one that the alarm belongs to; its Connections are who to look at.
-	Listener *Listener
+	Listener                     *Listener
 }
 
 // check reports what is wrong with the alarm of that name.
-func (a Alarm) check(name string, bad func(field string, value any, allowed string)) {
+func (a Alarm) check(name string, f *option.Faults) {
 	field := fmt.Sprintf("Alarms[%q]", name)
 	switch {
 	case a.Connections < 0:
-		bad(field+".Connections", a.Connections, "are positive numbers")
+		f.Bad(field+".Connections", a.Connections, "positive numbers")
 	case !(a.Descriptors >= 0 && a.Descriptors <= 1):
-		bad(field+".Descriptors", a.Descriptors, "are shares above 0 and up to 1")
+		f.Bad(field+".Descriptors", a.Descriptors, "fractions above 0 and up to 1")
 	case (a.Connections > 0) == (a.Descriptors > 0):
-		bad(field, fmt.Sprintf("{Connections: %d, Descriptors: %g}", a.Connections, a.Descriptors), "is exactly one of the two")
+		f.Bad(field, fmt.Sprintf("{Connections: %d, Descriptors: %g}", a.Connections, a.Descriptors), "alarms with exactly one of the two")
 	case a.Descriptors > 0:
-		if _, _, err := openDescriptors(); err != nil {
-			bad(field+".Descriptors", a.Descriptors, fmt.Sprintf("is none here: %v", err))
+		if _, _, err := descriptors.Count(); err != nil {
+			f.Add(fmt.Errorf("option %s.Descriptors %v: %w", field, a.Descriptors, err))
 		}
 	}
-	if a.Cooldown < 0 {
-		bad(field+".Cooldown", a.Cooldown, fmt.Sprintf("are positive times, and 0 for %v", DefaultAlarmCooldown))
-	}
+	f.Positive(field+".Cooldown", a.Cooldown, "0 for 5s")
 }
 
-// setAlarms replaces the alarms that look at the listener. l.setting is held.
+// setAlarms replaces the alarms. l.optionsMu is held.
 func (l *Listener) setAlarms(alarms map[string]Alarm) {
-	if l.calm != nil {
-		l.calm()
-		l.calm = nil
+	if l.stopAlarms != nil {
+		l.stopAlarms()
+		l.stopAlarms = nil
 	}
-	if len(alarms) == 0 || l.life.Err() != nil {
+	if len(alarms) == 0 || l.ctx.Err() != nil {
 		return
 	}
-	ctx, cancel := context.WithCancel(l.life)
-	l.calm = cancel
+	ctx, cancel := context.WithCancel(l.ctx)
+	l.stopAlarms = cancel
 	for _, name := range slices.Sorted(maps.Keys(alarms)) {
-		l.held.Go(func() { l.watchAlarm(ctx, name, alarms[name]) })
+		l.background.Go(func() { l.watchAlarm(ctx, name, alarms[name]) })
 	}
 }
 
 // watchAlarm raises one alarm as often as it is due.
 func (l *Listener) watchAlarm(ctx context.Context, name string, a Alarm) {
-	def(&a.Cooldown, DefaultAlarmCooldown)
+	option.Default(&a.Cooldown, 5*time.Second)
 	for {
 		e := AlarmEvent{Ref: l.ref, Name: name, Listener: l}
 		if a.Connections > 0 {
@@ -107,21 +102,17 @@ func (l *Listener) watchAlarm(ctx context.Context, name string, a Alarm) {
 func (l *Listener) call(callback func(AlarmEvent), e AlarmEvent) {
 	defer func() {
 		if v := recover(); v != nil {
-			l.complain(Event{Kind: AlarmRaised}, v, debug.Stack())
+			l.logPanic(Event{Kind: AlarmRaised}, v, debug.Stack())
 		}
 	}()
 	callback(e)
 }
 
-// Descriptors returns how many descriptors the process has open, and how many it may. The error is
-// [errors.ErrUnsupported] where the system cannot tell.
-func Descriptors() (open, limit int, err error) { return openDescriptors() }
-
-// awaitDescriptors returns when that share of the descriptors is open.
-func awaitDescriptors(ctx context.Context, share float64) (open, limit int, ok bool) {
+// awaitDescriptors returns when that fraction of the descriptors is open.
+func awaitDescriptors(ctx context.Context, fraction float64) (open, limit int, ok bool) {
 	for {
-		open, limit, err := openDescriptors()
-		if err == nil && float64(open) >= share*float64(limit) {
+		open, limit, err := descriptors.Count()
+		if err == nil && float64(open) >= fraction*float64(limit) {
 			return open, limit, true
 		}
 		if !sleep(ctx, time.Second) {
@@ -129,19 +120,3 @@ func awaitDescriptors(ctx context.Context, share float64) (open, limit int, ok b
 		}
 	}
 }
-
-// sleep waits, and reports whether ctx lasted that long.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-// Evict has n connections make room, whatever the cap: they are told to end, and closed
-// after the ShutdownTimeout. It returns how many there were.
-func (l *Listener) Evict(n int, who conns.Victims) int { return l.sup.Evict(n, who) }

@@ -72,7 +72,7 @@ func TestThousandHalfOpenHandshakesEnd(t *testing.T) {
 			t.Errorf("a good client waited for %v", got)
 		}
 		for _, e := range rec.wait(t, ranch.ConnEnded, n) {
-			if e.Reason != conns.HandshakeTimeout || e.Duration != ranch.DefaultHandshakeTimeout {
+			if e.Reason != conns.HandshakeTimeout || e.Duration != 5*time.Second {
 				t.Fatalf("one ended after %v: %v", e.Duration, e.Reason)
 			}
 		}

@@ -106,7 +106,7 @@ func TestHandshakePanics(t *testing.T) {
 						visit(t, tr, dialAddr(l))
 					}
 					for _, e := range rec.wait(t, ranch.ConnEnded, 5) {
-						var p *conns.PanicError
+						var p *protocol.PanicError
 						if e.Reason != conns.Panicked || e.Served || !errors.As(e.Err, &p) {
 							t.Errorf("it ended with %v, served %v, error %v", e.Reason, e.Served, e.Err)
 						}
@@ -132,7 +132,7 @@ func TestHandshakeIgnoresItsLimit(t *testing.T) {
 		synctest.Wait()
 		begin := time.Now()
 		var stuck *conns.StuckError
-		if err := l.Stop(); !errors.As(err, &stuck) || len(stuck.Conns) != 1 || stuck.Conns[0].Serving {
+		if err := l.Stop(); !errors.As(err, &stuck) || len(stuck.Conns) != 1 || stuck.Conns[0].Served {
 			t.Errorf("stopping: %v", err)
 		}
 		if got := time.Since(begin); got != time.Second+conns.StuckGrace {

@@ -162,7 +162,7 @@ func (w *world) check() error {
 	if n := w.f.last().queued(); n != w.queue {
 		return fmt.Errorf("%d wait in the queue, in the model %d", n, w.queue)
 	}
-	if waiting, _ := w.f.last().inAccept(); waiting != max(0, min(w.acceptors, w.limit-w.used)) || waiting+i.ParkedAcceptors != w.acceptors {
+	if waiting, _ := w.f.last().inAccept(); waiting != max(0, min(w.acceptors, w.limit-w.used)) || waiting+i.WaitingAcceptors != w.acceptors {
 		return fmt.Errorf("%d acceptors in accept", waiting)
 	}
 	return balanced(i)

@@ -20,16 +20,16 @@ func TestChangeOptions(t *testing.T) {
 	var all sync.WaitGroup
 	for range 100 {
 		all.Go(func() {
-			if _, err := l.ChangeOptions(func(o *ranch.Options) { o.MaxPerAddress++; o.MaxConnections = 5 }); err != nil {
+			if _, err := l.ChangeOptions(func(o *ranch.Options) { o.PerAddress++; o.MaxConnections = 5 }); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	all.Wait()
-	if o := l.Options(); o.MaxPerAddress != 100 || l.MaxConnections() != 0 || o.MaxConnections != ranch.DefaultMaxConnections {
-		t.Errorf("%d changes, cap %d, that of the start %d", o.MaxPerAddress, l.MaxConnections(), o.MaxConnections)
+	if o := l.Options(); o.PerAddress != 100 || l.MaxConnections() != 0 || o.MaxConnections != 1024 {
+		t.Errorf("%d changes, cap %d, that of the start %d", o.PerAddress, l.MaxConnections(), o.MaxConnections)
 	}
-	_, err := l.ChangeOptions(func(o *ranch.Options) { o.IdleTimeout, o.Lifetime = -1, time.Hour })
+	_, err := l.ChangeOptions(func(o *ranch.Options) { o.IdleTimeout, o.Lifetime = -2, time.Hour })
 	if !errors.Is(err, ranch.ErrBadOption) || l.Options().Lifetime != 0 {
 		t.Errorf("half a change: %v, %v", err, l.Options().Lifetime)
 	}

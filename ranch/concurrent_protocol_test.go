@@ -60,7 +60,7 @@ func TestGoroutinesOfAConnection(t *testing.T) {
 		if err := finish(t, "the stop returns", l.Stop); err != nil {
 			t.Fatal(err)
 		}
-		if err := <-cause; !errors.Is(err, ranch.ErrShutdown) {
+		if err := <-cause; !errors.Is(err, protocol.ErrShutdown) {
 			t.Errorf("the cause is %v", err)
 		}
 	})

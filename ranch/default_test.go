@@ -31,44 +31,24 @@ func TestDefaultServer(t *testing.T) {
 	if got, err := ranch.Default.Listener(ref); got != l || err != nil {
 		t.Errorf("Default has %v, %v", got, err)
 	}
-	if got := ranch.Listeners(); !cmp.Equal(got, []string{ref}) {
-		t.Errorf("Listeners: %v", got)
+	if got := names(ranch.Default); !cmp.Equal(got, []string{ref}) {
+		t.Errorf("Listeners: got %v, want %v", got, []string{ref})
 	}
 	guests(t, mem, dialAddr(l), 2)
 	if got, err := ranch.Info(ref); err != nil || got.ActiveConnections != 2 {
-		t.Errorf("Info: %+v, %v", got, err)
+		t.Errorf("Info: got %+v, %v, want 2 active connections", got, err)
 	}
-	if got := ranch.InfoAll(); len(got) != 1 || got[0].ActiveConnections != 2 {
-		t.Errorf("InfoAll: %+v", got)
-	}
-	cs, err := ranch.Connections(ref)
-	if err != nil || len(cs) != 2 {
-		t.Fatalf("Connections: %v, %v", cs, err)
-	}
-	if err := ranch.Kill(cs[0].ID); err != nil {
-		t.Errorf("Kill: %v", err)
-	}
-	if err := ranch.WaitForConnections(ctx, ref, ranch.LessEqual, 1); err != nil {
+	if err := ranch.WaitForConnections(ctx, ref, ranch.Equal, 2); err != nil {
 		t.Errorf("WaitForConnections: %v", err)
 	}
 	if err := ranch.SetMaxConnections(ref, 9); err != nil {
 		t.Errorf("SetMaxConnections: %v", err)
 	}
 	if got, err := ranch.MaxConnections(ref); got != 9 || err != nil {
-		t.Errorf("MaxConnections: %d, %v", got, err)
+		t.Errorf("MaxConnections: got %d, %v, want 9", got, err)
 	}
-	if err := ranch.SetProtocol(ref, untilClosed); err != nil {
+	if err := ranch.SetProtocol(ref, untilClosed); err != nil || l.Protocol() == nil {
 		t.Errorf("SetProtocol: %v", err)
-	}
-	if got, err := ranch.Protocol(ref); got == nil || err != nil {
-		t.Errorf("Protocol: %v, %v", got, err)
-	}
-	opts.NumAcceptors = 3
-	if waiting, err := ranch.SetTransportOptions(ref, nil, opts); err != nil || !cmp.Equal(waiting, []string{"NumAcceptors"}) {
-		t.Errorf("SetTransportOptions: %v, %v", waiting, err)
-	}
-	if got, err := ranch.TransportOptions(ref); err != nil || got.NumAcceptors != 3 || got.MaxConnections != 5 || got.Addr != ":0" {
-		t.Errorf("TransportOptions: %+v, %v", got, err)
 	}
 	if err := errors.Join(ranch.SuspendListener(ref), ranch.ResumeListener(ref)); err != nil {
 		t.Error(err)
@@ -76,7 +56,52 @@ func TestDefaultServer(t *testing.T) {
 	if err := ranch.StopListener(ref); err != nil {
 		t.Error(err)
 	}
-	if got := other.Listeners(); !cmp.Equal(got, []string{ref}) {
-		t.Errorf("the other server has %v", got)
+	if got := names(&other); !cmp.Equal(got, []string{ref}) {
+		t.Errorf("the other server: got listeners %v, want %v", got, []string{ref})
 	}
+}
+
+// A listener frees its name however it was stopped, and only its own name.
+func TestStopFreesTheName(t *testing.T) {
+	for name, stop := range map[string]func(*ranch.Server, *ranch.Listener) error{
+		"Listener.Stop":  func(_ *ranch.Server, l *ranch.Listener) error { return l.Stop() },
+		"Listener.Drain": func(_ *ranch.Server, l *ranch.Listener) error { return l.Drain(over) },
+		"Server.Drain":   func(s *ranch.Server, _ *ranch.Listener) error { return s.Drain(over, ref) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var s ranch.Server
+			mem, opts := new(transport.Mem), ranch.Options{Logger: quiet}
+			first, err := s.StartListener(ref, mem, opts, answer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := stop(&s, first); err != nil {
+				t.Fatal(err)
+			}
+			second, err := s.StartListener(ref, mem, opts, answer)
+			if err != nil {
+				t.Fatalf("start again: %v", err)
+			}
+			if err := first.Stop(); !errors.Is(err, ranch.ErrStopped) {
+				t.Errorf("second stop: got %v, want %v", err, ranch.ErrStopped)
+			}
+			if got, err := s.Listener(ref); got != second || err != nil {
+				t.Errorf("got %v, %v, want the second listener", got, err)
+			}
+			if err := second.Stop(); err != nil {
+				t.Error(err)
+			}
+			if _, err := s.Listener(ref); !errors.Is(err, ranch.ErrNotFound) {
+				t.Errorf("after the stop: got %v, want %v", err, ranch.ErrNotFound)
+			}
+		})
+	}
+}
+
+// names returns the names of the listeners of s.
+func names(s *ranch.Server) (refs []string) {
+	for _, l := range s.Listeners() {
+		refs = append(refs, l.Ref())
+	}
+	return refs
 }

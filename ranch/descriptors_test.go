@@ -53,7 +53,7 @@ func serveWithFewDescriptors() {
 	}
 	l, err := ranch.StartListener("few", transport.TCP{}, ranch.Options{
 		Addr: "127.0.0.1:0", MaxConnections: ranch.Unlimited, Logger: quiet, PostListen: func(net.Listener) error { return leaveSpare() },
-		Observer: ranch.ObserverFunc(func(e ranch.Event) {
+		Observer: ranch.Observer(func(e ranch.Event) {
 			switch e.Kind {
 			case ranch.ListenerStarted:
 				tell(report{Event: e.Kind.String(), Addr: e.Addr.String()})

@@ -131,7 +131,7 @@ func TestDrainOne(t *testing.T) {
 			t.Error(err)
 		}
 		elsewhere.works(t)
-		if diff := cmp.Diff([]string{"other"}, s.Listeners()); diff != "" {
+		if diff := cmp.Diff([]string{"other"}, names(&s)); diff != "" {
 			t.Errorf("listeners (-want +got):\n%s", diff)
 		}
 	})
@@ -302,11 +302,11 @@ func TestSetProtocol(t *testing.T) {
 		}
 		before := m.guests(t, l, 2)
 		next := newWorker()
-		if err := s.SetProtocol(ref, next); err != nil {
+		if err := l.SetProtocol(next); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := s.Protocol(ref); got != protocol.Protocol(next) || err != nil {
-			t.Errorf("the protocol is %v, %v", got, err)
+		if got := l.Protocol(); got != protocol.Protocol(next) {
+			t.Errorf("got protocol %v, want %v", got, next)
 		}
 		for _, v := range before {
 			v.works(t)
@@ -326,7 +326,7 @@ func TestSetProtocol(t *testing.T) {
 		if got := l.Protocol(); got != protocol.Protocol(next) {
 			t.Errorf("after a resume the protocol is %T", got)
 		}
-		if err := s.SetProtocol(ref, nil); !errors.Is(err, ranch.ErrBadOption) || l.Protocol() == nil {
+		if err := l.SetProtocol(nil); !errors.Is(err, ranch.ErrBadOption) || l.Protocol() == nil {
 			t.Errorf("no protocol at all: %v", err)
 		}
 	})

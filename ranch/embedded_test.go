@@ -13,7 +13,7 @@ import (
 func newListener(t testing.TB, m medium, opts ranch.Options) (*ranch.Listener, *recorder) {
 	t.Helper()
 	rec := newRecorder()
-	opts.Addr, opts.Logger, opts.Observer = m.addr(t), quiet, rec
+	opts.Addr, opts.Logger, opts.Observer = m.addr(t), quiet, rec.observe
 	l, err := ranch.NewListener(ref, m.t, opts, answer)
 	if err != nil {
 		t.Fatal(err)

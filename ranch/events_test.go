@@ -244,7 +244,7 @@ func TestEventOfEndComesLast(t *testing.T) {
 		var l *ranch.Listener
 		listening := make(chan struct{})
 		ended := make(chan ranch.Event, 1)
-		l, _ = m.start(t, ranch.Options{MaxConnections: 1, Observer: ranch.ObserverFunc(func(e ranch.Event) {
+		l, _ = m.start(t, ranch.Options{MaxConnections: 1, Observer: ranch.Observer(func(e ranch.Event) {
 			switch e.Kind {
 			case ranch.ConnStarted:
 				<-listening

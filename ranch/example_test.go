@@ -52,7 +52,7 @@ func ExampleStartListener_badOptions() {
 	fmt.Println(err)
 	// Output:
 	// true
-	// ranch: start hello: bad option: MaxConnections -1: allowed are positive numbers, 0 for 1024, and Unlimited
+	// ranch: start hello: bad option: option MaxConnections -1: allowed are positive numbers, 0 for 1024, and Unlimited
 	// bad option: Addr: address "localhost": bad address: use "host:port", "[ipv6]:port", "unix:/path", "unix:@name", "fd:N" or "systemd:NAME"
 }
 
@@ -136,7 +136,7 @@ func ExampleWaitForConnections() {
 // An observer that tells of connections that failed.
 func ExampleObserver() {
 	ended := make(chan ranch.Event, 10)
-	observer := ranch.ObserverFunc(func(e ranch.Event) {
+	observer := ranch.Observer(func(e ranch.Event) {
 		if e.Kind == ranch.ConnEnded && e.Reason != conns.Finished {
 			ended <- e // quickly: the connection's goroutine waits
 		}

@@ -92,7 +92,7 @@ func tryStart(t testing.TB, s *ranch.Server, tr transport.Transport, opts ranch.
 	t.Helper()
 	rec := newRecorder()
 	if opts.Observer == nil {
-		opts.Observer = rec
+		opts.Observer = rec.observe
 	}
 	if opts.Logger == nil {
 		opts.Logger = quiet
@@ -137,7 +137,7 @@ type recorder struct {
 
 func newRecorder() *recorder { return &recorder{changed: make(chan struct{})} }
 
-func (r *recorder) Observe(e ranch.Event) {
+func (r *recorder) observe(e ranch.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.events = append(r.events, e)
@@ -337,7 +337,7 @@ func allParked(t testing.TB, l *ranch.Listener) {
 	t.Helper()
 	eventually(t, "all acceptors are parked", func() bool {
 		i := l.Info()
-		return i.ParkedAcceptors == i.NumAcceptors
+		return i.WaitingAcceptors == i.NumAcceptors
 	})
 }
 

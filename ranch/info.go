@@ -6,65 +6,65 @@ import (
 	"goranch/conns"
 )
 
-// Status is what a listener is doing.
+// Status is the status of a listener.
 type Status string
 
 const (
-	Starting  Status = "starting" // made, not listening yet
+	Starting  Status = "starting" // not listening yet
 	Running   Status = "running"
-	Suspended Status = "suspended" // not listening; its connections live on
+	Suspended Status = "suspended" // not listening; its connections go on
 	Stopping  Status = "stopping"  // waiting for its connections to end
 	Stopped   Status = "stopped"
 )
 
-// ListenerInfo is a listener at one instant.
+// ListenerInfo describes a listener at one instant.
 type ListenerInfo struct {
 	Ref       string
 	Status    Status
 	Transport string
 	Addr      net.Addr // where it is bound, or was; nil before the start
 
-	// In force, and not what waits for a resume.
+	// In force; changes that wait for a resume are not included.
 	NumAcceptors     int
 	NumListenSockets int
 
-	MaxConnections    int // Unlimited if there is no cap
-	ActiveConnections int // counted by the cap
-	AllConnections    int // with those that RemoveConnection took out of the count, and those about to end
-	PeakConnections   int // the most that were active at once
-	ParkedAcceptors   int // acceptors that wait for the count to fall below the cap
-	HeldConnections   int // accepted, but without a slot: they wait for one, or are being refused
-	Handshakes        int // in progress
-	Sources           int // addresses that are limited and remembered
+	MaxConnections     int // the cap, or Unlimited
+	ActiveConnections  int // counted by the cap
+	AllConnections     int // also those that RemoveConnection has uncounted, and those about to end
+	PeakConnections    int // the highest number of active ones so far
+	WaitingAcceptors   int // acceptors and pending connections that wait for a slot
+	PendingConnections int // accepted without a slot: waiting for one, or being refused
+	Handshakes         int // in progress
+	Addresses          int // source addresses in the table of the limits per address
 
 	// Accepted = Terminated + AllConnections.
 	Accepted   uint64
 	Terminated uint64 // Served + HandshakeFailed + Refused
 
-	Served          uint64 // their protocol was called, and has returned
+	Served          uint64 // their protocol was called and has returned
 	HandshakeFailed uint64 // ended before that
-	Refused         uint64 // turned away: while stopping, at the cap, or for a limit of their address
+	Refused         uint64 // refused: while stopping, at the cap, or by a limit per address
 
-	Reasons map[conns.Reason]uint64 // how connections ended; reasons that did not occur are absent
+	Reasons map[conns.Reason]uint64 // how many connections ended for each reason; others are absent
 
-	AcceptErrors uint64 // calls of accept that failed, whatever came of it
+	AcceptErrors uint64 // failed calls of accept
 }
 
-// Info returns what the listener is and has done.
+// Info describes the listener at this instant.
 func (l *Listener) Info() ListenerInfo {
-	l.state.Lock()
+	l.mu.Lock()
 	opts, status, addr, t := l.opts, l.status, l.addr, l.transport
-	if a := l.acceptors; a != nil { // in force, whatever waits for a resume
+	if a := l.acceptors; a != nil { // in force
 		opts.NumAcceptors, opts.NumListenSockets, t = a.n, len(a.sockets), a.t
 	}
-	l.state.Unlock()
+	l.mu.Unlock()
 	c, g := l.sup.Counters(), l.gate.State()
 	info := ListenerInfo{
 		Ref: l.ref, Status: status, Transport: t.Name(), Addr: addr,
 		NumAcceptors: opts.NumAcceptors, NumListenSockets: opts.NumListenSockets,
 		MaxConnections: g.Limit, ActiveConnections: g.Used, AllConnections: c.Live,
-		PeakConnections: g.Peak, ParkedAcceptors: g.Waiting,
-		HeldConnections: int(l.holding.Load()), Handshakes: l.sup.Handshakes(), Sources: l.sup.Sources(),
+		PeakConnections: g.Peak, WaitingAcceptors: g.Waiting,
+		PendingConnections: int(l.pending.Load()), Handshakes: l.sup.Handshakes(), Addresses: l.sup.Addresses(),
 		Accepted: c.Accepted, Terminated: c.Served + c.HandshakeFailed + c.Refused,
 		Served: c.Served, HandshakeFailed: c.HandshakeFailed, Refused: c.Refused,
 		Reasons: make(map[conns.Reason]uint64), AcceptErrors: l.acceptErrors.Load(),

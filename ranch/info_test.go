@@ -33,36 +33,31 @@ func TestInfo(t *testing.T) {
 			if diff := cmp.Diff(want, l.Info()); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", when, diff)
 			}
-			got, err := s.Info(ref)
+			byName, err := s.Listener(ref)
 			if want.Status == ranch.Stopped {
 				if !errors.Is(err, ranch.ErrNotFound) {
-					t.Errorf("%s by name: %v", when, err)
+					t.Errorf("%s: got %v, want %v", when, err, ranch.ErrNotFound)
 				}
-				return
-			}
-			if diff := cmp.Diff(want, got); diff != "" || err != nil {
-				t.Errorf("%s by name: %v (-want +got):\n%s", when, err, diff)
-			}
-			if all := s.InfoAll(); len(all) != 1 || !cmp.Equal(all[0], want) {
-				t.Errorf("%s of all: %+v", when, all)
+			} else if byName != l {
+				t.Errorf("%s: got listener %v, %v, want %v", when, byName, err, l)
 			}
 		}
 		check("at the start", func(i *ranch.ListenerInfo) {})
 		guests := m.guests(t, l, 3)
 		allParked(t, l)
 		check("at the cap", func(i *ranch.ListenerInfo) {
-			i.Accepted, i.ActiveConnections, i.AllConnections, i.PeakConnections, i.ParkedAcceptors = 3, 3, 3, 3, 2
+			i.Accepted, i.ActiveConnections, i.AllConnections, i.PeakConnections, i.WaitingAcceptors = 3, 3, 3, 3, 2
 		})
 		guests[0].leave()
 		active(t, l, 2)
-		if err := s.SuspendListener(ref); err != nil {
+		if err := l.Suspend(); err != nil {
 			t.Fatal(err)
 		}
 		check("suspended", func(i *ranch.ListenerInfo) {
 			i.Status, i.Accepted, i.ActiveConnections, i.AllConnections, i.PeakConnections = ranch.Suspended, 3, 2, 2, 3
 			i.Terminated, i.Served, i.Reasons = 1, 1, map[conns.Reason]uint64{conns.PeerClosed: 1}
 		})
-		if err := s.StopListener(ref); err != nil {
+		if err := l.Stop(); err != nil {
 			t.Fatal(err)
 		}
 		check("stopped", func(i *ranch.ListenerInfo) {
@@ -110,26 +105,18 @@ func TestCountersAddUpAtEveryMoment(t *testing.T) {
 // The names of listeners, and their infos, are sorted.
 func TestListenersAreSorted(t *testing.T) {
 	var s ranch.Server
-	names := []string{"b", "a", "d", "c"}
-	for _, name := range names {
+	for _, name := range []string{"b", "a", "d", "c"} {
 		l, err := s.StartListener(name, new(fake), ranch.Options{Logger: quiet}, answer)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { l.Stop() })
 	}
-	if err := s.StopListener("d"); err != nil {
+	if l, err := s.Listener("d"); err != nil || l.Stop() != nil {
 		t.Fatal(err)
 	}
 	want := []string{"a", "b", "c"}
-	if diff := cmp.Diff(want, s.Listeners()); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-	var got []string
-	for _, i := range s.InfoAll() {
-		got = append(got, i.Ref)
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, names(&s)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if l, err := s.Listener("a"); err != nil || l.Ref() != "a" {
@@ -151,32 +138,32 @@ func TestConnectionsAndKill(t *testing.T) {
 			v := m.visit(t, l) // an echo has no greeting
 			eventually(t, "it is served", func() bool {
 				cs := l.Connections()
-				return len(cs) == i+1 && cs[i].Serving
+				return len(cs) == i+1 && cs[i].Served
 			})
 			all = append(all, v)
 		}
-		cs, err := s.Connections(ref)
-		if err != nil || len(cs) != 3 {
-			t.Fatalf("connections: %v, %v", cs, err)
+		cs := l.Connections()
+		if len(cs) != 3 {
+			t.Fatalf("got connections %v, want 3", cs)
 		}
 		for i, c := range cs {
-			if c.Transport != m.t.Name() || c.Since.Before(begin) || !c.Counted || !c.Serving || c.RemoteAddr == nil || c.Protocol != (echo.Protocol{}) {
+			if c.Transport != m.t.Name() || c.Since.Before(begin) || !c.Counted || !c.Served || c.RemoteAddr == nil || c.Protocol != (echo.Protocol{}) {
 				t.Errorf("connection %d: %+v", i, c)
 			}
 			if i > 0 && c.ID <= cs[i-1].ID {
 				t.Error("they are not the oldest first")
 			}
 		}
-		if err := s.Kill(cs[1].ID); err != nil {
-			t.Fatal(err)
+		if !l.Kill(cs[1].ID) {
+			t.Fatal("got no connection to kill")
 		}
 		e := rec.wait(t, ranch.ConnEnded, 1)[0]
 		if e.Conn.ID() != cs[1].ID || e.Reason != conns.Killed {
 			t.Errorf("connection %d ended: %v", e.Conn.ID(), e.Reason)
 		}
 		await(t, "the client notices", all[1].served)
-		if err := s.Kill(cs[1].ID); !errors.Is(err, ranch.ErrNotFound) {
-			t.Errorf("killing it again: %v", err)
+		if l.Kill(cs[1].ID) {
+			t.Error("killed twice")
 		}
 		active(t, l, 2)
 	})

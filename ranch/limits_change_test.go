@@ -43,7 +43,7 @@ func TestRefuseWhenLowered(t *testing.T) {
 func TestEvictOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := new(fake)
-		opts := ranch.Options{MaxConnections: 10, Evict: conns.Oldest, ShutdownTimeout: 10 * time.Second}
+		opts := ranch.Options{MaxConnections: 10, Evict: conns.EvictOldest, ShutdownTimeout: 10 * time.Second}
 		var told atomic.Int32
 		slow := protocol.Func(func(ctx context.Context, conn *transport.Conn) error {
 			conn.Write([]byte("+"))
@@ -89,7 +89,7 @@ func TestEvictOnce(t *testing.T) {
 func TestIdleWhilePolling(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := new(fake)
-		l, rec := start(t, f, ranch.Options{IdleTimeout: 10 * time.Second}, protocol.Func(func(ctx context.Context, conn *transport.Conn) error {
+		l, rec := start(t, f, ranch.Options{Limits: conns.Limits{IdleTimeout: 10 * time.Second}}, protocol.Func(func(ctx context.Context, conn *transport.Conn) error {
 			for ctx.Err() == nil {
 				conn.SetReadDeadline(time.Now().Add(time.Second))
 				conn.Read(make([]byte, 1))
@@ -112,7 +112,7 @@ func TestIdleBeginsAfterTheHandshake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const shake, idle = 4 * time.Second, 2 * time.Second
 		f := &fake{handshake: func(_ context.Context, nc net.Conn) (net.Conn, error) { time.Sleep(shake); return nc, nil }}
-		l, rec := start(t, f, ranch.Options{IdleTimeout: idle}, protocol.Func(func(_ context.Context, conn *transport.Conn) error {
+		l, rec := start(t, f, ranch.Options{Limits: conns.Limits{IdleTimeout: idle}}, protocol.Func(func(_ context.Context, conn *transport.Conn) error {
 			_, err := conn.Read(make([]byte, 1))
 			return err
 		}))
@@ -168,7 +168,7 @@ func TestStuckRefuser(t *testing.T) {
 		visit(t, f, dialAddr(l))
 		synctest.Wait()
 		begin := time.Now()
-		if err := l.Stop(); err == nil || !strings.Contains(err.Error(), "Refuse ignores") || time.Since(begin) > 10*time.Second {
+		if err := l.Stop(); err == nil || !strings.Contains(err.Error(), "Refuse has not returned") || time.Since(begin) > 10*time.Second {
 			t.Errorf("%v after %v", err, time.Since(begin))
 		}
 		close(release)
@@ -179,7 +179,7 @@ func TestStuckRefuser(t *testing.T) {
 func TestAcceptRateChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := new(fake)
-		l, _ := start(t, f, ranch.Options{AcceptRate: conns.Rate{PerSecond: 1e-6}}, answer)
+		l, _ := start(t, f, ranch.Options{Limits: conns.Limits{AcceptRate: conns.Rate{PerSecond: 1e-6}}}, answer)
 		guests(t, f, dialAddr(l), 1)
 		v := visit(t, f, dialAddr(l))
 		time.Sleep(30 * time.Second)
@@ -200,7 +200,7 @@ func TestAcceptRateChanges(t *testing.T) {
 // What cannot be changed stays; the map of alarms is the user's own.
 func TestSetOptionsKeeps(t *testing.T) {
 	alarms := map[string]ranch.Alarm{"a": {Connections: 1000}}
-	l, _ := start(t, new(fake), ranch.Options{KeepEnded: 7, Alarms: alarms}, answer)
+	l, _ := start(t, new(fake), ranch.Options{KeepClosed: 7, Alarms: alarms}, answer)
 	for i := range 100 { // the race detector looks
 		alarms[fmt.Sprint(i)] = ranch.Alarm{Connections: -1}
 	}
@@ -208,11 +208,11 @@ func TestSetOptionsKeeps(t *testing.T) {
 	if o := l.Options(); len(o.Alarms) != 1 {
 		t.Errorf("%d alarms", len(o.Alarms))
 	}
-	if _, err := l.SetOptions(nil, ranch.Options{KeepEnded: 9}); err != nil {
+	if _, err := l.SetOptions(nil, ranch.Options{KeepClosed: 9}); err != nil {
 		t.Fatal(err)
 	}
-	if n := l.Options().KeepEnded; n != 7 {
-		t.Errorf("KeepEnded is said to be %d", n)
+	if n := l.Options().KeepClosed; n != 7 {
+		t.Errorf("KeepClosed is said to be %d", n)
 	}
 }
 
@@ -221,7 +221,7 @@ func TestSetOptionsKeeps(t *testing.T) {
 func TestRefusedElsewhere(t *testing.T) {
 	f := new(fake)
 	l, rec := start(t, f, ranch.Options{}, protocol.Func(func(context.Context, *transport.Conn) error {
-		return fmt.Errorf("upstream: %w", conns.ErrPerAddress)
+		return fmt.Errorf("upstream: %w", conns.RefusedAddress)
 	}))
 	visit(t, f, dialAddr(l))
 	if got := ends(t, rec, 1)[0]; got != conns.Failed {

@@ -2,29 +2,31 @@ package ranch
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"log/slog"
 
 	"goranch/conns"
+	"goranch/protocol"
 	"goranch/transport"
 )
 
-// LogObserver returns the observer that every listener has from the start: it writes
-// events to l. Begin and end of connections are at level debug, except for protocols
-// that failed (warn) or panicked (error, with the stack).
-func LogObserver(l *slog.Logger) Observer { return logObserver{l} }
-
-type logObserver struct{ l *slog.Logger }
-
-// Observe is called on the stack of each connection, which is small while it is not
-// logged: what needs room is in write.
-func (o logObserver) Observe(e Event) {
-	if level := e.level(); o.l.Enabled(context.Background(), level) {
-		o.write(level, &e)
+// LogObserver returns the observer that every listener has for its Logger. The start and the end of
+// connections are logged at debug, except for protocols that failed (warn) or panicked (error,
+// with the stack).
+func LogObserver(l *slog.Logger) Observer {
+	return func(e Event) {
+		if level := e.level(); l.Enabled(context.Background(), level) {
+			logEvent(l, level, &e)
+		}
 	}
 }
 
-func (o logObserver) write(level slog.Level, e *Event) {
+// logEvent is a function of its own because it needs a deep stack, which connections whose events are not
+// logged must not get.
+//
+//go:noinline
+func logEvent(l *slog.Logger, level slog.Level, e *Event) {
 	attrs := make([]slog.Attr, 0, 12)
 	attrs = append(attrs, slog.String("listener", e.Ref))
 	if e.Addr != nil {
@@ -54,11 +56,11 @@ func (o logObserver) write(level slog.Level, e *Event) {
 	if e.Err != nil {
 		attrs = append(attrs, slog.Any("err", e.Err))
 	}
-	var p *conns.PanicError
+	var p *protocol.PanicError
 	if errors.As(e.Err, &p) {
 		attrs = append(attrs, slog.String("stack", string(p.Stack)))
 	}
-	o.l.LogAttrs(context.Background(), level, e.Kind.String(), attrs...)
+	l.LogAttrs(context.Background(), level, e.Kind.String(), attrs...)
 }
 
 func (e *Event) level() slog.Level {
@@ -83,4 +85,23 @@ func (e *Event) level() slog.Level {
 		}
 	}
 	return slog.LevelInfo
+}
+
+// LogTracer returns a tracer that logs each read and write at level info, with the first dataBytes
+// bytes of its data in hexadecimal. 0 or less logs no data, which keeps what users send out
+// of the log.
+func LogTracer(l *slog.Logger, dataBytes int) transport.Tracer {
+	return func(e transport.TraceEvent) {
+		attrs := []slog.Attr{
+			slog.Uint64("conn", e.Conn.ID()), slog.String("peer", transport.AddrString(e.Conn.RemoteAddr())),
+			slog.String("op", e.Op.String()), slog.Int("bytes", e.N),
+		}
+		if n := min(dataBytes, len(e.Data)); n > 0 {
+			attrs = append(attrs, slog.String("data", hex.EncodeToString(e.Data[:n])))
+		}
+		if e.Err != nil {
+			attrs = append(attrs, slog.Any("err", e.Err))
+		}
+		l.LogAttrs(context.Background(), slog.LevelInfo, "trace", attrs...)
+	}
 }

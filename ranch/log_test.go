@@ -42,7 +42,7 @@ func jsonLog(w *lockedBuffer, level slog.Level) *slog.Logger {
 func TestLogObserver(t *testing.T) {
 	client, server := net.Pipe()
 	defer client.Close()
-	conn := transport.NewConn(transport.TCP{}, server, nil)
+	conn := transport.NewConn(transport.TCP{}, server)
 	defer conn.Close()
 	go client.Read(make([]byte, 3))
 	if _, err := conn.Write([]byte("abc")); err != nil {
@@ -50,7 +50,7 @@ func TestLogObserver(t *testing.T) {
 	}
 	addr := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 7}
 	id := float64(conn.ID())
-	panicked := &conns.PanicError{Value: "boo", Stack: []byte("goroutine 7 [running]")}
+	panicked := &protocol.PanicError{Value: "boo", Stack: []byte("goroutine 7 [running]")}
 	type attrs = map[string]any
 	ended := func(r conns.Reason, err error) ranch.Event {
 		return ranch.Event{Kind: ranch.ConnEnded, Conn: conn, Reason: r, Err: err, Served: true, Duration: time.Second}
@@ -84,14 +84,14 @@ func TestLogObserver(t *testing.T) {
 		{ended(conns.PeerClosed, errNotToday), "DEBUG", endedAttrs("peer closed", attrs{"err": "not today"})},
 		{ended(conns.HandshakeFailed, errNotToday), "DEBUG", endedAttrs("handshake failed", attrs{"err": "not today"})},
 		{ended(conns.HandshakeTimeout, errNotToday), "DEBUG", endedAttrs("handshake timeout", attrs{"err": "not today"})},
-		{ended(conns.Refused, ranch.ErrShutdown), "DEBUG", endedAttrs("refused", attrs{"err": ranch.ErrShutdown.Error()})},
+		{ended(conns.Refused, protocol.ErrShutdown), "DEBUG", endedAttrs("refused", attrs{"err": protocol.ErrShutdown.Error()})},
 		{ended(conns.Failed, errNotToday), "WARN", endedAttrs("failed", attrs{"err": "not today"})},
 		{ended(conns.Panicked, fmt.Errorf("wrapped: %w", panicked)), "ERROR", endedAttrs("panicked", attrs{"err": "wrapped: panic: boo", "stack": "goroutine 7 [running]"})},
 	} {
 		t.Run(c.level+" "+c.e.Kind.String(), func(t *testing.T) {
 			var log lockedBuffer
 			c.e.Ref = ref
-			ranch.LogObserver(jsonLog(&log, slog.LevelDebug)).Observe(c.e)
+			ranch.LogObserver(jsonLog(&log, slog.LevelDebug))(c.e)
 			c.want["level"], c.want["msg"], c.want["listener"] = c.level, c.e.Kind.String(), ref
 			if diff := cmp.Diff([]map[string]any{c.want}, lines(t, log.String())); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
@@ -151,7 +151,7 @@ func TestLogBelowItsLevelCostsNothing(t *testing.T) {
 	var log lockedBuffer
 	o := ranch.LogObserver(jsonLog(&log, slog.LevelError))
 	e := ranch.Event{Kind: ranch.ConnEnded, Ref: ref, Err: errors.New("whatever")} // no Conn: it would panic
-	if n := testing.AllocsPerRun(100, func() { o.Observe(e) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { o(e) }); n != 0 {
 		t.Errorf("it allocates %v times", n)
 	}
 	if log.String() != "" {
@@ -172,7 +172,7 @@ func TestLogOfAnEpisode(t *testing.T) {
 		want := []map[string]any{
 			{"level": "INFO", "msg": "listener started", "listener": ref, "addr": ":1"},
 			{"level": "WARN", "msg": "accept failed", "listener": ref, "addr": ":1", "err": "not today"},
-			{"level": "INFO", "msg": "accept works again", "listener": ref, "addr": ":1", "after": float64(300 * time.Millisecond)},
+			{"level": "INFO", "msg": "accept recovered", "listener": ref, "addr": ":1", "after": float64(300 * time.Millisecond)},
 			{"level": "INFO", "msg": "listener stopped", "listener": ref, "addr": ":1"},
 		}
 		if diff := cmp.Diff(want, lines(t, log.String())); diff != "" {

@@ -43,7 +43,7 @@ func TestObserverPanics(t *testing.T) {
 		l, _ := m.start(t, ranch.Options{
 			MaxConnections: 3,
 			Logger:         slog.New(slog.NewTextHandler(&log, nil)),
-			Observer:       ranch.ObserverFunc(func(ranch.Event) { panic("nobody looks") }),
+			Observer:       ranch.Observer(func(ranch.Event) { panic("nobody looks") }),
 		}, answer)
 		for range 3 {
 			for _, v := range m.guests(t, l, 3) {
@@ -77,7 +77,7 @@ func TestObserverPanics(t *testing.T) {
 func TestLogPanics(t *testing.T) {
 	overEach(t, func(t *testing.T, m medium) {
 		rec := newRecorder()
-		l, _ := m.start(t, ranch.Options{Logger: slog.New(angryHandler{}), Observer: rec}, answer)
+		l, _ := m.start(t, ranch.Options{Logger: slog.New(angryHandler{}), Observer: rec.observe}, answer)
 		v := m.guests(t, l, 1)[0]
 		v.works(t)
 		v.leave()

@@ -2,7 +2,7 @@ package ranch
 
 import "fmt"
 
-// Op compares the number of active connections, in WaitForConnections.
+// Op is a comparison of the number of active connections, for WaitForConnections.
 type Op int
 
 const (
@@ -15,7 +15,7 @@ const (
 
 var opNames = [...]string{Less: "<", LessEqual: "<=", Equal: "==", GreaterEqual: ">=", Greater: ">"}
 
-// String returns the operator's sign.
+// String returns the sign of the operator, such as "<=".
 func (op Op) String() string {
 	if op < Less || op > Greater {
 		return fmt.Sprintf("Op(%d)", int(op))

@@ -35,7 +35,7 @@ func TestSetOptionsNamesWhatWaits(t *testing.T) {
 		{"limits", nil, func(o *ranch.Options) {
 			o.MaxConnections, o.HandshakeTimeout, o.ShutdownTimeout = 20, 2*time.Second, ranch.BrutalKill
 		}, nil},
-		{"Logger and Observer stay", nil, func(o *ranch.Options) { o.Logger, o.Observer = nil, newRecorder() }, nil},
+		{"Logger and Observer stay", nil, func(o *ranch.Options) { o.Logger, o.Observer = nil, newRecorder().observe }, nil},
 		{"all", new(fake), func(o *ranch.Options) {
 			*o = ranch.Options{Addr: ":7", NumAcceptors: 5, NumListenSockets: 2, PostListen: hook}
 		}, []string{"transport", "Addr", "NumAcceptors", "NumListenSockets", "PostListen"}},
@@ -49,7 +49,7 @@ func TestSetOptionsNamesWhatWaits(t *testing.T) {
 				}
 				next := first
 				c.change(&next)
-				got, err := s.SetTransportOptions(ref, c.t, next)
+				got, err := l.SetOptions(c.t, next)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -23,8 +23,8 @@ func TestReopenedByOneForAll(t *testing.T) {
 			synctest.Wait()
 			f.last().Close()
 			synctest.Wait()
-			if n, _ := f.last().inAccept(); n != ranch.DefaultNumAcceptors {
-				t.Errorf("round %d: %d acceptors wait on the new socket, not all %d", round, n, ranch.DefaultNumAcceptors)
+			if n, _ := f.last().inAccept(); n != 10 {
+				t.Errorf("round %d: %d acceptors wait on the new socket, not all %d", round, n, 10)
 			}
 			if n := f.listens(); n != 1+round {
 				t.Errorf("round %d: Listen was called %d times", round, n)

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"goranch/conns"
 	"goranch/protocol"
 	"goranch/ranch"
 	"goranch/transport"
@@ -46,7 +47,7 @@ func resting(t *testing.T, tr transport.Transport, n int) (l *ranch.Listener, cl
 	var mu sync.Mutex
 	var all []*protocol.Peer
 	p := protocol.Handle(func() protocol.Handler { return &noting{ended{how: how}, &mu, &all} }, protocol.Options{})
-	l, _ = start(t, tr, ranch.Options{Addr: "127.0.0.1:0", RestAfter: 10 * time.Millisecond, ShutdownTimeout: time.Minute}, p)
+	l, _ = start(t, tr, ranch.Options{Addr: "127.0.0.1:0", Limits: conns.Limits{ParkAfter: 10 * time.Millisecond}, ShutdownTimeout: time.Minute}, p)
 	for range n {
 		nc, err := tr.Dial(t.Context(), l.Addr().String())
 		if err != nil {
@@ -173,7 +174,7 @@ func TestRestRace(t *testing.T) {
 	for name, tr := range restingTransports() {
 		how := make(chan error, 100)
 		p := protocol.Handle(func() protocol.Handler { return ended{how: how} }, protocol.Options{})
-		l, _ := start(t, tr, ranch.Options{Addr: "127.0.0.1:0", RestAfter: 1}, p) // looked at each 10 ms
+		l, _ := start(t, tr, ranch.Options{Addr: "127.0.0.1:0", Limits: conns.Limits{ParkAfter: 1}}, p) // looked at each 10 ms
 		var wg sync.WaitGroup
 		for i := range 20 {
 			wg.Go(func() {

@@ -34,7 +34,14 @@ type countingListener struct {
 }
 
 func (c *counting) Listen(ctx context.Context, addr string) (net.Listener, error) {
-	ln, err := c.Transport.Listen(ctx, addr)
+	return c.count(c.Transport.Listen(ctx, addr))
+}
+
+func (c *counting) ListenShared(ctx context.Context, addr string) (net.Listener, error) {
+	return c.count(c.Transport.(transport.PortSharer).ListenShared(ctx, addr))
+}
+
+func (c *counting) count(ln net.Listener, err error) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +83,7 @@ func TestAcceptorsAndSockets(t *testing.T) {
 				}, greetAs(greeting))
 				acceptors := c.acceptors
 				if acceptors == 0 {
-					acceptors = max(ranch.DefaultNumAcceptors, c.sockets)
+					acceptors = max(10, c.sockets)
 				}
 				if i := l.Info(); i.NumAcceptors != acceptors || i.NumListenSockets != c.sockets {
 					t.Errorf("info: %s", pretty(i))
@@ -112,14 +119,19 @@ func TestAcceptorsAndSockets(t *testing.T) {
 func TestTooManySockets(t *testing.T) {
 	for _, c := range []struct {
 		name string
+		t    transport.Transport // nil: TCP
 		opts ranch.Options
 		want error
 	}{
-		{"1 over 10", ranch.Options{Addr: loopback(t), NumAcceptors: 1, NumListenSockets: 10}, ranch.ErrBadOption},
-		{"Unix", ranch.Options{Addr: socketFile(t), NumListenSockets: 2}, errors.ErrUnsupported},
+		{"1 over 10", nil, ranch.Options{Addr: loopback(t), NumAcceptors: 1, NumListenSockets: 10}, ranch.ErrBadOption},
+		{"Unix", nil, ranch.Options{Addr: socketFile(t), NumListenSockets: 2}, errors.ErrUnsupported},
+		{"no PortSharer", new(transport.Mem), ranch.Options{NumListenSockets: 2}, errors.ErrUnsupported},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if _, _, err := tryStart(t, new(ranch.Server), transport.TCP{}, c.opts, answer); !errors.Is(err, c.want) {
+			if c.t == nil {
+				c.t = transport.TCP{}
+			}
+			if _, _, err := tryStart(t, new(ranch.Server), c.t, c.opts, answer); !errors.Is(err, c.want) {
 				t.Errorf("starting: %v", err)
 			}
 		})

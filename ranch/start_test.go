@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
+	"goranch/conns"
 	"goranch/protocol"
 	"goranch/ranch"
 	"goranch/transport"
@@ -38,7 +39,7 @@ func TestBadOptions(t *testing.T) {
 		{"NumAcceptors", ref, tcp, ranch.Options{NumAcceptors: -3}, answer, []string{"NumAcceptors -3", "1 to 10000"}},
 		{"too many acceptors", ref, tcp, ranch.Options{NumAcceptors: 1_000_000}, answer, []string{"NumAcceptors 1000000", "1 to 10000"}},
 		{"NumListenSockets", ref, tcp, ranch.Options{NumListenSockets: -1}, answer, []string{"NumListenSockets -1", "1 to 10000"}},
-		{"1 acceptor over 10 sockets", ref, tcp, ranch.Options{NumAcceptors: 1, NumListenSockets: 10}, answer, []string{"NumAcceptors 1", "at least one for each of the 10"}},
+		{"1 acceptor over 10 sockets", ref, tcp, ranch.Options{NumAcceptors: 1, NumListenSockets: 10}, answer, []string{"NumAcceptors 1", "from 10, one for each listening socket"}},
 		{"MaxConnections", ref, tcp, ranch.Options{MaxConnections: -1}, answer, []string{"MaxConnections -1", "positive numbers", "Unlimited"}},
 		{"ShutdownTimeout", ref, tcp, ranch.Options{ShutdownTimeout: -time.Second}, answer, []string{"ShutdownTimeout -1s", "BrutalKill and Infinity"}},
 		{"Addr", ref, tcp, ranch.Options{Addr: "nowhere"}, answer, []string{"Addr", `"nowhere"`, "host:port"}},
@@ -80,7 +81,7 @@ func TestDefaults(t *testing.T) {
 		t.Error("no logger")
 	}
 	got.Logger = nil
-	want := ranch.Options{Addr: ":0", NumAcceptors: 10, NumListenSockets: 1, MaxConnections: 1024, HandshakeTimeout: 5 * time.Second, ShutdownTimeout: 5 * time.Second, RestAfter: time.Second}
+	want := ranch.Options{Addr: ":0", NumAcceptors: 10, NumListenSockets: 1, MaxConnections: 1024, HandshakeTimeout: 5 * time.Second, ShutdownTimeout: 5 * time.Second, Limits: conns.Limits{ParkAfter: time.Second}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -145,7 +146,7 @@ func TestStartFails(t *testing.T) {
 			if !strings.Contains(err.Error(), c.text) || !strings.Contains(err.Error(), ref) {
 				t.Errorf("its text: %v", err)
 			}
-			if _, err := s.Info(ref); !errors.Is(err, ranch.ErrNotFound) {
+			if _, err := s.Listener(ref); !errors.Is(err, ranch.ErrNotFound) {
 				t.Errorf("the name after the failure: %v", err)
 			}
 			if err := goleak.Find(unrelated); err != nil {
@@ -184,7 +185,7 @@ func TestStartFailsHalfWay(t *testing.T) {
 
 type sharing struct{ *fake }
 
-func (s *sharing) Listen(ctx context.Context, _ string) (net.Listener, error) {
+func (s *sharing) ListenShared(ctx context.Context, _ string) (net.Listener, error) {
 	return s.fake.Listen(ctx, ":0")
 }
 
@@ -206,7 +207,7 @@ func TestNameIsTaken(t *testing.T) {
 		}
 		m.guests(t, l, 1)
 		stopped := make(chan error, 1)
-		go func() { stopped <- s.StopListener(ref) }()
+		go func() { stopped <- l.Stop() }()
 		rec.wait(t, ranch.AcceptorStopped, 10)
 		if err := another(); !errors.Is(err, ranch.ErrAlreadyStarted) {
 			t.Errorf("while the first is stopping: %v", err)
@@ -235,8 +236,8 @@ func TestNameIsClaimedBeforeTheStart(t *testing.T) {
 	if _, _, err := tryStart(t, &s, transport.TCP{}, ranch.Options{Addr: loopback(t)}, answer); !errors.Is(err, ranch.ErrAlreadyStarted) {
 		t.Errorf("a second start: %v", err)
 	}
-	if err := s.StopListener(ref); !errors.Is(err, ranch.ErrNotFound) {
-		t.Errorf("stopping it: %v", err)
+	if l, err := s.Listener(ref); !errors.Is(err, ranch.ErrNotFound) {
+		t.Errorf("got %v, %v, want %v", l, err, ranch.ErrNotFound)
 	}
 	if got := s.Listeners(); got != nil {
 		t.Errorf("listeners: %v", got)
@@ -253,12 +254,13 @@ func TestStoppedInItsFirstMoment(t *testing.T) {
 	for range 500 {
 		var s ranch.Server
 		stopped := make(chan error, 1)
-		_, err := s.StartListener(ref, new(fake), ranch.Options{NumAcceptors: 1, Logger: quiet, Observer: ranch.ObserverFunc(func(e ranch.Event) {
+		_, err := s.StartListener(ref, new(fake), ranch.Options{NumAcceptors: 1, Logger: quiet, Observer: ranch.Observer(func(e ranch.Event) {
 			if e.Kind == ranch.ListenerStarted {
-				if i, err := s.Info(ref); err != nil || i.Status != ranch.Running {
-					t.Errorf("in its first moment: %v, %v", i.Status, err)
+				l, err := s.Listener(ref)
+				if err != nil || l.Info().Status != ranch.Running {
+					t.Errorf("got %v, want a running listener", err)
 				}
-				go func() { stopped <- s.StopListener(ref) }()
+				go func() { stopped <- l.Stop() }()
 			}
 		})}, answer)
 		if err != nil {
@@ -275,31 +277,26 @@ func TestStoppedInItsFirstMoment(t *testing.T) {
 
 // Each operation on a name that nobody has says so.
 func TestUnknownName(t *testing.T) {
-	var s ranch.Server
+	const ref = "unknown"
 	ctx := context.Background()
 	for name, f := range map[string]func() error{
-		"StopListener":        func() error { return s.StopListener(ref) },
-		"SuspendListener":     func() error { return s.SuspendListener(ref) },
-		"ResumeListener":      func() error { return s.ResumeListener(ref) },
-		"SetMaxConnections":   func() error { return s.SetMaxConnections(ref, 1) },
-		"MaxConnections":      func() error { _, err := s.MaxConnections(ref); return err },
-		"SetProtocol":         func() error { return s.SetProtocol(ref, answer) },
-		"Protocol":            func() error { _, err := s.Protocol(ref); return err },
-		"SetTransportOptions": func() error { _, err := s.SetTransportOptions(ref, nil, ranch.Options{}); return err },
-		"TransportOptions":    func() error { _, err := s.TransportOptions(ref); return err },
-		"WaitForConnections":  func() error { return s.WaitForConnections(ctx, ref, ranch.Equal, 0) },
-		"Drain":               func() error { return s.Drain(ctx, ref) },
-		"Connections":         func() error { _, err := s.Connections(ref); return err },
-		"Kill":                func() error { return s.Kill(1) },
-		"Info":                func() error { _, err := s.Info(ref); return err },
-		"Listener":            func() error { _, err := s.Listener(ref); return err },
+		"StopListener":       func() error { return ranch.StopListener(ref) },
+		"SuspendListener":    func() error { return ranch.SuspendListener(ref) },
+		"ResumeListener":     func() error { return ranch.ResumeListener(ref) },
+		"SetMaxConnections":  func() error { return ranch.SetMaxConnections(ref, 1) },
+		"MaxConnections":     func() error { _, err := ranch.MaxConnections(ref); return err },
+		"SetProtocol":        func() error { return ranch.SetProtocol(ref, answer) },
+		"WaitForConnections": func() error { return ranch.WaitForConnections(ctx, ref, ranch.Equal, 0) },
+		"Drain":              func() error { return ranch.Drain(ctx, ref) },
+		"Info":               func() error { _, err := ranch.Info(ref); return err },
+		"Listener":           func() error { _, err := ranch.Default.Listener(ref); return err },
 	} {
 		if err := f(); !errors.Is(err, ranch.ErrNotFound) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if err := s.Drain(ctx); err != nil {
+	if err := new(ranch.Server).Drain(ctx); err != nil {
 		t.Errorf("draining all of none: %v", err)
 	}
-	ranch.RemoveConnection(transport.NewConn(transport.TCP{}, nil, nil)) // that nobody supervises
+	ranch.RemoveConnection(transport.NewConn(transport.TCP{}, nil)) // that nobody supervises
 }

@@ -159,7 +159,7 @@ func TestStopTellsWhy(t *testing.T) {
 			_, err := conn.Read(make([]byte, 1))
 			<-ctx.Done()
 			conn.SetReadDeadline(time.Time{}) // which does not undo it
-			if _, again := conn.Read(make([]byte, 1)); !errors.Is(again, ranch.ErrShutdown) {
+			if _, again := conn.Read(make([]byte, 1)); !errors.Is(again, protocol.ErrShutdown) {
 				t.Errorf("a later read: %v", again)
 			}
 			got <- told{err, context.Cause(ctx)}
@@ -169,7 +169,7 @@ func TestStopTellsWhy(t *testing.T) {
 		if err := finish(t, "the stop returns", l.Stop); err != nil {
 			t.Fatal(err)
 		}
-		if g := <-got; !errors.Is(g.read, ranch.ErrShutdown) || g.cause != ranch.ErrShutdown {
+		if g := <-got; !errors.Is(g.read, protocol.ErrShutdown) || g.cause != protocol.ErrShutdown {
 			t.Errorf("the read failed with %v, the context's cause is %v", g.read, g.cause)
 		}
 	})
@@ -192,7 +192,7 @@ func TestStopFromInside(t *testing.T) {
 		if err := <-got; !errors.As(err, &stuck) || len(stuck.Conns) != 1 {
 			t.Errorf("it returned %v", err)
 		}
-		if took := time.Since(begin); took != ranch.DefaultShutdownTimeout+conns.StuckGrace {
+		if took := time.Since(begin); took != 5*time.Second+conns.StuckGrace {
 			t.Errorf("it took %v", took)
 		}
 		active(t, l, 0)
@@ -203,8 +203,8 @@ func TestStopFromInside(t *testing.T) {
 // done, and learn that there is none.
 func TestStopsAtOnce(t *testing.T) {
 	overEach(t, func(t *testing.T, m medium) {
-		var s ranch.Server
-		l, _, err := tryStart(t, &s, m.t, ranch.Options{Addr: m.addr(t)}, answer)
+		s := ranch.Default
+		l, _, err := tryStart(t, s, m.t, ranch.Options{Addr: m.addr(t)}, answer)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -213,7 +213,7 @@ func TestStopsAtOnce(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range 10 {
 			wg.Go(func() {
-				stop := func() error { return s.StopListener(ref) }
+				stop := func() error { return ranch.StopListener(ref) }
 				if i%2 == 1 {
 					stop = func() error { return s.Drain(context.Background(), ref) }
 				}
@@ -234,7 +234,7 @@ func TestStopsAtOnce(t *testing.T) {
 		if stopped.Load() != 1 || unknown.Load() != 9 {
 			t.Errorf("%d stopped it, %d found none", stopped.Load(), unknown.Load())
 		}
-		if err := s.StopListener(ref); !errors.Is(err, ranch.ErrNotFound) {
+		if err := ranch.StopListener(ref); !errors.Is(err, ranch.ErrNotFound) {
 			t.Errorf("once more: %v", err)
 		}
 		if err := l.Stop(); !errors.Is(err, ranch.ErrStopped) {
@@ -247,7 +247,7 @@ func TestStopsAtOnce(t *testing.T) {
 // the end there is nothing left.
 func TestStopsRaceStarts(t *testing.T) {
 	overEach(t, func(t *testing.T, m medium) {
-		var s ranch.Server
+		s := ranch.Default
 		addr := m.addr(t)
 		var wg sync.WaitGroup
 		for range 3 {
@@ -261,18 +261,18 @@ func TestStopsRaceStarts(t *testing.T) {
 			})
 			wg.Go(func() {
 				for range 20 {
-					if err := s.StopListener(ref); err != nil && !errors.Is(err, ranch.ErrNotFound) {
+					if err := ranch.StopListener(ref); err != nil && !errors.Is(err, ranch.ErrNotFound) {
 						t.Error(err)
 					}
 				}
 			})
 		}
 		wg.Wait()
-		s.StopListener(ref)
-		if got := s.Listeners(); got != nil {
+		ranch.StopListener(ref)
+		if got := names(s); got != nil {
 			t.Errorf("left: %v", got)
 		}
-		if _, _, err := tryStart(t, &s, m.t, ranch.Options{Addr: addr}, answer); err != nil {
+		if _, _, err := tryStart(t, s, m.t, ranch.Options{Addr: addr}, answer); err != nil {
 			t.Errorf("starting once more: %v", err)
 		}
 	})
@@ -282,7 +282,7 @@ func TestStopsRaceStarts(t *testing.T) {
 // connections that live to the end.
 func TestThirtyRoundsOnOnePort(t *testing.T) {
 	overEach(t, func(t *testing.T, m medium) {
-		var s ranch.Server
+		s := ranch.Default
 		addr := m.addr(t)
 		for round := range 30 {
 			l, err := s.StartListener(ref, m.t, ranch.Options{Addr: addr, Logger: quiet}, answer)
@@ -291,7 +291,7 @@ func TestThirtyRoundsOnOnePort(t *testing.T) {
 			}
 			addr = dialAddr(l)
 			m.guests(t, l, 2)[0].works(t)
-			if err := finish(t, "the stop returns", func() error { return s.StopListener(ref) }); err != nil {
+			if err := finish(t, "the stop returns", func() error { return ranch.StopListener(ref) }); err != nil {
 				t.Fatalf("round %d: %v", round, err)
 			}
 		}

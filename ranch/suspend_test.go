@@ -25,7 +25,7 @@ func TestSuspendAndResume(t *testing.T) {
 		live := m.guests(t, l, 3)
 		for round := 1; round <= 3; round++ {
 			for range 2 {
-				if err := s.SuspendListener(ref); err != nil {
+				if err := l.Suspend(); err != nil {
 					t.Fatal(err)
 				}
 				if i := l.Info(); i.Status != ranch.Suspended || i.ActiveConnections != 3 || dialAddr(l) != addr {
@@ -39,7 +39,7 @@ func TestSuspendAndResume(t *testing.T) {
 				v.works(t)
 			}
 			for range 2 {
-				if err := s.ResumeListener(ref); err != nil {
+				if err := l.Resume(); err != nil {
 					t.Fatal(err)
 				}
 				if i := l.Info(); i.Status != ranch.Running || dialAddr(l) != addr {
@@ -216,31 +216,37 @@ func TestSuspendAndResumeAll(t *testing.T) {
 		t.Cleanup(func() { l.Stop() })
 	}
 	statuses := func() (all []ranch.Status) {
-		for _, i := range s.InfoAll() {
-			all = append(all, i.Status)
+		for _, l := range s.Listeners() {
+			all = append(all, l.Info().Status)
 		}
 		return all
 	}
-	if err := s.SuspendListener("b"); err != nil {
+	each := func(f func(*ranch.Listener) error) (err error) {
+		for _, l := range s.Listeners() {
+			err = errors.Join(err, f(l))
+		}
+		return err
+	}
+	if l, err := s.Listener("b"); err != nil || l.Suspend() != nil {
 		t.Fatal(err)
 	}
-	if err := s.SuspendAll(); err != nil {
+	if err := each((*ranch.Listener).Suspend); err != nil {
 		t.Error(err)
 	}
 	if diff := cmp.Diff([]ranch.Status{ranch.Suspended, ranch.Suspended, ranch.Suspended}, statuses()); diff != "" {
 		t.Error(diff)
 	}
-	if err := s.ResumeAll(); err != nil {
+	if err := each((*ranch.Listener).Resume); err != nil {
 		t.Error(err)
 	}
 	if diff := cmp.Diff([]ranch.Status{ranch.Running, ranch.Running, ranch.Running}, statuses()); diff != "" {
 		t.Error(diff)
 	}
 	f.listen = func(int) error { return errNotToday }
-	if err := s.SuspendAll(); err != nil {
+	if err := each((*ranch.Listener).Suspend); err != nil {
 		t.Error(err)
 	}
-	if err := s.ResumeAll(); !errors.Is(err, errNotToday) {
-		t.Errorf("got %v", err)
+	if err := each((*ranch.Listener).Resume); !errors.Is(err, errNotToday) {
+		t.Errorf("got %v, want %v", err, errNotToday)
 	}
 }

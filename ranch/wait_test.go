@@ -58,7 +58,7 @@ func TestWaitForConnectionsIsWoken(t *testing.T) {
 		}
 		wait := func(op ranch.Op, n int) <-chan error {
 			done := make(chan error, 1)
-			go func() { done <- s.WaitForConnections(within(t), ref, op, n) }()
+			go func() { done <- l.WaitForConnections(within(t), op, n) }()
 			return done
 		}
 		more, exactly := wait(ranch.Greater, 2), wait(ranch.Equal, 3)

@@ -84,8 +84,7 @@ func parseInherited(s, scheme, rest string) (Addr, error) {
 }
 
 // AddrString returns an address that a listener is bound to in the form that Listen
-// takes, so that the same place can be listened on again. For one that may be inherited
-// that takes [AddrAgain].
+// takes. It does not say whether the socket is inherited.
 func AddrString(a net.Addr) string {
 	if u, ok := a.(*net.UnixAddr); ok {
 		return "unix:" + u.Name

@@ -175,7 +175,7 @@ func BenchmarkTLSHandshake(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				a, c := memConns(b)
-				conn := transport.NewConn(tr, c, nil)
+				conn := transport.NewConn(tr, c)
 				cli := tls.Client(a, client)
 				done := async(func() (int64, error) { return 0, cli.Handshake() })
 				ctx, cancel := context.Background(), context.CancelFunc(func() {})

@@ -27,12 +27,12 @@ type Conn struct {
 	readBytes, writeBytes atomic.Uint64
 	tracer                atomic.Pointer[Tracer] // nil: not traced
 
-	top  net.Conn // what the payload goes through: &wire, or TLS above it
-	wire wire
+	top net.Conn // what the payload goes through: &c.raw, or TLS above it
+	raw rawConn
 
 	records sync.Mutex // held by a write through TLS, so that none is taken for TryWrite's
 
-	ahead  *ahead // of what came through TLS; of plain payload it is the wire's
+	ahead  *ahead // of what came through TLS; of plain payload it is the raw connection's
 	secure atomic.Pointer[secure]
 	id     uint64
 	t      Transport
@@ -43,22 +43,19 @@ type Conn struct {
 var lastID atomic.Uint64
 
 // NewConn wraps nc, a connection accepted on a listener of t. Nothing is read or
-// written; Handshake must be called before the payload. owner is whatever supervises
-// the connection, for its own use; nil is fine. The Conn owns nc from here on.
-func NewConn(t Transport, nc net.Conn, owner any) *Conn {
+// written; Handshake must be called before the payload. The Conn owns nc from here on.
+func NewConn(t Transport, nc net.Conn) *Conn {
 	c := new(Conn)
-	c.Init(t, nc, owner)
+	c.init(t, nc, nil)
 	return c
 }
 
-// Init is NewConn for a Conn that is part of a larger value. It is called once, before
-// anything else.
-func (c *Conn) Init(t Transport, nc net.Conn, owner any) {
+func (c *Conn) init(t Transport, nc net.Conn, owner any) {
 	c.id, c.t, c.owner = lastID.Add(1), t, owner
-	c.wire.Conn = nc
-	c.wire.raw = rawConn(nc)
-	c.wire.send = sendLimitOf(t)
-	c.top = &c.wire
+	c.raw.Conn = nc
+	c.raw.sys = sysConn(nc)
+	c.raw.send = sendLimitOf(t)
+	c.top = &c.raw
 }
 
 // Handshake prepares the connection as its transport asks: nothing for TCP, the
@@ -66,9 +63,9 @@ func (c *Conn) Init(t Transport, nc net.Conn, owner any) {
 func (c *Conn) Handshake(ctx context.Context) error { return c.prepare(ctx, c.t) }
 
 func (c *Conn) prepare(ctx context.Context, t Transport) error {
-	top, err := t.Handshake(ctx, &c.wire)
+	top, err := t.Handshake(ctx, &c.raw)
 	if err != nil {
-		return c.wire.readError(err)
+		return c.raw.readError(err)
 	}
 	if top == nil {
 		return fmt.Errorf("the handshake of transport %s returned neither a connection nor an error", t.Name())
@@ -92,12 +89,9 @@ func (c *Conn) ID() uint64 { return c.id }
 // Transport returns the transport the connection was accepted on.
 func (c *Conn) Transport() Transport { return c.t }
 
-// Owner returns what was given to NewConn.
-func (c *Conn) Owner() any { return c.owner }
-
 // NetConn returns the connection as accepted. Reading or writing it directly bypasses
 // TLS, counters and the send timeout.
-func (c *Conn) NetConn() net.Conn { return c.wire.Conn }
+func (c *Conn) NetConn() net.Conn { return c.raw.Conn }
 
 // TLS returns the state of the connection's TLS, and whether there is any. It may be
 // called from any goroutine.
@@ -128,8 +122,8 @@ func (c *Conn) Read(p []byte) (int, error) {
 	var n int
 	var err error
 	switch {
-	case c.top == &c.wire && c.wire.ahead == nil:
-		n, err = c.wire.Conn.Read(p)
+	case c.top == &c.raw && c.raw.ahead == nil:
+		n, err = c.raw.Conn.Read(p)
 	case c.ahead != nil:
 		n = take(&c.ahead, p)
 	default:
@@ -137,15 +131,15 @@ func (c *Conn) Read(p []byte) (int, error) {
 	}
 	c.countRead(n, p, err)
 	if err != nil {
-		err = c.wire.readError(err)
+		err = c.raw.readError(err)
 	}
 	return n, err
 }
 
 // Write writes all of p, or says why not. Concurrent writes do not mix.
 func (c *Conn) Write(p []byte) (n int, err error) {
-	if c.top == &c.wire {
-		n, err = c.wire.Write(p)
+	if c.top == &c.raw {
+		n, err = c.raw.Write(p)
 	} else {
 		n, err = c.writeRecords(p)
 	}
@@ -183,8 +177,8 @@ func (c *Conn) Close() error {
 	if c.closed.Swap(true) {
 		return nil
 	}
-	c.wakeUp()
-	if c.wire.readingStopped() && c.discard() {
+	c.raw.reads.Close()
+	if c.raw.reads.Stopped() != nil && c.discard() {
 		c.linger()
 	}
 	return c.top.Close()
@@ -197,48 +191,48 @@ const lingerTime = 500 * time.Millisecond
 // after the socket is closed, turns the end into a reset, and that overtakes the last
 // answer; so the peer is told that nothing more will come, and has a moment to stop.
 func (c *Conn) linger() {
-	if c.top != &c.wire {
+	if c.top != &c.raw {
 		c.CloseWrite()
 	}
-	h, ok := c.wire.Conn.(interface{ CloseWrite() error })
+	h, ok := c.raw.Conn.(interface{ CloseWrite() error })
 	if !ok || h.CloseWrite() != nil {
 		return
 	}
-	c.wire.Conn.SetReadDeadline(time.Now().Add(lingerTime))
-	io.Copy(io.Discard, c.wire.Conn)
+	c.raw.Conn.SetReadDeadline(time.Now().Add(lingerTime))
+	io.Copy(io.Discard, c.raw.Conn)
 }
 
 // Abort closes the socket without a goodbye and without waiting for anybody; a write in
 // progress fails. It may be called from any goroutine, and after Close.
 func (c *Conn) Abort() {
 	c.closed.Store(true)
-	c.wakeUp()
-	if tc, ok := c.wire.Conn.(*net.TCPConn); ok && c.wire.send.lingers {
+	c.raw.reads.Close()
+	if tc, ok := c.raw.Conn.(*net.TCPConn); ok && c.raw.send.lingers {
 		tc.SetLinger(-1) // else close waits
 	}
-	c.wire.Conn.Close()
+	c.raw.Conn.Close()
 }
 
 // CloseWrite tells the peer that nothing more will be sent; reading goes on. The error
 // is errors.ErrUnsupported where the connection cannot be closed by halves.
 func (c *Conn) CloseWrite() error {
-	var nc net.Conn = c.wire.Conn
-	if c.top != &c.wire {
+	var nc net.Conn = c.raw.Conn
+	if c.top != &c.raw {
 		nc = c.top
 	}
 	if h, ok := nc.(interface{ CloseWrite() error }); ok {
 		return h.CloseWrite()
 	}
-	return opError("close", c.wire.Conn, errors.ErrUnsupported)
+	return opError("close", c.raw.Conn, errors.ErrUnsupported)
 }
 
 // CloseRead refuses whatever the peer sends from now on; writing goes on. The error is
 // errors.ErrUnsupported where the connection cannot be closed by halves.
 func (c *Conn) CloseRead() error {
-	if h, ok := c.wire.Conn.(interface{ CloseRead() error }); ok {
+	if h, ok := c.raw.Conn.(interface{ CloseRead() error }); ok {
 		return h.CloseRead()
 	}
-	return opError("close", c.wire.Conn, errors.ErrUnsupported)
+	return opError("close", c.raw.Conn, errors.ErrUnsupported)
 }
 
 // SetDeadline sets both deadlines, as SetReadDeadline and SetWriteDeadline do.
@@ -248,20 +242,13 @@ func (c *Conn) SetDeadline(t time.Time) error {
 
 // SetReadDeadline makes reads fail from t on; zero means never. It cannot undo
 // [Conn.StopReading].
-func (c *Conn) SetReadDeadline(t time.Time) error {
-	err := c.wire.SetReadDeadline(t)
-	c.wakeUp()
-	return err
-}
+func (c *Conn) SetReadDeadline(t time.Time) error { return c.raw.SetReadDeadline(t) }
 
 // SetWriteDeadline makes writes fail from t on; zero means never. The send timeout
 // holds besides: whichever comes first ends the write.
-func (c *Conn) SetWriteDeadline(t time.Time) error { return c.wire.SetWriteDeadline(t) }
+func (c *Conn) SetWriteDeadline(t time.Time) error { return c.raw.SetWriteDeadline(t) }
 
 // StopReading wakes a blocked read and makes it, and all later ones, fail with an
 // error that wraps cause. Writes go on. It is how a protocol is told to finish; only
 // the first cause counts.
-func (c *Conn) StopReading(cause error) {
-	c.wire.stopReading(cause)
-	c.wakeUp()
-}
+func (c *Conn) StopReading(cause error) { c.raw.reads.Stop(c.raw.Conn, cause) }

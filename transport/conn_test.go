@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"goranch/internal/engine"
 	"goranch/transport"
 )
 
@@ -45,11 +46,13 @@ func TestConnOwner(t *testing.T) {
 	defer a.Close()
 	defer b.Close()
 	owner := new(int)
-	if got := transport.NewConn(transport.TCP{}, a, owner).Owner(); got != any(owner) {
-		t.Errorf("Owner is %v", got)
+	var c transport.Conn
+	engine.Init(&c, transport.TCP{}, a, owner)
+	if got := engine.Of(&c).Owner(); got != any(owner) {
+		t.Errorf("got owner %v, want %v", got, owner)
 	}
-	if got := transport.NewConn(transport.TCP{}, a, nil).Owner(); got != nil {
-		t.Errorf("without one, Owner is %v", got)
+	if got := engine.Of(transport.NewConn(transport.TCP{}, a)).Owner(); got != nil {
+		t.Errorf("got owner %v without one, want nil", got)
 	}
 }
 
@@ -65,7 +68,7 @@ func TestIDsAreUnique(t *testing.T) {
 		wg.Go(func() {
 			for range each {
 				c := new(transport.Conn)
-				c.Init(transport.TCP{}, a, nil)
+				engine.Init(c, transport.TCP{}, a, nil)
 				mu.Lock()
 				if seen[c.ID()] || c.ID() == 0 {
 					t.Errorf("id %d", c.ID())

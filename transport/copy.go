@@ -6,10 +6,12 @@ import (
 	"os"
 	"sync"
 	"syscall"
+
+	"goranch/internal/engine"
 )
 
 const (
-	bufferSize = 64 << 10  // what one read may take
+	bufferSize = engine.ReadSize
 	fileChunk  = 256 << 10 // what must get out within one send timeout
 )
 
@@ -66,10 +68,10 @@ type file interface {
 
 // plainTCP returns the TCP connection that payload goes through unchanged, if it is one.
 func (c *Conn) plainTCP() *net.TCPConn {
-	if c.top != &c.wire {
+	if c.top != &c.raw {
 		return nil
 	}
-	tc, _ := c.wire.Conn.(*net.TCPConn)
+	tc, _ := c.raw.Conn.(*net.TCPConn)
 	return tc
 }
 
@@ -112,7 +114,7 @@ func (c *Conn) sendFile(tc *net.TCPConn, f io.Reader, limit int64) (n int64, err
 
 // sendKernel lets the kernel move n bytes from src to tc, within the send timeout.
 func (c *Conn) sendKernel(tc *net.TCPConn, src io.Reader, n int64) (int64, error) {
-	w := &c.wire
+	w := &c.raw
 	w.sending.Lock()
 	defer w.sending.Unlock()
 	w.arm()
@@ -126,7 +128,7 @@ func (c *Conn) sendKernel(tc *net.TCPConn, src io.Reader, n int64) (int64, error
 
 // copyTo copies up to limit bytes, all if it is negative.
 func (c *Conn) copyTo(w io.Writer, limit int64) (n int64, err error) {
-	l := c.Lend()
+	l := c.pooledReader()
 	defer l.Release()
 	dst := c.spliceTarget(w)
 	for limit != n {

@@ -26,7 +26,7 @@ func TestStopReadingWakes(t *testing.T) {
 		"Read":    func(c *transport.Conn) (int64, error) { n, err := c.Read(make([]byte, 10)); return int64(n), err },
 		"WriteTo": func(c *transport.Conn) (int64, error) { return c.WriteTo(io.Discard) },
 		"ReadFrom": func(c *transport.Conn) (int64, error) {
-			return transport.NewConn(transport.TCP{}, nowhere{}, nil).ReadFrom(c)
+			return transport.NewConn(transport.TCP{}, nowhere{}).ReadFrom(c)
 		},
 	}
 	parks := map[string]string{"Read": "transport.(*Conn).Read(", "WriteTo": "transport.(*Conn).WriteTo(", "ReadFrom": "transport.(*Conn).ReadFrom("}
@@ -266,7 +266,7 @@ func TestWriteDeadlineAndSendTimeoutBothPassed(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			a, b := net.Pipe()
 			defer b.Close()
-			c := transport.NewConn(transport.TCP{SendTimeout: 10 * time.Second}, late{a}, nil)
+			c := transport.NewConn(transport.TCP{SendTimeout: 10 * time.Second}, late{a})
 			c.SetWriteDeadline(time.Now().Add(deadline))
 			_, err := c.Write([]byte("x"))
 			wantIs(t, err, want)

@@ -95,7 +95,7 @@ func ExampleConn_SendFile() {
 			if err != nil {
 				return
 			}
-			conn := transport.NewConn(tcp, nc, nil)
+			conn := transport.NewConn(tcp, nc)
 			defer conn.Close()
 			if err := (pages{dir}).Serve(ctx, conn); err != nil {
 				fmt.Println(err)

@@ -33,7 +33,7 @@ func ExampleNewConn() {
 		if err != nil {
 			return
 		}
-		conn := transport.NewConn(tcp, nc, nil)
+		conn := transport.NewConn(tcp, nc)
 		defer conn.Close()
 		if err := conn.Handshake(ctx); err != nil {
 			return
@@ -127,7 +127,7 @@ func ExampleTLS() {
 		if err != nil {
 			return
 		}
-		conn := transport.NewConn(server, nc, nil)
+		conn := transport.NewConn(server, nc)
 		defer conn.Close()
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
@@ -155,7 +155,7 @@ func ExampleTLS() {
 // Whoever stops a server wakes its reads; what is to be said can still be said.
 func ExampleConn_StopReading() {
 	ours, theirs := net.Pipe()
-	conn := transport.NewConn(transport.TCP{}, ours, nil)
+	conn := transport.NewConn(transport.TCP{}, ours)
 
 	var protocol sync.WaitGroup
 	protocol.Go(func() {
@@ -184,15 +184,16 @@ func ExampleParseAddr() {
 }
 
 // Two sockets share a port where the system spreads connections over them.
-func ExampleWithReusePort() {
-	ctx := transport.WithReusePort(context.Background())
-	first, err := transport.TCP{}.Listen(ctx, "127.0.0.1:0")
+func ExamplePortSharer() {
+	ctx := context.Background()
+	var tcp transport.PortSharer = transport.TCP{}
+	first, err := tcp.ListenShared(ctx, "127.0.0.1:0")
 	if errors.Is(err, errors.ErrUnsupported) {
 		fmt.Println("shared: true") // or would be, on another system
 		return
 	}
 	defer first.Close()
-	second, err := transport.TCP{}.Listen(ctx, transport.AddrString(first.Addr()))
+	second, err := tcp.ListenShared(ctx, transport.AddrString(first.Addr()))
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -24,12 +24,8 @@ type external struct {
 
 func (e *external) Name() string { return e.ln.Addr().Network() }
 func (e *external) Secure() bool { return false }
-func (e *external) Plain() bool  { return true }
 
 func (e *external) Listen(ctx context.Context, _ string) (net.Listener, error) {
-	if ReusePort(ctx) {
-		return nil, fmt.Errorf("several sockets of a listener that was handed over open: %w", errors.ErrUnsupported)
-	}
 	if e.taken.Swap(true) {
 		return nil, fmt.Errorf("a listener that was handed over open cannot be opened again: %w", errors.ErrUnsupported)
 	}

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"goranch/internal/engine"
 	"goranch/transport"
 )
 
@@ -29,13 +30,13 @@ func TestFromListener(t *testing.T) {
 		}
 		defer inner.Close()
 		tr := transport.FromListener(inner)
-		if tr.Name() != network || tr.Secure() || !transport.Plain(tr) {
-			t.Errorf("%s: name %q, secure %v, plain %v", network, tr.Name(), tr.Secure(), transport.Plain(tr))
+		if tr.Name() != network || tr.Secure() || !engine.Plain(tr) {
+			t.Errorf("%s: name %q, secure %v, plain %v", network, tr.Name(), tr.Secure(), engine.Plain(tr))
 		}
 
-		// One that shares its port is refused, and does not use the listener up.
-		_, err = tr.Listen(transport.WithReusePort(t.Context()), "")
-		wantIs(t, err, errors.ErrUnsupported)
+		if _, ok := tr.(transport.PortSharer); ok {
+			t.Errorf("%s: got a PortSharer, want none: the listener is open already", network)
+		}
 
 		ln, err := tr.Listen(t.Context(), "ignored")
 		if err != nil || ln != inner {
@@ -69,7 +70,7 @@ func TestFromListenerSendTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := net.Pipe()
 		defer b.Close()
-		c := transport.NewConn(tr, a, nil)
+		c := transport.NewConn(tr, a)
 		start := time.Now()
 		_, err := c.Write([]byte("x"))
 		wantSendTimeout(t, "Write", err)

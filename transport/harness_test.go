@@ -154,7 +154,7 @@ func accept(tb testing.TB, t transport.Transport, ln net.Listener) *transport.Co
 	if err != nil {
 		tb.Fatalf("Accept: %v", err)
 	}
-	c := transport.NewConn(t, nc, nil)
+	c := transport.NewConn(t, nc)
 	tb.Cleanup(c.Abort) // Close would say goodbye to a peer that may not listen
 	return c
 }
@@ -162,7 +162,7 @@ func accept(tb testing.TB, t transport.Transport, ln net.Listener) *transport.Co
 // pipe returns a Conn over net.Pipe: a connection that is no socket.
 func pipe(tb testing.TB, opts transport.TCP) (*transport.Conn, net.Conn) {
 	a, b := net.Pipe()
-	c := transport.NewConn(opts, a, nil)
+	c := transport.NewConn(opts, a)
 	b.SetReadDeadline(time.Now().Add(3 * patience))
 	tb.Cleanup(func() { c.Abort(); b.Close() })
 	return c, b

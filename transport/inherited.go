@@ -21,10 +21,10 @@ var (
 	ErrNotListening = errors.New("not a listening stream socket")
 )
 
-// AddrAgain returns what to give to Listen to come back to the place that Listen(addr)
+// rebind returns what to give to Listen to come back to the place that Listen(addr)
 // has bound: the port that was chosen for ":0", and for an inherited socket the same
 // descriptor, which nothing else can stand for.
-func AddrAgain(addr string, bound net.Addr) string {
+func rebind(addr string, bound net.Addr) string {
 	a, err := ParseAddr(addr)
 	if err != nil || !a.Inherited() {
 		return AddrString(bound)

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"goranch/internal/backlog"
 )
 
 const canInherit = true
@@ -89,7 +91,7 @@ func (t TCP) adopt(ln socketListener) error {
 		return err
 	}
 	if t.Backlog > 0 {
-		return setBacklog(ln, t.Backlog)
+		return backlog.Set(ln, t.Backlog)
 	}
 	return nil
 }
@@ -118,6 +120,9 @@ func (l *inheritedListener) Accept() (net.Conn, error) {
 	}
 	return nc, err
 }
+
+// Inherited makes it a [backlog.Inherited].
+func (l *inheritedListener) Inherited() {}
 
 func (l *inheritedListener) Close() error {
 	l.close.Do(func() { inherited.release(l.fd) })

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"goranch/internal/engine"
 	"goranch/transport"
 )
 
@@ -53,7 +54,7 @@ func TestInheritedSocket(t *testing.T) {
 			} else {
 				bound = now
 			}
-			if got := transport.AddrAgain(at, ln.Addr()); got != at {
+			if got := engine.Rebind(at, ln.Addr()); got != at {
 				t.Errorf("to come back to %s, listen on %s", at, got)
 			}
 			srv, cli := connectTo(t, tr, ln)
@@ -92,7 +93,7 @@ func TestInheritedFaults(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		name, addr string
-		ctx        bool
+		shared     bool
 		want       error
 		says       string
 	}{
@@ -104,11 +105,11 @@ func TestInheritedFaults(t *testing.T) {
 		{"not activated", "systemd:web", false, transport.ErrNotInherited, "LISTEN_FDS"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			ctx := t.Context()
-			if tt.ctx {
-				ctx = transport.WithReusePort(ctx)
+			listen := transport.TCP{}.Listen
+			if tt.shared {
+				listen = transport.TCP{}.ListenShared
 			}
-			ln, err := transport.TCP{}.Listen(ctx, tt.addr)
+			ln, err := listen(t.Context(), tt.addr)
 			if err == nil {
 				ln.Close()
 			}
@@ -247,7 +248,7 @@ func TestSystemdNames(t *testing.T) {
 	}
 	// Whoever comes back comes back to its own, not to the first.
 	for again, ln := range map[string]net.Listener{"fd:3": first, "fd:6": second} {
-		if got := transport.AddrAgain("systemd:web", ln.Addr()); got != again {
+		if got := engine.Rebind("systemd:web", ln.Addr()); got != again {
 			t.Errorf("%s is found again as %s, not %s", ln.Addr(), got, again)
 		}
 	}
@@ -255,8 +256,8 @@ func TestSystemdNames(t *testing.T) {
 	at := [2]string{first.Addr().String(), second.Addr().String()}
 	first.Close()
 	second.Close()
-	second = listen(t, tcp, transport.AddrAgain("systemd:web", second.Addr()))
-	first = listen(t, tcp, transport.AddrAgain("systemd:web", first.Addr()))
+	second = listen(t, tcp, engine.Rebind("systemd:web", second.Addr()))
+	first = listen(t, tcp, engine.Rebind("systemd:web", first.Addr()))
 	if again := [2]string{first.Addr().String(), second.Addr().String()}; again != at {
 		t.Errorf("at %q before, at %q after", at, again)
 	}
@@ -281,11 +282,11 @@ func TestSystemdSocketActivate(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			conn := transport.NewConn(transport.TCP{}, nc, nil)
+			conn := transport.NewConn(transport.TCP{}, nc)
 			conn.WriteTo(conn)
 			conn.Close()
 			ln.Close()
-			ln = listen(t, transport.TCP{}, transport.AddrAgain("systemd:local", ln.Addr()))
+			ln = listen(t, transport.TCP{}, engine.Rebind("systemd:local", ln.Addr()))
 		}
 		return
 	}

@@ -3,7 +3,6 @@ package transport
 import (
 	"container/list"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -62,9 +61,6 @@ func (*Mem) Name() string { return memNetwork }
 // Secure returns false: nothing is encrypted, though nothing leaves the process either.
 func (*Mem) Secure() bool { return false }
 
-// Plain returns true: Handshake returns its argument at once.
-func (*Mem) Plain() bool { return true }
-
 // Handshake returns nc.
 func (*Mem) Handshake(_ context.Context, nc net.Conn) (net.Conn, error) { return nc, nil }
 
@@ -82,9 +78,6 @@ func (m *Mem) Listen(ctx context.Context, addr string) (net.Listener, error) {
 	}
 	if ctx.Err() != nil {
 		return fail(memContextError(ctx))
-	}
-	if ReusePort(ctx) {
-		return fail(fmt.Errorf("several listeners on one name: %w", errors.ErrUnsupported))
 	}
 	backlog := m.Backlog
 	switch {

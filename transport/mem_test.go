@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"goranch/internal/engine"
 	"goranch/transport"
 )
 
@@ -62,7 +63,7 @@ func TestMemIsPlain(t *testing.T) {
 		Secure, Plain bool
 	}
 	var m transport.Mem
-	got := traits{m.Name(), m.Secure(), m.Plain()}
+	got := traits{m.Name(), m.Secure(), engine.Plain(&m)}
 	if diff := cmp.Diff(traits{Name: "mem", Plain: true}, got); diff != "" {
 		t.Error("(-want +got)", diff)
 	}

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"goranch/internal/engine"
+	"goranch/internal/idle"
 	"goranch/transport"
 )
 
@@ -36,7 +38,7 @@ func served(t testing.TB) (*transport.Conn, net.Conn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := transport.NewConn(transport.TCP{}, nc, nil)
+	c := transport.NewConn(transport.TCP{}, nc)
 	t.Cleanup(func() { c.Close() })
 	if err := c.Handshake(context.Background()); err != nil {
 		t.Fatal(err)
@@ -47,12 +49,12 @@ func served(t testing.TB) (*transport.Conn, net.Conn) {
 // rested brings c to the point at which it can be parked.
 func rested(t testing.TB, c *transport.Conn) {
 	t.Helper()
-	l := c.Lend()
+	l := engine.Of(c).PooledReader()
 	defer l.Release()
-	if !c.Rest() {
+	if !engine.Of(c).RequestPark() {
 		t.Fatal("it may not rest")
 	}
-	if b, err := l.Next(10); len(b) > 0 || err != transport.ErrResting {
+	if b, err := l.Next(10); len(b) > 0 || err != idle.ErrPark {
 		t.Fatalf("%q, %v", b, err)
 	}
 }
@@ -74,10 +76,10 @@ func TestPark(t *testing.T) {
 			conn, client := served(t)
 			rested(t, conn)
 			wk := make(woken, 9)
-			if !conn.Park(wk) {
+			if !engine.Of(conn).Park(wk) {
 				t.Fatal("not parked")
 			}
-			if conn.Park(wk) || conn.Rest() {
+			if engine.Of(conn).Park(wk) || engine.Of(conn).RequestPark() {
 				t.Error("it is parked already")
 			}
 			c.do(conn, client)
@@ -98,7 +100,7 @@ func TestParkTooLate(t *testing.T) {
 	rested(t, c)
 	client.Write([]byte("x"))
 	wk := make(woken, 1)
-	if !c.Park(wk) {
+	if !engine.Of(c).Park(wk) {
 		t.Fatal("not parked")
 	}
 	<-wk
@@ -120,7 +122,7 @@ func TestParkRefused(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			conn, client := served(t)
 			c.do(conn, client)
-			if conn.Rest() || conn.Park(make(woken, 1)) {
+			if engine.Of(conn).RequestPark() || engine.Of(conn).Park(make(woken, 1)) {
 				t.Error("allowed")
 			}
 		})
@@ -130,12 +132,12 @@ func TestParkRefused(t *testing.T) {
 	if _, err := c.Peek(1); err != nil {
 		t.Fatal(err)
 	}
-	if c.Park(make(woken, 1)) {
+	if engine.Of(c).Park(make(woken, 1)) {
 		t.Error("parked with something to read")
 	}
 	srv, _ := net.Pipe()
 	defer srv.Close()
-	if c := transport.NewConn(transport.TCP{}, srv, nil); c.Rest() || c.Park(make(woken, 1)) {
+	if c := transport.NewConn(transport.TCP{}, srv); engine.Of(c).RequestPark() || engine.Of(c).Park(make(woken, 1)) {
 		t.Error("what is no socket cannot be waited for")
 	}
 }
@@ -147,7 +149,7 @@ func BenchmarkPark(b *testing.B) {
 	b.Run("others=1", func(b *testing.B) {
 		c, _ := served(b)
 		rested(b, c)
-		c.Park(make(woken, 1))
+		engine.Of(c).Park(make(woken, 1))
 		park(b)
 	})
 }
@@ -155,14 +157,14 @@ func BenchmarkPark(b *testing.B) {
 func park(b *testing.B) {
 	c, client := served(b)
 	wk, msg := make(woken, 1), []byte("x")
-	l := c.Lend()
+	l := engine.Of(c).PooledReader()
 	defer l.Release()
 	for b.Loop() {
-		c.Rest()
-		if _, err := l.Next(1); err != transport.ErrResting {
+		engine.Of(c).RequestPark()
+		if _, err := l.Next(1); err != idle.ErrPark {
 			b.Fatal(err)
 		}
-		if !c.Park(wk) {
+		if !engine.Of(c).Park(wk) {
 			b.Fatal("not parked")
 		}
 		client.Write(msg)

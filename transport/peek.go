@@ -73,23 +73,23 @@ func (a *ahead) len() int {
 //
 // It counts as a read, of which there is one at a time; the read deadline holds.
 func (c *Conn) Peek(n int) ([]byte, error) {
-	if c.top == &c.wire {
-		b, err := peek(&c.wire.ahead, n, c.wire.Conn.Read)
-		return b, c.wire.readError(err)
+	if c.top == &c.raw {
+		b, err := peek(&c.raw.ahead, n, c.raw.Conn.Read)
+		return b, c.raw.readError(err)
 	}
 	b, err := peek(&c.ahead, n, c.top.Read)
-	return b, c.wire.readError(err)
+	return b, c.raw.readError(err)
 }
 
 // isAhead reports whether Peek has left something for the next read.
-func (c *Conn) isAhead() bool { return c.wire.ahead != nil && c.top == &c.wire || c.ahead != nil }
+func (c *Conn) isAhead() bool { return c.raw.ahead != nil && c.top == &c.raw || c.ahead != nil }
 
 // Peek waits until n bytes have arrived and returns them, or more, without taking them:
 // for transports, in their Handshake.
-func (w *wire) Peek(n int) ([]byte, error) {
+func (w *rawConn) Peek(n int) ([]byte, error) {
 	b, err := peek(&w.ahead, n, w.Conn.Read)
 	return b, w.readError(err)
 }
 
 // Discard takes n bytes that were returned by Peek.
-func (w *wire) Discard(n int) { discard(&w.ahead, n) }
+func (w *rawConn) Discard(n int) { discard(&w.ahead, n) }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"goranch/internal/engine"
 	"goranch/transport"
 )
 
@@ -115,7 +116,7 @@ func TestSwitch(t *testing.T) {
 	if b, err := conn.Peek(1); err != nil || b[0] != 22 {
 		t.Fatalf("%x, %v", b, err)
 	}
-	if err := conn.Switch(context.Background(), transport.TLS{Config: testTLS()}); err != nil {
+	if err := engine.Of(conn).UpgradePeeked(context.Background(), transport.TLS{Config: testTLS()}); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := io.ReadAll(conn); string(got) != "hello" || err != nil {

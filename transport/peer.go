@@ -43,11 +43,11 @@ type Accepted interface {
 }
 
 // SetProxy is called once, before the payload.
-func (w *wire) SetProxy(h *ProxyHeader) { w.proxy.Store(h) }
+func (w *rawConn) SetProxy(h *ProxyHeader) { w.proxy.Store(h) }
 
 // LocalAddr returns the address that the peer connected to: what a PROXY header said, or
 // that of the socket.
-func (w *wire) LocalAddr() net.Addr {
+func (w *rawConn) LocalAddr() net.Addr {
 	if h := w.proxy.Load(); h != nil && h.Destination != nil {
 		return h.Destination
 	}
@@ -55,7 +55,7 @@ func (w *wire) LocalAddr() net.Addr {
 }
 
 // RemoteAddr returns the peer's address: what a PROXY header said, or that of the socket.
-func (w *wire) RemoteAddr() net.Addr {
+func (w *rawConn) RemoteAddr() net.Addr {
 	if h := w.proxy.Load(); h != nil && h.Source != nil {
 		return h.Source
 	}
@@ -65,11 +65,11 @@ func (w *wire) RemoteAddr() net.Addr {
 // LocalAddr returns the address that the peer connected to. Behind a proxy that sent a
 // PROXY header it is the address that the client has connected to there; NetConn has that
 // of the socket.
-func (c *Conn) LocalAddr() net.Addr { return c.wire.LocalAddr() }
+func (c *Conn) LocalAddr() net.Addr { return c.raw.LocalAddr() }
 
 // RemoteAddr returns the peer's address. Behind a proxy that sent a PROXY header it is
 // the client's; NetConn has the proxy's.
-func (c *Conn) RemoteAddr() net.Addr { return c.wire.RemoteAddr() }
+func (c *Conn) RemoteAddr() net.Addr { return c.raw.RemoteAddr() }
 
 // Proxy returns the PROXY header that the connection began with, nil if there was none.
-func (c *Conn) Proxy() *ProxyHeader { return c.wire.proxy.Load() }
+func (c *Conn) Proxy() *ProxyHeader { return c.raw.proxy.Load() }

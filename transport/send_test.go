@@ -165,7 +165,7 @@ func TestSendTimeoutValues(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a, b := net.Pipe()
 				defer b.Close()
-				c := transport.NewConn(k.tr, a, nil)
+				c := transport.NewConn(k.tr, a)
 				start := time.Now()
 				done := asyncWrite(c, []byte("x"))
 				select {
@@ -191,7 +191,7 @@ func TestForeignTransportHasNoSendTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := net.Pipe()
 		defer b.Close()
-		c := transport.NewConn(struct{ transport.Transport }{}, a, nil)
+		c := transport.NewConn(struct{ transport.Transport }{}, a)
 		done := asyncWrite(c, []byte("x"))
 		select {
 		case r := <-done:
@@ -209,7 +209,7 @@ func TestSendTimeoutIsPerWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := net.Pipe()
 		defer b.Close()
-		c := transport.NewConn(transport.TCP{SendTimeout: 10 * time.Second}, a, nil)
+		c := transport.NewConn(transport.TCP{SendTimeout: 10 * time.Second}, a)
 		var peer sync.WaitGroup
 		defer peer.Wait()
 		peer.Go(func() {

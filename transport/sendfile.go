@@ -25,7 +25,7 @@ const maxChunk = 1 << 30
 // of its own.
 func (c *Conn) SendFile(f *os.File, offset, length, chunk int64) (n int64, err error) {
 	if err := checkRange(offset, length, chunk); err != nil {
-		return 0, opError("write", c.wire.Conn, err)
+		return 0, opError("write", c.raw.Conn, err)
 	}
 	fi, err := f.Stat()
 	if err != nil {
@@ -43,7 +43,7 @@ func (c *Conn) SendFile(f *os.File, offset, length, chunk int64) (n int64, err e
 		left = math.MaxInt64
 	}
 	send := c.copyFile
-	if c.top == &c.wire && c.wire.raw != nil && canSendFile {
+	if c.top == &c.raw && c.raw.sys != nil && canSendFile {
 		send = c.sendFileKernel
 	}
 	for n < left {

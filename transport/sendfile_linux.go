@@ -12,7 +12,7 @@ const canSendFile = true
 
 // fileOp is a chunk of a file on its way.
 type fileOp struct {
-	w      *wire
+	w      *rawConn
 	in     int
 	offset int64
 	n, m   int64 // to send, sent
@@ -23,7 +23,7 @@ type fileOp struct {
 // sendFileKernel sends at most n bytes of f from offset on, within the send timeout;
 // io.EOF says that there are no more. Like a write it arms a timer only if it has to wait.
 func (c *Conn) sendFileKernel(f *os.File, offset, n int64) (int64, error) {
-	w := &c.wire
+	w := &c.raw
 	src, err := f.SyscallConn()
 	if err != nil {
 		return 0, err
@@ -33,7 +33,7 @@ func (c *Conn) sendFileKernel(f *os.File, offset, n int64) (int64, error) {
 	o := &fileOp{w: w, offset: offset, n: n}
 	err = src.Control(func(in uintptr) {
 		o.in = int(in)
-		if werr := w.raw.Write(o.try); werr != nil {
+		if werr := w.sys.Write(o.try); werr != nil {
 			o.err = werr
 		}
 	})

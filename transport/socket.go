@@ -11,9 +11,9 @@ import (
 // counters and the send timeout. The error is errors.ErrUnsupported for connections
 // that are no socket of the system's.
 func (c *Conn) SyscallConn() (syscall.RawConn, error) {
-	sc, ok := c.wire.Conn.(syscall.Conn)
+	sc, ok := c.raw.Conn.(syscall.Conn)
 	if !ok {
-		return nil, opError("control", c.wire.Conn, errors.ErrUnsupported)
+		return nil, opError("control", c.raw.Conn, errors.ErrUnsupported)
 	}
 	rc, err := sc.SyscallConn()
 	if err != nil {
@@ -35,9 +35,9 @@ type PeerCred struct {
 // the peer cannot lie. It is known on Linux, macOS and FreeBSD; elsewhere, and for other
 // connections, the error is errors.ErrUnsupported.
 func (c *Conn) PeerCred() (PeerCred, error) {
-	uc, ok := c.wire.Conn.(*net.UnixConn)
+	uc, ok := c.raw.Conn.(*net.UnixConn)
 	if !ok {
-		return PeerCred{}, opError("peer credentials", c.wire.Conn, errors.ErrUnsupported)
+		return PeerCred{}, opError("peer credentials", c.raw.Conn, errors.ErrUnsupported)
 	}
 	cred, err := peerCred(uc)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"goranch/internal/backlog"
 	"goranch/transport"
 )
 
@@ -82,7 +83,7 @@ func TestDeferAcceptWaitsForData(t *testing.T) {
 		}
 		got.Close()
 	}
-	if waits, err := transport.Backlogged(ln); waits || err != nil {
+	if waits, err := backlog.Pending(ln); waits || err != nil {
 		t.Errorf("the silent one waits for accept: %v, %v", waits, err)
 	}
 	silent.Write([]byte("x"))
@@ -291,7 +292,7 @@ func TestBacklogged(t *testing.T) {
 			want := func(want bool) {
 				t.Helper()
 				eventually(t, fmt.Sprintf("%s: connections wait: %v", addr, want), func() bool {
-					got, err := transport.Backlogged(ln)
+					got, err := backlog.Pending(ln)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -316,7 +317,7 @@ func TestBacklogged(t *testing.T) {
 			}
 			want(false)
 			ln.Close()
-			_, err := transport.Backlogged(ln)
+			_, err := backlog.Pending(ln)
 			wantIs(t, err, net.ErrClosed)
 		}
 	}
@@ -325,9 +326,9 @@ func TestBacklogged(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer mem.Close()
-	_, err = transport.Backlogged(mem)
+	_, err = backlog.Pending(mem)
 	wantIs(t, err, errors.ErrUnsupported)
-	wantIs(t, transport.CloseBacklog(mem), errors.ErrUnsupported)
+	wantIs(t, backlog.Shrink(mem), errors.ErrUnsupported)
 }
 
 // Those who wait can be served, and then there is an end: of those who come later none
@@ -347,13 +348,13 @@ func TestCloseBacklog(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := transport.CloseBacklog(ln); err != nil {
+	if err := backlog.Shrink(ln); err != nil {
 		t.Fatal(err)
 	}
 	wantIs(t, dial(), syscall.EAGAIN)
 	served := 0
 	for {
-		waits, err := transport.Backlogged(ln)
+		waits, err := backlog.Pending(ln)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -376,7 +377,7 @@ func TestCloseBacklog(t *testing.T) {
 	wantIs(t, dial(), syscall.EAGAIN)
 
 	tcp := listen(t, transport.TCP{}, "127.0.0.1:0")
-	if err := transport.CloseBacklog(tcp); err != nil {
+	if err := backlog.Shrink(tcp); err != nil {
 		t.Error(err)
 	}
 	onSocket(t, tcp, func(fd int) {
@@ -385,5 +386,5 @@ func TestCloseBacklog(t *testing.T) {
 		}
 	})
 	// Of an inherited socket the next process serves those who wait.
-	wantIs(t, transport.CloseBacklog(listen(t, transport.TCP{}, handedOver(t, "127.0.0.1:0"))), errors.ErrUnsupported)
+	wantIs(t, backlog.Shrink(listen(t, transport.TCP{}, handedOver(t, "127.0.0.1:0"))), errors.ErrUnsupported)
 }

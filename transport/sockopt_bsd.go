@@ -13,7 +13,6 @@ const (
 	maxUnixPath      = 103
 	listenerInherits = false
 	canReusePort     = false // the system has no option that spreads connections
-	leastBacklog     = 1     // 0 would be the system's maximum
 )
 
 // setOptions sets the buffers; package net and tune set the rest on each connection.

@@ -17,8 +17,6 @@ const (
 	listenerInherits = true
 
 	canReusePort = true // and the kernel spreads connections evenly
-
-	leastBacklog = 0 // which is one, in an empty queue
 )
 
 // setOptions sets the options of t on a socket that is neither bound nor connected yet.

@@ -5,7 +5,6 @@ package transport
 import (
 	"errors"
 	"fmt"
-	"net"
 	"runtime"
 )
 
@@ -14,7 +13,6 @@ const (
 	maxUnixPath      = 107
 	listenerInherits = false
 	canReusePort     = false // the system has no option that spreads connections
-	leastBacklog     = 0
 )
 
 func (t TCP) setOptions(_ uintptr, network string, r role) error {
@@ -26,7 +24,3 @@ func (t TCP) setOptions(_ uintptr, network string, r role) error {
 	}
 	return nil
 }
-
-func setBacklog(net.Listener, int) error { return errors.ErrUnsupported }
-
-func backlogged(net.Listener) (bool, error) { return false, errors.ErrUnsupported }

@@ -37,7 +37,7 @@ func (c *Conn) splice(dst *Conn, limit int64) (n int64, err error) {
 			return n, err
 		}
 		if err != nil {
-			return n, c.wire.readError(err)
+			return n, c.raw.readError(err)
 		}
 		if m < have {
 			return n, io.ErrUnexpectedEOF
@@ -48,7 +48,7 @@ func (c *Conn) splice(dst *Conn, limit int64) (n int64, err error) {
 
 // available returns how many bytes the socket holds.
 func (c *Conn) available() (n int64) {
-	c.wire.raw.Control(func(fd uintptr) {
+	c.raw.sys.Control(func(fd uintptr) {
 		have, err := unix.IoctlGetInt(int(fd), unix.TIOCINQ)
 		if err == nil {
 			n = int64(have)

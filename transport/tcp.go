@@ -10,6 +10,8 @@ import (
 	"net/netip"
 	"syscall"
 	"time"
+
+	"goranch/internal/backlog"
 )
 
 // DefaultSendTimeout is how long a write may wait for a peer that takes nothing.
@@ -96,9 +98,6 @@ func (TCP) Name() string { return "tcp" }
 // Secure returns false.
 func (TCP) Secure() bool { return false }
 
-// Plain returns true.
-func (TCP) Plain() bool { return true }
-
 // What the systems' kernels take at most.
 const (
 	maxSeconds        = 32767
@@ -156,12 +155,22 @@ func (t TCP) Validate() error {
 // "fd:N" is a listening socket that the process was started with, as descriptor N;
 // "systemd:NAME" is one of socket activation (LISTEN_FDS), by its name or, if none has
 // that name, by its index from 0. Of several of one name it is the first that nobody
-// listens on. The errors are [ErrNotInherited], [ErrNotListening], and errors.ErrUnsupported
-// for [WithReusePort]. The listener has a duplicate: closing it leaves the socket open, the
+// listens on. The errors are [ErrNotInherited] and [ErrNotListening]. The listener has a duplicate: closing it leaves the socket open, the
 // kernel goes on queueing clients, and Listen can be called again. Network is ignored,
 // the other fields are applied to the socket, where its other owners see them too. Children
 // of this process do not get the socket; the environment is left as it is.
 func (t TCP) Listen(ctx context.Context, addr string) (net.Listener, error) {
+	return t.listen(ctx, addr, listening)
+}
+
+// ListenShared is Listen for a TCP socket that shares its port with others of this process
+// (SO_REUSEPORT). The error is errors.ErrUnsupported for Unix and inherited sockets, and on
+// systems other than Linux.
+func (t TCP) ListenShared(ctx context.Context, addr string) (net.Listener, error) {
+	return t.listen(ctx, addr, sharing)
+}
+
+func (t TCP) listen(ctx context.Context, addr string, r role) (net.Listener, error) {
 	if err := t.Validate(); err != nil {
 		return nil, err
 	}
@@ -169,12 +178,8 @@ func (t TCP) Listen(ctx context.Context, addr string) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := listening
-	if ReusePort(ctx) {
-		if a.Network == "unix" || a.Inherited() || !canReusePort {
-			return nil, fmt.Errorf("address %q: several sockets on one address: %w", addr, errors.ErrUnsupported)
-		}
-		r = sharing
+	if r == sharing && (a.Network == "unix" || a.Inherited() || !canReusePort) {
+		return nil, fmt.Errorf("address %q: several sockets on one address: %w", addr, errors.ErrUnsupported)
 	}
 	if a.Inherited() {
 		return t.listenInherited(a)
@@ -194,7 +199,7 @@ func (t TCP) Listen(ctx context.Context, addr string) (net.Listener, error) {
 		return nil, err
 	}
 	if t.Backlog > 0 {
-		if err := setBacklog(ln, t.Backlog); err != nil {
+		if err := backlog.Set(ln, t.Backlog); err != nil {
 			ln.Close()
 			return nil, fmt.Errorf("backlog %d: %w", t.Backlog, err)
 		}

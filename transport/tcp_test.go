@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"goranch/internal/engine"
 	"goranch/transport"
 )
 
@@ -28,23 +29,13 @@ func TestNames(t *testing.T) {
 		{transport.TLS{}, "tls", true, false},
 		{&transport.TLS{}, "tls", true, false},
 	} {
-		if tt.t.Name() != tt.name || tt.t.Secure() != tt.secure || transport.Plain(tt.t) != tt.plain {
-			t.Errorf("%T: name %q, secure %v, plain %v", tt.t, tt.t.Name(), tt.t.Secure(), transport.Plain(tt.t))
+		if tt.t.Name() != tt.name || tt.t.Secure() != tt.secure || engine.Plain(tt.t) != tt.plain {
+			t.Errorf("%T: name %q, secure %v, plain %v", tt.t, tt.t.Name(), tt.t.Secure(), engine.Plain(tt.t))
 		}
 	}
 	// Without the add-on a transport may wait for its peer.
-	if transport.Plain(struct{ transport.Transport }{transport.TCP{}}) {
+	if engine.Plain(struct{ transport.Transport }{transport.TCP{}}) {
 		t.Error("a transport that does not say so counts as plain")
-	}
-}
-
-func TestReusePortContext(t *testing.T) {
-	ctx := t.Context()
-	if transport.ReusePort(ctx) {
-		t.Error("a context asks for a shared port unasked")
-	}
-	if !transport.ReusePort(transport.WithReusePort(ctx)) {
-		t.Error("WithReusePort is not seen")
 	}
 }
 
@@ -255,8 +246,7 @@ func TestControlErrorFailsTheCall(t *testing.T) {
 }
 
 func TestReusePort(t *testing.T) {
-	ctx := transport.WithReusePort(t.Context())
-	first, err := transport.TCP{}.Listen(ctx, "127.0.0.1:0")
+	first, err := transport.TCP{}.ListenShared(t.Context(), "127.0.0.1:0")
 	if runtime.GOOS != "linux" {
 		wantIs(t, err, errors.ErrUnsupported)
 		return
@@ -266,7 +256,7 @@ func TestReusePort(t *testing.T) {
 	}
 	defer first.Close()
 	addr := transport.AddrString(first.Addr())
-	second, err := transport.TCP{}.Listen(ctx, addr)
+	second, err := transport.TCP{}.ListenShared(t.Context(), addr)
 	if err != nil {
 		t.Fatalf("a second socket on %s: %v", addr, err)
 	}
@@ -312,9 +302,8 @@ func TestReusePort(t *testing.T) {
 }
 
 func TestReusePortRefusedOnUnixSockets(t *testing.T) {
-	ctx := transport.WithReusePort(t.Context())
-	for _, tr := range []transport.Transport{transport.TCP{}, transport.TLS{Config: testTLS()}} {
-		_, err := tr.Listen(ctx, socketPath(t))
+	for _, tr := range []transport.PortSharer{transport.TCP{}, transport.TLS{Config: testTLS()}} {
+		_, err := tr.ListenShared(t.Context(), socketPath(t))
 		wantIs(t, err, errors.ErrUnsupported)
 	}
 }

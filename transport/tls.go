@@ -33,13 +33,25 @@ func (TLS) Secure() bool { return true }
 // The listener accepts plain connections: Handshake turns them into TLS later, in the
 // connection's own goroutine.
 func (t TLS) Listen(ctx context.Context, addr string) (net.Listener, error) {
-	if !t.presents() {
-		return nil, ErrNoCertificate
-	}
-	if err := t.Validate(); err != nil {
+	if err := t.listenable(); err != nil {
 		return nil, err
 	}
 	return t.TCP.Listen(ctx, addr)
+}
+
+// ListenShared is Listen for a socket that shares its port; see [TCP.ListenShared].
+func (t TLS) ListenShared(ctx context.Context, addr string) (net.Listener, error) {
+	if err := t.listenable(); err != nil {
+		return nil, err
+	}
+	return t.TCP.ListenShared(ctx, addr)
+}
+
+func (t TLS) listenable() error {
+	if !t.presents() {
+		return ErrNoCertificate
+	}
+	return t.Validate()
 }
 
 // presents reports whether there may be a certificate for a client.
@@ -52,21 +64,16 @@ func (t TLS) presents() bool {
 // host of addr is the name that the server's certificate must be good for; a Unix socket
 // has none, so there Config has to say it.
 func (t TLS) Dial(ctx context.Context, addr string) (net.Conn, error) {
-	nc, err := t.Connect(ctx, addr)
+	nc, err := t.TCP.Dial(ctx, addr)
 	if err != nil {
 		return nil, err
 	}
-	return t.Client(ctx, nc, addr)
+	return t.client(ctx, nc, addr)
 }
 
-// Connect is the first step of Dial: it opens the connection that TLS will run over.
-func (t TLS) Connect(ctx context.Context, addr string) (net.Conn, error) {
-	return t.TCP.Dial(ctx, addr)
-}
-
-// Client is the second step of Dial: it runs the client's side of the handshake on nc,
-// which was connected to addr. On error nc is closed.
-func (t TLS) Client(ctx context.Context, nc net.Conn, addr string) (net.Conn, error) {
+// client runs the client's side of the handshake on nc, which was connected to addr. On error nc
+// is closed.
+func (t TLS) client(ctx context.Context, nc net.Conn, addr string) (net.Conn, error) {
 	c := t.Config
 	if c == nil {
 		c = &tls.Config{}

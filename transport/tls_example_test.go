@@ -56,7 +56,7 @@ func ExampleConn_Upgrade() {
 	a, b := net.Pipe()
 	done := make(chan error, 1)
 	go func() {
-		conn := transport.NewConn(transport.TCP{}, b, nil)
+		conn := transport.NewConn(transport.TCP{}, b)
 		defer conn.Close()
 		done <- serve(context.Background(), conn)
 	}()

@@ -16,7 +16,7 @@ import (
 func shake(t *testing.T, server, client *tls.Config) (*transport.Conn, *tls.Conn, error, error) {
 	t.Helper()
 	a, b := memConns(t)
-	conn := transport.NewConn(transport.TLS{Config: server}, b, nil)
+	conn := transport.NewConn(transport.TLS{Config: server}, b)
 	t.Cleanup(func() { conn.Abort(); a.Close() })
 	cli := tls.Client(a, client)
 	done := async(func() (int64, error) { return 0, cli.Handshake() })

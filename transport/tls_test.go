@@ -491,7 +491,7 @@ func TestTLSReadAndWriteToInTurn(t *testing.T) {
 			closeWrite(t, cli)
 			return size, nil
 		})
-		sink := transport.NewConn(transport.TCP{}, nowhereElse{new(checker)}, nil)
+		sink := transport.NewConn(transport.TCP{}, nowhereElse{new(checker)})
 		got := sink.NetConn().(nowhereElse).checker
 		ours := rand.New(rand.NewPCG(5, 6))
 		p := make([]byte, 40_000)

@@ -70,7 +70,7 @@ func TestTLSValidate(t *testing.T) {
 // A handshake with nothing to present is an error, not a crash.
 func TestTLSHandshakeWithoutCertificate(t *testing.T) {
 	_, b := memConns(t)
-	err := transport.NewConn(transport.TLS{}, b, nil).Handshake(t.Context())
+	err := transport.NewConn(transport.TLS{}, b).Handshake(t.Context())
 	wantIs(t, err, transport.ErrNoCertificate)
 	b.Close()
 }

@@ -6,14 +6,14 @@ import (
 	"sync/atomic"
 )
 
-// lent is a connection of crypto/tls that somebody uses past its Conn.
-type lent struct {
+// handedOut is a connection of crypto/tls that somebody uses past its Conn.
+type handedOut struct {
 	conn   *Conn
 	closed func()
 	over   atomic.Bool
 }
 
-// TLSConn returns the connection of crypto/tls that the payload goes through, for
+// tlsConn returns the connection of crypto/tls that the payload goes through, for
 // packages that insist on one: net/http does, to speak HTTP/2. It is nil if there is
 // none, or if [Conn.Peek] has read ahead of it.
 //
@@ -22,19 +22,19 @@ type lent struct {
 // StopReading hold as before; its traffic is not in Stats.
 //
 // It is called once, by the goroutine that owns c.
-func (c *Conn) TLSConn(closed func()) *tls.Conn {
+func (c *Conn) tlsConn(closed func()) *tls.Conn {
 	tc, ok := c.top.(*tls.Conn)
-	if !ok || c.ahead != nil || tc.NetConn() != net.Conn(&c.wire) {
+	if !ok || c.ahead != nil || tc.NetConn() != net.Conn(&c.raw) {
 		return nil
 	}
-	c.wire.lent = &lent{conn: c, closed: closed}
+	c.raw.handed = &handedOut{conn: c, closed: closed}
 	return tc
 }
 
 // Close closes the socket.
-func (w *wire) Close() error {
+func (w *rawConn) Close() error {
 	err := w.Conn.Close()
-	if l := w.lent; l != nil && !l.over.Swap(true) {
+	if l := w.handed; l != nil && !l.over.Swap(true) {
 		l.conn.closed.Store(true)
 		l.closed()
 	}
@@ -50,11 +50,11 @@ func Of(nc net.Conn) *Conn {
 		switch c := nc.(type) {
 		case *Conn:
 			return c
-		case *wire:
-			if c.lent == nil {
+		case *rawConn:
+			if c.handed == nil {
 				return nil
 			}
-			return c.lent.conn
+			return c.handed.conn
 		case interface{ TransportConn() *Conn }:
 			return c.TransportConn()
 		case interface{ NetConn() net.Conn }:

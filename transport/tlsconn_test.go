@@ -6,6 +6,7 @@ import (
 	"net"
 	"testing"
 
+	"goranch/internal/engine"
 	"goranch/transport"
 )
 
@@ -19,7 +20,7 @@ func TestTLSConn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			conn, peer := kindNamed("tls1.3").pair(t, transport.TCP{})
 			closed := 0
-			tc := conn.TLSConn(func() { closed++ })
+			tc := engine.Of(conn).TLSConn(func() { closed++ })
 			if tc == nil {
 				t.Fatal("none")
 			}
@@ -44,7 +45,7 @@ func TestTLSConn(t *testing.T) {
 
 func TestTLSConnWhereThereIsNone(t *testing.T) {
 	plain, _ := kindNamed("tcp").pair(t, transport.TCP{})
-	if plain.TLSConn(func() {}) != nil {
+	if engine.Of(plain).TLSConn(func() {}) != nil {
 		t.Error("one of a plain connection")
 	}
 	conn, peer := kindNamed("tls1.3").pair(t, transport.TCP{})
@@ -52,7 +53,7 @@ func TestTLSConnWhereThereIsNone(t *testing.T) {
 	if _, err := conn.Peek(1); err != nil {
 		t.Fatal(err)
 	}
-	if conn.TLSConn(func() {}) != nil {
+	if engine.Of(conn).TLSConn(func() {}) != nil {
 		t.Error("one that lacks what was looked at")
 	}
 }

@@ -28,16 +28,6 @@ type TraceEvent struct {
 // Tracer gets what a connection does. It is called in the goroutine that reads or writes.
 type Tracer func(TraceEvent)
 
-// SetTracer has every read and write of payload from now on told to f; nil ends that.
-// It may be called from any goroutine.
-func (c *Conn) SetTracer(f Tracer) {
-	if f == nil {
-		c.tracer.Store(nil)
-		return
-	}
-	c.tracer.Store(&f)
-}
-
 func (c *Conn) trace(op TraceOp, n int, p []byte, err error) {
 	f := c.tracer.Load()
 	if f == nil {

@@ -9,7 +9,7 @@
 //	ln, err := transport.TCP{}.Listen(ctx, "127.0.0.1:0")
 //	…
 //	nc, err := ln.Accept()
-//	conn := transport.NewConn(transport.TCP{}, nc, nil)
+//	conn := transport.NewConn(transport.TCP{}, nc)
 //	defer conn.Close()
 //	io.Copy(conn, conn) // holds no buffer while the peer is silent
 //
@@ -50,32 +50,6 @@ type Transport interface {
 	Handshake(ctx context.Context, nc net.Conn) (net.Conn, error)
 }
 
-// Plainer is an add-on to [Transport] for those whose Handshake waits for nobody:
-// whoever calls it then needs no timer and no second goroutine for it.
-type Plainer interface {
-	Plain() bool
-}
-
-// Plain reports whether the Handshake of t returns at once.
-func Plain(t Transport) bool {
-	p, ok := t.(Plainer)
-	return ok && p.Plain()
-}
-
-// Fronted is an add-on to [Transport] for those whose connections may come by way of a
-// proxy that says who the client is: then the peer of the socket is not the one to limit.
-type Fronted interface {
-	// BehindProxy reports whether peer, the address of the socket's other end, is that of
-	// such a proxy.
-	BehindProxy(peer net.Addr) bool
-}
-
-// BehindProxy reports whether peer is a proxy that t expects to say who the client is.
-func BehindProxy(t Transport, peer net.Addr) bool {
-	f, ok := t.(Fronted)
-	return ok && f.BehindProxy(peer)
-}
-
 // Validator is an add-on to [Transport] for those whose settings can be wrong. The
 // error names every faulty field, its value and what is allowed, joined by errors.Join.
 type Validator interface {
@@ -86,27 +60,6 @@ type Validator interface {
 // leave the rest to it: its send timeout holds, and its forms of addresses.
 type Unwrapper interface {
 	Unwrap() Transport
-}
-
-// Innermost returns the transport that t wraps, or the one that wraps in turn, and so
-// on; t itself if it is no [Unwrapper]. It is nil if there is none at the end.
-func Innermost(t Transport) Transport {
-	for {
-		u, ok := t.(Unwrapper)
-		if !ok {
-			return t
-		}
-		t = u.Unwrap()
-	}
-}
-
-// Layered is an add-on to [Transport] for those whose Dial has two steps, so that
-// another can say something to the server between them: Connect opens the connection,
-// and Client prepares it on the client's side. Client owns nc until it has returned it,
-// and closes it on error; addr is what Connect was called with. Both end when ctx does.
-type Layered interface {
-	Connect(ctx context.Context, addr string) (net.Conn, error)
-	Client(ctx context.Context, nc net.Conn, addr string) (net.Conn, error)
 }
 
 // sender is an add-on to Transport for those that limit the time of a write.
@@ -128,17 +81,10 @@ func sendLimitOf(t Transport) sendLimit {
 	}
 }
 
-type reusePort struct{}
-
-// WithReusePort returns a context that asks Listen for a socket that shares its port
-// with others of this process (SO_REUSEPORT): the kernel spreads connections over them.
-func WithReusePort(ctx context.Context) context.Context {
-	return context.WithValue(ctx, reusePort{}, true)
-}
-
-// ReusePort reports whether ctx asks for a socket that shares its port. A transport
-// that cannot do that answers errors.ErrUnsupported.
-func ReusePort(ctx context.Context) bool {
-	on, _ := ctx.Value(reusePort{}).(bool)
-	return on
+// PortSharer is an add-on to [Transport] for those that can open several listening sockets on one
+// port, over which the kernel spreads connections (SO_REUSEPORT).
+type PortSharer interface {
+	// ListenShared is Listen for a socket that shares its port with others of this process. The
+	// error is errors.ErrUnsupported where the system or the address does not allow that.
+	ListenShared(ctx context.Context, addr string) (net.Listener, error)
 }

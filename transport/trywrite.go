@@ -1,17 +1,12 @@
 package transport
 
-// TryWrite writes as much of p as can be written without waiting, and returns how much that
-// was: less than all of it, without an error, if the peer does not keep up.
-//
-// Over TLS a record cannot be left half written: TryWrite takes all of p or nothing, and
-// what the socket does not take of the record is kept. [Conn.Unsent] reports that; then
-// TryWrite takes nothing until [Conn.Flush], or any Write, has sent it.
-//
-// Connections of which the system calls are not ours, and that are not of [Mem], take
-// nothing: write to them. While a Write is in progress TryWrite takes nothing either.
-func (c *Conn) TryWrite(p []byte) (n int, err error) {
-	w := &c.wire
-	if c.top != w || w.raw == nil || c.tracer.Load() != nil {
+// TryWrite takes nothing on connections on which this package makes no system calls, except on
+// those of [Mem]. It is a method of engineConn, and not called by one, because every frame on the
+// way to the socket adds to the stack of idle connections.
+func (e *engineConn) TryWrite(p []byte) (n int, err error) {
+	c := (*Conn)(e)
+	w := &c.raw
+	if c.top != w || w.sys == nil || c.tracer.Load() != nil {
 		return c.tryOther(p)
 	}
 	if !w.sending.TryLock() {
@@ -30,14 +25,14 @@ func (c *Conn) TryWrite(p []byte) (n int, err error) {
 //
 //go:noinline
 func (c *Conn) tryOther(p []byte) (n int, err error) {
-	if w := &c.wire; c.top != w {
+	if w := &c.raw; c.top != w {
 		n, err = c.tryRecord(p)
-	} else if w.raw != nil {
+	} else if w.sys != nil {
 		if w.sending.TryLock() {
 			n, err = w.writeRaw(p, false)
 			w.sending.Unlock()
 		}
-	} else if m, ok := c.wire.Conn.(*memConn); ok {
+	} else if m, ok := c.raw.Conn.(*memConn); ok {
 		n, err = m.tryWrite(p)
 	}
 	if n > 0 || err != nil {
@@ -48,12 +43,12 @@ func (c *Conn) tryOther(p []byte) (n int, err error) {
 
 // tryRecord writes p through TLS, while the wire keeps what does not go out at once.
 func (c *Conn) tryRecord(p []byte) (int, error) {
-	w := &c.wire
-	if w.raw == nil || len(p) == 0 || !c.records.TryLock() {
+	w := &c.raw
+	if w.sys == nil || len(p) == 0 || !c.records.TryLock() {
 		return 0, nil
 	}
 	defer c.records.Unlock()
-	if c.Unsent() {
+	if c.unflushed() {
 		return 0, nil
 	}
 	w.trying.Store(true)
@@ -62,9 +57,9 @@ func (c *Conn) tryRecord(p []byte) (int, error) {
 }
 
 // Unsent reports whether TryWrite has kept something that waits for a Flush.
-func (c *Conn) Unsent() bool {
-	w := &c.wire
-	if c.top == w || w.raw == nil {
+func (c *Conn) unflushed() bool {
+	w := &c.raw
+	if c.top == w || w.sys == nil {
 		return false
 	}
 	w.sending.Lock()
@@ -73,9 +68,9 @@ func (c *Conn) Unsent() bool {
 }
 
 // Flush writes what TryWrite has kept, within the send timeout.
-func (c *Conn) Flush() error {
-	w := &c.wire
-	if w.raw == nil {
+func (c *Conn) flush() error {
+	w := &c.raw
+	if w.sys == nil {
 		return nil
 	}
 	w.sending.Lock()
@@ -84,7 +79,7 @@ func (c *Conn) Flush() error {
 }
 
 // flushKept is called with sending held.
-func (w *wire) flushKept() error {
+func (w *rawConn) flushKept() error {
 	if len(w.kept) == 0 {
 		return nil
 	}
@@ -114,10 +109,10 @@ func (h *memHalf) tryWrite(p []byte) (n int, err error) {
 }
 
 // CanTry reports whether TryWrite is of use: whether it takes anything at all.
-func (c *Conn) CanTry() bool {
-	if c.wire.raw != nil {
+func (c *Conn) canTryWrite() bool {
+	if c.raw.sys != nil {
 		return true
 	}
-	_, mem := c.wire.Conn.(*memConn)
-	return mem && c.top == &c.wire
+	_, mem := c.raw.Conn.(*memConn)
+	return mem && c.top == &c.raw
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"goranch/internal/engine"
 	"goranch/transport"
 )
 
@@ -32,19 +33,19 @@ func TestTryWrite(t *testing.T) {
 
 func checkTryWrite(t *testing.T, pair func(*testing.T) (*transport.Conn, io.ReadCloser)) {
 	conn, peer := pair(t)
-	if !conn.CanTry() {
+	if !engine.Of(conn).CanTryWrite() {
 		t.Fatal("it cannot be tried")
 	}
 	var sent []byte
 	full := 0
 	for i := range 2000 { // the peer reads nothing yet
 		p := bytes.Repeat([]byte{byte(i)}, 1+rand.IntN(10_000))
-		n, err := conn.TryWrite(p)
+		n, err := engine.Of(conn).TryWrite(p)
 		if err != nil {
 			t.Fatal(err)
 		}
 		sent = append(sent, p[:n]...)
-		if n < len(p) || conn.Unsent() {
+		if n < len(p) || engine.Of(conn).Unflushed() {
 			if full++; full == 10 {
 				break
 			}
@@ -61,7 +62,7 @@ func checkTryWrite(t *testing.T, pair func(*testing.T) (*transport.Conn, io.Read
 		}
 		got <- b
 	}()
-	if err := conn.Flush(); err != nil || conn.Unsent() {
+	if err := engine.Of(conn).Flush(); err != nil || engine.Of(conn).Unflushed() {
 		t.Fatalf("Flush: %v", err)
 	}
 	if _, err := conn.Write([]byte("the end")); err != nil {
@@ -80,15 +81,15 @@ func checkTryWrite(t *testing.T, pair func(*testing.T) (*transport.Conn, io.Read
 func TestWriteAfterTryWrite(t *testing.T) {
 	conn, peer := kindNamed("tls1.3").pair(t, transport.TCP{WriteBuffer: 4096})
 	var want []byte
-	for !conn.Unsent() {
+	for !engine.Of(conn).Unflushed() {
 		p := bytes.Repeat([]byte{byte(len(want))}, 5000)
-		n, err := conn.TryWrite(p)
+		n, err := engine.Of(conn).TryWrite(p)
 		if n != len(p) || err != nil {
 			t.Fatalf("%d, %v", n, err)
 		}
 		want = append(want, p...)
 	}
-	if n, err := conn.TryWrite([]byte("x")); n != 0 || err != nil {
+	if n, err := engine.Of(conn).TryWrite([]byte("x")); n != 0 || err != nil {
 		t.Errorf("it takes more: %d, %v", n, err)
 	}
 	go func() {
@@ -106,7 +107,7 @@ func TestTryWriteFails(t *testing.T) {
 		peer.Close()
 		var err error
 		for err == nil {
-			_, err = conn.TryWrite([]byte("x"))
+			_, err = engine.Of(conn).TryWrite([]byte("x"))
 		}
 		if !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("got %v", err)
@@ -117,7 +118,7 @@ func TestTryWriteFails(t *testing.T) {
 // Connections without system calls of ours take nothing, and say so.
 func TestTryWriteCannot(t *testing.T) {
 	conn, _ := pipe(t, transport.TCP{})
-	if n, err := conn.TryWrite([]byte("x")); n != 0 || err != nil || conn.CanTry() || conn.Unsent() || conn.Flush() != nil {
+	if n, err := engine.Of(conn).TryWrite([]byte("x")); n != 0 || err != nil || engine.Of(conn).CanTryWrite() || engine.Of(conn).Unflushed() || engine.Of(conn).Flush() != nil {
 		t.Errorf("%d, %v", n, err)
 	}
 }
@@ -126,7 +127,7 @@ func TestTryWriteDoesNotAllocate(t *testing.T) {
 	conn, peer := kindNamed("tcp").pair(t, transport.TCP{})
 	p, b := make([]byte, 64), make([]byte, 64)
 	if n := testing.AllocsPerRun(100, func() {
-		conn.TryWrite(p)
+		engine.Of(conn).TryWrite(p)
 		io.ReadFull(peer, b)
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
@@ -137,20 +138,20 @@ func TestTryWriteDoesNotAllocate(t *testing.T) {
 func TestFlushAfterADeadline(t *testing.T) {
 	conn, peer := kindNamed("tls1.3").pair(t, transport.TCP{WriteBuffer: 4096})
 	var want []byte
-	for !conn.Unsent() {
+	for !engine.Of(conn).Unflushed() {
 		p := bytes.Repeat([]byte{byte(len(want))}, 5000)
-		if n, err := conn.TryWrite(p); n != len(p) || err != nil {
+		if n, err := engine.Of(conn).TryWrite(p); n != len(p) || err != nil {
 			t.Fatalf("%d, %v", n, err)
 		}
 		want = append(want, p...)
 	}
 	conn.SetWriteDeadline(time.Unix(1, 0))
-	if err := conn.Flush(); !errors.Is(err, os.ErrDeadlineExceeded) || !conn.Unsent() {
-		t.Fatalf("Flush: %v, unsent: %v", err, conn.Unsent())
+	if err := engine.Of(conn).Flush(); !errors.Is(err, os.ErrDeadlineExceeded) || !engine.Of(conn).Unflushed() {
+		t.Fatalf("Flush: %v, unsent: %v", err, engine.Of(conn).Unflushed())
 	}
 	conn.SetWriteDeadline(time.Time{})
 	go func() {
-		if err := conn.Flush(); err != nil {
+		if err := engine.Of(conn).Flush(); err != nil {
 			t.Error(err)
 		}
 		conn.Close()
@@ -175,7 +176,7 @@ func TestTryWriteDuringAWrite(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 100 {
-			if n, err := conn.TryWrite([]byte("x")); n != 0 || err != nil {
+			if n, err := engine.Of(conn).TryWrite([]byte("x")); n != 0 || err != nil {
 				t.Fatalf("%s: %d, %v", name, n, err)
 			}
 		}
@@ -185,8 +186,8 @@ func TestTryWriteDuringAWrite(t *testing.T) {
 		if _, err := io.ReadFull(peer, make([]byte, len(big)-1)); err != nil {
 			t.Error(err)
 		}
-		if err := <-done; err != nil || conn.Unsent() {
-			t.Errorf("%s: %v, unsent %v", name, err, conn.Unsent())
+		if err := <-done; err != nil || engine.Of(conn).Unflushed() {
+			t.Errorf("%s: %v, unsent %v", name, err, engine.Of(conn).Unflushed())
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"testing"
 
+	"goranch/internal/engine"
 	"goranch/transport"
 )
 
@@ -16,45 +17,29 @@ type wrapper struct{ transport.Transport }
 
 func (w wrapper) Unwrap() transport.Transport { return w.Transport }
 
-func TestInnermost(t *testing.T) {
-	mem := new(transport.Mem)
-	for name, c := range map[string]struct{ t, want transport.Transport }{
-		"none":    {transport.TCP{Backlog: 1}, nil},
-		"one":     {wrapper{mem}, mem},
-		"two":     {wrapper{wrapper{mem}}, mem},
-		"nothing": {wrapper{}, nil},
-		"nil":     {nil, nil},
-	} {
-		got := transport.Innermost(c.t)
-		if name == "none" {
-			if tcp, ok := got.(transport.TCP); !ok || tcp.Backlog != 1 {
-				t.Errorf("%s: %v", name, got)
-			}
-		} else if got != c.want {
-			t.Errorf("%s: %v, want %v", name, got, c.want)
-		}
-	}
-}
-
 // TestWrappedNothing: a wrapper around nothing has no send timeout, and no panic.
 func TestWrappedNothing(t *testing.T) {
 	a, b := net.Pipe()
 	defer b.Close()
-	transport.NewConn(wrapper{}, a, nil).Close()
+	transport.NewConn(wrapper{}, a).Close()
 }
 
 // TestTLSInTwoSteps: between them, something can be said in plain text.
 func TestTLSInTwoSteps(t *testing.T) {
 	tr := transport.TLS{Config: testTLS()}
 	ln := listen(t, tr, "127.0.0.1:0")
+	steps, ok := engine.DialSteps(tr)
+	if !ok {
+		t.Fatal("got no steps")
+	}
 	done := async(func() (int64, error) {
 		addr := ln.Addr().String()
-		nc, err := tr.Connect(t.Context(), addr)
+		nc, err := steps.Connect(t.Context(), addr)
 		if err != nil {
 			return 0, err
 		}
 		io.WriteString(nc, "before")
-		nc, err = tr.Client(t.Context(), nc, addr)
+		nc, err = steps.Client(t.Context(), nc, addr)
 		if err != nil {
 			return 0, err
 		}
@@ -83,7 +68,8 @@ func TestTLSClientClosesOnError(t *testing.T) {
 	a, b := net.Pipe()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := (transport.TLS{Config: &tls.Config{ServerName: "x"}}).Client(ctx, a, "x:1"); !errors.Is(err, context.Canceled) {
+	steps, _ := engine.DialSteps(transport.TLS{Config: &tls.Config{ServerName: "x"}})
+	if _, err := steps.Client(ctx, a, "x:1"); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 	if _, err := b.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {

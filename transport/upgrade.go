@@ -25,19 +25,19 @@ var ErrBuffered = errors.New("plain text has been read ahead")
 // [ErrBuffered]. After a handshake that failed, reads and writes fail with its error: the
 // connection can only be closed.
 func (c *Conn) Upgrade(ctx context.Context, t Transport) error {
-	if n := c.ahead.len() + c.wire.ahead.len(); n > 0 {
+	if n := c.ahead.len() + c.raw.ahead.len(); n > 0 {
 		return fmt.Errorf("upgrade to %s: %d bytes: %w", t.Name(), n, ErrBuffered)
 	}
-	if c.top != &c.wire {
+	if c.top != &c.raw {
 		return fmt.Errorf("upgrade to %s: the connection is upgraded already: %w", t.Name(), errors.ErrUnsupported)
 	}
-	return c.Switch(ctx, t)
+	return c.upgrade(ctx, t)
 }
 
-// Switch is Upgrade for a connection of which [Conn.Peek] has seen the beginning of the
+// upgrade is Upgrade for a connection on which [Conn.Peek] may have seen the beginning of the
 // handshake: what was read ahead is part of it.
-func (c *Conn) Switch(ctx context.Context, t Transport) error {
-	if c.top != &c.wire {
+func (c *Conn) upgrade(ctx context.Context, t Transport) error {
+	if c.top != &c.raw {
 		return fmt.Errorf("upgrade to %s: the connection is upgraded already: %w", t.Name(), errors.ErrUnsupported)
 	}
 	if _, limited := ctx.Deadline(); !limited {
@@ -45,11 +45,11 @@ func (c *Conn) Switch(ctx context.Context, t Transport) error {
 		ctx, cancel = context.WithTimeout(ctx, DefaultUpgradeTimeout)
 		defer cancel()
 	}
-	c.wire.setUpgrading(true)
-	defer c.wire.setUpgrading(false)
+	c.raw.reads.Suspend(c.raw.Conn, true)
+	defer c.raw.reads.Suspend(c.raw.Conn, false)
 	if err := c.prepare(ctx, t); err != nil {
 		err = fmt.Errorf("upgrade to %s: %w", t.Name(), err)
-		c.top = &notUpgraded{&c.wire, err}
+		c.top = &notUpgraded{&c.raw, err}
 		return err
 	}
 	return nil
@@ -58,7 +58,7 @@ func (c *Conn) Switch(ctx context.Context, t Transport) error {
 // notUpgraded is what a failed handshake leaves: a protocol that does not look at the error must
 // not go on in plain text.
 type notUpgraded struct {
-	*wire
+	*rawConn
 	err error
 }
 

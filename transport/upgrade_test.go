@@ -23,7 +23,7 @@ import (
 func upgraded(t *testing.T) (*transport.Conn, *tls.Conn) {
 	t.Helper()
 	a, b := memConns(t)
-	conn := transport.NewConn(new(transport.Mem), b, nil)
+	conn := transport.NewConn(new(transport.Mem), b)
 	t.Cleanup(func() { conn.Abort(); a.Close() })
 	io.WriteString(a, "STARTTLS.\n")
 	if _, err := io.ReadFull(conn, make([]byte, 10)); err != nil {
@@ -75,7 +75,7 @@ func TestUpgradeHasItsOwnLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := memConns(t)
 		defer a.Close()
-		conn := transport.NewConn(new(transport.Mem), b, nil)
+		conn := transport.NewConn(new(transport.Mem), b)
 		defer conn.Close()
 		start := time.Now()
 		err := conn.Upgrade(context.Background(), transport.TLS{Config: testTLS()})
@@ -86,7 +86,7 @@ func TestUpgradeHasItsOwnLimit(t *testing.T) {
 		// That of the caller holds if there is one.
 		a2, b2 := memConns(t)
 		defer a2.Close()
-		other := transport.NewConn(new(transport.Mem), b2, nil)
+		other := transport.NewConn(new(transport.Mem), b2)
 		defer other.Close()
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
@@ -104,7 +104,7 @@ func TestStopReadingDuringUpgrade(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := memConns(t)
 		defer a.Close()
-		conn := transport.NewConn(new(transport.Mem), b, nil)
+		conn := transport.NewConn(new(transport.Mem), b)
 		defer conn.Close()
 		done := make(chan error, 1)
 		start := time.Now()
@@ -135,7 +135,7 @@ func TestFailedUpgrade(t *testing.T) {
 	} {
 		bystander, cli := upgraded(t)
 		a, b := memConns(t)
-		conn := transport.NewConn(new(transport.Mem), b, nil)
+		conn := transport.NewConn(new(transport.Mem), b)
 		heard := async(func() (int64, error) {
 			if tt.client != nil {
 				tt.client(a)

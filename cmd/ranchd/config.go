@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"goranch/conns"
 	"goranch/protocol/echo"
 	"goranch/protocol/shell"
 	"goranch/ranch"
@@ -68,19 +69,21 @@ func (f *flags) config() (*config, error) {
 	c.TLSMin = read(&bad, "--tls-min", f.TLSMin, oneOf("1.2 and 1.3",
 		map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}))
 	c.Options = ranch.Options{
-		MaxConnections:   read(&bad, "--max-connections", cmp.Or(f.MaxConnections, fmt.Sprint(ranch.DefaultMaxConnections)), orUnlimited),
+		MaxConnections:   read(&bad, "--max-connections", cmp.Or(f.MaxConnections, "1024"), orUnlimited),
 		NumAcceptors:     read(&bad, "--acceptors", f.Acceptors, orDefault(number(1, maxAcceptors))),
 		NumListenSockets: read(&bad, "--listen-sockets", f.ListenSockets, number(1, maxAcceptors)),
 		HandshakeTimeout: never(read(&bad, "--handshake-timeout", f.HandshakeTimeout, positive)),
 		RefuseAfter:      read(&bad, "--refuse-after", f.RefuseAfter, refuseAfter),
-		MaxPerAddress:    read(&bad, "--max-per-address", f.MaxPerAddress, orNoLimit),
-		AddressRate:      read(&bad, "--address-rate", f.AddressRate, rate),
-		AcceptRate:       read(&bad, "--accept-rate", f.AcceptRate, rate),
-		MaxHandshakes:    read(&bad, "--max-handshakes", f.MaxHandshakes, orNoLimit),
-		IdleTimeout:      zero(read(&bad, "--idle-timeout", f.IdleTimeout, positive)),
-		Lifetime:         zero(read(&bad, "--lifetime", f.Lifetime, positive)),
-		LifetimeJitter:   0.1,
-		Alarms:           alarms(read(&bad, "--alarm-descriptors", f.AlarmShare, share)),
+		Limits: conns.Limits{
+			AcceptRate:     read(&bad, "--accept-rate", f.AcceptRate, rate),
+			MaxHandshakes:  read(&bad, "--max-handshakes", f.MaxHandshakes, orNoLimit),
+			PerAddress:     read(&bad, "--max-per-address", f.MaxPerAddress, orNoLimit),
+			AddressRate:    read(&bad, "--address-rate", f.AddressRate, rate),
+			IdleTimeout:    zero(read(&bad, "--idle-timeout", f.IdleTimeout, positive)),
+			Lifetime:       zero(read(&bad, "--lifetime", f.Lifetime, positive)),
+			LifetimeJitter: 0.1,
+		},
+		Alarms: alarms(read(&bad, "--alarm-descriptors", f.AlarmShare, share)),
 	}
 	c.TCP = transport.TCP{
 		Backlog:     read(&bad, "--backlog", f.Backlog, number(0, math.MaxInt32)),

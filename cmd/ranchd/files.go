@@ -128,21 +128,21 @@ func (d *daemon) follow() (end func()) {
 	}
 }
 
-// tlsObserver logs, of each TLS connection that was served, who it was with.
-type tlsObserver struct{ log *slog.Logger }
-
-func (o tlsObserver) Observe(e ranch.Event) {
-	if e.Kind == ranch.ConnEnded && e.Served && o.log.Enabled(context.Background(), slog.LevelDebug) {
-		o.write(e.Ref, e.Conn)
+// observeTLS returns an observer that logs the TLS parameters of each TLS connection that was served.
+func observeTLS(log *slog.Logger) ranch.Observer {
+	return func(e ranch.Event) {
+		if e.Kind == ranch.ConnEnded && e.Served && log.Enabled(context.Background(), slog.LevelDebug) {
+			logTLS(log, e.Ref, e.Conn)
+		}
 	}
 }
 
-func (o tlsObserver) write(ref string, conn *transport.Conn) {
+func logTLS(log *slog.Logger, ref string, conn *transport.Conn) {
 	st, ok := conn.TLS()
 	if !ok {
 		return
 	}
-	log := o.log.With("listener", ref, "conn", conn.ID(), "version", tls.VersionName(st.Version), "sni", st.ServerName, "resumed", st.DidResume)
+	log = log.With("listener", ref, "conn", conn.ID(), "version", tls.VersionName(st.Version), "sni", st.ServerName, "resumed", st.DidResume)
 	if id := transport.IdentityOf(st); id != nil {
 		log = log.With("client", id.Certificate.Subject.String(), "client_sha256", colons(id.Fingerprint))
 	}

@@ -52,7 +52,7 @@ func TestDefaults(t *testing.T) {
 		},
 		TLSMin: tls.VersionTLS12,
 		Options: ranch.Options{
-			MaxConnections: 1024, NumListenSockets: 1, HandshakeTimeout: 5 * time.Second, LifetimeJitter: 0.1,
+			MaxConnections: 1024, NumListenSockets: 1, HandshakeTimeout: 5 * time.Second, Limits: conns.Limits{LifetimeJitter: 0.1},
 			Alarms: map[string]ranch.Alarm{"descriptors": {Descriptors: 0.9, Cooldown: time.Minute}},
 		},
 		TCP:       transport.TCP{SendTimeout: 30 * time.Second},
@@ -117,8 +117,7 @@ func TestEveryFlag(t *testing.T) {
 		Sessions: sessionConfig{TTL: -1, Max: -1, Dir: dir},
 		Options: ranch.Options{
 			MaxConnections: ranch.Unlimited, NumListenSockets: 1, NumAcceptors: 20, HandshakeTimeout: -1, RefuseAfter: -1,
-			MaxPerAddress: 20, AddressRate: conns.Rate{PerSecond: 0.5}, AcceptRate: conns.Rate{PerSecond: 100, Burst: 20}, MaxHandshakes: 50,
-			IdleTimeout: 10 * time.Minute, Lifetime: 24 * time.Hour, LifetimeJitter: 0.1,
+			Limits: conns.Limits{PerAddress: 20, AddressRate: conns.Rate{PerSecond: 0.5}, AcceptRate: conns.Rate{PerSecond: 100, Burst: 20}, MaxHandshakes: 50, IdleTimeout: 10 * time.Minute, Lifetime: 24 * time.Hour, LifetimeJitter: 0.1},
 		},
 		TCP:       transport.TCP{Backlog: 7, SendTimeout: -1, UnixMode: 0o660},
 		Proxies:   proxies{Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")}, Local: true},

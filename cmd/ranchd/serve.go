@@ -138,7 +138,7 @@ func (d *daemon) start(stop context.Context) error {
 			return nil
 		}
 		opts := d.options(e)
-		opts.Logger, opts.Observer = d.log, tlsObserver{d.log}
+		opts.Logger, opts.Observer = d.log, observeTLS(d.log)
 		if p, ok := d.services.protocols[e.Service].(postListener); ok {
 			opts.PostListen = p.PostListen
 		}
@@ -241,7 +241,8 @@ func (d *daemon) ended(err error) int {
 
 // logInfo writes what each listener is and has done.
 func (d *daemon) logInfo() {
-	for _, info := range d.server.InfoAll() {
+	for _, l := range d.listeners {
+		info := l.Info()
 		reasons := make([]any, 0, len(info.Reasons))
 		for _, r := range conns.Reasons() {
 			if n := info.Reasons[r]; n > 0 {
@@ -250,7 +251,7 @@ func (d *daemon) logInfo() {
 		}
 		d.log.Info("info", "listener", info.Ref, "status", string(info.Status), "transport", info.Transport, "addr", info.Addr.String(),
 			"max", limitText(info.MaxConnections), "active", info.ActiveConnections, "all", info.AllConnections, "peak", info.PeakConnections,
-			"acceptors", info.NumAcceptors, "parked", info.ParkedAcceptors, "sockets", info.NumListenSockets,
+			"acceptors", info.NumAcceptors, "parked", info.WaitingAcceptors, "sockets", info.NumListenSockets,
 			"accepted", info.Accepted, "terminated", info.Terminated, "served", info.Served,
 			"handshake_failed", info.HandshakeFailed, "refused", info.Refused, "accept_errors", info.AcceptErrors,
 			slog.Group("reasons", reasons...))

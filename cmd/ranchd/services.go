@@ -9,10 +9,10 @@ import (
 	"slices"
 	"time"
 
+	"goranch/internal/room"
 	"goranch/protocol"
 	"goranch/protocol/echo"
 	"goranch/protocol/packet"
-	"goranch/protocol/packet/room"
 	"goranch/protocol/pubsub"
 	"goranch/protocol/session"
 	"goranch/protocol/session/boltstore"
@@ -76,7 +76,7 @@ func (d *daemon) newProtocol(s service) (protocol.Protocol, error) {
 func newPacket() (protocol.Protocol, error) {
 	s, err := packet.NewServer(packet.Options{})
 	if err == nil {
-		_, err = room.Register(s, room.Options{})
+		err = room.Register(s, room.Options{})
 	}
 	return s, err
 }
@@ -172,7 +172,7 @@ func (c *config) exposed(bad *faults) {
 		if e.Service != shellService && e.Service != adminService {
 			continue
 		}
-		if err := access.CheckAddress(e.Addr, c.Access.listen(e, c)); err != nil {
+		if err := access.CheckListen(e.Addr.Network, e.Addr.Address, c.Access.listen(e, c)); err != nil {
 			*bad = append(*bad, fmt.Errorf("--listen %q: %w", e, err))
 		}
 	}

@@ -33,7 +33,7 @@ func (d *daemon) newWeb() (protocol.Protocol, error) {
 	if err != nil {
 		return nil, err
 	}
-	gw, err := web.Handler(web.Options{Dial: func(ctx context.Context) (net.Conn, error) { return mem.Dial(ctx, "topics") }})
+	gw, err := web.NewGateway(web.Options{Dial: func(ctx context.Context) (net.Conn, error) { return mem.Dial(ctx, "topics") }})
 	if err != nil {
 		return nil, errors.Join(err, inner.Stop())
 	}

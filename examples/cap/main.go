@@ -1,6 +1,6 @@
-// Command cap shows what the cap of a listener does: 500 clients come at once to a
-// listener that admits 100, and the cap is changed twice while they are served. It
-// prints what happened and fails if the cap was ever exceeded or a client not served.
+// Command cap demonstrates the connection cap of a listener: 500 clients connect at once to a
+// listener that serves at most 100 connections, and the cap is changed twice meanwhile. It prints
+// the result, and fails if the cap was exceeded or a client was not served.
 package main
 
 import (
@@ -20,20 +20,20 @@ import (
 
 const clients = 500
 
-// room counts who is in it, and the most that were at once.
-type room struct{ now, most atomic.Int64 }
+// gauge counts current connections and records the peak.
+type gauge struct{ current, peak atomic.Int64 }
 
-func (r *room) enter() {
-	n := r.now.Add(1)
-	for most := r.most.Load(); n > most && !r.most.CompareAndSwap(most, n); most = r.most.Load() {
+func (g *gauge) add() {
+	n := g.current.Add(1)
+	for peak := g.peak.Load(); n > peak && !g.peak.CompareAndSwap(peak, n); peak = g.peak.Load() {
 	}
 }
 
 func main() {
-	var inside room
+	var active gauge
 	greet := protocol.Func(func(_ context.Context, conn *transport.Conn) error {
-		inside.enter()
-		defer inside.now.Add(-1)
+		active.add()
+		defer active.current.Add(-1)
 		time.Sleep(50 * time.Millisecond) // some work
 		_, err := fmt.Fprintf(conn, "hello, %v\n", conn.RemoteAddr())
 		return err
@@ -46,7 +46,7 @@ func main() {
 	var wg sync.WaitGroup
 	for range clients {
 		wg.Go(func() {
-			if err := visit(l.Addr().String()); err != nil {
+			if err := readGreeting(l.Addr().String()); err != nil {
 				log.Print(err)
 				return
 			}
@@ -54,21 +54,22 @@ func main() {
 		})
 	}
 	waitServed(&served, 100)
-	l.SetMaxConnections(30) // nobody is admitted until fewer than 30 are left
+	l.SetMaxConnections(30) // no connection is admitted until fewer than 30 are active
 	waitServed(&served, 300)
 	l.SetMaxConnections(100)
 	wg.Wait()
 	info := l.Info()
-	fmt.Printf("served %d of %d clients, at most %d at once (the listener counted %d)\n", served.Load(), clients, inside.most.Load(), info.PeakConnections)
+	fmt.Printf("served %d of %d clients, at most %d at a time (counted by the listener: %d)\n", served.Load(), clients, active.peak.Load(), info.PeakConnections)
 	if err := ranch.Drain(context.Background()); err != nil {
 		log.Fatal(err)
 	}
-	if served.Load() != clients || inside.most.Load() > 100 || info.PeakConnections > 100 {
-		log.Fatal("the cap did not hold")
+	if served.Load() != clients || active.peak.Load() > 100 || info.PeakConnections > 100 {
+		log.Fatal("the cap was exceeded, or a client was not served")
 	}
 }
 
-func visit(addr string) error {
+// readGreeting connects and reads until the server closes the connection.
+func readGreeting(addr string) error {
 	nc, err := net.Dial("tcp", addr)
 	if err != nil {
 		return err

@@ -1,6 +1,6 @@
-// Command grpc runs a gRPC server behind the cap of a listener, and drains it while a call
-// is in progress, which is answered. Its service is the one for health checks, so that
-// there is no code to generate.
+// Command grpc runs a gRPC server behind the connection cap of a listener and drains the listener
+// while a call is in progress; the call is answered. It serves the health checking service, which
+// needs no generated code.
 package main
 
 import (
@@ -18,13 +18,13 @@ import (
 	"goranch/transport"
 )
 
-// slow takes its time for the check of a service that is called "slow".
-type slow struct {
+// slowHealth delays the check of the service "slow".
+type slowHealth struct {
 	health.UnimplementedHealthServer
-	begun chan struct{}
+	begun chan struct{} // closed when that check has begun
 }
 
-func (s slow) Check(_ context.Context, r *health.HealthCheckRequest) (*health.HealthCheckResponse, error) {
+func (s slowHealth) Check(_ context.Context, r *health.HealthCheckRequest) (*health.HealthCheckResponse, error) {
 	if r.Service == "slow" {
 		close(s.begun)
 		time.Sleep(50 * time.Millisecond)
@@ -35,7 +35,7 @@ func (s slow) Check(_ context.Context, r *health.HealthCheckRequest) (*health.He
 func main() {
 	begun := make(chan struct{})
 	srv := grpc.NewServer()
-	health.RegisterHealthServer(srv, slow{begun: begun})
+	health.RegisterHealthServer(srv, slowHealth{begun: begun})
 
 	nl := netlisten.New(func(context.Context) { srv.GracefulStop() })
 	l, err := ranch.StartListener("rpc", transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", MaxConnections: 20, PostListen: nl.PostListen}, nl)
@@ -57,7 +57,7 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println("answered:", res.Status, "on", l.Info().ActiveConnections, "connection")
+	fmt.Printf("answered: %v, active connections: %d\n", res.Status, l.Info().ActiveConnections)
 
 	answer := make(chan error, 1)
 	go func() {
@@ -69,9 +69,9 @@ func main() {
 		log.Fatal(err)
 	}
 	if err := <-answer; err != nil {
-		log.Fatal("the call in progress: ", err)
+		log.Fatal("call in progress: ", err)
 	}
-	srv.Stop() // it has stopped by itself, if there was a connection
+	srv.Stop() // for a server without connections, which does not stop by itself
 	if err := <-served; err != nil {
 		log.Fatal(err)
 	}

@@ -1,6 +1,7 @@
-// Command http runs a net/http server behind the cap of a listener: 200 clients come at
-// once, at most 20 connections live, and the listener is drained while a slow answer is
-// under way. It prints what happened and fails if the cap was exceeded or an answer lost.
+// Command http runs a net/http server behind the connection cap of a listener: 200 clients connect
+// at once, at most 20 connections are served at a time, and the listener is drained while a slow
+// response is in progress. It prints the result, and fails if the cap was exceeded or a response
+// was lost.
 package main
 
 import (
@@ -22,8 +23,8 @@ import (
 
 type connKey struct{}
 
-func main() {
-	begun, finish := make(chan struct{}), make(chan struct{})
+// newServer returns a server whose path /slow closes begun and then waits for finish.
+func newServer(begun chan<- struct{}, finish <-chan struct{}) *http.Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		conn := r.Context().Value(connKey{}).(*transport.Conn)
@@ -34,12 +35,17 @@ func main() {
 		<-finish
 		fmt.Fprintln(w, "in full")
 	})
-	srv := &http.Server{
+	return &http.Server{
 		Handler: mux,
 		ConnContext: func(ctx context.Context, nc net.Conn) context.Context {
 			return context.WithValue(ctx, connKey{}, transport.Of(nc))
 		},
 	}
+}
+
+func main() {
+	begun, finish := make(chan struct{}), make(chan struct{})
+	srv := newServer(begun, finish)
 	nl := netlisten.New(netlisten.StopHTTP(srv))
 	l, err := ranch.StartListener("web", transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", MaxConnections: 20, PostListen: nl.PostListen}, nl)
 	if err != nil {
@@ -62,7 +68,7 @@ func main() {
 		})
 	}
 	wg.Wait()
-	fmt.Printf("%d of 200 requests were answered, on at most %d connections at once\n", answered.Load(), l.Info().PeakConnections)
+	fmt.Printf("answered %d of 200 requests on at most %d connections at a time\n", answered.Load(), l.Info().PeakConnections)
 
 	slow := make(chan string)
 	go func() {
@@ -79,13 +85,13 @@ func main() {
 	if err := ranch.Drain(limit); err != nil {
 		log.Fatal(err)
 	}
-	fmt.Print("drained; the answer under way came ", <-slow)
-	srv.Shutdown(limit) // nobody is left; it makes Serve return
+	fmt.Print("drained; the response in progress was sent ", <-slow)
+	srv.Shutdown(limit) // no connection is open; Shutdown makes Serve return
 	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
 		log.Fatal(err)
 	}
 	if answered.Load() != 200 || l.Info().PeakConnections > 20 {
-		log.Fatal("not as it should be")
+		log.Fatal("the cap was exceeded, or a request was not answered")
 	}
 }
 

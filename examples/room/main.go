@@ -1,6 +1,7 @@
-// Command room broadcasts to many clients in one room, of whom some read nothing, and prints how long it
-// takes until all the others have everything, without the silent ones and with them, and why
-// connections ended. The clients are a process of their own, for each end takes a descriptor:
+// Command room broadcasts messages to many clients in one group, some of which stop reading. It
+// prints how long a broadcast takes to reach all clients that read, first without the other clients
+// and then with them, and why connections ended. The clients run in a second process, because each
+// end of a connection needs a descriptor:
 //
 //	go run ./room -clients 10000 -silent 100
 package main
@@ -30,39 +31,29 @@ import (
 )
 
 var (
-	clients = flag.Int("clients", 1000, "clients in the room")
-	silent  = flag.Int("silent", 10, "those of them that read nothing")
+	clients = flag.Int("clients", 1000, "number of clients")
+	silent  = flag.Int("silent", 10, "number of clients that read nothing")
 	size    = flag.Int("size", 4096, "bytes of a message")
-	count   = flag.Int("count", 100, "messages with the silent ones in the room, enough to fill their queues")
-	child   = flag.String("child", "", "be the clients of that address (used by the program itself)")
+	count   = flag.Int("count", 100, "number of messages; enough to fill the queues of the silent clients")
+	child   = flag.String("child", "", "run the clients of the server at this address (used internally)")
 )
 
 func main() {
 	flag.Parse()
 	run := serve
 	if *child != "" {
-		run = visit
+		run = runClients
 	}
 	if err := run(); err != nil {
 		log.Fatal(err)
 	}
 }
 
-// serve is the server, and what starts the clients.
+// serve runs the server and starts the process of the clients.
 func serve() error {
-	joined, done := make(chan struct{}, *clients), make(chan time.Time, *clients)
-	s, err := packet.NewServer(packet.Options{FramesPerSecond: -1, Queue: protocol.QueueOptions{MaxBytes: 64 << 10}})
-	if err != nil {
-		return err
-	}
-	room := s.NewGroup()
-	err = errors.Join(
-		packet.Register(s, "join", func(call *packet.Call, _ packet.None) (bool, error) {
-			defer func() { joined <- struct{}{} }()
-			return true, room.Join(call.Session)
-		}),
-		packet.Register(s, "done", func(*packet.Call, packet.None) (bool, error) { done <- time.Now(); return true, nil }),
-	)
+	joined := make(chan struct{}, *clients)
+	received := make(chan time.Time, *clients) // when a client has confirmed a message
+	s, group, err := newServer(joined, received)
 	if err != nil {
 		return err
 	}
@@ -71,30 +62,30 @@ func serve() error {
 	if err != nil {
 		return err
 	}
-	visitors := exec.Command(os.Args[0], "-child", l.Addr().String(), fmt.Sprint("-clients=", *clients), fmt.Sprint("-silent=", *silent))
-	visitors.Stderr = os.Stderr
-	in, err := visitors.StdinPipe()
+	cmd := exec.Command(os.Args[0], "-child", l.Addr().String(), fmt.Sprint("-clients=", *clients), fmt.Sprint("-silent=", *silent))
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
 	if err != nil {
 		return err
 	}
-	if err := visitors.Start(); err != nil {
+	if err := cmd.Start(); err != nil {
 		return err
 	}
-	defer visitors.Wait()
-	defer in.Close() // which the clients take for the end
+	defer cmd.Wait()
+	defer in.Close() // the process exits at the end of its stdin
 	readers := *clients - *silent
 	for range readers {
 		<-joined
 	}
-	fmt.Printf("%d clients, of whom %d will read nothing, messages of %d bytes\n", *clients, *silent, *size)
-	if err := measure("without the silent", room, done, readers); err != nil {
+	fmt.Printf("%d clients, %d of them silent, messages of %d bytes\n", *clients, *silent, *size)
+	if err := measure("without silent clients", group, received, readers); err != nil {
 		return err
 	}
 	io.WriteString(in, "silent\n")
 	for range *silent {
 		<-joined
 	}
-	if err := measure("with the silent", room, done, readers); err != nil {
+	if err := measure("with silent clients", group, received, readers); err != nil {
 		return err
 	}
 	if err := l.Stop(); err != nil {
@@ -103,51 +94,73 @@ func serve() error {
 	return report(l)
 }
 
-// measure broadcasts some messages, each when the one before has arrived everywhere.
-func measure(what string, room *packet.Group, done <-chan time.Time, readers int) error {
+// newServer returns a server with the methods join and done, and the group that join adds a client
+// to. A client calls done when it has received a message.
+func newServer(joined chan<- struct{}, received chan<- time.Time) (*packet.Server, *packet.Group, error) {
+	s, err := packet.NewServer(packet.Options{FramesPerSecond: -1, Queue: protocol.QueueOptions{MaxBytes: 64 << 10}})
+	if err != nil {
+		return nil, nil, err
+	}
+	group := s.NewGroup()
+	err = errors.Join(
+		packet.Register(s, "join", func(call *packet.Call, _ struct{}) (bool, error) {
+			defer func() { joined <- struct{}{} }()
+			return true, group.Join(call.Peer)
+		}),
+		packet.Register(s, "done", func(*packet.Call, struct{}) (bool, error) {
+			received <- time.Now()
+			return true, nil
+		}),
+	)
+	return s, group, err
+}
+
+// measure broadcasts messages, each when every reading client has received the one before.
+func measure(what string, group *packet.Group, received <-chan time.Time, readers int) error {
 	text := strings.Repeat("x", *size)
 	var sum, longest time.Duration
 	for range *count {
 		began := time.Now()
-		if _, err := room.Notify("said", text); err != nil {
+		if _, err := group.Notify("message", text); err != nil {
 			return err
 		}
 		var last time.Time
 		for range readers {
-			if t := <-done; t.After(last) {
+			if t := <-received; t.After(last) {
 				last = t
 			}
 		}
 		d := last.Sub(began)
 		sum, longest = sum+d, max(longest, d)
 	}
-	fmt.Printf("%-18s  a broadcast reaches %d in %v on average, %v at most\n", what, readers,
+	fmt.Printf("%-22s  a broadcast reaches %d clients in %v on average, %v at most\n", what, readers,
 		(sum / time.Duration(*count)).Round(10*time.Microsecond), longest.Round(10*time.Microsecond))
 	return nil
 }
 
+// report prints the reasons why connections ended.
 func report(l *ranch.Listener) error {
 	info := l.Info()
 	for _, r := range conns.Reasons() {
 		if n := info.Reasons[r]; n > 0 {
-			fmt.Printf("ended: %d %v\n", n, r)
+			fmt.Printf("closed connections: %d, reason %v\n", n, r)
 		}
 	}
 	if n := info.Reasons[conns.QueueFull]; n != uint64(*silent) {
-		return fmt.Errorf("%d were dropped for being slow, want %d: more -count or -size fills their queues", n, *silent)
+		return fmt.Errorf("%d connections were closed with a full queue, want %d: raise -count or -size to fill the queues", n, *silent)
 	}
 	return nil
 }
 
-// visit is the clients.
-func visit() error {
+// runClients runs the clients. A line on stdin starts the silent ones.
+func runClients() error {
 	var all sync.WaitGroup
 	for range *clients - *silent {
 		nc, err := join()
 		if err != nil {
 			return err
 		}
-		all.Go(func() { listen(nc) })
+		all.Go(func() { read(nc) })
 	}
 	if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil {
 		return err
@@ -167,6 +180,7 @@ func visit() error {
 
 var codec protocol.LengthPrefix
 
+// join connects and joins the group.
 func join() (net.Conn, error) {
 	nc, err := transport.TCP{}.Dial(context.Background(), *child)
 	if err != nil {
@@ -179,15 +193,15 @@ func join() (net.Conn, error) {
 	return nc, err
 }
 
-// listen tells the server of each message that it has come.
-func listen(nc net.Conn) {
+// read reads messages and confirms each to the server.
+func read(nc net.Conn) {
 	defer nc.Close()
 	done, _ := codec.Append(nil, []byte(`{"jsonrpc":"2.0","method":"done"}`))
 	r := bufio.NewReaderSize(nc, 512)
 	for {
 		var head [4]byte
 		if _, err := io.ReadFull(r, head[:]); err != nil {
-			return // the server has stopped
+			return // the server has closed the connection
 		}
 		if _, err := r.Discard(int(binary.BigEndian.Uint32(head[:]))); err != nil {
 			return

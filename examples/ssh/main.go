@@ -1,5 +1,6 @@
-// Command ssh runs a server of golang.org/x/crypto/ssh behind the cap of a listener. It
-// answers a command by the command itself, and ends by itself when a client has seen that.
+// Command ssh runs a server of golang.org/x/crypto/ssh behind the connection cap of a listener. The
+// server answers a command with the text of the command. The program exits after one client has
+// received an answer.
 package main
 
 import (
@@ -35,7 +36,7 @@ func main() {
 	}}
 	config.AddHostKey(signer)
 
-	nl := netlisten.New(nil) // each connection ends after its session
+	nl := netlisten.New(nil) // no stop function: each connection ends after its session
 	l, err := ranch.StartListener("ssh", transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", MaxConnections: 20, PostListen: nl.PostListen}, nl)
 	if err != nil {
 		log.Fatal(err)
@@ -57,7 +58,7 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Printf("the server says %q; %d connection so far\n", out, l.Info().Accepted)
+	fmt.Printf("answer: %q; accepted connections: %d\n", out, l.Info().Accepted)
 	client.Close()
 	limit, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -78,9 +79,9 @@ func accept(ln net.Listener, config *ssh.ServerConfig) {
 	}
 }
 
-// serve answers the first session of a connection.
+// serve serves the first session of a connection.
 func serve(nc net.Conn, config *ssh.ServerConfig) {
-	defer nc.Close() // gives the slot back
+	defer nc.Close() // returns the connection's slot
 	nc.SetDeadline(time.Now().Add(10 * time.Second))
 	conn, channels, requests, err := ssh.NewServerConn(nc, config)
 	if err != nil {
@@ -91,7 +92,7 @@ func serve(nc net.Conn, config *ssh.ServerConfig) {
 	go ssh.DiscardRequests(requests)
 	for c := range channels {
 		if c.ChannelType() != "session" {
-			c.Reject(ssh.UnknownChannelType, "only sessions")
+			c.Reject(ssh.UnknownChannelType, "only sessions are supported")
 			continue
 		}
 		channel, requests, err := c.Accept()
@@ -110,11 +111,11 @@ func serve(nc net.Conn, config *ssh.ServerConfig) {
 				continue
 			}
 			r.Reply(true, nil)
-			fmt.Fprintf(channel, "you said %s", command.Text)
+			fmt.Fprintf(channel, "received %s", command.Text)
 			channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{0}))
 			channel.Close()
 		}
-		conn.Wait() // until the client has left
+		conn.Wait() // until the client disconnects
 		return
 	}
 }

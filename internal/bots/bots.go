@@ -1,21 +1,22 @@
-// Package bots drives a Janus server with many subscribers and measures how long a message
-// takes to reach each of them. It is the command "ranchctl bots".
+// Package bots implements the command "ranchctl bots": it connects many clients to a Janus server,
+// publishes messages and measures how long each message takes to reach each client.
 //
-//	os.Exit(bots.Command(ctx, []string{"--clients", "10000", "--port", "8081"}, os.Stdout, os.Stderr))
+//	code := bots.Command(ctx, []string{"--clients", "10000"}, os.Stdout, os.Stderr)
 //
-// # Parts
+// # Structure
 //
-// The coordinator (run.go) reads the flags, publishes and reports. The bots are in crews: one
-// goroutine of this process, or, when descriptors do not suffice, processes of the same program.
-// Either way coordinator and crew talk in lines of JSON over pipes (talk.go), and one thread owns
-// all state of a crew: its driver, an epoll loop on Linux, goroutines and a mutex elsewhere.
+// The coordinator (coordinator.go) parses the flags, publishes, and prints the result. Workers
+// (worker.go) run the clients: one worker in this process, or several in child processes if the
+// clients need more descriptors than one process may have. Coordinator and worker exchange JSON
+// lines over pipes in both cases (session.go). The state of a worker has one owner at a time: an
+// epoll loop on Linux, a mutex elsewhere (driver_*.go).
 //
 // # Time
 //
-// A message's latency is measured twice. By its timestamp: the wall clock when a bot has read it
-// less the time that the server put in, which is of use only if both are one clock. And by its wait:
-// from when it was published, or was meant to be, by the monotonic clock, which all processes
-// of a Linux machine share.
+// Two times are measured for each delivery. The latency is the wall clock when a client has read
+// the message minus the timestamp in the message; it is valid only if server and clients share a
+// clock. The wait starts when the message was published, or was due, and is measured with the
+// monotonic clock, which all processes of a Linux machine share.
 package bots
 
 import (
@@ -37,19 +38,20 @@ const (
 )
 
 const exitHelp = `Exit codes:
-  0    every bot got every message in time
-  1    some did not, or were lost
-  2    wrong flags
-  3    no bot could be made ready
+  0    every client received every message in time
+  1    a client missed a message, or lost its connection
+  2    invalid flags
+  3    the server cannot be reached, or no client became ready
   130  interrupted
 `
 
-// Command runs the command with what follows its name, until it is done, ctx ends or an interrupt comes,
-// and returns the exit code. The program has to run Command for its own arguments "bots ...", since
-// for many bots it starts itself again.
+// Command runs the command with the arguments that follow its name and returns the exit code. It
+// returns when the run is complete, ctx is done or the process receives an interrupt. For many
+// clients it starts this executable again with the arguments "bots --worker", for which the program
+// must call Command too.
 func Command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	if len(args) == 1 && args[0] == crewFlag {
-		return crewProcess()
+	if len(args) == 1 && args[0] == workerFlag {
+		return workerMain()
 	}
 	p, code, done := parse(args, stdout, stderr)
 	if done {

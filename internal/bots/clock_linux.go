@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// startClock reads CLOCK_MONOTONIC, which is what Go uses, but does not show.
-func startClock() (time.Time, int64) {
+// readClocks returns the time and CLOCK_MONOTONIC, which package time uses but does not expose.
+func readClocks() (time.Time, int64) {
 	var ts unix.Timespec
 	t := time.Now()
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {

@@ -4,8 +4,8 @@ package bots
 
 import "time"
 
-// startClock takes the wall clock where processes share no other.
-func startClock() (time.Time, int64) {
+// readClocks returns the time twice: processes share no other clock than the wall clock.
+func readClocks() (time.Time, int64) {
 	t := time.Now()
 	return t, t.UnixNano()
 }

@@ -22,9 +22,9 @@ func TestFlags(t *testing.T) {
 	}{
 		{"--help", exitGood, "Exit codes:", nil},
 		{"--clients 0 --message-size 1048577 --repeat 0", exitUsage, "",
-			[]string{"--clients 0: allowed are the numbers 1 to 1000000", "--message-size 1048577", "--repeat 0"}},
-		{"--rate=-1 --timeout 0s --connect-rate NaN", exitUsage, "", []string{"--rate -1", "--timeout 0s: allowed are times from 1ms to 10m0s", "--connect-rate NaN"}},
-		{"--topic= --host=", exitUsage, "", []string{"--topic: it must not be empty", "--host: it must not be empty"}},
+			[]string{"--clients 0: allowed are 1 to 1000000", "--message-size 1048577", "--repeat 0"}},
+		{"--rate=-1 --timeout 0s --connect-rate NaN", exitUsage, "", []string{"--rate -1", "--timeout 0s: allowed are 1ms to 10m0s", "--connect-rate NaN"}},
+		{"--topic= --host=", exitUsage, "", []string{"--topic: must not be empty", "--host: must not be empty"}},
 		{"--port 65536", exitUsage, "", []string{"--port 65536"}},
 		{"--nonsense", exitUsage, "", []string{"unknown flag --nonsense", "--help lists all flags"}},
 		{"argument", exitUsage, "", []string{"unexpected argument argument"}},
@@ -33,11 +33,11 @@ func TestFlags(t *testing.T) {
 			var out, errs strings.Builder
 			code := Command(context.Background(), strings.Fields(tt.args), &out, &errs)
 			if code != tt.code || !strings.Contains(out.String(), tt.stdout) || tt.stdout == "" && out.String() != "" {
-				t.Errorf("code %d, stdout %q", code, out.String())
+				t.Errorf("got code %d, stdout %q; want %d, %q", code, out.String(), tt.code, tt.stdout)
 			}
 			for _, want := range tt.stderr {
 				if !strings.Contains(errs.String(), want) {
-					t.Errorf("stderr %q has no %q", errs.String(), want)
+					t.Errorf("got stderr %q, want %q in it", errs.String(), want)
 				}
 			}
 		})
@@ -52,8 +52,8 @@ const goldenShape = `{"server":"S","topic":"S","clients":0,"processes":0,"messag
 	`"notes":[]}`
 
 func TestJSONShape(t *testing.T) {
-	port, _ := topics(t)
-	code, out, errs := runs(t, port, "--clients", "1", "--json")
+	port, _ := newTopicServer(t)
+	code, out, errs := runBots(t, port, "--clients", "1", "--json")
 	if code != exitGood {
 		t.Fatal(errs)
 	}
@@ -70,45 +70,45 @@ func TestJSONShape(t *testing.T) {
 }
 
 func TestText(t *testing.T) {
-	port, _ := topics(t)
-	code, out, errs := runs(t, port, "--clients", "20", "--repeat", "2")
+	port, _ := newTopicServer(t)
+	code, out, errs := runBots(t, port, "--clients", "20", "--repeat", "2")
 	if code != exitGood {
 		t.Fatal(errs)
 	}
-	for _, want := range []string{"20 bots at 127.0.0.1:", "setup  ", "run    ", "good   20", "bad    0", "latency in steps of 500 ms\n 0s .. 500ms 40 ###", "        2    20    0"} {
+	for _, want := range []string{"20 clients at 127.0.0.1:", "setup  ", "run    ", "good   20", "bad    0", "latency in steps of 500 ms\n 0s .. 500ms 40 ###", "        2    20    0"} {
 		if !strings.Contains(out, want) {
-			t.Errorf("no %q in\n%s", want, out)
+			t.Errorf("got\n%s\nwant %q in it", out, want)
 		}
 	}
 }
 
-// An interrupt ends a run at once, wherever it is.
-func TestInterrupted(t *testing.T) {
+// An interrupt ends a run at once in every stage.
+func TestInterrupt(t *testing.T) {
 	const clients = 10
 	for _, tt := range []struct {
-		name string
-		hear func(f *fake, heard func())
-		args string
+		name  string
+		stage func(f *fakeServer, reached func())
+		args  string
 	}{
-		{"no token", func(f *fake, heard func()) {
-			f.hello = func(int, net.Conn) bool { heard(); return true }
+		{"no token", func(f *fakeServer, reached func()) {
+			f.onConnect = func(int, net.Conn) bool { reached(); return true }
 		}, ""},
-		{"no ACK", func(f *fake, heard func()) { f.subscribe = func(int, net.Conn) { heard() } }, ""},
-		{"no message", func(f *fake, heard func()) { f.deliver = func(net.Conn, []byte) { heard() } }, ""},
-		{"goroutines", func(f *fake, heard func()) { f.deliver = func(net.Conn, []byte) { heard() } }, "--engine goroutines"},
-		{"processes", func(f *fake, heard func()) { f.deliver = func(net.Conn, []byte) { heard() } }, "--processes 2"},
-		{"rate", func(f *fake, heard func()) { f.deliver = func(net.Conn, []byte) { heard() } }, "--repeat 1000 --rate 10"},
+		{"no ACK", func(f *fakeServer, reached func()) { f.onSubscribe = func(int, net.Conn) { reached() } }, ""},
+		{"no message", func(f *fakeServer, reached func()) { f.onDeliver = func(net.Conn, []byte) { reached() } }, ""},
+		{"goroutines", func(f *fakeServer, reached func()) { f.onDeliver = func(net.Conn, []byte) { reached() } }, "--engine goroutines"},
+		{"processes", func(f *fakeServer, reached func()) { f.onDeliver = func(net.Conn, []byte) { reached() } }, "--processes 2"},
+		{"rate", func(f *fakeServer, reached func()) { f.onDeliver = func(net.Conn, []byte) { reached() } }, "--repeat 1000 --rate 10"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			f := &fake{}
-			tt.hear(f, cancel)
+			f := &fakeServer{}
+			tt.stage(f, cancel)
 			var out, errs strings.Builder
 			begin := time.Now()
 			code := Command(ctx, append(strings.Fields(tt.args), "--port", f.start(t), "--clients", fmt.Sprint(clients), "--timeout", "1m"), &out, &errs)
 			if took := time.Since(begin); code != exitInterrupted || took > 5*time.Second {
-				t.Errorf("code %d after %v: %s", code, took, errs.String())
+				t.Errorf("got code %d after %v, want %d within 5s; stderr %s", code, took, exitInterrupted, errs.String())
 			}
 		})
 	}

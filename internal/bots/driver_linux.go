@@ -2,243 +2,187 @@ package bots
 
 import (
 	"fmt"
-	"io"
-	"net"
 	"net/netip"
 	"os"
 	"runtime"
 	"syscall"
 	"time"
-	"unsafe"
 
-	"golang.org/x/sys/unix"
+	"goranch/internal/loadgen"
 )
 
-// bestDriver is the one for this system.
-var bestDriver driver = driveEpoll
+var defaultDriver driver = driveEpoll
 
 const (
-	edges         = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
-	controlNumber = -1
-	dialsAtOnce   = 64
-	maxWait       = 20 * time.Millisecond
+	controlID      = -1 // of the command stream in the poller; clients count from 0
+	dialsPerTurn   = 64
+	maxWait        = 20 * time.Millisecond
+	clientsPerAddr = 20_000 // an address has some 28,000 ports unless the system is configured otherwise
 )
 
-// loop drives a crew with one thread.
-type loop struct {
-	c      *crew
-	ep     int
-	fds    []int32  // 0 is none
-	unsent [][]byte // what sockets have not taken
-	buf    []byte
-	remote unix.Sockaddr
-	family int
-	spread bool
+// epollDriver runs the clients of a worker with one thread.
+type epollDriver struct {
+	w       *worker
+	poller  *loadgen.Poller
+	dialer  *loadgen.Dialer
+	fds     []int32  // by client; 0 is none
+	pending [][]byte // by client; what the send buffer has not taken
+	buf     []byte
 
-	control *os.File
-	orders  orders
+	control  *os.File
+	commands commandReader
 }
 
-func driveEpoll(c *crew, control *os.File) error {
+func driveEpoll(w *worker, control *os.File) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	l := &loop{c: c, fds: make([]int32, c.Clients), unsent: make([][]byte, c.Clients), buf: make([]byte, 256<<10), control: control}
-	if err := l.target(); err != nil {
+	addr, err := netip.ParseAddrPort(w.Address)
+	if err != nil {
 		return err
 	}
-	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	if err != nil {
-		return os.NewSyscallError("epoll_create1", err)
+	d := &epollDriver{w: w, fds: make([]int32, w.NumClients), pending: make([][]byte, w.NumClients), buf: make([]byte, 256<<10), control: control}
+	if d.dialer, err = loadgen.NewDialer(addr, clientsPerAddr); err != nil {
+		return err
 	}
-	l.ep = ep
-	defer l.end()
-	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: controlNumber}
-	if err := unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, int(control.Fd()), &ev); err != nil {
-		return os.NewSyscallError("epoll_ctl", err)
+	if d.poller, err = loadgen.NewPoller(); err != nil {
+		return err
 	}
-	return l.run()
+	defer d.end()
+	if err := d.poller.AddReader(int(control.Fd()), controlID); err != nil {
+		return err
+	}
+	return d.run()
 }
 
-func (l *loop) target() error {
-	to, err := netip.ParseAddrPort(l.c.Address)
-	if err != nil {
-		return err
-	}
-	if ip := to.Addr().Unmap(); ip.Is4() {
-		l.family, l.remote = unix.AF_INET, &unix.SockaddrInet4{Port: int(to.Port()), Addr: ip.As4()}
-		l.spread = ip.IsLoopback()
-		return nil
-	}
-	sa := &unix.SockaddrInet6{Port: int(to.Port()), Addr: to.Addr().As16()}
-	if zone := to.Addr().Zone(); zone != "" {
-		i, err := net.InterfaceByName(zone)
+func (d *epollDriver) run() error {
+	for {
+		now := time.Now()
+		closing, done := d.w.tick(now)
+		for _, i := range closing {
+			d.close(i)
+		}
+		if done {
+			return d.w.outErr
+		}
+		wait := maxWait
+		if d.connect(now) == dialsPerTurn {
+			wait = 0
+		}
+		events, err := d.poller.Wait(wait)
 		if err != nil {
 			return err
 		}
-		sa.ZoneId = uint32(i.Index)
-	}
-	l.family, l.remote = unix.AF_INET6, sa
-	return nil
-}
-
-func (l *loop) run() error {
-	events := make([]unix.EpollEvent, 512)
-	for {
-		now := time.Now()
-		closing, done := l.c.tick(now)
-		for _, i := range closing {
-			l.close(i)
-		}
-		if done {
-			return l.c.outErr
-		}
-		wait := maxWait
-		if l.connect(now) == dialsAtOnce {
-			wait = 0
-		}
-		n, err := unix.EpollWait(l.ep, events, int(wait.Milliseconds()))
-		if err != nil && err != unix.EINTR {
-			return os.NewSyscallError("epoll_wait", err)
-		}
-		for _, ev := range events[:max(n, 0)] {
-			if ev.Fd != controlNumber {
-				l.advance(int(ev.Fd), ev.Events)
-			} else if err := l.obey(); err != nil {
+		for _, ev := range events {
+			if ev.Fd != controlID {
+				d.advance(int(ev.Fd), ev.Events)
+			} else if err := d.readCommands(); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-// connect begins what connections may be begun now, and returns how many.
-func (l *loop) connect(now time.Time) int {
-	for n := range dialsAtOnce {
-		i, ok := l.c.next(now)
+// connect begins the connects that are due, at most dialsPerTurn, and returns how many.
+func (d *epollDriver) connect(now time.Time) int {
+	for n := range dialsPerTurn {
+		i, ok := d.w.next(now)
 		if !ok {
 			return n
 		}
-		if err := l.dial(i); err != nil {
-			l.lose(i, err)
+		if err := d.dial(i); err != nil {
+			d.fail(i, err)
 		}
 	}
-	return dialsAtOnce
+	return dialsPerTurn
 }
 
-func (l *loop) dial(i int) error {
-	fd, err := unix.Socket(l.family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+func (d *epollDriver) dial(i int) error {
+	fd, err := d.dialer.Dial(d.w.First + i)
 	if err != nil {
-		return os.NewSyscallError("socket", err)
+		return err
 	}
-	l.fds[i] = int32(fd)
-	if l.spread { // the port is chosen at connect, where the whole pair of addresses counts
-		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1); err != nil {
-			return os.NewSyscallError("setsockopt", err)
-		}
-		if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: sourceAddr(l.c.First + i)}); err != nil {
-			return os.NewSyscallError("bind", err)
-		}
-	}
-	l.unsent[i] = []byte(greet)
-	if err := unix.Connect(fd, l.remote); err != nil && err != unix.EINPROGRESS {
-		return os.NewSyscallError("connect", err)
-	}
-	ev := unix.EpollEvent{Events: edges, Fd: int32(i)}
-	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(l.ep, unix.EPOLL_CTL_ADD, fd, &ev))
+	d.fds[i] = int32(fd)
+	d.pending[i] = []byte(greeting)
+	return d.poller.Add(fd, i)
 }
 
-// advance does what a bot's socket is ready for.
-func (l *loop) advance(i int, events uint32) {
-	ends := events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0
-	if l.fds[i] == 0 {
-		return // was closed after the event
+// advance handles an event of client i.
+func (d *epollDriver) advance(i int, events uint32) {
+	if d.fds[i] == 0 {
+		return // closed after the event was queued
 	}
-	if err := l.flush(i); err != nil {
-		l.lose(i, err)
-		return
+	err := d.flush(i)
+	if err == nil {
+		err = d.read(i, events&loadgen.PeerClosed != 0)
 	}
+	if err != nil {
+		d.fail(i, err)
+	}
+}
+
+// read reads until no more data has arrived. A short read proves that only if the peer has not
+// closed: the end of the stream is not reported by a second event.
+func (d *epollDriver) read(i int, closed bool) error {
 	for {
-		n, err := rawIO(syscall.SYS_READ, int(l.fds[i]), l.buf)
-		switch {
-		case err == unix.EAGAIN:
-			return
-		case err == nil && n == 0:
-			err = io.EOF
+		n, err := loadgen.Read(int(d.fds[i]), d.buf)
+		if n == 0 {
+			return err
 		}
-		if err == nil {
-			var answer []byte
-			if answer, err = l.c.take(i, l.buf[:n], time.Now()); err == nil && len(answer) > 0 {
-				l.unsent[i] = append(l.unsent[i], answer...)
-				err = l.flush(i)
-			}
+		answer, err := d.w.received(i, d.buf[:n], time.Now())
+		if err == nil && len(answer) > 0 {
+			d.pending[i] = append(d.pending[i], answer...)
+			err = d.flush(i)
 		}
-		if err != nil {
-			l.lose(i, err)
-			return
-		}
-		if n < len(l.buf) && !ends { // edge-triggered: there is no more; but an end is not told of twice
-			return
+		if err != nil || n < len(d.buf) && !closed {
+			return err
 		}
 	}
 }
 
-// flush writes what the socket takes.
-func (l *loop) flush(i int) error {
-	if len(l.unsent[i]) == 0 {
+// flush writes pending bytes.
+func (d *epollDriver) flush(i int) error {
+	if len(d.pending[i]) == 0 {
 		return nil
 	}
-	n, err := rawIO(syscall.SYS_WRITE, int(l.fds[i]), l.unsent[i])
-	if err == unix.EAGAIN {
-		return nil
+	n, err := loadgen.Write(int(d.fds[i]), d.pending[i])
+	if n == 0 {
+		return err
 	}
-	if err != nil {
-		return os.NewSyscallError("write", err)
+	if d.pending[i] = d.pending[i][n:]; len(d.pending[i]) == 0 {
+		d.pending[i] = nil
 	}
-	if l.unsent[i] = l.unsent[i][n:]; len(l.unsent[i]) == 0 {
-		l.unsent[i] = nil
-	}
-	l.c.connected(i, time.Now())
+	d.w.connected(i, time.Now())
 	return nil
 }
 
-func (l *loop) lose(i int, err error) {
-	l.c.lose(i, err, time.Now())
-	l.close(i)
+// fail closes the connection of client i because of err.
+func (d *epollDriver) fail(i int, err error) {
+	d.w.disconnected(i, err, time.Now())
+	d.close(i)
 }
 
-func (l *loop) close(i int) {
-	if l.fds[i] != 0 {
-		if b := l.c.farewell(i); b != nil {
-			rawIO(syscall.SYS_WRITE, int(l.fds[i]), b) // a socket that does not take it is lost anyway
+func (d *epollDriver) close(i int) {
+	if d.fds[i] != 0 {
+		if b := d.w.farewell(i); b != nil {
+			loadgen.Write(int(d.fds[i]), b) // best effort: the connection is closed in any case
 		}
-		unix.Close(int(l.fds[i]))
-		l.fds[i] = 0
+		syscall.Close(int(d.fds[i]))
+		d.fds[i] = 0
 	}
-	l.unsent[i] = nil
+	d.pending[i] = nil
 }
 
-func (l *loop) end() {
-	for i := range l.fds {
-		l.close(i)
+func (d *epollDriver) end() {
+	for i := range d.fds {
+		d.close(i)
 	}
-	unix.Close(l.ep)
+	d.poller.Close()
 }
 
-func (l *loop) obey() error {
-	n, err := l.control.Read(l.buf)
+func (d *epollDriver) readCommands() error {
+	n, err := d.control.Read(d.buf)
 	if err != nil {
-		return fmt.Errorf("the coordinator has gone: %w", err)
+		return fmt.Errorf("read commands of the coordinator: %w", err)
 	}
-	return l.orders.read(l.buf[:n], func(o order) { l.c.obey(o, time.Now()) })
-}
-
-// rawIO reads or writes without telling Go's scheduler, which for a call that never blocks is only a cost.
-func rawIO(trap uintptr, fd int, b []byte) (int, error) {
-	n, _, errno := syscall.RawSyscall(trap, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
-	if errno == syscall.EINTR {
-		return 0, syscall.EAGAIN
-	}
-	if errno != 0 {
-		return 0, errno
-	}
-	return int(n), nil
+	return d.commands.feed(d.buf[:n], func(c command) { d.w.handle(c, time.Now()) })
 }

@@ -2,5 +2,4 @@
 
 package bots
 
-// bestDriver is the one for this system.
-var bestDriver driver = driveGoroutines
+var defaultDriver driver = driveGoroutines

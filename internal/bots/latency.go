@@ -1,14 +1,15 @@
 package bots
 
 import (
-	"encoding/binary"
 	"slices"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"goranch/internal/loadgen"
 )
 
-// quantiles are of times in microseconds.
+// quantiles summarizes durations in microseconds.
 type quantiles struct {
 	Min int64 `json:"min_us"`
 	P50 int64 `json:"p50_us"`
@@ -16,19 +17,19 @@ type quantiles struct {
 	Max int64 `json:"max_us"`
 }
 
-// quantilesOf sorts times.
+// quantilesOf returns exact quantiles, and nil without values. It sorts us.
 func quantilesOf(us []int32) *quantiles {
 	if len(us) == 0 {
 		return nil
 	}
 	slices.Sort(us)
-	at := func(share float64) int64 { return int64(us[min(len(us)-1, int(share*float64(len(us))))]) }
+	at := func(share float64) int64 { return int64(loadgen.Percentile(us, share)) }
 	return &quantiles{Min: at(0), P50: at(0.5), P99: at(0.99), Max: at(1)}
 }
 
-// latencies are all times of a run. Quantiles are within a thousandth, least and most exact.
+// latencies are all durations of a run. Minimum and maximum are exact, quantiles are within 0.1 %.
 type latencies struct {
-	hist     *hdrhistogram.Histogram // nil: there are none
+	hist     *hdrhistogram.Histogram // nil: no values
 	min, max int64
 }
 
@@ -51,19 +52,19 @@ func (l *latencies) quantiles() *quantiles {
 	return &quantiles{Min: l.min, P50: within(50), P99: within(99), Max: l.max}
 }
 
-// bucket counts times of FromUS up to, not including, ToUS.
+// bucket counts durations from FromUS up to, not including, ToUS.
 type bucket struct {
 	FromUS int64 `json:"from_us"`
 	ToUS   int64 `json:"to_us"`
 	Count  int64 `json:"count"`
 }
 
-const coarse = 500_000 // microseconds
+const coarseStep = 500_000 // microseconds
 
 // fineSteps divide each power of ten.
 var fineSteps = []int64{1, 2, 5}
 
-// fineBucket returns the bounds of the bucket that a time belongs to.
+// fineBucket returns the bounds of the bucket of a duration.
 func fineBucket(us int64) (from, to int64) {
 	if us < 1 {
 		return 0, 1
@@ -81,7 +82,7 @@ func fineBucket(us int64) (from, to int64) {
 	}
 }
 
-// buckets is a histogram in order.
+// buckets is a histogram, sorted. It has no empty buckets.
 type buckets []bucket
 
 func (b *buckets) add(from, to int64) {
@@ -90,13 +91,4 @@ func (b *buckets) add(from, to int64) {
 		*b = slices.Insert(*b, i, bucket{FromUS: from, ToUS: to})
 	}
 	(*b)[i].Count++
-}
-
-// samplesOf takes apart what a crew tells of a message.
-func samplesOf(b []byte) (stamps, waits []int32) {
-	for ; len(b) >= sampleBytes; b = b[sampleBytes:] {
-		stamps = append(stamps, int32(binary.LittleEndian.Uint32(b)))
-		waits = append(waits, int32(binary.LittleEndian.Uint32(b[4:])))
-	}
-	return stamps, waits
 }

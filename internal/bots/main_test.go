@@ -8,7 +8,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// TestMain is the program too, which starts itself for many bots.
+// TestMain also runs workers: the command starts its own executable, which is the test binary.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "bots" {
 		os.Exit(Command(context.Background(), os.Args[2:], os.Stdout, os.Stderr))

@@ -9,12 +9,13 @@ import (
 	"golang.org/x/term"
 )
 
-// progress tells how connecting gets on: one line, written anew, on a terminal, else a line per second.
+// progress shows how many clients are ready: one line that is rewritten on a terminal, else a line
+// per second.
 type progress struct {
 	w        io.Writer
 	terminal bool
-	shown    time.Duration
-	open     bool // the line has no end yet
+	shown    time.Duration // when the last line was written, since the start
+	open     bool          // the line is not terminated
 }
 
 func newProgress(w io.Writer) *progress {
@@ -23,7 +24,7 @@ func newProgress(w io.Writer) *progress {
 }
 
 func (p *progress) show(since time.Duration, ready, all, lost int) {
-	text := fmt.Sprintf("%.0f s: %d of %d bots are ready", since.Seconds(), ready, all)
+	text := fmt.Sprintf("%.0f s: %d of %d clients are ready", since.Seconds(), ready, all)
 	if lost > 0 {
 		text += fmt.Sprintf(", %d lost", lost)
 	}
@@ -37,7 +38,7 @@ func (p *progress) show(since time.Duration, ready, all, lost int) {
 	}
 }
 
-// end ends the line.
+// end terminates the line.
 func (p *progress) end() {
 	if p.open {
 		fmt.Fprintln(p.w)

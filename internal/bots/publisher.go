@@ -14,46 +14,46 @@ import (
 
 const (
 	dialTimeout = 5 * time.Second
-	dialsAhead  = 16
-	dialers     = 4
-	firstDelay  = 50 * time.Millisecond // until the first of an open loop
-	maxFailures = 3                     // in a row, then no more is published
+	dialsAhead  = 16                    // connections of an open loop that wait for their message
+	dialers     = 4                     // goroutines that make them
+	firstDelay  = 50 * time.Millisecond // before the first message of an open loop
+	maxFailures = 3                     // messages in a row that fail before publishing stops
 )
 
-// published is told of each message.
-type published struct {
-	n   int
-	at  time.Time // when it was to be published with a rate, else when it was
-	lag time.Duration
+// publishResult is the outcome of one publish.
+type publishResult struct {
+	n   int           // number of the message
+	at  time.Time     // when it was due (open loop), or when it was published
+	lag time.Duration // time between due and published
 	err error
 }
 
-// publisher publishes messages, each over a connection of its own, as the protocol has it.
+// publisher publishes messages, each on a connection of its own, as the Janus protocol requires.
 type publisher struct {
 	address string
 	message message
 	repeat  int
 	rate    float64
-	timeout time.Duration // of what the server may say about a message
+	timeout time.Duration // for the server to take a message and to answer an error
 
-	told chan published
-	next chan struct{} // without a rate: publish one more
-	stop context.CancelFunc
-	all  sync.WaitGroup
+	results chan publishResult
+	next    chan struct{} // closed loop: publish the next message
+	stop    context.CancelFunc
+	wg      sync.WaitGroup
 
-	mu         sync.Mutex
-	complaints map[string]int // of the server, about what was published
+	mu       sync.Mutex
+	rejected map[string]int // published messages that the server answered with an error, by error
 }
 
 func newPublisher(p *plan, address string, m message) *publisher {
 	m.prepare()
 	return &publisher{
 		address: address, message: m, repeat: p.Repeat, rate: p.Rate, timeout: p.Timeout,
-		told: make(chan published, 64), next: make(chan struct{}, 1), stop: func() {}, complaints: map[string]int{},
+		results: make(chan publishResult, 64), next: make(chan struct{}, 1), stop: func() {}, rejected: map[string]int{},
 	}
 }
 
-// dial connects and takes a token.
+// dial connects and reads the token.
 func (p *publisher) dial(ctx context.Context) (*net.TCPConn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
@@ -61,8 +61,7 @@ func (p *publisher) dial(ctx context.Context) (*net.TCPConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	unhook := context.AfterFunc(ctx, func() { nc.SetReadDeadline(time.Unix(1, 0)) })
-	defer unhook()
+	defer context.AfterFunc(ctx, func() { nc.SetReadDeadline(time.Unix(1, 0)) })()
 	in := bufio.NewReader(nc)
 	for {
 		f, err := in.ReadBytes(serverEnd)
@@ -70,9 +69,9 @@ func (p *publisher) dial(ctx context.Context) (*net.TCPConn, error) {
 			continue
 		}
 		if err == nil {
-			err = readToken(f[:len(f)-1])
+			err = parseToken(f[:len(f)-1])
 		} else if len(f) > 0 && !plausible(f) {
-			err = garbage("a token", f)
+			err = invalid("token", f)
 		} else if errors.Is(err, io.EOF) {
 			err = errors.New("closed by the server before the token")
 		} else if ctx.Err() != nil {
@@ -86,11 +85,11 @@ func (p *publisher) dial(ctx context.Context) (*net.TCPConn, error) {
 	}
 }
 
-// begin publishes in the background until ctx ends or end is called.
+// begin publishes in the background until ctx is done or end is called.
 func (p *publisher) begin(ctx context.Context) {
 	ctx, p.stop = context.WithCancel(ctx)
-	p.all.Go(func() {
-		defer close(p.told)
+	p.wg.Go(func() {
+		defer close(p.results)
 		if p.rate > 0 {
 			p.openLoop(ctx)
 		} else {
@@ -101,12 +100,12 @@ func (p *publisher) begin(ctx context.Context) {
 
 func (p *publisher) end() {
 	p.stop()
-	for range p.told {
+	for range p.results {
 	}
-	p.all.Wait()
+	p.wg.Wait()
 }
 
-// closedLoop publishes whenever it is told to.
+// closedLoop publishes a message for each value in next.
 func (p *publisher) closedLoop(ctx context.Context) {
 	for n := 1; n <= p.repeat; n++ {
 		select {
@@ -119,23 +118,24 @@ func (p *publisher) closedLoop(ctx context.Context) {
 		if err == nil {
 			err = p.send(ctx, nc, n)
 		}
-		p.say(ctx, published{n: n, at: at, err: err})
+		p.report(ctx, publishResult{n: n, at: at, err: err})
 	}
 }
 
-// dialed is a connection to publish with, or why there is none.
+// dialed is the result of a dial.
 type dialed struct {
 	nc  *net.TCPConn
 	err error
 }
 
-// openLoop publishes at a rate. Connections are made ahead. One that is late is published at once,
-// and its wait counts from when it was due.
+// openLoop publishes at a fixed rate, on connections that were made before. An overdue message is
+// published at once, and its wait starts when it was due: otherwise a slow server would delay the
+// measurement of its own slowness.
 func (p *publisher) openLoop(ctx context.Context) {
 	ahead := make(chan dialed, min(dialsAhead, p.repeat))
-	dialing, cancel := context.WithCancel(ctx)
-	var work sync.WaitGroup
-	work.Go(func() { p.dialAhead(dialing, ahead) })
+	dialCtx, cancel := context.WithCancel(ctx)
+	var dialing sync.WaitGroup
+	dialing.Go(func() { p.dialAhead(dialCtx, ahead) })
 	begin := time.Now().Add(firstDelay)
 	for n := 1; n <= p.repeat && ctx.Err() == nil; n++ {
 		due := begin.Add(time.Duration(float64(n-1) / p.rate * float64(time.Second)))
@@ -150,10 +150,10 @@ func (p *publisher) openLoop(ctx context.Context) {
 		if d.err == nil {
 			d.err = p.send(ctx, d.nc, n)
 		}
-		p.say(ctx, published{n: n, at: due, lag: lag, err: d.err})
+		p.report(ctx, publishResult{n: n, at: due, lag: lag, err: d.err})
 	}
 	cancel()
-	work.Wait()
+	dialing.Wait()
 	for d := range ahead {
 		if d.err == nil {
 			d.nc.Close()
@@ -161,6 +161,7 @@ func (p *publisher) openLoop(ctx context.Context) {
 	}
 }
 
+// sleepUntil reports whether t was reached before ctx was done.
 func sleepUntil(ctx context.Context, t time.Time) bool {
 	timer := time.NewTimer(time.Until(t))
 	defer timer.Stop()
@@ -176,9 +177,9 @@ func sleepUntil(ctx context.Context, t time.Time) bool {
 func (p *publisher) dialAhead(ctx context.Context, ahead chan<- dialed) {
 	defer close(ahead)
 	turns := make(chan struct{})
-	var work sync.WaitGroup
+	var wg sync.WaitGroup
 	for range min(dialers, p.repeat) {
-		work.Go(func() {
+		wg.Go(func() {
 			for range turns {
 				nc, err := p.dial(ctx)
 				select {
@@ -200,30 +201,31 @@ func (p *publisher) dialAhead(ctx context.Context, ahead chan<- dialed) {
 		break
 	}
 	close(turns)
-	work.Wait()
+	wg.Wait()
 }
 
-func (p *publisher) say(ctx context.Context, w published) {
+func (p *publisher) report(ctx context.Context, r publishResult) {
 	select {
-	case p.told <- w:
+	case p.results <- r:
 	case <-ctx.Done():
 	}
 }
 
-// send publishes a message. The end of the stream is the end of the message, as the original server wants it.
+// send publishes a message. The original server takes the end of the stream as the end of the
+// message.
 func (p *publisher) send(ctx context.Context, nc *net.TCPConn, n int) error {
 	nc.SetWriteDeadline(time.Now().Add(p.timeout))
-	_, err := nc.Write(p.message.publish(n))
+	_, err := nc.Write(p.message.publishRequest(n))
 	if err = errors.Join(err, nc.CloseWrite()); err != nil {
 		nc.Close()
 		return err
 	}
-	p.all.Go(func() { p.listen(ctx, nc) })
+	p.wg.Go(func() { p.readErrors(ctx, nc) })
 	return nil
 }
 
-// listen waits until the server closes, and keeps its complaints.
-func (p *publisher) listen(ctx context.Context, nc *net.TCPConn) {
+// readErrors counts the errors that the server answers until it closes the connection.
+func (p *publisher) readErrors(ctx context.Context, nc *net.TCPConn) {
 	defer nc.Close()
 	defer context.AfterFunc(ctx, func() { nc.SetReadDeadline(time.Unix(1, 0)) })()
 	nc.SetReadDeadline(time.Now().Add(p.timeout))
@@ -231,8 +233,8 @@ func (p *publisher) listen(ctx context.Context, nc *net.TCPConn) {
 	for f := range bytes.SplitSeq(b, []byte{serverEnd}) {
 		if bytes.HasPrefix(f, []byte(`{"error"`)) {
 			p.mu.Lock()
-			if err := readToken(f); len(p.complaints) < maxReasons {
-				p.complaints[err.Error()]++
+			if err := parseToken(f); err != nil && len(p.rejected) < maxReasons {
+				p.rejected[err.Error()]++
 			}
 			p.mu.Unlock()
 		}

@@ -1,4 +1,4 @@
-// Package build says which build a command of this module is.
+// Package build provides the version text of the commands of this module.
 package build
 
 import (
@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// Version says which build the command name is: the module's version, the revision it was built
-// from, the Go release and the platform.
+// Version returns the version text of the command name: its module version, the revision that it
+// was built from, the Go release and the platform.
 func Version(name string) string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok { // built without modules

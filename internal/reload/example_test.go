@@ -13,7 +13,7 @@ func Example() {
 	files := reload.Files{Read: func() ([32]byte, func() error) {
 		return sha256.Sum256([]byte(text)), func() error {
 			if text == "" {
-				return errors.New("it is empty")
+				return errors.New("the file is empty")
 			}
 			return nil
 		}
@@ -25,5 +25,5 @@ func Example() {
 	// Output:
 	// true <nil>
 	// false <nil>
-	// false it is empty
+	// false the file is empty
 }

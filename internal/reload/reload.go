@@ -1,4 +1,5 @@
-// Package reload takes files into use again when they have changed, and tells a fault once.
+// Package reload puts files into use again when they have changed. Changes are found by reading
+// the files at an interval, and each fault is reported once.
 package reload
 
 import (
@@ -7,32 +8,32 @@ import (
 	"time"
 )
 
-// Files are looked at together. The fields are set before the first call, the methods may be called
-// from any goroutine. There is no goroutine of its own and nothing to close.
+// Files is a set of files that are read together. The fields are set before the first call. The
+// methods may be called from any goroutine. A Files has no goroutine and needs no Close.
 type Files struct {
-	// Read reads the files. sum is that of what was found, errors included, and never all zeros; use is
-	// called if it differs from the last: it puts what was found in use, or says what is wrong with
-	// it. Neither is called twice at a time.
+	// Read reads the files. sum is a checksum of their content and of errors; it is never all
+	// zeros. use is called if sum differs from that of the previous Read: it puts the content into
+	// use, or returns why it cannot. Calls of Read and use do not overlap.
 	Read func() (sum [32]byte, use func() error)
-	// Tries is how often changed files are read, at once, while there is a fault: those that are replaced
-	// meanwhile do not fit together, for a moment. 0 and negative are 1.
+	// Tries is how often changed files are read, without a wait, while use fails: files that are
+	// being replaced may not fit together for a moment. 0 and negative values are 1.
 	Tries int
 
 	mu    sync.Mutex // held while files are read
-	seen  [32]byte   // what was found last, good or not
-	fault error      // what was wrong with it
+	sum   [32]byte   // of the last Read
+	fault error      // of the last use
 }
 
-// Reload looks at the files now, and reports whether new ones are in use. Its error is what is wrong with
-// them, also if that was told before.
+// Reload reads the files and reports whether changed content is in use now. The error is that of
+// the last use, also if it has been reported before.
 func (f *Files) Reload() (changed bool, err error) {
-	news, err := f.look()
-	return news && err == nil, err
+	changed, err = f.check()
+	return changed && err == nil, err
 }
 
-// Run looks at the files at each interval, until ctx ends; if that is negative it only waits, 0 is not
-// allowed. It calls notify, unless that is nil, when they have changed: with nil if they are in use, else
-// with what is wrong. It always returns nil.
+// Run reads the files at each interval until ctx is canceled. When they have changed it calls
+// notify, unless that is nil, with the error of use. An interval of 0 is not allowed; with a
+// negative one Run only waits for ctx. It always returns nil.
 func (f *Files) Run(ctx context.Context, interval time.Duration, notify func(error)) error {
 	if interval < 0 {
 		<-ctx.Done()
@@ -45,26 +46,26 @@ func (f *Files) Run(ctx context.Context, interval time.Duration, notify func(err
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			if news, err := f.look(); news && notify != nil {
+			if changed, err := f.check(); changed && notify != nil {
 				notify(err)
 			}
 		}
 	}
 }
 
-// look reports whether the files differ from those that it has seen last.
-func (f *Files) look() (news bool, err error) {
+// check reads the files, uses them if they have changed, and returns the error of the last use.
+func (f *Files) check() (changed bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for range max(f.Tries, 1) {
 		sum, use := f.Read()
-		if sum == f.seen {
+		if sum == f.sum {
 			break
 		}
-		news, f.seen = true, sum
+		changed, f.sum = true, sum
 		if f.fault = use(); f.fault == nil {
 			break
 		}
 	}
-	return news, f.fault
+	return changed, f.fault
 }

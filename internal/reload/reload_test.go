@@ -18,22 +18,23 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var errBad = errors.New("bad")
 
-// disk is read one content after the other, the last for ever; "bad" is no good.
-type disk struct {
+// testFiles has the contents one after the other at each read, the last one for all later reads.
+// The content "bad" cannot be used.
+type testFiles struct {
 	content []string
 	used    []string
 	reads   int
 }
 
-func (d *disk) read() ([32]byte, func() error) {
-	d.reads++
-	now := d.content[0]
-	d.content = d.content[min(1, len(d.content)-1):]
+func (tf *testFiles) read() ([32]byte, func() error) {
+	tf.reads++
+	now := tf.content[0]
+	tf.content = tf.content[min(1, len(tf.content)-1):]
 	return sha256.Sum256([]byte(now)), func() error {
 		if now == "bad" {
 			return errBad
 		}
-		d.used = append(d.used, now)
+		tf.used = append(tf.used, now)
 		return nil
 	}
 }
@@ -46,26 +47,26 @@ func TestReload(t *testing.T) {
 	for name, c := range map[string]struct {
 		tries   int
 		content []string
-		want    []result // of as many calls
+		want    []result // of one Reload each
 	}{
-		"once":                {0, []string{"a"}, []result{{true, false, 1}, {false, false, 2}}},
-		"a fault stays":       {1, []string{"a", "bad"}, []result{{true, false, 1}, {false, true, 2}, {false, true, 3}}},
-		"mended":              {1, []string{"bad", "a"}, []result{{false, true, 1}, {true, false, 2}}},
-		"replaced meanwhile":  {3, []string{"a", "bad", "b"}, []result{{true, false, 1}, {true, false, 3}}},
-		"bad however often":   {3, []string{"bad"}, []result{{false, true, 2}, {false, true, 3}}},
-		"back after a fault":  {1, []string{"a", "bad", "a"}, []result{{true, false, 1}, {false, true, 2}, {true, false, 3}}},
-		"no try beyond those": {1, []string{"bad", "b"}, []result{{false, true, 1}}},
+		"unchanged":                    {0, []string{"a"}, []result{{true, false, 1}, {false, false, 2}}},
+		"fault remains":                {1, []string{"a", "bad"}, []result{{true, false, 1}, {false, true, 2}, {false, true, 3}}},
+		"fixed":                        {1, []string{"bad", "a"}, []result{{false, true, 1}, {true, false, 2}}},
+		"replaced between reads":       {3, []string{"a", "bad", "b"}, []result{{true, false, 1}, {true, false, 3}}},
+		"fault in all tries":           {3, []string{"bad"}, []result{{false, true, 2}, {false, true, 3}}},
+		"former content after a fault": {1, []string{"a", "bad", "a"}, []result{{true, false, 1}, {false, true, 2}, {true, false, 3}}},
+		"no more than Tries":           {1, []string{"bad", "b"}, []result{{false, true, 1}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := &disk{content: c.content}
-			f := &reload.Files{Read: d.read, Tries: c.tries}
+			tf := &testFiles{content: c.content}
+			f := &reload.Files{Read: tf.read, Tries: c.tries}
 			var got []result
 			for range c.want {
 				changed, err := f.Reload()
-				got = append(got, result{changed, errors.Is(err, errBad), d.reads})
+				got = append(got, result{changed, errors.Is(err, errBad), tf.reads})
 			}
 			if diff := cmp.Diff(c.want, got); diff != "" {
-				t.Error(diff)
+				t.Errorf("results (-want +got):\n%s", diff)
 			}
 		})
 	}
@@ -74,38 +75,38 @@ func TestReload(t *testing.T) {
 func TestRun(t *testing.T) {
 	for name, c := range map[string]struct {
 		interval time.Duration
-		silent   bool
-		told     []string
+		noNotify bool
+		reported []string
 		used     []string
 	}{
-		"each change is told once": {time.Second, false, []string{"", "bad", ""}, []string{"a", "b"}},
-		"nobody to tell":           {time.Second, true, nil, []string{"a", "b"}},
-		"never":                    {-1, false, nil, nil},
+		"each change is reported once": {time.Second, false, []string{"", "bad", ""}, []string{"a", "b"}},
+		"without notify":               {time.Second, true, nil, []string{"a", "b"}},
+		"negative interval":            {-1, false, nil, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				d := &disk{content: []string{"a", "a", "bad", "bad", "b"}}
-				f := &reload.Files{Read: d.read}
-				var told []string
+				tf := &testFiles{content: []string{"a", "a", "bad", "bad", "b"}}
+				f := &reload.Files{Read: tf.read}
+				var reported []string
 				notify := func(err error) {
 					if err == nil {
 						err = errors.New("")
 					}
-					told = append(told, err.Error())
+					reported = append(reported, err.Error())
 				}
-				if c.silent {
+				if c.noNotify {
 					notify = nil
 				}
 				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second+1)
 				defer cancel()
 				if err := f.Run(ctx, c.interval, notify); err != nil {
-					t.Error(err)
+					t.Errorf("Run: got %v, want nil", err)
 				}
-				if diff := cmp.Diff(c.told, told); diff != "" {
-					t.Error("told:", diff)
+				if diff := cmp.Diff(c.reported, reported); diff != "" {
+					t.Errorf("reported (-want +got):\n%s", diff)
 				}
-				if diff := cmp.Diff(c.used, d.used); diff != "" {
-					t.Error("in use:", diff)
+				if diff := cmp.Diff(c.used, tf.used); diff != "" {
+					t.Errorf("in use (-want +got):\n%s", diff)
 				}
 			})
 		})

@@ -48,7 +48,7 @@ func serve(t *testing.T, tr transport.Transport, addr string) (*ranch.Listener, 
 	ends, started := make(chan ranch.Event, 1), make(chan struct{})
 	l, err := ranch.NewListener("echo", tr, ranch.Options{
 		Addr: addr, Logger: slog.New(slog.DiscardHandler),
-		Observer: ranch.ObserverFunc(func(e ranch.Event) {
+		Observer: ranch.Observer(func(e ranch.Event) {
 			switch e.Kind {
 			case ranch.ListenerStarted:
 				close(started)
@@ -106,7 +106,7 @@ func TestClientThatDoesNotRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, client := net.Pipe()
 		defer client.Close()
-		conn := transport.NewConn(new(transport.Mem), server, nil)
+		conn := transport.NewConn(new(transport.Mem), server)
 		defer conn.Close()
 		conn.SetWriteDeadline(time.Now().Add(time.Minute))
 		begin := time.Now()

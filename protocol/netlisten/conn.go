@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"net"
 
+	"goranch/internal/engine"
 	"goranch/transport"
 )
 
@@ -40,7 +41,7 @@ func wrap(conn *transport.Conn, left func()) net.Conn {
 		return c
 	}
 	if state.NegotiatedProtocol == "h2" {
-		if tc := conn.TLSConn(left); tc != nil {
+		if tc := engine.Of(conn).TLSConn(left); tc != nil {
 			return tc
 		}
 	}

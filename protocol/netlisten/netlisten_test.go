@@ -102,7 +102,7 @@ func TestClose(t *testing.T) {
 			server, client := net.Pipe()
 			ended := make(chan error, 1)
 			go func() {
-				conn := transport.NewConn(new(transport.Mem), server, nil)
+				conn := transport.NewConn(new(transport.Mem), server)
 				defer conn.Close()
 				ended <- nl.Serve(t.Context(), conn)
 			}()
@@ -186,7 +186,7 @@ func TestNoHook(t *testing.T) {
 		if _, err := io.ReadFull(cli, make([]byte, 5)); err != nil {
 			t.Errorf("after the stop began: %v", err)
 		}
-		if err := <-stopped; err != nil || time.Since(begin) != ranch.DefaultShutdownTimeout {
+		if err := <-stopped; err != nil || time.Since(begin) != 5*time.Second {
 			t.Errorf("after %v: %v", time.Since(begin), err)
 		}
 		if i := l.Info(); i.Reasons[conns.Aborted] != 1 {

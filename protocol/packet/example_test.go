@@ -15,11 +15,11 @@ import (
 // player is the state of a connection.
 type player struct{ score int }
 
-// A game in which the best score is told to everybody.
+// A game that notifies all players of a score.
 func Example() {
 	s, err := packet.NewServer(packet.Options{
-		OnConnect: func(s *packet.Session) error { s.State = new(player); return nil },
-		OnEnd:     func(s *packet.Session, _ error) { fmt.Println("saved:", s.State.(*player).score) },
+		OnConnect: func(p *packet.Peer) error { p.State = new(player); return nil },
+		OnEnd:     func(p *packet.Peer, _ error) { fmt.Println("saved:", p.State.(*player).score) },
 	})
 	if err != nil {
 		fmt.Println(err)
@@ -27,18 +27,18 @@ func Example() {
 	}
 	err = packet.Register(s, "score", func(call *packet.Call, in struct{ Points int }) (int, error) {
 		if in.Points < 0 {
-			return 0, packet.InvalidParams("points: allowed are positive numbers")
+			return 0, &packet.Error{Code: packet.CodeInvalidParams, Data: "points: allowed are positive numbers"}
 		}
-		p := call.Session.State.(*player)
+		p := call.Peer.State.(*player)
 		p.score += in.Points
-		s.Broadcast("best", p.score)
+		s.All().Notify("best", p.score)
 		return p.score, nil
 	})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	mem := new(transport.Mem) // transport.TCP{} for others than tests
+	mem := new(transport.Mem) // a server outside tests uses transport.TCP{}
 	l, err := ranch.StartListener("game", mem, ranch.Options{Addr: "game", Logger: slog.New(slog.DiscardHandler)}, s)
 	if err != nil {
 		fmt.Println(err)

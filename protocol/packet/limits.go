@@ -3,42 +3,43 @@ package packet
 import (
 	"fmt"
 	"time"
+
+	"golang.org/x/time/rate"
+
+	"goranch/protocol"
 )
 
-// bucket holds what may still be spent. It fills with time, up to the burst, without a timer.
-type bucket struct {
-	left float64
-	at   time.Duration // when left was right
-}
+// errRate is wrapped by the error of a connection that exceeds a rate limit.
+var errRate = fmt.Errorf("%w: rate limit exceeded", protocol.ErrBadInput)
 
-// take spends n. rate is per second; 0 is no limit.
-func (b *bucket) take(now time.Duration, n, rate, burst int) bool {
-	if rate <= 0 {
-		return true
-	}
-	b.left = min(b.left+(now-b.at).Seconds()*float64(rate), float64(burst))
-	b.at = now
-	if b.left < float64(n) {
-		return false
-	}
-	b.left -= float64(n)
-	return true
-}
-
-// limits are those of one connection.
-type limits struct{ bytes, frames bucket }
+// limits are the rate limiters of one connection. nil is no limit.
+type limits struct{ frames, bytes *rate.Limiter }
 
 func newLimits(o *Options) limits {
-	return limits{bytes: bucket{left: float64(o.BytesBurst)}, frames: bucket{left: float64(o.FramesBurst)}}
+	return limits{
+		frames: newLimiter(o.FramesPerSecond, o.FramesBurst),
+		bytes:  newLimiter(o.BytesPerSecond, o.BytesBurst),
+	}
 }
 
-// take counts a frame; the error says which limit it exceeds.
-func (l *limits) take(o *Options, now time.Duration, size int) error {
-	if !l.frames.take(now, 1, o.FramesPerSecond, o.FramesBurst) {
-		return fmt.Errorf("%w: allowed are %d frames per second, %d in a burst", ErrLimit, o.FramesPerSecond, o.FramesBurst)
+func newLimiter(perSecond, burst int) *rate.Limiter {
+	if perSecond < 0 {
+		return nil
 	}
-	if !l.bytes.take(now, size, o.BytesPerSecond, o.BytesBurst) {
-		return fmt.Errorf("%w: allowed are %d bytes per second, %d in a burst", ErrLimit, o.BytesPerSecond, o.BytesBurst)
+	return rate.NewLimiter(rate.Limit(perSecond), burst)
+}
+
+// allow counts a frame of size bytes. The error names the limit that it exceeds.
+func (l *limits) allow(now time.Time, size int) error {
+	if l.frames != nil && !l.frames.AllowN(now, 1) {
+		return exceeded(l.frames, "frames")
+	}
+	if l.bytes != nil && !l.bytes.AllowN(now, size) {
+		return exceeded(l.bytes, "bytes")
 	}
 	return nil
+}
+
+func exceeded(l *rate.Limiter, unit string) error {
+	return fmt.Errorf("%w: allowed are %.0f %s per second, %d in a burst", errRate, float64(l.Limit()), unit, l.Burst())
 }

@@ -6,66 +6,64 @@ import (
 	"fmt"
 )
 
-// request is one of a frame.
+// request is one request or notification of a frame.
 type request struct {
-	id     json.RawMessage // as written; nil: a notification
+	id     json.RawMessage // as the client wrote it; nil: a notification
 	method string
-	params json.RawMessage // nil: left out, or null
-	fault  *Error          // why it is none
+	params json.RawMessage // nil: absent or null
+	fault  *Error          // why it is invalid; nil: valid
 }
 
 var null = json.RawMessage("null")
 
-// parse takes a frame apart. If the frame as a whole cannot be used, fault says why.
+// parse splits a frame into its requests. fault is the error of the frame as a whole.
 func parse(frame []byte, maxBatch int) (requests []request, batch bool, fault *Error) {
 	if !json.Valid(frame) {
-		return nil, false, &Error{Code: CodeParse, Message: messages[CodeParse]}
+		return nil, false, newError(codeParse, "")
 	}
 	if frame = bytes.TrimLeft(frame, " \t\r\n"); frame[0] != '[' {
-		return []request{parseOne(frame)}, false, nil
+		return []request{parseRequest(frame)}, false, nil
 	}
 	var all []json.RawMessage
 	if err := json.Unmarshal(frame, &all); err != nil {
-		return nil, true, invalid("")
+		return nil, true, newError(codeInvalidRequest, "")
 	}
 	switch {
 	case len(all) == 0:
-		return nil, true, invalid("")
+		return nil, true, newError(codeInvalidRequest, "")
 	case len(all) > maxBatch:
-		return nil, true, invalid(fmt.Sprintf("a batch of %d, allowed are %d", len(all), maxBatch))
+		return nil, true, newError(codeInvalidRequest, fmt.Sprintf("batch of %d requests: allowed are %d", len(all), maxBatch))
 	}
 	requests = make([]request, len(all))
-	for i, one := range all {
-		requests[i] = parseOne(one)
+	for i, b := range all {
+		requests[i] = parseRequest(b)
 	}
 	return requests, true, nil
 }
 
-func invalid(why string) *Error { return fault(CodeInvalidRequest, why) }
-
-// parseOne reads one request, of what is known to be JSON. A struct would do, if encoding/json
-// did not take "METHOD" for "method".
-func parseOne(b []byte) (r request) {
+// parseRequest parses valid JSON as a request. It decodes to a map, as encoding/json would accept
+// "METHOD" for the field "method" of a struct.
+func parseRequest(b []byte) (r request) {
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(b, &members); err != nil || members == nil {
-		return request{id: null, fault: invalid("")}
+		return request{id: null, fault: newError(codeInvalidRequest, "")}
 	}
 	id, hasID := members["id"]
 	if hasID {
 		switch id[0] {
 		case '{', '[', 't', 'f':
-			return request{id: null, fault: invalid("an id is a string, a number or null")}
+			return request{id: null, fault: newError(codeInvalidRequest, "an id is a string, a number or null")}
 		}
 		r.id = id
 	}
 	var version string
 	if json.Unmarshal(members["jsonrpc"], &version) != nil || version != "2.0" {
-		r.fault = invalid("")
+		r.fault = newError(codeInvalidRequest, "")
 	} else if m := members["method"]; len(m) == 0 || m[0] != '"' || json.Unmarshal(m, &r.method) != nil {
-		r.fault = invalid("")
+		r.fault = newError(codeInvalidRequest, "")
 	}
 	if r.fault != nil && r.id == nil {
-		r.id = null // what is no request is no notification either
+		r.id = null // an invalid request without id is not a notification: it gets an error
 	}
 	if r.params = members["params"]; string(r.params) == "null" {
 		r.params = nil
@@ -73,7 +71,7 @@ func parseOne(b []byte) (r request) {
 	return r
 }
 
-// marshal is json.Marshal, but leaves <, > and & as they are.
+// marshal is json.Marshal without the escaping of <, > and &.
 func marshal(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -91,9 +89,11 @@ func appendResult(dst, id, result []byte) []byte {
 }
 
 func appendError(dst, id []byte, e *Error) []byte {
-	b, err := marshal(e)
-	if err != nil { // its data cannot be expressed
-		b, _ = marshal(&Error{Code: e.Code, Message: e.Message})
+	out := Error{Code: e.Code, Message: e.message(), Data: e.Data}
+	b, err := marshal(&out)
+	if err != nil { // Data cannot be encoded
+		out.Data = nil
+		b, _ = marshal(&out)
 	}
 	dst = append(dst, `{"jsonrpc":"2.0","error":`...)
 	dst = append(dst, b...)
@@ -105,7 +105,7 @@ func appendID(dst, id []byte) []byte {
 	return append(append(dst, id...), '}')
 }
 
-// notification returns a message without id. nil params are left out.
+// notification encodes a notification. nil params are omitted.
 func notification(method string, params any) ([]byte, error) {
 	m := struct {
 		Version string `json:"jsonrpc"`

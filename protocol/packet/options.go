@@ -1,109 +1,104 @@
 package packet
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"time"
 
+	"goranch/internal/option"
 	"goranch/protocol"
 )
 
-// Defaults of [Options].
 const (
-	DefaultBytesPerSecond  = 1 << 20
-	DefaultFramesPerSecond = 200
-	DefaultReadTimeout     = 5 * time.Minute
-	DefaultTick            = time.Second
-	DefaultMaxBatch        = 100
+	prefix          = 4 // bytes of a frame's length
+	defaultMaxFrame = 256 << 10
 )
 
 // Options are the settings of a [Server]. The zero value of each field is its default.
+//
+// A connection that exceeds a limit on what the client sends ends with an error that wraps
+// [protocol.ErrBadInput]; if a frame was too large, with [protocol.ErrFrameTooLarge].
 type Options struct {
-	// OnConnect is called first. Its error, if there is one, ends the connection.
-	OnConnect func(s *Session) error
-	// OnTick is called every Tick. Its error, if there is one, ends the connection.
-	OnTick func(s *Session) error
-	// OnEnd is called last, exactly once for each connection for which OnConnect was called, whatever
-	// has ended it; err is as for [protocol.Closer]. It is the place to save what is to outlast the
-	// connection. The connection's place under the listener's cap is free only when it returns.
-	OnEnd func(s *Session, err error)
-	// OnError is called with the errors of methods of which the client does not learn the text.
+	// OnConnect is called first. An error ends the connection.
+	OnConnect func(p *Peer) error
+	// OnTick is called every Tick. An error ends the connection.
+	OnTick func(p *Peer) error
+	// OnEnd is called last, exactly once for each connection, whatever ended it: the place to save
+	// the connection's state. err is as for [protocol.Closer]. The connection is counted by its
+	// listener until OnEnd returns.
+	OnEnd func(p *Peer, err error)
+	// OnError is called with each error that a method returns, or that encoding its result
+	// causes, if it is not an [*Error].
 	OnError func(call *Call, err error)
 
-	// BytesPerSecond is how much a client may send, with the lengths of frames. 0 is 1 MiB;
-	// negative is no limit. BytesBurst is how much of it at once, 0 being what comes in two
-	// seconds, at least one frame of MaxFrame; otherwise less than that and negative values are refused.
-	BytesPerSecond, BytesBurst int
-	// FramesPerSecond is how many frames a client may send; a batch is one. 0 is 200; negative is no
-	// limit. FramesBurst is how many at once, 0 being what comes in two seconds; negative values are refused.
-	FramesPerSecond, FramesBurst int
-	// ReadTimeout ends a connection of which no frame has come for so long, with an error that
-	// is os.ErrDeadlineExceeded. 0 is 5 min; negative is no limit.
+	// BytesPerSecond limits the bytes that a client may send, including the lengths of frames. 0 is
+	// 1 MiB; negative values, such as [transport.NoLimit], are no limit.
+	BytesPerSecond int
+	// BytesBurst is how many of them it may send at once. 0 is twice BytesPerSecond, or one frame
+	// of MaxFrame if that is more; negative values and those below that frame are refused.
+	BytesBurst int
+	// FramesPerSecond limits the frames that a client may send; a batch is one frame. 0 is 200;
+	// negative values, such as [transport.NoLimit], are no limit.
+	FramesPerSecond int
+	// FramesBurst is how many of them it may send at once. 0 is twice FramesPerSecond; negative
+	// values are refused.
+	FramesBurst int
+	// ReadTimeout ends a connection that has sent no frame for this long, with an error that wraps
+	// os.ErrDeadlineExceeded. 0 is 5 min; negative values, such as [transport.NoTimeout], are no
+	// timeout.
 	ReadTimeout time.Duration
-	// Tick is the time between two calls of OnTick. 0 is 1 s; negative is never.
+	// Tick is the interval of OnTick. 0 is 1 s; negative values disable OnTick.
 	Tick time.Duration
-	// MaxFrame is the longest frame in bytes, in both directions, without its length. 0 is
-	// 256 KiB; negative values and those below 256 are refused.
+	// MaxFrame limits the bytes of a frame, without its length, in both directions. 0 is 256 KiB;
+	// negative values and those below 256 are refused.
 	MaxFrame int
-	// MaxBatch is how many requests a batch may have. 0 is 100; negative values are refused.
+	// MaxBatch limits the requests of a batch. 0 is 100; negative values are refused.
 	MaxBatch int
-	// AllowUnknownFields lets params have fields that the method does not know.
+	// AllowUnknownFields ignores fields of params that a method's struct does not have, instead of
+	// refusing them.
 	AllowUnknownFields bool
-	// ExposeErrors sends the text of errors that are no [*Error] to the client, as data.
+	// ExposeErrors sends the text of an error that is not an [*Error] to the client, as the data of
+	// an internal error.
 	ExposeErrors bool
-	// Queue is what becomes of messages that the client does not take. The default is to end
-	// the connection when 1 MiB waits. An answer for which there is no room always ends it.
+	// Queue limits what waits to be sent to a client. By default the connection ends when more
+	// than 1 MiB waits. A response that does not fit always ends it.
 	Queue protocol.QueueOptions
 }
 
-// Validate reports every field that cannot be used.
-func (o Options) Validate() error {
-	var faults []error
-	bad := func(field string, value any, allowed string) {
-		faults = append(faults, fmt.Errorf("option %s %v: allowed %s", field, value, allowed))
+// validate returns the faults of all fields, joined.
+func (o Options) validate() error {
+	var f option.Faults
+	if least := o.maxFrame() + prefix; o.BytesBurst < 0 || o.BytesBurst > 0 && o.BytesBurst < least {
+		f.Bad("BytesBurst", o.BytesBurst, fmt.Sprintf("numbers from %d, the longest frame and its length, and 0 for two seconds' worth", least))
 	}
-	if o.BytesBurst < 0 || o.BytesBurst > 0 && o.BytesBurst < o.frame()+4 {
-		bad("BytesBurst", o.BytesBurst, fmt.Sprintf("are numbers from %d, the longest frame and its length, and 0 for two seconds' worth", o.frame()+4))
-	}
-	if o.FramesBurst < 0 {
-		bad("FramesBurst", o.FramesBurst, "are positive numbers, and 0 for two seconds' worth")
-	}
+	f.NotNegative("FramesBurst", o.FramesBurst, "0 for two seconds' worth")
 	if o.MaxFrame < 0 || o.MaxFrame > 0 && o.MaxFrame < 256 || o.MaxFrame > math.MaxInt32 {
-		bad("MaxFrame", o.MaxFrame, "are numbers from 256 to 2147483647, and 0 for 256 KiB")
+		f.Bad("MaxFrame", o.MaxFrame, "numbers from 256 to 2147483647, and 0 for 256 KiB")
 	}
-	if o.MaxBatch < 0 {
-		bad("MaxBatch", o.MaxBatch, "are positive numbers, and 0 for 100")
-	}
-	return errors.Join(append(faults, o.Queue.Validate())...)
+	f.NotNegative("MaxBatch", o.MaxBatch, "0 for 100")
+	f.Add(o.Queue.Validate())
+	return f.Err()
 }
 
-func (o Options) frame() int {
+func (o Options) maxFrame() int {
 	if o.MaxFrame == 0 {
-		return MaxFrame
+		return defaultMaxFrame
 	}
 	return o.MaxFrame
 }
 
 func (o Options) withDefaults() Options {
-	o.MaxFrame = o.frame()
-	def(&o.BytesPerSecond, DefaultBytesPerSecond)
-	def(&o.BytesBurst, max(2*min(o.BytesPerSecond, math.MaxInt/2), o.MaxFrame+4))
-	def(&o.FramesPerSecond, DefaultFramesPerSecond)
-	def(&o.FramesBurst, 2*min(o.FramesPerSecond, math.MaxInt/2))
-	def(&o.ReadTimeout, DefaultReadTimeout)
-	def(&o.Tick, DefaultTick)
-	def(&o.MaxBatch, DefaultMaxBatch)
+	o.MaxFrame = o.maxFrame()
+	option.Default(&o.BytesPerSecond, 1<<20)
+	option.Default(&o.BytesBurst, max(2*min(o.BytesPerSecond, math.MaxInt/2), o.MaxFrame+prefix))
+	option.Default(&o.FramesPerSecond, 200)
+	option.Default(&o.FramesBurst, 2*min(o.FramesPerSecond, math.MaxInt/2))
+	option.Default(&o.ReadTimeout, 5*time.Minute)
+	option.Default(&o.Tick, time.Second)
+	option.Default(&o.MaxBatch, 100)
 	if o.OnTick == nil {
 		o.Tick = 0
 	}
-	o.Tick, o.ReadTimeout = max(o.Tick, 0), max(o.ReadTimeout, 0) // protocol's word for never
+	o.Tick, o.ReadTimeout = max(o.Tick, 0), max(o.ReadTimeout, 0) // 0 disables them in protocol.Options
 	return o
-}
-
-func def[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }

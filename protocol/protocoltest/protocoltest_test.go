@@ -73,7 +73,7 @@ func TestFlakyHandler(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			a, b := net.Pipe()
 			f := &protocoltest.Flaky{Conn: a, Seed: seed, Most: 1, Chance: 0.01, ReadBytes: 200}
-			conn := transport.NewConn(new(transport.Mem), f, nil)
+			conn := transport.NewConn(new(transport.Mem), f)
 			go func() {
 				for range 100 {
 					if _, err := io.WriteString(b, "hello\n"); err != nil {

@@ -12,20 +12,21 @@ import (
 	"goranch/protocol/pubsub"
 )
 
-// crowded returns a server with subscribers who read and count.
-func crowded(b testing.TB, subscribers int, names ...string) (tn *town, got *atomic.Int64) {
-	tn = found(b, pubsub.Options{History: -1, Heartbeat: -1, Queue: protocol.QueueOptions{MaxBytes: 64 << 20}})
+// newServerWithSubscribers returns a server with subscribers that count the frames they receive.
+func newServerWithSubscribers(t testing.TB, subscribers int, names ...string) (srv *testServer, got *atomic.Int64) {
+	t.Helper()
+	srv = newTestServer(t, pubsub.Options{History: -1, Heartbeat: -1, Queue: protocol.QueueOptions{MaxBytes: 64 << 20}})
 	got = new(atomic.Int64)
 	for range subscribers {
-		one := tn.bot()
+		c := srv.client()
 		for _, name := range names {
-			one.subscribes(name)
+			c.subscribe(name)
 		}
-		one.nc.SetReadDeadline(time.Time{})
+		c.nc.SetReadDeadline(time.Time{})
 		go func() {
 			buf := make([]byte, 4096)
 			for {
-				n, err := one.nc.Read(buf)
+				n, err := c.nc.Read(buf)
 				got.Add(int64(bytes.Count(buf[:n], []byte{1})))
 				if err != nil {
 					return
@@ -33,38 +34,39 @@ func crowded(b testing.TB, subscribers int, names ...string) (tn *town, got *ato
 			}
 		}()
 	}
-	return tn, got
+	return srv, got
 }
 
-// One message to 1,000 subscribers in memory, until all have it.
+// BenchmarkPublish publishes one message to 1,000 subscribers in memory and waits until all have
+// received it.
 func BenchmarkPublish(b *testing.B) {
 	for name, topics := range map[string][]string{"group": {"a.b"}, "pattern": {"a.*"}} {
 		b.Run(name, func(b *testing.B) {
 			const subscribers = 1000
-			tn, got := crowded(b, subscribers, topics...)
+			srv, got := newServerWithSubscribers(b, subscribers, topics...)
 			data := bytes.Repeat([]byte("a"), 75)
 			want := got.Load()
-			once := func() {
-				if n, err := tn.s.Publish("a.b", "e", "", data); n != subscribers || err != nil {
-					b.Fatal(n, err)
+			publishOnce := func() {
+				if n, err := srv.Publish("a.b", "e", "", data); n != subscribers || err != nil {
+					b.Fatalf("Publish: got %d, %v, want %d subscribers", n, err, subscribers)
 				}
 				for want += subscribers; got.Load() < want; {
 					runtime.Gosched()
 				}
 			}
 			for range 20 {
-				once()
+				publishOnce()
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				once()
+				publishOnce()
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*subscribers), "ns/delivery")
 		})
 	}
 }
 
-// A delivery costs no allocation, be it by name or by pattern.
+// A delivery does not allocate, neither to a topic's subscriber nor to a pattern's.
 func TestDeliveryAllocs(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
@@ -72,30 +74,30 @@ func TestDeliveryAllocs(t *testing.T) {
 	for _, name := range []string{"a.b", "a.*"} {
 		t.Run(name, func(t *testing.T) {
 			const subscribers = 500
-			tn, got := crowded(t, subscribers, name)
+			srv, got := newServerWithSubscribers(t, subscribers, name)
 			want := got.Load()
-			once := func() {
-				tn.s.Publish("a.b", "e", "", "x")
+			publishOnce := func() {
+				srv.Publish("a.b", "e", "", "x")
 				for want += subscribers; got.Load() < want; {
 					runtime.Gosched()
 				}
 			}
 			for range 100 {
-				once()
+				publishOnce()
 			}
-			if n := testing.AllocsPerRun(200, once); n > subscribers/10 {
-				t.Errorf("%v allocations for %d deliveries", n, subscribers)
+			if n := testing.AllocsPerRun(200, publishOnce); n > subscribers/10 {
+				t.Errorf("%d deliveries: got %v allocations, want at most %d", subscribers, n, subscribers/10)
 			}
 		})
 	}
 }
 
-// What a subscriber takes, its end of the connection included.
+// BenchmarkSubscriber measures the memory of a subscriber, including the client's side.
 func BenchmarkSubscriber(b *testing.B) {
-	tn := found(b, pubsub.Options{Heartbeat: -1})
-	before := heap()
+	srv := newTestServer(b, pubsub.Options{Heartbeat: -1})
+	before := heapBytes()
 	for i := 0; b.Loop(); i++ {
-		tn.bot().subscribes(fmt.Sprint("x", i%100))
+		srv.client().subscribe(fmt.Sprint("x", i%100))
 	}
-	b.ReportMetric(float64(heap()-before)/float64(b.N), "heap-B/subscriber")
+	b.ReportMetric(float64(heapBytes()-before)/float64(b.N), "heap-B/subscriber")
 }

@@ -2,32 +2,35 @@ package pubsub
 
 import "sync"
 
-// Broker connects servers: what is published at one is delivered at all. Within a server
-// nothing goes by the broker.
+// Broker connects servers: a message that is published at one server is delivered to the
+// subscribers of all. Deliveries within one server do not pass through the broker.
 type Broker interface {
-	// Publish hands on what was published at a server, as subscribers get it: a frame, stamped, with what
-	// ends it. frame must not be changed. It ought not to wait.
+	// Publish sends a message to the other servers. frame is the message as subscribers receive it:
+	// with its timestamp and the byte that ends the frame. It must not be changed, even after
+	// Publish has returned. Publish should not block.
 	Publish(topic string, frame []byte) error
-	// Receive is called once by each server: deliver is to be called, from any goroutine, with what was published
-	// at others, in the order of each of them, until stop has returned.
+	// Receive registers a server; each server calls it once. The broker calls deliver, from any
+	// goroutine, with what the other servers publish, in the order of each of them, until stop has
+	// returned.
 	Receive(deliver func(topic string, frame []byte)) (stop func(), err error)
 }
 
-// Memory connects the servers of one process. Each has a broker of its own from [Memory.Join].
-type Memory struct {
+// MemoryHub connects the servers of one process. The zero value is ready for use; each server gets
+// its own broker from [MemoryHub.Join].
+type MemoryHub struct {
 	mu    sync.RWMutex
-	ports map[*port]func(topic string, frame []byte)
+	ports map[*hubPort]func(topic string, frame []byte)
 }
 
-// Join returns the broker for one more server.
-func (m *Memory) Join() Broker { return &port{m} }
+// Join returns the broker for one server.
+func (m *MemoryHub) Join() Broker { return &hubPort{m} }
 
-type port struct{ m *Memory }
+type hubPort struct{ hub *MemoryHub }
 
-func (p *port) Publish(topic string, frame []byte) error {
-	p.m.mu.RLock()
-	defer p.m.mu.RUnlock()
-	for other, deliver := range p.m.ports {
+func (p *hubPort) Publish(topic string, frame []byte) error {
+	p.hub.mu.RLock()
+	defer p.hub.mu.RUnlock()
+	for other, deliver := range p.hub.ports {
 		if other != p {
 			deliver(topic, frame)
 		}
@@ -35,16 +38,16 @@ func (p *port) Publish(topic string, frame []byte) error {
 	return nil
 }
 
-func (p *port) Receive(deliver func(topic string, frame []byte)) (stop func(), err error) {
-	p.m.mu.Lock()
-	defer p.m.mu.Unlock()
-	if p.m.ports == nil {
-		p.m.ports = make(map[*port]func(string, []byte))
+func (p *hubPort) Receive(deliver func(topic string, frame []byte)) (stop func(), err error) {
+	p.hub.mu.Lock()
+	defer p.hub.mu.Unlock()
+	if p.hub.ports == nil {
+		p.hub.ports = make(map[*hubPort]func(string, []byte))
 	}
-	p.m.ports[p] = deliver
+	p.hub.ports[p] = deliver
 	return func() {
-		p.m.mu.Lock()
-		defer p.m.mu.Unlock()
-		delete(p.m.ports, p)
+		p.hub.mu.Lock()
+		defer p.hub.mu.Unlock()
+		delete(p.hub.ports, p)
 	}, nil
 }

@@ -14,7 +14,7 @@ import (
 	"goranch/transport"
 )
 
-// A client subscribes, over the wire; what the program publishes reaches it.
+// A client subscribes over the wire and receives what the program publishes.
 func Example() {
 	s, err := pubsub.NewServer(pubsub.Options{})
 	if err != nil {

@@ -12,40 +12,42 @@ import (
 	"goranch/protocol"
 )
 
-// How frames end: a client's by NUL, the server's by SOH.
+// Frames of a client end with NUL, frames of the server with SOH.
 const (
 	clientEnd = 0x00
 	serverEnd = 0x01
 )
 
-// What clients send besides JSON.
+// Frames that are not JSON.
 const (
-	marker  = "<regular-socket/>" // carries nothing
+	marker  = "<regular-socket/>" // has no effect
 	ping    = "PING"
 	pong    = "PONG"
-	publish = "PUBLISH" // a message follows
+	publish = "PUBLISH" // the next frame is a message
 )
 
-// How messages begin, and what tells a client how many of them it has lost.
-const (
-	stampKey   = `{"timestamp":`
-	droppedKey = `{"dropped":`
-)
-
-// ack answers what has taken effect.
+// ack confirms a subscribe or attach.
 var ack = []byte("ACK")
 
-// codec takes a client's frames and makes the server's. A frame that is too long is cut off
-// behind the limit, so that the handler, who sees its length, can say so.
-type codec struct{ max int }
+// Prefixes of frames that the server builds.
+const (
+	stampPrefix     = `{"timestamp":`
+	droppedPrefix   = `{"dropped":`
+	lostBytesPrefix = `{"lost_bytes":`
+)
+
+// codec decodes frames of clients and encodes frames of the server. It cuts a frame that is longer
+// than maxFrame at maxFrame+1 bytes; the handler recognizes it by its length and answers with an
+// error.
+type codec struct{ maxFrame int }
 
 func (c codec) Decode(buf []byte) (frame []byte, took, need int, err error) {
-	i := bytes.IndexByte(buf[:min(len(buf), c.max+1)], clientEnd)
+	i := bytes.IndexByte(buf[:min(len(buf), c.maxFrame+1)], clientEnd)
 	switch {
 	case i >= 0:
 		return buf[:i], i + 1, 0, nil
-	case len(buf) > c.max:
-		return buf[:c.max+1], len(buf), 0, nil
+	case len(buf) > c.maxFrame:
+		return buf[:c.maxFrame+1], len(buf), 0, nil
 	}
 	return nil, 0, 0, nil
 }
@@ -54,70 +56,71 @@ func (c codec) Append(dst, frame []byte) ([]byte, error) {
 	return append(append(dst, frame...), serverEnd), nil
 }
 
-// request is what a client asks for in JSON.
+// request is a client's request in JSON.
 type request struct {
 	Action  string          `json:"action"`
 	Data    json.RawMessage `json:"data"`
-	ID      json.RawMessage `json:"id"`      // of a publish or presence, comes back with the answer
-	Last    bool            `json:"last"`    // of a subscribe: the last message too
-	History int             `json:"history"` // of a subscribe: so many of the last messages
+	ID      json.RawMessage `json:"id"`      // of publish and presence; repeated in the answer
+	Last    bool            `json:"last"`    // of subscribe: send the last message, too
+	History int             `json:"history"` // of subscribe: send this many of the last messages, too
 }
 
 func parseRequest(frame []byte) (r request, err error) {
 	if err := json.Unmarshal(frame, &r); err != nil {
-		return r, fmt.Errorf("%w: a request is a JSON object: %w", protocol.ErrBadInput, jsonFault(err))
+		return r, fmt.Errorf("%w: the request is not a valid JSON object: %w", protocol.ErrBadInput, describeJSONError(err))
 	}
 	if r.History < 0 {
-		return r, fmt.Errorf("%w: history %d: allowed are positive numbers", protocol.ErrBadInput, r.History)
+		return r, fmt.Errorf("%w: negative history %d", protocol.ErrBadInput, r.History)
 	}
 	return r, nil
 }
 
-// jsonFault is err as a client may see it, who knows nothing of our types.
-func jsonFault(err error) error {
-	var wrong *json.UnmarshalTypeError
+// describeJSONError removes the names of Go types from an error that is sent to the client.
+func describeJSONError(err error) error {
+	var typeErr *json.UnmarshalTypeError
 	switch {
-	case !errors.As(err, &wrong):
+	case !errors.As(err, &typeErr):
 		return err
-	case wrong.Field == "":
-		return fmt.Errorf("unexpected %s", wrong.Value)
+	case typeErr.Field == "":
+		return fmt.Errorf("unexpected %s", typeErr.Value)
 	}
-	return fmt.Errorf("unexpected %s as %s", wrong.Value, wrong.Field)
+	return fmt.Errorf("unexpected %s as %s", typeErr.Value, typeErr.Field)
 }
 
-// text returns Data, which has to be a string.
-func (r *request) text() (string, error) {
+// stringData returns Data, which must be a string.
+func (r *request) stringData() (string, error) {
 	var s *string
 	if err := json.Unmarshal(r.Data, &s); err != nil || s == nil {
-		return "", fmt.Errorf("%w: data of %q must be a string", protocol.ErrBadInput, r.Action)
+		return "", fmt.Errorf("%w: the data of %q must be a string", protocol.ErrBadInput, r.Action)
 	}
 	return *s, nil
 }
 
-// parseMessage returns the topic of a message, and the message without blanks around it.
+// parseMessage returns the topic of a message, and the message without surrounding white space.
 func parseMessage(b []byte) (topic string, message []byte, err error) {
 	var m struct {
 		Topic     *string         `json:"topic"`
 		Timestamp json.RawMessage `json:"timestamp"`
 	}
 	if err := json.Unmarshal(b, &m); err != nil {
-		return "", nil, fmt.Errorf("%w: a message is a JSON object: %w", protocol.ErrBadInput, jsonFault(err))
+		return "", nil, fmt.Errorf("%w: the message is not a valid JSON object: %w", protocol.ErrBadInput, describeJSONError(err))
 	}
 	switch {
 	case m.Topic == nil:
-		return "", nil, fmt.Errorf("%w: a message needs a topic", protocol.ErrBadInput)
+		return "", nil, fmt.Errorf("%w: the message has no topic", protocol.ErrBadInput)
 	case m.Timestamp != nil:
-		return "", nil, fmt.Errorf("%w: the timestamp of a message is the server's", protocol.ErrBadInput)
+		return "", nil, fmt.Errorf("%w: the message has a timestamp, which only the server may set", protocol.ErrBadInput)
 	}
-	if err := oneTopic(b); err != nil {
+	if err := checkTopicKey(b); err != nil {
 		return "", nil, err
 	}
 	return *m.Topic, bytes.TrimSpace(b), nil
 }
 
-// oneTopic refuses what subscribers may read otherwise than the server, as the first of two topics or the one in other
-// letters: a message must not be allowed for one topic and be to another. b is valid.
-func oneTopic(b []byte) error {
+// checkTopicKey refuses a message whose topic a subscriber's JSON decoder may read differently than
+// this server's: one with several topic keys, or with a key such as "Topic". Otherwise a client
+// could get a message for one topic authorized that subscribers take for another. b is valid JSON.
+func checkTopicKey(b []byte) error {
 	dec := json.NewDecoder(bytes.NewReader(b))
 	dec.Token() // {
 	var value json.RawMessage
@@ -131,7 +134,7 @@ func oneTopic(b []byte) error {
 		}
 		if k, _ := key.(string); strings.EqualFold(k, "topic") {
 			if topics++; topics > 1 || k != "topic" {
-				return fmt.Errorf("%w: a message has one topic, as \"topic\"", protocol.ErrBadInput)
+				return fmt.Errorf("%w: the message must have exactly one key \"topic\"", protocol.ErrBadInput)
 			}
 		}
 	}
@@ -148,49 +151,49 @@ func appendStamp(b []byte, t time.Time) []byte {
 	return append(b, ']')
 }
 
-// stamped returns a message as subscribers get it, with what ends the frame.
-func stamped(message []byte, at time.Time) []byte {
+// stampedFrame returns the frame in which subscribers receive message, a JSON object.
+func stampedFrame(message []byte, at time.Time) []byte {
 	b := make([]byte, 0, len(message)+48)
-	b = appendStamp(append(b, stampKey...), at)
+	b = appendStamp(append(b, stampPrefix...), at)
 	b = append(append(b, ','), message[1:]...)
 	return append(b, serverEnd)
 }
 
-// lostWith returns how many of the frames in b are messages, and how many the notices in b were to tell
-// of. No SOH is in any: JSON has none.
-func lostWith(b []byte) (messages, untold int) {
+// droppedIn returns how many of the frames in b are messages, and how many dropped messages the
+// notices in b report. No frame contains SOH, because JSON escapes it.
+func droppedIn(b []byte) (messages, reported int) {
 	for len(b) > 0 {
 		frame, rest, _ := bytes.Cut(b, []byte{serverEnd})
-		if bytes.HasPrefix(frame, []byte(stampKey)) {
+		if bytes.HasPrefix(frame, []byte(stampPrefix)) {
 			messages++
-		} else if n, ok := bytes.CutPrefix(frame, []byte(droppedKey)); ok {
+		} else if n, ok := bytes.CutPrefix(frame, []byte(droppedPrefix)); ok {
 			n, err := strconv.Atoi(string(bytes.TrimSuffix(n, []byte("}"))))
 			if err == nil {
-				untold += n
+				reported += n
 			}
 		}
 		b = rest
 	}
-	return messages, untold
+	return messages, reported
 }
 
-// hello is the first frame that a client gets.
-func hello(token string, at time.Time) []byte {
-	b := appendStamp([]byte(stampKey), at)
+// greeting is the first frame that a client receives.
+func greeting(token string, at time.Time) []byte {
+	b := appendStamp([]byte(stampPrefix), at)
 	b = append(b, `,"token":`...)
 	t, _ := json.Marshal(token)
 	return append(append(b, t...), '}')
 }
 
-// complaint is the frame that says why a connection is closed.
-func complaint(err error) []byte {
+// errorFrame gives the reason why the server closes a connection.
+func errorFrame(err error) []byte {
 	b, _ := json.Marshal(struct {
 		Error string `json:"error"`
 	}{err.Error()})
 	return b
 }
 
-// notice is a frame of one number.
-func notice(key string, n uint64) []byte {
-	return append(strconv.AppendUint([]byte(key), n, 10), '}')
+// countFrame is a JSON object whose only value is n.
+func countFrame(prefix string, n uint64) []byte {
+	return append(strconv.AppendUint([]byte(prefix), n, 10), '}')
 }

@@ -14,26 +14,26 @@ import (
 	"goranch/protocol/pubsub"
 )
 
-// person is a session of the model.
-type person struct {
-	b       *bot // nil: away
+// modelSession is what the model expects of a session.
+type modelSession struct {
+	client  *testClient // nil while detached
 	token   string
 	topics  []string
-	waiting []string // what it is to get next, "topic data" each
+	pending []string // messages to be received, each as "topic data"
 }
 
-// world is the model: who has subscribed to what, and what they are to get.
-type world struct {
-	t      *rapid.T
-	tn     *town
-	people []*person
-	sent   int
+// model holds the expected sessions, their subscriptions and their messages.
+type model struct {
+	t        *rapid.T
+	srv      *testServer
+	sessions []*modelSession
+	sent     int
 }
 
 var modelNames = []string{"a.b", "a.c", "b.b", "x", "a.*", "a.>", "*.b", ">"}
 
-// covers is what patterns mean.
-func covers(pattern, name string) bool {
+// matches is a straightforward implementation of patterns.
+func matches(pattern, name string) bool {
 	p, n := strings.Split(pattern, "."), strings.Split(name, ".")
 	for i, token := range p {
 		if token == ">" && i == len(p)-1 {
@@ -46,166 +46,172 @@ func covers(pattern, name string) bool {
 	return len(p) == len(n)
 }
 
-// receive reads what p is to have got, each topic's messages in order, and what comes last but for messages that
-// are still under way, and nothing else.
-func (w *world) receive(p *person, last ...string) {
-	for len(p.waiting)+len(last) > 0 {
-		f := p.b.frame()
-		var m struct {
+// receive reads the pending messages of s, each topic's in order, and the frames in last, in order,
+// which may come before messages that are still in flight. It fails if there is anything else.
+func (m *model) receive(s *modelSession, last ...string) {
+	for len(s.pending)+len(last) > 0 {
+		f := s.client.frame()
+		var msg struct {
 			Topic string
 			Data  int
 		}
-		if json.Unmarshal([]byte(f), &m) != nil || m.Topic == "" {
+		if json.Unmarshal([]byte(f), &msg) != nil || msg.Topic == "" {
 			if len(last) == 0 || f != last[0] {
-				w.t.Fatalf("%s: got %q, want %q and then %q", p.token, f, p.waiting, last)
+				m.t.Fatalf("%s: got %q, want %q and then %q", s.token, f, s.pending, last)
 			}
 			last = last[1:]
 			continue
 		}
-		i := slices.IndexFunc(p.waiting, func(s string) bool { return strings.HasPrefix(s, m.Topic+" ") })
-		if i < 0 || p.waiting[i] != fmt.Sprint(m.Topic, " ", m.Data) {
-			w.t.Fatalf("%s: got %q, want %q and then %q", p.token, f, p.waiting, last)
+		i := slices.IndexFunc(s.pending, func(p string) bool { return strings.HasPrefix(p, msg.Topic+" ") })
+		if i < 0 || s.pending[i] != fmt.Sprint(msg.Topic, " ", msg.Data) {
+			m.t.Fatalf("%s: got %q, want %q and then %q", s.token, f, s.pending, last)
 		}
-		p.waiting = slices.Delete(p.waiting, i, i+1)
+		s.pending = slices.Delete(s.pending, i, i+1)
 	}
-	if len(p.b.in) > 0 {
-		w.t.Fatalf("%s: %q too much", p.token, p.b.in)
+	if len(s.client.in) > 0 {
+		m.t.Fatalf("%s: got %q in addition, want nothing", s.token, s.client.in)
 	}
 }
 
-func (w *world) some(label string, here bool) *person {
-	var of []*person
-	for _, p := range w.people {
-		if (p.b != nil) == here {
-			of = append(of, p)
+// draw picks a session that is attached, or detached.
+func (m *model) draw(attached bool) *modelSession {
+	var candidates []*modelSession
+	for _, s := range m.sessions {
+		if (s.client != nil) == attached {
+			candidates = append(candidates, s)
 		}
 	}
-	if len(of) == 0 {
-		w.t.Skip("nobody")
+	if len(candidates) == 0 {
+		m.t.Skip("no such session")
 	}
-	return rapid.SampledFrom(of).Draw(w.t, label)
+	return rapid.SampledFrom(candidates).Draw(m.t, "session")
 }
 
-func (w *world) connect(*rapid.T) {
-	if len(w.people) > 6 {
-		w.t.Skip("enough")
-	}
-	b := w.tn.bot()
-	w.people = append(w.people, &person{b: b, token: b.token})
+func (m *model) remove(s *modelSession) {
+	m.sessions = slices.DeleteFunc(m.sessions, func(other *modelSession) bool { return other == s })
 }
 
-func (w *world) subscribe(*rapid.T) {
-	p, name := w.some("who", true), rapid.SampledFrom(modelNames).Draw(w.t, "topic")
-	p.b.asks("subscribe", name)
-	w.receive(p, "ACK")
-	if !slices.Contains(p.topics, name) {
-		p.topics = append(p.topics, name)
+func (m *model) connect(*rapid.T) {
+	if len(m.sessions) > 6 {
+		m.t.Skip("enough sessions")
+	}
+	c := m.srv.client()
+	m.sessions = append(m.sessions, &modelSession{client: c, token: c.token})
+}
+
+func (m *model) subscribe(*rapid.T) {
+	s, name := m.draw(true), rapid.SampledFrom(modelNames).Draw(m.t, "topic")
+	s.client.request("subscribe", name)
+	m.receive(s, "ACK")
+	if !slices.Contains(s.topics, name) {
+		s.topics = append(s.topics, name)
 	}
 }
 
-func (w *world) unsubscribe(*rapid.T) {
-	p, name := w.some("who", true), rapid.SampledFrom(modelNames).Draw(w.t, "topic")
-	p.b.asks("unsubscribe", name)
+func (m *model) unsubscribe(*rapid.T) {
+	s, name := m.draw(true), rapid.SampledFrom(modelNames).Draw(m.t, "topic")
+	s.client.request("unsubscribe", name)
 	synctest.Wait()
-	p.topics = slices.DeleteFunc(p.topics, func(s string) bool { return s == name })
+	s.topics = slices.DeleteFunc(s.topics, func(t string) bool { return t == name })
 }
 
-func (w *world) publish(*rapid.T) {
-	for range rapid.IntRange(1, 5).Draw(w.t, "times") {
-		name := rapid.SampledFrom(modelNames[:4]).Draw(w.t, "topic")
-		w.sent++
+func (m *model) publish(*rapid.T) {
+	for range rapid.IntRange(1, 5).Draw(m.t, "times") {
+		name := rapid.SampledFrom(modelNames[:4]).Draw(m.t, "topic")
+		m.sent++
 		n := 0
-		for _, p := range w.people {
-			if slices.ContainsFunc(p.topics, func(s string) bool { return covers(s, name) }) {
-				p.waiting = append(p.waiting, fmt.Sprint(name, " ", w.sent))
+		for _, s := range m.sessions {
+			if slices.ContainsFunc(s.topics, func(t string) bool { return matches(t, name) }) {
+				s.pending = append(s.pending, fmt.Sprint(name, " ", m.sent))
 				n++
 			}
 		}
-		if got, err := w.tn.s.Publish(name, "e", "", w.sent); err != nil || got != n {
-			w.t.Fatalf("%s: to %d, want %d: %v", name, got, n, err)
+		if got, err := m.srv.Publish(name, "e", "", m.sent); err != nil || got != n {
+			m.t.Fatalf("Publish to %s: got %d, %v, want %d", name, got, err, n)
 		}
 	}
 }
 
-func (w *world) detach(*rapid.T) {
-	p := w.some("who", true)
-	w.receive(p) // else it may be lost on its way
-	p.b.nc.Close()
+func (m *model) detach(*rapid.T) {
+	s := m.draw(true)
+	m.receive(s) // messages in flight would be lost
+	s.client.nc.Close()
 	synctest.Wait()
-	if p.b = nil; len(p.topics) == 0 {
-		w.people = slices.DeleteFunc(w.people, func(q *person) bool { return p == q })
+	if s.client = nil; len(s.topics) == 0 {
+		m.remove(s)
 	}
 }
 
-func (w *world) attach(*rapid.T) { w.resume(w.some("who", false)) }
+func (m *model) attach(*rapid.T) { m.resume(m.draw(false)) }
 
-func (w *world) takeOver(*rapid.T) {
-	p := w.some("who", true)
-	w.receive(p)
-	old := p.b
-	w.resume(p)
-	old.expects(`{"error":"the session was attached to another connection"}`, "EOF")
+func (m *model) takeOver(*rapid.T) {
+	s := m.draw(true)
+	m.receive(s)
+	old := s.client
+	m.resume(s)
+	old.expect(`{"error":"the session was attached to another connection"}`, "EOF")
 }
 
-func (w *world) resume(p *person) {
-	p.b = w.tn.bot()
-	p.b.asks("attach", p.token)
-	w.receive(p, "ACK")
+func (m *model) resume(s *modelSession) {
+	s.client = m.srv.client()
+	s.client.request("attach", s.token)
+	m.receive(s, "ACK")
 }
 
-func (w *world) end(*rapid.T) {
-	p := w.some("who", rapid.Bool().Draw(w.t, "here"))
-	if err := w.tn.s.EndSession(p.token); err != nil {
-		w.t.Fatal(err)
+func (m *model) end(*rapid.T) {
+	s := m.draw(rapid.Bool().Draw(m.t, "attached"))
+	if err := m.srv.EndSession(s.token); err != nil {
+		m.t.Fatalf("EndSession: got %v, want no error", err)
 	}
-	if p.b != nil {
-		w.receive(p, `{"error":"unknown or expired session"}`, "EOF")
+	if s.client != nil {
+		m.receive(s, `{"error":"unknown or expired session"}`, "EOF")
 	}
 	synctest.Wait()
-	w.people = slices.DeleteFunc(w.people, func(q *person) bool { return p == q })
+	m.remove(s)
 }
 
-func (w *world) check(*rapid.T) {
+func (m *model) check(*rapid.T) {
 	synctest.Wait()
 	topics := map[string]int{}
-	here := 0
-	for _, p := range w.people {
-		for _, name := range p.topics {
+	attached := 0
+	for _, s := range m.sessions {
+		for _, name := range s.topics {
 			topics[name]++
 		}
-		if p.b != nil {
-			here++
+		if s.client != nil {
+			attached++
 		}
 	}
 	for _, name := range modelNames {
-		if n := w.tn.s.Count(name); n != topics[name] {
-			w.t.Fatalf("%s: %d subscribers, want %d", name, n, topics[name])
+		if n := m.srv.Subscribers(name); n != topics[name] {
+			m.t.Fatalf("Subscribers of %s: got %d, want %d", name, n, topics[name])
 		}
 	}
-	st := w.tn.s.Stats()
-	if st.Clients != here || st.Topics != len(topics) || st.Sessions.Attached != here || st.Sessions.Detached != len(w.people)-here {
-		w.t.Fatalf("%+v, want %d clients, %d topics and %d sessions", st, here, len(topics), len(w.people))
+	st := m.srv.Stats()
+	if st.Clients != attached || st.Topics != len(topics) || st.Sessions.Attached != attached || st.Sessions.Detached != len(m.sessions)-attached {
+		m.t.Fatalf("got %+v, want %d clients, %d topics and %d sessions", st, attached, len(topics), len(m.sessions))
 	}
 }
 
-// Clients that do this and that get what the model says, in order and once; what nobody uses goes.
+// Random actions of several clients: each session receives what the model expects, in order and
+// once, and unused topics and sessions are removed.
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		synctest.Test(t, func(t *testing.T) {
-			w := &world{t: rt, tn: found(t, pubsub.Options{History: -1, Heartbeat: -1, SessionTTL: -1})}
+			m := &model{t: rt, srv: newTestServer(t, pubsub.Options{History: -1, Heartbeat: -1, SessionTTL: -1})}
 			rt.Repeat(map[string]func(*rapid.T){
-				"connect": w.connect, "subscribe": w.subscribe, "unsubscribe": w.unsubscribe, "publish": w.publish,
-				"detach": w.detach, "attach": w.attach, "takeOver": w.takeOver, "end": w.end, "": w.check,
+				"connect": m.connect, "subscribe": m.subscribe, "unsubscribe": m.unsubscribe, "publish": m.publish,
+				"detach": m.detach, "attach": m.attach, "takeOver": m.takeOver, "end": m.end, "": m.check,
 			})
-			for _, p := range w.people {
-				if p.b != nil {
-					w.receive(p)
+			for _, s := range m.sessions {
+				if s.client != nil {
+					m.receive(s)
 				}
-				w.tn.s.EndSession(p.token)
+				m.srv.EndSession(s.token)
 			}
 			time.Sleep(time.Second)
-			if st := w.tn.s.Stats(); st.Topics+st.Clients+st.Sessions.Attached+st.Sessions.Detached != 0 {
-				rt.Fatalf("left: %+v", st)
+			if st := m.srv.Stats(); st.Topics+st.Clients+st.Sessions.Attached+st.Sessions.Detached != 0 {
+				rt.Fatalf("at the end: got %+v, want no topics, clients and sessions", st)
 			}
 		})
 	})

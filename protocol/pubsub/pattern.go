@@ -12,8 +12,8 @@ import (
 	"goranch/protocol"
 )
 
-// In a pattern a "*" stands for one token of a name, and a ">" at the end for one or more. Tokens are
-// divided by dots, as in NATS.
+// Tokens of patterns, with the meaning they have in NATS: dots separate the tokens of a name;
+// "*" matches one token, and ">" as the last token matches one or more.
 const (
 	oneToken  = "*"
 	allTokens = ">"
@@ -32,122 +32,125 @@ func isPattern(name string) bool {
 	return false
 }
 
-// checkTopic reports a name that cannot be used.
-func checkTopic(name string, most int) error {
+// checkTopic returns an error if name is not a valid topic or pattern.
+func checkTopic(name string, maxLen int) error {
 	switch {
 	case name == "":
-		return fmt.Errorf("%w: the topic is empty", protocol.ErrBadInput)
-	case len(name) > most:
-		return fmt.Errorf("%w: the topic's name has %d bytes: allowed are %d", protocol.ErrBadInput, len(name), most)
+		return fmt.Errorf("%w: empty topic name", protocol.ErrBadInput)
+	case len(name) > maxLen:
+		return fmt.Errorf("%w: topic name of %d bytes, the limit is %d", protocol.ErrBadInput, len(name), maxLen)
 	case !utf8.ValidString(name):
-		return fmt.Errorf("%w: the topic's name is not UTF-8", protocol.ErrBadInput)
+		return fmt.Errorf("%w: topic name is not valid UTF-8", protocol.ErrBadInput)
 	}
 	return nil
 }
 
-// patterns finds the topics that are patterns and fit a name.
-type patterns struct {
-	count atomic.Int64 // 0: nobody has to look
-	mu    sync.RWMutex
-	root  node
-	made  atomic.Uint64 // ever; changed under mu
+// patternTree finds the patterns that match a topic.
+type patternTree struct {
+	count   atomic.Int64 // 0 lets match return without a lock
+	mu      sync.RWMutex
+	root    patternNode
+	created atomic.Uint64 // patterns ever added; changed under mu
 }
 
-// node is the tokens that may follow.
-type node struct {
-	here *topic // the pattern that ends here
-	rest *topic // the pattern that ends with ">" here
-	next map[string]*node
+// patternNode is a position between two tokens.
+type patternNode struct {
+	end     *topic // the pattern that ends here
+	endRest *topic // the pattern whose last token, here, is ">"
+	next    map[string]*patternNode
 }
 
-func (ps *patterns) add(t *topic) {
-	ps.mu.Lock()
-	defer ps.mu.Unlock()
-	t.rank = ps.made.Add(1)
-	n := &ps.root
+func (pt *patternTree) add(t *topic) {
+	pt.mu.Lock()
+	defer pt.mu.Unlock()
+	t.patternSeq = pt.created.Add(1)
+	n := &pt.root
 	tokens := strings.Split(t.name, ".")
 	for i, token := range tokens {
 		if token == allTokens && i == len(tokens)-1 {
-			n.rest = t
-			ps.count.Add(1)
+			n.endRest = t
+			pt.count.Add(1)
 			return
 		}
 		if n.next == nil {
-			n.next = make(map[string]*node)
+			n.next = make(map[string]*patternNode)
 		}
 		if n.next[token] == nil {
-			n.next[token] = new(node)
+			n.next[token] = new(patternNode)
 		}
 		n = n.next[token]
 	}
-	n.here = t
-	ps.count.Add(1)
+	n.end = t
+	pt.count.Add(1)
 }
 
-func (ps *patterns) remove(t *topic) {
-	ps.mu.Lock()
-	defer ps.mu.Unlock()
-	ps.root.remove(t, strings.Split(t.name, "."))
-	ps.count.Add(-1)
+func (pt *patternTree) remove(t *topic) {
+	pt.mu.Lock()
+	defer pt.mu.Unlock()
+	pt.root.remove(t, strings.Split(t.name, "."))
+	pt.count.Add(-1)
 }
 
-// remove reports whether nothing is left of n.
-func (n *node) remove(t *topic, tokens []string) bool {
+// remove removes t, and reports whether n is empty afterwards.
+func (n *patternNode) remove(t *topic, tokens []string) bool {
 	switch {
 	case len(tokens) == 0:
-		n.here = nil
-	case n.rest == t:
-		n.rest = nil
+		n.end = nil
+	case n.endRest == t:
+		n.endRest = nil
 	default:
 		if child := n.next[tokens[0]]; child != nil && child.remove(t, tokens[1:]) {
 			delete(n.next, tokens[0])
 		}
 	}
-	return n.here == nil && n.rest == nil && len(n.next) == 0
+	return n.end == nil && n.endRest == nil && len(n.next) == 0
 }
 
-// lock returns the patterns that fit a name, with their locks held.
-func (ps *patterns) lock(name string) []*topic {
+// lockMatching returns the patterns that match a topic, locked.
+func (pt *patternTree) lockMatching(name string) []*topic {
 	for {
-		made := ps.made.Load()
-		fit := ps.match(name)
-		for _, t := range fit {
+		created := pt.created.Load()
+		matching := pt.match(name)
+		for _, t := range matching {
 			t.mu.Lock()
 		}
-		if len(fit) == 0 || ps.made.Load() == made { // else somebody may have gone from one of them to a new one
-			return fit
+		// Before the locks were held, a session may have moved from one of these patterns to a new
+		// one, which would then be missing.
+		if len(matching) == 0 || pt.created.Load() == created {
+			return matching
 		}
-		for _, t := range fit {
+		for _, t := range matching {
 			t.mu.Unlock()
 		}
 	}
 }
 
-// match returns the patterns that fit a name, the oldest first.
-func (ps *patterns) match(name string) []*topic {
-	if ps.count.Load() == 0 {
+// match returns the patterns that match a topic, in the order of their creation.
+func (pt *patternTree) match(name string) []*topic {
+	if pt.count.Load() == 0 {
 		return nil
 	}
-	ps.mu.RLock()
-	defer ps.mu.RUnlock()
-	all := ps.root.match(nil, name)
-	slices.SortFunc(all, func(a, b *topic) int { return cmp.Compare(a.rank, b.rank) })
+	pt.mu.RLock()
+	defer pt.mu.RUnlock()
+	all := pt.root.match(nil, name)
+	slices.SortFunc(all, func(a, b *topic) int { return cmp.Compare(a.patternSeq, b.patternSeq) })
 	return all
 }
 
-func (n *node) match(all []*topic, name string) []*topic {
-	if n.rest != nil {
-		all = append(all, n.rest)
+// match appends the patterns below n that match name.
+func (n *patternNode) match(all []*topic, name string) []*topic {
+	if n.endRest != nil {
+		all = append(all, n.endRest)
 	}
 	token, rest, more := strings.Cut(name, ".")
 	for i, key := range [...]string{token, oneToken} {
 		child := n.next[key]
 		switch {
-		case child == nil, i > 0 && token == oneToken:
+		case child == nil, i > 0 && token == oneToken: // already visited
 		case more:
 			all = child.match(all, rest)
-		case child.here != nil:
-			all = append(all, child.here)
+		case child.end != nil:
+			all = append(all, child.end)
 		}
 	}
 	return all

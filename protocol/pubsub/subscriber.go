@@ -10,32 +10,33 @@ import (
 	"goranch/protocol/session"
 )
 
-// state is what a session keeps.
-type state struct {
-	Topics []string
-	live   *subscriber // nil: the session comes from the store, and nobody has attached yet
+// sessionState is what a session stores. Store encodes the exported fields.
+type sessionState struct {
+	Topics     []string
+	subscriber *subscriber // nil for a session from the store to which no client has attached yet
 }
 
-// subscriber is a session at work: what it has subscribed to, and over which connection it is
-// reached, if it is. Its lock comes before those of topics, and those before that of the session.
+// subscriber is the running side of a session: its subscriptions, and the connection through which
+// it is reached. Locks are taken in the order subscriber, topic, session.
 type subscriber struct {
-	s       *Server
-	session *session.Session[state]
+	server  *Server
+	session *session.Session[sessionState]
 
 	mu     sync.Mutex
-	peer   *protocol.Peer // nil: away
+	peer   *protocol.Peer // nil while detached
 	topics []string
-	gone   bool // the session has ended
+	ended  bool // the session has ended
 }
 
-// direct reports whether sub gets its messages through groups. sub.mu is held.
-func (sub *subscriber) direct() bool { return !slices.ContainsFunc(sub.topics, isPattern) }
+// usesGroups reports whether sub receives its messages through the groups of its topics. sub.mu is
+// held.
+func (sub *subscriber) usesGroups() bool { return !slices.ContainsFunc(sub.topics, isPattern) }
 
-// usable returns why p can ask for nothing any more: the session has ended, or another connection has
-// it now. sub.mu is held.
-func (sub *subscriber) usable(p *protocol.Peer) error {
+// checkPeer returns an error if p may make no more requests, because the session has ended or
+// another connection has attached to it. sub.mu is held.
+func (sub *subscriber) checkPeer(p *protocol.Peer) error {
 	switch {
-	case sub.gone:
+	case sub.ended:
 		return session.ErrUnknown
 	case sub.peer != p:
 		return ErrTakenOver
@@ -43,112 +44,113 @@ func (sub *subscriber) usable(p *protocol.Peer) error {
 	return nil
 }
 
-// subscribe adds a topic for p. answer is called when it has taken effect, before any of its messages
-// is sent, with the history that was asked for.
-func (sub *subscriber) subscribe(p *protocol.Peer, name string, past int, answer func(past [][]byte) error) error {
-	s := sub.s
+// subscribe adds a subscription on behalf of p. It calls answer with the last messages of the
+// topic, at most history of them, when the subscription is in effect and before any new message is
+// delivered.
+func (sub *subscriber) subscribe(p *protocol.Peer, name string, history int, answer func(recent [][]byte) error) error {
+	s := sub.server
 	sub.mu.Lock()
 	defer sub.mu.Unlock()
-	if err := sub.usable(p); err != nil {
+	if err := sub.checkPeer(p); err != nil {
 		return err
 	}
 	if slices.Contains(sub.topics, name) {
-		return answer(s.past(name, past))
+		return answer(s.recent(name, history))
 	}
 	if len(sub.topics) >= s.opts.MaxSubscriptions {
-		return limited("subscriptions of one client", s.opts.MaxSubscriptions)
+		return limitError("subscriptions per session", s.opts.MaxSubscriptions)
 	}
 	before := sub.topics
 	sub.topics = append(sub.topics, strings.Clone(name))
 	if isPattern(name) && !slices.ContainsFunc(before, isPattern) {
-		sub.move(before, p) // before the pattern can bring it something a second time
+		sub.rejoin(before, p) // out of the groups, before the pattern can deliver a second time
 	}
-	t, err := s.topics.make(name)
+	t, err := s.topics.lockOrCreate(name)
 	if err != nil {
 		sub.topics = before
-		sub.move(before, p)
+		sub.rejoin(before, p)
 		return err
 	}
-	err = answer(t.past.last(past))
-	t.join(sub, p, sub.direct())
+	err = answer(t.history.last(history))
+	t.add(sub, p, sub.usesGroups())
 	s.topics.release(t)
 	return errors.Join(err, sub.save())
 }
 
-// save has the Store keep the topics.
+// save updates the topics in the session's state, if there is a store.
 func (sub *subscriber) save() error {
-	if sub.s.opts.Store == nil {
+	if sub.server.opts.Store == nil {
 		return nil
 	}
 	names := slices.Clone(sub.topics)
-	return sub.session.Do(func(st *state) { st.Topics = names })
+	return sub.session.Do(func(st *sessionState) { st.Topics = names })
 }
 
-// unsubscribe takes a topic away; one that was not subscribed to does not matter.
+// unsubscribe removes a subscription. It ignores a name that is not subscribed to.
 func (sub *subscriber) unsubscribe(p *protocol.Peer, name string) error {
 	sub.mu.Lock()
 	defer sub.mu.Unlock()
-	if err := sub.usable(p); err != nil {
+	if err := sub.checkPeer(p); err != nil {
 		return err
 	}
 	i := slices.Index(sub.topics, name)
 	if i < 0 {
 		return nil
 	}
-	before := sub.direct()
+	before := sub.usesGroups()
 	sub.topics = slices.Delete(sub.topics, i, i+1)
-	sub.forsake(name)
-	if sub.direct() != before {
-		sub.move(sub.topics, p)
+	sub.leave(name)
+	if sub.usesGroups() != before {
+		sub.rejoin(sub.topics, p)
 	}
 	return sub.save()
 }
 
-// forsake leaves a topic. sub.mu is held.
-func (sub *subscriber) forsake(name string) {
-	if t := sub.s.topics.get(name); t != nil {
-		t.leave(sub, sub.peer)
-		sub.s.topics.release(t)
+// leave removes sub from a topic. sub.mu is held.
+func (sub *subscriber) leave(name string) {
+	if t := sub.server.topics.lock(name); t != nil {
+		t.remove(sub, sub.peer)
+		sub.server.topics.release(t)
 	}
 }
 
-// move puts sub where it belongs in these topics. It was reached over the peer was, nil if it
-// was not. sub.mu is held.
-func (sub *subscriber) move(names []string, was *protocol.Peer) {
-	direct := sub.direct()
+// rejoin moves sub to where it belongs in the named topics, the group or viaSessions, after its
+// connection or usesGroups has changed. old is its connection before that, or nil. sub.mu is held.
+func (sub *subscriber) rejoin(names []string, old *protocol.Peer) {
+	viaGroup := sub.usesGroups()
 	for _, name := range names {
-		t, err := sub.s.topics.make(name)
+		t, err := sub.server.topics.lockOrCreate(name)
 		if err != nil {
-			continue // there were too many when it came back from the store
+			continue // MaxTopics was reached before this session attached after a restart
 		}
 		if sub.peer != nil {
-			t.drain(was) // what was published before still arrives, and first
+			t.flushGroup(old) // earlier messages must arrive first
 		}
-		t.leave(sub, was)
-		t.join(sub, sub.peer, direct)
-		sub.s.topics.release(t)
+		t.remove(sub, old)
+		t.add(sub, sub.peer, viaGroup)
+		sub.server.topics.release(t)
 	}
 }
 
-// attach has sub reached over p from now on, unless somebody else has attached since lease was given.
-func (sub *subscriber) attach(p *protocol.Peer, lease *session.Lease[state]) error {
+// attach makes p the connection of sub, unless another one has attached since lease was granted.
+func (sub *subscriber) attach(p *protocol.Peer, lease *session.Session[sessionState]) error {
 	sub.mu.Lock()
 	defer sub.mu.Unlock()
-	if sub.gone {
+	if sub.ended {
 		return session.ErrUnknown
 	}
-	if err := lease.View(func(*state) {}); err != nil {
+	if err := lease.View(func(*sessionState) {}); err != nil {
 		return err
 	}
-	was := sub.peer
+	old := sub.peer
 	sub.peer = p
-	sub.move(sub.topics, was)
+	sub.rejoin(sub.topics, old)
 	return nil
 }
 
-// detach notes that p has gone, and leaves the session for another connection if it is worthwhile; else
-// the session has to be ended.
-func (sub *subscriber) detach(p *protocol.Peer, lease *session.Lease[state]) (worthwhile bool) {
+// detach detaches p from the session, which is kept for a later attach. It reports false if the
+// caller has to end the session instead, because it has no subscriptions or has ended.
+func (sub *subscriber) detach(p *protocol.Peer, lease *session.Session[sessionState]) (kept bool) {
 	sub.mu.Lock()
 	defer sub.mu.Unlock()
 	if sub.peer != p {
@@ -158,16 +160,16 @@ func (sub *subscriber) detach(p *protocol.Peer, lease *session.Lease[state]) (wo
 	if len(sub.topics) == 0 || errors.Is(lease.Detach(), session.ErrUnknown) {
 		return false
 	}
-	sub.move(sub.topics, p) // after Detach: what comes now is kept
+	sub.rejoin(sub.topics, p) // after Detach, so that the session buffers what follows
 	return true
 }
 
-// end leaves all topics.
+// end removes all subscriptions when the session has ended.
 func (sub *subscriber) end() {
 	sub.mu.Lock()
 	defer sub.mu.Unlock()
 	for _, name := range sub.topics {
-		sub.forsake(name)
+		sub.leave(name)
 	}
-	sub.topics, sub.gone = nil, true
+	sub.topics, sub.ended = nil, true
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"goranch/internal/engine"
 	"goranch/protocol"
 	"goranch/transport"
 )
@@ -85,5 +86,5 @@ func (u *Upgrade) handshake(ctx context.Context, conn *transport.Conn) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	return conn.Switch(ctx, u.To)
+	return engine.Of(conn).UpgradePeeked(ctx, u.To)
 }

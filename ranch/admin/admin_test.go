@@ -35,7 +35,7 @@ func TestCommandsThatLook(t *testing.T) {
 	small, big := h.echoed(10), h.echoed(2000)
 	gone := h.echoed(5)
 	l.Kill(gone)
-	h.eventually("the end", func() bool { return len(l.Ended()) == 1 })
+	h.eventually("the end", func() bool { return len(l.RecentlyClosed()) == 1 })
 	text, js := h.client(), h.asJSON()
 	for _, tc := range []struct {
 		request string
@@ -242,7 +242,7 @@ func TestOrderOverListeners(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", request, diff)
 		}
 	}
-	if _, err := admin.ParseFilter("state=" + conns.Closed.String()); err == nil {
+	if _, err := admin.ParseFilter("state=" + conns.StateClosed.String()); err == nil {
 		t.Error("no live connection is closed")
 	}
 }

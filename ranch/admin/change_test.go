@@ -98,14 +98,14 @@ func TestCapAndLimits(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	o := l.Options()
-	if o.IdleTimeout != 2*time.Minute || o.AcceptRate != (conns.Rate{PerSecond: 100, Burst: 20}) || o.ShutdownTimeout != ranch.BrutalKill || o.RefuseAfter != -1 || o.Evict != conns.Idlest || o.RestAfter >= 0 {
+	if o.IdleTimeout != 2*time.Minute || o.AcceptRate != (conns.Rate{PerSecond: 100, Burst: 20}) || o.ShutdownTimeout != ranch.BrutalKill || o.RefuseAfter != -1 || o.Evict != conns.EvictMostIdle || o.ParkAfter >= 0 {
 		t.Errorf("options %+v", o)
 	}
 	if n := l.MaxConnections(); n != 0 {
 		t.Errorf("the cap has become %d", n)
 	}
 	js.json("limit echo idle-timeout=none shutdown-timeout=infinity accept-rate=unlimited max-per-address=none refuse-after=never")
-	if o := l.Options(); o.IdleTimeout != 0 || o.ShutdownTimeout != ranch.Infinity || o.AcceptRate != (conns.Rate{}) || o.MaxPerAddress != 0 || o.RefuseAfter != 0 {
+	if o := l.Options(); o.IdleTimeout != 0 || o.ShutdownTimeout != ranch.Infinity || o.AcceptRate != (conns.Rate{}) || o.PerAddress != 0 || o.RefuseAfter != 0 {
 		t.Errorf("options %+v", o)
 	}
 	// What is shown can be given back.
@@ -114,7 +114,7 @@ func TestCapAndLimits(t *testing.T) {
 			t.Errorf("%s: %s", r["limit"], a.Error.Message)
 		}
 	}
-	if a := js.json("limit echo evict=oldest idle-timeout=x"); a.Error == nil || l.Options().Evict != conns.Idlest {
+	if a := js.json("limit echo evict=oldest idle-timeout=x"); a.Error == nil || l.Options().Evict != conns.EvictMostIdle {
 		t.Errorf("half a change: %+v", a)
 	}
 	if got := js.json("cap echo unlimited").fields(t); got["cap"] != "unlimited" || l.MaxConnections() != ranch.Unlimited {
@@ -142,8 +142,8 @@ func TestSuspendAll(t *testing.T) {
 			t.Errorf("%s: %v", step.request, rows)
 		}
 		got := map[string]ranch.Status{}
-		for _, i := range h.server.InfoAll() {
-			got[i.Ref] = i.Status
+		for _, l := range h.server.Listeners() {
+			got[l.Ref()] = l.Info().Status
 		}
 		if diff := cmp.Diff(step.want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", step.request, diff)
@@ -179,7 +179,7 @@ func TestDrain(t *testing.T) {
 		if got["drained"] != 2.0 || got["connections"] != 2.0 || got["closed"] != 1.0 {
 			t.Errorf("drained: %v", got)
 		}
-		if diff := cmp.Diff([]string{"shell"}, h.server.Listeners()); diff != "" {
+		if diff := cmp.Diff([]string{"shell"}, h.listeners()); diff != "" {
 			t.Error(diff)
 		}
 	})
@@ -268,7 +268,7 @@ func TestTrace(t *testing.T) {
 		nc := h.dial("echo")
 		exchange(t, nc, "before")
 		synctest.Wait() // it is counted, which a trace would show
-		all, _ := h.server.Connections("echo")
+		all := h.connections("echo")
 		id := all[0].ID
 		js, other := h.asJSON(), h.asJSON()
 		js.send(fmt.Sprint("trace ", id, " --bytes 5"))

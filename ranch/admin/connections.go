@@ -12,7 +12,6 @@ import (
 
 	"goranch/conns"
 	"goranch/protocol/shell"
-	"goranch/ranch"
 )
 
 // Limits of the tables of connections. An answer waits in the queue of the shell's connection as a whole.
@@ -67,7 +66,7 @@ type row struct {
 
 var connectionColumns = []shell.Column{
 	{Key: "id", Title: "ID", Right: true}, {Key: "listener", Title: "LISTENER"}, {Key: "peer", Title: "PEER"}, {Key: "state", Title: "STATE"},
-	{Key: "age", Title: "AGE", Right: true, Kind: shell.KindLength}, {Key: "idle", Title: "IDLE", Right: true, Kind: shell.KindLength},
+	{Key: "age", Title: "AGE", Right: true, Kind: shell.KindDuration}, {Key: "idle", Title: "IDLE", Right: true, Kind: shell.KindDuration},
 	{Key: "read", Title: "READ", Right: true, Kind: shell.KindBytes}, {Key: "written", Title: "WRITTEN", Right: true, Kind: shell.KindBytes},
 	{Key: "transport", Title: "TRANSPORT", Wide: true}, {Key: "tls", Title: "TLS", Wide: true},
 	{Key: "protocol", Title: "PROTOCOL", Wide: true}, {Key: "counted", Title: "COUNTED", Wide: true},
@@ -186,7 +185,7 @@ func (a *admin) one(_ context.Context, c *shell.Call) error {
 
 var closedColumns = []shell.Column{
 	{Key: "id", Title: "ID", Right: true}, {Key: "listener", Title: "LISTENER"}, {Key: "peer", Title: "PEER"},
-	{Key: "ended", Title: "ENDED", Kind: shell.KindTime}, {Key: "age", Title: "AGE", Right: true, Kind: shell.KindLength},
+	{Key: "ended", Title: "ENDED", Kind: shell.KindTime}, {Key: "age", Title: "AGE", Right: true, Kind: shell.KindDuration},
 	{Key: "reason", Title: "REASON"}, {Key: "read", Title: "READ", Right: true, Kind: shell.KindBytes},
 	{Key: "written", Title: "WRITTEN", Right: true, Kind: shell.KindBytes}, {Key: "served", Title: "SERVED", Wide: true}, {Key: "error", Title: "ERROR", Wide: true},
 }
@@ -202,11 +201,11 @@ func (a *admin) closed(_ context.Context, c *shell.Call) error {
 	}
 	type gone struct {
 		listener string
-		conns.Ended
+		conns.ClosedConn
 	}
 	var found []gone
 	for _, l := range a.listeners() {
-		for _, e := range l.Ended() {
+		for _, e := range l.RecentlyClosed() {
 			if f.MatchClosed(l.Ref(), &e) {
 				found = append(found, gone{l.Ref(), e})
 			}
@@ -214,7 +213,7 @@ func (a *admin) closed(_ context.Context, c *shell.Call) error {
 	}
 	key := cmp.Or(c.Flags["sort"], "ended")
 	slices.SortFunc(found, func(x, y gone) int {
-		order := cmp.Or(compareEnded(key, &x.Ended, &y.Ended), cmp.Compare(x.ID, y.ID))
+		order := cmp.Or(compareEnded(key, &x.ClosedConn, &y.ClosedConn), cmp.Compare(x.ID, y.ID))
 		if (c.Flags["reverse"] != "") == (key == "peer") { // but for peers, the most come first
 			return -order
 		}
@@ -234,7 +233,7 @@ func (a *admin) closed(_ context.Context, c *shell.Call) error {
 	return nil
 }
 
-func compareEnded(key string, x, y *conns.Ended) int {
+func compareEnded(key string, x, y *conns.ClosedConn) int {
 	switch key {
 	case "age":
 		return cmp.Compare(x.At.Sub(x.Since), y.At.Sub(y.Since))
@@ -284,9 +283,9 @@ func (a *admin) killIDs(c *shell.Call) error {
 	var faults []error
 	killed := 0
 	for _, id := range ids {
-		err := a.server.Kill(id)
-		if errors.Is(err, ranch.ErrNotFound) {
-			_, _, err = a.connection(id) // says more
+		l, _, err := a.connection(id)
+		if err == nil && !l.Kill(id) { // it has just ended
+			_, _, err = a.connection(id)
 		}
 		if err == nil {
 			killed++

@@ -63,9 +63,10 @@ func (a *admin) showListeners(_ context.Context, c *shell.Call) error {
 		{Key: "held", Title: "HELD", Right: true, Wide: true}, {Key: "handshakes", Title: "HANDSHAKES", Right: true, Wide: true},
 		{Key: "accept_errors", Title: "ERRORS", Right: true, Wide: true},
 	}}
-	for _, i := range a.server.InfoAll() {
+	for _, l := range a.listeners() {
+		i := l.Info()
 		t.Rows = append(t.Rows, []any{i.Ref, string(i.Status), i.Transport, addrString(i.Addr), i.ActiveConnections, capText(i.MaxConnections), i.PeakConnections,
-			i.Accepted, i.Refused, i.HeldConnections, i.Handshakes, i.AcceptErrors})
+			i.Accepted, i.Refused, i.PendingConnections, i.Handshakes, i.AcceptErrors})
 	}
 	c.Return(t)
 	return nil
@@ -84,9 +85,9 @@ func (a *admin) showListener(c *shell.Call) error {
 		{Key: "protocol", Title: "Protocol", Value: speaks.ProtocolName()},
 		{Key: "active", Title: "Connections counted", Value: i.ActiveConnections}, {Key: "cap", Title: "Cap", Value: capText(i.MaxConnections)},
 		{Key: "peak", Title: "Peak", Value: i.PeakConnections}, {Key: "connections", Title: "Connections", Value: i.AllConnections},
-		{Key: "held", Title: "Without a slot", Value: i.HeldConnections}, {Key: "handshakes", Title: "In the handshake", Value: i.Handshakes},
-		{Key: "acceptors", Title: "Acceptors", Value: i.NumAcceptors}, {Key: "parked", Title: "Acceptors parked", Value: i.ParkedAcceptors},
-		{Key: "sockets", Title: "Sockets", Value: i.NumListenSockets}, {Key: "sources", Title: "Addresses remembered", Value: i.Sources},
+		{Key: "held", Title: "Without a slot", Value: i.PendingConnections}, {Key: "handshakes", Title: "In the handshake", Value: i.Handshakes},
+		{Key: "acceptors", Title: "Acceptors", Value: i.NumAcceptors}, {Key: "parked", Title: "Acceptors parked", Value: i.WaitingAcceptors},
+		{Key: "sockets", Title: "Sockets", Value: i.NumListenSockets}, {Key: "sources", Title: "Addresses remembered", Value: i.Addresses},
 		{Key: "accepted", Title: "Accepted", Value: i.Accepted}, {Key: "terminated", Title: "Ended", Value: i.Terminated}, {Key: "served", Title: "Served", Value: i.Served},
 		{Key: "handshake_failed", Title: "Handshakes failed", Value: i.HandshakeFailed}, {Key: "refused", Title: "Refused", Value: i.Refused},
 		{Key: "accept_errors", Title: "Errors of accept", Value: i.AcceptErrors},

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"goranch/conns"
+	"goranch/internal/nearest"
 	"goranch/protocol/shell"
 )
 
@@ -39,7 +40,7 @@ type term struct {
 type subject struct {
 	listener string
 	info     *conns.Info
-	ended    *conns.Ended // nil: it lives
+	ended    *conns.ClosedConn // nil: it lives
 	now      time.Time
 }
 
@@ -133,7 +134,7 @@ func (f Filter) Match(listener string, i *conns.Info) bool {
 }
 
 // MatchClosed reports whether the filter chooses a closed connection of that listener.
-func (f Filter) MatchClosed(listener string, e *conns.Ended) bool {
+func (f Filter) MatchClosed(listener string, e *conns.ClosedConn) bool {
 	return f.Empty() || f.holds(&subject{listener: listener, info: &e.Info, ended: e, now: time.Now()})
 }
 
@@ -167,7 +168,7 @@ func parseTerm(text string, of scope) (func(*subject) bool, error) {
 	f := fieldOf(name, of)
 	if f == nil {
 		err := termError(text, "there is no field %q of %s connections: allowed are %s", name, of, strings.Join(fieldNames(of), ", "))
-		err.Suggestion = shell.Nearest(name, fieldNames(of))
+		err.Suggestion = nearest.Name(name, fieldNames(of))
 		return nil, err
 	}
 	op := ""

@@ -68,7 +68,7 @@ var fields = []field{
 	{"ended", closed, ordered, length(func(s *subject) time.Duration { return s.now.Sub(s.ended.At) })},
 }
 
-var states = []string{conns.Handshaking.String(), conns.Serving.String(), conns.Ending.String()}
+var states = []string{conns.StateHandshaking.String(), conns.StateServing.String(), conns.StateEnding.String()}
 
 func reasons() []string {
 	var all []string
@@ -99,9 +99,9 @@ func fieldNames(of scope) []string {
 
 func carried(i *conns.Info) uint64 { return i.Stats.BytesRead + i.Stats.BytesWritten }
 
-func tlsOf(s *subject) conns.TLS {
+func tlsOf(s *subject) conns.TLSInfo {
 	if s.info.TLS == nil {
-		return conns.TLS{}
+		return conns.TLSInfo{}
 	}
 	return *s.info.TLS
 }

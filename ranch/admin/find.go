@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"goranch/conns"
+	"goranch/internal/nearest"
 	"goranch/protocol/shell"
 	"goranch/ranch"
 )
@@ -24,24 +25,25 @@ func (a *admin) listener(name string) (*ranch.Listener, error) {
 	if err == nil {
 		return l, nil
 	}
-	names := a.server.Listeners()
+	names := a.names()
 	e := &shell.Error{Message: fmt.Sprintf("there is no listener %q: there are %s", name, strings.Join(names, ", "))}
 	if len(names) == 0 {
 		e.Message = fmt.Sprintf("there is no listener %q: there are none", name)
 	}
-	e.Suggestion = shell.Nearest(name, names)
+	e.Suggestion = nearest.Name(name, names)
 	return nil, e
 }
 
-// listeners returns all, sorted by name.
-func (a *admin) listeners() []*ranch.Listener {
-	var found []*ranch.Listener
-	for _, name := range a.server.Listeners() {
-		if l, err := a.server.Listener(name); err == nil { // it has not been stopped meanwhile
-			found = append(found, l)
-		}
+// listeners returns all listeners, sorted by name.
+func (a *admin) listeners() []*ranch.Listener { return a.server.Listeners() }
+
+// names returns the names of all listeners, sorted.
+func (a *admin) names() []string {
+	var names []string
+	for _, l := range a.listeners() {
+		names = append(names, l.Ref())
 	}
-	return found
+	return names
 }
 
 // chosen returns the listeners that a command names: one, or all but those that are kept.
@@ -80,7 +82,7 @@ func (a *admin) connection(id uint64) (*ranch.Listener, conns.Info, error) {
 		}
 	}
 	for _, l := range listeners {
-		for _, e := range l.Ended() {
+		for _, e := range l.RecentlyClosed() {
 			if e.ID == id {
 				return nil, conns.Info{}, fmt.Errorf("connection %d of %s has ended %v ago: %v", id, l.Ref(), time.Since(e.At).Round(time.Second), e.Reason)
 			}
@@ -165,7 +167,7 @@ func (a *admin) completeListener(_ context.Context, _ *shell.Call, args []string
 	if len(args) > 1 {
 		return nil
 	}
-	return a.server.Listeners()
+	return a.names()
 }
 
 func (a *admin) completeListenerOrAll(ctx context.Context, c *shell.Call, args []string) []string {
@@ -208,7 +210,7 @@ func (a *admin) completeFilter(of scope) func(context.Context, *shell.Call, []st
 		}
 		switch name {
 		case "listener":
-			values = a.server.Listeners()
+			values = a.names()
 		case "state":
 			values = states
 		case "reason":
@@ -224,4 +226,13 @@ func (a *admin) completeFilter(of scope) func(context.Context, *shell.Call, []st
 		}
 		return words
 	}
+}
+
+// infos describes all listeners, sorted by name.
+func (a *admin) infos() []ranch.ListenerInfo {
+	var infos []ranch.ListenerInfo
+	for _, l := range a.listeners() {
+		infos = append(infos, l.Info())
+	}
+	return infos
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"goranch/conns"
 	"goranch/protocol"
 	"goranch/protocol/echo"
 	"goranch/protocol/shell"
@@ -98,13 +99,31 @@ func (h *house) dial(name string) net.Conn {
 	return nc
 }
 
+// connections returns the live connections of a listener.
+func (h *house) connections(ref string) []conns.Info {
+	h.t.Helper()
+	l, err := h.server.Listener(ref)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return l.Connections()
+}
+
+// listeners returns the names of all listeners.
+func (h *house) listeners() (names []string) {
+	for _, l := range h.server.Listeners() {
+		names = append(names, l.Ref())
+	}
+	return names
+}
+
 // echoed makes a connection that has carried n bytes in each direction, and returns its id.
 func (h *house) echoed(n int) uint64 {
 	h.t.Helper()
-	before, _ := h.server.Connections("echo")
+	before := h.connections("echo")
 	nc := h.dial("echo")
 	exchange(h.t, nc, strings.Repeat("x", max(n, 1)))
-	after, _ := h.server.Connections("echo")
+	after := h.connections("echo")
 	if len(after) != len(before)+1 {
 		h.t.Fatalf("%d connections after %d", len(after), len(before))
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"goranch/conns"
+	"goranch/internal/nearest"
 	"goranch/protocol/shell"
 	"goranch/ranch"
 )
@@ -33,7 +34,7 @@ const (
 var limits = []limit{
 	rated("accept-rate", "how fast connections are accepted", func(o *ranch.Options) *conns.Rate { return &o.AcceptRate }),
 	rated("address-rate", "how fast one address may connect", func(o *ranch.Options) *conns.Rate { return &o.AddressRate }),
-	counted("max-per-address", "connections that one address may have", func(o *ranch.Options) *int { return &o.MaxPerAddress }),
+	counted("max-per-address", "connections that one address may have", func(o *ranch.Options) *int { return &o.PerAddress }),
 	counted("max-handshakes", "handshakes in progress", func(o *ranch.Options) *int { return &o.MaxHandshakes }),
 	timed("handshake-timeout", "time for the handshake", times, "none", -1, func(o *ranch.Options) *time.Duration { return &o.HandshakeTimeout }),
 	timed("idle-timeout", "ends who carries nothing", times, "none", 0, func(o *ranch.Options) *time.Duration { return &o.IdleTimeout }),
@@ -47,21 +48,19 @@ var limits = []limit{
 			return err
 		}},
 	timed("rest-after", "silence after which a connection gives up its goroutine", "times such as 500ms or 1s, and never", "never", -1,
-		func(o *ranch.Options) *time.Duration { return &o.RestAfter }),
+		func(o *ranch.Options) *time.Duration { return &o.ParkAfter }),
 	timed("refuse-after", "how long who comes at the cap waits before being refused", "0s, times such as 500ms or 2s, and never", "never", 0,
 		func(o *ranch.Options) *time.Duration { return &o.RefuseAfter }),
 	timed("shutdown-timeout", "time to go on for who was told to end", "0s, times such as 500ms or 5s, and infinity", "infinity", ranch.Infinity,
 		func(o *ranch.Options) *time.Duration { return &o.ShutdownTimeout }),
-	{"evict", "who makes room when the cap is lowered", "nobody, oldest, idlest and random",
+	{"evict", "who makes room when the cap is lowered", "none, oldest, most-idle and random",
 		func(o *ranch.Options) string { return o.Evict.String() },
 		func(o *ranch.Options, s string) error {
-			for v := conns.Nobody; v.Valid(); v++ {
-				if v.String() == s {
-					o.Evict = v
-					return nil
-				}
+			p, err := conns.ParseEvictionPolicy(s)
+			if err == nil {
+				o.Evict = p
 			}
-			return errors.New("nobody of that name")
+			return err
 		}},
 }
 
@@ -222,7 +221,7 @@ func parseLimits(args []string) (map[int]string, error) {
 		_, twice := changes[i]
 		switch {
 		case i < 0 || !has:
-			suggestion = shell.Nearest(name, limitNames())
+			suggestion = nearest.Name(name, limitNames())
 			faults = append(faults, fmt.Sprintf("%q: allowed are name=value with the names %s", arg, strings.Join(limitNames(), ", ")))
 		case twice:
 			faults = append(faults, fmt.Sprintf("%s is given twice", name))
@@ -250,8 +249,8 @@ func (a *admin) completeLimits(ctx context.Context, c *shell.Call, args []string
 		words = append(words, l.name+"=")
 	}
 	if strings.HasPrefix(args[len(args)-1], "evict=") {
-		for v := conns.Nobody; v.Valid(); v++ {
-			words = append(words, "evict="+v.String())
+		for p := conns.EvictNone; p <= conns.EvictRandom; p++ {
+			words = append(words, "evict="+p.String())
 		}
 	}
 	return words

@@ -18,8 +18,8 @@ import (
 	"strings"
 	"time"
 
+	"goranch/internal/descriptors"
 	"goranch/protocol/shell"
-	"goranch/ranch"
 )
 
 func (a *admin) processCommands() []shell.Command {
@@ -148,7 +148,7 @@ func stacks(profile string, limit int) (rows [][]any, total int) {
 }
 
 func (a *admin) descriptors(_ context.Context, c *shell.Call) error {
-	open, limit, err := ranch.Descriptors()
+	open, limit, err := descriptors.Count()
 	if err != nil {
 		return err
 	}
@@ -198,9 +198,9 @@ func descriptorKinds() (map[string]int, error) {
 func (a *admin) alarms(_ context.Context, c *shell.Call) error {
 	t := shell.Table{Columns: []shell.Column{
 		{Key: "listener", Title: "LISTENER"}, {Key: "alarm", Title: "ALARM"}, {Key: "of", Title: "OF"}, {Key: "threshold", Title: "FROM", Right: true},
-		{Key: "now", Title: "NOW", Right: true}, {Key: "reached", Title: "REACHED"}, {Key: "cooldown", Title: "AGAIN AFTER", Right: true, Kind: shell.KindLength},
+		{Key: "now", Title: "NOW", Right: true}, {Key: "reached", Title: "REACHED"}, {Key: "cooldown", Title: "AGAIN AFTER", Right: true, Kind: shell.KindDuration},
 	}}
-	open, limit, err := ranch.Descriptors()
+	open, limit, err := descriptors.Count()
 	for _, l := range a.listeners() {
 		alarms := l.Options().Alarms
 		for _, name := range slices.Sorted(maps.Keys(alarms)) {
@@ -214,7 +214,7 @@ func (a *admin) alarms(_ context.Context, c *shell.Call) error {
 			}
 			cooldown := al.Cooldown
 			if cooldown == 0 {
-				cooldown = ranch.DefaultAlarmCooldown
+				cooldown = 5 * time.Second
 			}
 			t.Rows = append(t.Rows, []any{l.Ref(), name, of, threshold, now, now >= threshold, cooldown})
 		}

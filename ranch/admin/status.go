@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"goranch/conns"
+	"goranch/internal/descriptors"
 	"goranch/protocol/shell"
 	"goranch/ranch"
 )
@@ -33,7 +34,7 @@ func (a *admin) statusCommands() []shell.Command {
 }
 
 func (a *admin) status(_ context.Context, c *shell.Call) error {
-	infos := a.server.InfoAll()
+	infos := a.infos()
 	running, active, most := 0, 0, 0
 	for _, i := range infos {
 		if i.Status == ranch.Running {
@@ -68,7 +69,7 @@ func (a *admin) status(_ context.Context, c *shell.Call) error {
 	}
 	f = append(f, shell.Field{Key: "goroutines", Title: "Goroutines", Value: runtime.NumGoroutine()},
 		shell.Field{Key: "memory", Title: "Memory", Value: shell.Bytes(readMetric("/memory/classes/total:bytes") - readMetric("/memory/classes/heap/released:bytes"))})
-	if open, limit, err := ranch.Descriptors(); err == nil {
+	if open, limit, err := descriptors.Count(); err == nil {
 		f = append(f, shell.Field{Key: "descriptors", Title: "Descriptors", Value: open},
 			shell.Field{Key: "descriptor_limit", Title: "Descriptors allowed", Value: limit})
 	}
@@ -77,7 +78,7 @@ func (a *admin) status(_ context.Context, c *shell.Call) error {
 }
 
 func (a *admin) stats(_ context.Context, c *shell.Call) error {
-	infos := a.server.InfoAll()
+	infos := a.infos()
 	if len(c.Args) == 1 {
 		l, err := a.listener(c.Args[0])
 		if err != nil {

@@ -175,7 +175,7 @@ func serveBy(tb testing.TB, c *tls.Config, protocol func(*transport.Conn)) *serv
 				return
 			}
 			wg.Go(func() {
-				conn := transport.NewConn(tr, nc, nil)
+				conn := transport.NewConn(tr, nc)
 				defer conn.Close()
 				ctx, cancel := context.WithTimeout(context.Background(), patience)
 				defer cancel()

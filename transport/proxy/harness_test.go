@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"goranch/internal/engine"
 	"goranch/transport"
 	"goranch/transport/proxy"
 )
@@ -93,7 +94,7 @@ func connect(t *testing.T, tr transport.Transport, addr string, dial func(ctx co
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv = transport.NewConn(tr, nc, nil)
+	srv = transport.NewConn(tr, nc)
 	t.Cleanup(srv.Abort)
 	if shake = srv.Handshake(ctx); shake != nil {
 		srv.Abort()
@@ -123,7 +124,7 @@ func after(inner transport.Transport, head []byte, how string) func(context.Cont
 	return func(ctx context.Context, addr string) (net.Conn, error) {
 		var nc net.Conn
 		var err error
-		l, layered := inner.(transport.Layered)
+		l, layered := engine.DialSteps(inner)
 		if layered {
 			nc, err = l.Connect(ctx, addr)
 		} else {

@@ -100,7 +100,7 @@ func memPair(t *testing.T, tr proxy.Transport) (*transport.Conn, net.Conn) {
 	ln := must[net.Listener](t)(tr.Listen(t.Context(), "m"))
 	defer ln.Close()
 	client := must[net.Conn](t)(mem.Dial(t.Context(), "m"))
-	srv := transport.NewConn(tr, must[net.Conn](t)(ln.Accept()), nil)
+	srv := transport.NewConn(tr, must[net.Conn](t)(ln.Accept()))
 	t.Cleanup(func() { client.Close(); srv.Abort() })
 	return srv, client
 }

@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+
+	"goranch/internal/engine"
+	"goranch/transport"
 )
 
 // Policy says what a peer's header is worth.
@@ -68,11 +71,29 @@ func ipOf(a net.Addr) (netip.Addr, bool) {
 	return ip.Unmap(), ok
 }
 
-// BehindProxy reports whether a header from peer would be believed: then the client, not
-// peer, is the one whom limits per address concern.
-func (t Transport) BehindProxy(peer net.Addr) bool {
+// behindProxy reports whether a header from peer would be believed: then the limits per address
+// apply to the client that it names, not to peer.
+func (t Transport) behindProxy(peer net.Addr) bool {
 	p := t.policy(peer)
 	return p == Require || p == Use
+}
+
+func init() {
+	engine.BehindProxy = func(t any, peer net.Addr) bool {
+		for {
+			switch p := t.(type) {
+			case Transport:
+				return p.behindProxy(peer)
+			case *Transport:
+				return p.behindProxy(peer)
+			}
+			u, ok := t.(transport.Unwrapper)
+			if !ok {
+				return false
+			}
+			t = u.Unwrap()
+		}
+	}
 }
 
 func (t Transport) checkPolicies() (faults []error) {

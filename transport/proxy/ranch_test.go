@@ -38,7 +38,7 @@ func start(t *testing.T, tr proxy.Transport, opts ranch.Options) server {
 	t.Helper()
 	s := server{ends: make(chan ended, 100), log: new(safeBuffer)}
 	opts.Logger = slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	opts.Observer = ranch.ObserverFunc(func(e ranch.Event) {
+	opts.Observer = ranch.Observer(func(e ranch.Event) {
 		if e.Kind == ranch.ConnEnded {
 			s.ends <- ended{e, e.Conn.RemoteAddr().String(), e.Conn.Proxy()}
 		}
@@ -156,7 +156,7 @@ func TestListenerChecksWhatIsInside(t *testing.T) {
 // number of connections, each client as many as it is allowed.
 func TestLimitsConcernTheClient(t *testing.T) {
 	rules := []proxy.Rule{{Net: netip.MustParsePrefix("127.0.0.0/8"), Policy: proxy.Use}}
-	s := start(t, proxy.Transport{Inner: transport.TCP{}, Rules: rules}, ranch.Options{Addr: "127.0.0.1:0", MaxPerAddress: 1})
+	s := start(t, proxy.Transport{Inner: transport.TCP{}, Rules: rules}, ranch.Options{Addr: "127.0.0.1:0", Limits: conns.Limits{PerAddress: 1}})
 	come := func(client string) net.Conn {
 		t.Helper()
 		h := &transport.ProxyHeader{Version: 1, Source: tcpAddr(client), Destination: tcpAddr("192.0.2.80:80")}
@@ -181,7 +181,7 @@ func TestLimitsConcernTheClient(t *testing.T) {
 	if e := s.end(t); e.Reason != conns.RefusedAddress || e.peer != "192.0.2.1:2" {
 		t.Errorf("%v ended: %v", e.peer, e.Reason)
 	}
-	if n := s.Info().Sources; n != 3 {
+	if n := s.Info().Addresses; n != 3 {
 		t.Errorf("%d addresses are remembered", n)
 	}
 	for _, want := range []bool{true, false} { // without a header the peer is the client

@@ -31,6 +31,7 @@ import (
 	"net/netip"
 	"time"
 
+	"goranch/internal/engine"
 	"goranch/transport"
 )
 
@@ -129,49 +130,70 @@ func (t Transport) Listen(ctx context.Context, addr string) (net.Listener, error
 	return t.Inner.Listen(ctx, addr)
 }
 
-// Dial connects, writes a header, and goes on as the inner transport does. An inner
-// transport that is secure has to be a [transport.Layered], as TLS is: the error is
-// errors.ErrUnsupported otherwise.
-func (t Transport) Dial(ctx context.Context, addr string) (net.Conn, error) {
-	nc, err := t.Connect(ctx, addr)
-	if err != nil {
-		return nil, err
-	}
-	return t.Client(ctx, nc, addr)
-}
-
-// Connect is the first step of Dial: it connects and writes the header.
-func (t Transport) Connect(ctx context.Context, addr string) (net.Conn, error) {
+// ListenShared opens a listening socket of the inner transport that shares its port. The error is
+// errors.ErrUnsupported if the inner transport is no [transport.PortSharer].
+func (t Transport) ListenShared(ctx context.Context, addr string) (net.Listener, error) {
 	if err := t.Validate(); err != nil {
 		return nil, err
 	}
-	nc, err := t.connect(ctx, addr)
+	if s, ok := t.Inner.(transport.PortSharer); ok {
+		return s.ListenShared(ctx, addr)
+	}
+	return nil, fmt.Errorf("transport %s: several sockets on one port: %w", t.Inner.Name(), errors.ErrUnsupported)
+}
+
+// Dial connects, writes a header, and continues as the inner transport does. The inner transport
+// is one of package transport, another Transport, or one that is not secure: for other secure
+// transports the error is errors.ErrUnsupported, because the header goes before their handshake.
+func (t Transport) Dial(ctx context.Context, addr string) (net.Conn, error) {
+	s := t.dialSteps()
+	nc, err := s.Connect(ctx, addr)
 	if err != nil {
 		return nil, err
 	}
-	if err := t.send(ctx, nc); err != nil {
-		nc.Close()
-		return nil, fmt.Errorf("write a PROXY header to %s: %w", addr, err)
-	}
-	return nc, nil
+	return s.Client(ctx, nc, addr)
 }
 
-func (t Transport) connect(ctx context.Context, addr string) (net.Conn, error) {
-	switch l, ok := t.Inner.(transport.Layered); {
-	case ok:
-		return l.Connect(ctx, addr)
-	case t.Inner.Secure():
-		return nil, fmt.Errorf("a PROXY header before the handshake of transport %s, which is not done in two steps: %w", t.Inner.Name(), errors.ErrUnsupported)
+// dialSteps returns the steps of Dial: the first connects and writes the header, the second is the
+// second one of the inner transport.
+func (t Transport) dialSteps() engine.DialStep {
+	inner, err := innerSteps(t.Inner)
+	return engine.DialStep{
+		Connect: func(ctx context.Context, addr string) (net.Conn, error) {
+			if err := errors.Join(t.Validate(), err); err != nil {
+				return nil, err
+			}
+			nc, err := inner.Connect(ctx, addr)
+			if err != nil {
+				return nil, err
+			}
+			if err := t.send(ctx, nc); err != nil {
+				nc.Close()
+				return nil, fmt.Errorf("write a PROXY header to %s: %w", addr, err)
+			}
+			return nc, nil
+		},
+		Client: inner.Client,
 	}
-	return t.Inner.Dial(ctx, addr)
 }
 
-// Client is the second step of Dial: that of the inner transport.
-func (t Transport) Client(ctx context.Context, nc net.Conn, addr string) (net.Conn, error) {
-	if l, ok := t.Inner.(transport.Layered); ok {
-		return l.Client(ctx, nc, addr)
+func innerSteps(t transport.Transport) (engine.DialStep, error) {
+	switch p := t.(type) {
+	case nil:
+		return engine.DialStep{}, nil // Validate reports it
+	case Transport:
+		return p.dialSteps(), nil
+	case *Transport:
+		return p.dialSteps(), nil
 	}
-	return nc, nil
+	if s, ok := engine.DialSteps(t); ok {
+		return s, nil
+	}
+	if t.Secure() {
+		return engine.DialStep{}, fmt.Errorf("a PROXY header before the handshake of transport %s: %w", t.Name(), errors.ErrUnsupported)
+	}
+	plain := func(_ context.Context, nc net.Conn, _ string) (net.Conn, error) { return nc, nil }
+	return engine.DialStep{Connect: t.Dial, Client: plain}, nil
 }
 
 // send writes the header that Dial is to write.
@@ -204,7 +226,7 @@ func (t Transport) Handshake(ctx context.Context, nc net.Conn) (net.Conn, error)
 	}
 	a, ok := nc.(transport.Accepted)
 	if !ok {
-		c := transport.NewConn(t, nc, nil)
+		c := transport.NewConn(t, nc)
 		if err := c.Handshake(ctx); err != nil {
 			return nil, err
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"goranch/internal/engine"
 	"goranch/transport"
 	"goranch/transport/proxy"
 )
@@ -374,11 +375,11 @@ func TestValidate(t *testing.T) {
 // TestWrapped: what others ask a transport for, they get from the inner one.
 func TestWrapped(t *testing.T) {
 	tr := proxy.Transport{Inner: transport.TLS{Config: testTLS()}}
-	if tr.Name() != "proxy+tls" || !tr.Secure() || transport.Plain(tr) || transport.Plain(proxy.Transport{Inner: transport.TCP{}}) {
+	if tr.Name() != "proxy+tls" || !tr.Secure() || engine.Plain(tr) || engine.Plain(proxy.Transport{Inner: transport.TCP{}}) {
 		t.Errorf("name %q, secure %v", tr.Name(), tr.Secure())
 	}
-	if _, ok := transport.Innermost(proxy.Transport{Inner: &tr}).(transport.TLS); !ok {
-		t.Error("the innermost is not TLS")
+	if inner := (proxy.Transport{Inner: &tr}).Unwrap(); inner != transport.Transport(&tr) {
+		t.Errorf("Unwrap: got %v, want the inner transport", inner)
 	}
 	if (proxy.Transport{}).Secure() || (proxy.Transport{}).Name() != "proxy" {
 		t.Error("without an inner one")

@@ -1,33 +1,16 @@
-// Package client is a client of topic servers (package pubsub): it subscribes and publishes, and when the
-// connection has ended it makes another and goes on with its session.
+// Package client provides a client of topic servers (package pubsub). It subscribes and publishes.
+// When its connection ends, it connects again and resumes its session.
 //
 //	c, err := client.Dial(ctx, client.Options{Addr: "127.0.0.1:8081"})
 //	…
 //	defer c.Close()
-//	_, err = c.Subscribe(ctx, "news.*", client.Subscription{Handler: func(m client.Message) { … }})
+//	_, err = c.Subscribe(ctx, "news.*", client.SubscribeOptions{Handler: func(m client.Message) { … }})
 //	n, err := c.Publish(ctx, "news.go", "release", "1", data)
 //
-// # Delivery
-//
-// Each subscription gets what fits it in the order in which its topic got it. While a connection lasts
-// nothing is lost or comes twice, unless the client does not keep up. When it breaks:
-//
-//   - If the server still has the session (10 minutes by default), it delivers what came meanwhile. What
-//     was on its way when the connection broke is lost, and nobody can tell. What the server could not
-//     keep is told by [LostBytes].
-//   - If it has not, because it was restarted for instance, the client makes a new session and subscribes
-//     again ([Resubscribed]). What came meanwhile is lost, but for the history that a subscription asks for. What a
-//     subscription to one topic has had already it does not get twice: it is told by its time, and counted.
-//   - A publish under way fails with [ErrDisconnected]: nobody knows whether it has arrived. To
-//     publish it again may mean to publish it twice.
-//
-// When history of a topic is asked for by a later Subscribe, patterns that the topic fits get it too.
-//
-// If somebody else attaches to the session, the client ends with [ErrTakenOver]: two clients with one token
-// would else take it from each other for ever.
-//
-// A Client has one goroutine, and while it is connected two more, one that reads and one that
-// writes; Close waits for all of them. All methods may be called from any goroutine.
+// A client whose session is no longer known to the server starts a new one and subscribes again. If
+// another client attaches to the session, the client ends with [pubsub.ErrTakenOver], because two
+// clients with one token would take the session from each other forever. docs/topics.md describes
+// which messages may be lost when a connection breaks.
 package client
 
 import (
@@ -40,82 +23,93 @@ import (
 )
 
 var (
-	// ErrDisconnected is wrapped by the error of a request that was under way when the connection
-	// ended: nobody knows whether it has taken effect. It wraps why.
+	// ErrDisconnected is wrapped by the error of a request that was in progress when the connection
+	// ended, and that may have taken effect. The error wraps the reason, too.
 	ErrDisconnected = errors.New("the connection has ended")
-	// ErrRefused is wrapped by the error of a request for which the server has ended the connection. Its
-	// text goes on with what the server says.
+	// ErrRefused is wrapped by the error of a request that the server has refused, by closing the
+	// connection. The error's text ends with the server's reason.
 	ErrRefused = errors.New("refused by the server")
-	// ErrTakenOver is why a client ends whose session was attached to another connection.
-	ErrTakenOver = pubsub.ErrTakenOver
 	// ErrClosed is returned by the methods of a closed client.
 	ErrClosed = errors.New("the client is closed")
-	// ErrGaveUp is wrapped by the errors of a client that could not connect in MaxAttempts.
+	// ErrGaveUp is wrapped by the error with which a client ends after Options.MaxAttempts failed
+	// connection attempts.
 	ErrGaveUp = errors.New("gave up connecting")
-	// ErrUnsubscribed is how a subscription ends that was unsubscribed.
+	// ErrUnsubscribed is the error of a subscription after [Subscription.Unsubscribe].
 	ErrUnsubscribed = errors.New("unsubscribed")
-	// ErrSubscribed is returned for a topic or pattern that the client has subscribed to already.
-	ErrSubscribed = errors.New("subscribed already")
+	// ErrSubscribed is wrapped by the error of a second Subscribe to the same topic or pattern.
+	ErrSubscribed = errors.New("already subscribed")
 )
 
-// Client subscribes and publishes.
+// Client is a client of a topic server. All methods may be called from any goroutine. A Client runs
+// one goroutine, and two more while it is connected.
 type Client struct {
-	opts  Options
-	keep  *redial.Keeper[*link]
-	count counters
+	opts     Options
+	redialer *redial.Connector[*link]
+	counters counters
 
-	mu       sync.Mutex // before link.mu and the lock of keep
+	mu       sync.Mutex // locked before link.mu and the redialer's lock
 	token    string
-	subs     map[string]*Sub
-	patterns []*Sub              // those of subs
-	held     map[string]struct{} // what the session may have subscribed to
+	subs     map[string]*Subscription
+	patterns []*Subscription // the patterns among subs
+	// sessionTopics are the names to which the server's session may be subscribed.
+	sessionTopics map[string]struct{}
 }
 
-// Dial connects, within ctx, and returns an error if that fails. From then on the client connects again by
-// itself, until it is closed, gives up, or its session is taken over.
+// Dial connects to a server. It returns an error if the first attempt fails or ctx ends. Afterwards
+// the client connects again by itself until it is closed, gives up, or its session is taken over.
 func Dial(ctx context.Context, opts Options) (*Client, error) {
-	if err := opts.Validate(); err != nil {
+	if err := opts.validate(); err != nil {
 		return nil, err
 	}
-	c := &Client{opts: opts.withDefaults(), token: opts.Token, subs: make(map[string]*Sub), held: make(map[string]struct{})}
-	c.keep = redial.New(ctx, opts.redial(), redial.Hooks[*link]{Connect: c.connect, Lost: c.lost, Ended: c.endSubs, GaveUp: ErrGaveUp})
-	if err := c.keep.Start(ctx); err != nil {
+	c := &Client{
+		opts: opts.withDefaults(), token: opts.Token,
+		subs: make(map[string]*Subscription), sessionTopics: make(map[string]struct{}),
+	}
+	c.redialer = redial.New(ctx, opts.redial(), redial.Hooks[*link]{
+		Connect: c.connect, Disconnected: c.disconnected, Ended: c.endSubscriptions, ErrGaveUp: ErrGaveUp,
+	})
+	if err := c.redialer.Start(ctx); err != nil {
 		return nil, err
 	}
 	return c, nil
 }
 
-// Close ends the client, and returns when its goroutines have. Requests in progress fail with
-// [ErrClosed], as do its subscriptions. The session stays with the server for its time. It must not be called by
-// handlers, OnMessage or OnEvent.
-func (c *Client) Close() error { return c.keep.Close(ErrClosed) }
+// Close closes the client and waits for its goroutines. Requests in progress and subscriptions end
+// with [ErrClosed]. The server keeps the session for its TTL. Handlers and the callbacks of
+// [Options] must not call Close, which would wait for them. The error is always nil.
+func (c *Client) Close() error { return c.redialer.Close(ErrClosed) }
 
-// Done returns what is closed when the client has ended.
-func (c *Client) Done() <-chan struct{} { return c.keep.Ctx.Done() }
+// Done returns a channel that is closed when the client has ended.
+func (c *Client) Done() <-chan struct{} { return c.redialer.Done() }
 
-// Err returns why the client has ended; nil while it has not.
-func (c *Client) Err() error { return context.Cause(c.keep.Ctx) }
+// Err returns the reason why the client has ended, or nil if it has not.
+func (c *Client) Err() error { return c.redialer.Err() }
 
-// Token returns that of the session. Who has it can take the session over; it changes when the
-// session is lost.
+// Token returns the token of the session, with which another client can take the session over. It
+// changes when the session is lost.
 func (c *Client) Token() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.token
 }
 
-func (c *Client) lost(l *link, err error) {
-	c.happened(Event{Kind: Lost, Err: err})
-	if l != nil && errors.Is(err, ErrTakenOver) {
-		c.keep.Stop(err)
+// disconnected is called when a connection has ended, and with a nil link when an attempt has
+// failed.
+func (c *Client) disconnected(l *link, err error) {
+	if l != nil {
+		err = l.Why()
+	}
+	c.counters.disconnects.Add(1)
+	c.opts.OnDisconnect(err)
+	if l != nil && errors.Is(err, pubsub.ErrTakenOver) {
+		c.redialer.Stop(err)
 	}
 }
 
-// endSubs ends the subscriptions with the client.
-func (c *Client) endSubs() {
+func (c *Client) endSubscriptions() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, s := range c.subs {
-		c.drop(s, c.Err())
+		c.remove(s, c.Err())
 	}
 }

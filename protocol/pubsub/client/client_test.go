@@ -8,190 +8,185 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"goranch/protocol"
 	"goranch/protocol/pubsub"
 	"goranch/protocol/pubsub/client"
 )
 
-func equal(t testing.TB, what string, want, got any) {
-	t.Helper()
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", what, diff)
-	}
-}
-
 func TestSubscribeAndPublish(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tn := found(t, pubsub.Options{})
-		c, d := tn.dial(client.Options{})
+		srv := newTestServer(t, pubsub.Options{})
+		c, log := srv.dial(client.Options{})
 		ctx := t.Context()
-		tn.publish("a.x", 1, 2, 3)
+		srv.publish("a.x", 1, 2, 3)
 		var got []client.Message
-		handled := subscribe(t, c, "a.*", client.Subscription{Handler: func(m client.Message) { got = append(got, m) }})
-		s := subscribe(t, c, "a.y", client.Subscription{})
+		handled := subscribe(t, c, "a.*", client.SubscribeOptions{Handler: func(m client.Message) { got = append(got, m) }})
+		s := subscribe(t, c, "a.y", client.SubscribeOptions{})
 		if n, err := c.Publish(ctx, "a.y", "made", "7", map[string]int{"k": 1}); n != 1 || err != nil {
-			t.Errorf("%d subscribers, %v", n, err)
+			t.Errorf("Publish: got %d, %v, want 1 subscriber", n, err)
 		}
-		equal(t, "channel", []string{`{"k":1}`}, data(t, s, 1))
+		checkEqual(t, "data in the channel", receive(t, s, 1), []string{`{"k":1}`})
 		want := []client.Message{{Topic: "a.y", Event: "made", ID: "7", Time: time.Now(), Data: []byte(`{"k":1}`)}}
-		equal(t, "handler", want, got)
+		checkEqual(t, "messages to the handler", got, want)
 		if n, err := c.Presence(ctx, "a.y"); n != 1 || err != nil {
-			t.Errorf("presence %d, %v", n, err)
+			t.Errorf("Presence: got %d, %v, want 1", n, err)
 		}
-		if _, err := c.Subscribe(ctx, "a.y", client.Subscription{}); !errors.Is(err, client.ErrSubscribed) {
-			t.Errorf("twice: %v", err)
+		if _, err := c.Subscribe(ctx, "a.y", client.SubscribeOptions{}); !errors.Is(err, client.ErrSubscribed) {
+			t.Errorf("second Subscribe: got %v, want %v", err, client.ErrSubscribed)
 		}
 		handled.Unsubscribe()
 		handled.Unsubscribe()
 		if n, err := c.Publish(ctx, "a.z", "", "", nil); n != 0 || err != nil || handled.Err() != client.ErrUnsubscribed {
-			t.Errorf("after unsubscribing: %d, %v, %v", n, err, handled.Err())
+			t.Errorf("after Unsubscribe: got %d, %v, and the subscription's error %v, want 0 and %v", n, err, handled.Err(), client.ErrUnsubscribed)
 		}
-		last := subscribe(t, c, "a.x", client.Subscription{History: 2})
-		equal(t, "history", []string{"2", "3"}, data(t, last, 2))
-		equal(t, "events", []client.Kind{client.Connected}, d.kinds())
-		equal(t, "stats", client.Stats{Messages: 3}, c.Stats())
+		last := subscribe(t, c, "a.x", client.SubscribeOptions{History: 2})
+		checkEqual(t, "history", receive(t, last, 2), []string{"2", "3"})
+		checkEqual(t, "events", log.take(), []string{"connected"})
+		checkEqual(t, "stats", c.Stats(), client.Stats{Messages: 3})
 		c.Close()
 		if _, err := s.Next(ctx); err != client.ErrClosed || s.Err() != client.ErrClosed {
-			t.Errorf("after the end: %v, %v", err, s.Err())
+			t.Errorf("subscription after Close: got %v, %v, want %v", err, s.Err(), client.ErrClosed)
 		}
 		_, err1 := c.Publish(ctx, "x", "", "", 1)
-		_, err2 := c.Subscribe(ctx, "x", client.Subscription{})
+		_, err2 := c.Subscribe(ctx, "x", client.SubscribeOptions{})
 		if err1 != client.ErrClosed || err2 != client.ErrClosed || c.Err() != client.ErrClosed {
-			t.Errorf("after the end: %v, %v, %v", err1, err2, c.Err())
+			t.Errorf("client after Close: got %v, %v, %v, want %v", err1, err2, c.Err(), client.ErrClosed)
 		}
 	})
 }
 
 func TestBadArguments(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tn := found(t, pubsub.Options{})
-		c, _ := tn.dial(client.Options{MaxFrame: 1000})
+		srv := newTestServer(t, pubsub.Options{})
+		c, _ := srv.dial(client.Options{MaxFrame: 1000})
 		for _, tt := range []struct {
 			name string
-			opts client.Subscription
-		}{{"", client.Subscription{}}, {"a", client.Subscription{Buffer: -1}}, {"a", client.Subscription{History: -1}},
-			{"a", client.Subscription{Full: 3}}, {"a.*", client.Subscription{Last: true}}, {"a\x00b", client.Subscription{}},
-			{strings.Repeat("x", 2000), client.Subscription{}}} {
+			opts client.SubscribeOptions
+		}{{"", client.SubscribeOptions{}}, {"a", client.SubscribeOptions{Buffer: -1}}, {"a", client.SubscribeOptions{History: -1}},
+			{"a", client.SubscribeOptions{Overflow: 4}}, {"a.*", client.SubscribeOptions{Last: true}}, {"a\x00b", client.SubscribeOptions{}},
+			{strings.Repeat("x", 2000), client.SubscribeOptions{}}} {
 			if s, err := c.Subscribe(t.Context(), tt.name, tt.opts); err == nil || s != nil {
-				t.Errorf("Subscribe(%.20q, %+v) is taken", tt.name, tt.opts)
+				t.Errorf("Subscribe(%.20q, %+v): got %v, want an error", tt.name, tt.opts, s)
 			}
 		}
 		if _, err := c.Publish(t.Context(), "a", "", "", func() {}); err == nil {
-			t.Error("a function is published")
+			t.Error("Publish of a function: got no error, want one")
 		}
 		if _, err := c.Publish(t.Context(), "a", "", "", strings.Repeat("x", 1000)); !errors.Is(err, protocol.ErrFrameTooLarge) {
-			t.Errorf("too long: %v", err)
+			t.Errorf("Publish of 1000 bytes: got %v, want %v", err, protocol.ErrFrameTooLarge)
 		}
 		_, err := client.Dial(t.Context(), client.Options{MinBackoff: 2, MaxBackoff: 1, MaxAttempts: -1, DialTimeout: -1, MaxFrame: -1})
 		for _, f := range []string{"MinBackoff", "MaxAttempts", "DialTimeout", "MaxFrame"} {
 			if err == nil || !strings.Contains(err.Error(), f) {
-				t.Errorf("%s is not in %v", f, err)
+				t.Errorf("Dial: got %v, want it to contain %s", err, f)
 			}
 		}
-		if c.Err() != nil {
-			t.Error(c.Err())
+		if err := c.Err(); err != nil {
+			t.Errorf("client: got %v, want no error", err)
 		}
 	})
 }
 
-// What the server does not allow is told to who has asked, and only to them.
+// The error of a refused request reaches its caller and no other.
 func TestRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tn := found(t, pubsub.Options{Authorize: func(_ *pubsub.Client, a pubsub.Action, topic string) error {
+		srv := newTestServer(t, pubsub.Options{Authorize: func(_ *pubsub.Client, a pubsub.Action, topic string) error {
 			if strings.HasPrefix(topic, "secret") {
-				return errors.New("not for you")
+				return errors.New("no access")
 			}
 			return nil
 		}})
-		c, d := tn.dial(client.Options{})
-		open := subscribe(t, c, "open", client.Subscription{})
+		c, log := srv.dial(client.Options{})
+		open := subscribe(t, c, "open", client.SubscribeOptions{})
 		ctx := t.Context()
-		_, err := c.Subscribe(ctx, "secret", client.Subscription{})
-		if !errors.Is(err, client.ErrRefused) || !strings.Contains(err.Error(), "not for you") {
-			t.Errorf("subscribe: %v", err)
+		_, err := c.Subscribe(ctx, "secret", client.SubscribeOptions{})
+		if !errors.Is(err, client.ErrRefused) || !strings.Contains(err.Error(), "no access") {
+			t.Errorf("Subscribe: got %v, want %v with the reason", err, client.ErrRefused)
 		}
 		if _, err := c.Publish(ctx, "secret", "", "", 1); !errors.Is(err, client.ErrRefused) {
-			t.Errorf("publish: %v", err)
+			t.Errorf("Publish: got %v, want %v", err, client.ErrRefused)
 		}
 		if _, err := c.Presence(ctx, "secret"); !errors.Is(err, client.ErrRefused) {
-			t.Errorf("presence: %v", err)
+			t.Errorf("Presence: got %v, want %v", err, client.ErrRefused)
 		}
 		if n, err := c.Publish(ctx, "open", "", "", 1); n != 1 || err != nil {
-			t.Errorf("%d, %v", n, err)
+			t.Errorf("Publish to another topic: got %d, %v, want 1 subscriber", n, err)
 		}
-		equal(t, "the other subscription", []string{"1"}, data(t, open, 1))
+		checkEqual(t, "data of the other subscription", receive(t, open, 1), []string{"1"})
 		synctest.Wait()
-		equal(t, "events", []client.Kind{client.Connected, client.Refused, client.Lost, client.Resumed,
-			client.Lost, client.Resumed, client.Lost, client.Resumed}, d.kinds())
+		checkEqual(t, "events", log.take(), []string{"connected", "refused", "disconnected", "resumed",
+			"disconnected", "resumed", "disconnected", "resumed"})
 	})
 }
 
-// Contexts end what waits for a server that says nothing, and leave no trace of it.
+// A context ends requests that wait for an absent or silent server; the client stays usable.
 func TestContexts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tn := found(t, pubsub.Options{})
-		c, _ := tn.dial(client.Options{})
-		tn.stop()
+		srv := newTestServer(t, pubsub.Options{})
+		c, _ := srv.dial(client.Options{})
+		srv.stop()
 		synctest.Wait()
-		cause := errors.New("enough")
+		cause := errors.New("test timeout")
 		for name, f := range map[string]func(context.Context) error{
-			"subscribe": func(ctx context.Context) error { _, err := c.Subscribe(ctx, "a", client.Subscription{}); return err },
-			"publish":   func(ctx context.Context) error { _, err := c.Publish(ctx, "a", "", "", 1); return err },
-			"presence":  func(ctx context.Context) error { _, err := c.Presence(ctx, "a"); return err },
+			"subscribe": func(ctx context.Context) error {
+				_, err := c.Subscribe(ctx, "a", client.SubscribeOptions{})
+				return err
+			},
+			"publish":  func(ctx context.Context) error { _, err := c.Publish(ctx, "a", "", "", 1); return err },
+			"presence": func(ctx context.Context) error { _, err := c.Presence(ctx, "a"); return err },
 		} {
 			ctx, cancel := context.WithTimeoutCause(t.Context(), time.Minute, cause)
 			if err := f(ctx); err != cause {
-				t.Errorf("%s: %v", name, err)
+				t.Errorf("%s: got %v, want %v", name, err, cause)
 			}
 			cancel()
 		}
 		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Minute, cause)
 		defer cancel()
-		tn.listen(&says{})
-		if _, err := client.Dial(ctx, client.Options{Transport: tn.mem, Addr: "topics"}); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("without a greeting: %v", err)
+		srv.listen(&scriptedServer{})
+		if _, err := client.Dial(ctx, client.Options{Transport: srv.mem, Addr: "topics"}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Dial without a greeting: got %v, want %v", err, context.DeadlineExceeded)
 		}
-		tn.l.Stop()
-		tn.start(pubsub.Options{})
-		s := subscribe(t, c, "a", client.Subscription{})
-		tn.publish("a", 1)
-		equal(t, "data", []string{"1"}, data(t, s, 1))
+		srv.listener.Stop()
+		srv.start(pubsub.Options{})
+		s := subscribe(t, c, "a", client.SubscribeOptions{})
+		srv.publish("a", 1)
+		checkEqual(t, "data", receive(t, s, 1), []string{"1"})
 	})
 }
 
 func TestFullChannels(t *testing.T) {
 	for _, tt := range []struct {
-		full    client.Full
-		want    []string
-		dropped uint64
+		overflow protocol.Overflow
+		want     []string
+		dropped  uint64
 	}{
-		{client.DropNewest, []string{"1", "2"}, 3},
-		{client.DropOldest, []string{"4", "5"}, 3},
-		{client.Wait, []string{"1", "2", "3", "4", "5"}, 0},
+		{0, []string{"1", "2"}, 3},
+		{protocol.DropNewest, []string{"1", "2"}, 3},
+		{protocol.DropOldest, []string{"4", "5"}, 3},
+		{protocol.Block, []string{"1", "2", "3", "4", "5"}, 0},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			tn := found(t, pubsub.Options{})
-			c, d := tn.dial(client.Options{})
-			s := subscribe(t, c, "a", client.Subscription{Buffer: 2, Full: tt.full})
-			tn.publish("a", 1, 2, 3, 4, 5)
+			srv := newTestServer(t, pubsub.Options{})
+			c, log := srv.dial(client.Options{})
+			s := subscribe(t, c, "a", client.SubscribeOptions{Buffer: 2, Overflow: tt.overflow})
+			srv.publish("a", 1, 2, 3, 4, 5)
 			synctest.Wait()
-			equal(t, "data", tt.want, data(t, s, len(tt.want)))
-			if n := c.Stats().Dropped; n != tt.dropped || len(d.kinds()) != 1+int(tt.dropped) || len(s.C()) != 0 {
-				t.Errorf("policy %d: %d dropped, %d left", tt.full, n, len(s.C()))
+			checkEqual(t, "data", receive(t, s, len(tt.want)), tt.want)
+			if n := c.Stats().Dropped; n != tt.dropped || len(log.take()) != 1+int(tt.dropped) || len(s.C()) != 0 {
+				t.Errorf("overflow %d: got %d dropped and %d in the channel, want %d and 0", tt.overflow, n, len(s.C()), tt.dropped)
 			}
 		})
 	}
 }
 
-// A subscription whose channel is full does not keep the client from ending.
+// Close does not wait for a subscription that blocks because its channel is full.
 func TestCloseWhileFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tn := found(t, pubsub.Options{})
-		c, _ := tn.dial(client.Options{})
-		subscribe(t, c, "a", client.Subscription{Buffer: 1, Full: client.Wait})
-		tn.publish("a", 1, 2, 3)
+		srv := newTestServer(t, pubsub.Options{})
+		c, _ := srv.dial(client.Options{})
+		subscribe(t, c, "a", client.SubscribeOptions{Buffer: 1, Overflow: protocol.Block})
+		srv.publish("a", 1, 2, 3)
 		synctest.Wait()
 		c.Close()
 	})

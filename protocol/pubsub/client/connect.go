@@ -11,98 +11,103 @@ import (
 	"goranch/protocol/session"
 )
 
-// connect makes a connection that is ready to be used: with the session there was, or else with a new one.
+// connect returns a connection that has resumed the client's session or, if that is not possible,
+// has a new one.
 func (c *Client) connect(ctx context.Context) (*link, error) {
 	c.mu.Lock()
 	token := c.token
-	if c.opts.Token != token && len(c.held) == 0 {
-		token = "" // the server has not kept a session without subscriptions
+	if c.opts.Token != token && len(c.sessionTopics) == 0 {
+		token = "" // the server does not keep a detached session without subscriptions
 	}
 	c.mu.Unlock()
 	if token != "" {
 		l, err := c.open(ctx, token)
-		if err == nil || !isUnknown(err) {
+		if err == nil || !isUnknownSession(err) {
 			return l, err
 		}
 	}
 	return c.open(ctx, "")
 }
 
-// isUnknown reports whether the server has no such session.
-func isUnknown(err error) bool {
+// isUnknownSession reports whether the server has refused to attach because it does not have the
+// session. The protocol gives the reason as text only.
+func isUnknownSession(err error) bool {
 	return errors.Is(err, ErrRefused) && strings.HasSuffix(err.Error(), session.ErrUnknown.Error())
 }
 
-// open connects, and goes on with the session of a token, "" for none.
+// open connects and attaches to the session with that token; "" starts a new session.
 func (c *Client) open(ctx context.Context, token string) (*link, error) {
-	return c.keep.Open(ctx, func(nc net.Conn) *link { return newLink(c, nc) }, func(ctx context.Context, l *link) error {
-		return l.greeted(ctx, token)
-	})
+	newConn := func(nc net.Conn) *link { return newLink(c, nc) }
+	return c.redialer.Open(ctx, newConn, func(ctx context.Context, l *link) error { return l.begin(ctx, token) })
 }
 
-// greeted waits for the greeting and attaches to the session of token, if that is not "". Then the client has
-// the link.
-func (l *link) greeted(ctx context.Context, token string) error {
+// begin waits for the greeting, attaches to the session if token is not "", and activates the link.
+func (l *link) begin(ctx context.Context, token string) error {
 	select {
-	case <-l.hello:
-	case <-l.Gone:
+	case <-l.greeted:
+	case <-l.Done():
 		return l.Why()
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
 	if token == "" {
-		l.c.adopt(l, l.token, false)
+		l.client.activate(l, l.token, false)
 		return nil
 	}
-	if _, err := l.ask(ctx, &request{Action: "attach", Data: token}); err != nil {
+	if _, err := l.do(ctx, &request{Action: "attach", Data: token}); err != nil {
 		return err
 	}
-	l.c.adopt(l, token, true)
+	l.client.activate(l, token, true)
 	return nil
 }
 
-// adopt notes the link, and has the session subscribed to what it ought to be.
-func (c *Client) adopt(l *link, token string, resumed bool) {
-	kind := Event{Kind: Connected}
-	if resumed {
-		kind.Kind = Resumed
-	}
+// activate makes l the client's connection, and subscribes and unsubscribes the session so that it
+// matches the client's subscriptions.
+func (c *Client) activate(l *link, token string, resumed bool) {
 	c.mu.Lock()
-	again := c.token != "" && !resumed && (len(c.subs) > 0 || c.opts.Token == c.token)
+	lost := c.token != "" && !resumed && (len(c.subs) > 0 || c.opts.Token == c.token)
 	c.token = token
 	if !resumed {
-		clear(c.held)
+		clear(c.sessionTopics)
 		for _, s := range c.subs {
 			s.active = false
 		}
 	}
-	for name := range c.held {
+	for name := range c.sessionTopics {
 		if c.subs[name] == nil {
-			l.leave(name)
+			l.unsubscribe(name)
 		}
 	}
-	l.again = again
-	for _, s := range c.inOrder() {
+	l.restoring = lost
+	for _, s := range c.topicsFirst() {
 		if !s.active {
-			c.request(l, s)
+			c.requestSubscription(l, s)
 		}
 	}
-	n, all := l.confirmed()
-	c.keep.Set(l)
+	restored, complete := l.restoreComplete()
+	c.redialer.Set(l)
 	c.mu.Unlock()
 	switch {
-	case all:
-		c.happened(Event{Kind: Resubscribed, N: n})
-	case !again:
-		c.happened(kind)
+	case complete:
+		c.sessionRestored(restored)
+	case resumed:
+		c.counters.resumed.Add(1)
+		c.opts.OnConnect(ConnectInfo{Resumed: true})
+	case !lost:
+		c.opts.OnConnect(ConnectInfo{})
 	}
 }
 
-// inOrder returns the subscriptions, those to patterns last, so that they do not get the history that others ask
-// for. c.mu is held.
-func (c *Client) inOrder() []*Sub {
+func (c *Client) sessionRestored(subscriptions int) {
+	c.counters.sessionsLost.Add(1)
+	c.opts.OnConnect(ConnectInfo{SessionLost: true, Resubscribed: subscriptions})
+}
+
+// topicsFirst returns the subscriptions, patterns last, so that patterns do not receive the history
+// that subscriptions to topics request. c.mu is held.
+func (c *Client) topicsFirst() []*Subscription {
 	all := slices.Collect(maps.Values(c.subs))
-	slices.SortFunc(all, func(a, b *Sub) int {
+	slices.SortFunc(all, func(a, b *Subscription) int {
 		if p, q := isPattern(a.name), isPattern(b.name); p != q {
 			if p {
 				return 1

@@ -1,48 +1,54 @@
 package client
 
-// deliver hands a message to the subscriptions that it fits.
+import (
+	"time"
+
+	"goranch/protocol"
+)
+
+// deliver hands a message to the subscriptions that match it.
 func (l *link) deliver(m Message) {
-	c := l.c
-	c.count.messages.Add(1)
+	c := l.client
+	c.counters.messages.Add(1)
 	c.mu.Lock()
-	var few [4]*Sub
-	to := few[:0]
+	var buf [4]*Subscription // avoids an allocation in the usual case
+	matching := buf[:0]
 	if s := c.subs[m.Topic]; s != nil && s.active && !isPattern(s.name) {
-		to = append(to, s)
+		matching = append(matching, s)
 	}
 	for _, p := range c.patterns {
-		if p.active && fits(p.name, m.Topic) {
-			to = append(to, p)
+		if p.active && matches(p.name, m.Topic) {
+			matching = append(matching, p)
 		}
 	}
 	c.mu.Unlock()
-	for _, s := range to {
-		s.take(l, m)
+	for _, s := range matching {
+		s.deliver(m)
 	}
 	switch {
-	case len(to) > 0:
-	case c.opts.OnMessage != nil:
-		c.opts.OnMessage(m)
+	case len(matching) > 0:
+	case c.opts.OnUnmatched != nil:
+		c.opts.OnUnmatched(m)
 	default:
-		c.count.unclaimed.Add(1)
+		c.counters.unmatched.Add(1)
 	}
 }
 
-// take hands a message to the handler or the channel.
-func (s *Sub) take(l *link, m Message) {
-	if s.reader.repeats(&m) {
-		s.c.count.duplicates.Add(1)
+// deliver hands a message to the handler or the channel.
+func (s *Subscription) deliver(m Message) {
+	if s.received.isDuplicate(&m) {
+		s.client.counters.duplicates.Add(1)
 		return
 	}
 	if s.opts.Handler != nil {
 		s.opts.Handler(m)
 		return
 	}
-	if s.opts.Full == Wait {
+	if s.opts.Overflow == protocol.Block {
 		select {
 		case s.ch <- m:
 		case <-s.done:
-		case <-s.c.Done():
+		case <-s.client.Done():
 		}
 		return
 	}
@@ -52,49 +58,65 @@ func (s *Sub) take(l *link, m Message) {
 			return
 		default:
 		}
-		if s.opts.Full == DropOldest {
-			select {
-			case <-s.ch:
-				s.c.happened(Event{Kind: Dropped, Topic: s.name, N: 1})
-			default: // somebody has taken it meanwhile
-			}
-			continue
+		if s.opts.Overflow != protocol.DropOldest {
+			s.dropped()
+			return
 		}
-		s.c.happened(Event{Kind: Dropped, Topic: s.name, N: 1})
-		return
+		select {
+		case <-s.ch:
+			s.dropped()
+		default: // the application has received it in the meantime
+		}
 	}
 }
 
-// expect notes that history is to come, which was had before, in part or all.
-func (r *reader) expect(opts *Subscription) {
-	r.again, r.repeated = 0, 0
+func (s *Subscription) dropped() {
+	s.client.counters.dropped.Add(1)
+	s.client.opts.OnDrop(s.name, 1)
+}
+
+// received records which messages of a topic a subscription has received, so that the history it
+// requests from a new session does not deliver them again. Only the goroutine that reads the
+// connection uses it.
+//
+// Messages are identified by their times, which do not decrease within a topic unless the server's
+// clock is set back. In that case at most as many messages as the history has are discarded.
+type received struct {
+	last           time.Time // of the last message
+	lastCount      int       // messages received with that time
+	maxDuplicates  int       // how many of the next messages may be duplicates
+	lastDuplicates int       // duplicates with the time last since expectHistory
+}
+
+// expectHistory is called when a subscription has taken effect and its history follows.
+func (r *received) expectHistory(opts *SubscribeOptions) {
+	r.maxDuplicates, r.lastDuplicates = 0, 0
 	if r.last.IsZero() {
 		return
 	}
-	r.again = opts.History
+	r.maxDuplicates = opts.History
 	if opts.Last {
-		r.again = max(r.again, 1)
+		r.maxDuplicates = max(r.maxDuplicates, 1)
 	}
 }
 
-// repeats reports whether a message was had before. Messages of one topic have times that do not go back, unless
-// the server's clock does: then no more are left out than history can be.
-func (r *reader) repeats(m *Message) bool {
-	if r.again > 0 {
-		r.again--
+// isDuplicate reports whether m was received before, and records it otherwise.
+func (r *received) isDuplicate(m *Message) bool {
+	if r.maxDuplicates > 0 {
+		r.maxDuplicates--
 		switch {
 		case m.Time.Before(r.last):
 			return true
-		case m.Time.Equal(r.last) && r.repeated < r.same:
-			r.repeated++
+		case m.Time.Equal(r.last) && r.lastDuplicates < r.lastCount:
+			r.lastDuplicates++
 			return true
 		}
-		r.again = 0
+		r.maxDuplicates = 0
 	}
 	if m.Time.Equal(r.last) {
-		r.same++
+		r.lastCount++
 	} else {
-		r.last, r.same = m.Time, 1
+		r.last, r.lastCount = m.Time, 1
 	}
 	return false
 }

@@ -31,7 +31,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	defer c.Close()
-	news, err := c.Subscribe(ctx, "news.*", client.Subscription{})
+	news, err := c.Subscribe(ctx, "news.*", client.SubscribeOptions{})
 	if err != nil {
 		log.Fatal(err)
 	}

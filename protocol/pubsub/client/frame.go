@@ -11,36 +11,32 @@ import (
 	"goranch/protocol"
 )
 
-// How frames end: ours by NUL, the server's by SOH.
+// Frames of the client end with NUL, frames of the server with SOH.
 const (
-	ourEnd    = 0x00
+	clientEnd = 0x00
 	serverEnd = 0x01
 )
 
-// ErrBadFrame is wrapped by the error of a connection on which the server has sent what is no frame of the
-// protocol.
-var ErrBadFrame = errors.New("bad frame")
-
-// Message is what was published.
+// Message is a published message.
 type Message struct {
 	Topic string
-	Event string          // as published; JSON if that was no string
-	ID    string          // likewise
-	Time  time.Time       // when the server got it, in microseconds
-	Data  json.RawMessage // as published, any JSON; nil if there was none
+	Event string          // as published; the JSON text if it is not a string
+	ID    string          // the message_id, likewise
+	Time  time.Time       // when the server received the message, to the microsecond
+	Data  json.RawMessage // as published, any JSON value; nil if absent
 }
 
-// readFrame reads up to an end, which is not part of the frame. The frame is good until the next call.
-func readFrame(r *bufio.Reader, most int) ([]byte, error) {
-	var long []byte
+// readFrame reads one frame and returns it without its end. The frame is valid until the next call.
+func readFrame(r *bufio.Reader, maxLen int) ([]byte, error) {
+	var long []byte // the parts of a frame that exceeds the reader's buffer
 	for {
 		part, err := r.ReadSlice(serverEnd)
 		n := len(long) + len(part)
 		if err == nil {
 			n--
 		}
-		if n > most {
-			return nil, fmt.Errorf("%w: %w: allowed are %d bytes", ErrBadFrame, protocol.ErrFrameTooLarge, most)
+		if n > maxLen {
+			return nil, fmt.Errorf("%w: the limit is %d bytes", protocol.ErrFrameTooLarge, maxLen)
 		}
 		switch {
 		case err == nil && long == nil:
@@ -54,19 +50,19 @@ func readFrame(r *bufio.Reader, most int) ([]byte, error) {
 	}
 }
 
-// stamped is a frame with a timestamp: a message, or the greeting. Who publishes may add what else it likes,
-// so only what the server vouches for has a type.
-type stamped struct {
+// stampedFrame is a frame with a timestamp: a message, or the greeting. Fields that publishers may
+// set to any JSON value are raw.
+type stampedFrame struct {
 	Timestamp [3]int64        `json:"timestamp"`
-	Token     json.RawMessage `json:"token"` // of the greeting; of a server that cannot attach it is no string
+	Token     json.RawMessage `json:"token"` // of the greeting; a string if the server can attach
 	Topic     *string         `json:"topic"` // of a message
 	Event     json.RawMessage `json:"event"`
 	MessageID json.RawMessage `json:"message_id"`
 	Data      json.RawMessage `json:"data"`
 }
 
-// notice is any other frame in JSON. Only the fields of one kind are there.
-type notice struct {
+// controlFrame is any other JSON frame: an answer, a notice, or an error.
+type controlFrame struct {
 	Error       *string         `json:"error"`
 	Published   *int            `json:"published"`
 	Subscribers *int            `json:"subscribers"`
@@ -77,26 +73,27 @@ type notice struct {
 
 func isStamped(b []byte) bool { return bytes.HasPrefix(b, []byte(`{"timestamp":`)) }
 
-func parse(b []byte, to any) error {
+// parseFrame decodes a JSON object into v.
+func parseFrame(b []byte, v any) error {
 	if !bytes.HasPrefix(b, []byte("{")) {
-		return fmt.Errorf("%w: %.40q", ErrBadFrame, b)
+		return fmt.Errorf("%w: unknown frame %.40q", protocol.ErrBadInput, b)
 	}
-	if err := json.Unmarshal(b, to); err != nil {
-		return fmt.Errorf("%w: %w", ErrBadFrame, err)
+	if err := json.Unmarshal(b, v); err != nil {
+		return fmt.Errorf("%w: frame %.40q: %w", protocol.ErrBadInput, b, err)
 	}
 	return nil
 }
 
-func (s *stamped) message() Message {
-	t := s.Timestamp
+func (f *stampedFrame) message() Message {
+	t := f.Timestamp
 	return Message{
-		Topic: *s.Topic, Event: text(s.Event), ID: text(s.MessageID),
-		Time: time.Unix(t[0]*1_000_000+t[1], t[2]*1000), Data: s.Data,
+		Topic: *f.Topic, Event: textOf(f.Event), ID: textOf(f.MessageID),
+		Time: time.Unix(t[0]*1_000_000+t[1], t[2]*1000), Data: f.Data,
 	}
 }
 
-// text returns what a JSON string says, and other JSON as it is.
-func text(b json.RawMessage) string {
+// textOf returns the value of a JSON string, or the JSON text of another value.
+func textOf(b json.RawMessage) string {
 	var s string
 	if json.Unmarshal(b, &s) != nil {
 		return string(b)
@@ -104,7 +101,7 @@ func text(b json.RawMessage) string {
 	return s
 }
 
-// request is what the client asks for.
+// request is a request to the server.
 type request struct {
 	Action  string  `json:"action"`
 	Data    any     `json:"data"`
@@ -113,13 +110,13 @@ type request struct {
 	History int     `json:"history,omitempty"`
 }
 
-func (r *request) encode(most int) ([]byte, error) {
+func (r *request) encode(maxLen int) ([]byte, error) {
 	b, err := json.Marshal(r)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", r.Action, err)
-	case len(b) > most:
-		return nil, fmt.Errorf("%s: %w: %d bytes: allowed are %d", r.Action, protocol.ErrFrameTooLarge, len(b), most)
+	case len(b) > maxLen:
+		return nil, fmt.Errorf("%s: %w: %d bytes, the limit is %d", r.Action, protocol.ErrFrameTooLarge, len(b), maxLen)
 	}
-	return append(b, ourEnd), nil
+	return append(b, clientEnd), nil
 }

@@ -9,7 +9,7 @@ import (
 	"testing/iotest"
 )
 
-func TestFits(t *testing.T) {
+func TestMatches(t *testing.T) {
 	for _, tt := range []struct {
 		pattern, topic string
 		want           bool
@@ -18,48 +18,51 @@ func TestFits(t *testing.T) {
 		{"*.b", "a.b", true}, {"a.>", "a", false}, {"a.>", "a.b", true}, {"a.>", "a.b.c", true}, {">", "a.b", true},
 		{"a.*.c", "a.b.c", true}, {"a.*.c", "a.b.d", false}, {"*.*", "a.b", true}, {"*.>", "a", false},
 	} {
-		if got := fits(tt.pattern, tt.topic); got != tt.want || !isPattern(tt.pattern) {
-			t.Errorf("fits(%q, %q) = %v", tt.pattern, tt.topic, got)
+		if got := matches(tt.pattern, tt.topic); got != tt.want {
+			t.Errorf("matches(%q, %q): got %v, want %v", tt.pattern, tt.topic, got, tt.want)
+		}
+		if !isPattern(tt.pattern) {
+			t.Errorf("isPattern(%q): got false, want true", tt.pattern)
 		}
 	}
 	for _, name := range []string{"a", "a.b", "a*", "a.>.b", ">a", ""} {
 		if isPattern(name) {
-			t.Errorf("%q is taken for a pattern", name)
+			t.Errorf("isPattern(%q): got true, want false", name)
 		}
 	}
 }
 
-// However a stream is cut, its frames are those between the ends, up to the first that is too long.
+// A stream has the same frames however it is split, up to the first one that is too large.
 func FuzzReadFrame(f *testing.F) {
 	f.Add([]byte("ACK\x01PING\x01"), 10)
 	f.Add([]byte("\x01\x01x"), 3)
 	f.Add([]byte(strings.Repeat("x", 40)+"\x01"+strings.Repeat("y", 41)+"\x01"), 40)
 	f.Add([]byte(`{"timestamp":[1,2,3],"topic":"a","data":[1,{}]}`+"\x01"), 100)
-	f.Fuzz(func(t *testing.T, stream []byte, most int) {
-		most = min(max(most, 0), 1<<16)
+	f.Fuzz(func(t *testing.T, stream []byte, maxLen int) {
+		maxLen = min(max(maxLen, 0), 1<<16)
 		parts := bytes.Split(stream, []byte{serverEnd})
 		for _, r := range []io.Reader{bytes.NewReader(stream), iotest.OneByteReader(bytes.NewReader(stream))} {
 			br := bufio.NewReaderSize(r, 16)
 			for i := 0; ; i++ {
-				got, err := readFrame(br, most)
-				if len(parts[i]) > most {
+				got, err := readFrame(br, maxLen)
+				if len(parts[i]) > maxLen {
 					if err == nil {
-						t.Fatalf("frame %d of %d bytes is taken, %d are allowed", i, len(parts[i]), most)
+						t.Fatalf("frame %d of %d bytes: got no error, want one above %d bytes", i, len(parts[i]), maxLen)
 					}
 					break
 				}
 				if i == len(parts)-1 {
 					if err != io.EOF {
-						t.Fatalf("at the end: %q, %v", got, err)
+						t.Fatalf("at the end: got %q, %v, want %v", got, err, io.EOF)
 					}
 					break
 				}
 				if err != nil || !bytes.Equal(got, parts[i]) {
-					t.Fatalf("frame %d: %q, %v, want %q", i, got, err, parts[i])
+					t.Fatalf("frame %d: got %q, %v, want %q", i, got, err, parts[i])
 				}
-				var s stamped
-				if isStamped(got) && parse(got, &s) == nil && s.Topic != nil {
-					s.message()
+				var f stampedFrame
+				if isStamped(got) && parseFrame(got, &f) == nil && f.Topic != nil {
+					f.message()
 				}
 			}
 		}

@@ -2,13 +2,16 @@ package client_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
 	"goranch/protocol"
@@ -20,128 +23,154 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// town is a server on the in-memory transport.
-type town struct {
-	t   testing.TB
-	s   *pubsub.Server
-	l   *ranch.Listener
-	mem *transport.Mem
+// testServer is a topic server on the in-memory transport, which can be stopped and started.
+type testServer struct {
+	*pubsub.Server // nil while stopped
+	t              testing.TB
+	listener       *ranch.Listener
+	mem            *transport.Mem
 }
 
-func found(t testing.TB, opts pubsub.Options) *town {
+func newTestServer(t testing.TB, opts pubsub.Options) *testServer {
 	t.Helper()
-	tn := &town{t: t, mem: new(transport.Mem)}
-	tn.start(opts)
-	t.Cleanup(tn.stop)
-	return tn
+	srv := &testServer{t: t, mem: new(transport.Mem)}
+	srv.start(opts)
+	t.Cleanup(srv.stop)
+	return srv
 }
 
-func (tn *town) start(opts pubsub.Options) {
-	tn.t.Helper()
+func (srv *testServer) start(opts pubsub.Options) {
+	srv.t.Helper()
 	s, err := pubsub.NewServer(opts)
 	if err != nil {
-		tn.t.Fatal(err)
+		srv.t.Fatalf("NewServer: got %v, want no error", err)
 	}
-	tn.s = s
-	tn.listen(s)
+	srv.Server = s
+	srv.listen(s)
 }
 
-func (tn *town) listen(p protocol.Protocol) {
-	tn.t.Helper()
+func (srv *testServer) listen(p protocol.Protocol) {
+	srv.t.Helper()
 	var err error
-	tn.l, err = new(ranch.Server).StartListener("topics", tn.mem, ranch.Options{Addr: "topics", Logger: slog.New(slog.DiscardHandler), MaxConnections: ranch.Unlimited}, p)
+	srv.listener, err = new(ranch.Server).StartListener("topics", srv.mem, ranch.Options{Addr: "topics", Logger: slog.New(slog.DiscardHandler), MaxConnections: ranch.Unlimited}, p)
 	if err != nil {
-		tn.t.Fatal(err)
+		srv.t.Fatalf("StartListener: got %v, want no error", err)
 	}
 }
 
-func (tn *town) stop() {
-	tn.l.Stop()
-	if tn.s == nil {
+func (srv *testServer) stop() {
+	srv.listener.Stop()
+	if srv.Server == nil {
 		return
 	}
-	if err := tn.s.Close(context.Background()); err != nil {
-		tn.t.Error(err)
+	if err := srv.Close(context.Background()); err != nil {
+		srv.t.Errorf("Close: got %v, want no error", err)
 	}
-	tn.s = nil
+	srv.Server = nil
 }
 
-// diary keeps events.
-type diary struct {
-	mu  sync.Mutex
-	all []client.Event
-}
-
-func (d *diary) note(e client.Event) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.all = append(d.all, e)
-}
-
-// kinds returns what has happened since it was asked last, attempts that have failed left out.
-func (d *diary) kinds() (kinds []client.Kind) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, e := range d.all {
-		if n := len(kinds); e.Kind != client.Lost || n == 0 || kinds[n-1] != client.Lost {
-			kinds = append(kinds, e.Kind)
+// publish publishes each value in data with a time of its own.
+func (srv *testServer) publish(topic string, data ...any) {
+	srv.t.Helper()
+	for _, d := range data {
+		time.Sleep(time.Microsecond)
+		if _, err := srv.Publish(topic, "e", "", d); err != nil {
+			srv.t.Fatalf("Publish to %s: got %v, want no error", topic, err)
 		}
 	}
-	d.all = nil
-	return kinds
 }
 
-func (tn *town) dial(opts client.Options) (*client.Client, *diary) {
-	tn.t.Helper()
-	d := &diary{}
-	opts.OnEvent = d.note
+// eventLog records the callbacks of a client.
+type eventLog struct {
+	mu     sync.Mutex
+	events []string
+}
+
+func (l *eventLog) add(event string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.events = append(l.events, event)
+}
+
+func (l *eventLog) register(opts *client.Options) {
+	opts.OnConnect = func(info client.ConnectInfo) {
+		switch {
+		case info.Resumed:
+			l.add("resumed")
+		case info.SessionLost:
+			l.add(fmt.Sprintf("session lost, %d resubscribed", info.Resubscribed))
+		default:
+			l.add("connected")
+		}
+	}
+	opts.OnDisconnect = func(error) { l.add("disconnected") }
+	opts.OnDrop = func(string, uint64) { l.add("dropped") }
+	opts.OnLostBytes = func(uint64) { l.add("lost bytes") }
+	opts.OnRefused = func(string, error) { l.add("refused") }
+}
+
+// take returns the events since the last call, with failed attempts to connect left out.
+func (l *eventLog) take() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	events := slices.Clone(l.events)
+	l.events = nil
+	for i := len(events) - 1; i > 0; i-- {
+		if events[i] == "disconnected" && events[i-1] == "disconnected" {
+			events = slices.Delete(events, i, i+1)
+		}
+	}
+	return events
+}
+
+func (srv *testServer) dial(opts client.Options) (*client.Client, *eventLog) {
+	srv.t.Helper()
+	l := &eventLog{}
+	l.register(&opts)
 	if opts.Transport == nil {
-		opts.Transport = tn.mem
+		opts.Transport = srv.mem
 	}
 	opts.Addr = "topics"
 	c, err := client.Dial(context.Background(), opts)
 	if err != nil {
-		tn.t.Fatal(err)
+		srv.t.Fatalf("Dial: got %v, want no error", err)
 	}
-	tn.t.Cleanup(func() { c.Close() })
-	return c, d
+	srv.t.Cleanup(func() { c.Close() })
+	return c, l
 }
 
-func subscribe(t testing.TB, c *client.Client, name string, opts client.Subscription) *client.Sub {
+func subscribe(t testing.TB, c *client.Client, name string, opts client.SubscribeOptions) *client.Subscription {
 	t.Helper()
 	s, err := c.Subscribe(t.Context(), name, opts)
 	if err != nil {
-		t.Fatalf("subscribe to %s: %v", name, err)
+		t.Fatalf("Subscribe to %s: got %v, want no error", name, err)
 	}
 	return s
 }
 
-// data returns what the next messages carry.
-func data(t testing.TB, s *client.Sub, n int) (all []string) {
+// receive returns the data of the next n messages.
+func receive(t testing.TB, s *client.Subscription, n int) (all []string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 	defer cancel()
 	for range n {
 		m, err := s.Next(ctx)
 		if err != nil {
-			t.Fatalf("after %q: %v", all, err)
+			t.Fatalf("Next after %q: got %v, want a message", all, err)
 		}
 		all = append(all, string(m.Data))
 	}
 	return all
 }
 
-func (tn *town) publish(topic string, data ...any) {
-	tn.t.Helper()
-	for _, d := range data {
-		time.Sleep(time.Microsecond) // times differ
-		if _, err := tn.s.Publish(topic, "e", "", d); err != nil {
-			tn.t.Fatal(err)
-		}
+func checkEqual(t testing.TB, what string, got, want any) {
+	t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", what, diff)
 	}
 }
 
-// wrapped is a transport whose connections are wrapped.
+// wrapped is a transport whose client connections are wrapped.
 type wrapped struct {
 	transport.Transport
 	wrap func(net.Conn) net.Conn
@@ -155,20 +184,25 @@ func (w wrapped) Dial(ctx context.Context, addr string) (net.Conn, error) {
 	return w.wrap(nc), nil
 }
 
-// says is a server that says something at once, then reads, and keeps what it has read.
-type says struct {
-	text string
-	mu   sync.Mutex
-	got  []byte
+// lastConn returns a transport that stores its last connection in nc.
+func lastConn(tr transport.Transport, nc *net.Conn) transport.Transport {
+	return wrapped{tr, func(c net.Conn) net.Conn { *nc = c; return c }}
 }
 
-func (s *says) Serve(_ context.Context, c *transport.Conn) error {
+// scriptedServer is a protocol that sends a fixed text, and records what it reads.
+type scriptedServer struct {
+	text string
+	mu   sync.Mutex
+	in   []byte
+}
+
+func (s *scriptedServer) Serve(_ context.Context, c *transport.Conn) error {
 	io.WriteString(c, s.text)
 	b := make([]byte, 4096)
 	for {
 		n, err := c.Read(b)
 		s.mu.Lock()
-		s.got = append(s.got, b[:n]...)
+		s.in = append(s.in, b[:n]...)
 		s.mu.Unlock()
 		if err != nil {
 			return err
@@ -176,8 +210,8 @@ func (s *says) Serve(_ context.Context, c *transport.Conn) error {
 	}
 }
 
-func (s *says) heard() string {
+func (s *scriptedServer) received() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return string(s.got)
+	return string(s.in)
 }

@@ -1,80 +1,116 @@
 package client
 
 import (
-	"cmp"
-	"errors"
 	"time"
 
+	"goranch/internal/option"
 	"goranch/internal/redial"
-	"goranch/protocol/pubsub"
 	"goranch/transport"
 )
 
-// Options are the settings of a [Client]. The zero value of each field is its default.
+// Options configures a [Client]. The zero value of each field is its default.
+//
+// The callbacks run in the goroutine that reads the connection or in the one that reconnects, in
+// order for each connection. They must return soon and must not wait for a method of the client.
 type Options struct {
-	// Transport connects. nil is transport.TCP{}.
+	// Where to connect.
+
+	// Transport makes the connections. nil is transport.TCP{}.
 	Transport transport.Transport
-	// Addr is where to; the forms are those of the transport.
+	// Addr is the server's address, in a form that Transport accepts.
 	Addr string
-	// Token is that of an earlier session, which is gone on with if the server still has it. "" is a new
-	// session. The session's subscriptions go on as well: what comes of those that are not subscribed to
-	// here goes to OnMessage.
+	// Token is the token of an earlier session, which the client resumes if the server still has it.
+	// Messages of the session's subscriptions for which Subscribe has not been called go to
+	// OnUnmatched. "" starts a new session.
 	Token string
-	// OnMessage is called, as handlers are, with messages that no subscription has asked for. nil is to
-	// count them as Unclaimed.
-	OnMessage func(Message)
-	// OnEvent is called with what happens to the client, in order as far as one connection is concerned. It
-	// must return soon, and must not wait for a method of the client. nil is to ignore it.
-	OnEvent func(Event)
-	// MinBackoff is the rest before connecting again, doubled after each failure up to MaxBackoff;
-	// up to half of it, at random, is left out. It begins anew after a connection that has lived longer
-	// than MaxBackoff. 0 are 100 ms and 10 s; negative values are refused.
+
+	// Callbacks. nil ignores the event.
+
+	// OnConnect is called when a connection is ready for use. After SessionLost it is called when
+	// all subscriptions are in effect again.
+	OnConnect func(ConnectInfo)
+	// OnDisconnect is called when a connection has ended or an attempt to connect has failed.
+	OnDisconnect func(err error)
+	// OnDrop is called when n messages were dropped: from the channel of the subscription to topic,
+	// or, if topic is "", from the server's queue because the client reads too slowly.
+	OnDrop func(topic string, n uint64)
+	// OnLostBytes is called after a session was resumed with the number of bytes of messages that
+	// exceeded the server's buffer while the client was disconnected.
+	OnLostBytes func(n uint64)
+	// OnRefused is called when the server has refused the subscription to topic, which has ended.
+	OnRefused func(topic string, err error)
+	// OnUnmatched is called with each message that matches no subscription.
+	OnUnmatched func(Message)
+
+	// Reconnecting.
+
+	// MinBackoff is the delay before the client connects again, doubled after each failed attempt up
+	// to MaxBackoff, and shortened at random by up to a half. A connection that has lasted longer
+	// than MaxBackoff resets it. 0 is 100 ms and 10 s; negative values are refused.
 	MinBackoff, MaxBackoff time.Duration
-	// MaxAttempts is after how many failures in a row the client gives up. 0 is never; negative values
-	// are refused.
+	// MaxAttempts is the number of failed attempts in a row after which the client gives up. 0 is no
+	// limit; negative values are refused.
 	MaxAttempts int
-	// DialTimeout is the time to connect, with the handshake, and once more to be greeted and to attach.
-	// 0 is 5 s; negative values are refused.
+	// DialTimeout limits connecting, with the transport's handshake, and separately the greeting and
+	// attaching to a session. 0 is 5 s; negative values are refused.
 	DialTimeout time.Duration
-	// WriteTimeout is how long the server may take nothing of what is sent. 0 is 10 s; negative is no limit.
+
+	// Limits of a connection.
+
+	// WriteTimeout ends a connection on which the server has read nothing for that long while data
+	// waits. 0 is 10 s; transport.NoTimeout or another negative value disables it.
 	WriteTimeout time.Duration
-	// Silence is after how long without a word from the server the connection is taken for lost. It has to
-	// be longer than the server's heartbeat. 0 is 90 s; negative is never.
-	Silence time.Duration
-	// MaxFrame is the longest frame in bytes, both ways. 0 is 1 MiB; negative values are refused.
+	// ReadTimeout ends a connection on which no frame has arrived for that long. It must exceed the
+	// server's heartbeat, which is 30 s by default. 0 is 90 s; transport.NoTimeout or another
+	// negative value disables it.
+	ReadTimeout time.Duration
+	// MaxFrame limits the length of a frame in both directions, in bytes. 0 is 1 MiB; negative
+	// values are refused.
 	MaxFrame int
 }
 
-// Defaults of [Options].
-const (
-	DefaultMinBackoff   = redial.DefaultMinBackoff  // 100 ms
-	DefaultMaxBackoff   = redial.DefaultMaxBackoff  // 10 s
-	DefaultDialTimeout  = redial.DefaultDialTimeout // 5 s
-	DefaultWriteTimeout = 10 * time.Second
-	DefaultSilence      = 3 * pubsub.DefaultHeartbeat
-	DefaultMaxFrame     = 1 << 20
-)
-
-// Validate reports every field that cannot be used.
-func (o Options) Validate() error {
-	faults := []error{o.redial().Validate()}
-	if o.MaxFrame < 0 {
-		faults = append(faults, redial.Bad("MaxFrame", o.MaxFrame, "are positive numbers, and 0 for 1048576"))
-	}
-	return errors.Join(faults...)
+// ConnectInfo describes the session of a new connection. It is zero if the session is new and
+// replaces no earlier one.
+type ConnectInfo struct {
+	// Resumed: the earlier session continues. Its buffered messages have been delivered.
+	Resumed bool
+	// SessionLost: the server no longer has the earlier session, and there is a new one. Messages
+	// published in the meantime are lost, except the history that subscriptions request.
+	SessionLost bool
+	// Resubscribed is the number of subscriptions in effect again, after SessionLost.
+	Resubscribed int
 }
 
-func (o Options) redial() redial.Options {
+func (o *Options) validate() error {
+	var faults option.Faults
+	faults.Add(o.redial().Validate())
+	faults.NotNegative("MaxFrame", o.MaxFrame, "0 for 1048576")
+	return faults.Err()
+}
+
+func (o *Options) redial() redial.Options {
 	return redial.Options{Transport: o.Transport, Addr: o.Addr, MinBackoff: o.MinBackoff, MaxBackoff: o.MaxBackoff,
 		MaxAttempts: o.MaxAttempts, DialTimeout: o.DialTimeout}
 }
 
 func (o Options) withDefaults() Options {
-	o.WriteTimeout = cmp.Or(o.WriteTimeout, DefaultWriteTimeout)
-	o.Silence = cmp.Or(o.Silence, DefaultSilence)
-	o.MaxFrame = cmp.Or(o.MaxFrame, DefaultMaxFrame)
-	if o.OnEvent == nil {
-		o.OnEvent = func(Event) {}
+	option.Default(&o.WriteTimeout, 10*time.Second)
+	option.Default(&o.ReadTimeout, 90*time.Second)
+	option.Default(&o.MaxFrame, 1<<20)
+	if o.OnConnect == nil {
+		o.OnConnect = func(ConnectInfo) {}
+	}
+	if o.OnDisconnect == nil {
+		o.OnDisconnect = func(error) {}
+	}
+	if o.OnDrop == nil {
+		o.OnDrop = func(string, uint64) {}
+	}
+	if o.OnLostBytes == nil {
+		o.OnLostBytes = func(uint64) {}
+	}
+	if o.OnRefused == nil {
+		o.OnRefused = func(string, error) {}
 	}
 	return o
 }

@@ -2,7 +2,8 @@ package client
 
 import "strings"
 
-// isPattern tells what the server takes for one: a token is "*", or the last one ">".
+// isPattern reports whether the server takes name for a pattern: a token is "*", or the last one is
+// ">".
 func isPattern(name string) bool {
 	for {
 		token, rest, more := strings.Cut(name, ".")
@@ -16,8 +17,8 @@ func isPattern(name string) bool {
 	}
 }
 
-// fits reports whether a topic fits a pattern.
-func fits(pattern, topic string) bool {
+// matches reports whether a pattern matches a topic.
+func matches(pattern, topic string) bool {
 	for {
 		p, pRest, pMore := strings.Cut(pattern, ".")
 		t, tRest, tMore := strings.Cut(topic, ".")

@@ -13,74 +13,77 @@ import (
 	"time"
 )
 
-// wish is what a request for events asks for.
-type wish struct {
-	topics  []string
-	past    map[string]any // of subscribes
-	token   string         // of the session to go on with; "" is none
-	counter uint64         // of the last message that the browser has
+// maxEventID limits the length of a Last-Event-ID; longer ones are ignored.
+const maxEventID = 256
+
+// eventsRequest is a parsed request for events.
+type eventsRequest struct {
+	topics       []string
+	history      map[string]any // the fields last and history of the subscribe requests
+	token        string         // of the session to resume; "" is none
+	lastReceived uint64         // number of the last message that the browser has received
 }
 
-func (g *Gateway) parseWish(r *http.Request) (w wish, err error) {
+func (g *Gateway) parseEventsRequest(r *http.Request) (req eventsRequest, err error) {
 	q := r.URL.Query()
-	w.topics = q["topic"]
-	if n := len(w.topics); n == 0 || n > g.opts.MaxTopics {
-		return w, fmt.Errorf("%d topics: allowed are 1 to %d", n, g.opts.MaxTopics)
+	req.topics = q["topic"]
+	if n := len(req.topics); n == 0 || n > g.opts.MaxTopics {
+		return req, fmt.Errorf("%d topics: allowed are 1 to %d", n, g.opts.MaxTopics)
 	}
-	w.past = map[string]any{}
+	req.history = map[string]any{}
 	if v := q.Get("last"); v != "" {
-		if w.past["last"], err = strconv.ParseBool(v); err != nil {
-			return w, fmt.Errorf("last %.20q: allowed are 0 and 1", v)
+		if req.history["last"], err = strconv.ParseBool(v); err != nil {
+			return req, fmt.Errorf("last=%.20q: allowed are 0 and 1", v)
 		}
 	}
 	if v := q.Get("history"); v != "" {
 		n, err := strconv.ParseUint(v, 10, 16)
 		if err != nil {
-			return w, fmt.Errorf("history %.20q: allowed are 0 to 65535", v)
+			return req, fmt.Errorf("history=%.20q: allowed are 0 to 65535", v)
 		}
-		w.past["history"] = n
+		req.history["history"] = n
 	}
-	if id := r.Header.Get("Last-Event-ID"); len(id) <= 256 {
-		token, counter, ok := strings.Cut(id, ".")
-		if n, err := strconv.ParseUint(counter, 10, 64); ok && err == nil {
-			w.token, w.counter = token, n
+	if id := r.Header.Get("Last-Event-ID"); len(id) <= maxEventID {
+		token, number, ok := strings.Cut(id, ".")
+		if n, err := strconv.ParseUint(number, 10, 64); ok && err == nil {
+			req.token, req.lastReceived = token, n
 		}
 	}
-	return w, nil
+	return req, nil
 }
 
-// stream is server-sent events to one browser.
-type stream struct {
-	g       *Gateway
-	w       http.ResponseWriter
-	rc      *http.ResponseController
-	up      *upstream
-	token   string
-	resumed bool
-	first   []item // what is to be sent before anything else
-	lost    uint64
+// eventStream is a stream of server-sent events to one browser.
+type eventStream struct {
+	g        *Gateway
+	w        http.ResponseWriter
+	rc       *http.ResponseController
+	upstream *upstream
+	token    string
+	resumed  bool
+	initial  []frame // sent before the frames of upstream
+	lost     uint64  // messages that could not be replayed
 }
 
 func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request) {
-	wish, err := g.parseWish(r)
+	req, err := g.parseEventsRequest(r)
 	if err != nil {
 		g.refuse(w, http.StatusBadRequest, err)
 		return
 	}
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
-	defer context.AfterFunc(g.ctx, func() { cancel(ErrShutdown) })()
-	s := &stream{g: g, w: w, rc: http.NewResponseController(w)}
-	if err := s.open(ctx, wish); err != nil {
+	defer context.AfterFunc(g.ctx, func() { cancel(errShutdown) })()
+	s := &eventStream{g: g, w: w, rc: http.NewResponseController(w)}
+	if err := s.open(ctx, req); err != nil {
 		status := http.StatusBadGateway
-		var r refusal
-		if errors.As(err, &r) {
+		var refused serverError
+		if errors.As(err, &refused) {
 			status = http.StatusForbidden
 		}
 		g.refuse(w, status, err)
 		return
 	}
-	defer s.up.close()
+	defer s.upstream.close()
 	g.count(func(st *Stats) {
 		st.Streams++
 		if s.resumed {
@@ -88,135 +91,119 @@ func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request) {
 		}
 	})
 	if r.ProtoMajor == 1 {
-		w.Header().Set("Connection", "close") // its write deadline is ours
+		w.Header().Set("Connection", "close") // the stream changes the connection's write deadline
 	}
 	err = s.serve(ctx)
 	if errors.Is(err, errSlow) {
 		g.count(func(st *Stats) { st.Slow++ })
 	}
-	s.end(err)
+	s.sendEnd(err)
 }
 
-// open connects to the topic server, and subscribes, before anything is answered.
-func (s *stream) open(ctx context.Context, w wish) error {
+// open connects to the topic server and subscribes, so that failures can still set the status.
+func (s *eventStream) open(ctx context.Context, req eventsRequest) error {
 	ctx, cancel := context.WithTimeout(ctx, s.g.opts.WriteTimeout)
 	defer cancel()
-	var err error
-	if w.token != "" {
-		err = s.resume(ctx, w)
-		if err != nil && !errors.As(err, new(refusal)) {
+	if req.token != "" {
+		err := s.resumeSession(ctx, req)
+		if err != nil && !errors.As(err, new(serverError)) {
 			return err
 		}
 	}
 	if !s.resumed {
-		if err := s.start(ctx); err != nil {
+		if err := s.newSession(ctx); err != nil {
 			return err
 		}
 	}
-	if err := s.subscribe(ctx, w); err != nil {
-		s.up.close()
+	if err := s.subscribe(ctx, req); err != nil {
+		s.upstream.close()
 		return err
 	}
 	return nil
 }
 
-// start begins a session.
-func (s *stream) start(ctx context.Context) (err error) {
-	if s.up, err = s.g.dial(ctx); err != nil {
+func (s *eventStream) newSession(ctx context.Context) (err error) {
+	if s.upstream, err = s.g.dial(ctx); err != nil {
 		return err
 	}
-	if s.token, err = s.up.greeting(ctx); err != nil {
-		s.up.close()
+	if s.token, err = s.upstream.readGreeting(ctx); err != nil {
+		s.upstream.close()
 		return err
 	}
-	t := &trail{up: s.up}
-	s.up.follow(t)
-	s.g.trails.put(s.token, t)
+	b := &replayBuffer{upstream: s.upstream}
+	s.upstream.setReplay(b)
+	s.g.replays.put(s.token, b)
 	return nil
 }
 
-// resume goes on with a session. What the browser had not got comes first, then what the server has
-// kept. The error is a refusal if there is no such session.
-func (s *stream) resume(ctx context.Context, w wish) (err error) {
-	t := s.g.trails.take(w.token)
-	if s.up, err = s.g.dial(ctx); err != nil {
+// resumeSession attaches to a session. The stream then begins with the messages that the browser
+// has not received, followed by those that the server has buffered. The error is a serverError if
+// the server does not have the session.
+func (s *eventStream) resumeSession(ctx context.Context, req eventsRequest) (err error) {
+	earlier := s.g.replays.take(req.token)
+	if s.upstream, err = s.g.dial(ctx); err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
-			s.up.close()
+			s.upstream.close()
 		}
 	}()
-	if _, err = s.up.greeting(ctx); err != nil {
+	if _, err = s.upstream.readGreeting(ctx); err != nil {
 		return err
 	}
-	if err = s.up.ask("attach", w.token, nil); err != nil {
+	if err = s.upstream.request("attach", req.token, nil); err != nil {
 		return err
 	}
-	kept, err := s.up.acknowledged(ctx)
+	buffered, err := s.upstream.readACK(ctx)
 	if err != nil {
 		return err
 	}
-	s.token, s.resumed = w.token, true
-	next := &trail{up: s.up, last: w.counter}
-	if t != nil {
-		s.first, s.lost = t.after(w.counter)
-		t.mu.Lock()
-		next.last, next.items, next.bytes = max(t.last, w.counter), t.items, t.bytes
-		t.mu.Unlock()
+	s.token, s.resumed = req.token, true
+	b := &replayBuffer{upstream: s.upstream, last: req.lastReceived}
+	if earlier != nil {
+		s.initial, s.lost = earlier.after(req.lastReceived)
+		b = earlier.successor(s.upstream, req.lastReceived)
 	}
-	for _, it := range kept {
-		if isMessage(it.frame) {
-			it.n = next.add(it.frame)
+	for _, f := range buffered {
+		if isMessage(f.data) {
+			f.number = b.add(f.data)
 		}
-		s.first = append(s.first, it)
+		s.initial = append(s.initial, f)
 	}
-	s.up.follow(next)
-	s.g.trails.put(s.token, next)
+	s.upstream.setReplay(b)
+	s.g.replays.put(s.token, b)
 	return nil
 }
 
-// subscribe has all topics subscribed to. A session that goes on has them already, unless the browser asks
-// for others now; of the past it wants to know nothing.
-func (s *stream) subscribe(ctx context.Context, w wish) error {
-	for _, topic := range w.topics {
-		past := w.past
+// subscribe subscribes to all topics. A resumed session is subscribed already, unless the browser
+// has changed its topics; history is requested for new sessions only.
+func (s *eventStream) subscribe(ctx context.Context, req eventsRequest) error {
+	for _, topic := range req.topics {
+		history := req.history
 		if s.resumed {
-			past = nil
+			history = nil
 		}
-		if err := s.up.ask("subscribe", topic, past); err != nil {
-			<-s.up.done
-			_, err = s.up.acknowledged(ctx)
+		if err := s.upstream.request("subscribe", topic, history); err != nil {
+			// The server has closed the connection; its error frame gives the reason.
+			<-s.upstream.done
+			_, err = s.upstream.readACK(ctx)
 			return err
 		}
-		before, err := s.up.acknowledged(ctx)
+		before, err := s.upstream.readACK(ctx)
 		if err != nil {
 			return err
 		}
-		s.first = append(s.first, before...)
+		s.initial = append(s.initial, before...)
 	}
 	return nil
 }
 
-func (s *stream) serve(ctx context.Context) error {
-	h := s.w.Header()
-	h.Set("Content-Type", "text/event-stream")
-	h.Set("X-Accel-Buffering", "no") // proxies
-	fmt.Fprintf(s.w, "retry: 2000\n")
-	if err := s.event("session", 0, fmt.Appendf(nil, `{"resumed":%v}`, s.resumed)); err != nil {
+// serve sends events until the stream ends.
+func (s *eventStream) serve(ctx context.Context) error {
+	if err := s.sendStart(); err != nil {
 		return err
 	}
-	if s.lost > 0 {
-		if err := s.event("notice", 0, fmt.Appendf(nil, `{"lost_events":%d}`, s.lost)); err != nil {
-			return err
-		}
-	}
-	for _, it := range s.first {
-		if err := s.send(it); err != nil {
-			return err
-		}
-	}
-	s.first = nil
 	var tick <-chan time.Time
 	if s.g.opts.KeepAlive > 0 {
 		t := time.NewTicker(s.g.opts.KeepAlive)
@@ -224,12 +211,12 @@ func (s *stream) serve(ctx context.Context) error {
 		tick = t.C
 	}
 	for {
-		it, err := s.up.next(ctx, tick)
+		f, err := s.upstream.next(ctx, tick)
 		switch {
 		case err == io.EOF:
-			err = s.write([]byte(": alive\n\n"))
+			err = s.write([]byte(": keep-alive\n\n"))
 		case err == nil:
-			err = s.send(it)
+			err = s.sendFrame(f)
 		}
 		if err != nil {
 			return err
@@ -237,44 +224,67 @@ func (s *stream) serve(ctx context.Context) error {
 	}
 }
 
-func (s *stream) send(it item) error {
-	if it.n > 0 {
-		return s.event("", it.n, it.frame)
+// sendStart sends the headers and the events with which the stream begins.
+func (s *eventStream) sendStart() error {
+	h := s.w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("X-Accel-Buffering", "no") // disables the response buffer of nginx
+	fmt.Fprintf(s.w, "retry: 2000\n")
+	if err := s.sendEvent("session", 0, fmt.Appendf(nil, `{"resumed":%v}`, s.resumed)); err != nil {
+		return err
 	}
-	return s.event("notice", 0, it.frame)
+	if s.lost > 0 {
+		if err := s.sendEvent("notice", 0, fmt.Appendf(nil, `{"lost_events":%d}`, s.lost)); err != nil {
+			return err
+		}
+	}
+	for _, f := range s.initial {
+		if err := s.sendFrame(f); err != nil {
+			return err
+		}
+	}
+	s.initial = nil
+	return nil
 }
 
-// lines in data may end in JSON's blanks only, which need not be line ends.
-var blanks = strings.NewReplacer("\r", " ", "\n", " ")
+func (s *eventStream) sendFrame(f frame) error {
+	if f.number > 0 {
+		return s.sendEvent("", f.number, f.data)
+	}
+	return s.sendEvent("notice", 0, f.data)
+}
 
-func (s *stream) event(kind string, n uint64, data []byte) error {
+// newlines replaces line ends, which would end the data field. In JSON they are white space.
+var newlines = strings.NewReplacer("\r", " ", "\n", " ")
+
+func (s *eventStream) sendEvent(kind string, number uint64, data []byte) error {
 	var b bytes.Buffer
 	if kind != "" {
 		fmt.Fprintf(&b, "event: %s\n", kind)
 	}
-	if n > 0 {
-		fmt.Fprintf(&b, "id: %s.%d\n", s.token, n)
+	if number > 0 {
+		fmt.Fprintf(&b, "id: %s.%d\n", s.token, number)
 	}
-	fmt.Fprintf(&b, "data: %s\n\n", blanks.Replace(string(data)))
+	fmt.Fprintf(&b, "data: %s\n\n", newlines.Replace(string(data)))
 	return s.write(b.Bytes())
 }
 
-func (s *stream) write(b []byte) error {
-	s.rc.SetWriteDeadline(time.Now().Add(s.g.opts.WriteTimeout)) // where there is none, so be it
+func (s *eventStream) write(b []byte) error {
+	s.rc.SetWriteDeadline(time.Now().Add(s.g.opts.WriteTimeout)) // not all ResponseWriters support it
 	if _, err := s.w.Write(b); err != nil {
 		return err
 	}
 	return s.rc.Flush()
 }
 
-// end tells the browser why the stream ends, as far as it can be told.
-func (s *stream) end(why error) {
-	var r refusal
+// sendEnd sends the reason why the stream ends.
+func (s *eventStream) sendEnd(err error) {
+	var refused serverError
 	switch {
-	case errors.As(why, &r):
-		s.event("refused", 0, errorJSON(why))
-	case errors.Is(why, errSlow), errors.Is(why, ErrShutdown), errors.Is(why, errGone):
-		s.event("notice", 0, errorJSON(why))
+	case errors.As(err, &refused):
+		s.sendEvent("refused", 0, errorJSON(err))
+	case errors.Is(err, errSlow), errors.Is(err, errShutdown), errors.Is(err, errUpstreamClosed):
+		s.sendEvent("notice", 0, errorJSON(err))
 	}
 }
 

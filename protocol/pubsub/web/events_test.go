@@ -13,57 +13,58 @@ import (
 )
 
 func TestEvents(t *testing.T) {
-	tn := found(t, pubsub.Options{}, web.Options{})
-	tn.publish("a", 1, 2, 3)
-	s := tn.source("topic=a&last=1", nil)
+	srv := newTestServer(t, pubsub.Options{}, web.Options{})
+	srv.publish("a", 1, 2, 3)
+	s := srv.events("topic=a&last=1", nil)
 	if got := s.resp.Header.Get("Content-Type"); got != "text/event-stream" {
-		t.Error(got)
+		t.Errorf("Content-Type: got %q, want text/event-stream", got)
 	}
-	s.expects(`session {"resumed":false}`, heard("a", "3"))
-	both := tn.source("topic=a&topic=b.*", nil)
-	both.expects(`session {"resumed":false}`)
-	tn.publish("a", 4)
-	tn.publish("b.x", 5)
-	both.expects(heard("a", "4"), heard("b.x", "5"))
-	h := tn.source("topic=a&history=2", nil)
-	h.expects(`session {"resumed":false}`, heard("a", "3"), heard("a", "4"))
+	s.expect(`session {"resumed":false}`, delivered("a", "3"))
+	both := srv.events("topic=a&topic=b.*", nil)
+	both.expect(`session {"resumed":false}`)
+	srv.publish("a", 4)
+	srv.publish("b.x", 5)
+	both.expect(delivered("a", "4"), delivered("b.x", "5"))
+	h := srv.events("topic=a&history=2", nil)
+	h.expect(`session {"resumed":false}`, delivered("a", "3"), delivered("a", "4"))
 }
 
-// A browser that comes back with the id of the last event it has got gets the rest: what was on its way
-// when the connection broke, and what was published since, each once.
+// A browser that reconnects with the id of its last event receives the messages that were in flight
+// when the connection broke and those published since, each once.
 func TestEventsResume(t *testing.T) {
-	tn := found(t, pubsub.Options{}, web.Options{})
-	s := tn.source("topic=a", nil)
-	s.expects(`session {"resumed":false}`)
-	tn.publish("a", 1, 2, 3)
-	s.expects(heard("a", "1"))
+	srv := newTestServer(t, pubsub.Options{}, web.Options{})
+	s := srv.events("topic=a", nil)
+	s.expect(`session {"resumed":false}`)
+	srv.publish("a", 1, 2, 3)
+	s.expect(delivered("a", "1"))
 	s.cancel()
-	waits(t, "the browser is gone", func() bool { return tn.gw.Stats().Browsers == 0 && tn.attached() == 0 })
-	tn.publish("a", 4)
-	again := tn.again(s, "topic=a&last=1")
-	again.expects(`session {"resumed":true}`, heard("a", "2"), heard("a", "3"), heard("a", "4"))
-	tn.publish("a", 5)
-	again.expects(heard("a", "5"))
+	waitFor(t, "disconnect of the browser", func() bool { return srv.gateway.Stats().Browsers == 0 && srv.attachedSessions() == 0 })
+	srv.publish("a", 4)
+	second := srv.reconnect(s, "topic=a&last=1")
+	second.expect(`session {"resumed":true}`, delivered("a", "2"), delivered("a", "3"), delivered("a", "4"))
+	srv.publish("a", 5)
+	second.expect(delivered("a", "5"))
 
-	// It comes back before anybody has noticed that the other connection is dead.
-	tn.publish("a", 6)
-	third := tn.again(again, "topic=a")
-	third.expects(`session {"resumed":true}`, heard("a", "6"))
-	if tail := drain(again); !strings.HasSuffix(tail, "EOF") {
-		t.Errorf("the other connection goes on: %s", tail)
+	// The browser reconnects before the gateway has detected the end of the earlier connection.
+	srv.publish("a", 6)
+	third := srv.reconnect(second, "topic=a")
+	third.expect(`session {"resumed":true}`, delivered("a", "6"))
+	if rest := readAll(second); !strings.HasSuffix(rest, "EOF") {
+		t.Errorf("earlier connection: got %s, want EOF at the end", rest)
 	}
-	if err := tn.s.EndSession(strings.Split(third.last, ".")[0]); err != nil {
-		t.Fatal(err)
+	if err := srv.topics.EndSession(strings.Split(third.lastID, ".")[0]); err != nil {
+		t.Fatalf("EndSession: got %v, want no error", err)
 	}
-	third.expects(`refused {"error":"unknown or expired session"}`, "EOF")
-	fourth := tn.again(third, "topic=a&last=1")
-	fourth.expects(`session {"resumed":false}`, heard("a", "6"))
-	if st := tn.gw.Stats(); st.Resumed != 2 || st.Streams != 4 {
-		t.Errorf("%+v", st)
+	third.expect(`refused {"error":"unknown or expired session"}`, "EOF")
+	fourth := srv.reconnect(third, "topic=a&last=1")
+	fourth.expect(`session {"resumed":false}`, delivered("a", "6"))
+	if st := srv.gateway.Stats(); st.Resumed != 2 || st.Streams != 4 {
+		t.Errorf("got %+v, want 4 streams, 2 of them resumed", st)
 	}
 }
 
-func drain(s *source) string {
+// readAll reads the events up to the end of the stream.
+func readAll(s *eventSource) string {
 	var all []string
 	for {
 		all = append(all, s.event())
@@ -73,39 +74,39 @@ func drain(s *source) string {
 	}
 }
 
-// Of more than is remembered, it is told how much is lost.
+// A notice reports the messages that are no longer in the replay buffer.
 func TestEventsLost(t *testing.T) {
-	tn := found(t, pubsub.Options{}, web.Options{})
-	s := tn.source("topic=a", nil)
-	s.expects(`session {"resumed":false}`)
+	srv := newTestServer(t, pubsub.Options{}, web.Options{})
+	s := srv.events("topic=a", nil)
+	s.expect(`session {"resumed":false}`)
 	for i := range 100 {
-		tn.publish("a", i)
+		srv.publish("a", i)
 	}
-	s.expects(heard("a", "0"))
+	s.expect(delivered("a", "0"))
 	s.cancel()
-	waits(t, "the browser is gone", func() bool { return tn.gw.Stats().Browsers == 0 })
-	again := tn.again(s, "topic=a")
-	again.expects(`session {"resumed":true}`, `notice {"lost_events":35}`, heard("a", "36"))
+	waitFor(t, "disconnect of the browser", func() bool { return srv.gateway.Stats().Browsers == 0 })
+	resumed := srv.reconnect(s, "topic=a")
+	resumed.expect(`session {"resumed":true}`, `notice {"lost_events":35}`, delivered("a", "36"))
 }
 
-// Line ends in what is published do not become fields of an event.
-func TestEventsKeepLines(t *testing.T) {
-	tn := found(t, pubsub.Options{}, web.Options{})
-	s := tn.source("topic=a", nil)
-	s.expects(`session {"resumed":false}`)
-	nc, err := tn.mem.Dial(t.Context(), "topics")
+// Line ends in a message do not end the data field of its event.
+func TestEventsWithNewlines(t *testing.T) {
+	srv := newTestServer(t, pubsub.Options{}, web.Options{})
+	s := srv.events("topic=a", nil)
+	s.expect(`session {"resumed":false}`)
+	nc, err := srv.mem.Dial(t.Context(), "topics")
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("Dial: got %v, want no error", err)
 	}
 	defer nc.Close()
 	io.WriteString(nc, "PUBLISH\x00{\"topic\":\"a\",\n\n\"event\":\"e\",\r\"data\":\r\n1}\x00")
-	s.expects(`{"timestamp":T,"topic":"a",  "event":"e", "data":  1}`)
+	s.expect(`{"timestamp":T,"topic":"a",  "event":"e", "data":  1}`)
 }
 
 func TestEventsRefused(t *testing.T) {
-	tn := found(t, pubsub.Options{Authorize: func(_ *pubsub.Client, _ pubsub.Action, topic string) error {
+	srv := newTestServer(t, pubsub.Options{Authorize: func(_ *pubsub.Client, _ pubsub.Action, topic string) error {
 		if topic == "secret" {
-			return errors.New("not for you")
+			return errors.New("no access")
 		}
 		return nil
 	}}, web.Options{MaxTopics: 2})
@@ -114,34 +115,35 @@ func TestEventsRefused(t *testing.T) {
 		"topic=": 403, "topic=secret": 403, "topic=a&topic=secret": 403, "topic=a.*&last=1": 403,
 		"topic=a": 200,
 	} {
-		s := tn.source(query, nil)
+		s := srv.events(query, nil)
 		if s.resp.StatusCode != want {
-			t.Errorf("%q: status %s, want %d", query, s.resp.Status, want)
+			t.Errorf("%q: got status %s, want %d", query, s.resp.Status, want)
 		}
 		if b := make([]byte, 9); want != 200 {
 			if _, err := io.ReadFull(s.resp.Body, b); err != nil || string(b) != `{"error":` {
-				t.Errorf("%q: answer %q, %v", query, b, err)
+				t.Errorf("%q: got the answer %q, %v, want an error in JSON", query, b, err)
 			}
 		}
 		s.cancel()
 	}
 	for _, id := range []string{"x", "1.x", ".", "12.5", strings.Repeat("1", 300) + ".1"} {
-		s := tn.source("topic=a", http.Header{"Last-Event-Id": {id}})
-		s.expects(`session {"resumed":false}`)
+		s := srv.events("topic=a", http.Header{"Last-Event-Id": {id}})
+		s.expect(`session {"resumed":false}`)
 		s.cancel()
 	}
 }
 
+// An event stream whose browser does not read is closed.
 func TestSlowEvents(t *testing.T) {
-	tn := found(t, pubsub.Options{}, web.Options{MaxBuffered: 64 << 10, WriteTimeout: 500 * time.Millisecond})
-	s := tn.source("topic=a", nil)
-	s.expects(`session {"resumed":false}`)
+	srv := newTestServer(t, pubsub.Options{}, web.Options{MaxBuffered: 64 << 10, WriteTimeout: 500 * time.Millisecond})
+	s := srv.events("topic=a", nil)
+	s.expect(`session {"resumed":false}`)
 	big := strings.Repeat("x", 30_000)
-	waits(t, "the browser is cut off", func() bool { tn.publish("a", big); return tn.gw.Stats().Browsers == 0 })
+	waitFor(t, "disconnect of the slow browser", func() bool { srv.publish("a", big); return srv.gateway.Stats().Browsers == 0 })
 	for range 100_000 {
 		if e := s.event(); !strings.Contains(e, big) {
-			return // a notice, or the end in the middle of something
+			return // a notice, or the end in the middle of an event
 		}
 	}
-	t.Error("it goes on")
+	t.Error("got 100,000 events, want the stream to end")
 }

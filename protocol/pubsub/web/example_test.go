@@ -29,7 +29,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	defer l.Stop()
-	gw, err := web.Handler(web.Options{
+	gw, err := web.NewGateway(web.Options{
 		Dial: func(ctx context.Context) (net.Conn, error) { return mem.Dial(ctx, "topics") },
 	})
 	if err != nil {

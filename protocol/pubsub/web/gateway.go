@@ -1,29 +1,18 @@
-// Package web brings topics (package pubsub) to browsers, over WebSockets and server-sent events, with a
-// page to try them.
+// Package web provides an HTTP handler that connects browsers to a topic server (package pubsub)
+// by WebSockets and server-sent events, and serves a page for trying both.
 //
-//	gw, err := web.Handler(web.Options{Dial: func(ctx context.Context) (net.Conn, error) {
+//	gw, err := web.NewGateway(web.Options{Dial: func(ctx context.Context) (net.Conn, error) {
 //		return mem.Dial(ctx, "topics")
 //	}})
 //	…
 //	http.Handle("/topics/", http.StripPrefix("/topics", gw))
 //
-// Each browser is a client of the topic server with a connection of its own, in memory if Dial has it so:
-// sessions, limits, authorisation and counters hold for it as for any.
+// Each WebSocket and each event stream is a client of the topic server with a connection of its
+// own, which needs no socket if Options.Dial uses an in-memory transport. The server's sessions,
+// limits, authorization and counters apply to it as to any client.
 //
-// # Paths
-//
-//   - "/" is the page, with "/page.js" and "/page.css".
-//   - "/ws" is the WebSocket: text messages both ways, each one JSON object of the wire protocol, without what
-//     ends frames there. {"ack":true} stands for ACK; heartbeats are pings of the WebSocket.
-//   - "/events?topic=a&topic=b.*&last=1&history=5" are server-sent events.
-//
-// # Events
-//
-// Messages are events of the default type, their data as on the wire. Each has an id, with which a browser
-// that comes back (Last-Event-ID) goes on where it was: the session is attached to, and what the browser had
-// not got before the connection broke is sent again. The id holds the session's token; it is a secret.
-// An event "session" comes first: {"resumed":true}, or false if the session is a new one. "notice" tells of
-// messages that were dropped, and "refused" of why the stream ends.
+// "/" is the page, "/ws" the WebSocket, and "/events?topic=a&topic=b.*" a stream of server-sent
+// events. docs/topics.md describes their messages, and what happens when a browser reconnects.
 package web
 
 import (
@@ -34,36 +23,38 @@ import (
 	"sync"
 )
 
-// ErrShutdown is why connections end when the gateway is shut down.
-var ErrShutdown = errors.New("the server is shutting down")
+// errShutdown ends connections when the gateway is shut down.
+var errShutdown = errors.New("the server is shutting down")
 
-// Gateway serves browsers. It is a [http.Handler], and may be called from any goroutine.
+// Gateway is an [http.Handler] that connects browsers to a topic server. All methods may be called
+// from any goroutine.
 type Gateway struct {
 	opts Options
 	mux  *http.ServeMux
-	ctx  context.Context
+	ctx  context.Context // ends with Shutdown
 	stop context.CancelCauseFunc
 
 	mu       sync.Mutex
 	browsers int
-	idle     chan struct{} // closed when the last one has gone after Shutdown
-	trails   trails
+	drained  chan struct{} // closed after Shutdown when no browser is connected
 	stats    Stats
+
+	replays replayTable
 }
 
-// Stats are counters since the gateway was made, and what is.
+// Stats holds the counters of a [Gateway] since it was created, and its current size.
 type Stats struct {
-	Browsers   int    // connected
-	WebSockets uint64 // served
-	Streams    uint64 // of events, served
-	Resumed    uint64 // of those, with the session there was
-	Refused    uint64 // requests that were not served, whatever the reason
-	Slow       uint64 // connections that have ended because the browser did not keep up
+	Browsers   int    // connected now, by WebSocket or event stream
+	WebSockets uint64 // WebSockets served
+	Streams    uint64 // event streams served
+	Resumed    uint64 // event streams that resumed a session
+	Refused    uint64 // requests refused, for any reason
+	Slow       uint64 // connections closed because the browser read too slowly
 }
 
-// Handler returns a handler. The error joins all faults of the options.
-func Handler(opts Options) (*Gateway, error) {
-	if err := opts.Validate(); err != nil {
+// NewGateway returns a gateway. The error joins all faults of the options.
+func NewGateway(opts Options) (*Gateway, error) {
+	if err := opts.validate(); err != nil {
 		return nil, err
 	}
 	g := &Gateway{opts: opts.withDefaults(), mux: http.NewServeMux()}
@@ -76,10 +67,11 @@ func Handler(opts Options) (*Gateway, error) {
 	return g, nil
 }
 
-// ServeHTTP serves a request by its path. It returns when a WebSocket or a stream of events has ended.
+// ServeHTTP serves one of the gateway's paths. It returns when the WebSocket or event stream has
+// ended.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.mux.ServeHTTP(w, r) }
 
-// Stats returns what has happened so far.
+// Stats returns the current counters.
 func (g *Gateway) Stats() Stats {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -88,84 +80,84 @@ func (g *Gateway) Stats() Stats {
 	return s
 }
 
-func (g *Gateway) count(f func(*Stats)) {
+func (g *Gateway) count(update func(*Stats)) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	f(&g.stats)
+	update(&g.stats)
 }
 
-// Shutdown refuses new browsers, tells those that are connected to go, and returns when they have. The error
-// is the cause of ctx. It comes before the Shutdown of a [http.Server], which would wait for streams, and not
-// for WebSockets.
+// Shutdown refuses new browsers, closes the connected ones with a reason, and waits until they are
+// disconnected. The error is the cause of ctx. Call it before [http.Server.Shutdown], which would
+// wait for event streams, and would not wait for WebSockets.
 func (g *Gateway) Shutdown(ctx context.Context) error {
 	g.mu.Lock()
-	g.stop(ErrShutdown)
-	if g.idle == nil {
-		g.idle = make(chan struct{})
+	g.stop(errShutdown)
+	if g.drained == nil {
+		g.drained = make(chan struct{})
 		if g.browsers == 0 {
-			close(g.idle)
+			close(g.drained)
 		}
 	}
-	idle := g.idle
+	drained := g.drained
 	g.mu.Unlock()
 	select {
-	case <-idle:
+	case <-drained:
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
 }
 
-// admit lets a browser in, if it may, and counts it.
+// admit wraps a handler with the checks of origin, authorization and MaxBrowsers.
 func (g *Gateway) admit(serve http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
-		if !g.allowed(r) {
-			g.refuse(w, http.StatusForbidden, errors.New("pages of this origin may not connect"))
+		if !g.originAllowed(r) {
+			g.refuse(w, http.StatusForbidden, errors.New("requests from this origin are not allowed"))
 			return
 		}
 		if err := g.opts.Authorize(r); err != nil {
 			status := http.StatusForbidden
-			if errors.Is(err, ErrLogin) {
+			if errors.Is(err, ErrUnauthenticated) {
 				status = http.StatusUnauthorized
 			}
 			g.refuse(w, status, err)
 			return
 		}
-		if err := g.enter(); err != nil {
+		if err := g.addBrowser(); err != nil {
 			w.Header().Set("Retry-After", "5")
 			g.refuse(w, http.StatusServiceUnavailable, err)
 			return
 		}
-		defer g.leave()
+		defer g.removeBrowser()
 		serve(w, r)
 	}
 }
 
-func (g *Gateway) enter() error {
+func (g *Gateway) addBrowser() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
 	case g.ctx.Err() != nil:
-		return ErrShutdown
+		return errShutdown
 	case g.opts.MaxBrowsers >= 0 && g.browsers >= g.opts.MaxBrowsers:
-		return errors.New("too many browsers")
+		return errors.New("too many browsers are connected")
 	}
 	g.browsers++
 	return nil
 }
 
-func (g *Gateway) leave() {
+func (g *Gateway) removeBrowser() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.browsers--
-	if g.browsers == 0 && g.idle != nil {
-		close(g.idle)
+	if g.browsers == 0 && g.drained != nil {
+		close(g.drained)
 	}
 }
 
-// refuse answers with an error, in JSON.
+// refuse answers with an error as JSON.
 func (g *Gateway) refuse(w http.ResponseWriter, status int, err error) {
 	g.count(func(s *Stats) { s.Refused++ })
 	w.Header().Set("Content-Type", "application/json")

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -27,192 +28,197 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// town is a topic server in memory, a gateway, and a web server on loopback.
-type town struct {
-	t   testing.TB
-	s   *pubsub.Server
-	l   *ranch.Listener
-	mem *transport.Mem
-	gw  *web.Gateway
-	web *httptest.Server
+// testServer is a topic server in memory with a gateway, and an HTTP server that serves the gateway
+// below /topics/.
+type testServer struct {
+	t        testing.TB
+	topics   *pubsub.Server
+	listener *ranch.Listener
+	mem      *transport.Mem
+	gateway  *web.Gateway
+	http     *httptest.Server
 }
 
-func found(t testing.TB, opts pubsub.Options, webOpts web.Options) *town {
+func newTestServer(t testing.TB, opts pubsub.Options, webOpts web.Options) *testServer {
 	t.Helper()
 	s, err := pubsub.NewServer(opts)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("NewServer: got %v, want no error", err)
 	}
-	tn := &town{t: t, s: s, mem: new(transport.Mem)}
-	tn.l = tn.listen(tn.mem, "topics")
-	webOpts.Dial = func(ctx context.Context) (net.Conn, error) { return tn.mem.Dial(ctx, "topics") }
-	if tn.gw, err = web.Handler(webOpts); err != nil {
-		t.Fatal(err)
+	srv := &testServer{t: t, topics: s, mem: new(transport.Mem)}
+	srv.listener = srv.listen(srv.mem, "topics")
+	webOpts.Dial = func(ctx context.Context) (net.Conn, error) { return srv.mem.Dial(ctx, "topics") }
+	if srv.gateway, err = web.NewGateway(webOpts); err != nil {
+		t.Fatalf("NewGateway: got %v, want no error", err)
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/topics/", http.StripPrefix("/topics", tn.gw))
-	tn.web = httptest.NewServer(mux)
+	mux.Handle("/topics/", http.StripPrefix("/topics", srv.gateway))
+	srv.http = httptest.NewServer(mux)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
-		if err := tn.gw.Shutdown(ctx); err != nil {
-			t.Errorf("shutdown of the gateway: %v", err)
+		if err := srv.gateway.Shutdown(ctx); err != nil {
+			t.Errorf("Shutdown: got %v, want no error", err)
 		}
-		tn.web.Close()
-		tn.l.Stop()
+		srv.http.Close()
+		srv.listener.Stop()
 		if err := s.Close(ctx); err != nil {
-			t.Error(err)
+			t.Errorf("Close: got %v, want no error", err)
 		}
 	})
-	return tn
+	return srv
 }
 
-func (tn *town) listen(tr transport.Transport, addr string) *ranch.Listener {
-	tn.t.Helper()
-	l, err := new(ranch.Server).StartListener("topics", tr, ranch.Options{Addr: addr, Logger: slog.New(slog.DiscardHandler), MaxConnections: ranch.Unlimited}, tn.s)
+func (srv *testServer) listen(tr transport.Transport, addr string) *ranch.Listener {
+	srv.t.Helper()
+	l, err := new(ranch.Server).StartListener("topics", tr, ranch.Options{Addr: addr, Logger: slog.New(slog.DiscardHandler), MaxConnections: ranch.Unlimited}, srv.topics)
 	if err != nil {
-		tn.t.Fatal(err)
+		srv.t.Fatalf("StartListener: got %v, want no error", err)
 	}
 	return l
 }
 
-func (tn *town) publish(topic string, data ...any) {
-	tn.t.Helper()
+func (srv *testServer) publish(topic string, data ...any) {
+	srv.t.Helper()
 	for _, d := range data {
-		if _, err := tn.s.Publish(topic, "e", "", d); err != nil {
-			tn.t.Fatal(err)
+		if _, err := srv.topics.Publish(topic, "e", "", d); err != nil {
+			srv.t.Fatalf("Publish to %s: got %v, want no error", topic, err)
 		}
 	}
 }
 
-// attached returns how many sessions have a connection. What is published while one ends may be lost.
-func (tn *town) attached() (n int) {
-	for _, one := range tn.s.Sessions() {
-		if one.Attached {
+// attachedSessions returns how many sessions have a connection. A message that is published while a
+// connection ends may be lost.
+func (srv *testServer) attachedSessions() (n int) {
+	for _, info := range srv.topics.Sessions() {
+		if info.Attached {
 			n++
 		}
 	}
 	return n
 }
 
-// waits until something is so.
-func waits(t testing.TB, what string, so func() bool) {
+// waitFor polls until cond is true.
+func waitFor(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	for end := time.Now().Add(15 * time.Second); !so(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); !cond(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("waited too long: %s", what)
+			t.Fatalf("%s: got none within 30 s, want it", what)
 		}
 	}
 }
 
-// sock is a WebSocket of a test.
-type sock struct {
+// testSocket is a WebSocket client.
+type testSocket struct {
 	t     testing.TB
 	ws    *websocket.Conn
 	token string
 }
 
-func (tn *town) url() string { return tn.web.URL + "/topics/" }
+func (srv *testServer) url() string { return srv.http.URL + "/topics/" }
 
-func (tn *town) sock() *sock {
-	tn.t.Helper()
-	ws, _, err := websocket.Dial(tn.t.Context(), tn.url()+"ws", nil)
+func (srv *testServer) webSocket() *testSocket {
+	srv.t.Helper()
+	ws, _, err := websocket.Dial(srv.t.Context(), srv.url()+"ws", nil)
 	if err != nil {
-		tn.t.Fatal(err)
+		srv.t.Fatalf("Dial: got %v, want no error", err)
 	}
-	tn.t.Cleanup(func() { ws.CloseNow() })
+	srv.t.Cleanup(func() { ws.CloseNow() })
 	ws.SetReadLimit(1 << 20)
-	s := &sock{t: tn.t, ws: ws}
-	var hello struct{ Token string }
-	if err := json.Unmarshal([]byte(strings.Replace(s.read(), ":T,", ":0,", 1)), &hello); err != nil || hello.Token == "" {
-		tn.t.Fatalf("no token: %v", err)
+	s := &testSocket{t: srv.t, ws: ws}
+	first := s.read()
+	var greeting struct{ Token string }
+	if err := json.Unmarshal([]byte(strings.Replace(first, ":T,", ":0,", 1)), &greeting); err != nil || greeting.Token == "" {
+		srv.t.Fatalf("first frame: got %s, %v, want a greeting", first, err)
 	}
-	s.token = hello.Token
+	s.token = greeting.Token
 	return s
 }
 
-func (s *sock) write(text string) {
+func (s *testSocket) write(text string) {
 	s.t.Helper()
 	if err := s.ws.Write(s.t.Context(), websocket.MessageText, []byte(text)); err != nil {
-		s.t.Fatal(err)
+		s.t.Fatalf("Write: got %v, want no error", err)
 	}
 }
 
-func (s *sock) asks(action, data string) {
+func (s *testSocket) request(action, data string) {
 	s.t.Helper()
 	s.write(fmt.Sprintf(`{"action":%q,"data":%q}`, action, data))
 }
 
-var stamp = regexp.MustCompile(`"timestamp":\[\d+,\d+,\d+\]`)
+var timestamp = regexp.MustCompile(`"timestamp":\[\d+,\d+,\d+\]`)
 
-// read returns the next message, its timestamp left out, or how the WebSocket was closed.
-func (s *sock) read() string {
+// read returns the next message with T as its timestamp, or the status and reason of the close
+// frame.
+func (s *testSocket) read() string {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), 15*time.Second)
 	defer cancel()
 	_, b, err := s.ws.Read(ctx)
-	if e := (websocket.CloseError{}); err != nil && asClose(err, &e) {
+	if e := (websocket.CloseError{}); errors.As(err, &e) {
 		return fmt.Sprintf("%d %s", e.Code, e.Reason)
 	} else if err != nil {
 		return err.Error()
 	}
-	return stamp.ReplaceAllString(string(b), `"timestamp":T`)
+	return timestamp.ReplaceAllString(string(b), `"timestamp":T`)
 }
 
-func (s *sock) expects(want ...string) {
+func (s *testSocket) expect(want ...string) {
 	s.t.Helper()
 	var got []string
 	for range want {
 		got = append(got, s.read())
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		s.t.Fatalf("(-want +got):\n%s", diff)
+		s.t.Fatalf("messages or events (-want +got):\n%s", diff)
 	}
 }
 
-func heard(topic, data string) string {
+// delivered is a message as browsers receive it, with T as the timestamp.
+func delivered(topic, data string) string {
 	return fmt.Sprintf(`{"timestamp":T,"topic":%q,"event":"e","message_id":"","data":%s}`, topic, data)
 }
 
-// source reads server-sent events as a browser does.
-type source struct {
+// eventSource reads server-sent events as a browser does.
+type eventSource struct {
 	t      testing.TB
 	resp   *http.Response
 	r      *bufio.Reader
 	cancel func()
-	last   string // id
+	lastID string
 }
 
-// source asks for events. header may be nil.
-func (tn *town) source(query string, header http.Header) *source {
-	tn.t.Helper()
-	ctx, cancel := context.WithTimeout(tn.t.Context(), 30*time.Second)
-	tn.t.Cleanup(cancel)
-	req, err := http.NewRequestWithContext(ctx, "GET", tn.url()+"events?"+query, nil)
+// events requests a stream of events. header may be nil.
+func (srv *testServer) events(query string, header http.Header) *eventSource {
+	srv.t.Helper()
+	ctx, cancel := context.WithTimeout(srv.t.Context(), 30*time.Second)
+	srv.t.Cleanup(cancel)
+	req, err := http.NewRequestWithContext(ctx, "GET", srv.url()+"events?"+query, nil)
 	if err != nil {
-		tn.t.Fatal(err)
+		srv.t.Fatalf("NewRequest: got %v, want no error", err)
 	}
 	for k, v := range header {
 		req.Header[k] = v
 	}
-	resp, err := tn.web.Client().Do(req)
+	resp, err := srv.http.Client().Do(req)
 	if err != nil {
-		tn.t.Fatal(err)
+		srv.t.Fatalf("GET events?%s: got %v, want no error", query, err)
 	}
-	tn.t.Cleanup(func() { resp.Body.Close() })
-	return &source{t: tn.t, resp: resp, r: bufio.NewReader(resp.Body), cancel: cancel}
+	srv.t.Cleanup(func() { resp.Body.Close() })
+	return &eventSource{t: srv.t, resp: resp, r: bufio.NewReader(resp.Body), cancel: cancel}
 }
 
-// again comes back as a browser does whose connection has ended.
-func (tn *town) again(s *source, query string) *source {
-	tn.t.Helper()
-	return tn.source(query, http.Header{"Last-Event-Id": {s.last}})
+// reconnect requests events as a browser does after its connection has ended.
+func (srv *testServer) reconnect(s *eventSource, query string) *eventSource {
+	srv.t.Helper()
+	return srv.events(query, http.Header{"Last-Event-Id": {s.lastID}})
 }
 
-// event returns the next one: its type, unless that is the default, and its data.
-func (s *source) event() string {
+// event returns the next event: its type, unless that is the default, and its data.
+func (s *eventSource) event() string {
 	s.t.Helper()
-	kind, data, has := "", []string(nil), false
+	kind, data, hasData := "", []string(nil), false
 	for {
 		line, err := s.r.ReadString('\n')
 		if err == io.EOF {
@@ -226,24 +232,24 @@ func (s *source) event() string {
 		case "event":
 			kind = value + " "
 		case "data":
-			data, has = append(data, value), true
+			data, hasData = append(data, value), true
 		case "id":
-			s.last = value
+			s.lastID = value
 		case "":
-			if has {
-				return stamp.ReplaceAllString(kind+strings.Join(data, "\n"), `"timestamp":T`)
+			if hasData {
+				return timestamp.ReplaceAllString(kind+strings.Join(data, "\n"), `"timestamp":T`)
 			}
 		}
 	}
 }
 
-func (s *source) expects(want ...string) {
+func (s *eventSource) expect(want ...string) {
 	s.t.Helper()
 	var got []string
 	for range want {
 		got = append(got, s.event())
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		s.t.Fatalf("(-want +got):\n%s", diff)
+		s.t.Fatalf("messages or events (-want +got):\n%s", diff)
 	}
 }

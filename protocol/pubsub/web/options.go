@@ -3,103 +3,88 @@ package web
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"time"
 
-	"goranch/protocol/pubsub"
+	"goranch/internal/option"
 )
 
-// Defaults of [Options].
-const (
-	DefaultMaxMessage   = pubsub.DefaultMaxFrame
-	DefaultMaxBuffered  = 256 << 10
-	DefaultMaxTopics    = 100
-	DefaultMaxBrowsers  = 10_000
-	DefaultKeepAlive    = 30 * time.Second
-	DefaultWriteTimeout = 10 * time.Second
-)
-
-// Options are the settings of a [Gateway]. The zero value of each field but Dial is its default.
+// Options configures a [Gateway]. The zero value of each field but Dial is its default.
 type Options struct {
-	// Dial connects to the topic server, once for each browser. It is required. With [transport.Mem] no
-	// socket is needed. Over TCP all browsers have one address for the server: those who try to attach with
-	// wrong tokens make the others wait. The connection is the gateway's.
+	// Dial connects to the topic server, once for each browser. It is required. The gateway owns the
+	// connection and closes it. A [transport.Mem] needs no sockets. Over TCP all browsers have the
+	// same source address, so that the server's limit on failed attach requests applies to all of
+	// them together.
 	Dial func(ctx context.Context) (net.Conn, error)
-	// Authorize says whether a request is served; its error is answered with 403, or 401 if it
-	// wraps [ErrLogin]. It concerns WebSockets and events, not the page. nil is to serve all. It is called
-	// from many goroutines. What one may do with a topic is the server's to say.
+
+	// Access.
+
+	// Authorize decides whether a WebSocket or event stream is served; the page is always served. An
+	// error is answered with status 403, or 401 if it wraps [ErrUnauthenticated]. Authorize is called
+	// concurrently. nil serves all. The topic server decides what a browser may do with a topic.
 	Authorize func(r *http.Request) error
-	// Origins are the hosts, with port, whose pages may connect besides the gateway's own, and patterns of
-	// path.Match for them. nil is none; "*" is all, which lets every page a user visits act in the
-	// user's name.
+	// Origins lists the hosts, with port, whose pages may connect in addition to those of the
+	// gateway's own host; entries may be patterns of path.Match. nil is none. "*" allows all origins,
+	// so that any page that a user visits can act with the user's cookies.
 	Origins []string
-	// MaxMessage is the longest message of a browser in bytes. 0 is 256 KiB; negative values are refused.
+
+	// Limits.
+
+	// MaxMessage limits the length of a message from a browser, in bytes. 0 is 256 KiB; negative
+	// values are refused.
 	MaxMessage int
-	// MaxBuffered is how many bytes may wait for a browser that does not keep up; what exceeds it ends the
-	// connection, and the browser may come back for the rest. It should be more than the server keeps for a
-	// session, which comes at once. 0 is 256 KiB; negative values are refused.
+	// MaxBuffered limits the data that waits for a browser, in bytes. Beyond the limit the
+	// connection is closed, and the browser can resume its session. It should exceed the buffer that
+	// the server keeps for a session, which arrives at once. 0 is 256 KiB; negative values are
+	// refused.
 	MaxBuffered int
-	// MaxTopics is how many topics one request for events may name. 0 is 100; negative values are refused.
+	// MaxTopics limits the topics of one request for events. 0 is 100; negative values are refused.
 	MaxTopics int
-	// MaxBrowsers is how many may be connected. More are answered with 503. 0 is 10,000; negative
-	// is no limit.
+	// MaxBrowsers limits the connected browsers; more are answered with status 503. 0 is 10,000;
+	// transport.NoLimit or another negative value disables the limit.
 	MaxBrowsers int
-	// KeepAlive is how often a sign of life is sent: a ping, which has to be answered within as much, or
-	// a comment. 0 is 30 s; negative is never.
+	// KeepAlive is the interval of WebSocket pings, which the browser must answer within the same
+	// time, and of comments in event streams. 0 is 30 s; transport.NoTimeout or another negative
+	// value sends none.
 	KeepAlive time.Duration
-	// WriteTimeout is how long one write to a browser or to the server may take. 0 is 10 s;
-	// negative values are refused.
+	// WriteTimeout limits one write to a browser or to the topic server, and connecting to the
+	// latter. 0 is 10 s; negative values are refused.
 	WriteTimeout time.Duration
-	// NoPage leaves out the page, and serves WebSockets and events only.
+
+	// NoPage disables the page: only WebSockets and events are served.
 	NoPage bool
 }
 
-// ErrLogin is wrapped by errors of Options.Authorize that are about who asks.
-var ErrLogin = errors.New("not logged in")
+// ErrUnauthenticated is wrapped by errors of Options.Authorize that ask for authentication.
+var ErrUnauthenticated = errors.New("authentication required")
 
-// Validate reports every field that cannot be used.
-func (o Options) Validate() error {
-	var faults []error
+func (o *Options) validate() error {
+	var faults option.Faults
 	if o.Dial == nil {
-		faults = append(faults, errors.New("option Dial nil: a function is required"))
+		faults.Bad("Dial", "nil", "functions; it is required")
 	}
-	for _, f := range []struct {
-		name  string
-		value int
-	}{{"MaxMessage", o.MaxMessage}, {"MaxBuffered", o.MaxBuffered}, {"MaxTopics", o.MaxTopics}} {
-		if f.value < 0 {
-			faults = append(faults, fmt.Errorf("option %s %d: allowed are positive numbers, and 0 for the default", f.name, f.value))
-		}
-	}
-	if o.WriteTimeout < 0 {
-		faults = append(faults, fmt.Errorf("option WriteTimeout %v: allowed are positive times, and 0 for 10s", o.WriteTimeout))
-	}
+	faults.NotNegative("MaxMessage", o.MaxMessage, "0 for 262144")
+	faults.NotNegative("MaxBuffered", o.MaxBuffered, "0 for 262144")
+	faults.NotNegative("MaxTopics", o.MaxTopics, "0 for 100")
+	faults.Positive("WriteTimeout", o.WriteTimeout, "0 for 10s")
 	for _, p := range o.Origins {
 		if _, err := matchHost(p, ""); err != nil {
-			faults = append(faults, fmt.Errorf("option Origins %q: allowed are hosts and patterns of path.Match: %w", p, err))
+			faults.Bad("Origins", p, "hosts and patterns of path.Match")
 		}
 	}
-	return errors.Join(faults...)
+	return faults.Err()
 }
 
 func (o Options) withDefaults() Options {
-	def(&o.MaxMessage, DefaultMaxMessage)
-	def(&o.MaxBuffered, DefaultMaxBuffered)
-	def(&o.MaxTopics, DefaultMaxTopics)
-	def(&o.MaxBrowsers, DefaultMaxBrowsers)
-	def(&o.KeepAlive, DefaultKeepAlive)
-	def(&o.WriteTimeout, DefaultWriteTimeout)
+	option.Default(&o.MaxMessage, 256<<10)
+	option.Default(&o.MaxBuffered, 256<<10)
+	option.Default(&o.MaxTopics, 100)
+	option.Default(&o.MaxBrowsers, 10_000)
+	option.Default(&o.KeepAlive, 30*time.Second)
+	option.Default(&o.WriteTimeout, 10*time.Second)
 	if o.Authorize == nil {
 		o.Authorize = func(*http.Request) error { return nil }
 	}
 	return o
-}
-
-func def[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }

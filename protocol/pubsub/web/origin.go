@@ -7,24 +7,25 @@ import (
 	"strings"
 )
 
-// allowed reports whether the page that asks may. Who is no browser says nothing of an origin, and may.
-func (g *Gateway) allowed(r *http.Request) bool {
+// originAllowed reports whether the page that makes the request may connect. Clients that are not
+// browsers send no origin and are allowed.
+func (g *Gateway) originAllowed(r *http.Request) bool {
 	origin := r.Header.Get("Origin")
 	if origin == "" {
 		switch r.Header.Get("Sec-Fetch-Site") {
 		case "", "none", "same-origin":
 			return true
 		}
-		return g.allowsHost("") // a page that hides its origin: only if all may
+		return g.hostAllowed("") // a page without origin is allowed only if all origins are
 	}
 	u, err := url.Parse(origin)
 	if err != nil || u.Host == "" {
-		return g.allowsHost("")
+		return g.hostAllowed("")
 	}
-	return strings.EqualFold(u.Host, r.Host) || g.allowsHost(u.Host)
+	return strings.EqualFold(u.Host, r.Host) || g.hostAllowed(u.Host)
 }
 
-func (g *Gateway) allowsHost(host string) bool {
+func (g *Gateway) hostAllowed(host string) bool {
 	for _, p := range g.opts.Origins {
 		if p == "*" {
 			return true

@@ -6,10 +6,10 @@ import (
 )
 
 //go:embed page
-var files embed.FS
+var pageFiles embed.FS
 
-// policy lets the page load what comes with it, and nothing else.
-const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
+// contentPolicy lets the page load its own files only.
+const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
 
 func (g *Gateway) servePage() {
 	for path, f := range map[string]struct{ name, kind string }{
@@ -17,14 +17,14 @@ func (g *Gateway) servePage() {
 		"GET /page.js":  {"page/page.js", "text/javascript; charset=utf-8"},
 		"GET /page.css": {"page/page.css", "text/css; charset=utf-8"},
 	} {
-		body, err := files.ReadFile(f.name)
+		body, err := pageFiles.ReadFile(f.name)
 		if err != nil {
-			panic(err) // it is in the program
+			panic(err) // the file is embedded
 		}
 		g.mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
 			h := w.Header()
 			h.Set("Content-Type", f.kind)
-			h.Set("Content-Security-Policy", policy)
+			h.Set("Content-Security-Policy", contentPolicy)
 			h.Set("X-Content-Type-Options", "nosniff")
 			h.Set("Referrer-Policy", "no-referrer")
 			h.Set("Cross-Origin-Opener-Policy", "same-origin")

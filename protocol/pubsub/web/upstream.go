@@ -13,41 +13,41 @@ import (
 	"time"
 )
 
-// maxServerFrame is the longest frame that the topic server may send.
+// maxServerFrame limits the length of a frame of the topic server, in bytes.
 const maxServerFrame = 16 << 20
 
 var (
-	errSlow = errors.New("the browser does not keep up")
-	errGone = errors.New("the topic server has closed the connection")
+	errSlow           = errors.New("the browser reads too slowly")
+	errUpstreamClosed = errors.New("the topic server has closed the connection")
 )
 
-// refusal is what the topic server says before it closes a connection.
-type refusal string
+// serverError is the reason that the topic server gives before it closes a connection.
+type serverError string
 
-func (r refusal) Error() string { return string(r) }
+func (e serverError) Error() string { return string(e) }
 
-// upstream is a browser's connection to the topic server. A goroutine reads it, whether the browser keeps
-// up or not.
+// upstream is a browser's connection to the topic server. A goroutine reads it into a queue,
+// independently of the browser.
 type upstream struct {
-	nc   net.Conn
-	opts *Options
-	more chan struct{} // there is something in the queue, or the end; holds one
-	slow chan struct{} // closed when too much waits
-	done chan struct{} // the goroutine has returned
+	nc       net.Conn
+	opts     *Options
+	readable chan struct{} // has one element when the queue or err has changed
+	slow     chan struct{} // closed when the queue exceeds MaxBuffered
+	done     chan struct{} // closed when the goroutine has returned
 
-	writing sync.Mutex
+	writeMu sync.Mutex
 
-	mu    sync.Mutex
-	queue []item
-	bytes int
-	trail *trail // nil: frames have no numbers
-	err   error  // the end, after the queue
+	mu     sync.Mutex
+	queue  []frame
+	bytes  int
+	replay *replayBuffer // numbers the messages; nil for WebSockets
+	err    error         // the end of the stream, after the queue
 }
 
-// item is a frame, and its number if it has one.
-type item struct {
-	n     uint64
-	frame []byte
+// frame is a frame of the topic server. number is not 0 for messages of an event stream.
+type frame struct {
+	number uint64
+	data   []byte
 }
 
 func (g *Gateway) dial(ctx context.Context) (*upstream, error) {
@@ -55,14 +55,18 @@ func (g *Gateway) dial(ctx context.Context) (*upstream, error) {
 	defer cancel()
 	nc, err := g.opts.Dial(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("the topic server cannot be reached: %w", err)
+		return nil, fmt.Errorf("connect to the topic server: %w", err)
 	}
-	u := &upstream{nc: nc, opts: &g.opts, more: make(chan struct{}, 1), slow: make(chan struct{}), done: make(chan struct{})}
+	u := &upstream{
+		nc: nc, opts: &g.opts,
+		readable: make(chan struct{}, 1), slow: make(chan struct{}), done: make(chan struct{}),
+	}
 	go u.read()
 	return u, nil
 }
 
-// close ends the connection. What the server has sent before is still read, into the trail.
+// close closes the connection. It first reads what the server has already sent, for the replay
+// buffer.
 func (u *upstream) close() {
 	if half, ok := u.nc.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
 		u.nc.SetReadDeadline(time.Now().Add(time.Second))
@@ -72,18 +76,18 @@ func (u *upstream) close() {
 	<-u.done
 }
 
-func (u *upstream) write(frame []byte) error {
-	u.writing.Lock()
-	defer u.writing.Unlock()
+func (u *upstream) write(b []byte) error {
+	u.writeMu.Lock()
+	defer u.writeMu.Unlock()
 	u.nc.SetWriteDeadline(time.Now().Add(u.opts.WriteTimeout))
-	_, err := u.nc.Write(append(bytes.Clone(frame), 0x00))
+	_, err := u.nc.Write(append(bytes.Clone(b), 0x00))
 	return err
 }
 
-// ask sends a request with one string.
-func (u *upstream) ask(action, data string, more map[string]any) error {
+// request sends a request. fields are added to action and data.
+func (u *upstream) request(action, data string, fields map[string]any) error {
 	r := map[string]any{"action": action, "data": data}
-	for k, v := range more {
+	for k, v := range fields {
 		r[k] = v
 	}
 	b, err := json.Marshal(r)
@@ -93,7 +97,7 @@ func (u *upstream) ask(action, data string, more map[string]any) error {
 	return u.write(b)
 }
 
-// splitFrames is a [bufio.SplitFunc].
+// splitFrames is a [bufio.SplitFunc] for frames that end with SOH.
 func splitFrames(data []byte, atEOF bool) (took int, frame []byte, err error) {
 	if i := bytes.IndexByte(data, 0x01); i >= 0 {
 		return i + 1, data[:i], nil
@@ -106,21 +110,21 @@ func (u *upstream) read() {
 	s := bufio.NewScanner(u.nc)
 	s.Buffer(nil, maxServerFrame)
 	s.Split(splitFrames)
-	end := errGone
+	end := errUpstreamClosed
 	for s.Scan() {
-		frame := s.Bytes()
-		if string(frame) == "PING" {
-			u.write([]byte("PONG")) // if it does not arrive, the end is near anyway
+		b := s.Bytes()
+		if string(b) == "PING" {
+			u.write([]byte("PONG")) // a failure also ends the scan
 			continue
 		}
 		var r struct {
 			Error *string `json:"error"`
 		}
-		if bytes.HasPrefix(frame, []byte(`{"error":`)) && json.Unmarshal(frame, &r) == nil && r.Error != nil {
-			end = refusal(*r.Error)
+		if bytes.HasPrefix(b, []byte(`{"error":`)) && json.Unmarshal(b, &r) == nil && r.Error != nil {
+			end = serverError(*r.Error)
 			break
 		}
-		if !u.push(bytes.Clone(frame)) {
+		if !u.push(bytes.Clone(b)) {
 			end = errSlow
 			break
 		}
@@ -132,115 +136,115 @@ func (u *upstream) read() {
 	if end == errSlow {
 		close(u.slow)
 	}
-	u.rouse()
+	u.notify()
 }
 
-// push reports whether there was room.
-func (u *upstream) push(frame []byte) bool {
+// push queues a frame. It reports false if the queue exceeds MaxBuffered; a single frame may.
+func (u *upstream) push(data []byte) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	it := item{frame: frame}
-	if u.trail != nil && isMessage(frame) {
-		it.n = u.trail.add(frame)
+	f := frame{data: data}
+	if u.replay != nil && isMessage(data) {
+		f.number = u.replay.add(data)
 	}
-	u.queue = append(u.queue, it)
-	u.bytes += len(frame)
-	u.rouse()
-	return u.bytes <= u.opts.MaxBuffered || len(u.queue) == 1 // one alone may be longer
+	u.queue = append(u.queue, f)
+	u.bytes += len(data)
+	u.notify()
+	return u.bytes <= u.opts.MaxBuffered || len(u.queue) == 1
 }
 
-func (u *upstream) rouse() {
+func (u *upstream) notify() {
 	select {
-	case u.more <- struct{}{}:
+	case u.readable <- struct{}{}:
 	default:
 	}
 }
 
-// follow has messages numbered from now on, those that wait included.
-func (u *upstream) follow(t *trail) {
+// setReplay makes b number and hold all messages from now on, including those in the queue.
+func (u *upstream) setReplay(b *replayBuffer) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.trail = t
-	for i, it := range u.queue {
-		if isMessage(it.frame) {
-			u.queue[i].n = t.add(it.frame)
+	u.replay = b
+	for i, f := range u.queue {
+		if isMessage(f.data) {
+			u.queue[i].number = b.add(f.data)
 		}
 	}
 }
 
-// next returns the next frame. [io.EOF] is that of the tick, nil for none.
-func (u *upstream) next(ctx context.Context, tick <-chan time.Time) (item, error) {
+// next returns the next frame. It returns [io.EOF] when tick fires; tick may be nil.
+func (u *upstream) next(ctx context.Context, tick <-chan time.Time) (frame, error) {
 	for {
 		u.mu.Lock()
 		if u.err == errSlow {
 			u.mu.Unlock()
-			return item{}, errSlow
+			return frame{}, errSlow
 		}
 		if len(u.queue) > 0 {
-			it := u.queue[0]
-			u.queue[0] = item{}
+			f := u.queue[0]
+			u.queue[0] = frame{}
 			u.queue = u.queue[1:]
-			u.bytes -= len(it.frame)
+			u.bytes -= len(f.data)
 			u.mu.Unlock()
-			return it, nil
+			return f, nil
 		}
 		err := u.err
 		u.mu.Unlock()
 		if err != nil {
-			return item{}, err
+			return frame{}, err
 		}
 		select {
-		case <-u.more:
+		case <-u.readable:
 		case <-tick:
-			return item{}, io.EOF
+			return frame{}, io.EOF
 		case <-ctx.Done():
-			return item{}, context.Cause(ctx)
+			return frame{}, context.Cause(ctx)
 		}
 	}
 }
 
-// isMessage tells messages, which are published, from all else. Only these and the greeting have a
-// timestamp, which the server puts first.
-func isMessage(frame []byte) bool {
-	if !bytes.HasPrefix(frame, []byte(`{"timestamp":[`)) {
+// isMessage reports whether a frame is a published message. Only messages and the greeting begin
+// with a timestamp; a message may contain a token as well, but not without a topic.
+func isMessage(b []byte) bool {
+	if !bytes.HasPrefix(b, []byte(`{"timestamp":[`)) {
 		return false
 	}
-	_, rest, _ := bytes.Cut(frame, []byte("]"))
-	return !bytes.HasPrefix(rest, []byte(`,"token":`)) || hasTopic(frame)
+	_, rest, _ := bytes.Cut(b, []byte("]"))
+	return !bytes.HasPrefix(rest, []byte(`,"token":`)) || hasTopic(b)
 }
 
-func hasTopic(frame []byte) bool {
+func hasTopic(b []byte) bool {
 	var m struct {
 		Topic *string `json:"topic"`
 	}
-	return json.Unmarshal(frame, &m) == nil && m.Topic != nil
+	return json.Unmarshal(b, &m) == nil && m.Topic != nil
 }
 
-// greeting returns the session's token.
-func (u *upstream) greeting(ctx context.Context) (token string, err error) {
-	it, err := u.next(ctx, nil)
+// readGreeting returns the session's token.
+func (u *upstream) readGreeting(ctx context.Context) (token string, err error) {
+	f, err := u.next(ctx, nil)
 	if err != nil {
 		return "", err
 	}
-	var hello struct {
+	var greeting struct {
 		Token string `json:"token"`
 	}
-	if err := json.Unmarshal(it.frame, &hello); err != nil {
-		return "", fmt.Errorf("the topic server does not greet: %w", err)
+	if err := json.Unmarshal(f.data, &greeting); err != nil {
+		return "", fmt.Errorf("invalid greeting of the topic server: %w", err)
 	}
-	return hello.Token, nil
+	return greeting.Token, nil
 }
 
-// acknowledged waits for ACK, and returns the frames that have come before.
-func (u *upstream) acknowledged(ctx context.Context) (before []item, err error) {
+// readACK reads up to the next ACK, and returns the frames before it.
+func (u *upstream) readACK(ctx context.Context) (before []frame, err error) {
 	for {
-		it, err := u.next(ctx, nil)
+		f, err := u.next(ctx, nil)
 		if err != nil {
 			return nil, err
 		}
-		if string(it.frame) == "ACK" {
+		if string(f.data) == "ACK" {
 			return before, nil
 		}
-		before = append(before, it)
+		before = append(before, f)
 	}
 }

@@ -12,14 +12,17 @@ import (
 	"github.com/coder/websocket"
 )
 
-// errInput is why a WebSocket ends whose browser sends what is no request.
-var errInput = errors.New("a message is one JSON object, as text")
+// errBadMessage ends a WebSocket whose browser has sent a message that is not a request.
+var errBadMessage = errors.New("a message must be one JSON object in a text frame")
 
-// socket is a WebSocket and its connection to the topic server.
-type socket struct {
-	g  *Gateway
-	ws *websocket.Conn
-	up *upstream
+// maxCloseReason is the length of the longest reason in a close frame, in bytes (RFC 6455).
+const maxCloseReason = 123
+
+// webSocket is a WebSocket and its connection to the topic server.
+type webSocket struct {
+	g        *Gateway
+	conn     *websocket.Conn
+	upstream *upstream
 }
 
 func (g *Gateway) serveWebSocket(w http.ResponseWriter, r *http.Request) {
@@ -29,109 +32,110 @@ func (g *Gateway) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer up.close()
-	// Who may connect was looked at before.
-	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
-	if err != nil {
+	// admit has checked the origin.
+	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
+	if err != nil { // Accept has sent the answer
 		g.count(func(s *Stats) { s.Refused++ })
-		return // the answer is sent
+		return
 	}
 	g.count(func(s *Stats) { s.WebSockets++ })
-	ws.SetReadLimit(int64(g.opts.MaxMessage))
-	(&socket{g, ws, up}).serve()
+	conn.SetReadLimit(int64(g.opts.MaxMessage))
+	(&webSocket{g, conn, up}).serve()
 }
 
-// serve returns when the WebSocket is closed, and its goroutines have ended.
-func (s *socket) serve() {
+// serve returns when the WebSocket is closed and its goroutines have returned.
+func (s *webSocket) serve() {
 	ctx, cancel := context.WithCancel(context.Background())
-	ends := make(chan error, 3)
+	ended := make(chan error, 3)
 	var tasks sync.WaitGroup
-	for _, task := range []func(context.Context) error{s.receive, s.send, s.keepAlive} {
-		tasks.Go(func() { ends <- task(ctx) })
+	for _, task := range []func(context.Context) error{s.forwardRequests, s.forwardFrames, s.keepAlive} {
+		tasks.Go(func() { ended <- task(ctx) })
 	}
-	var why error
+	var err error
 	select {
-	case why = <-ends:
-	case <-s.up.slow: // send may be at a write that the browser does not take
-		why = errSlow
+	case err = <-ended:
+	case <-s.upstream.slow: // forwardFrames may be blocked in a write
+		err = errSlow
 	case <-s.g.ctx.Done():
-		why = context.Cause(s.g.ctx)
+		err = context.Cause(s.g.ctx)
 	}
-	if why == errSlow {
+	if err == errSlow {
 		s.g.count(func(st *Stats) { st.Slow++ })
 	}
-	s.ws.Close(closing(why)) // it waits some seconds for the browser to take it
+	s.conn.Close(closeStatus(err)) // waits some seconds for the browser's close frame
 	cancel()
 	tasks.Wait()
 }
 
-// closing returns what a browser is told about the end.
-func closing(why error) (websocket.StatusCode, string) {
+// closeStatus returns the status and reason of the close frame.
+func closeStatus(err error) (websocket.StatusCode, string) {
 	status := websocket.StatusPolicyViolation
-	var r refusal
+	var refused serverError
 	switch {
-	case errors.As(why, &r):
-	case errors.Is(why, ErrShutdown), errors.Is(why, errGone):
+	case errors.As(err, &refused):
+	case errors.Is(err, errShutdown), errors.Is(err, errUpstreamClosed):
 		status = websocket.StatusGoingAway
-	case errors.Is(why, errSlow):
+	case errors.Is(err, errSlow):
 		status = websocket.StatusTryAgainLater
-	case errors.Is(why, errInput):
+	case errors.Is(err, errBadMessage):
 		status = websocket.StatusUnsupportedData
 	default:
 		return websocket.StatusNormalClosure, ""
 	}
-	reason := why.Error()
-	for len(reason) > 123 || !utf8.ValidString(reason) { // as much as a close frame holds
-		reason = reason[:min(len(reason)-1, 123)]
+	reason := err.Error()
+	for len(reason) > maxCloseReason || !utf8.ValidString(reason) {
+		reason = reason[:min(len(reason)-1, maxCloseReason)]
 	}
 	return status, reason
 }
 
-// receive passes on what the browser asks for.
-func (s *socket) receive(ctx context.Context) error {
+// forwardRequests sends the browser's requests to the topic server.
+func (s *webSocket) forwardRequests(ctx context.Context) error {
 	for {
-		kind, b, err := s.ws.Read(ctx)
+		kind, b, err := s.conn.Read(ctx)
 		if err != nil {
 			return err
 		}
 		b = bytes.TrimSpace(b)
 		if kind != websocket.MessageText || !bytes.HasPrefix(b, []byte("{")) || bytes.IndexByte(b, 0x00) >= 0 {
-			return errInput
+			return errBadMessage
 		}
-		if err := s.up.write(b); err != nil {
-			<-s.up.done // what the server has said is to be sent
+		if err := s.upstream.write(b); err != nil {
+			// forwardFrames still sends what the server has said, and ends the WebSocket.
+			<-s.upstream.done
 			<-ctx.Done()
-			return errGone
+			return errUpstreamClosed
 		}
 	}
 }
 
-// send passes on what the server says.
-func (s *socket) send(ctx context.Context) error {
+// forwardFrames sends the frames of the topic server to the browser.
+func (s *webSocket) forwardFrames(ctx context.Context) error {
 	write := func(b []byte) error {
 		ctx, cancel := context.WithTimeout(ctx, s.g.opts.WriteTimeout)
 		defer cancel()
-		return s.ws.Write(ctx, websocket.MessageText, b)
+		return s.conn.Write(ctx, websocket.MessageText, b)
 	}
 	for {
-		it, err := s.up.next(ctx, nil)
-		var r refusal
-		if errors.As(err, &r) {
+		f, err := s.upstream.next(ctx, nil)
+		var refused serverError
+		if errors.As(err, &refused) {
 			write(errorJSON(err))
 		}
 		if err != nil {
 			return err
 		}
-		if string(it.frame) == "ACK" {
-			it.frame = []byte(`{"ack":true}`)
+		if string(f.data) == "ACK" {
+			f.data = []byte(`{"ack":true}`)
 		}
-		if err := write(it.frame); err != nil {
+		if err := write(f.data); err != nil {
 			return err
 		}
 	}
 }
 
-// keepAlive sees to it that a browser that has vanished is noticed.
-func (s *socket) keepAlive(ctx context.Context) error {
+// keepAlive pings the browser, and returns an error when it does not answer.
+func (s *webSocket) keepAlive(ctx context.Context) error {
 	if s.g.opts.KeepAlive < 0 {
 		<-ctx.Done()
 		return ctx.Err()
@@ -144,8 +148,8 @@ func (s *socket) keepAlive(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		ping, cancel := context.WithTimeout(ctx, s.g.opts.KeepAlive)
-		err := s.ws.Ping(ping)
+		pingCtx, cancel := context.WithTimeout(ctx, s.g.opts.KeepAlive)
+		err := s.conn.Ping(pingCtx)
 		cancel()
 		if err != nil {
 			return err

@@ -15,95 +15,93 @@ import (
 	"goranch/protocol/pubsub/web"
 )
 
-func asClose(err error, e *websocket.CloseError) bool { return errors.As(err, e) }
-
 func TestWebSocket(t *testing.T) {
-	tn := found(t, pubsub.Options{}, web.Options{})
-	a, b := tn.sock(), tn.sock()
-	a.asks("subscribe", "x")
-	a.expects(`{"ack":true}`)
+	srv := newTestServer(t, pubsub.Options{}, web.Options{})
+	a, b := srv.webSocket(), srv.webSocket()
+	a.request("subscribe", "x")
+	a.expect(`{"ack":true}`)
 	b.write(` {"action":"publish","id":7,"data":{"topic":"x","event":"e","message_id":"","data":"<b>"}} `)
-	b.expects(`{"published":1,"id":7}`)
-	a.expects(heard("x", `"<b>"`))
+	b.expect(`{"published":1,"id":7}`)
+	a.expect(delivered("x", `"<b>"`))
 	a.ws.CloseNow()
-	waits(t, "the session is detached", func() bool { return tn.attached() == 1 })
-	tn.publish("x", 1)
-	c := tn.sock()
-	c.asks("attach", a.token)
-	c.expects(heard("x", "1"), `{"ack":true}`)
-	d := tn.sock()
-	d.asks("attach", a.token)
-	d.expects(`{"ack":true}`)
-	const taken = "the session was attached to another connection"
-	c.expects(`{"error":"`+taken+`"}`, "1008 "+taken)
-	if st := tn.gw.Stats(); st.WebSockets != 4 {
-		t.Errorf("%+v", st)
+	waitFor(t, "detached session", func() bool { return srv.attachedSessions() == 1 })
+	srv.publish("x", 1)
+	c := srv.webSocket()
+	c.request("attach", a.token)
+	c.expect(delivered("x", "1"), `{"ack":true}`)
+	d := srv.webSocket()
+	d.request("attach", a.token)
+	d.expect(`{"ack":true}`)
+	const takenOver = "the session was attached to another connection"
+	c.expect(`{"error":"`+takenOver+`"}`, "1008 "+takenOver)
+	if n := srv.gateway.Stats().WebSockets; n != 4 {
+		t.Errorf("got %d WebSockets, want 4", n)
 	}
 }
 
-func TestWebSocketRefusesWhatIsNoRequest(t *testing.T) {
-	tn := found(t, pubsub.Options{}, web.Options{MaxMessage: 1000})
-	const no = "1003 a message is one JSON object, as text"
+func TestWebSocketBadMessages(t *testing.T) {
+	srv := newTestServer(t, pubsub.Options{}, web.Options{MaxMessage: 1000})
+	const badMessage = "1003 a message must be one JSON object in a text frame"
 	for text, want := range map[string]string{
-		"PUBLISH":                           no,
-		"":                                  no,
-		"{}\x00PUBLISH":                     no,
-		"[]":                                no,
+		"PUBLISH":                           badMessage,
+		"":                                  badMessage,
+		"{}\x00PUBLISH":                     badMessage,
+		"[]":                                badMessage,
 		`{"a":` + strings.Repeat(" ", 2000): "1009 ",
 		`{"action":"attach","data":"1"}`:    `{"error":"bad input: attach: unknown or expired session"}`,
 	} {
-		s := tn.sock()
+		s := srv.webSocket()
 		s.write(text)
 		if got := s.read(); !strings.HasPrefix(got, want) {
-			t.Errorf("%.20q: %s, want %s", text, got, want)
+			t.Errorf("%.20q: got %s, want %s", text, got, want)
 		}
 	}
-	s := tn.sock()
+	s := srv.webSocket()
 	s.ws.Write(t.Context(), websocket.MessageBinary, []byte("{}"))
-	s.expects(no)
+	s.expect(badMessage)
 }
 
-// A browser that does not read is closed, with a reason, and comes back for the rest.
+// A WebSocket whose browser does not read is closed with a reason, and its session can be resumed.
 func TestSlowWebSocket(t *testing.T) {
-	tn := found(t, pubsub.Options{MaxBuffered: 150_000}, web.Options{MaxBuffered: 200_000})
-	s := tn.sock()
-	s.asks("subscribe", "x")
-	s.expects(`{"ack":true}`)
+	srv := newTestServer(t, pubsub.Options{MaxBuffered: 150_000}, web.Options{MaxBuffered: 200_000})
+	s := srv.webSocket()
+	s.request("subscribe", "x")
+	s.expect(`{"ack":true}`)
 	big := strings.Repeat("x", 100_000)
-	for i := 0; tn.gw.Stats().Slow == 0; i++ {
+	for i := 0; srv.gateway.Stats().Slow == 0; i++ {
 		if i == 2000 {
-			t.Fatal("a browser that does not read goes on")
+			t.Fatal("got no slow browser after 2000 messages, want one")
 		}
-		tn.publish("x", big)
+		srv.publish("x", big)
 		time.Sleep(time.Millisecond)
 	}
 	got := ""
 	for got = s.read(); strings.HasPrefix(got, `{"timestamp"`); got = s.read() {
 	}
-	if got != "1013 the browser does not keep up" {
-		t.Errorf("closed with %s", got)
+	if got != "1013 the browser reads too slowly" {
+		t.Errorf("close frame: got %s, want 1013 with the reason", got)
 	}
-	waits(t, "the session is detached", func() bool { return tn.attached() == 0 })
-	again := tn.sock()
-	again.asks("attach", s.token)
-	for got = again.read(); got != `{"ack":true}`; got = again.read() {
+	waitFor(t, "detached session", func() bool { return srv.attachedSessions() == 0 })
+	resumed := srv.webSocket()
+	resumed.request("attach", s.token)
+	for got = resumed.read(); got != `{"ack":true}`; got = resumed.read() {
 		if !strings.HasPrefix(got, `{"timestamp"`) && !strings.HasPrefix(got, `{"lost_bytes"`) {
-			t.Fatalf("got %.100s", got)
+			t.Fatalf("after attach: got %.100s, want messages, lost_bytes or ack", got)
 		}
 	}
 }
 
 func TestOrigins(t *testing.T) {
-	tn := found(t, pubsub.Options{}, web.Options{Origins: []string{"*.example.org", "Friend.test:8080"}})
-	host := strings.TrimPrefix(tn.web.URL, "http://")
+	srv := newTestServer(t, pubsub.Options{}, web.Options{Origins: []string{"*.example.org", "Partner.test:8080"}})
+	host := strings.TrimPrefix(srv.http.URL, "http://")
 	for _, tt := range []struct {
 		origin, site string
 		want         bool
 	}{
 		{"", "", true}, {"", "same-origin", true}, {"", "none", true}, {"", "cross-site", false}, {"", "same-site", false},
 		{"http://" + host, "same-origin", true}, {"http://evil.test", "", false}, {"null", "", false}, {"::", "", false},
-		{"https://a.example.org", "cross-site", true}, {"https://example.org", "", false}, {"http://friend.test:8080", "", true},
-		{"http://friend.test", "", false}, {"http://a.example.org.evil.test", "", false},
+		{"https://a.example.org", "cross-site", true}, {"https://example.org", "", false}, {"http://partner.test:8080", "", true},
+		{"http://partner.test", "", false}, {"http://a.example.org.evil.test", "", false},
 	} {
 		h := http.Header{}
 		for k, v := range map[string]string{"Origin": tt.origin, "Sec-Fetch-Site": tt.site} {
@@ -111,91 +109,95 @@ func TestOrigins(t *testing.T) {
 				h.Set(k, v)
 			}
 		}
-		ws, _, err := websocket.Dial(t.Context(), tn.url()+"ws", &websocket.DialOptions{HTTPHeader: h})
+		ws, _, err := websocket.Dial(t.Context(), srv.url()+"ws", &websocket.DialOptions{HTTPHeader: h})
 		if err == nil {
 			ws.CloseNow()
 		}
-		s := tn.source("topic=a", h)
+		s := srv.events("topic=a", h)
 		s.cancel()
 		if (err == nil) != tt.want || (s.resp.StatusCode == 200) != tt.want {
-			t.Errorf("origin %q, site %q: %v, %s", tt.origin, tt.site, err, s.resp.Status)
+			t.Errorf("origin %q, site %q: got %v and %s, want allowed: %v", tt.origin, tt.site, err, s.resp.Status, tt.want)
 		}
 	}
 }
 
 func TestAdmission(t *testing.T) {
-	tn := found(t, pubsub.Options{}, web.Options{MaxBrowsers: 1, Authorize: func(r *http.Request) error {
+	srv := newTestServer(t, pubsub.Options{}, web.Options{MaxBrowsers: 1, Authorize: func(r *http.Request) error {
 		switch r.Header.Get("X-User") {
 		case "":
-			return fmt.Errorf("%w: who are you", web.ErrLogin)
+			return fmt.Errorf("%w: no user", web.ErrUnauthenticated)
 		case "eve":
-			return errors.New("not you")
+			return errors.New("no access")
 		}
 		return nil
 	}})
 	status := func(user string) int {
-		return tn.source("topic=a", http.Header{"X-User": {user}}).resp.StatusCode
+		return srv.events("topic=a", http.Header{"X-User": {user}}).resp.StatusCode
 	}
 	for _, tt := range []struct {
 		user string
 		want int
 	}{{"", 401}, {"eve", 403}, {"bob", 200}, {"bob", 503}} {
 		if got := status(tt.user); got != tt.want {
-			t.Errorf("%q: status %d, want %d", tt.user, got, tt.want)
+			t.Errorf("user %q: got status %d, want %d", tt.user, got, tt.want)
 		}
 	}
 }
 
-// Shutdown tells browsers, and returns when they have gone.
+// Shutdown closes the connections with a reason, and returns when they have ended.
 func TestShutdown(t *testing.T) {
-	tn := found(t, pubsub.Options{}, web.Options{})
-	s, e := tn.sock(), tn.source("topic=a", nil)
-	e.expects(`session {"resumed":false}`)
+	srv := newTestServer(t, pubsub.Options{}, web.Options{})
+	s, e := srv.webSocket(), srv.events("topic=a", nil)
+	e.expect(`session {"resumed":false}`)
 	done := make(chan error)
-	go func() { done <- tn.gw.Shutdown(context.Background()) }()
-	s.expects("1001 the server is shutting down")
-	e.expects(`notice {"error":"the server is shutting down"}`, "EOF")
-	if err := <-done; err != nil || tn.gw.Stats().Browsers != 0 {
-		t.Error(err)
+	go func() { done <- srv.gateway.Shutdown(context.Background()) }()
+	s.expect("1001 the server is shutting down")
+	e.expect(`notice {"error":"the server is shutting down"}`, "EOF")
+	if err := <-done; err != nil {
+		t.Errorf("Shutdown: got %v, want no error", err)
 	}
-	if got := tn.source("topic=a", nil).resp.StatusCode; got != 503 {
-		t.Errorf("after that: %d", got)
+	if n := srv.gateway.Stats().Browsers; n != 0 {
+		t.Errorf("after Shutdown: got %d browsers, want 0", n)
 	}
-	if _, _, err := websocket.Dial(t.Context(), tn.url()+"ws", nil); err == nil {
-		t.Error("connected after that")
+	if got := srv.events("topic=a", nil).resp.StatusCode; got != 503 {
+		t.Errorf("events after Shutdown: got status %d, want 503", got)
 	}
-}
-
-func TestTopicServerGoes(t *testing.T) {
-	tn := found(t, pubsub.Options{}, web.Options{})
-	s, e := tn.sock(), tn.source("topic=a", nil)
-	e.expects(`session {"resumed":false}`)
-	tn.l.Stop()
-	s.expects("1001 the topic server has closed the connection")
-	e.expects(`notice {"error":"the topic server has closed the connection"}`, "EOF")
-	if got := tn.source("topic=a", nil).resp.StatusCode; got != 502 {
-		t.Errorf("after that: %d", got)
+	if _, _, err := websocket.Dial(t.Context(), srv.url()+"ws", nil); err == nil {
+		t.Error("WebSocket after Shutdown: got no error, want one")
 	}
 }
 
-// Who has vanished is noticed by pings without an answer.
+// Connections end with a reason when the topic server stops.
+func TestTopicServerStops(t *testing.T) {
+	srv := newTestServer(t, pubsub.Options{}, web.Options{})
+	s, e := srv.webSocket(), srv.events("topic=a", nil)
+	e.expect(`session {"resumed":false}`)
+	srv.listener.Stop()
+	s.expect("1001 the topic server has closed the connection")
+	e.expect(`notice {"error":"the topic server has closed the connection"}`, "EOF")
+	if got := srv.events("topic=a", nil).resp.StatusCode; got != 502 {
+		t.Errorf("events without a topic server: got status %d, want 502", got)
+	}
+}
+
+// A WebSocket whose browser does not answer pings is closed.
 func TestKeepAlive(t *testing.T) {
-	tn := found(t, pubsub.Options{}, web.Options{KeepAlive: 20 * time.Millisecond})
-	tn.sock() // it answers only while it reads
-	waits(t, "the browser is gone", func() bool { return tn.gw.Stats().Browsers == 0 })
-	s := tn.sock()
+	srv := newTestServer(t, pubsub.Options{}, web.Options{KeepAlive: 20 * time.Millisecond})
+	srv.webSocket() // it answers pings only while it reads
+	waitFor(t, "disconnect of the browser", func() bool { return srv.gateway.Stats().Browsers == 0 })
+	s := srv.webSocket()
 	s.ws.CloseRead(t.Context())
 	time.Sleep(100 * time.Millisecond)
-	if tn.gw.Stats().Browsers != 1 {
-		t.Error("a browser that answers is gone")
+	if n := srv.gateway.Stats().Browsers; n != 1 {
+		t.Errorf("got %d browsers, want 1 that answers pings", n)
 	}
 }
 
 func TestOptions(t *testing.T) {
-	_, err := web.Handler(web.Options{MaxMessage: -1, MaxBuffered: -1, MaxTopics: -1, WriteTimeout: -1, Origins: []string{"["}})
+	_, err := web.NewGateway(web.Options{MaxMessage: -1, MaxBuffered: -1, MaxTopics: -1, WriteTimeout: -1, Origins: []string{"["}})
 	for _, f := range []string{"Dial", "MaxMessage", "MaxBuffered", "MaxTopics", "WriteTimeout", "Origins"} {
 		if err == nil || !strings.Contains(err.Error(), f) {
-			t.Errorf("%s is not in %v", f, err)
+			t.Errorf("NewGateway: got %v, want it to contain %s", err, f)
 		}
 	}
 }

@@ -1,10 +1,16 @@
 "use strict";
-// Everything that comes from a message becomes text, never markup.
+// Message contents are inserted as text only, never as markup.
 
-const most = 200; // messages shown
+const maxMessages = 200; // shown at once
+const minDelay = 500, maxDelay = 10000; // before a reconnect, in ms
 const $ = (id) => document.getElementById(id);
-const topics = new Map(); // name → whether the server has acknowledged it
-let ws, token, greeted, attaching, fresh, waiting = [], count = 0, asked = 0, pause = 500;
+const topics = new Map(); // topic or pattern → whether the server has acknowledged it
+
+// The connection. ready is false until the session is new or resumed.
+let ws, greeted, attaching, ready = false, delay = minDelay;
+// The session, and subscribe requests without acknowledgement.
+let token, pending = [];
+let messageCount = 0, lastRequestID = 0;
 
 function element(tag, props, ...children) {
   const e = document.createElement(tag);
@@ -13,32 +19,32 @@ function element(tag, props, ...children) {
   return e;
 }
 
-function status(text, on) {
+function showStatus(text, connected) {
   $("status").textContent = text;
-  $("status").dataset.state = on ? "on" : "off";
+  $("status").dataset.state = connected ? "on" : "off";
 }
 
-function show(item) {
+function addItem(item) {
   $("messages").prepend(item);
-  while ($("messages").children.length > most) $("messages").lastChild.remove();
-  $("nothing").hidden = true;
+  while ($("messages").children.length > maxMessages) $("messages").lastChild.remove();
+  $("empty").hidden = true;
 }
 
 function showMessage(m) {
   const [mega, s, micro] = m.timestamp;
-  const at = new Date((mega * 1e6 + s) * 1e3 + micro / 1e3);
+  const time = new Date((mega * 1e6 + s) * 1e3 + micro / 1e3);
   const text = (v) => typeof v === "string" ? v : JSON.stringify(v ?? "");
-  show(element("li", { className: "message" },
+  addItem(element("li", { className: "message" },
     element("div", { className: "head" },
       element("span", { className: "topic", textContent: text(m.topic) }),
       element("span", { className: "event", textContent: text(m.event) }),
-      element("time", { dateTime: at.toISOString(), textContent: at.toLocaleTimeString() })),
+      element("time", { dateTime: time.toISOString(), textContent: time.toLocaleTimeString() })),
     element("pre", { textContent: text(m.data) })));
-  $("count").textContent = ++count;
+  $("count").textContent = ++messageCount;
 }
 
-function note(text) {
-  show(element("li", { className: "note", textContent: text }));
+function showNotice(text) {
+  addItem(element("li", { className: "notice", textContent: text }));
 }
 
 function showTopics() {
@@ -46,16 +52,19 @@ function showTopics() {
     element("button", { type: "button", textContent: name, title: "Unsubscribe", className: acknowledged ? "" : "pending", onclick: () => unsubscribe(name) }))));
 }
 
+// send reports whether the WebSocket is open.
 function send(request) {
   if (ws?.readyState !== WebSocket.OPEN) return false;
   ws.send(JSON.stringify(request));
   return true;
 }
 
+const isPattern = (name) => /(^|\.)(\*|>)(\.|$)/.test(name);
+
 function subscribe(name, last) {
   topics.set(name, false);
   showTopics();
-  if (fresh !== undefined && send({ action: "subscribe", data: name, last: last && !/(^|\.)(\*|>)(\.|$)/.test(name) })) waiting.push(name);
+  if (ready && send({ action: "subscribe", data: name, last: last && !isPattern(name) })) pending.push(name);
 }
 
 function unsubscribe(name) {
@@ -64,33 +73,60 @@ function unsubscribe(name) {
   send({ action: "unsubscribe", data: name });
 }
 
-// ready has the session subscribed to what the page shows.
-function ready(resumed) {
-  fresh = !resumed;
-  pause = 500;
-  status("connected", true);
-  for (const [name, acknowledged] of [...topics]) if (fresh || !acknowledged) subscribe(name, false);
+// sessionReady subscribes to the topics that the session does not have.
+function sessionReady(resumed) {
+  ready = true;
+  delay = minDelay;
+  showStatus("connected", true);
+  for (const [name, acknowledged] of [...topics]) if (!resumed || !acknowledged) subscribe(name, false);
+}
+
+function receiveError(text) {
+  if (attaching) { // the session has expired; the server closes the connection
+    token = undefined;
+    attaching = false;
+    return;
+  }
+  showNotice(text);
+  if (pending.length) {
+    topics.delete(pending.shift());
+    showTopics();
+  }
+  if (/attached to another/.test(text)) token = undefined;
+}
+
+function receiveACK() {
+  if (attaching) {
+    attaching = false;
+    return sessionReady(true);
+  }
+  const name = pending.shift();
+  if (topics.has(name)) {
+    topics.set(name, true);
+    showTopics();
+  }
+}
+
+function receiveGreeting(greeting) {
+  greeted = true;
+  if (token) {
+    attaching = true;
+    send({ action: "attach", data: token });
+  } else {
+    token = greeting.token;
+    sessionReady(false);
+  }
 }
 
 function receive(m) {
-  if (greeted && m.timestamp) return showMessage(m);
-  if (m.ack) {
-    if (attaching) { attaching = false; return ready(true); }
-    const name = waiting.shift();
-    if (topics.has(name)) { topics.set(name, true); showTopics(); }
-  } else if (m.timestamp) {
-    greeted = true; // what is published cannot come first, whatever it looks like
-    if (token) { attaching = true; send({ action: "attach", data: token }); }
-    else { token = m.token; ready(false); }
-  } else if (m.published !== undefined) {
-    $("published").textContent = `${m.published} subscriber${m.published === 1 ? "" : "s"}`;
-  } else if (m.error) {
-    if (attaching) { token = undefined; attaching = false; return; } // the session is over
-    note(m.error);
-    if (waiting.length) { topics.delete(waiting.shift()); showTopics(); }
-    if (/attached to another/.test(m.error)) token = undefined;
-  } else if (m.dropped) note(`${m.dropped} messages were dropped`);
-  else if (m.lost_bytes) note(`${m.lost_bytes} bytes of messages were lost`);
+  // Publishers may add any key to a message. The first frame with a timestamp is the greeting; all
+  // later ones are messages, whatever other keys they have.
+  if (m.timestamp) greeted ? showMessage(m) : receiveGreeting(m);
+  else if (m.ack) receiveACK();
+  else if (m.published !== undefined) $("published").textContent = `${m.published} subscriber${m.published === 1 ? "" : "s"}`;
+  else if (m.error) receiveError(m.error);
+  else if (m.dropped) showNotice(`${m.dropped} messages were dropped`);
+  else if (m.lost_bytes) showNotice(`${m.lost_bytes} bytes of messages were lost`);
 }
 
 function connect() {
@@ -98,17 +134,15 @@ function connect() {
   url.protocol = url.protocol.replace("http", "ws");
   url.hash = "";
   url.search = "";
-  status("connecting", false);
+  showStatus("connecting", false);
   ws = new WebSocket(url);
   ws.onmessage = (e) => receive(JSON.parse(e.data));
   ws.onclose = (e) => {
-    fresh = undefined;
-    greeted = false;
-    attaching = false;
-    waiting = [];
-    status(e.reason ? `not connected: ${e.reason}` : "not connected", false);
-    setTimeout(connect, pause * (0.5 + Math.random() / 2));
-    pause = Math.min(pause * 2, 10000);
+    ready = greeted = attaching = false;
+    pending = [];
+    showStatus(e.reason ? `disconnected: ${e.reason}` : "disconnected", false);
+    setTimeout(connect, delay * (0.5 + Math.random() / 2));
+    delay = Math.min(delay * 2, maxDelay);
   };
 }
 
@@ -123,12 +157,12 @@ $("publish").onsubmit = (e) => {
   e.preventDefault();
   const f = e.target.elements;
   let data = f.data.value;
-  try { data = JSON.parse(data); } catch { /* text */ }
-  const sent = send({ action: "publish", id: ++asked, data: { topic: f.topic.value.trim(), event: f.event.value, message_id: "", data } });
-  $("published").textContent = sent ? "…" : "not connected";
+  try { data = JSON.parse(data); } catch { /* published as a string */ }
+  const sent = send({ action: "publish", id: ++lastRequestID, data: { topic: f.topic.value.trim(), event: f.event.value, message_id: "", data } });
+  $("published").textContent = sent ? "…" : "disconnected";
 };
 
-// #topic=a&topic=b.* subscribes at once.
+// The fragment #topic=a&topic=b.* names topics to subscribe to.
 for (const name of new URLSearchParams(location.hash.slice(1)).getAll("topic")) if (name) topics.set(name, false);
 showTopics();
 connect();

@@ -1,0 +1,138 @@
+package conns
+
+import (
+	"context"
+	"runtime"
+	"time"
+
+	"goranch/internal/engine"
+	"goranch/protocol"
+)
+
+// Monitor enforces the limits of time and records when connections were last active, until ctx
+// ends. A supervisor needs it to run once, in a goroutine of its own, while it has connections. It
+// looks at each connection once a second, more often if a limit is short, and less often if
+// there are so many that it would use more than a fiftieth of a core.
+func (s *Supervisor) Monitor(ctx context.Context) {
+	var batch []*connection
+	requested := 0
+	t := time.NewTimer(s.interval())
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		begin := s.now()
+		set := s.settings.Load()
+		for i := range s.shards {
+			batch = s.shards[i].snapshot(batch[:0])
+			for _, c := range batch {
+				if c.check(begin, set) {
+					if requested++; requested%64 == 0 {
+						runtime.Gosched() // active connections go before those that are to be parked
+					}
+				}
+			}
+			clear(batch) // keeps no ended connection alive
+		}
+		s.addresses.forget(begin)
+		t.Reset(max(s.interval(), time.Duration(50*(s.now()-begin))))
+	}
+}
+
+// The longest and the shortest time between two looks at a connection.
+const (
+	longestInterval  = time.Second
+	shortestInterval = 10 * time.Millisecond
+)
+
+func (s *Supervisor) interval() time.Duration {
+	lim, d := &s.settings.Load().Limits, longestInterval
+	if t := lim.shortest(); t > 0 {
+		d = min(d, t/8)
+	}
+	if lim.ParkAfter > 0 {
+		d = min(d, lim.ParkAfter)
+	}
+	return max(d, shortestInterval)
+}
+
+// check records what has happened on c since the last check, ends c if it has exceeded a limit, and
+// requests that it be parked if it is idle. It reports whether it has done the latter.
+func (c *connection) check(now int64, set *Settings) (requested bool) {
+	st := c.conn.Stats()
+	seen := max(now, c.started+1) // for idle, to which the time of the start means "not seen yet"
+	if st.BytesRead != c.read {   // not Reads: a read that fails at its deadline is a call too
+		c.read = st.BytesRead
+		c.readAt.Store(seen)
+	}
+	if st.BytesWritten != c.written {
+		c.written = st.BytesWritten
+		c.wroteAt.Store(seen)
+	}
+	if why := c.stopReason.Load(); why != 0 {
+		if time.Duration(now-c.stopAt.Load()) >= set.Grace {
+			c.close(Reason(why), context.Cause(c.ctx))
+		}
+		return false
+	}
+	if !c.serving.Load() {
+		return false
+	}
+	lim := &set.Limits
+	if why := c.exceeded(now, lim); why != 0 {
+		c.stop(why, set.Grace)
+		return false
+	}
+	idle := time.Duration(now - c.readAt.Load()) // a connection that only sends needs no reader
+	return c.session != nil && lim.ParkAfter > 0 && idle >= lim.ParkAfter && engine.Of(&c.conn).RequestPark()
+}
+
+// exceeded returns the limit that c has reached; 0 if none.
+func (c *connection) exceeded(now int64, lim *Limits) Reason {
+	read, wrote := c.readAt.Load(), c.wroteAt.Load()
+	over := func(limit time.Duration, since int64) bool { return limit > 0 && time.Duration(now-since) >= limit }
+	switch {
+	case lim.Lifetime > 0 && time.Duration(now-c.started) >= lim.lifetime(c.conn.ID()):
+		return Expired
+	case over(lim.IdleTimeout, read) && over(lim.IdleTimeout, wrote):
+		return IdleTimeout
+	case over(lim.ReadTimeout, read):
+		return ReadTimeout
+	case over(lim.WriteTimeout, wrote):
+		return WriteTimeout
+	}
+	return 0
+}
+
+// stop asks c to end for that reason. Monitor closes it after grace; without any it is closed at
+// once. Only the first call counts.
+func (c *connection) stop(why Reason, grace time.Duration) {
+	c.stopAt.CompareAndSwap(0, max(c.sup.now(), 1)) // before stopReason, by which Monitor goes
+	if !c.stopReason.CompareAndSwap(0, uint32(why)) {
+		return
+	}
+	if grace <= 0 {
+		c.close(why, why)
+		return
+	}
+	c.requestStop(why)
+}
+
+// requestStop asks the protocol to end: its context is cancelled and its reads fail, while writes
+// still work. When the listener stops, a Drainer goes on reading.
+func (c *connection) requestStop(cause error) {
+	c.cancel(cause)
+	if _, drains := c.protocol.(protocol.Drainer); !drains || cause != protocol.ErrShutdown {
+		c.conn.StopReading(cause)
+	}
+}
+
+// close closes the connection at once.
+func (c *connection) close(why Reason, cause error) {
+	c.closeReason.CompareAndSwap(0, uint32(why))
+	c.cancel(cause)
+	c.conn.Abort()
+}

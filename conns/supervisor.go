@@ -1,0 +1,299 @@
+// Package conns tracks, limits and supervises live connections. A [Gate] enforces the cap, and a
+// [Supervisor] runs a protocol on each connection, lists connections, and ends them in order.
+//
+// Package ranch connects both to listening sockets. An acceptor works like this:
+//
+//	for {
+//		if err := gate.Reserve(ctx); err != nil { // waits at the cap
+//			return err
+//		}
+//		nc, err := ln.Accept()
+//		if err != nil {
+//			gate.Cancel()
+//			…
+//		}
+//		if err := gate.Confirm(ctx); err != nil { // waits only if the cap was lowered
+//			sup.Refuse(t, nc)
+//			return err
+//		}
+//		sup.Start(base, t, nc, p) // the supervisor releases the slot
+//	}
+//
+// # Locks
+//
+// The gate has one mutex, held for a few instructions. Connections are distributed over shards
+// with a mutex each, taken when a connection starts and when it ends. No method holds two
+// locks, calls a user's function with a lock held, or takes a lock per read or write.
+package conns
+
+import (
+	"context"
+	"net"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"goranch/internal/engine"
+	"goranch/internal/option"
+	"goranch/protocol"
+	"goranch/transport"
+)
+
+// Config configures a [Supervisor]. It is not changed after New.
+type Config struct {
+	// Gate receives the slots of connections that have ended. It must not be nil.
+	Gate *Gate
+	// Settings are the initial ones; see [Supervisor.Set].
+	Settings Settings
+	// KeepClosed is how many closed connections [Supervisor.RecentlyClosed] returns. 0 is 100;
+	// a negative number is none.
+	KeepClosed int
+	// Started is called when a connection was registered, before its handshake, and Ended
+	// when it has ended. Both are called in the goroutine of the connection; nil is fine.
+	Started func(*transport.Conn)
+	Ended   func(ConnEnd)
+}
+
+// Settings are what applies to connections and can be changed while they live.
+type Settings struct {
+	Limits Limits
+	// HandshakeTimeout is the time for everything before Serve, including waiting for
+	// MaxHandshakes. 0 or less is no limit.
+	HandshakeTimeout time.Duration
+	// Grace is the time between asking a connection to stop, because of a limit or eviction, and
+	// closing it. 0 or less closes at once.
+	Grace time.Duration
+}
+
+// ConnEnd describes the end of a connection.
+type ConnEnd struct {
+	Conn     *transport.Conn // closed; for its addresses and counters
+	Reason   Reason
+	Err      error // what the protocol, or the handshake, returned
+	Served   bool  // the handshake was completed and the protocol called
+	Duration time.Duration
+}
+
+// Supervisor runs connections. Its methods may be called from any goroutine.
+type Supervisor struct {
+	cfg        Config
+	created    time.Time // see now
+	settings   atomic.Pointer[Settings]
+	handshakes *Gate // limits handshakes in progress
+	acceptRate acceptRate
+	addresses  addresses
+	traces     traces
+	shards     []shard
+}
+
+// shard holds a part of the connections, with their counters under the same lock, so that each
+// sum over the shards is exact.
+type shard struct {
+	mu       sync.Mutex
+	stopping bool
+	live     []*connection
+	counts   Counters
+	closed   ring
+	running  sync.WaitGroup // connections whose goroutine has not returned
+	_        [64]byte       // keeps neighbours out of this cache line
+}
+
+// Counters counts connections since the supervisor was created. At every moment
+// Accepted = Served + HandshakeFailed + Refused + Live.
+type Counters struct {
+	Accepted        uint64
+	Served          uint64 // the protocol was called and has returned
+	HandshakeFailed uint64 // ended before that
+	Refused         uint64 // refused: stopping, at the cap, or by a limit per address
+	Live            int    // in the handshake or served, counted by the cap or not
+	Ended           [numReasons]uint64
+}
+
+// New returns a supervisor without connections.
+func New(cfg Config) *Supervisor {
+	if cfg.KeepClosed == 0 {
+		cfg.KeepClosed = 100
+	}
+	s := &Supervisor{cfg: cfg, created: time.Now(), handshakes: NewGate(Unlimited)}
+	s.Set(cfg.Settings)
+	n := 1
+	for n < 4*runtime.GOMAXPROCS(0) {
+		n *= 2
+	}
+	s.shards = make([]shard, n)
+	return s
+}
+
+// now is the supervisor's clock, in nanoseconds since it was created. It is monotonic: a change of
+// the system's time must not end connections.
+func (s *Supervisor) now() int64 { return int64(time.Since(s.created)) }
+
+// Set changes the settings. Limits of time apply to all connections at once; those of handshakes
+// and addresses apply to connections that are accepted from now on.
+func (s *Supervisor) Set(to Settings) {
+	option.Default(&to.Limits.ParkAfter, time.Second)
+	s.acceptRate.set(to.Limits.AcceptRate)
+	s.settings.Store(&to)
+	n := to.Limits.MaxHandshakes
+	if n <= 0 {
+		n = Unlimited
+	}
+	s.handshakes.SetLimit(n)
+}
+
+// Handshakes returns how many handshakes are in progress.
+func (s *Supervisor) Handshakes() int { return s.handshakes.State().Reserved }
+
+// Addresses returns how many source addresses are in the table of the limits per address.
+func (s *Supervisor) Addresses() int { return s.addresses.len() }
+
+// Start takes over nc, accepted on a listener of t, with its slot of the gate, and serves it with
+// p in a goroutine of its own. A supervisor that is stopping refuses it.
+//
+// The connection's context has the values of ctx, which should never end, such as the result of
+// context.WithoutCancel: Shutdown ends connections, and a parent that can end is a lock shared by
+// all of them.
+func (s *Supervisor) Start(ctx context.Context, t transport.Transport, nc net.Conn, p protocol.Protocol) {
+	c := &connection{sup: s, protocol: p, started: s.now()}
+	c.used(c.started)
+	engine.Init(&c.conn, t, nc, c)
+	c.ctx, c.cancel = context.WithCancelCause(ctx)
+	c.counted.Store(true)
+	if !s.register(c) {
+		c.cancel(protocol.ErrShutdown)
+		c.conn.Abort()
+		c.uncount()
+		s.refuse(&c.conn, Refused)
+		return
+	}
+	s.retrace(c)
+	go c.run()
+}
+
+// Refuse closes nc, which was accepted on a listener of t but has no slot, and counts it as
+// [Refused].
+func (s *Supervisor) Refuse(t transport.Transport, nc net.Conn) {
+	s.refuse(transport.NewConn(t, nc), Refused)
+}
+
+// RefuseAtCap closes nc, which was accepted on a listener of t but got no slot, and counts it as
+// [RefusedAtCap]. If p is a [protocol.Refuser], it may send a rejection message until ctx ends.
+func (s *Supervisor) RefuseAtCap(ctx context.Context, t transport.Transport, nc net.Conn, p protocol.Protocol) {
+	conn := transport.NewConn(t, nc)
+	defer s.refuse(conn, RefusedAtCap) // also if the protocol ends this goroutine
+	if r, ok := p.(protocol.Refuser); ok && ctx.Err() == nil {
+		reject(ctx, conn, r)
+	}
+}
+
+// reject lets the protocol send its rejection message. A panic changes nothing: the
+// connection is refused.
+func reject(ctx context.Context, conn *transport.Conn, r protocol.Refuser) {
+	defer context.AfterFunc(ctx, conn.Abort)()
+	defer func() { _ = recover() }()
+	if conn.Handshake(ctx) == nil {
+		r.Refuse(ctx, conn, RefusedAtCap)
+		conn.StopReading(RefusedAtCap) // Close then drains: unread data would reset the message
+		conn.Close()
+	}
+}
+
+func (s *Supervisor) refuse(conn *transport.Conn, why Reason) {
+	conn.Abort()
+	sh := s.shard(conn)
+	end := ConnEnd{Conn: conn, Reason: why, Err: why}
+	if why == Refused {
+		end.Err = protocol.ErrShutdown
+	}
+	sh.mu.Lock()
+	sh.counts.Accepted++
+	sh.counts.Refused++
+	sh.counts.Ended[why]++
+	s.remember(sh, nil, end)
+	sh.mu.Unlock()
+	if s.cfg.Ended != nil {
+		s.cfg.Ended(end)
+	}
+}
+
+func (s *Supervisor) shard(conn *transport.Conn) *shard {
+	return &s.shards[conn.ID()%uint64(len(s.shards))]
+}
+
+// register admits c unless the supervisor is stopping. Both are decided under one lock, so that no
+// connection is registered after Shutdown has collected them.
+func (s *Supervisor) register(c *connection) bool {
+	sh := s.shard(&c.conn)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if sh.stopping {
+		return false
+	}
+	sh.running.Add(1)
+	sh.counts.Accepted++
+	sh.counts.Live++
+	c.index = len(sh.live)
+	sh.live = append(sh.live, c)
+	return true
+}
+
+func (s *Supervisor) deregister(c *connection, end ConnEnd) {
+	sh := s.shard(&c.conn)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	last := len(sh.live) - 1
+	sh.live[c.index] = sh.live[last]
+	sh.live[c.index].index = c.index
+	sh.live[last] = nil
+	sh.live = sh.live[:last]
+	sh.counts.Live--
+	sh.counts.Ended[end.Reason]++
+	switch {
+	case end.Served:
+		sh.counts.Served++
+	case end.Reason.refused():
+		sh.counts.Refused++
+	default:
+		sh.counts.HandshakeFailed++
+	}
+	s.remember(sh, c, end)
+}
+
+// Counters returns the counters. Each shard is read at one instant, so the equation of
+// [Counters] holds in the result.
+func (s *Supervisor) Counters() Counters {
+	var sum Counters
+	for i := range s.shards {
+		sh := &s.shards[i]
+		sh.mu.Lock()
+		c := sh.counts
+		sh.mu.Unlock()
+		sum.Accepted += c.Accepted
+		sum.Served += c.Served
+		sum.HandshakeFailed += c.HandshakeFailed
+		sum.Refused += c.Refused
+		sum.Live += c.Live
+		for r, n := range c.Ended {
+			sum.Ended[r] += n
+		}
+	}
+	return sum
+}
+
+// each calls f for every connection that is registered now, with no lock held.
+func (s *Supervisor) each(f func(*connection)) {
+	var batch []*connection
+	for i := range s.shards {
+		batch = s.shards[i].snapshot(batch[:0])
+		for _, c := range batch {
+			f(c)
+		}
+	}
+}
+
+func (sh *shard) snapshot(to []*connection) []*connection {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return append(to, sh.live...)
+}

@@ -1,5 +1,0 @@
-//go:build !unix
-
-package bots
-
-func perProcess() int { return mostPerProcess }

@@ -1,0 +1,135 @@
+package pubsub
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"goranch/protocol"
+)
+
+// handle carries out a request. An error is sent to the client and ends the connection.
+func (h *handler) handle(r *request) error {
+	switch r.Action {
+	case "subscribe", "unsubscribe", "presence", "attach":
+	case "publish":
+		n, err := h.publish(r.Data)
+		if err != nil {
+			return err
+		}
+		return h.answer(`{"published":%d`, r, n)
+	case "":
+		return fmt.Errorf("%w: the request has no action", protocol.ErrBadInput)
+	default:
+		return fmt.Errorf("%w: unknown action %.40q", protocol.ErrBadInput, r.Action)
+	}
+	data, err := r.stringData()
+	if err != nil {
+		return err
+	}
+	if r.Action == "attach" {
+		return h.attach(data)
+	}
+	if err := checkTopic(data, h.server.opts.MaxTopic); err != nil {
+		return err
+	}
+	switch r.Action {
+	case "subscribe":
+		return h.subscribe(data, r)
+	case "unsubscribe":
+		return h.sub.unsubscribe(h.peer, data)
+	}
+	if err := h.authorize(ActionPresence, data); err != nil {
+		return err
+	}
+	return h.answer(`{"subscribers":%d`, r, h.server.Subscribers(data))
+}
+
+// answer sends a number, with the id of the request if it has one. format lacks the closing brace.
+func (h *handler) answer(format string, r *request, n int) error {
+	b := fmt.Appendf(nil, format, n)
+	if len(r.ID) > 0 {
+		b = append(append(b, `,"id":`...), r.ID...)
+	}
+	return ignoreDropped(h.peer.Send(append(b, '}')))
+}
+
+func (h *handler) authorize(a Action, topic string) error {
+	if f := h.server.opts.Authorize; f != nil {
+		if err := f((*Client)(h), a, topic); err != nil {
+			return fmt.Errorf("%w: not allowed: %s %q: %w", protocol.ErrBadInput, a, topic, err)
+		}
+	}
+	return nil
+}
+
+func (h *handler) subscribe(topic string, r *request) error {
+	if err := h.authorize(ActionSubscribe, topic); err != nil {
+		return err
+	}
+	history := r.History
+	if r.Last {
+		history = max(history, 1)
+	}
+	if history > 0 && isPattern(topic) {
+		return fmt.Errorf("%w: a pattern has no history", protocol.ErrBadInput)
+	}
+	return h.sub.subscribe(h.peer, topic, history, func(recent [][]byte) error {
+		err := ignoreDropped(h.peer.SendAlone(ack))
+		for _, frame := range recent {
+			err = errors.Join(err, ignoreDropped(h.peer.SendEncoded(frame)))
+		}
+		return err
+	})
+}
+
+// attach replaces the connection's own session by the one with that token.
+func (h *handler) attach(token string) error {
+	if h.hasRequested {
+		return fmt.Errorf("%w: attach must be the first request", protocol.ErrBadInput)
+	}
+	if token != h.lease.ID() {
+		if err := h.attachOther(token); err != nil {
+			return fmt.Errorf("%w: attach: %w", protocol.ErrBadInput, err)
+		}
+	}
+	return ignoreDropped(h.peer.SendAlone(ack))
+}
+
+func (h *handler) attachOther(token string) error {
+	lease, err := h.server.sessions.Attach(h.peer.Context(), token, h.peer.Conn().RemoteAddr(), (*sessionConn)(h))
+	if err != nil {
+		return err
+	}
+	own, sub := h.lease, (*subscriber)(nil)
+	err = lease.Do(func(st *sessionState) { // View would also change a session that has ended
+		if st.subscriber == nil {
+			st.subscriber = &subscriber{server: h.server, session: lease.Unbound(), topics: slices.Clone(st.Topics)}
+		}
+		sub = st.subscriber
+	})
+	if err != nil {
+		return err
+	}
+	h.lease, h.sub = lease, sub
+	own.End()
+	return sub.attach(h.peer, lease)
+}
+
+// publish publishes a message that the client has sent.
+func (h *handler) publish(b []byte) (n int, err error) {
+	topic, message, err := parseMessage(b)
+	if err != nil {
+		return 0, err
+	}
+	if h.publishLimiter == nil {
+		h.publishLimiter = h.server.opts.newPublishLimiter()
+	}
+	if !h.publishLimiter.Allow() {
+		return 0, limitError("messages per second per connection", h.server.opts.PublishRate)
+	}
+	if err := h.authorize(ActionPublish, topic); err != nil {
+		return 0, err
+	}
+	return h.server.publish(topic, message)
+}

@@ -1,0 +1,191 @@
+package ranch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/pprof"
+	"time"
+
+	"goranch/conns"
+	"goranch/internal/engine"
+	"goranch/internal/option"
+	"goranch/protocol"
+	"goranch/transport"
+)
+
+// start opens the sockets, and calls bound before any connection is accepted. If it fails,
+// nothing was started.
+func (l *Listener) start(ctx context.Context, bound func()) error {
+	l.lifecycleMu.Lock()
+	defer l.lifecycleMu.Unlock()
+	switch s := l.getStatus(); s {
+	case Starting:
+	case Stopped:
+		return opErr("start", l.ref, ErrStopped)
+	default:
+		return opErr("start", l.ref, fmt.Errorf("%w: it is %s", ErrAlreadyStarted, s))
+	}
+	if err := l.listen(ctx, ListenerStarted, bound); err != nil {
+		return opErr("start", l.ref, err)
+	}
+	l.background.Go(func() { l.sup.Monitor(l.ctx) })
+	l.optionsMu.Lock()
+	defer l.optionsMu.Unlock()
+	l.setAlarms(l.Options().Alarms)
+	return nil
+}
+
+// Suspend closes the listening sockets: no connection is accepted, and live ones go on. A
+// suspended listener stays as it is. An inherited socket ("fd:N", "systemd:NAME") stays open in
+// the process: the kernel goes on queueing clients, which are served after Resume.
+func (l *Listener) Suspend() error {
+	l.lifecycleMu.Lock()
+	defer l.lifecycleMu.Unlock()
+	switch s := l.getStatus(); s {
+	case Suspended:
+		return nil
+	case Running:
+		l.unlisten(Suspended, errSuspended)
+		l.emit(Event{Kind: ListenerSuspended, Addr: l.Addr()})
+		return nil
+	default:
+		return opErr("suspend", l.ref, fmt.Errorf("%w (%s)", ErrStopped, s))
+	}
+}
+
+// Resume listens again, on the same port, also if the system has chosen it. A running listener
+// stays as it is.
+func (l *Listener) Resume() error {
+	l.lifecycleMu.Lock()
+	defer l.lifecycleMu.Unlock()
+	switch s := l.getStatus(); s {
+	case Running:
+		return nil
+	case Suspended:
+		return opErr("resume", l.ref, l.listen(context.Background(), ListenerResumed, func() {}))
+	default:
+		return opErr("resume", l.ref, fmt.Errorf("%w (%s)", ErrStopped, s))
+	}
+}
+
+// Stop stops accepting, asks the connections to stop, closes those that remain after the
+// ShutdownTimeout, and returns when all goroutines of the listener have returned. The error is
+// [ErrStopped] if it was stopped before, or a [*conns.StuckError] that names protocols which have
+// not returned although their connections are closed; a Refuse that has not returned is named
+// too.
+func (l *Listener) Stop() error { return l.stop(context.Background(), 0) }
+
+// Drain is Stop with the end of ctx as the limit for connections, in place of the ShutdownTimeout.
+// Before connections are asked to stop, those that wait in the kernel's queue are accepted, for
+// up to 5 s or the ShutdownTimeout, where the system can tell (Unix) and the sockets are not
+// inherited. If ctx has ended already, they are not.
+func (l *Listener) Drain(ctx context.Context) error { return l.stop(ctx, Infinity) }
+
+// stop ends connections within ctx and timeout; 0 is the ShutdownTimeout.
+func (l *Listener) stop(ctx context.Context, timeout time.Duration) error {
+	l.lifecycleMu.Lock()
+	defer l.lifecycleMu.Unlock()
+	if l.getStatus() == Stopped {
+		return opErr("stop", l.ref, ErrStopped)
+	}
+	if timeout == Infinity && ctx.Err() == nil { // a drain
+		l.serveBacklog(ctx)
+	}
+	l.unlisten(Stopping, protocol.ErrShutdown)
+	l.optionsMu.Lock() // no alarm starts after this
+	l.cancel(protocol.ErrShutdown)
+	l.optionsMu.Unlock()
+	stuck := l.awaitBackground()
+	option.Default(&timeout, l.Options().ShutdownTimeout)
+	ctx, cancel := limit(ctx, timeout)
+	defer cancel()
+	err := errors.Join(stuck, l.sup.Shutdown(ctx))
+	l.setStatus(Stopped)
+	if l.onStop != nil {
+		l.onStop()
+	}
+	close(l.done)
+	l.emit(Event{Kind: ListenerStopped, Addr: l.Addr(), Err: err})
+	return opErr("stop", l.ref, err)
+}
+
+func limit(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	if d == Infinity {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, d) // BrutalKill is negative: it has ended at once
+}
+
+// errStuckRefuse is part of the error of a stop.
+var errStuckRefuse = errors.New("a protocol's Refuse has not returned although its connection is closed")
+
+// awaitBackground waits, in a stop, for the goroutines other than acceptors and connections. All
+// return at once, except for a Refuse that ignores its context.
+func (l *Listener) awaitBackground() error {
+	ended := make(chan struct{})
+	go func() {
+		l.background.Wait()
+		close(ended)
+	}()
+	limit := time.NewTimer(rejectTime + conns.StuckGrace)
+	defer limit.Stop()
+	select {
+	case <-ended:
+		return nil
+	case <-limit.C:
+		return errStuckRefuse
+	}
+}
+
+// listen opens the sockets and starts the acceptors. l.lifecycleMu is held.
+func (l *Listener) listen(ctx context.Context, kind EventKind, bound func()) error {
+	l.mu.Lock()
+	t, opts, addr := l.transport, l.opts, l.opts.Addr
+	if l.addr != nil && l.boundAs == addr { // keep the port
+		addr = engine.Rebind(addr, l.addr)
+	}
+	l.mu.Unlock()
+	sockets, err := openSockets(ctx, t, opts, addr)
+	if err != nil {
+		return err
+	}
+	a := newAcceptors(l, t, opts, sockets)
+	l.mu.Lock()
+	l.acceptors, l.addr, l.boundAs, l.status = a, sockets[0].addr, opts.Addr, Running
+	l.target.Store(&target{l.baseContext(ctx, t), l.target.Load().protocol})
+	l.mu.Unlock()
+	bound()
+	l.emit(Event{Kind: kind, Addr: sockets[0].addr})
+	a.start()
+	return nil
+}
+
+// unlisten closes the sockets and waits for the acceptors. l.lifecycleMu is held.
+func (l *Listener) unlisten(next Status, cause error) {
+	l.mu.Lock()
+	a := l.acceptors
+	l.acceptors, l.status = nil, next
+	l.mu.Unlock()
+	if a != nil {
+		a.stop(cause)
+	}
+}
+
+// baseContext gives connections the values of ctx, and their goroutines the labels by which a
+// profile distinguishes listeners.
+func (l *Listener) baseContext(ctx context.Context, t transport.Transport) context.Context {
+	return pprof.WithLabels(context.WithoutCancel(ctx), pprof.Labels("listener", l.ref, "transport", t.Name()))
+}
+
+func (l *Listener) getStatus() Status {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.status
+}
+
+func (l *Listener) setStatus(s Status) {
+	l.mu.Lock()
+	l.status = s
+	l.mu.Unlock()
+}

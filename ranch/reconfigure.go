@@ -1,0 +1,90 @@
+package ranch
+
+import (
+	"errors"
+	"maps"
+	"slices"
+
+	"goranch/transport"
+)
+
+// Options returns the options in force, or waiting for a resume, with their defaults. Its
+// MaxConnections is the cap of the start; [Listener.MaxConnections] returns the current one.
+func (l *Listener) Options() Options {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	opts := l.opts
+	opts.Alarms = maps.Clone(opts.Alarms)
+	return opts
+}
+
+// SetOptions changes the transport and the options of a listener. The limits apply at once. The
+// transport (nil keeps it), Addr, NumAcceptors, NumListenSockets and PostListen apply when
+// the listener is resumed the next time; waiting names those that differ. Logger, Observer and
+// KeepClosed never change. If anything is wrong, nothing is changed.
+func (l *Listener) SetOptions(t transport.Transport, opts Options) (waiting []string, err error) {
+	opts = opts.withDefaults()
+	l.optionsMu.Lock()
+	defer l.optionsMu.Unlock()
+	if waiting, err = l.setOptions(t, opts); err != nil {
+		return nil, err
+	}
+	return waiting, l.SetMaxConnections(opts.MaxConnections)
+}
+
+// ChangeOptions has change alter the options, as [Listener.Options] returns them, and sets them as
+// SetOptions does, with no other change in between. MaxConnections keeps both its values: the cap
+// of the start, and the current cap. change must not change options in another way.
+func (l *Listener) ChangeOptions(change func(*Options)) (waiting []string, err error) {
+	l.optionsMu.Lock()
+	defer l.optionsMu.Unlock()
+	opts := l.Options()
+	limit := opts.MaxConnections
+	change(&opts)
+	opts.MaxConnections = limit
+	return l.setOptions(nil, opts.withDefaults())
+}
+
+// setOptions sets all options but the cap. l.optionsMu is held.
+func (l *Listener) setOptions(t transport.Transport, opts Options) (waiting []string, err error) {
+	l.mu.Lock()
+	old, oldT := l.opts, l.transport
+	l.mu.Unlock()
+	if t == nil {
+		t = oldT
+	} else {
+		waiting = append(waiting, "transport")
+	}
+	if err := errors.Join(opts.validate(), checkTransport(t, opts.Addr)); err != nil {
+		return nil, opErr("set", l.ref, err)
+	}
+	waiting = append(waiting, old.waiting(opts)...)
+	opts.Logger, opts.Observer, opts.KeepClosed = old.Logger, old.Observer, old.KeepClosed
+	l.mu.Lock()
+	l.opts, l.transport = opts, t
+	l.mu.Unlock()
+	l.sup.Set(opts.settings())
+	l.setRefuseAfter(opts.RefuseAfter)
+	if l.getStatus() != Starting { // else start sets them
+		l.setAlarms(opts.Alarms)
+	}
+	return waiting, nil
+}
+
+// waiting names the fields that differ and take effect at the next resume only.
+func (o Options) waiting(next Options) []string {
+	var names []string
+	if o.Addr != next.Addr {
+		names = append(names, "Addr")
+	}
+	if o.NumAcceptors != next.NumAcceptors {
+		names = append(names, "NumAcceptors")
+	}
+	if o.NumListenSockets != next.NumListenSockets {
+		names = append(names, "NumListenSockets")
+	}
+	if (o.PostListen == nil) != (next.PostListen == nil) || next.PostListen != nil {
+		names = append(names, "PostListen")
+	}
+	return slices.Clip(names)
+}

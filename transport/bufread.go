@@ -1,0 +1,138 @@
+package transport
+
+import (
+	"crypto/tls"
+	"net"
+
+	"goranch/internal/engine"
+	"goranch/internal/idle"
+)
+
+// pooledReader returns a reader that holds no buffer while it waits.
+//
+//go:noinline
+func (c *Conn) pooledReader() engine.PooledReader {
+	if c.isAhead() {
+		return &aheadReader{c.pooled(), c}
+	}
+	return c.pooled()
+}
+
+func (c *Conn) pooled() engine.PooledReader {
+	if tc, ok := c.top.(*tls.Conn); ok && tc.NetConn() == net.Conn(&c.raw) {
+		return &tlsReader{c: c, tls: tc}
+	}
+	if c.top == &c.raw {
+		if r := c.rawReader(); r != nil {
+			return r
+		}
+	}
+	return &plainReader{c: c}
+}
+
+// aheadReader first returns what Peek has read.
+type aheadReader struct {
+	engine.PooledReader
+	c *Conn
+}
+
+func (r *aheadReader) Next(max int) ([]byte, error) {
+	if !r.c.isAhead() {
+		return r.PooledReader.Next(max)
+	}
+	b := make([]byte, min(max, peekSize))
+	n, err := r.c.Read(b)
+	return b[:n], err
+}
+
+// pooledBuffer is a buffer from the pool, or none.
+type pooledBuffer struct{ buf buffer }
+
+func (b *pooledBuffer) take() {
+	if b.buf == nil {
+		b.buf = buffers.Get().(buffer)
+	}
+}
+
+func (b *pooledBuffer) Release() {
+	if b.buf != nil {
+		buffers.Put(b.buf)
+		b.buf = nil
+	}
+}
+
+// readableWaiter is a connection that can wait for data without reading it, as in-memory
+// connections can.
+type readableWaiter interface {
+	waitReadable()
+}
+
+// plainReader reads connections on which this package makes no system calls. It has to hold its
+// buffer while it waits, unless the connection is a readableWaiter.
+type plainReader struct {
+	pooledBuffer
+	c *Conn
+}
+
+func (r *plainReader) Next(max int) ([]byte, error) {
+	// A layer above the raw connection may hold data, or an error, that the latter knows nothing of.
+	if w, ok := r.c.raw.Conn.(readableWaiter); ok && r.c.top == &r.c.raw {
+		r.Release()
+		w.waitReadable()
+	}
+	r.take()
+	n, err := r.c.Read(r.buf[:max])
+	return r.buf[:n], err
+}
+
+// tlsReader waits with a buffer of one byte. It then reads the rest of the record, for which the
+// socket is not needed. If there is no rest, the raw connection returns errNotNow instead
+// of waiting. crypto/tls keeps the connection usable after that error because it is temporary;
+// TestCryptoTLSSurvivesTemporaryReadErrors guards this.
+type tlsReader struct {
+	pooledBuffer
+	c     *Conn
+	tls   *tls.Conn
+	first [1]byte
+}
+
+func (r *tlsReader) Next(max int) ([]byte, error) {
+	r.Release()
+	n, err := r.tls.Read(r.first[:])
+	if n == 0 || err != nil || max == 1 {
+		if err = r.c.raw.readError(err); err != idle.ErrPark {
+			r.c.countRead(n, r.first[:], err)
+		}
+		return r.first[:n], err
+	}
+	r.take()
+	r.buf[0] = r.first[0]
+	r.c.raw.notNow = true
+	n, err = r.tls.Read(r.buf[1:max])
+	r.c.raw.notNow = false
+	if err == errNotNow {
+		err = nil
+	}
+	r.c.countRead(1+n, r.buf[:], err)
+	return r.buf[:1+n], r.c.raw.readError(err)
+}
+
+// errNotNow is the error of a read that would have had to wait for the socket.
+var errNotNow error = notNow{}
+
+type notNow struct{}
+
+func (notNow) Error() string   { return "no data without waiting" }
+func (notNow) Timeout() bool   { return false }
+func (notNow) Temporary() bool { return true }
+
+// Read is what TLS reads through. Plain payload is read through it only after a Peek.
+func (w *rawConn) Read(p []byte) (int, error) {
+	if w.ahead != nil {
+		return take(&w.ahead, p), nil
+	}
+	if w.notNow {
+		return 0, errNotNow
+	}
+	return w.Conn.Read(p)
+}

@@ -1,0 +1,99 @@
+//go:build unix
+
+package transport
+
+import (
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"goranch/internal/engine"
+	"goranch/internal/idle"
+)
+
+// rawReader returns nil if this package makes no system calls on the connection.
+func (c *Conn) rawReader() engine.PooledReader {
+	if c.raw.sys == nil {
+		return nil
+	}
+	r := &rawReader{c: c}
+	r.f = r.try
+	return r
+}
+
+// rawReader takes the buffer inside the callback of the runtime's poller and gives it back when the
+// socket is empty, so that a goroutine that waits holds no buffer, and no system call is spent
+// on asking whether there is data.
+type rawReader struct {
+	pooledBuffer
+	c   *Conn
+	max int
+	n   int
+	err error
+	f   func(fd uintptr) bool // try, bound once
+}
+
+func (r *rawReader) Next(max int) ([]byte, error) {
+	w := &r.c.raw
+	r.max, r.n, r.err = max, 0, nil
+	err := w.sys.Read(r.f)
+	if err == nil {
+		err = r.err
+	}
+	if err != nil && err != io.EOF {
+		if err = w.readError(asOp("read", w.Conn, err)); err == idle.ErrPark {
+			return nil, err
+		}
+	}
+	r.c.countRead(r.n, r.data(), err)
+	return r.data(), err
+}
+
+func (r *rawReader) data() []byte {
+	if r.n == 0 {
+		return nil
+	}
+	return r.buf[:r.n]
+}
+
+func (r *rawReader) try(fd uintptr) bool {
+	r.take()
+	for {
+		n, err := unix.Read(int(fd), r.buf[:r.max])
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err == unix.EAGAIN:
+			r.Release()
+			return false
+		case err != nil:
+			r.err = os.NewSyscallError("read", err)
+		case n == 0:
+			r.err = io.EOF
+		default:
+			r.n = n
+		}
+		return true
+	}
+}
+
+// discard drops what the socket has received so far, without waiting, and reports
+// whether there was anything.
+func (c *Conn) discard() (some bool) {
+	if c.raw.sys == nil {
+		return false
+	}
+	b := buffers.Get().(buffer)
+	defer buffers.Put(b)
+	c.raw.sys.Control(func(fd uintptr) {
+		for range 16 { // 1 MiB: all that was in flight, and an end to a flood
+			n, err := unix.Read(int(fd), b[:])
+			if n <= 0 && err != unix.EINTR {
+				return
+			}
+			some = some || n > 0
+		}
+	})
+	return some
+}
