@@ -41,12 +41,12 @@ func TestOneCommand(t *testing.T) {
 		{"fail", result{1, "", "error: it is broken\n"}},
 		{"-o json fail", result{1, "", "error: it is broken\n"}},
 		{"versio", result{2, "", "error: unknown command \"versio\"; did you mean version?\n"}},
-		{"help a b c", result{2, "", "error: help takes 1 arguments at most: help [<command>]\n"}},
+		{"help a b c", result{2, "", "error: help takes at most 1 arguments: help [<command>]\n"}},
 		{"format:text", result{2, "", "error: format is not available: use --output\n"}},
 		{"reconnect:1", result{2, "", "error: reconnect is reserved for the client\n"}},
 		{"drop", result{3, "", "error: the connection has ended: EOF; the command may have been executed\n"}},
-		{"restart", result{4, "", "error: restart needs a role of operator; yours is viewer\n"}},
-		{"auth x", result{4, "", "error: there are no tokens here\n"}},
+		{"restart", result{4, "", "error: restart requires the role operator; your role is viewer\n"}},
+		{"auth x", result{4, "", "error: this server accepts no tokens\n"}},
 		{"--timeout 20ms slow", result{1, "", "error: the command exceeded --timeout and was cancelled\n"}},
 	} {
 		t.Run(x.args, func(t *testing.T) {

@@ -67,7 +67,7 @@ func TestCompletionAndHistory(t *testing.T) {
 		c.expect("\t", "stats   status\n")                // the candidates
 		c.expect("u\t\r", "Status:")                      // the only one
 		c.expect("auth:secret\t", "secret")               // not sent for completion
-		c.expect("\r", "error: there are no tokens here") // of the shell
+		c.expect("\r", "error: this server accepts no tokens") // the answer of the shell
 		c.expect("slo\t", "w ")
 		c.expect("\x03\x12", "")               // Ctrl-C clears the line; Ctrl-R
 		c.expect("\x03tat\x12", "us")          // finds status

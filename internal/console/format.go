@@ -13,7 +13,7 @@ import (
 
 // formatCell formats a value for people. A value that does not have the kind is shown as it was
 // sent.
-func formatCell(v any, kind shell.Kind) string {
+func formatCell(v any, kind string) string {
 	switch v := v.(type) {
 	case nil:
 		return "-"
@@ -36,13 +36,13 @@ func formatCell(v any, kind shell.Kind) string {
 	return string(b)
 }
 
-func formatNumber(n json.Number, kind shell.Kind) string {
+func formatNumber(n json.Number, kind string) string {
 	switch kind {
 	case shell.KindBytes:
 		if i, err := n.Int64(); err == nil {
 			return formatBytes(i)
 		}
-	case shell.KindLength:
+	case shell.KindDuration:
 		if f, err := n.Float64(); err == nil && math.Abs(f) < math.MaxInt64/1e9 {
 			return formatDuration(time.Duration(f * 1e9))
 		}

@@ -36,7 +36,7 @@ func (c *Client) Complete(ctx context.Context, line string) ([]string, error) {
 // Cancel cancels the running command of the session, whose call then returns an error with
 // [shell.CodeCancelled]. It does not wait. It returns false if the client is not connected.
 func (c *Client) Cancel() bool {
-	l := c.keep.Link()
+	l := c.connector.Link()
 	if l == nil || l.Err() != nil {
 		return false
 	}
@@ -57,9 +57,12 @@ func (c *Client) call(ctx context.Context, line string, cancel bool) (*Answer, e
 	case <-c.Done():
 		return nil, c.Err()
 	}
-	l, err := c.keep.Await(ctx)
+	l, err := c.connector.Await(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if ctx.Err() != nil { // do not start what would be cancelled at once
+		return nil, context.Cause(ctx)
 	}
 	return l.call(ctx, line, cancel)
 }
@@ -89,14 +92,14 @@ func (l *link) call(ctx context.Context, line string, cancel bool) (*Answer, err
 			l.interrupt()
 		}
 		return nil, context.Cause(ctx)
-	case <-l.Gone:
+	case <-l.Done():
 	}
 	select {
 	case r := <-p.reply: // it arrived just before the connection ended
 		return r.answer, r.err
 	default:
 	}
-	why := l.Why()
+	why := l.reason()
 	if errors.Is(why, ErrDisconnected) {
 		why = fmt.Errorf("%w; the command may have been executed", why)
 	}

@@ -44,8 +44,8 @@ var (
 
 // Client runs commands in one session of a shell. Dial creates it; it must be closed.
 type Client struct {
-	opts Options
-	keep *redial.Keeper[*link]
+	opts      Options
+	connector *redial.Connector[*link]
 
 	turn     chan struct{} // holds an element while a call is in progress
 	quitting atomic.Bool   // no reconnect when the server ends the session
@@ -64,8 +64,10 @@ func Dial(ctx context.Context, opts Options) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{opts: opts.withDefaults(), session: opts.Session, turn: make(chan struct{}, 1)}
-	c.keep = redial.New(ctx, opts.redial(), redial.Hooks[*link]{Connect: c.connect, Lost: c.lost, GaveUp: ErrGaveUp})
-	if err := c.keep.Start(ctx); err != nil {
+	c.connector = redial.New(ctx, opts.redial(), redial.Hooks[*link]{
+		Connect: c.connect, Disconnected: c.disconnected, ErrGaveUp: ErrGaveUp,
+	})
+	if err := c.connector.Start(ctx); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -74,7 +76,7 @@ func Dial(ctx context.Context, opts Options) (*Client, error) {
 // Close closes the connection and waits for the client's goroutines. Calls in progress fail with
 // [ErrClosed]. The session stays on the server until it expires; [Client.Quit] ends it. Close may
 // be called several times, but not by the callbacks of Options. The error is always nil.
-func (c *Client) Close() error { return c.keep.Close(ErrClosed) }
+func (c *Client) Close() error { return c.connector.Close(ErrClosed) }
 
 // Quit ends the session on the server, then closes the client. It waits for a call in progress.
 // The error says why the session may still exist: the client is not connected, the connection
@@ -82,7 +84,7 @@ func (c *Client) Close() error { return c.keep.Close(ErrClosed) }
 func (c *Client) Quit(ctx context.Context) error {
 	defer c.Close()
 	c.quitting.Store(true)
-	switch l := c.keep.Link(); {
+	switch l := c.connector.Link(); {
 	case c.Err() != nil:
 		return c.Err()
 	case l == nil || l.Err() != nil:
@@ -94,10 +96,10 @@ func (c *Client) Quit(ctx context.Context) error {
 
 // Done returns a channel that is closed when the client has ended: by Close, or because it is not
 // connected and will not try again.
-func (c *Client) Done() <-chan struct{} { return c.keep.Ctx.Done() }
+func (c *Client) Done() <-chan struct{} { return c.connector.Done() }
 
 // Err returns why the client has ended, and nil before that.
-func (c *Client) Err() error { return context.Cause(c.keep.Ctx) }
+func (c *Client) Err() error { return c.connector.Err() }
 
 // Session returns the id of the session, which changes when the session expires during an
 // interruption. A client that presents the id takes the session over, so it is a secret.
@@ -113,19 +115,22 @@ func (c *Client) setSession(id string) {
 	c.session = id
 }
 
-// lost reports that a connection has ended, or, if l is nil, that an attempt to connect has failed,
-// and decides whether another attempt makes sense.
-func (c *Client) lost(l *link, err error) {
+// disconnected reports that a connection has ended, or, if l is nil, that an attempt to connect has
+// failed, and decides whether another attempt makes sense.
+func (c *Client) disconnected(l *link, err error) {
+	if l != nil {
+		err = l.reason()
+	}
 	c.opts.OnDisconnect(err)
 	var refused *shell.Error
 	switch {
 	case errors.Is(err, ErrTakenOver): // two clients would take the session from each other for ever
-		c.keep.Stop(err)
+		c.connector.Stop(err)
 	case c.quitting.Load():
-		c.keep.Stop(ErrClosed)
+		c.connector.Stop(ErrClosed)
 	case l == nil && errors.As(err, &refused):
-		c.keep.Stop(err)
+		c.connector.Stop(err)
 	case l != nil && c.opts.NoReconnect:
-		c.keep.Stop(err)
+		c.connector.Stop(err)
 	}
 }

@@ -29,12 +29,12 @@ func TestCall(t *testing.T) {
 			"table": {
 				Result: []byte(`[{"id":1,"sent":1536,"age":90,"since":"1970-01-01T00:00:00Z"}]`),
 				Columns: []shell.Column{{Key: "id", Title: "ID", Right: true}, {Key: "sent", Wide: true, Kind: shell.KindBytes},
-					{Key: "age", Kind: shell.KindLength}, {Key: "since", Kind: shell.KindTime}},
+					{Key: "age", Kind: shell.KindDuration}, {Key: "since", Kind: shell.KindTime}},
 				Total: 7,
 			},
 			"fields": {
 				Result: []byte(`{"name":"x","up":1}`),
-				Fields: []shell.Column{{Key: "name", Title: "Name"}, {Key: "up", Kind: shell.KindLength}},
+				Fields: []shell.Column{{Key: "name", Title: "Name"}, {Key: "up", Kind: shell.KindDuration}},
 			},
 		} {
 			got, err := c.Call(ctx, line)
@@ -46,7 +46,7 @@ func TestCall(t *testing.T) {
 		for line, want := range map[string]*shell.Error{
 			"fail":    {Message: "it is broken"},
 			"tabel":   {Code: shell.CodeUnknown, Message: `unknown command "tabel"`, Suggestion: "table"},
-			"restart": {Code: shell.CodeDenied, Message: "restart needs a role of operator; yours is viewer"},
+			"restart": {Code: shell.CodeDenied, Message: "restart requires the role operator; your role is viewer"},
 			"table x": {Code: shell.CodeUsage, Message: "table takes no arguments"},
 		} {
 			_, err := c.Call(ctx, line)
@@ -176,7 +176,17 @@ func TestContext(t *testing.T) {
 func TestConcurrentCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newTestServer(t, shell.Options{})
-		c, _ := s.dial(client.Options{})
+		var c *client.Client
+		var err error
+		c, err = client.Dial(t.Context(), client.Options{Transport: s, Addr: addr, OnOutput: func(p []byte) {
+			if string(p) == "begun\n" { // the command slow
+				c.Cancel()
+			}
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
 		var wg sync.WaitGroup
 		for n := range 10 {
 			wg.Go(func() {
@@ -189,11 +199,11 @@ func TestConcurrentCalls(t *testing.T) {
 			})
 			wg.Go(func() {
 				for range 5 {
-					ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-					if _, err := c.Call(ctx, "slow"); !errors.Is(err, context.DeadlineExceeded) {
-						t.Errorf("Call(slow): got %v, want a deadline error", err)
+					_, err := c.Call(t.Context(), "slow")
+					var e *shell.Error
+					if !errors.As(err, &e) || e.Code != shell.CodeCancelled {
+						t.Errorf("Call(slow): got %v, want the code %q", err, shell.CodeCancelled)
 					}
-					cancel()
 				}
 			})
 		}

@@ -31,13 +31,8 @@ func (c *Client) connect(ctx context.Context) (*link, error) {
 	if err != nil {
 		return nil, fmt.Errorf("token: %w", err)
 	}
-	l, err := c.keep.Open(ctx, func(nc net.Conn) *link { return newLink(c, nc, o) }, func(ctx context.Context, l *link) error {
-		return l.awaitReady(ctx)
-	})
-	if err == nil {
-		c.keep.Set(l)
-	}
-	return l, err
+	newLink := func(nc net.Conn) *link { return newLink(c, nc, o) }
+	return c.connector.Open(ctx, newLink, func(ctx context.Context, l *link) error { return l.awaitReady(ctx) })
 }
 
 // awaitReady waits for the end of the opening exchange.
@@ -45,7 +40,7 @@ func (l *link) awaitReady(ctx context.Context) error {
 	select {
 	case <-l.ready:
 		return nil
-	case <-l.Gone:
+	case <-l.Done():
 		return l.Err()
 	case <-ctx.Done():
 		return fmt.Errorf("the server does not answer as a shell: %w", context.Cause(ctx))

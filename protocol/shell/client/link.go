@@ -43,12 +43,12 @@ type link struct {
 
 func newLink(c *Client, nc net.Conn, o opening) *link {
 	l := &link{c: c, lines: bufio.NewReader(nc), ready: make(chan struct{}), wake: make(chan struct{}, 1)}
-	l.Start(c.keep.Ctx, nc, func() { l.read(o) }, l.write)
+	l.Start(c.connector.Context(), nc, func() { l.read(o) }, l.write)
 	return l
 }
 
-// Why returns why the connection has ended, as calls report it.
-func (l *link) Why() error {
+// reason returns why the connection has ended, as calls report it.
+func (l *link) reason() error {
 	err := l.Err()
 	if errors.Is(err, ErrClosed) || errors.Is(err, ErrTakenOver) {
 		return err
@@ -100,7 +100,7 @@ func (l *link) write() {
 	for {
 		select {
 		case <-l.wake:
-		case <-l.Gone:
+		case <-l.Done():
 			return
 		}
 		l.mu.Lock()

@@ -106,7 +106,7 @@ func TestReasonOfTheServer(t *testing.T) {
 		s := newTestServer(t, shell.Options{MaxLine: 100})
 		c, _ := s.dial(client.Options{NoReconnect: true})
 		_, err := c.Call(t.Context(), "echo "+strings.Repeat("x", 1000))
-		if !errors.Is(err, client.ErrDisconnected) || !strings.Contains(err.Error(), "a line of more than 100 bytes") {
+		if !errors.Is(err, client.ErrDisconnected) || !strings.Contains(err.Error(), "a line has more than 100 bytes") {
 			t.Errorf("got %v, want ErrDisconnected with the server's reason", err)
 		}
 	})
