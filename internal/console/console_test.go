@@ -63,10 +63,10 @@ func TestCompletionAndHistory(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "history")
 		c := newTerminal(t, &s.mem, Options{HistoryFile: file})
 		c.expect("")
-		c.expect("sta\t", "t")                            // the common prefix
-		c.expect("\t", "stats   status\n")                // the candidates
-		c.expect("u\t\r", "Status:")                      // the only one
-		c.expect("auth:secret\t", "secret")               // not sent for completion
+		c.expect("sta\t", "t")                                 // the common prefix
+		c.expect("\t", "stats   status\n")                     // the candidates
+		c.expect("u\t\r", "Status:")                           // the only one
+		c.expect("auth:secret\t", "secret")                    // not sent for completion
 		c.expect("\r", "error: this server accepts no tokens") // the answer of the shell
 		c.expect("slo\t", "w ")
 		c.expect("\x03\x12", "")               // Ctrl-C clears the line; Ctrl-R
