@@ -48,8 +48,8 @@ func testBanner(t *testing.T, bin string) {
 	})
 }
 
-// checkTryCommand runs the command of a listener and wants output that matches a pattern. It stops a
-// command that waits for more, such as a subscriber of topics.
+// checkTryCommand runs the command of a listener and wants output that matches a pattern. It stops
+// a command that waits for more, such as a subscriber of topics.
 func checkTryCommand(t *testing.T, p *process, listener, pattern string) {
 	t.Helper()
 	command := p.tryCommand(t, listener)

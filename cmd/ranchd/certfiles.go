@@ -6,8 +6,8 @@ import (
 	"goranch/transport/certs"
 )
 
-// store opens the certificate files, or returns nil if none are given. Files without a listener that
-// uses TLS are a fault, because the operator expects encryption.
+// store opens the certificate files, or returns nil if none are given. Files without a listener
+// that uses TLS are a fault, because the operator expects encryption.
 func (f *flags) store(all *faults, usesTLS bool, onReload func(error)) *certs.Store {
 	refuse := read(all, "--sni-unknown", f.SNIUnknown, oneOf("default and refuse", map[string]bool{"default": false, "refuse": true}))
 	interval := orNoTimeout(read(all, "--reload-interval", f.ReloadInterval, positive))

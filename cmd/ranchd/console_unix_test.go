@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// testConsole runs --console on a terminal. Log lines appear above the line that is being typed, and
-// quit ends ranchd.
+// testConsole runs --console on a terminal. Log lines appear above the line that is being typed,
+// and quit ends ranchd.
 func testConsole(t *testing.T, bin string) {
 	requireProgram(t, "tmux", "tmux")
 	code := filepath.Join(t.TempDir(), "code")

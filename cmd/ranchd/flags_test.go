@@ -163,37 +163,6 @@ func TestFaults(t *testing.T) {
 	}{
 		{"unknown flag", []string{"--port", "1"}, []string{"unknown flag --port"}},
 		{"argument", []string{"tcp://:1"}, []string{"unexpected argument tcp://:1"}},
-		{"many faults", []string{
-			"--listen", "http://:1", "--listen", " ", "--cert", missing, "--tls-min", "1.1", "--max-connections", "0", "--acceptors", "10001",
-			"--listen-sockets", "0", "--handshake-timeout", "0", "--send-timeout", "5", "--shutdown-timeout=-1s", "--backlog", "x",
-			"--refuse-after=-1s", "--max-per-address=-1", "--address-rate", "fast", "--accept-rate", "1:0", "--max-handshakes", "0",
-			"--proxy-from", "10.0.0.0/8,all", "--idle-timeout", "0", "--lifetime", "old", "--alarm-descriptors", "2", "--unix-mode", "0888", "--sni-unknown", "no", "--reload-interval", "0", "--client-ca", "x", "--log-level", "trace", "--log-format", "xml",
-		}, []string{
-			`--listen " ": empty address`, `--listen "http://:1": unknown scheme`,
-			`--tls-min "1.1": allowed are 1.2 and 1.3`,
-			`--max-connections "0": allowed are the numbers 1 to 2147483647, and unlimited`,
-			`--acceptors "10001": allowed are the numbers 1 to 10000`,
-			`--listen-sockets "0": allowed are the numbers 1 to 10000`,
-			`--handshake-timeout "0": allowed are durations such as`,
-			`--refuse-after "-1s": allowed are never, 0, and durations`,
-			`--max-per-address "-1": allowed are the numbers 1 to`,
-			`--address-rate "fast": allowed are numbers per second`,
-			`--accept-rate "1:0": allowed are numbers per second`,
-			`--max-handshakes "0": allowed are the numbers 1 to`,
-			`--idle-timeout "0": allowed are durations`,
-			`--lifetime "old": allowed are durations`,
-			`--alarm-descriptors "2": allowed are fractions`,
-			`--backlog "x": allowed are the numbers 0 to`,
-			`--send-timeout "5": allowed are durations such as`,
-			`--unix-mode "0888": allowed are the octal numbers`,
-			`--proxy-from "10.0.0.0/8,all": allowed are networks`,
-			`--shutdown-timeout "-1s": allowed are 0, durations`,
-			`--log-level "trace": allowed are debug, info, warn and error`,
-			`--log-format "xml": allowed are auto, text, color and json`,
-			`--sni-unknown "no": allowed are default and refuse`,
-			`--reload-interval "0": allowed are durations`,
-			"--key is missing",
-		}},
 		{"mode without permissions", []string{"--unix-mode", "0"}, []string{`--unix-mode "0"`}},
 		{"no certificate", []string{"--key", key}, []string{"--cert is missing"}},
 		{"no such files", []string{"--cert", missing, "--key", missing + "2"}, []string{
@@ -215,23 +184,63 @@ func TestFaults(t *testing.T) {
 		{"several sockets on a Unix address", []string{"--listen", "unix:/x", "--listen-sockets", "2"}, []string{"Unix sockets cannot share an address"}},
 		{"fewer acceptors than sockets", []string{"--acceptors", "1", "--listen-sockets", "2"}, []string{"--acceptors 1: allowed are numbers from 2"}},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			var out, stderr bytes.Buffer
-			_, code, done := parse(c.args, &out, &stderr)
-			if !done || code != exitUsage || out.Len() > 0 {
-				t.Errorf("got done %v, exit code %d, stdout %q; want exit code %d and no output", done, code, &out, exitUsage)
-			}
-			got := strings.Split(strings.TrimSuffix(stderr.String(), "\n"), "\n")
-			got = got[1 : len(got)-1] // without the first and the last line
-			if len(got) != len(c.want) {
-				t.Fatalf("got %d faults, want %d:\n%s", len(got), len(c.want), &stderr)
-			}
-			for i := range got {
-				if !strings.Contains(got[i], c.want[i]) {
-					t.Errorf("fault %d: got %s, want %q in it", i, got[i], c.want[i])
-				}
-			}
-		})
+		t.Run(c.name, func(t *testing.T) { checkFaults(t, c.args, c.want) })
+	}
+}
+
+// All faults are reported at once, in the order of the checks.
+func TestManyFaults(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "missing.pem")
+	checkFaults(t, []string{
+		"--listen", "http://:1", "--listen", " ", "--cert", missing, "--tls-min", "1.1", "--max-connections", "0", "--acceptors", "10001",
+		"--listen-sockets", "0", "--handshake-timeout", "0", "--send-timeout", "5", "--shutdown-timeout=-1s", "--backlog", "x",
+		"--refuse-after=-1s", "--max-per-address=-1", "--address-rate", "fast", "--accept-rate", "1:0", "--max-handshakes", "0",
+		"--proxy-from", "10.0.0.0/8,all", "--idle-timeout", "0", "--lifetime", "old", "--alarm-descriptors", "2", "--unix-mode", "0888", "--sni-unknown", "no", "--reload-interval", "0", "--client-ca", "x", "--log-level", "trace", "--log-format", "xml",
+	}, []string{
+		`--listen " ": empty address`, `--listen "http://:1": unknown scheme`,
+		`--tls-min "1.1": allowed are 1.2 and 1.3`,
+		`--max-connections "0": allowed are the numbers 1 to 2147483647, and unlimited`,
+		`--acceptors "10001": allowed are the numbers 1 to 10000`,
+		`--listen-sockets "0": allowed are the numbers 1 to 10000`,
+		`--handshake-timeout "0": allowed are durations such as`,
+		`--refuse-after "-1s": allowed are never, 0, and durations`,
+		`--max-per-address "-1": allowed are the numbers 1 to`,
+		`--address-rate "fast": allowed are numbers per second`,
+		`--accept-rate "1:0": allowed are numbers per second`,
+		`--max-handshakes "0": allowed are the numbers 1 to`,
+		`--idle-timeout "0": allowed are durations`,
+		`--lifetime "old": allowed are durations`,
+		`--alarm-descriptors "2": allowed are fractions`,
+		`--backlog "x": allowed are the numbers 0 to`,
+		`--send-timeout "5": allowed are durations such as`,
+		`--unix-mode "0888": allowed are the octal numbers`,
+		`--proxy-from "10.0.0.0/8,all": allowed are networks`,
+		`--shutdown-timeout "-1s": allowed are 0, durations`,
+		`--log-level "trace": allowed are debug, info, warn and error`,
+		`--log-format "xml": allowed are auto, text, color and json`,
+		`--sni-unknown "no": allowed are default and refuse`,
+		`--reload-interval "0": allowed are durations`,
+		"--key is missing",
+	})
+}
+
+// checkFaults parses a command line and wants faults that contain these texts, in order.
+func checkFaults(t *testing.T, args, want []string) {
+	t.Helper()
+	var out, stderr bytes.Buffer
+	_, code, done := parse(args, &out, &stderr)
+	if !done || code != exitUsage || out.Len() > 0 {
+		t.Errorf("got done %v, exit code %d, stdout %q; want exit code %d and no output", done, code, &out, exitUsage)
+	}
+	got := strings.Split(strings.TrimSuffix(stderr.String(), "\n"), "\n")
+	got = got[1 : len(got)-1] // without the first and the last line
+	if len(got) != len(want) {
+		t.Fatalf("got %d faults, want %d:\n%s", len(got), len(want), &stderr)
+	}
+	for i := range got {
+		if !strings.Contains(got[i], want[i]) {
+			t.Errorf("fault %d: got %s, want %q in it", i, got[i], want[i])
+		}
 	}
 }
 

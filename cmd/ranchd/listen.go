@@ -167,8 +167,8 @@ func (e *endpoint) parseTCP(s string) error {
 	return nil
 }
 
-// checkHost refuses invalid host names. Resolvers read "0" and "0x0" as 0.0.0.0, so a host that ends
-// in a number must be a complete IP address.
+// checkHost refuses invalid host names. Resolvers read "0" and "0x0" as 0.0.0.0, so a host that
+// ends in a number must be a complete IP address.
 func checkHost(host string) error {
 	const all = "use 0.0.0.0 or [::] for every interface"
 	if len(host) > 253 || strings.Trim(host, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.") != "" {

@@ -32,8 +32,8 @@ func (c *config) checkSockets(all *faults) {
 	}
 }
 
-// checkListeners validates the options of all listeners with package ranch, for faults that the flags
-// do not detect.
+// checkListeners validates the options of all listeners with package ranch, for faults that the
+// flags do not detect.
 func (c *config) checkListeners() error {
 	var all faults
 	for _, e := range c.Endpoints {

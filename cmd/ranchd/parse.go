@@ -61,7 +61,8 @@ func (f *flags) values() (all shell.Fields) {
 	return all
 }
 
-// flagName returns the name that kong gives the flag of a field: max-connections for MaxConnections.
+// flagName returns the name that kong gives the flag of a field: max-connections for
+// MaxConnections.
 func flagName(field string) string {
 	var b strings.Builder
 	for i, r := range field {

@@ -34,7 +34,8 @@ func (d *daemon) logCertificates() {
 	d.certLog.logged = logged
 }
 
-// validityWarning returns a log message for a certificate outside its validity period, otherwise "".
+// validityWarning returns a log message for a certificate outside its validity period, otherwise
+// "".
 func validityWarning(from, until, now time.Time) string {
 	switch {
 	case now.Before(from):

@@ -20,8 +20,8 @@ import (
 // certificate is for testing only.
 const selfSignedValidity = 30 * 24 * time.Hour
 
-// newSelfSigned creates a certificate for localhost. Its key exists in memory only, so each start has
-// a different one.
+// newSelfSigned creates a certificate for localhost. Its key exists in memory only, so each start
+// has a different one.
 func newSelfSigned(now time.Time) (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

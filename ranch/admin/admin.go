@@ -9,12 +9,12 @@
 //	server.StartListener("admin", transport.TCP{}, ranch.Options{Addr: "unix:/run/server.sock"}, s)
 //
 // Viewers can run the commands that show something: status, stats, listeners, connections,
-// connection, closed, top, alarms, limits, descriptors, memory, goroutines, sessions, traces, config
-// and version. Operators can also run those that change something: kill, cap, limit, suspend,
-// resume, drain, trace and gc. The shell passes each call of these to its Audit.
+// connection, closed, top, alarms, limits, descriptors, memory, goroutines, sessions, traces,
+// config and version. Operators can also run those that change something: kill, cap, limit,
+// suspend, resume, drain, trace and gc. The shell passes each call of these to its Audit.
 //
-// In suspend, resume and drain the name "all" excludes the listener of the operator's own connection
-// and those in Options.Protected, so the operator can connect again after "suspend all".
+// In suspend, resume and drain the name "all" excludes the listener of the operator's own
+// connection and those in Options.Protected, so the operator can connect again after "suspend all".
 package admin
 
 import (

@@ -151,8 +151,8 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// A viewer cannot run commands that change something; the attempts are audited. A guest can only see
-// the version.
+// A viewer cannot run commands that change something; the attempts are audited. A guest can only
+// see the version.
 func TestRoles(t *testing.T) {
 	s := newTestServer(t, admin.Options{})
 	id := s.echoConnection(1)

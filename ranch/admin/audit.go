@@ -12,8 +12,8 @@ const maxAuditLine = 1024
 
 // Audit returns a function for [shell.Options].Audit that logs each call of a command that changes
 // something: the user, the address, the request, its result and its duration. A call that succeeded
-// is logged at level info, one that failed or was denied at level warn. nil is slog.Default() at the
-// time of the call.
+// is logged at level info, one that failed or was denied at level warn. nil is slog.Default() at
+// the time of the call.
 func Audit(logger *slog.Logger) func(shell.AuditEntry) {
 	return func(e shell.AuditEntry) {
 		l := logger

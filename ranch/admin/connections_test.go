@@ -44,7 +44,8 @@ func TestOrderAcrossListeners(t *testing.T) {
 	}
 }
 
-// A page, which is found without sorting all connections, is the same as that part of the sorted list.
+// A page, which is found without sorting all connections, is the same as that part of the sorted
+// list.
 func TestPages(t *testing.T) {
 	s := newTestServer(t, admin.Options{})
 	for n := range 20 {

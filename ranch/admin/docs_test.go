@@ -95,8 +95,8 @@ func withAnswers(t *testing.T, text string) string {
 	return strings.Join(out, "\n")
 }
 
-// pageAnswer sends a request of the page, whose connection ids count from 1 instead of first. During
-// top and trace it calls traffic.
+// pageAnswer sends a request of the page, whose connection ids count from 1 instead of first.
+// During top and trace it calls traffic.
 func (c *client) pageAnswer(request string, first uint64, traffic func()) string {
 	words := strings.Fields(request)
 	if len(words) == 2 && slices.Contains([]string{"connection", "kill", "trace"}, words[0]) {

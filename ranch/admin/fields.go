@@ -211,7 +211,8 @@ func parseSize(s string) (uint64, error) {
 	return uint64(n * unit), nil
 }
 
-// peer allows a network, an IP address with or without a port, or another address as tables show it.
+// peer allows a network, an IP address with or without a port, or another address as tables show
+// it.
 func peer(op, value string) (func(*subject) bool, error) {
 	want := op == "="
 	if p, ok := parseNetwork(value); ok {

@@ -11,8 +11,8 @@ import (
 )
 
 // ParseFilter reads a filter of live connections, such as "peer=10.0.0.0/8 idle>30s", and returns a
-// function that reports whether a connection of that listener matches. All terms must match; "" matches
-// every connection. docs/admin.md describes the fields, operators and values.
+// function that reports whether a connection of that listener matches. All terms must match; ""
+// matches every connection. docs/admin.md describes the fields, operators and values.
 //
 // The error names the faulty term and what is allowed. The function is safe for concurrent use.
 func ParseFilter(s string) (func(listener string, i *conns.Info) bool, error) {

@@ -53,8 +53,8 @@ func (a *admin) infos() []ranch.ListenerInfo {
 	return infos
 }
 
-// selected returns the listeners that an argument selects: one by name, or with "all" those that are
-// not protected.
+// selected returns the listeners that an argument selects: one by name, or with "all" those that
+// are not protected.
 func (a *admin) selected(c *shell.Call, name string) ([]*ranch.Listener, error) {
 	if name != all {
 		l, err := a.listener(name)
@@ -70,7 +70,8 @@ func (a *admin) selected(c *shell.Call, name string) ([]*ranch.Listener, error) 
 	return found, nil
 }
 
-// unprotected returns the listeners that are neither protected nor that of the operator's connection.
+// unprotected returns the listeners that are neither protected nor that of the operator's
+// connection.
 func (a *admin) unprotected(c *shell.Call) []*ranch.Listener {
 	return slices.DeleteFunc(a.listeners(), func(l *ranch.Listener) bool {
 		return slices.Contains(a.Protected, l.Ref()) || isOwn(c, l)

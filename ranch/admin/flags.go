@@ -55,8 +55,8 @@ func intFlag(c *shell.Call, name string, defaultValue, lowest, highest int) (int
 // infinity is the value of "infinity".
 const infinity = time.Duration(math.MaxInt64)
 
-// durationFlag returns the value of a flag, a duration from lowest to highest. "infinity" is allowed
-// if highest is infinity.
+// durationFlag returns the value of a flag, a duration from lowest to highest. "infinity" is
+// allowed if highest is infinity.
 func durationFlag(c *shell.Call, name string, defaultValue, lowest, highest time.Duration) (time.Duration, error) {
 	s, given := c.Flags[name]
 	if !given {

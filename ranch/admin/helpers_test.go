@@ -26,8 +26,8 @@ const timeout = time.Minute
 
 var discardLogger = slog.New(slog.DiscardHandler)
 
-// testServer is a server with the listeners "echo" and "shell", the latter with the commands of this
-// package.
+// testServer is a server with the listeners "echo" and "shell", the latter with the commands of
+// this package.
 type testServer struct {
 	t      testing.TB
 	server *ranch.Server
@@ -124,8 +124,8 @@ func (s *testServer) dial(name string) net.Conn {
 	return nc
 }
 
-// echoConnection opens a connection to "echo", sends n bytes, at least 1, receives them, and returns
-// the id of the connection.
+// echoConnection opens a connection to "echo", sends n bytes, at least 1, receives them, and
+// returns the id of the connection.
 func (s *testServer) echoConnection(n int) uint64 {
 	s.t.Helper()
 	before := s.connections("echo")

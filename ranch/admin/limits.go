@@ -53,11 +53,14 @@ var limits = []limit{
 			o.LifetimeJitter, err = strconv.ParseFloat(s, 64)
 			return err
 		}},
-	timeLimit(limit{name: "park-after", alias: "rest-after", description: "idle time after which a connection is parked, without a goroutine", allowed: "durations such as 500ms or 1s, and never"},
+	timeLimit(limit{name: "park-after", alias: "rest-after",
+		description: "idle time after which a connection is parked, without a goroutine", allowed: "durations such as 500ms or 1s, and never"},
 		"never", transport.NoTimeout, func(o *ranch.Options) *time.Duration { return &o.ParkAfter }),
-	timeLimit(limit{name: "refuse-after", description: "time a connection waits at the cap before it is refused", allowed: "0s, durations such as 500ms or 2s, and never"},
+	timeLimit(limit{name: "refuse-after",
+		description: "time a connection waits at the cap before it is refused", allowed: "0s, durations such as 500ms or 2s, and never"},
 		"never", 0, func(o *ranch.Options) *time.Duration { return &o.RefuseAfter }),
-	timeLimit(limit{name: "shutdown-timeout", description: "time from asking a connection to stop until it is closed", allowed: "0s, durations such as 500ms or 5s, and infinity"},
+	timeLimit(limit{name: "shutdown-timeout",
+		description: "time from asking a connection to stop until it is closed", allowed: "0s, durations such as 500ms or 5s, and infinity"},
 		"infinity", ranch.Infinity, func(o *ranch.Options) *time.Duration { return &o.ShutdownTimeout }),
 	{name: "evict", description: "which connections are evicted when the cap is lowered", allowed: "none, oldest, most-idle and random",
 		get: func(o *ranch.Options) string { return o.Evict.String() },

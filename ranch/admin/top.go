@@ -125,8 +125,8 @@ func perSecond(bytes uint64, seconds float64) shell.Bytes {
 	return shell.Bytes(float64(bytes) / seconds)
 }
 
-// addUsage appends u. It trims the list to the first limit entries from time to time, so that memory
-// does not depend on the number of connections.
+// addUsage appends u. It trims the list to the first limit entries from time to time, so that
+// memory does not depend on the number of connections.
 func addUsage(list []usage, u usage, limit int) []usage {
 	if list = append(list, u); len(list) >= 2*limit+64 {
 		list = sortUsage(list, limit)

@@ -44,7 +44,7 @@ type trace struct {
 	target string // id or network
 	user   shell.User
 	remote string
-	viewer uint64 // id of the connection that shows it
+	output uint64 // id of the connection to which the output is written
 	since  time.Time
 	cancel context.CancelCauseFunc
 	bytes  int // shown of each event
@@ -79,7 +79,7 @@ func (a *admin) trace(ctx context.Context, c *shell.Call) error {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	tr := &trace{target: c.Args[0], user: c.User, remote: c.Remote.String(), viewer: c.Conn().ID(), since: time.Now(),
+	tr := &trace{target: c.Args[0], user: c.User, remote: c.Remote.String(), output: c.Conn().ID(), since: time.Now(),
 		cancel: cancel, bytes: n, lines: make(chan []byte, maxTraceQueue)}
 	a.addTrace(tr)
 	defer a.removeTrace(tr)
@@ -111,8 +111,8 @@ func parseTarget(s string) (id uint64, network netip.Prefix, err error) {
 	return 0, netip.Prefix{}, shell.Usage("%q: allowed are connection ids such as 7, and networks such as 10.0.0.0/8 or 10.1.2.3", s)
 }
 
-// tracedListeners returns the listeners that a trace applies to. It excludes those of the shell: the
-// output of a trace is itself a write, so a trace that showed it would never end.
+// tracedListeners returns the listeners that a trace applies to. It excludes those of the shell:
+// the output of a trace is itself a write, so a trace that showed it would never end.
 func (a *admin) tracedListeners(c *shell.Call, id uint64) ([]*ranch.Listener, error) {
 	if id == 0 {
 		return a.unprotected(c), nil
@@ -127,7 +127,7 @@ func (a *admin) tracedListeners(c *shell.Call, id uint64) ([]*ranch.Listener, er
 // tracer returns the function that traced connections call.
 func (a *admin) tracer(tr *trace, listener string) transport.Tracer {
 	return func(e transport.TraceEvent) {
-		if a.isViewer(e.Conn.ID()) { // two connections that trace each other would never end either
+		if a.isTraceOutput(e.Conn.ID()) { // two connections that trace each other would never end either
 			return
 		}
 		if len(tr.lines) == maxTraceQueue { // saves formatting

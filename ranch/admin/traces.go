@@ -20,12 +20,12 @@ func (a *admin) removeTrace(tr *trace) {
 	delete(a.traces, tr)
 }
 
-// isViewer reports whether the connection shows a trace.
-func (a *admin) isViewer(id uint64) bool {
+// isTraceOutput reports whether the output of a trace is written to the connection.
+func (a *admin) isTraceOutput(id uint64) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for tr := range a.traces {
-		if tr.viewer == id {
+		if tr.output == id {
 			return true
 		}
 	}
