@@ -63,7 +63,7 @@ func TestBadArguments(t *testing.T) {
 			name string
 			opts client.SubscribeOptions
 		}{{"", client.SubscribeOptions{}}, {"a", client.SubscribeOptions{Buffer: -1}}, {"a", client.SubscribeOptions{History: -1}},
-			{"a", client.SubscribeOptions{Overflow: 4}}, {"a.*", client.SubscribeOptions{Last: true}}, {"a\x00b", client.SubscribeOptions{}},
+			{"a", client.SubscribeOptions{Overflow: protocol.CloseSlow}}, {"a.*", client.SubscribeOptions{Last: true}}, {"a\x00b", client.SubscribeOptions{}},
 			{strings.Repeat("x", 2000), client.SubscribeOptions{}}} {
 			if s, err := c.Subscribe(t.Context(), tt.name, tt.opts); err == nil || s != nil {
 				t.Errorf("Subscribe(%.20q, %+v): got %v, want an error", tt.name, tt.opts, s)
