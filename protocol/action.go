@@ -37,19 +37,18 @@ func Stop() Action { return Action{do: stop} }
 // frames are sent first. A nil error is [Stop].
 func Fail(err error) Action { return Action{do: stop, with: err} }
 
-// Switch replaces the handler by h and calls its HandleConnect at once. The replaced handler gets no
-// more calls, not even HandleClose. Ticks continue. A nil h ends the connection with an error.
+// Switch replaces the handler by h and calls its HandleConnect at once. The replaced handler gets
+// no more calls, not even HandleClose. Ticks continue. A nil h ends the connection with an error.
 func Switch(h Handler) Action { return Action{do: switchTo, with: h} }
 
 // Upgrade runs the handshake of t on the connection, as STARTTLS does, and continues over t. Frames
 // that are sent during the handshake are queued and go out over t. If the peer has already sent
 // plain text behind the current frame, the connection ends with [transport.ErrBuffered]. The
-// handshake has the time limit of [transport.Conn.Upgrade]. A nil t ends the connection with an
-// error.
+// handshake has the time limit of [transport.Conn.Upgrade]. A nil t is an error.
 func Upgrade(t transport.Transport) Action { return Action{do: upgrade, with: t} }
 
-// Within sets the read timeout until the next frame has arrived. transport.NoTimeout, 0 and negative
-// values are no limit.
+// Within sets the read timeout until the next frame has arrived. transport.NoTimeout, 0 and
+// negative values are no limit.
 func (a Action) Within(d time.Duration) Action {
 	a.timeout, a.do = d, a.do.withoutFlags()|timed
 	return a

@@ -14,8 +14,8 @@ import (
 	"goranch/transport"
 )
 
-// echoAllocs returns the number of allocations of one echo of b, which is sent in these pieces and a
-// rest.
+// echoAllocs returns the number of allocations of one echo of b, which is sent in these pieces and
+// a rest.
 func echoAllocs(t *testing.T, codec protocol.Codec, b []byte, pieces ...int) float64 {
 	t.Helper()
 	l, _ := listen(t, transport.TCP{}, newEcho, protocol.Options{Codec: codec, Queue: protocol.QueueOptions{MaxBytes: 8 << 20}})

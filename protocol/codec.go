@@ -15,10 +15,10 @@ const defaultMaxFrame = 256 << 10
 // Codec divides a stream of bytes into frames. It has no state: one value serves all connections,
 // from any goroutine. If it has a method Validate() error, [Options.Validate] calls it.
 type Codec interface {
-	// Decode returns the first frame of buf, and the number of bytes that the frame takes in buf. If
-	// the frame is incomplete, n is 0 and need is the number of bytes that it takes at least, or 0 if
-	// that is unknown. frame is a part of buf. A frame that is too long has to be refused as soon as
-	// its length is known.
+	// Decode returns the first frame of buf, and the number of bytes that the frame takes in buf.
+	// If the frame is incomplete, n is 0 and need is the number of bytes that it takes at least, or
+	// 0 if that is unknown. frame is a part of buf. A frame that is too long has to be refused as
+	// soon as its length is known.
 	Decode(buf []byte) (frame []byte, n, need int, err error)
 	// Append appends the encoded frame to dst. On error it returns dst unchanged.
 	Append(dst, frame []byte) ([]byte, error)
@@ -58,8 +58,8 @@ type LengthPrefix struct {
 	LittleEndian bool
 	// Inclusive means that the length includes its own bytes.
 	Inclusive bool
-	// Max is the longest frame in bytes, without its length. 0 is 256 KiB; transport.NoLimit, or any
-	// negative value, is what the length can express, up to 2 GiB.
+	// Max is the longest frame in bytes, without its length. 0 is 256 KiB; transport.NoLimit, or
+	// any negative value, is what the length can express, up to 2 GiB.
 	Max int
 }
 

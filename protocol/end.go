@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// endError returns the error with which the connection ends, given that of the reader. An error that
-// a callback or Close has set comes first, then that of the outbox.
+// endError returns the error with which the connection ends, given that of the reader. An error
+// that a callback or Close has set comes first, then that of the outbox.
 func (p *Peer) endError(err error) error {
 	if err == io.EOF && len(p.partial) > 0 && !p.isEnder() {
 		err = io.ErrUnexpectedEOF

@@ -9,7 +9,8 @@ var (
 	// ErrShutdown is the cause with which the context of a connection is cancelled when the server
 	// stops. Reads that fail for this reason wrap it. Other causes concern a single connection.
 	ErrShutdown = errors.New("the listener is shutting down")
-	// ErrEnded is returned by methods of [Peer], [Outbox] and [Group] when the connection has ended.
+	// ErrEnded is returned by methods of [Peer], [Outbox] and [Group] when the connection has
+	// ended.
 	ErrEnded = errors.New("the connection has ended")
 	// ErrBadInput is wrapped by the error of a protocol that ends because of what the peer sent. It
 	// is counted as a fault of the peer and is not logged as a failure.

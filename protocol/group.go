@@ -12,7 +12,7 @@ const maxPending = 4 << 20
 
 // Group is a set of peers to which frames are broadcast. The zero value is an empty group. A frame
 // is encoded once, and written by one worker per processor, which does not wait for slow members:
-// their frames are queued in their own outboxes, under their own policies. Frames that are broadcast
+// their frames are queued in their outboxes, under their own policies. Frames that are broadcast
 // while a worker is busy are written to each member in one system call.
 //
 // Broadcasts arrive in order. Their order relative to frames of [Peer.Send] is undefined. A peer

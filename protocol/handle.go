@@ -8,12 +8,13 @@ import (
 	"goranch/transport"
 )
 
-// Handle returns a protocol that serves each connection with a handler made by newHandler. It panics
-// if the options are invalid by [Options.Validate].
+// Handle returns a protocol that serves each connection with a handler made by newHandler. It
+// panics if the options are invalid by [Options.Validate].
 //
 // An idle connection holds no buffer. It has one goroutine, or none if its listener parks idle
-// connections. A protocol whose Serve only calls the Serve of this one can have it parked by a
-// method Unwrap() Protocol that returns it: the server then calls the inner protocol itself.
+// connections. A protocol that wraps this one has its connections parked too if it has a method
+// Unwrap() Protocol that returns this one. The server then calls the inner protocol itself, so
+// Serve of the wrapper must do nothing else.
 func Handle(newHandler func() Handler, opts Options) Protocol {
 	if err := opts.Validate(); err != nil {
 		panic("protocol: " + err.Error())

@@ -4,9 +4,10 @@ package protocol
 // Handler of its own, made by the function given to [Handle]. Its callbacks never run at the same
 // time, so its fields need no lock. Callbacks should return quickly: the next one waits for them.
 //
-// The callbacks below are optional: a Handler that has the method receives the event. A method with
-// the name of a callback and another signature, or with a name that differs from one only in case
-// or by one letter, ends the connection with a [*PanicError]. Let the compiler check this instead:
+// The callbacks below are optional: a Handler that has the method receives the event. An exported
+// method with such a name and another signature, or with a *Peer parameter and a name that is
+// misspelled by one letter or in case, ends each connection with a [*PanicError]. The compiler
+// finds this earlier with
 //
 //	var _ protocol.Ticker = (*handler)(nil)
 type Handler interface {
@@ -45,9 +46,9 @@ type Shutdowner interface {
 }
 
 // Ender is a [Handler] that is called when the peer has closed its side (io.EOF) and all its frames
-// are handled. rest is an incomplete last frame, which is no error then; it is valid until HandleEnd
-// returns. HandleEnd may wait for work in progress and send to the peer, which may still read. The
-// connection ends when HandleEnd returns; it has to return when the context of p ends.
+// are handled. rest is an incomplete last frame, which is no error then; it is valid until
+// HandleEnd returns. HandleEnd may wait for work in progress and send to the peer, which may still
+// read. The connection ends when HandleEnd returns, as it must when the context of p ends.
 type Ender interface {
 	HandleEnd(p *Peer, rest []byte)
 }
@@ -60,8 +61,8 @@ type Leaver interface {
 }
 
 // Closer is a [Handler] that is called exactly once, as the last callback, for any reason. err is
-// nil after [Stop], io.EOF if the peer has closed the connection, a [*PanicError] after a panic of a
-// callback, the argument of [Fail], or the error of a read or write. Queued frames are flushed or
+// nil after [Stop], io.EOF if the peer has closed the connection, a [*PanicError] after a panic of
+// a callback, the argument of [Fail], or the error of a read or write. Queued frames are flushed or
 // discarded by then.
 type Closer interface {
 	HandleClose(p *Peer, err error)

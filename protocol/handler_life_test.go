@@ -120,8 +120,8 @@ type switcher struct{ next protocol.Handler }
 
 func (h switcher) HandleData(*protocol.Peer, []byte) protocol.Action { return protocol.Switch(h.next) }
 
-// The handler after Switch receives ticks, exactly in their period even if that is no multiple of the
-// resolution.
+// The handler after Switch receives ticks, exactly in their period even if that is no multiple of
+// the resolution.
 func TestTicksAfterSwitch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ticks := 0

@@ -205,8 +205,8 @@ func TestSerial(t *testing.T) {
 	})
 }
 
-// The connection ends when no frame arrives within the read timeout. Frames restart it, messages and
-// parts of frames do not.
+// The connection ends when no frame arrives within the read timeout. Frames restart it, messages
+// and parts of frames do not.
 func TestReadTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		peers := make(chan *protocol.Peer, 1)

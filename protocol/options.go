@@ -24,9 +24,9 @@ type Options struct {
 
 	// Mailbox is the maximum number of waiting messages. 0 is 64; negative values are refused.
 	Mailbox int
-	// FullMailbox is applied to a message that arrives at a full mailbox: [DropNewest] (the default)
-	// and [CloseSlow] make [Peer.Post] return [ErrMailboxFull], [DropOldest] drops the oldest waiting
-	// message. [Block] is refused.
+	// FullMailbox is applied to a message that arrives at a full mailbox: [DropNewest] (the
+	// default) and [CloseSlow] make [Peer.Post] return [ErrMailboxFull], [DropOldest] drops the
+	// oldest waiting message. [Block] is refused.
 	FullMailbox Overflow
 
 	// Queue are the settings of the outbound queue.
@@ -80,9 +80,9 @@ type QueueOptions struct {
 	Frames func(b []byte) int
 
 	// HighWater and LowWater are numbers of waiting bytes. OnHigh is called when HighWater is
-	// reached, OnLow when the queue has shrunk to LowWater again. The calls are made without a lock,
-	// by the goroutine that sends or flushes, so that one may overtake the other. They must not
-	// broadcast to a [Group]. 0 and nil mean never.
+	// reached, OnLow when the queue has shrunk to LowWater again. The calls are made without a
+	// lock, by the goroutine that sends or flushes, so that one may overtake the other. They must
+	// not broadcast to a [Group]. 0 and nil mean never.
 	HighWater, LowWater int
 	OnHigh, OnLow       func(o *Outbox, queued int)
 }
@@ -110,8 +110,8 @@ func (q QueueOptions) validate() error {
 	return f.Err()
 }
 
-// Overflow is the policy for a frame or message that arrives at a full queue. The zero value, "", is
-// the default of the field that it is used for.
+// Overflow is the policy for a frame or message that arrives at a full queue. The zero value, "",
+// is the default of the field that it is used for.
 type Overflow string
 
 const (

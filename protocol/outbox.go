@@ -191,7 +191,8 @@ func (o *Outbox) put(p []byte, alone bool) (space <-chan struct{}, high int, err
 	return nil, max(high, o.enqueue(p, alone)), nil
 }
 
-// write writes what the connection takes, and queues the rest. o.mu is held, and the queue is empty.
+// write writes what the connection takes, and queues the rest. o.mu is held, and the queue is
+// empty.
 func (o *Outbox) write(p []byte, alone bool) (high int) {
 	n, err := o.eng.TryWrite(p)
 	if err == nil && n == len(p) && !o.eng.Unflushed() {

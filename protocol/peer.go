@@ -53,8 +53,8 @@ func (p *Peer) Context() context.Context { return p.ctx }
 // counters, and can be waited for.
 func (p *Peer) Outbox() *Outbox { return &p.out }
 
-// Send encodes a frame and sends it by [Outbox.Send], with the same errors. If the codec refuses the
-// frame, it returns the codec's error.
+// Send encodes a frame and sends it by [Outbox.Send], with the same errors. If the codec refuses
+// the frame, it returns the codec's error.
 func (p *Peer) Send(frame []byte) error {
 	if p.hp.raw {
 		return p.out.Send(frame)

@@ -20,15 +20,12 @@ import (
 //
 // Serve is called once per connection, in a goroutine of its own, after the handshake. It owns conn
 // until it returns; then conn is closed. Goroutines that Serve starts must end before it returns. A
-// panic ends its own connection only.
-//
-// When the server stops, ctx is cancelled with the cause [ErrShutdown] and reads fail at once, while
-// writes still work until the shutdown limit. A loop that returns when a read fails therefore ends
-// in order.
-//
-// A nil error is a normal end. io.EOF and the errors of a reset connection mean that the peer closed
-// it. Any other error is logged as a failure. The error of a read or write is returned unchanged.
+// panic ends its own connection only. When the server stops, ctx is cancelled with the cause
+// [ErrShutdown] and reads fail at once, while writes work until the shutdown limit.
 type Protocol interface {
+	// Serve returns nil after a normal end, and the error of a read or write unchanged: io.EOF and
+	// the errors of a reset connection mean that the peer closed it. Any other error is logged as a
+	// failure.
 	Serve(ctx context.Context, conn *transport.Conn) error
 }
 

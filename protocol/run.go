@@ -10,9 +10,9 @@ import (
 	"goranch/transport"
 )
 
-// Run serves the connection until it ends or can be parked. Run and everything below it, down to the
-// system call, are written to use little stack: the stack of an idle connection keeps the size that
-// its last frame needed.
+// Run serves the connection until it ends or can be parked. Run and everything below it, down to
+// the system call, are written to use little stack: the stack of an idle connection keeps the size
+// that its last frame needed.
 func (s session) Run() error {
 	p := s.Peer
 	defer p.endRun()
@@ -116,8 +116,8 @@ func (p *Peer) continueFrame(b []byte) error {
 	return err
 }
 
-// frames handles the complete frames in b and returns the rest. The outbox is corked while there are
-// several, so that their answers are sent together.
+// frames handles the complete frames in b and returns the rest. The outbox is corked while there
+// are several, so that their answers are sent together.
 func (p *Peer) frames(b []byte) (rest []byte, err error) {
 	corked := false
 	for len(b) > 0 {
@@ -143,8 +143,8 @@ func (p *Peer) frames(b []byte) (rest []byte, err error) {
 	return b, err
 }
 
-// data calls the handler with one frame. After a panic callMu stays locked, so that no callback runs
-// before the reader has ended the connection.
+// data calls the handler with one frame. After a panic callMu stays locked, so that no callback
+// runs before the reader has ended the connection.
 func (p *Peer) data(frame []byte) (err error) {
 	p.callMu.Lock()
 	p.inCallback = true

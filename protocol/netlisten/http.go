@@ -8,13 +8,11 @@ import (
 // requestGrace is the time in which clients that are connected may still send a request.
 const requestGrace = time.Second
 
-// StopHTTP returns a stop function for [New] that shuts down a *http.Server.
-//
-// Idle connections are closed at once, and connections with a request when it is answered. New
-// connections have one second to send their request; Shutdown alone would drop it. Then Shutdown
-// ends the rest: HTTP/2 connections by GOAWAY, and connections without a request when they are five
-// seconds old. Hijacked connections, such as WebSockets, are notified by the server's
-// RegisterOnShutdown only. Connections that are open at the listener's shutdown limit are closed.
+// StopHTTP returns a stop function for [New] that shuts down a *http.Server. Idle connections are
+// closed at once, and connections with a request when it is answered. New connections have one
+// second to send a request; Shutdown alone would drop it. Then Shutdown ends HTTP/2 connections by
+// GOAWAY, and connections without a request when they are five seconds old. Hijacked connections
+// are notified by RegisterOnShutdown only.
 //
 // Shutdown is not called if all connections end before. Call it after the listener has stopped: it
 // makes Serve return [net/http.ErrServerClosed].

@@ -119,8 +119,8 @@ func TestHTTPDrain(t *testing.T) {
 	t.Logf("%d of 2000 clients connected before the drain and received an answer", answered)
 }
 
-// During a drain a request in progress reads the rest of its body, keeps its context and is answered.
-// A request on a new connection is answered too. An idle connection is closed at once.
+// During a drain a request in progress reads the rest of its body, keeps its context and is
+// answered. A request on a new connection is answered too. An idle connection is closed at once.
 func TestDrainDuringRequest(t *testing.T) {
 	begun := make(chan struct{})
 	w := newTestServer(t, transport.TCP{}, ranch.Options{}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -36,8 +36,8 @@ import (
 	"goranch/transport"
 )
 
-// ErrRefused is wrapped by the error of a connection that was not accepted, because the Listener was
-// closed or the connection was stopped while it waited.
+// ErrRefused is wrapped by the error of a connection that was not accepted, because the Listener
+// was closed or the connection was stopped while it waited.
 var ErrRefused = errors.New("the server no longer accepts connections")
 
 var errClosed = fmt.Errorf("accept: %w", net.ErrClosed)
@@ -49,10 +49,11 @@ const acceptGrace = 500 * time.Millisecond
 // Listener is both a net.Listener and a [protocol.Protocol]: Accept returns the connections that
 // Serve receives.
 //
-// A connection keeps its slot until the connection that Accept returned is closed. A connection that
-// waits for Accept has a slot too. Each connection costs one blocked goroutine in addition to those
-// of the accepting server. Several ranch listeners may serve one Listener. After Close, or after one
-// of them has stopped, a new Listener is needed. All methods may be called from any goroutine.
+// A connection keeps its slot until the connection that Accept returned is closed. A connection
+// that waits for Accept has a slot too. Each connection costs one blocked goroutine in addition to
+// those of the accepting server. Several ranch listeners may serve one Listener. After Close, or
+// after one of them has stopped, a new Listener is needed. All methods may be called from any
+// goroutine.
 type Listener struct {
 	// Set once.
 	stop func(context.Context)
@@ -111,8 +112,8 @@ func (l *Listener) Close() error {
 	return nil
 }
 
-// Addr returns the address of the ranch listener if [Listener.PostListen] is set as its option, else
-// a placeholder.
+// Addr returns the address of the ranch listener if [Listener.PostListen] is set as its option,
+// else a placeholder.
 func (l *Listener) Addr() net.Addr {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -220,7 +221,8 @@ func (l *Listener) remove() {
 }
 
 // startStop calls the stop function if ctx, that of a connection, was cancelled because the ranch
-// listener stops, and it was not called before. The channel is closed when the function has returned.
+// listener stops, and it was not called before. The channel is closed when the function has
+// returned.
 func (l *Listener) startStop(ctx context.Context) <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()

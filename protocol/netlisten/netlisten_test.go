@@ -163,7 +163,8 @@ func TestStopWithoutAccept(t *testing.T) {
 	})
 }
 
-// Without a stop function a connection reads and writes until the shutdown limit, and is then closed.
+// Without a stop function a connection reads and writes until the shutdown limit, and is then
+// closed.
 func TestNoStopFunction(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		nl := netlisten.New(nil)

@@ -26,8 +26,8 @@ type FlakyOptions struct {
 	Err error
 }
 
-// NewFlaky returns a connection over nc, which it owns, that fails or divides the data as opts says.
-// Its methods may be called from any goroutine.
+// NewFlaky returns a connection over nc, which it owns, that fails or divides the data as opts
+// says. Its methods may be called from any goroutine.
 func NewFlaky(nc net.Conn, opts FlakyOptions) net.Conn {
 	if opts.Err == nil {
 		opts.Err = ErrFlaky

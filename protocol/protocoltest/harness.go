@@ -31,8 +31,8 @@ import (
 	"goranch/transport"
 )
 
-// Harness is one connection to a handler; the test is the client. Its methods must be called from the
-// goroutine of the test, which they may fail.
+// Harness is one connection to a handler; the test is the client. Its methods must be called from
+// the goroutine of the test, which they may fail.
 type Harness struct {
 	t testing.TB
 

@@ -1,8 +1,9 @@
 package sniff
 
-// Match examines the first bytes of a connection: at least one, and all that have arrived so far. It
-// reports whether they match; more means that this depends on bytes that have not arrived. It must
-// not keep or change first. Once more is false, the result must stay the same for additional bytes.
+// Match examines the first bytes of a connection: at least one, and all that have arrived so far.
+// It reports whether they match; more means that this depends on bytes that have not arrived. It
+// must not keep or change first. Once more is false, the result must stay the same for additional
+// bytes.
 type Match func(first []byte) (match, more bool)
 
 // Prefix matches connections that begin with one of the strings. "" matches all.

@@ -1,6 +1,6 @@
-// Package sniff provides a protocol that serves several protocols on one port. It examines the first
-// bytes of a connection, selects the protocol that they belong to, and passes the connection on,
-// with these bytes unread.
+// Package sniff provides a protocol that serves several protocols on one port. It examines the
+// first bytes of a connection, selects the protocol that they belong to, and passes the connection
+// on, with these bytes unread.
 //
 //	secure := &sniff.Upgrade{To: transport.TLS{Config: config}, Protocol: web}
 //	mux, err := sniff.New(sniff.Config{
@@ -56,8 +56,8 @@ type Config struct {
 	// Silent serves connections on which nothing has arrived within Timeout, for protocols in which
 	// the server sends first. nil ends them with [ErrNoMatch].
 	Silent protocol.Protocol
-	// MaxBytes is the number of bytes that are examined. 0 is 512; the maximum is transport.MaxPeek.
-	// If a rule is undecided then, the connection ends with [ErrNoMatch].
+	// MaxBytes is the number of bytes that are examined. 0 is 512; the maximum is
+	// transport.MaxPeek. If a rule is undecided then, the connection ends with [ErrNoMatch].
 	MaxBytes int
 	// Timeout limits the time until a rule matches. 0 is 3 s; transport.NoTimeout, or any negative
 	// value, is no limit, so that Silent is never used. If a rule is undecided at the limit, the

@@ -54,8 +54,8 @@ func newMux(t *testing.T, c sniff.Config) protocol.Protocol {
 	return m
 }
 
-// serveClient runs p on an in-memory connection and client on its other end. It returns the error of
-// Serve.
+// serveClient runs p on an in-memory connection and client on its other end. It returns the error
+// of Serve.
 func serveClient(t *testing.T, p protocol.Protocol, client func(net.Conn)) error {
 	t.Helper()
 	mem := new(transport.Mem)

@@ -22,7 +22,8 @@ type Upgrade struct {
 	// Choose selects another protocol by the result of the TLS handshake: server name (SNI), ALPN,
 	// client certificate. If Choose is nil or returns nil, Protocol is used.
 	Choose func(tls.ConnectionState) protocol.Protocol
-	// Timeout limits the handshake. 0 is 5 s; transport.NoTimeout, or any negative value, is no limit.
+	// Timeout limits the handshake. 0 is 5 s; transport.NoTimeout, or any negative value, is no
+	// limit.
 	Timeout time.Duration
 }
 
@@ -58,8 +59,8 @@ func hasCertificate(c *tls.Config) bool {
 // DrainsItself implements [protocol.Drainer]: a stop is passed on to Protocol.
 func (u *Upgrade) DrainsItself() {}
 
-// Serve runs the handshake and serves conn. It returns the error of Protocol, [ErrHandshake], or, if
-// u was not checked by [New], all fields that cannot be used.
+// Serve runs the handshake and serves conn. It returns the error of Protocol, [ErrHandshake], or,
+// if u was not checked by [New], all fields that cannot be used.
 func (u *Upgrade) Serve(ctx context.Context, conn *transport.Conn) error {
 	if err := u.Validate(); err != nil {
 		return err
