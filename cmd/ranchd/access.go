@@ -154,11 +154,11 @@ func (c *config) checkShellAccess(all *faults) {
 			Certificates: e.TLS && c.Access.Certificates != nil, PlainTokens: c.Access.PlainTokens,
 		}
 		if err := access.CheckListen(e.Addr.Network, e.Addr.Address, l); err != nil {
-			flag := "--listen"
 			if e.Service == adminService {
-				flag = "--admin"
+				all.add("--admin %q: %w", endpoint{TLS: e.TLS, Addr: e.Addr}, err)
+			} else {
+				all.add("--listen %q: %w", e, err)
 			}
-			all.add("%s %q: %w", flag, e, err)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -143,6 +144,14 @@ func TestEnvironment(t *testing.T) {
 	c = mustParse(t, "--listen", ":3", "--shutdown-timeout", "1s")
 	if len(c.Endpoints) != 1 || c.ShutdownTimeout != time.Second {
 		t.Errorf("command line and environment: got %+v, want the values of the command line", c)
+	}
+	for _, name := range []string{"RANCHD_ALLOW_PREDICTABLE_IDS", "RANCHD_ACCEPT_GUESSABLE_IDS"} { // the latter is a former name
+		t.Run(name, func(t *testing.T) {
+			t.Setenv(name, "true")
+			if want := (shell.Field{Key: "allow-predictable-ids", Value: true}); !slices.Contains(mustParse(t).FlagValues, want) {
+				t.Errorf("got %v, want %v among them", mustParse(t).FlagValues, want)
+			}
+		})
 	}
 	cert, key := newCertificateFiles(t)
 	for name, file := range map[string]string{"CERT": cert, "KEY": key, "CLIENT_CA": cert} {
@@ -289,7 +298,7 @@ func TestShellAccess(t *testing.T) {
 		{"loopback", []string{"--listen", "shell+tcp://127.0.0.1:1", "--admin", "tcp://[::1]:2"}, ""},
 		{"other protocols", []string{"--listen", "tcp://0.0.0.0:1 topics+tcp://0.0.0.0:2 packet+tcp://0.0.0.0:3"}, ""},
 		{"every interface", []string{"--listen", "shell+tcp://0.0.0.0:1"}, "shell+tcp://0.0.0.0:1"},
-		{"operators' shell", []string{"--listen", ":1", "--admin", "tcp://0.0.0.0:1"}, "admin+tcp://0.0.0.0:1"},
+		{"operators' shell", []string{"--listen", ":1", "--admin", "tcp://0.0.0.0:1"}, `--admin "tcp://0.0.0.0:1"`},
 		{"unencrypted tokens", []string{"--listen", "shell+tcp://0.0.0.0:1", "--tokens", tokens}, "shell+tcp://0.0.0.0:1"},
 		{"unencrypted tokens, allowed", []string{"--listen", "shell+tcp://0.0.0.0:1", "--tokens", tokens, "--plain-tokens"}, ""},
 		{"tokens over TLS", []string{"--listen", "shell+tls://0.0.0.0:1", "--tokens", tokens}, ""},

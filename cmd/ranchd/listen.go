@@ -86,7 +86,7 @@ func (e endpoint) anyPort() bool {
 	return port == "0" && !e.unix()
 }
 
-const listenForms = "use tcp://host:port, tls://host:port, unix:/path, unix:@name, fd:N or systemd:NAME; tls+unix:, tls+fd: and tls+systemd: for TLS; a prefix shell+, topics+, web+ or packet+ for a protocol other than echo; NAME= in front to name the listener"
+const listenForms = "use tcp://host:port, tls://host:port, unix:/path, unix:@name, fd:N or systemd:NAME; ranchd --help lists the prefixes for TLS, protocols and names"
 
 // parseEndpoint reads "[NAME=]ADDRESS". The default scheme is tcp, the default host is loopback.
 func parseEndpoint(s string) (endpoint, error) {
