@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"net"
 	"strings"
+	"time"
 
 	"goranch/internal/console"
 	"goranch/protocol/shell"
@@ -24,8 +25,9 @@ type shellAccess struct {
 // certificateRules are the prefixes of rules for certificates.
 var certificateRules = []string{"cn:", "dns:", "uri:", "email:", "ip:", "sha256:"}
 
-// shellAccess reads the flags of access to the shells.
-func (f *flags) shellAccess(all *faults) shellAccess {
+// shellAccess reads the flags of access to the shells. onReload is called after the token file has
+// changed.
+func (f *flags) shellAccess(all *faults, interval time.Duration, onReload func(error)) shellAccess {
 	var peers, certs access.Rules
 	split := func(rules []string, toPeers, toCerts *[]string) {
 		for _, r := range rules {
@@ -53,7 +55,7 @@ func (f *flags) shellAccess(all *faults) shellAccess {
 		}
 	}
 	if f.Tokens != "" {
-		if a.Tokens, err = access.OpenTokens(access.TokenOptions{File: f.Tokens}); err != nil {
+		if a.Tokens, err = access.OpenTokens(access.TokenOptions{File: f.Tokens, Interval: interval, Notify: onReload}); err != nil {
 			all.add("--tokens: %w", err)
 		}
 	} else if f.PlainTokens {

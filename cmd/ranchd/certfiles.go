@@ -2,15 +2,15 @@ package main
 
 import (
 	"strings"
+	"time"
 
 	"goranch/transport/certs"
 )
 
 // store opens the certificate files, or returns nil if none are given. Files without a listener
 // that uses TLS are a fault, because the operator expects encryption.
-func (f *flags) store(all *faults, usesTLS bool, onReload func(error)) *certs.Store {
+func (f *flags) store(all *faults, usesTLS bool, interval time.Duration, onReload func(error)) *certs.Store {
 	refuse := read(all, "--sni-unknown", f.SNIUnknown, oneOf("default and refuse", map[string]bool{"default": false, "refuse": true}))
-	interval := orNoTimeout(read(all, "--reload-interval", f.ReloadInterval, positive))
 	before := len(*all)
 	for i := len(f.Key); i < len(f.Cert); i++ {
 		all.add("--key is missing: --cert %q needs the file with its key", f.Cert[i])

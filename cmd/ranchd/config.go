@@ -37,9 +37,10 @@ type config struct {
 	TLSMin   uint16
 
 	// services
-	Access   shellAccess
-	Shell    shellConfig
-	Sessions sessionConfig
+	Access        shellAccess
+	OnTokenReload func(error) // called after the token file has changed; set before the Run of the tokens
+	Shell         shellConfig
+	Sessions      sessionConfig
 
 	// process
 	ShutdownTimeout time.Duration // or infinity
@@ -85,8 +86,10 @@ func (f *flags) config() (*config, error) {
 		map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}))
 	c.LogFormat = read(&all, "--log-format", f.LogFormat, oneOf("auto, text, color and json",
 		map[string]logFormat{"auto": logAuto, "text": logText, "color": logColor, "json": logJSON}))
-	c.Store = f.store(&all, usesTLS, func(err error) { c.OnReload(err) })
-	c.Access, c.Shell, c.Sessions = f.shellAccess(&all), f.shellConfig(&all), f.sessionConfig(&all)
+	interval := orNoTimeout(read(&all, "--reload-interval", f.ReloadInterval, positive))
+	c.Store = f.store(&all, usesTLS, interval, func(err error) { c.OnReload(err) })
+	c.Access = f.shellAccess(&all, interval, func(err error) { c.OnTokenReload(err) })
+	c.Shell, c.Sessions = f.shellConfig(&all), f.sessionConfig(&all)
 	if e, ok := f.adminEndpoint(&all); ok {
 		c.Endpoints = append(c.Endpoints, e)
 	}

@@ -23,7 +23,7 @@ type flags struct {
 	Key            []string `sep:"none" placeholder:"FILE" help:"Private key of a certificate, PEM; as many as --cert, in the same order. It may be in the same file."`
 	ClientCA       []string `name:"client-ca" sep:"none" placeholder:"FILE" help:"CA certificates that sign client certificates, PEM; may be repeated, and reloaded too. Clients must then present a certificate. Default: no client certificates."`
 	SNIUnknown     string   `name:"sni-unknown" placeholder:"ACTION" default:"default" help:"For a server name without a certificate: default (use the first certificate) or refuse. Default: ${default}."`
-	ReloadInterval string   `placeholder:"TIME" default:"10s" help:"How often to check certificate files for changes; infinity reloads them at SIGHUP only. Default: ${default}."`
+	ReloadInterval string   `placeholder:"TIME" default:"10s" help:"How often to check certificate and token files for changes; infinity checks them at SIGHUP only. Default: ${default}."`
 	TLSMin         string   `name:"tls-min" placeholder:"VERSION" default:"1.2" help:"Minimum TLS version: 1.2 or 1.3. Default: ${default}."`
 
 	MaxConnections string `placeholder:"N" help:"Maximum number of connections of each listener, or unlimited. Further clients wait in the kernel's accept queue. Default: 1024, and 20000 for topics."`
@@ -94,7 +94,8 @@ Examples:
 Signals:
   SIGTERM, SIGINT   stop accepting, and wait for connections up to --shutdown-timeout;
                     a second signal exits at once
-  SIGHUP            reload certificate files; without any, like SIGTERM (Unix)
+  SIGHUP            reload certificate and token files; without certificate files, like
+                    SIGTERM (Unix)
   SIGUSR1           log the state and counters of each listener (Unix)
 
 `

@@ -227,8 +227,8 @@ func TestManyFaults(t *testing.T) {
 		`--shutdown-timeout "-1s": allowed are 0, durations`,
 		`--log-level "trace": allowed are debug, info, warn and error`,
 		`--log-format "xml": allowed are auto, text, color and json`,
-		`--sni-unknown "no": allowed are default and refuse`,
 		`--reload-interval "0": allowed are durations`,
+		`--sni-unknown "no": allowed are default and refuse`,
 		"--key is missing",
 	})
 }

@@ -56,7 +56,17 @@ func (d *daemon) logReload(err error) {
 	d.logCertificates()
 }
 
-// reload reads the files at a signal and logs the result, including that nothing has changed.
+// logTokenReload logs the result of reading a changed token file.
+func (d *daemon) logTokenReload(err error) {
+	if err != nil {
+		d.log.Error("token file is invalid; the previous tokens stay in use", "err", err)
+		return
+	}
+	d.log.Info("token file reloaded")
+}
+
+// reload reads the files at a signal and logs the result, for certificates including that nothing
+// has changed.
 func (d *daemon) reload() {
 	switch changed, err := d.Store.Reload(); {
 	case changed || err != nil:
@@ -64,16 +74,23 @@ func (d *daemon) reload() {
 	default:
 		d.log.Info("certificate files have not changed")
 	}
+	if d.Access.Tokens != nil {
+		if changed, err := d.Access.Tokens.Reload(); changed || err != nil {
+			d.logTokenReload(err)
+		}
+	}
 }
 
-// watchCertificates reloads the files when they change, until stop is called.
-func (d *daemon) watchCertificates() (stop func()) {
-	if d.Store == nil {
-		return func() {}
-	}
+// watchFiles reloads certificate and token files when they change, until stop is called.
+func (d *daemon) watchFiles() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
-	wg.Go(func() { d.Store.Run(ctx) })
+	if d.Store != nil {
+		wg.Go(func() { d.Store.Run(ctx) })
+	}
+	if d.Access.Tokens != nil {
+		wg.Go(func() { d.Access.Tokens.Run(ctx) })
+	}
 	return func() {
 		cancel()
 		wg.Wait()

@@ -24,7 +24,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, signals <
 	}
 	d := &daemon{config: c, logWriter: &switchWriter{w: stderr}, stdout: stdout, started: time.Now()}
 	d.log = newLogger(d.logWriter, c.LogFormat.resolve(stderr), c.LogLevel)
-	c.OnReload = d.logReload
+	c.OnReload, c.OnTokenReload = d.logReload, d.logTokenReload
 	d.logRemarks()
 	if c.Check {
 		c.printEndpoints(stdout)
@@ -64,7 +64,7 @@ func (d *daemon) run(ctx context.Context, signals <-chan os.Signal) int {
 	defer startAbort()
 	done := make(chan int, 1)
 	go func() { done <- d.serve(drain, abort) }()
-	defer d.watchCertificates()()
+	defer d.watchFiles()()
 	for {
 		select {
 		case code := <-done:
