@@ -28,7 +28,7 @@ type acceptors struct {
 func newAcceptors(l *Listener, t transport.Transport, opts Options, sockets []*socket) *acceptors {
 	a := &acceptors{l: l, t: t, postListen: opts.PostListen, n: opts.NumAcceptors, sockets: sockets}
 	a.ctx, a.cancel = context.WithCancelCause(context.Background())
-	a.slotWait.restart(a.ctx)
+	a.slotWait.renew(a.ctx)
 	return a
 }
 
@@ -70,11 +70,11 @@ func (a *acceptors) acceptOne(s *socket) bool {
 		defer func() { <-s.turn }()
 	}
 	wait := a.slotWait.context()          // before refuseAfter is read: it ends after that has changed
-	reserved := l.refuseAfter.Load() == 0 // else connections are accepted without a slot, and refused if there is none
-	if reserved && l.gate.Reserve(wait) != nil {
-		return a.ctx.Err() == nil // acceptors no longer wait for slots
+	reserved := l.refuseAfter.Load() == 0 // else connections are accepted without a slot
+	if reserved && l.reserve(wait) != nil {
+		return a.ctx.Err() == nil
 	}
-	nc, opening, err := s.accept(l.gate, reserved)
+	nc, opening, reserved, err := a.acceptFrom(s, reserved)
 	if err != nil {
 		return a.handleError(s, opening, err)
 	}
@@ -92,6 +92,21 @@ func (a *acceptors) acceptOne(s *socket) bool {
 	l.background.Add(1)
 	go l.startPending(a.t, nc, reserved)
 	return true
+}
+
+// acceptFrom accepts a connection from s. A reservation made for it is cancelled if accept fails,
+// and may be taken by a pending connection: the third result reports whether it still exists.
+func (a *acceptors) acceptFrom(s *socket, reserved bool) (nc net.Conn, opening int, kept bool, err error) {
+	accepted := false
+	defer func() { // also when the listener has panicked
+		if kept = reserved && a.l.reservations.take(); kept && !accepted {
+			a.l.gate.Cancel()
+			kept = false
+		}
+	}()
+	nc, opening, err = s.accept(a.l.gate, reserved)
+	accepted = err == nil
+	return nc, opening, kept, err
 }
 
 // awaitTurn waits until the AcceptRate allows one more connection, and takes the turn of the
@@ -127,9 +142,9 @@ func (a *acceptors) rotateSlots() {
 	}
 }
 
-// interruptAccept makes acceptors that hold reservations return from accept and cancel them, if
-// that is needed still.
-func (l *Listener) interruptAccept(needed func() bool) {
+// interruptAccept makes acceptors return from accept and cancel their reservations, while more
+// slots are reserved or used than the cap allows.
+func (l *Listener) interruptAccept() {
 	l.mu.Lock()
 	a := l.acceptors
 	l.mu.Unlock()
@@ -137,7 +152,7 @@ func (l *Listener) interruptAccept(needed func() bool) {
 		return
 	}
 	for _, s := range a.sockets {
-		if needed() {
+		if l.gate.Over() { // unless the cap was raised again
 			s.interrupt()
 		}
 	}

@@ -30,9 +30,11 @@ type Listener struct {
 
 	// Read by acceptors.
 	target       atomic.Pointer[target]
-	refuseAfter  atomic.Int64 // Options.RefuseAfter in force
 	acceptErrors atomic.Uint64
-	pending      atomic.Int64 // accepted connections without a slot
+	refuseAfter  atomic.Int64 // Options.RefuseAfter in force
+	reservations reservations
+	pending      atomic.Int64 // number of pending connections
+	pendingWait  slotWait
 
 	// Lifetime.
 	ctx        context.Context // ends when the listener stops
@@ -40,10 +42,10 @@ type Listener struct {
 	background sync.WaitGroup // goroutines other than acceptors and connections
 	done       chan struct{}  // closed when stopped
 
-	// Locks are taken in this order: optionsMu, lifecycleMu, mu.
+	// Locks are taken in this order: lifecycleMu, optionsMu, mu.
+	lifecycleMu sync.Mutex // one of start, suspend, resume, stop at a time
 	optionsMu   sync.Mutex // one change of options at a time; guards stopAlarms
 	stopAlarms  func()     // nil: there are none
-	lifecycleMu sync.Mutex // one of start, suspend, resume, stop at a time
 	mu          sync.Mutex // guards the rest; held for a few instructions
 	status      Status
 	opts        Options
@@ -76,6 +78,7 @@ func NewListener(ref string, t transport.Transport, opts Options, p protocol.Pro
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
 	l.target.Store(&target{context.Background(), p})
 	l.refuseAfter.Store(int64(opts.RefuseAfter))
+	l.pendingWait.renew(l.ctx)
 	l.sup = conns.New(conns.Config{
 		Gate: l.gate, Settings: opts.settings(), KeepClosed: opts.KeepClosed,
 		Started: func(c *transport.Conn) { l.emit(Event{Kind: ConnStarted, Conn: c}) },
@@ -128,7 +131,7 @@ func (l *Listener) SetMaxConnections(n int) error {
 	policy := l.opts.Evict
 	l.mu.Unlock()
 	if over {
-		l.interruptAccept(func() bool { return l.gate.Over() }) // unless the cap was raised again
+		l.interruptAccept()
 		l.sup.Shrink(n, policy)
 	}
 	return nil

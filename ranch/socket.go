@@ -97,18 +97,10 @@ func (s *socket) listener() net.Listener {
 // errInterrupted says that accept returned because it was interrupted.
 var errInterrupted = fmt.Errorf("accept interrupted: %w", os.ErrDeadlineExceeded)
 
-// accept accepts a connection, and cancels the reservation, if there is one, when that fails. It
-// also returns which opening of the socket it has tried.
+// accept accepts a connection. It also returns which opening of the socket it has tried.
 func (s *socket) accept(g *conns.Gate, reserved bool) (nc net.Conn, opening int, err error) {
-	accepted := false
-	defer func() {
-		if !accepted && reserved { // accept has failed, or the listener has panicked
-			g.Cancel()
-		}
-	}()
 	try := s.ready(g, reserved)
 	nc, err = try.ln.Accept()
-	accepted = err == nil
 	if err != nil && isTimeout(err) && (try.interrupted || s.interrupts.Load() != try.interrupts) {
 		return nil, try.opening, errInterrupted
 	}
@@ -123,13 +115,12 @@ type try struct {
 	interrupted bool // the deadline is in the past already
 }
 
-// ready returns the listener. It lifts the deadline of an interrupt unless that is still needed:
-// while pending connections wait for reserved slots, by all acceptors; while the cap is
-// exceeded, by acceptors with a reservation.
+// ready returns the listener. It lifts the deadline of an interrupt unless the acceptor has a
+// reservation and the cap is exceeded.
 func (s *socket) ready(g *conns.Gate, reserved bool) try {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.interrupted && !g.Contended() && (!reserved || !g.Over()) {
+	if s.interrupted && !(reserved && g.Over()) {
 		s.interrupted = false
 		s.interrupts.Add(1) // an acceptor that still sees the old deadline was interrupted too
 		setDeadline(s.ln, time.Time{})
