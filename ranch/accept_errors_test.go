@@ -60,10 +60,10 @@ func TestAcceptErrors(t *testing.T) {
 	} {
 		t.Run(c.err.Error(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f := &fake{script: times(3, fails(c.err))}
+				f := &fakeTransport{script: repeated(3, failWith(c.err))}
 				begin := time.Now()
-				l, rec := start(t, f, ranch.Options{NumAcceptors: 1}, answer)
-				guests(t, f, dialAddr(l), 1)
+				l, rec := startListener(t, f, ranch.Options{NumAcceptors: 1}, greetAndEcho)
+				servedClients(t, f, dialAddr(l), 1)
 				if got := time.Since(begin); got != 3*c.pause {
 					t.Errorf("after 3 errors a client was served at %v, not %v", got, 3*c.pause)
 				}
@@ -72,20 +72,20 @@ func TestAcceptErrors(t *testing.T) {
 				}
 				if !c.told {
 					time.Sleep(time.Minute)
-					if got := rec.all(ranch.AcceptFailed, ranch.AcceptRecovered, ranch.SocketReopened); got != nil {
+					if got := rec.ofKind(ranch.AcceptFailed, ranch.AcceptRecovered, ranch.SocketReopened); got != nil {
 						t.Errorf("events: %v", got)
 					}
 					return
 				}
 				recovered := rec.wait(t, ranch.AcceptRecovered, 1)[0]
-				failed := rec.all(ranch.AcceptFailed)
+				failed := rec.ofKind(ranch.AcceptFailed)
 				if len(failed) != 1 || failed[0].Err != c.err || failed[0].Addr != l.Addr() {
 					t.Errorf("events %q: %v", ranch.AcceptFailed, failed)
 				}
 				if recovered.Duration != 3*c.pause || recovered.Addr != l.Addr() {
 					t.Errorf("recovered at %v after %v, not %v", recovered.Addr, recovered.Duration, 3*c.pause)
 				}
-				if n, _ := f.last().inAccept(); n != 1 {
+				if n, _ := f.lastListener().inAccept(); n != 1 {
 					t.Errorf("%d acceptors in accept", n)
 				}
 			})
@@ -97,13 +97,13 @@ func TestAcceptErrors(t *testing.T) {
 // episode, however often accept succeeds in between; the next one is another.
 func TestOneEpisodeOneWarning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := new(fake)
-		l, rec := start(t, f, ranch.Options{NumAcceptors: 3}, greetAs('!'))
+		f := new(fakeTransport)
+		l, rec := startListener(t, f, ranch.Options{NumAcceptors: 3}, greetAndReturn('!'))
 		for episode := 1; episode <= 3; episode++ {
 			begin := time.Now()
 			for range 50 {
-				f.last().say(fails(asAccept(syscall.EMFILE)))
-				guests(t, f, dialAddr(l), 1)
+				f.lastListener().addScript(failWith(asAccept(syscall.EMFILE)))
+				servedClients(t, f, dialAddr(l), 1)
 				time.Sleep(100 * time.Millisecond)
 			}
 			lasted := time.Since(begin)
@@ -114,7 +114,7 @@ func TestOneEpisodeOneWarning(t *testing.T) {
 				t.Fatalf("in episode %d there were %d events %q", episode, got, ranch.AcceptRecovered)
 			}
 			time.Sleep(time.Minute)
-			got := rec.all(ranch.AcceptRecovered)
+			got := rec.ofKind(ranch.AcceptRecovered)
 			if len(got) != episode || got[episode-1].Duration > lasted {
 				t.Fatalf("after episode %d of %v: events %q: %v", episode, lasted, ranch.AcceptRecovered, got)
 			}
@@ -127,21 +127,21 @@ func TestOneEpisodeOneWarning(t *testing.T) {
 func TestPeerFaultsWithoutEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const faults = 3000
-		f := &fake{script: times(faults, fails(asAccept(syscall.ECONNABORTED)))}
+		f := &fakeTransport{script: repeated(faults, failWith(asAccept(syscall.ECONNABORTED)))}
 		begin := time.Now()
-		l, rec := start(t, f, ranch.Options{NumAcceptors: 10}, answer)
+		l, rec := startListener(t, f, ranch.Options{NumAcceptors: 10}, greetAndEcho)
 		synctest.Wait()
-		if _, calls := f.last().inAccept(); calls < 1000 || calls > 1010 {
+		if _, calls := f.lastListener().inAccept(); calls < 1000 || calls > 1010 {
 			t.Errorf("accept was called %d times without a pause", calls)
 		}
 		if got := rec.count(ranch.AcceptFailed); got != 1 {
 			t.Errorf("%d events %q", got, ranch.AcceptFailed)
 		}
-		guests(t, f, dialAddr(l), 1)
+		servedClients(t, f, dialAddr(l), 1)
 		if got := time.Since(begin); got < 19*time.Second || got > 21*time.Second {
 			t.Errorf("the last 2000 failures of 10 acceptors took %v, not 20s", got)
 		}
-		guests(t, f, dialAddr(l), 20)
+		servedClients(t, f, dialAddr(l), 20)
 		rec.wait(t, ranch.AcceptRecovered, 1)
 		if got := l.Info().AcceptErrors; got != faults {
 			t.Errorf("AcceptErrors is %d", got)
@@ -163,13 +163,13 @@ func TestBackOffIsInterrupted(t *testing.T) {
 			t.Run(cause.name+" by "+by.name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					full := true
-					f := &fake{script: times(100, fails(cause.err)), listen: func(n int) error {
+					f := &fakeTransport{script: repeated(100, failWith(cause.err)), listen: func(n int) error {
 						if n > 1 && full {
-							return errNotToday
+							return errTest
 						}
 						return nil
 					}}
-					l, _ := start(t, f, ranch.Options{}, answer)
+					l, _ := startListener(t, f, ranch.Options{}, greetAndEcho)
 					time.Sleep(350 * time.Millisecond) // amid the pauses
 					begin := time.Now()
 					if err := by.f(l); err != nil {
@@ -183,7 +183,7 @@ func TestBackOffIsInterrupted(t *testing.T) {
 						if err := l.Resume(); err != nil {
 							t.Fatal(err)
 						}
-						guests(t, f, dialAddr(l), 20)
+						servedClients(t, f, dialAddr(l), 20)
 					}
 				})
 			})
@@ -196,21 +196,21 @@ func TestBackOffIsInterrupted(t *testing.T) {
 func TestAcceptorPanics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 12
-		f := new(fake)
-		l, rec := start(t, f, ranch.Options{NumAcceptors: 1, MaxConnections: 3}, answer)
-		before := guests(t, f, dialAddr(l), 1)[0]
+		f := new(fakeTransport)
+		l, rec := startListener(t, f, ranch.Options{NumAcceptors: 1, MaxConnections: 3}, greetAndEcho)
+		before := servedClients(t, f, dialAddr(l), 1)[0]
 		begin := time.Now()
 		var panicked []time.Duration
-		f.last().say(times(n, func() error {
+		f.lastListener().addScript(repeated(n, func() error {
 			panicked = append(panicked, time.Since(begin))
-			panic(errNotToday)
+			panic(errTest)
 		})...)
 		synctest.Wait()
-		before.works(t)
-		guests(t, f, dialAddr(l), 2)
-		visit(t, f, dialAddr(l))
+		before.checkEcho(t)
+		servedClients(t, f, dialAddr(l), 2)
+		newClient(t, f, dialAddr(l))
 		synctest.Wait()
-		if got := f.last().queued(); got != 1 {
+		if got := f.lastListener().queued(); got != 1 {
 			t.Errorf("%d clients wait in the queue, not 1", got)
 		}
 		s := time.Second
@@ -219,12 +219,12 @@ func TestAcceptorPanics(t *testing.T) {
 		if diff := cmp.Diff(want, panicked); diff != "" {
 			t.Errorf("it panicked at (-want +got):\n%s", diff)
 		}
-		events := rec.all(ranch.AcceptorPanicked)
+		events := rec.ofKind(ranch.AcceptorPanicked)
 		if len(events) != n {
 			t.Fatalf("%d events %q", len(events), ranch.AcceptorPanicked)
 		}
 		var p *protocol.PanicError
-		if !errors.As(events[0].Err, &p) || !errors.Is(p, errNotToday) || len(p.Stack) == 0 {
+		if !errors.As(events[0].Err, &p) || !errors.Is(p, errTest) || len(p.Stack) == 0 {
 			t.Errorf("the event's error is %#v", events[0].Err)
 		}
 		if n := rec.count(ranch.AcceptorStopped); n != 0 {
@@ -236,8 +236,8 @@ func TestAcceptorPanics(t *testing.T) {
 // A stop does not wait for the pause of an acceptor that panics all the time.
 func TestStopWhileAcceptorsPanic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &fake{script: times(1000, panics("again"))}
-		l, rec := start(t, f, ranch.Options{NumAcceptors: 4}, answer)
+		f := &fakeTransport{script: repeated(1000, panicWith("again"))}
+		l, rec := startListener(t, f, ranch.Options{NumAcceptors: 4}, greetAndEcho)
 		time.Sleep(2500 * time.Millisecond)
 		begin := time.Now()
 		if err := l.Stop(); err != nil {
@@ -254,26 +254,26 @@ func TestStopWhileAcceptorsPanic(t *testing.T) {
 
 // No error ends a listener silently, in whatever order they come.
 func TestNoErrorEndsAListener(t *testing.T) {
-	kinds := []step{
-		fails(asAccept(syscall.ECONNABORTED)), fails(asAccept(syscall.EMFILE)), fails(asAccept(syscall.ENOMEM)),
-		fails(net.ErrClosed), fails(errors.New("never seen before")), panics("boo"), func() error { return nil },
+	kinds := []acceptStep{
+		failWith(asAccept(syscall.ECONNABORTED)), failWith(asAccept(syscall.EMFILE)), failWith(asAccept(syscall.ENOMEM)),
+		failWith(net.ErrClosed), failWith(errors.New("never seen before")), panicWith("boo"), func() error { return nil },
 	}
 	rapid.Check(t, func(rt *rapid.T) {
 		plan := rapid.SliceOfN(rapid.IntRange(0, len(kinds)-1), 0, 40).Draw(rt, "plan")
 		acceptors := rapid.IntRange(1, 4).Draw(rt, "acceptors")
 		synctest.Test(t, func(t *testing.T) {
-			f := new(fake)
-			l, rec := start(t, f, ranch.Options{NumAcceptors: acceptors, MaxConnections: 5}, answer)
+			f := new(fakeTransport)
+			l, rec := startListener(t, f, ranch.Options{NumAcceptors: acceptors, MaxConnections: 5}, greetAndEcho)
 			for _, k := range plan {
-				f.last().say(kinds[k])
+				f.lastListener().addScript(kinds[k])
 				time.Sleep(50 * time.Millisecond)
 			}
 			time.Sleep(time.Minute) // all of it has happened, and is over
-			guests(t, f, dialAddr(l), 5)
-			visit(t, f, dialAddr(l))
+			servedClients(t, f, dialAddr(l), 5)
+			newClient(t, f, dialAddr(l))
 			synctest.Wait()
-			if got := l.Info(); f.last().queued() != 1 || got.PeakConnections != 5 || got.WaitingAcceptors != acceptors {
-				t.Errorf("plan %v: %d in the queue; %s", plan, f.last().queued(), pretty(got))
+			if got := l.Info(); f.lastListener().queued() != 1 || got.PeakConnections != 5 || got.WaitingAcceptors != acceptors {
+				t.Errorf("plan %v: %d in the queue; %s", plan, f.lastListener().queued(), pretty(got))
 			}
 			if failed, over := rec.count(ranch.AcceptFailed), rec.count(ranch.AcceptRecovered)+rec.count(ranch.SocketReopened); failed > over {
 				t.Errorf("plan %v: %d episodes began, %d ended", plan, failed, over)

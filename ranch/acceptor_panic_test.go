@@ -12,25 +12,25 @@ import (
 // who cannot be served.
 func TestPanicWhileReopeningKeepsTheCap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &fake{listen: func(n int) error {
+		f := &fakeTransport{listen: func(n int) error {
 			if n == 2 || n == 3 {
 				panic("no listener today")
 			}
 			return nil
 		}}
-		l, rec := start(t, f, ranch.Options{MaxConnections: 2, NumAcceptors: 3}, answer)
+		l, rec := startListener(t, f, ranch.Options{MaxConnections: 2, NumAcceptors: 3}, greetAndEcho)
 		synctest.Wait()
-		f.last().Close()
+		f.lastListener().Close()
 		synctest.Wait()
 		if got := rec.count(ranch.AcceptorPanicked); got != 2 {
 			t.Errorf("%d acceptors panicked, not 2", got)
 		}
-		guests(t, f, dialAddr(l), 2)
+		servedClients(t, f, dialAddr(l), 2)
 		for range 3 {
-			visit(t, f, dialAddr(l))
+			newClient(t, f, dialAddr(l))
 		}
 		synctest.Wait()
-		if got := f.last().queued(); got != 3 {
+		if got := f.lastListener().queued(); got != 3 {
 			t.Errorf("%d clients wait in the queue, not 3: %s", got, pretty(l.Info()))
 		}
 		if got := l.Info().WaitingAcceptors; got != 3 {

@@ -13,17 +13,17 @@ import (
 // below.
 func TestAlarm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := new(fake)
+		f := new(fakeTransport)
 		calls := make(chan ranch.AlarmEvent, 100)
-		l, rec := start(t, f, ranch.Options{Alarms: map[string]ranch.Alarm{
+		l, rec := startListener(t, f, ranch.Options{Alarms: map[string]ranch.Alarm{
 			"full": {Connections: 3, Cooldown: time.Second, Callback: func(e ranch.AlarmEvent) { calls <- e }},
-		}}, answer)
-		in := guests(t, f, dialAddr(l), 2)
+		}}, greetAndEcho)
+		in := servedClients(t, f, dialAddr(l), 2)
 		time.Sleep(time.Minute)
 		if n := len(calls); n != 0 {
 			t.Fatalf("%d calls below the threshold", n)
 		}
-		in = append(in, guests(t, f, dialAddr(l), 1)...)
+		in = append(in, servedClients(t, f, dialAddr(l), 1)...)
 		synctest.Wait()
 		e := <-calls
 		if e.Ref != ref || e.Name != "full" || e.Connections != 3 || len(e.Listener.Connections()) != 3 {
@@ -33,12 +33,12 @@ func TestAlarm(t *testing.T) {
 		if n := len(calls); n != 2 {
 			t.Errorf("%d calls in two and a half cooldowns", n)
 		}
-		in[0].leave()
+		in[0].close()
 		time.Sleep(time.Minute)
 		if n := len(calls); n != 2 {
 			t.Errorf("%d calls after it was over", n)
 		}
-		guests(t, f, dialAddr(l), 1)
+		servedClients(t, f, dialAddr(l), 1)
 		synctest.Wait()
 		if n := len(calls); n != 3 {
 			t.Errorf("%d calls when it came again", n)
@@ -52,12 +52,12 @@ func TestAlarm(t *testing.T) {
 // Alarms can be replaced and removed while the listener runs. A panic of one is logged.
 func TestAlarmsChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := new(fake)
+		f := new(fakeTransport)
 		var was string
 		alarm := func(n int) ranch.Alarm {
 			return ranch.Alarm{Connections: n, Callback: func(e ranch.AlarmEvent) { was = e.Name; panic("over") }}
 		}
-		l, rec := start(t, f, ranch.Options{Alarms: map[string]ranch.Alarm{"a": alarm(1)}}, answer)
+		l, rec := startListener(t, f, ranch.Options{Alarms: map[string]ranch.Alarm{"a": alarm(1)}}, greetAndEcho)
 		set := func(alarms map[string]ranch.Alarm) {
 			t.Helper()
 			if _, err := l.SetOptions(nil, ranch.Options{Alarms: alarms}); err != nil {
@@ -66,7 +66,7 @@ func TestAlarmsChange(t *testing.T) {
 			synctest.Wait()
 		}
 		set(map[string]ranch.Alarm{"b": alarm(1)})
-		guests(t, f, dialAddr(l), 1)
+		servedClients(t, f, dialAddr(l), 1)
 		synctest.Wait()
 		if was != "b" {
 			t.Errorf("it was %q that went off", was)
@@ -82,13 +82,13 @@ func TestAlarmsChange(t *testing.T) {
 
 // An alarm may stop its own listener.
 func TestAlarmStops(t *testing.T) {
-	f := new(fake)
+	f := new(fakeTransport)
 	done := make(chan error, 1)
-	l, _ := start(t, f, ranch.Options{Alarms: map[string]ranch.Alarm{
+	l, _ := startListener(t, f, ranch.Options{Alarms: map[string]ranch.Alarm{
 		"enough": {Connections: 1, Callback: func(e ranch.AlarmEvent) { done <- e.Listener.Stop() }},
-	}}, answer)
-	visit(t, f, dialAddr(l))
-	if err := await(t, "the alarm stops the listener", done); err != nil {
+	}}, greetAndEcho)
+	newClient(t, f, dialAddr(l))
+	if err := receive(t, "the alarm stops the listener", done); err != nil {
 		t.Error(err)
 	}
 }
@@ -98,13 +98,13 @@ func TestAlarmOfDescriptors(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("SKIPPED: Windows has no limit of descriptors")
 	}
-	f := new(fake)
+	f := new(fakeTransport)
 	calls := make(chan ranch.AlarmEvent, 1)
-	start(t, f, ranch.Options{Alarms: map[string]ranch.Alarm{
+	startListener(t, f, ranch.Options{Alarms: map[string]ranch.Alarm{
 		"fds":  {Descriptors: 1e-9, Callback: func(e ranch.AlarmEvent) { calls <- e }},
 		"none": {Descriptors: 1, Callback: func(ranch.AlarmEvent) { t.Error("all descriptors are said to be open") }},
-	}}, answer)
-	e := await(t, "the alarm goes off", calls)
+	}}, greetAndEcho)
+	e := receive(t, "the alarm goes off", calls)
 	if e.Descriptors < 3 || e.DescriptorLimit < e.Descriptors || e.Name != "fds" {
 		t.Errorf("%+v", e)
 	}

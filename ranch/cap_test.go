@@ -11,28 +11,28 @@ import (
 // The cap is exact: at the cap every acceptor is parked, whoever comes waits without
 // being refused, and each end lets in one.
 func TestCapIsExact(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
+	forEachTransport(t, func(t *testing.T, m testTransport) {
 		const n = 5
-		l, _ := m.start(t, ranch.Options{MaxConnections: n}, answer)
-		in := m.guests(t, l, n)
-		allParked(t, l)
-		queue := visitors(t, m, l, 3)
+		l, _ := m.startListener(t, ranch.Options{MaxConnections: n}, greetAndEcho)
+		in := m.servedClients(t, l, n)
+		waitAllWaiting(t, l)
+		queue := newClients(t, m, l, 3)
 		for len(queue) > 0 {
 			for _, v := range queue {
-				if !v.waits() {
+				if !v.waiting() {
 					t.Fatalf("somebody was served above the cap: %s", pretty(l.Info()))
 				}
 			}
 			if i := l.Info(); i.ActiveConnections != n || i.AllConnections != n {
 				t.Fatalf("at the cap: %s", pretty(i))
 			}
-			in[0].leave()
-			next, rest := anyIn(t, queue)
+			in[0].close()
+			next, rest := waitAnyServed(t, queue)
 			in, queue = append(in[1:], next), rest
-			allParked(t, l)
+			waitAllWaiting(t, l)
 		}
 		for _, v := range in {
-			v.works(t)
+			v.checkEcho(t)
 		}
 		if i := l.Info(); i.PeakConnections != n || i.Accepted != n+3 {
 			t.Errorf("in the end: %s", pretty(i))
@@ -41,47 +41,47 @@ func TestCapIsExact(t *testing.T) {
 }
 
 // visitors sends n visitors.
-func visitors(t testing.TB, m medium, l *ranch.Listener, n int) []*visitor {
-	all := make([]*visitor, n)
+func newClients(t testing.TB, m testTransport, l *ranch.Listener, n int) []*client {
+	all := make([]*client, n)
 	for i := range all {
-		all[i] = m.visit(t, l)
+		all[i] = m.newClient(t, l)
 	}
 	return all
 }
 
 // anyIn waits until one of the visitors is served, and returns it and the others.
-func anyIn(t testing.TB, queue []*visitor) (*visitor, []*visitor) {
+func waitAnyServed(t testing.TB, queue []*client) (*client, []*client) {
 	t.Helper()
 	first := -1
-	eventually(t, "one of those who wait is served", func() bool {
+	waitUntil(t, "one of those who wait is served", func() bool {
 		for i, v := range queue {
-			if !v.waits() {
+			if !v.waiting() {
 				first = i
 			}
 		}
 		return first >= 0
 	})
-	v := queue[first].in(t)
-	return v, append(append([]*visitor{}, queue[:first]...), queue[first+1:]...)
+	v := queue[first].waitServed(t)
+	return v, append(append([]*client{}, queue[:first]...), queue[first+1:]...)
 }
 
 // A connection that was removed no longer counts, and lives on. However often it is
 // removed, that is one slot.
 func TestRemoveConnection(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
-		staying := newDeaf(t)
-		l, rec := m.start(t, ranch.Options{MaxConnections: 2}, staying)
-		m.guests(t, l, 2)
-		first, second := <-staying.in, <-staying.in
-		allParked(t, l)
-		queue := visitors(t, m, l, 2)
+	forEachTransport(t, func(t *testing.T, m testTransport) {
+		staying := newBlockingProtocol(t)
+		l, rec := m.startListener(t, ranch.Options{MaxConnections: 2}, staying)
+		m.servedClients(t, l, 2)
+		first, second := <-staying.serving, <-staying.serving
+		waitAllWaiting(t, l)
+		queue := newClients(t, m, l, 2)
 		ranch.RemoveConnection(first)
 		ranch.RemoveConnection(first)
-		next, queue := anyIn(t, queue)
-		<-staying.in
+		next, queue := waitAnyServed(t, queue)
+		<-staying.serving
 		ranch.RemoveConnection(first)
-		allParked(t, l)
-		if !queue[0].waits() {
+		waitAllWaiting(t, l)
+		if !queue[0].waiting() {
 			t.Error("a connection that was removed three times made room for two")
 		}
 		if i := l.Info(); i.ActiveConnections != 2 || i.AllConnections != 3 || i.Accepted != 3 {
@@ -97,31 +97,31 @@ func TestRemoveConnection(t *testing.T) {
 			t.Errorf("%d connections are listed as counted", counted)
 		}
 		ranch.RemoveConnection(second)
-		queue[0].in(t)
-		staying.free()
+		queue[0].waitServed(t)
+		staying.unblock()
 		rec.wait(t, ranch.ConnEnded, 4)
 		ranch.RemoveConnection(first) // it is gone already
-		active(t, l, 0)
-		next.leave()
+		waitActive(t, l, 0)
+		next.close()
 	})
 }
 
 // A protocol may remove its own connections at once: any number of them live besides the cap.
 func TestCapWithRemovedConnections(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
-		l, _ := m.start(t, ranch.Options{MaxConnections: 3}, removed(answer))
-		background := m.guests(t, l, 20)
-		active(t, l, 0)
-		l.SetProtocol(answer)
-		m.guests(t, l, 3)
-		allParked(t, l)
-		queue := visitors(t, m, l, 2)
+	forEachTransport(t, func(t *testing.T, m testTransport) {
+		l, _ := m.startListener(t, ranch.Options{MaxConnections: 3}, uncounted(greetAndEcho))
+		background := m.servedClients(t, l, 20)
+		waitActive(t, l, 0)
+		l.SetProtocol(greetAndEcho)
+		m.servedClients(t, l, 3)
+		waitAllWaiting(t, l)
+		queue := newClients(t, m, l, 2)
 		for _, v := range background {
-			v.works(t)
-			v.leave() // frees no slot
+			v.checkEcho(t)
+			v.close() // frees no slot
 		}
-		eventually(t, "those who were removed are gone", func() bool { return l.Info().AllConnections == 3 })
-		if !queue[0].waits() || !queue[1].waits() {
+		waitUntil(t, "those who were removed are gone", func() bool { return l.Info().AllConnections == 3 })
+		if !queue[0].waiting() || !queue[1].waiting() {
 			t.Error("the end of a removed connection made room")
 		}
 		if i := l.Info(); i.ActiveConnections != 3 || i.PeakConnections > 3 {
@@ -133,32 +133,32 @@ func TestCapWithRemovedConnections(t *testing.T) {
 // From 10 to no cap and back: raising lets everybody in at once, lowering ends nobody and
 // admits nobody until fewer are left.
 func TestCapRaisedAndLowered(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
-		l, _ := m.start(t, ranch.Options{MaxConnections: 10}, answer)
-		in := m.guests(t, l, 10)
-		allParked(t, l)
-		queue := visitors(t, m, l, 10)
+	forEachTransport(t, func(t *testing.T, m testTransport) {
+		l, _ := m.startListener(t, ranch.Options{MaxConnections: 10}, greetAndEcho)
+		in := m.servedClients(t, l, 10)
+		waitAllWaiting(t, l)
+		queue := newClients(t, m, l, 10)
 		setCap(t, l, ranch.Unlimited)
 		for _, v := range queue {
-			in = append(in, v.in(t))
+			in = append(in, v.waitServed(t))
 		}
 		setCap(t, l, 10)
-		allParked(t, l)
-		late := m.visit(t, l)
+		waitAllWaiting(t, l)
+		late := m.newClient(t, l)
 		for _, v := range in {
-			v.works(t)
+			v.checkEcho(t)
 		}
 		for len(in) > 10 {
-			in[0].leave()
+			in[0].close()
 			in = in[1:]
-			active(t, l, len(in))
-			if !late.waits() {
+			waitActive(t, l, len(in))
+			if !late.waiting() {
 				t.Fatalf("somebody was let in with %d at a cap of 10", len(in))
 			}
 		}
-		allParked(t, l)
-		in[0].leave()
-		late.in(t).works(t)
+		waitAllWaiting(t, l)
+		in[0].close()
+		late.waitServed(t).checkEcho(t)
 		if i := l.Info(); i.PeakConnections != 20 || i.AcceptErrors != 0 || i.Terminated != 11 {
 			t.Errorf("in the end: %s", pretty(i))
 		}
@@ -177,42 +177,42 @@ func setCap(t testing.TB, l *ranch.Listener, n int) {
 
 // Raising the cap wakes as many as it has room for.
 func TestRaisingWakesAsManyAsFit(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
-		l, _ := m.start(t, ranch.Options{MaxConnections: 2}, answer)
-		m.guests(t, l, 2)
-		allParked(t, l)
-		queue := visitors(t, m, l, 6)
+	forEachTransport(t, func(t *testing.T, m testTransport) {
+		l, _ := m.startListener(t, ranch.Options{MaxConnections: 2}, greetAndEcho)
+		m.servedClients(t, l, 2)
+		waitAllWaiting(t, l)
+		queue := newClients(t, m, l, 6)
 		for n := 3; n <= 5; n++ {
 			setCap(t, l, n)
-			_, queue = anyIn(t, queue)
-			allParked(t, l)
+			_, queue = waitAnyServed(t, queue)
+			waitAllWaiting(t, l)
 			if i := l.Info(); i.ActiveConnections != n {
 				t.Fatalf("at a cap of %d: %s", n, pretty(i))
 			}
 		}
 		setCap(t, l, 100)
 		for _, v := range queue {
-			v.in(t)
+			v.waitServed(t)
 		}
 	})
 }
 
 // A cap of 0 admits nobody, not even by an acceptor that was waiting in accept already.
 func TestCapZero(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
-		l, _ := m.start(t, ranch.Options{}, answer)
-		before := m.guests(t, l, 3)
+	forEachTransport(t, func(t *testing.T, m testTransport) {
+		l, _ := m.startListener(t, ranch.Options{}, greetAndEcho)
+		before := m.servedClients(t, l, 3)
 		setCap(t, l, 0)
-		allParked(t, l)
-		queue := visitors(t, m, l, 3)
+		waitAllWaiting(t, l)
+		queue := newClients(t, m, l, 3)
 		for _, v := range before {
-			v.works(t)
-			v.leave()
+			v.checkEcho(t)
+			v.close()
 		}
-		active(t, l, 0)
-		allParked(t, l)
+		waitActive(t, l, 0)
+		waitAllWaiting(t, l)
 		for _, v := range queue {
-			if !v.waits() {
+			if !v.waiting() {
 				t.Fatal("somebody was served at a cap of 0")
 			}
 		}
@@ -220,10 +220,10 @@ func TestCapZero(t *testing.T) {
 			t.Errorf("at a cap of 0: %s", pretty(i))
 		}
 		setCap(t, l, 2)
-		_, queue = anyIn(t, queue)
-		_, queue = anyIn(t, queue)
-		allParked(t, l)
-		if !queue[0].waits() {
+		_, queue = waitAnyServed(t, queue)
+		_, queue = waitAnyServed(t, queue)
+		waitAllWaiting(t, l)
+		if !queue[0].waiting() {
 			t.Error("a third was served at a cap of 2")
 		}
 	})
@@ -231,7 +231,7 @@ func TestCapZero(t *testing.T) {
 
 // A cap that cannot be is refused, and the one in force stays.
 func TestCapRefused(t *testing.T) {
-	l, _ := start(t, new(fake), ranch.Options{MaxConnections: 7}, answer)
+	l, _ := startListener(t, new(fakeTransport), ranch.Options{MaxConnections: 7}, greetAndEcho)
 	for _, n := range []int{-1, -1000} {
 		if err := l.SetMaxConnections(n); !errors.Is(err, ranch.ErrBadOption) {
 			t.Errorf("a cap of %d: %v", n, err)
@@ -244,20 +244,20 @@ func TestCapRefused(t *testing.T) {
 
 // At the cap a listener can be stopped at once, with clients in the queue.
 func TestStopAtTheCap(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
-		l, rec := m.start(t, ranch.Options{MaxConnections: 2}, answer)
-		m.guests(t, l, 2)
-		allParked(t, l)
-		queue := visitors(t, m, l, 3)
-		if err := finish(t, "the stop returns", l.Stop); err != nil {
+	forEachTransport(t, func(t *testing.T, m testTransport) {
+		l, rec := m.startListener(t, ranch.Options{MaxConnections: 2}, greetAndEcho)
+		m.servedClients(t, l, 2)
+		waitAllWaiting(t, l)
+		queue := newClients(t, m, l, 3)
+		if err := callWithTimeout(t, "the stop returns", l.Stop); err != nil {
 			t.Fatal(err)
 		}
 		for _, v := range queue {
-			if err := await(t, "a client learns that nobody serves it", v.served); err == nil {
+			if err := receive(t, "a client learns that nobody serves it", v.served); err == nil {
 				t.Error("a client was served by a listener that stops")
 			}
 		}
-		for _, e := range rec.all(ranch.ConnEnded) {
+		for _, e := range rec.ofKind(ranch.ConnEnded) {
 			if e.Reason != conns.Shutdown {
 				t.Errorf("a connection ended: %v", e.Reason)
 			}

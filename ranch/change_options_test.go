@@ -13,7 +13,7 @@ import (
 
 // Changes are made one after the other, so that none is lost, and leave the cap alone.
 func TestChangeOptions(t *testing.T) {
-	l, _ := start(t, new(transport.Mem), ranch.Options{}, echo.Protocol{})
+	l, _ := startListener(t, new(transport.Mem), ranch.Options{}, echo.Protocol{})
 	if err := l.SetMaxConnections(0); err != nil {
 		t.Fatal(err)
 	}

@@ -15,9 +15,9 @@ import (
 // A connection may have goroutines of its own: one that reads, while Serve waits for what comes
 // from elsewhere too. All are gone when the stop returns.
 func TestGoroutinesOfAConnection(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
+	forEachTransport(t, func(t *testing.T, m testTransport) {
 		news, cause := make(chan string), make(chan error, 1)
-		l, _ := m.start(t, ranch.Options{ShutdownTimeout: ranch.Infinity}, protocol.Func(func(ctx context.Context, conn *transport.Conn) error {
+		l, _ := m.startListener(t, ranch.Options{ShutdownTimeout: ranch.Infinity}, protocol.Func(func(ctx context.Context, conn *transport.Conn) error {
 			var own sync.WaitGroup
 			defer own.Wait()
 			received, ended := make(chan byte), make(chan error, 1)
@@ -43,7 +43,7 @@ func TestGoroutinesOfAConnection(t *testing.T) {
 				}
 			}
 		}))
-		v := m.guests(t, l, 1)[0]
+		v := m.servedClients(t, l, 1)[0]
 		says := func(want string) {
 			t.Helper()
 			got := make([]byte, len(want))
@@ -57,7 +57,7 @@ func TestGoroutinesOfAConnection(t *testing.T) {
 			io.WriteString(v.nc, "x")
 			says("x")
 		}
-		if err := finish(t, "the stop returns", l.Stop); err != nil {
+		if err := callWithTimeout(t, "the stop returns", l.Stop); err != nil {
 			t.Fatal(err)
 		}
 		if err := <-cause; !errors.Is(err, protocol.ErrShutdown) {

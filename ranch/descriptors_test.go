@@ -21,13 +21,13 @@ import (
 	"goranch/transport"
 )
 
-func init() { children["descriptors"] = serveWithFewDescriptors }
+func init() { childProcesses["descriptors"] = serveWithFewDescriptors }
 
 // spare is how many descriptors the child has left when it begins to accept.
-const spare = 30
+const spareDescriptors = 30
 
 // report is a line of what the child tells.
-type report struct {
+type childReport struct {
 	Event    string        // what happened, or "info" as an answer to a line of input
 	Addr     string        // with the first one
 	Info     *counts       // with "info"
@@ -46,19 +46,19 @@ type counts struct {
 func serveWithFewDescriptors() {
 	var mu sync.Mutex
 	out := json.NewEncoder(os.Stdout)
-	tell := func(r report) {
+	tell := func(r childReport) {
 		mu.Lock()
 		defer mu.Unlock()
 		out.Encode(r)
 	}
 	l, err := ranch.StartListener("few", transport.TCP{}, ranch.Options{
-		Addr: "127.0.0.1:0", MaxConnections: ranch.Unlimited, Logger: quiet, PostListen: func(net.Listener) error { return leaveSpare() },
+		Addr: "127.0.0.1:0", MaxConnections: ranch.Unlimited, Logger: discardLogger, PostListen: func(net.Listener) error { return limitDescriptors() },
 		Observer: ranch.Observer(func(e ranch.Event) {
 			switch e.Kind {
 			case ranch.ListenerStarted:
-				tell(report{Event: e.Kind.String(), Addr: e.Addr.String()})
+				tell(childReport{Event: e.Kind.String(), Addr: e.Addr.String()})
 			case ranch.AcceptFailed, ranch.AcceptRecovered, ranch.SocketReopened, ranch.AcceptorPanicked:
-				tell(report{Event: e.Kind.String(), Duration: e.Duration})
+				tell(childReport{Event: e.Kind.String(), Duration: e.Duration})
 			}
 		}),
 	}, protocol.Func(func(_ context.Context, conn *transport.Conn) error {
@@ -74,7 +74,7 @@ func serveWithFewDescriptors() {
 		var ru syscall.Rusage
 		syscall.Getrusage(syscall.RUSAGE_SELF, &ru)
 		i := l.Info()
-		tell(report{Event: "info", Info: &counts{i.AcceptErrors, i.ActiveConnections, i.Served, time.Duration(ru.Utime.Nano() + ru.Stime.Nano())}})
+		tell(childReport{Event: "info", Info: &counts{i.AcceptErrors, i.ActiveConnections, i.Served, time.Duration(ru.Utime.Nano() + ru.Stime.Nano())}})
 	}
 	if err := ranch.StopListener("few"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -84,7 +84,7 @@ func serveWithFewDescriptors() {
 }
 
 // leaveSpare lowers the limit to a few more descriptors than are open.
-func leaveSpare() error {
+func limitDescriptors() error {
 	open, err := os.ReadDir("/dev/fd")
 	if err != nil {
 		return err
@@ -93,7 +93,7 @@ func leaveSpare() error {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return err
 	}
-	limit.Cur = uint64(len(open) - 1 + spare)
+	limit.Cur = uint64(len(open) - 1 + spareDescriptors)
 	return syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
 }
 
@@ -107,7 +107,7 @@ type child struct {
 }
 
 func startChild(t *testing.T) *child {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, os.Args[0])
 	cmd.Env = append(os.Environ(), childEnv+"=descriptors")
@@ -136,10 +136,10 @@ func startChild(t *testing.T) *child {
 }
 
 // until reads reports up to the next one of that kind.
-func (c *child) until(event string) report {
+func (c *child) until(event string) childReport {
 	c.t.Helper()
 	for c.out.Scan() {
-		var r report
+		var r childReport
 		if err := json.Unmarshal(c.out.Bytes(), &r); err != nil {
 			c.t.Fatalf("%q: %v", c.out.Bytes(), err)
 		}
@@ -163,7 +163,7 @@ func (c *child) info() counts {
 // A process that runs out of descriptors warns once, does not spin, serves those it has
 // accepted, and in the end everybody, without having refused anybody.
 func TestOutOfDescriptors(t *testing.T) {
-	const clients = 5 * spare
+	const clients = 5 * spareDescriptors
 	c := startChild(t)
 	failed, recovered := ranch.AcceptFailed.String(), ranch.AcceptRecovered.String()
 	for episode := 1; episode <= 2; episode++ {
@@ -174,7 +174,7 @@ func TestOutOfDescriptors(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer nc.Close()
-			nc.SetDeadline(time.Now().Add(patience))
+			nc.SetDeadline(time.Now().Add(testTimeout))
 			all[i] = nc
 		}
 		c.until(failed)
@@ -191,8 +191,8 @@ func TestOutOfDescriptors(t *testing.T) {
 		if cpu := last.CPU - first.CPU; cpu > lasted/2 {
 			t.Errorf("it took %v of CPU within %v", cpu, lasted)
 		}
-		if last.Active < spare || last.Active > spare+3 { // a descriptor below the limit may have been free
-			t.Errorf("%d connections are active with %d descriptors", last.Active, spare)
+		if last.Active < spareDescriptors || last.Active > spareDescriptors+3 { // a descriptor below the limit may have been free
+			t.Errorf("%d connections are active with %d descriptors", last.Active, spareDescriptors)
 		}
 		var wg sync.WaitGroup
 		for _, nc := range all { // each leaves when it was served, which lets another in

@@ -24,22 +24,24 @@ import (
 )
 
 // worker answers a request with a long answer, once it is allowed to.
-type worker struct {
-	busy    chan struct{} // somebody has begun
+type requestServer struct {
+	started chan struct{} // somebody has begun
 	proceed chan struct{} // nil: when it is told to end
 }
 
-func newWorker() *worker { return &worker{make(chan struct{}, 1000), make(chan struct{})} }
+func newRequestServer() *requestServer {
+	return &requestServer{make(chan struct{}, 1000), make(chan struct{})}
+}
 
 var longAnswer = bytes.Repeat([]byte("0123456789abcdef"), 16<<10)
 
-func (w *worker) Serve(ctx context.Context, conn *transport.Conn) error {
+func (w *requestServer) Serve(ctx context.Context, conn *transport.Conn) error {
 	conn.Write([]byte{greeting})
 	for ctx.Err() == nil {
 		if _, err := io.ReadFull(conn, make([]byte, 4)); err != nil {
 			return err
 		}
-		w.busy <- struct{}{}
+		w.started <- struct{}{}
 		if w.proceed == nil {
 			<-ctx.Done()
 		} else {
@@ -57,20 +59,20 @@ func (w *worker) Serve(ctx context.Context, conn *transport.Conn) error {
 func TestLastAnswerArrives(t *testing.T) {
 	for _, ahead := range []int{0, 100_000} {
 		t.Run(fmt.Sprintf("%d bytes ahead", ahead), func(t *testing.T) {
-			overEach(t, func(t *testing.T, m medium) {
-				w := newWorker()
+			forEachTransport(t, func(t *testing.T, m testTransport) {
+				w := newRequestServer()
 				w.proceed = nil
-				l, _ := m.start(t, ranch.Options{ShutdownTimeout: ranch.Infinity}, w)
+				l, _ := m.startListener(t, ranch.Options{ShutdownTimeout: ranch.Infinity}, w)
 				const n = 5
-				in := m.guests(t, l, n)
+				in := m.servedClients(t, l, n)
 				var wg sync.WaitGroup
 				defer wg.Wait()
 				for _, v := range in {
-					v.nc.SetDeadline(time.Now().Add(patience))
+					v.nc.SetDeadline(time.Now().Add(testTimeout))
 					if _, err := v.nc.Write([]byte("work")); err != nil {
 						t.Fatal(err)
 					}
-					await(t, "the work begins", w.busy)
+					receive(t, "the work begins", w.started)
 					if _, err := v.nc.Write(make([]byte, ahead/100)); err != nil { // has arrived now
 						t.Fatal(err)
 					}
@@ -80,7 +82,7 @@ func TestLastAnswerArrives(t *testing.T) {
 				go func() { stopped <- l.Stop() }()
 				for i, v := range in {
 					got, err := io.ReadAll(v.nc)
-					v.leave()
+					v.close()
 					if m.name == "mem" && ahead > 0 && errors.Is(err, syscall.ECONNRESET) {
 						err = nil // its end is no better than TCP's, but overtakes nothing
 					}
@@ -88,7 +90,7 @@ func TestLastAnswerArrives(t *testing.T) {
 						t.Errorf("client %d got %d of %d bytes, %v", i, len(got), len(longAnswer), err)
 					}
 				}
-				if err := await(t, "the stop returns", stopped); err != nil {
+				if err := receive(t, "the stop returns", stopped); err != nil {
 					t.Error(err)
 				}
 			})
@@ -99,23 +101,23 @@ func TestLastAnswerArrives(t *testing.T) {
 // Drain ends the listeners that it names, and lets their connections finish; the others
 // go on.
 func TestDrainOne(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
+	forEachTransport(t, func(t *testing.T, m testTransport) {
 		var s ranch.Server
-		w := newWorker()
-		l, rec, err := tryStart(t, &s, m.t, ranch.Options{Addr: m.addr(t), ShutdownTimeout: ranch.BrutalKill}, w)
+		w := newRequestServer()
+		l, rec, err := tryStartListener(t, &s, m.t, ranch.Options{Addr: m.addr(t), ShutdownTimeout: ranch.BrutalKill}, w)
 		if err != nil {
 			t.Fatal(err)
 		}
-		other, err := s.StartListener("other", m.t, ranch.Options{Addr: m.addr(t), Logger: quiet}, answer)
+		other, err := s.StartListener("other", m.t, ranch.Options{Addr: m.addr(t), Logger: discardLogger}, greetAndEcho)
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { other.Drain(over) })
-		busy, idle, elsewhere := m.guests(t, l, 1)[0], m.guests(t, l, 1)[0], m.guests(t, other, 1)[0]
+		t.Cleanup(func() { other.Drain(cancelledContext) })
+		busy, idle, elsewhere := m.servedClients(t, l, 1)[0], m.servedClients(t, l, 1)[0], m.servedClients(t, other, 1)[0]
 		busy.nc.Write([]byte("work"))
-		await(t, "the work begins", w.busy)
+		receive(t, "the work begins", w.started)
 		drained := make(chan error, 1)
-		go func() { drained <- s.Drain(within(t), ref) }()
+		go func() { drained <- s.Drain(testContext(t), ref) }()
 		if _, err := io.ReadAll(idle.nc); err != nil { // it ends at once
 			t.Errorf("an idle client: %v", err)
 		}
@@ -127,11 +129,11 @@ func TestDrainOne(t *testing.T) {
 		if got, err := io.ReadAll(busy.nc); err != nil || !bytes.Equal(got, longAnswer) {
 			t.Errorf("a busy client got %d bytes, %v", len(got), err)
 		}
-		if err := await(t, "the drain returns", drained); err != nil {
+		if err := receive(t, "the drain returns", drained); err != nil {
 			t.Error(err)
 		}
-		elsewhere.works(t)
-		if diff := cmp.Diff([]string{"other"}, names(&s)); diff != "" {
+		elsewhere.checkEcho(t)
+		if diff := cmp.Diff([]string{"other"}, listenerNames(&s)); diff != "" {
 			t.Errorf("listeners (-want +got):\n%s", diff)
 		}
 	})
@@ -141,13 +143,13 @@ func TestDrainOne(t *testing.T) {
 func TestDrainAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s ranch.Server
-		f := new(fake)
+		f := new(fakeTransport)
 		for i := range 5 {
-			l, err := s.StartListener(fmt.Sprint(i), f, ranch.Options{Logger: quiet}, lingering(time.Duration(i)*time.Second))
+			l, err := s.StartListener(fmt.Sprint(i), f, ranch.Options{Logger: discardLogger}, finishAfter(time.Duration(i)*time.Second))
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, v := range guests(t, f, dialAddr(l), 2) {
+			for _, v := range servedClients(t, f, dialAddr(l), 2) {
 				go io.ReadAll(v.nc)
 			}
 		}
@@ -161,7 +163,7 @@ func TestDrainAll(t *testing.T) {
 		if got := s.Listeners(); got != nil {
 			t.Errorf("left: %v", got)
 		}
-		if left := f.left(); left != nil {
+		if left := f.openAddrs(); left != nil {
 			t.Errorf("still open: %v", left)
 		}
 	})
@@ -171,9 +173,9 @@ func TestDrainAll(t *testing.T) {
 func TestDrainHasALimit(t *testing.T) {
 	for _, limit := range []time.Duration{ranch.BrutalKill, time.Second, ranch.Infinity} {
 		synctest.Test(t, func(t *testing.T) {
-			f := new(fake)
-			l, rec := start(t, f, ranch.Options{ShutdownTimeout: limit}, untilClosed)
-			guests(t, f, dialAddr(l), 3)
+			f := new(fakeTransport)
+			l, rec := startListener(t, f, ranch.Options{ShutdownTimeout: limit}, writeUntilClosed)
+			servedClients(t, f, dialAddr(l), 3)
 			ctx, cancel := context.WithTimeout(t.Context(), 7*time.Second)
 			defer cancel()
 			begin := time.Now()
@@ -196,15 +198,15 @@ func TestDrainHasALimit(t *testing.T) {
 func TestDrainTellsEveryFault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s ranch.Server
-		f, deaf := new(fake), newDeaf(t)
+		f, deaf := new(fakeTransport), newBlockingProtocol(t)
 		for _, name := range []string{"a", "b"} {
-			l, err := s.StartListener(name, f, ranch.Options{Logger: quiet}, deaf)
+			l, err := s.StartListener(name, f, ranch.Options{Logger: discardLogger}, deaf)
 			if err != nil {
 				t.Fatal(err)
 			}
-			guests(t, f, dialAddr(l), 1)
+			servedClients(t, f, dialAddr(l), 1)
 		}
-		err := s.Drain(over, "a", "b", "c")
+		err := s.Drain(cancelledContext, "a", "b", "c")
 		var stuck *conns.StuckError
 		if !errors.As(err, &stuck) || !errors.Is(err, ranch.ErrNotFound) {
 			t.Errorf("it returned %v", err)
@@ -223,14 +225,14 @@ func TestDrainTellsEveryFault(t *testing.T) {
 // Nobody slips in behind a stop: after it has returned no protocol begins, though clients
 // came all the time.
 func TestNobodySlipsInBehindAStop(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
+	forEachTransport(t, func(t *testing.T, m testTransport) {
 		for range 5 {
 			var stopped atomic.Bool
-			l, _ := m.start(t, ranch.Options{ShutdownTimeout: ranch.BrutalKill}, protocol.Func(func(ctx context.Context, conn *transport.Conn) error {
+			l, _ := m.startListener(t, ranch.Options{ShutdownTimeout: ranch.BrutalKill}, protocol.Func(func(ctx context.Context, conn *transport.Conn) error {
 				if stopped.Load() {
 					t.Error("a protocol began after the stop")
 				}
-				return answer(ctx, conn)
+				return greetAndEcho(ctx, conn)
 			}))
 			var coming sync.WaitGroup
 			addr := dialAddr(l)
@@ -243,16 +245,16 @@ func TestNobodySlipsInBehindAStop(t *testing.T) {
 							return
 						default:
 						}
-						if nc, err := m.t.Dial(within(t), addr); err == nil {
+						if nc, err := m.t.Dial(testContext(t), addr); err == nil {
 							nc.Close()
 						}
 					}
 				})
 			}
-			if err := l.WaitForConnections(within(t), ranch.GreaterEqual, 1); err != nil {
+			if err := l.WaitForConnections(testContext(t), ranch.GreaterEqual, 1); err != nil {
 				t.Fatal(err)
 			}
-			if err := finish(t, "the stop returns", l.Stop); err != nil {
+			if err := callWithTimeout(t, "the stop returns", l.Stop); err != nil {
 				t.Error(err)
 			}
 			stopped.Store(true)
@@ -267,12 +269,12 @@ func TestNobodySlipsInBehindAStop(t *testing.T) {
 
 // A hundred connections killed at once leave the listener whole, and their slots free.
 func TestStampede(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
-		n := m.many(100)
-		l, rec := m.start(t, ranch.Options{MaxConnections: n}, answer)
+	forEachTransport(t, func(t *testing.T, m testTransport) {
+		n := m.scale(100)
+		l, rec := m.startListener(t, ranch.Options{MaxConnections: n}, greetAndEcho)
 		for round := 1; round <= 2; round++ {
-			m.guests(t, l, n)
-			allParked(t, l)
+			m.servedClients(t, l, n)
+			waitAllWaiting(t, l)
 			var wg sync.WaitGroup
 			for _, c := range l.Connections() {
 				wg.Go(func() {
@@ -283,25 +285,25 @@ func TestStampede(t *testing.T) {
 			}
 			wg.Wait()
 			rec.wait(t, ranch.ConnEnded, n*round)
-			active(t, l, 0)
+			waitActive(t, l, 0)
 			if diff := cmp.Diff(map[conns.Reason]uint64{conns.Killed: uint64(n * round)}, l.Info().Reasons); diff != "" {
 				t.Errorf("reasons (-want +got):\n%s", diff)
 			}
 		}
-		m.guests(t, l, n)[0].works(t)
+		m.servedClients(t, l, n)[0].checkEcho(t)
 	})
 }
 
 // A new protocol is for connections that are accepted from then on.
 func TestSetProtocol(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
+	forEachTransport(t, func(t *testing.T, m testTransport) {
 		var s ranch.Server
-		l, _, err := tryStart(t, &s, m.t, ranch.Options{Addr: m.addr(t)}, answer)
+		l, _, err := tryStartListener(t, &s, m.t, ranch.Options{Addr: m.addr(t)}, greetAndEcho)
 		if err != nil {
 			t.Fatal(err)
 		}
-		before := m.guests(t, l, 2)
-		next := newWorker()
+		before := m.servedClients(t, l, 2)
+		next := newRequestServer()
 		if err := l.SetProtocol(next); err != nil {
 			t.Fatal(err)
 		}
@@ -309,11 +311,11 @@ func TestSetProtocol(t *testing.T) {
 			t.Errorf("got protocol %v, want %v", got, next)
 		}
 		for _, v := range before {
-			v.works(t)
+			v.checkEcho(t)
 		}
-		after := m.guests(t, l, 1)[0]
+		after := m.servedClients(t, l, 1)[0]
 		after.nc.Write([]byte("work"))
-		await(t, "the new protocol serves", next.busy)
+		receive(t, "the new protocol serves", next.started)
 		close(next.proceed)
 		for _, c := range l.Connections()[:2] {
 			if _, old := c.Protocol.(protocol.Func); !old {
@@ -338,17 +340,17 @@ func TestDrainServesTheQueue(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("SKIPPED: Windows cannot tell whether somebody waits")
 	}
-	for _, addr := range []func(testing.TB) string{loopback, socketFile} {
+	for _, addr := range []func(testing.TB) string{loopbackAddr, unixAddr} {
 		t.Run(addr(t), func(t *testing.T) {
 			proceed := make(chan struct{})
-			l, _ := start(t, transport.TCP{}, ranch.Options{Addr: addr(t), MaxConnections: 1}, protocol.Func(func(_ context.Context, conn *transport.Conn) error {
+			l, _ := startListener(t, transport.TCP{}, ranch.Options{Addr: addr(t), MaxConnections: 1}, protocol.Func(func(_ context.Context, conn *transport.Conn) error {
 				<-proceed
 				_, err := conn.Write([]byte{greeting})
 				return err
 			}))
 			var queue []net.Conn
 			for range 5 {
-				nc, err := transport.TCP{}.Dial(within(t), dialAddr(l))
+				nc, err := transport.TCP{}.Dial(testContext(t), dialAddr(l))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -356,15 +358,15 @@ func TestDrainServesTheQueue(t *testing.T) {
 				queue = append(queue, nc)
 			}
 			done := make(chan error, 1)
-			go func() { done <- l.Drain(within(t)) }()
+			go func() { done <- l.Drain(testContext(t)) }()
 			close(proceed)
 			for _, nc := range queue {
-				nc.SetReadDeadline(time.Now().Add(patience))
+				nc.SetReadDeadline(time.Now().Add(testTimeout))
 				if got, err := io.ReadAll(nc); string(got) != string(greeting) || err != nil {
 					t.Errorf("%q, %v", got, err)
 				}
 			}
-			if err := await(t, "the drain ends", done); err != nil {
+			if err := receive(t, "the drain ends", done); err != nil {
 				t.Error(err)
 			}
 			if i := l.Info(); i.Served != 5 || i.PeakConnections != 1 {
@@ -376,10 +378,10 @@ func TestDrainServesTheQueue(t *testing.T) {
 
 // At a cap that never makes room the drain goes on nevertheless, and its end is not waited for.
 func TestDrainWithAFullQueue(t *testing.T) {
-	l, _ := start(t, transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", MaxConnections: 1, ShutdownTimeout: 50 * time.Millisecond}, answer)
-	guests(t, transport.TCP{}, dialAddr(l), 1)
-	visit(t, transport.TCP{}, dialAddr(l))
-	if err := finish(t, "the drain ends", func() error { return l.Drain(within(t)) }); err != nil {
+	l, _ := startListener(t, transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", MaxConnections: 1, ShutdownTimeout: 50 * time.Millisecond}, greetAndEcho)
+	servedClients(t, transport.TCP{}, dialAddr(l), 1)
+	newClient(t, transport.TCP{}, dialAddr(l))
+	if err := callWithTimeout(t, "the drain ends", func() error { return l.Drain(testContext(t)) }); err != nil {
 		t.Error(err)
 	}
 }

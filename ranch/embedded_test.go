@@ -10,11 +10,11 @@ import (
 )
 
 // newListener makes a listener that has no name in any server.
-func newListener(t testing.TB, m medium, opts ranch.Options) (*ranch.Listener, *recorder) {
+func newTestListener(t testing.TB, m testTransport, opts ranch.Options) (*ranch.Listener, *recorder) {
 	t.Helper()
 	rec := newRecorder()
-	opts.Addr, opts.Logger, opts.Observer = m.addr(t), quiet, rec.observe
-	l, err := ranch.NewListener(ref, m.t, opts, answer)
+	opts.Addr, opts.Logger, opts.Observer = m.addr(t), discardLogger, rec.observe
+	l, err := ranch.NewListener(ref, m.t, opts, greetAndEcho)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -22,7 +22,7 @@ func newListener(t testing.TB, m medium, opts ranch.Options) (*ranch.Listener, *
 }
 
 // run runs l in the background; what it returned is got from the channel.
-func run(ctx context.Context, l *ranch.Listener) <-chan error {
+func runListener(ctx context.Context, l *ranch.Listener) <-chan error {
 	done := make(chan error, 1)
 	go func() { done <- l.Run(ctx) }()
 	return done
@@ -31,20 +31,20 @@ func run(ctx context.Context, l *ranch.Listener) <-chan error {
 // A listener that stands by itself serves until its context ends; then its connections
 // are told to end, and Run returns when they are gone.
 func TestRun(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
-		l, rec := newListener(t, m, ranch.Options{})
+	forEachTransport(t, func(t *testing.T, m testTransport) {
+		l, rec := newTestListener(t, m, ranch.Options{})
 		if i := l.Info(); i.Status != ranch.Starting || i.Addr != nil {
 			t.Errorf("before Run: %s", pretty(i))
 		}
 		ctx, cancel := context.WithCancel(t.Context())
-		done := run(ctx, l)
+		done := runListener(ctx, l)
 		rec.wait(t, ranch.ListenerStarted, 1)
-		m.guests(t, l, 1)[0].works(t)
+		m.servedClients(t, l, 1)[0].checkEcho(t)
 		if i := l.Info(); i.Status != ranch.Running || i.Ref != ref || i.ActiveConnections != 1 {
 			t.Errorf("in Run: %s", pretty(i))
 		}
 		cancel()
-		if err := await(t, "Run returns", done); err != nil {
+		if err := receive(t, "Run returns", done); err != nil {
 			t.Error(err)
 		}
 		if i := l.Info(); i.Status != ranch.Stopped || i.AllConnections != 0 || i.Terminated != 1 {
@@ -70,21 +70,21 @@ func TestRunEndsInOrderWhoeverStopsIt(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				m := medium{"fake", new(fake), anyName}
-				l, _ := newListener(t, m, ranch.Options{ShutdownTimeout: ranch.Infinity})
-				busy := newDeaf(t)
+				m := testTransport{"fake", new(fakeTransport), memAddr}
+				l, _ := newTestListener(t, m, ranch.Options{ShutdownTimeout: ranch.Infinity})
+				busy := newBlockingProtocol(t)
 				l.SetProtocol(busy)
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
-				done := run(ctx, l)
+				done := runListener(ctx, l)
 				synctest.Wait()
-				m.guests(t, l, 3)
+				m.servedClients(t, l, 3)
 				c.stop(l, cancel)
-				busy.free()
+				busy.unblock()
 				if err := <-done; err != nil {
 					t.Fatal(err)
 				}
-				if left := m.t.(*fake).left(); left != nil {
+				if left := m.t.(*fakeTransport).openAddrs(); left != nil {
 					t.Fatalf("still open: %v", left)
 				}
 			})
@@ -94,12 +94,12 @@ func TestRunEndsInOrderWhoeverStopsIt(t *testing.T) {
 
 // The error of the start is Run's, and the listener can be tried again.
 func TestRunFailsToStart(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
-		first, _ := m.start(t, ranch.Options{}, answer)
+	forEachTransport(t, func(t *testing.T, m testTransport) {
+		first, _ := m.startListener(t, ranch.Options{}, greetAndEcho)
 		there := m
 		there.addr = func(testing.TB) string { return dialAddr(first) }
-		l, rec := newListener(t, there, ranch.Options{})
-		err := await(t, "Run returns", run(t.Context(), l))
+		l, rec := newTestListener(t, there, ranch.Options{})
+		err := receive(t, "Run returns", runListener(t.Context(), l))
 		if !errors.Is(err, ranch.ErrAddrInUse) {
 			t.Fatalf("Run at a taken address: %v", err)
 		}
@@ -107,11 +107,11 @@ func TestRunFailsToStart(t *testing.T) {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
-		done := run(ctx, l)
+		done := runListener(ctx, l)
 		rec.wait(t, ranch.ListenerStarted, 1)
-		m.guests(t, l, 1)[0].works(t)
+		m.servedClients(t, l, 1)[0].checkEcho(t)
 		cancel()
-		if err := await(t, "Run returns", done); err != nil {
+		if err := receive(t, "Run returns", done); err != nil {
 			t.Error(err)
 		}
 	})
@@ -120,9 +120,9 @@ func TestRunFailsToStart(t *testing.T) {
 // A listener is run once.
 func TestRunTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := medium{"fake", new(fake), anyName}
-		l, _ := newListener(t, m, ranch.Options{})
-		done := run(t.Context(), l)
+		m := testTransport{"fake", new(fakeTransport), memAddr}
+		l, _ := newTestListener(t, m, ranch.Options{})
+		done := runListener(t.Context(), l)
 		synctest.Wait()
 		if err := l.Run(t.Context()); !errors.Is(err, ranch.ErrAlreadyStarted) {
 			t.Errorf("a second Run: %v", err)
@@ -141,22 +141,22 @@ func TestRunTwice(t *testing.T) {
 
 // A stop that comes before the start, or amid it, leaves nothing that runs.
 func TestStopRacesRun(t *testing.T) {
-	m := media()[0]
+	m := testTransports()[0]
 	for range 100 {
-		l, _ := newListener(t, m, ranch.Options{})
-		done := run(t.Context(), l)
-		if err := finish(t, "Stop returns", l.Stop); err != nil {
+		l, _ := newTestListener(t, m, ranch.Options{})
+		done := runListener(t.Context(), l)
+		if err := callWithTimeout(t, "Stop returns", l.Stop); err != nil {
 			t.Fatal(err)
 		}
-		if err := await(t, "Run returns", done); err != nil && !errors.Is(err, ranch.ErrStopped) {
+		if err := receive(t, "Run returns", done); err != nil && !errors.Is(err, ranch.ErrStopped) {
 			t.Fatal(err)
 		}
 		if i := l.Info(); i.Status != ranch.Stopped {
 			t.Fatalf("it is %s", i.Status)
 		}
 		if l.Addr() != nil {
-			visitors := visit(t, m.t, dialAddr(l))
-			if err := await(t, "a client is refused", visitors.served); err == nil {
+			visitors := newClient(t, m.t, dialAddr(l))
+			if err := receive(t, "a client is refused", visitors.served); err == nil {
 				t.Fatal("somebody answers where a stopped listener was")
 			}
 		}

@@ -18,7 +18,7 @@ import (
 )
 
 // happened is an event without what differs from run to run.
-type happened struct {
+type eventSummary struct {
 	Kind     ranch.EventKind
 	Addr     string
 	Acceptor int
@@ -29,7 +29,7 @@ type happened struct {
 	Duration time.Duration
 }
 
-func (r *recorder) history(t testing.TB) (all []happened) {
+func (r *recorder) history(t testing.TB) (all []eventSummary) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	numbers := map[uint64]int{}
@@ -37,7 +37,7 @@ func (r *recorder) history(t testing.TB) (all []happened) {
 		if e.Ref != ref {
 			t.Errorf("an event of %q: %v", e.Ref, e.Kind)
 		}
-		h := happened{Kind: e.Kind, Acceptor: e.Acceptor, Reason: e.Reason, Served: e.Served, Duration: e.Duration}
+		h := eventSummary{Kind: e.Kind, Acceptor: e.Acceptor, Reason: e.Reason, Served: e.Served, Duration: e.Duration}
 		if e.Addr != nil {
 			h.Addr = e.Addr.String()
 		}
@@ -58,13 +58,13 @@ func (r *recorder) history(t testing.TB) (all []happened) {
 // A listener's life as its observer sees it: everything, once, in order.
 func TestEventsOfALife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := new(fake)
-		l, rec := start(t, f, ranch.Options{NumAcceptors: 1}, answer)
-		first := guests(t, f, dialAddr(l), 1)[0]
+		f := new(fakeTransport)
+		l, rec := startListener(t, f, ranch.Options{NumAcceptors: 1}, greetAndEcho)
+		first := servedClients(t, f, dialAddr(l), 1)[0]
 		time.Sleep(3 * time.Second)
-		first.leave()
+		first.close()
 		synctest.Wait()
-		guests(t, f, dialAddr(l), 1)
+		servedClients(t, f, dialAddr(l), 1)
 		if err := l.Suspend(); err != nil {
 			t.Fatal(err)
 		}
@@ -73,17 +73,17 @@ func TestEventsOfALife(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		f.last().say(fails(errNotToday))
+		f.lastListener().addScript(failWith(errTest))
 		time.Sleep(10 * time.Second)
-		f.last().Close()
+		f.lastListener().Close()
 		synctest.Wait()
-		f.last().say(panics("boo"))
+		f.lastListener().addScript(panicWith("boo"))
 		synctest.Wait()
 		if err := l.Stop(); err != nil {
 			t.Fatal(err)
 		}
 		const addr = ":1"
-		want := []happened{
+		want := []eventSummary{
 			{Kind: ranch.ListenerStarted, Addr: addr},
 			{Kind: ranch.AcceptorStarted},
 			{Kind: ranch.ConnStarted, Conn: 1},
@@ -120,41 +120,41 @@ func TestEventsOfEnds(t *testing.T) {
 		_, err := conn.Read(make([]byte, 1))
 		return err
 	})
-	shake := func(f func(context.Context, net.Conn) error) *fake {
-		return &fake{handshake: func(ctx context.Context, nc net.Conn) (net.Conn, error) { return nc, f(ctx, nc) }}
+	shake := func(f func(context.Context, net.Conn) error) *fakeTransport {
+		return &fakeTransport{handshake: func(ctx context.Context, nc net.Conn) (net.Conn, error) { return nc, f(ctx, nc) }}
 	}
 	never := shake(func(_ context.Context, nc net.Conn) error { _, err := nc.Read(make([]byte, 1)); return err })
 	for _, c := range []struct {
 		name string
-		f    *fake
+		f    *fakeTransport
 		p    protocol.Protocol
 		do   func(l *ranch.Listener, nc net.Conn) // besides the client's coming
-		want happened
+		want eventSummary
 	}{
-		{"nil", new(fake), after(nil), nil, happened{Reason: conns.Finished, Served: true, Duration: s}},
-		{"an error", new(fake), after(errNotToday), nil, happened{Reason: conns.Failed, Served: true, Err: "not today", Duration: s}},
-		{"a panic", new(fake), serve(func(context.Context, *transport.Conn) error { panic("boo") }), nil, happened{Reason: conns.Panicked, Served: true, Err: "panic: boo"}},
-		{"EOF", new(fake), reads, func(_ *ranch.Listener, nc net.Conn) { nc.Close() }, happened{Reason: conns.PeerClosed, Served: true, Err: "EOF"}},
-		{"half a message", new(fake), serve(func(_ context.Context, conn *transport.Conn) error {
+		{"nil", new(fakeTransport), after(nil), nil, eventSummary{Reason: conns.Finished, Served: true, Duration: s}},
+		{"an error", new(fakeTransport), after(errTest), nil, eventSummary{Reason: conns.Failed, Served: true, Err: "not today", Duration: s}},
+		{"a panic", new(fakeTransport), serve(func(context.Context, *transport.Conn) error { panic("boo") }), nil, eventSummary{Reason: conns.Panicked, Served: true, Err: "panic: boo"}},
+		{"EOF", new(fakeTransport), reads, func(_ *ranch.Listener, nc net.Conn) { nc.Close() }, eventSummary{Reason: conns.PeerClosed, Served: true, Err: "EOF"}},
+		{"half a message", new(fakeTransport), serve(func(_ context.Context, conn *transport.Conn) error {
 			_, err := io.ReadFull(conn, make([]byte, 2))
 			return err
-		}), func(_ *ranch.Listener, nc net.Conn) { nc.Write([]byte{1}); nc.Close() }, happened{Reason: conns.PeerClosed, Served: true, Err: "unexpected EOF"}},
-		{"a deadline", new(fake), serve(func(_ context.Context, conn *transport.Conn) error {
+		}), func(_ *ranch.Listener, nc net.Conn) { nc.Write([]byte{1}); nc.Close() }, eventSummary{Reason: conns.PeerClosed, Served: true, Err: "unexpected EOF"}},
+		{"a deadline", new(fakeTransport), serve(func(_ context.Context, conn *transport.Conn) error {
 			conn.SetReadDeadline(time.Now().Add(s))
 			_, err := conn.Read(make([]byte, 1))
 			return err
-		}), nil, happened{Reason: conns.TimedOut, Served: true, Err: "read pipe: i/o timeout", Duration: s}},
-		{"handshake failed", shake(func(context.Context, net.Conn) error { return errNotToday }), answer, nil, happened{Reason: conns.HandshakeFailed, Err: "not today"}},
-		{"gone in the handshake", never, answer, func(_ *ranch.Listener, nc net.Conn) { nc.Close() }, happened{Reason: conns.HandshakeFailed, Err: "EOF"}},
-		{"handshake panicked", shake(func(context.Context, net.Conn) error { panic("boo") }), answer, nil, happened{Reason: conns.Panicked, Err: "panic: boo"}},
-		{"handshake timeout", shake(func(ctx context.Context, _ net.Conn) error { <-ctx.Done(); return errNotToday }), answer, nil, happened{Reason: conns.HandshakeTimeout, Err: "context deadline exceeded\nnot today", Duration: 5 * s}},
-		{"killed", new(fake), reads, func(l *ranch.Listener, _ net.Conn) { l.Kill(l.Connections()[0].ID) }, happened{Reason: conns.Killed, Served: true, Err: "io: read/write on closed pipe"}},
-		{"shutdown", new(fake), reads, func(l *ranch.Listener, _ net.Conn) { l.Stop() }, happened{Reason: conns.Shutdown, Served: true, Err: "read pipe pipe->pipe: the listener is shutting down"}},
-		{"aborted", new(fake), untilClosed, func(l *ranch.Listener, _ net.Conn) { l.Stop() }, happened{Reason: conns.Aborted, Served: true, Err: "io: read/write on closed pipe", Duration: 5 * s}},
+		}), nil, eventSummary{Reason: conns.TimedOut, Served: true, Err: "read pipe: i/o timeout", Duration: s}},
+		{"handshake failed", shake(func(context.Context, net.Conn) error { return errTest }), greetAndEcho, nil, eventSummary{Reason: conns.HandshakeFailed, Err: "not today"}},
+		{"gone in the handshake", never, greetAndEcho, func(_ *ranch.Listener, nc net.Conn) { nc.Close() }, eventSummary{Reason: conns.HandshakeFailed, Err: "EOF"}},
+		{"handshake panicked", shake(func(context.Context, net.Conn) error { panic("boo") }), greetAndEcho, nil, eventSummary{Reason: conns.Panicked, Err: "panic: boo"}},
+		{"handshake timeout", shake(func(ctx context.Context, _ net.Conn) error { <-ctx.Done(); return errTest }), greetAndEcho, nil, eventSummary{Reason: conns.HandshakeTimeout, Err: "context deadline exceeded\nnot today", Duration: 5 * s}},
+		{"killed", new(fakeTransport), reads, func(l *ranch.Listener, _ net.Conn) { l.Kill(l.Connections()[0].ID) }, eventSummary{Reason: conns.Killed, Served: true, Err: "io: read/write on closed pipe"}},
+		{"shutdown", new(fakeTransport), reads, func(l *ranch.Listener, _ net.Conn) { l.Stop() }, eventSummary{Reason: conns.Shutdown, Served: true, Err: "read pipe pipe->pipe: the listener is shutting down"}},
+		{"aborted", new(fakeTransport), writeUntilClosed, func(l *ranch.Listener, _ net.Conn) { l.Stop() }, eventSummary{Reason: conns.Aborted, Served: true, Err: "io: read/write on closed pipe", Duration: 5 * s}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l, rec := start(t, c.f, ranch.Options{NumAcceptors: 1}, c.p)
+				l, rec := startListener(t, c.f, ranch.Options{NumAcceptors: 1}, c.p)
 				nc, err := c.f.Dial(t.Context(), dialAddr(l))
 				if err != nil {
 					t.Fatal(err)
@@ -166,13 +166,13 @@ func TestEventsOfEnds(t *testing.T) {
 				}
 				rec.wait(t, ranch.ConnEnded, 1)
 				c.want.Kind, c.want.Conn = ranch.ConnEnded, 1
-				var got []happened
+				var got []eventSummary
 				for _, h := range rec.history(t) {
 					if h.Conn != 0 {
 						got = append(got, h)
 					}
 				}
-				if diff := cmp.Diff([]happened{{Kind: ranch.ConnStarted, Conn: 1}, c.want}, got); diff != "" {
+				if diff := cmp.Diff([]eventSummary{{Kind: ranch.ConnStarted, Conn: 1}, c.want}, got); diff != "" {
 					t.Errorf("(-want +got):\n%s", diff)
 				}
 				if n := l.Info().Reasons[c.want.Reason]; n != 1 {
@@ -193,18 +193,18 @@ func TestReasonsOverEach(t *testing.T) {
 		want conns.Reason
 	}{
 		{"the peer closes", reads, func(nc net.Conn) { nc.Close() }, conns.PeerClosed},
-		{"the peer vanishes", reads, func(nc net.Conn) { reset(raw(nc)) }, conns.PeerClosed},
-		{"the peer takes nothing more", func(conn *transport.Conn) error { return untilClosed(context.Background(), conn) }, func(nc net.Conn) { reset(raw(nc)) }, conns.PeerClosed},
+		{"the peer vanishes", reads, func(nc net.Conn) { resetConn(raw(nc)) }, conns.PeerClosed},
+		{"the peer takes nothing more", func(conn *transport.Conn) error { return writeUntilClosed(context.Background(), conn) }, func(nc net.Conn) { resetConn(raw(nc)) }, conns.PeerClosed},
 		{"the protocol closes, and reads", func(conn *transport.Conn) error { conn.Close(); return reads(conn) }, nil, conns.Finished},
 		{"a deadline", func(conn *transport.Conn) error { conn.SetReadDeadline(time.Unix(1, 0)); return reads(conn) }, nil, conns.TimedOut},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			overEach(t, func(t *testing.T, m medium) {
-				l, rec := m.start(t, ranch.Options{}, protocol.Func(func(_ context.Context, conn *transport.Conn) error {
+			forEachTransport(t, func(t *testing.T, m testTransport) {
+				l, rec := m.startListener(t, ranch.Options{}, protocol.Func(func(_ context.Context, conn *transport.Conn) error {
 					conn.Write([]byte{greeting})
 					return c.f(conn)
 				}))
-				v := m.guests(t, l, 1)[0]
+				v := m.servedClients(t, l, 1)[0]
 				if c.do != nil {
 					c.do(v.nc)
 				}
@@ -219,12 +219,12 @@ func TestReasonsOverEach(t *testing.T) {
 // A peer that takes nothing ends its connection after the send timeout of the transport.
 func TestEventOfSendTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := new(fake)
+		f := new(fakeTransport)
 		ln, err := f.Listen(t.Context(), ":0")
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, rec := start(t, transport.FromListener(ln), ranch.Options{}, untilClosed)
+		_, rec := startListener(t, transport.FromListener(ln), ranch.Options{}, writeUntilClosed)
 		nc, err := f.Dial(t.Context(), ln.Addr().String())
 		if err != nil {
 			t.Fatal(err)
@@ -240,11 +240,11 @@ func TestEventOfSendTimeout(t *testing.T) {
 // When an end is told, it has happened: the slot is free, the counters are right, and
 // the connection is not listed any more.
 func TestEventOfEndComesLast(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
+	forEachTransport(t, func(t *testing.T, m testTransport) {
 		var l *ranch.Listener
 		listening := make(chan struct{})
 		ended := make(chan ranch.Event, 1)
-		l, _ = m.start(t, ranch.Options{MaxConnections: 1, Observer: ranch.Observer(func(e ranch.Event) {
+		l, _ = m.startListener(t, ranch.Options{MaxConnections: 1, Observer: ranch.Observer(func(e ranch.Event) {
 			switch e.Kind {
 			case ranch.ConnStarted:
 				<-listening
@@ -260,12 +260,12 @@ func TestEventOfEndComesLast(t *testing.T) {
 				}
 				ended <- e
 			}
-		})}, answer)
+		})}, greetAndEcho)
 		close(listening)
-		v := m.guests(t, l, 1)[0]
-		v.works(t)
-		v.leave()
-		e := await(t, "the end is told", ended)
+		v := m.servedClients(t, l, 1)[0]
+		v.checkEcho(t)
+		v.close()
+		e := receive(t, "the end is told", ended)
 		if st := e.Conn.Stats(); st.BytesRead != 4 || st.BytesWritten != 5 {
 			t.Errorf("it carried %+v", st)
 		}

@@ -19,45 +19,45 @@ import (
 
 // patience bounds everything that a test waits for. It is long, for a busy machine: no
 // test that passes comes near it.
-const patience = time.Minute
+const testTimeout = time.Minute
 
-func within(t testing.TB) context.Context {
+func testContext(t testing.TB) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	t.Cleanup(cancel)
 	return ctx
 }
 
 // over is a context that has ended.
-var over = func() context.Context {
+var cancelledContext = func() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	return ctx
 }()
 
-var quiet = slog.New(slog.DiscardHandler)
+var discardLogger = slog.New(slog.DiscardHandler)
 
 // eventually waits for what nothing tells of: it looks again and again.
-func eventually(t testing.TB, what string, ok func() bool) {
+func waitUntil(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); !ok(); {
+	for end := time.Now().Add(testTimeout); !ok(); {
 		if time.Now().After(end) {
-			t.Fatalf("not within %v: %s", patience, what)
+			t.Fatalf("not within %v: %s", testTimeout, what)
 		}
 		<-time.After(time.Millisecond)
 	}
 }
 
 // await waits for a channel to be closed, or to give something.
-func await[T any](t testing.TB, what string, ch <-chan T) T {
+func receive[T any](t testing.TB, what string, ch <-chan T) T {
 	t.Helper()
-	limit := time.NewTimer(patience)
+	limit := time.NewTimer(testTimeout)
 	defer limit.Stop()
 	select {
 	case v := <-ch:
 		return v
 	case <-limit.C:
-		t.Fatalf("not within %v: %s\n%s", patience, what, stacks())
+		t.Fatalf("not within %v: %s\n%s", testTimeout, what, stacks())
 		panic("unreachable")
 	}
 }
@@ -68,17 +68,17 @@ func stacks() []byte {
 }
 
 // finish waits for f, which stops something and must come to an end.
-func finish(t testing.TB, what string, f func() error) error {
+func callWithTimeout(t testing.TB, what string, f func() error) error {
 	t.Helper()
 	done := make(chan error, 1)
 	go func() { done <- f() }()
-	return await(t, what, done)
+	return receive(t, what, done)
 }
 
 // start starts a listener on a server of its own, and stops it when the test ends.
-func start(t testing.TB, tr transport.Transport, opts ranch.Options, p protocol.Protocol) (*ranch.Listener, *recorder) {
+func startListener(t testing.TB, tr transport.Transport, opts ranch.Options, p protocol.Protocol) (*ranch.Listener, *recorder) {
 	t.Helper()
-	l, rec, err := tryStart(t, new(ranch.Server), tr, opts, p)
+	l, rec, err := tryStartListener(t, new(ranch.Server), tr, opts, p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,25 +88,25 @@ func start(t testing.TB, tr transport.Transport, opts ranch.Options, p protocol.
 // ref is the name of listeners in these tests.
 const ref = "test"
 
-func tryStart(t testing.TB, s *ranch.Server, tr transport.Transport, opts ranch.Options, p protocol.Protocol) (*ranch.Listener, *recorder, error) {
+func tryStartListener(t testing.TB, s *ranch.Server, tr transport.Transport, opts ranch.Options, p protocol.Protocol) (*ranch.Listener, *recorder, error) {
 	t.Helper()
 	rec := newRecorder()
 	if opts.Observer == nil {
 		opts.Observer = rec.observe
 	}
 	if opts.Logger == nil {
-		opts.Logger = quiet
+		opts.Logger = discardLogger
 	}
 	l, err := s.StartListener(ref, tr, opts, p)
 	if err != nil {
 		return nil, rec, err
 	}
 	t.Cleanup(func() {
-		err := finish(t, "the listener stops", func() error { return l.Drain(over) })
+		err := callWithTimeout(t, "the listener stops", func() error { return l.Drain(cancelledContext) })
 		if err != nil && !errors.Is(err, ranch.ErrStopped) {
 			t.Errorf("stopping the listener: %v", err)
 		}
-		if err := balanced(l.Info()); err != nil {
+		if err := checkCounters(l.Info()); err != nil {
 			t.Error(err)
 		}
 		if n := l.Info().ActiveConnections; n != 0 {
@@ -117,7 +117,7 @@ func tryStart(t testing.TB, s *ranch.Server, tr transport.Transport, opts ranch.
 }
 
 // balanced checks the equations that hold for a listener's counters at every moment.
-func balanced(i ranch.ListenerInfo) error {
+func checkCounters(i ranch.ListenerInfo) error {
 	var ended uint64
 	for _, n := range i.Reasons {
 		ended += n
@@ -145,7 +145,7 @@ func (r *recorder) observe(e ranch.Event) {
 	r.changed = make(chan struct{})
 }
 
-func (r *recorder) all(kinds ...ranch.EventKind) []ranch.Event {
+func (r *recorder) ofKind(kinds ...ranch.EventKind) []ranch.Event {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var found []ranch.Event
@@ -159,24 +159,24 @@ func (r *recorder) all(kinds ...ranch.EventKind) []ranch.Event {
 	return found
 }
 
-func (r *recorder) count(kind ranch.EventKind) int { return len(r.all(kind)) }
+func (r *recorder) count(kind ranch.EventKind) int { return len(r.ofKind(kind)) }
 
 // wait waits until there are n events of a kind, and returns them.
 func (r *recorder) wait(t testing.TB, kind ranch.EventKind, n int) []ranch.Event {
 	t.Helper()
-	limit := time.NewTimer(patience)
+	limit := time.NewTimer(testTimeout)
 	defer limit.Stop()
 	for {
 		r.mu.Lock()
 		changed := r.changed
 		r.mu.Unlock()
-		if found := r.all(kind); len(found) >= n {
+		if found := r.ofKind(kind); len(found) >= n {
 			return found
 		}
 		select {
 		case <-changed:
 		case <-limit.C:
-			t.Fatalf("after %v there were %d events %q, not %d", patience, r.count(kind), kind, n)
+			t.Fatalf("after %v there were %d events %q, not %d", testTimeout, r.count(kind), kind, n)
 		}
 	}
 }
@@ -185,7 +185,7 @@ func (r *recorder) wait(t testing.TB, kind ranch.EventKind, n int) []ranch.Event
 
 // answer greets with a byte and then sends back what comes, until the client leaves. The
 // greeting is how a client knows that it is served.
-var answer = protocol.Func(func(_ context.Context, conn *transport.Conn) error {
+var greetAndEcho = protocol.Func(func(_ context.Context, conn *transport.Conn) error {
 	if _, err := conn.Write([]byte{greeting}); err != nil {
 		return err
 	}
@@ -204,7 +204,7 @@ var answer = protocol.Func(func(_ context.Context, conn *transport.Conn) error {
 const greeting = '+'
 
 // greetAs greets with a byte of its own and leaves.
-func greetAs(b byte) protocol.Protocol {
+func greetAndReturn(b byte) protocol.Protocol {
 	return protocol.Func(func(_ context.Context, conn *transport.Conn) error {
 		_, err := conn.Write([]byte{b})
 		return err
@@ -212,7 +212,7 @@ func greetAs(b byte) protocol.Protocol {
 }
 
 // removed is p for connections that do not count.
-func removed(p protocol.Protocol) protocol.Protocol {
+func uncounted(p protocol.Protocol) protocol.Protocol {
 	return protocol.Func(func(ctx context.Context, conn *transport.Conn) error {
 		ranch.RemoveConnection(conn)
 		return p.Serve(ctx, conn)
@@ -220,18 +220,18 @@ func removed(p protocol.Protocol) protocol.Protocol {
 }
 
 // deaf serves until it is released, whatever happens to its connection.
-type deaf struct {
-	in      chan *transport.Conn // who is being served
+type blockingProtocol struct {
+	serving chan *transport.Conn // who is being served
 	release chan struct{}
 }
 
-func newDeaf(t testing.TB) *deaf {
-	d := &deaf{in: make(chan *transport.Conn, 1000), release: make(chan struct{})}
-	t.Cleanup(d.free)
+func newBlockingProtocol(t testing.TB) *blockingProtocol {
+	d := &blockingProtocol{serving: make(chan *transport.Conn, 1000), release: make(chan struct{})}
+	t.Cleanup(d.unblock)
 	return d
 }
 
-func (d *deaf) free() {
+func (d *blockingProtocol) unblock() {
 	select {
 	case <-d.release:
 	default:
@@ -239,24 +239,24 @@ func (d *deaf) free() {
 	}
 }
 
-func (d *deaf) Serve(_ context.Context, conn *transport.Conn) error {
+func (d *blockingProtocol) Serve(_ context.Context, conn *transport.Conn) error {
 	conn.Write([]byte{greeting})
-	d.in <- conn
+	d.serving <- conn
 	<-d.release
 	return nil
 }
 
 // visitor is a client that comes in the background and tells when it is served.
-type visitor struct {
+type client struct {
 	served chan error
 	nc     net.Conn // valid once served
 	cancel context.CancelFunc
 }
 
 // visit sends a visitor. It leaves at the end of the test, if it has not done so before.
-func visit(t testing.TB, tr transport.Transport, addr string) *visitor {
-	v := &visitor{served: make(chan error, 1)}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+func newClient(t testing.TB, tr transport.Transport, addr string) *client {
+	v := &client{served: make(chan error, 1)}
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	v.cancel = cancel
 	done := make(chan struct{})
 	go func() {
@@ -283,23 +283,23 @@ func visit(t testing.TB, tr transport.Transport, addr string) *visitor {
 }
 
 // in waits until the visitor is served.
-func (v *visitor) in(t testing.TB) *visitor {
+func (v *client) waitServed(t testing.TB) *client {
 	t.Helper()
-	if err := await(t, "a client is served", v.served); err != nil {
+	if err := receive(t, "a client is served", v.served); err != nil {
 		t.Fatalf("a client was not served: %v", err)
 	}
 	return v
 }
 
 // waits reports whether the visitor is not served yet.
-func (v *visitor) waits() bool { return len(v.served) == 0 }
+func (v *client) waiting() bool { return len(v.served) == 0 }
 
-func (v *visitor) leave() { v.nc.Close() }
+func (v *client) close() { v.nc.Close() }
 
 // works checks that the visitor's connection carries data both ways.
-func (v *visitor) works(t testing.TB) {
+func (v *client) checkEcho(t testing.TB) {
 	t.Helper()
-	v.nc.SetDeadline(time.Now().Add(patience))
+	v.nc.SetDeadline(time.Now().Add(testTimeout))
 	got := make([]byte, 4)
 	_, err := v.nc.Write([]byte("ping"))
 	if err == nil {
@@ -311,31 +311,31 @@ func (v *visitor) works(t testing.TB) {
 }
 
 // guests sends n visitors and waits until all are served.
-func guests(t testing.TB, tr transport.Transport, addr string, n int) []*visitor {
+func servedClients(t testing.TB, tr transport.Transport, addr string, n int) []*client {
 	t.Helper()
-	all := make([]*visitor, n)
+	all := make([]*client, n)
 	for i := range all {
-		all[i] = visit(t, tr, addr)
+		all[i] = newClient(t, tr, addr)
 	}
 	for _, v := range all {
-		v.in(t)
+		v.waitServed(t)
 	}
 	return all
 }
 
 // active waits until a listener has exactly n active connections.
-func active(t testing.TB, l *ranch.Listener, n int) {
+func waitActive(t testing.TB, l *ranch.Listener, n int) {
 	t.Helper()
-	if err := l.WaitForConnections(within(t), ranch.Equal, n); err != nil {
+	if err := l.WaitForConnections(testContext(t), ranch.Equal, n); err != nil {
 		t.Fatalf("waiting for %d active connections: %v; %s", n, err, pretty(l.Info()))
 	}
 }
 
 // allParked waits until every acceptor is parked at the cap: from then on nobody can be
 // admitted before something changes.
-func allParked(t testing.TB, l *ranch.Listener) {
+func waitAllWaiting(t testing.TB, l *ranch.Listener) {
 	t.Helper()
-	eventually(t, "all acceptors are parked", func() bool {
+	waitUntil(t, "all acceptors are parked", func() bool {
 		i := l.Info()
 		return i.WaitingAcceptors == i.NumAcceptors
 	})
@@ -345,7 +345,7 @@ func dialAddr(l *ranch.Listener) string { return transport.AddrString(l.Addr()) 
 
 // untilClosed ignores that it is told to end, but not that its socket is closed: it
 // writes to a client that does not read, until that fails too.
-var untilClosed = protocol.Func(func(_ context.Context, conn *transport.Conn) error {
+var writeUntilClosed = protocol.Func(func(_ context.Context, conn *transport.Conn) error {
 	buf := bytes.Repeat([]byte{greeting}, 64<<10)
 	for {
 		if _, err := conn.Write(buf); err != nil {

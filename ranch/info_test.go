@@ -17,9 +17,9 @@ import (
 
 // What Info tells of a listener with a name, from its start to its end.
 func TestInfo(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
+	forEachTransport(t, func(t *testing.T, m testTransport) {
 		var s ranch.Server
-		l, _, err := tryStart(t, &s, m.t, ranch.Options{Addr: m.addr(t), MaxConnections: 3, NumAcceptors: 2}, answer)
+		l, _, err := tryStartListener(t, &s, m.t, ranch.Options{Addr: m.addr(t), MaxConnections: 3, NumAcceptors: 2}, greetAndEcho)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -43,13 +43,13 @@ func TestInfo(t *testing.T) {
 			}
 		}
 		check("at the start", func(i *ranch.ListenerInfo) {})
-		guests := m.guests(t, l, 3)
-		allParked(t, l)
+		guests := m.servedClients(t, l, 3)
+		waitAllWaiting(t, l)
 		check("at the cap", func(i *ranch.ListenerInfo) {
 			i.Accepted, i.ActiveConnections, i.AllConnections, i.PeakConnections, i.WaitingAcceptors = 3, 3, 3, 3, 2
 		})
-		guests[0].leave()
-		active(t, l, 2)
+		guests[0].close()
+		waitActive(t, l, 2)
 		if err := l.Suspend(); err != nil {
 			t.Fatal(err)
 		}
@@ -69,12 +69,12 @@ func TestInfo(t *testing.T) {
 
 // The counters are exact, in each round, whatever the reasons.
 func TestCountersAreExact(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
+	forEachTransport(t, func(t *testing.T, m testTransport) {
 		const rounds = 5
-		n := uint64(m.many(20))
-		l, rec := m.start(t, ranch.Options{MaxConnections: 7}, greetAs('!'))
+		n := uint64(m.scale(20))
+		l, rec := m.startListener(t, ranch.Options{MaxConnections: 7}, greetAndReturn('!'))
 		for round := uint64(1); round <= rounds; round++ {
-			m.guests(t, l, int(n))
+			m.servedClients(t, l, int(n))
 			rec.wait(t, ranch.ConnEnded, int(round*n))
 			i := l.Info()
 			if i.Accepted != round*n || i.Terminated != round*n || i.Served != round*n || i.AllConnections != 0 || i.ActiveConnections != 0 {
@@ -89,14 +89,14 @@ func TestCountersAreExact(t *testing.T) {
 
 // The counters add up at every moment, not only when nothing happens.
 func TestCountersAddUpAtEveryMoment(t *testing.T) {
-	m := media()[0]
-	l, rec := m.start(t, ranch.Options{MaxConnections: 10}, greetAs('!'))
+	m := testTransports()[0]
+	l, rec := m.startListener(t, ranch.Options{MaxConnections: 10}, greetAndReturn('!'))
 	const n = 400
 	for range n {
-		m.visit(t, l)
+		m.newClient(t, l)
 	}
 	for rec.count(ranch.ConnEnded) < n {
-		if err := balanced(l.Info()); err != nil {
+		if err := checkCounters(l.Info()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -106,7 +106,7 @@ func TestCountersAddUpAtEveryMoment(t *testing.T) {
 func TestListenersAreSorted(t *testing.T) {
 	var s ranch.Server
 	for _, name := range []string{"b", "a", "d", "c"} {
-		l, err := s.StartListener(name, new(fake), ranch.Options{Logger: quiet}, answer)
+		l, err := s.StartListener(name, new(fakeTransport), ranch.Options{Logger: discardLogger}, greetAndEcho)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -116,7 +116,7 @@ func TestListenersAreSorted(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{"a", "b", "c"}
-	if diff := cmp.Diff(want, names(&s)); diff != "" {
+	if diff := cmp.Diff(want, listenerNames(&s)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if l, err := s.Listener("a"); err != nil || l.Ref() != "a" {
@@ -126,17 +126,17 @@ func TestListenersAreSorted(t *testing.T) {
 
 // Connections lists those that live, with what an operator asks first, and Kill ends one.
 func TestConnectionsAndKill(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
+	forEachTransport(t, func(t *testing.T, m testTransport) {
 		var s ranch.Server
 		begin := time.Now()
-		l, rec, err := tryStart(t, &s, m.t, ranch.Options{Addr: m.addr(t)}, echo.Protocol{})
+		l, rec, err := tryStartListener(t, &s, m.t, ranch.Options{Addr: m.addr(t)}, echo.Protocol{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		var all []*visitor
+		var all []*client
 		for i := range 3 {
-			v := m.visit(t, l) // an echo has no greeting
-			eventually(t, "it is served", func() bool {
+			v := m.newClient(t, l) // an echo has no greeting
+			waitUntil(t, "it is served", func() bool {
 				cs := l.Connections()
 				return len(cs) == i+1 && cs[i].Served
 			})
@@ -161,11 +161,11 @@ func TestConnectionsAndKill(t *testing.T) {
 		if e.Conn.ID() != cs[1].ID || e.Reason != conns.Killed {
 			t.Errorf("connection %d ended: %v", e.Conn.ID(), e.Reason)
 		}
-		await(t, "the client notices", all[1].served)
+		receive(t, "the client notices", all[1].served)
 		if l.Kill(cs[1].ID) {
 			t.Error("killed twice")
 		}
-		active(t, l, 2)
+		waitActive(t, l, 2)
 	})
 }
 
@@ -175,7 +175,7 @@ func TestCustomLogger(t *testing.T) {
 	defer slog.SetDefault(before)
 	var own, others lockedBuffer
 	slog.SetDefault(slog.New(slog.NewTextHandler(&others, nil)))
-	l, _ := start(t, transport.TCP{}, ranch.Options{Addr: loopback(t), Logger: slog.New(slog.NewTextHandler(&own, nil))}, answer)
+	l, _ := startListener(t, transport.TCP{}, ranch.Options{Addr: loopbackAddr(t), Logger: slog.New(slog.NewTextHandler(&own, nil))}, greetAndEcho)
 	if err := l.Stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +195,7 @@ func TestDefaultLogger(t *testing.T) {
 	defer slog.SetDefault(before)
 	var first, second lockedBuffer
 	slog.SetDefault(slog.New(slog.NewTextHandler(&first, nil)))
-	l, err := new(ranch.Server).StartListener(ref, new(fake), ranch.Options{}, answer)
+	l, err := new(ranch.Server).StartListener(ref, new(fakeTransport), ranch.Options{}, greetAndEcho)
 	if err != nil {
 		t.Fatal(err)
 	}

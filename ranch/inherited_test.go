@@ -14,7 +14,7 @@ import (
 )
 
 // handedOver returns the address of a listening socket as a parent process leaves it.
-func handedOver(t testing.TB, addr string) string {
+func inheritedAddr(t testing.TB, addr string) string {
 	t.Helper()
 	ln, err := transport.TCP{}.Listen(t.Context(), addr)
 	if err != nil {
@@ -35,38 +35,38 @@ func handedOver(t testing.TB, addr string) string {
 // socket is closed by somebody it comes back to it. Clients that come while it is
 // suspended wait, and are served when it is resumed.
 func TestInheritedSocket(t *testing.T) {
-	for _, m := range media()[:4] {
+	for _, m := range testTransports()[:4] {
 		t.Run(m.name, func(t *testing.T) {
 			var sockets []net.Listener
-			l, rec := start(t, m.t, ranch.Options{Addr: handedOver(t, m.addr(t)), PostListen: func(ln net.Listener) error {
+			l, rec := startListener(t, m.t, ranch.Options{Addr: inheritedAddr(t, m.addr(t)), PostListen: func(ln net.Listener) error {
 				sockets = append(sockets, ln)
 				return nil
-			}}, answer)
+			}}, greetAndEcho)
 			addr := dialAddr(l)
-			live := m.guests(t, l, 3)
+			live := m.servedClients(t, l, 3)
 			for range 3 {
 				if err := l.Suspend(); err != nil {
 					t.Fatal(err)
 				}
-				late := m.visit(t, l)
+				late := m.newClient(t, l)
 				for _, v := range live {
-					v.works(t)
+					v.checkEcho(t)
 				}
-				if !late.waits() {
+				if !late.waiting() {
 					t.Error("a client of a suspended listener does not wait")
 				}
 				if err := l.Resume(); err != nil {
 					t.Fatal(err)
 				}
-				live = append(live, late.in(t))
+				live = append(live, late.waitServed(t))
 				if now := dialAddr(l); now != addr {
 					t.Errorf("first at %s, then at %s", addr, now)
 				}
 			}
 			sockets[len(sockets)-1].Close()
 			rec.wait(t, ranch.SocketReopened, 1)
-			for _, v := range append(live, m.guests(t, l, 3)...) {
-				v.works(t)
+			for _, v := range append(live, m.servedClients(t, l, 3)...) {
+				v.checkEcho(t)
 			}
 		})
 	}
@@ -82,10 +82,10 @@ func TestInheritedSocketFaults(t *testing.T) {
 		{"no number", ranch.Options{Addr: "fd:x"}, ranch.ErrBadOption},
 		{"not open", ranch.Options{Addr: "fd:999999"}, transport.ErrNotInherited},
 		{"no name", ranch.Options{Addr: "systemd:none"}, transport.ErrNotInherited},
-		{"two sockets", ranch.Options{Addr: handedOver(t, loopback(t)), NumListenSockets: 2}, errors.ErrUnsupported},
+		{"two sockets", ranch.Options{Addr: inheritedAddr(t, loopbackAddr(t)), NumListenSockets: 2}, errors.ErrUnsupported},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if _, _, err := tryStart(t, new(ranch.Server), transport.TCP{}, c.opts, answer); !errors.Is(err, c.want) {
+			if _, _, err := tryStartListener(t, new(ranch.Server), transport.TCP{}, c.opts, greetAndEcho); !errors.Is(err, c.want) {
 				t.Errorf("starting: %v", err)
 			}
 		})
@@ -94,10 +94,10 @@ func TestInheritedSocketFaults(t *testing.T) {
 
 // Changing the address of an inherited listener and changing it back comes to the right places.
 func TestFromInheritedToOwnSocket(t *testing.T) {
-	at := handedOver(t, loopback(t))
-	l, _ := start(t, transport.TCP{}, ranch.Options{Addr: at}, answer)
+	at := inheritedAddr(t, loopbackAddr(t))
+	l, _ := startListener(t, transport.TCP{}, ranch.Options{Addr: at}, greetAndEcho)
 	first := dialAddr(l)
-	for _, addr := range []string{loopback(t), at} {
+	for _, addr := range []string{loopbackAddr(t), at} {
 		if err := l.Suspend(); err != nil {
 			t.Fatal(err)
 		}

@@ -29,18 +29,18 @@ func ids(page []conns.Info, first uint64) (all []uint64) {
 // Connections can be chosen, sorted and paged.
 func TestSelect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := new(fake)
-		l, _ := start(t, f, ranch.Options{}, answer)
-		var in []*visitor
+		f := new(fakeTransport)
+		l, _ := startListener(t, f, ranch.Options{}, greetAndEcho)
+		var in []*client
 		for i := range 5 {
-			v := visit(t, f, dialAddr(l)).in(t)
+			v := newClient(t, f, dialAddr(l)).waitServed(t)
 			for range 4 - i {
-				v.works(t) // 4 bytes each way
+				v.checkEcho(t) // 4 bytes each way
 			}
 			in = append(in, v)
 			time.Sleep(10 * time.Second)
 		}
-		in[1].works(t)
+		in[1].checkEcho(t)
 		time.Sleep(10 * time.Second)
 		first := l.Connections()[0].ID
 		for _, c := range []struct {
@@ -68,14 +68,14 @@ func TestSelect(t *testing.T) {
 		if n := l.KillMatching(func(i *conns.Info) bool { return i.Stats.BytesRead == 0 }); n != 1 {
 			t.Errorf("%d were killed", n)
 		}
-		active(t, l, 4)
+		waitActive(t, l, 4)
 	})
 }
 
 // ByPeer sorts as addresses do, not as strings.
 func TestSortByPeer(t *testing.T) {
-	l, _ := start(t, transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0"}, answer)
-	guests(t, transport.TCP{}, dialAddr(l), 20)
+	l, _ := startListener(t, transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0"}, greetAndEcho)
+	servedClients(t, transport.TCP{}, dialAddr(l), 20)
 	page, _ := l.Select(conns.Query{Sort: conns.ByPeer})
 	for i := 1; i < len(page); i++ {
 		a, b := netip.MustParseAddrPort(page[i-1].RemoteAddr.String()), netip.MustParseAddrPort(page[i].RemoteAddr.String())
@@ -98,15 +98,15 @@ func TestSortKeys(t *testing.T) {
 
 // The last that have ended are known, the latest first, with what became of them.
 func TestEnded(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
-		l, rec := m.start(t, ranch.Options{KeepClosed: 3}, answer)
+	forEachTransport(t, func(t *testing.T, m testTransport) {
+		l, rec := m.startListener(t, ranch.Options{KeepClosed: 3}, greetAndEcho)
 		for i := range 5 {
-			v := m.visit(t, l).in(t)
-			v.works(t)
+			v := m.newClient(t, l).waitServed(t)
+			v.checkEcho(t)
 			if i == 3 {
 				l.Kill(l.Connections()[0].ID)
 			} else {
-				v.leave()
+				v.close()
 			}
 			rec.wait(t, ranch.ConnEnded, i+1)
 		}
@@ -130,7 +130,7 @@ func TestEnded(t *testing.T) {
 }
 
 func TestEndedNobody(t *testing.T) {
-	l, rec := start(t, new(fake), ranch.Options{KeepClosed: -1}, greetAs('x'))
+	l, rec := startListener(t, new(fakeTransport), ranch.Options{KeepClosed: -1}, greetAndReturn('x'))
 	l2, err := l.Connection(1)
 	if err {
 		t.Errorf("there is %+v", l2)
@@ -142,9 +142,9 @@ func TestEndedNobody(t *testing.T) {
 
 // A connection says what it is over TLS.
 func TestInfoOfTLS(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
-		l, _ := m.start(t, ranch.Options{}, answer)
-		m.guests(t, l, 1)
+	forEachTransport(t, func(t *testing.T, m testTransport) {
+		l, _ := m.startListener(t, ranch.Options{}, greetAndEcho)
+		m.servedClients(t, l, 1)
 		i := l.Connections()[0]
 		if secure := m.t.Secure(); secure != (i.TLS != nil) || secure && i.TLS.Version != "TLS 1.3" {
 			t.Errorf("%+v", i.TLS)
@@ -156,18 +156,18 @@ func TestInfoOfTLS(t *testing.T) {
 }
 
 // locked is a buffer for several writers.
-type locked struct {
+type lockedBuffer2 struct {
 	mu sync.Mutex
 	bytes.Buffer
 }
 
-func (b *locked) Write(p []byte) (int, error) {
+func (b *lockedBuffer2) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.Buffer.Write(p)
 }
 
-func (b *locked) lines(t testing.TB) (all []map[string]any) {
+func (b *lockedBuffer2) lines(t testing.TB) (all []map[string]any) {
 	t.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -184,21 +184,21 @@ func (b *locked) lines(t testing.TB) (all []map[string]any) {
 
 // Live connections can be traced, those that are chosen and no others, and it ends.
 func TestTrace(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
-		l, _ := m.start(t, ranch.Options{}, answer)
-		in := m.guests(t, l, 2)
-		eventually(t, "the greetings are counted, and so no event any more", func() bool {
+	forEachTransport(t, func(t *testing.T, m testTransport) {
+		l, _ := m.startListener(t, ranch.Options{}, greetAndEcho)
+		in := m.servedClients(t, l, 2)
+		waitUntil(t, "the greetings are counted, and so no event any more", func() bool {
 			all := l.Connections()
 			return all[0].Stats.Writes == 1 && all[1].Stats.Writes == 1
 		})
-		var out locked
+		var out lockedBuffer2
 		log := slog.New(slog.NewJSONHandler(&out, nil))
 		id := l.Connections()[0].ID
 		stop := l.Trace(conns.Trace{ID: id, Func: ranch.LogTracer(log, 2)})
 		for _, v := range in {
-			v.works(t)
+			v.checkEcho(t)
 		}
-		eventually(t, "both directions are traced", func() bool { return len(out.lines(t)) >= 2 })
+		waitUntil(t, "both directions are traced", func() bool { return len(out.lines(t)) >= 2 })
 		for i, line := range out.lines(t) {
 			if line["conn"] != float64(id) || line["op"] != []string{"read", "write"}[i] || line["bytes"] != 4.0 || line["data"] != "7069" {
 				t.Errorf("%v", line)
@@ -207,7 +207,7 @@ func TestTrace(t *testing.T) {
 		stop()
 		stop()
 		for _, v := range in {
-			v.works(t)
+			v.checkEcho(t)
 		}
 		if n := len(out.lines(t)); n != 2 {
 			t.Errorf("%d lines after it ended", n)
@@ -221,19 +221,21 @@ func TestTraceByNetwork(t *testing.T) {
 		t.Skip("SKIPPED: this system has one loopback address; on macOS: sudo ifconfig lo0 alias 127.0.0.2")
 	}
 	var s ranch.Server
-	l, _, err := tryStart(t, &s, transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0"}, answer)
+	l, _, err := tryStartListener(t, &s, transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0"}, greetAndEcho)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var chosen, all locked
-	tracer := func(b *locked) transport.Tracer { return ranch.LogTracer(slog.New(slog.NewJSONHandler(b, nil)), 0) }
+	var chosen, all lockedBuffer2
+	tracer := func(b *lockedBuffer2) transport.Tracer {
+		return ranch.LogTracer(slog.New(slog.NewJSONHandler(b, nil)), 0)
+	}
 	defer l.Trace(conns.Trace{Network: netip.MustParsePrefix("127.0.0.2/32"), Func: tracer(&chosen)})()
 	defer l.Trace(conns.Trace{Func: tracer(&all)})()
-	a, b := from(t, l, "127.0.0.2"), from(t, l, "127.0.0.1")
-	if !served(a) || !served(b) {
+	a, b := dialFrom(t, l, "127.0.0.2"), dialFrom(t, l, "127.0.0.1")
+	if !isServed(a) || !isServed(b) {
 		t.Fatal("not served")
 	}
-	eventually(t, "both are traced", func() bool { return len(all.lines(t)) == 2 })
+	waitUntil(t, "both are traced", func() bool { return len(all.lines(t)) == 2 })
 	if got := chosen.lines(t); len(got) != 1 || !strings.HasPrefix(got[0]["peer"].(string), "127.0.0.2:") || got[0]["data"] != nil {
 		t.Errorf("%v", got)
 	}

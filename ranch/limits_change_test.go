@@ -22,15 +22,15 @@ import (
 // and acceptors do not spin until enough have gone.
 func TestRefuseWhenLowered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := new(fake)
-		l, rec := start(t, f, ranch.Options{MaxConnections: 3, RefuseAfter: -1}, answer)
-		guests(t, f, dialAddr(l), 3)
+		f := new(fakeTransport)
+		l, rec := startListener(t, f, ranch.Options{MaxConnections: 3, RefuseAfter: -1}, greetAndEcho)
+		servedClients(t, f, dialAddr(l), 3)
 		if err := l.SetMaxConnections(1); err != nil {
 			t.Fatal(err)
 		}
 		for n := range 3 {
-			visit(t, f, dialAddr(l))
-			if got := ends(t, rec, n+1)[n]; got != conns.RefusedAtCap {
+			newClient(t, f, dialAddr(l))
+			if got := waitReasons(t, rec, n+1)[n]; got != conns.RefusedAtCap {
 				t.Errorf("it ended: %v", got)
 			}
 		}
@@ -42,7 +42,7 @@ func TestRefuseWhenLowered(t *testing.T) {
 // making room.
 func TestEvictOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := new(fake)
+		f := new(fakeTransport)
 		opts := ranch.Options{MaxConnections: 10, Evict: conns.EvictOldest, ShutdownTimeout: 10 * time.Second}
 		var told atomic.Int32
 		slow := protocol.Func(func(ctx context.Context, conn *transport.Conn) error {
@@ -56,8 +56,8 @@ func TestEvictOnce(t *testing.T) {
 				}
 			}
 		})
-		l, rec := start(t, f, opts, slow)
-		guests(t, f, dialAddr(l), 10)
+		l, rec := startListener(t, f, opts, slow)
+		servedClients(t, f, dialAddr(l), 10)
 		opts.MaxConnections = 6
 		for range 3 {
 			if _, err := l.SetOptions(nil, opts); err != nil {
@@ -75,12 +75,12 @@ func TestEvictOnce(t *testing.T) {
 		if n := told.Load(); n != 5 {
 			t.Errorf("%d were told to make room, 5 are too many", n)
 		}
-		for _, got := range ends(t, rec, 5) {
+		for _, got := range waitReasons(t, rec, 5) {
 			if got != conns.Evicted {
 				t.Errorf("it ended: %v", got)
 			}
 		}
-		active(t, l, 5)
+		waitActive(t, l, 5)
 	})
 }
 
@@ -88,8 +88,8 @@ func TestEvictOnce(t *testing.T) {
 // now and then is idle all the same.
 func TestIdleWhilePolling(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := new(fake)
-		l, rec := start(t, f, ranch.Options{Limits: conns.Limits{IdleTimeout: 10 * time.Second}}, protocol.Func(func(ctx context.Context, conn *transport.Conn) error {
+		f := new(fakeTransport)
+		l, rec := startListener(t, f, ranch.Options{Limits: conns.Limits{IdleTimeout: 10 * time.Second}}, protocol.Func(func(ctx context.Context, conn *transport.Conn) error {
 			for ctx.Err() == nil {
 				conn.SetReadDeadline(time.Now().Add(time.Second))
 				conn.Read(make([]byte, 1))
@@ -97,8 +97,8 @@ func TestIdleWhilePolling(t *testing.T) {
 			return context.Cause(ctx)
 		}))
 		begin := time.Now()
-		visit(t, f, dialAddr(l))
-		if got := ends(t, rec, 1)[0]; got != conns.IdleTimeout {
+		newClient(t, f, dialAddr(l))
+		if got := waitReasons(t, rec, 1)[0]; got != conns.IdleTimeout {
 			t.Errorf("it ended: %v", got)
 		}
 		if took := time.Since(begin); took > 12*time.Second {
@@ -111,12 +111,12 @@ func TestIdleWhilePolling(t *testing.T) {
 func TestIdleBeginsAfterTheHandshake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const shake, idle = 4 * time.Second, 2 * time.Second
-		f := &fake{handshake: func(_ context.Context, nc net.Conn) (net.Conn, error) { time.Sleep(shake); return nc, nil }}
-		l, rec := start(t, f, ranch.Options{Limits: conns.Limits{IdleTimeout: idle}}, protocol.Func(func(_ context.Context, conn *transport.Conn) error {
+		f := &fakeTransport{handshake: func(_ context.Context, nc net.Conn) (net.Conn, error) { time.Sleep(shake); return nc, nil }}
+		l, rec := startListener(t, f, ranch.Options{Limits: conns.Limits{IdleTimeout: idle}}, protocol.Func(func(_ context.Context, conn *transport.Conn) error {
 			_, err := conn.Read(make([]byte, 1))
 			return err
 		}))
-		visit(t, f, dialAddr(l))
+		newClient(t, f, dialAddr(l))
 		e := rec.wait(t, ranch.ConnEnded, 1)[0]
 		if e.Reason != conns.IdleTimeout || e.Duration < shake+idle || e.Duration > shake+2*idle {
 			t.Errorf("it ended: %v after %v", e.Reason, e.Duration)
@@ -125,29 +125,29 @@ func TestIdleBeginsAfterTheHandshake(t *testing.T) {
 }
 
 // badRefuser's last word is not what it should be.
-type badRefuser struct {
+type customRejecter struct {
 	protocol.Protocol
 	refuse func()
 }
 
-func (b badRefuser) Refuse(context.Context, *transport.Conn, error) { b.refuse() }
+func (b customRejecter) Refuse(context.Context, *transport.Conn, error) { b.refuse() }
 
 // Whatever a protocol does instead of a last word, the client is closed and counted.
 func TestBadRefuser(t *testing.T) {
 	for name, do := range map[string]func(){"panics": func() { panic("oh") }, "ends its goroutine": runtime.Goexit, "is silent": func() {}} {
 		t.Run(name, func(t *testing.T) {
-			f := new(fake)
-			l, rec := start(t, f, ranch.Options{MaxConnections: 1, RefuseAfter: -1}, badRefuser{answer, do})
-			guests(t, f, dialAddr(l), 1)
+			f := new(fakeTransport)
+			l, rec := startListener(t, f, ranch.Options{MaxConnections: 1, RefuseAfter: -1}, customRejecter{greetAndEcho, do})
+			servedClients(t, f, dialAddr(l), 1)
 			nc, err := f.Dial(t.Context(), dialAddr(l))
 			if err != nil {
 				t.Fatal(err)
 			}
-			nc.SetReadDeadline(time.Now().Add(patience))
+			nc.SetReadDeadline(time.Now().Add(testTimeout))
 			if _, err := nc.Read(make([]byte, 1)); err != io.EOF {
 				t.Errorf("the client reads: %v", err)
 			}
-			if got := ends(t, rec, 1)[0]; got != conns.RefusedAtCap {
+			if got := waitReasons(t, rec, 1)[0]; got != conns.RefusedAtCap {
 				t.Errorf("it ended: %v", got)
 			}
 		})
@@ -157,15 +157,15 @@ func TestBadRefuser(t *testing.T) {
 // A last word without end does not keep the listener from stopping; the error says so.
 func TestStuckRefuser(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := new(fake)
+		f := new(fakeTransport)
 		release := make(chan struct{})
-		l, err := new(ranch.Server).StartListener(ref, f, ranch.Options{MaxConnections: 1, RefuseAfter: -1, Logger: quiet},
-			badRefuser{answer, func() { <-release }})
+		l, err := new(ranch.Server).StartListener(ref, f, ranch.Options{MaxConnections: 1, RefuseAfter: -1, Logger: discardLogger},
+			customRejecter{greetAndEcho, func() { <-release }})
 		if err != nil {
 			t.Fatal(err)
 		}
-		guests(t, f, dialAddr(l), 1)
-		visit(t, f, dialAddr(l))
+		servedClients(t, f, dialAddr(l), 1)
+		newClient(t, f, dialAddr(l))
 		synctest.Wait()
 		begin := time.Now()
 		if err := l.Stop(); err == nil || !strings.Contains(err.Error(), "Refuse has not returned") || time.Since(begin) > 10*time.Second {
@@ -178,19 +178,19 @@ func TestStuckRefuser(t *testing.T) {
 // A new accept rate holds at once, also for acceptors that wait for the old one.
 func TestAcceptRateChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := new(fake)
-		l, _ := start(t, f, ranch.Options{Limits: conns.Limits{AcceptRate: conns.Rate{PerSecond: 1e-6}}}, answer)
-		guests(t, f, dialAddr(l), 1)
-		v := visit(t, f, dialAddr(l))
+		f := new(fakeTransport)
+		l, _ := startListener(t, f, ranch.Options{Limits: conns.Limits{AcceptRate: conns.Rate{PerSecond: 1e-6}}}, greetAndEcho)
+		servedClients(t, f, dialAddr(l), 1)
+		v := newClient(t, f, dialAddr(l))
 		time.Sleep(30 * time.Second)
-		if !v.waits() {
+		if !v.waiting() {
 			t.Fatal("it does not wait")
 		}
 		if _, err := l.SetOptions(nil, ranch.Options{}); err != nil {
 			t.Fatal(err)
 		}
 		begin := time.Now()
-		v.in(t)
+		v.waitServed(t)
 		if took := time.Since(begin); took != 0 {
 			t.Errorf("it still waits %v", took)
 		}
@@ -200,7 +200,7 @@ func TestAcceptRateChanges(t *testing.T) {
 // What cannot be changed stays; the map of alarms is the user's own.
 func TestSetOptionsKeeps(t *testing.T) {
 	alarms := map[string]ranch.Alarm{"a": {Connections: 1000}}
-	l, _ := start(t, new(fake), ranch.Options{KeepClosed: 7, Alarms: alarms}, answer)
+	l, _ := startListener(t, new(fakeTransport), ranch.Options{KeepClosed: 7, Alarms: alarms}, greetAndEcho)
 	for i := range 100 { // the race detector looks
 		alarms[fmt.Sprint(i)] = ranch.Alarm{Connections: -1}
 	}
@@ -219,12 +219,12 @@ func TestSetOptionsKeeps(t *testing.T) {
 // An address that was let in cannot be refused afterwards, whatever its protocol says: the
 // error may be of another listener's.
 func TestRefusedElsewhere(t *testing.T) {
-	f := new(fake)
-	l, rec := start(t, f, ranch.Options{}, protocol.Func(func(context.Context, *transport.Conn) error {
+	f := new(fakeTransport)
+	l, rec := startListener(t, f, ranch.Options{}, protocol.Func(func(context.Context, *transport.Conn) error {
 		return fmt.Errorf("upstream: %w", conns.RefusedAddress)
 	}))
-	visit(t, f, dialAddr(l))
-	if got := ends(t, rec, 1)[0]; got != conns.Failed {
+	newClient(t, f, dialAddr(l))
+	if got := waitReasons(t, rec, 1)[0]; got != conns.Failed {
 		t.Errorf("it ended: %v", got)
 	}
 	if i := l.Info(); i.Refused != 0 || i.Served != 1 {
@@ -235,8 +235,8 @@ func TestRefusedElsewhere(t *testing.T) {
 // Alarms set while the listener stops neither outlive it nor go off after it.
 func TestAlarmsSetWhileStopping(t *testing.T) {
 	for range 50 {
-		f := new(fake)
-		l, rec := start(t, f, ranch.Options{}, answer)
+		f := new(fakeTransport)
+		l, rec := startListener(t, f, ranch.Options{}, greetAndEcho)
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
@@ -247,8 +247,8 @@ func TestAlarmsSetWhileStopping(t *testing.T) {
 		if err := l.Stop(); err != nil {
 			t.Error(err)
 		}
-		await(t, "options are set", done)
-		if all := rec.all(ranch.ListenerStopped, ranch.AlarmRaised); len(all) != 1 {
+		receive(t, "options are set", done)
+		if all := rec.ofKind(ranch.ListenerStopped, ranch.AlarmRaised); len(all) != 1 {
 			t.Errorf("%+v", all)
 		}
 	}

@@ -19,7 +19,7 @@ import (
 )
 
 // ends waits for n connections to have ended and returns their reasons.
-func ends(t testing.TB, rec *recorder, n int) (reasons []conns.Reason) {
+func waitReasons(t testing.TB, rec *recorder, n int) (reasons []conns.Reason) {
 	t.Helper()
 	for _, e := range rec.wait(t, ranch.ConnEnded, n) {
 		reasons = append(reasons, e.Reason)
@@ -50,7 +50,7 @@ func TestLimitsOfTime(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f := new(fake)
+				f := new(fakeTransport)
 				// Writes every second if the client is to get something; reads all the time.
 				serve := protocol.Func(func(ctx context.Context, conn *transport.Conn) error {
 					var wg sync.WaitGroup
@@ -61,7 +61,7 @@ func TestLimitsOfTime(t *testing.T) {
 					_, err := io.Copy(io.Discard, struct{ io.Reader }{conn})
 					return err
 				})
-				l, rec := start(t, f, c.opts, serve)
+				l, rec := startListener(t, f, c.opts, serve)
 				begin := time.Now()
 				nc, err := f.Dial(t.Context(), dialAddr(l))
 				if err != nil {
@@ -75,7 +75,7 @@ func TestLimitsOfTime(t *testing.T) {
 				if c.want == conns.Finished {
 					time.Sleep(10 * limit)
 					if n := rec.count(ranch.ConnEnded); n != 0 {
-						t.Errorf("it ended: %+v", rec.all(ranch.ConnEnded))
+						t.Errorf("it ended: %+v", rec.ofKind(ranch.ConnEnded))
 					}
 					return
 				}
@@ -110,9 +110,9 @@ func everySecond(ctx context.Context, w io.Writer) {
 // A protocol that does not end when a limit has passed is closed after the shutdown limit.
 func TestLimitIsEnforced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := new(fake)
+		f := new(fakeTransport)
 		begin := time.Now()
-		l, rec := start(t, f, ranch.Options{Limits: conns.Limits{Lifetime: time.Second}, ShutdownTimeout: 3 * time.Second},
+		l, rec := startListener(t, f, ranch.Options{Limits: conns.Limits{Lifetime: time.Second}, ShutdownTimeout: 3 * time.Second},
 			protocol.Func(func(ctx context.Context, conn *transport.Conn) error {
 				for {
 					if _, err := conn.Write([]byte(".")); err != nil {
@@ -135,10 +135,10 @@ func TestLimitIsEnforced(t *testing.T) {
 // Lives are shortened at random, each within the share allowed.
 func TestLifetimeJitter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := new(fake)
+		f := new(fakeTransport)
 		const n = 50
-		l, rec := start(t, f, ranch.Options{Limits: conns.Limits{Lifetime: time.Hour, LifetimeJitter: 0.5}}, answer)
-		guests(t, f, dialAddr(l), n)
+		l, rec := startListener(t, f, ranch.Options{Limits: conns.Limits{Lifetime: time.Hour, LifetimeJitter: 0.5}}, greetAndEcho)
+		servedClients(t, f, dialAddr(l), n)
 		seen := map[time.Duration]bool{}
 		time.Sleep(time.Hour + time.Minute)
 		for _, e := range rec.wait(t, ranch.ConnEnded, n) {
@@ -154,59 +154,59 @@ func TestLifetimeJitter(t *testing.T) {
 }
 
 // refusing is a protocol with a last word.
-type refusing struct{ protocol.Protocol }
+type rejecting struct{ protocol.Protocol }
 
-func (refusing) Refuse(_ context.Context, conn *transport.Conn, cause error) {
+func (rejecting) Refuse(_ context.Context, conn *transport.Conn, cause error) {
 	fmt.Fprintf(conn, "-%v", cause)
 }
 
 // At the cap a client is refused at once, with the protocol's last word.
 func TestRefuseAtCap(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
-		l, rec := m.start(t, ranch.Options{MaxConnections: 2, RefuseAfter: -1}, refusing{answer})
-		in := m.guests(t, l, 2)
-		v := m.visit(t, l).in(t)
-		v.nc.SetReadDeadline(time.Now().Add(patience))
+	forEachTransport(t, func(t *testing.T, m testTransport) {
+		l, rec := m.startListener(t, ranch.Options{MaxConnections: 2, RefuseAfter: -1}, rejecting{greetAndEcho})
+		in := m.servedClients(t, l, 2)
+		v := m.newClient(t, l).waitServed(t)
+		v.nc.SetReadDeadline(time.Now().Add(testTimeout))
 		if got, err := io.ReadAll(v.nc); err != nil || string(got) != conns.RefusedAtCap.Error() {
 			t.Errorf("the last word: %q, %v", got, err)
 		}
-		if got := ends(t, rec, 1)[0]; got != conns.RefusedAtCap {
+		if got := waitReasons(t, rec, 1)[0]; got != conns.RefusedAtCap {
 			t.Errorf("it ended: %v", got)
 		}
 		for _, v := range in {
-			v.works(t)
+			v.checkEcho(t)
 		}
 		if i := l.Info(); i.PeakConnections != 2 || i.Refused != 1 {
 			t.Errorf("in the end: %s", pretty(i))
 		}
-		in[0].leave()
-		active(t, l, 1)
-		m.visit(t, l).in(t).works(t)
+		in[0].close()
+		waitActive(t, l, 1)
+		m.newClient(t, l).waitServed(t).checkEcho(t)
 	})
 }
 
 // Who waits for a slot gets one that comes free in time, and is refused if none does.
 func TestRefuseAfterATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := new(fake)
-		l, rec := start(t, f, ranch.Options{MaxConnections: 1, RefuseAfter: time.Minute}, answer)
-		in := guests(t, f, dialAddr(l), 1)
-		v := visit(t, f, dialAddr(l))
+		f := new(fakeTransport)
+		l, rec := startListener(t, f, ranch.Options{MaxConnections: 1, RefuseAfter: time.Minute}, greetAndEcho)
+		in := servedClients(t, f, dialAddr(l), 1)
+		v := newClient(t, f, dialAddr(l))
 		time.Sleep(time.Minute - time.Second)
-		if !v.waits() {
+		if !v.waiting() {
 			t.Fatal("it does not wait")
 		}
-		in[0].leave()
-		v.in(t)
+		in[0].close()
+		v.waitServed(t)
 		begin := time.Now()
-		late := visit(t, f, dialAddr(l))
+		late := newClient(t, f, dialAddr(l))
 		if err := <-late.served; err == nil {
 			t.Error("it was served above the cap")
 		}
 		if took := time.Since(begin); took != time.Minute {
 			t.Errorf("refused after %v", took)
 		}
-		if got := ends(t, rec, 2)[1]; got != conns.RefusedAtCap {
+		if got := waitReasons(t, rec, 2)[1]; got != conns.RefusedAtCap {
 			t.Errorf("it ended: %v", got)
 		}
 	})
@@ -215,9 +215,9 @@ func TestRefuseAfterATime(t *testing.T) {
 // Of more than may be in hand the rest is refused at once.
 func TestRefuseFlood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := new(fake)
-		l, rec := start(t, f, ranch.Options{MaxConnections: 1, RefuseAfter: time.Hour}, refusing{answer})
-		guests(t, f, dialAddr(l), 1)
+		f := new(fakeTransport)
+		l, rec := startListener(t, f, ranch.Options{MaxConnections: 1, RefuseAfter: time.Hour}, rejecting{greetAndEcho})
+		servedClients(t, f, dialAddr(l), 1)
 		for range 1100 {
 			if _, err := f.Dial(t.Context(), dialAddr(l)); err != nil {
 				t.Fatal(err)
@@ -235,15 +235,15 @@ func TestRefuseFlood(t *testing.T) {
 
 // What happens at the cap can be changed while acceptors are parked, both ways.
 func TestRefusingChanges(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
+	forEachTransport(t, func(t *testing.T, m testTransport) {
 		opts := ranch.Options{Addr: m.addr(t), MaxConnections: 1}
-		l, _, err := tryStart(t, new(ranch.Server), m.t, opts, answer)
+		l, _, err := tryStartListener(t, new(ranch.Server), m.t, opts, greetAndEcho)
 		if err != nil {
 			t.Fatal(err)
 		}
-		in := m.guests(t, l, 1)
-		allParked(t, l)
-		waits := m.visit(t, l)
+		in := m.servedClients(t, l, 1)
+		waitAllWaiting(t, l)
+		waits := m.newClient(t, l)
 		set := func(d time.Duration) {
 			t.Helper()
 			opts.RefuseAfter = d
@@ -252,13 +252,13 @@ func TestRefusingChanges(t *testing.T) {
 			}
 		}
 		set(-1)
-		if err := await(t, "the client that waited is refused", waits.served); err == nil {
+		if err := receive(t, "the client that waited is refused", waits.served); err == nil {
 			t.Error("it was served above the cap")
 		}
 		set(0)
-		waits = m.visit(t, l)
-		in[0].leave()
-		if err := await(t, "the client is served", waits.served); err != nil {
+		waits = m.newClient(t, l)
+		in[0].close()
+		if err := receive(t, "the client is served", waits.served); err != nil {
 			// Acceptors that were in accept when it changed refuse nobody any more either.
 			t.Errorf("it was refused: %v", err)
 		}
@@ -266,19 +266,19 @@ func TestRefusingChanges(t *testing.T) {
 }
 
 // from dials from an address of loopback's.
-func from(t testing.TB, l *ranch.Listener, ip string) net.Conn {
+func dialFrom(t testing.TB, l *ranch.Listener, ip string) net.Conn {
 	t.Helper()
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(ip)}}
-	nc, err := d.DialContext(within(t), "tcp", l.Addr().String())
+	nc, err := d.DialContext(testContext(t), "tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { nc.Close() })
-	nc.SetDeadline(time.Now().Add(patience))
+	nc.SetDeadline(time.Now().Add(testTimeout))
 	return nc
 }
 
-func served(nc net.Conn) bool {
+func isServed(nc net.Conn) bool {
 	_, err := io.ReadFull(nc, make([]byte, 1))
 	return err == nil
 }
@@ -288,22 +288,22 @@ func TestMaxPerAddress(t *testing.T) {
 	if !canBind("127.0.0.2") {
 		t.Skip("SKIPPED: this system has one loopback address; on macOS: sudo ifconfig lo0 alias 127.0.0.2")
 	}
-	l, rec := start(t, transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", Limits: conns.Limits{PerAddress: 2}}, answer)
-	a, b := from(t, l, "127.0.0.2"), from(t, l, "127.0.0.2")
-	if !served(a) || !served(b) {
+	l, rec := startListener(t, transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", Limits: conns.Limits{PerAddress: 2}}, greetAndEcho)
+	a, b := dialFrom(t, l, "127.0.0.2"), dialFrom(t, l, "127.0.0.2")
+	if !isServed(a) || !isServed(b) {
 		t.Fatal("not served below the limit")
 	}
-	if served(from(t, l, "127.0.0.2")) {
+	if isServed(dialFrom(t, l, "127.0.0.2")) {
 		t.Error("served above the limit")
 	}
-	if got := ends(t, rec, 1)[0]; got != conns.RefusedAddress {
+	if got := waitReasons(t, rec, 1)[0]; got != conns.RefusedAddress {
 		t.Errorf("it ended: %v", got)
 	}
-	if !served(from(t, l, "127.0.0.3")) {
+	if !isServed(dialFrom(t, l, "127.0.0.3")) {
 		t.Error("another address was refused")
 	}
 	a.Close()
-	eventually(t, "there is room again", func() bool { return served(from(t, l, "127.0.0.2")) })
+	waitUntil(t, "there is room again", func() bool { return isServed(dialFrom(t, l, "127.0.0.2")) })
 	if n := l.Info().Addresses; n != 2 {
 		t.Errorf("%d addresses are remembered", n)
 	}
@@ -319,13 +319,13 @@ func canBind(ip string) bool {
 
 // One address that connects too often is refused, the burst excepted.
 func TestAddressRate(t *testing.T) {
-	l, rec := start(t, transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", Limits: conns.Limits{AddressRate: conns.Rate{PerSecond: 0.001, Burst: 3}}}, answer)
+	l, rec := startListener(t, transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", Limits: conns.Limits{AddressRate: conns.Rate{PerSecond: 0.001, Burst: 3}}}, greetAndEcho)
 	for i := range 5 {
-		if got := served(from(t, l, "127.0.0.1")); got != (i < 3) {
+		if got := isServed(dialFrom(t, l, "127.0.0.1")); got != (i < 3) {
 			t.Errorf("connection %d: served %v", i+1, got)
 		}
 	}
-	for _, r := range ends(t, rec, 2) {
+	for _, r := range waitReasons(t, rec, 2) {
 		if r != conns.RefusedRate {
 			t.Errorf("it ended: %v", r)
 		}
@@ -337,13 +337,13 @@ func TestAcceptRate(t *testing.T) {
 	for _, sockets := range []int{1, 2} {
 		t.Run(fmt.Sprint(sockets), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f := new(fake)
+				f := new(fakeTransport)
 				begin := time.Now()
-				l, rec := start(t, f, ranch.Options{Limits: conns.Limits{AcceptRate: conns.Rate{PerSecond: 10, Burst: 5}}}, answer)
+				l, rec := startListener(t, f, ranch.Options{Limits: conns.Limits{AcceptRate: conns.Rate{PerSecond: 10, Burst: 5}}}, greetAndEcho)
 				time.Sleep(time.Minute) // nothing is saved up but the burst
 				const n = 105
 				for range n {
-					visit(t, f, dialAddr(l))
+					newClient(t, f, dialAddr(l))
 				}
 				rec.wait(t, ranch.ConnStarted, n)
 				took := time.Since(begin) - time.Minute
@@ -359,7 +359,7 @@ func TestAcceptRate(t *testing.T) {
 func TestMaxHandshakes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turn := make(chan struct{})
-		f := &fake{handshake: func(ctx context.Context, nc net.Conn) (net.Conn, error) {
+		f := &fakeTransport{handshake: func(ctx context.Context, nc net.Conn) (net.Conn, error) {
 			select {
 			case <-turn:
 				return nc, nil
@@ -367,8 +367,8 @@ func TestMaxHandshakes(t *testing.T) {
 				return nil, ctx.Err()
 			}
 		}}
-		l, rec := start(t, f, ranch.Options{Limits: conns.Limits{MaxHandshakes: 2}, HandshakeTimeout: 30 * time.Second}, answer)
-		all := []*visitor{visit(t, f, dialAddr(l)), visit(t, f, dialAddr(l)), visit(t, f, dialAddr(l))}
+		l, rec := startListener(t, f, ranch.Options{Limits: conns.Limits{MaxHandshakes: 2}, HandshakeTimeout: 30 * time.Second}, greetAndEcho)
+		all := []*client{newClient(t, f, dialAddr(l)), newClient(t, f, dialAddr(l)), newClient(t, f, dialAddr(l))}
 		synctest.Wait()
 		if i := l.Info(); i.Handshakes != 2 || i.AllConnections != 3 {
 			t.Errorf("%s", pretty(i))
@@ -377,13 +377,13 @@ func TestMaxHandshakes(t *testing.T) {
 			turn <- struct{}{}
 		}
 		for _, v := range all {
-			v.in(t)
+			v.waitServed(t)
 		}
-		visit(t, f, dialAddr(l))
-		visit(t, f, dialAddr(l))
-		visit(t, f, dialAddr(l))
+		newClient(t, f, dialAddr(l))
+		newClient(t, f, dialAddr(l))
+		newClient(t, f, dialAddr(l))
 		begin := time.Now()
-		for _, r := range ends(t, rec, 3) {
+		for _, r := range waitReasons(t, rec, 3) {
 			if r != conns.HandshakeTimeout {
 				t.Errorf("it ended: %v", r)
 			}
@@ -399,14 +399,14 @@ func TestEvict(t *testing.T) {
 	for _, who := range []conns.EvictionPolicy{conns.EvictNone, conns.EvictOldest, conns.EvictMostIdle, conns.EvictRandom} {
 		t.Run(who.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f := new(fake)
-				l, rec := start(t, f, ranch.Options{MaxConnections: 10, Evict: who}, answer)
-				var all []*visitor
+				f := new(fakeTransport)
+				l, rec := startListener(t, f, ranch.Options{MaxConnections: 10, Evict: who}, greetAndEcho)
+				var all []*client
 				for range 10 {
-					all = append(all, visit(t, f, dialAddr(l)).in(t))
+					all = append(all, newClient(t, f, dialAddr(l)).waitServed(t))
 					time.Sleep(5 * time.Second)
 				}
-				all[0].works(t) // the oldest is not the idlest
+				all[0].checkEcho(t) // the oldest is not the idlest
 				time.Sleep(5 * time.Second)
 				if err := l.SetMaxConnections(7); err != nil {
 					t.Fatal(err)
@@ -418,7 +418,7 @@ func TestEvict(t *testing.T) {
 					}
 					return
 				}
-				active(t, l, 7)
+				waitActive(t, l, 7)
 				first := l.Connections()[0].ID
 				for _, e := range rec.wait(t, ranch.ConnEnded, 3) {
 					if e.Reason != conns.Evicted {
@@ -439,7 +439,7 @@ func TestBadLimits(t *testing.T) {
 		Limits: conns.Limits{PerAddress: -2, MaxHandshakes: -2, IdleTimeout: -2, ReadTimeout: -2, WriteTimeout: -2, Lifetime: -2, LifetimeJitter: 2, AcceptRate: conns.Rate{PerSecond: -1}, AddressRate: conns.Rate{PerSecond: 1, Burst: -1}},
 		Evict:  9,
 		Alarms: map[string]ranch.Alarm{"a": {}, "b": {Connections: 1, Descriptors: 0.5}, "c": {Connections: -1}, "d": {Descriptors: 2}, "e": {Connections: 1, Cooldown: -1}},
-	}, answer)
+	}, greetAndEcho)
 	if !errors.Is(err, ranch.ErrBadOption) {
 		t.Fatalf("got %v", err)
 	}
@@ -452,7 +452,7 @@ func TestBadLimits(t *testing.T) {
 	_, err = ranch.NewListener(ref, transport.TCP{}, ranch.Options{HandshakeTimeout: transport.NoTimeout, Limits: conns.Limits{
 		PerAddress: transport.NoLimit, MaxHandshakes: transport.NoLimit, IdleTimeout: transport.NoTimeout, ReadTimeout: transport.NoTimeout,
 		WriteTimeout: transport.NoTimeout, Lifetime: transport.NoTimeout, ParkAfter: transport.NoTimeout,
-	}}, answer)
+	}}, greetAndEcho)
 	if err != nil {
 		t.Errorf("got %v for no limits, want nil", err)
 	}

@@ -34,7 +34,7 @@ func lines(t testing.TB, log string) (all []map[string]any) {
 	return all
 }
 
-func jsonLog(w *lockedBuffer, level slog.Level) *slog.Logger {
+func newJSONLogger(w *lockedBuffer, level slog.Level) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
 }
 
@@ -72,26 +72,26 @@ func TestLogObserver(t *testing.T) {
 		{ranch.Event{Kind: ranch.ListenerResumed, Addr: &net.UnixAddr{Name: "/s", Net: "unix"}}, "INFO", attrs{"addr": "unix:/s"}},
 		{ranch.Event{Kind: ranch.ListenerStopped, Addr: addr}, "INFO", attrs{"addr": "127.0.0.1:7"}},
 		{ranch.Event{Kind: ranch.ListenerStopped}, "INFO", attrs{}}, // it was never started
-		{ranch.Event{Kind: ranch.ListenerStopped, Addr: addr, Err: errNotToday}, "ERROR", attrs{"addr": "127.0.0.1:7", "err": "not today"}},
+		{ranch.Event{Kind: ranch.ListenerStopped, Addr: addr, Err: errTest}, "ERROR", attrs{"addr": "127.0.0.1:7", "err": "not today"}},
 		{ranch.Event{Kind: ranch.SocketReopened, Addr: addr}, "WARN", attrs{"addr": "127.0.0.1:7"}},
 		{ranch.Event{Kind: ranch.AcceptorStarted, Acceptor: 3}, "DEBUG", attrs{"acceptor": 3.0}},
 		{ranch.Event{Kind: ranch.AcceptorStopped}, "DEBUG", attrs{"acceptor": 0.0}},
 		{ranch.Event{Kind: ranch.AcceptorPanicked, Acceptor: 2, Err: panicked}, "ERROR", attrs{"acceptor": 2.0, "err": "panic: boo", "stack": "goroutine 7 [running]"}},
-		{ranch.Event{Kind: ranch.AcceptFailed, Addr: addr, Err: errNotToday}, "WARN", attrs{"addr": "127.0.0.1:7", "err": "not today"}},
+		{ranch.Event{Kind: ranch.AcceptFailed, Addr: addr, Err: errTest}, "WARN", attrs{"addr": "127.0.0.1:7", "err": "not today"}},
 		{ranch.Event{Kind: ranch.AcceptRecovered, Addr: addr, Duration: time.Second}, "INFO", attrs{"addr": "127.0.0.1:7", "after": float64(time.Second)}},
 		{ranch.Event{Kind: ranch.ConnStarted, Conn: conn}, "DEBUG", attrs{"conn": id, "transport": "tcp", "peer": "pipe"}},
 		{ended(conns.Finished, nil), "DEBUG", endedAttrs("finished", nil)},
-		{ended(conns.PeerClosed, errNotToday), "DEBUG", endedAttrs("peer closed", attrs{"err": "not today"})},
-		{ended(conns.HandshakeFailed, errNotToday), "DEBUG", endedAttrs("handshake failed", attrs{"err": "not today"})},
-		{ended(conns.HandshakeTimeout, errNotToday), "DEBUG", endedAttrs("handshake timeout", attrs{"err": "not today"})},
+		{ended(conns.PeerClosed, errTest), "DEBUG", endedAttrs("peer closed", attrs{"err": "not today"})},
+		{ended(conns.HandshakeFailed, errTest), "DEBUG", endedAttrs("handshake failed", attrs{"err": "not today"})},
+		{ended(conns.HandshakeTimeout, errTest), "DEBUG", endedAttrs("handshake timeout", attrs{"err": "not today"})},
 		{ended(conns.Refused, protocol.ErrShutdown), "DEBUG", endedAttrs("refused", attrs{"err": protocol.ErrShutdown.Error()})},
-		{ended(conns.Failed, errNotToday), "WARN", endedAttrs("failed", attrs{"err": "not today"})},
+		{ended(conns.Failed, errTest), "WARN", endedAttrs("failed", attrs{"err": "not today"})},
 		{ended(conns.Panicked, fmt.Errorf("wrapped: %w", panicked)), "ERROR", endedAttrs("panicked", attrs{"err": "wrapped: panic: boo", "stack": "goroutine 7 [running]"})},
 	} {
 		t.Run(c.level+" "+c.e.Kind.String(), func(t *testing.T) {
 			var log lockedBuffer
 			c.e.Ref = ref
-			ranch.LogObserver(jsonLog(&log, slog.LevelDebug))(c.e)
+			ranch.LogObserver(newJSONLogger(&log, slog.LevelDebug))(c.e)
 			c.want["level"], c.want["msg"], c.want["listener"] = c.level, c.e.Kind.String(), ref
 			if diff := cmp.Diff([]map[string]any{c.want}, lines(t, log.String())); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
@@ -102,18 +102,18 @@ func TestLogObserver(t *testing.T) {
 
 // At level info, the usual one, connections leave no trace, unless their protocol is at fault.
 func TestLogIsQuietAboutConnections(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
+	forEachTransport(t, func(t *testing.T, m testTransport) {
 		var log lockedBuffer
-		l, _ := m.start(t, ranch.Options{Logger: jsonLog(&log, slog.LevelInfo)}, answer)
-		for _, v := range m.guests(t, l, 10) {
-			v.leave()
+		l, _ := m.startListener(t, ranch.Options{Logger: newJSONLogger(&log, slog.LevelInfo)}, greetAndEcho)
+		for _, v := range m.servedClients(t, l, 10) {
+			v.close()
 		}
-		nc, err := m.below().Dial(t.Context(), dialAddr(l)) // fails its handshake, where there is one
+		nc, err := m.plain().Dial(t.Context(), dialAddr(l)) // fails its handshake, where there is one
 		if err != nil {
 			t.Fatal(err)
 		}
-		reset(nc)
-		if err := finish(t, "the stop returns", l.Stop); err != nil {
+		resetConn(nc)
+		if err := callWithTimeout(t, "the stop returns", l.Stop); err != nil {
 			t.Fatal(err)
 		}
 		var got []string
@@ -128,10 +128,10 @@ func TestLogIsQuietAboutConnections(t *testing.T) {
 
 // A panic is logged as an error, with the stack that shows where it was.
 func TestLogShowsWhereAPanicWas(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
+	forEachTransport(t, func(t *testing.T, m testTransport) {
 		var log lockedBuffer
-		l, rec := m.start(t, ranch.Options{Logger: jsonLog(&log, slog.LevelInfo), ShutdownTimeout: ranch.BrutalKill}, protocol.Func(clumsy))
-		m.visit(t, l)
+		l, rec := m.startListener(t, ranch.Options{Logger: newJSONLogger(&log, slog.LevelInfo), ShutdownTimeout: ranch.BrutalKill}, protocol.Func(panickingProtocol))
+		m.newClient(t, l)
 		rec.wait(t, ranch.ConnEnded, 1)
 		all := lines(t, log.String())
 		got := all[len(all)-1]
@@ -144,12 +144,12 @@ func TestLogShowsWhereAPanicWas(t *testing.T) {
 	})
 }
 
-func clumsy(context.Context, *transport.Conn) error { panic("clumsy") }
+func panickingProtocol(context.Context, *transport.Conn) error { panic("clumsy") }
 
 // What is below a logger's level is not even put together.
 func TestLogBelowItsLevelCostsNothing(t *testing.T) {
 	var log lockedBuffer
-	o := ranch.LogObserver(jsonLog(&log, slog.LevelError))
+	o := ranch.LogObserver(newJSONLogger(&log, slog.LevelError))
 	e := ranch.Event{Kind: ranch.ConnEnded, Ref: ref, Err: errors.New("whatever")} // no Conn: it would panic
 	if n := testing.AllocsPerRun(100, func() { o(e) }); n != 0 {
 		t.Errorf("it allocates %v times", n)
@@ -163,8 +163,8 @@ func TestLogBelowItsLevelCostsNothing(t *testing.T) {
 func TestLogOfAnEpisode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log lockedBuffer
-		f := &fake{script: times(30, fails(errNotToday))}
-		l, rec := start(t, f, ranch.Options{Logger: jsonLog(&log, slog.LevelInfo)}, answer)
+		f := &fakeTransport{script: repeated(30, failWith(errTest))}
+		l, rec := startListener(t, f, ranch.Options{Logger: newJSONLogger(&log, slog.LevelInfo)}, greetAndEcho)
 		rec.wait(t, ranch.AcceptRecovered, 1)
 		if err := l.Stop(); err != nil {
 			t.Fatal(err)

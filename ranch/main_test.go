@@ -11,10 +11,10 @@ import (
 // only be provoked in a process of their own.
 const childEnv = "GORANCH_TEST_CHILD"
 
-var children = map[string]func(){}
+var childProcesses = map[string]func(){}
 
 func TestMain(m *testing.M) {
-	if child, ok := children[os.Getenv(childEnv)]; ok {
+	if child, ok := childProcesses[os.Getenv(childEnv)]; ok {
 		child()
 		return
 	}

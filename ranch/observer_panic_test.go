@@ -12,10 +12,10 @@ import (
 )
 
 // angryHandler is a log that panics, whatever it is told.
-type angryHandler struct{ slog.Handler }
+type panickingHandler struct{ slog.Handler }
 
-func (angryHandler) Enabled(context.Context, slog.Level) bool  { return true }
-func (angryHandler) Handle(context.Context, slog.Record) error { panic("no log today") }
+func (panickingHandler) Enabled(context.Context, slog.Level) bool  { return true }
+func (panickingHandler) Handle(context.Context, slog.Record) error { panic("no log today") }
 
 // lockedBuffer is what a log of several goroutines is written to.
 type lockedBuffer struct {
@@ -38,19 +38,19 @@ func (b *lockedBuffer) String() string {
 // What an observer does wrong is logged and harms nobody: not the acceptor, nor the
 // connection, nor whoever stops the listener.
 func TestObserverPanics(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
+	forEachTransport(t, func(t *testing.T, m testTransport) {
 		var log lockedBuffer
-		l, _ := m.start(t, ranch.Options{
+		l, _ := m.startListener(t, ranch.Options{
 			MaxConnections: 3,
 			Logger:         slog.New(slog.NewTextHandler(&log, nil)),
 			Observer:       ranch.Observer(func(ranch.Event) { panic("nobody looks") }),
-		}, answer)
+		}, greetAndEcho)
 		for range 3 {
-			for _, v := range m.guests(t, l, 3) {
-				v.works(t)
-				v.leave()
+			for _, v := range m.servedClients(t, l, 3) {
+				v.checkEcho(t)
+				v.close()
 			}
-			active(t, l, 0)
+			waitActive(t, l, 0)
 		}
 		if err := l.Suspend(); err != nil {
 			t.Error(err)
@@ -58,8 +58,8 @@ func TestObserverPanics(t *testing.T) {
 		if err := l.Resume(); err != nil {
 			t.Error(err)
 		}
-		m.guests(t, l, 3)
-		if err := finish(t, "the listener stops", l.Stop); err != nil {
+		m.servedClients(t, l, 3)
+		if err := callWithTimeout(t, "the listener stops", l.Stop); err != nil {
 			t.Error(err)
 		}
 		if got := l.Info(); got.Accepted != 12 || got.PeakConnections != 3 {
@@ -75,14 +75,14 @@ func TestObserverPanics(t *testing.T) {
 
 // A log that panics is no reason for anything to end, nor for the observer to miss an event.
 func TestLogPanics(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
+	forEachTransport(t, func(t *testing.T, m testTransport) {
 		rec := newRecorder()
-		l, _ := m.start(t, ranch.Options{Logger: slog.New(angryHandler{}), Observer: rec.observe}, answer)
-		v := m.guests(t, l, 1)[0]
-		v.works(t)
-		v.leave()
+		l, _ := m.startListener(t, ranch.Options{Logger: slog.New(panickingHandler{}), Observer: rec.observe}, greetAndEcho)
+		v := m.servedClients(t, l, 1)[0]
+		v.checkEcho(t)
+		v.close()
 		rec.wait(t, ranch.ConnEnded, 1)
-		if err := finish(t, "the listener stops", l.Stop); err != nil {
+		if err := callWithTimeout(t, "the listener stops", l.Stop); err != nil {
 			t.Error(err)
 		}
 		for kind, n := range map[ranch.EventKind]int{

@@ -31,19 +31,19 @@ func TestSetOptionsNamesWhatWaits(t *testing.T) {
 		{"NumAcceptors", nil, func(o *ranch.Options) { o.NumAcceptors = 5 }, []string{"NumAcceptors"}},
 		{"NumListenSockets", nil, func(o *ranch.Options) { o.NumListenSockets = 2 }, []string{"NumListenSockets"}},
 		{"PostListen", nil, func(o *ranch.Options) { o.PostListen = hook }, []string{"PostListen"}},
-		{"transport", new(fake), func(*ranch.Options) {}, []string{"transport"}},
+		{"transport", new(fakeTransport), func(*ranch.Options) {}, []string{"transport"}},
 		{"limits", nil, func(o *ranch.Options) {
 			o.MaxConnections, o.HandshakeTimeout, o.ShutdownTimeout = 20, 2*time.Second, ranch.BrutalKill
 		}, nil},
 		{"Logger and Observer stay", nil, func(o *ranch.Options) { o.Logger, o.Observer = nil, newRecorder().observe }, nil},
-		{"all", new(fake), func(o *ranch.Options) {
+		{"all", new(fakeTransport), func(o *ranch.Options) {
 			*o = ranch.Options{Addr: ":7", NumAcceptors: 5, NumListenSockets: 2, PostListen: hook}
 		}, []string{"transport", "Addr", "NumAcceptors", "NumListenSockets", "PostListen"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var s ranch.Server
-				l, _, err := tryStart(t, &s, new(fake), first, answer)
+				l, _, err := tryStartListener(t, &s, new(fakeTransport), first, greetAndEcho)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -70,10 +70,10 @@ func TestSetOptionsNamesWhatWaits(t *testing.T) {
 // What waited is in force after a resume: the listener that runs then has the acceptors,
 // the address, the sockets and the transport of the new options.
 func TestSetOptionsTakesEffect(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
-		l, _ := m.start(t, ranch.Options{NumAcceptors: 3}, answer)
+	forEachTransport(t, func(t *testing.T, m testTransport) {
+		l, _ := m.startListener(t, ranch.Options{NumAcceptors: 3}, greetAndEcho)
 		old := dialAddr(l)
-		before := m.guests(t, l, 1)[0]
+		before := m.servedClients(t, l, 1)[0]
 		seen := 0
 		opts := ranch.Options{Addr: m.addr(t), NumAcceptors: 7, MaxConnections: 5, PostListen: func(net.Listener) error { seen++; return nil }}
 		if _, err := l.SetOptions(nil, opts); err != nil {
@@ -82,8 +82,8 @@ func TestSetOptionsTakesEffect(t *testing.T) {
 		if i := l.Info(); i.NumAcceptors != 3 || i.MaxConnections != 5 || transport.AddrString(i.Addr) != old {
 			t.Errorf("before the resume: %s", pretty(i))
 		}
-		m.guests(t, l, 1)[0].leave()
-		active(t, l, 1)
+		m.servedClients(t, l, 1)[0].close()
+		waitActive(t, l, 1)
 		if err := errors.Join(l.Suspend(), l.Resume()); err != nil {
 			t.Fatal(err)
 		}
@@ -95,22 +95,22 @@ func TestSetOptionsTakesEffect(t *testing.T) {
 		if i := l.Info(); i.NumAcceptors != 7 || seen != 1 {
 			t.Errorf("after the resume PostListen was called %d times: %s", seen, pretty(i))
 		}
-		before.works(t)
-		m.guests(t, l, 4)
-		allParked(t, l)
+		before.checkEcho(t)
+		m.servedClients(t, l, 4)
+		waitAllWaiting(t, l)
 	})
 }
 
 // Another transport serves from the resume on; connections of the old one live on.
 func TestSetTransport(t *testing.T) {
-	plain, secure := media()[0], media()[1]
-	l, _ := plain.start(t, ranch.Options{}, answer)
-	before := plain.guests(t, l, 1)[0]
-	waiting, err := l.SetOptions(secure.t, ranch.Options{Addr: loopback(t)})
+	plain, secure := testTransports()[0], testTransports()[1]
+	l, _ := plain.startListener(t, ranch.Options{}, greetAndEcho)
+	before := plain.servedClients(t, l, 1)[0]
+	waiting, err := l.SetOptions(secure.t, ranch.Options{Addr: loopbackAddr(t)})
 	if err != nil || !cmp.Equal(waiting, []string{"transport"}) {
 		t.Fatalf("waiting %v, %v", waiting, err)
 	}
-	plain.guests(t, l, 1)[0].works(t)
+	plain.servedClients(t, l, 1)[0].checkEcho(t)
 	if got := l.Info().Transport; got != "tcp" {
 		t.Errorf("before the resume the transport is %s", got)
 	}
@@ -121,8 +121,8 @@ func TestSetTransport(t *testing.T) {
 	if got := l.Info(); got.Transport != "tls" || got.Addr.String() != addr {
 		t.Errorf("after the resume: %s", pretty(got))
 	}
-	secure.guests(t, l, 1)[0].works(t)
-	before.works(t)
+	secure.servedClients(t, l, 1)[0].checkEcho(t)
+	before.checkEcho(t)
 	names := map[string]int{}
 	for _, c := range l.Connections() {
 		names[c.Transport]++
@@ -134,7 +134,7 @@ func TestSetTransport(t *testing.T) {
 
 // Options that cannot be are refused as a whole, at run time as at the start.
 func TestSetOptionsRefuses(t *testing.T) {
-	l, _ := start(t, transport.TCP{}, ranch.Options{Addr: loopback(t), MaxConnections: 7}, answer)
+	l, _ := startListener(t, transport.TCP{}, ranch.Options{Addr: loopbackAddr(t), MaxConnections: 7}, greetAndEcho)
 	before := l.Options()
 	for _, c := range []struct {
 		t    transport.Transport
@@ -160,19 +160,19 @@ func TestSetOptionsRefuses(t *testing.T) {
 // The handshake's limit is that of the moment in which it begins.
 func TestSetHandshakeTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &fake{handshake: func(ctx context.Context, nc net.Conn) (net.Conn, error) {
+		f := &fakeTransport{handshake: func(ctx context.Context, nc net.Conn) (net.Conn, error) {
 			<-ctx.Done()
 			return nil, context.Cause(ctx)
 		}}
 		opts := ranch.Options{Addr: ":0", HandshakeTimeout: time.Second}
-		l, rec := start(t, f, opts, answer)
-		visit(t, f, dialAddr(l))
+		l, rec := startListener(t, f, opts, greetAndEcho)
+		newClient(t, f, dialAddr(l))
 		synctest.Wait()
 		opts.HandshakeTimeout = 9 * time.Second
 		if _, err := l.SetOptions(nil, opts); err != nil {
 			t.Fatal(err)
 		}
-		visit(t, f, dialAddr(l))
+		newClient(t, f, dialAddr(l))
 		var got []time.Duration
 		for _, e := range rec.wait(t, ranch.ConnEnded, 2) {
 			got = append(got, e.Duration)
@@ -186,10 +186,10 @@ func TestSetHandshakeTimeout(t *testing.T) {
 // The shutdown's limit is that of the moment in which it begins.
 func TestSetShutdownTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := new(fake)
+		f := new(fakeTransport)
 		opts := ranch.Options{Addr: ":0", ShutdownTimeout: ranch.Infinity}
-		l, _ := start(t, f, opts, untilClosed)
-		guests(t, f, dialAddr(l), 3)
+		l, _ := startListener(t, f, opts, writeUntilClosed)
+		servedClients(t, f, dialAddr(l), 3)
 		opts.ShutdownTimeout = 7 * time.Second
 		if _, err := l.SetOptions(nil, opts); err != nil {
 			t.Fatal(err)

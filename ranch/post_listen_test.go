@@ -12,45 +12,45 @@ import (
 	"goranch/ranch"
 )
 
-var errNotToday = errors.New("not today")
+var errTest = errors.New("not today")
 
 // PostListen sees each socket with its address, before the start has returned.
 func TestPostListenSeesEachSocket(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
+	forEachTransport(t, func(t *testing.T, m testTransport) {
 		var seen []net.Addr
-		l, _ := m.start(t, ranch.Options{PostListen: func(ln net.Listener) error {
+		l, _ := m.startListener(t, ranch.Options{PostListen: func(ln net.Listener) error {
 			seen = append(seen, ln.Addr())
 			return nil
-		}}, answer)
+		}}, greetAndEcho)
 		if len(seen) != 1 || seen[0].String() != l.Addr().String() {
 			t.Errorf("PostListen saw %v, the listener is at %v", seen, l.Addr())
 		}
-		m.guests(t, l, 1)[0].works(t)
+		m.servedClients(t, l, 1)[0].checkEcho(t)
 	})
 }
 
 // The error of PostListen fails the start, or the resume, and nothing stays behind.
 func TestPostListenFails(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
+	forEachTransport(t, func(t *testing.T, m testTransport) {
 		var s ranch.Server
 		var ln net.Listener
 		refuse := true
 		opts := ranch.Options{Addr: m.addr(t), PostListen: func(l net.Listener) error {
 			ln = l
 			if refuse {
-				return errNotToday
+				return errTest
 			}
 			return nil
 		}}
-		_, _, err := tryStart(t, &s, m.t, opts, answer)
-		if !errors.Is(err, errNotToday) {
+		_, _, err := tryStartListener(t, &s, m.t, opts, greetAndEcho)
+		if !errors.Is(err, errTest) {
 			t.Fatalf("starting: %v", err)
 		}
 		if _, err := ln.Accept(); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("the socket of the failed start: %v, not closed", err)
 		}
 		refuse = false
-		l, _, err := tryStart(t, &s, m.t, opts, answer)
+		l, _, err := tryStartListener(t, &s, m.t, opts, greetAndEcho)
 		if err != nil {
 			t.Fatalf("starting again: %v", err)
 		}
@@ -58,14 +58,14 @@ func TestPostListenFails(t *testing.T) {
 			t.Fatal(err)
 		}
 		refuse = true
-		if err := l.Resume(); !errors.Is(err, errNotToday) || l.Info().Status != ranch.Suspended {
+		if err := l.Resume(); !errors.Is(err, errTest) || l.Info().Status != ranch.Suspended {
 			t.Errorf("resuming: %v, and the listener is %s", err, l.Info().Status)
 		}
 		refuse = false
 		if err := l.Resume(); err != nil {
 			t.Fatal(err)
 		}
-		m.guests(t, l, 1)[0].works(t)
+		m.servedClients(t, l, 1)[0].checkEcho(t)
 	})
 }
 
@@ -76,23 +76,23 @@ func TestPostListenPanics(t *testing.T) {
 		var s ranch.Server
 		var ln net.Listener
 		angry, calls := true, 0
-		opts := ranch.Options{Addr: loopback(t), NumListenSockets: sockets, PostListen: func(l net.Listener) error {
+		opts := ranch.Options{Addr: loopbackAddr(t), NumListenSockets: sockets, PostListen: func(l net.Listener) error {
 			ln = l
 			if calls++; angry && calls == sockets { // the others are open by then
-				panic(errNotToday)
+				panic(errTest)
 			}
 			return nil
 		}}
 		got := func() (v any) {
 			defer func() { v = recover() }()
-			tryStart(t, &s, media()[0].t, opts, answer)
+			tryStartListener(t, &s, testTransports()[0].t, opts, greetAndEcho)
 			return nil
 		}()
-		if got != errNotToday {
+		if got != errTest {
 			t.Fatalf("the caller got %v", got)
 		}
 		angry, opts.Addr, opts.NumListenSockets = false, ln.Addr().String(), 1
-		if _, _, err := tryStart(t, &s, media()[0].t, opts, answer); err != nil {
+		if _, _, err := tryStartListener(t, &s, testTransports()[0].t, opts, greetAndEcho); err != nil {
 			t.Errorf("%d sockets: starting at the same place: %v", sockets, err)
 		}
 	}
@@ -102,25 +102,25 @@ func TestPostListenPanics(t *testing.T) {
 // first would be missing. Its error means another try.
 func TestPostListenSeesReopenedSocket(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := new(fake)
+		f := new(fakeTransport)
 		var calls []time.Duration
 		begin := time.Now()
-		l, rec := start(t, f, ranch.Options{PostListen: func(ln net.Listener) error {
+		l, rec := startListener(t, f, ranch.Options{PostListen: func(ln net.Listener) error {
 			calls = append(calls, time.Since(begin))
 			if len(calls) == 2 || len(calls) == 3 {
-				return errNotToday
+				return errTest
 			}
 			return nil
-		}}, answer)
+		}}, greetAndEcho)
 		synctest.Wait()
-		f.last().Close()
+		f.lastListener().Close()
 		rec.wait(t, ranch.SocketReopened, 1)
 		if diff := cmp.Diff([]time.Duration{0, 0, 5 * time.Millisecond, 15 * time.Millisecond}, calls); diff != "" {
 			t.Errorf("PostListen was called at (-want +got):\n%s", diff)
 		}
-		if left := f.left(); len(left) != 1 {
+		if left := f.openAddrs(); len(left) != 1 {
 			t.Errorf("open sockets: %v", left)
 		}
-		guests(t, f, dialAddr(l), 1)
+		servedClients(t, f, dialAddr(l), 1)
 	})
 }

@@ -15,9 +15,9 @@ import (
 )
 
 // echoes is the echo of callbacks.
-type echoes struct{}
+type echoHandler struct{}
 
-func (echoes) HandleData(p *protocol.Peer, b []byte) protocol.Action {
+func (echoHandler) HandleData(p *protocol.Peer, b []byte) protocol.Action {
 	if err := p.Send(b); err != nil {
 		return protocol.Fail(err)
 	}
@@ -36,7 +36,7 @@ func TestIdleStacks(t *testing.T) {
 	}
 	protocols := map[string]protocol.Protocol{
 		"echo":    echo.Protocol{},
-		"handler": protocol.Handle(func() protocol.Handler { return echoes{} }, protocol.Options{}),
+		"handler": protocol.Handle(func() protocol.Handler { return echoHandler{} }, protocol.Options{}),
 	}
 	if p := protocols[os.Getenv(idleStacks)]; p != nil {
 		if each := idleStack(t, p); each > 2500 {
@@ -56,7 +56,7 @@ func TestIdleStacks(t *testing.T) {
 // idleStack returns the bytes of stack of a connection that p has answered once.
 func idleStack(t *testing.T, p protocol.Protocol) float64 {
 	const n = 500
-	l, err := new(ranch.Server).StartListener(ref, transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", Logger: quiet}, p)
+	l, err := new(ranch.Server).StartListener(ref, transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", Logger: discardLogger}, p)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,18 +33,18 @@ func TestBadOptions(t *testing.T) {
 		p    protocol.Protocol
 		want []string
 	}{
-		{"nil transport", ref, nil, ranch.Options{}, answer, []string{"transport nil", "transport.TCP{}"}},
+		{"nil transport", ref, nil, ranch.Options{}, greetAndEcho, []string{"transport nil", "transport.TCP{}"}},
 		{"nil protocol", ref, tcp, ranch.Options{}, nil, []string{"protocol nil"}},
-		{"no name", "", tcp, ranch.Options{}, answer, []string{`ref ""`}},
-		{"NumAcceptors", ref, tcp, ranch.Options{NumAcceptors: -3}, answer, []string{"NumAcceptors -3", "1 to 10000"}},
-		{"too many acceptors", ref, tcp, ranch.Options{NumAcceptors: 1_000_000}, answer, []string{"NumAcceptors 1000000", "1 to 10000"}},
-		{"NumListenSockets", ref, tcp, ranch.Options{NumListenSockets: -1}, answer, []string{"NumListenSockets -1", "1 to 10000"}},
-		{"1 acceptor over 10 sockets", ref, tcp, ranch.Options{NumAcceptors: 1, NumListenSockets: 10}, answer, []string{"NumAcceptors 1", "from 10, one for each listening socket"}},
-		{"MaxConnections", ref, tcp, ranch.Options{MaxConnections: -1}, answer, []string{"MaxConnections -1", "positive numbers", "Unlimited"}},
-		{"ShutdownTimeout", ref, tcp, ranch.Options{ShutdownTimeout: -time.Second}, answer, []string{"ShutdownTimeout -1s", "BrutalKill and Infinity"}},
-		{"Addr", ref, tcp, ranch.Options{Addr: "nowhere"}, answer, []string{"Addr", `"nowhere"`, "host:port"}},
-		{"Addr for TLS", ref, media()[1].t, ranch.Options{Addr: "unix:"}, answer, []string{"Addr", `"unix:"`}},
-		{"the transport's", ref, transport.TCP{Backlog: -1, Network: "udp"}, ranch.Options{}, answer, []string{"transport tcp", "Backlog -1", `Network "udp"`}},
+		{"no name", "", tcp, ranch.Options{}, greetAndEcho, []string{`ref ""`}},
+		{"NumAcceptors", ref, tcp, ranch.Options{NumAcceptors: -3}, greetAndEcho, []string{"NumAcceptors -3", "1 to 10000"}},
+		{"too many acceptors", ref, tcp, ranch.Options{NumAcceptors: 1_000_000}, greetAndEcho, []string{"NumAcceptors 1000000", "1 to 10000"}},
+		{"NumListenSockets", ref, tcp, ranch.Options{NumListenSockets: -1}, greetAndEcho, []string{"NumListenSockets -1", "1 to 10000"}},
+		{"1 acceptor over 10 sockets", ref, tcp, ranch.Options{NumAcceptors: 1, NumListenSockets: 10}, greetAndEcho, []string{"NumAcceptors 1", "from 10, one for each listening socket"}},
+		{"MaxConnections", ref, tcp, ranch.Options{MaxConnections: -1}, greetAndEcho, []string{"MaxConnections -1", "positive numbers", "Unlimited"}},
+		{"ShutdownTimeout", ref, tcp, ranch.Options{ShutdownTimeout: -time.Second}, greetAndEcho, []string{"ShutdownTimeout -1s", "BrutalKill and Infinity"}},
+		{"Addr", ref, tcp, ranch.Options{Addr: "nowhere"}, greetAndEcho, []string{"Addr", `"nowhere"`, "host:port"}},
+		{"Addr for TLS", ref, testTransports()[1].t, ranch.Options{Addr: "unix:"}, greetAndEcho, []string{"Addr", `"unix:"`}},
+		{"the transport's", ref, transport.TCP{Backlog: -1, Network: "udp"}, ranch.Options{}, greetAndEcho, []string{"transport tcp", "Backlog -1", `Network "udp"`}},
 		{"all at once", "", transport.TCP{ReadBuffer: -7}, ranch.Options{Addr: "x", NumAcceptors: -1, NumListenSockets: -2, MaxConnections: -3, ShutdownTimeout: -4}, nil, []string{
 			`ref ""`, "protocol nil", "NumAcceptors -1", "NumListenSockets -2", "MaxConnections -3", "ShutdownTimeout -4ns", `"x"`, "ReadBuffer -7",
 		}},
@@ -72,7 +72,7 @@ func TestBadOptions(t *testing.T) {
 
 // Zero values are the defaults, as documented.
 func TestDefaults(t *testing.T) {
-	l, err := ranch.NewListener(ref, transport.TCP{}, ranch.Options{}, answer)
+	l, err := ranch.NewListener(ref, transport.TCP{}, ranch.Options{}, greetAndEcho)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,23 +88,23 @@ func TestDefaults(t *testing.T) {
 }
 
 // broken is a transport whose listen fails with an error of its own.
-type broken struct {
+type brokenTransport struct {
 	transport.TCP
 	err error
 }
 
-func (b broken) Listen(context.Context, string) (net.Listener, error) { return nil, b.err }
+func (b brokenTransport) Listen(context.Context, string) (net.Listener, error) { return nil, b.err }
 
 // A start that fails says why, in a way that a program can test for, and leaves nothing:
 // the name is free, the socket closed, no goroutine runs.
 func TestStartFails(t *testing.T) {
 	unrelated := goleak.IgnoreCurrent()
-	taken, err := net.Listen("tcp", loopback(t))
+	taken, err := net.Listen("tcp", loopbackAddr(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	path := strings.TrimPrefix(socketFile(t), "unix:")
+	path := strings.TrimPrefix(unixAddr(t), "unix:")
 	if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -117,20 +117,20 @@ func TestStartFails(t *testing.T) {
 		text string
 	}{
 		{"address in use", transport.TCP{}, ranch.Options{Addr: taken.Addr().String()}, []error{ranch.ErrAddrInUse, syscall.EADDRINUSE}, "address already in use"},
-		{"in use, TLS", media()[1].t, ranch.Options{Addr: taken.Addr().String()}, []error{ranch.ErrAddrInUse}, ""},
+		{"in use, TLS", testTransports()[1].t, ranch.Options{Addr: taken.Addr().String()}, []error{ranch.ErrAddrInUse}, ""},
 		{"in use, several sockets", transport.TCP{}, ranch.Options{Addr: taken.Addr().String(), NumListenSockets: 3}, []error{ranch.ErrAddrInUse}, ""},
 		{"a file in the socket's place", transport.TCP{}, ranch.Options{Addr: "unix:" + path}, []error{ranch.ErrAddrInUse}, "no socket"},
-		{"permission", forbidden, ranch.Options{Addr: loopback(t)}, []error{ranch.ErrPermission, fs.ErrPermission, syscall.EACCES}, "permission denied"},
+		{"permission", forbidden, ranch.Options{Addr: loopbackAddr(t)}, []error{ranch.ErrPermission, fs.ErrPermission, syscall.EACCES}, "permission denied"},
 		{"no certificate", transport.TLS{}, ranch.Options{}, []error{ranch.ErrNoCertificate, transport.ErrNoCertificate}, "GetCertificate"},
 		{"an empty TLS configuration", transport.TLS{Config: new(tls.Config)}, ranch.Options{}, []error{ranch.ErrNoCertificate}, ""},
 		{"not our address", transport.TCP{}, ranch.Options{Addr: "192.0.2.1:0"}, []error{syscall.EADDRNOTAVAIL}, "192.0.2.1"},
-		{"the transport's own", broken{err: errNotToday}, ranch.Options{}, []error{errNotToday}, errNotToday.Error()},
-		{"PostListen", transport.TCP{}, ranch.Options{Addr: loopback(t), PostListen: func(net.Listener) error { return errNotToday }}, []error{errNotToday}, "PostListen: not today"},
+		{"the transport's own", brokenTransport{err: errTest}, ranch.Options{}, []error{errTest}, errTest.Error()},
+		{"PostListen", transport.TCP{}, ranch.Options{Addr: loopbackAddr(t), PostListen: func(net.Listener) error { return errTest }}, []error{errTest}, "PostListen: not today"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var s ranch.Server
-			c.opts.Logger = quiet
-			l, err := s.StartListener(ref, c.t, c.opts, answer)
+			c.opts.Logger = discardLogger
+			l, err := s.StartListener(ref, c.t, c.opts, greetAndEcho)
 			if l != nil {
 				t.Error("there is a listener besides the error")
 			}
@@ -152,7 +152,7 @@ func TestStartFails(t *testing.T) {
 			if err := goleak.Find(unrelated); err != nil {
 				t.Error(err)
 			}
-			if _, _, err := tryStart(t, &s, transport.TCP{}, ranch.Options{Addr: loopback(t)}, answer); err != nil {
+			if _, _, err := tryStartListener(t, &s, transport.TCP{}, ranch.Options{Addr: loopbackAddr(t)}, greetAndEcho); err != nil {
 				t.Errorf("starting under the same name: %v", err)
 			}
 		})
@@ -164,18 +164,18 @@ func TestStartFails(t *testing.T) {
 
 // Of the several sockets of a listener none stays open when one of them fails.
 func TestStartFailsHalfWay(t *testing.T) {
-	f := &fake{listen: func(n int) error {
+	f := &fakeTransport{listen: func(n int) error {
 		if n == 3 {
-			return errNotToday
+			return errTest
 		}
 		return nil
 	}}
 	// A fake that lets several listen at one place, as a kernel does.
-	tr := &sharing{fake: f}
-	if _, _, err := tryStart(t, new(ranch.Server), tr, ranch.Options{NumListenSockets: 5}, answer); !errors.Is(err, errNotToday) {
+	tr := &sharingTransport{fakeTransport: f}
+	if _, _, err := tryStartListener(t, new(ranch.Server), tr, ranch.Options{NumListenSockets: 5}, greetAndEcho); !errors.Is(err, errTest) {
 		t.Fatal(err)
 	}
-	if got := f.left(); got != nil {
+	if got := f.openAddrs(); got != nil {
 		t.Errorf("still open: %v", got)
 	}
 	if got := f.listens(); got != 3 {
@@ -183,37 +183,37 @@ func TestStartFailsHalfWay(t *testing.T) {
 	}
 }
 
-type sharing struct{ *fake }
+type sharingTransport struct{ *fakeTransport }
 
-func (s *sharing) ListenShared(ctx context.Context, _ string) (net.Listener, error) {
-	return s.fake.Listen(ctx, ":0")
+func (s *sharingTransport) ListenShared(ctx context.Context, _ string) (net.Listener, error) {
+	return s.fakeTransport.Listen(ctx, ":0")
 }
 
 // A name is taken from the begin of a start to the end of a stop.
 func TestNameIsTaken(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
+	forEachTransport(t, func(t *testing.T, m testTransport) {
 		var s ranch.Server
-		stuck := newDeaf(t)
-		l, rec, err := tryStart(t, &s, m.t, ranch.Options{Addr: m.addr(t), ShutdownTimeout: ranch.Infinity}, stuck)
+		stuck := newBlockingProtocol(t)
+		l, rec, err := tryStartListener(t, &s, m.t, ranch.Options{Addr: m.addr(t), ShutdownTimeout: ranch.Infinity}, stuck)
 		if err != nil {
 			t.Fatal(err)
 		}
 		another := func() error {
-			_, _, err := tryStart(t, &s, m.t, ranch.Options{Addr: m.addr(t)}, answer)
+			_, _, err := tryStartListener(t, &s, m.t, ranch.Options{Addr: m.addr(t)}, greetAndEcho)
 			return err
 		}
 		if err := another(); !errors.Is(err, ranch.ErrAlreadyStarted) {
 			t.Errorf("a second of that name: %v", err)
 		}
-		m.guests(t, l, 1)
+		m.servedClients(t, l, 1)
 		stopped := make(chan error, 1)
 		go func() { stopped <- l.Stop() }()
 		rec.wait(t, ranch.AcceptorStopped, 10)
 		if err := another(); !errors.Is(err, ranch.ErrAlreadyStarted) {
 			t.Errorf("while the first is stopping: %v", err)
 		}
-		stuck.free()
-		if err := await(t, "the stop returns", stopped); err != nil {
+		stuck.unblock()
+		if err := receive(t, "the stop returns", stopped); err != nil {
 			t.Fatal(err)
 		}
 		if err := another(); err != nil {
@@ -226,14 +226,14 @@ func TestNameIsTaken(t *testing.T) {
 func TestNameIsClaimedBeforeTheStart(t *testing.T) {
 	var s ranch.Server
 	begun, goOn := make(chan struct{}), make(chan struct{})
-	opts := ranch.Options{Addr: loopback(t), PostListen: func(net.Listener) error { close(begun); <-goOn; return nil }}
+	opts := ranch.Options{Addr: loopbackAddr(t), PostListen: func(net.Listener) error { close(begun); <-goOn; return nil }}
 	started := make(chan error, 1)
 	go func() {
-		_, _, err := tryStart(t, &s, transport.TCP{}, opts, answer)
+		_, _, err := tryStartListener(t, &s, transport.TCP{}, opts, greetAndEcho)
 		started <- err
 	}()
-	await(t, "the start begins", begun)
-	if _, _, err := tryStart(t, &s, transport.TCP{}, ranch.Options{Addr: loopback(t)}, answer); !errors.Is(err, ranch.ErrAlreadyStarted) {
+	receive(t, "the start begins", begun)
+	if _, _, err := tryStartListener(t, &s, transport.TCP{}, ranch.Options{Addr: loopbackAddr(t)}, greetAndEcho); !errors.Is(err, ranch.ErrAlreadyStarted) {
 		t.Errorf("a second start: %v", err)
 	}
 	if l, err := s.Listener(ref); !errors.Is(err, ranch.ErrNotFound) {
@@ -243,7 +243,7 @@ func TestNameIsClaimedBeforeTheStart(t *testing.T) {
 		t.Errorf("listeners: %v", got)
 	}
 	close(goOn)
-	if err := await(t, "the start returns", started); err != nil {
+	if err := receive(t, "the start returns", started); err != nil {
 		t.Error(err)
 	}
 }
@@ -254,7 +254,7 @@ func TestStoppedInItsFirstMoment(t *testing.T) {
 	for range 500 {
 		var s ranch.Server
 		stopped := make(chan error, 1)
-		_, err := s.StartListener(ref, new(fake), ranch.Options{NumAcceptors: 1, Logger: quiet, Observer: ranch.Observer(func(e ranch.Event) {
+		_, err := s.StartListener(ref, new(fakeTransport), ranch.Options{NumAcceptors: 1, Logger: discardLogger, Observer: ranch.Observer(func(e ranch.Event) {
 			if e.Kind == ranch.ListenerStarted {
 				l, err := s.Listener(ref)
 				if err != nil || l.Info().Status != ranch.Running {
@@ -262,11 +262,11 @@ func TestStoppedInItsFirstMoment(t *testing.T) {
 				}
 				go func() { stopped <- l.Stop() }()
 			}
-		})}, answer)
+		})}, greetAndEcho)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := await(t, "the stop returns", stopped); err != nil {
+		if err := receive(t, "the stop returns", stopped); err != nil {
 			t.Fatal(err)
 		}
 		if got := s.Listeners(); got != nil {
@@ -285,7 +285,7 @@ func TestUnknownName(t *testing.T) {
 		"ResumeListener":     func() error { return ranch.ResumeListener(ref) },
 		"SetMaxConnections":  func() error { return ranch.SetMaxConnections(ref, 1) },
 		"MaxConnections":     func() error { _, err := ranch.MaxConnections(ref); return err },
-		"SetProtocol":        func() error { return ranch.SetProtocol(ref, answer) },
+		"SetProtocol":        func() error { return ranch.SetProtocol(ref, greetAndEcho) },
 		"WaitForConnections": func() error { return ranch.WaitForConnections(ctx, ref, ranch.Equal, 0) },
 		"Drain":              func() error { return ranch.Drain(ctx, ref) },
 		"Info":               func() error { _, err := ranch.Info(ref); return err },

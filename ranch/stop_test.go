@@ -19,7 +19,7 @@ import (
 
 // lingering finishes its work, which takes some time from the moment it is told to end,
 // and then sends its last answer.
-func lingering(d time.Duration) protocol.Protocol {
+func finishAfter(d time.Duration) protocol.Protocol {
 	return protocol.Func(func(ctx context.Context, conn *transport.Conn) error {
 		conn.Write([]byte{greeting})
 		<-ctx.Done()
@@ -34,7 +34,7 @@ func lingering(d time.Duration) protocol.Protocol {
 // takes notice only of its closed socket, and one that takes notice of nothing.
 func TestStop(t *testing.T) {
 	const s = time.Second
-	polite, busy, stubborn := protocol.Protocol(answer), lingering(2*s), protocol.Protocol(untilClosed)
+	polite, busy, stubborn := protocol.Protocol(greetAndEcho), finishAfter(2*s), protocol.Protocol(writeUntilClosed)
 	for _, c := range []struct {
 		name   string
 		limit  time.Duration
@@ -53,17 +53,17 @@ func TestStop(t *testing.T) {
 		{"timed, deaf", 5 * s, nil, 5*s + conns.StuckGrace, conns.Aborted, true},
 		{"default, stubborn", 0, stubborn, 5 * s, conns.Aborted, false},
 		{"infinite, polite", ranch.Infinity, polite, 0, conns.Shutdown, false},
-		{"infinite, busy", ranch.Infinity, lingering(10000 * time.Hour), 10000 * time.Hour, conns.Shutdown, false},
+		{"infinite, busy", ranch.Infinity, finishAfter(10000 * time.Hour), 10000 * time.Hour, conns.Shutdown, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				deaf := newDeaf(t)
+				deaf := newBlockingProtocol(t)
 				if c.p == nil {
 					c.p = deaf
 				}
-				f := new(fake)
-				l, rec := start(t, f, ranch.Options{ShutdownTimeout: c.limit}, c.p)
-				in := guests(t, f, dialAddr(l), 3)
+				f := new(fakeTransport)
+				l, rec := startListener(t, f, ranch.Options{ShutdownTimeout: c.limit}, c.p)
+				in := servedClients(t, f, dialAddr(l), 3)
 				var last [4]byte
 				if c.reason == conns.Shutdown && c.takes > 0 {
 					go io.ReadFull(in[0].nc, last[:])
@@ -83,7 +83,7 @@ func TestStop(t *testing.T) {
 					if len(stuck.Conns) != 3 || !strings.Contains(err.Error(), "3 protocols") || !strings.Contains(err.Error(), "deaf") {
 						t.Errorf("it does not name them: %v", err)
 					}
-					deaf.free()
+					deaf.unblock()
 				}
 				for _, e := range rec.wait(t, ranch.ConnEnded, 3) {
 					// Brutality may well catch a polite protocol when it has ended already.
@@ -95,7 +95,7 @@ func TestStop(t *testing.T) {
 				if c.reason == conns.Shutdown && c.takes > 0 && string(last[:]) != "done" {
 					t.Errorf("the last answer was %q", last)
 				}
-				stopped := rec.all(ranch.ListenerStopped)
+				stopped := rec.ofKind(ranch.ListenerStopped)
 				if len(stopped) != 1 || (stopped[0].Err != nil) != c.stuck {
 					t.Errorf("events %q: %v", ranch.ListenerStopped, stopped)
 				}
@@ -112,16 +112,16 @@ func TestStopOverEach(t *testing.T) {
 		p      protocol.Protocol
 		reason conns.Reason
 	}{
-		{"brutal", ranch.BrutalKill, untilClosed, conns.Aborted},
-		{"timed", 50 * time.Millisecond, untilClosed, conns.Aborted},
-		{"timed, polite", time.Hour, answer, conns.Shutdown},
-		{"infinite", ranch.Infinity, lingering(50 * time.Millisecond), conns.Shutdown},
+		{"brutal", ranch.BrutalKill, writeUntilClosed, conns.Aborted},
+		{"timed", 50 * time.Millisecond, writeUntilClosed, conns.Aborted},
+		{"timed, polite", time.Hour, greetAndEcho, conns.Shutdown},
+		{"infinite", ranch.Infinity, finishAfter(50 * time.Millisecond), conns.Shutdown},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			overEach(t, func(t *testing.T, m medium) {
-				l, rec := m.start(t, ranch.Options{ShutdownTimeout: c.limit}, c.p)
-				in := m.guests(t, l, 10)
-				if err := finish(t, "the stop returns", l.Stop); err != nil {
+			forEachTransport(t, func(t *testing.T, m testTransport) {
+				l, rec := m.startListener(t, ranch.Options{ShutdownTimeout: c.limit}, c.p)
+				in := m.servedClients(t, l, 10)
+				if err := callWithTimeout(t, "the stop returns", l.Stop); err != nil {
 					t.Fatal(err)
 				}
 				for _, e := range rec.wait(t, ranch.ConnEnded, 10) {
@@ -130,12 +130,12 @@ func TestStopOverEach(t *testing.T) {
 					}
 				}
 				for _, v := range in {
-					v.nc.SetDeadline(time.Now().Add(patience))
+					v.nc.SetDeadline(time.Now().Add(testTimeout))
 					if _, err := io.Copy(io.Discard, v.nc); isTimeout(err) {
 						t.Error("a client was not told of the end")
 					}
 				}
-				if err := await(t, "a client is refused", m.visit(t, l).served); err == nil {
+				if err := receive(t, "a client is refused", m.newClient(t, l).served); err == nil {
 					t.Error("somebody answers where the listener was")
 				}
 			})
@@ -150,10 +150,10 @@ func isTimeout(err error) bool {
 
 // A protocol that is told to end sees it in both ways, and why.
 func TestStopTellsWhy(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
+	forEachTransport(t, func(t *testing.T, m testTransport) {
 		type told struct{ read, cause error }
 		got := make(chan told, 1)
-		l, _ := m.start(t, ranch.Options{}, protocol.Func(func(ctx context.Context, conn *transport.Conn) error {
+		l, _ := m.startListener(t, ranch.Options{}, protocol.Func(func(ctx context.Context, conn *transport.Conn) error {
 			conn.Write([]byte{greeting})
 			conn.SetReadDeadline(time.Now().Add(time.Hour))
 			_, err := conn.Read(make([]byte, 1))
@@ -165,8 +165,8 @@ func TestStopTellsWhy(t *testing.T) {
 			got <- told{err, context.Cause(ctx)}
 			return err
 		}))
-		m.guests(t, l, 1)
-		if err := finish(t, "the stop returns", l.Stop); err != nil {
+		m.servedClients(t, l, 1)
+		if err := callWithTimeout(t, "the stop returns", l.Stop); err != nil {
 			t.Fatal(err)
 		}
 		if g := <-got; !errors.Is(g.read, protocol.ErrShutdown) || g.cause != protocol.ErrShutdown {
@@ -179,15 +179,15 @@ func TestStopTellsWhy(t *testing.T) {
 // when the limit is over.
 func TestStopFromInside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, got := new(fake), make(chan error, 1)
+		f, got := new(fakeTransport), make(chan error, 1)
 		var l *ranch.Listener
-		l, _ = start(t, f, ranch.Options{}, protocol.Func(func(_ context.Context, conn *transport.Conn) error {
+		l, _ = startListener(t, f, ranch.Options{}, protocol.Func(func(_ context.Context, conn *transport.Conn) error {
 			conn.Write([]byte{greeting})
 			got <- l.Stop()
 			return nil
 		}))
 		begin := time.Now()
-		guests(t, f, dialAddr(l), 1)
+		servedClients(t, f, dialAddr(l), 1)
 		var stuck *conns.StuckError
 		if err := <-got; !errors.As(err, &stuck) || len(stuck.Conns) != 1 {
 			t.Errorf("it returned %v", err)
@@ -195,20 +195,20 @@ func TestStopFromInside(t *testing.T) {
 		if took := time.Since(begin); took != 5*time.Second+conns.StuckGrace {
 			t.Errorf("it took %v", took)
 		}
-		active(t, l, 0)
+		waitActive(t, l, 0)
 	})
 }
 
 // Of several that stop a listener at once one does it. The others come back when it is
 // done, and learn that there is none.
 func TestStopsAtOnce(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
+	forEachTransport(t, func(t *testing.T, m testTransport) {
 		s := ranch.Default
-		l, _, err := tryStart(t, s, m.t, ranch.Options{Addr: m.addr(t)}, answer)
+		l, _, err := tryStartListener(t, s, m.t, ranch.Options{Addr: m.addr(t)}, greetAndEcho)
 		if err != nil {
 			t.Fatal(err)
 		}
-		m.guests(t, l, 5)
+		m.servedClients(t, l, 5)
 		var stopped, unknown atomic.Int32
 		var wg sync.WaitGroup
 		for i := range 10 {
@@ -246,14 +246,14 @@ func TestStopsAtOnce(t *testing.T) {
 // Starts and stops of one name at once: each start finds the name taken or free, and in
 // the end there is nothing left.
 func TestStopsRaceStarts(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
+	forEachTransport(t, func(t *testing.T, m testTransport) {
 		s := ranch.Default
 		addr := m.addr(t)
 		var wg sync.WaitGroup
 		for range 3 {
 			wg.Go(func() {
 				for range 20 {
-					_, err := s.StartListener(ref, m.t, ranch.Options{Addr: addr, Logger: quiet}, answer)
+					_, err := s.StartListener(ref, m.t, ranch.Options{Addr: addr, Logger: discardLogger}, greetAndEcho)
 					if err != nil && !errors.Is(err, ranch.ErrAlreadyStarted) {
 						t.Error(err)
 					}
@@ -269,10 +269,10 @@ func TestStopsRaceStarts(t *testing.T) {
 		}
 		wg.Wait()
 		ranch.StopListener(ref)
-		if got := names(s); got != nil {
+		if got := listenerNames(s); got != nil {
 			t.Errorf("left: %v", got)
 		}
-		if _, _, err := tryStart(t, s, m.t, ranch.Options{Addr: addr}, answer); err != nil {
+		if _, _, err := tryStartListener(t, s, m.t, ranch.Options{Addr: addr}, greetAndEcho); err != nil {
 			t.Errorf("starting once more: %v", err)
 		}
 	})
@@ -281,17 +281,17 @@ func TestStopsRaceStarts(t *testing.T) {
 // Thirty times in a row a listener is started on one port, serves, and is stopped, with
 // connections that live to the end.
 func TestThirtyRoundsOnOnePort(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
+	forEachTransport(t, func(t *testing.T, m testTransport) {
 		s := ranch.Default
 		addr := m.addr(t)
 		for round := range 30 {
-			l, err := s.StartListener(ref, m.t, ranch.Options{Addr: addr, Logger: quiet}, answer)
+			l, err := s.StartListener(ref, m.t, ranch.Options{Addr: addr, Logger: discardLogger}, greetAndEcho)
 			if err != nil {
 				t.Fatalf("round %d: %v", round, err)
 			}
 			addr = dialAddr(l)
-			m.guests(t, l, 2)[0].works(t)
-			if err := finish(t, "the stop returns", func() error { return ranch.StopListener(ref) }); err != nil {
+			m.servedClients(t, l, 2)[0].checkEcho(t)
+			if err := callWithTimeout(t, "the stop returns", func() error { return ranch.StopListener(ref) }); err != nil {
 				t.Fatalf("round %d: %v", round, err)
 			}
 		}

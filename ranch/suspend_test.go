@@ -15,14 +15,14 @@ import (
 // A suspended listener takes nobody; its connections go on; resumed it is where it was,
 // also if the system had chosen the port. Both may be repeated.
 func TestSuspendAndResume(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
+	forEachTransport(t, func(t *testing.T, m testTransport) {
 		var s ranch.Server
-		l, rec, err := tryStart(t, &s, m.t, ranch.Options{Addr: m.addr(t)}, answer)
+		l, rec, err := tryStartListener(t, &s, m.t, ranch.Options{Addr: m.addr(t)}, greetAndEcho)
 		if err != nil {
 			t.Fatal(err)
 		}
 		addr := dialAddr(l)
-		live := m.guests(t, l, 3)
+		live := m.servedClients(t, l, 3)
 		for round := 1; round <= 3; round++ {
 			for range 2 {
 				if err := l.Suspend(); err != nil {
@@ -32,11 +32,11 @@ func TestSuspendAndResume(t *testing.T) {
 					t.Errorf("suspended: %s", pretty(i))
 				}
 			}
-			if err := await(t, "a client is refused", m.visit(t, l).served); err == nil {
+			if err := receive(t, "a client is refused", m.newClient(t, l).served); err == nil {
 				t.Error("a suspended listener serves")
 			}
 			for _, v := range live {
-				v.works(t)
+				v.checkEcho(t)
 			}
 			for range 2 {
 				if err := l.Resume(); err != nil {
@@ -46,10 +46,10 @@ func TestSuspendAndResume(t *testing.T) {
 					t.Errorf("resumed: %s", pretty(i))
 				}
 			}
-			v := m.guests(t, l, 1)[0]
-			v.works(t)
-			v.leave()
-			active(t, l, 3)
+			v := m.servedClients(t, l, 1)[0]
+			v.checkEcho(t)
+			v.close()
+			waitActive(t, l, 3)
 			for kind, n := range map[ranch.EventKind]int{
 				ranch.ListenerSuspended: round, ranch.ListenerResumed: round, ranch.AcceptorStarted: 10 + 10*round, ranch.AcceptorStopped: 10 * round,
 			} {
@@ -60,33 +60,33 @@ func TestSuspendAndResume(t *testing.T) {
 			}
 		}
 		for _, v := range live {
-			v.works(t)
+			v.checkEcho(t)
 		}
 	})
 }
 
 // The cap counts those who came before the suspension.
 func TestSuspendKeepsTheCount(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
-		l, _ := m.start(t, ranch.Options{MaxConnections: 3}, answer)
-		live := m.guests(t, l, 3)
+	forEachTransport(t, func(t *testing.T, m testTransport) {
+		l, _ := m.startListener(t, ranch.Options{MaxConnections: 3}, greetAndEcho)
+		live := m.servedClients(t, l, 3)
 		if err := errors.Join(l.Suspend(), l.Resume()); err != nil {
 			t.Fatal(err)
 		}
-		allParked(t, l)
-		late := m.visit(t, l)
+		waitAllWaiting(t, l)
+		late := m.newClient(t, l)
 		if err := l.Suspend(); err != nil {
 			t.Fatal(err)
 		}
-		await(t, "who waited in the queue learns of it", late.served)
+		receive(t, "who waited in the queue learns of it", late.served)
 		setCap(t, l, 4) // while it is suspended
 		if err := l.Resume(); err != nil {
 			t.Fatal(err)
 		}
-		m.guests(t, l, 1)[0].works(t)
-		allParked(t, l)
-		live[0].leave()
-		m.guests(t, l, 1)[0].works(t)
+		m.servedClients(t, l, 1)[0].checkEcho(t)
+		waitAllWaiting(t, l)
+		live[0].close()
+		m.servedClients(t, l, 1)[0].checkEcho(t)
 		if i := l.Info(); i.PeakConnections != 4 {
 			t.Errorf("in the end: %s", pretty(i))
 		}
@@ -95,9 +95,9 @@ func TestSuspendKeepsTheCount(t *testing.T) {
 
 // When the place is taken meanwhile, the resume fails and can be tried again.
 func TestResumeFails(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
-		l, _ := m.start(t, ranch.Options{}, answer)
-		live := m.guests(t, l, 1)[0]
+	forEachTransport(t, func(t *testing.T, m testTransport) {
+		l, _ := m.startListener(t, ranch.Options{}, greetAndEcho)
+		live := m.servedClients(t, l, 1)[0]
 		if err := l.Suspend(); err != nil {
 			t.Fatal(err)
 		}
@@ -111,19 +111,19 @@ func TestResumeFails(t *testing.T) {
 		if i := l.Info(); i.Status != ranch.Suspended {
 			t.Errorf("after that: %s", pretty(i))
 		}
-		live.works(t)
+		live.checkEcho(t)
 		thief.Close()
 		if err := l.Resume(); err != nil {
 			t.Fatal(err)
 		}
-		m.guests(t, l, 1)[0].works(t)
+		m.servedClients(t, l, 1)[0].checkEcho(t)
 	})
 }
 
 // Neither is possible before the start and after the end.
 func TestSuspendWhatDoesNotRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l, _ := newListener(t, medium{"fake", new(fake), anyName}, ranch.Options{})
+		l, _ := newTestListener(t, testTransport{"fake", new(fakeTransport), memAddr}, ranch.Options{})
 		check := func(when string) {
 			t.Helper()
 			for name, f := range map[string]func() error{"Suspend": l.Suspend, "Resume": l.Resume} {
@@ -133,7 +133,7 @@ func TestSuspendWhatDoesNotRun(t *testing.T) {
 			}
 		}
 		check("before the start")
-		done := run(t.Context(), l)
+		done := runListener(t.Context(), l)
 		synctest.Wait()
 		if err := l.Suspend(); err != nil {
 			t.Fatal(err)
@@ -151,9 +151,9 @@ func TestSuspendWhatDoesNotRun(t *testing.T) {
 // Operations that come all at once happen one after the other, and leave the listener in
 // one of its states, with all that belongs to it.
 func TestOperationsAtOnce(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
-		l, _ := m.start(t, ranch.Options{}, answer)
-		live := m.guests(t, l, 2)
+	forEachTransport(t, func(t *testing.T, m testTransport) {
+		l, _ := m.startListener(t, ranch.Options{}, greetAndEcho)
+		live := m.servedClients(t, l, 2)
 		var wg sync.WaitGroup
 		for range 4 {
 			wg.Go(func() {
@@ -170,8 +170,8 @@ func TestOperationsAtOnce(t *testing.T) {
 		if i := l.Info(); i.Status != ranch.Running {
 			t.Errorf("it is %s", i.Status)
 		}
-		for _, v := range append(live, m.guests(t, l, 20)...) {
-			v.works(t)
+		for _, v := range append(live, m.servedClients(t, l, 20)...) {
+			v.checkEcho(t)
 		}
 	})
 }
@@ -179,20 +179,20 @@ func TestOperationsAtOnce(t *testing.T) {
 // Connections survive that somebody closes the listening socket, and the socket is
 // opened again in the same place.
 func TestClosedSocketIsOpenedAgain(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
+	forEachTransport(t, func(t *testing.T, m testTransport) {
 		sockets := make(chan net.Listener, 10)
-		l, rec := m.start(t, ranch.Options{PostListen: func(ln net.Listener) error { sockets <- ln; return nil }}, answer)
+		l, rec := m.startListener(t, ranch.Options{PostListen: func(ln net.Listener) error { sockets <- ln; return nil }}, greetAndEcho)
 		addr := dialAddr(l)
-		live := m.guests(t, l, 3)
+		live := m.servedClients(t, l, 3)
 		for round := 1; round <= 3; round++ {
 			(<-sockets).Close()
 			rec.wait(t, ranch.SocketReopened, round)
 			if got := dialAddr(l); got != addr {
 				t.Errorf("it is at %s, not %s", got, addr)
 			}
-			live = append(live, m.guests(t, l, 2)...)
+			live = append(live, m.servedClients(t, l, 2)...)
 			for _, v := range live {
-				v.works(t)
+				v.checkEcho(t)
 			}
 			if n := rec.count(ranch.AcceptFailed); n != round {
 				t.Errorf("%d events %q for %d closed sockets", n, ranch.AcceptFailed, round)
@@ -207,9 +207,9 @@ func TestClosedSocketIsOpenedAgain(t *testing.T) {
 // All listeners at once, whatever state each is in.
 func TestSuspendAndResumeAll(t *testing.T) {
 	var s ranch.Server
-	f := new(fake)
+	f := new(fakeTransport)
 	for _, ref := range []string{"a", "b", "c"} {
-		l, err := s.StartListener(ref, f, ranch.Options{Logger: quiet}, answer)
+		l, err := s.StartListener(ref, f, ranch.Options{Logger: discardLogger}, greetAndEcho)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -242,11 +242,11 @@ func TestSuspendAndResumeAll(t *testing.T) {
 	if diff := cmp.Diff([]ranch.Status{ranch.Running, ranch.Running, ranch.Running}, statuses()); diff != "" {
 		t.Error(diff)
 	}
-	f.listen = func(int) error { return errNotToday }
+	f.listen = func(int) error { return errTest }
 	if err := each((*ranch.Listener).Suspend); err != nil {
 		t.Error(err)
 	}
-	if err := each((*ranch.Listener).Resume); !errors.Is(err, errNotToday) {
-		t.Errorf("got %v, want %v", err, errNotToday)
+	if err := each((*ranch.Listener).Resume); !errors.Is(err, errTest) {
+		t.Errorf("got %v, want %v", err, errTest)
 	}
 }

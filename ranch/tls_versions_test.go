@@ -12,27 +12,27 @@ import (
 // A listener for one version of TLS serves that, and refuses the other in the handshake.
 func TestTLSVersions(t *testing.T) {
 	only := func(version uint16) transport.TLS {
-		c := bothSides().Clone()
+		c := testTLSConfig().Clone()
 		c.MinVersion, c.MaxVersion = version, version
 		return transport.TLS{Config: c}
 	}
 	for server, client := range map[uint16]uint16{tls.VersionTLS13: tls.VersionTLS12, tls.VersionTLS12: tls.VersionTLS13} {
 		t.Run(tls.VersionName(server), func(t *testing.T) {
-			for _, addr := range []string{loopback(t), socketFile(t)} {
-				m := medium{"", only(server), func(testing.TB) string { return addr }}
-				l, rec := m.start(t, ranch.Options{}, answer)
-				v := m.guests(t, l, 1)[0]
-				v.works(t)
+			for _, addr := range []string{loopbackAddr(t), unixAddr(t)} {
+				m := testTransport{"", only(server), func(testing.TB) string { return addr }}
+				l, rec := m.startListener(t, ranch.Options{}, greetAndEcho)
+				v := m.servedClients(t, l, 1)[0]
+				v.checkEcho(t)
 				if got := v.nc.(*tls.Conn).ConnectionState().Version; got != server {
 					t.Errorf("it speaks %s", tls.VersionName(got))
 				}
-				if err := await(t, "the other version is refused", visit(t, only(client), dialAddr(l)).served); err == nil {
+				if err := receive(t, "the other version is refused", newClient(t, only(client), dialAddr(l)).served); err == nil {
 					t.Error("the other version was served")
 				}
 				if e := rec.wait(t, ranch.ConnEnded, 1)[0]; e.Reason != conns.HandshakeFailed {
 					t.Errorf("it ended: %v, %v", e.Reason, e.Err)
 				}
-				v.works(t)
+				v.checkEcho(t)
 			}
 		})
 	}

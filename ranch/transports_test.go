@@ -24,49 +24,51 @@ import (
 
 // medium is one way for bytes to travel. The conformance suite runs over each: what a
 // listener promises must not depend on its transport.
-type medium struct {
+type testTransport struct {
 	name string
 	t    transport.Transport     // of the server and of its clients
 	addr func(testing.TB) string // a free place to listen
 }
 
 // media is all of them. Another transport is one line more.
-func media() []medium {
-	return []medium{
-		{"tcp", transport.TCP{}, loopback},
-		{"tls", transport.TLS{Config: bothSides()}, loopback},
-		{"unix", transport.TCP{}, socketFile},
-		{"tls over unix", transport.TLS{Config: bothSides()}, socketFile},
-		{"mem", new(transport.Mem), anyName},
+func testTransports() []testTransport {
+	return []testTransport{
+		{"tcp", transport.TCP{}, loopbackAddr},
+		{"tls", transport.TLS{Config: testTLSConfig()}, loopbackAddr},
+		{"unix", transport.TCP{}, unixAddr},
+		{"tls over unix", transport.TLS{Config: testTLSConfig()}, unixAddr},
+		{"mem", new(transport.Mem), memAddr},
 	}
 }
 
 // overEach runs a test over every medium.
-func overEach(t *testing.T, f func(*testing.T, medium)) {
-	for _, m := range media() {
+func forEachTransport(t *testing.T, f func(*testing.T, testTransport)) {
+	for _, m := range testTransports() {
 		t.Run(m.name, func(t *testing.T) { f(t, m) })
 	}
 }
 
 // start starts a listener on a free place.
-func (m medium) start(t testing.TB, opts ranch.Options, p protocol.Protocol) (*ranch.Listener, *recorder) {
+func (m testTransport) startListener(t testing.TB, opts ranch.Options, p protocol.Protocol) (*ranch.Listener, *recorder) {
 	t.Helper()
 	if opts.Addr == "" {
 		opts.Addr = m.addr(t)
 	}
-	return start(t, m.t, opts, p)
+	return startListener(t, m.t, opts, p)
 }
 
-func (m medium) visit(t testing.TB, l *ranch.Listener) *visitor { return visit(t, m.t, dialAddr(l)) }
+func (m testTransport) newClient(t testing.TB, l *ranch.Listener) *client {
+	return newClient(t, m.t, dialAddr(l))
+}
 
-func (m medium) guests(t testing.TB, l *ranch.Listener, n int) []*visitor {
+func (m testTransport) servedClients(t testing.TB, l *ranch.Listener, n int) []*client {
 	t.Helper()
-	return guests(t, m.t, dialAddr(l), n)
+	return servedClients(t, m.t, dialAddr(l), n)
 }
 
 // host is a loopback address of this process alone, where there is more than one: a test
 // that comes back to a port finds it free, whatever else runs on this machine.
-var host = func() string {
+var loopbackHost = func() string {
 	if runtime.GOOS != "linux" {
 		return "127.0.0.1"
 	}
@@ -75,7 +77,7 @@ var host = func() string {
 }()
 
 // below is the transport below TLS, for clients that do not behave.
-func (m medium) below() transport.Transport {
+func (m testTransport) plain() transport.Transport {
 	if t, ok := m.t.(transport.TLS); ok {
 		return t.TCP
 	}
@@ -83,20 +85,20 @@ func (m medium) below() transport.Transport {
 }
 
 // many is n, or a part of it where handshakes take their time.
-func (m medium) many(n int) int {
+func (m testTransport) scale(n int) int {
 	if m.t.Secure() {
 		return n / 4
 	}
 	return n
 }
 
-func loopback(testing.TB) string { return host + ":0" }
+func loopbackAddr(testing.TB) string { return loopbackHost + ":0" }
 
-func anyName(testing.TB) string { return ":0" }
+func memAddr(testing.TB) string { return ":0" }
 
 // socketFile does without t.TempDir, whose paths contain the test's name: a Unix
 // socket's path has 107 bytes at most.
-func socketFile(t testing.TB) string {
+func unixAddr(t testing.TB) string {
 	dir, err := os.MkdirTemp("", "ranch")
 	if err != nil {
 		t.Fatal(err)
@@ -106,7 +108,7 @@ func socketFile(t testing.TB) string {
 }
 
 // bothSides is a TLS configuration that serves as ranch.test and trusts that.
-var bothSides = sync.OnceValue(func() *tls.Config {
+var testTLSConfig = sync.OnceValue(func() *tls.Config {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		panic(err)
@@ -145,7 +147,7 @@ func raw(nc net.Conn) net.Conn {
 }
 
 // reset ends a connection without a goodbye, where there is such a thing.
-func reset(nc net.Conn) {
+func resetConn(nc net.Conn) {
 	if tc, ok := nc.(interface{ SetLinger(int) error }); ok {
 		tc.SetLinger(0)
 	}

@@ -30,16 +30,16 @@ func TestWaitForConnectionsByEveryOperator(t *testing.T) {
 				t.Errorf("it is written %s", got)
 			}
 			synctest.Test(t, func(t *testing.T) {
-				f := new(fake)
-				l, _ := start(t, f, ranch.Options{}, answer)
+				f := new(fakeTransport)
+				l, _ := startListener(t, f, ranch.Options{}, greetAndEcho)
 				for count := range 5 {
 					if count > 0 {
-						guests(t, f, dialAddr(l), 1)
+						servedClients(t, f, dialAddr(l), 1)
 					}
-					ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, errNotToday)
+					ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, errTest)
 					defer cancel()
 					err := l.WaitForConnections(ctx, c.op, 2)
-					if c.ok(count) && err != nil || !c.ok(count) && !errors.Is(err, errNotToday) {
+					if c.ok(count) && err != nil || !c.ok(count) && !errors.Is(err, errTest) {
 						t.Errorf("%d %s 2: %v", count, c.sign, err)
 					}
 				}
@@ -50,30 +50,30 @@ func TestWaitForConnectionsByEveryOperator(t *testing.T) {
 
 // Whoever waits is woken by the change, up or down.
 func TestWaitForConnectionsIsWoken(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
+	forEachTransport(t, func(t *testing.T, m testTransport) {
 		var s ranch.Server
-		l, _, err := tryStart(t, &s, m.t, ranch.Options{Addr: m.addr(t)}, answer)
+		l, _, err := tryStartListener(t, &s, m.t, ranch.Options{Addr: m.addr(t)}, greetAndEcho)
 		if err != nil {
 			t.Fatal(err)
 		}
 		wait := func(op ranch.Op, n int) <-chan error {
 			done := make(chan error, 1)
-			go func() { done <- l.WaitForConnections(within(t), op, n) }()
+			go func() { done <- l.WaitForConnections(testContext(t), op, n) }()
 			return done
 		}
 		more, exactly := wait(ranch.Greater, 2), wait(ranch.Equal, 3)
-		in := m.guests(t, l, 3)
+		in := m.servedClients(t, l, 3)
 		for _, done := range []<-chan error{more, exactly} {
-			if err := await(t, "who waits for more is woken", done); err != nil {
+			if err := receive(t, "who waits for more is woken", done); err != nil {
 				t.Error(err)
 			}
 		}
 		fewer, none := wait(ranch.Less, 3), wait(ranch.LessEqual, 0)
 		for _, v := range in {
-			v.leave()
+			v.close()
 		}
 		for _, done := range []<-chan error{fewer, none} {
-			if err := await(t, "who waits for fewer is woken", done); err != nil {
+			if err := receive(t, "who waits for fewer is woken", done); err != nil {
 				t.Error(err)
 			}
 		}
@@ -85,14 +85,14 @@ func TestWaitForConnectionsIsWoken(t *testing.T) {
 func TestWaitForConnectionsMissesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 50
-		f := new(fake)
-		l, _ := start(t, f, ranch.Options{}, answer)
+		f := new(fakeTransport)
+		l, _ := startListener(t, f, ranch.Options{}, greetAndEcho)
 		woken := make(chan error, n)
 		for i := 1; i <= n; i++ {
-			go func() { woken <- l.WaitForConnections(within(t), ranch.Equal, i) }()
+			go func() { woken <- l.WaitForConnections(testContext(t), ranch.Equal, i) }()
 		}
 		synctest.Wait()
-		guests(t, f, dialAddr(l), n)
+		servedClients(t, f, dialAddr(l), n)
 		for range n {
 			if err := <-woken; err != nil {
 				t.Error(err)
@@ -103,27 +103,27 @@ func TestWaitForConnectionsMissesNothing(t *testing.T) {
 
 // The end of the context ends the wait, with its cause.
 func TestWaitForConnectionsEndsWithItsContext(t *testing.T) {
-	l, _ := start(t, new(fake), ranch.Options{}, answer)
+	l, _ := startListener(t, new(fakeTransport), ranch.Options{}, greetAndEcho)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- l.WaitForConnections(ctx, ranch.Greater, 0) }()
-	cancel(errNotToday)
-	if err := await(t, "the wait ends", done); !errors.Is(err, errNotToday) {
+	cancel(errTest)
+	if err := receive(t, "the wait ends", done); !errors.Is(err, errTest) {
 		t.Errorf("it ended with %v", err)
 	}
-	if err := l.WaitForConnections(over, ranch.Greater, 0); !errors.Is(err, context.Canceled) {
+	if err := l.WaitForConnections(cancelledContext, ranch.Greater, 0); !errors.Is(err, context.Canceled) {
 		t.Errorf("with a context that has ended: %v", err)
 	}
-	if err := l.WaitForConnections(over, ranch.Equal, 0); err != nil {
+	if err := l.WaitForConnections(cancelledContext, ranch.Equal, 0); err != nil {
 		t.Errorf("what holds already needs no wait: %v", err)
 	}
 }
 
 // An operator that does not exist is refused.
 func TestWaitForConnectionsRefuses(t *testing.T) {
-	l, _ := start(t, new(fake), ranch.Options{}, answer)
+	l, _ := startListener(t, new(fakeTransport), ranch.Options{}, greetAndEcho)
 	for _, op := range []ranch.Op{0, -1, ranch.Greater + 1} {
-		if err := l.WaitForConnections(within(t), op, 1); !errors.Is(err, ranch.ErrBadOption) {
+		if err := l.WaitForConnections(testContext(t), op, 1); !errors.Is(err, ranch.ErrBadOption) {
 			t.Errorf("%v: %v", op, err)
 		}
 		if got, want := op.String(), fmt.Sprintf("Op(%d)", int(op)); got != want {
@@ -135,10 +135,10 @@ func TestWaitForConnectionsRefuses(t *testing.T) {
 // Connections that were removed do not count for those who wait either.
 func TestWaitForConnectionsIgnoresRemoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := new(fake)
-		l, _ := start(t, f, ranch.Options{}, removed(answer))
-		guests(t, f, dialAddr(l), 3)
-		if err := l.WaitForConnections(within(t), ranch.Equal, 0); err != nil {
+		f := new(fakeTransport)
+		l, _ := startListener(t, f, ranch.Options{}, uncounted(greetAndEcho))
+		servedClients(t, f, dialAddr(l), 3)
+		if err := l.WaitForConnections(testContext(t), ranch.Equal, 0); err != nil {
 			t.Error(err)
 		}
 		if got := l.Info().AllConnections; got != 3 {

@@ -15,7 +15,7 @@ import (
 // fake is a transport without sockets: its connections are net.Pipes, its queues slices,
 // and everything that waits does so in a way that the clock of a bubble sees. What its
 // listeners answer can be scripted.
-type fake struct {
+type fakeTransport struct {
 	// listen is asked by each call of Listen, counted from 1; its error is the answer.
 	listen func(n int) error
 	// handshake, if set, is Handshake; then the transport is not Plain.
@@ -23,7 +23,7 @@ type fake struct {
 	// noDeadline hides the SetDeadline of the listeners.
 	noDeadline bool
 	// script is what the first calls of Accept on the first listener answer.
-	script []step
+	script []acceptStep
 
 	mu     sync.Mutex
 	calls  int // of Listen
@@ -33,24 +33,24 @@ type fake struct {
 }
 
 // step is one scripted answer of Accept: an error, a panic, or (nil) what there is.
-type step func() error
+type acceptStep func() error
 
-func fails(err error) step { return func() error { return err } }
-func panics(v any) step    { return func() error { panic(v) } }
+func failWith(err error) acceptStep { return func() error { return err } }
+func panicWith(v any) acceptStep    { return func() error { panic(v) } }
 
-func times(n int, s step) []step {
-	all := make([]step, n)
+func repeated(n int, s acceptStep) []acceptStep {
+	all := make([]acceptStep, n)
 	for i := range all {
 		all[i] = s
 	}
 	return all
 }
 
-func (f *fake) Name() string { return "fake" }
-func (f *fake) Secure() bool { return false }
-func (f *fake) Plain() bool  { return f.handshake == nil }
+func (f *fakeTransport) Name() string { return "fake" }
+func (f *fakeTransport) Secure() bool { return false }
+func (f *fakeTransport) Plain() bool  { return f.handshake == nil }
 
-func (f *fake) Handshake(ctx context.Context, nc net.Conn) (net.Conn, error) {
+func (f *fakeTransport) Handshake(ctx context.Context, nc net.Conn) (net.Conn, error) {
 	if f.handshake != nil {
 		return f.handshake(ctx, nc)
 	}
@@ -58,7 +58,7 @@ func (f *fake) Handshake(ctx context.Context, nc net.Conn) (net.Conn, error) {
 }
 
 // Listen opens a listener. A name that ends in ":0" gets a number, as a port would.
-func (f *fake) Listen(_ context.Context, addr string) (net.Listener, error) {
+func (f *fakeTransport) Listen(_ context.Context, addr string) (net.Listener, error) {
 	f.mu.Lock()
 	f.calls++
 	n := f.calls
@@ -94,7 +94,7 @@ func (f *fake) Listen(_ context.Context, addr string) (net.Listener, error) {
 }
 
 // Dial puts a connection into the queue of the listener of that address.
-func (f *fake) Dial(_ context.Context, addr string) (net.Conn, error) {
+func (f *fakeTransport) Dial(_ context.Context, addr string) (net.Conn, error) {
 	f.mu.Lock()
 	l := f.open[addr]
 	f.mu.Unlock()
@@ -106,21 +106,21 @@ func (f *fake) Dial(_ context.Context, addr string) (net.Conn, error) {
 }
 
 // last returns the listener opened last.
-func (f *fake) last() *fakeListener {
+func (f *fakeTransport) lastListener() *fakeListener {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.all[len(f.all)-1]
 }
 
 // listens returns how often Listen was called.
-func (f *fake) listens() int {
+func (f *fakeTransport) listens() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.calls
 }
 
 // left returns the addresses that are still listened on.
-func (f *fake) left() (addrs []string) {
+func (f *fakeTransport) openAddrs() (addrs []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for addr := range f.open {
@@ -135,18 +135,18 @@ func (a fakeAddr) Network() string { return "fake" }
 func (a fakeAddr) String() string  { return string(a) }
 
 type fakeListener struct {
-	f    *fake
+	f    *fakeTransport
 	addr fakeAddr
 
-	mu       sync.Mutex
-	changed  sync.Cond
-	script   []step
-	queue    []net.Conn
-	deadline time.Time
-	closed   bool
-	accepts  []time.Time // when Accept was called
-	waiting  int         // in Accept now
-	most     int         // that were in Accept at once
+	mu         sync.Mutex
+	changed    sync.Cond
+	script     []acceptStep
+	queue      []net.Conn
+	deadline   time.Time
+	closed     bool
+	accepts    []time.Time // when Accept was called
+	waiting    int         // in Accept now
+	maxWaiting int         // that were in Accept at once
 }
 
 func (l *fakeListener) Addr() net.Addr { return l.addr }
@@ -156,7 +156,7 @@ func (l *fakeListener) Accept() (net.Conn, error) {
 	defer l.mu.Unlock()
 	l.accepts = append(l.accepts, time.Now())
 	l.waiting++
-	l.most = max(l.most, l.waiting)
+	l.maxWaiting = max(l.maxWaiting, l.waiting)
 	defer func() { l.waiting-- }()
 	for {
 		switch {
@@ -231,7 +231,7 @@ func (l *fakeListener) push(nc net.Conn) bool {
 }
 
 // say scripts the next answers of Accept, of calls that wait already too.
-func (l *fakeListener) say(steps ...step) {
+func (l *fakeListener) addScript(steps ...acceptStep) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.script = append(l.script, steps...)
@@ -252,4 +252,4 @@ func (l *fakeListener) queued() int {
 	return len(l.queue)
 }
 
-var _ transport.Transport = (*fake)(nil)
+var _ transport.Transport = (*fakeTransport)(nil)

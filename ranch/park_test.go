@@ -18,14 +18,14 @@ import (
 )
 
 // ended is a handler that answers, and tells how its connection has ended.
-type ended struct {
-	echoes
-	how chan error
+type closeRecorder struct {
+	echoHandler
+	closed chan error
 }
 
-func (e ended) HandleClose(_ *protocol.Peer, err error) { e.how <- err }
+func (e closeRecorder) HandleClose(_ *protocol.Peer, err error) { e.closed <- err }
 
-func (ended) HandleMessage(p *protocol.Peer, msg any) protocol.Action {
+func (closeRecorder) HandleMessage(p *protocol.Peer, msg any) protocol.Action {
 	p.Send([]byte(msg.(string)))
 	return protocol.Continue()
 }
@@ -38,7 +38,7 @@ func servingGoroutines() int {
 
 // resting starts a listener whose connections rest after 10 ms, opens n, and waits until
 // no goroutine serves any.
-func resting(t *testing.T, tr transport.Transport, n int) (l *ranch.Listener, clients []net.Conn, peers func() []*protocol.Peer, how chan error) {
+func parkedClients(t *testing.T, tr transport.Transport, n int) (l *ranch.Listener, clients []net.Conn, peers func() []*protocol.Peer, how chan error) {
 	t.Helper()
 	if runtime.GOOS != "linux" {
 		t.Skip("connections rest on Linux only")
@@ -46,8 +46,8 @@ func resting(t *testing.T, tr transport.Transport, n int) (l *ranch.Listener, cl
 	how = make(chan error, n)
 	var mu sync.Mutex
 	var all []*protocol.Peer
-	p := protocol.Handle(func() protocol.Handler { return &noting{ended{how: how}, &mu, &all} }, protocol.Options{})
-	l, _ = start(t, tr, ranch.Options{Addr: "127.0.0.1:0", Limits: conns.Limits{ParkAfter: 10 * time.Millisecond}, ShutdownTimeout: time.Minute}, p)
+	p := protocol.Handle(func() protocol.Handler { return &connectRecorder{closeRecorder{closed: how}, &mu, &all} }, protocol.Options{})
+	l, _ = startListener(t, tr, ranch.Options{Addr: "127.0.0.1:0", Limits: conns.Limits{ParkAfter: 10 * time.Millisecond}, ShutdownTimeout: time.Minute}, p)
 	for range n {
 		nc, err := tr.Dial(t.Context(), l.Addr().String())
 		if err != nil {
@@ -57,64 +57,64 @@ func resting(t *testing.T, tr transport.Transport, n int) (l *ranch.Listener, cl
 		clients = append(clients, nc)
 		ping(t, nc, "first")
 	}
-	rests(t)
+	waitParked(t)
 	return l, clients, func() []*protocol.Peer { mu.Lock(); defer mu.Unlock(); return all }, how
 }
 
-type noting struct {
-	ended
+type connectRecorder struct {
+	closeRecorder
 	mu  *sync.Mutex
 	all *[]*protocol.Peer
 }
 
-func (n *noting) HandleConnect(p *protocol.Peer) protocol.Action {
+func (n *connectRecorder) HandleConnect(p *protocol.Peer) protocol.Action {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	*n.all = append(*n.all, p)
 	return protocol.Continue()
 }
 
-func rests(t *testing.T) {
+func waitParked(t *testing.T) {
 	t.Helper()
-	eventually(t, "nobody is served by a goroutine", func() bool { return servingGoroutines() == 0 })
+	waitUntil(t, "nobody is served by a goroutine", func() bool { return servingGoroutines() == 0 })
 }
 
 func ping(t *testing.T, nc net.Conn, s string) {
 	t.Helper()
-	nc.SetDeadline(time.Now().Add(patience))
+	nc.SetDeadline(time.Now().Add(testTimeout))
 	if _, err := io.WriteString(nc, s); err != nil {
 		t.Fatal(err)
 	}
-	hears(t, nc, s)
+	expectRead(t, nc, s)
 }
 
-func hears(t *testing.T, nc net.Conn, s string) {
+func expectRead(t *testing.T, nc net.Conn, s string) {
 	t.Helper()
-	nc.SetDeadline(time.Now().Add(patience))
+	nc.SetDeadline(time.Now().Add(testTimeout))
 	b := make([]byte, len(s))
 	if _, err := io.ReadFull(nc, b); err != nil || string(b) != s {
 		t.Fatalf("%q, %v instead of %q", b, err, s)
 	}
 }
 
-func restingTransports() map[string]transport.Transport {
+func parkingTransports() map[string]transport.Transport {
 	return map[string]transport.Transport{
 		"tcp": transport.TCP{},
-		"tls": transport.TLS{Config: bothSides()},
+		"tls": transport.TLS{Config: testTLSConfig()},
 	}
 }
 
 // Idle connections have no goroutine. They go on when data comes, again and again, and get
 // what is sent to them meanwhile.
 func TestRest(t *testing.T) {
-	for name, tr := range restingTransports() {
+	for name, tr := range parkingTransports() {
 		t.Run(name, func(t *testing.T) {
-			l, clients, peers, _ := resting(t, tr, 20)
+			l, clients, peers, _ := parkedClients(t, tr, 20)
 			for range 2 {
 				for _, nc := range clients {
 					ping(t, nc, "again")
 				}
-				rests(t)
+				waitParked(t)
 			}
 			for _, p := range peers() {
 				if err := p.Post("a message"); err != nil {
@@ -122,9 +122,9 @@ func TestRest(t *testing.T) {
 				}
 			}
 			for _, nc := range clients {
-				hears(t, nc, "a message")
+				expectRead(t, nc, "a message")
 			}
-			rests(t) // what was sent has woken nobody
+			waitParked(t) // what was sent has woken nobody
 			for _, c := range l.Connections() {
 				if c.State.String() != "serving" {
 					t.Errorf("%+v", c)
@@ -142,20 +142,20 @@ func TestRestEnds(t *testing.T) {
 		want error
 	}{
 		{"the peer leaves", func(_ *ranch.Listener, nc net.Conn, _ *protocol.Peer) { nc.Close() }, io.EOF},
-		{"Peer.Close", func(_ *ranch.Listener, _ net.Conn, p *protocol.Peer) { p.Close(errSudden) }, errSudden},
+		{"Peer.Close", func(_ *ranch.Listener, _ net.Conn, p *protocol.Peer) { p.Close(errClose) }, errClose},
 		{"stop", func(l *ranch.Listener, _ net.Conn, _ *protocol.Peer) { l.Stop() }, protocol.ErrShutdown},
 		{"kill", func(l *ranch.Listener, _ net.Conn, p *protocol.Peer) { l.Kill(p.Conn().ID()) }, net.ErrClosed},
 		{"closed by somebody", func(_ *ranch.Listener, _ net.Conn, p *protocol.Peer) { p.Conn().Close() }, net.ErrClosed},
-		{"reads stopped", func(_ *ranch.Listener, _ net.Conn, p *protocol.Peer) { p.Conn().StopReading(errSudden) }, errSudden},
+		{"reads stopped", func(_ *ranch.Listener, _ net.Conn, p *protocol.Peer) { p.Conn().StopReading(errClose) }, errClose},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			for name, tr := range restingTransports() {
-				l, clients, peers, how := resting(t, tr, 1)
+			for name, tr := range parkingTransports() {
+				l, clients, peers, how := parkedClients(t, tr, 1)
 				c.do(l, clients[0], peers()[0])
 				if err := <-how; !errors.Is(err, c.want) {
 					t.Errorf("%s: %v instead of %v", name, err, c.want)
 				}
-				active(t, l, 0)
+				waitActive(t, l, 0)
 				if n := len(how); n > 0 {
 					t.Errorf("%s: closed %d times more", name, n)
 				}
@@ -164,17 +164,17 @@ func TestRestEnds(t *testing.T) {
 	}
 }
 
-var errSudden = errors.New("all of a sudden")
+var errClose = errors.New("all of a sudden")
 
 // Data that comes in the moment of lying down is not overlooked, nor is an end.
 func TestRestRace(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("connections rest on Linux only")
 	}
-	for name, tr := range restingTransports() {
+	for name, tr := range parkingTransports() {
 		how := make(chan error, 100)
-		p := protocol.Handle(func() protocol.Handler { return ended{how: how} }, protocol.Options{})
-		l, _ := start(t, tr, ranch.Options{Addr: "127.0.0.1:0", Limits: conns.Limits{ParkAfter: 1}}, p) // looked at each 10 ms
+		p := protocol.Handle(func() protocol.Handler { return closeRecorder{closed: how} }, protocol.Options{})
+		l, _ := startListener(t, tr, ranch.Options{Addr: "127.0.0.1:0", Limits: conns.Limits{ParkAfter: 1}}, p) // looked at each 10 ms
 		var wg sync.WaitGroup
 		for i := range 20 {
 			wg.Go(func() {
@@ -184,7 +184,7 @@ func TestRestRace(t *testing.T) {
 					return
 				}
 				defer nc.Close()
-				nc.SetDeadline(time.Now().Add(patience))
+				nc.SetDeadline(time.Now().Add(testTimeout))
 				b := make([]byte, 4)
 				for j := range 50 {
 					if _, err := nc.Write([]byte("ping")); err != nil {
@@ -203,13 +203,13 @@ func TestRestRace(t *testing.T) {
 		for range 20 {
 			<-how
 		}
-		active(t, l, 0)
+		waitActive(t, l, 0)
 	}
 }
 
 // Who only listens rests, however much is sent.
 func TestListenersRest(t *testing.T) {
-	_, clients, peers, _ := resting(t, transport.TCP{}, 3)
+	_, clients, peers, _ := parkedClients(t, transport.TCP{}, 3)
 	for _, nc := range clients {
 		ping(t, nc, "awake")
 		go io.Copy(io.Discard, nc) // until the test closes it
@@ -226,5 +226,5 @@ func TestListenersRest(t *testing.T) {
 			time.Sleep(time.Millisecond)
 		}
 	})
-	rests(t)
+	waitParked(t)
 }
