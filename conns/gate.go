@@ -59,6 +59,11 @@ func (g *Gate) reserve(ctx context.Context, q *queue, queued func()) error {
 	g.mu.Unlock()
 	if queued != nil {
 		queued()
+		select {
+		case <-w.ready: // granted by what queued did, even if that has ended ctx
+			return nil
+		default:
+		}
 	}
 	select {
 	case <-w.ready:

@@ -71,7 +71,7 @@ func (a *acceptors) acceptOne(s *socket) bool {
 	}
 	wait := a.slotWait.context()          // before refuseAfter is read: it ends after that has changed
 	reserved := l.refuseAfter.Load() == 0 // else connections are accepted without a slot
-	if reserved && l.reserve(wait) != nil {
+	if reserved && !l.reserve(wait) {
 		return a.ctx.Err() == nil
 	}
 	nc, opening, reserved, err := a.acceptFrom(s, reserved)

@@ -18,7 +18,7 @@ import (
 type fakeTransport struct {
 	// listen is asked by each call of Listen, counted from 1; its error is the answer.
 	listen func(n int) error
-	// handshake, if set, is Handshake; then the transport is not Plain.
+	// handshake, if set, is Handshake.
 	handshake func(ctx context.Context, nc net.Conn) (net.Conn, error)
 	// noDeadline hides the SetDeadline of the listeners.
 	noDeadline bool
@@ -48,7 +48,6 @@ func repeated(n int, s acceptStep) []acceptStep {
 
 func (f *fakeTransport) Name() string { return "fake" }
 func (f *fakeTransport) Secure() bool { return false }
-func (f *fakeTransport) Plain() bool  { return f.handshake == nil }
 
 func (f *fakeTransport) Handshake(ctx context.Context, nc net.Conn) (net.Conn, error) {
 	if f.handshake != nil {

@@ -86,22 +86,22 @@ func (l *Listener) setRefuseAfter(d time.Duration) {
 	}
 }
 
-// reserve reserves a slot for an acceptor. On success the slot is among l.reservations.
-func (l *Listener) reserve(ctx context.Context) error {
-	if err := l.gate.Reserve(ctx); err != nil {
-		return err
-	}
-	l.reservations.add()
-	// A connection that became pending before add has not seen this slot, and waits.
-	if l.pending.Load() > 0 && l.gate.Contended() && l.reservations.take() {
-		l.gate.Cancel()
-		return errSlotNeeded
-	}
-	return nil
+// reserve reserves a slot for an acceptor, and reports whether it did.
+func (l *Listener) reserve(ctx context.Context) bool {
+	return l.gate.Reserve(ctx) == nil && l.offer()
 }
 
-// errSlotNeeded tells an acceptor that its slot went to a pending connection.
-var errSlotNeeded = errors.New("a pending connection needs the slot")
+// offer makes the reservation of an acceptor available to pending connections. One that began to
+// wait after the gate granted the reservation and before it was available has missed it: then offer
+// cancels the reservation and reports false, and the gate grants it to that connection.
+func (l *Listener) offer() bool {
+	l.reservations.add()
+	if l.pending.Load() > 0 && l.gate.Contended() && l.reservations.take() {
+		l.gate.Cancel()
+		return false
+	}
+	return true
+}
 
 // startPending starts or refuses a pending connection. reserved says that it has a reservation.
 func (l *Listener) startPending(t transport.Transport, nc net.Conn, reserved bool) {
@@ -156,10 +156,10 @@ func (l *Listener) takeSlot(ctx context.Context, atOnce, reserved bool) error {
 	defer cancel(nil)
 	if !reserved {
 		err := l.gate.ReservePending(ctx, func() {
-			switch {
-			case l.reservations.take():
-				l.gate.Cancel() // the gate gives it to the pending connection that has waited longest
-			case atOnce && !l.gate.Contended():
+			for l.gate.Contended() && l.reservations.take() {
+				l.gate.Cancel() // the gate grants it to the connection that has waited longest
+			}
+			if atOnce && !l.gate.Contended() {
 				cancel(conns.RefusedAtCap)
 			}
 		})
