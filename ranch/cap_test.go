@@ -170,7 +170,7 @@ func setCap(t testing.TB, l *ranch.Listener, n int) {
 	if err := l.SetMaxConnections(n); err != nil {
 		t.Fatal(err)
 	}
-	if got := l.MaxConnections(); got != n {
+	if got := l.Info().MaxConnections; got != n {
 		t.Fatalf("the cap is %d, not %d", got, n)
 	}
 }
@@ -237,7 +237,7 @@ func TestCapRefused(t *testing.T) {
 			t.Errorf("a cap of %d: %v", n, err)
 		}
 	}
-	if got := l.MaxConnections(); got != 7 {
+	if got := l.Info().MaxConnections; got != 7 {
 		t.Errorf("the cap is %d", got)
 	}
 }

@@ -26,8 +26,8 @@ func TestChangeOptions(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if o := l.Options(); o.PerAddress != 100 || l.MaxConnections() != 0 || o.MaxConnections != 1024 {
-		t.Errorf("%d changes, cap %d, that of the start %d", o.PerAddress, l.MaxConnections(), o.MaxConnections)
+	if o := l.Options(); o.PerAddress != 100 || l.Info().MaxConnections != 0 || o.MaxConnections != 1024 {
+		t.Errorf("%d changes, cap %d, that of the start %d", o.PerAddress, l.Info().MaxConnections, o.MaxConnections)
 	}
 	_, err := l.ChangeOptions(func(o *ranch.Options) { o.IdleTimeout, o.Lifetime = -2, time.Hour })
 	if !errors.Is(err, ranch.ErrBadOption) || l.Options().Lifetime != 0 {

@@ -47,7 +47,7 @@ func TestDefaultServer(t *testing.T) {
 	if got, err := ranch.MaxConnections(ref); got != 9 || err != nil {
 		t.Errorf("MaxConnections: got %d, %v, want 9", got, err)
 	}
-	if err := ranch.SetProtocol(ref, writeUntilClosed); err != nil || l.Protocol() == nil {
+	if err := ranch.SetProtocol(ref, writeUntilClosed); err != nil || l.Info().Protocol == nil {
 		t.Errorf("SetProtocol: %v", err)
 	}
 	if err := errors.Join(ranch.SuspendListener(ref), ranch.ResumeListener(ref)); err != nil {

@@ -53,14 +53,14 @@ func serveWithFewDescriptors() {
 	}
 	l, err := ranch.StartListener("few", transport.TCP{}, ranch.Options{
 		Addr: "127.0.0.1:0", MaxConnections: ranch.Unlimited, Logger: discardLogger, PostListen: func(net.Listener) error { return limitDescriptors() },
-		Observer: ranch.Observer(func(e ranch.Event) {
+		Observer: func(e ranch.Event) {
 			switch e.Kind {
 			case ranch.ListenerStarted:
-				tell(childReport{Event: e.Kind.String(), Addr: e.Addr.String()})
+				tell(childReport{Event: string(e.Kind), Addr: e.Addr.String()})
 			case ranch.AcceptFailed, ranch.AcceptRecovered, ranch.SocketReopened, ranch.AcceptorPanicked:
-				tell(childReport{Event: e.Kind.String(), Duration: e.Duration})
+				tell(childReport{Event: string(e.Kind), Duration: e.Duration})
 			}
-		}),
+		},
 	}, protocol.Func(func(_ context.Context, conn *transport.Conn) error {
 		conn.Write([]byte{greeting})
 		_, err := io.ReadFull(conn, make([]byte, 1))
@@ -131,7 +131,7 @@ func startChild(t *testing.T) *child {
 			t.Errorf("the child: %v", err)
 		}
 	})
-	c.addr = c.until(ranch.ListenerStarted.String()).Addr
+	c.addr = c.until(string(ranch.ListenerStarted)).Addr
 	return c
 }
 
@@ -165,7 +165,7 @@ func (c *child) info() counts {
 func TestOutOfDescriptors(t *testing.T) {
 	const clients = 5 * spareDescriptors
 	c := startChild(t)
-	failed, recovered := ranch.AcceptFailed.String(), ranch.AcceptRecovered.String()
+	failed, recovered := string(ranch.AcceptFailed), string(ranch.AcceptRecovered)
 	for episode := 1; episode <= 2; episode++ {
 		all := make([]net.Conn, clients)
 		for i := range all {

@@ -23,7 +23,7 @@ func (l *Listener) serveBacklog(ctx context.Context) {
 	l.mu.Lock()
 	a, limit := l.acceptors, l.opts.ShutdownTimeout
 	l.mu.Unlock()
-	if a == nil || limit == BrutalKill || l.MaxConnections() == 0 {
+	if a == nil || limit == BrutalKill || l.gate.State().Limit == 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, min(limit, backlogTime))

@@ -307,7 +307,7 @@ func TestSetProtocol(t *testing.T) {
 		if err := l.SetProtocol(next); err != nil {
 			t.Fatal(err)
 		}
-		if got := l.Protocol(); got != protocol.Protocol(next) {
+		if got := l.Info().Protocol; got != protocol.Protocol(next) {
 			t.Errorf("got protocol %v, want %v", got, next)
 		}
 		for _, v := range before {
@@ -325,10 +325,10 @@ func TestSetProtocol(t *testing.T) {
 		if err := errors.Join(l.Suspend(), l.Resume()); err != nil { // it stays through these
 			t.Fatal(err)
 		}
-		if got := l.Protocol(); got != protocol.Protocol(next) {
+		if got := l.Info().Protocol; got != protocol.Protocol(next) {
 			t.Errorf("after a resume the protocol is %T", got)
 		}
-		if err := l.SetProtocol(nil); !errors.Is(err, ranch.ErrBadOption) || l.Protocol() == nil {
+		if err := l.SetProtocol(nil); !errors.Is(err, ranch.ErrBadOption) || l.Info().Protocol == nil {
 			t.Errorf("no protocol at all: %v", err)
 		}
 	})

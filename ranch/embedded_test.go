@@ -3,6 +3,7 @@ package ranch_test
 import (
 	"context"
 	"errors"
+	"syscall"
 	"testing"
 	"testing/synctest"
 
@@ -100,7 +101,7 @@ func TestRunFailsToStart(t *testing.T) {
 		there.addr = func(testing.TB) string { return dialAddr(first) }
 		l, rec := newTestListener(t, there, ranch.Options{})
 		err := receive(t, "Run returns", runListener(t.Context(), l))
-		if !errors.Is(err, ranch.ErrAddrInUse) {
+		if !errors.Is(err, syscall.EADDRINUSE) {
 			t.Fatalf("Run at a taken address: %v", err)
 		}
 		if err := first.Stop(); err != nil {

@@ -244,7 +244,7 @@ func TestEventOfEndComesLast(t *testing.T) {
 		var l *ranch.Listener
 		listening := make(chan struct{})
 		ended := make(chan ranch.Event, 1)
-		l, _ = m.startListener(t, ranch.Options{MaxConnections: 1, Observer: ranch.Observer(func(e ranch.Event) {
+		l, _ = m.startListener(t, ranch.Options{MaxConnections: 1, Observer: func(e ranch.Event) {
 			switch e.Kind {
 			case ranch.ConnStarted:
 				<-listening
@@ -260,7 +260,7 @@ func TestEventOfEndComesLast(t *testing.T) {
 				}
 				ended <- e
 			}
-		})}, greetAndEcho)
+		}}, greetAndEcho)
 		close(listening)
 		v := m.servedClients(t, l, 1)[0]
 		v.checkEcho(t)
@@ -270,19 +270,4 @@ func TestEventOfEndComesLast(t *testing.T) {
 			t.Errorf("it carried %+v", st)
 		}
 	})
-}
-
-// Every kind has words of its own.
-func TestEventKindsHaveNames(t *testing.T) {
-	seen := map[string]bool{}
-	for k := ranch.ListenerStarted; k <= ranch.AlarmRaised; k++ {
-		if name := k.String(); name == "" || seen[name] {
-			t.Errorf("kind %d is called %q", k, name)
-		} else {
-			seen[name] = true
-		}
-	}
-	if got := (ranch.AlarmRaised + 1).String(); got != "EventKind(13)" {
-		t.Errorf("no kind at all is called %q", got)
-	}
 }

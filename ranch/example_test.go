@@ -134,13 +134,13 @@ func ExampleWaitForConnections() {
 }
 
 // An observer that tells of connections that failed.
-func ExampleObserver() {
+func ExampleOptions_observer() {
 	ended := make(chan ranch.Event, 10)
-	observer := ranch.Observer(func(e ranch.Event) {
+	observer := func(e ranch.Event) {
 		if e.Kind == ranch.ConnEnded && e.Reason != conns.Finished {
 			ended <- e // quickly: the connection's goroutine waits
 		}
-	})
+	}
 	mem := new(transport.Mem)
 	_, err := ranch.StartListener("picky", mem, ranch.Options{Addr: "picky", Observer: observer, Logger: slog.New(slog.DiscardHandler)},
 		protocol.Func(func(context.Context, *transport.Conn) error { return errors.New("not you") }))

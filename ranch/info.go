@@ -4,6 +4,7 @@ import (
 	"net"
 
 	"goranch/conns"
+	"goranch/protocol"
 )
 
 // Status is the status of a listener.
@@ -22,7 +23,8 @@ type ListenerInfo struct {
 	Ref       string
 	Status    Status
 	Transport string
-	Addr      net.Addr // where it is bound, or was; nil before the start
+	Protocol  protocol.Protocol // of connections that are accepted from now on
+	Addr      net.Addr          // where it is bound, or was; nil before the start
 
 	// In force; changes that wait for a resume are not included.
 	NumAcceptors     int
@@ -60,7 +62,7 @@ func (l *Listener) Info() ListenerInfo {
 	l.mu.Unlock()
 	c, g := l.sup.Counters(), l.gate.State()
 	info := ListenerInfo{
-		Ref: l.ref, Status: status, Transport: t.Name(), Addr: addr,
+		Ref: l.ref, Status: status, Transport: t.Name(), Protocol: l.target.Load().protocol, Addr: addr,
 		NumAcceptors: opts.NumAcceptors, NumListenSockets: opts.NumListenSockets,
 		MaxConnections: g.Limit, ActiveConnections: g.Used, AllConnections: c.Live,
 		PeakConnections: g.Peak, WaitingAcceptors: g.Waiting,

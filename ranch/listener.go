@@ -25,8 +25,8 @@ type Listener struct {
 	gate      *conns.Gate
 	sup       *conns.Supervisor
 	log       *slog.Logger
-	observers []Observer // the logger's first
-	onStop    func()     // frees its name; nil: it has none in a server
+	observers []func(Event) // the logger's first
+	onStop    func()        // frees its name; nil: it has none in a server
 
 	// Read by acceptors.
 	target       atomic.Pointer[target]
@@ -69,7 +69,7 @@ func NewListener(ref string, t transport.Transport, opts Options, p protocol.Pro
 		return nil, opErr("start", ref, err)
 	}
 	l := &Listener{
-		ref: ref, gate: conns.NewGate(opts.MaxConnections), log: opts.Logger, observers: []Observer{LogObserver(opts.Logger)},
+		ref: ref, gate: conns.NewGate(opts.MaxConnections), log: opts.Logger, observers: []func(Event){logObserver(opts.Logger)},
 		done: make(chan struct{}), status: Starting, opts: opts, transport: t,
 	}
 	if opts.Observer != nil {
@@ -137,9 +137,6 @@ func (l *Listener) SetMaxConnections(n int) error {
 	return nil
 }
 
-// MaxConnections returns the cap.
-func (l *Listener) MaxConnections() int { return l.gate.State().Limit }
-
 // SetProtocol changes the protocol of connections that are accepted from now on.
 func (l *Listener) SetProtocol(p protocol.Protocol) error {
 	if p == nil {
@@ -152,9 +149,6 @@ func (l *Listener) SetProtocol(p protocol.Protocol) error {
 	l.target.Store(&t)
 	return nil
 }
-
-// Protocol returns the protocol of connections that are accepted now.
-func (l *Listener) Protocol() protocol.Protocol { return l.target.Load().protocol }
 
 // WaitForConnections returns when the number of active connections satisfies op and n, or with the
 // cause of ctx when that ends first. It sees every change, so no number is missed, however short
@@ -189,10 +183,6 @@ func (l *Listener) Kill(id uint64) bool { return l.sup.Kill(id) }
 
 // KillMatching closes the connections for which match returns true at once, and returns how many.
 func (l *Listener) KillMatching(match func(*conns.Info) bool) int { return l.sup.KillMatching(match) }
-
-// Evict asks n connections to stop, whatever the cap, and closes them after the ShutdownTimeout. It
-// returns how many it has asked.
-func (l *Listener) Evict(n int, policy conns.EvictionPolicy) int { return l.sup.Evict(n, policy) }
 
 // Trace reports every read and write of the connections that t selects, live ones and those
 // accepted later, until stop is called. See [LogTracer].

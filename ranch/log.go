@@ -11,10 +11,10 @@ import (
 	"goranch/transport"
 )
 
-// LogObserver returns the observer that every listener has for its Logger. The start and the end of
+// logObserver returns the observer that every listener has for its Logger. The start and the end of
 // connections are logged at debug, except for protocols that failed (warn) or panicked (error,
 // with the stack).
-func LogObserver(l *slog.Logger) Observer {
+func logObserver(l *slog.Logger) func(Event) {
 	return func(e Event) {
 		if level := e.level(); l.Enabled(context.Background(), level) {
 			logEvent(l, level, &e)
@@ -22,8 +22,8 @@ func LogObserver(l *slog.Logger) Observer {
 	}
 }
 
-// logEvent is a function of its own because it needs a deep stack, which connections whose events are not
-// logged must not get.
+// logEvent is not inlined because it needs a deep stack, which connections must not get whose events
+// are not logged.
 //
 //go:noinline
 func logEvent(l *slog.Logger, level slog.Level, e *Event) {
@@ -60,7 +60,7 @@ func logEvent(l *slog.Logger, level slog.Level, e *Event) {
 	if errors.As(e.Err, &p) {
 		attrs = append(attrs, slog.String("stack", string(p.Stack)))
 	}
-	l.LogAttrs(context.Background(), level, e.Kind.String(), attrs...)
+	l.LogAttrs(context.Background(), level, string(e.Kind), attrs...)
 }
 
 func (e *Event) level() slog.Level {

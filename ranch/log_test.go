@@ -88,11 +88,11 @@ func TestLogObserver(t *testing.T) {
 		{ended(conns.Failed, errTest), "WARN", endedAttrs("failed", attrs{"err": "not today"})},
 		{ended(conns.Panicked, fmt.Errorf("wrapped: %w", panicked)), "ERROR", endedAttrs("panicked", attrs{"err": "wrapped: panic: boo", "stack": "goroutine 7 [running]"})},
 	} {
-		t.Run(c.level+" "+c.e.Kind.String(), func(t *testing.T) {
+		t.Run(c.level+" "+string(c.e.Kind), func(t *testing.T) {
 			var log lockedBuffer
 			c.e.Ref = ref
 			ranch.LogObserver(newJSONLogger(&log, slog.LevelDebug))(c.e)
-			c.want["level"], c.want["msg"], c.want["listener"] = c.level, c.e.Kind.String(), ref
+			c.want["level"], c.want["msg"], c.want["listener"] = c.level, string(c.e.Kind), ref
 			if diff := cmp.Diff([]map[string]any{c.want}, lines(t, log.String())); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
@@ -135,16 +135,16 @@ func TestLogShowsWhereAPanicWas(t *testing.T) {
 		rec.wait(t, ranch.ConnEnded, 1)
 		all := lines(t, log.String())
 		got := all[len(all)-1]
-		if got["level"] != "ERROR" || got["msg"] != "connection ended" || got["reason"] != "panicked" || got["err"] != "panic: clumsy" {
+		if got["level"] != "ERROR" || got["msg"] != "connection ended" || got["reason"] != "panicked" || got["err"] != "panic: test panic" {
 			t.Errorf("the log says %v", got)
 		}
-		if stack, _ := got["stack"].(string); !strings.Contains(stack, "clumsy(") || !strings.Contains(stack, "log_test.go") {
+		if stack, _ := got["stack"].(string); !strings.Contains(stack, "panickingProtocol(") || !strings.Contains(stack, "log_test.go") {
 			t.Errorf("the stack does not show where: %v", got["stack"])
 		}
 	})
 }
 
-func panickingProtocol(context.Context, *transport.Conn) error { panic("clumsy") }
+func panickingProtocol(context.Context, *transport.Conn) error { panic("test panic") }
 
 // What is below a logger's level is not even put together.
 func TestLogBelowItsLevelCostsNothing(t *testing.T) {

@@ -43,7 +43,7 @@ func TestObserverPanics(t *testing.T) {
 		l, _ := m.startListener(t, ranch.Options{
 			MaxConnections: 3,
 			Logger:         slog.New(slog.NewTextHandler(&log, nil)),
-			Observer:       ranch.Observer(func(ranch.Event) { panic("nobody looks") }),
+			Observer:       func(ranch.Event) { panic("nobody looks") },
 		}, greetAndEcho)
 		for range 3 {
 			for _, v := range m.servedClients(t, l, 3) {

@@ -80,7 +80,7 @@ type Options struct {
 	Logger *slog.Logger
 
 	// Observer is called with every event as well. nil is none.
-	Observer Observer
+	Observer func(Event)
 
 	// PostListen is called with each listening socket before anything is accepted, for settings that
 	// have no field here. Its error fails the start; for a socket that was reopened, it means

@@ -76,7 +76,7 @@ func SetMaxConnections(ref string, n int) error {
 
 // MaxConnections returns the cap.
 func MaxConnections(ref string) (n int, err error) {
-	err = Default.do("get", ref, func(l *Listener) error { n = l.MaxConnections(); return nil })
+	err = Default.do("get", ref, func(l *Listener) error { n = l.gate.State().Limit; return nil })
 	return n, err
 }
 

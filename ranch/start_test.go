@@ -116,13 +116,13 @@ func TestStartFails(t *testing.T) {
 		want []error
 		text string
 	}{
-		{"address in use", transport.TCP{}, ranch.Options{Addr: taken.Addr().String()}, []error{ranch.ErrAddrInUse, syscall.EADDRINUSE}, "address already in use"},
-		{"in use, TLS", testTransports()[1].t, ranch.Options{Addr: taken.Addr().String()}, []error{ranch.ErrAddrInUse}, ""},
-		{"in use, several sockets", transport.TCP{}, ranch.Options{Addr: taken.Addr().String(), NumListenSockets: 3}, []error{ranch.ErrAddrInUse}, ""},
-		{"a file in the socket's place", transport.TCP{}, ranch.Options{Addr: "unix:" + path}, []error{ranch.ErrAddrInUse}, "no socket"},
-		{"permission", forbidden, ranch.Options{Addr: loopbackAddr(t)}, []error{ranch.ErrPermission, fs.ErrPermission, syscall.EACCES}, "permission denied"},
-		{"no certificate", transport.TLS{}, ranch.Options{}, []error{ranch.ErrNoCertificate, transport.ErrNoCertificate}, "GetCertificate"},
-		{"an empty TLS configuration", transport.TLS{Config: new(tls.Config)}, ranch.Options{}, []error{ranch.ErrNoCertificate}, ""},
+		{"address in use", transport.TCP{}, ranch.Options{Addr: taken.Addr().String()}, []error{syscall.EADDRINUSE}, "address already in use"},
+		{"in use, TLS", testTransports()[1].t, ranch.Options{Addr: taken.Addr().String()}, []error{syscall.EADDRINUSE}, ""},
+		{"in use, several sockets", transport.TCP{}, ranch.Options{Addr: taken.Addr().String(), NumListenSockets: 3}, []error{syscall.EADDRINUSE}, ""},
+		{"a file in the socket's place", transport.TCP{}, ranch.Options{Addr: "unix:" + path}, []error{syscall.EADDRINUSE}, "no socket"},
+		{"permission", forbidden, ranch.Options{Addr: loopbackAddr(t)}, []error{fs.ErrPermission, syscall.EACCES}, "permission denied"},
+		{"no certificate", transport.TLS{}, ranch.Options{}, []error{transport.ErrNoCertificate}, "GetCertificate"},
+		{"an empty TLS configuration", transport.TLS{Config: new(tls.Config)}, ranch.Options{}, []error{transport.ErrNoCertificate}, ""},
 		{"not our address", transport.TCP{}, ranch.Options{Addr: "192.0.2.1:0"}, []error{syscall.EADDRNOTAVAIL}, "192.0.2.1"},
 		{"the transport's own", brokenTransport{err: errTest}, ranch.Options{}, []error{errTest}, errTest.Error()},
 		{"PostListen", transport.TCP{}, ranch.Options{Addr: loopbackAddr(t), PostListen: func(net.Listener) error { return errTest }}, []error{errTest}, "PostListen: not today"},
@@ -254,7 +254,7 @@ func TestStoppedInItsFirstMoment(t *testing.T) {
 	for range 500 {
 		var s ranch.Server
 		stopped := make(chan error, 1)
-		_, err := s.StartListener(ref, new(fakeTransport), ranch.Options{NumAcceptors: 1, Logger: discardLogger, Observer: ranch.Observer(func(e ranch.Event) {
+		_, err := s.StartListener(ref, new(fakeTransport), ranch.Options{NumAcceptors: 1, Logger: discardLogger, Observer: func(e ranch.Event) {
 			if e.Kind == ranch.ListenerStarted {
 				l, err := s.Listener(ref)
 				if err != nil || l.Info().Status != ranch.Running {
@@ -262,7 +262,7 @@ func TestStoppedInItsFirstMoment(t *testing.T) {
 				}
 				go func() { stopped <- l.Stop() }()
 			}
-		})}, greetAndEcho)
+		}}, greetAndEcho)
 		if err != nil {
 			t.Fatal(err)
 		}

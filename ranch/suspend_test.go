@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 
@@ -105,7 +106,7 @@ func TestResumeFails(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := l.Resume(); !errors.Is(err, ranch.ErrAddrInUse) {
+		if err := l.Resume(); !errors.Is(err, syscall.EADDRINUSE) {
 			t.Errorf("resuming at a taken place: %v", err)
 		}
 		if i := l.Info(); i.Status != ranch.Suspended {

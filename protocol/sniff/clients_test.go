@@ -146,11 +146,11 @@ func TestHandshakeThatStops(t *testing.T) {
 	mux := newMux(t, sniff.Config{Rules: []sniff.Rule{{Match: sniff.TLS(), Protocol: up}}, Default: echo.Protocol{}})
 	for first, reason := range map[string]conns.Reason{hello: conns.TimedOut, hello + strings.Repeat("\xff", 1<<10): conns.BadInput} {
 		ends := make(chan ranch.Event, 2)
-		l, err := new(ranch.Server).StartListener("x", transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", Logger: quiet, Observer: ranch.Observer(func(e ranch.Event) {
+		l, err := new(ranch.Server).StartListener("x", transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", Logger: quiet, Observer: func(e ranch.Event) {
 			if e.Kind == ranch.ConnEnded {
 				ends <- e
 			}
-		})}, mux)
+		}}, mux)
 		if err != nil {
 			t.Fatal(err)
 		}
