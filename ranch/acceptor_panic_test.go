@@ -7,9 +7,7 @@ import (
 	"goranch/ranch"
 )
 
-// A transport whose Listen panics while a closed socket is opened again costs no slot
-// and gives none away: the cap stays what it is, and nobody is taken out of the queue
-// who cannot be served.
+// A transport whose Listen panics while a closed socket is reopened does not cost or add a slot.
 func TestPanicWhileReopeningKeepsTheCap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fakeTransport{listen: func(n int) error {
@@ -23,7 +21,7 @@ func TestPanicWhileReopeningKeepsTheCap(t *testing.T) {
 		f.lastListener().Close()
 		synctest.Wait()
 		if got := rec.count(ranch.AcceptorPanicked); got != 2 {
-			t.Errorf("%d acceptors panicked, not 2", got)
+			t.Errorf("got %d acceptor panics, want 2", got)
 		}
 		servedClients(t, f, dialAddr(l), 2)
 		for range 3 {
@@ -31,10 +29,10 @@ func TestPanicWhileReopeningKeepsTheCap(t *testing.T) {
 		}
 		synctest.Wait()
 		if got := f.lastListener().queued(); got != 3 {
-			t.Errorf("%d clients wait in the queue, not 3: %s", got, pretty(l.Info()))
+			t.Errorf("got %d clients in the queue, want 3: %s", got, pretty(l.Info()))
 		}
 		if got := l.Info().WaitingAcceptors; got != 3 {
-			t.Errorf("%d acceptors are parked, not 3", got)
+			t.Errorf("got %d waiting acceptors, want 3", got)
 		}
 	})
 }

@@ -9,8 +9,7 @@ import (
 	"goranch/ranch"
 )
 
-// An alarm goes off at its threshold, again after each cooldown while it is reached, and not
-// below.
+// An alarm is raised at its threshold, again after each cooldown while it is reached, and not below.
 func TestAlarm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := new(fakeTransport)
@@ -21,35 +20,35 @@ func TestAlarm(t *testing.T) {
 		in := servedClients(t, f, dialAddr(l), 2)
 		time.Sleep(time.Minute)
 		if n := len(calls); n != 0 {
-			t.Fatalf("%d calls below the threshold", n)
+			t.Fatalf("below the threshold: got %d calls, want 0", n)
 		}
 		in = append(in, servedClients(t, f, dialAddr(l), 1)...)
 		synctest.Wait()
 		e := <-calls
 		if e.Ref != ref || e.Name != "full" || e.Connections != 3 || len(e.Listener.Connections()) != 3 {
-			t.Errorf("%+v", e)
+			t.Errorf("got %+v, want 3 connections", e)
 		}
 		time.Sleep(2500 * time.Millisecond)
 		if n := len(calls); n != 2 {
-			t.Errorf("%d calls in two and a half cooldowns", n)
+			t.Errorf("in two and a half cooldowns: got %d calls, want 2", n)
 		}
 		in[0].close()
 		time.Sleep(time.Minute)
 		if n := len(calls); n != 2 {
-			t.Errorf("%d calls after it was over", n)
+			t.Errorf("below the threshold again: got %d calls, want 2", n)
 		}
 		servedClients(t, f, dialAddr(l), 1)
 		synctest.Wait()
 		if n := len(calls); n != 3 {
-			t.Errorf("%d calls when it came again", n)
+			t.Errorf("at the threshold again: got %d calls, want 3", n)
 		}
 		if n := rec.count(ranch.AlarmRaised); n != 4 {
-			t.Errorf("%d events", n)
+			t.Errorf("got %d events, want 4", n)
 		}
 	})
 }
 
-// Alarms can be replaced and removed while the listener runs. A panic of one is logged.
+// Alarms can be replaced and removed while the listener runs. A panic of a callback is logged.
 func TestAlarmsChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := new(fakeTransport)
@@ -69,18 +68,18 @@ func TestAlarmsChange(t *testing.T) {
 		servedClients(t, f, dialAddr(l), 1)
 		synctest.Wait()
 		if was != "b" {
-			t.Errorf("it was %q that went off", was)
+			t.Errorf("got alarm %q, want b", was)
 		}
 		set(nil)
 		n := rec.count(ranch.AlarmRaised)
 		time.Sleep(time.Minute)
 		if now := rec.count(ranch.AlarmRaised); now != n {
-			t.Errorf("%d alarms after there were none", now-n)
+			t.Errorf("after the removal: got %d alarms, want 0", now-n)
 		}
 	})
 }
 
-// An alarm may stop its own listener.
+// The callback of an alarm may stop its listener.
 func TestAlarmStops(t *testing.T) {
 	f := new(fakeTransport)
 	done := make(chan error, 1)
@@ -88,24 +87,24 @@ func TestAlarmStops(t *testing.T) {
 		"enough": {Connections: 1, Callback: func(e ranch.AlarmEvent) { done <- e.Listener.Stop() }},
 	}}, greetAndEcho)
 	newClient(t, f, dialAddr(l))
-	if err := receive(t, "the alarm stops the listener", done); err != nil {
+	if err := receive(t, "the callback stops the listener", done); err != nil {
 		t.Error(err)
 	}
 }
 
-// Descriptors are counted, and reported when they run short.
+// Open descriptors are counted and reported.
 func TestAlarmOfDescriptors(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("SKIPPED: Windows has no limit of descriptors")
+		t.Skip("Windows has no limit of descriptors")
 	}
 	f := new(fakeTransport)
 	calls := make(chan ranch.AlarmEvent, 1)
 	startListener(t, f, ranch.Options{Alarms: map[string]ranch.Alarm{
 		"fds":  {Descriptors: 1e-9, Callback: func(e ranch.AlarmEvent) { calls <- e }},
-		"none": {Descriptors: 1, Callback: func(ranch.AlarmEvent) { t.Error("all descriptors are said to be open") }},
+		"none": {Descriptors: 1, Callback: func(ranch.AlarmEvent) { t.Error("got an alarm for all descriptors, want none") }},
 	}}, greetAndEcho)
-	e := receive(t, "the alarm goes off", calls)
+	e := receive(t, "the alarm is raised", calls)
 	if e.Descriptors < 3 || e.DescriptorLimit < e.Descriptors || e.Name != "fds" {
-		t.Errorf("%+v", e)
+		t.Errorf("got %+v, want some descriptors of a limit", e)
 	}
 }

@@ -17,7 +17,7 @@ import (
 	"goranch/transport"
 )
 
-// secure is the media with a handshake that clients can fail.
+// secureTransports are the transports with a handshake that clients can fail.
 func secureTransports() (all []testTransport) {
 	for _, m := range testTransports() {
 		if m.t.Secure() {
@@ -27,7 +27,7 @@ func secureTransports() (all []testTransport) {
 	return all
 }
 
-// dialBelow connects without a handshake.
+// dialPlain connects without a handshake.
 func (m testTransport) dialPlain(t testing.TB, l *ranch.Listener) net.Conn {
 	t.Helper()
 	nc, err := m.plain().Dial(testContext(t), dialAddr(l))
@@ -38,8 +38,7 @@ func (m testTransport) dialPlain(t testing.TB, l *ranch.Listener) net.Conn {
 	return nc
 }
 
-// A thousand peers that begin a handshake and do not go on are gone when their time is
-// over, to the moment, and delay nobody until then.
+// A thousand unfinished handshakes end exactly at the HandshakeTimeout, and delay no other client.
 func TestThousandHalfOpenHandshakesEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 1000
@@ -54,7 +53,7 @@ func TestThousandHalfOpenHandshakesEnd(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer nc.Close()
-			if i%2 == 0 { // the others never speak
+			if i%2 == 0 { // the others send nothing
 				if _, err := nc.Write(hello[:len(hello)/2]); err != nil {
 					t.Fatal(err)
 				}
@@ -69,21 +68,21 @@ func TestThousandHalfOpenHandshakesEnd(t *testing.T) {
 		io.ReadFull(good.nc, make([]byte, 1))
 		good.checkEcho(t)
 		if got := time.Since(begin); got != 0 {
-			t.Errorf("a good client waited for %v", got)
+			t.Errorf("other client: got served after %v, want 0", got)
 		}
 		for _, e := range rec.wait(t, ranch.ConnEnded, n) {
 			if e.Reason != conns.HandshakeTimeout || e.Duration != 5*time.Second {
-				t.Fatalf("one ended after %v: %v", e.Duration, e.Reason)
+				t.Fatalf("got %v after %v, want %v after 5s", e.Reason, e.Duration, conns.HandshakeTimeout)
 			}
 		}
 		good.checkEcho(t)
 		if i := l.Info(); i.ActiveConnections != 1 || i.HandshakeFailed != n {
-			t.Errorf("in the end: %s", pretty(i))
+			t.Errorf("got %s, want 1 active connection and %d failed handshakes", pretty(i), n)
 		}
 	})
 }
 
-// A thousand such peers delay nobody on real sockets either.
+// A thousand unfinished handshakes delay no other client on real sockets either.
 func TestThousandHalfOpenHandshakes(t *testing.T) {
 	for _, m := range secureTransports() {
 		t.Run(m.name, func(t *testing.T) {
@@ -93,7 +92,7 @@ func TestThousandHalfOpenHandshakes(t *testing.T) {
 			hello := clientHello(t)
 			for i := range n {
 				nc := m.dialPlain(t, l)
-				if i%2 == 0 { // the others never speak
+				if i%2 == 0 { // the others send nothing
 					if _, err := nc.Write(hello[:len(hello)/2]); err != nil {
 						t.Fatal(err)
 					}
@@ -107,9 +106,9 @@ func TestThousandHalfOpenHandshakes(t *testing.T) {
 				v.checkEcho(t)
 			}
 			if i := l.Info(); i.ActiveConnections != n+10 || i.Terminated != 0 {
-				t.Errorf("with %d half-open: %s", n, pretty(i))
+				t.Errorf("got %s, want %d active connections", pretty(i), n+10)
 			}
-			// The limit is for those who come from now on; the thousand keep theirs.
+			// The new timeout applies to later connections only.
 			opts.HandshakeTimeout = 50 * time.Millisecond
 			if _, err := l.SetOptions(nil, opts); err != nil {
 				t.Fatal(err)
@@ -120,26 +119,26 @@ func TestThousandHalfOpenHandshakes(t *testing.T) {
 			}
 			for _, e := range rec.wait(t, ranch.ConnEnded, len(late)) {
 				if e.Reason != conns.HandshakeTimeout || e.Served {
-					t.Errorf("a silent peer ended: %v, %v", e.Reason, e.Err)
+					t.Errorf("silent client: got reason %v, %v, want %v", e.Reason, e.Err, conns.HandshakeTimeout)
 				}
 			}
 			for _, nc := range late {
 				nc.SetDeadline(time.Now().Add(testTimeout))
 				if _, err := io.ReadAll(nc); isTimeout(err) {
-					t.Error("a silent peer was not told")
+					t.Error("the connection of a silent client was not closed")
 				}
 			}
 			for _, v := range good {
 				v.checkEcho(t)
 			}
-			if err := callWithTimeout(t, "the stop returns", l.Stop); err != nil { // it ends handshakes at once
+			if err := callWithTimeout(t, "Stop returns", l.Stop); err != nil { // it ends handshakes at once
 				t.Error(err)
 			}
 		})
 	}
 }
 
-// clientHello is the first flight of a TLS client.
+// clientHello returns the first flight of a TLS client.
 func clientHello(t testing.TB) []byte {
 	t.Helper()
 	client, server := net.Pipe()
@@ -155,13 +154,13 @@ func clientHello(t testing.TB) []byte {
 	server.Close()
 	<-done
 	if err != nil || n < 100 {
-		t.Fatalf("a ClientHello of %d bytes, %v", n, err)
+		t.Fatalf("got a ClientHello of %d bytes, %v", n, err)
 	}
 	return buf[:n]
 }
 
-// Peers that do not keep to the protocol cost their own connection, have the right reason,
-// and leave the listener as it was.
+// Clients that violate the handshake cost their own connection, which has the right reason, and
+// nothing else.
 func TestPeersThatFailTheHandshake(t *testing.T) {
 	hello := clientHello(t)
 	for _, c := range []struct {
@@ -174,7 +173,7 @@ func TestPeersThatFailTheHandshake(t *testing.T) {
 		{"vanishes in the middle", func(_ *testing.T, nc net.Conn) { nc.Write(hello[:50]); resetConn(nc) }, conns.HandshakeFailed},
 		{"vanishes after its hello", func(_ *testing.T, nc net.Conn) {
 			nc.Write(hello)
-			io.ReadFull(nc, make([]byte, 100)) // part of the answer
+			io.ReadFull(nc, make([]byte, 100)) // part of the server's answer
 			resetConn(nc)
 		}, conns.HandshakeFailed},
 		{"speaks plain text", func(_ *testing.T, nc net.Conn) { io.WriteString(nc, "GET / HTTP/1.1\r\nHost: x\r\n\r\n") }, conns.HandshakeFailed},
@@ -212,18 +211,18 @@ func TestPeersThatFailTheHandshake(t *testing.T) {
 					}
 					for _, e := range rec.wait(t, ranch.ConnEnded, n) {
 						if e.Reason != c.want || e.Served || e.Err == nil {
-							t.Errorf("it ended: %v, served %v, %v", e.Reason, e.Served, e.Err)
+							t.Errorf("got reason %v, served %v, error %v, want %v and an error", e.Reason, e.Served, e.Err, c.want)
 						}
 					}
 					i := l.Info()
 					if i.HandshakeFailed != n || i.Served != 0 || i.ActiveConnections != 1 || i.AcceptErrors != 0 {
-						t.Errorf("in the end: %s", pretty(i))
+						t.Errorf("got %s, want %d failed handshakes and 1 active connection", pretty(i), n)
 					}
 					if diff := cmp.Diff(map[conns.Reason]uint64{c.want: n}, i.Reasons); diff != "" {
 						t.Errorf("reasons (-want +got):\n%s", diff)
 					}
 					good.checkEcho(t)
-					opts.HandshakeTimeout = time.Hour // a busy machine's good clients may take theirs
+					opts.HandshakeTimeout = time.Hour // handshakes may take long on a busy machine
 					if _, err := l.SetOptions(nil, opts); err != nil {
 						t.Fatal(err)
 					}
@@ -234,8 +233,7 @@ func TestPeersThatFailTheHandshake(t *testing.T) {
 	}
 }
 
-// Clients that leave while they wait in the queue are accepted, end at once, and let the
-// others through.
+// Connections that are reset in the queue are accepted, end at once, and do not stop others.
 func TestClientsThatLeaveTheQueue(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		const n = 20
@@ -249,22 +247,22 @@ func TestClientsThatLeaveTheQueue(t *testing.T) {
 		in.close()
 		last.waitServed(t).checkEcho(t)
 		if i := l.Info(); i.ActiveConnections != 1 || i.PeakConnections != 1 || rec.count(ranch.AcceptFailed) != 0 {
-			t.Errorf("in the end: %s", pretty(i))
+			t.Errorf("got %s, want 1 active connection and a peak of 1", pretty(i))
 		}
 	})
 }
 
-// Garbage, too much of it and too little, ends no other connection.
+// Invalid data of any size ends no other connection.
 func TestGarbage(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		l, _ := m.startListener(t, ranch.Options{MaxConnections: 5}, greetAndEcho)
 		good := m.servedClients(t, l, 2)
-		for size := 64; size <= 1<<20; size *= 8 { // all of them more than a record's header
+		for size := 64; size <= 1<<20; size *= 8 { // more than the header of a TLS record
 			nc := m.dialPlain(t, l)
 			nc.SetDeadline(time.Now().Add(testTimeout))
 			var sent sync.WaitGroup
 			sent.Go(func() { nc.Write(make([]byte, size)) })
-			nc.Read(make([]byte, 1)) // a greeting, or an alert
+			nc.Read(make([]byte, 1)) // the greeting, or a TLS alert
 			resetConn(nc)
 			sent.Wait()
 		}

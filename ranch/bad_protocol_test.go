@@ -17,8 +17,7 @@ import (
 	"goranch/transport"
 )
 
-// A protocol that fails at once, in whatever way, harms only the connections it is called
-// for: those before it and after it are served.
+// A protocol that fails at once, in whatever way, ends only its own connections.
 func TestProtocolFailsAtOnce(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -43,7 +42,7 @@ func TestProtocolFailsAtOnce(t *testing.T) {
 				}
 				for _, e := range rec.wait(t, ranch.ConnEnded, n) {
 					if e.Reason != c.reason || !e.Served || (e.Err == nil) != (c.reason == conns.Finished) {
-						t.Fatalf("it ended with %v, served %v, error %v", e.Reason, e.Served, e.Err)
+						t.Fatalf("got reason %v, served %v, error %v, want %v", e.Reason, e.Served, e.Err, c.reason)
 					}
 				}
 				l.SetProtocol(greetAndEcho)
@@ -59,7 +58,7 @@ func TestProtocolFailsAtOnce(t *testing.T) {
 	}
 }
 
-// A protocol that never returns costs its slot, and nothing else.
+// A protocol that does not return costs its slot, and nothing else.
 func TestProtocolNeverReturns(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		stuck := newBlockingProtocol(t)
@@ -79,50 +78,39 @@ func TestProtocolNeverReturns(t *testing.T) {
 	})
 }
 
-// handshaking is a transport of somebody's own.
-type handshakeTransport struct {
-	fakeTransport
-	plain bool
-}
-
-func (h *handshakeTransport) Plain() bool { return h.plain }
-
-// A handshake that panics, or ends its goroutine, ends its own connection, whether or not
-// the transport says that it is a plain one.
+// A handshake that panics or ends its goroutine ends its own connection.
 func TestHandshakePanics(t *testing.T) {
-	for _, plain := range []bool{false, true} {
-		for name, f := range map[string]func(){"panic": func() { panic(errTest) }, "Goexit": runtime.Goexit} {
-			t.Run(name, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					tr, bad := &handshakeTransport{plain: plain}, true
-					tr.handshake = func(_ context.Context, nc net.Conn) (net.Conn, error) {
-						if bad {
-							f()
-						}
-						return nc, nil
+	for name, f := range map[string]func(){"panic": func() { panic(errTest) }, "Goexit": runtime.Goexit} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				bad := true
+				tr := &fakeTransport{handshake: func(_ context.Context, nc net.Conn) (net.Conn, error) {
+					if bad {
+						f()
 					}
-					l, rec := startListener(t, tr, ranch.Options{MaxConnections: 2}, greetAndEcho)
-					for range 5 {
-						newClient(t, tr, dialAddr(l))
+					return nc, nil
+				}}
+				l, rec := startListener(t, tr, ranch.Options{MaxConnections: 2}, greetAndEcho)
+				for range 5 {
+					newClient(t, tr, dialAddr(l))
+				}
+				for _, e := range rec.wait(t, ranch.ConnEnded, 5) {
+					var p *protocol.PanicError
+					if e.Reason != conns.Panicked || e.Served || !errors.As(e.Err, &p) {
+						t.Errorf("got reason %v, served %v, error %v, want %v and a PanicError", e.Reason, e.Served, e.Err, conns.Panicked)
 					}
-					for _, e := range rec.wait(t, ranch.ConnEnded, 5) {
-						var p *protocol.PanicError
-						if e.Reason != conns.Panicked || e.Served || !errors.As(e.Err, &p) {
-							t.Errorf("it ended with %v, served %v, error %v", e.Reason, e.Served, e.Err)
-						}
-					}
-					bad = false
-					servedClients(t, tr, dialAddr(l), 2)
-					if got := l.Info(); got.HandshakeFailed != 5 || got.Served != 0 || got.ActiveConnections != 2 {
-						t.Errorf("plain %v: %s", plain, pretty(got))
-					}
-				})
+				}
+				bad = false
+				servedClients(t, tr, dialAddr(l), 2)
+				if got := l.Info(); got.HandshakeFailed != 5 || got.Served != 0 || got.ActiveConnections != 2 {
+					t.Errorf("got %s, want 5 failed handshakes and 2 active connections", pretty(got))
+				}
 			})
-		}
+		})
 	}
 }
 
-// A handshake that takes no notice of its context holds its slot, but not the listener.
+// A handshake that ignores its context keeps its slot, but does not keep the listener from stopping.
 func TestHandshakeIgnoresItsLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
@@ -133,10 +121,10 @@ func TestHandshakeIgnoresItsLimit(t *testing.T) {
 		begin := time.Now()
 		var stuck *conns.StuckError
 		if err := l.Stop(); !errors.As(err, &stuck) || len(stuck.Conns) != 1 || stuck.Conns[0].Served {
-			t.Errorf("stopping: %v", err)
+			t.Errorf("Stop: got %v, want an error that names 1 connection", err)
 		}
 		if got := time.Since(begin); got != time.Second+conns.StuckGrace {
-			t.Errorf("it took %v", got)
+			t.Errorf("Stop: got %v, want %v", got, time.Second+conns.StuckGrace)
 		}
 		close(release)
 		waitActive(t, l, 0)

@@ -10,8 +10,7 @@ import (
 	"goranch/ranch"
 )
 
-// Acceptors that are called back while the cap changes all the time come back for that
-// reason and no other: nothing of it looks like a failure of accept.
+// Interrupts of accept by changes of the cap do not count as accept errors.
 func TestCapChangesAreNoAcceptErrors(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		l, rec := m.startListener(t, ranch.Options{}, greetAndEcho)
@@ -29,14 +28,13 @@ func TestCapChangesAreNoAcceptErrors(t *testing.T) {
 			v.checkEcho(t)
 		}
 		if n := l.Info().AcceptErrors; n != 0 {
-			t.Errorf("%d accept errors, events: %v", n, rec.ofKind(ranch.AcceptFailed))
+			t.Errorf("got %d accept errors, events %v, want none", n, rec.ofKind(ranch.AcceptFailed))
 		}
 	})
 }
 
-// While clients come without a pause the cap is changed without a pause, by several at
-// once: nothing crashes, nobody is refused, every client is served, and the cap of the
-// end holds.
+// While clients connect and several goroutines change the cap without a pause, no client is refused,
+// every client is served, and the last cap holds.
 func TestCapChangesUnderLoad(t *testing.T) {
 	for _, highest := range []int{20, ranch.Unlimited} {
 		forEachTransport(t, func(t *testing.T, m testTransport) {
@@ -69,24 +67,24 @@ func TestCapChangesUnderLoad(t *testing.T) {
 			m.servedClients(t, l, 5)
 			waitAllWaiting(t, l)
 			if i := l.Info(); i.Accepted != uint64(clients)+5 || i.PeakConnections > highest || i.AcceptErrors != 0 || i.Refused != 0 {
-				t.Errorf("in the end: %s", pretty(i))
+				t.Errorf("got %s, want %d accepted and a peak of at most %d", pretty(i), clients+5, highest)
 			}
 		})
 	}
 }
 
-// Also where listeners know no deadline, a connection accepted at the very moment in
-// which the cap is lowered waits for a slot, and is neither served above the cap nor lost.
+// Also where listeners have no deadlines, a connection that is accepted at the moment when the cap is
+// lowered waits for a slot. It is neither served above the cap nor lost.
 func TestAcceptedWhileTheCapIsLowered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fakeTransport{noDeadline: true}
 		l, rec := startListener(t, f, ranch.Options{NumAcceptors: 2}, greetAndEcho)
-		synctest.Wait() // both are in accept, and cannot be called back
+		synctest.Wait() // both acceptors are in accept and cannot be interrupted
 		setCap(t, l, 0)
 		held := []*client{newClient(t, f, dialAddr(l)), newClient(t, f, dialAddr(l))}
 		synctest.Wait()
 		if i := l.Info(); i.Accepted != 0 || !held[0].waiting() || !held[1].waiting() || f.lastListener().queued() != 0 {
-			t.Fatalf("at a cap of 0: %s", pretty(i))
+			t.Fatalf("at a cap of 0: got %s, want 2 pending clients", pretty(i))
 		}
 		if err := l.Suspend(); err != nil {
 			t.Fatal(err)
@@ -96,23 +94,23 @@ func TestAcceptedWhileTheCapIsLowered(t *testing.T) {
 		first.checkEcho(t)
 		synctest.Wait()
 		if i := l.Info(); i.Accepted != 1 || !held[0].waiting() {
-			t.Fatalf("at a cap of 1: %s", pretty(i))
+			t.Fatalf("at a cap of 1: got %s, want 1 accepted", pretty(i))
 		}
 		if err := l.Stop(); err != nil {
 			t.Fatal(err)
 		}
 		if err := <-held[0].served; err == nil {
-			t.Error("a client was served by a listener that stops")
+			t.Error("a client was served by a stopped listener")
 		}
 		i := l.Info()
 		if i.Accepted != 2 || i.Refused != 1 || i.Served != 1 || i.Reasons[conns.Refused] != 1 {
-			t.Errorf("in the end: %s", pretty(i))
+			t.Errorf("got %s, want 2 accepted: 1 served, 1 refused", pretty(i))
 		}
 		if err := checkCounters(i); err != nil {
 			t.Error(err)
 		}
 		if n := rec.count(ranch.ConnStarted); n != 1 {
-			t.Errorf("%d connections started", n)
+			t.Errorf("got %d connections started, want 1", n)
 		}
 	})
 }

@@ -8,8 +8,8 @@ import (
 	"goranch/ranch"
 )
 
-// The cap is exact: at the cap every acceptor is parked, whoever comes waits without
-// being refused, and each end lets in one.
+// The cap is exact: at the cap every acceptor waits, clients wait without being refused, and each
+// connection that ends admits one.
 func TestCapIsExact(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		const n = 5
@@ -20,11 +20,11 @@ func TestCapIsExact(t *testing.T) {
 		for len(queue) > 0 {
 			for _, v := range queue {
 				if !v.waiting() {
-					t.Fatalf("somebody was served above the cap: %s", pretty(l.Info()))
+					t.Fatalf("got %s, want no client served above the cap", pretty(l.Info()))
 				}
 			}
 			if i := l.Info(); i.ActiveConnections != n || i.AllConnections != n {
-				t.Fatalf("at the cap: %s", pretty(i))
+				t.Fatalf("at the cap: got %s, want %d connections", pretty(i), n)
 			}
 			in[0].close()
 			next, rest := waitAnyServed(t, queue)
@@ -35,12 +35,12 @@ func TestCapIsExact(t *testing.T) {
 			v.checkEcho(t)
 		}
 		if i := l.Info(); i.PeakConnections != n || i.Accepted != n+3 {
-			t.Errorf("in the end: %s", pretty(i))
+			t.Errorf("got %s, want a peak of %d and %d accepted", pretty(i), n, n+3)
 		}
 	})
 }
 
-// visitors sends n visitors.
+// newClients starts n clients.
 func newClients(t testing.TB, m testTransport, l *ranch.Listener, n int) []*client {
 	all := make([]*client, n)
 	for i := range all {
@@ -49,11 +49,11 @@ func newClients(t testing.TB, m testTransport, l *ranch.Listener, n int) []*clie
 	return all
 }
 
-// anyIn waits until one of the visitors is served, and returns it and the others.
+// waitAnyServed waits until one of the clients is served, and returns it and the others.
 func waitAnyServed(t testing.TB, queue []*client) (*client, []*client) {
 	t.Helper()
 	first := -1
-	waitUntil(t, "one of those who wait is served", func() bool {
+	waitUntil(t, "a waiting client is served", func() bool {
 		for i, v := range queue {
 			if !v.waiting() {
 				first = i
@@ -65,8 +65,8 @@ func waitAnyServed(t testing.TB, queue []*client) (*client, []*client) {
 	return v, append(append([]*client{}, queue[:first]...), queue[first+1:]...)
 }
 
-// A connection that was removed no longer counts, and lives on. However often it is
-// removed, that is one slot.
+// A removed connection does not count against the cap and lives on. Removing it several times releases
+// one slot.
 func TestRemoveConnection(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		staying := newBlockingProtocol(t)
@@ -82,10 +82,10 @@ func TestRemoveConnection(t *testing.T) {
 		ranch.RemoveConnection(first)
 		waitAllWaiting(t, l)
 		if !queue[0].waiting() {
-			t.Error("a connection that was removed three times made room for two")
+			t.Error("removing one connection three times admitted two clients, want one")
 		}
 		if i := l.Info(); i.ActiveConnections != 2 || i.AllConnections != 3 || i.Accepted != 3 {
-			t.Errorf("with one removed: %s", pretty(i))
+			t.Errorf("with one removed: got %s, want 2 active of 3", pretty(i))
 		}
 		counted := 0
 		for _, c := range l.Connections() {
@@ -94,19 +94,19 @@ func TestRemoveConnection(t *testing.T) {
 			}
 		}
 		if counted != 2 {
-			t.Errorf("%d connections are listed as counted", counted)
+			t.Errorf("got %d counted connections, want 2", counted)
 		}
 		ranch.RemoveConnection(second)
 		queue[0].waitServed(t)
 		staying.unblock()
 		rec.wait(t, ranch.ConnEnded, 4)
-		ranch.RemoveConnection(first) // it is gone already
+		ranch.RemoveConnection(first) // it has ended
 		waitActive(t, l, 0)
 		next.close()
 	})
 }
 
-// A protocol may remove its own connections at once: any number of them live besides the cap.
+// A protocol may remove its own connections: any number of them live beside the cap.
 func TestCapWithRemovedConnections(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		l, _ := m.startListener(t, ranch.Options{MaxConnections: 3}, uncounted(greetAndEcho))
@@ -118,20 +118,20 @@ func TestCapWithRemovedConnections(t *testing.T) {
 		queue := newClients(t, m, l, 2)
 		for _, v := range background {
 			v.checkEcho(t)
-			v.close() // frees no slot
+			v.close() // releases no slot
 		}
-		waitUntil(t, "those who were removed are gone", func() bool { return l.Info().AllConnections == 3 })
+		waitUntil(t, "the removed connections have ended", func() bool { return l.Info().AllConnections == 3 })
 		if !queue[0].waiting() || !queue[1].waiting() {
-			t.Error("the end of a removed connection made room")
+			t.Error("the end of a removed connection admitted a client")
 		}
 		if i := l.Info(); i.ActiveConnections != 3 || i.PeakConnections > 3 {
-			t.Errorf("in the end: %s", pretty(i))
+			t.Errorf("got %s, want 3 active connections and a peak of 3", pretty(i))
 		}
 	})
 }
 
-// From 10 to no cap and back: raising lets everybody in at once, lowering ends nobody and
-// admits nobody until fewer are left.
+// From 10 to no cap and back: raising the cap admits all clients at once, lowering it ends no
+// connection and admits none until their number is below the cap.
 func TestCapRaisedAndLowered(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		l, _ := m.startListener(t, ranch.Options{MaxConnections: 10}, greetAndEcho)
@@ -153,14 +153,14 @@ func TestCapRaisedAndLowered(t *testing.T) {
 			in = in[1:]
 			waitActive(t, l, len(in))
 			if !late.waiting() {
-				t.Fatalf("somebody was let in with %d at a cap of 10", len(in))
+				t.Fatalf("a client was admitted with %d connections at a cap of 10", len(in))
 			}
 		}
 		waitAllWaiting(t, l)
 		in[0].close()
 		late.waitServed(t).checkEcho(t)
 		if i := l.Info(); i.PeakConnections != 20 || i.AcceptErrors != 0 || i.Terminated != 11 {
-			t.Errorf("in the end: %s", pretty(i))
+			t.Errorf("got %s, want a peak of 20 and 11 terminated", pretty(i))
 		}
 	})
 }
@@ -171,11 +171,11 @@ func setCap(t testing.TB, l *ranch.Listener, n int) {
 		t.Fatal(err)
 	}
 	if got := l.Info().MaxConnections; got != n {
-		t.Fatalf("the cap is %d, not %d", got, n)
+		t.Fatalf("got a cap of %d, want %d", got, n)
 	}
 }
 
-// Raising the cap wakes as many as it has room for.
+// Raising the cap admits as many clients as there are new slots.
 func TestRaisingWakesAsManyAsFit(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		l, _ := m.startListener(t, ranch.Options{MaxConnections: 2}, greetAndEcho)
@@ -187,7 +187,7 @@ func TestRaisingWakesAsManyAsFit(t *testing.T) {
 			_, queue = waitAnyServed(t, queue)
 			waitAllWaiting(t, l)
 			if i := l.Info(); i.ActiveConnections != n {
-				t.Fatalf("at a cap of %d: %s", n, pretty(i))
+				t.Fatalf("got %s, want %d active connections", pretty(i), n)
 			}
 		}
 		setCap(t, l, 100)
@@ -197,7 +197,7 @@ func TestRaisingWakesAsManyAsFit(t *testing.T) {
 	})
 }
 
-// A cap of 0 admits nobody, not even by an acceptor that was waiting in accept already.
+// A cap of 0 admits no connection, not even by an acceptor that was already in accept.
 func TestCapZero(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		l, _ := m.startListener(t, ranch.Options{}, greetAndEcho)
@@ -213,36 +213,36 @@ func TestCapZero(t *testing.T) {
 		waitAllWaiting(t, l)
 		for _, v := range queue {
 			if !v.waiting() {
-				t.Fatal("somebody was served at a cap of 0")
+				t.Fatal("a client was served at a cap of 0")
 			}
 		}
 		if i := l.Info(); i.Accepted != 3 || i.Status != ranch.Running {
-			t.Errorf("at a cap of 0: %s", pretty(i))
+			t.Errorf("at a cap of 0: got %s, want a running listener and 3 accepted", pretty(i))
 		}
 		setCap(t, l, 2)
 		_, queue = waitAnyServed(t, queue)
 		_, queue = waitAnyServed(t, queue)
 		waitAllWaiting(t, l)
 		if !queue[0].waiting() {
-			t.Error("a third was served at a cap of 2")
+			t.Error("a third client was served at a cap of 2")
 		}
 	})
 }
 
-// A cap that cannot be is refused, and the one in force stays.
+// A negative cap is refused, and the cap in force stays.
 func TestCapRefused(t *testing.T) {
 	l, _ := startListener(t, new(fakeTransport), ranch.Options{MaxConnections: 7}, greetAndEcho)
 	for _, n := range []int{-1, -1000} {
 		if err := l.SetMaxConnections(n); !errors.Is(err, ranch.ErrBadOption) {
-			t.Errorf("a cap of %d: %v", n, err)
+			t.Errorf("SetMaxConnections(%d): got %v, want %v", n, err, ranch.ErrBadOption)
 		}
 	}
 	if got := l.Info().MaxConnections; got != 7 {
-		t.Errorf("the cap is %d", got)
+		t.Errorf("got a cap of %d, want 7", got)
 	}
 }
 
-// At the cap a listener can be stopped at once, with clients in the queue.
+// A listener at the cap stops at once, with clients in the queue.
 func TestStopAtTheCap(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		l, rec := m.startListener(t, ranch.Options{MaxConnections: 2}, greetAndEcho)
@@ -253,13 +253,13 @@ func TestStopAtTheCap(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, v := range queue {
-			if err := receive(t, "a client learns that nobody serves it", v.served); err == nil {
-				t.Error("a client was served by a listener that stops")
+			if err := receive(t, "the client is refused", v.served); err == nil {
+				t.Error("a client was served by a stopped listener")
 			}
 		}
 		for _, e := range rec.ofKind(ranch.ConnEnded) {
 			if e.Reason != conns.Shutdown {
-				t.Errorf("a connection ended: %v", e.Reason)
+				t.Errorf("got reason %v, want %v", e.Reason, conns.Shutdown)
 			}
 		}
 	})

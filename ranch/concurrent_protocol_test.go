@@ -12,8 +12,8 @@ import (
 	"goranch/transport"
 )
 
-// A connection may have goroutines of its own: one that reads, while Serve waits for what comes
-// from elsewhere too. All are gone when the stop returns.
+// A protocol may start goroutines: here one reads while Serve waits for several inputs. All have
+// returned when Stop returns.
 func TestGoroutinesOfAConnection(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		news, cause := make(chan string), make(chan error, 1)
@@ -21,7 +21,7 @@ func TestGoroutinesOfAConnection(t *testing.T) {
 			var own sync.WaitGroup
 			defer own.Wait()
 			received, ended := make(chan byte), make(chan error, 1)
-			own.Go(func() { // an active socket
+			own.Go(func() {
 				for b := make([]byte, 1); ; {
 					if _, err := conn.Read(b); err != nil {
 						ended <- err
@@ -48,7 +48,7 @@ func TestGoroutinesOfAConnection(t *testing.T) {
 			t.Helper()
 			got := make([]byte, len(want))
 			if _, err := io.ReadFull(v.nc, got); err != nil || string(got) != want {
-				t.Fatalf("%q, %v", got, err)
+				t.Fatalf("got %q, %v, want %q", got, err, want)
 			}
 		}
 		for range 3 {
@@ -57,11 +57,11 @@ func TestGoroutinesOfAConnection(t *testing.T) {
 			io.WriteString(v.nc, "x")
 			says("x")
 		}
-		if err := callWithTimeout(t, "the stop returns", l.Stop); err != nil {
+		if err := callWithTimeout(t, "Stop returns", l.Stop); err != nil {
 			t.Fatal(err)
 		}
 		if err := <-cause; !errors.Is(err, protocol.ErrShutdown) {
-			t.Errorf("the cause is %v", err)
+			t.Errorf("got cause %v, want %v", err, protocol.ErrShutdown)
 		}
 	})
 }

@@ -10,7 +10,7 @@ import (
 	"goranch/transport"
 )
 
-// The functions of the package act on one server, the default one, and on no other.
+// The functions of the package act on Default and on no other server.
 func TestDefaultServer(t *testing.T) {
 	mem, ctx := new(transport.Mem), testContext(t)
 	opts := ranch.Options{MaxConnections: 5, Logger: discardLogger}
@@ -20,16 +20,16 @@ func TestDefaultServer(t *testing.T) {
 	}
 	defer ranch.Drain(cancelledContext)
 	if _, err := ranch.StartListener(ref, mem, opts, greetAndEcho); !errors.Is(err, ranch.ErrAlreadyStarted) {
-		t.Errorf("a second of that name: %v", err)
+		t.Errorf("second start: got %v, want %v", err, ranch.ErrAlreadyStarted)
 	}
 	var other ranch.Server
 	if _, err := other.StartListener(ref, mem, opts, greetAndEcho); err != nil {
-		t.Errorf("the same name in another server: %v", err)
+		t.Errorf("same name in another server: got %v, want nil", err)
 	}
 	defer other.Drain(cancelledContext)
 
 	if got, err := ranch.Default.Listener(ref); got != l || err != nil {
-		t.Errorf("Default has %v, %v", got, err)
+		t.Errorf("Default.Listener: got %v, %v, want %v", got, err, l)
 	}
 	if got := listenerNames(ranch.Default); !cmp.Equal(got, []string{ref}) {
 		t.Errorf("Listeners: got %v, want %v", got, []string{ref})
@@ -39,16 +39,16 @@ func TestDefaultServer(t *testing.T) {
 		t.Errorf("Info: got %+v, %v, want 2 active connections", got, err)
 	}
 	if err := ranch.WaitForConnections(ctx, ref, ranch.Equal, 2); err != nil {
-		t.Errorf("WaitForConnections: %v", err)
+		t.Errorf("WaitForConnections: got %v, want nil", err)
 	}
 	if err := ranch.SetMaxConnections(ref, 9); err != nil {
-		t.Errorf("SetMaxConnections: %v", err)
+		t.Errorf("SetMaxConnections: got %v, want nil", err)
 	}
 	if got, err := ranch.MaxConnections(ref); got != 9 || err != nil {
 		t.Errorf("MaxConnections: got %d, %v, want 9", got, err)
 	}
 	if err := ranch.SetProtocol(ref, writeUntilClosed); err != nil || l.Info().Protocol == nil {
-		t.Errorf("SetProtocol: %v", err)
+		t.Errorf("SetProtocol: got %v, want nil", err)
 	}
 	if err := errors.Join(ranch.SuspendListener(ref), ranch.ResumeListener(ref)); err != nil {
 		t.Error(err)
@@ -61,7 +61,7 @@ func TestDefaultServer(t *testing.T) {
 	}
 }
 
-// A listener frees its name however it was stopped, and only its own name.
+// A stopped listener frees its name, however it was stopped, and only its own.
 func TestStopFreesTheName(t *testing.T) {
 	for name, stop := range map[string]func(*ranch.Server, *ranch.Listener) error{
 		"Listener.Stop":  func(_ *ranch.Server, l *ranch.Listener) error { return l.Stop() },
@@ -80,7 +80,7 @@ func TestStopFreesTheName(t *testing.T) {
 			}
 			second, err := s.StartListener(ref, mem, opts, greetAndEcho)
 			if err != nil {
-				t.Fatalf("start again: %v", err)
+				t.Fatalf("second start: got %v, want nil", err)
 			}
 			if err := first.Stop(); !errors.Is(err, ranch.ErrStopped) {
 				t.Errorf("second stop: got %v, want %v", err, ranch.ErrStopped)
@@ -98,7 +98,7 @@ func TestStopFreesTheName(t *testing.T) {
 	}
 }
 
-// names returns the names of the listeners of s.
+// listenerNames returns the names of the listeners of s.
 func listenerNames(s *ranch.Server) (refs []string) {
 	for _, l := range s.Listeners() {
 		refs = append(refs, l.Ref())

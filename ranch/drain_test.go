@@ -23,10 +23,10 @@ import (
 	"goranch/transport"
 )
 
-// worker answers a request with a long answer, once it is allowed to.
+// requestServer answers each request with a long answer when proceed is closed.
 type requestServer struct {
-	started chan struct{} // somebody has begun
-	proceed chan struct{} // nil: when it is told to end
+	started chan struct{} // has a value for each request
+	proceed chan struct{} // nil: the connection is asked to stop
 }
 
 func newRequestServer() *requestServer {
@@ -54,8 +54,8 @@ func (w *requestServer) Serve(ctx context.Context, conn *transport.Conn) error {
 	return context.Cause(ctx)
 }
 
-// A request that is being worked on when the stop comes is answered in full, and then
-// the connection ends in order: also when the client has sent more that nobody will read.
+// A request that is in progress when the listener stops is answered completely, and then the
+// connection ends in order, also when the client has sent more that the protocol does not read.
 func TestLastAnswerArrives(t *testing.T) {
 	for _, ahead := range []int{0, 100_000} {
 		t.Run(fmt.Sprintf("%d bytes ahead", ahead), func(t *testing.T) {
@@ -72,11 +72,11 @@ func TestLastAnswerArrives(t *testing.T) {
 					if _, err := v.nc.Write([]byte("work")); err != nil {
 						t.Fatal(err)
 					}
-					receive(t, "the work begins", w.started)
-					if _, err := v.nc.Write(make([]byte, ahead/100)); err != nil { // has arrived now
+					receive(t, "the request is in progress", w.started)
+					if _, err := v.nc.Write(make([]byte, ahead/100)); err != nil { // arrives before the stop
 						t.Fatal(err)
 					}
-					wg.Go(func() { v.nc.Write(make([]byte, ahead)) }) // as much as there is room for
+					wg.Go(func() { v.nc.Write(make([]byte, ahead)) }) // blocks when the buffers are full
 				}
 				stopped := make(chan error, 1)
 				go func() { stopped <- l.Stop() }()
@@ -84,13 +84,13 @@ func TestLastAnswerArrives(t *testing.T) {
 					got, err := io.ReadAll(v.nc)
 					v.close()
 					if m.name == "mem" && ahead > 0 && errors.Is(err, syscall.ECONNRESET) {
-						err = nil // its end is no better than TCP's, but overtakes nothing
+						err = nil // as over TCP, but it does not overtake the answer
 					}
 					if err != nil || !bytes.Equal(got, longAnswer) {
-						t.Errorf("client %d got %d of %d bytes, %v", i, len(got), len(longAnswer), err)
+						t.Errorf("client %d: got %d bytes, %v, want %d", i, len(got), err, len(longAnswer))
 					}
 				}
-				if err := receive(t, "the stop returns", stopped); err != nil {
+				if err := receive(t, "Stop returns", stopped); err != nil {
 					t.Error(err)
 				}
 			})
@@ -98,8 +98,7 @@ func TestLastAnswerArrives(t *testing.T) {
 	}
 }
 
-// Drain ends the listeners that it names, and lets their connections finish; the others
-// go on.
+// Drain stops the named listeners and lets their connections finish; other listeners go on.
 func TestDrainOne(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		var s ranch.Server
@@ -115,21 +114,21 @@ func TestDrainOne(t *testing.T) {
 		t.Cleanup(func() { other.Drain(cancelledContext) })
 		busy, idle, elsewhere := m.servedClients(t, l, 1)[0], m.servedClients(t, l, 1)[0], m.servedClients(t, other, 1)[0]
 		busy.nc.Write([]byte("work"))
-		receive(t, "the work begins", w.started)
+		receive(t, "the request is in progress", w.started)
 		drained := make(chan error, 1)
 		go func() { drained <- s.Drain(testContext(t), ref) }()
 		if _, err := io.ReadAll(idle.nc); err != nil { // it ends at once
-			t.Errorf("an idle client: %v", err)
+			t.Errorf("idle client: got %v, want nil", err)
 		}
 		rec.wait(t, ranch.ConnEnded, 1)
 		if i := l.Info(); i.Status != ranch.Stopping || i.AllConnections != 1 {
-			t.Errorf("while one is busy: %s", pretty(i))
+			t.Errorf("during the drain: got %s, want 1 connection of a stopping listener", pretty(i))
 		}
 		close(w.proceed)
 		if got, err := io.ReadAll(busy.nc); err != nil || !bytes.Equal(got, longAnswer) {
-			t.Errorf("a busy client got %d bytes, %v", len(got), err)
+			t.Errorf("busy client: got %d bytes, %v, want %d", len(got), err, len(longAnswer))
 		}
-		if err := receive(t, "the drain returns", drained); err != nil {
+		if err := receive(t, "Drain returns", drained); err != nil {
 			t.Error(err)
 		}
 		elsewhere.checkEcho(t)
@@ -139,7 +138,7 @@ func TestDrainOne(t *testing.T) {
 	})
 }
 
-// Without names Drain ends all listeners, side by side, in the time of the slowest.
+// Without names Drain stops all listeners concurrently, in the time of the slowest.
 func TestDrainAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s ranch.Server
@@ -158,18 +157,18 @@ func TestDrainAll(t *testing.T) {
 			t.Error(err)
 		}
 		if got := time.Since(begin); got != 4*time.Second {
-			t.Errorf("it took %v", got)
+			t.Errorf("Drain: got %v, want 4s", got)
 		}
 		if got := s.Listeners(); got != nil {
-			t.Errorf("left: %v", got)
+			t.Errorf("got listeners %v, want none", got)
 		}
 		if left := f.openAddrs(); left != nil {
-			t.Errorf("still open: %v", left)
+			t.Errorf("got open addresses %v, want none", left)
 		}
 	})
 }
 
-// The end of the context is the limit for the connections, whatever the ShutdownTimeout.
+// Drain waits for connections until its context ends, whatever the ShutdownTimeout.
 func TestDrainHasALimit(t *testing.T) {
 	for _, limit := range []time.Duration{ranch.BrutalKill, time.Second, ranch.Infinity} {
 		synctest.Test(t, func(t *testing.T) {
@@ -183,18 +182,18 @@ func TestDrainHasALimit(t *testing.T) {
 				t.Error(err)
 			}
 			if got := time.Since(begin); got != 7*time.Second {
-				t.Errorf("with a ShutdownTimeout of %v it took %v", limit, got)
+				t.Errorf("ShutdownTimeout %v: got a drain of %v, want 7s", limit, got)
 			}
 			for _, e := range rec.wait(t, ranch.ConnEnded, 3) {
 				if e.Reason != conns.Aborted {
-					t.Errorf("a connection ended: %v", e.Reason)
+					t.Errorf("got reason %v, want %v", e.Reason, conns.Aborted)
 				}
 			}
 		})
 	}
 }
 
-// Every fault of a drain is told: names that nobody has, protocols that do not end.
+// Drain reports every fault: unknown names, and protocols that do not return.
 func TestDrainTellsEveryFault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s ranch.Server
@@ -209,28 +208,27 @@ func TestDrainTellsEveryFault(t *testing.T) {
 		err := s.Drain(cancelledContext, "a", "b", "c")
 		var stuck *conns.StuckError
 		if !errors.As(err, &stuck) || !errors.Is(err, ranch.ErrNotFound) {
-			t.Errorf("it returned %v", err)
+			t.Errorf("Drain: got %v, want a StuckError and %v", err, ranch.ErrNotFound)
 		}
 		for _, want := range []string{"stop a: 1 protocols", "stop b: 1 protocols", "stop c: "} {
 			if err == nil || !bytes.Contains([]byte(err.Error()), []byte(want)) {
-				t.Errorf("%q is not in %v", want, err)
+				t.Errorf("got %v, want it to contain %q", err, want)
 			}
 		}
 		if got := s.Listeners(); got != nil {
-			t.Errorf("left: %v", got)
+			t.Errorf("got listeners %v, want none", got)
 		}
 	})
 }
 
-// Nobody slips in behind a stop: after it has returned no protocol begins, though clients
-// came all the time.
+// After a stop has returned no protocol is called, although clients connect all the time.
 func TestNobodySlipsInBehindAStop(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		for range 5 {
 			var stopped atomic.Bool
 			l, _ := m.startListener(t, ranch.Options{ShutdownTimeout: ranch.BrutalKill}, protocol.Func(func(ctx context.Context, conn *transport.Conn) error {
 				if stopped.Load() {
-					t.Error("a protocol began after the stop")
+					t.Error("a protocol was called after the stop")
 				}
 				return greetAndEcho(ctx, conn)
 			}))
@@ -254,12 +252,12 @@ func TestNobodySlipsInBehindAStop(t *testing.T) {
 			if err := l.WaitForConnections(testContext(t), ranch.GreaterEqual, 1); err != nil {
 				t.Fatal(err)
 			}
-			if err := callWithTimeout(t, "the stop returns", l.Stop); err != nil {
+			if err := callWithTimeout(t, "Stop returns", l.Stop); err != nil {
 				t.Error(err)
 			}
 			stopped.Store(true)
 			if i := l.Info(); i.AllConnections != 0 || i.ActiveConnections != 0 {
-				t.Errorf("after the stop: %s", pretty(i))
+				t.Errorf("after the stop: got %s, want no connections", pretty(i))
 			}
 			close(enough)
 			coming.Wait()
@@ -267,7 +265,7 @@ func TestNobodySlipsInBehindAStop(t *testing.T) {
 	})
 }
 
-// A hundred connections killed at once leave the listener whole, and their slots free.
+// A hundred connections that are killed at once free their slots.
 func TestStampede(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		n := m.scale(100)
@@ -279,7 +277,7 @@ func TestStampede(t *testing.T) {
 			for _, c := range l.Connections() {
 				wg.Go(func() {
 					if !l.Kill(c.ID) {
-						t.Errorf("connection %d was not there", c.ID)
+						t.Errorf("Kill(%d): got false, want true", c.ID)
 					}
 				})
 			}
@@ -294,7 +292,7 @@ func TestStampede(t *testing.T) {
 	})
 }
 
-// A new protocol is for connections that are accepted from then on.
+// A new protocol serves connections that are accepted from then on.
 func TestSetProtocol(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		var s ranch.Server
@@ -315,30 +313,29 @@ func TestSetProtocol(t *testing.T) {
 		}
 		after := m.servedClients(t, l, 1)[0]
 		after.nc.Write([]byte("work"))
-		receive(t, "the new protocol serves", next.started)
+		receive(t, "the new protocol is called", next.started)
 		close(next.proceed)
 		for _, c := range l.Connections()[:2] {
 			if _, old := c.Protocol.(protocol.Func); !old {
-				t.Errorf("an old connection has %T", c.Protocol)
+				t.Errorf("old connection: got protocol %T, want protocol.Func", c.Protocol)
 			}
 		}
-		if err := errors.Join(l.Suspend(), l.Resume()); err != nil { // it stays through these
+		if err := errors.Join(l.Suspend(), l.Resume()); err != nil {
 			t.Fatal(err)
 		}
 		if got := l.Info().Protocol; got != protocol.Protocol(next) {
-			t.Errorf("after a resume the protocol is %T", got)
+			t.Errorf("after a resume: got protocol %T, want %T", got, next)
 		}
 		if err := l.SetProtocol(nil); !errors.Is(err, ranch.ErrBadOption) || l.Info().Protocol == nil {
-			t.Errorf("no protocol at all: %v", err)
+			t.Errorf("SetProtocol(nil): got %v, want %v and no change", err, ranch.ErrBadOption)
 		}
 	})
 }
 
-// Who has connected when a drain begins is served, also if he still waits in the kernel's
-// queue.
+// A drain serves the clients that have connected, also those in the kernel's queue.
 func TestDrainServesTheQueue(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("SKIPPED: Windows cannot tell whether somebody waits")
+		t.Skip("Windows cannot tell whether connections are queued")
 	}
 	for _, addr := range []func(testing.TB) string{loopbackAddr, unixAddr} {
 		t.Run(addr(t), func(t *testing.T) {
@@ -363,25 +360,25 @@ func TestDrainServesTheQueue(t *testing.T) {
 			for _, nc := range queue {
 				nc.SetReadDeadline(time.Now().Add(testTimeout))
 				if got, err := io.ReadAll(nc); string(got) != string(greeting) || err != nil {
-					t.Errorf("%q, %v", got, err)
+					t.Errorf("got %q, %v, want the greeting", got, err)
 				}
 			}
-			if err := receive(t, "the drain ends", done); err != nil {
+			if err := receive(t, "Drain returns", done); err != nil {
 				t.Error(err)
 			}
 			if i := l.Info(); i.Served != 5 || i.PeakConnections != 1 {
-				t.Errorf("in the end: %s", pretty(i))
+				t.Errorf("got %s, want 5 served and a peak of 1", pretty(i))
 			}
 		})
 	}
 }
 
-// At a cap that never makes room the drain goes on nevertheless, and its end is not waited for.
+// A drain at the cap does not wait for slots until its context ends.
 func TestDrainWithAFullQueue(t *testing.T) {
 	l, _ := startListener(t, transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", MaxConnections: 1, ShutdownTimeout: 50 * time.Millisecond}, greetAndEcho)
 	servedClients(t, transport.TCP{}, dialAddr(l), 1)
 	newClient(t, transport.TCP{}, dialAddr(l))
-	if err := callWithTimeout(t, "the drain ends", func() error { return l.Drain(testContext(t)) }); err != nil {
+	if err := callWithTimeout(t, "Drain returns", func() error { return l.Drain(testContext(t)) }); err != nil {
 		t.Error(err)
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"goranch/ranch"
 )
 
-// newListener makes a listener that has no name in any server.
+// newTestListener returns a listener that has no name in any server.
 func newTestListener(t testing.TB, m testTransport, opts ranch.Options) (*ranch.Listener, *recorder) {
 	t.Helper()
 	rec := newRecorder()
@@ -22,42 +22,41 @@ func newTestListener(t testing.TB, m testTransport, opts ranch.Options) (*ranch.
 	return l, rec
 }
 
-// run runs l in the background; what it returned is got from the channel.
+// runListener runs l in the background and returns a channel for the error of Run.
 func runListener(ctx context.Context, l *ranch.Listener) <-chan error {
 	done := make(chan error, 1)
 	go func() { done <- l.Run(ctx) }()
 	return done
 }
 
-// A listener that stands by itself serves until its context ends; then its connections
-// are told to end, and Run returns when they are gone.
+// A listener without a server serves until its context ends; then it stops, and Run returns.
 func TestRun(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		l, rec := newTestListener(t, m, ranch.Options{})
 		if i := l.Info(); i.Status != ranch.Starting || i.Addr != nil {
-			t.Errorf("before Run: %s", pretty(i))
+			t.Errorf("before Run: got %s, want a listener that is starting, without an address", pretty(i))
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := runListener(ctx, l)
 		rec.wait(t, ranch.ListenerStarted, 1)
 		m.servedClients(t, l, 1)[0].checkEcho(t)
 		if i := l.Info(); i.Status != ranch.Running || i.Ref != ref || i.ActiveConnections != 1 {
-			t.Errorf("in Run: %s", pretty(i))
+			t.Errorf("in Run: got %s, want a running listener with 1 connection", pretty(i))
 		}
 		cancel()
 		if err := receive(t, "Run returns", done); err != nil {
 			t.Error(err)
 		}
 		if i := l.Info(); i.Status != ranch.Stopped || i.AllConnections != 0 || i.Terminated != 1 {
-			t.Errorf("after Run: %s", pretty(i))
+			t.Errorf("after Run: got %s, want a stopped listener with 1 terminated connection", pretty(i))
 		}
 		if err := l.Stop(); !errors.Is(err, ranch.ErrStopped) {
-			t.Errorf("stopping it again: %v", err)
+			t.Errorf("second stop: got %v, want %v", err, ranch.ErrStopped)
 		}
 	})
 }
 
-// Run returns nil after a stop in order, whoever was first to ask for it.
+// Run returns nil after an orderly stop, whichever call stops the listener first.
 func TestRunEndsInOrderWhoeverStopsIt(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -86,14 +85,14 @@ func TestRunEndsInOrderWhoeverStopsIt(t *testing.T) {
 					t.Fatal(err)
 				}
 				if left := m.t.(*fakeTransport).openAddrs(); left != nil {
-					t.Fatalf("still open: %v", left)
+					t.Fatalf("got open addresses %v, want none", left)
 				}
 			})
 		})
 	}
 }
 
-// The error of the start is Run's, and the listener can be tried again.
+// Run returns the error of the start, and can be called again.
 func TestRunFailsToStart(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		first, _ := m.startListener(t, ranch.Options{}, greetAndEcho)
@@ -102,7 +101,7 @@ func TestRunFailsToStart(t *testing.T) {
 		l, rec := newTestListener(t, there, ranch.Options{})
 		err := receive(t, "Run returns", runListener(t.Context(), l))
 		if !errors.Is(err, syscall.EADDRINUSE) {
-			t.Fatalf("Run at a taken address: %v", err)
+			t.Fatalf("got %v, want %v", err, syscall.EADDRINUSE)
 		}
 		if err := first.Stop(); err != nil {
 			t.Fatal(err)
@@ -118,7 +117,7 @@ func TestRunFailsToStart(t *testing.T) {
 	})
 }
 
-// A listener is run once.
+// A listener runs once.
 func TestRunTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := testTransport{"fake", new(fakeTransport), memAddr}
@@ -126,7 +125,7 @@ func TestRunTwice(t *testing.T) {
 		done := runListener(t.Context(), l)
 		synctest.Wait()
 		if err := l.Run(t.Context()); !errors.Is(err, ranch.ErrAlreadyStarted) {
-			t.Errorf("a second Run: %v", err)
+			t.Errorf("second Run: got %v, want %v", err, ranch.ErrAlreadyStarted)
 		}
 		if err := l.Stop(); err != nil {
 			t.Fatal(err)
@@ -135,12 +134,12 @@ func TestRunTwice(t *testing.T) {
 			t.Error(err)
 		}
 		if err := l.Run(t.Context()); !errors.Is(err, ranch.ErrStopped) || errors.Is(err, ranch.ErrAlreadyStarted) {
-			t.Errorf("Run after the end: %v", err)
+			t.Errorf("Run after the stop: got %v, want %v", err, ranch.ErrStopped)
 		}
 	})
 }
 
-// A stop that comes before the start, or amid it, leaves nothing that runs.
+// A stop before the start or during it leaves nothing running.
 func TestStopRacesRun(t *testing.T) {
 	m := testTransports()[0]
 	for range 100 {
@@ -153,12 +152,12 @@ func TestStopRacesRun(t *testing.T) {
 			t.Fatal(err)
 		}
 		if i := l.Info(); i.Status != ranch.Stopped {
-			t.Fatalf("it is %s", i.Status)
+			t.Fatalf("got status %s, want %s", i.Status, ranch.Stopped)
 		}
 		if l.Addr() != nil {
 			visitors := newClient(t, m.t, dialAddr(l))
-			if err := receive(t, "a client is refused", visitors.served); err == nil {
-				t.Fatal("somebody answers where a stopped listener was")
+			if err := receive(t, "the client is refused", visitors.served); err == nil {
+				t.Fatal("a client was served at the address of a stopped listener")
 			}
 		}
 	}

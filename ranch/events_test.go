@@ -17,12 +17,12 @@ import (
 	"goranch/transport"
 )
 
-// happened is an event without what differs from run to run.
+// eventSummary is an event without the fields that differ from run to run.
 type eventSummary struct {
 	Kind     ranch.EventKind
 	Addr     string
 	Acceptor int
-	Conn     int // from 1, in the order in which they came
+	Conn     int // from 1, in order of their first event
 	Reason   conns.Reason
 	Served   bool
 	Err      string
@@ -35,7 +35,7 @@ func (r *recorder) history(t testing.TB) (all []eventSummary) {
 	numbers := map[uint64]int{}
 	for _, e := range r.events {
 		if e.Ref != ref {
-			t.Errorf("an event of %q: %v", e.Ref, e.Kind)
+			t.Errorf("got an event %v of %q, want %q", e.Kind, e.Ref, ref)
 		}
 		h := eventSummary{Kind: e.Kind, Acceptor: e.Acceptor, Reason: e.Reason, Served: e.Served, Duration: e.Duration}
 		if e.Addr != nil {
@@ -55,7 +55,7 @@ func (r *recorder) history(t testing.TB) (all []eventSummary) {
 	return all
 }
 
-// A listener's life as its observer sees it: everything, once, in order.
+// The observer of a listener sees every event once, in order.
 func TestEventsOfALife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := new(fakeTransport)
@@ -108,8 +108,8 @@ func TestEventsOfALife(t *testing.T) {
 	})
 }
 
-// Each way for a connection to end has its reason, and is told with its error, whether
-// the protocol was called, and how long it lasted.
+// Each way for a connection to end has its reason. The event has the error, whether the protocol was
+// called, and the duration.
 func TestEventsOfEnds(t *testing.T) {
 	const s = time.Second
 	serve := func(f func(context.Context, *transport.Conn) error) protocol.Protocol { return protocol.Func(f) }
@@ -128,7 +128,7 @@ func TestEventsOfEnds(t *testing.T) {
 		name string
 		f    *fakeTransport
 		p    protocol.Protocol
-		do   func(l *ranch.Listener, nc net.Conn) // besides the client's coming
+		do   func(l *ranch.Listener, nc net.Conn) // after it has connected
 		want eventSummary
 	}{
 		{"nil", new(fakeTransport), after(nil), nil, eventSummary{Reason: conns.Finished, Served: true, Duration: s}},
@@ -176,14 +176,14 @@ func TestEventsOfEnds(t *testing.T) {
 					t.Errorf("(-want +got):\n%s", diff)
 				}
 				if n := l.Info().Reasons[c.want.Reason]; n != 1 {
-					t.Errorf("it is counted %d times under %q", n, c.want.Reason)
+					t.Errorf("Reasons[%q]: got %d, want 1", c.want.Reason, n)
 				}
 			})
 		})
 	}
 }
 
-// The reason is the same over every medium, though each has errors of its own.
+// The reason does not depend on the transport, although each has its own errors.
 func TestReasonsOverEach(t *testing.T) {
 	reads := func(conn *transport.Conn) error { _, err := conn.Read(make([]byte, 1)); return err }
 	for _, c := range []struct {
@@ -209,14 +209,14 @@ func TestReasonsOverEach(t *testing.T) {
 					c.do(v.nc)
 				}
 				if e := rec.wait(t, ranch.ConnEnded, 1)[0]; e.Reason != c.want {
-					t.Errorf("it ended: %v, %v", e.Reason, e.Err)
+					t.Errorf("got reason %v, %v, want %v", e.Reason, e.Err, c.want)
 				}
 			})
 		})
 	}
 }
 
-// A peer that takes nothing ends its connection after the send timeout of the transport.
+// A client that does not read ends its connection after the send timeout of the transport.
 func TestEventOfSendTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := new(fakeTransport)
@@ -232,13 +232,13 @@ func TestEventOfSendTimeout(t *testing.T) {
 		defer nc.Close()
 		e := rec.wait(t, ranch.ConnEnded, 1)[0]
 		if e.Reason != conns.SendTimeout || e.Duration != transport.DefaultSendTimeout || !errors.Is(e.Err, transport.ErrSendTimeout) {
-			t.Errorf("it ended after %v: %v, %v", e.Duration, e.Reason, e.Err)
+			t.Errorf("got reason %v, %v after %v, want %v after %v", e.Reason, e.Err, e.Duration, conns.SendTimeout, transport.DefaultSendTimeout)
 		}
 	})
 }
 
-// When an end is told, it has happened: the slot is free, the counters are right, and
-// the connection is not listed any more.
+// When the end of a connection is reported, its slot is free, the counters are updated, and it is not
+// listed any more.
 func TestEventOfEndComesLast(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		var l *ranch.Listener
@@ -249,14 +249,14 @@ func TestEventOfEndComesLast(t *testing.T) {
 			case ranch.ConnStarted:
 				<-listening
 				if i := l.Info(); i.ActiveConnections != 1 || i.AllConnections != 1 || len(l.Connections()) != 1 {
-					t.Errorf("at its begin: %s", pretty(i))
+					t.Errorf("at the start: got %s, want 1 active connection", pretty(i))
 				}
 			case ranch.ConnEnded:
 				if i := l.Info(); i.ActiveConnections != 0 || i.AllConnections != 0 || i.Terminated != 1 || len(l.Connections()) != 0 {
-					t.Errorf("at its end: %s", pretty(i))
+					t.Errorf("at the end: got %s, want no connection and 1 terminated", pretty(i))
 				}
 				if _, err := e.Conn.Write([]byte("x")); err == nil {
-					t.Error("it is not closed")
+					t.Error("got an open connection, want a closed one")
 				}
 				ended <- e
 			}
@@ -265,9 +265,9 @@ func TestEventOfEndComesLast(t *testing.T) {
 		v := m.servedClients(t, l, 1)[0]
 		v.checkEcho(t)
 		v.close()
-		e := receive(t, "the end is told", ended)
+		e := receive(t, "the end is reported", ended)
 		if st := e.Conn.Stats(); st.BytesRead != 4 || st.BytesWritten != 5 {
-			t.Errorf("it carried %+v", st)
+			t.Errorf("got %+v, want 4 bytes read and 5 written", st)
 		}
 	})
 }

@@ -12,17 +12,16 @@ import (
 	"goranch/transport"
 )
 
-// fake is a transport without sockets: its connections are net.Pipes, its queues slices,
-// and everything that waits does so in a way that the clock of a bubble sees. What its
-// listeners answer can be scripted.
+// fakeTransport is a transport without sockets: its connections are net.Pipes, its queues slices, and
+// its waits are visible to synctest. The results of Accept can be scripted.
 type fakeTransport struct {
-	// listen is asked by each call of Listen, counted from 1; its error is the answer.
+	// listen, if set, is called by the n-th call of Listen, which returns its error.
 	listen func(n int) error
 	// handshake, if set, is Handshake.
 	handshake func(ctx context.Context, nc net.Conn) (net.Conn, error)
 	// noDeadline hides the SetDeadline of the listeners.
 	noDeadline bool
-	// script is what the first calls of Accept on the first listener answer.
+	// script is for the first calls of Accept on the first listener.
 	script []acceptStep
 
 	mu     sync.Mutex
@@ -32,7 +31,7 @@ type fakeTransport struct {
 	all    []*fakeListener // that were ever opened
 }
 
-// step is one scripted answer of Accept: an error, a panic, or (nil) what there is.
+// acceptStep is the result of one call of Accept: an error, a panic, or nil for a connection.
 type acceptStep func() error
 
 func failWith(err error) acceptStep { return func() error { return err } }
@@ -56,7 +55,7 @@ func (f *fakeTransport) Handshake(ctx context.Context, nc net.Conn) (net.Conn, e
 	return nc, nil
 }
 
-// Listen opens a listener. A name that ends in ":0" gets a number, as a port would.
+// Listen opens a listener. ":0" becomes a number, as a port would.
 func (f *fakeTransport) Listen(_ context.Context, addr string) (net.Listener, error) {
 	f.mu.Lock()
 	f.calls++
@@ -104,21 +103,21 @@ func (f *fakeTransport) Dial(_ context.Context, addr string) (net.Conn, error) {
 	return client, nil
 }
 
-// last returns the listener opened last.
+// lastListener returns the listener that was opened last.
 func (f *fakeTransport) lastListener() *fakeListener {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.all[len(f.all)-1]
 }
 
-// listens returns how often Listen was called.
+// listens returns the number of calls of Listen.
 func (f *fakeTransport) listens() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.calls
 }
 
-// left returns the addresses that are still listened on.
+// openAddrs returns the addresses of the open listeners.
 func (f *fakeTransport) openAddrs() (addrs []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -144,8 +143,8 @@ type fakeListener struct {
 	deadline   time.Time
 	closed     bool
 	accepts    []time.Time // when Accept was called
-	waiting    int         // in Accept now
-	maxWaiting int         // that were in Accept at once
+	waiting    int         // calls of Accept in progress
+	maxWaiting int         // the highest number of them
 }
 
 func (l *fakeListener) Addr() net.Addr { return l.addr }
@@ -165,7 +164,7 @@ func (l *fakeListener) Accept() (net.Conn, error) {
 			s := l.script[0]
 			l.script = l.script[1:]
 			if err := s(); err != nil {
-				if err == net.ErrClosed { // it does not only say so
+				if err == net.ErrClosed {
 					l.close()
 				}
 				return nil, err
@@ -186,7 +185,7 @@ func (l *fakeListener) error(err error) error {
 	return &net.OpError{Op: "accept", Net: "fake", Addr: l.addr, Err: err}
 }
 
-// SetDeadline takes the zero time and times past, which is all that listeners ask for.
+// SetDeadline supports the zero time and times in the past.
 func (l *fakeListener) SetDeadline(t time.Time) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -195,7 +194,7 @@ func (l *fakeListener) SetDeadline(t time.Time) error {
 	return nil
 }
 
-// Close ends the connections that nobody has accepted, as a kernel does.
+// Close closes the connections that were not accepted, as a kernel does.
 func (l *fakeListener) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -229,7 +228,7 @@ func (l *fakeListener) push(nc net.Conn) bool {
 	return true
 }
 
-// say scripts the next answers of Accept, of calls that wait already too.
+// addScript adds results of Accept, also for calls in progress.
 func (l *fakeListener) addScript(steps ...acceptStep) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -237,14 +236,14 @@ func (l *fakeListener) addScript(steps ...acceptStep) {
 	l.changed.Broadcast()
 }
 
-// inAccept returns how many are in Accept, and how often it was called.
+// inAccept returns the number of calls of Accept in progress, and of all calls.
 func (l *fakeListener) inAccept() (now, calls int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.waiting, len(l.accepts)
 }
 
-// queued returns how many connections wait to be accepted.
+// queued returns the number of connections that wait to be accepted.
 func (l *fakeListener) queued() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -17,8 +17,8 @@ import (
 	"goranch/transport"
 )
 
-// patience bounds everything that a test waits for. It is long, for a busy machine: no
-// test that passes comes near it.
+// testTimeout bounds each wait of a test. It is long, for a busy machine: tests that pass do not
+// come near it.
 const testTimeout = time.Minute
 
 func testContext(t testing.TB) context.Context {
@@ -28,7 +28,7 @@ func testContext(t testing.TB) context.Context {
 	return ctx
 }
 
-// over is a context that has ended.
+// cancelledContext has ended.
 var cancelledContext = func() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -37,7 +37,7 @@ var cancelledContext = func() context.Context {
 
 var discardLogger = slog.New(slog.DiscardHandler)
 
-// eventually waits for what nothing tells of: it looks again and again.
+// waitUntil polls a condition for which there is no event.
 func waitUntil(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(testTimeout); !ok(); {
@@ -48,7 +48,7 @@ func waitUntil(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// await waits for a channel to be closed, or to give something.
+// receive waits until ch is closed or has a value.
 func receive[T any](t testing.TB, what string, ch <-chan T) T {
 	t.Helper()
 	limit := time.NewTimer(testTimeout)
@@ -67,7 +67,7 @@ func stacks() []byte {
 	return b[:runtime.Stack(b, true)]
 }
 
-// finish waits for f, which stops something and must come to an end.
+// callWithTimeout calls f, which must return in time.
 func callWithTimeout(t testing.TB, what string, f func() error) error {
 	t.Helper()
 	done := make(chan error, 1)
@@ -75,7 +75,7 @@ func callWithTimeout(t testing.TB, what string, f func() error) error {
 	return receive(t, what, done)
 }
 
-// start starts a listener on a server of its own, and stops it when the test ends.
+// startListener starts a listener on a server of its own, and stops it when the test ends.
 func startListener(t testing.TB, tr transport.Transport, opts ranch.Options, p protocol.Protocol) (*ranch.Listener, *recorder) {
 	t.Helper()
 	l, rec, err := tryStartListener(t, new(ranch.Server), tr, opts, p)
@@ -85,7 +85,7 @@ func startListener(t testing.TB, tr transport.Transport, opts ranch.Options, p p
 	return l, rec
 }
 
-// ref is the name of listeners in these tests.
+// ref is the name of the listeners in these tests.
 const ref = "test"
 
 func tryStartListener(t testing.TB, s *ranch.Server, tr transport.Transport, opts ranch.Options, p protocol.Protocol) (*ranch.Listener, *recorder, error) {
@@ -104,19 +104,19 @@ func tryStartListener(t testing.TB, s *ranch.Server, tr transport.Transport, opt
 	t.Cleanup(func() {
 		err := callWithTimeout(t, "the listener stops", func() error { return l.Drain(cancelledContext) })
 		if err != nil && !errors.Is(err, ranch.ErrStopped) {
-			t.Errorf("stopping the listener: %v", err)
+			t.Errorf("Drain: got %v, want nil or %v", err, ranch.ErrStopped)
 		}
 		if err := checkCounters(l.Info()); err != nil {
 			t.Error(err)
 		}
 		if n := l.Info().ActiveConnections; n != 0 {
-			t.Errorf("a stopped listener counts %d active connections", n)
+			t.Errorf("after the stop: got %d active connections, want 0", n)
 		}
 	})
 	return l, rec, nil
 }
 
-// balanced checks the equations that hold for a listener's counters at every moment.
+// checkCounters checks the equations that hold for a listener's counters at every moment.
 func checkCounters(i ranch.ListenerInfo) error {
 	var ended uint64
 	for _, n := range i.Reasons {
@@ -128,7 +128,7 @@ func checkCounters(i ranch.ListenerInfo) error {
 	return nil
 }
 
-// recorder is an Observer that remembers.
+// recorder records events.
 type recorder struct {
 	mu      sync.Mutex
 	events  []ranch.Event
@@ -176,15 +176,13 @@ func (r *recorder) wait(t testing.TB, kind ranch.EventKind, n int) []ranch.Event
 		select {
 		case <-changed:
 		case <-limit.C:
-			t.Fatalf("after %v there were %d events %q, not %d", testTimeout, r.count(kind), kind, n)
+			t.Fatalf("after %v: got %d events %q, want %d", testTimeout, r.count(kind), kind, n)
 		}
 	}
 }
 
-// Protocols.
-
-// answer greets with a byte and then sends back what comes, until the client leaves. The
-// greeting is how a client knows that it is served.
+// greetAndEcho writes the greeting and then echoes what it reads. The greeting tells a client that
+// it is served.
 var greetAndEcho = protocol.Func(func(_ context.Context, conn *transport.Conn) error {
 	if _, err := conn.Write([]byte{greeting}); err != nil {
 		return err
@@ -203,7 +201,7 @@ var greetAndEcho = protocol.Func(func(_ context.Context, conn *transport.Conn) e
 
 const greeting = '+'
 
-// greetAs greets with a byte of its own and leaves.
+// greetAndReturn returns a protocol that writes b and returns.
 func greetAndReturn(b byte) protocol.Protocol {
 	return protocol.Func(func(_ context.Context, conn *transport.Conn) error {
 		_, err := conn.Write([]byte{b})
@@ -211,7 +209,7 @@ func greetAndReturn(b byte) protocol.Protocol {
 	})
 }
 
-// removed is p for connections that do not count.
+// uncounted returns p for connections that do not count against the cap.
 func uncounted(p protocol.Protocol) protocol.Protocol {
 	return protocol.Func(func(ctx context.Context, conn *transport.Conn) error {
 		ranch.RemoveConnection(conn)
@@ -219,9 +217,9 @@ func uncounted(p protocol.Protocol) protocol.Protocol {
 	})
 }
 
-// deaf serves until it is released, whatever happens to its connection.
+// blockingProtocol serves until unblock is called, even if its connection is closed.
 type blockingProtocol struct {
-	serving chan *transport.Conn // who is being served
+	serving chan *transport.Conn // connections being served
 	release chan struct{}
 }
 
@@ -246,14 +244,14 @@ func (d *blockingProtocol) Serve(_ context.Context, conn *transport.Conn) error 
 	return nil
 }
 
-// visitor is a client that comes in the background and tells when it is served.
+// client connects in the background and reads the greeting.
 type client struct {
 	served chan error
-	nc     net.Conn // valid once served
+	nc     net.Conn // valid after the value of served
 	cancel context.CancelFunc
 }
 
-// visit sends a visitor. It leaves at the end of the test, if it has not done so before.
+// newClient starts a client, which is closed at the end of the test.
 func newClient(t testing.TB, tr transport.Transport, addr string) *client {
 	v := &client{served: make(chan error, 1)}
 	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
@@ -282,21 +280,21 @@ func newClient(t testing.TB, tr transport.Transport, addr string) *client {
 	return v
 }
 
-// in waits until the visitor is served.
+// waitServed waits until the client is served.
 func (v *client) waitServed(t testing.TB) *client {
 	t.Helper()
-	if err := receive(t, "a client is served", v.served); err != nil {
-		t.Fatalf("a client was not served: %v", err)
+	if err := receive(t, "the client is served", v.served); err != nil {
+		t.Fatalf("got %v, want the client served", err)
 	}
 	return v
 }
 
-// waits reports whether the visitor is not served yet.
+// waiting reports whether the client is not served yet.
 func (v *client) waiting() bool { return len(v.served) == 0 }
 
 func (v *client) close() { v.nc.Close() }
 
-// works checks that the visitor's connection carries data both ways.
+// checkEcho checks that the connection carries data both ways.
 func (v *client) checkEcho(t testing.TB) {
 	t.Helper()
 	v.nc.SetDeadline(time.Now().Add(testTimeout))
@@ -306,11 +304,11 @@ func (v *client) checkEcho(t testing.TB) {
 		_, err = io.ReadFull(v.nc, got)
 	}
 	if err != nil || string(got) != "ping" {
-		t.Fatalf("a live connection answered %q, %v", got, err)
+		t.Fatalf("echo: got %q, %v, want ping", got, err)
 	}
 }
 
-// guests sends n visitors and waits until all are served.
+// servedClients starts n clients and waits until all are served.
 func servedClients(t testing.TB, tr transport.Transport, addr string, n int) []*client {
 	t.Helper()
 	all := make([]*client, n)
@@ -323,19 +321,19 @@ func servedClients(t testing.TB, tr transport.Transport, addr string, n int) []*
 	return all
 }
 
-// active waits until a listener has exactly n active connections.
+// waitActive waits until a listener has exactly n active connections.
 func waitActive(t testing.TB, l *ranch.Listener, n int) {
 	t.Helper()
 	if err := l.WaitForConnections(testContext(t), ranch.Equal, n); err != nil {
-		t.Fatalf("waiting for %d active connections: %v; %s", n, err, pretty(l.Info()))
+		t.Fatalf("waiting for %d active connections: got %v; %s", n, err, pretty(l.Info()))
 	}
 }
 
-// allParked waits until every acceptor is parked at the cap: from then on nobody can be
-// admitted before something changes.
+// waitAllWaiting waits until every acceptor waits for a slot: from then on no connection is admitted
+// until something changes.
 func waitAllWaiting(t testing.TB, l *ranch.Listener) {
 	t.Helper()
-	waitUntil(t, "all acceptors are parked", func() bool {
+	waitUntil(t, "all acceptors wait for slots", func() bool {
 		i := l.Info()
 		return i.WaitingAcceptors == i.NumAcceptors
 	})
@@ -343,8 +341,8 @@ func waitAllWaiting(t testing.TB, l *ranch.Listener) {
 
 func dialAddr(l *ranch.Listener) string { return transport.AddrString(l.Addr()) }
 
-// untilClosed ignores that it is told to end, but not that its socket is closed: it
-// writes to a client that does not read, until that fails too.
+// writeUntilClosed ignores requests to stop, and returns when its connection is closed: it writes to a
+// client that does not read, until that fails.
 var writeUntilClosed = protocol.Func(func(_ context.Context, conn *transport.Conn) error {
 	buf := bytes.Repeat([]byte{greeting}, 64<<10)
 	for {

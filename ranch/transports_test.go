@@ -22,15 +22,14 @@ import (
 	"goranch/transport"
 )
 
-// medium is one way for bytes to travel. The conformance suite runs over each: what a
-// listener promises must not depend on its transport.
+// testTransport is a transport over which tests run: the behaviour of a listener must not depend on its
+// transport.
 type testTransport struct {
 	name string
 	t    transport.Transport     // of the server and of its clients
-	addr func(testing.TB) string // a free place to listen
+	addr func(testing.TB) string // an address for the listener
 }
 
-// media is all of them. Another transport is one line more.
 func testTransports() []testTransport {
 	return []testTransport{
 		{"tcp", transport.TCP{}, loopbackAddr},
@@ -41,14 +40,14 @@ func testTransports() []testTransport {
 	}
 }
 
-// overEach runs a test over every medium.
+// forEachTransport runs a test over every transport.
 func forEachTransport(t *testing.T, f func(*testing.T, testTransport)) {
 	for _, m := range testTransports() {
 		t.Run(m.name, func(t *testing.T) { f(t, m) })
 	}
 }
 
-// start starts a listener on a free place.
+// startListener starts a listener on a free address.
 func (m testTransport) startListener(t testing.TB, opts ranch.Options, p protocol.Protocol) (*ranch.Listener, *recorder) {
 	t.Helper()
 	if opts.Addr == "" {
@@ -66,8 +65,8 @@ func (m testTransport) servedClients(t testing.TB, l *ranch.Listener, n int) []*
 	return servedClients(t, m.t, dialAddr(l), n)
 }
 
-// host is a loopback address of this process alone, where there is more than one: a test
-// that comes back to a port finds it free, whatever else runs on this machine.
+// loopbackHost is a loopback address of this process, where there are several: a port that a test uses
+// again is not taken by another process in between.
 var loopbackHost = func() string {
 	if runtime.GOOS != "linux" {
 		return "127.0.0.1"
@@ -76,7 +75,7 @@ var loopbackHost = func() string {
 	return fmt.Sprintf("127.%d.%d.%d", 1+pid>>14&0x7f, pid>>7&0x7f, 1+pid&0x7f)
 }()
 
-// below is the transport below TLS, for clients that do not behave.
+// plain is the transport below TLS.
 func (m testTransport) plain() transport.Transport {
 	if t, ok := m.t.(transport.TLS); ok {
 		return t.TCP
@@ -84,7 +83,7 @@ func (m testTransport) plain() transport.Transport {
 	return m.t
 }
 
-// many is n, or a part of it where handshakes take their time.
+// scale returns n, or a quarter of it where handshakes take time.
 func (m testTransport) scale(n int) int {
 	if m.t.Secure() {
 		return n / 4
@@ -96,8 +95,8 @@ func loopbackAddr(testing.TB) string { return loopbackHost + ":0" }
 
 func memAddr(testing.TB) string { return ":0" }
 
-// socketFile does without t.TempDir, whose paths contain the test's name: a Unix
-// socket's path has 107 bytes at most.
+// unixAddr does not use t.TempDir, whose paths contain the name of the test: the path of a Unix socket
+// has at most 107 bytes.
 func unixAddr(t testing.TB) string {
 	dir, err := os.MkdirTemp("", "ranch")
 	if err != nil {
@@ -107,7 +106,7 @@ func unixAddr(t testing.TB) string {
 	return "unix:" + filepath.Join(dir, "s")
 }
 
-// bothSides is a TLS configuration that serves as ranch.test and trusts that.
+// testTLSConfig is a configuration for servers and clients, with a certificate for ranch.test.
 var testTLSConfig = sync.OnceValue(func() *tls.Config {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -117,7 +116,7 @@ var testTLSConfig = sync.OnceValue(func() *tls.Config {
 		SerialNumber: big.NewInt(1),
 		Subject:      pkix.Name{CommonName: "ranch.test"},
 		DNSNames:     []string{"ranch.test"},
-		NotBefore:    time.Unix(0, 0), // bubbles live in the year 2000
+		NotBefore:    time.Unix(0, 0), // synctest bubbles start in the year 2000
 		NotAfter:     time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC),
 		IsCA:         true, BasicConstraintsValid: true,
 	}
@@ -138,7 +137,7 @@ var testTLSConfig = sync.OnceValue(func() *tls.Config {
 	}
 })
 
-// raw is the connection below TLS.
+// raw returns the connection below TLS.
 func raw(nc net.Conn) net.Conn {
 	if tc, ok := nc.(*tls.Conn); ok {
 		return tc.NetConn()
@@ -146,7 +145,7 @@ func raw(nc net.Conn) net.Conn {
 	return nc
 }
 
-// reset ends a connection without a goodbye, where there is such a thing.
+// resetConn closes a connection with a reset, where there is such a thing.
 func resetConn(nc net.Conn) {
 	if tc, ok := nc.(interface{ SetLinger(int) error }); ok {
 		tc.SetLinger(0)
