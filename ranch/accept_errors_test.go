@@ -255,7 +255,7 @@ func TestStopWhileAcceptorsPanic(t *testing.T) {
 func TestNoErrorEndsAListener(t *testing.T) {
 	kinds := []acceptStep{
 		failWith(asAccept(syscall.ECONNABORTED)), failWith(asAccept(syscall.EMFILE)), failWith(asAccept(syscall.ENOMEM)),
-		failWith(net.ErrClosed), failWith(errors.New("never seen before")), panicWith("boo"), func() error { return nil },
+		failWith(net.ErrClosed), failWith(errors.New("never seen before")), panicWith("test"), func() error { return nil },
 	}
 	rapid.Check(t, func(rt *rapid.T) {
 		plan := rapid.SliceOfN(rapid.IntRange(0, len(kinds)-1), 0, 40).Draw(rt, "plan")

@@ -77,7 +77,7 @@ func TestEventsOfALife(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		f.lastListener().Close()
 		synctest.Wait()
-		f.lastListener().addScript(panicWith("boo"))
+		f.lastListener().addScript(panicWith("test"))
 		synctest.Wait()
 		if err := l.Stop(); err != nil {
 			t.Fatal(err)
@@ -93,11 +93,11 @@ func TestEventsOfALife(t *testing.T) {
 			{Kind: ranch.ListenerSuspended, Addr: addr},
 			{Kind: ranch.ListenerResumed, Addr: addr},
 			{Kind: ranch.AcceptorStarted},
-			{Kind: ranch.AcceptFailed, Addr: addr, Err: "not today"},
+			{Kind: ranch.AcceptFailed, Addr: addr, Err: "test error"},
 			{Kind: ranch.AcceptRecovered, Addr: addr, Duration: 100 * time.Millisecond},
 			{Kind: ranch.AcceptFailed, Addr: addr, Err: "accept fake :1: use of closed network connection"},
 			{Kind: ranch.SocketReopened, Addr: addr},
-			{Kind: ranch.AcceptorPanicked, Err: "panic: boo"},
+			{Kind: ranch.AcceptorPanicked, Err: "panic: test"},
 			{Kind: ranch.AcceptorStopped},
 			{Kind: ranch.ConnEnded, Conn: 2, Reason: conns.Shutdown, Served: true, Err: "read pipe pipe->pipe: the listener is shutting down", Duration: 11 * time.Second},
 			{Kind: ranch.ListenerStopped, Addr: addr},
@@ -132,8 +132,8 @@ func TestEventsOfEnds(t *testing.T) {
 		want eventSummary
 	}{
 		{"nil", new(fakeTransport), after(nil), nil, eventSummary{Reason: conns.Finished, Served: true, Duration: s}},
-		{"an error", new(fakeTransport), after(errTest), nil, eventSummary{Reason: conns.Failed, Served: true, Err: "not today", Duration: s}},
-		{"a panic", new(fakeTransport), serve(func(context.Context, *transport.Conn) error { panic("boo") }), nil, eventSummary{Reason: conns.Panicked, Served: true, Err: "panic: boo"}},
+		{"an error", new(fakeTransport), after(errTest), nil, eventSummary{Reason: conns.Failed, Served: true, Err: "test error", Duration: s}},
+		{"a panic", new(fakeTransport), serve(func(context.Context, *transport.Conn) error { panic("test") }), nil, eventSummary{Reason: conns.Panicked, Served: true, Err: "panic: test"}},
 		{"EOF", new(fakeTransport), reads, func(_ *ranch.Listener, nc net.Conn) { nc.Close() }, eventSummary{Reason: conns.PeerClosed, Served: true, Err: "EOF"}},
 		{"half a message", new(fakeTransport), serve(func(_ context.Context, conn *transport.Conn) error {
 			_, err := io.ReadFull(conn, make([]byte, 2))
@@ -144,10 +144,10 @@ func TestEventsOfEnds(t *testing.T) {
 			_, err := conn.Read(make([]byte, 1))
 			return err
 		}), nil, eventSummary{Reason: conns.TimedOut, Served: true, Err: "read pipe: i/o timeout", Duration: s}},
-		{"handshake failed", shake(func(context.Context, net.Conn) error { return errTest }), greetAndEcho, nil, eventSummary{Reason: conns.HandshakeFailed, Err: "not today"}},
+		{"handshake failed", shake(func(context.Context, net.Conn) error { return errTest }), greetAndEcho, nil, eventSummary{Reason: conns.HandshakeFailed, Err: "test error"}},
 		{"gone in the handshake", never, greetAndEcho, func(_ *ranch.Listener, nc net.Conn) { nc.Close() }, eventSummary{Reason: conns.HandshakeFailed, Err: "EOF"}},
-		{"handshake panicked", shake(func(context.Context, net.Conn) error { panic("boo") }), greetAndEcho, nil, eventSummary{Reason: conns.Panicked, Err: "panic: boo"}},
-		{"handshake timeout", shake(func(ctx context.Context, _ net.Conn) error { <-ctx.Done(); return errTest }), greetAndEcho, nil, eventSummary{Reason: conns.HandshakeTimeout, Err: "context deadline exceeded\nnot today", Duration: 5 * s}},
+		{"handshake panicked", shake(func(context.Context, net.Conn) error { panic("test") }), greetAndEcho, nil, eventSummary{Reason: conns.Panicked, Err: "panic: test"}},
+		{"handshake timeout", shake(func(ctx context.Context, _ net.Conn) error { <-ctx.Done(); return errTest }), greetAndEcho, nil, eventSummary{Reason: conns.HandshakeTimeout, Err: "context deadline exceeded\ntest error", Duration: 5 * s}},
 		{"killed", new(fakeTransport), reads, func(l *ranch.Listener, _ net.Conn) { l.Kill(l.Connections()[0].ID) }, eventSummary{Reason: conns.Killed, Served: true, Err: "io: read/write on closed pipe"}},
 		{"shutdown", new(fakeTransport), reads, func(l *ranch.Listener, _ net.Conn) { l.Stop() }, eventSummary{Reason: conns.Shutdown, Served: true, Err: "read pipe pipe->pipe: the listener is shutting down"}},
 		{"aborted", new(fakeTransport), writeUntilClosed, func(l *ranch.Listener, _ net.Conn) { l.Stop() }, eventSummary{Reason: conns.Aborted, Served: true, Err: "io: read/write on closed pipe", Duration: 5 * s}},

@@ -3,6 +3,7 @@ package ranch_test
 import (
 	"errors"
 	"log/slog"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -10,13 +11,17 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"goranch/conns"
+	"goranch/protocol"
 	"goranch/protocol/echo"
 	"goranch/ranch"
 	"goranch/transport"
 )
 
-// What Info tells of a listener with a name, from its start to its end.
+// Info of a listener from its start to its stop.
 func TestInfo(t *testing.T) {
+	sameFunc := cmp.Comparer(func(a, b protocol.Protocol) bool {
+		return reflect.ValueOf(a).Pointer() == reflect.ValueOf(b).Pointer()
+	})
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		var s ranch.Server
 		l, _, err := tryStartListener(t, &s, m.t, ranch.Options{Addr: m.addr(t), MaxConnections: 3, NumAcceptors: 2}, greetAndEcho)
@@ -26,11 +31,11 @@ func TestInfo(t *testing.T) {
 		check := func(when string, change func(*ranch.ListenerInfo)) {
 			t.Helper()
 			want := ranch.ListenerInfo{
-				Ref: ref, Status: ranch.Running, Transport: m.t.Name(), Addr: l.Addr(),
+				Ref: ref, Status: ranch.Running, Transport: m.t.Name(), Protocol: greetAndEcho, Addr: l.Addr(),
 				NumAcceptors: 2, NumListenSockets: 1, MaxConnections: 3, Reasons: map[conns.Reason]uint64{},
 			}
 			change(&want)
-			if diff := cmp.Diff(want, l.Info()); diff != "" {
+			if diff := cmp.Diff(want, l.Info(), sameFunc); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", when, diff)
 			}
 			byName, err := s.Listener(ref)
@@ -67,7 +72,7 @@ func TestInfo(t *testing.T) {
 	})
 }
 
-// The counters are exact, in each round, whatever the reasons.
+// The counters are exact.
 func TestCountersAreExact(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		const rounds = 5
@@ -78,7 +83,7 @@ func TestCountersAreExact(t *testing.T) {
 			rec.wait(t, ranch.ConnEnded, int(round*n))
 			i := l.Info()
 			if i.Accepted != round*n || i.Terminated != round*n || i.Served != round*n || i.AllConnections != 0 || i.ActiveConnections != 0 {
-				t.Fatalf("round %d: %s", round, pretty(i))
+				t.Fatalf("round %d: got %s, want %d accepted, served and terminated", round, pretty(i), round*n)
 			}
 			if diff := cmp.Diff(map[conns.Reason]uint64{conns.Finished: round * n}, i.Reasons); diff != "" {
 				t.Errorf("round %d: reasons (-want +got):\n%s", round, diff)
@@ -87,7 +92,7 @@ func TestCountersAreExact(t *testing.T) {
 	})
 }
 
-// The counters add up at every moment, not only when nothing happens.
+// The counters add up at every moment, also while they change.
 func TestCountersAddUpAtEveryMoment(t *testing.T) {
 	m := testTransports()[0]
 	l, rec := m.startListener(t, ranch.Options{MaxConnections: 10}, greetAndReturn('!'))
@@ -102,7 +107,7 @@ func TestCountersAddUpAtEveryMoment(t *testing.T) {
 	}
 }
 
-// The names of listeners, and their infos, are sorted.
+// Listeners are sorted by name.
 func TestListenersAreSorted(t *testing.T) {
 	var s ranch.Server
 	for _, name := range []string{"b", "a", "d", "c"} {
@@ -120,11 +125,11 @@ func TestListenersAreSorted(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if l, err := s.Listener("a"); err != nil || l.Ref() != "a" {
-		t.Errorf("a is %v, %v", l, err)
+		t.Errorf("Listener(a): got %v, %v", l, err)
 	}
 }
 
-// Connections lists those that live, with what an operator asks first, and Kill ends one.
+// Connections lists the live connections, and Kill closes one.
 func TestConnectionsAndKill(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		var s ranch.Server
@@ -135,8 +140,8 @@ func TestConnectionsAndKill(t *testing.T) {
 		}
 		var all []*client
 		for i := range 3 {
-			v := m.newClient(t, l) // an echo has no greeting
-			waitUntil(t, "it is served", func() bool {
+			v := m.newClient(t, l) // echo sends no greeting
+			waitUntil(t, "the client is served", func() bool {
 				cs := l.Connections()
 				return len(cs) == i+1 && cs[i].Served
 			})
@@ -148,28 +153,28 @@ func TestConnectionsAndKill(t *testing.T) {
 		}
 		for i, c := range cs {
 			if c.Transport != m.t.Name() || c.Since.Before(begin) || !c.Counted || !c.Served || c.RemoteAddr == nil || c.Protocol != (echo.Protocol{}) {
-				t.Errorf("connection %d: %+v", i, c)
+				t.Errorf("connection %d: got %+v, want one that is served and counted", i, c)
 			}
 			if i > 0 && c.ID <= cs[i-1].ID {
-				t.Error("they are not the oldest first")
+				t.Errorf("got connection %d after %d, want the oldest first", c.ID, cs[i-1].ID)
 			}
 		}
 		if !l.Kill(cs[1].ID) {
-			t.Fatal("got no connection to kill")
+			t.Fatalf("Kill(%d): got false, want true", cs[1].ID)
 		}
 		e := rec.wait(t, ranch.ConnEnded, 1)[0]
 		if e.Conn.ID() != cs[1].ID || e.Reason != conns.Killed {
-			t.Errorf("connection %d ended: %v", e.Conn.ID(), e.Reason)
+			t.Errorf("connection %d: got reason %v, want %v", e.Conn.ID(), e.Reason, conns.Killed)
 		}
-		receive(t, "the client notices", all[1].served)
+		receive(t, "the client's connection ends", all[1].served)
 		if l.Kill(cs[1].ID) {
-			t.Error("killed twice")
+			t.Error("second Kill: got true, want false")
 		}
 		waitActive(t, l, 2)
 	})
 }
 
-// A listener writes to the logger that it was given, and to no other.
+// A listener writes to its own logger only.
 func TestCustomLogger(t *testing.T) {
 	before := slog.Default()
 	defer slog.SetDefault(before)
@@ -181,15 +186,15 @@ func TestCustomLogger(t *testing.T) {
 	}
 	for _, want := range []string{"listener started", "listener stopped", "listener=" + ref, "addr=" + l.Addr().String()} {
 		if !strings.Contains(own.String(), want) {
-			t.Errorf("%q is not in its log:\n%s", want, own.String())
+			t.Errorf("got log %s, want it to contain %q", own.String(), want)
 		}
 	}
 	if got := others.String(); got != "" {
-		t.Errorf("the default logger got: %s", got)
+		t.Errorf("default logger: got %s, want nothing", got)
 	}
 }
 
-// Without a logger of its own a listener takes the default one of the moment it is made.
+// Without a Logger a listener uses the default logger at the time of its creation.
 func TestDefaultLogger(t *testing.T) {
 	before := slog.Default()
 	defer slog.SetDefault(before)
@@ -204,9 +209,9 @@ func TestDefaultLogger(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := first.String(); !strings.Contains(got, "listener started") || !strings.Contains(got, "listener stopped") {
-		t.Errorf("the log: %s", got)
+		t.Errorf("got log %s, want the start and the stop", got)
 	}
 	if got := second.String(); got != "" {
-		t.Errorf("the later default got: %s", got)
+		t.Errorf("later default logger: got %s, want nothing", got)
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"goranch/transport"
 )
 
-// handedOver returns the address of a listening socket as a parent process leaves it.
+// inheritedAddr returns the address of a listening socket as a parent process passes it on.
 func inheritedAddr(t testing.TB, addr string) string {
 	t.Helper()
 	ln, err := transport.TCP{}.Listen(t.Context(), addr)
@@ -31,9 +31,8 @@ func inheritedAddr(t testing.TB, addr string) string {
 	return fmt.Sprintf("fd:%d", f.Fd())
 }
 
-// A listener on an inherited socket is suspended and resumed like any other, and when its
-// socket is closed by somebody it comes back to it. Clients that come while it is
-// suspended wait, and are served when it is resumed.
+// A listener on an inherited socket can be suspended and resumed, and reopens the socket when other
+// code closes it. Clients that connect while it is suspended are served after the resume.
 func TestInheritedSocket(t *testing.T) {
 	for _, m := range testTransports()[:4] {
 		t.Run(m.name, func(t *testing.T) {
@@ -53,14 +52,14 @@ func TestInheritedSocket(t *testing.T) {
 					v.checkEcho(t)
 				}
 				if !late.waiting() {
-					t.Error("a client of a suspended listener does not wait")
+					t.Error("a client of a suspended listener was served or refused, want it to wait")
 				}
 				if err := l.Resume(); err != nil {
 					t.Fatal(err)
 				}
 				live = append(live, late.waitServed(t))
 				if now := dialAddr(l); now != addr {
-					t.Errorf("first at %s, then at %s", addr, now)
+					t.Errorf("got address %s, want %s", now, addr)
 				}
 			}
 			sockets[len(sockets)-1].Close()
@@ -72,7 +71,7 @@ func TestInheritedSocket(t *testing.T) {
 	}
 }
 
-// Faults of the address are options' faults; that there is no such socket is the start's.
+// A bad address is a bad option; a socket that does not exist is an error of the start.
 func TestInheritedSocketFaults(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -86,13 +85,13 @@ func TestInheritedSocketFaults(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if _, _, err := tryStartListener(t, new(ranch.Server), transport.TCP{}, c.opts, greetAndEcho); !errors.Is(err, c.want) {
-				t.Errorf("starting: %v", err)
+				t.Errorf("got %v, want %v", err, c.want)
 			}
 		})
 	}
 }
 
-// Changing the address of an inherited listener and changing it back comes to the right places.
+// The address of a listener can be changed from an inherited socket to another one and back.
 func TestFromInheritedToOwnSocket(t *testing.T) {
 	at := inheritedAddr(t, loopbackAddr(t))
 	l, _ := startListener(t, transport.TCP{}, ranch.Options{Addr: at}, greetAndEcho)
@@ -108,7 +107,7 @@ func TestFromInheritedToOwnSocket(t *testing.T) {
 			t.Fatal(err)
 		}
 		if same := dialAddr(l) == first; same != (addr == at) {
-			t.Errorf("with Addr %s it is at %s", addr, dialAddr(l))
+			t.Errorf("Addr %s: got %s, want the first address %s: %v", addr, dialAddr(l), first, addr == at)
 		}
 	}
 }

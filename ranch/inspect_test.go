@@ -26,7 +26,7 @@ func ids(page []conns.Info, first uint64) (all []uint64) {
 	return all
 }
 
-// Connections can be chosen, sorted and paged.
+// Select filters, sorts and pages.
 func TestSelect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := new(fakeTransport)
@@ -62,17 +62,17 @@ func TestSelect(t *testing.T) {
 		} {
 			page, total := l.Select(c.q)
 			if diff := cmp.Diff(c.want, ids(page, first)); diff != "" || total != c.total {
-				t.Errorf("%s: %d in all (-want +got):\n%s", c.name, total, diff)
+				t.Errorf("%s: got %d in all, want %d (-want +got):\n%s", c.name, total, c.total, diff)
 			}
 		}
 		if n := l.KillMatching(func(i *conns.Info) bool { return i.Stats.BytesRead == 0 }); n != 1 {
-			t.Errorf("%d were killed", n)
+			t.Errorf("KillMatching: got %d, want 1", n)
 		}
 		waitActive(t, l, 4)
 	})
 }
 
-// ByPeer sorts as addresses do, not as strings.
+// ByPeer sorts as addresses, not as strings.
 func TestSortByPeer(t *testing.T) {
 	l, _ := startListener(t, transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0"}, greetAndEcho)
 	servedClients(t, transport.TCP{}, dialAddr(l), 20)
@@ -80,7 +80,7 @@ func TestSortByPeer(t *testing.T) {
 	for i := 1; i < len(page); i++ {
 		a, b := netip.MustParseAddrPort(page[i-1].RemoteAddr.String()), netip.MustParseAddrPort(page[i].RemoteAddr.String())
 		if a.Compare(b) >= 0 {
-			t.Errorf("%v before %v", a, b)
+			t.Errorf("got %v before %v", a, b)
 		}
 	}
 }
@@ -88,15 +88,15 @@ func TestSortByPeer(t *testing.T) {
 func TestSortKeys(t *testing.T) {
 	for k := conns.ByAge; k <= conns.ByPeer; k++ {
 		if got, err := conns.ParseSortKey(k.String()); got != k || err != nil {
-			t.Errorf("%v: %v, %v", k, got, err)
+			t.Errorf("ParseSortKey(%v): got %v, %v", k, got, err)
 		}
 	}
 	if _, err := conns.ParseSortKey("size"); err == nil || !strings.Contains(err.Error(), "written") {
-		t.Errorf("got %v", err)
+		t.Errorf("got %v, want an error that names the keys", err)
 	}
 }
 
-// The last that have ended are known, the latest first, with what became of them.
+// RecentlyClosed returns the latest first, with the reasons.
 func TestEnded(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		l, rec := m.startListener(t, ranch.Options{KeepClosed: 3}, greetAndEcho)
@@ -112,7 +112,7 @@ func TestEnded(t *testing.T) {
 		}
 		got := l.RecentlyClosed()
 		if len(got) != 3 {
-			t.Fatalf("%d are known", len(got))
+			t.Fatalf("got %d closed connections, want 3", len(got))
 		}
 		for i, e := range got {
 			want := conns.PeerClosed
@@ -120,10 +120,10 @@ func TestEnded(t *testing.T) {
 				want = conns.Killed
 			}
 			if e.Reason != want && !(i != 1 && e.Reason == conns.Failed) || !e.Served || e.Stats.BytesRead != 4 || e.State != conns.StateClosed || e.RemoteAddr == nil {
-				t.Errorf("%d: %+v", i, e)
+				t.Errorf("%d: got %+v, want reason %v and 4 bytes read", i, e, want)
 			}
 			if i > 0 && e.ID >= got[i-1].ID {
-				t.Errorf("%d ended after %d", e.ID, got[i-1].ID)
+				t.Errorf("got connection %d after %d, want the latest first", e.ID, got[i-1].ID)
 			}
 		}
 	})
@@ -133,29 +133,29 @@ func TestEndedNobody(t *testing.T) {
 	l, rec := startListener(t, new(fakeTransport), ranch.Options{KeepClosed: -1}, greetAndReturn('x'))
 	l2, err := l.Connection(1)
 	if err {
-		t.Errorf("there is %+v", l2)
+		t.Errorf("Connection(1): got %+v, want none", l2)
 	}
 	if got := l.RecentlyClosed(); len(got) != 0 || rec.count(ranch.ConnEnded) != 0 {
-		t.Errorf("%+v", got)
+		t.Errorf("got %+v, want none", got)
 	}
 }
 
-// A connection says what it is over TLS.
+// The info of a connection has its TLS state.
 func TestInfoOfTLS(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		l, _ := m.startListener(t, ranch.Options{}, greetAndEcho)
 		m.servedClients(t, l, 1)
 		i := l.Connections()[0]
 		if secure := m.t.Secure(); secure != (i.TLS != nil) || secure && i.TLS.Version != "TLS 1.3" {
-			t.Errorf("%+v", i.TLS)
+			t.Errorf("got TLS %+v, want TLS 1.3 if secure: %v", i.TLS, secure)
 		}
 		if i.State != conns.StateServing || i.ProtocolName() != "protocol.Func" {
-			t.Errorf("%v, %s", i.State, i.ProtocolName())
+			t.Errorf("got %v, %s, want serving, protocol.Func", i.State, i.ProtocolName())
 		}
 	})
 }
 
-// locked is a buffer for several writers.
+// lockedBuffer2 is a buffer for several writers.
 type lockedBuffer2 struct {
 	mu sync.Mutex
 	bytes.Buffer
@@ -182,12 +182,12 @@ func (b *lockedBuffer2) lines(t testing.TB) (all []map[string]any) {
 	}
 }
 
-// Live connections can be traced, those that are chosen and no others, and it ends.
+// Trace reports reads and writes of the selected live connections until it is stopped.
 func TestTrace(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		l, _ := m.startListener(t, ranch.Options{}, greetAndEcho)
 		in := m.servedClients(t, l, 2)
-		waitUntil(t, "the greetings are counted, and so no event any more", func() bool {
+		waitUntil(t, "the greetings are counted", func() bool {
 			all := l.Connections()
 			return all[0].Stats.Writes == 1 && all[1].Stats.Writes == 1
 		})
@@ -201,7 +201,7 @@ func TestTrace(t *testing.T) {
 		waitUntil(t, "both directions are traced", func() bool { return len(out.lines(t)) >= 2 })
 		for i, line := range out.lines(t) {
 			if line["conn"] != float64(id) || line["op"] != []string{"read", "write"}[i] || line["bytes"] != 4.0 || line["data"] != "7069" {
-				t.Errorf("%v", line)
+				t.Errorf("line %d: got %v, want %d bytes of connection %d", i, line, 4, id)
 			}
 		}
 		stop()
@@ -210,15 +210,15 @@ func TestTrace(t *testing.T) {
 			v.checkEcho(t)
 		}
 		if n := len(out.lines(t)); n != 2 {
-			t.Errorf("%d lines after it ended", n)
+			t.Errorf("after the stop: got %d lines, want 2", n)
 		}
 	})
 }
 
-// Those that come are traced too, by their address; several traces do not disturb each other.
+// Connections accepted later are traced too, selected by address; several traces are independent.
 func TestTraceByNetwork(t *testing.T) {
 	if !canBind("127.0.0.2") {
-		t.Skip("SKIPPED: this system has one loopback address; on macOS: sudo ifconfig lo0 alias 127.0.0.2")
+		t.Skip("the system has one loopback address; on macOS: sudo ifconfig lo0 alias 127.0.0.2")
 	}
 	var s ranch.Server
 	l, _, err := tryStartListener(t, &s, transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0"}, greetAndEcho)
@@ -233,10 +233,10 @@ func TestTraceByNetwork(t *testing.T) {
 	defer l.Trace(conns.Trace{Func: tracer(&all)})()
 	a, b := dialFrom(t, l, "127.0.0.2"), dialFrom(t, l, "127.0.0.1")
 	if !isServed(a) || !isServed(b) {
-		t.Fatal("not served")
+		t.Fatal("a client was refused, want both served")
 	}
 	waitUntil(t, "both are traced", func() bool { return len(all.lines(t)) == 2 })
 	if got := chosen.lines(t); len(got) != 1 || !strings.HasPrefix(got[0]["peer"].(string), "127.0.0.2:") || got[0]["data"] != nil {
-		t.Errorf("%v", got)
+		t.Errorf("got %v, want one line of 127.0.0.2 without data", got)
 	}
 }

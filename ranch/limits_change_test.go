@@ -18,8 +18,8 @@ import (
 	"goranch/transport"
 )
 
-// The cap was lowered below the number of those who live: who comes is refused all the same,
-// and acceptors do not spin until enough have gone.
+// When the cap is lowered below the number of connections, clients are refused and acceptors do not
+// spin.
 func TestRefuseWhenLowered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := new(fakeTransport)
@@ -31,15 +31,15 @@ func TestRefuseWhenLowered(t *testing.T) {
 		for n := range 3 {
 			newClient(t, f, dialAddr(l))
 			if got := waitReasons(t, rec, n+1)[n]; got != conns.RefusedAtCap {
-				t.Errorf("it ended: %v", got)
+				t.Errorf("got reason %v, want %v", got, conns.RefusedAtCap)
 			}
 		}
 		synctest.Wait() // does not return while acceptors spin
 	})
 }
 
-// To repeat a cap, or to change another option, evicts nobody besides those who are already
-// making room.
+// Setting the same cap again, or another option, evicts no more connections than those that are
+// asked to stop already.
 func TestEvictOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := new(fakeTransport)
@@ -66,26 +66,25 @@ func TestEvictOnce(t *testing.T) {
 			synctest.Wait()
 		}
 		if n := told.Load(); n != 4 {
-			t.Errorf("%d were told to make room, 4 are too many", n)
+			t.Errorf("got %d connections asked to stop, want 4", n)
 		}
 		if err := l.SetMaxConnections(5); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
 		if n := told.Load(); n != 5 {
-			t.Errorf("%d were told to make room, 5 are too many", n)
+			t.Errorf("got %d connections asked to stop, want 5", n)
 		}
 		for _, got := range waitReasons(t, rec, 5) {
 			if got != conns.Evicted {
-				t.Errorf("it ended: %v", got)
+				t.Errorf("got reason %v, want %v", got, conns.Evicted)
 			}
 		}
 		waitActive(t, l, 5)
 	})
 }
 
-// A read that fails at a deadline carries nothing: a protocol that looks at something else
-// now and then is idle all the same.
+// A connection whose reads end at deadlines without data is idle.
 func TestIdleWhilePolling(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := new(fakeTransport)
@@ -99,15 +98,15 @@ func TestIdleWhilePolling(t *testing.T) {
 		begin := time.Now()
 		newClient(t, f, dialAddr(l))
 		if got := waitReasons(t, rec, 1)[0]; got != conns.IdleTimeout {
-			t.Errorf("it ended: %v", got)
+			t.Errorf("got reason %v, want %v", got, conns.IdleTimeout)
 		}
 		if took := time.Since(begin); took > 12*time.Second {
-			t.Errorf("after %v", took)
+			t.Errorf("got %v, want at most 12s", took)
 		}
 	})
 }
 
-// A handshake is no idleness: the limits of use begin with the protocol.
+// Idle time begins after the handshake.
 func TestIdleBeginsAfterTheHandshake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const shake, idle = 4 * time.Second, 2 * time.Second
@@ -119,12 +118,12 @@ func TestIdleBeginsAfterTheHandshake(t *testing.T) {
 		newClient(t, f, dialAddr(l))
 		e := rec.wait(t, ranch.ConnEnded, 1)[0]
 		if e.Reason != conns.IdleTimeout || e.Duration < shake+idle || e.Duration > shake+2*idle {
-			t.Errorf("it ended: %v after %v", e.Reason, e.Duration)
+			t.Errorf("got reason %v after %v, want %v after %v", e.Reason, e.Duration, conns.IdleTimeout, shake+idle)
 		}
 	})
 }
 
-// badRefuser's last word is not what it should be.
+// customRejecter calls a function instead of sending a rejection message.
 type customRejecter struct {
 	protocol.Protocol
 	refuse func()
@@ -132,9 +131,9 @@ type customRejecter struct {
 
 func (b customRejecter) Refuse(context.Context, *transport.Conn, error) { b.refuse() }
 
-// Whatever a protocol does instead of a last word, the client is closed and counted.
+// A refused connection is closed and counted, whatever Refuse does.
 func TestBadRefuser(t *testing.T) {
-	for name, do := range map[string]func(){"panics": func() { panic("oh") }, "ends its goroutine": runtime.Goexit, "is silent": func() {}} {
+	for name, do := range map[string]func(){"panics": func() { panic("test") }, "ends its goroutine": runtime.Goexit, "is silent": func() {}} {
 		t.Run(name, func(t *testing.T) {
 			f := new(fakeTransport)
 			l, rec := startListener(t, f, ranch.Options{MaxConnections: 1, RefuseAfter: -1}, customRejecter{greetAndEcho, do})
@@ -145,16 +144,16 @@ func TestBadRefuser(t *testing.T) {
 			}
 			nc.SetReadDeadline(time.Now().Add(testTimeout))
 			if _, err := nc.Read(make([]byte, 1)); err != io.EOF {
-				t.Errorf("the client reads: %v", err)
+				t.Errorf("read: got %v, want EOF", err)
 			}
 			if got := waitReasons(t, rec, 1)[0]; got != conns.RefusedAtCap {
-				t.Errorf("it ended: %v", got)
+				t.Errorf("got reason %v, want %v", got, conns.RefusedAtCap)
 			}
 		})
 	}
 }
 
-// A last word without end does not keep the listener from stopping; the error says so.
+// A Refuse that does not return does not keep the listener from stopping; the error names it.
 func TestStuckRefuser(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := new(fakeTransport)
@@ -169,13 +168,13 @@ func TestStuckRefuser(t *testing.T) {
 		synctest.Wait()
 		begin := time.Now()
 		if err := l.Stop(); err == nil || !strings.Contains(err.Error(), "Refuse has not returned") || time.Since(begin) > 10*time.Second {
-			t.Errorf("%v after %v", err, time.Since(begin))
+			t.Errorf("Stop: got %v after %v, want an error that names Refuse", err, time.Since(begin))
 		}
 		close(release)
 	})
 }
 
-// A new accept rate holds at once, also for acceptors that wait for the old one.
+// A new AcceptRate applies at once, also to acceptors that wait for the old one.
 func TestAcceptRateChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := new(fakeTransport)
@@ -184,7 +183,7 @@ func TestAcceptRateChanges(t *testing.T) {
 		v := newClient(t, f, dialAddr(l))
 		time.Sleep(30 * time.Second)
 		if !v.waiting() {
-			t.Fatal("it does not wait")
+			t.Fatal("a client was served above the rate")
 		}
 		if _, err := l.SetOptions(nil, ranch.Options{}); err != nil {
 			t.Fatal(err)
@@ -192,32 +191,32 @@ func TestAcceptRateChanges(t *testing.T) {
 		begin := time.Now()
 		v.waitServed(t)
 		if took := time.Since(begin); took != 0 {
-			t.Errorf("it still waits %v", took)
+			t.Errorf("got served after %v, want 0", took)
 		}
 	})
 }
 
-// What cannot be changed stays; the map of alarms is the user's own.
+// KeepClosed cannot be changed, and the map of alarms is copied.
 func TestSetOptionsKeeps(t *testing.T) {
 	alarms := map[string]ranch.Alarm{"a": {Connections: 1000}}
 	l, _ := startListener(t, new(fakeTransport), ranch.Options{KeepClosed: 7, Alarms: alarms}, greetAndEcho)
-	for i := range 100 { // the race detector looks
+	for i := range 100 { // the race detector sees unsynchronized use
 		alarms[fmt.Sprint(i)] = ranch.Alarm{Connections: -1}
 	}
 	l.Options().Alarms["b"] = ranch.Alarm{}
 	if o := l.Options(); len(o.Alarms) != 1 {
-		t.Errorf("%d alarms", len(o.Alarms))
+		t.Errorf("got %d alarms, want 1", len(o.Alarms))
 	}
 	if _, err := l.SetOptions(nil, ranch.Options{KeepClosed: 9}); err != nil {
 		t.Fatal(err)
 	}
 	if n := l.Options().KeepClosed; n != 7 {
-		t.Errorf("KeepClosed is said to be %d", n)
+		t.Errorf("KeepClosed: got %d, want 7", n)
 	}
 }
 
-// An address that was let in cannot be refused afterwards, whatever its protocol says: the
-// error may be of another listener's.
+// A connection that was served does not count as refused, whatever error its protocol returns: the
+// error may come from another listener.
 func TestRefusedElsewhere(t *testing.T) {
 	f := new(fakeTransport)
 	l, rec := startListener(t, f, ranch.Options{}, protocol.Func(func(context.Context, *transport.Conn) error {
@@ -225,14 +224,14 @@ func TestRefusedElsewhere(t *testing.T) {
 	}))
 	newClient(t, f, dialAddr(l))
 	if got := waitReasons(t, rec, 1)[0]; got != conns.Failed {
-		t.Errorf("it ended: %v", got)
+		t.Errorf("got reason %v, want %v", got, conns.Failed)
 	}
 	if i := l.Info(); i.Refused != 0 || i.Served != 1 {
-		t.Errorf("%s", pretty(i))
+		t.Errorf("got %s, want 1 served and 0 refused", pretty(i))
 	}
 }
 
-// Alarms set while the listener stops neither outlive it nor go off after it.
+// Alarms that are set while the listener stops are not raised after the stop.
 func TestAlarmsSetWhileStopping(t *testing.T) {
 	for range 50 {
 		f := new(fakeTransport)
@@ -247,9 +246,9 @@ func TestAlarmsSetWhileStopping(t *testing.T) {
 		if err := l.Stop(); err != nil {
 			t.Error(err)
 		}
-		receive(t, "options are set", done)
+		receive(t, "the options are set", done)
 		if all := rec.ofKind(ranch.ListenerStopped, ranch.AlarmRaised); len(all) != 1 {
-			t.Errorf("%+v", all)
+			t.Errorf("got events %+v, want one", all)
 		}
 	}
 }

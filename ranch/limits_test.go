@@ -18,7 +18,7 @@ import (
 	"goranch/transport"
 )
 
-// ends waits for n connections to have ended and returns their reasons.
+// waitReasons waits until n connections have ended and returns their reasons.
 func waitReasons(t testing.TB, rec *recorder, n int) (reasons []conns.Reason) {
 	t.Helper()
 	for _, e := range rec.wait(t, ranch.ConnEnded, n) {
@@ -27,17 +27,16 @@ func waitReasons(t testing.TB, rec *recorder, n int) (reasons []conns.Reason) {
 	return reasons
 }
 
-// Each limit of time ends a connection that exceeds it, not before, and no later than an
-// eighth or a second after.
+// Each time limit ends a connection that exceeds it, not before the limit and at most a quarter later.
 func TestLimitsOfTime(t *testing.T) {
 	const limit = 4 * time.Second
-	// A client that is active in the ways given, once in a while.
+	// what the client does once a second
 	type client struct{ sends, reads bool }
 	for _, c := range []struct {
 		name   string
 		opts   ranch.Options
 		client client
-		want   conns.Reason // Finished: lives on
+		want   conns.Reason // Finished: it stays open
 	}{
 		{"idle", ranch.Options{Limits: conns.Limits{IdleTimeout: limit}}, client{}, conns.IdleTimeout},
 		{"not idle: it sends", ranch.Options{Limits: conns.Limits{IdleTimeout: limit}}, client{sends: true}, conns.Finished},
@@ -51,7 +50,7 @@ func TestLimitsOfTime(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := new(fakeTransport)
-				// Writes every second if the client is to get something; reads all the time.
+				// Writes every second if the client reads; reads all the time.
 				serve := protocol.Func(func(ctx context.Context, conn *transport.Conn) error {
 					var wg sync.WaitGroup
 					defer wg.Wait()
@@ -75,16 +74,16 @@ func TestLimitsOfTime(t *testing.T) {
 				if c.want == conns.Finished {
 					time.Sleep(10 * limit)
 					if n := rec.count(ranch.ConnEnded); n != 0 {
-						t.Errorf("it ended: %+v", rec.ofKind(ranch.ConnEnded))
+						t.Errorf("got %+v, want an open connection", rec.ofKind(ranch.ConnEnded))
 					}
 					return
 				}
 				e := rec.wait(t, ranch.ConnEnded, 1)[0]
 				if e.Reason != c.want {
-					t.Errorf("it ended: %v, %v", e.Reason, e.Err)
+					t.Errorf("got reason %v, %v, want %v", e.Reason, e.Err, c.want)
 				}
 				if took := time.Since(begin); took < limit || took > limit+limit/4 {
-					t.Errorf("after %v", took)
+					t.Errorf("got an end after %v, want %v", took, limit)
 				}
 			})
 		})
@@ -107,7 +106,7 @@ func everySecond(ctx context.Context, w io.Writer) {
 	}
 }
 
-// A protocol that does not end when a limit has passed is closed after the shutdown limit.
+// A protocol that ignores the end of a limit is closed after the ShutdownTimeout.
 func TestLimitIsEnforced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := new(fakeTransport)
@@ -127,12 +126,12 @@ func TestLimitIsEnforced(t *testing.T) {
 		defer nc.Close()
 		e := rec.wait(t, ranch.ConnEnded, 1)[0]
 		if took := time.Since(begin); e.Reason != conns.Expired || took < 4*time.Second || took > 5*time.Second {
-			t.Errorf("%v, %v after %v", e.Reason, e.Err, took)
+			t.Errorf("got reason %v, %v after %v, want %v after 4s", e.Reason, e.Err, took, conns.Expired)
 		}
 	})
 }
 
-// Lives are shortened at random, each within the share allowed.
+// Lifetimes are shortened at random within the LifetimeJitter.
 func TestLifetimeJitter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := new(fakeTransport)
@@ -143,24 +142,24 @@ func TestLifetimeJitter(t *testing.T) {
 		time.Sleep(time.Hour + time.Minute)
 		for _, e := range rec.wait(t, ranch.ConnEnded, n) {
 			if e.Duration < time.Hour/2 || e.Duration > time.Hour+time.Second {
-				t.Errorf("one lived for %v", e.Duration)
+				t.Errorf("got a lifetime of %v, want 30m to 1h", e.Duration)
 			}
 			seen[e.Duration.Truncate(time.Minute)] = true
 		}
 		if len(seen) < n/4 {
-			t.Errorf("%d connections ended in %d different minutes", n, len(seen))
+			t.Errorf("got ends in %d different minutes, want at least %d", len(seen), n/4)
 		}
 	})
 }
 
-// refusing is a protocol with a last word.
+// rejecting is a protocol with a rejection message.
 type rejecting struct{ protocol.Protocol }
 
 func (rejecting) Refuse(_ context.Context, conn *transport.Conn, cause error) {
 	fmt.Fprintf(conn, "-%v", cause)
 }
 
-// At the cap a client is refused at once, with the protocol's last word.
+// At the cap a client is refused at once, with the rejection message of the protocol.
 func TestRefuseAtCap(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		l, rec := m.startListener(t, ranch.Options{MaxConnections: 2, RefuseAfter: -1}, rejecting{greetAndEcho})
@@ -168,16 +167,16 @@ func TestRefuseAtCap(t *testing.T) {
 		v := m.newClient(t, l).waitServed(t)
 		v.nc.SetReadDeadline(time.Now().Add(testTimeout))
 		if got, err := io.ReadAll(v.nc); err != nil || string(got) != conns.RefusedAtCap.Error() {
-			t.Errorf("the last word: %q, %v", got, err)
+			t.Errorf("rejection message: got %q, %v, want %v", got, err, conns.RefusedAtCap)
 		}
 		if got := waitReasons(t, rec, 1)[0]; got != conns.RefusedAtCap {
-			t.Errorf("it ended: %v", got)
+			t.Errorf("got reason %v, want %v", got, conns.RefusedAtCap)
 		}
 		for _, v := range in {
 			v.checkEcho(t)
 		}
 		if i := l.Info(); i.PeakConnections != 2 || i.Refused != 1 {
-			t.Errorf("in the end: %s", pretty(i))
+			t.Errorf("got %s, want a peak of 2 and 1 refused", pretty(i))
 		}
 		in[0].close()
 		waitActive(t, l, 1)
@@ -185,7 +184,7 @@ func TestRefuseAtCap(t *testing.T) {
 	})
 }
 
-// Who waits for a slot gets one that comes free in time, and is refused if none does.
+// A pending client gets a slot that becomes free in time, and is refused if none does.
 func TestRefuseAfterATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := new(fakeTransport)
@@ -194,25 +193,25 @@ func TestRefuseAfterATime(t *testing.T) {
 		v := newClient(t, f, dialAddr(l))
 		time.Sleep(time.Minute - time.Second)
 		if !v.waiting() {
-			t.Fatal("it does not wait")
+			t.Fatal("the client was served or refused, want it to wait")
 		}
 		in[0].close()
 		v.waitServed(t)
 		begin := time.Now()
 		late := newClient(t, f, dialAddr(l))
 		if err := <-late.served; err == nil {
-			t.Error("it was served above the cap")
+			t.Error("a client was served above the cap")
 		}
 		if took := time.Since(begin); took != time.Minute {
-			t.Errorf("refused after %v", took)
+			t.Errorf("got refused after %v, want 1m", took)
 		}
 		if got := waitReasons(t, rec, 2)[1]; got != conns.RefusedAtCap {
-			t.Errorf("it ended: %v", got)
+			t.Errorf("got reason %v, want %v", got, conns.RefusedAtCap)
 		}
 	})
 }
 
-// Of more than may be in hand the rest is refused at once.
+// Connections beyond the maximum of pending ones are refused at once.
 func TestRefuseFlood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := new(fakeTransport)
@@ -225,15 +224,15 @@ func TestRefuseFlood(t *testing.T) {
 		}
 		synctest.Wait()
 		if n := l.Info().PendingConnections; n != 1024 {
-			t.Errorf("%d are in hand", n)
+			t.Errorf("got %d pending connections, want 1024", n)
 		}
 		if n := rec.count(ranch.ConnEnded); n != 76 {
-			t.Errorf("%d were refused", n)
+			t.Errorf("got %d refused connections, want 76", n)
 		}
 	})
 }
 
-// What happens at the cap can be changed while acceptors are parked, both ways.
+// RefuseAfter can be changed while acceptors wait, both ways.
 func TestRefusingChanges(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		opts := ranch.Options{Addr: m.addr(t), MaxConnections: 1}
@@ -252,20 +251,20 @@ func TestRefusingChanges(t *testing.T) {
 			}
 		}
 		set(-1)
-		if err := receive(t, "the client that waited is refused", waits.served); err == nil {
-			t.Error("it was served above the cap")
+		if err := receive(t, "the waiting client is refused", waits.served); err == nil {
+			t.Error("a client was served above the cap")
 		}
 		set(0)
 		waits = m.newClient(t, l)
 		in[0].close()
 		if err := receive(t, "the client is served", waits.served); err != nil {
-			// Acceptors that were in accept when it changed refuse nobody any more either.
-			t.Errorf("it was refused: %v", err)
+			// Acceptors that were in accept when it changed refuse no connection either.
+			t.Errorf("got %v, want the client served", err)
 		}
 	})
 }
 
-// from dials from an address of loopback's.
+// dialFrom connects from a loopback address.
 func dialFrom(t testing.TB, l *ranch.Listener, ip string) net.Conn {
 	t.Helper()
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(ip)}}
@@ -283,29 +282,29 @@ func isServed(nc net.Conn) bool {
 	return err == nil
 }
 
-// One address has its limit; others are not concerned; who leaves makes room.
+// The limit applies to each address; a connection that ends makes room.
 func TestMaxPerAddress(t *testing.T) {
 	if !canBind("127.0.0.2") {
-		t.Skip("SKIPPED: this system has one loopback address; on macOS: sudo ifconfig lo0 alias 127.0.0.2")
+		t.Skip("the system has one loopback address; on macOS: sudo ifconfig lo0 alias 127.0.0.2")
 	}
 	l, rec := startListener(t, transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", Limits: conns.Limits{PerAddress: 2}}, greetAndEcho)
 	a, b := dialFrom(t, l, "127.0.0.2"), dialFrom(t, l, "127.0.0.2")
 	if !isServed(a) || !isServed(b) {
-		t.Fatal("not served below the limit")
+		t.Fatal("got a client refused below the limit")
 	}
 	if isServed(dialFrom(t, l, "127.0.0.2")) {
-		t.Error("served above the limit")
+		t.Error("got a client served above the limit")
 	}
 	if got := waitReasons(t, rec, 1)[0]; got != conns.RefusedAddress {
-		t.Errorf("it ended: %v", got)
+		t.Errorf("got reason %v, want %v", got, conns.RefusedAddress)
 	}
 	if !isServed(dialFrom(t, l, "127.0.0.3")) {
-		t.Error("another address was refused")
+		t.Error("got a client of another address refused")
 	}
 	a.Close()
-	waitUntil(t, "there is room again", func() bool { return isServed(dialFrom(t, l, "127.0.0.2")) })
+	waitUntil(t, "a client of the address is served again", func() bool { return isServed(dialFrom(t, l, "127.0.0.2")) })
 	if n := l.Info().Addresses; n != 2 {
-		t.Errorf("%d addresses are remembered", n)
+		t.Errorf("Addresses: got %d, want 2", n)
 	}
 }
 
@@ -317,45 +316,47 @@ func canBind(ip string) bool {
 	return err == nil
 }
 
-// One address that connects too often is refused, the burst excepted.
+// An address that connects too often is refused after the burst.
 func TestAddressRate(t *testing.T) {
 	l, rec := startListener(t, transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", Limits: conns.Limits{AddressRate: conns.Rate{PerSecond: 0.001, Burst: 3}}}, greetAndEcho)
 	for i := range 5 {
 		if got := isServed(dialFrom(t, l, "127.0.0.1")); got != (i < 3) {
-			t.Errorf("connection %d: served %v", i+1, got)
+			t.Errorf("connection %d: got served %v, want %v", i+1, got, i < 3)
 		}
 	}
 	for _, r := range waitReasons(t, rec, 2) {
 		if r != conns.RefusedRate {
-			t.Errorf("it ended: %v", r)
+			t.Errorf("got reason %v, want %v", r, conns.RefusedRate)
 		}
 	}
 }
 
-// No more are accepted than the rate allows; nobody is lost.
+// Connections are accepted at the rate, and none is refused.
 func TestAcceptRate(t *testing.T) {
 	for _, sockets := range []int{1, 2} {
 		t.Run(fmt.Sprint(sockets), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := new(fakeTransport)
 				begin := time.Now()
-				l, rec := startListener(t, f, ranch.Options{Limits: conns.Limits{AcceptRate: conns.Rate{PerSecond: 10, Burst: 5}}}, greetAndEcho)
-				time.Sleep(time.Minute) // nothing is saved up but the burst
+				_, rec := startListener(t, &sharingTransport{f}, ranch.Options{
+					NumListenSockets: sockets, Limits: conns.Limits{AcceptRate: conns.Rate{PerSecond: 10, Burst: 5}},
+				}, greetAndEcho)
+				time.Sleep(time.Minute) // tokens beyond the burst are not saved
 				const n = 105
-				for range n {
-					newClient(t, f, dialAddr(l))
+				for i := range n {
+					newClient(t, f, f.all[i%sockets].Addr().String())
 				}
 				rec.wait(t, ranch.ConnStarted, n)
 				took := time.Since(begin) - time.Minute
 				if took < 9800*time.Millisecond || took > 10*time.Second+100*time.Millisecond {
-					t.Errorf("%d were accepted in %v", n, took)
+					t.Errorf("got %d connections accepted in %v, want 10s", n, took)
 				}
 			})
 		})
 	}
 }
 
-// Handshakes in progress are limited; who waits for his turn gets it.
+// Handshakes in progress are limited; other connections wait for their turn.
 func TestMaxHandshakes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turn := make(chan struct{})
@@ -371,7 +372,7 @@ func TestMaxHandshakes(t *testing.T) {
 		all := []*client{newClient(t, f, dialAddr(l)), newClient(t, f, dialAddr(l)), newClient(t, f, dialAddr(l))}
 		synctest.Wait()
 		if i := l.Info(); i.Handshakes != 2 || i.AllConnections != 3 {
-			t.Errorf("%s", pretty(i))
+			t.Errorf("got %s, want 2 handshakes and 3 connections", pretty(i))
 		}
 		for range all {
 			turn <- struct{}{}
@@ -385,16 +386,16 @@ func TestMaxHandshakes(t *testing.T) {
 		begin := time.Now()
 		for _, r := range waitReasons(t, rec, 3) {
 			if r != conns.HandshakeTimeout {
-				t.Errorf("it ended: %v", r)
+				t.Errorf("got reason %v, want %v", r, conns.HandshakeTimeout)
 			}
 		}
 		if took := time.Since(begin); took != 30*time.Second {
-			t.Errorf("after %v", took)
+			t.Errorf("got %v, want 30s", took)
 		}
 	})
 }
 
-// When the cap is lowered, who is to make room does.
+// When the cap is lowered, connections are evicted by the policy.
 func TestEvict(t *testing.T) {
 	for _, who := range []conns.EvictionPolicy{conns.EvictNone, conns.EvictOldest, conns.EvictMostIdle, conns.EvictRandom} {
 		t.Run(who.String(), func(t *testing.T) {
@@ -406,7 +407,7 @@ func TestEvict(t *testing.T) {
 					all = append(all, newClient(t, f, dialAddr(l)).waitServed(t))
 					time.Sleep(5 * time.Second)
 				}
-				all[0].checkEcho(t) // the oldest is not the idlest
+				all[0].checkEcho(t) // the oldest is not the most idle
 				time.Sleep(5 * time.Second)
 				if err := l.SetMaxConnections(7); err != nil {
 					t.Fatal(err)
@@ -414,7 +415,7 @@ func TestEvict(t *testing.T) {
 				synctest.Wait()
 				if who == conns.EvictNone {
 					if n := rec.count(ranch.ConnEnded); n != 0 {
-						t.Errorf("%d were evicted", n)
+						t.Errorf("got %d evicted connections, want 0", n)
 					}
 					return
 				}
@@ -422,10 +423,10 @@ func TestEvict(t *testing.T) {
 				first := l.Connections()[0].ID
 				for _, e := range rec.wait(t, ranch.ConnEnded, 3) {
 					if e.Reason != conns.Evicted {
-						t.Errorf("it ended: %v, %v", e.Reason, e.Err)
+						t.Errorf("got reason %v, %v, want %v", e.Reason, e.Err, conns.Evicted)
 					}
 					if who == conns.EvictOldest && e.Conn.ID() >= first || who == conns.EvictMostIdle && e.Conn.ID() <= first {
-						t.Errorf("connection %d had to go; the oldest that stays is %d", e.Conn.ID(), first)
+						t.Errorf("got connection %d evicted, the oldest that stays is %d", e.Conn.ID(), first)
 					}
 				}
 			})
@@ -433,7 +434,7 @@ func TestEvict(t *testing.T) {
 	}
 }
 
-// Every faulty limit is named.
+// Every faulty limit is reported.
 func TestBadLimits(t *testing.T) {
 	_, err := ranch.NewListener(ref, transport.TCP{}, ranch.Options{
 		Limits: conns.Limits{PerAddress: -2, MaxHandshakes: -2, IdleTimeout: -2, ReadTimeout: -2, WriteTimeout: -2, Lifetime: -2, LifetimeJitter: 2, AcceptRate: conns.Rate{PerSecond: -1}, AddressRate: conns.Rate{PerSecond: 1, Burst: -1}},
@@ -441,7 +442,7 @@ func TestBadLimits(t *testing.T) {
 		Alarms: map[string]ranch.Alarm{"a": {}, "b": {Connections: 1, Descriptors: 0.5}, "c": {Connections: -1}, "d": {Descriptors: 2}, "e": {Connections: 1, Cooldown: -1}},
 	}, greetAndEcho)
 	if !errors.Is(err, ranch.ErrBadOption) {
-		t.Fatalf("got %v", err)
+		t.Fatalf("got %v, want %v", err, ranch.ErrBadOption)
 	}
 	for _, field := range []string{"PerAddress", "MaxHandshakes", "IdleTimeout", "ReadTimeout", "WriteTimeout", "Lifetime", "LifetimeJitter",
 		"AcceptRate", "AddressRate", "Evict", `Alarms["a"]`, `Alarms["b"]`, `Alarms["c"].Connections`, `Alarms["d"].Descriptors`, `Alarms["e"].Cooldown`} {

@@ -11,13 +11,13 @@ import (
 	"goranch/ranch"
 )
 
-// angryHandler is a log that panics, whatever it is told.
+// panickingHandler is a log handler that panics.
 type panickingHandler struct{ slog.Handler }
 
 func (panickingHandler) Enabled(context.Context, slog.Level) bool  { return true }
-func (panickingHandler) Handle(context.Context, slog.Record) error { panic("no log today") }
+func (panickingHandler) Handle(context.Context, slog.Record) error { panic("log panic") }
 
-// lockedBuffer is what a log of several goroutines is written to.
+// lockedBuffer is a buffer for several writers.
 type lockedBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -35,15 +35,14 @@ func (b *lockedBuffer) String() string {
 	return b.b.String()
 }
 
-// What an observer does wrong is logged and harms nobody: not the acceptor, nor the
-// connection, nor whoever stops the listener.
+// A panic of the observer is logged and has no other effect.
 func TestObserverPanics(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		var log lockedBuffer
 		l, _ := m.startListener(t, ranch.Options{
 			MaxConnections: 3,
 			Logger:         slog.New(slog.NewTextHandler(&log, nil)),
-			Observer:       func(ranch.Event) { panic("nobody looks") },
+			Observer:       func(ranch.Event) { panic("observer panic") },
 		}, greetAndEcho)
 		for range 3 {
 			for _, v := range m.servedClients(t, l, 3) {
@@ -59,21 +58,21 @@ func TestObserverPanics(t *testing.T) {
 			t.Error(err)
 		}
 		m.servedClients(t, l, 3)
-		if err := callWithTimeout(t, "the listener stops", l.Stop); err != nil {
+		if err := callWithTimeout(t, "Stop returns", l.Stop); err != nil {
 			t.Error(err)
 		}
 		if got := l.Info(); got.Accepted != 12 || got.PeakConnections != 3 {
-			t.Errorf("info: %s", pretty(got))
+			t.Errorf("got %s, want 12 accepted and a peak of 3", pretty(got))
 		}
-		for _, want := range []string{"an observer panicked", "nobody looks", `event="connection ended"`, "observer_panic_test.go", "listener=" + ref} {
+		for _, want := range []string{"an observer panicked", "observer panic", `event="connection ended"`, "observer_panic_test.go", "listener=" + ref} {
 			if !strings.Contains(log.String(), want) {
-				t.Errorf("the log does not contain %q", want)
+				t.Errorf("got log %s, want it to contain %q", log.String(), want)
 			}
 		}
 	})
 }
 
-// A log that panics is no reason for anything to end, nor for the observer to miss an event.
+// A panic of the logger ends nothing, and the observer gets every event.
 func TestLogPanics(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		rec := newRecorder()
@@ -82,7 +81,7 @@ func TestLogPanics(t *testing.T) {
 		v.checkEcho(t)
 		v.close()
 		rec.wait(t, ranch.ConnEnded, 1)
-		if err := callWithTimeout(t, "the listener stops", l.Stop); err != nil {
+		if err := callWithTimeout(t, "Stop returns", l.Stop); err != nil {
 			t.Error(err)
 		}
 		for kind, n := range map[ranch.EventKind]int{
@@ -90,7 +89,7 @@ func TestLogPanics(t *testing.T) {
 			ranch.ConnEnded: 1, ranch.AcceptorStopped: 10, ranch.ListenerStopped: 1,
 		} {
 			if got := rec.count(kind); got != n {
-				t.Errorf("%d events %q, not %d", got, kind, n)
+				t.Errorf("got %d events %q, want %d", got, kind, n)
 			}
 		}
 	})

@@ -16,7 +16,7 @@ import (
 	"goranch/transport"
 )
 
-// Which options wait for a resume, and are named, and which apply at once.
+// SetOptions names the options that wait for a resume; the others apply at once.
 func TestSetOptionsNamesWhatWaits(t *testing.T) {
 	first := ranch.Options{Addr: ":0", NumAcceptors: 4, MaxConnections: 10, HandshakeTimeout: time.Second, ShutdownTimeout: time.Second}
 	hook := func(net.Listener) error { return nil }
@@ -57,18 +57,17 @@ func TestSetOptionsNamesWhatWaits(t *testing.T) {
 					t.Errorf("waiting (-want +got):\n%s", diff)
 				}
 				if i := l.Info(); i.NumAcceptors != 4 || i.NumListenSockets != 1 || i.Addr.String() != ":1" {
-					t.Errorf("in force before the resume: %s", pretty(i))
+					t.Errorf("before the resume: got %s, want the old values", pretty(i))
 				}
 				if i := l.Info(); next.MaxConnections != 0 && i.MaxConnections != next.MaxConnections {
-					t.Errorf("the cap is %d, not %d", i.MaxConnections, next.MaxConnections)
+					t.Errorf("got a cap of %d, want %d", i.MaxConnections, next.MaxConnections)
 				}
 			})
 		})
 	}
 }
 
-// What waited is in force after a resume: the listener that runs then has the acceptors,
-// the address, the sockets and the transport of the new options.
+// After a resume the listener has the acceptors and the address of the new options.
 func TestSetOptionsTakesEffect(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		l, _ := m.startListener(t, ranch.Options{NumAcceptors: 3}, greetAndEcho)
@@ -80,20 +79,20 @@ func TestSetOptionsTakesEffect(t *testing.T) {
 			t.Fatal(err)
 		}
 		if i := l.Info(); i.NumAcceptors != 3 || i.MaxConnections != 5 || transport.AddrString(i.Addr) != old {
-			t.Errorf("before the resume: %s", pretty(i))
+			t.Errorf("before the resume: got %s, want 3 acceptors, a cap of 5 and address %s", pretty(i), old)
 		}
 		m.servedClients(t, l, 1)[0].close()
 		waitActive(t, l, 1)
 		if err := errors.Join(l.Suspend(), l.Resume()); err != nil {
 			t.Fatal(err)
 		}
-		if strings.HasPrefix(old, "unix:") { // a free port may well be the same
+		if strings.HasPrefix(old, "unix:") { // a free port may be the same one
 			if _, err := os.Stat(strings.TrimPrefix(old, "unix:")); !errors.Is(err, os.ErrNotExist) {
-				t.Errorf("the old socket file: %v", err)
+				t.Errorf("old socket file: got %v, want %v", err, os.ErrNotExist)
 			}
 		}
 		if i := l.Info(); i.NumAcceptors != 7 || seen != 1 {
-			t.Errorf("after the resume PostListen was called %d times: %s", seen, pretty(i))
+			t.Errorf("after the resume: got %d calls of PostListen, %s, want 1 and 7 acceptors", seen, pretty(i))
 		}
 		before.checkEcho(t)
 		m.servedClients(t, l, 4)
@@ -101,25 +100,25 @@ func TestSetOptionsTakesEffect(t *testing.T) {
 	})
 }
 
-// Another transport serves from the resume on; connections of the old one live on.
+// Another transport serves after the resume; connections of the old one live on.
 func TestSetTransport(t *testing.T) {
 	plain, secure := testTransports()[0], testTransports()[1]
 	l, _ := plain.startListener(t, ranch.Options{}, greetAndEcho)
 	before := plain.servedClients(t, l, 1)[0]
 	waiting, err := l.SetOptions(secure.t, ranch.Options{Addr: loopbackAddr(t)})
 	if err != nil || !cmp.Equal(waiting, []string{"transport"}) {
-		t.Fatalf("waiting %v, %v", waiting, err)
+		t.Fatalf("SetOptions: got %v, %v, want transport", waiting, err)
 	}
 	plain.servedClients(t, l, 1)[0].checkEcho(t)
 	if got := l.Info().Transport; got != "tcp" {
-		t.Errorf("before the resume the transport is %s", got)
+		t.Errorf("before the resume: got transport %s, want tcp", got)
 	}
 	addr := l.Addr().String()
 	if err := errors.Join(l.Suspend(), l.Resume()); err != nil {
 		t.Fatal(err)
 	}
 	if got := l.Info(); got.Transport != "tls" || got.Addr.String() != addr {
-		t.Errorf("after the resume: %s", pretty(got))
+		t.Errorf("after the resume: got %s, want tls at %s", pretty(got), addr)
 	}
 	secure.servedClients(t, l, 1)[0].checkEcho(t)
 	before.checkEcho(t)
@@ -132,7 +131,7 @@ func TestSetTransport(t *testing.T) {
 	}
 }
 
-// Options that cannot be are refused as a whole, at run time as at the start.
+// Bad options are refused, and nothing is changed.
 func TestSetOptionsRefuses(t *testing.T) {
 	l, _ := startListener(t, transport.TCP{}, ranch.Options{Addr: loopbackAddr(t), MaxConnections: 7}, greetAndEcho)
 	before := l.Options()
@@ -146,18 +145,18 @@ func TestSetOptionsRefuses(t *testing.T) {
 		{transport.TCP{Backlog: -1}, ranch.Options{MaxConnections: 9}},
 	} {
 		if _, err := l.SetOptions(c.t, c.opts); !errors.Is(err, ranch.ErrBadOption) {
-			t.Errorf("SetOptions(%v, %+v): %v", c.t, c.opts, err)
+			t.Errorf("SetOptions(%v, %+v): got %v, want %v", c.t, c.opts, err, ranch.ErrBadOption)
 		}
 	}
 	same := cmp.Comparer(func(a, b ranch.Options) bool {
 		return a.Addr == b.Addr && a.NumAcceptors == b.NumAcceptors && a.MaxConnections == b.MaxConnections
 	})
 	if diff := cmp.Diff(before, l.Options(), same); diff != "" || l.Info().MaxConnections != 7 {
-		t.Errorf("something was changed: cap %d %s", l.Info().MaxConnections, diff)
+		t.Errorf("got a cap of %d, want 7 and no change %s", l.Info().MaxConnections, diff)
 	}
 }
 
-// The handshake's limit is that of the moment in which it begins.
+// The HandshakeTimeout in force when a handshake begins applies to it.
 func TestSetHandshakeTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fakeTransport{handshake: func(ctx context.Context, nc net.Conn) (net.Conn, error) {
@@ -178,12 +177,12 @@ func TestSetHandshakeTimeout(t *testing.T) {
 			got = append(got, e.Duration)
 		}
 		if diff := cmp.Diff([]time.Duration{time.Second, 9 * time.Second}, got); diff != "" {
-			t.Errorf("handshakes ended after (-want +got):\n%s", diff)
+			t.Errorf("times of handshakes (-want +got):\n%s", diff)
 		}
 	})
 }
 
-// The shutdown's limit is that of the moment in which it begins.
+// The ShutdownTimeout in force when a stop begins applies to it.
 func TestSetShutdownTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := new(fakeTransport)
@@ -199,7 +198,7 @@ func TestSetShutdownTimeout(t *testing.T) {
 			t.Error(err)
 		}
 		if got := time.Since(begin); got != 7*time.Second {
-			t.Errorf("the stop took %v", got)
+			t.Errorf("Stop: got %v, want 7s", got)
 		}
 	})
 }

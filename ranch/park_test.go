@@ -17,7 +17,7 @@ import (
 	"goranch/transport"
 )
 
-// ended is a handler that answers, and tells how its connection has ended.
+// closeRecorder is a handler that echoes, and records the error of HandleClose.
 type closeRecorder struct {
 	echoHandler
 	closed chan error
@@ -30,18 +30,18 @@ func (closeRecorder) HandleMessage(p *protocol.Peer, msg any) protocol.Action {
 	return protocol.Continue()
 }
 
-// serving counts goroutines that serve a connection.
+// servingGoroutines returns the number of goroutines that serve a connection.
 func servingGoroutines() int {
 	buf := make([]byte, 4<<20)
 	return strings.Count(string(buf[:runtime.Stack(buf, true)]), "conns.(*connection).serve(")
 }
 
-// resting starts a listener whose connections rest after 10 ms, opens n, and waits until
-// no goroutine serves any.
+// parkedClients starts a listener whose connections are parked after 10 ms, opens n of them, and waits
+// until all are parked.
 func parkedClients(t *testing.T, tr transport.Transport, n int) (l *ranch.Listener, clients []net.Conn, peers func() []*protocol.Peer, how chan error) {
 	t.Helper()
 	if runtime.GOOS != "linux" {
-		t.Skip("connections rest on Linux only")
+		t.Skip("connections are parked on Linux only")
 	}
 	how = make(chan error, n)
 	var mu sync.Mutex
@@ -76,7 +76,7 @@ func (n *connectRecorder) HandleConnect(p *protocol.Peer) protocol.Action {
 
 func waitParked(t *testing.T) {
 	t.Helper()
-	waitUntil(t, "nobody is served by a goroutine", func() bool { return servingGoroutines() == 0 })
+	waitUntil(t, "all connections are parked", func() bool { return servingGoroutines() == 0 })
 }
 
 func ping(t *testing.T, nc net.Conn, s string) {
@@ -93,7 +93,7 @@ func expectRead(t *testing.T, nc net.Conn, s string) {
 	nc.SetDeadline(time.Now().Add(testTimeout))
 	b := make([]byte, len(s))
 	if _, err := io.ReadFull(nc, b); err != nil || string(b) != s {
-		t.Fatalf("%q, %v instead of %q", b, err, s)
+		t.Fatalf("got %q, %v, want %q", b, err, s)
 	}
 }
 
@@ -104,8 +104,8 @@ func parkingTransports() map[string]transport.Transport {
 	}
 }
 
-// Idle connections have no goroutine. They go on when data comes, again and again, and get
-// what is sent to them meanwhile.
+// Parked connections have no goroutine. They are woken by data, repeatedly, and messages are sent to
+// them while they are parked.
 func TestRest(t *testing.T) {
 	for name, tr := range parkingTransports() {
 		t.Run(name, func(t *testing.T) {
@@ -124,17 +124,18 @@ func TestRest(t *testing.T) {
 			for _, nc := range clients {
 				expectRead(t, nc, "a message")
 			}
-			waitParked(t) // what was sent has woken nobody
+			waitParked(t) // sending does not wake a connection
 			for _, c := range l.Connections() {
 				if c.State.String() != "serving" {
-					t.Errorf("%+v", c)
+					t.Errorf("got %+v, want state serving", c)
 				}
 			}
 		})
 	}
 }
 
-// However a connection ends that rests, its handler is told, once, and the connection is gone.
+// However a parked connection ends, HandleClose is called once, and the connection is not listed any
+// more.
 func TestRestEnds(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -153,28 +154,28 @@ func TestRestEnds(t *testing.T) {
 				l, clients, peers, how := parkedClients(t, tr, 1)
 				c.do(l, clients[0], peers()[0])
 				if err := <-how; !errors.Is(err, c.want) {
-					t.Errorf("%s: %v instead of %v", name, err, c.want)
+					t.Errorf("%s: got %v, want %v", name, err, c.want)
 				}
 				waitActive(t, l, 0)
 				if n := len(how); n > 0 {
-					t.Errorf("%s: closed %d times more", name, n)
+					t.Errorf("%s: got %d more calls of HandleClose, want 0", name, n)
 				}
 			}
 		})
 	}
 }
 
-var errClose = errors.New("all of a sudden")
+var errClose = errors.New("closed by the test")
 
-// Data that comes in the moment of lying down is not overlooked, nor is an end.
+// Data that arrives while a connection is being parked wakes it, and so does its end.
 func TestRestRace(t *testing.T) {
 	if runtime.GOOS != "linux" {
-		t.Skip("connections rest on Linux only")
+		t.Skip("connections are parked on Linux only")
 	}
 	for name, tr := range parkingTransports() {
 		how := make(chan error, 100)
 		p := protocol.Handle(func() protocol.Handler { return closeRecorder{closed: how} }, protocol.Options{})
-		l, _ := startListener(t, tr, ranch.Options{Addr: "127.0.0.1:0", Limits: conns.Limits{ParkAfter: 1}}, p) // looked at each 10 ms
+		l, _ := startListener(t, tr, ranch.Options{Addr: "127.0.0.1:0", Limits: conns.Limits{ParkAfter: 1}}, p) // checked each 10 ms
 		var wg sync.WaitGroup
 		for i := range 20 {
 			wg.Go(func() {
@@ -188,11 +189,11 @@ func TestRestRace(t *testing.T) {
 				b := make([]byte, 4)
 				for j := range 50 {
 					if _, err := nc.Write([]byte("ping")); err != nil {
-						t.Errorf("%s: %v", name, err)
+						t.Errorf("%s: write: got %v, want nil", name, err)
 						return
 					}
 					if _, err := io.ReadFull(nc, b); err != nil {
-						t.Errorf("%s: round %d: %v", name, j, err)
+						t.Errorf("%s: round %d: read: got %v, want nil", name, j, err)
 						return
 					}
 					time.Sleep(time.Duration(7+i%7) * time.Millisecond)
@@ -207,7 +208,7 @@ func TestRestRace(t *testing.T) {
 	}
 }
 
-// Who only listens rests, however much is sent.
+// A connection that only sends is parked, however much it sends.
 func TestListenersRest(t *testing.T) {
 	_, clients, peers, _ := parkedClients(t, transport.TCP{}, 3)
 	for _, nc := range clients {

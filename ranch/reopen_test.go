@@ -13,8 +13,7 @@ import (
 	"goranch/ranch"
 )
 
-// All acceptors see their socket end at once. One of them opens it again, and all wait
-// on what it opened.
+// When a socket is closed, one acceptor reopens it, and all accept on the new one.
 func TestReopenedByOneForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := new(fakeTransport)
@@ -24,21 +23,20 @@ func TestReopenedByOneForAll(t *testing.T) {
 			f.lastListener().Close()
 			synctest.Wait()
 			if n, _ := f.lastListener().inAccept(); n != 10 {
-				t.Errorf("round %d: %d acceptors wait on the new socket, not all %d", round, n, 10)
+				t.Errorf("round %d: got %d acceptors in accept on the new socket, want 10", round, n)
 			}
 			if n := f.listens(); n != 1+round {
-				t.Errorf("round %d: Listen was called %d times", round, n)
+				t.Errorf("round %d: got %d calls of Listen, want %d", round, n, 1+round)
 			}
 			if n := rec.count(ranch.SocketReopened); n != round {
-				t.Errorf("round %d: %d events %q", round, n, ranch.SocketReopened)
+				t.Errorf("round %d: got %d events %q, want %[1]d", round, n, ranch.SocketReopened)
 			}
 		}
 		servedClients(t, f, dialAddr(l), 20)
 	})
 }
 
-// While listening again fails, it is tried with growing pauses, by one acceptor for all,
-// however many there are.
+// While a socket cannot be reopened, one acceptor tries again after growing pauses.
 func TestReopenedWithGrowingPauses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
@@ -59,13 +57,13 @@ func TestReopenedWithGrowingPauses(t *testing.T) {
 			want[i] *= time.Millisecond
 		}
 		if diff := cmp.Diff(want, tries); diff != "" {
-			t.Errorf("Listen was called at (-want +got):\n%s", diff)
+			t.Errorf("times of Listen (-want +got):\n%s", diff)
 		}
 		if got := rec.ofKind(ranch.AcceptFailed); len(got) != 1 || !errors.Is(got[0].Err, net.ErrClosed) {
-			t.Errorf("events %q: %v", ranch.AcceptFailed, got)
+			t.Errorf("events %q: got %v, want 1 of %v", ranch.AcceptFailed, got, net.ErrClosed)
 		}
 		if n := rec.count(ranch.AcceptRecovered); n != 0 {
-			t.Errorf("%d events %q, besides that of the new socket", n, ranch.AcceptRecovered)
+			t.Errorf("got %d events %q, want 0 beside that of the new socket", n, ranch.AcceptRecovered)
 		}
 		servedClients(t, f, dialAddr(l), 1)
 	})

@@ -17,11 +17,11 @@ import (
 
 func skipUnlessPortsShared(t testing.TB) {
 	if runtime.GOOS != "linux" {
-		t.Skip("sockets that share a port are for Linux")
+		t.Skip("several sockets on one port need Linux")
 	}
 }
 
-// counting counts what each of its sockets accepts.
+// countingTransport counts the connections that each of its sockets accepts.
 type countingTransport struct {
 	transport.Transport
 	mu      sync.Mutex
@@ -64,14 +64,13 @@ func (l *countingListener) SetDeadline(t time.Time) error {
 	return l.Listener.(*net.TCPListener).SetDeadline(t)
 }
 
-// Acceptors over sockets: every socket is on the one port and has acceptors, and the cap
-// is one for all.
+// Every socket is on the one port and has acceptors, and the cap applies to all together.
 func TestAcceptorsAndSockets(t *testing.T) {
 	skipUnlessPortsShared(t)
 	for _, m := range testTransports()[:2] {
 		base, tests := m.t, []struct{ acceptors, sockets int }{{10, 10}, {9, 4}, {10, 1}, {1, 1}, {0, 3}, {0, 12}}
 		if base.Secure() {
-			tests = tests[:2] // handshakes take their time
+			tests = tests[:2] // handshakes take time
 		}
 		for _, c := range tests {
 			t.Run(fmt.Sprintf("%s %d over %d", base.Name(), c.acceptors, c.sockets), func(t *testing.T) {
@@ -86,28 +85,28 @@ func TestAcceptorsAndSockets(t *testing.T) {
 					acceptors = max(10, c.sockets)
 				}
 				if i := l.Info(); i.NumAcceptors != acceptors || i.NumListenSockets != c.sockets {
-					t.Errorf("info: %s", pretty(i))
+					t.Errorf("got %s, want %d acceptors and %d sockets", pretty(i), acceptors, c.sockets)
 				}
 				if n := len(rec.wait(t, ranch.AcceptorStarted, acceptors)); n != acceptors {
-					t.Errorf("%d acceptors started", n)
+					t.Errorf("got %d acceptors started, want %d", n, acceptors)
 				}
 				if len(addrs) != c.sockets {
-					t.Errorf("%d sockets were opened", len(addrs))
+					t.Errorf("got %d sockets, want %d", len(addrs), c.sockets)
 				}
 				for _, a := range addrs {
 					if a != l.Addr().String() {
-						t.Errorf("a socket is at %s, the listener at %v", a, l.Addr())
+						t.Errorf("got a socket at %s, want %v", a, l.Addr())
 					}
 				}
 				const clients = 200
 				servedClients(t, tr, dialAddr(l), clients)
 				waitActive(t, l, 0)
 				if i := l.Info(); i.Accepted != clients || i.PeakConnections > 25 {
-					t.Errorf("info: %s", pretty(i))
+					t.Errorf("got %s, want %d accepted and a peak of at most 25", pretty(i), clients)
 				}
 				for i, s := range tr.sockets {
 					if s.accepted.Load() == 0 {
-						t.Errorf("socket %d of %d has accepted nobody of %d", i, c.sockets, clients)
+						t.Errorf("socket %d of %d: got 0 of %d connections", i, c.sockets, clients)
 					}
 				}
 			})
@@ -115,7 +114,7 @@ func TestAcceptorsAndSockets(t *testing.T) {
 	}
 }
 
-// Each socket needs an acceptor, and only networks that can share an address have several.
+// Each socket needs an acceptor, and the transport must be able to share an address.
 func TestTooManySockets(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -132,14 +131,14 @@ func TestTooManySockets(t *testing.T) {
 				c.t = transport.TCP{}
 			}
 			if _, _, err := tryStartListener(t, new(ranch.Server), c.t, c.opts, greetAndEcho); !errors.Is(err, c.want) {
-				t.Errorf("starting: %v", err)
+				t.Errorf("got %v, want %v", err, c.want)
 			}
 		})
 	}
 }
 
-// Just below the cap there are fewer free slots than sockets. Wherever the kernel puts a
-// client, it is served while a slot is free.
+// Just below the cap there are fewer free slots than sockets. A client is served while a slot is free,
+// at whichever socket it waits.
 func TestSocketsDoNotStarveEachOther(t *testing.T) {
 	skipUnlessPortsShared(t)
 	for _, m := range testTransports()[:2] {
@@ -153,14 +152,13 @@ func TestSocketsDoNotStarveEachOther(t *testing.T) {
 				waitActive(t, l, 2)
 			}
 			if got := l.Info(); got.PeakConnections > 3 || got.AcceptErrors != 0 {
-				t.Errorf("%s; %v", pretty(got), rec.ofKind(ranch.AcceptFailed))
+				t.Errorf("got %s, %v, want a peak of at most 3 and no errors", pretty(got), rec.ofKind(ranch.AcceptFailed))
 			}
 		})
 	}
 }
 
-// Of several sockets one is closed by somebody else: it is opened again on the shared
-// port, and the others go on.
+// A socket that other code closes is reopened on the shared port, and the other sockets go on.
 func TestOneOfSeveralSocketsIsClosed(t *testing.T) {
 	skipUnlessPortsShared(t)
 	for _, m := range testTransports()[:2] {
@@ -184,7 +182,7 @@ func TestOneOfSeveralSocketsIsClosed(t *testing.T) {
 			mu.Lock()
 			defer mu.Unlock()
 			if len(lns) != 8 {
-				t.Errorf("%d sockets were opened, not 4 and 4 again", len(lns))
+				t.Errorf("got %d sockets opened, want 8", len(lns))
 			}
 		})
 	}

@@ -21,8 +21,7 @@ import (
 	"goranch/transport"
 )
 
-// Whatever is wrong with the arguments is said at once: every fault, with the field, the
-// value and what is allowed.
+// All faults of the arguments are reported at once, each with the field, the value and what is allowed.
 func TestBadOptions(t *testing.T) {
 	tcp := transport.TCP{}
 	for _, c := range []struct {
@@ -53,24 +52,24 @@ func TestBadOptions(t *testing.T) {
 			var s ranch.Server
 			_, err := s.StartListener(c.ref, c.t, c.opts, c.p)
 			if !errors.Is(err, ranch.ErrBadOption) {
-				t.Fatalf("it is no ErrBadOption: %v", err)
+				t.Fatalf("got %v, want %v", err, ranch.ErrBadOption)
 			}
 			for _, want := range c.want {
 				if !strings.Contains(err.Error(), want) {
-					t.Errorf("%q is not in: %v", want, err)
+					t.Errorf("got %v, want it to contain %q", err, want)
 				}
 			}
 			if _, err := ranch.NewListener(c.ref, c.t, c.opts, c.p); !errors.Is(err, ranch.ErrBadOption) {
-				t.Errorf("NewListener: %v", err)
+				t.Errorf("NewListener: got %v, want %v", err, ranch.ErrBadOption)
 			}
 			if got := s.Listeners(); got != nil {
-				t.Errorf("listeners: %v", got)
+				t.Errorf("got listeners %v, want none", got)
 			}
 		})
 	}
 }
 
-// Zero values are the defaults, as documented.
+// Zero values are the documented defaults.
 func TestDefaults(t *testing.T) {
 	l, err := ranch.NewListener(ref, transport.TCP{}, ranch.Options{}, greetAndEcho)
 	if err != nil {
@@ -78,7 +77,7 @@ func TestDefaults(t *testing.T) {
 	}
 	got := l.Options()
 	if got.Logger == nil {
-		t.Error("no logger")
+		t.Error("Logger: got nil, want slog.Default()")
 	}
 	got.Logger = nil
 	want := ranch.Options{Addr: ":0", NumAcceptors: 10, NumListenSockets: 1, MaxConnections: 1024, HandshakeTimeout: 5 * time.Second, ShutdownTimeout: 5 * time.Second, Limits: conns.Limits{ParkAfter: time.Second}}
@@ -87,7 +86,7 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-// broken is a transport whose listen fails with an error of its own.
+// brokenTransport is a transport whose Listen fails.
 type brokenTransport struct {
 	transport.TCP
 	err error
@@ -95,8 +94,8 @@ type brokenTransport struct {
 
 func (b brokenTransport) Listen(context.Context, string) (net.Listener, error) { return nil, b.err }
 
-// A start that fails says why, in a way that a program can test for, and leaves nothing:
-// the name is free, the socket closed, no goroutine runs.
+// A start that fails returns an error that programs can test, and leaves nothing: the name is free, the
+// socket is closed, and no goroutine runs.
 func TestStartFails(t *testing.T) {
 	unrelated := goleak.IgnoreCurrent()
 	taken, err := net.Listen("tcp", loopbackAddr(t))
@@ -125,44 +124,44 @@ func TestStartFails(t *testing.T) {
 		{"an empty TLS configuration", transport.TLS{Config: new(tls.Config)}, ranch.Options{}, []error{transport.ErrNoCertificate}, ""},
 		{"not our address", transport.TCP{}, ranch.Options{Addr: "192.0.2.1:0"}, []error{syscall.EADDRNOTAVAIL}, "192.0.2.1"},
 		{"the transport's own", brokenTransport{err: errTest}, ranch.Options{}, []error{errTest}, errTest.Error()},
-		{"PostListen", transport.TCP{}, ranch.Options{Addr: loopbackAddr(t), PostListen: func(net.Listener) error { return errTest }}, []error{errTest}, "PostListen: not today"},
+		{"PostListen", transport.TCP{}, ranch.Options{Addr: loopbackAddr(t), PostListen: func(net.Listener) error { return errTest }}, []error{errTest}, "PostListen: test error"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var s ranch.Server
 			c.opts.Logger = discardLogger
 			l, err := s.StartListener(ref, c.t, c.opts, greetAndEcho)
 			if l != nil {
-				t.Error("there is a listener besides the error")
+				t.Error("got a listener and an error, want nil and an error")
 			}
 			for _, want := range c.want {
 				if !errors.Is(err, want) {
-					t.Errorf("%v is no %v", err, want)
+					t.Errorf("got %v, want %v", err, want)
 				}
 			}
 			var re *ranch.Error
 			if !errors.As(err, &re) || re.Op != "start" || re.Ref != ref {
-				t.Errorf("it does not say what failed: %#v", err)
+				t.Errorf("got %#v, want an *Error of start %s", err, ref)
 			}
 			if !strings.Contains(err.Error(), c.text) || !strings.Contains(err.Error(), ref) {
-				t.Errorf("its text: %v", err)
+				t.Errorf("got %v, want it to contain %q and %q", err, c.text, ref)
 			}
 			if _, err := s.Listener(ref); !errors.Is(err, ranch.ErrNotFound) {
-				t.Errorf("the name after the failure: %v", err)
+				t.Errorf("name after the failure: got %v, want %v", err, ranch.ErrNotFound)
 			}
 			if err := goleak.Find(unrelated); err != nil {
 				t.Error(err)
 			}
 			if _, _, err := tryStartListener(t, &s, transport.TCP{}, ranch.Options{Addr: loopbackAddr(t)}, greetAndEcho); err != nil {
-				t.Errorf("starting under the same name: %v", err)
+				t.Errorf("start under the same name: got %v, want nil", err)
 			}
 		})
 	}
 	if got, err := os.ReadFile(path); err != nil || string(got) != "precious" {
-		t.Errorf("the file that was there: %q, %v", got, err)
+		t.Errorf("file at the address: got %q, %v, want it unchanged", got, err)
 	}
 }
 
-// Of the several sockets of a listener none stays open when one of them fails.
+// If one of several sockets cannot be opened, the others are closed.
 func TestStartFailsHalfWay(t *testing.T) {
 	f := &fakeTransport{listen: func(n int) error {
 		if n == 3 {
@@ -170,16 +169,16 @@ func TestStartFailsHalfWay(t *testing.T) {
 		}
 		return nil
 	}}
-	// A fake that lets several listen at one place, as a kernel does.
+	// Several sockets on one address, as in a kernel.
 	tr := &sharingTransport{fakeTransport: f}
 	if _, _, err := tryStartListener(t, new(ranch.Server), tr, ranch.Options{NumListenSockets: 5}, greetAndEcho); !errors.Is(err, errTest) {
 		t.Fatal(err)
 	}
 	if got := f.openAddrs(); got != nil {
-		t.Errorf("still open: %v", got)
+		t.Errorf("got open addresses %v, want none", got)
 	}
 	if got := f.listens(); got != 3 {
-		t.Errorf("Listen was called %d times", got)
+		t.Errorf("got %d calls of Listen, want 3", got)
 	}
 }
 
@@ -189,7 +188,7 @@ func (s *sharingTransport) ListenShared(ctx context.Context, _ string) (net.List
 	return s.fakeTransport.Listen(ctx, ":0")
 }
 
-// A name is taken from the begin of a start to the end of a stop.
+// A name is taken until the listener has stopped.
 func TestNameIsTaken(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		var s ranch.Server
@@ -203,26 +202,26 @@ func TestNameIsTaken(t *testing.T) {
 			return err
 		}
 		if err := another(); !errors.Is(err, ranch.ErrAlreadyStarted) {
-			t.Errorf("a second of that name: %v", err)
+			t.Errorf("second start: got %v, want %v", err, ranch.ErrAlreadyStarted)
 		}
 		m.servedClients(t, l, 1)
 		stopped := make(chan error, 1)
 		go func() { stopped <- l.Stop() }()
 		rec.wait(t, ranch.AcceptorStopped, 10)
 		if err := another(); !errors.Is(err, ranch.ErrAlreadyStarted) {
-			t.Errorf("while the first is stopping: %v", err)
+			t.Errorf("start during the stop: got %v, want %v", err, ranch.ErrAlreadyStarted)
 		}
 		stuck.unblock()
-		if err := receive(t, "the stop returns", stopped); err != nil {
+		if err := receive(t, "Stop returns", stopped); err != nil {
 			t.Fatal(err)
 		}
 		if err := another(); err != nil {
-			t.Errorf("after the stop: %v", err)
+			t.Errorf("start after the stop: got %v, want nil", err)
 		}
 	})
 }
 
-// A start that is under way holds its name, but there is no listener yet.
+// A start in progress has taken its name, but the listener is not found yet.
 func TestNameIsClaimedBeforeTheStart(t *testing.T) {
 	var s ranch.Server
 	begun, goOn := make(chan struct{}), make(chan struct{})
@@ -234,13 +233,13 @@ func TestNameIsClaimedBeforeTheStart(t *testing.T) {
 	}()
 	receive(t, "the start begins", begun)
 	if _, _, err := tryStartListener(t, &s, transport.TCP{}, ranch.Options{Addr: loopbackAddr(t)}, greetAndEcho); !errors.Is(err, ranch.ErrAlreadyStarted) {
-		t.Errorf("a second start: %v", err)
+		t.Errorf("second start: got %v, want %v", err, ranch.ErrAlreadyStarted)
 	}
 	if l, err := s.Listener(ref); !errors.Is(err, ranch.ErrNotFound) {
 		t.Errorf("got %v, %v, want %v", l, err, ranch.ErrNotFound)
 	}
 	if got := s.Listeners(); got != nil {
-		t.Errorf("listeners: %v", got)
+		t.Errorf("got listeners %v, want none", got)
 	}
 	close(goOn)
 	if err := receive(t, "the start returns", started); err != nil {
@@ -248,8 +247,8 @@ func TestNameIsClaimedBeforeTheStart(t *testing.T) {
 	}
 }
 
-// A listener is known by its name from its first moment on: its observer may ask for it,
-// and stop it before the start has returned. Then the name is free.
+// A listener can be found by its name from its first event on: an observer may stop it before the start
+// has returned. Then the name is free.
 func TestStoppedInItsFirstMoment(t *testing.T) {
 	for range 500 {
 		var s ranch.Server
@@ -266,16 +265,16 @@ func TestStoppedInItsFirstMoment(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := receive(t, "the stop returns", stopped); err != nil {
+		if err := receive(t, "Stop returns", stopped); err != nil {
 			t.Fatal(err)
 		}
 		if got := s.Listeners(); got != nil {
-			t.Fatalf("stopped, and still there: %v", got)
+			t.Fatalf("got listeners %v, want none", got)
 		}
 	}
 }
 
-// Each operation on a name that nobody has says so.
+// Every operation on an unknown name returns ErrNotFound.
 func TestUnknownName(t *testing.T) {
 	const ref = "unknown"
 	ctx := context.Background()
@@ -292,11 +291,11 @@ func TestUnknownName(t *testing.T) {
 		"Listener":           func() error { _, err := ranch.Default.Listener(ref); return err },
 	} {
 		if err := f(); !errors.Is(err, ranch.ErrNotFound) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got %v, want %v", name, err, ranch.ErrNotFound)
 		}
 	}
 	if err := new(ranch.Server).Drain(ctx); err != nil {
-		t.Errorf("draining all of none: %v", err)
+		t.Errorf("Drain without listeners: got %v, want nil", err)
 	}
-	ranch.RemoveConnection(transport.NewConn(transport.TCP{}, nil)) // that nobody supervises
+	ranch.RemoveConnection(transport.NewConn(transport.TCP{}, nil)) // not of a listener
 }

@@ -13,8 +13,8 @@ import (
 	"goranch/ranch"
 )
 
-// A suspended listener takes nobody; its connections go on; resumed it is where it was,
-// also if the system had chosen the port. Both may be repeated.
+// A suspended listener accepts no connection, and its connections go on. A resume listens on the same
+// address, also if the system has chosen the port. Both can be repeated.
 func TestSuspendAndResume(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		var s ranch.Server
@@ -30,11 +30,11 @@ func TestSuspendAndResume(t *testing.T) {
 					t.Fatal(err)
 				}
 				if i := l.Info(); i.Status != ranch.Suspended || i.ActiveConnections != 3 || dialAddr(l) != addr {
-					t.Errorf("suspended: %s", pretty(i))
+					t.Errorf("got %s, want a suspended listener with 3 active connections at %s", pretty(i), addr)
 				}
 			}
-			if err := receive(t, "a client is refused", m.newClient(t, l).served); err == nil {
-				t.Error("a suspended listener serves")
+			if err := receive(t, "the client is refused", m.newClient(t, l).served); err == nil {
+				t.Error("a client was served by a suspended listener")
 			}
 			for _, v := range live {
 				v.checkEcho(t)
@@ -44,7 +44,7 @@ func TestSuspendAndResume(t *testing.T) {
 					t.Fatal(err)
 				}
 				if i := l.Info(); i.Status != ranch.Running || dialAddr(l) != addr {
-					t.Errorf("resumed: %s", pretty(i))
+					t.Errorf("got %s, want a running listener at %s", pretty(i), addr)
 				}
 			}
 			v := m.servedClients(t, l, 1)[0]
@@ -54,9 +54,9 @@ func TestSuspendAndResume(t *testing.T) {
 			for kind, n := range map[ranch.EventKind]int{
 				ranch.ListenerSuspended: round, ranch.ListenerResumed: round, ranch.AcceptorStarted: 10 + 10*round, ranch.AcceptorStopped: 10 * round,
 			} {
-				rec.wait(t, kind, n) // acceptors tell when they run
+				rec.wait(t, kind, n) // acceptors emit events when they run
 				if got := rec.count(kind); got != n {
-					t.Errorf("round %d: %d events %q, not %d", round, got, kind, n)
+					t.Errorf("round %d: got %d events %q, want %d", round, got, kind, n)
 				}
 			}
 		}
@@ -66,7 +66,7 @@ func TestSuspendAndResume(t *testing.T) {
 	})
 }
 
-// The cap counts those who came before the suspension.
+// The cap counts the connections from before the suspension.
 func TestSuspendKeepsTheCount(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		l, _ := m.startListener(t, ranch.Options{MaxConnections: 3}, greetAndEcho)
@@ -79,7 +79,7 @@ func TestSuspendKeepsTheCount(t *testing.T) {
 		if err := l.Suspend(); err != nil {
 			t.Fatal(err)
 		}
-		receive(t, "who waited in the queue learns of it", late.served)
+		receive(t, "the waiting client is refused", late.served)
 		setCap(t, l, 4) // while it is suspended
 		if err := l.Resume(); err != nil {
 			t.Fatal(err)
@@ -89,12 +89,12 @@ func TestSuspendKeepsTheCount(t *testing.T) {
 		live[0].close()
 		m.servedClients(t, l, 1)[0].checkEcho(t)
 		if i := l.Info(); i.PeakConnections != 4 {
-			t.Errorf("in the end: %s", pretty(i))
+			t.Errorf("got %s, want a peak of 4", pretty(i))
 		}
 	})
 }
 
-// When the place is taken meanwhile, the resume fails and can be tried again.
+// When the address is taken in the meantime, the resume fails and can be repeated.
 func TestResumeFails(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		l, _ := m.startListener(t, ranch.Options{}, greetAndEcho)
@@ -107,10 +107,10 @@ func TestResumeFails(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := l.Resume(); !errors.Is(err, syscall.EADDRINUSE) {
-			t.Errorf("resuming at a taken place: %v", err)
+			t.Errorf("resume at a taken address: got %v, want %v", err, syscall.EADDRINUSE)
 		}
 		if i := l.Info(); i.Status != ranch.Suspended {
-			t.Errorf("after that: %s", pretty(i))
+			t.Errorf("after that: got %s, want %s", pretty(i), ranch.Suspended)
 		}
 		live.checkEcho(t)
 		thief.Close()
@@ -121,7 +121,7 @@ func TestResumeFails(t *testing.T) {
 	})
 }
 
-// Neither is possible before the start and after the end.
+// A listener that is not started or has stopped can be neither suspended nor resumed.
 func TestSuspendWhatDoesNotRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, _ := newTestListener(t, testTransport{"fake", new(fakeTransport), memAddr}, ranch.Options{})
@@ -129,7 +129,7 @@ func TestSuspendWhatDoesNotRun(t *testing.T) {
 			t.Helper()
 			for name, f := range map[string]func() error{"Suspend": l.Suspend, "Resume": l.Resume} {
 				if err := f(); !errors.Is(err, ranch.ErrStopped) {
-					t.Errorf("%s %s: %v", name, when, err)
+					t.Errorf("%s %s: got %v, want %v", name, when, err, ranch.ErrStopped)
 				}
 			}
 		}
@@ -139,7 +139,7 @@ func TestSuspendWhatDoesNotRun(t *testing.T) {
 		if err := l.Suspend(); err != nil {
 			t.Fatal(err)
 		}
-		if err := l.Stop(); err != nil { // a suspended one
+		if err := l.Stop(); err != nil { // while it is suspended
 			t.Fatal(err)
 		}
 		if err := <-done; err != nil {
@@ -149,8 +149,7 @@ func TestSuspendWhatDoesNotRun(t *testing.T) {
 	})
 }
 
-// Operations that come all at once happen one after the other, and leave the listener in
-// one of its states, with all that belongs to it.
+// Concurrent operations are executed one after the other and leave a working listener.
 func TestOperationsAtOnce(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		l, _ := m.startListener(t, ranch.Options{}, greetAndEcho)
@@ -169,7 +168,7 @@ func TestOperationsAtOnce(t *testing.T) {
 		}
 		wg.Wait()
 		if i := l.Info(); i.Status != ranch.Running {
-			t.Errorf("it is %s", i.Status)
+			t.Errorf("got status %s, want %s", i.Status, ranch.Running)
 		}
 		for _, v := range append(live, m.servedClients(t, l, 20)...) {
 			v.checkEcho(t)
@@ -177,8 +176,7 @@ func TestOperationsAtOnce(t *testing.T) {
 	})
 }
 
-// Connections survive that somebody closes the listening socket, and the socket is
-// opened again in the same place.
+// A listening socket that other code closes is reopened at the same address, and connections go on.
 func TestClosedSocketIsOpenedAgain(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		sockets := make(chan net.Listener, 10)
@@ -189,23 +187,23 @@ func TestClosedSocketIsOpenedAgain(t *testing.T) {
 			(<-sockets).Close()
 			rec.wait(t, ranch.SocketReopened, round)
 			if got := dialAddr(l); got != addr {
-				t.Errorf("it is at %s, not %s", got, addr)
+				t.Errorf("got address %s, want %s", got, addr)
 			}
 			live = append(live, m.servedClients(t, l, 2)...)
 			for _, v := range live {
 				v.checkEcho(t)
 			}
 			if n := rec.count(ranch.AcceptFailed); n != round {
-				t.Errorf("%d events %q for %d closed sockets", n, ranch.AcceptFailed, round)
+				t.Errorf("got %d events %q, want %d", n, ranch.AcceptFailed, round)
 			}
 		}
 		if i := l.Info(); i.ActiveConnections != len(live) || i.Status != ranch.Running {
-			t.Errorf("in the end: %s", pretty(i))
+			t.Errorf("got %s, want a running listener with %d connections", pretty(i), len(live))
 		}
 	})
 }
 
-// All listeners at once, whatever state each is in.
+// Suspend and resume all listeners, whatever their status.
 func TestSuspendAndResumeAll(t *testing.T) {
 	var s ranch.Server
 	f := new(fakeTransport)

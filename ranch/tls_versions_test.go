@@ -9,7 +9,7 @@ import (
 	"goranch/transport"
 )
 
-// A listener for one version of TLS serves that, and refuses the other in the handshake.
+// A listener for one version of TLS refuses the other one in the handshake.
 func TestTLSVersions(t *testing.T) {
 	only := func(version uint16) transport.TLS {
 		c := testTLSConfig().Clone()
@@ -24,13 +24,13 @@ func TestTLSVersions(t *testing.T) {
 				v := m.servedClients(t, l, 1)[0]
 				v.checkEcho(t)
 				if got := v.nc.(*tls.Conn).ConnectionState().Version; got != server {
-					t.Errorf("it speaks %s", tls.VersionName(got))
+					t.Errorf("got %s, want %s", tls.VersionName(got), tls.VersionName(server))
 				}
-				if err := receive(t, "the other version is refused", newClient(t, only(client), dialAddr(l)).served); err == nil {
-					t.Error("the other version was served")
+				if err := receive(t, "the client is refused", newClient(t, only(client), dialAddr(l)).served); err == nil {
+					t.Errorf("a client with %s was served", tls.VersionName(client))
 				}
 				if e := rec.wait(t, ranch.ConnEnded, 1)[0]; e.Reason != conns.HandshakeFailed {
-					t.Errorf("it ended: %v, %v", e.Reason, e.Err)
+					t.Errorf("got reason %v, %v, want %v", e.Reason, e.Err, conns.HandshakeFailed)
 				}
 				v.checkEcho(t)
 			}

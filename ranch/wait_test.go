@@ -10,8 +10,7 @@ import (
 	"goranch/ranch"
 )
 
-// Each operator, against each count from 0 to 4: who is to wait waits, and who is not
-// returns at once.
+// Each operator with the counts 0 to 4: a condition that holds ends the wait at once.
 func TestWaitForConnectionsByEveryOperator(t *testing.T) {
 	for _, c := range []struct {
 		op ranch.Op
@@ -35,7 +34,7 @@ func TestWaitForConnectionsByEveryOperator(t *testing.T) {
 					defer cancel()
 					err := l.WaitForConnections(ctx, c.op, 2)
 					if c.ok(count) && err != nil || !c.ok(count) && !errors.Is(err, errTest) {
-						t.Errorf("%d %s 2: %v", count, c.op, err)
+						t.Errorf("%d %s 2: got %v, want success %v", count, c.op, err, c.ok(count))
 					}
 				}
 			})
@@ -43,7 +42,7 @@ func TestWaitForConnectionsByEveryOperator(t *testing.T) {
 	}
 }
 
-// Whoever waits is woken by the change, up or down.
+// Changes wake the waits, up and down.
 func TestWaitForConnectionsIsWoken(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		var s ranch.Server
@@ -59,7 +58,7 @@ func TestWaitForConnectionsIsWoken(t *testing.T) {
 		more, exactly := wait(ranch.Greater, 2), wait(ranch.Equal, 3)
 		in := m.servedClients(t, l, 3)
 		for _, done := range []<-chan error{more, exactly} {
-			if err := receive(t, "who waits for more is woken", done); err != nil {
+			if err := receive(t, "a wait for more connections ends", done); err != nil {
 				t.Error(err)
 			}
 		}
@@ -68,15 +67,15 @@ func TestWaitForConnectionsIsWoken(t *testing.T) {
 			v.close()
 		}
 		for _, done := range []<-chan error{fewer, none} {
-			if err := receive(t, "who waits for fewer is woken", done); err != nil {
+			if err := receive(t, "a wait for fewer connections ends", done); err != nil {
 				t.Error(err)
 			}
 		}
 	})
 }
 
-// No number is missed, however short it lasts: those who wait for each number on the way
-// are woken, though the connections come and go without a pause.
+// No count is missed, however short it lasts: a wait for each count on the way ends, although
+// connections start without a pause.
 func TestWaitForConnectionsMissesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 50
@@ -104,27 +103,27 @@ func TestWaitForConnectionsEndsWithItsContext(t *testing.T) {
 	go func() { done <- l.WaitForConnections(ctx, ranch.Greater, 0) }()
 	cancel(errTest)
 	if err := receive(t, "the wait ends", done); !errors.Is(err, errTest) {
-		t.Errorf("it ended with %v", err)
+		t.Errorf("got %v, want %v", err, errTest)
 	}
 	if err := l.WaitForConnections(cancelledContext, ranch.Greater, 0); !errors.Is(err, context.Canceled) {
-		t.Errorf("with a context that has ended: %v", err)
+		t.Errorf("ended context: got %v, want %v", err, context.Canceled)
 	}
 	if err := l.WaitForConnections(cancelledContext, ranch.Equal, 0); err != nil {
-		t.Errorf("what holds already needs no wait: %v", err)
+		t.Errorf("condition that holds: got %v, want nil", err)
 	}
 }
 
-// An operator that does not exist is refused.
+// An unknown operator is a bad option.
 func TestWaitForConnectionsRefuses(t *testing.T) {
 	l, _ := startListener(t, new(fakeTransport), ranch.Options{}, greetAndEcho)
 	for _, op := range []ranch.Op{"", "!=", "=>"} {
 		if err := l.WaitForConnections(testContext(t), op, 1); !errors.Is(err, ranch.ErrBadOption) {
-			t.Errorf("%v: %v", op, err)
+			t.Errorf("%s: got %v, want %v", op, err, ranch.ErrBadOption)
 		}
 	}
 }
 
-// Connections that were removed do not count for those who wait either.
+// Removed connections are not counted by WaitForConnections.
 func TestWaitForConnectionsIgnoresRemoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := new(fakeTransport)
@@ -134,7 +133,7 @@ func TestWaitForConnectionsIgnoresRemoved(t *testing.T) {
 			t.Error(err)
 		}
 		if got := l.Info().AllConnections; got != 3 {
-			t.Errorf("%d live", got)
+			t.Errorf("got %d connections, want 3", got)
 		}
 	})
 }
