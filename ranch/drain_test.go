@@ -197,9 +197,9 @@ func TestDrainHasALimit(t *testing.T) {
 func TestDrainTellsEveryFault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s ranch.Server
-		f, deaf := new(fakeTransport), newBlockingProtocol(t)
+		f, blocking := new(fakeTransport), newBlockingProtocol(t)
 		for _, name := range []string{"a", "b"} {
-			l, err := s.StartListener(name, f, ranch.Options{Logger: discardLogger}, deaf)
+			l, err := s.StartListener(name, f, ranch.Options{Logger: discardLogger}, blocking)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -155,8 +155,8 @@ func TestStopRacesRun(t *testing.T) {
 			t.Fatalf("got status %s, want %s", i.Status, ranch.Stopped)
 		}
 		if l.Addr() != nil {
-			visitors := newClient(t, m.t, dialAddr(l))
-			if err := receive(t, "the client is refused", visitors.served); err == nil {
+			refused := newClient(t, m.t, dialAddr(l))
+			if err := receive(t, "the client is refused", refused.served); err == nil {
 				t.Fatal("a client was served at the address of a stopped listener")
 			}
 		}

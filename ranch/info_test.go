@@ -48,12 +48,12 @@ func TestInfo(t *testing.T) {
 			}
 		}
 		check("at the start", func(i *ranch.ListenerInfo) {})
-		guests := m.servedClients(t, l, 3)
+		clients := m.servedClients(t, l, 3)
 		waitAllWaiting(t, l)
 		check("at the cap", func(i *ranch.ListenerInfo) {
 			i.Accepted, i.ActiveConnections, i.AllConnections, i.PeakConnections, i.WaitingAcceptors = 3, 3, 3, 3, 2
 		})
-		guests[0].close()
+		clients[0].close()
 		waitActive(t, l, 2)
 		if err := l.Suspend(); err != nil {
 			t.Fatal(err)

@@ -155,19 +155,19 @@ func TestInfoOfTLS(t *testing.T) {
 	})
 }
 
-// lockedBuffer2 is a buffer for several writers.
-type lockedBuffer2 struct {
+// jsonBuffer is a buffer for several writers.
+type jsonBuffer struct {
 	mu sync.Mutex
 	bytes.Buffer
 }
 
-func (b *lockedBuffer2) Write(p []byte) (int, error) {
+func (b *jsonBuffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.Buffer.Write(p)
 }
 
-func (b *lockedBuffer2) lines(t testing.TB) (all []map[string]any) {
+func (b *jsonBuffer) lines(t testing.TB) (all []map[string]any) {
 	t.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -191,7 +191,7 @@ func TestTrace(t *testing.T) {
 			all := l.Connections()
 			return all[0].Stats.Writes == 1 && all[1].Stats.Writes == 1
 		})
-		var out lockedBuffer2
+		var out jsonBuffer
 		log := slog.New(slog.NewJSONHandler(&out, nil))
 		id := l.Connections()[0].ID
 		stop := l.Trace(conns.Trace{ID: id, Func: ranch.LogTracer(log, 2)})
@@ -225,8 +225,8 @@ func TestTraceByNetwork(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var chosen, all lockedBuffer2
-	tracer := func(b *lockedBuffer2) transport.Tracer {
+	var chosen, all jsonBuffer
+	tracer := func(b *jsonBuffer) transport.Tracer {
 		return ranch.LogTracer(slog.New(slog.NewJSONHandler(b, nil)), 0)
 	}
 	defer l.Trace(conns.Trace{Network: netip.MustParsePrefix("127.0.0.2/32"), Func: tracer(&chosen)})()
