@@ -83,7 +83,7 @@ func NewServer(opts Options) (*Server, error) {
 		protocol.Options{Codec: codec{s.opts.MaxFrame}, Queue: s.opts.Queue})
 	var err error
 	s.sessions, err = session.New(session.Options[sessionState]{
-		TTL: s.opts.SessionTTL, Max: s.opts.MaxSessions, MakeRoom: true, MaxOutput: s.opts.MaxBuffered,
+		TTL: s.opts.SessionTTL, Max: s.opts.MaxSessions, Evict: true, MaxOutput: s.opts.MaxBuffered,
 		Store: s.opts.Store, OnError: s.opts.OnError, OnEnd: sessionEnded,
 	})
 	if err != nil {

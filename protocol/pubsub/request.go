@@ -104,7 +104,7 @@ func (h *handler) attachOther(token string) error {
 	own, sub := h.lease, (*subscriber)(nil)
 	err = lease.Do(func(st *sessionState) { // View would also change a session that has ended
 		if st.subscriber == nil {
-			st.subscriber = &subscriber{server: h.server, session: lease.Session(), topics: slices.Clone(st.Topics)}
+			st.subscriber = &subscriber{server: h.server, session: lease.Unbound(), topics: slices.Clone(st.Topics)}
 		}
 		sub = st.subscriber
 	})
