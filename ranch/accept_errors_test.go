@@ -124,7 +124,7 @@ func TestOneEpisodeOneWarning(t *testing.T) {
 
 // Faults of peers are retried at once, but a socket on which accept always fails does not make the
 // acceptors spin.
-func TestPeerFaultsWithoutEnd(t *testing.T) {
+func TestEndlessPeerFaults(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const faults = 3000
 		f := &fakeTransport{script: repeated(faults, failWith(asAccept(syscall.ECONNABORTED)))}

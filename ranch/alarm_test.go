@@ -80,7 +80,7 @@ func TestAlarmsChange(t *testing.T) {
 }
 
 // The callback of an alarm may stop its listener.
-func TestAlarmStops(t *testing.T) {
+func TestAlarmStopsItsListener(t *testing.T) {
 	f := new(fakeTransport)
 	done := make(chan error, 1)
 	l, _ := startListener(t, f, ranch.Options{Alarms: map[string]ranch.Alarm{

@@ -161,25 +161,25 @@ func clientHello(t testing.TB) []byte {
 
 // Clients that violate the handshake cost their own connection, which has the right reason, and
 // nothing else.
-func TestPeersThatFailTheHandshake(t *testing.T) {
+func TestFailedHandshakes(t *testing.T) {
 	hello := clientHello(t)
 	for _, c := range []struct {
 		name string
 		do   func(t *testing.T, nc net.Conn)
 		want conns.Reason
 	}{
-		{"vanishes at once", func(_ *testing.T, nc net.Conn) { resetConn(nc) }, conns.HandshakeFailed},
-		{"leaves at once", func(_ *testing.T, nc net.Conn) { nc.Close() }, conns.HandshakeFailed},
-		{"vanishes in the middle", func(_ *testing.T, nc net.Conn) { nc.Write(hello[:50]); resetConn(nc) }, conns.HandshakeFailed},
-		{"vanishes after its hello", func(_ *testing.T, nc net.Conn) {
+		{"resets at once", func(_ *testing.T, nc net.Conn) { resetConn(nc) }, conns.HandshakeFailed},
+		{"closes at once", func(_ *testing.T, nc net.Conn) { nc.Close() }, conns.HandshakeFailed},
+		{"resets in its hello", func(_ *testing.T, nc net.Conn) { nc.Write(hello[:50]); resetConn(nc) }, conns.HandshakeFailed},
+		{"resets after its hello", func(_ *testing.T, nc net.Conn) {
 			nc.Write(hello)
 			io.ReadFull(nc, make([]byte, 100)) // part of the server's answer
 			resetConn(nc)
 		}, conns.HandshakeFailed},
-		{"speaks plain text", func(_ *testing.T, nc net.Conn) { io.WriteString(nc, "GET / HTTP/1.1\r\nHost: x\r\n\r\n") }, conns.HandshakeFailed},
+		{"sends plain text", func(_ *testing.T, nc net.Conn) { io.WriteString(nc, "GET / HTTP/1.1\r\nHost: x\r\n\r\n") }, conns.HandshakeFailed},
 		{"sends garbage", func(_ *testing.T, nc net.Conn) { nc.Write(make([]byte, 1000)) }, conns.HandshakeFailed},
-		{"never speaks", func(*testing.T, net.Conn) {}, conns.HandshakeTimeout},
-		{"speaks too slowly", func(t *testing.T, nc net.Conn) {
+		{"sends nothing", func(*testing.T, net.Conn) {}, conns.HandshakeTimeout},
+		{"sends too slowly", func(t *testing.T, nc net.Conn) {
 			t.Cleanup(func() { nc.Close() })
 			go func() {
 				for _, b := range hello {
@@ -234,7 +234,7 @@ func TestPeersThatFailTheHandshake(t *testing.T) {
 }
 
 // Connections that are reset in the queue are accepted, end at once, and do not stop others.
-func TestClientsThatLeaveTheQueue(t *testing.T) {
+func TestResetInTheQueue(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		const n = 20
 		l, rec := m.startListener(t, ranch.Options{MaxConnections: 1}, greetAndEcho)
@@ -253,7 +253,7 @@ func TestClientsThatLeaveTheQueue(t *testing.T) {
 }
 
 // Invalid data of any size ends no other connection.
-func TestGarbage(t *testing.T) {
+func TestInvalidData(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		l, _ := m.startListener(t, ranch.Options{MaxConnections: 5}, greetAndEcho)
 		good := m.servedClients(t, l, 2)

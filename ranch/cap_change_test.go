@@ -40,7 +40,7 @@ func TestCapChangesUnderLoad(t *testing.T) {
 		forEachTransport(t, func(t *testing.T, m testTransport) {
 			clients := m.scale(200)
 			l, _ := m.startListener(t, ranch.Options{MaxConnections: highest}, greetAndReturn('!'))
-			come := newClients(t, m, l, clients)
+			all := newClients(t, m, l, clients)
 			stop := make(chan struct{})
 			var wg sync.WaitGroup
 			for i, caps := range [][]int{{0, 7, 1}, {3, highest, 0}} {
@@ -56,7 +56,7 @@ func TestCapChangesUnderLoad(t *testing.T) {
 					}
 				})
 			}
-			for _, v := range come {
+			for _, v := range all {
 				v.waitServed(t)
 			}
 			close(stop)
@@ -81,25 +81,25 @@ func TestAcceptedWhileTheCapIsLowered(t *testing.T) {
 		l, rec := startListener(t, f, ranch.Options{NumAcceptors: 2}, greetAndEcho)
 		synctest.Wait() // both acceptors are in accept and cannot be interrupted
 		setCap(t, l, 0)
-		held := []*client{newClient(t, f, dialAddr(l)), newClient(t, f, dialAddr(l))}
+		pending := []*client{newClient(t, f, dialAddr(l)), newClient(t, f, dialAddr(l))}
 		synctest.Wait()
-		if i := l.Info(); i.Accepted != 0 || !held[0].waiting() || !held[1].waiting() || f.lastListener().queued() != 0 {
+		if i := l.Info(); i.Accepted != 0 || !pending[0].waiting() || !pending[1].waiting() || f.lastListener().queued() != 0 {
 			t.Fatalf("at a cap of 0: got %s, want 2 pending clients", pretty(i))
 		}
 		if err := l.Suspend(); err != nil {
 			t.Fatal(err)
 		}
 		setCap(t, l, 1)
-		first, held := waitAnyServed(t, held)
+		first, pending := waitAnyServed(t, pending)
 		first.checkEcho(t)
 		synctest.Wait()
-		if i := l.Info(); i.Accepted != 1 || !held[0].waiting() {
+		if i := l.Info(); i.Accepted != 1 || !pending[0].waiting() {
 			t.Fatalf("at a cap of 1: got %s, want 1 accepted", pretty(i))
 		}
 		if err := l.Stop(); err != nil {
 			t.Fatal(err)
 		}
-		if err := <-held[0].served; err == nil {
+		if err := <-pending[0].served; err == nil {
 			t.Error("a client was served by a stopped listener")
 		}
 		i := l.Info()

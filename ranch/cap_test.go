@@ -176,7 +176,7 @@ func setCap(t testing.TB, l *ranch.Listener, n int) {
 }
 
 // Raising the cap admits as many clients as there are new slots.
-func TestRaisingWakesAsManyAsFit(t *testing.T) {
+func TestRaisedCapAdmitsAsManyAsFit(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		l, _ := m.startListener(t, ranch.Options{MaxConnections: 2}, greetAndEcho)
 		m.servedClients(t, l, 2)

@@ -44,7 +44,7 @@ func TestGoroutinesOfAConnection(t *testing.T) {
 			}
 		}))
 		v := m.servedClients(t, l, 1)[0]
-		says := func(want string) {
+		expect := func(want string) {
 			t.Helper()
 			got := make([]byte, len(want))
 			if _, err := io.ReadFull(v.nc, got); err != nil || string(got) != want {
@@ -53,9 +53,9 @@ func TestGoroutinesOfAConnection(t *testing.T) {
 		}
 		for range 3 {
 			news <- "news"
-			says("news")
+			expect("news")
 			io.WriteString(v.nc, "x")
-			says("x")
+			expect("x")
 		}
 		if err := callWithTimeout(t, "Stop returns", l.Stop); err != nil {
 			t.Fatal(err)

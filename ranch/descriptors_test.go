@@ -46,7 +46,7 @@ type counts struct {
 func serveWithFewDescriptors() {
 	var mu sync.Mutex
 	out := json.NewEncoder(os.Stdout)
-	tell := func(r childReport) {
+	report := func(r childReport) {
 		mu.Lock()
 		defer mu.Unlock()
 		out.Encode(r)
@@ -56,9 +56,9 @@ func serveWithFewDescriptors() {
 		Observer: func(e ranch.Event) {
 			switch e.Kind {
 			case ranch.ListenerStarted:
-				tell(childReport{Event: string(e.Kind), Addr: e.Addr.String()})
+				report(childReport{Event: string(e.Kind), Addr: e.Addr.String()})
 			case ranch.AcceptFailed, ranch.AcceptRecovered, ranch.SocketReopened, ranch.AcceptorPanicked:
-				tell(childReport{Event: string(e.Kind), Duration: e.Duration})
+				report(childReport{Event: string(e.Kind), Duration: e.Duration})
 			}
 		},
 	}, protocol.Func(func(_ context.Context, conn *transport.Conn) error {
@@ -74,7 +74,7 @@ func serveWithFewDescriptors() {
 		var ru syscall.Rusage
 		syscall.Getrusage(syscall.RUSAGE_SELF, &ru)
 		i := l.Info()
-		tell(childReport{Event: "info", Info: &counts{i.AcceptErrors, i.ActiveConnections, i.Served, time.Duration(ru.Utime.Nano() + ru.Stime.Nano())}})
+		report(childReport{Event: "info", Info: &counts{i.AcceptErrors, i.ActiveConnections, i.Served, time.Duration(ru.Utime.Nano() + ru.Stime.Nano())}})
 	}
 	if err := ranch.StopListener("few"); err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -56,7 +56,7 @@ func (w *requestServer) Serve(ctx context.Context, conn *transport.Conn) error {
 
 // A request that is in progress when the listener stops is answered completely, and then the
 // connection ends in order, also when the client has sent more that the protocol does not read.
-func TestLastAnswerArrives(t *testing.T) {
+func TestLastAnswerIsReceived(t *testing.T) {
 	for _, ahead := range []int{0, 100_000} {
 		t.Run(fmt.Sprintf("%d bytes ahead", ahead), func(t *testing.T) {
 			forEachTransport(t, func(t *testing.T, m testTransport) {
@@ -194,7 +194,7 @@ func TestDrainHasALimit(t *testing.T) {
 }
 
 // Drain reports every fault: unknown names, and protocols that do not return.
-func TestDrainTellsEveryFault(t *testing.T) {
+func TestDrainReportsEveryFault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s ranch.Server
 		f, blocking := new(fakeTransport), newBlockingProtocol(t)
@@ -222,7 +222,7 @@ func TestDrainTellsEveryFault(t *testing.T) {
 }
 
 // After a stop has returned no protocol is called, although clients connect all the time.
-func TestNobodySlipsInBehindAStop(t *testing.T) {
+func TestNoProtocolCalledAfterStop(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		for range 5 {
 			var stopped atomic.Bool
@@ -232,11 +232,11 @@ func TestNobodySlipsInBehindAStop(t *testing.T) {
 				}
 				return greetAndEcho(ctx, conn)
 			}))
-			var coming sync.WaitGroup
+			var dialing sync.WaitGroup
 			addr := dialAddr(l)
 			enough := make(chan struct{})
 			for range 4 {
-				coming.Go(func() {
+				dialing.Go(func() {
 					for {
 						select {
 						case <-enough:
@@ -260,13 +260,13 @@ func TestNobodySlipsInBehindAStop(t *testing.T) {
 				t.Errorf("after the stop: got %s, want no connections", pretty(i))
 			}
 			close(enough)
-			coming.Wait()
+			dialing.Wait()
 		}
 	})
 }
 
 // A hundred connections that are killed at once free their slots.
-func TestStampede(t *testing.T) {
+func TestKillMany(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		n := m.scale(100)
 		l, rec := m.startListener(t, ranch.Options{MaxConnections: n}, greetAndEcho)

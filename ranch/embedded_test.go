@@ -57,7 +57,7 @@ func TestRun(t *testing.T) {
 }
 
 // Run returns nil after an orderly stop, whichever call stops the listener first.
-func TestRunEndsInOrderWhoeverStopsIt(t *testing.T) {
+func TestRunReturnsNilAfterAnyStop(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		stop func(l *ranch.Listener, cancel func())

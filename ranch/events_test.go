@@ -56,7 +56,7 @@ func (r *recorder) history(t testing.TB) (all []eventSummary) {
 }
 
 // The observer of a listener sees every event once, in order.
-func TestEventsOfALife(t *testing.T) {
+func TestEventsOfAListener(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := new(fakeTransport)
 		l, rec := startListener(t, f, ranch.Options{NumAcceptors: 1}, greetAndEcho)
@@ -110,7 +110,7 @@ func TestEventsOfALife(t *testing.T) {
 
 // Each way for a connection to end has its reason. The event has the error, whether the protocol was
 // called, and the duration.
-func TestEventsOfEnds(t *testing.T) {
+func TestEventsOfEndedConnections(t *testing.T) {
 	const s = time.Second
 	serve := func(f func(context.Context, *transport.Conn) error) protocol.Protocol { return protocol.Func(f) }
 	after := func(err error) protocol.Protocol {
@@ -145,7 +145,7 @@ func TestEventsOfEnds(t *testing.T) {
 			return err
 		}), nil, eventSummary{Reason: conns.TimedOut, Served: true, Err: "read pipe: i/o timeout", Duration: s}},
 		{"handshake failed", shake(func(context.Context, net.Conn) error { return errTest }), greetAndEcho, nil, eventSummary{Reason: conns.HandshakeFailed, Err: "test error"}},
-		{"gone in the handshake", never, greetAndEcho, func(_ *ranch.Listener, nc net.Conn) { nc.Close() }, eventSummary{Reason: conns.HandshakeFailed, Err: "EOF"}},
+		{"closed in the handshake", never, greetAndEcho, func(_ *ranch.Listener, nc net.Conn) { nc.Close() }, eventSummary{Reason: conns.HandshakeFailed, Err: "EOF"}},
 		{"handshake panicked", shake(func(context.Context, net.Conn) error { panic("test") }), greetAndEcho, nil, eventSummary{Reason: conns.Panicked, Err: "panic: test"}},
 		{"handshake timeout", shake(func(ctx context.Context, _ net.Conn) error { <-ctx.Done(); return errTest }), greetAndEcho, nil, eventSummary{Reason: conns.HandshakeTimeout, Err: "context deadline exceeded\ntest error", Duration: 5 * s}},
 		{"killed", new(fakeTransport), reads, func(l *ranch.Listener, _ net.Conn) { l.Kill(l.Connections()[0].ID) }, eventSummary{Reason: conns.Killed, Served: true, Err: "io: read/write on closed pipe"}},
@@ -184,7 +184,7 @@ func TestEventsOfEnds(t *testing.T) {
 }
 
 // The reason does not depend on the transport, although each has its own errors.
-func TestReasonsOverEach(t *testing.T) {
+func TestReasonsOverEachTransport(t *testing.T) {
 	reads := func(conn *transport.Conn) error { _, err := conn.Read(make([]byte, 1)); return err }
 	for _, c := range []struct {
 		name string
@@ -194,7 +194,7 @@ func TestReasonsOverEach(t *testing.T) {
 	}{
 		{"the peer closes", reads, func(nc net.Conn) { nc.Close() }, conns.PeerClosed},
 		{"the peer vanishes", reads, func(nc net.Conn) { resetConn(raw(nc)) }, conns.PeerClosed},
-		{"the peer takes nothing more", func(conn *transport.Conn) error { return writeUntilClosed(context.Background(), conn) }, func(nc net.Conn) { resetConn(raw(nc)) }, conns.PeerClosed},
+		{"the peer reads no more", func(conn *transport.Conn) error { return writeUntilClosed(context.Background(), conn) }, func(nc net.Conn) { resetConn(raw(nc)) }, conns.PeerClosed},
 		{"the protocol closes, and reads", func(conn *transport.Conn) error { conn.Close(); return reads(conn) }, nil, conns.Finished},
 		{"a deadline", func(conn *transport.Conn) error { conn.SetReadDeadline(time.Unix(1, 0)); return reads(conn) }, nil, conns.TimedOut},
 	} {
@@ -239,7 +239,7 @@ func TestEventOfSendTimeout(t *testing.T) {
 
 // When the end of a connection is reported, its slot is free, the counters are updated, and it is not
 // listed any more.
-func TestEventOfEndComesLast(t *testing.T) {
+func TestEventOfEndIsLast(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		var l *ranch.Listener
 		listening := make(chan struct{})

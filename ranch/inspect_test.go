@@ -97,7 +97,7 @@ func TestSortKeys(t *testing.T) {
 }
 
 // RecentlyClosed returns the latest first, with the reasons.
-func TestEnded(t *testing.T) {
+func TestRecentlyClosed(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		l, rec := m.startListener(t, ranch.Options{KeepClosed: 3}, greetAndEcho)
 		for i := range 5 {
@@ -129,7 +129,7 @@ func TestEnded(t *testing.T) {
 	})
 }
 
-func TestEndedNobody(t *testing.T) {
+func TestNoRecentlyClosed(t *testing.T) {
 	l, rec := startListener(t, new(fakeTransport), ranch.Options{KeepClosed: -1}, greetAndReturn('x'))
 	l2, err := l.Connection(1)
 	if err {

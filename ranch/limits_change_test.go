@@ -44,11 +44,11 @@ func TestEvictOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := new(fakeTransport)
 		opts := ranch.Options{MaxConnections: 10, Evict: conns.EvictOldest, ShutdownTimeout: 10 * time.Second}
-		var told atomic.Int32
+		var asked atomic.Int32
 		slow := protocol.Func(func(ctx context.Context, conn *transport.Conn) error {
 			conn.Write([]byte("+"))
 			<-ctx.Done()
-			told.Add(1)
+			asked.Add(1)
 			conn.NetConn().Read(make([]byte, 1)) // until it is closed
 			for {
 				if _, err := conn.Write([]byte(".")); err != nil {
@@ -65,14 +65,14 @@ func TestEvictOnce(t *testing.T) {
 			}
 			synctest.Wait()
 		}
-		if n := told.Load(); n != 4 {
+		if n := asked.Load(); n != 4 {
 			t.Errorf("got %d connections asked to stop, want 4", n)
 		}
 		if err := l.SetMaxConnections(5); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		if n := told.Load(); n != 5 {
+		if n := asked.Load(); n != 5 {
 			t.Errorf("got %d connections asked to stop, want 5", n)
 		}
 		for _, got := range waitReasons(t, rec, 5) {
@@ -132,7 +132,7 @@ type customRejecter struct {
 func (b customRejecter) Refuse(context.Context, *transport.Conn, error) { b.refuse() }
 
 // A refused connection is closed and counted, whatever Refuse does.
-func TestBadRefuser(t *testing.T) {
+func TestFaultyRefuse(t *testing.T) {
 	for name, do := range map[string]func(){"panics": func() { panic("test") }, "ends its goroutine": runtime.Goexit, "is silent": func() {}} {
 		t.Run(name, func(t *testing.T) {
 			f := new(fakeTransport)
@@ -154,7 +154,7 @@ func TestBadRefuser(t *testing.T) {
 }
 
 // A Refuse that does not return does not keep the listener from stopping; the error names it.
-func TestStuckRefuser(t *testing.T) {
+func TestStuckRefuse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := new(fakeTransport)
 		release := make(chan struct{})
@@ -197,7 +197,7 @@ func TestAcceptRateChanges(t *testing.T) {
 }
 
 // KeepClosed cannot be changed, and the map of alarms is copied.
-func TestSetOptionsKeeps(t *testing.T) {
+func TestSetOptionsKeepsFixedOptions(t *testing.T) {
 	alarms := map[string]ranch.Alarm{"a": {Connections: 1000}}
 	l, _ := startListener(t, new(fakeTransport), ranch.Options{KeepClosed: 7, Alarms: alarms}, greetAndEcho)
 	for i := range 100 { // the race detector sees unsynchronized use
@@ -217,7 +217,7 @@ func TestSetOptionsKeeps(t *testing.T) {
 
 // A connection that was served does not count as refused, whatever error its protocol returns: the
 // error may come from another listener.
-func TestRefusedElsewhere(t *testing.T) {
+func TestRefusalErrorOfAnotherListener(t *testing.T) {
 	f := new(fakeTransport)
 	l, rec := startListener(t, f, ranch.Options{}, protocol.Func(func(context.Context, *transport.Conn) error {
 		return fmt.Errorf("upstream: %w", conns.RefusedAddress)

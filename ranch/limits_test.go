@@ -212,7 +212,7 @@ func TestRefuseAfterATime(t *testing.T) {
 }
 
 // Connections beyond the maximum of pending ones are refused at once.
-func TestRefuseFlood(t *testing.T) {
+func TestMaxPending(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := new(fakeTransport)
 		l, rec := startListener(t, f, ranch.Options{MaxConnections: 1, RefuseAfter: time.Hour}, rejecting{greetAndEcho})
@@ -233,7 +233,7 @@ func TestRefuseFlood(t *testing.T) {
 }
 
 // RefuseAfter can be changed while acceptors wait, both ways.
-func TestRefusingChanges(t *testing.T) {
+func TestRefuseAfterChanges(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		opts := ranch.Options{Addr: m.addr(t), MaxConnections: 1}
 		l, _, err := tryStartListener(t, new(ranch.Server), m.t, opts, greetAndEcho)
@@ -397,11 +397,11 @@ func TestMaxHandshakes(t *testing.T) {
 
 // When the cap is lowered, connections are evicted by the policy.
 func TestEvict(t *testing.T) {
-	for _, who := range []conns.EvictionPolicy{conns.EvictNone, conns.EvictOldest, conns.EvictMostIdle, conns.EvictRandom} {
-		t.Run(who.String(), func(t *testing.T) {
+	for _, policy := range []conns.EvictionPolicy{conns.EvictNone, conns.EvictOldest, conns.EvictMostIdle, conns.EvictRandom} {
+		t.Run(policy.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := new(fakeTransport)
-				l, rec := startListener(t, f, ranch.Options{MaxConnections: 10, Evict: who}, greetAndEcho)
+				l, rec := startListener(t, f, ranch.Options{MaxConnections: 10, Evict: policy}, greetAndEcho)
 				var all []*client
 				for range 10 {
 					all = append(all, newClient(t, f, dialAddr(l)).waitServed(t))
@@ -413,7 +413,7 @@ func TestEvict(t *testing.T) {
 					t.Fatal(err)
 				}
 				synctest.Wait()
-				if who == conns.EvictNone {
+				if policy == conns.EvictNone {
 					if n := rec.count(ranch.ConnEnded); n != 0 {
 						t.Errorf("got %d evicted connections, want 0", n)
 					}
@@ -425,7 +425,7 @@ func TestEvict(t *testing.T) {
 					if e.Reason != conns.Evicted {
 						t.Errorf("got reason %v, %v, want %v", e.Reason, e.Err, conns.Evicted)
 					}
-					if who == conns.EvictOldest && e.Conn.ID() >= first || who == conns.EvictMostIdle && e.Conn.ID() <= first {
+					if policy == conns.EvictOldest && e.Conn.ID() >= first || policy == conns.EvictMostIdle && e.Conn.ID() <= first {
 						t.Errorf("got connection %d evicted, the oldest that stays is %d", e.Conn.ID(), first)
 					}
 				}

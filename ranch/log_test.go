@@ -101,7 +101,7 @@ func TestLogObserver(t *testing.T) {
 }
 
 // At level info connections are not logged, unless their protocol fails.
-func TestLogIsQuietAboutConnections(t *testing.T) {
+func TestConnectionsAreNotLoggedAtInfo(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		var log lockedBuffer
 		l, _ := m.startListener(t, ranch.Options{Logger: newJSONLogger(&log, slog.LevelInfo)}, greetAndEcho)
@@ -127,7 +127,7 @@ func TestLogIsQuietAboutConnections(t *testing.T) {
 }
 
 // A panic is logged as an error, with its stack.
-func TestLogShowsWhereAPanicWas(t *testing.T) {
+func TestPanicIsLoggedWithStack(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		var log lockedBuffer
 		l, rec := m.startListener(t, ranch.Options{Logger: newJSONLogger(&log, slog.LevelInfo), ShutdownTimeout: ranch.BrutalKill}, protocol.Func(panickingProtocol))
@@ -147,7 +147,7 @@ func TestLogShowsWhereAPanicWas(t *testing.T) {
 func panickingProtocol(context.Context, *transport.Conn) error { panic("test panic") }
 
 // Events below the level of the logger are not formatted.
-func TestLogBelowItsLevelCostsNothing(t *testing.T) {
+func TestEventsBelowTheLevelAreNotFormatted(t *testing.T) {
 	var log lockedBuffer
 	o := ranch.LogObserver(newJSONLogger(&log, slog.LevelError))
 	e := ranch.Event{Kind: ranch.ConnEnded, Ref: ref, Err: errors.New("any")} // without Conn: formatting would panic

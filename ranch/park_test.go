@@ -106,7 +106,7 @@ func parkingTransports() map[string]transport.Transport {
 
 // Parked connections have no goroutine. They are woken by data, repeatedly, and messages are sent to
 // them while they are parked.
-func TestRest(t *testing.T) {
+func TestParkedConnections(t *testing.T) {
 	for name, tr := range parkingTransports() {
 		t.Run(name, func(t *testing.T) {
 			l, clients, peers, _ := parkedClients(t, tr, 20)
@@ -136,17 +136,17 @@ func TestRest(t *testing.T) {
 
 // However a parked connection ends, HandleClose is called once, and the connection is not listed any
 // more.
-func TestRestEnds(t *testing.T) {
+func TestParkedConnectionEnds(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		do   func(l *ranch.Listener, nc net.Conn, p *protocol.Peer)
 		want error
 	}{
-		{"the peer leaves", func(_ *ranch.Listener, nc net.Conn, _ *protocol.Peer) { nc.Close() }, io.EOF},
+		{"the peer closes", func(_ *ranch.Listener, nc net.Conn, _ *protocol.Peer) { nc.Close() }, io.EOF},
 		{"Peer.Close", func(_ *ranch.Listener, _ net.Conn, p *protocol.Peer) { p.Close(errClose) }, errClose},
 		{"stop", func(l *ranch.Listener, _ net.Conn, _ *protocol.Peer) { l.Stop() }, protocol.ErrShutdown},
 		{"kill", func(l *ranch.Listener, _ net.Conn, p *protocol.Peer) { l.Kill(p.Conn().ID()) }, net.ErrClosed},
-		{"closed by somebody", func(_ *ranch.Listener, _ net.Conn, p *protocol.Peer) { p.Conn().Close() }, net.ErrClosed},
+		{"closed by other code", func(_ *ranch.Listener, _ net.Conn, p *protocol.Peer) { p.Conn().Close() }, net.ErrClosed},
 		{"reads stopped", func(_ *ranch.Listener, _ net.Conn, p *protocol.Peer) { p.Conn().StopReading(errClose) }, errClose},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -168,7 +168,7 @@ func TestRestEnds(t *testing.T) {
 var errClose = errors.New("closed by the test")
 
 // Data that arrives while a connection is being parked wakes it, and so does its end.
-func TestRestRace(t *testing.T) {
+func TestParkRace(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("connections are parked on Linux only")
 	}
@@ -209,7 +209,7 @@ func TestRestRace(t *testing.T) {
 }
 
 // A connection that only sends is parked, however much it sends.
-func TestListenersRest(t *testing.T) {
+func TestSendersAreParked(t *testing.T) {
 	_, clients, peers, _ := parkedClients(t, transport.TCP{}, 3)
 	for _, nc := range clients {
 		ping(t, nc, "awake")

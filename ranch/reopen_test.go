@@ -14,7 +14,7 @@ import (
 )
 
 // When a socket is closed, one acceptor reopens it, and all accept on the new one.
-func TestReopenedByOneForAll(t *testing.T) {
+func TestOneAcceptorReopensTheSocket(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := new(fakeTransport)
 		l, rec := startListener(t, f, ranch.Options{}, greetAndEcho)

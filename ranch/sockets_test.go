@@ -139,7 +139,7 @@ func TestTooManySockets(t *testing.T) {
 
 // Just below the cap there are fewer free slots than sockets. A client is served while a slot is free,
 // at whichever socket it waits.
-func TestSocketsDoNotStarveEachOther(t *testing.T) {
+func TestNoSocketStarves(t *testing.T) {
 	skipUnlessPortsShared(t)
 	for _, m := range testTransports()[:2] {
 		t.Run(m.name, func(t *testing.T) {

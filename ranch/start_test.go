@@ -222,7 +222,7 @@ func TestNameIsTaken(t *testing.T) {
 }
 
 // A start in progress has taken its name, but the listener is not found yet.
-func TestNameIsClaimedBeforeTheStart(t *testing.T) {
+func TestNameIsTakenDuringTheStart(t *testing.T) {
 	var s ranch.Server
 	begun, goOn := make(chan struct{}), make(chan struct{})
 	opts := ranch.Options{Addr: loopbackAddr(t), PostListen: func(net.Listener) error { close(begun); <-goOn; return nil }}
@@ -249,7 +249,7 @@ func TestNameIsClaimedBeforeTheStart(t *testing.T) {
 
 // A listener can be found by its name from its first event on: an observer may stop it before the start
 // has returned. Then the name is free.
-func TestStoppedInItsFirstMoment(t *testing.T) {
+func TestStoppedByItsFirstEvent(t *testing.T) {
 	for range 500 {
 		var s ranch.Server
 		stopped := make(chan error, 1)

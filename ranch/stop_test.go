@@ -105,7 +105,7 @@ func TestStop(t *testing.T) {
 }
 
 // A stop ends connections in each of its ways over every transport.
-func TestStopOverEach(t *testing.T) {
+func TestStopOverEachTransport(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		limit  time.Duration
@@ -149,10 +149,10 @@ func isTimeout(err error) bool {
 }
 
 // A protocol that is asked to stop sees it in its reads and in its context, with the cause.
-func TestStopTellsWhy(t *testing.T) {
+func TestStopCause(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
-		type told struct{ read, cause error }
-		got := make(chan told, 1)
+		type stopSeen struct{ read, cause error }
+		got := make(chan stopSeen, 1)
 		l, _ := m.startListener(t, ranch.Options{}, protocol.Func(func(ctx context.Context, conn *transport.Conn) error {
 			conn.Write([]byte{greeting})
 			conn.SetReadDeadline(time.Now().Add(time.Hour))
@@ -162,7 +162,7 @@ func TestStopTellsWhy(t *testing.T) {
 			if _, again := conn.Read(make([]byte, 1)); !errors.Is(again, protocol.ErrShutdown) {
 				t.Errorf("later read: got %v, want %v", again, protocol.ErrShutdown)
 			}
-			got <- told{err, context.Cause(ctx)}
+			got <- stopSeen{err, context.Cause(ctx)}
 			return err
 		}))
 		m.servedClients(t, l, 1)
@@ -201,7 +201,7 @@ func TestStopFromInside(t *testing.T) {
 
 // Of several concurrent stops by name one stops the listener. The others return when that is done, with
 // ErrNotFound.
-func TestStopsAtOnce(t *testing.T) {
+func TestConcurrentStops(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		s := ranch.Default
 		l, _, err := tryStartListener(t, s, m.t, ranch.Options{Addr: m.addr(t)}, greetAndEcho)

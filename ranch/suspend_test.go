@@ -122,7 +122,7 @@ func TestResumeFails(t *testing.T) {
 }
 
 // A listener that is not started or has stopped can be neither suspended nor resumed.
-func TestSuspendWhatDoesNotRun(t *testing.T) {
+func TestSuspendWithoutStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, _ := newTestListener(t, testTransport{"fake", new(fakeTransport), memAddr}, ranch.Options{})
 		check := func(when string) {
@@ -150,7 +150,7 @@ func TestSuspendWhatDoesNotRun(t *testing.T) {
 }
 
 // Concurrent operations are executed one after the other and leave a working listener.
-func TestOperationsAtOnce(t *testing.T) {
+func TestConcurrentOperations(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		l, _ := m.startListener(t, ranch.Options{}, greetAndEcho)
 		live := m.servedClients(t, l, 2)
