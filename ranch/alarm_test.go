@@ -108,3 +108,25 @@ func TestAlarmOfDescriptors(t *testing.T) {
 		t.Errorf("got %+v, want some descriptors of a limit", e)
 	}
 }
+
+// Alarms that are set while the listener stops are not raised after the stop.
+func TestAlarmsSetWhileStopping(t *testing.T) {
+	for range 50 {
+		f := new(fakeTransport)
+		l, rec := startListener(t, f, ranch.Options{}, greetAndEcho)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for range 20 {
+				l.SetOptions(nil, ranch.Options{Alarms: map[string]ranch.Alarm{"a": {Connections: 1}}})
+			}
+		}()
+		if err := l.Stop(); err != nil {
+			t.Error(err)
+		}
+		receive(t, "the options are set", done)
+		if all := rec.ofKind(ranch.ListenerStopped, ranch.AlarmRaised); len(all) != 1 {
+			t.Errorf("got events %+v, want one", all)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package ranch_test
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -10,6 +11,25 @@ import (
 	"goranch/ranch"
 	"goranch/transport"
 )
+
+// KeepClosed cannot be changed, and the map of alarms is copied.
+func TestSetOptionsKeepsFixedOptions(t *testing.T) {
+	alarms := map[string]ranch.Alarm{"a": {Connections: 1000}}
+	l, _ := startListener(t, new(fakeTransport), ranch.Options{KeepClosed: 7, Alarms: alarms}, greetAndEcho)
+	for i := range 100 { // the race detector sees unsynchronized use
+		alarms[fmt.Sprint(i)] = ranch.Alarm{Connections: -1}
+	}
+	l.Options().Alarms["b"] = ranch.Alarm{}
+	if o := l.Options(); len(o.Alarms) != 1 {
+		t.Errorf("got %d alarms, want 1", len(o.Alarms))
+	}
+	if _, err := l.SetOptions(nil, ranch.Options{KeepClosed: 9}); err != nil {
+		t.Fatal(err)
+	}
+	if n := l.Options().KeepClosed; n != 7 {
+		t.Errorf("KeepClosed: got %d, want 7", n)
+	}
+}
 
 // Concurrent changes are made one after the other, so that none is lost, and keep the cap.
 func TestChangeOptions(t *testing.T) {

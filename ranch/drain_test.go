@@ -9,7 +9,6 @@ import (
 	"net"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -217,117 +216,6 @@ func TestDrainReportsEveryFault(t *testing.T) {
 		}
 		if got := s.Listeners(); got != nil {
 			t.Errorf("got listeners %v, want none", got)
-		}
-	})
-}
-
-// After a stop has returned no protocol is called, although clients connect all the time.
-func TestNoProtocolCalledAfterStop(t *testing.T) {
-	forEachTransport(t, func(t *testing.T, m testTransport) {
-		for range 5 {
-			var stopped atomic.Bool
-			l, _ := m.startListener(t, ranch.Options{ShutdownTimeout: ranch.BrutalKill}, protocol.Func(func(ctx context.Context, conn *transport.Conn) error {
-				if stopped.Load() {
-					t.Error("a protocol was called after the stop")
-				}
-				return greetAndEcho(ctx, conn)
-			}))
-			var dialing sync.WaitGroup
-			addr := dialAddr(l)
-			enough := make(chan struct{})
-			for range 4 {
-				dialing.Go(func() {
-					for {
-						select {
-						case <-enough:
-							return
-						default:
-						}
-						if nc, err := m.t.Dial(testContext(t), addr); err == nil {
-							nc.Close()
-						}
-					}
-				})
-			}
-			if err := l.WaitForConnections(testContext(t), ranch.GreaterEqual, 1); err != nil {
-				t.Fatal(err)
-			}
-			if err := callWithTimeout(t, "Stop returns", l.Stop); err != nil {
-				t.Error(err)
-			}
-			stopped.Store(true)
-			if i := l.Info(); i.AllConnections != 0 || i.ActiveConnections != 0 {
-				t.Errorf("after the stop: got %s, want no connections", pretty(i))
-			}
-			close(enough)
-			dialing.Wait()
-		}
-	})
-}
-
-// A hundred connections that are killed at once free their slots.
-func TestKillMany(t *testing.T) {
-	forEachTransport(t, func(t *testing.T, m testTransport) {
-		n := m.scale(100)
-		l, rec := m.startListener(t, ranch.Options{MaxConnections: n}, greetAndEcho)
-		for round := 1; round <= 2; round++ {
-			m.servedClients(t, l, n)
-			waitAllWaiting(t, l)
-			var wg sync.WaitGroup
-			for _, c := range l.Connections() {
-				wg.Go(func() {
-					if !l.Kill(c.ID) {
-						t.Errorf("Kill(%d): got false, want true", c.ID)
-					}
-				})
-			}
-			wg.Wait()
-			rec.wait(t, ranch.ConnEnded, n*round)
-			waitActive(t, l, 0)
-			if diff := cmp.Diff(map[conns.Reason]uint64{conns.Killed: uint64(n * round)}, l.Info().Reasons); diff != "" {
-				t.Errorf("reasons (-want +got):\n%s", diff)
-			}
-		}
-		m.servedClients(t, l, n)[0].checkEcho(t)
-	})
-}
-
-// A new protocol serves connections that are accepted from then on.
-func TestSetProtocol(t *testing.T) {
-	forEachTransport(t, func(t *testing.T, m testTransport) {
-		var s ranch.Server
-		l, _, err := tryStartListener(t, &s, m.t, ranch.Options{Addr: m.addr(t)}, greetAndEcho)
-		if err != nil {
-			t.Fatal(err)
-		}
-		before := m.servedClients(t, l, 2)
-		next := newRequestServer()
-		if err := l.SetProtocol(next); err != nil {
-			t.Fatal(err)
-		}
-		if got := l.Info().Protocol; got != protocol.Protocol(next) {
-			t.Errorf("got protocol %v, want %v", got, next)
-		}
-		for _, v := range before {
-			v.checkEcho(t)
-		}
-		after := m.servedClients(t, l, 1)[0]
-		after.nc.Write([]byte("work"))
-		receive(t, "the new protocol is called", next.started)
-		close(next.proceed)
-		for _, c := range l.Connections()[:2] {
-			if _, old := c.Protocol.(protocol.Func); !old {
-				t.Errorf("old connection: got protocol %T, want protocol.Func", c.Protocol)
-			}
-		}
-		if err := errors.Join(l.Suspend(), l.Resume()); err != nil {
-			t.Fatal(err)
-		}
-		if got := l.Info().Protocol; got != protocol.Protocol(next) {
-			t.Errorf("after a resume: got protocol %T, want %T", got, next)
-		}
-		if err := l.SetProtocol(nil); !errors.Is(err, ranch.ErrBadOption) || l.Info().Protocol == nil {
-			t.Errorf("SetProtocol(nil): got %v, want %v and no change", err, ranch.ErrBadOption)
 		}
 	})
 }

@@ -2,19 +2,14 @@ package ranch_test
 
 import (
 	"errors"
-	"log/slog"
 	"reflect"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"goranch/conns"
 	"goranch/protocol"
-	"goranch/protocol/echo"
 	"goranch/ranch"
-	"goranch/transport"
 )
 
 // Info of a listener from its start to its stop.
@@ -129,89 +124,61 @@ func TestListenersAreSorted(t *testing.T) {
 	}
 }
 
-// Connections lists the live connections, and Kill closes one.
-func TestConnectionsAndKill(t *testing.T) {
+// RecentlyClosed returns the latest first, with the reasons.
+func TestRecentlyClosed(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
-		var s ranch.Server
-		begin := time.Now()
-		l, rec, err := tryStartListener(t, &s, m.t, ranch.Options{Addr: m.addr(t)}, echo.Protocol{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		var all []*client
-		for i := range 3 {
-			v := m.newClient(t, l) // echo sends no greeting
-			waitUntil(t, "the client is served", func() bool {
-				cs := l.Connections()
-				return len(cs) == i+1 && cs[i].Served
-			})
-			all = append(all, v)
-		}
-		cs := l.Connections()
-		if len(cs) != 3 {
-			t.Fatalf("got connections %v, want 3", cs)
-		}
-		for i, c := range cs {
-			if c.Transport != m.t.Name() || c.Since.Before(begin) || !c.Counted || !c.Served || c.RemoteAddr == nil || c.Protocol != (echo.Protocol{}) {
-				t.Errorf("connection %d: got %+v, want one that is served and counted", i, c)
+		l, rec := m.startListener(t, ranch.Options{KeepClosed: 3}, greetAndEcho)
+		for i := range 5 {
+			v := m.newClient(t, l).waitServed(t)
+			v.checkEcho(t)
+			if i == 3 {
+				l.Kill(l.Connections()[0].ID)
+			} else {
+				v.close()
 			}
-			if i > 0 && c.ID <= cs[i-1].ID {
-				t.Errorf("got connection %d after %d, want the oldest first", c.ID, cs[i-1].ID)
+			rec.wait(t, ranch.ConnEnded, i+1)
+		}
+		got := l.RecentlyClosed()
+		if len(got) != 3 {
+			t.Fatalf("got %d closed connections, want 3", len(got))
+		}
+		for i, e := range got {
+			want := conns.PeerClosed
+			if i == 1 {
+				want = conns.Killed
+			}
+			if e.Reason != want && !(i != 1 && e.Reason == conns.Failed) || !e.Served || e.Stats.BytesRead != 4 || e.State != conns.StateClosed || e.RemoteAddr == nil {
+				t.Errorf("%d: got %+v, want reason %v and 4 bytes read", i, e, want)
+			}
+			if i > 0 && e.ID >= got[i-1].ID {
+				t.Errorf("got connection %d after %d, want the latest first", e.ID, got[i-1].ID)
 			}
 		}
-		if !l.Kill(cs[1].ID) {
-			t.Fatalf("Kill(%d): got false, want true", cs[1].ID)
-		}
-		e := rec.wait(t, ranch.ConnEnded, 1)[0]
-		if e.Conn.ID() != cs[1].ID || e.Reason != conns.Killed {
-			t.Errorf("connection %d: got reason %v, want %v", e.Conn.ID(), e.Reason, conns.Killed)
-		}
-		receive(t, "the client's connection ends", all[1].served)
-		if l.Kill(cs[1].ID) {
-			t.Error("second Kill: got true, want false")
-		}
-		waitActive(t, l, 2)
 	})
 }
 
-// A listener writes to its own logger only.
-func TestCustomLogger(t *testing.T) {
-	before := slog.Default()
-	defer slog.SetDefault(before)
-	var own, others lockedBuffer
-	slog.SetDefault(slog.New(slog.NewTextHandler(&others, nil)))
-	l, _ := startListener(t, transport.TCP{}, ranch.Options{Addr: loopbackAddr(t), Logger: slog.New(slog.NewTextHandler(&own, nil))}, greetAndEcho)
-	if err := l.Stop(); err != nil {
-		t.Fatal(err)
+func TestNoRecentlyClosed(t *testing.T) {
+	l, rec := startListener(t, new(fakeTransport), ranch.Options{KeepClosed: -1}, greetAndReturn('x'))
+	l2, err := l.Connection(1)
+	if err {
+		t.Errorf("Connection(1): got %+v, want none", l2)
 	}
-	for _, want := range []string{"listener started", "listener stopped", "listener=" + ref, "addr=" + l.Addr().String()} {
-		if !strings.Contains(own.String(), want) {
-			t.Errorf("got log %s, want it to contain %q", own.String(), want)
-		}
-	}
-	if got := others.String(); got != "" {
-		t.Errorf("default logger: got %s, want nothing", got)
+	if got := l.RecentlyClosed(); len(got) != 0 || rec.count(ranch.ConnEnded) != 0 {
+		t.Errorf("got %+v, want none", got)
 	}
 }
 
-// Without a Logger a listener uses the default logger at the time of its creation.
-func TestDefaultLogger(t *testing.T) {
-	before := slog.Default()
-	defer slog.SetDefault(before)
-	var first, second lockedBuffer
-	slog.SetDefault(slog.New(slog.NewTextHandler(&first, nil)))
-	l, err := new(ranch.Server).StartListener(ref, new(fakeTransport), ranch.Options{}, greetAndEcho)
-	if err != nil {
-		t.Fatal(err)
-	}
-	slog.SetDefault(slog.New(slog.NewTextHandler(&second, nil)))
-	if err := l.Stop(); err != nil {
-		t.Fatal(err)
-	}
-	if got := first.String(); !strings.Contains(got, "listener started") || !strings.Contains(got, "listener stopped") {
-		t.Errorf("got log %s, want the start and the stop", got)
-	}
-	if got := second.String(); got != "" {
-		t.Errorf("later default logger: got %s, want nothing", got)
-	}
+// The info of a connection has its TLS state.
+func TestInfoOfTLS(t *testing.T) {
+	forEachTransport(t, func(t *testing.T, m testTransport) {
+		l, _ := m.startListener(t, ranch.Options{}, greetAndEcho)
+		m.servedClients(t, l, 1)
+		i := l.Connections()[0]
+		if secure := m.t.Secure(); secure != (i.TLS != nil) || secure && i.TLS.Version != "TLS 1.3" {
+			t.Errorf("got TLS %+v, want TLS 1.3 if secure: %v", i.TLS, secure)
+		}
+		if i.State != conns.StateServing || i.ProtocolName() != "protocol.Func" {
+			t.Errorf("got %v, %s, want serving, protocol.Func", i.State, i.ProtocolName())
+		}
+	})
 }

@@ -2,7 +2,6 @@ package ranch_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,22 +19,46 @@ import (
 	"goranch/transport"
 )
 
-// lines parses a JSON log.
-func lines(t testing.TB, log string) (all []map[string]any) {
-	t.Helper()
-	for line := range strings.Lines(log) {
-		var m map[string]any
-		if err := json.Unmarshal([]byte(line), &m); err != nil {
-			t.Fatalf("got line %q: %v", line, err)
-		}
-		delete(m, slog.TimeKey)
-		all = append(all, m)
+// A listener writes to its own logger only.
+func TestCustomLogger(t *testing.T) {
+	before := slog.Default()
+	defer slog.SetDefault(before)
+	var own, others lockedBuffer
+	slog.SetDefault(slog.New(slog.NewTextHandler(&others, nil)))
+	l, _ := startListener(t, transport.TCP{}, ranch.Options{Addr: loopbackAddr(t), Logger: slog.New(slog.NewTextHandler(&own, nil))}, greetAndEcho)
+	if err := l.Stop(); err != nil {
+		t.Fatal(err)
 	}
-	return all
+	for _, want := range []string{"listener started", "listener stopped", "listener=" + ref, "addr=" + l.Addr().String()} {
+		if !strings.Contains(own.String(), want) {
+			t.Errorf("got log %s, want it to contain %q", own.String(), want)
+		}
+	}
+	if got := others.String(); got != "" {
+		t.Errorf("default logger: got %s, want nothing", got)
+	}
 }
 
-func newJSONLogger(w *lockedBuffer, level slog.Level) *slog.Logger {
-	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
+// Without a Logger a listener uses the default logger at the time of its creation.
+func TestDefaultLogger(t *testing.T) {
+	before := slog.Default()
+	defer slog.SetDefault(before)
+	var first, second lockedBuffer
+	slog.SetDefault(slog.New(slog.NewTextHandler(&first, nil)))
+	l, err := new(ranch.Server).StartListener(ref, new(fakeTransport), ranch.Options{}, greetAndEcho)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slog.SetDefault(slog.New(slog.NewTextHandler(&second, nil)))
+	if err := l.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if got := first.String(); !strings.Contains(got, "listener started") || !strings.Contains(got, "listener stopped") {
+		t.Errorf("got log %s, want the start and the stop", got)
+	}
+	if got := second.String(); got != "" {
+		t.Errorf("later default logger: got %s, want nothing", got)
+	}
 }
 
 // The level and the attributes of each kind of event.
@@ -180,3 +203,7 @@ func TestLogOfAnEpisode(t *testing.T) {
 		}
 	})
 }
+
+func (panickingHandler) Enabled(context.Context, slog.Level) bool { return true }
+
+func (panickingHandler) Handle(context.Context, slog.Record) error { panic("log panic") }

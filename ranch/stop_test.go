@@ -17,6 +17,50 @@ import (
 	"goranch/transport"
 )
 
+// After a stop has returned no protocol is called, although clients connect all the time.
+func TestNoProtocolCalledAfterStop(t *testing.T) {
+	forEachTransport(t, func(t *testing.T, m testTransport) {
+		for range 5 {
+			var stopped atomic.Bool
+			l, _ := m.startListener(t, ranch.Options{ShutdownTimeout: ranch.BrutalKill}, protocol.Func(func(ctx context.Context, conn *transport.Conn) error {
+				if stopped.Load() {
+					t.Error("a protocol was called after the stop")
+				}
+				return greetAndEcho(ctx, conn)
+			}))
+			var dialing sync.WaitGroup
+			addr := dialAddr(l)
+			enough := make(chan struct{})
+			for range 4 {
+				dialing.Go(func() {
+					for {
+						select {
+						case <-enough:
+							return
+						default:
+						}
+						if nc, err := m.t.Dial(testContext(t), addr); err == nil {
+							nc.Close()
+						}
+					}
+				})
+			}
+			if err := l.WaitForConnections(testContext(t), ranch.GreaterEqual, 1); err != nil {
+				t.Fatal(err)
+			}
+			if err := callWithTimeout(t, "Stop returns", l.Stop); err != nil {
+				t.Error(err)
+			}
+			stopped.Store(true)
+			if i := l.Info(); i.AllConnections != 0 || i.ActiveConnections != 0 {
+				t.Errorf("after the stop: got %s, want no connections", pretty(i))
+			}
+			close(enough)
+			dialing.Wait()
+		}
+	})
+}
+
 // finishAfter returns a protocol that works for d after it was asked to stop, and then sends its last
 // answer.
 func finishAfter(d time.Duration) protocol.Protocol {
