@@ -21,8 +21,8 @@ func asAccept(errno syscall.Errno) error {
 	return &net.OpError{Op: "accept", Net: "fake", Err: os.NewSyscallError("accept4", errno)}
 }
 
-// After each error of accept: the time until the next try, and whether an event reports it. The next
-// client is served.
+// After each error of accept: the time until the next try, and whether an event reports it. The
+// next client is served.
 func TestAcceptErrors(t *testing.T) {
 	const atOnce, pause = 0, 100 * time.Millisecond
 	for _, c := range []struct {

@@ -10,9 +10,8 @@ import (
 	"goranch/transport"
 )
 
-// acceptors are the goroutines that accept, and their sockets, from start or resume to the next
-// suspend or stop. They only accept: handshake and protocol run in the goroutine of each
-// connection.
+// acceptors are the goroutines that accept, and their sockets, from a start or resume to the next
+// suspend or stop. Handshake and protocol run in the goroutine of each connection.
 type acceptors struct {
 	l          *Listener
 	t          transport.Transport
@@ -60,7 +59,7 @@ func (a *acceptors) accept(s *socket) {
 	}
 }
 
-// acceptOne reserves a slot, accepts a connection, and starts it. It reports whether to go on.
+// acceptOne reserves a slot, accepts a connection, and starts it. It reports whether to continue.
 func (a *acceptors) acceptOne(s *socket) bool {
 	l := a.l
 	if l.sup.AcceptLimited() {
@@ -109,9 +108,8 @@ func (a *acceptors) acceptFrom(s *socket, reserved bool) (nc net.Conn, opening i
 	return nc, opening, kept, err
 }
 
-// awaitTurn waits until the AcceptRate allows one more connection, and takes the turn of the
-// socket: one of its acceptors accepts at a time, since tokens that the others would take in
-// advance would become a burst.
+// awaitTurn takes s.turn and waits until the AcceptRate allows one more connection. One acceptor of
+// a socket does so at a time: tokens that others took in advance would allow a burst.
 func (a *acceptors) awaitTurn(s *socket) bool {
 	select {
 	case s.turn <- struct{}{}:
@@ -125,13 +123,13 @@ func (a *acceptors) awaitTurn(s *socket) bool {
 	return true
 }
 
-// rotatePeriod is how long clients of one socket may wait for slots that acceptors of another hold.
+// rotatePeriod is how long clients of one socket may wait for slots that are reserved at another.
 const rotatePeriod = 10 * time.Millisecond
 
 // rotateSlots keeps several sockets from starving each other. Just below the cap there are fewer
-// slots than sockets: the acceptors that hold them may wait at sockets without clients,
-// while clients wait at a socket whose acceptors have no slot. Then all acceptors are
-// interrupted, and the slots go to those that have waited longest.
+// slots than sockets: acceptors with a slot may be in accept at sockets without clients, while
+// clients wait at a socket whose acceptors wait for a slot. The kernel reports no event for that,
+// so acceptors are interrupted periodically, and the slots go to those that have waited longest.
 func (a *acceptors) rotateSlots() {
 	for a.pause(rotatePeriod) {
 		if g := a.l.gate.State(); g.Reserved > 0 && g.Waiting > 0 {
@@ -158,7 +156,7 @@ func (l *Listener) interruptAccept() {
 	}
 }
 
-// pause waits, and reports whether the acceptors are to go on.
+// pause waits, and reports whether the acceptors are to continue.
 func (a *acceptors) pause(d time.Duration) bool { return sleep(a.ctx, d) }
 
 // sleep waits, and reports whether ctx has not ended before.

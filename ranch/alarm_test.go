@@ -9,7 +9,8 @@ import (
 	"goranch/ranch"
 )
 
-// An alarm is raised at its threshold, again after each cooldown while it is reached, and not below.
+// An alarm is raised at its threshold, again after each cooldown while it is reached, and not
+// below.
 func TestAlarm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := new(fakeTransport)

@@ -110,7 +110,8 @@ func TestHandshakePanics(t *testing.T) {
 	}
 }
 
-// A handshake that ignores its context keeps its slot, but does not keep the listener from stopping.
+// A handshake that ignores its context keeps its slot, but does not keep the listener from
+// stopping.
 func TestHandshakeIgnoresItsLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})

@@ -33,8 +33,8 @@ func TestCapChangesAreNoAcceptErrors(t *testing.T) {
 	})
 }
 
-// While clients connect and several goroutines change the cap without a pause, no client is refused,
-// every client is served, and the last cap holds.
+// While clients connect and several goroutines change the cap without a pause, no client is
+// refused, every client is served, and the last cap holds.
 func TestCapChangesUnderLoad(t *testing.T) {
 	for _, highest := range []int{20, ranch.Unlimited} {
 		forEachTransport(t, func(t *testing.T, m testTransport) {
@@ -73,8 +73,8 @@ func TestCapChangesUnderLoad(t *testing.T) {
 	}
 }
 
-// Also where listeners have no deadlines, a connection that is accepted at the moment when the cap is
-// lowered waits for a slot. It is neither served above the cap nor lost.
+// Also where listeners have no deadlines, a connection that is accepted at the moment when the cap
+// is lowered waits for a slot. It is neither served above the cap nor lost.
 func TestAcceptedWhileTheCapIsLowered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fakeTransport{noDeadline: true}

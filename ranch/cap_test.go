@@ -65,8 +65,8 @@ func waitAnyServed(t testing.TB, queue []*client) (*client, []*client) {
 	return v, append(append([]*client{}, queue[:first]...), queue[first+1:]...)
 }
 
-// A removed connection does not count against the cap and lives on. Removing it several times releases
-// one slot.
+// A removed connection does not count against the cap and lives on. Removing it several times
+// releases one slot.
 func TestRemoveConnection(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		staying := newBlockingProtocol(t)

@@ -17,13 +17,13 @@ const (
 	ListenerStarted   EventKind = "listener started"          // Addr
 	ListenerSuspended EventKind = "listener suspended"        // Addr, where it no longer listens
 	ListenerResumed   EventKind = "listener resumed"          // Addr
-	ListenerStopped   EventKind = "listener stopped"          // Addr; Err: protocols that have not returned
-	SocketReopened    EventKind = "listening socket reopened" // Addr; other code had closed the socket
+	ListenerStopped   EventKind = "listener stopped"          // Addr; Err: stuck protocols
+	SocketReopened    EventKind = "listening socket reopened" // Addr; other code had closed it
 	AcceptorStarted   EventKind = "acceptor started"          // Acceptor
 	AcceptorStopped   EventKind = "acceptor stopped"          // Acceptor
 	AcceptorPanicked  EventKind = "acceptor panicked"         // Acceptor, Err; the acceptor is restarted
-	AcceptFailed      EventKind = "accept failed"             // Addr, Err: the first of an episode of failures
-	AcceptRecovered   EventKind = "accept recovered"          // Addr, Duration of the episode; no failure for 1 s
+	AcceptFailed      EventKind = "accept failed"             // Addr, Err: an episode of failures begins
+	AcceptRecovered   EventKind = "accept recovered"          // Addr, Duration of the episode
 	ConnStarted       EventKind = "connection started"        // Conn, before its handshake
 	ConnEnded         EventKind = "connection ended"          // Conn, Reason, Err, Served, Duration
 	AlarmRaised       EventKind = "alarm"                     // Alarm

@@ -108,8 +108,8 @@ func TestEventsOfAListener(t *testing.T) {
 	})
 }
 
-// Each way for a connection to end has its reason. The event has the error, whether the protocol was
-// called, and the duration.
+// Each way for a connection to end has its reason. The event has the error, whether the protocol
+// was called, and the duration.
 func TestEventsOfEndedConnections(t *testing.T) {
 	const s = time.Second
 	serve := func(f func(context.Context, *transport.Conn) error) protocol.Protocol { return protocol.Func(f) }
@@ -237,8 +237,8 @@ func TestEventOfSendTimeout(t *testing.T) {
 	})
 }
 
-// When the end of a connection is reported, its slot is free, the counters are updated, and it is not
-// listed any more.
+// When the end of a connection is reported, its slot is free, the counters are updated, and it is
+// not listed any more.
 func TestEventOfEndIsLast(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		var l *ranch.Listener

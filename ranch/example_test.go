@@ -21,17 +21,19 @@ import (
 	"goranch/transport"
 )
 
-// A listener and a client.
-func ExampleStartListener() {
-	hello := protocol.Func(func(_ context.Context, conn *transport.Conn) error {
+// A listener that greets each client.
+func Example() {
+	hello := protocol.Func(func(ctx context.Context, conn *transport.Conn) error {
 		_, err := io.WriteString(conn, "hello\n")
 		return err
 	})
-	l, err := ranch.StartListener("hello", transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler)}, hello)
+	opts := ranch.Options{Addr: "127.0.0.1:0", MaxConnections: 100, Logger: slog.New(slog.DiscardHandler)}
+	l, err := ranch.StartListener("hello", transport.TCP{}, opts, hello)
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer ranch.StopListener("hello")
+	err = l.SetMaxConnections(200) // while it runs
+	fmt.Println(err)
 
 	nc, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
@@ -40,8 +42,13 @@ func ExampleStartListener() {
 	defer nc.Close()
 	answer, err := io.ReadAll(nc)
 	fmt.Printf("%s%v\n", answer, err)
+
+	err = l.Stop() // waits for connections to end
+	fmt.Println(err)
 	// Output:
+	// <nil>
 	// hello
+	// <nil>
 	// <nil>
 }
 

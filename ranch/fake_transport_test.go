@@ -12,8 +12,8 @@ import (
 	"goranch/transport"
 )
 
-// fakeTransport is a transport without sockets: its connections are net.Pipes, its queues slices, and
-// its waits are visible to synctest. The results of Accept can be scripted.
+// fakeTransport is a transport without sockets: its connections are net.Pipes, its queues slices,
+// and its waits are visible to synctest. The results of Accept can be scripted.
 type fakeTransport struct {
 	// listen, if set, is called by the n-th call of Listen, which returns its error.
 	listen func(n int) error

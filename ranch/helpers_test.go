@@ -329,8 +329,8 @@ func waitActive(t testing.TB, l *ranch.Listener, n int) {
 	}
 }
 
-// waitAllWaiting waits until every acceptor waits for a slot: from then on no connection is admitted
-// until something changes.
+// waitAllWaiting waits until every acceptor waits for a slot: from then on no connection is
+// admitted until something changes.
 func waitAllWaiting(t testing.TB, l *ranch.Listener) {
 	t.Helper()
 	waitUntil(t, "all acceptors wait for slots", func() bool {
@@ -341,8 +341,8 @@ func waitAllWaiting(t testing.TB, l *ranch.Listener) {
 
 func dialAddr(l *ranch.Listener) string { return transport.AddrString(l.Addr()) }
 
-// writeUntilClosed ignores requests to stop, and returns when its connection is closed: it writes to a
-// client that does not read, until that fails.
+// writeUntilClosed ignores requests to stop, and returns when its connection is closed: it writes
+// to a client that does not read, until that fails.
 var writeUntilClosed = protocol.Func(func(_ context.Context, conn *transport.Conn) error {
 	buf := bytes.Repeat([]byte{greeting}, 64<<10)
 	for {

@@ -14,11 +14,9 @@ import (
 	"goranch/transport"
 )
 
-// Listener accepts connections on an address and has each served by its protocol.
-//
-// [StartListener] returns one that has a name in a [Server]; [NewListener] and [Listener.Run] make
-// one that stands by itself. All methods may be called from any goroutine, except from the
-// PostListen of the same listener.
+// Listener accepts connections on an address and calls its protocol for each. [StartListener]
+// starts one that has a name in a [Server]; [NewListener] and [Listener.Run] are for one without a
+// server. Its methods may be called from any goroutine, except from its PostListen.
 type Listener struct {
 	// Set once.
 	ref       string
@@ -55,14 +53,14 @@ type Listener struct {
 	acceptors   *acceptors // nil unless running
 }
 
-// target is what connections are accepted for. It is replaced as a whole.
+// target is what acceptors pass to connections besides the transport. It is replaced as a whole.
 type target struct {
 	base     context.Context // parent of the connections' contexts; never ends
 	protocol protocol.Protocol
 }
 
-// NewListener returns a listener that is not listening yet and has no name in any server. The error
-// joins every fault of the arguments; each is [ErrBadOption].
+// NewListener returns a listener that is not listening yet and has no name in a [Server]. The error
+// joins all faults of the arguments; each is [ErrBadOption].
 func NewListener(ref string, t transport.Transport, opts Options, p protocol.Protocol) (*Listener, error) {
 	opts = opts.withDefaults()
 	if err := check(ref, t, opts, p); err != nil {
@@ -89,17 +87,17 @@ func NewListener(ref string, t transport.Transport, opts Options, p protocol.Pro
 	return l, nil
 }
 
-// Run listens and serves until ctx ends, then stops as [Listener.Stop] does. It returns nil after an
-// orderly stop, also one that another call asked for, so that it can be used in an errgroup or a
-// supervisor; the error of the start, which is [ErrStopped] for a listener that was stopped
-// before; or the error of the stop.
+// Run listens and serves until ctx ends, and then stops the listener; see [Listener.Stop]. It
+// returns nil when the listener has stopped in order, also by another call; otherwise the error of
+// the start, such as [ErrAlreadyStarted] or [ErrStopped], or that of the stop. After a failed start
+// it can be called again.
 func (l *Listener) Run(ctx context.Context) error {
 	if err := l.start(ctx, func() {}); err != nil {
 		return err
 	}
 	select {
 	case <-ctx.Done():
-		if err := l.Stop(); !errors.Is(err, ErrStopped) { // another Stop came first
+		if err := l.Stop(); !errors.Is(err, ErrStopped) { // another stop was first
 			return err
 		}
 		return nil
@@ -111,20 +109,20 @@ func (l *Listener) Run(ctx context.Context) error {
 // Ref returns the listener's name.
 func (l *Listener) Ref() string { return l.ref }
 
-// Addr returns the address to which the listener is bound, or was before it was suspended or
-// stopped; nil before the start.
+// Addr returns the address to which the listener is bound, or was bound last; nil before the start.
 func (l *Listener) Addr() net.Addr {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.addr
 }
 
-// SetMaxConnections changes the cap, effective at once. 0 admits no connection, and [Unlimited] any
-// number. Lowering the cap ends no connection, unless Options.Evict says so, but none is admitted
-// until their number is below n. A negative n is [ErrBadOption].
+// SetMaxConnections changes the cap at once. 0 admits no connection, [Unlimited] any number; a
+// negative n is [ErrBadOption]. When the cap is lowered, no connection is admitted until their
+// number is below n; Options.Evict may end some.
 func (l *Listener) SetMaxConnections(n int) error {
 	if n < 0 {
-		return opErr("set", l.ref, fmt.Errorf("%w: option MaxConnections %d: allowed are 0, positive numbers and Unlimited", ErrBadOption, n))
+		return opErr("set", l.ref,
+			fmt.Errorf("%w: option MaxConnections %d: allowed are 0, positive numbers and Unlimited", ErrBadOption, n))
 	}
 	over := l.gate.SetLimit(n)
 	l.mu.Lock()
@@ -137,7 +135,8 @@ func (l *Listener) SetMaxConnections(n int) error {
 	return nil
 }
 
-// SetProtocol changes the protocol of connections that are accepted from now on.
+// SetProtocol changes the protocol of connections that are accepted from now on. nil is
+// [ErrBadOption].
 func (l *Listener) SetProtocol(p protocol.Protocol) error {
 	if p == nil {
 		return opErr("set", l.ref, fmt.Errorf("%w: protocol nil", ErrBadOption))
@@ -150,9 +149,8 @@ func (l *Listener) SetProtocol(p protocol.Protocol) error {
 	return nil
 }
 
-// WaitForConnections returns when the number of active connections satisfies op and n, or with the
-// cause of ctx when that ends first. It sees every change, so no number is missed, however short
-// it lasts.
+// WaitForConnections waits until "active connections op n" holds. It sees every change, however
+// short. If ctx ends first, it returns the cause of ctx; an unknown op is [ErrBadOption].
 func (l *Listener) WaitForConnections(ctx context.Context, op Op, n int) error {
 	ok, err := op.compare(n)
 	if err != nil {
@@ -167,23 +165,24 @@ func (l *Listener) Connections() []conns.Info {
 	return all
 }
 
-// Select returns the live connections that q selects, and how many match before its Offset and
-// Limit.
+// Select returns the live connections that q selects, and how many it matches without its Offset
+// and Limit.
 func (l *Listener) Select(q conns.Query) (page []conns.Info, total int) { return l.sup.Select(q) }
 
-// Connection returns the live connection with that id, and whether there is one.
-func (l *Listener) Connection(id uint64) (conns.Info, bool) { return l.sup.Get(id) }
+// Connection returns the live connection with that ID, and whether it exists.
+func (l *Listener) Connection(id uint64) (info conns.Info, ok bool) { return l.sup.Get(id) }
 
-// RecentlyClosed returns the connections that have ended last, the latest first: at most as many as
-// Options.KeepClosed says.
+// RecentlyClosed returns the connections that have ended last, at most Options.KeepClosed, the
+// latest first.
 func (l *Listener) RecentlyClosed() []conns.ClosedConn { return l.sup.RecentlyClosed() }
 
-// Kill closes the connection with that id at once, and reports whether there was one.
+// Kill closes the connection with that ID at once, and reports whether it existed.
 func (l *Listener) Kill(id uint64) bool { return l.sup.Kill(id) }
 
-// KillMatching closes the connections for which match returns true at once, and returns how many.
+// KillMatching closes the connections for which match returns true, at once, and returns their
+// number.
 func (l *Listener) KillMatching(match func(*conns.Info) bool) int { return l.sup.KillMatching(match) }
 
-// Trace reports every read and write of the connections that t selects, live ones and those
-// accepted later, until stop is called. See [LogTracer].
+// Trace reports every read and write of the live and later connections that t selects, until stop
+// is called. It may be called several times; see [LogTracer].
 func (l *Listener) Trace(t conns.Trace) (stop func()) { return l.sup.Trace(t) }

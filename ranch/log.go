@@ -22,8 +22,8 @@ func logObserver(l *slog.Logger) func(Event) {
 	}
 }
 
-// logEvent is not inlined because it needs a deep stack, which connections must not get whose events
-// are not logged.
+// logEvent needs a deep stack. It is not inlined, so that a connection whose events are not logged
+// keeps its small one.
 //
 //go:noinline
 func logEvent(l *slog.Logger, level slog.Level, e *Event) {
@@ -87,9 +87,8 @@ func (e *Event) level() slog.Level {
 	return slog.LevelInfo
 }
 
-// LogTracer returns a tracer that logs each read and write at level info, with the first dataBytes
-// bytes of its data in hexadecimal. 0 or less logs no data, which keeps what users send out
-// of the log.
+// LogTracer returns a tracer for [Listener.Trace] that logs each read and write at level info, with
+// the first dataBytes bytes of the data in hexadecimal. 0 or less logs no data.
 func LogTracer(l *slog.Logger, dataBytes int) transport.Tracer {
 	return func(e transport.TraceEvent) {
 		attrs := []slog.Attr{

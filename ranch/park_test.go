@@ -36,8 +36,8 @@ func servingGoroutines() int {
 	return strings.Count(string(buf[:runtime.Stack(buf, true)]), "conns.(*connection).serve(")
 }
 
-// parkedClients starts a listener whose connections are parked after 10 ms, opens n of them, and waits
-// until all are parked.
+// parkedClients starts a listener whose connections are parked after 10 ms, opens n of them, and
+// waits until all are parked.
 func parkedClients(t *testing.T, tr transport.Transport, n int) (l *ranch.Listener, clients []net.Conn, peers func() []*protocol.Peer, how chan error) {
 	t.Helper()
 	if runtime.GOOS != "linux" {
@@ -104,8 +104,8 @@ func parkingTransports() map[string]transport.Transport {
 	}
 }
 
-// Parked connections have no goroutine. They are woken by data, repeatedly, and messages are sent to
-// them while they are parked.
+// Parked connections have no goroutine. They are woken by data, repeatedly, and messages are sent
+// to them while they are parked.
 func TestParkedConnections(t *testing.T) {
 	for name, tr := range parkingTransports() {
 		t.Run(name, func(t *testing.T) {
@@ -134,8 +134,8 @@ func TestParkedConnections(t *testing.T) {
 	}
 }
 
-// However a parked connection ends, HandleClose is called once, and the connection is not listed any
-// more.
+// However a parked connection ends, HandleClose is called once, and the connection is not listed
+// any more.
 func TestParkedConnectionEnds(t *testing.T) {
 	for _, c := range []struct {
 		name string

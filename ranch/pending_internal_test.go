@@ -14,7 +14,8 @@ import (
 )
 
 // A connection becomes pending after the gate has granted an acceptor its reservation and before
-// that is offered: it gets the slot when the acceptor offers it, also if it is to be refused at once.
+// that is offered: it gets the slot when the acceptor offers it, also if it is to be refused at
+// once.
 func TestReservationOfferedLate(t *testing.T) {
 	for _, refuseAfter := range []time.Duration{time.Minute, -1} {
 		t.Run(refuseAfter.String(), func(t *testing.T) {

@@ -97,8 +97,8 @@ func TestPostListenPanics(t *testing.T) {
 	}
 }
 
-// PostListen is also called with a socket that is reopened, which lacks the settings of the first one.
-// Its error means another try.
+// PostListen is also called with a socket that is reopened, which lacks the settings of the first
+// one. Its error means another try.
 func TestPostListenSeesReopenedSocket(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := new(fakeTransport)

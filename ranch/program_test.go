@@ -28,8 +28,8 @@ func (r *concurrencyCounter) Serve(_ context.Context, conn *transport.Conn) erro
 	return err
 }
 
-// The program of the guide: a cap of 100 and 500 clients at once, while the cap is changed twice. At
-// most 100 are served at once, all 500 are served in the end, and none is refused or reset.
+// The program of the guide: a cap of 100 and 500 clients at once, while the cap is changed twice.
+// At most 100 are served at once, all 500 are served in the end, and none is refused or reset.
 func TestFiveHundredClientsAtACapOfHundred(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		const limit = 100

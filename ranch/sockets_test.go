@@ -137,8 +137,8 @@ func TestTooManySockets(t *testing.T) {
 	}
 }
 
-// Just below the cap there are fewer free slots than sockets. A client is served while a slot is free,
-// at whichever socket it waits.
+// Just below the cap there are fewer free slots than sockets. A client is served while a slot is
+// free, at whichever socket it waits.
 func TestNoSocketStarves(t *testing.T) {
 	skipUnlessPortsShared(t)
 	for _, m := range testTransports()[:2] {

@@ -27,9 +27,9 @@ func (echoHandler) HandleData(p *protocol.Peer, b []byte) protocol.Action {
 // idleStacks is the variable that names the protocol a child process measures.
 const idleStacks = "RANCH_IDLE_STACKS"
 
-// The goroutine of an idle connection has the smallest stack, 2 KiB: one more call on the way to the
-// socket may be too much. Each protocol has a process of its own, since the runtime adapts the initial
-// size of stacks.
+// The goroutine of an idle connection has the smallest stack, 2 KiB: one more call on the way to
+// the socket may be too much. Each protocol has a process of its own, since the runtime adapts the
+// initial size of stacks.
 func TestIdleStacks(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector needs more stack")

@@ -21,7 +21,8 @@ import (
 	"goranch/transport"
 )
 
-// All faults of the arguments are reported at once, each with the field, the value and what is allowed.
+// All faults of the arguments are reported at once, each with the field, the value and what is
+// allowed.
 func TestBadOptions(t *testing.T) {
 	tcp := transport.TCP{}
 	for _, c := range []struct {
@@ -94,8 +95,8 @@ type brokenTransport struct {
 
 func (b brokenTransport) Listen(context.Context, string) (net.Listener, error) { return nil, b.err }
 
-// A start that fails returns an error that programs can test, and leaves nothing: the name is free, the
-// socket is closed, and no goroutine runs.
+// A start that fails returns an error that programs can test, and leaves nothing: the name is free,
+// the socket is closed, and no goroutine runs.
 func TestStartFails(t *testing.T) {
 	unrelated := goleak.IgnoreCurrent()
 	taken, err := net.Listen("tcp", loopbackAddr(t))
@@ -247,8 +248,8 @@ func TestNameIsTakenDuringTheStart(t *testing.T) {
 	}
 }
 
-// A listener can be found by its name from its first event on: an observer may stop it before the start
-// has returned. Then the name is free.
+// A listener can be found by its name from its first event on: an observer may stop it before the
+// start has returned. Then the name is free.
 func TestStoppedByItsFirstEvent(t *testing.T) {
 	for range 500 {
 		var s ranch.Server

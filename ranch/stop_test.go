@@ -61,8 +61,8 @@ func TestNoProtocolCalledAfterStop(t *testing.T) {
 	})
 }
 
-// finishAfter returns a protocol that works for d after it was asked to stop, and then sends its last
-// answer.
+// finishAfter returns a protocol that works for d after it was asked to stop, and then sends its
+// last answer.
 func finishAfter(d time.Duration) protocol.Protocol {
 	return protocol.Func(func(ctx context.Context, conn *transport.Conn) error {
 		conn.Write([]byte{greeting})
@@ -73,9 +73,9 @@ func finishAfter(d time.Duration) protocol.Protocol {
 	})
 }
 
-// The duration of a stop and the reasons of its connections, for each ShutdownTimeout and each kind of
-// protocol: one that returns when asked to stop, one that finishes its work first, one that returns when
-// its connection is closed, and one that does not return.
+// The duration of a stop and the reasons of its connections, for each ShutdownTimeout and each kind
+// of protocol: one that returns when asked to stop, one that finishes its work first, one that
+// returns when its connection is closed, and one that does not return.
 func TestStop(t *testing.T) {
 	const s = time.Second
 	prompt, busy, ignoring := protocol.Protocol(greetAndEcho), finishAfter(2*s), protocol.Protocol(writeUntilClosed)
@@ -243,8 +243,8 @@ func TestStopFromInside(t *testing.T) {
 	})
 }
 
-// Of several concurrent stops by name one stops the listener. The others return when that is done, with
-// ErrNotFound.
+// Of several concurrent stops by name one stops the listener. The others return when that is done,
+// with ErrNotFound.
 func TestConcurrentStops(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		s := ranch.Default

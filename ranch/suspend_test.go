@@ -13,8 +13,8 @@ import (
 	"goranch/ranch"
 )
 
-// A suspended listener accepts no connection, and its connections go on. A resume listens on the same
-// address, also if the system has chosen the port. Both can be repeated.
+// A suspended listener accepts no connection, and its connections go on. A resume listens on the
+// same address, also if the system has chosen the port. Both can be repeated.
 func TestSuspendAndResume(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
 		var s ranch.Server

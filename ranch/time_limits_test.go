@@ -15,7 +15,8 @@ import (
 	"goranch/transport"
 )
 
-// Each time limit ends a connection that exceeds it, not before the limit and at most a quarter later.
+// Each time limit ends a connection that exceeds it, not before the limit and at most a quarter
+// later.
 func TestLimitsOfTime(t *testing.T) {
 	const limit = 4 * time.Second
 	// what the client does once a second

@@ -22,8 +22,8 @@ import (
 	"goranch/transport"
 )
 
-// testTransport is a transport over which tests run: the behaviour of a listener must not depend on its
-// transport.
+// testTransport is a transport over which tests run: the behaviour of a listener must not depend on
+// its transport.
 type testTransport struct {
 	name string
 	t    transport.Transport     // of the server and of its clients
@@ -65,8 +65,8 @@ func (m testTransport) servedClients(t testing.TB, l *ranch.Listener, n int) []*
 	return servedClients(t, m.t, dialAddr(l), n)
 }
 
-// loopbackHost is a loopback address of this process, where there are several: a port that a test uses
-// again is not taken by another process in between.
+// loopbackHost is a loopback address of this process, where there are several: a port that a test
+// uses again is not taken by another process in between.
 var loopbackHost = func() string {
 	if runtime.GOOS != "linux" {
 		return "127.0.0.1"
@@ -95,8 +95,8 @@ func loopbackAddr(testing.TB) string { return loopbackHost + ":0" }
 
 func memAddr(testing.TB) string { return ":0" }
 
-// unixAddr does not use t.TempDir, whose paths contain the name of the test: the path of a Unix socket
-// has at most 107 bytes.
+// unixAddr does not use t.TempDir, whose paths contain the name of the test: the path of a Unix
+// socket has at most 107 bytes.
 func unixAddr(t testing.TB) string {
 	dir, err := os.MkdirTemp("", "ranch")
 	if err != nil {
