@@ -67,13 +67,8 @@ func Open(t testing.TB, newHandler func() protocol.Handler, opts protocol.Option
 			if e.Kind == ranch.ConnEnded {
 				h.ends <- e
 			}
-<<<<<<< HEAD
 		},
-	}, protocol.Handle(opened, opts))
-=======
-		}),
 	}, protocol.Handle(newFirst, opts))
->>>>>>> main
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -162,40 +162,14 @@ func TestIncompleteHandshake(t *testing.T) {
 	ts.Close()
 	up := &sniff.Upgrade{To: transport.TLS{Config: &tls.Config{Certificates: ts.TLS.Certificates}}, Protocol: namedEcho("tls"), Timeout: 50 * time.Millisecond}
 	mux := newMux(t, sniff.Config{Rules: []sniff.Rule{{Match: sniff.TLS(), Protocol: up}}, Default: echo.Protocol{}})
-<<<<<<< HEAD
-	for first, reason := range map[string]conns.Reason{hello: conns.TimedOut, hello + strings.Repeat("\xff", 1<<10): conns.BadInput} {
-		ends := make(chan ranch.Event, 2)
-		l, err := new(ranch.Server).StartListener("x", transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", Logger: quiet, Observer: func(e ranch.Event) {
-			if e.Kind == ranch.ConnEnded {
-				ends <- e
-			}
-		}}, mux)
-		if err != nil {
-			t.Fatal(err)
-		}
-		stuck, err := transport.TCP{}.Dial(t.Context(), l.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		io.WriteString(stuck, first)
-		if got := run(t, "hello", "nc", "-N", "-w", "30", "127.0.0.1", strings.TrimPrefix(l.Addr().String(), "127.0.0.1:")); got != "hello" {
-			t.Errorf("another client got %q", got)
-		}
-		var reasons []conns.Reason
-		for range 2 {
-			e := <-ends
-			reasons = append(reasons, e.Reason)
-			if e.Reason != conns.Finished && conns.ReasonOf(e.Err) != reason {
-				t.Errorf("ended as %v: %v", e.Reason, e.Err)
-=======
 	for first, want := range map[string]conns.Reason{hello: conns.TimedOut, hello + strings.Repeat("\xff", 1<<10): conns.BadInput} {
 		t.Run(want.String(), func(t *testing.T) {
 			ends := make(chan ranch.Event, 2)
-			l, err := new(ranch.Server).StartListener("x", transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", Logger: quiet, Observer: ranch.Observer(func(e ranch.Event) {
+			l, err := new(ranch.Server).StartListener("x", transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", Logger: quiet, Observer: func(e ranch.Event) {
 				if e.Kind == ranch.ConnEnded {
 					ends <- e
 				}
-			})}, mux)
+			}}, mux)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -207,7 +181,6 @@ func TestIncompleteHandshake(t *testing.T) {
 			stuck, err := transport.TCP{}.Dial(t.Context(), l.Addr().String())
 			if err != nil {
 				t.Fatal(err)
->>>>>>> main
 			}
 			t.Cleanup(func() { stuck.Close() })
 			io.WriteString(stuck, first)
