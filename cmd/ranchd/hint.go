@@ -9,7 +9,6 @@ import (
 	"runtime"
 	"syscall"
 
-	"goranch/ranch"
 	"goranch/transport"
 )
 
@@ -25,15 +24,15 @@ func hint(e endpoint, err error) string {
 			e.Addr.Address, e.Addr.Address)
 	case errors.Is(err, transport.ErrNotInherited) || errors.Is(err, transport.ErrNotListening):
 		return "the parent process must pass a listening socket as descriptor " + e.Addr.Address
-	case errors.Is(err, ranch.ErrAddrInUse) && e.Addr.Inherited():
+	case errors.Is(err, syscall.EADDRINUSE) && e.Addr.Inherited():
 		return "use each inherited socket only once"
-	case errors.Is(err, ranch.ErrAddrInUse) && e.unix():
+	case errors.Is(err, syscall.EADDRINUSE) && e.unix():
 		return "stop the program that listens there, remove the file if it is not a socket, or choose another path"
-	case errors.Is(err, ranch.ErrAddrInUse):
+	case errors.Is(err, syscall.EADDRINUSE):
 		return fmt.Sprintf("stop the program that uses the port (find it with: %s), or choose another port; 0 chooses a free one", portCommand(port))
-	case errors.Is(err, ranch.ErrPermission) && e.unix():
+	case errors.Is(err, fs.ErrPermission) && e.unix():
 		return fmt.Sprintf("the user of ranchd cannot create or use a socket there; check the permissions of %s, or choose another directory", dir)
-	case errors.Is(err, ranch.ErrPermission):
+	case errors.Is(err, fs.ErrPermission):
 		return "ports below 1024 require root or the capability CAP_NET_BIND_SERVICE; grant it, or choose a higher port"
 	case errors.Is(err, fs.ErrNotExist) && e.unix():
 		return fmt.Sprintf("directory %s does not exist; create it, or choose another", dir)

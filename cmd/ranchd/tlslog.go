@@ -11,7 +11,7 @@ import (
 
 // observeTLS returns an observer that logs the TLS parameters of each TLS connection that was
 // served, at its end.
-func observeTLS(log *slog.Logger) ranch.Observer {
+func observeTLS(log *slog.Logger) func(ranch.Event) {
 	return func(e ranch.Event) {
 		if e.Kind == ranch.ConnEnded && e.Served && log.Enabled(context.Background(), slog.LevelDebug) {
 			logTLS(log, e.Ref, e.Conn)

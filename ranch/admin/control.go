@@ -39,7 +39,7 @@ func (a *admin) setCap(_ context.Context, c *shell.Call) error {
 			return shell.Usage("cap %q: allowed are the numbers 0 to %d, and unlimited", c.Args[1], math.MaxInt32)
 		}
 	}
-	previous := l.MaxConnections()
+	previous := l.Info().MaxConnections
 	if err := l.SetMaxConnections(n); err != nil {
 		return err
 	}

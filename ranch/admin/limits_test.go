@@ -16,15 +16,15 @@ import (
 func TestCap(t *testing.T) {
 	s := newTestServer(t, admin.Options{})
 	js, l := s.jsonClient(), s.listener("echo")
-	if got := js.json("cap echo 0").fields(t); got["cap"] != 0.0 || got["previous"] != 1024.0 || l.MaxConnections() != 0 {
-		t.Errorf("cap echo 0: got %v and cap %d, want cap 0, previous 1024", got, l.MaxConnections())
+	if got := js.json("cap echo 0").fields(t); got["cap"] != 0.0 || got["previous"] != 1024.0 || l.Info().MaxConnections != 0 {
+		t.Errorf("cap echo 0: got %v and cap %d, want cap 0, previous 1024", got, l.Info().MaxConnections)
 	}
 	js.json("limit echo idle-timeout=2m")
-	if n := l.MaxConnections(); n != 0 {
+	if n := l.Info().MaxConnections; n != 0 {
 		t.Errorf("cap after a change of limits: got %d, want 0", n)
 	}
-	if got := js.json("cap echo unlimited").fields(t); got["cap"] != "unlimited" || l.MaxConnections() != ranch.Unlimited {
-		t.Errorf("cap echo unlimited: got %v and cap %d, want unlimited", got, l.MaxConnections())
+	if got := js.json("cap echo unlimited").fields(t); got["cap"] != "unlimited" || l.Info().MaxConnections != ranch.Unlimited {
+		t.Errorf("cap echo unlimited: got %v and cap %d, want unlimited", got, l.Info().MaxConnections)
 	}
 }
 

@@ -47,7 +47,7 @@ func (a *admin) showListener(c *shell.Call) error {
 		return err
 	}
 	i := l.Info()
-	named := conns.Info{Protocol: l.Protocol()} // for its ProtocolName
+	named := conns.Info{Protocol: i.Protocol} // for its ProtocolName
 	c.Return(shell.Fields{
 		{Key: "listener", Title: "Listener", Value: i.Ref},
 		{Key: "status", Title: "Status", Value: string(i.Status)},
