@@ -127,6 +127,9 @@ func (s *Shell) set(_ context.Context, c *Call) error {
 	if _, exists := c.Session.Variables[name]; !exists && len(c.Session.Variables) >= s.opts.Variables {
 		return &Error{Message: fmt.Sprintf("the session already has %d variables, which is the limit", s.opts.Variables)}
 	}
+	if n := c.Session.variablesBytes() - len(c.Session.Variables[name]) + len(value); n > maxVariablesBytes {
+		return &Error{Message: fmt.Sprintf("the variables would take %d bytes: allowed are %d", n, maxVariablesBytes)}
+	}
 	if c.Session.Variables == nil {
 		c.Session.Variables = map[string]string{}
 	}
