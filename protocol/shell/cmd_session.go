@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"goranch/internal/termtext"
 )
 
 // sessionCommands are the commands for the session itself.
@@ -73,7 +75,7 @@ func history(_ context.Context, c *Call) error {
 	}
 	var b strings.Builder
 	for i, request := range all[first:] {
-		fmt.Fprintf(&b, "%5d  %s\n", first+i+1, printable(request))
+		fmt.Fprintf(&b, "%5d  %s\n", first+i+1, termtext.Line(request))
 	}
 	c.Return(b.String())
 	return nil
