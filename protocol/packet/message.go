@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"unicode/utf8"
 )
 
 // request is one request or notification of a frame.
@@ -20,6 +21,9 @@ var null = json.RawMessage("null")
 func parse(frame []byte, maxBatch int) (requests []request, batch bool, fault *Error) {
 	if !json.Valid(frame) {
 		return nil, false, newError(codeParse, "")
+	}
+	if !utf8.Valid(frame) { // encoding/json accepts it, but ids and params are passed on as they are
+		return nil, false, newError(codeParse, "the frame is not UTF-8")
 	}
 	if frame = bytes.TrimLeft(frame, " \t\r\n"); frame[0] != '[' {
 		return []request{parseRequest(frame)}, false, nil

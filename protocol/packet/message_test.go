@@ -169,3 +169,15 @@ func TestFramesInPieces(t *testing.T) {
 		}
 	})
 }
+
+// Invalid UTF-8 is refused at entry, wherever it stands: encoding/json would pass it on to clients that cannot
+// take it.
+func TestInvalidUTF8IsRefusedAtEntry(t *testing.T) {
+	refused := strings.Replace(failureWithData(-32700, "Parse error", "the frame is not UTF-8", "null"), "  ", " ", 1)
+	testExchanges(t, packet.Options{}, []exchange{
+		{"params", request("echo", "[\"caf\xe9\"]", "1"), refused},
+		{"id", request("echo", "[1]", "\"\xff\""), refused},
+		{"batch", "[" + request("echo", "[\"\xc3\"]", "1") + "]", refused},
+		{"UTF-8", request("echo", `["café"]`, `"é"`), result(`["café"]`, `"é"`)},
+	})
+}

@@ -18,6 +18,7 @@ func (r *runner) submit(req request) {
 		return
 	}
 	if req.cmd != nil && req.cmd.Quick {
+		req.c.awaitRoom()
 		r.run(&req)
 		if next, more := r.next(); more {
 			r.start(next)
@@ -69,7 +70,16 @@ func (r *runner) abandon() {
 // work runs req and then queued requests until there are none.
 func (r *runner) work(req request) {
 	for more := true; more; req, more = r.next() {
+		req.c.awaitRoom()
 		r.run(&req)
+	}
+}
+
+// awaitRoom waits while highWater bytes wait for a client that does not read its answers: its next
+// request runs when it does.
+func (c *conn) awaitRoom() {
+	if o := c.peer.Outbox(); o.Queued() >= highWater {
+		o.Wait(c.peer.Context())
 	}
 }
 

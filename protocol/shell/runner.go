@@ -18,6 +18,7 @@ type runner struct {
 	// state is accessed only by the command that is running. saveState copies it to the session.
 	state     State
 	saveState func(*State)
+	saved     bool        // the session was saved with its first request
 	json      atomic.Bool // state.JSON, for other goroutines
 
 	// mu may be acquired while the session is locked; the session is not used while mu is held.
