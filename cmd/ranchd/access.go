@@ -4,6 +4,8 @@ import (
 	"context"
 	"io/fs"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -128,21 +130,29 @@ func (a shellAccess) unixMode() fs.FileMode {
 
 // adminEndpoint returns the endpoint of the operators' shell. ok is false if there is none.
 func (f *flags) adminEndpoint(all *faults) (e endpoint, ok bool) {
+	isDefault := false
 	switch f.Admin {
 	case "none":
 		return endpoint{}, false
 	case "auto":
 		f.Admin = console.AdminSocket()
+		isDefault = true
 	}
 	e = read(all, "--admin", f.Admin, parseEndpoint)
 	if e.Service != echoService {
 		all.add("--admin %q: allowed are addresses without a protocol", f.Admin)
 	}
-	e.Service = adminService
+	e.Service, e.Default = adminService, isDefault
 	if e.Name == "" {
 		e.Name = "admin"
 	}
 	return e, true
+}
+
+// privateSocket returns the path of a socket in a new directory of this user.
+func privateSocket() (transport.Addr, error) {
+	dir, err := os.MkdirTemp("", "ranchd-") // mode 0700
+	return transport.Addr{Network: "unix", Address: filepath.Join(dir, "ranchd.sock")}, err
 }
 
 // checkShellAccess reports shells that unauthenticated clients of other hosts could use.

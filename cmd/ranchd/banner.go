@@ -19,6 +19,9 @@ func (d *daemon) printBanner(w io.Writer) {
 		e := d.Endpoints[i]
 		fmt.Fprintf(&b, "  %s: %s on %s\n", e.Name, e.Service, e.bound(l.Addr()))
 		fmt.Fprintf(&b, "      %s\n", tryCommand(e, l.Addr()))
+		if e.Instead != "" {
+			fmt.Fprintf(&b, "      (the default %s could not be used; see the log)\n", e.Instead)
+		}
 	}
 	b.WriteString("\n")
 	if d.selfSigned != nil {

@@ -152,6 +152,7 @@ func (f *flags) endpoints(all *faults) []endpoint {
 			all.add("--listen %q: the address is used by %q; addresses must differ", v, first)
 		}
 		names[e.Name], addrs[e.Addr] = v, v
+		e.Default = f.Listen == nil
 		endpoints = append(endpoints, e)
 	}
 	nameEndpoints(endpoints)

@@ -94,8 +94,7 @@ Examples:
 Signals:
   SIGTERM, SIGINT   stop accepting, and wait for connections up to --shutdown-timeout;
                     a second signal exits at once
-  SIGHUP            reload certificate and token files; without certificate files, like
-                    SIGTERM (Unix)
+  SIGHUP            reload certificate and token files; without any, like SIGTERM (Unix)
   SIGUSR1           log the state and counters of each listener (Unix)
 
 `

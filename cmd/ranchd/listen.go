@@ -50,6 +50,9 @@ type endpoint struct {
 	TLS       bool
 	Addr      transport.Addr
 	Defaulted bool // the host is the default
+
+	Default bool   // Addr is a default, which another address can replace if it cannot be used
+	Instead string // the default address that Addr replaces
 }
 
 // String returns the endpoint in the form that parseEndpoint reads.
@@ -69,6 +72,14 @@ func (e endpoint) String() string {
 		s = e.Name + "=" + s
 	}
 	return s
+}
+
+// fallback returns an address that replaces a default: a free port, or a socket in a new directory.
+func (e endpoint) fallback() (transport.Addr, error) {
+	if e.Service == adminService {
+		return privateSocket()
+	}
+	return transport.Addr{Network: "tcp", Address: net.JoinHostPort(loopback, "0")}, nil
 }
 
 func (e endpoint) unix() bool { return e.Addr.Network == "unix" }

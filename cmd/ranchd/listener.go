@@ -72,6 +72,9 @@ func (c *config) transport(e endpoint, selfSigned *tls.Certificate) transport.Tr
 func (c *config) options(e endpoint) ranch.Options {
 	o := c.Options
 	o.Addr = e.Addr.String()
+	if e.Name != c.Endpoints[0].Name {
+		o.Alarms = nil // they concern the process: one listener raises them for all
+	}
 	if c.DefaultCap && e.Service == topicsService {
 		o.MaxConnections = topicsConnections
 	}

@@ -68,11 +68,13 @@ func (d *daemon) logTokenReload(err error) {
 // reload reads the files at a signal and logs the result, for certificates including that nothing
 // has changed.
 func (d *daemon) reload() {
-	switch changed, err := d.Store.Reload(); {
-	case changed || err != nil:
-		d.logReload(err)
-	default:
-		d.log.Info("certificate files have not changed")
+	if d.Store != nil {
+		switch changed, err := d.Store.Reload(); {
+		case changed || err != nil:
+			d.logReload(err)
+		default:
+			d.log.Info("certificate files have not changed")
+		}
 	}
 	if d.Access.Tokens != nil {
 		if changed, err := d.Access.Tokens.Reload(); changed || err != nil {

@@ -8,6 +8,8 @@ import (
 	"os"
 	"time"
 
+	"goranch/internal/descriptors"
+	"goranch/internal/logging"
 	"goranch/protocol/pubsub"
 	"goranch/protocol/shell"
 	"goranch/ranch"
@@ -22,12 +24,24 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, signals <
 	if c.Console && !(isTerminal(os.Stdin) && isTerminal(stdout)) {
 		return printFaults(stderr, errNoTerminal)
 	}
-	d := &daemon{config: c, logWriter: &switchWriter{w: stderr}, stdout: stdout, started: time.Now()}
-	d.log = newLogger(d.logWriter, c.LogFormat.resolve(stderr), c.LogLevel)
+	d := &daemon{config: c, logWriter: &switchWriter{w: stderr}, started: time.Now()}
+	var stopLog func()
+	d.log, stopLog = startLog(d.logWriter, c.LogFormat.resolve(stderr), c.LogLevel)
+	defer stopLog()
+	banner := logging.NewQueue(stdout, 0, nil) // nothing may wait for a reader of it either
+	d.stdout = banner
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		banner.Close(ctx)
+	}()
 	c.OnReload, c.OnTokenReload = d.logReload, d.logTokenReload
+	if !c.Check {
+		d.reserve, _ = descriptors.NewReserve(reservedDescriptors) // without one operators share the descriptors
+	}
 	d.logRemarks()
 	if c.Check {
-		c.printEndpoints(stdout)
+		c.printEndpoints(d.stdout)
 		return exitOK
 	}
 	return d.run(ctx, signals)
@@ -44,6 +58,7 @@ type daemon struct {
 	stdout    io.Writer
 
 	// services
+	reserve  *descriptors.Reserve // for the operators' shell; nil: there is none
 	server   ranch.Server
 	services services
 	topics   *pubsub.Server // nil if not served
@@ -73,7 +88,7 @@ func (d *daemon) run(ctx context.Context, signals <-chan os.Signal) int {
 			switch {
 			case requestsInfo(sig):
 				d.logInfo()
-			case requestsReload(sig) && d.Store != nil:
+			case requestsReload(sig) && (d.Store != nil || d.Access.Tokens != nil):
 				d.reload()
 			case drain.Err() == nil:
 				d.log.Info("stopping; a second signal exits at once", "signal", sig.String(), "limit", formatTimeout(d.ShutdownTimeout))

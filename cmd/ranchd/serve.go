@@ -2,9 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
+	"syscall"
 	"time"
+
+	"goranch/ranch"
 )
 
 // serve starts the listeners, waits until drain ends, drains them, and returns the exit code. When
@@ -32,15 +36,29 @@ func (d *daemon) serve(drain, abort context.Context) int {
 
 // wait returns when the listeners are to be drained.
 func (d *daemon) wait(drain context.Context) {
-	if d.Console {
-		if err := d.runConsole(drain); err != nil && drain.Err() == nil {
-			d.log.Error("console failed; the server continues", "err", err)
-		} else {
-			return
-		}
+	if !d.Console {
+		<-drain.Done()
+		return
 	}
-	<-drain.Done()
+	done := make(chan error, 1)
+	go func() { done <- d.runConsole(drain) }()
+	select {
+	case err := <-done:
+		if err != nil && drain.Err() == nil {
+			d.log.Error("console failed; the server continues", "err", err)
+			<-drain.Done()
+		}
+		return
+	case <-drain.Done():
+	}
+	select {
+	case <-done: // the console restores the terminal
+	case <-time.After(consoleTime): // its terminal is stopped, so that it cannot
+	}
 }
+
+// consoleTime is how long a stop waits for the console.
+const consoleTime = time.Second
 
 // postListener is a protocol that needs the address of its listener.
 type postListener interface {
@@ -57,24 +75,61 @@ func (d *daemon) start(drain context.Context) error {
 		d.log.Error("creating a protocol failed", "err", err)
 		return err
 	}
-	for _, e := range d.Endpoints {
+	for i := range d.Endpoints {
 		if drain.Err() != nil {
 			return nil
 		}
-		opts := d.options(e)
-		opts.Logger, opts.Observer = d.log, observeTLS(d.log)
-		p := d.services.protocols[e.Service]
-		if pl, ok := p.(postListener); ok {
-			opts.PostListen = pl.PostListen
+		e := &d.Endpoints[i]
+		l, err := d.startListener(e)
+		if err != nil && e.Default {
+			l, err = d.startFallback(e, err)
 		}
-		l, err := d.server.StartListener(e.Name, d.transport(e, d.selfSigned), opts, p)
+		if err != nil && e.Service == adminService && e.Default {
+			d.log.Warn("no address for the operators' shell; ranchctl cannot connect", "addr", e.Addr.String(), "err", err)
+			d.Endpoints = append(d.Endpoints[:i], d.Endpoints[i+1:]...) // it is the last
+			return nil
+		}
 		if err != nil {
-			d.log.Error("starting a listener failed", "listener", e.Name, "addr", e.Addr.String(), "err", err, "hint", hint(e, err))
+			d.log.Error("starting a listener failed", "listener", e.Name, "addr", e.Addr.String(), "err", err, "hint", hint(*e, err))
 			return err
 		}
 		d.listeners = append(d.listeners, l)
 	}
 	return nil
+}
+
+func (d *daemon) startListener(e *endpoint) (*ranch.Listener, error) {
+	opts := d.options(*e)
+	opts.Logger, opts.Observer = d.log, observeTLS(d.log)
+	p := d.services.protocols[e.Service]
+	if pl, ok := p.(postListener); ok {
+		opts.PostListen = pl.PostListen
+	}
+	if e.Service == adminService {
+		return d.server.StartListener(e.Name, reserved(d.transport(*e, d.selfSigned), d.reserve), opts, p)
+	}
+	return d.server.StartListener(e.Name, d.transport(*e, d.selfSigned), opts, p)
+}
+
+// startFallback starts a listener at another address: the operator has not asked for the first one,
+// which cannot be used.
+func (d *daemon) startFallback(e *endpoint, cause error) (*ranch.Listener, error) {
+	if !e.unix() && !errors.Is(cause, syscall.EADDRINUSE) {
+		return nil, cause
+	}
+	wanted := e.Addr
+	addr, err := e.fallback()
+	if err != nil {
+		return nil, errors.Join(cause, err)
+	}
+	e.Addr = addr
+	l, err := d.startListener(e)
+	if err != nil {
+		return nil, errors.Join(cause, err)
+	}
+	e.Instead = wanted.String()
+	d.log.Warn("the default address cannot be used; listening on another", "listener", e.Name, "addr", wanted.String(), "other", l.Addr().String(), "err", cause)
+	return l, nil
 }
 
 // createCertificate creates a self-signed certificate if TLS is used without certificate files.

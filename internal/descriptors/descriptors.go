@@ -1,6 +1,29 @@
 // Package descriptors counts the open file descriptors of this process.
 package descriptors
 
+import "sync"
+
 // Count returns how many descriptors the process has open, and how many it may have. The error is
 // errors.ErrUnsupported on systems other than Unix.
 func Count() (open, limit int, err error) { return count() }
+
+// Reserve keeps descriptors for special purposes: the limit of the process is lowered by their number,
+// and raised again while one of them is opened. It is not for programs that change the limit otherwise.
+type Reserve struct {
+	mu        sync.Mutex
+	low, high uint64
+}
+
+// NewReserve reserves n descriptors. The error is errors.ErrUnsupported on systems other than Unix.
+func NewReserve(n int) (*Reserve, error) { return newReserve(n) }
+
+// Use calls f, which may open reserved descriptors. Others that are opened at the same moment may get
+// them too, so f should not take long.
+func (r *Reserve) Use(f func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if setLimit(r.high) == nil {
+		defer setLimit(r.low)
+	}
+	f()
+}

@@ -3,6 +3,8 @@
 package descriptors
 
 import (
+	"errors"
+	"fmt"
 	"math"
 	"os"
 	"runtime"
@@ -30,4 +32,28 @@ func count() (open, limit int, err error) {
 	defer d.Close()
 	names, err := d.Readdirnames(-1)
 	return len(names), limit, err
+}
+
+func newReserve(n int) (*Reserve, error) {
+	var l unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
+		return nil, os.NewSyscallError("getrlimit", err)
+	}
+	r := &Reserve{high: uint64(l.Cur)}
+	if uint64(n) >= r.high/2 {
+		return nil, fmt.Errorf("reserve %d of %d descriptors: %w", n, r.high, errors.ErrUnsupported)
+	}
+	r.low = r.high - uint64(n)
+	return r, setLimit(r.low)
+}
+
+// setLimit changes the soft limit. Children get the one with which this process was started, as the
+// runtime sees to it.
+func setLimit(n uint64) error {
+	var l unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
+		return os.NewSyscallError("getrlimit", err)
+	}
+	l.Cur = n
+	return os.NewSyscallError("setrlimit", unix.Setrlimit(unix.RLIMIT_NOFILE, &l))
 }

@@ -100,12 +100,14 @@ func TestSampler(t *testing.T) {
 			}
 			return a
 		}})
-		log := slog.New(logging.NewSampler(text, 2, time.Second, "reason"))
+		log := slog.New(logging.NewSampler(text, slog.LevelWarn, 2, time.Second, "reason"))
 		for i := range 5 {
 			log.Warn("ended", "reason", "failed", "conn", i)
 		}
 		log.Warn("ended", "reason", "panicked")
-		log.Info("ended", "reason", "failed")
+		for range 3 {
+			log.Info("ended", "reason", "failed")
+		}
 		time.Sleep(500 * time.Millisecond)
 		log.With("a", 1).Warn("ended", "reason", "failed") // in the same period
 		time.Sleep(time.Second)                            // the period ends, without another record
@@ -118,6 +120,8 @@ func TestSampler(t *testing.T) {
 		want := `level=WARN msg=ended reason=failed conn=0
 level=WARN msg=ended reason=failed conn=1
 level=WARN msg=ended reason=panicked
+level=INFO msg=ended reason=failed
+level=INFO msg=ended reason=failed
 level=INFO msg=ended reason=failed
 level=WARN msg=ended a=1 suppressed=4
 level=WARN msg=ended reason=failed
@@ -133,7 +137,7 @@ level=WARN msg=ended suppressed=1
 func Example() {
 	q := logging.NewQueue(io.Discard, 0, nil)
 	defer q.Close(context.Background())
-	log := slog.New(logging.NewSampler(slog.NewJSONHandler(q, nil), 10, time.Second, "listener", "reason"))
+	log := slog.New(logging.NewSampler(slog.NewJSONHandler(q, nil), slog.LevelWarn, 10, time.Second, "listener", "reason"))
 	log.Warn("connection ended", "listener", "shell", "reason", "failed")
 	fmt.Println(q.Dropped())
 	// Output: 0

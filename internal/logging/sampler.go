@@ -8,7 +8,7 @@ import (
 )
 
 // Sampler is a slog.Handler that passes at most a number of records with the same level, message and
-// values of some attributes per period. The first record that it passes in a later period says by the
+// values of some attributes per period; records below a level are all passed. The first record that it passes in a later period says by the
 // attribute "suppressed" how many it did not; if none follows, a record of its own says so.
 type Sampler struct {
 	next slog.Handler
@@ -17,6 +17,7 @@ type Sampler struct {
 
 // sampling is the state that a Sampler shares with those that WithAttrs and WithGroup return.
 type sampling struct {
+	from   slog.Level
 	limit  int
 	period time.Duration
 	keys   []string
@@ -42,10 +43,10 @@ type sample struct {
 // maxSamples bounds the table. Records that do not fit are passed.
 const maxSamples = 1000
 
-// NewSampler returns a handler that passes limit records per period of the same level, message and values
-// of the attributes named by keys.
-func NewSampler(next slog.Handler, limit int, period time.Duration, keys ...string) *Sampler {
-	return &Sampler{next, &sampling{limit: limit, period: period, keys: keys, seen: map[sampleKey]*sample{}}}
+// NewSampler returns a handler that passes all records below the level from, and of others limit records
+// per period with the same level, message and values of the attributes named by keys.
+func NewSampler(next slog.Handler, from slog.Level, limit int, period time.Duration, keys ...string) *Sampler {
+	return &Sampler{next, &sampling{from: from, limit: limit, period: period, keys: keys, seen: map[sampleKey]*sample{}}}
 }
 
 // Enabled implements slog.Handler.
@@ -63,6 +64,9 @@ func (s *Sampler) WithGroup(name string) slog.Handler {
 
 // Handle implements slog.Handler.
 func (s *Sampler) Handle(ctx context.Context, r slog.Record) error {
+	if r.Level < s.from {
+		return s.next.Handle(ctx, r)
+	}
 	suppressed, pass := s.admit(s.next, s.key(r), time.Now())
 	if !pass {
 		return nil

@@ -135,6 +135,9 @@ func (r *programRunner) startError(err error) error {
 	return &Error{Message: fmt.Sprintf("cannot start %s: %v", r.Name, err)}
 }
 
+// childFiles is the limit of open files of a program, the usual one of an interactive shell.
+const childFiles = 1024
+
 // setLimits sets resource limits of the process. Errors are ignored: it may have ended.
 func (r *programRunner) setLimits(pid int) {
 	if r.CPU > 0 {
@@ -142,6 +145,11 @@ func (r *programRunner) setLimits(pid int) {
 		unix.Prlimit(pid, unix.RLIMIT_CPU, &unix.Rlimit{Cur: n, Max: n + 1}, nil)
 	}
 	unix.Prlimit(pid, unix.RLIMIT_CORE, &unix.Rlimit{}, nil)
+	var files unix.Rlimit
+	if unix.Prlimit(pid, unix.RLIMIT_NOFILE, nil, &files) == nil {
+		files.Cur = min(files.Cur, childFiles) // that of the server is no limit for programs that use select(2)
+		unix.Prlimit(pid, unix.RLIMIT_NOFILE, &files, nil)
+	}
 }
 
 // copyOutput streams output to the client until the last writer has closed the pipe.
