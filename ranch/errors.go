@@ -5,7 +5,7 @@ import (
 	"io/fs"
 	"syscall"
 
-	"goranch/transport"
+	"goranch/internal/engine"
 )
 
 var (
@@ -18,7 +18,7 @@ var (
 	// ErrNoCertificate is that of transport.TLS.
 	ErrAddrInUse     = errors.New("address in use")
 	ErrPermission    = fs.ErrPermission
-	ErrNoCertificate = transport.ErrNoCertificate
+	ErrNoCertificate = engine.ErrNoCertificate
 
 	errSuspended = errors.New("the listener is suspended")
 )

@@ -231,7 +231,7 @@ func TestEventOfSendTimeout(t *testing.T) {
 		}
 		defer nc.Close()
 		e := rec.wait(t, ranch.ConnEnded, 1)[0]
-		if e.Reason != conns.SendTimeout || e.Duration != transport.DefaultSendTimeout || !errors.Is(e.Err, transport.ErrSendTimeout) {
+		if e.Reason != conns.SendTimeout || e.Duration != 30*time.Second || !errors.Is(e.Err, transport.ErrSendTimeout) {
 			t.Errorf("it ended after %v: %v, %v", e.Duration, e.Reason, e.Err)
 		}
 	})

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"goranch/internal/listenaddr"
 	"goranch/protocol"
 	"goranch/ranch"
 	"goranch/transport"
@@ -341,7 +342,7 @@ func allParked(t testing.TB, l *ranch.Listener) {
 	})
 }
 
-func dialAddr(l *ranch.Listener) string { return transport.AddrString(l.Addr()) }
+func dialAddr(l *ranch.Listener) string { return listenaddr.String(l.Addr()) }
 
 // untilClosed ignores that it is told to end, but not that its socket is closed: it
 // writes to a client that does not read, until that fails too.

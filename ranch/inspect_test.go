@@ -226,7 +226,7 @@ func TestTraceByNetwork(t *testing.T) {
 		t.Fatal(err)
 	}
 	var chosen, all locked
-	tracer := func(b *locked) transport.Tracer { return ranch.LogTracer(slog.New(slog.NewJSONHandler(b, nil)), 0) }
+	tracer := func(b *locked) func(transport.TraceEvent) { return ranch.LogTracer(slog.New(slog.NewJSONHandler(b, nil)), 0) }
 	defer l.Trace(conns.Trace{Network: netip.MustParsePrefix("127.0.0.2/32"), Func: tracer(&chosen)})()
 	defer l.Trace(conns.Trace{Func: tracer(&all)})()
 	a, b := from(t, l, "127.0.0.2"), from(t, l, "127.0.0.1")

@@ -121,7 +121,7 @@ func TestStartFails(t *testing.T) {
 		{"in use, several sockets", transport.TCP{}, ranch.Options{Addr: taken.Addr().String(), NumListenSockets: 3}, []error{ranch.ErrAddrInUse}, ""},
 		{"a file in the socket's place", transport.TCP{}, ranch.Options{Addr: "unix:" + path}, []error{ranch.ErrAddrInUse}, "no socket"},
 		{"permission", forbidden, ranch.Options{Addr: loopback(t)}, []error{ranch.ErrPermission, fs.ErrPermission, syscall.EACCES}, "permission denied"},
-		{"no certificate", transport.TLS{}, ranch.Options{}, []error{ranch.ErrNoCertificate, transport.ErrNoCertificate}, "GetCertificate"},
+		{"no certificate", transport.TLS{}, ranch.Options{}, []error{ranch.ErrNoCertificate}, "GetCertificate"},
 		{"an empty TLS configuration", transport.TLS{Config: new(tls.Config)}, ranch.Options{}, []error{ranch.ErrNoCertificate}, ""},
 		{"not our address", transport.TCP{}, ranch.Options{Addr: "192.0.2.1:0"}, []error{syscall.EADDRNOTAVAIL}, "192.0.2.1"},
 		{"the transport's own", broken{err: errNotToday}, ranch.Options{}, []error{errNotToday}, errNotToday.Error()},

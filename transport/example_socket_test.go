@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"goranch/internal/listenaddr"
 	"goranch/transport"
 )
 
@@ -101,7 +102,7 @@ func ExampleConn_SendFile() {
 				fmt.Println(err)
 			}
 		})
-		client, err := tcp.Dial(ctx, transport.AddrString(ln.Addr()))
+		client, err := tcp.Dial(ctx, listenaddr.String(ln.Addr()))
 		if err != nil {
 			fmt.Println(err)
 			return

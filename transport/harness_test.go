@@ -25,6 +25,7 @@ import (
 	"testing"
 	"time"
 
+	"goranch/internal/listenaddr"
 	"goranch/transport"
 )
 
@@ -127,7 +128,7 @@ func connectTo(tb testing.TB, t transport.Transport, ln net.Listener) (*transpor
 	}
 	done := make(chan dialled, 1)
 	go func() {
-		nc, err := t.Dial(ctx, transport.AddrString(ln.Addr()))
+		nc, err := t.Dial(ctx, listenaddr.String(ln.Addr()))
 		done <- dialled{nc, err}
 	}()
 	srv := accept(tb, t, ln)

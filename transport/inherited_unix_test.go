@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"goranch/internal/engine"
+	"goranch/internal/listenaddr"
 	"goranch/transport"
 )
 
@@ -49,7 +50,7 @@ func TestInheritedSocket(t *testing.T) {
 		bound := ""
 		for range 3 {
 			ln := listen(t, tr, at)
-			if now := transport.AddrString(ln.Addr()); bound != "" && now != bound {
+			if now := listenaddr.String(ln.Addr()); bound != "" && now != bound {
 				t.Errorf("first at %s, then at %s", bound, now)
 			} else {
 				bound = now
@@ -98,9 +99,9 @@ func TestInheritedFaults(t *testing.T) {
 		says       string
 	}{
 		{"not open", "fd:999999", false, transport.ErrNotInherited, "descriptor 999999 is not open"},
-		{"a file", fmt.Sprintf("fd:%d", plain.Fd()), false, transport.ErrNotListening, "no socket"},
-		{"a datagram socket", fmt.Sprintf("fd:%d", socket(unix.SOCK_DGRAM)), false, transport.ErrNotListening, "datagrams"},
-		{"not listening", fmt.Sprintf("fd:%d", socket(unix.SOCK_STREAM)), false, transport.ErrNotListening, "does not listen"},
+		{"a file", fmt.Sprintf("fd:%d", plain.Fd()), false, transport.ErrNotInherited, "not a socket"},
+		{"a datagram socket", fmt.Sprintf("fd:%d", socket(unix.SOCK_DGRAM)), false, transport.ErrNotInherited, "not a stream socket"},
+		{"not listening", fmt.Sprintf("fd:%d", socket(unix.SOCK_STREAM)), false, transport.ErrNotInherited, "not listening"},
 		{"shared", handedOver(t, "127.0.0.1:0"), true, errors.ErrUnsupported, "several sockets"},
 		{"not activated", "systemd:web", false, transport.ErrNotInherited, "LISTEN_FDS"},
 	} {

@@ -173,7 +173,7 @@ func TestMemConnLikeTCP(t *testing.T) {
 				defer s.server.Close()
 				test.do(&s)
 				if diff := cmp.Diff(test.want, s.got); diff != "" {
-					t.Error("(-want +got)", diff)
+					t.Errorf("(-want +got):\n%s", diff)
 				}
 			})
 		}
@@ -240,7 +240,7 @@ func TestMemConnUnlikeTCP(t *testing.T) {
 			defer server.Close()
 			test.do(&s)
 			if diff := cmp.Diff(test.want, s.got); diff != "" {
-				t.Error("(-want +got)", diff)
+				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
 	}

@@ -65,7 +65,7 @@ func TestMemIsPlain(t *testing.T) {
 	var m transport.Mem
 	got := traits{m.Name(), m.Secure(), engine.Plain(&m)}
 	if diff := cmp.Diff(traits{Name: "mem", Plain: true}, got); diff != "" {
-		t.Error("(-want +got)", diff)
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 	client, server := memConns(t)
 	defer client.Close()
@@ -108,7 +108,7 @@ func TestMemNames(t *testing.T) {
 				}
 			}
 			if diff := cmp.Diff(test.want, got); diff != "" {
-				t.Error("(-want +got)", diff)
+				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
 	}
@@ -155,20 +155,22 @@ func TestMemAddresses(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	var got [][4]net.Addr
+	var got [][4]string
 	for range 2 {
 		client, server := memConnect(t, &m, l)
-		got = append(got, [4]net.Addr{client.LocalAddr(), client.RemoteAddr(), server.LocalAddr(), server.RemoteAddr()})
+		got = append(got, [4]string{client.LocalAddr().String(), client.RemoteAddr().String(), server.LocalAddr().String(), server.RemoteAddr().String()})
 		client.Close()
 		server.Close()
 	}
-	here, one, two := transport.MemAddr("here"), transport.MemAddr("mem:client-1"), transport.MemAddr("mem:client-2")
-	want := [][4]net.Addr{{one, here, here, one}, {two, here, here, two}}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error("(-want +got)", diff)
+	want := [][4]string{
+		{"mem:client-1", "here", "here", "mem:client-1"},
+		{"mem:client-2", "here", "here", "mem:client-2"},
 	}
-	if here.Network() != "mem" || l.Addr() != here {
-		t.Errorf("the listener is at %s %s", l.Addr().Network(), l.Addr())
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if a := l.Addr(); a.Network() != "mem" || a.String() != "here" {
+		t.Errorf("address of the listener: got %s %s, want mem here", a.Network(), a)
 	}
 }
 
@@ -221,7 +223,7 @@ func TestMemAcceptWakes(t *testing.T) {
 				synctest.Wait() // until Accept blocks
 				test.do(&m, l)
 				if diff := cmp.Diff(test.want, <-done); diff != "" {
-					t.Error("(-want +got)", diff)
+					t.Errorf("(-want +got):\n%s", diff)
 				}
 			})
 		})
@@ -318,7 +320,7 @@ func TestMemDialWaitsForRoom(t *testing.T) {
 				}
 				test.do(l)
 				if diff := cmp.Diff(test.want, [2]memDialled{<-done[0], <-done[1]}); diff != "" {
-					t.Error("(-want +got)", diff)
+					t.Errorf("(-want +got):\n%s", diff)
 				}
 				if left := memDrain(l); left != test.left {
 					t.Errorf("%d connections are left in the backlog, want %d", left, test.left)
@@ -418,7 +420,7 @@ func TestMemListenerClose(t *testing.T) {
 		got = append(got, memOutcome(err))
 		want := []string{"ok", "read ECONNRESET", "write EPIPE", "close closed", "accept closed", "set closed", "ok", "ok"}
 		if diff := cmp.Diff(want, got); diff != "" {
-			t.Error("(-want +got)", diff)
+			t.Errorf("(-want +got):\n%s", diff)
 		}
 	})
 }
@@ -451,6 +453,6 @@ func TestMemBacklogOrder(t *testing.T) {
 		}
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error("(-want +got)", diff)
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

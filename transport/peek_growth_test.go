@@ -3,17 +3,18 @@ package transport_test
 import (
 	"testing"
 
+	"goranch/internal/engine"
 	"goranch/transport"
 )
 
 // Looking at one more byte each time does not copy everything each time.
 func TestPeekGrows(t *testing.T) {
 	conn, peer := kindNamed("tcp").pair(t, transport.TCP{})
-	go peer.Write(make([]byte, transport.MaxPeek))
-	if b, err := conn.Peek(transport.MaxPeek / 2); err != nil || len(b) < transport.MaxPeek/2 {
+	go peer.Write(make([]byte, engine.MaxPeek))
+	if b, err := conn.Peek(engine.MaxPeek / 2); err != nil || len(b) < engine.MaxPeek/2 {
 		t.Fatal(len(b), err)
 	}
-	n := transport.MaxPeek / 2
+	n := engine.MaxPeek / 2
 	allocs := testing.AllocsPerRun(100, func() {
 		n++
 		if _, err := conn.Peek(n); err != nil {
@@ -23,7 +24,7 @@ func TestPeekGrows(t *testing.T) {
 	if allocs >= 1 {
 		t.Errorf("%v allocations for each byte", allocs)
 	}
-	if b, err := conn.Peek(transport.MaxPeek); len(b) != transport.MaxPeek || cap(b) > transport.MaxPeek || err != nil {
+	if b, err := conn.Peek(engine.MaxPeek); len(b) != engine.MaxPeek || cap(b) > engine.MaxPeek || err != nil {
 		t.Errorf("all: %d bytes, %v", len(b), err)
 	}
 }

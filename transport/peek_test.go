@@ -55,7 +55,7 @@ func TestPeekTooFar(t *testing.T) {
 	if got, err := conn.Peek(6); string(got) != "short" || !errors.Is(err, io.EOF) {
 		t.Errorf("%q, %v", got, err)
 	}
-	if _, err := conn.Peek(transport.MaxPeek + 1); err == nil || errors.Is(err, io.EOF) {
+	if _, err := conn.Peek(engine.MaxPeek + 1); err == nil || errors.Is(err, io.EOF) {
 		t.Errorf("too much: %v", err)
 	}
 }

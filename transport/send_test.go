@@ -150,7 +150,7 @@ func TestSendTimeoutValues(t *testing.T) {
 		timeout time.Duration
 		want    time.Duration // 0: never
 	}{
-		{0, transport.DefaultSendTimeout},
+		{0, 30 * time.Second},
 		{7 * time.Second, 7 * time.Second},
 		{time.Nanosecond, time.Nanosecond},
 		{-1, 0},

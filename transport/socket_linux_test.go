@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"goranch/internal/backlog"
+	"goranch/internal/listenaddr"
 	"goranch/transport"
 )
 
@@ -301,7 +302,7 @@ func TestBacklogged(t *testing.T) {
 			}
 			want(false)
 			for range 2 {
-				nc, err := transport.TCP{}.Dial(t.Context(), transport.AddrString(ln.Addr()))
+				nc, err := transport.TCP{}.Dial(t.Context(), listenaddr.String(ln.Addr()))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -335,7 +336,7 @@ func TestBacklogged(t *testing.T) {
 // gets in while one waits, and that one does.
 func TestCloseBacklog(t *testing.T) {
 	ln := listen(t, transport.TCP{}, abstractName())
-	addr := transport.AddrString(ln.Addr())
+	addr := listenaddr.String(ln.Addr())
 	dial := func() error {
 		nc, err := transport.TCP{}.Dial(t.Context(), addr)
 		if err == nil {

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"goranch/internal/listenaddr"
 	"goranch/transport"
 )
 
@@ -221,7 +222,7 @@ func TestBacklogFillsUp(t *testing.T) {
 	ln := listen(t, transport.TCP{Backlog: 3}, abstractName())
 	n := 0
 	for {
-		nc, err := transport.TCP{}.Dial(t.Context(), transport.AddrString(ln.Addr()))
+		nc, err := transport.TCP{}.Dial(t.Context(), listenaddr.String(ln.Addr()))
 		if err != nil {
 			wantIs(t, err, syscall.EAGAIN)
 			break

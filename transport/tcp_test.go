@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"goranch/internal/engine"
+	"goranch/internal/listenaddr"
 	"goranch/transport"
 )
 
@@ -49,7 +50,7 @@ func TestValidateReportsAllFaults(t *testing.T) {
 		UnixMode:    fs.ModeSetuid | 0o600,
 	}
 	for _, tr := range []transport.Transport{bad, transport.TLS{Config: testTLS(), TCP: bad}} {
-		err := tr.(transport.Validator).Validate()
+		err := tr.(interface{ Validate() error }).Validate()
 		joined, ok := err.(interface{ Unwrap() []error })
 		if !ok || len(joined.Unwrap()) != 5 {
 			t.Fatalf("%s: want 5 joined errors, got %v", tr.Name(), err)
@@ -136,7 +137,7 @@ func TestListenBadAddress(t *testing.T) {
 
 func TestAddressInUse(t *testing.T) {
 	ln := listen(t, transport.TCP{}, "127.0.0.1:0")
-	_, err := transport.TCP{}.Listen(t.Context(), transport.AddrString(ln.Addr()))
+	_, err := transport.TCP{}.Listen(t.Context(), listenaddr.String(ln.Addr()))
 	wantIs(t, err, syscall.EADDRINUSE)
 	var oe *net.OpError
 	if !errors.As(err, &oe) || oe.Op != "listen" {
@@ -146,7 +147,7 @@ func TestAddressInUse(t *testing.T) {
 
 func TestDialRefused(t *testing.T) {
 	ln := listen(t, transport.TCP{}, "127.0.0.1:0")
-	addr := transport.AddrString(ln.Addr())
+	addr := listenaddr.String(ln.Addr())
 	ln.Close()
 	for _, tr := range []transport.Transport{transport.TCP{}, transport.TLS{}} {
 		_, err := tr.Dial(t.Context(), addr)
@@ -158,7 +159,7 @@ func TestContextEndsListenAndDial(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	ln := listen(t, transport.TCP{}, "127.0.0.1:0")
-	if nc, err := (transport.TCP{}).Dial(ctx, transport.AddrString(ln.Addr())); err == nil {
+	if nc, err := (transport.TCP{}).Dial(ctx, listenaddr.String(ln.Addr())); err == nil {
 		nc.Close()
 		t.Error("Dial connects although its context has ended")
 	}
@@ -221,7 +222,7 @@ func TestControl(t *testing.T) {
 		return c.Control(func(uintptr) {})
 	}}
 	ln := listen(t, opts, "127.0.0.1:0")
-	addr := transport.AddrString(ln.Addr())
+	addr := listenaddr.String(ln.Addr())
 	nc, err := opts.Dial(t.Context(), addr)
 	if err != nil {
 		t.Fatal(err)
@@ -236,7 +237,7 @@ func TestControlErrorFailsTheCall(t *testing.T) {
 	errOurs := errors.New("option refused")
 	opts := transport.TCP{Control: func(string, string, syscall.RawConn) error { return errOurs }}
 	ln := listen(t, transport.TCP{}, "127.0.0.1:0")
-	addr := transport.AddrString(ln.Addr())
+	addr := listenaddr.String(ln.Addr())
 	_, err := opts.Dial(t.Context(), addr)
 	wantIs(t, err, errOurs)
 	ln.Close()
@@ -255,7 +256,7 @@ func TestReusePort(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer first.Close()
-	addr := transport.AddrString(first.Addr())
+	addr := listenaddr.String(first.Addr())
 	second, err := transport.TCP{}.ListenShared(t.Context(), addr)
 	if err != nil {
 		t.Fatalf("a second socket on %s: %v", addr, err)

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"goranch/internal/engine"
+	"goranch/internal/listenaddr"
 	"goranch/transport"
 )
 
@@ -25,7 +27,7 @@ func TestTLSNeedsACertificate(t *testing.T) {
 		"only client's ones": {GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return nil, nil }},
 	} {
 		_, err := transport.TLS{Config: c}.Listen(t.Context(), path)
-		if err != transport.ErrNoCertificate {
+		if err != engine.ErrNoCertificate {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
@@ -100,7 +102,7 @@ func TestTLSDialName(t *testing.T) {
 		dialled := make(chan error, 1)
 		cli := client(tt.name)
 		go func() {
-			nc, err := cli.Dial(t.Context(), transport.AddrString(ln.Addr()))
+			nc, err := cli.Dial(t.Context(), listenaddr.String(ln.Addr()))
 			if err == nil {
 				defer nc.Close()
 			}
@@ -127,7 +129,7 @@ func TestTLSDialName(t *testing.T) {
 func TestTLSDialUnixHasNoName(t *testing.T) {
 	server := transport.TLS{Config: testTLS()}
 	ln := listen(t, server, socketPath(t)+":443") // a path all the same
-	addr := transport.AddrString(ln.Addr())
+	addr := listenaddr.String(ln.Addr())
 	_, pool := certificate()
 	done := async(func() (int64, error) {
 		nc, err := transport.TLS{Config: &tls.Config{RootCAs: pool}}.Dial(t.Context(), addr)
@@ -197,7 +199,7 @@ func TestTLSDialTimeout(t *testing.T) {
 	ln := listen(t, transport.TCP{}, "127.0.0.1:0") // accepts, says nothing
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	_, err := transport.TLS{Config: testTLS()}.Dial(ctx, transport.AddrString(ln.Addr()))
+	_, err := transport.TLS{Config: testTLS()}.Dial(ctx, listenaddr.String(ln.Addr()))
 	wantIs(t, err, context.DeadlineExceeded)
 	// The socket was not left open.
 	srv := accept(t, transport.TCP{}, ln)

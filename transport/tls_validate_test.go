@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"goranch/internal/engine"
 	"goranch/transport"
 )
 
@@ -71,7 +72,7 @@ func TestTLSValidate(t *testing.T) {
 func TestTLSHandshakeWithoutCertificate(t *testing.T) {
 	_, b := memConns(t)
 	err := transport.NewConn(transport.TLS{}, b).Handshake(t.Context())
-	wantIs(t, err, transport.ErrNoCertificate)
+	wantIs(t, err, engine.ErrNoCertificate)
 	b.Close()
 }
 

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 
+	"goranch/internal/listenaddr"
 	"goranch/transport"
 )
 
@@ -50,7 +51,7 @@ func TestUnixModeIsNeverWider(t *testing.T) {
 func TestAbstractNames(t *testing.T) {
 	addr := abstractName()
 	ln := listen(t, transport.TCP{UnixMode: 0o600}, addr)
-	if got := transport.AddrString(ln.Addr()); got != addr {
+	if got := listenaddr.String(ln.Addr()); got != addr {
 		t.Errorf("bound to %q, asked for %q", got, addr)
 	}
 	if _, err := os.Lstat(strings.TrimPrefix(addr, "unix:")); !errors.Is(err, fs.ErrNotExist) {

@@ -244,7 +244,7 @@ func TestUnixCloseEndsAccept(t *testing.T) {
 func TestUnixLongPaths(t *testing.T) {
 	t.Chdir(shortDir(t))
 	longest := strings.Repeat("x", 107)
-	if _, err := transport.ParseAddr("unix:" + longest); err != nil {
+	if _, _, err := transport.ParseAddr("unix:" + longest); err != nil {
 		longest = longest[:103] // BSD
 	}
 	ln := listen(t, transport.TCP{}, "unix:"+longest)

@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"goranch/internal/engine"
 	"goranch/transport"
 )
 
@@ -80,7 +81,7 @@ func TestUpgradeHasItsOwnLimit(t *testing.T) {
 		start := time.Now()
 		err := conn.Upgrade(context.Background(), transport.TLS{Config: testTLS()})
 		wantIs(t, err, context.DeadlineExceeded)
-		if d := time.Since(start); d != transport.DefaultUpgradeTimeout {
+		if d := time.Since(start); d != engine.UpgradeTimeout {
 			t.Errorf("after %v", d)
 		}
 		// That of the caller holds if there is one.
@@ -131,7 +132,7 @@ func TestFailedUpgrade(t *testing.T) {
 	}{
 		{"plain text", transport.TLS{Config: testTLS()}, func(w io.ReadWriter) { io.WriteString(w, "EHLO again\r\n") }, nil},
 		{"refused by the hook", refusing, nil, reason},
-		{"no certificate", transport.TLS{}, nil, transport.ErrNoCertificate},
+		{"no certificate", transport.TLS{}, nil, engine.ErrNoCertificate},
 	} {
 		bystander, cli := upgraded(t)
 		a, b := memConns(t)

@@ -185,7 +185,7 @@ func (c *config) guessable(bad *faults, accepted bool) {
 		return
 	}
 	for _, e := range c.Endpoints {
-		if e.Service == shellService && access.CheckAddress(e.Addr, access.Listen{Proxied: c.Proxies.any()}) != nil {
+		if e.Service == shellService && access.CheckAddress(e.Addr.String(), access.Listen{Proxied: c.Proxies.any()}) != nil {
 			*bad = append(*bad, fmt.Errorf("--session-ids djb: whoever knows a client's address can take over its session, and %q can be reached from other machines: allowed is that only with --accept-guessable-ids", e))
 		}
 	}

@@ -22,7 +22,7 @@ func advice(e endpoint, err error) string {
 	switch {
 	case errors.Is(err, transport.ErrNotInherited) && e.Addr.Network == "systemd":
 		return "start it by a socket unit with FileDescriptorName=" + e.Addr.Address + ", or to try it: systemd-socket-activate -l PORT --fdname=" + e.Addr.Address + " ranchd …"
-	case errors.Is(err, transport.ErrNotInherited) || errors.Is(err, transport.ErrNotListening):
+	case errors.Is(err, transport.ErrNotInherited):
 		return "whoever starts ranchd has to leave a listening socket open as descriptor " + e.Addr.Address
 	case errors.Is(err, ranch.ErrAddrInUse) && e.Addr.Inherited():
 		return "listen on each socket once"

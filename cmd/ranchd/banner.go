@@ -7,8 +7,8 @@ import (
 	"net/netip"
 	"strings"
 
+	"goranch/internal/listenaddr"
 	"goranch/ranch"
-	"goranch/transport"
 )
 
 // banner says what is served where, how to try it, and how to end it.
@@ -34,7 +34,7 @@ func (d *daemon) banner(w io.Writer) {
 
 // bound returns where an endpoint is, now that the system has chosen what it was left to.
 func (e endpoint) bound(a net.Addr) endpoint {
-	return endpoint{TLS: e.TLS, Addr: transport.Addr{Network: a.Network(), Address: a.String()}}
+	return endpoint{TLS: e.TLS, Addr: listenaddr.Addr{Network: a.Network(), Address: a.String()}}
 }
 
 // try returns a line for the shell that talks to an endpoint bound to a.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"goranch/conns"
+	"goranch/internal/listenaddr"
 	"goranch/protocol/echo"
 	"goranch/protocol/shell"
 	"goranch/ranch"
@@ -124,7 +125,7 @@ func (f *flags) endpoints(bad *faults) []endpoint {
 		}
 	}
 	var all []endpoint
-	names, places := make(map[string]string), make(map[transport.Addr]string)
+	names, places := make(map[string]string), make(map[listenaddr.Addr]string)
 	for _, v := range given {
 		before := len(*bad)
 		e := read(bad, "--listen", v, parseEndpoint)

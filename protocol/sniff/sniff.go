@@ -26,6 +26,7 @@ import (
 	"os"
 	"time"
 
+	"goranch/internal/engine"
 	"goranch/protocol"
 	"goranch/transport"
 )
@@ -69,7 +70,7 @@ type Config struct {
 	// Silent serves clients that have sent nothing when Timeout has passed: those of
 	// protocols in which the server speaks first. nil ends them with [ErrSilent].
 	Silent protocol.Protocol
-	// MaxBytes is how many bytes are looked at. 0 is 512; at most transport.MaxPeek. When
+	// MaxBytes is how many bytes are looked at. 0 is 512; at most 64 KiB. When
 	// so many have come and some rule needs more, the connection ends with [ErrTooMuch].
 	MaxBytes int
 	// Timeout is how long a client has to send what the rules need. 0 is 3 s; a negative
@@ -104,8 +105,8 @@ func (c Config) validate() error {
 	}
 	check("Default", c.Default)
 	check("Silent", c.Silent)
-	if c.MaxBytes < 0 || c.MaxBytes > transport.MaxPeek {
-		bad("MaxBytes %d: allowed are 1 to %d, and 0 for %d", c.MaxBytes, transport.MaxPeek, DefaultMaxBytes)
+	if c.MaxBytes < 0 || c.MaxBytes > engine.MaxPeek {
+		bad("MaxBytes %d: allowed are 1 to %d, and 0 for %d", c.MaxBytes, engine.MaxPeek, DefaultMaxBytes)
 	}
 	return errors.Join(faults...)
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"goranch/conns"
+	"goranch/internal/engine"
 	"goranch/protocol"
 	"goranch/protocol/echo"
 	"goranch/protocol/sniff"
@@ -159,7 +160,7 @@ func TestErrors(t *testing.T) {
 		{"too much", sniff.Config{Rules: undecided}, says(strings.Repeat("x", 512)), sniff.ErrTooMuch, conns.BadInput, 0},
 		{"too much, at last", sniff.Config{Rules: undecided, MaxBytes: 5}, says("1", "2", "3", "4", "5"), sniff.ErrTooMuch, conns.BadInput, 0},
 		{"not too much", sniff.Config{Rules: undecided, MaxBytes: 5}, says("1", "2", "3", "4"), sniff.ErrNoMatch, conns.BadInput, 0},
-		{"the most", sniff.Config{Rules: undecided, MaxBytes: transport.MaxPeek}, says(strings.Repeat("x", transport.MaxPeek)), sniff.ErrTooMuch, conns.BadInput, 0},
+		{"the most", sniff.Config{Rules: undecided, MaxBytes: engine.MaxPeek}, says(strings.Repeat("x", engine.MaxPeek)), sniff.ErrTooMuch, conns.BadInput, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -285,14 +286,14 @@ func TestBadConfig(t *testing.T) {
 		{"nothing", sniff.Config{}, []string{"bad configuration: Rules: none; at least one is needed"}},
 		{"all", sniff.Config{
 			Rules:    []sniff.Rule{{Name: "x"}, {Match: sniff.TLS(), Protocol: &sniff.Upgrade{To: transport.TLS{}}}},
-			MaxBytes: transport.MaxPeek + 1,
+			MaxBytes: engine.MaxPeek + 1,
 			Silent:   &sniff.Upgrade{To: transport.TCP{Backlog: -1}, Protocol: echo.Protocol{}},
 		}, []string{
 			`bad configuration: Rules[0] "x": Match nil: use TLS(), HTTP1(), Prefix(…) or a function of your own`,
 			`bad configuration: Rules[0] "x": Protocol nil: a rule needs one`,
 			`bad configuration: Rules[1] "": Protocol: bad configuration: To: no certificate: set Certificates, GetCertificate or GetConfigForClient`,
 			`bad configuration: Protocol nil: an upgrade needs one`,
-			`bad configuration: Silent: bad configuration: To: option Backlog -1: allowed are 0 (the system's) and positive numbers up to 2147483647`,
+			`bad configuration: Silent: bad configuration: To: option Backlog -1: allowed are positive numbers up to 2147483647, and 0 for the maximum of the system`,
 			`bad configuration: MaxBytes 65537: allowed are 1 to 65536, and 0 for 512`,
 		}},
 		{"no upgrade", sniff.Config{Rules: []sniff.Rule{{Match: sniff.TLS(), Protocol: &sniff.Upgrade{}}}}, []string{

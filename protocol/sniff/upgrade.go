@@ -37,13 +37,13 @@ func (u *Upgrade) Validate() error {
 	var faults []error
 	if u.To == nil {
 		faults = append(faults, fmt.Errorf("%w: To nil: use transport.TLS{…}", ErrBadConfig))
-	} else if v, ok := u.To.(transport.Validator); ok {
+	} else if v, ok := u.To.(interface{ Validate() error }); ok {
 		if err := v.Validate(); err != nil {
 			faults = append(faults, fmt.Errorf("%w: To: %w", ErrBadConfig, err))
 		}
 	}
 	if t, ok := u.To.(transport.TLS); ok && !hasCertificate(t.Config) {
-		faults = append(faults, fmt.Errorf("%w: To: %w", ErrBadConfig, transport.ErrNoCertificate))
+		faults = append(faults, fmt.Errorf("%w: To: %w", ErrBadConfig, engine.ErrNoCertificate))
 	}
 	if u.Protocol == nil {
 		faults = append(faults, fmt.Errorf("%w: Protocol nil: an upgrade needs one", ErrBadConfig))
@@ -82,7 +82,7 @@ func (u *Upgrade) handshake(ctx context.Context, conn *transport.Conn) error {
 	case limit < 0:
 		limit = 1<<63 - 1 // without a deadline Switch would take its default
 	case limit == 0:
-		limit = transport.DefaultUpgradeTimeout
+		limit = engine.UpgradeTimeout
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"goranch/conns"
-	"goranch/transport"
+	"goranch/internal/listenaddr"
 )
 
 // scope is which connections a field is of.
@@ -254,5 +254,5 @@ func addrString(a net.Addr) string {
 	if a == nil {
 		return ""
 	}
-	return transport.AddrString(a)
+	return listenaddr.String(a)
 }

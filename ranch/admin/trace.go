@@ -110,7 +110,7 @@ func (a *admin) traced(c *shell.Call, id uint64) ([]*ranch.Listener, error) {
 }
 
 // tracer is called by the connections that are traced.
-func (a *admin) tracer(tr *tracing, listener string) transport.Tracer {
+func (a *admin) tracer(tr *tracing, listener string) func(transport.TraceEvent) {
 	return func(e transport.TraceEvent) {
 		if a.isAsking(e.Conn.ID()) { // two traces of each other would never end either
 			return

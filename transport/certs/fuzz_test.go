@@ -66,7 +66,7 @@ func FuzzCertificates(f *testing.F) {
 		if (err == nil) != (len(list) > 0) {
 			t.Errorf("%d certificates, %v", len(list), err)
 		}
-		if err == nil && !bytes.Contains(b, beginning) {
+		if err == nil && !bytes.Contains(b, pemBegin) {
 			t.Error("certificates out of nothing")
 		}
 	})

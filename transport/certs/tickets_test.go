@@ -148,7 +148,7 @@ func TestTicketKeysOfSeveralNodes(t *testing.T) {
 	visit("after a reload", srv2, true)
 	set(two, k3)
 	visit("another key", srv2, false)
-	if err := one.SetTicketKeys(nil); !errors.Is(err, certs.ErrBadOption) {
+	if err := one.SetTicketKeys(nil); err == nil {
 		t.Errorf("no keys: %v", err)
 	}
 }
@@ -174,7 +174,7 @@ func TestTicketKeyFile(t *testing.T) {
 	if _, err := s.Reload(); !errors.Is(err, certs.ErrBadTicketKeys) {
 		t.Error(err)
 	}
-	if err := s.SetTicketKeys([][32]byte{{1}}); !errors.Is(err, certs.ErrBadOption) {
+	if err := s.SetTicketKeys([][32]byte{{1}}); err == nil {
 		t.Errorf("beside a file: %v", err)
 	}
 }

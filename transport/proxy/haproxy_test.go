@@ -142,12 +142,13 @@ func TestBehindHaproxyWithTLS(t *testing.T) {
 			if e.peer != client {
 				t.Errorf("peer %s, want %s", e.peer, client)
 			}
-			got, ok := proxy.SSL(e.header)
-			if !ok || !got.TLS || got.Version != "TLSv1.3" || !got.Verified() {
-				t.Errorf("SSL %v: %+v", ok, got)
+			d := proxy.DetailsOf(e.header)
+			got := d.SSL
+			if got == nil || !got.TLS || got.Version != "TLSv1.3" || !got.Verified {
+				t.Fatalf("SSL: got %+v, want a verified certificate over TLSv1.3", got)
 			}
 			if c.showsIdentity && got.CN != "player one" {
-				t.Errorf("common name %q", got.CN)
+				t.Errorf("common name: got %q, want %q", got.CN, "player one")
 			}
 			if c.name != "options" {
 				return
@@ -155,10 +156,8 @@ func TestBehindHaproxyWithTLS(t *testing.T) {
 			if want := tls.CipherSuiteName(nc.ConnectionState().CipherSuite); got.Cipher != want || got.KeyAlg == "" || got.SigAlg == "" {
 				t.Errorf("cipher %q, want %q; key %q, signature %q", got.Cipher, want, got.KeyAlg, got.SigAlg)
 			}
-			wantTLV(t, "authority", true, "localhost")(proxy.Authority(e.header))
-			id, ok := proxy.UniqueID(e.header)
-			if !ok || len(id) == 0 {
-				t.Errorf("unique id %q, %v", id, ok)
+			if d.Authority != "localhost" || len(d.UniqueID) == 0 {
+				t.Errorf("got authority %q and unique id %q, want localhost and an id", d.Authority, d.UniqueID)
 			}
 		})
 	}

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"goranch/internal/engine"
+	"goranch/internal/listenaddr"
 	"goranch/transport"
 	"goranch/transport/proxy"
 )
@@ -87,7 +88,7 @@ func connect(t *testing.T, tr transport.Transport, addr string, dial func(ctx co
 	}
 	done := make(chan dialled, 1)
 	go func() {
-		nc, err := dial(ctx, transport.AddrString(ln.Addr()))
+		nc, err := dial(ctx, listenaddr.String(ln.Addr()))
 		done <- dialled{nc, err}
 	}()
 	nc, err := ln.Accept()
@@ -124,7 +125,7 @@ func after(inner transport.Transport, head []byte, how string) func(context.Cont
 	return func(ctx context.Context, addr string) (net.Conn, error) {
 		var nc net.Conn
 		var err error
-		l, layered := engine.DialSteps(inner)
+		l, layered := engine.StepsOf(inner)
 		if layered {
 			nc, err = l.Connect(ctx, addr)
 		} else {

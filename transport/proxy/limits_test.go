@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,7 +35,7 @@ func TestTimeout(t *testing.T) {
 						wantIs(t, err, context.DeadlineExceeded)
 						return
 					}
-					wantIs(t, err, proxy.ErrTimeout)
+					wantIs(t, err, os.ErrDeadlineExceeded)
 					var ne net.Error
 					if !errors.As(err, &ne) || !ne.Timeout() {
 						t.Errorf("%v is no timeout", err)
@@ -147,8 +148,8 @@ func TestDialStops(t *testing.T) {
 		tr := proxy.Transport{Inner: dialer{nc: a}}
 		begin := time.Now()
 		_, err := tr.Dial(t.Context(), "pipe")
-		wantIs(t, err, proxy.ErrTimeout)
-		if d := time.Since(begin); d != proxy.DefaultHeaderTimeout {
+		wantIs(t, err, os.ErrDeadlineExceeded)
+		if d := time.Since(begin); d != 3*time.Second {
 			t.Errorf("after %v", d)
 		}
 	})

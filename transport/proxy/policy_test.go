@@ -43,7 +43,7 @@ func TestPolicies(t *testing.T) {
 		{proxy.Pass, none, nil, own, "data"},
 	} {
 		t.Run(fmt.Sprintf("%v %.12q", c.p, c.sent), func(t *testing.T) {
-			srv, err := hear(t, c.p, c.sent+"data")
+			srv, err := serveHeader(t, c.p, c.sent+"data")
 			if !errors.Is(err, c.want) {
 				t.Fatalf("error is %v, want %v", err, c.want)
 			}
@@ -66,7 +66,7 @@ func TestPolicies(t *testing.T) {
 // TestSilentEnd: a peer that leaves without a word is no fault where none is required.
 func TestSilentEnd(t *testing.T) {
 	for _, p := range []proxy.Policy{proxy.Use, proxy.Ignore, proxy.Refuse, proxy.Pass} {
-		if srv, err := hear(t, p, ""); err != nil {
+		if srv, err := serveHeader(t, p, ""); err != nil {
 			t.Errorf("%v: %v", p, err)
 		} else if got, err := io.ReadAll(srv); len(got) > 0 || err != nil {
 			t.Errorf("%v: %q, %v", p, got, err)

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 
+	"goranch/internal/listenaddr"
 	"goranch/transport"
 )
 
@@ -35,7 +36,7 @@ type Listen struct {
 func CheckListen(addr net.Addr, l Listen) error {
 	name := ""
 	if addr != nil {
-		name = transport.AddrString(addr)
+		name = listenaddr.String(addr)
 	}
 	return l.check(name, local(addr))
 }
@@ -43,13 +44,17 @@ func CheckListen(addr net.Addr, l Listen) error {
 // CheckAddress is [CheckListen] for an address that is still to be listened on. Of names of
 // hosts only "localhost" counts as loopback, and inherited sockets ("fd:N", "systemd:NAME") as
 // reachable from anywhere, for where they are bound is not known: use CheckListen for those.
-func CheckAddress(addr transport.Addr, l Listen) error {
-	isLocal := addr.Network == "unix"
-	if host, _, err := net.SplitHostPort(addr.Address); err == nil && addr.Network == "tcp" {
+func CheckAddress(addr string, l Listen) error {
+	network, address, err := transport.ParseAddr(addr)
+	if err != nil {
+		return err
+	}
+	isLocal := network == "unix"
+	if host, _, err := net.SplitHostPort(address); err == nil && network == "tcp" {
 		ip, err := netip.ParseAddr(host)
 		isLocal = host == "localhost" || err == nil && ip.Unmap().IsLoopback()
 	}
-	return l.check(addr.String(), isLocal)
+	return l.check(addr, isLocal)
 }
 
 // local reports whether only this machine reaches addr. What it does not know it takes for reachable.
@@ -57,10 +62,10 @@ func local(addr net.Addr) bool {
 	switch a := addr.(type) {
 	case *net.TCPAddr:
 		return a.AddrPort().Addr().Unmap().IsLoopback()
-	case *net.UnixAddr, transport.MemAddr:
+	case *net.UnixAddr:
 		return true
 	}
-	return false
+	return addr != nil && addr.Network() == "mem"
 }
 
 func (l *Listen) check(addr string, local bool) error {

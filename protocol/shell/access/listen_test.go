@@ -18,7 +18,12 @@ const (
 )
 
 func TestCheckListen(t *testing.T) {
-	mem := transport.MemAddr("a")
+	ln, err := new(transport.Mem).Listen(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	mem := ln.Addr()
 	for _, c := range []struct {
 		addr net.Addr
 		l    Listen
@@ -68,12 +73,8 @@ func TestCheckAddress(t *testing.T) {
 		{":8080", noProof}, {"", noProof}, {"0.0.0.0:1", noProof}, {"[::]:1", noProof}, {"localhost.example:1", noProof},
 		{"host:1", noProof}, {"127.0.0.1.example:1", noProof}, {"fd:3", noProof}, {"systemd:a", noProof},
 	} {
-		a, err := transport.ParseAddr(c.addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		wantFault(t, CheckAddress(a, Listen{}), c.want, "%q", c.addr)
-		wantFault(t, CheckAddress(a, Listen{Secure: true, Tokens: true}), "", "%q with TLS and tokens", c.addr)
+		wantFault(t, CheckAddress(c.addr, Listen{}), c.want, "%q", c.addr)
+		wantFault(t, CheckAddress(c.addr, Listen{Secure: true, Tokens: true}), "", "%q with TLS and tokens", c.addr)
 	}
 }
 

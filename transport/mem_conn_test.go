@@ -273,7 +273,7 @@ func TestMemConnReadLetsGo(t *testing.T) {
 		client.Write([]byte("2"))
 		server.Read(second)
 		if diff := cmp.Diff([]string{"1\x00\x00", "2\x00\x00"}, []string{string(first), string(second)}); diff != "" {
-			t.Error("(-want +got)", diff)
+			t.Errorf("(-want +got):\n%s", diff)
 		}
 	})
 }
