@@ -119,7 +119,7 @@ func TestStartFails(t *testing.T) {
 		{"address in use", transport.TCP{}, ranch.Options{Addr: taken.Addr().String()}, []error{ranch.ErrAddrInUse, syscall.EADDRINUSE}, "address already in use"},
 		{"in use, TLS", media()[1].t, ranch.Options{Addr: taken.Addr().String()}, []error{ranch.ErrAddrInUse}, ""},
 		{"in use, several sockets", transport.TCP{}, ranch.Options{Addr: taken.Addr().String(), NumListenSockets: 3}, []error{ranch.ErrAddrInUse}, ""},
-		{"a file in the socket's place", transport.TCP{}, ranch.Options{Addr: "unix:" + path}, []error{ranch.ErrAddrInUse}, "no socket"},
+		{"a file in the socket's place", transport.TCP{}, ranch.Options{Addr: "unix:" + path}, []error{ranch.ErrAddrInUse}, "not a socket"},
 		{"permission", forbidden, ranch.Options{Addr: loopback(t)}, []error{ranch.ErrPermission, fs.ErrPermission, syscall.EACCES}, "permission denied"},
 		{"no certificate", transport.TLS{}, ranch.Options{}, []error{ranch.ErrNoCertificate}, "GetCertificate"},
 		{"an empty TLS configuration", transport.TLS{Config: new(tls.Config)}, ranch.Options{}, []error{ranch.ErrNoCertificate}, ""},

@@ -285,8 +285,8 @@ func TestPeerCred(t *testing.T) {
 	}
 }
 
-// The queue is looked at without taking anything from it.
-func TestBacklogged(t *testing.T) {
+// Pending takes no connection from the queue.
+func TestPendingBacklog(t *testing.T) {
 	for _, addr := range []string{"127.0.0.1:0", "[::1]:0", socketPath(t), abstractName(), handedOver(t, "127.0.0.1:0"), handedOver(t, socketPath(t))} {
 		for _, tr := range []transport.Transport{transport.TCP{}, transport.TLS{Config: testTLS()}} {
 			ln := listen(t, tr, addr)
@@ -332,60 +332,8 @@ func TestBacklogged(t *testing.T) {
 	wantIs(t, backlog.Shrink(mem), errors.ErrUnsupported)
 }
 
-// Those who wait can be served, and then there is an end: of those who come later none
-// gets in while one waits, and that one does.
-func TestCloseBacklog(t *testing.T) {
-	ln := listen(t, transport.TCP{}, abstractName())
-	addr := listenaddr.String(ln.Addr())
-	dial := func() error {
-		nc, err := transport.TCP{}.Dial(t.Context(), addr)
-		if err == nil {
-			t.Cleanup(func() { nc.Close() })
-		}
-		return err
-	}
-	for range 3 {
-		if err := dial(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := backlog.Shrink(ln); err != nil {
-		t.Fatal(err)
-	}
-	wantIs(t, dial(), syscall.EAGAIN)
-	served := 0
-	for {
-		waits, err := backlog.Pending(ln)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !waits {
-			break
-		}
-		nc, err := ln.Accept()
-		if err != nil {
-			t.Fatal(err)
-		}
-		nc.Close()
-		served++
-	}
-	if served != 3 {
-		t.Errorf("%d of 3 were served", served)
-	}
-	if err := dial(); err != nil { // the one
-		t.Error(err)
-	}
-	wantIs(t, dial(), syscall.EAGAIN)
-
-	tcp := listen(t, transport.TCP{}, "127.0.0.1:0")
-	if err := backlog.Shrink(tcp); err != nil {
-		t.Error(err)
-	}
-	onSocket(t, tcp, func(fd int) {
-		if info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO); err != nil || info.Sacked != 0 {
-			t.Errorf("the backlog is %d, %v", info.Sacked, err)
-		}
-	})
-	// Of an inherited socket the next process serves those who wait.
-	wantIs(t, backlog.Shrink(listen(t, transport.TCP{}, handedOver(t, "127.0.0.1:0"))), errors.ErrUnsupported)
+// The queue of an inherited socket is not changed: the next process accepts its connections.
+func TestShrinkBacklogOfInherited(t *testing.T) {
+	ln := listen(t, transport.TCP{}, handedOver(t, "127.0.0.1:0"))
+	wantIs(t, backlog.Shrink(ln), errors.ErrUnsupported)
 }
