@@ -28,14 +28,14 @@ func TestConnKnowsItself(t *testing.T) {
 			t.Errorf("RemoteAddr %q, the client's is %q", got, want)
 		}
 		if srv.Transport().Name() != tr.Name() {
-			t.Errorf("Transport is %v", srv.Transport())
+			t.Errorf("Transport: got %v, want that of NewConn", srv.Transport())
 		}
 		if _, ok := srv.NetConn().(interface{ NetConn() net.Conn }); ok {
-			t.Errorf("NetConn is a %T, not what was accepted", srv.NetConn())
+			t.Errorf("NetConn: got %T, want the accepted connection", srv.NetConn())
 		}
 		state, secure := srv.TLS()
 		if secure != (k.tls != 0) || secure && (state.Version != k.tls || !state.HandshakeComplete || state.ServerName != "localhost") {
-			t.Errorf("TLS: %v, %+v", secure, state)
+			t.Errorf("TLS: got %v, %+v, want none", secure, state)
 		}
 		exchange(t, srv, cli)
 	})
@@ -71,7 +71,7 @@ func TestIDsAreUnique(t *testing.T) {
 				engine.Init(c, transport.TCP{}, a, nil)
 				mu.Lock()
 				if seen[c.ID()] || c.ID() == 0 {
-					t.Errorf("id %d", c.ID())
+					t.Errorf("got id %d, want a positive number that is used once", c.ID())
 				}
 				seen[c.ID()] = true
 				mu.Unlock()
@@ -80,7 +80,7 @@ func TestIDsAreUnique(t *testing.T) {
 	}
 	wg.Wait()
 	if len(seen) != each*workers {
-		t.Errorf("%d ids for %d connections", len(seen), each*workers)
+		t.Errorf("got %d ids, want %d", len(seen), each*workers)
 	}
 }
 
@@ -95,7 +95,7 @@ func wantStats(tb testing.TB, what string, c *transport.Conn, want transport.Sta
 func TestStatsOfReadAndWrite(t *testing.T) {
 	eachKind(t, func(t *testing.T, k kind) {
 		srv, cli := k.pair(t, transport.TCP{})
-		wantStats(t, "fresh", srv, transport.Stats{}) // a handshake is no payload
+		wantStats(t, "fresh", srv, transport.Stats{}) // the handshake is not payload
 
 		cli.Write(make([]byte, 100))
 		srv.Read(make([]byte, 60))
@@ -107,20 +107,20 @@ func TestStatsOfReadAndWrite(t *testing.T) {
 		wantStats(t, "17 bytes written in two", srv, transport.Stats{Reads: 2, BytesRead: 100, Writes: 2, BytesWritten: 17})
 
 		cli.Close()
-		for { // TLS may see its end and the socket's
+		for { // TLS may report the end of TLS and that of the socket
 			if _, err := srv.Read(make([]byte, 1)); err != nil {
 				break
 			}
 		}
 		if s := srv.Stats(); s.Reads != 3 || s.BytesRead != 100 {
-			t.Errorf("the read that finds the end counts: %+v", s)
+			t.Errorf("got %+v, want the read that returns EOF counted", s)
 		}
 		srv.Close()
 		if _, err := srv.Write([]byte("x")); err == nil {
-			t.Error("Write after Close succeeds")
+			t.Error("Write after Close: got no error, want one")
 		}
 		if s := srv.Stats(); s.Writes != 3 || s.BytesWritten != 17 {
-			t.Errorf("the write that fails counts, its bytes do not: %+v", s)
+			t.Errorf("got %+v, want the failed write counted without bytes", s)
 		}
 	})
 }
@@ -136,27 +136,27 @@ func TestStatsOfCopies(t *testing.T) {
 		})
 		n, err := srv.WriteTo(&checker{})
 		if n != size || err != nil {
-			t.Fatalf("WriteTo: %d, %v", n, err)
+			t.Fatalf("WriteTo: got %d, %v, want all bytes", n, err)
 		}
 		await(t, "the sender", sent)
 		s := srv.Stats()
 		if s.BytesRead != size || s.Reads < 2 || s.BytesWritten != 0 || s.Writes != 0 {
-			t.Errorf("after WriteTo: %+v", s)
+			t.Errorf("after WriteTo: got %+v, want all bytes counted", s)
 		}
 
 		got := async(func() (int64, error) { return io.Copy(&checker{}, cli) })
 		n, err = srv.ReadFrom(&stream{n: size})
 		if n != size || err != nil {
-			t.Fatalf("ReadFrom: %d, %v", n, err)
+			t.Fatalf("ReadFrom: got %d, %v, want all bytes", n, err)
 		}
 		if err := srv.Close(); err != nil {
-			t.Errorf("Close: %v", err)
+			t.Errorf("Close: got %v, want no error", err)
 		}
 		if r := await(t, "the receiver", got); r.n != size || r.err != nil {
-			t.Errorf("the peer has %d, %v", r.n, r.err)
+			t.Errorf("peer: got %d bytes, %v, want all", r.n, r.err)
 		}
 		if s := srv.Stats(); s.BytesWritten != size || s.Writes == 0 || s.BytesRead != size {
-			t.Errorf("after ReadFrom: %+v", s)
+			t.Errorf("after ReadFrom: got %+v, want all bytes counted", s)
 		}
 	})
 }
@@ -175,18 +175,18 @@ func TestStatsOfConnToConn(t *testing.T) {
 				})
 				got := async(func() (int64, error) { return io.Copy(&checker{}, out) })
 				if n, err := src.WriteTo(dst); n != size || err != nil {
-					t.Fatalf("WriteTo: %d, %v", n, err)
+					t.Fatalf("WriteTo: got %d, %v, want all bytes", n, err)
 				}
 				dst.Close()
 				await(t, "the sender", sent)
 				if r := await(t, "the receiver", got); r.n != size || r.err != nil {
-					t.Errorf("received %d, %v", r.n, r.err)
+					t.Errorf("receiver: got %d bytes, %v, want all", r.n, r.err)
 				}
 				if s := src.Stats(); s.BytesRead != size || s.BytesWritten != 0 {
-					t.Errorf("source: %+v", s)
+					t.Errorf("source: got %+v, want all bytes counted as read", s)
 				}
 				if s := dst.Stats(); s.BytesWritten != size || s.BytesRead != 0 {
-					t.Errorf("destination: %+v", s)
+					t.Errorf("destination: got %+v, want all bytes counted as written", s)
 				}
 			})
 		}
@@ -195,7 +195,7 @@ func TestStatsOfConnToConn(t *testing.T) {
 
 func closeWrite(tb testing.TB, nc net.Conn) {
 	if err := nc.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
-		tb.Errorf("CloseWrite: %v", err)
+		tb.Errorf("CloseWrite: got %v, want no error", err)
 	}
 }
 
@@ -203,24 +203,24 @@ func TestCloseTwice(t *testing.T) {
 	eachKind(t, func(t *testing.T, k kind) {
 		srv, cli := k.pair(t, transport.TCP{})
 		if err := srv.Close(); err != nil {
-			t.Errorf("Close: %v", err)
+			t.Errorf("Close: got %v, want no error", err)
 		}
 		if err := srv.Close(); err != nil {
-			t.Errorf("the second Close: %v", err)
+			t.Errorf("second Close: got %v, want no error", err)
 		}
 		srv.Abort()
 		if n, err := cli.Read(make([]byte, 1)); n != 0 || err != io.EOF {
-			t.Errorf("the peer reads %d, %v", n, err)
+			t.Errorf("peer: got %d, %v, want EOF", n, err)
 		}
 		_, err := srv.Read(make([]byte, 1))
 		wantIs(t, err, net.ErrClosed)
 		_, err = srv.WriteTo(io.Discard)
 		wantIs(t, err, net.ErrClosed)
 		if _, err := srv.Write([]byte("x")); err == nil {
-			t.Error("Write after Close succeeds")
+			t.Error("Write after Close: got no error, want one")
 		}
 		if _, err := srv.ReadFrom(bytes.NewReader([]byte("x"))); err == nil {
-			t.Error("ReadFrom after Close succeeds")
+			t.Error("ReadFrom after Close: got no error, want one")
 		}
 	})
 }
@@ -233,27 +233,26 @@ func TestAbort(t *testing.T) {
 		srv.Abort()
 		wantIs(t, await(t, "Read", read).err, net.ErrClosed)
 		if err := srv.Close(); err != nil {
-			t.Errorf("Close after Abort: %v", err)
+			t.Errorf("Close after Abort: got %v, want no error", err)
 		}
 		srv.Abort()
 		_, err := cli.Read(make([]byte, 1))
-		wantIs(t, err, io.EOF) // crypto/tls does not insist on a goodbye
+		wantIs(t, err, io.EOF) // crypto/tls does not require close_notify
 	})
 }
 
-// Close says goodbye, and a peer that takes nothing makes that wait. Abort does not
-// wait, and ends it.
+// Close sends close_notify, and waits if the peer does not read. Abort ends that Close at once.
 func TestAbortEndsACloseThatWaits(t *testing.T) {
-	// A full Unix socket takes nothing more; one of TCP may find room for a goodbye.
+	// A full Unix socket accepts nothing more; a TCP socket may have space for close_notify.
 	srv, _ := kindNamed("unix+tls").pair(t, transport.TCP{WriteBuffer: 4096})
-	clog(t, srv.NetConn())
+	fillSocket(t, srv.NetConn())
 	closed := async(func() (int64, error) { return 0, srv.Close() })
 	waitBlocked(t, 1, "transport.(*Conn).Close(")
 	start := time.Now()
 	srv.Abort()
 	await(t, "Close", closed)
 	if d := time.Since(start); d > 2*time.Second {
-		t.Errorf("Abort ended Close after %v", d)
+		t.Errorf("Close ended %v after Abort, want it at once", d)
 	}
 }
 
@@ -267,14 +266,14 @@ func TestCloseWakesEverybody(t *testing.T) {
 				srv, _ := k.pair(t, transport.TCP{WriteBuffer: 4096})
 				read := asyncRead(srv, make([]byte, 1))
 				waitBlocked(t, 1, "transport.(*Conn).Read(")
-				write := asyncWrite(srv, flood)
+				write := asyncWrite(srv, bulk)
 				waitBlocked(t, 1, "transport.(*Conn).Write(")
 				end(srv)
 				if r := await(t, "Read", read); !errors.Is(r.err, net.ErrClosed) {
-					t.Errorf("Read ends with %v", r.err)
+					t.Errorf("Read: got %v, want net.ErrClosed", r.err)
 				}
 				if r := await(t, "Write", write); r.err == nil || errors.Is(r.err, transport.ErrSendTimeout) {
-					t.Errorf("Write ends with %v", r.err)
+					t.Errorf("Write: got %v, want net.ErrClosed", r.err)
 				}
 			})
 		})
@@ -286,19 +285,19 @@ func TestCloseWakesCopies(t *testing.T) {
 		srv, _ := k.pair(t, transport.TCP{WriteBuffer: 4096})
 		out := async(func() (int64, error) { return srv.WriteTo(io.Discard) })
 		waitBlocked(t, 1, "transport.(*Conn).WriteTo(")
-		in := async(func() (int64, error) { return srv.ReadFrom(&stream{n: int64(len(flood))}) })
+		in := async(func() (int64, error) { return srv.ReadFrom(&stream{n: int64(len(bulk))}) })
 		waitBlocked(t, 1, "transport.(*Conn).ReadFrom(")
 		srv.Close()
 		if r := await(t, "WriteTo", out); !errors.Is(r.err, net.ErrClosed) {
-			t.Errorf("WriteTo ends with %v", r.err)
+			t.Errorf("WriteTo: got %v, want net.ErrClosed", r.err)
 		}
 		if r := await(t, "ReadFrom", in); r.err == nil || errors.Is(r.err, transport.ErrSendTimeout) {
-			t.Errorf("ReadFrom ends with %v", r.err)
+			t.Errorf("ReadFrom: got %v, want net.ErrClosed", r.err)
 		}
 	})
 }
 
-// Whatever runs at the moment of Close ends, and nothing panics or races.
+// Calls in progress end on Close, without a panic or a data race.
 func TestCloseRace(t *testing.T) {
 	eachKind(t, func(t *testing.T, k kind) {
 		tr := k.make(transport.TCP{WriteBuffer: 4096})
@@ -351,15 +350,15 @@ func TestCloseWrite(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got, err := io.ReadAll(cli); string(got) != "answer" || err != nil {
-			t.Errorf("the peer reads %q, %v", got, err)
+			t.Errorf("peer: got %q, %v, want the data and EOF", got, err)
 		}
 		if _, err := srv.Write([]byte("x")); err == nil {
-			t.Error("Write after CloseWrite succeeds")
+			t.Error("Write after CloseWrite: got no error, want one")
 		}
 		cli.Write([]byte("still heard"))
 		p := make([]byte, 64)
 		if n, err := srv.Read(p); string(p[:n]) != "still heard" || err != nil {
-			t.Errorf("reading after CloseWrite: %q, %v", p[:n], err)
+			t.Errorf("Read after CloseWrite: got %q, %v, want the data of the peer", p[:n], err)
 		}
 	})
 }
@@ -374,12 +373,12 @@ func TestCloseRead(t *testing.T) {
 				t.Fatal(err)
 			}
 			if r := await(t, "Read", read); r.err != io.EOF {
-				t.Errorf("a blocked read ends with %v", r.err)
+				t.Errorf("blocked read: got %v, want EOF", r.err)
 			}
 			srv.Write([]byte("still said"))
 			p := make([]byte, 64)
 			if n, err := cli.Read(p); string(p[:n]) != "still said" || err != nil {
-				t.Errorf("writing after CloseRead: %q, %v", p[:n], err)
+				t.Errorf("Write after CloseRead: peer got %q, %v, want the data", p[:n], err)
 			}
 		})
 	}
@@ -389,14 +388,14 @@ func TestHalfCloseUnsupported(t *testing.T) {
 	srv, _ := pipe(t, transport.TCP{})
 	for what, err := range map[string]error{"CloseWrite": srv.CloseWrite(), "CloseRead": srv.CloseRead()} {
 		if !errors.Is(err, errors.ErrUnsupported) {
-			t.Errorf("%s: %v", what, err)
+			t.Errorf("%s: got %v, want errors.ErrUnsupported", what, err)
 		}
 		var oe *net.OpError
 		if !errors.As(err, &oe) || oe.Op != "close" || oe.Net != "pipe" {
-			t.Errorf("%s: not an error of closing: %#v", what, err)
+			t.Errorf("%s: got %#v, want a *net.OpError of close", what, err)
 		}
 	}
-	// Nothing was closed.
+	// The connection is still open.
 	srv2, cli := pipe(t, transport.TCP{})
 	srv2.CloseWrite()
 	exchange(t, srv2, cli)
@@ -406,19 +405,19 @@ func TestEmptyReadAndWrite(t *testing.T) {
 	eachKind(t, func(t *testing.T, k kind) {
 		srv, cli := k.pair(t, transport.TCP{})
 		if n, err := srv.Write(nil); n != 0 || err != nil {
-			t.Errorf("Write(nil) = %d, %v", n, err)
+			t.Errorf("Write(nil): got %d, %v, want 0, nil", n, err)
 		}
 		if n, err := srv.Read(nil); n != 0 || err != nil {
-			t.Errorf("Read(nil) = %d, %v", n, err)
+			t.Errorf("Read(nil): got %d, %v, want 0, nil", n, err)
 		}
 		if n, err := srv.ReadFrom(bytes.NewReader(nil)); n != 0 || err != nil {
-			t.Errorf("ReadFrom of nothing = %d, %v", n, err)
+			t.Errorf("ReadFrom of an empty reader: got %d, %v, want 0, nil", n, err)
 		}
 		exchange(t, srv, cli)
 	})
 }
 
-// A large write arrives whole and in order although the socket takes it piecemeal.
+// A large write that the socket takes in parts arrives completely and in order.
 func TestLargeWrite(t *testing.T) {
 	eachKind(t, func(t *testing.T, k kind) {
 		const size = 1 << 20
@@ -427,15 +426,15 @@ func TestLargeWrite(t *testing.T) {
 		write := asyncWrite(srv, p)
 		got := &checker{}
 		if n, err := io.CopyN(got, cli, size); n != size || err != nil {
-			t.Errorf("the peer has %d, %v", n, err)
+			t.Errorf("peer: got %d bytes, %v, want all", n, err)
 		}
 		if r := await(t, "Write", write); r.n != size || r.err != nil {
-			t.Errorf("Write: %d, %v", r.n, r.err)
+			t.Errorf("Write: got %d, %v, want all bytes", r.n, r.err)
 		}
 	})
 }
 
-// Records of several writers, each longer than the socket takes at once, arrive whole.
+// Data of concurrent writers, each more than the socket takes at once, is not interleaved.
 func TestConcurrentWritesDoNotMix(t *testing.T) {
 	for _, opts := range []transport.TCP{
 		{WriteBuffer: 4096},
@@ -447,7 +446,7 @@ func TestConcurrentWritesDoNotMix(t *testing.T) {
 }
 
 func checkRecords(t *testing.T, pair func(testing.TB, transport.TCP) (*transport.Conn, net.Conn), opts transport.TCP) {
-	// Each record says whose it is, and consists of that.
+	// Each record consists of bytes that identify its writer.
 	const writers, records, size = 4, 8, 50_000
 	srv, cli := pair(t, opts)
 	var wg sync.WaitGroup
@@ -456,7 +455,7 @@ func checkRecords(t *testing.T, pair func(testing.TB, transport.TCP) (*transport
 			p := bytes.Repeat([]byte{byte('a' + w)}, size+w*1000)
 			for range records {
 				if n, err := srv.Write(p); n != len(p) || err != nil {
-					t.Errorf("writer %d: %d, %v", w, n, err)
+					t.Errorf("writer %d: got %d, %v, want all bytes", w, n, err)
 				}
 			}
 		})
@@ -470,10 +469,10 @@ func checkRecords(t *testing.T, pair func(testing.TB, transport.TCP) (*transport
 		}
 		w := int(p[0] - 'a')
 		if w < 0 || w >= writers {
-			t.Fatalf("a record begins with %q", p[0])
+			t.Fatalf("got a record that begins with %q, want the number of a writer", p[0])
 		}
 		rec := p[:size+w*1000]
-		// A few bytes at a time first: the socket stays full.
+		// The peer reads slowly at first, so that the socket stays full.
 		for off := 1; off < len(rec); {
 			step := len(rec) - off
 			if off < 4000 {
@@ -486,7 +485,7 @@ func checkRecords(t *testing.T, pair func(testing.TB, transport.TCP) (*transport
 			off += n
 		}
 		if n := bytes.Count(rec, p[:1]); n != len(rec) {
-			t.Fatalf("a record of writer %d has %d bytes of others", w, len(rec)-n)
+			t.Fatalf("record of writer %d: got %d bytes of other writers, want 0", w, len(rec)-n)
 		}
 		seen[w]++
 		total += uint64(len(rec))
@@ -494,13 +493,14 @@ func checkRecords(t *testing.T, pair func(testing.TB, transport.TCP) (*transport
 	wg.Wait()
 	for w, n := range seen {
 		if n != records {
-			t.Errorf("writer %d: %d records", w, n)
+			t.Errorf("writer %d: got %d records, want all", w, n)
 		}
 	}
 	wantStats(t, "the writers", srv, transport.Stats{Writes: writers * records, BytesWritten: total})
 }
 
-// A client's reset fails the server's calls with the system's error, as with net.
+// After a reset by the client, calls of the server fail with the error of the system, as with
+// package net.
 func TestPeerReset(t *testing.T) {
 	for _, k := range []kind{kindNamed("tcp"), kindNamed("tls1.3"), kindNamed("tls1.2")} {
 		srv, cli := k.pair(t, transport.TCP{})
@@ -511,15 +511,15 @@ func TestPeerReset(t *testing.T) {
 		r := await(t, "WriteTo", read)
 		var oe *net.OpError
 		if !errors.As(r.err, &oe) || oe.Op != "read" || oe.Timeout() {
-			t.Errorf("%s: WriteTo ends with %#v", k.name, r.err)
+			t.Errorf("%s: WriteTo: got %#v, want ECONNRESET", k.name, r.err)
 		}
 		if _, err := srv.Write([]byte("x")); err == nil {
-			t.Errorf("%s: Write after a reset succeeds", k.name)
+			t.Errorf("%s: Write after a reset: got no error, want one", k.name)
 		}
 	}
 }
 
-// An error of a write has the form that net gives it.
+// Errors of writes have the form of those of package net.
 func TestWriteErrorForm(t *testing.T) {
 	for _, name := range []string{"tcp", "unix"} {
 		srv, _ := kindNamed(name).pair(t, transport.TCP{})

@@ -16,7 +16,7 @@ import (
 	"goranch/transport"
 )
 
-// An echo server by hand. Package ranch does this, and the rest, for you.
+// An echo server without package ranch.
 func ExampleNewConn() {
 	ctx := context.Background()
 	var tcp transport.TCP
@@ -60,7 +60,7 @@ func ExampleNewConn() {
 	// hello
 }
 
-// Typed options are checked before anything is opened.
+// Options are validated before a socket is opened.
 func ExampleTCP_Listen() {
 	tcp := transport.TCP{
 		Network:     "tcp4",
@@ -84,7 +84,7 @@ func ExampleTCP_Listen() {
 	// true
 }
 
-// A Unix socket that only this user may connect to.
+// A Unix socket to which only this user may connect.
 func ExampleTCP_Listen_unix() {
 	dir, err := os.MkdirTemp("", "ex")
 	if err != nil {
@@ -149,11 +149,11 @@ func ExampleTLS() {
 	serving.Wait()
 	fmt.Printf("%s\n", version)
 	// Output:
-	// true
+	// no certificate: set Certificates, GetCertificate or GetConfigForClient
 	// TLS 1.3
 }
 
-// Whoever stops a server wakes its reads; what is to be said can still be said.
+// StopReading ends the blocked read; the protocol can still send an answer.
 func ExampleConn_StopReading() {
 	ours, theirs := net.Pipe()
 	conn := transport.NewConn(transport.TCP{}, ours)

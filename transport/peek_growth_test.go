@@ -7,7 +7,7 @@ import (
 	"goranch/transport"
 )
 
-// Looking at one more byte each time does not copy everything each time.
+// Peeking byte by byte does not copy all data each time.
 func TestPeekGrows(t *testing.T) {
 	conn, peer := kindNamed("tcp").pair(t, transport.TCP{})
 	go peer.Write(make([]byte, engine.MaxPeek))
@@ -22,9 +22,9 @@ func TestPeekGrows(t *testing.T) {
 		}
 	})
 	if allocs >= 1 {
-		t.Errorf("%v allocations for each byte", allocs)
+		t.Errorf("got %v allocations for each byte, want fewer", allocs)
 	}
 	if b, err := conn.Peek(engine.MaxPeek); len(b) != engine.MaxPeek || cap(b) > engine.MaxPeek || err != nil {
-		t.Errorf("all: %d bytes, %v", len(b), err)
+		t.Errorf("Peek of the maximum: got %d bytes, %v, want all", len(b), err)
 	}
 }

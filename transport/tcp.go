@@ -103,6 +103,11 @@ const (
 // Validate reports all fields with values that cannot be used.
 func (t TCP) Validate() error {
 	var f option.Faults
+	t.check(&f)
+	return f.Err()
+}
+
+func (t TCP) check(f *option.Faults) {
 	switch t.Network {
 	case "", "tcp", "tcp4", "tcp6":
 	default:
@@ -136,7 +141,6 @@ func (t TCP) Validate() error {
 	if t.UnixMode&^fs.ModePerm != 0 {
 		f.Bad("UnixMode", t.UnixMode, "permission bits, 0 to 0o777")
 	}
-	return f.Err()
 }
 
 // Listen opens a listening socket on addr; see [ParseAddr] for its forms. The file of a Unix socket

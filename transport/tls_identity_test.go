@@ -22,7 +22,7 @@ import (
 	"goranch/transport"
 )
 
-// clientCert makes a self-signed client's certificate.
+// clientCert returns a self-signed client certificate.
 func clientCert(t *testing.T, uris ...string) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -71,7 +71,7 @@ func TestIdentity(t *testing.T) {
 		want   *transport.Identity
 	}{
 		{tls.NoClientCert, true, nil},
-		{tls.RequestClientCert, true, nil}, // offered, not verified
+		{tls.RequestClientCert, true, nil}, // presented, but not verified
 		{tls.RequireAnyClientCert, true, nil},
 		{tls.VerifyClientCertIfGiven, false, nil},
 		{tls.VerifyClientCertIfGiven, true, want},
@@ -83,13 +83,13 @@ func TestIdentity(t *testing.T) {
 		if tt.offers {
 			client.Certificates = []tls.Certificate{cert}
 		}
-		conn, _, serr, cerr := shake(t, server, client)
+		conn, _, serr, cerr := handshakes(t, server, client)
 		if serr != nil || cerr != nil {
-			t.Fatalf("%v: %v, %v", tt.auth, serr, cerr)
+			t.Fatalf("%v: got %v, %v, want no errors", tt.auth, serr, cerr)
 		}
 		got := conn.Identity()
 		if diff := cmp.Diff(tt.want, got, cmpopts.IgnoreFields(transport.Identity{}, "Certificate"), cmpopts.EquateComparable(netip.Addr{})); diff != "" {
-			t.Errorf("%v, offers %v:\n%s", tt.auth, tt.offers, diff)
+			t.Errorf("%v, certificate presented %v (-want +got):\n%s", tt.auth, tt.offers, diff)
 		}
 		if got != nil && !got.Certificate.Equal(cert.Leaf) {
 			t.Errorf("%v: got another certificate, want that of the client", tt.auth)
@@ -97,7 +97,7 @@ func TestIdentity(t *testing.T) {
 	}
 	plain, _ := kindNamed("tcp").pair(t, transport.TCP{})
 	if id := plain.Identity(); id != nil {
-		t.Errorf("without TLS: %+v", id)
+		t.Errorf("without TLS: got %+v, want nil", id)
 	}
 }
 

@@ -70,7 +70,7 @@ func checkTemporaryErrors(t *testing.T, version uint16, temporary error) {
 		}
 	}
 	if !cut.used {
-		t.Error("no read was interrupted")
+		t.Error("got no interrupted read, want some")
 	}
 }
 

@@ -28,10 +28,10 @@ func TestTLSNeedsACertificate(t *testing.T) {
 	} {
 		_, err := transport.TLS{Config: c}.Listen(t.Context(), path)
 		if err != engine.ErrNoCertificate {
-			t.Errorf("%s: %v", what, err)
+			t.Errorf("%s: got %v, want ErrNoCertificate", what, err)
 		}
 	}
-	listen(t, transport.TCP{}, path) // nothing stayed behind
+	listen(t, transport.TCP{}, path) // no socket was left open
 
 	cert := testTLS().Certificates[0]
 	for what, c := range map[string]*tls.Config{
@@ -42,13 +42,13 @@ func TestTLSNeedsACertificate(t *testing.T) {
 		ln := listen(t, transport.TLS{Config: c}, "127.0.0.1:0")
 		srv, cli := connectTo(t, bothEnds{transport.TLS{Config: c}, transport.TLS{Config: testTLS()}}, ln)
 		if _, ok := srv.TLS(); !ok {
-			t.Errorf("%s: no TLS", what)
+			t.Errorf("%s: got no TLS, want it", what)
 		}
 		exchange(t, srv, cli)
 	}
 }
 
-// bothEnds dials by another transport than it listens with.
+// bothEnds dials with another transport than it listens with.
 type bothEnds struct {
 	transport.Transport
 	client transport.Transport
@@ -65,10 +65,10 @@ func TestTLSState(t *testing.T) {
 	srv, cli := connect(t, tr, "127.0.0.1:0")
 	state, ok := srv.TLS()
 	if !ok || !state.HandshakeComplete || state.NegotiatedProtocol != "ranch" || state.ServerName != "localhost" {
-		t.Errorf("%v, %+v", ok, state)
+		t.Errorf("got %v, %+v, want the state of TLS", ok, state)
 	}
 	if cs := cli.(*tls.Conn).ConnectionState(); cs.NegotiatedProtocol != "ranch" || len(cs.PeerCertificates) != 1 {
-		t.Errorf("the client's side: %+v", cs)
+		t.Errorf("client: got %+v, want the state of TLS", cs)
 	}
 
 	ln := listen(t, tr, "127.0.0.1:0")
@@ -78,11 +78,11 @@ func TestTLSState(t *testing.T) {
 	}
 	defer nc.Close()
 	if _, ok := accept(t, tr, ln).TLS(); ok {
-		t.Error("there is TLS before the handshake")
+		t.Error("TLS before the handshake: got a state, want none")
 	}
 }
 
-// The host of the address is the name that the certificate has to be good for.
+// The certificate must be valid for the host of the address.
 func TestTLSDialName(t *testing.T) {
 	client := func(name string) transport.TLS {
 		_, pool := certificate()
@@ -93,7 +93,7 @@ func TestTLSDialName(t *testing.T) {
 		addr, name, wantSNI string
 		fails               any
 	}{
-		{addr: "127.0.0.1:0"}, // an address is verified, but not sent as a name
+		{addr: "127.0.0.1:0"}, // an IP address is verified, but not sent as SNI
 		{addr: "[::1]:0"},
 		{addr: "127.0.0.1:0", name: "localhost", wantSNI: "localhost"},
 		{addr: "127.0.0.1:0", name: "elsewhere", fails: new(x509.HostnameError)},
@@ -113,22 +113,22 @@ func TestTLSDialName(t *testing.T) {
 		state, _ := srv.TLS()
 		if derr := <-dialled; tt.fails != nil {
 			if !errors.As(derr, tt.fails) {
-				t.Errorf("%+v: Dial: %v", tt, derr)
+				t.Errorf("%+v: Dial: got %v", tt, derr)
 			}
 		} else if err != nil || derr != nil || state.ServerName != tt.wantSNI {
-			t.Errorf("%+v: %v, %v, name %q", tt, err, derr, state.ServerName)
+			t.Errorf("%+v: got %v, %v, name %q", tt, err, derr, state.ServerName)
 		}
 		srv.Abort()
 		if cli.Config.ServerName != tt.name {
-			t.Errorf("%+v: Dial changed the configuration", tt)
+			t.Errorf("%+v: Dial: got a changed configuration, want it unchanged", tt)
 		}
 	}
 }
 
-// A Unix socket has no host. Whoever verifies has to say whom it expects, and is told so.
+// A Unix socket has no host. A client that verifies the server must name it, and the error says so.
 func TestTLSDialUnixHasNoName(t *testing.T) {
 	server := transport.TLS{Config: testTLS()}
-	ln := listen(t, server, socketPath(t)+":443") // a path all the same
+	ln := listen(t, server, socketPath(t)+":443") // a path nevertheless
 	addr := listenaddr.String(ln.Addr())
 	_, pool := certificate()
 	done := async(func() (int64, error) {
@@ -143,10 +143,10 @@ func TestTLSDialUnixHasNoName(t *testing.T) {
 	err := await(t, "Dial", done).err
 	await(t, "Handshake", shaking)
 	if err == nil || errors.As(err, new(*tls.CertificateVerificationError)) {
-		t.Errorf("without a name: %v", err)
+		t.Errorf("without a name: got %v, want an error that says so", err)
 	}
 
-	// Nor is a made-up name sent.
+	// No name is sent as SNI either.
 	done = async(func() (int64, error) {
 		nc, err := transport.TLS{Config: &tls.Config{InsecureSkipVerify: true}}.Dial(t.Context(), addr)
 		if err == nil {
@@ -159,18 +159,18 @@ func TestTLSDialUnixHasNoName(t *testing.T) {
 		t.Fatal(err)
 	}
 	if state, _ := srv.TLS(); state.ServerName != "" {
-		t.Errorf("the client names %q", state.ServerName)
+		t.Errorf("SNI: got %q, want none", state.ServerName)
 	}
 	if err := await(t, "Dial", done).err; err != nil {
 		t.Error(err)
 	}
 }
 
-// A client that says nothing costs the time that the context allows.
+// A client that sends nothing ends the handshake when the context ends.
 func TestTLSHandshakeTimeout(t *testing.T) {
 	tr := transport.TLS{Config: testTLS()}
 	ln := listen(t, tr, "127.0.0.1:0")
-	for _, prefix := range []string{"", "\x16\x03\x01\x00\x80\x01"} { // silence, and the beginning of a hello
+	for _, prefix := range []string{"", "\x16\x03\x01\x00\x80\x01"} { // nothing, and the beginning of a ClientHello
 		cli, err := net.Dial("tcp", ln.Addr().String())
 		if err != nil {
 			t.Fatal(err)
@@ -184,26 +184,26 @@ func TestTLSHandshakeTimeout(t *testing.T) {
 		cancel()
 		wantIs(t, err, context.DeadlineExceeded)
 		if d := time.Since(start); d < 20*time.Millisecond || d > 2*time.Second {
-			t.Errorf("after %v", d)
+			t.Errorf("got the end after %v, want it at the limit", d)
 		}
 		if err := srv.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-			t.Errorf("Close: %v", err)
+			t.Errorf("Close: got %v, want no error", err)
 		}
 		if _, ok := srv.TLS(); ok {
-			t.Error("TLS without a handshake")
+			t.Error("TLS after a failed handshake: got a state, want none")
 		}
 	}
 }
 
 func TestTLSDialTimeout(t *testing.T) {
-	ln := listen(t, transport.TCP{}, "127.0.0.1:0") // accepts, says nothing
+	ln := listen(t, transport.TCP{}, "127.0.0.1:0") // accepts and sends nothing
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	_, err := transport.TLS{Config: testTLS()}.Dial(ctx, listenaddr.String(ln.Addr()))
 	wantIs(t, err, context.DeadlineExceeded)
-	// The socket was not left open.
+	// The socket was closed.
 	srv := accept(t, transport.TCP{}, ln)
-	srv.SetReadDeadline(time.Now().Add(patience))
+	srv.SetReadDeadline(time.Now().Add(testTimeout))
 	if _, err := io.Copy(io.Discard, struct{ io.Reader }{srv}); err != nil {
 		t.Error(err)
 	}
@@ -221,7 +221,7 @@ func TestPlainTextToTLS(t *testing.T) {
 	err = accept(t, tr, ln).Handshake(t.Context())
 	var rh tls.RecordHeaderError
 	if !errors.As(err, &rh) {
-		t.Errorf("the handshake ends with %#v", err)
+		t.Errorf("handshake: got %#v, want a tls.RecordHeaderError", err)
 	}
 }
 
@@ -247,15 +247,15 @@ func TestPeerLeavesDuringTheHandshake(t *testing.T) {
 		waitBlocked(t, 1, "transport.(*Conn).Handshake(")
 		leave(cli.(*net.TCPConn))
 		if r := await(t, "Handshake", done); r.err == nil {
-			t.Errorf("%s: the handshake succeeds", what)
+			t.Errorf("%s: handshake: got no error, want one", what)
 		}
 		if err := srv.Close(); err != nil {
-			t.Errorf("%s: Close: %v", what, err)
+			t.Errorf("%s: Close: got %v, want no error", what, err)
 		}
 	}
 }
 
-// A client that disappears without a goodbye is at its end all the same.
+// A client that closes the socket without close_notify is at the end of its stream.
 func TestTLSWithoutCloseNotify(t *testing.T) {
 	for _, name := range []string{"tls1.3", "tls1.2"} {
 		srv, cli := kindNamed(name).pair(t, transport.TCP{})
@@ -263,10 +263,10 @@ func TestTLSWithoutCloseNotify(t *testing.T) {
 		tcpOf(t, cli).Close()
 		var got bytes.Buffer
 		if n, err := srv.WriteTo(&got); got.String() != "last words" || err != nil {
-			t.Errorf("%s: WriteTo: %d, %q, %v", name, n, got.String(), err)
+			t.Errorf("%s: WriteTo: got %d, %q, %v, want the data and the end", name, n, got.String(), err)
 		}
 
-		// In the middle of a record it is an error.
+		// Inside a record it is an error.
 		srv, cli = overGate(t, name, func(b []byte) [][]byte { return [][]byte{b} })
 		gate := cli.(*tls.Conn).NetConn().(*gated)
 		gate.hold()
@@ -279,8 +279,7 @@ func TestTLSWithoutCloseNotify(t *testing.T) {
 	}
 }
 
-// gated is the socket below a TLS client, which cuts what is written to it into pieces,
-// or holds it back.
+// gated is the socket below a TLS client. It splits the data written to it, or stores it.
 type gated struct {
 	net.Conn
 	cut     func([]byte) [][]byte
@@ -318,7 +317,7 @@ func (g *gated) release() []byte {
 	return held
 }
 
-// overGate returns a server and a TLS client behind a gate.
+// overGate returns a server and a TLS client above a gated socket.
 func overGate(t *testing.T, name string, cut func([]byte) [][]byte) (*transport.Conn, net.Conn) {
 	t.Helper()
 	tr := kindNamed(name).make(transport.TCP{})
@@ -340,8 +339,8 @@ func overGate(t *testing.T, name string, cut func([]byte) [][]byte) (*transport.
 	return srv, cli
 }
 
-// Records of any size, delivered in pieces of any size, come out whole and at once:
-// nothing waits for what comes after it.
+// Records of any size that are delivered in parts of any size arrive completely and at once: a
+// record does not wait for the data after it.
 func TestTLSByTrickle(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	cuts := map[string]func([]byte) [][]byte{
@@ -378,23 +377,23 @@ func TestTLSByTrickle(t *testing.T) {
 						}
 						sent := asyncWrite(cli, fill(make([]byte, n), total))
 						total += int64(n)
-						// It has to come back before anything else is sent.
+						// The echo must arrive before more data is sent.
 						if _, err := io.CopyN(got, cli, int64(n)); err != nil {
-							t.Fatalf("after %d bytes: %v", got.off, err)
+							t.Fatalf("after %d bytes: got %v, want the echo", got.off, err)
 						}
 						await(t, "the client's write", sent)
 					}
 				}
 				closeWrite(t, cli)
 				if r := await(t, "the echo", echo); r.n != total || r.err != nil {
-					t.Errorf("echoed %d of %d, %v", r.n, total, r.err)
+					t.Errorf("echo: got %d bytes, want %d: %v", r.n, total, r.err)
 				}
 			})
 		}
 	}
 }
 
-// Several records at once, of which the last is incomplete: what is complete comes out.
+// If an incomplete record follows complete ones, these are delivered.
 func TestTLSIncompleteRecordBehindCompleteOnes(t *testing.T) {
 	for _, name := range []string{"tls1.3", "tls1.2"} {
 		for _, sizes := range [][]int{{1, 1}, {1, 100}, {100, 1}, {16384, 16384}, {5, 1, 5}} {
@@ -412,23 +411,23 @@ func TestTLSIncompleteRecordBehindCompleteOnes(t *testing.T) {
 			gate.Conn.Write(held[:len(held)-1])
 			complete := int64(total - sizes[len(sizes)-1])
 			if _, err := io.CopyN(got, cli, complete); err != nil {
-				t.Fatalf("%s, %v: %v", name, sizes, err)
+				t.Fatalf("%s, %v: got %v, want no error", name, sizes, err)
 			}
 			gate.Conn.Write(held[len(held)-1:])
 			if _, err := io.CopyN(got, cli, int64(total)-complete); err != nil {
-				t.Fatalf("%s, %v: %v", name, sizes, err)
+				t.Fatalf("%s, %v: got %v, want no error", name, sizes, err)
 			}
 			closeWrite(t, cli)
 			if r := await(t, "the echo", echo); r.n != int64(total) || r.err != nil {
-				t.Errorf("%s, %v: %d, %v", name, sizes, r.n, r.err)
+				t.Errorf("%s, %v: got %d, %v, want all data", name, sizes, r.n, r.err)
 			}
 		}
 	}
 }
 
-// A goodbye of which only a part has arrived with the data must not cost the data, nor
-// keep it back: crypto/tls looks for it before it returns them. (The last byte of a record of
-// TLS 1.2 that is read by itself does wait, with a bare crypto/tls as well.)
+// A part of close_notify that arrives with data neither loses nor delays the data: crypto/tls looks
+// for an alert before it returns data. (In TLS 1.2, the last byte of a record that is read
+// separately is delayed by crypto/tls itself.)
 func TestTLSDataBeforeAPartOfTheGoodbye(t *testing.T) {
 	for _, name := range []string{"tls1.3", "tls1.2"} {
 		for _, size := range []int{1, 2, 1000} {
@@ -441,7 +440,7 @@ func TestTLSDataBeforeAPartOfTheGoodbye(t *testing.T) {
 				cli.Write(fill(make([]byte, size), 0))
 				data := len(gate.held)
 				closeWrite(t, cli)
-				gate.SetWriteDeadline(time.Time{}) // crypto/tls lets nothing follow its goodbye
+				gate.SetWriteDeadline(time.Time{}) // crypto/tls sends nothing after close_notify
 				held := gate.release()
 				gate.Conn.Write(held[:data+part])
 				if size > 1 || name == "tls1.3" {
@@ -449,14 +448,14 @@ func TestTLSDataBeforeAPartOfTheGoodbye(t *testing.T) {
 				}
 				gate.Conn.Write(held[data+part:])
 				if r := await(t, "WriteTo", copying); r.n != int64(size) || r.err != nil {
-					t.Errorf("%s: %d, %v", name, r.n, r.err)
+					t.Errorf("%s: got %d, %v, want all data", name, r.n, r.err)
 				}
 			}
 		}
 	}
 }
 
-// notifier says how much was written to it.
+// notifier reports how many bytes were written to it.
 type notifier chan int
 
 func (n notifier) Write(p []byte) (int, error) {
@@ -470,13 +469,13 @@ func (n notifier) wait(tb testing.TB, want int) {
 		select {
 		case m := <-n:
 			got += m
-		case <-time.After(patience):
+		case <-time.After(testTimeout):
 			tb.Fatalf("%d of %d bytes arrived", got, want)
 		}
 	}
 }
 
-// Reads and copies may be mixed: each continues where the other has stopped.
+// Read and WriteTo may be used alternately: each continues where the other has stopped.
 func TestTLSReadAndWriteToInTurn(t *testing.T) {
 	for _, name := range []string{"tls1.3", "tls1.2", "unix+tls"} {
 		const size = 1 << 20
@@ -493,14 +492,14 @@ func TestTLSReadAndWriteToInTurn(t *testing.T) {
 			closeWrite(t, cli)
 			return size, nil
 		})
-		sink := transport.NewConn(transport.TCP{}, nowhereElse{new(checker)})
-		got := sink.NetConn().(nowhereElse).checker
+		sink := transport.NewConn(transport.TCP{}, writerConn{new(checker)})
+		got := sink.NetConn().(writerConn).checker
 		ours := rand.New(rand.NewPCG(5, 6))
 		p := make([]byte, 40_000)
 		for {
 			n, err := srv.Read(p[:1+ours.IntN(len(p))])
 			if _, cerr := got.Write(p[:n]); cerr != nil {
-				t.Fatalf("%s: Read at %d: %v", name, got.off, cerr)
+				t.Fatalf("%s: Read at %d: got %v, want no error", name, got.off, cerr)
 			}
 			if err == io.EOF {
 				break
@@ -509,33 +508,33 @@ func TestTLSReadAndWriteToInTurn(t *testing.T) {
 				t.Fatal(err)
 			}
 			if _, err := sink.ReadFrom(io.LimitReader(srv, 1+ours.Int64N(100_000))); err != nil {
-				t.Fatalf("%s: copy at %d: %v", name, got.off, err)
+				t.Fatalf("%s: copy at %d: got %v, want no error", name, got.off, err)
 			}
 		}
 		if await(t, "the sender", sent); got.off != size {
-			t.Errorf("%s: %d of %d bytes", name, got.off, size)
+			t.Errorf("%s: got %d bytes, want %d", name, got.off, size)
 		}
 	}
 }
 
-// nowhereElse is a connection that hands what is written to a checker.
-type nowhereElse struct{ *checker }
+// writerConn is a connection that passes written data to a checker.
+type writerConn struct{ *checker }
 
-func (nowhereElse) Read([]byte) (int, error)         { return 0, io.EOF }
-func (nowhereElse) Close() error                     { return nil }
-func (nowhereElse) SetDeadline(time.Time) error      { return nil }
-func (nowhereElse) SetReadDeadline(time.Time) error  { return nil }
-func (nowhereElse) SetWriteDeadline(time.Time) error { return nil }
-func (nowhereElse) LocalAddr() net.Addr              { return &net.UnixAddr{Name: "nowhere", Net: "unix"} }
-func (nowhereElse) RemoteAddr() net.Addr             { return &net.UnixAddr{Name: "nowhere", Net: "unix"} }
+func (writerConn) Read([]byte) (int, error)         { return 0, io.EOF }
+func (writerConn) Close() error                     { return nil }
+func (writerConn) SetDeadline(time.Time) error      { return nil }
+func (writerConn) SetReadDeadline(time.Time) error  { return nil }
+func (writerConn) SetWriteDeadline(time.Time) error { return nil }
+func (writerConn) LocalAddr() net.Addr              { return &net.UnixAddr{Name: "nowhere", Net: "unix"} }
+func (writerConn) RemoteAddr() net.Addr             { return &net.UnixAddr{Name: "nowhere", Net: "unix"} }
 
-// Keys change in mid-stream when the client says so, with and without a request that the
-// server change its own. openssl can do that, crypto/tls cannot. The client's side arrives byte by
+// The client updates its keys inside the stream, with and without requesting an update of the
+// server's keys. openssl can do that, crypto/tls cannot. The data of the client arrives byte by
 // byte.
 func TestTLSKeyUpdate(t *testing.T) {
 	openssl, err := exec.LookPath("openssl")
 	if err != nil {
-		t.Skip("SKIPPED: no openssl to ask for a key update")
+		t.Skip("openssl is not installed: it requests key updates")
 	}
 	tr := transport.TLS{Config: testTLS()}
 	ln := listen(t, tr, "127.0.0.1:0")
@@ -561,31 +560,31 @@ func TestTLSKeyUpdate(t *testing.T) {
 	}
 	echo := async(func() (int64, error) { return srv.WriteTo(srv) })
 	lines := newLines(out)
-	say := func(line string) { // and hear it
+	say := func(line string) { // sends a line and waits for its echo
 		t.Helper()
 		io.WriteString(in, line+"\n")
 		lines.await(t, line)
 	}
 	say("one")
-	for _, command := range []string{"K", "k", "K"} { // with a request, without, again
+	for _, command := range []string{"K", "k", "K"} { // with a request, without, and again
 		io.WriteString(in, command+"\n")
 		lines.await(t, "KEYUPDATE")
 		say("after a key update")
 	}
 	io.WriteString(in, "Q\n")
 	if r := await(t, "the echo", echo); r.err != nil || r.n == 0 {
-		t.Errorf("the echo: %d, %v", r.n, r.err)
+		t.Errorf("echo: got %d, %v, want all lines", r.n, r.err)
 	}
 	srv.Close()
 	if err := lines.drained(t, cmd); err != nil {
-		t.Errorf("openssl: %v\n%s", err, lines.all())
+		t.Errorf("openssl: got %v, want no error\n%s", err, lines.all())
 	}
 	if r := await(t, "the proxy", forwarding); r.err != nil {
 		t.Error(r.err)
 	}
 }
 
-// trickle forwards one connection, the client's side byte by byte.
+// trickle forwards one connection, byte by byte from the client.
 func trickle(ln net.Listener, to string) error {
 	cli, err := ln.Accept()
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 // handshakes could only fail, or with which crypto/tls would accept client certificates of any CA.
 func (t TLS) Validate() error {
 	var f option.Faults
-	f.Add(t.TCP.Validate())
+	t.TCP.check(&f)
 	if c := t.Config; c != nil {
 		checkVersions(&f, c)
 		checkClientAuth(&f, c)
