@@ -16,16 +16,16 @@ import (
 	"goranch/transport"
 )
 
-func TestConnKnowsItself(t *testing.T) {
+func TestConnAccessors(t *testing.T) {
 	eachKind(t, func(t *testing.T, k kind) {
 		tr := k.make(transport.TCP{})
 		ln := listen(t, tr, k.addr(t))
 		srv, cli := connectTo(t, tr, ln)
 		if got, want := srv.LocalAddr().String(), ln.Addr().String(); got != want {
-			t.Errorf("LocalAddr %q, listening on %q", got, want)
+			t.Errorf("LocalAddr: got %q, want %q", got, want)
 		}
 		if got, want := srv.RemoteAddr().String(), cli.LocalAddr().String(); got != want {
-			t.Errorf("RemoteAddr %q, the client's is %q", got, want)
+			t.Errorf("RemoteAddr: got %q, want %q", got, want)
 		}
 		if srv.Transport().Name() != tr.Name() {
 			t.Errorf("Transport: got %v, want that of NewConn", srv.Transport())
@@ -35,7 +35,7 @@ func TestConnKnowsItself(t *testing.T) {
 		}
 		state, secure := srv.TLS()
 		if secure != (k.tls != 0) || secure && (state.Version != k.tls || !state.HandshakeComplete || state.ServerName != "localhost") {
-			t.Errorf("TLS: got %v, %+v, want none", secure, state)
+			t.Errorf("TLS: got %v, %+v, want the state of a TLS connection, or none", secure, state)
 		}
 		exchange(t, srv, cli)
 	})
@@ -88,7 +88,7 @@ func TestIDsAreUnique(t *testing.T) {
 func wantStats(tb testing.TB, what string, c *transport.Conn, want transport.Stats) {
 	tb.Helper()
 	if diff := cmp.Diff(want, c.Stats()); diff != "" {
-		tb.Errorf("%s: -want +got\n%s", what, diff)
+		tb.Errorf("%s: counters (-want +got):\n%s", what, diff)
 	}
 }
 
@@ -113,14 +113,14 @@ func TestStatsOfReadAndWrite(t *testing.T) {
 			}
 		}
 		if s := srv.Stats(); s.Reads != 3 || s.BytesRead != 100 {
-			t.Errorf("got %+v, want the read that returns EOF counted", s)
+			t.Errorf("got %+v, want 3 reads with 100 bytes: the read that returns EOF counts", s)
 		}
 		srv.Close()
 		if _, err := srv.Write([]byte("x")); err == nil {
 			t.Error("Write after Close: got no error, want one")
 		}
 		if s := srv.Stats(); s.Writes != 3 || s.BytesWritten != 17 {
-			t.Errorf("got %+v, want the failed write counted without bytes", s)
+			t.Errorf("got %+v, want 3 writes with 17 bytes: the failed write counts", s)
 		}
 	})
 }
@@ -242,7 +242,7 @@ func TestAbort(t *testing.T) {
 }
 
 // Close sends close_notify, and waits if the peer does not read. Abort ends that Close at once.
-func TestAbortEndsACloseThatWaits(t *testing.T) {
+func TestAbortEndsBlockedClose(t *testing.T) {
 	// A full Unix socket accepts nothing more; a TCP socket may have space for close_notify.
 	srv, _ := kindNamed("unix+tls").pair(t, transport.TCP{WriteBuffer: 4096})
 	fillSocket(t, srv.NetConn())
@@ -256,7 +256,7 @@ func TestAbortEndsACloseThatWaits(t *testing.T) {
 	}
 }
 
-func TestCloseWakesEverybody(t *testing.T) {
+func TestCloseEndsBlockedCalls(t *testing.T) {
 	for what, end := range map[string]func(*transport.Conn){
 		"Close": func(c *transport.Conn) { c.Close() },
 		"Abort": (*transport.Conn).Abort,
@@ -273,14 +273,14 @@ func TestCloseWakesEverybody(t *testing.T) {
 					t.Errorf("Read: got %v, want net.ErrClosed", r.err)
 				}
 				if r := await(t, "Write", write); r.err == nil || errors.Is(r.err, transport.ErrSendTimeout) {
-					t.Errorf("Write: got %v, want net.ErrClosed", r.err)
+					t.Errorf("Write: got %v, want an error other than ErrSendTimeout", r.err)
 				}
 			})
 		})
 	}
 }
 
-func TestCloseWakesCopies(t *testing.T) {
+func TestCloseEndsCopies(t *testing.T) {
 	eachKind(t, func(t *testing.T, k kind) {
 		srv, _ := k.pair(t, transport.TCP{WriteBuffer: 4096})
 		out := async(func() (int64, error) { return srv.WriteTo(io.Discard) })
@@ -292,7 +292,7 @@ func TestCloseWakesCopies(t *testing.T) {
 			t.Errorf("WriteTo: got %v, want net.ErrClosed", r.err)
 		}
 		if r := await(t, "ReadFrom", in); r.err == nil || errors.Is(r.err, transport.ErrSendTimeout) {
-			t.Errorf("ReadFrom: got %v, want net.ErrClosed", r.err)
+			t.Errorf("ReadFrom: got %v, want an error other than ErrSendTimeout", r.err)
 		}
 	})
 }
@@ -435,7 +435,7 @@ func TestLargeWrite(t *testing.T) {
 }
 
 // Data of concurrent writers, each more than the socket takes at once, is not interleaved.
-func TestConcurrentWritesDoNotMix(t *testing.T) {
+func TestConcurrentWritesAreNotInterleaved(t *testing.T) {
 	for _, opts := range []transport.TCP{
 		{WriteBuffer: 4096},
 		{WriteBuffer: 4096, SendTimeout: -1},
@@ -511,7 +511,7 @@ func TestPeerReset(t *testing.T) {
 		r := await(t, "WriteTo", read)
 		var oe *net.OpError
 		if !errors.As(r.err, &oe) || oe.Op != "read" || oe.Timeout() {
-			t.Errorf("%s: WriteTo: got %#v, want ECONNRESET", k.name, r.err)
+			t.Errorf("%s: WriteTo: got %#v, want a *net.OpError of read", k.name, r.err)
 		}
 		if _, err := srv.Write([]byte("x")); err == nil {
 			t.Errorf("%s: Write after a reset: got no error, want one", k.name)
@@ -528,10 +528,10 @@ func TestWriteErrorForm(t *testing.T) {
 		_, want := srv.NetConn().Write([]byte("x"))
 		var g, w *net.OpError
 		if !errors.As(got, &g) || !errors.As(want, &w) {
-			t.Fatalf("%s: %#v, %#v", name, got, want)
+			t.Fatalf("%s: got %#v, want a *net.OpError as %#v", name, got, want)
 		}
 		if g.Op != w.Op || g.Net != strings.TrimRight(w.Net, "46") || g.Err != w.Err || g.Addr.String() != w.Addr.String() {
-			t.Errorf("%s: %v\nnet: %v", name, got, want)
+			t.Errorf("%s: got %v, want the form of %v", name, got, want)
 		}
 	}
 }

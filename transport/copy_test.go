@@ -275,7 +275,7 @@ func TestFileRanges(t *testing.T) {
 	})
 }
 
-func TestFileThatIsClosedOrNoFile(t *testing.T) {
+func TestReadFromClosedFileAndPipe(t *testing.T) {
 	eachKind(t, func(t *testing.T, k kind) {
 		dst, out := k.pair(t, transport.TCP{})
 		f := fileOf(t, 10)
@@ -447,7 +447,7 @@ func TestLimitedCopyIsExact(t *testing.T) {
 }
 
 // If the peer closes the destination, the source stays usable: data that was not read can be read.
-func TestDestinationGone(t *testing.T) {
+func TestDestinationClosedByPeer(t *testing.T) {
 	for _, from := range []string{"tcp", "tls1.3", "unix"} {
 		for _, to := range []string{"tcp", "tls1.3", "unix"} {
 			t.Run(fmt.Sprint(from, " to ", to), func(t *testing.T) {

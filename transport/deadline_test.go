@@ -21,7 +21,7 @@ func withPipe(t *testing.T, f func(t *testing.T, pair func(testing.TB, transport
 	t.Run("pipe", func(t *testing.T) { f(t, pipe) })
 }
 
-func TestStopReadingWakes(t *testing.T) {
+func TestStopReadingEndsBlockedReads(t *testing.T) {
 	reads := map[string]func(*transport.Conn) (int64, error){
 		"Read":    func(c *transport.Conn) (int64, error) { n, err := c.Read(make([]byte, 10)); return int64(n), err },
 		"WriteTo": func(c *transport.Conn) (int64, error) { return c.WriteTo(io.Discard) },
@@ -87,7 +87,7 @@ func wantStopped(tb testing.TB, what string, err error) {
 }
 
 // Data that has arrived but was not read does not delay the stop.
-func TestStopReadingBeforeWhatHasArrived(t *testing.T) {
+func TestStopReadingWithUnreadData(t *testing.T) {
 	for _, name := range []string{"tcp", "unix"} {
 		srv, cli := kindNamed(name).pair(t, transport.TCP{})
 		cli.Write([]byte("arrived"))
@@ -103,7 +103,7 @@ func TestStopReadingBeforeWhatHasArrived(t *testing.T) {
 
 // TLS may still return data that it has decrypted, but a peer that keeps sending cannot keep a read
 // loop running.
-func TestStopReadingEndsALoopUnderAFlood(t *testing.T) {
+func TestStopReadingEndsBusyLoop(t *testing.T) {
 	eachKind(t, func(t *testing.T, k kind) {
 		for _, useWriteTo := range []bool{false, true} {
 			srv, cli := k.pair(t, transport.TCP{})
@@ -128,7 +128,7 @@ func TestStopReadingEndsALoopUnderAFlood(t *testing.T) {
 	})
 }
 
-func TestStopReadingEndsAHandshake(t *testing.T) {
+func TestStopReadingEndsHandshake(t *testing.T) {
 	tr := transport.TLS{Config: testTLS()}
 	ln := listen(t, tr, "127.0.0.1:0")
 	cli, err := net.Dial("tcp", ln.Addr().String())
@@ -232,7 +232,7 @@ func wantDeadline(tb testing.TB, what string, err error) {
 }
 
 // A deadline that is set during a blocked write applies to it; one in the past ends it at once.
-func TestWriteDeadlineEndsABlockedWrite(t *testing.T) {
+func TestWriteDeadlineEndsBlockedWrite(t *testing.T) {
 	withPipe(t, func(t *testing.T, pair func(testing.TB, transport.TCP) (*transport.Conn, net.Conn)) {
 		srv, _ := pair(t, transport.TCP{WriteBuffer: 4096})
 		done := asyncWrite(srv, bulk)
@@ -243,7 +243,7 @@ func TestWriteDeadlineEndsABlockedWrite(t *testing.T) {
 }
 
 // A later deadline, or none, that is set during a blocked write does not extend its send timeout.
-func TestWriteDeadlineDoesNotPutOffSendTimeout(t *testing.T) {
+func TestWriteDeadlineDoesNotExtendSendTimeout(t *testing.T) {
 	for _, later := range []time.Time{{}, time.Now().Add(time.Hour)} {
 		withPipe(t, func(t *testing.T, pair func(testing.TB, transport.TCP) (*transport.Conn, net.Conn)) {
 			srv, _ := pair(t, transport.TCP{WriteBuffer: 4096, SendTimeout: 100 * time.Millisecond})
@@ -295,7 +295,7 @@ func TestSendTimeoutBeforeWriteDeadline(t *testing.T) {
 }
 
 // After a blocked write, the deadline of the user applies again.
-func TestWriteDeadlineOutlivesABlockedWrite(t *testing.T) {
+func TestWriteDeadlineAfterBlockedWrite(t *testing.T) {
 	for _, name := range []string{"tcp", "unix", "pipe"} {
 		t.Run(name, func(t *testing.T) {
 			try := func(wait time.Duration) (inTime bool) {
@@ -321,7 +321,7 @@ func TestWriteDeadlineOutlivesABlockedWrite(t *testing.T) {
 			}
 			for wait := 100 * time.Millisecond; !try(wait); wait *= 2 {
 				if wait > testTimeout {
-					t.Fatal("the first write never ended in time")
+					t.Fatal("got no successful write, want one")
 				}
 			}
 		})
@@ -351,7 +351,7 @@ func drain(tb testing.TB, nc net.Conn, n int64) {
 }
 
 // The send timeout of a blocked write does not apply to the next write.
-func TestSendTimeoutDoesNotOutliveItsWrite(t *testing.T) {
+func TestSendTimeoutEndsWithItsWrite(t *testing.T) {
 	const timeout = 150 * time.Millisecond
 	for _, name := range []string{"tcp", "unix", "pipe"} {
 		t.Run(name, func(t *testing.T) {

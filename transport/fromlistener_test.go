@@ -108,7 +108,7 @@ func TestOwnTransport(t *testing.T) {
 		io.WriteString(cli, text)
 		p := make([]byte, len(text))
 		if _, err := io.ReadFull(cli, p); err != nil || string(p) != text { // to the server and back
-			t.Errorf("echo of %q: got %q, %v", text, p, err)
+			t.Errorf("echo of %q: got %q, %v, want the same", text, p, err)
 		}
 	}
 	srv.Write([]byte("a"))
@@ -167,7 +167,7 @@ func TestOwnTransportFails(t *testing.T) {
 
 // A transport that runs TLS on the accepted connection itself, not on the one passed to Handshake,
 // loses only the send timeout: data that has arrived is delivered without waiting for more.
-func TestOwnTLSOnTheBareConnection(t *testing.T) {
+func TestOwnTLSOnAcceptedConn(t *testing.T) {
 	tr := own{handshake: func(nc net.Conn) (net.Conn, error) {
 		bare := nc.(interface{ NetConn() net.Conn }).NetConn()
 		tc := tls.Server(bare, testTLS())

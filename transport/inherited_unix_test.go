@@ -51,7 +51,7 @@ func TestInheritedSocket(t *testing.T) {
 		for range 3 {
 			ln := listen(t, tr, at)
 			if now := listenaddr.String(ln.Addr()); bound != "" && now != bound {
-				t.Errorf("listen again: got address %s, want %s", bound, now)
+				t.Errorf("listen again: got address %[2]s, want %[1]s", bound, now)
 			} else {
 				bound = now
 			}
@@ -116,7 +116,7 @@ func TestInheritedFaults(t *testing.T) {
 			}
 			wantIs(t, err, tt.want)
 			if err != nil && (!strings.Contains(err.Error(), tt.says) || !strings.Contains(err.Error(), tt.addr)) {
-				t.Errorf("got error %v, want %q in it", tt.says, err)
+				t.Errorf("got error %[2]v, want %[1]q in it", tt.says, err)
 			}
 		})
 	}
@@ -172,7 +172,7 @@ func TestActivationVariables(t *testing.T) {
 	for _, tt := range activations {
 		got, err := transport.Activation(tt.pid, tt.fds, tt.names, 7)
 		if diff := cmp.Diff(tt.want, got); diff != "" {
-			t.Errorf("%+v: -want +got\n%s", tt, diff)
+			t.Errorf("%+v: names (-want +got):\n%s", tt, diff)
 		}
 		if (err == nil) != (tt.says == "") || err != nil && (!strings.Contains(err.Error(), tt.says) || !errors.Is(err, transport.ErrNotInherited)) {
 			t.Errorf("%+v: got %v, want the names or the error", tt, err)
@@ -227,18 +227,18 @@ func TestSystemdNames(t *testing.T) {
 
 	first, second := listen(t, tcp, "systemd:web"), listen(t, tcp, "systemd:web")
 	if got, want := first.Addr().String(), listen(t, tcp, "fd:3").Addr().String(); got != want {
-		t.Errorf("the first of the name is at %s, descriptor 3 at %s", got, want)
+		t.Errorf("first socket of the name: got %s, want descriptor 3 at %s", got, want)
 	}
 	if got, want := second.Addr().String(), listen(t, tcp, "fd:6").Addr().String(); got != want {
-		t.Errorf("the second of the name is at %s, descriptor 6 at %s", got, want)
+		t.Errorf("second socket of the name: got %s, want descriptor 6 at %s", got, want)
 	}
 	_, err = tcp.Listen(t.Context(), "systemd:web")
 	wantIs(t, err, syscall.EADDRINUSE)
 	if got := listen(t, tcp, "systemd:2").Addr().Network(); got != "unix" {
-		t.Errorf("index 2: got a %s socket, want tcp", got)
+		t.Errorf("index 2: got a %s socket, want unix", got)
 	}
 	if got := listen(t, transport.TLS{Config: testTLS()}, "systemd:admin").Addr().Network(); got != "tcp" {
-		t.Errorf("admin: got a %s socket, want unix", got)
+		t.Errorf("admin: got a %s socket, want tcp", got)
 	}
 	for _, name := range []string{"none", "4", "-1"} {
 		_, err = tcp.Listen(t.Context(), "systemd:"+name)
@@ -260,7 +260,7 @@ func TestSystemdNames(t *testing.T) {
 	second = listen(t, tcp, engine.Rebind("systemd:web", second.Addr()))
 	first = listen(t, tcp, engine.Rebind("systemd:web", first.Addr()))
 	if again := [2]string{first.Addr().String(), second.Addr().String()}; again != at {
-		t.Errorf("got address %q, want %q", at, again)
+		t.Errorf("got addresses %[2]q, want %[1]q", at, again)
 	}
 	passedOn(t)
 }

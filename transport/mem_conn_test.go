@@ -73,7 +73,7 @@ var memWakeTable = []struct {
 
 // A blocked Read, and a blocked Write of one byte more than the buffer has space for, end at the
 // right time with the right count and error.
-func TestMemConnWakes(t *testing.T) {
+func TestMemConnEndsBlockedCalls(t *testing.T) {
 	for _, test := range memWakeTable {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -96,7 +96,7 @@ func TestMemConnWakes(t *testing.T) {
 				client.Close()
 				want, got := [2]memWoken{test.read, test.write}, [2]memWoken{<-read, <-write}
 				if diff := cmp.Diff(want, got); diff != "" {
-					t.Error("read, write (-want +got)", diff)
+					t.Errorf("read, write (-want +got):\n%s", diff)
 				}
 			})
 		})
@@ -141,7 +141,7 @@ func TestMemConnDeadlineAgain(t *testing.T) {
 			}
 			_, err := server.Read(make([]byte, 1))
 			if got, want := time.Since(start), time.Duration(1+i%2)*time.Second; got != want || !errors.Is(err, os.ErrDeadlineExceeded) {
-				t.Errorf("round %d: %v after %v, want a timeout after %v", i, err, got, want)
+				t.Errorf("round %d: got %v after %v, want a timeout after %v", i, err, got, want)
 			}
 		}
 	})
@@ -172,7 +172,7 @@ func TestMemConnWritesQueue(t *testing.T) {
 		}
 		group.Wait()
 		if want := append(first, "bbb"...); !bytes.Equal(want, got) {
-			t.Errorf("the first Write ends after %d bytes, want %d", bytes.IndexByte(got, 'b'), len(first))
+			t.Errorf("first Write: got %d bytes before the second, want %d", bytes.IndexByte(got, 'b'), len(first))
 		}
 		client.Close()
 	})
@@ -180,7 +180,7 @@ func TestMemConnWritesQueue(t *testing.T) {
 
 // Concurrent writes that are larger than the buffer are not interleaved, whether their bytes are
 // copied directly or through the buffer.
-func TestMemConnWritesDoNotMix(t *testing.T) {
+func TestMemConnWritesAreNotInterleaved(t *testing.T) {
 	client, server := memConns(t)
 	const writers, rounds, size = 4, 50, memBuffer + 4321
 	var group sync.WaitGroup
@@ -207,7 +207,7 @@ func TestMemConnWritesDoNotMix(t *testing.T) {
 	}
 	group.Wait()
 	if diff := cmp.Diff(map[byte]int{'a': rounds, 'b': rounds, 'c': rounds, 'd': rounds}, got); diff != "" {
-		t.Error("messages per writer (-want +got)", diff)
+		t.Errorf("messages per writer (-want +got):\n%s", diff)
 	}
 	client.Close()
 	server.Close()
@@ -256,7 +256,7 @@ func TestMemConnOrder(t *testing.T) {
 func memByte(at int) byte { return byte(at ^ at>>8 ^ at>>16) }
 
 // After Read has returned, its slice is not written to, and later data is not lost.
-func TestMemConnReadLetsGo(t *testing.T) {
+func TestMemConnReadReleasesSlice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, server := memConns(t)
 		defer client.Close()

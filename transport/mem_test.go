@@ -57,7 +57,7 @@ func ExampleMem() {
 	// EOF
 }
 
-func TestMemIsPlain(t *testing.T) {
+func TestMemTraits(t *testing.T) {
 	type traits struct {
 		Name          string
 		Secure, Plain bool
@@ -176,7 +176,7 @@ func TestMemAddresses(t *testing.T) {
 
 // Accept returns at the right time with the right outcome when a connection arrives, the deadline
 // expires or the listener is closed.
-func TestMemAcceptWakes(t *testing.T) {
+func TestMemAcceptEnds(t *testing.T) {
 	type result struct {
 		After   time.Duration
 		Outcome string
@@ -291,7 +291,7 @@ var memDialTable = []struct {
 }
 
 // With a full backlog, Dial calls wait in order.
-func TestMemDialWaitsForRoom(t *testing.T) {
+func TestMemDialWaitsForSpace(t *testing.T) {
 	cause := errors.New("enough")
 	for _, test := range memDialTable {
 		t.Run(test.name, func(t *testing.T) {

@@ -116,7 +116,7 @@ func TestTryWriteFails(t *testing.T) {
 }
 
 // On connections without system calls of this package, TryWrite takes nothing.
-func TestTryWriteCannot(t *testing.T) {
+func TestTryWriteUnsupported(t *testing.T) {
 	conn, _ := pipe(t, transport.TCP{})
 	if n, err := engine.Of(conn).TryWrite([]byte("x")); n != 0 || err != nil || engine.Of(conn).CanTryWrite() || engine.Of(conn).Unflushed() || engine.Of(conn).Flush() != nil {
 		t.Errorf("TryWrite: got %d, %v, want 0 and CanTryWrite, Unflushed, Flush to do nothing", n, err)
@@ -135,7 +135,7 @@ func TestTryWriteDoesNotAllocate(t *testing.T) {
 }
 
 // After a Flush that fails at a deadline, a later Flush sends the rest of the record.
-func TestFlushAfterADeadline(t *testing.T) {
+func TestFlushAfterDeadline(t *testing.T) {
 	conn, peer := kindNamed("tls1.3").pair(t, transport.TCP{WriteBuffer: 4096})
 	var want []byte
 	for !engine.Of(conn).Unflushed() {
@@ -162,7 +162,7 @@ func TestFlushAfterADeadline(t *testing.T) {
 }
 
 // While a Write is blocked, TryWrite takes nothing, and does not affect the data of that Write.
-func TestTryWriteDuringAWrite(t *testing.T) {
+func TestTryWriteDuringWrite(t *testing.T) {
 	for _, name := range []string{"tcp", "tls1.3"} {
 		conn, peer := kindNamed(name).pair(t, transport.TCP{WriteBuffer: 4096})
 		done := make(chan error, 1)

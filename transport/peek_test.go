@@ -23,7 +23,7 @@ func TestPeek(t *testing.T) {
 		}()
 		got, err := conn.Peek(8)
 		if err != nil || !strings.HasPrefix("hello world, and more", string(got)) || len(got) < 8 {
-			t.Fatalf("Peek: got %q, %v", got, err)
+			t.Fatalf("Peek: got %q, %v, want at least 8 bytes", got, err)
 		}
 		if n := conn.Stats().BytesRead; n != 0 {
 			t.Errorf("got %d bytes counted before they were read, want 0", n)
@@ -48,7 +48,7 @@ func TestPeek(t *testing.T) {
 	})
 }
 
-func TestPeekTooFar(t *testing.T) {
+func TestPeekTooMuch(t *testing.T) {
 	conn, peer := kindNamed("tcp").pair(t, transport.TCP{})
 	io.WriteString(peer, "short")
 	peer.Close()
@@ -106,7 +106,7 @@ func TestUpgradeAfterPlainText(t *testing.T) {
 }
 
 // UpgradePeeked accepts a handshake whose beginning was peeked.
-func TestSwitch(t *testing.T) {
+func TestUpgradePeeked(t *testing.T) {
 	conn, peer := kindNamed("tcp").pair(t, transport.TCP{})
 	go func() {
 		c := tls.Client(peer, testTLS())

@@ -47,7 +47,7 @@ func TestDeferAcceptAndFastOpenOptions(t *testing.T) {
 				ln := listen(t, tr, addr)
 				for o, want := range tt.want {
 					if got := sockopt(t, ln, o.level, o.opt); got != want {
-						t.Errorf("%s on %s: %s is %d, want %d", tr.Name(), addr, o.name, got, want)
+						t.Errorf("%s on %s: %s: got %d, want %d", tr.Name(), addr, o.name, got, want)
 					}
 				}
 				ln.Close()
@@ -167,7 +167,7 @@ func TestInheritedOptions(t *testing.T) {
 				srv, _ := connectAs(t, clean, tr, ln)
 				for o, want := range tt.want {
 					if got := sockopt(t, srv, o.level, o.opt); got != want {
-						t.Errorf("%s, %s, %s: %s is %d, want %d", tt.name, what, name, o.name, got, want)
+						t.Errorf("%s, %s, %s: %s: got %d, want %d", tt.name, what, name, o.name, got, want)
 					}
 				}
 				ln.Close()
@@ -176,7 +176,7 @@ func TestInheritedOptions(t *testing.T) {
 	}
 	ln := listen(t, transport.TCP{Linger: 7, ReadBuffer: 32 << 10, Backlog: 5}, inheritedAddr(t, "127.0.0.1:0"))
 	if got := lingerOf(t, ln); got.Onoff != 1 || got.Linger != 7 {
-		t.Errorf("linger: got %+v", got)
+		t.Errorf("linger: got %+v, want 7 s", got)
 	}
 	if got := sockopt(t, ln, rcvbuf.level, rcvbuf.opt); got != 64<<10 {
 		t.Errorf("read buffer: got %d, want that of the options", got)
@@ -244,7 +244,7 @@ func TestSyscallConn(t *testing.T) {
 
 // A copy to a file must not bypass TLS, although the socket is accessible: os.File.ReadFrom asks
 // its source for a socket to splice from.
-func TestSyscallConnDoesNotPassTLSBy(t *testing.T) {
+func TestSyscallConnDoesNotBypassTLS(t *testing.T) {
 	for _, name := range []string{"tcp", "tls1.3"} {
 		srv, cli := kindNamed(name).pair(t, transport.TCP{})
 		f, err := os.Create(filepath.Join(t.TempDir(), "copy"))
@@ -272,7 +272,7 @@ func TestPeerCred(t *testing.T) {
 	for _, name := range []string{"unix", "unix+tls"} {
 		srv, _ := kindNamed(name).pair(t, transport.TCP{})
 		if got, err := srv.PeerCred(); err != nil || got != want {
-			t.Errorf("%s: %+v, %v, want %+v", name, got, err, want)
+			t.Errorf("%s: got %+v, %v, want %+v", name, got, err, want)
 		}
 		srv.Abort()
 		_, err := srv.PeerCred()

@@ -105,14 +105,14 @@ func TestSocketOptions(t *testing.T) {
 				for o, want := range tt.want {
 					if o != nodelay && (o != keepalive || want != 0) {
 						if got := sockopt(t, ln, o.level, o.opt); got != want {
-							t.Errorf("%s, listening: %s is %d, want %d", k.name, o.name, got, want)
+							t.Errorf("%s, listening: %s: got %d, want %d", k.name, o.name, got, want)
 						}
 					}
 					if got := sockopt(t, srv, o.level, o.opt); got != want {
-						t.Errorf("%s, accepted: %s is %d, want %d", k.name, o.name, got, want)
+						t.Errorf("%s, accepted: %s: got %d, want %d", k.name, o.name, got, want)
 					}
 					if got := sockopt(t, tcpOf(t, cli), o.level, o.opt); got != want {
-						t.Errorf("%s, dialled: %s is %d, want %d", k.name, o.name, got, want)
+						t.Errorf("%s, dialled: %s: got %d, want %d", k.name, o.name, got, want)
 					}
 				}
 			}
@@ -135,7 +135,7 @@ func TestLinger(t *testing.T) {
 			for end, s := range map[string]any{"listening": ln, "accepted": srv, "dialled": tcpOf(t, cli)} {
 				got := lingerOf(t, s)
 				if int(got.Onoff) != tt.onoff || tt.onoff == 1 && int(got.Linger) != tt.seconds {
-					t.Errorf("%s, linger %d, %s: got %+v", k.name, tt.linger, end, got)
+					t.Errorf("%s, linger %d, %s: got %+v, want %d, %d s", k.name, tt.linger, end, got, tt.onoff, tt.seconds)
 				}
 			}
 			// With a positive linger time, close(2) would wait for the peer.
@@ -201,7 +201,7 @@ func TestBacklogApplied(t *testing.T) {
 	}
 	for _, n := range []int{1, 17, 100} {
 		if got := backlogOf(listen(t, transport.TCP{Backlog: n}, "127.0.0.1:0")); got != n {
-			t.Errorf("backlog %d: got %d", n, got)
+			t.Errorf("backlog: got %[2]d, want %[1]d", n, got)
 		}
 	}
 	most := backlogOf(listen(t, transport.TCP{}, "127.0.0.1:0"))
@@ -209,15 +209,15 @@ func TestBacklogApplied(t *testing.T) {
 		t.Errorf("default backlog: got %d, want the maximum of the system", most)
 	}
 	if got := backlogOf(listen(t, transport.TCP{Backlog: 1 << 30}, "127.0.0.1:0")); got != most {
-		t.Errorf("a huge backlog is cut to %d, want the system's %d", got, most)
+		t.Errorf("backlog larger than the maximum: got %d, want %d", got, most)
 	}
 	if got := backlogOf(listen(t, transport.TLS{Config: testTLS(), TCP: transport.TCP{Backlog: 5}}, "127.0.0.1:0")); got != 5 {
-		t.Errorf("below TLS the backlog is %d, want 5", got)
+		t.Errorf("backlog below TLS: got %d, want 5", got)
 	}
 }
 
 // On a Unix socket with a full backlog, connect fails at once.
-func TestBacklogFillsUp(t *testing.T) {
+func TestBacklogFull(t *testing.T) {
 	ln := listen(t, transport.TCP{Backlog: 3}, abstractName())
 	n := 0
 	for {
@@ -236,7 +236,7 @@ func TestBacklogFillsUp(t *testing.T) {
 	}
 }
 
-func TestControlSeesAnUnboundSocketWithItsOptions(t *testing.T) {
+func TestControlGetsUnboundSocketWithOptions(t *testing.T) {
 	seen := 0
 	opts := transport.TCP{KeepAlive: 33 * time.Second, ReadBuffer: 32 << 10, Control: func(_, _ string, c syscall.RawConn) error {
 		return c.Control(func(fd uintptr) {

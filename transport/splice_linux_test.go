@@ -130,7 +130,7 @@ func TestSendTimeoutDuringSplice(t *testing.T) {
 
 // If the destination fails, the data in the pipe of the kernel is lost: one piece. The data after
 // it is in order, and the source is usable.
-func TestSourceAfterAFailedSplice(t *testing.T) {
+func TestSourceAfterFailedSplice(t *testing.T) {
 	const piece = 256 << 10
 	for range 3 {
 		r := stuckRelay(t, transport.TCP{SendTimeout: 100 * time.Millisecond, KeepOnSendTimeout: true})
@@ -166,7 +166,7 @@ func positionOf(tb testing.TB, p []byte, off, within int64) int64 {
 
 // A receiver that is slow but steady receives everything: each piece has its own send timeout,
 // however much data is queued before it.
-func TestSpliceToASlowReceiver(t *testing.T) {
+func TestSpliceToSlowReceiver(t *testing.T) {
 	const timeout = 160 * time.Millisecond
 	src, in := kindNamed("tcp").pair(t, transport.TCP{})
 	dst, out := kindNamed("tcp").pair(t, transport.TCP{SendTimeout: timeout, WriteBuffer: 64 << 10, ReadBuffer: 64 << 10})

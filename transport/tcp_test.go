@@ -31,7 +31,7 @@ func TestNames(t *testing.T) {
 		{&transport.TLS{}, "tls", true, false},
 	} {
 		if tt.t.Name() != tt.name || tt.t.Secure() != tt.secure || engine.Plain(tt.t) != tt.plain {
-			t.Errorf("%T: got name %q, secure %v, plain %v", tt.t, tt.t.Name(), tt.t.Secure(), engine.Plain(tt.t))
+			t.Errorf("%T: got name %q, secure %v, plain %v, want %q, %v, %v", tt.t, tt.t.Name(), tt.t.Secure(), engine.Plain(tt.t), tt.name, tt.secure, tt.plain)
 		}
 	}
 	// An unknown transport may wait for its peer in Handshake.
@@ -53,7 +53,7 @@ func TestValidateReportsAllFaults(t *testing.T) {
 		err := tr.(interface{ Validate() error }).Validate()
 		joined, ok := err.(interface{ Unwrap() []error })
 		if !ok || len(joined.Unwrap()) != 5 {
-			t.Fatalf("%s: want 5 joined errors, got %v", tr.Name(), err)
+			t.Fatalf("%s: got %v, want 5 joined errors", tr.Name(), err)
 		}
 		for _, want := range []string{`Network "udp"`, "Backlog -1", "ReadBuffer -2", "WriteBuffer -3", "UnixMode " + bad.UnixMode.String()} {
 			if !strings.Contains(err.Error(), want) {
@@ -77,7 +77,7 @@ func TestValidateReportsAllFaults(t *testing.T) {
 
 // Values that the kernel does not accept are refused by both ends, and are neither reduced nor
 // ignored.
-func TestValidateNamesTooMuch(t *testing.T) {
+func TestValidateReportsTooLargeValues(t *testing.T) {
 	for want, bad := range map[string]transport.TCP{
 		"KeepAlive 9h6m8s":          {KeepAlive: 32768 * time.Second},
 		"KeepAliveInterval 9h6m8s":  {KeepAliveInterval: 32768 * time.Second},
@@ -179,7 +179,7 @@ func TestNetworkFamilies(t *testing.T) {
 	} {
 		ln, err := transport.TCP{Network: tt.network}.Listen(t.Context(), tt.addr)
 		if (err == nil) != tt.ok {
-			t.Errorf("%s on %s: got %v", tt.network, tt.addr, err)
+			t.Errorf("%s on %s: got %v, want success %v", tt.network, tt.addr, err, tt.ok)
 		}
 		if err == nil {
 			ln.Close()
@@ -229,7 +229,7 @@ func TestControl(t *testing.T) {
 	}
 	nc.Close()
 	if len(calls) != 2 || calls[0] != (call{"tcp4", "127.0.0.1:0"}) || calls[1] != (call{"tcp4", addr}) {
-		t.Errorf("Control: got calls %v", calls)
+		t.Errorf("Control: got calls %v, want one for each socket", calls)
 	}
 }
 
@@ -324,7 +324,7 @@ func TestNegativeLingerResets(t *testing.T) {
 			_, err = cli.Read(p)
 		}
 		if reset := errors.Is(err, syscall.ECONNRESET); reset != (linger < 0) {
-			t.Errorf("linger %d: peer: got %v, want ECONNRESET", linger, err)
+			t.Errorf("linger %d: peer: got %v, want ECONNRESET only if negative", linger, err)
 		}
 	}
 }

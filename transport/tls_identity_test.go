@@ -114,7 +114,7 @@ func TestSPIFFE(t *testing.T) {
 		leaf := clientCert(t, tt.uris...).Leaf
 		id := transport.IdentityOf(tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{leaf}}})
 		if got := id.SPIFFE; got != tt.want {
-			t.Errorf("%v: %q, want %q", tt.uris, got, tt.want)
+			t.Errorf("%v: got %q, want %q", tt.uris, got, tt.want)
 		}
 	}
 }

@@ -32,7 +32,7 @@ func TestPinnedClientCertificate(t *testing.T) {
 			t.Fatalf("handshake: got %v, %v, want no errors", serr, cerr)
 		}
 		if state, _ := conn.TLS(); state.DidResume != (i > 0) {
-			t.Errorf("got resumed %v", state.DidResume)
+			t.Errorf("got resumed %v, want %v", state.DidResume, i > 0)
 		}
 	}
 	pin = [32]byte{}

@@ -19,7 +19,7 @@ import (
 	"goranch/transport"
 )
 
-func TestTLSNeedsACertificate(t *testing.T) {
+func TestTLSListenWithoutCertificate(t *testing.T) {
 	path := socketPath(t)
 	for what, c := range map[string]*tls.Config{
 		"nil":                nil,
@@ -113,10 +113,10 @@ func TestTLSDialName(t *testing.T) {
 		state, _ := srv.TLS()
 		if derr := <-dialled; tt.fails != nil {
 			if !errors.As(derr, tt.fails) {
-				t.Errorf("%+v: Dial: got %v", tt, derr)
+				t.Errorf("%+v: Dial: got %v, want an error of that type", tt, derr)
 			}
 		} else if err != nil || derr != nil || state.ServerName != tt.wantSNI {
-			t.Errorf("%+v: got %v, %v, name %q", tt, err, derr, state.ServerName)
+			t.Errorf("%+v: got %v, %v, SNI %q, want no errors and that SNI", tt, err, derr, state.ServerName)
 		}
 		srv.Abort()
 		if cli.Config.ServerName != tt.name {
@@ -225,7 +225,7 @@ func TestPlainTextToTLS(t *testing.T) {
 	}
 }
 
-func TestPeerLeavesDuringTheHandshake(t *testing.T) {
+func TestPeerClosesDuringHandshake(t *testing.T) {
 	tr := transport.TLS{Config: testTLS()}
 	ln := listen(t, tr, "127.0.0.1:0")
 	for what, leave := range map[string]func(*net.TCPConn){
@@ -341,7 +341,7 @@ func overGate(t *testing.T, name string, cut func([]byte) [][]byte) (*transport.
 
 // Records of any size that are delivered in parts of any size arrive completely and at once: a
 // record does not wait for the data after it.
-func TestTLSByTrickle(t *testing.T) {
+func TestTLSInSmallParts(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	cuts := map[string]func([]byte) [][]byte{
 		"byte by byte": func(p []byte) (pieces [][]byte) {
@@ -394,7 +394,7 @@ func TestTLSByTrickle(t *testing.T) {
 }
 
 // If an incomplete record follows complete ones, these are delivered.
-func TestTLSIncompleteRecordBehindCompleteOnes(t *testing.T) {
+func TestTLSIncompleteRecordAfterCompleteOnes(t *testing.T) {
 	for _, name := range []string{"tls1.3", "tls1.2"} {
 		for _, sizes := range [][]int{{1, 1}, {1, 100}, {100, 1}, {16384, 16384}, {5, 1, 5}} {
 			srv, cli := overGate(t, name, func(b []byte) [][]byte { return [][]byte{b} })
@@ -428,7 +428,7 @@ func TestTLSIncompleteRecordBehindCompleteOnes(t *testing.T) {
 // A part of close_notify that arrives with data neither loses nor delays the data: crypto/tls looks
 // for an alert before it returns data. (In TLS 1.2, the last byte of a record that is read
 // separately is delayed by crypto/tls itself.)
-func TestTLSDataBeforeAPartOfTheGoodbye(t *testing.T) {
+func TestTLSDataBeforeIncompleteCloseNotify(t *testing.T) {
 	for _, name := range []string{"tls1.3", "tls1.2"} {
 		for _, size := range []int{1, 2, 1000} {
 			for part := 1; part < 7; part++ {
@@ -476,7 +476,7 @@ func (n notifier) wait(tb testing.TB, want int) {
 }
 
 // Read and WriteTo may be used alternately: each continues where the other has stopped.
-func TestTLSReadAndWriteToInTurn(t *testing.T) {
+func TestTLSReadAndWriteToAlternate(t *testing.T) {
 	for _, name := range []string{"tls1.3", "tls1.2", "unix+tls"} {
 		const size = 1 << 20
 		srv, cli := kindNamed(name).pair(t, transport.TCP{})

@@ -43,7 +43,7 @@ func TestTLSConn(t *testing.T) {
 	}
 }
 
-func TestTLSConnWhereThereIsNone(t *testing.T) {
+func TestTLSConnNil(t *testing.T) {
 	plain, _ := kindNamed("tcp").pair(t, transport.TCP{})
 	if engine.Of(plain).TLSConn(func() {}) != nil {
 		t.Error("plain connection: got a TLS connection, want nil")

@@ -17,7 +17,7 @@ import (
 
 // The file never has more permission than UnixMode, even while Listen runs: a goroutine that checks
 // it all the time sees no more.
-func TestUnixModeIsNeverWider(t *testing.T) {
+func TestUnixModeIsNeverExceeded(t *testing.T) {
 	umask(t, 0)
 	path := filepath.Join(shortDir(t), "s")
 	var stop atomic.Bool

@@ -45,7 +45,7 @@ func TestUnixModeIsExact(t *testing.T) {
 			t.Fatal(err)
 		}
 		if fi.Mode() != fs.ModeSocket|tt.want {
-			t.Errorf("umask %03o, UnixMode %03o: got %v", tt.umask, tt.mode, fi.Mode())
+			t.Errorf("umask %03o, UnixMode %03o: got %v, want %v", tt.umask, tt.mode, fi.Mode(), tt.want)
 		}
 		ln.Close()
 	}
@@ -76,7 +76,7 @@ func leaveStale(tb testing.TB, path string) {
 	ln.Close()
 }
 
-func TestUnixLiveSocketIsInUse(t *testing.T) {
+func TestUnixSocketInUse(t *testing.T) {
 	path := filepath.Join(shortDir(t), "s")
 	live := listen(t, transport.TCP{}, "unix:"+path)
 	_, err := transport.TCP{}.Listen(t.Context(), "unix:"+path)
@@ -91,7 +91,7 @@ func TestUnixLiveSocketIsInUse(t *testing.T) {
 }
 
 // A listener that does not accept at present keeps its file.
-func TestUnixBusySocketIsInUse(t *testing.T) {
+func TestUnixSocketWithFullQueueIsInUse(t *testing.T) {
 	path := filepath.Join(shortDir(t), "s")
 	live := listen(t, transport.TCP{Backlog: 1}, "unix:"+path)
 	for {
@@ -125,7 +125,7 @@ func TestUnixDatagramSocketIsInUse(t *testing.T) {
 	}
 }
 
-func TestUnixWhatIsNoSocketIsLeftAlone(t *testing.T) {
+func TestUnixOtherFilesAreKept(t *testing.T) {
 	dir := shortDir(t)
 	for name, create := range map[string]func(path string) error{
 		"file":      func(p string) error { return os.WriteFile(p, []byte("precious"), 0o600) },
@@ -176,7 +176,7 @@ func TestUnixFileIsRemovedAtClose(t *testing.T) {
 	}
 }
 
-func TestUnixFileOfAnotherIsNotRemoved(t *testing.T) {
+func TestUnixReplacedFileIsKept(t *testing.T) {
 	dir := shortDir(t)
 	path := filepath.Join(dir, "s")
 	first := listen(t, transport.TCP{}, "unix:"+path)
@@ -202,7 +202,7 @@ func TestUnixFileOfAnotherIsNotRemoved(t *testing.T) {
 	}
 }
 
-func TestUnixFileGoneBeforeClose(t *testing.T) {
+func TestUnixFileRemovedBeforeClose(t *testing.T) {
 	path := filepath.Join(shortDir(t), "s")
 	ln := listen(t, transport.TCP{}, "unix:"+path)
 	os.Remove(path)
@@ -262,7 +262,7 @@ func TestUnixMissingDirectory(t *testing.T) {
 }
 
 // Of several processes that find the same stale file, one listens and the others get EADDRINUSE.
-func TestUnixRaceForAStaleFile(t *testing.T) {
+func TestUnixRaceForStaleFile(t *testing.T) {
 	for range 50 {
 		path := staleSocket(t)
 		const racers = 4

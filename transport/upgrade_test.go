@@ -72,7 +72,7 @@ func TestUpgradeCarriesBothDirections(t *testing.T) {
 }
 
 // A client that does not begin the handshake costs five seconds and its connection.
-func TestUpgradeHasItsOwnLimit(t *testing.T) {
+func TestUpgradeTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := memConns(t)
 		defer a.Close()

@@ -17,9 +17,9 @@ import (
 	"goranch/transport/certs"
 )
 
-// Certificates are exchanged while 1,000 connections exchange data and new ones arrive. None
-// may drop, and what begins after the exchange sees the new certificate.
-func TestSwapUnderBusyConnections(t *testing.T) {
+// The certificate is replaced while 1,000 connections exchange data and new ones arrive. No
+// connection is dropped, and new ones get the new certificate.
+func TestReloadUnderBusyConnections(t *testing.T) {
 	conns := 1000
 	if testing.Short() || raceEnabled {
 		conns = 200
@@ -74,14 +74,14 @@ func TestSwapUnderBusyConnections(t *testing.T) {
 	for range 5 {
 		before := rounds.Load()
 		cert, key := ca.server(t, "a.test")
-		d.write("a.key", key) // not at once: for a moment they do not fit together
+		d.write("a.key", key) // separately: for a moment the files do not match
 		d.write("a.crt", cert)
 		for {
 			var err error
 			select {
-			case err = <-swapped: // the fault while they do not fit, or their exchange
-			case <-time.After(patience):
-				t.Fatal("the new files are not found")
+			case err = <-swapped: // the fault while they do not match, or the replacement
+			case <-time.After(testTimeout):
+				t.Fatal("timeout while waiting for the new files")
 			}
 			if err == nil {
 				swaps++
@@ -91,7 +91,7 @@ func TestSwapUnderBusyConnections(t *testing.T) {
 			}
 		}
 		newcomers.Add(1)
-		for rounds.Load() < before+int64(conns) { // busy all the while
+		for rounds.Load() < before+int64(conns) { // the connections are busy all the time
 			select {
 			case err := <-failed:
 				t.Fatal(err)

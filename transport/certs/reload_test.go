@@ -17,7 +17,7 @@ import (
 	"goranch/transport/certs"
 )
 
-func TestOpenNamesEveryFault(t *testing.T) {
+func TestOpenReportsAllFaults(t *testing.T) {
 	d, ca := newDir(t), newAuthority(t, "ca")
 	good, other := d.pair(ca, "good", "a.test"), d.pair(ca, "other", "b.test")
 	nokey, _ := os.ReadFile(good.Key)
@@ -35,16 +35,16 @@ func TestOpenNamesEveryFault(t *testing.T) {
 	})
 	for _, target := range []error{certs.ErrBadPair, certs.ErrBadClientCA, certs.ErrBadTicketKeys, fs.ErrNotExist} {
 		if !errors.Is(err, target) {
-			t.Errorf("the error does not wrap %q", target)
+			t.Errorf("got an error that does not wrap %q, want one that does", target)
 		}
 	}
 	for _, want := range []string{"good.crt", "other.key", "does not match", "gone.crt", "gone.key", "empty.crt", "key.crt", "not a regular file", "gone.ca", "text.ca", "cut.ca", "tickets"} {
 		if !strings.Contains(err.Error(), want) {
-			t.Errorf("%q is not named in:\n%v", want, err)
+			t.Errorf("got an error without %q, want it named:\n%v", want, err)
 		}
 	}
 	if strings.Contains(err.Error(), "secret") {
-		t.Errorf("the error shows a key: %v", err)
+		t.Errorf("got an error that shows a key, want none: %v", err)
 	}
 }
 
@@ -65,8 +65,8 @@ func TestBadOptions(t *testing.T) {
 	}
 }
 
-// Whatever is wrong with the files, what was good stays, the fault is told once, and its end as
-// well.
+// If the files become faulty, the previous content stays in use, and both the fault and its end are
+// reported once.
 func TestFaultyFilesWhileRunning(t *testing.T) {
 	ca := newAuthority(t, "ca")
 	for _, tt := range []struct {
@@ -96,7 +96,7 @@ func TestFaultyFilesWhileRunning(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				done := make(chan error, 1)
 				go func() { done <- s.Run(ctx) }()
-				wait := func(d time.Duration) { // by the bubble's clock
+				wait := func(d time.Duration) { // by the clock of the bubble
 					time.Sleep(d)
 					synctest.Wait()
 					for len(news) > 0 {
@@ -106,22 +106,22 @@ func TestFaultyFilesWhileRunning(t *testing.T) {
 
 				wait(time.Minute)
 				if len(told) > 0 {
-					t.Errorf("told without a change: %v", told)
+					t.Errorf("without a change: got reports %v, want none", told)
 				}
 				tt.harm(d)
 				wait(defaultInterval)
 				if len(told) != 1 || !errors.Is(told[0], tt.is) {
-					t.Fatalf("after one interval: %v", told)
+					t.Fatalf("after one interval: got reports %v, want one", told)
 				}
 				wait(time.Hour)
 				if len(told) != 1 {
-					t.Errorf("told again: %v", told[1:])
+					t.Errorf("got further reports %v, want none", told[1:])
 				}
 				if diff := cmp.Diff(before, fingerprints(s)); diff != "" {
-					t.Errorf("what was good did not stay:\n%s", diff)
+					t.Errorf("certificates (-want +got):\n%s", diff)
 				}
 				if changed, err := s.Reload(); changed || !errors.Is(err, tt.is) {
-					t.Errorf("Reload: %v, %v", changed, err)
+					t.Errorf("Reload: got %v, %v, want false and the fault", changed, err)
 				}
 
 				os.MkdirAll(d.path, 0o700)
@@ -130,14 +130,14 @@ func TestFaultyFilesWhileRunning(t *testing.T) {
 				d.write("ca", ca.pem)
 				wait(defaultInterval)
 				if len(told) != 2 || told[1] != nil {
-					t.Errorf("after the repair: %v", told)
+					t.Errorf("after the repair: got reports %v, want one more", told)
 				}
 				if cmp.Equal(before, fingerprints(s)) {
-					t.Error("the new certificates are not in use")
+					t.Error("got the old certificates, want the new ones")
 				}
 				cancel()
 				if err := <-done; err != nil {
-					t.Errorf("Run: %v", err)
+					t.Errorf("Run: got %v, want no error", err)
 				}
 			})
 		})
@@ -151,12 +151,12 @@ func fingerprints(s *certs.Store) (list []string) {
 	return list
 }
 
-// Run that never looks ends all the same.
+// Run without checks ends with its context.
 func TestNoInterval(t *testing.T) {
 	d, ca := newDir(t), newAuthority(t, "ca")
 	o := certs.Options{Pairs: []certs.Pair{d.pair(ca, "a", "a.test")}, Interval: -1}
 	synctest.Test(t, func(t *testing.T) {
-		o.Notify = func(error) { t.Error("told") }
+		o.Notify = func(error) { t.Error("got a report, want none") }
 		s := open(t, o)
 		d.write("a.key", "x")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
@@ -167,7 +167,7 @@ func TestNoInterval(t *testing.T) {
 	})
 }
 
-// Kubernetes: the files are links through ..data, itself a link that is replaced at once.
+// Kubernetes mounts secrets as links through ..data, a link that is replaced atomically.
 func TestSymlinkSwap(t *testing.T) {
 	d, ca := newDir(t), newAuthority(t, "ca")
 	version := func(name string, names ...string) {
@@ -175,7 +175,7 @@ func TestSymlinkSwap(t *testing.T) {
 		dir{t, d.file(name)}.pair(ca, "tls", names...)
 		os.Symlink(name, d.file("..tmp"))
 		if err := os.Rename(d.file("..tmp"), d.file("..data")); err != nil {
-			t.Skipf("SKIPPED: no symbolic links here: %v", err)
+			t.Skipf("this system has no symbolic links: %v", err)
 		}
 	}
 	version("..1", "one.test")
@@ -187,15 +187,15 @@ func TestSymlinkSwap(t *testing.T) {
 	reload(t, s)
 	os.RemoveAll(d.file("..1"))
 	if changed, err := s.Reload(); changed || err != nil {
-		t.Errorf("the old directory's end: %v, %v", changed, err)
+		t.Errorf("after the removal of the old directory: got %v, %v, want false and no error", changed, err)
 	}
 	if diff := cmp.Diff([]string{"two.test"}, s.Certificates()[0].Names); diff != "" {
-		t.Error(diff)
+		t.Errorf("certificates (-want +got):\n%s", diff)
 	}
 }
 
-// New handshakes get the new certificate, connections live on.
-func TestReloadUnderAConnection(t *testing.T) {
+// New handshakes use the new certificate, and existing connections continue.
+func TestReloadKeepsConnections(t *testing.T) {
 	d, ca := newDir(t), newAuthority(t, "ca")
 	s := open(t, certs.Options{Pairs: []certs.Pair{d.pair(ca, "a", "a.test")}})
 	srv := serve(t, s.Config(nil))
@@ -206,10 +206,10 @@ func TestReloadUnderAConnection(t *testing.T) {
 	reload(t, s)
 	young, _ := srv.mustDial(t, c)
 	if old.ConnectionState().PeerCertificates[0].Equal(young.ConnectionState().PeerCertificates[0]) || cmp.Equal(before, fingerprints(s)) {
-		t.Error("the certificate is still the old one")
+		t.Error("got the old certificate, want the new one")
 	}
 	if err := ping(old); err != nil {
-		t.Errorf("the old connection: %v", err)
+		t.Errorf("old connection: got %v, want no error", err)
 	}
 }
 
@@ -218,23 +218,23 @@ func TestCertificates(t *testing.T) {
 	p := d.pair(ca, "a", "A.test", "*.b.test", "not a name")
 	cert, _ := os.ReadFile(p.Cert)
 	soon := newShortLived(t)
-	d.write("a.crt", string(cert)+soon.pem) // the chain counts
+	d.write("a.crt", string(cert)+soon.pem) // the validity of the chain counts
 	s := open(t, certs.Options{Pairs: []certs.Pair{d.pair(ca, "c", "c.test"), p}})
 	got := s.Certificates()
 	if len(got) != 2 || got[1].Pair != p || !cmp.Equal(got[1].Names, []string{"a.test", "*.b.test"}) || len(got[1].Fingerprint) != 64 {
-		t.Errorf("%+v", got)
+		t.Errorf("got %+v, want the two certificates", got)
 	}
 	if soon := soon.cert.NotAfter; !got[1].NotAfter.Equal(soon) || !got[0].NotAfter.After(soon) {
 		t.Errorf("NotAfter: got %v and %v, want a later time and %v", got[0].NotAfter, got[1].NotAfter, soon)
 	}
 	got[1].Names[0] = "changed by the caller"
 	if s.Certificates()[1].Names[0] != "a.test" {
-		t.Error("the caller has changed the store")
+		t.Error("got a change by the caller, want the store unchanged")
 	}
 }
 
-// What base brings is kept, and its own hook goes first.
-func TestConfigKeepsItsBase(t *testing.T) {
+// The settings of base are kept, and its GetConfigForClient is called first.
+func TestConfigKeepsBase(t *testing.T) {
 	d, ca := newDir(t), newAuthority(t, "ca")
 	refused := errors.New("not today")
 	base := &tls.Config{
@@ -251,7 +251,7 @@ func TestConfigKeepsItsBase(t *testing.T) {
 	c := &tls.Config{RootCAs: ca.pool(), ServerName: "a.test", NextProtos: []string{"lines/1"}}
 	cli, _ := srv.mustDial(t, c)
 	if state := cli.ConnectionState(); state.Version != tls.VersionTLS12 || state.NegotiatedProtocol != "lines/1" {
-		t.Errorf("%+v", state)
+		t.Errorf("got %+v, want the settings of base", state)
 	}
 	c.ServerName = "no.test"
 	srv.mustFail(t, c, refused)
