@@ -141,49 +141,53 @@ func TestIdleConnectionsHoldNoBuffer(t *testing.T) {
 			for i := range conns {
 				srvs[i], clis[i] = connectTo(t, tr, ln)
 			}
-			measure := func(serve func(c *transport.Conn)) int64 {
-				var wg sync.WaitGroup
-				before := inUse()
-				for _, c := range srvs {
-					wg.Go(func() { serve(c) })
-				}
-				p := make([]byte, 100)
-				for _, c := range clis { // each connection transfers data before it is idle
-					if _, err := c.Write(p); err != nil {
-						t.Fatal(err)
-					}
-					if _, err := io.ReadFull(c, p); err != nil {
-						t.Fatal(err)
-					}
-				}
-				waitFor(t, "all goroutines wait", func() bool { return runnable() == 1 })
-				after := inUse()
-				for _, c := range clis { // the byte that ends the goroutine
-					c.Write([]byte{end})
-				}
-				wg.Wait()
-				return (after - before) / int64(conns)
-			}
-			bare := func(c *transport.Conn) {
-				one := new([1]byte)
-				for n := 0; ; n++ {
-					if _, err := c.Read(one[:]); err != nil || one[0] == end {
-						return
-					}
-					if n%100 == 99 {
-						c.Write(make([]byte, 100))
-					}
-				}
-			}
-			lent := func(c *transport.Conn) { c.WriteTo(&untilEnd{c}) }
-			measure(bare) // allocates what is allocated only once
-			b := measure(bare)
-			l := measure(lent)
-			t.Logf("per idle connection: bare %d bytes, WriteTo %d", b, l)
-			if l-b > tt.bound {
-				t.Errorf("got %d bytes per idle connection in WriteTo, want at most those of a bare Read (%d) and %d more", l, b, tt.bound)
+			measure := func(serve func(*transport.Conn)) int64 { return bytesPerConn(t, srvs, clis, serve) }
+			measure(echoBare) // allocates what is allocated only once
+			bare := measure(echoBare)
+			got := measure(func(c *transport.Conn) { c.WriteTo(&untilEnd{c}) })
+			t.Logf("per idle connection: bare %d bytes, WriteTo %d", bare, got)
+			if got-bare > tt.bound {
+				t.Errorf("got %d bytes per idle connection in WriteTo, want at most those of a bare Read (%d) and %d more", got, bare, tt.bound)
 			}
 		})
+	}
+}
+
+// bytesPerConn returns the memory that serve uses for each connection while all are idle.
+func bytesPerConn(t *testing.T, srvs []*transport.Conn, clis []net.Conn, serve func(*transport.Conn)) int64 {
+	var wg sync.WaitGroup
+	before := inUse()
+	for _, c := range srvs {
+		wg.Go(func() { serve(c) })
+	}
+	p := make([]byte, 100)
+	for _, c := range clis { // each connection transfers data before it is idle
+		if _, err := c.Write(p); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(c, p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	waitFor(t, "all goroutines to be blocked", func() bool { return runnable() == 1 })
+	after := inUse()
+	for _, c := range clis { // the byte that ends the goroutine
+		c.Write([]byte{end})
+	}
+	wg.Wait()
+	return (after - before) / int64(len(srvs))
+}
+
+// echoBare echoes messages of 100 bytes with a buffer of one byte.
+func echoBare(c *transport.Conn) {
+	one := new([1]byte)
+	for n := 0; ; n++ {
+		if _, err := c.Read(one[:]); err != nil || one[0] == end {
+			return
+		}
+		if n%100 == 99 {
+			c.Write(make([]byte, 100))
+		}
 	}
 }
 

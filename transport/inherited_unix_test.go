@@ -96,7 +96,7 @@ func TestInheritedFaults(t *testing.T) {
 		name, addr string
 		shared     bool
 		want       error
-		says       string
+		text       string
 	}{
 		{"not open", "fd:999999", false, transport.ErrNotInherited, "descriptor 999999 is not open"},
 		{"a file", fmt.Sprintf("fd:%d", plain.Fd()), false, transport.ErrNotInherited, "not a socket"},
@@ -115,8 +115,8 @@ func TestInheritedFaults(t *testing.T) {
 				ln.Close()
 			}
 			wantIs(t, err, tt.want)
-			if err != nil && (!strings.Contains(err.Error(), tt.says) || !strings.Contains(err.Error(), tt.addr)) {
-				t.Errorf("got error %[2]v, want %[1]q in it", tt.says, err)
+			if err != nil && (!strings.Contains(err.Error(), tt.text) || !strings.Contains(err.Error(), tt.addr)) {
+				t.Errorf("got error %[2]v, want %[1]q in it", tt.text, err)
 			}
 		})
 	}
@@ -150,7 +150,7 @@ func descriptors(tb testing.TB) int {
 var activations = []struct {
 	pid, fds, names string
 	want            []string
-	says            string // a part of the error
+	text            string // a part of the error
 }{
 	{"7", "2", "web:admin", []string{"web", "admin"}, ""},
 	{"7", "2", "", []string{"unknown", "unknown"}, ""},
@@ -174,7 +174,7 @@ func TestActivationVariables(t *testing.T) {
 		if diff := cmp.Diff(tt.want, got); diff != "" {
 			t.Errorf("%+v: names (-want +got):\n%s", tt, diff)
 		}
-		if (err == nil) != (tt.says == "") || err != nil && (!strings.Contains(err.Error(), tt.says) || !errors.Is(err, transport.ErrNotInherited)) {
+		if (err == nil) != (tt.text == "") || err != nil && (!strings.Contains(err.Error(), tt.text) || !errors.Is(err, transport.ErrNotInherited)) {
 			t.Errorf("%+v: got %v, want the names or the error", tt, err)
 		}
 	}

@@ -130,7 +130,7 @@ func TestMemRefuses(t *testing.T) {
 		{"negative backlog", &transport.Mem{Backlog: -1}, listen, t.Context(), nil},
 		{"listen after the end", &transport.Mem{}, listen, ended, []error{context.Canceled, cause}},
 		{"dial after the end", &transport.Mem{}, dial, ended, []error{context.Canceled, cause}},
-		{"dial nobody", &transport.Mem{}, dial, t.Context(), []error{syscall.ECONNREFUSED}},
+		{"dial without a listener", &transport.Mem{}, dial, t.Context(), []error{syscall.ECONNREFUSED}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -124,7 +124,7 @@ func TestSendFileFaults(t *testing.T) {
 			f                     *os.File
 			offset, length, chunk int64
 			want                  error
-			says                  string
+			text                  string
 		}{
 			{f, -1, 0, 0, os.ErrInvalid, "offset -1"},
 			{f, 0, -2, 0, os.ErrInvalid, "length -2"},
@@ -134,7 +134,7 @@ func TestSendFileFaults(t *testing.T) {
 			{closed, 0, 0, 0, fs.ErrClosed, ""},
 		} {
 			n, err := dst.SendFile(tt.f, tt.offset, tt.length, tt.chunk)
-			if n != 0 || !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.says) {
+			if n != 0 || !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.text) {
 				t.Errorf("%s: %+v: got %d, %v, want 0 bytes and that error", name, tt, n, err)
 			}
 		}

@@ -29,43 +29,24 @@ func handshakes(t *testing.T, server, client *tls.Config) (*transport.Conn, *tls
 
 // The function receives the ClientHello, and its result determines the rest of the handshake.
 func TestOnHello(t *testing.T) {
-	reason := errors.New("not on Sundays")
-	named := func(proto string) *tls.Config {
-		c := testTLS()
-		c.NextProtos = []string{proto}
-		return c
-	}
-	base := named("base")
+	base := configNamed("base")
 	base.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) {
 		if h.ServerName == "nested" {
-			return named("own hook"), nil
+			return configNamed("of base"), nil
 		}
 		return nil, nil
 	}
 	var at net.Addr
 	c := transport.OnHello(base, func(ctx context.Context, h *tls.ClientHelloInfo) (*tls.Config, error) {
-		nc := h.Conn.(transport.Accepted)
-		at = nc.RemoteAddr()
+		at = h.Conn.(transport.Accepted).RemoteAddr()
 		if _, ok := ctx.Deadline(); ok || ctx != h.Context() {
 			t.Error("got another context, want that of the handshake")
 		}
-		switch h.ServerName {
-		case "other":
-			return named("other"), nil
-		case "chained":
-			return transport.OnHello(named("outer"), func(context.Context, *tls.ClientHelloInfo) (*tls.Config, error) { return named("inner"), nil }), nil
-		case "chained, no answer":
-			return transport.OnHello(named("outer"), func(context.Context, *tls.ClientHelloInfo) (*tls.Config, error) { return nil, nil }), nil
-		case "refused":
-			return nil, reason
-		case "unknown":
-			return nil, fmt.Errorf("%w: %w", reason, transport.ErrUnknownHost)
-		}
-		return nil, nil
+		return configByHost(h.ServerName)
 	})
 	for _, tt := range []struct{ name, want, alert string }{
 		{name: "localhost", want: "base"},
-		{name: "nested", want: "own hook"},
+		{name: "nested", want: "of base"},
 		{name: "other", want: "other"},
 		{name: "chained", want: "inner"},
 		{name: "chained, no answer", want: "outer"},
@@ -74,13 +55,13 @@ func TestOnHello(t *testing.T) {
 	} {
 		for _, v := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 			client := &tls.Config{ServerName: tt.name, InsecureSkipVerify: true, MaxVersion: v,
-				NextProtos: []string{"base", "own hook", "other", "outer", "inner"}}
+				NextProtos: []string{"base", "of base", "other", "outer", "inner"}}
 			conn, _, serr, cerr := handshakes(t, c, client)
 			if at == nil || at.String() != conn.RemoteAddr().String() {
 				t.Errorf("%s: got address %v, want that of the client", tt.name, at)
 			}
 			if tt.alert != "" {
-				if !errors.Is(serr, reason) || errors.Is(serr, transport.ErrUnknownHost) != (tt.name == "unknown") {
+				if !errors.Is(serr, errReason) || errors.Is(serr, transport.ErrUnknownHost) != (tt.name == "unknown") {
 					t.Errorf("%s: got %v, want the reason", tt.name, serr)
 				}
 				if cerr == nil || !strings.Contains(cerr.Error(), tt.alert) {
@@ -99,6 +80,34 @@ func TestOnHello(t *testing.T) {
 	if base.NextProtos[0] != "base" || transport.OnHello(nil, nil) == nil {
 		t.Error("got a changed argument or a nil result, want neither")
 	}
+}
+
+var errReason = errors.New("not on Sundays")
+
+// configNamed returns a configuration that is recognized by its protocol.
+func configNamed(proto string) *tls.Config {
+	c := testTLS()
+	c.NextProtos = []string{proto}
+	return c
+}
+
+func configByHost(host string) (*tls.Config, error) {
+	chain := func(inner *tls.Config) *tls.Config {
+		return transport.OnHello(configNamed("outer"), func(context.Context, *tls.ClientHelloInfo) (*tls.Config, error) { return inner, nil })
+	}
+	switch host {
+	case "other":
+		return configNamed("other"), nil
+	case "chained":
+		return chain(configNamed("inner")), nil
+	case "chained, no answer":
+		return chain(nil), nil
+	case "refused":
+		return nil, errReason
+	case "unknown":
+		return nil, fmt.Errorf("%w: %w", errReason, transport.ErrUnknownHost)
+	}
+	return nil, nil
 }
 
 // With crypto/tls alone, the error arrives as crypto/tls passes it on.

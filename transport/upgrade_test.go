@@ -137,7 +137,7 @@ func TestFailedUpgrade(t *testing.T) {
 		bystander, cli := upgraded(t)
 		a, b := memConns(t)
 		conn := transport.NewConn(new(transport.Mem), b)
-		heard := async(func() (int64, error) {
+		clientRead := async(func() (int64, error) {
 			if tt.client != nil {
 				tt.client(a)
 			} else {
@@ -171,7 +171,7 @@ func TestFailedUpgrade(t *testing.T) {
 		if err := conn.Close(); err != nil {
 			t.Errorf("%s: Close: got %v, want no error", tt.name, err)
 		}
-		if r := await(t, "the client", heard); r.err != nil {
+		if r := await(t, "the client", clientRead); r.err != nil {
 			t.Errorf("%s: client: got %v, want the alert", tt.name, r.err)
 		}
 		a.Close()

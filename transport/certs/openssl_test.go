@@ -24,7 +24,7 @@ func sClient(t *testing.T, addr string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, openssl, append([]string{"s_client", "-connect", addr, "-ign_eof", "-verify_return_error"}, args...)...)
-	cmd.Stdin = strings.NewReader("said by openssl\n")
+	cmd.Stdin = strings.NewReader("sent by openssl\n")
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
@@ -60,7 +60,7 @@ func TestOpenSSLServerName(t *testing.T) {
 	roots := d.write("roots.pem", ca.pem)
 	for _, tt := range []struct{ name, version string }{{"a.test", "-tls1_2"}, {"a.test", "-tls1_3"}, {"x.b.test", "-tls1_3"}} {
 		out, err := sClient(t, srv.addr, "-servername", tt.name, "-verify_hostname", tt.name, "-CAfile", roots, tt.version)
-		expect(t, tt.name, out, "said by openssl\n", "Verify return code: 0 (ok)")
+		expect(t, tt.name, out, "sent by openssl\n", "Verify return code: 0 (ok)")
 		if r := srv.last(t); err != nil || r.err != nil {
 			t.Errorf("%s: got %v, %v, want no errors", tt.name, err, r.err)
 		}
@@ -116,7 +116,7 @@ func TestOpenSSLClientCertificate(t *testing.T) {
 	}
 	for _, version := range []string{"-tls1_2", "-tls1_3"} {
 		out, err := sClient(t, srv.addr, append(files(mine, "alice"), version)...)
-		expect(t, "alice", out, "said by openssl\n")
+		expect(t, "alice", out, "sent by openssl\n")
 		r := srv.last(t)
 		if err != nil || r.err != nil {
 			t.Errorf("got %v, %v, want no errors", err, r.err)
@@ -148,7 +148,7 @@ func TestOpenSSLResumption(t *testing.T) {
 		d.pair(ca, "a", "a.test") // a new certificate does not end sessions
 		reload(t, s)
 		out, _ = sClient(t, srv.addr, version, "-CAfile", d.file("roots.pem"), "-servername", "a.test", "-sess_in", file)
-		expect(t, "second", out, "Reused, TLSv1", "said by openssl\n")
+		expect(t, "second", out, "Reused, TLSv1", "sent by openssl\n")
 		if r := srv.last(t); r.err != nil || !resumed(r.conn) {
 			t.Errorf("%s: got %v, want no error", version, r.err)
 		}

@@ -25,12 +25,12 @@ func TestOpenReportsAllFaults(t *testing.T) {
 		Pairs: []certs.Pair{
 			good,
 			{Cert: good.Cert, Key: other.Key},
-			{Cert: d.file("gone.crt"), Key: d.file("gone.key")},
+			{Cert: d.file("missing.crt"), Key: d.file("missing.key")},
 			{Cert: d.write("empty.crt", ""), Key: good.Key},
 			{Cert: d.write("key.crt", string(nokey)), Key: good.Key},
 			{Cert: d.path, Key: good.Key},
 		},
-		ClientCAs:     []string{d.file("gone.ca"), d.write("text.ca", "hello"), d.write("cut.ca", ca.pem+ca.pem[:200])},
+		ClientCAs:     []string{d.file("missing.ca"), d.write("text.ca", "hello"), d.write("cut.ca", ca.pem+ca.pem[:200])},
 		TicketKeyFile: d.write("tickets", "secret!"),
 	})
 	for _, target := range []error{certs.ErrBadPair, certs.ErrBadClientCA, certs.ErrBadTicketKeys, fs.ErrNotExist} {
@@ -38,7 +38,7 @@ func TestOpenReportsAllFaults(t *testing.T) {
 			t.Errorf("got an error that does not wrap %q, want one that does", target)
 		}
 	}
-	for _, want := range []string{"good.crt", "other.key", "does not match", "gone.crt", "gone.key", "empty.crt", "key.crt", "not a regular file", "gone.ca", "text.ca", "cut.ca", "tickets"} {
+	for _, want := range []string{"good.crt", "other.key", "does not match", "missing.crt", "missing.key", "empty.crt", "key.crt", "not a regular file", "missing.ca", "text.ca", "cut.ca", "tickets"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("got an error without %q, want it named:\n%v", want, err)
 		}
@@ -70,13 +70,13 @@ func TestBadOptions(t *testing.T) {
 func TestFaultyFilesWhileRunning(t *testing.T) {
 	ca := newAuthority(t, "ca")
 	for _, tt := range []struct {
-		name string
-		harm func(d dir)
-		is   error
+		name   string
+		damage func(d dir)
+		is     error
 	}{
-		{"certificate gone", func(d dir) { os.Remove(d.file("a.crt")) }, fs.ErrNotExist},
-		{"key gone", func(d dir) { os.Remove(d.file("a.key")) }, fs.ErrNotExist},
-		{"directory gone", func(d dir) { os.RemoveAll(d.path) }, fs.ErrNotExist},
+		{"missing certificate", func(d dir) { os.Remove(d.file("a.crt")) }, fs.ErrNotExist},
+		{"missing key", func(d dir) { os.Remove(d.file("a.key")) }, fs.ErrNotExist},
+		{"missing directory", func(d dir) { os.RemoveAll(d.path) }, fs.ErrNotExist},
 		{"key of another", func(d dir) { _, key := ca.server(d.tb, "a.test"); d.write("a.key", key) }, certs.ErrBadPair},
 		{"key half written", func(d dir) { b, _ := os.ReadFile(d.file("a.key")); d.write("a.key", string(b[:len(b)/2])) }, certs.ErrBadPair},
 		{"key empty", func(d dir) { d.write("a.key", "") }, certs.ErrBadPair},
@@ -84,64 +84,62 @@ func TestFaultyFilesWhileRunning(t *testing.T) {
 		{"CAs half written", func(d dir) { d.write("ca", ca.pem+ca.pem[:len(ca.pem)-10]) }, certs.ErrBadClientCA},
 		{"second pair bad, first one new", func(d dir) { d.pair(ca, "a", "a.test"); d.write("b.key", "x") }, certs.ErrBadPair},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			d := newDir(t)
-			o := certs.Options{Pairs: []certs.Pair{d.pair(ca, "a", "a.test"), d.pair(ca, "b", "b.test")}, ClientCAs: []string{d.write("ca", ca.pem)}}
-			synctest.Test(t, func(t *testing.T) {
-				var told []error
-				news := make(chan error, 1000)
-				o.Notify = func(err error) { news <- err }
-				s := open(t, o)
-				before := fingerprints(s)
-				ctx, cancel := context.WithCancel(t.Context())
-				done := make(chan error, 1)
-				go func() { done <- s.Run(ctx) }()
-				wait := func(d time.Duration) { // by the clock of the bubble
-					time.Sleep(d)
-					synctest.Wait()
-					for len(news) > 0 {
-						told = append(told, <-news)
-					}
-				}
-
-				wait(time.Minute)
-				if len(told) > 0 {
-					t.Errorf("without a change: got reports %v, want none", told)
-				}
-				tt.harm(d)
-				wait(defaultInterval)
-				if len(told) != 1 || !errors.Is(told[0], tt.is) {
-					t.Fatalf("after one interval: got reports %v, want one", told)
-				}
-				wait(time.Hour)
-				if len(told) != 1 {
-					t.Errorf("got further reports %v, want none", told[1:])
-				}
-				if diff := cmp.Diff(before, fingerprints(s)); diff != "" {
-					t.Errorf("certificates (-want +got):\n%s", diff)
-				}
-				if changed, err := s.Reload(); changed || !errors.Is(err, tt.is) {
-					t.Errorf("Reload: got %v, %v, want false and the fault", changed, err)
-				}
-
-				os.MkdirAll(d.path, 0o700)
-				d.pair(ca, "a", "a.test")
-				d.pair(ca, "b", "b.test")
-				d.write("ca", ca.pem)
-				wait(defaultInterval)
-				if len(told) != 2 || told[1] != nil {
-					t.Errorf("after the repair: got reports %v, want one more", told)
-				}
-				if cmp.Equal(before, fingerprints(s)) {
-					t.Error("got the old certificates, want the new ones")
-				}
-				cancel()
-				if err := <-done; err != nil {
-					t.Errorf("Run: got %v, want no error", err)
-				}
-			})
-		})
+		t.Run(tt.name, func(t *testing.T) { checkFaultyFiles(t, ca, tt.damage, tt.is) })
 	}
+}
+
+func checkFaultyFiles(t *testing.T, ca *authority, damage func(d dir), want error) {
+	d := newDir(t)
+	o := certs.Options{Pairs: []certs.Pair{d.pair(ca, "a", "a.test"), d.pair(ca, "b", "b.test")}, ClientCAs: []string{d.write("ca", ca.pem)}}
+	synctest.Test(t, func(t *testing.T) {
+		var reports []error
+		o.Notify = func(err error) { reports = append(reports, err) }
+		s := open(t, o)
+		before := fingerprints(s)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- s.Run(ctx) }()
+		wait := func(d time.Duration) { // by the clock of the bubble
+			time.Sleep(d)
+			synctest.Wait()
+		}
+
+		wait(time.Minute)
+		if len(reports) > 0 {
+			t.Errorf("without a change: got reports %v, want none", reports)
+		}
+		damage(d)
+		wait(defaultInterval)
+		if len(reports) != 1 || !errors.Is(reports[0], want) {
+			t.Fatalf("after one interval: got reports %v, want %v", reports, want)
+		}
+		wait(time.Hour)
+		if len(reports) != 1 {
+			t.Errorf("got further reports %v, want none", reports[1:])
+		}
+		if diff := cmp.Diff(before, fingerprints(s)); diff != "" {
+			t.Errorf("certificates (-want +got):\n%s", diff)
+		}
+		if changed, err := s.Reload(); changed || !errors.Is(err, want) {
+			t.Errorf("Reload: got %v, %v, want false and %v", changed, err, want)
+		}
+
+		os.MkdirAll(d.path, 0o700)
+		d.pair(ca, "a", "a.test")
+		d.pair(ca, "b", "b.test")
+		d.write("ca", ca.pem)
+		wait(defaultInterval)
+		if len(reports) != 2 || reports[1] != nil {
+			t.Errorf("after the repair: got reports %v, want one more, nil", reports)
+		}
+		if cmp.Equal(before, fingerprints(s)) {
+			t.Error("got the old certificates, want the new ones")
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: got %v, want no error", err)
+		}
+	})
 }
 
 func fingerprints(s *certs.Store) (list []string) {

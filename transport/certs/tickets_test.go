@@ -89,10 +89,10 @@ func TestCryptoTLSChecksResumedChains(t *testing.T) {
 func TestNoResumptionAcrossPolicies(t *testing.T) {
 	d, ca := newDir(t), newAuthority(t, "ca")
 	s := open(t, certs.Options{Pairs: []certs.Pair{d.pair(ca, "a", "a.test")}})
-	anybody, somebody := serve(t, s.Config(nil)), serve(t, s.Config(&tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.pool()}))
+	open, strict := serve(t, s.Config(nil)), serve(t, s.Config(&tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.pool()}))
 	c := &tls.Config{RootCAs: ca.pool(), ServerName: "a.test", ClientSessionCache: new(sessions)}
-	anybody.mustDial(t, c)
-	somebody.mustFail(t, c)
+	open.mustDial(t, c)
+	strict.mustFail(t, c)
 }
 
 // Without client CAs no client is accepted; crypto/tls would use the roots of the system.

@@ -158,7 +158,7 @@ func TestListenerValidatesInner(t *testing.T) {
 func TestLimitsApplyToClient(t *testing.T) {
 	rules := []proxy.Rule{{Net: netip.MustParsePrefix("127.0.0.0/8"), Policy: proxy.Use}}
 	s := start(t, proxy.Transport{Inner: transport.TCP{}, Rules: rules}, ranch.Options{Addr: "127.0.0.1:0", Limits: conns.Limits{PerAddress: 1}})
-	come := func(client string) net.Conn {
+	connectFrom := func(client string) net.Conn {
 		t.Helper()
 		h := &transport.ProxyHeader{Version: 1, Source: tcpAddr(client), Destination: tcpAddr("192.0.2.80:80")}
 		nc := must[net.Conn](t)(net.Dial("tcp", s.Addr().String()))
@@ -175,7 +175,7 @@ func TestLimitsApplyToClient(t *testing.T) {
 		client string
 		want   bool
 	}{{"192.0.2.1:1", true}, {"192.0.2.2:1", true}, {"192.0.2.1:2", false}, {"192.0.2.3:1", true}} {
-		if got := answered(come(c.client)); got != c.want {
+		if got := answered(connectFrom(c.client)); got != c.want {
 			t.Errorf("%s: got served %v, want %v", c.client, got, c.want)
 		}
 	}
