@@ -21,7 +21,7 @@ var quiet = slog.New(slog.DiscardHandler)
 // A server behind a proxy on this machine. Dial acts as the proxy.
 func Example() {
 	behind := proxy.Transport{
-		Inner: transport.TCP{}, // or TLS: the header comes before it
+		Inner: transport.TCP{}, // or TLS: the header is read before it
 		Rules: []proxy.Rule{{Net: netip.MustParsePrefix("127.0.0.0/8")}},
 	}
 	hello := protocol.Func(func(ctx context.Context, conn *transport.Conn) error {
@@ -76,7 +76,7 @@ func ExampleForward() {
 			return err
 		}
 		defer out.Close()
-		_, err = io.Copy(conn, out) // one direction, to be brief
+		_, err = io.Copy(conn, out) // copies one direction only
 		return err
 	})
 	l, err := ranch.StartListener("front", transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", Logger: quiet}, front)
