@@ -17,6 +17,10 @@ var (
 	// inherited no such listening stream socket. Its text lists the sockets that exist.
 	ErrNotInherited = errors.New("no such inherited listening socket")
 
+	// ErrNoCertificate is the error of Listen and Handshake of a [TLS] whose Config has no source of
+	// certificates.
+	ErrNoCertificate = errors.New("no certificate: set Certificates, GetCertificate or GetConfigForClient")
+
 	// ErrSendTimeout is the error of a write that the peer did not accept within the send timeout.
 	// It is a timeout for net.Error, and matches os.ErrDeadlineExceeded.
 	ErrSendTimeout error = sendTimeoutError{}

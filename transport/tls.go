@@ -4,8 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
-
-	"goranch/internal/engine"
 )
 
 // TLS is the transport for TLS over the sockets of [TCP]. Its zero value can dial; Listen and
@@ -47,7 +45,7 @@ func (t TLS) ListenShared(ctx context.Context, addr string) (net.Listener, error
 
 func (t TLS) checkListen() error {
 	if !t.hasCertificate() {
-		return engine.ErrNoCertificate
+		return ErrNoCertificate
 	}
 	return t.Validate()
 }
@@ -92,7 +90,7 @@ func (t TLS) client(ctx context.Context, nc net.Conn, addr string) (net.Conn, er
 // the errors of callbacks in Config. If ctx ends, the error is that of ctx, and nc is closed.
 func (t TLS) Handshake(ctx context.Context, nc net.Conn) (net.Conn, error) {
 	if !t.hasCertificate() {
-		return nil, engine.ErrNoCertificate
+		return nil, ErrNoCertificate
 	}
 	nc, err := t.TCP.Handshake(ctx, nc)
 	if err != nil {

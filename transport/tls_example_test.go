@@ -49,7 +49,8 @@ func ExampleConn_Upgrade() {
 		if err := conn.Upgrade(ctx, secure); err != nil {
 			return err // nothing more is sent or read in plain text
 		}
-		fmt.Fprintf(conn, "secure: %v\n", conn.Identity() == nil)
+		_, encrypted := conn.TLS()
+		fmt.Fprintf(conn, "secure: %v\n", encrypted)
 		return nil
 	}
 

@@ -30,17 +30,9 @@ type Identity struct {
 	Certificate *x509.Certificate
 }
 
-// Identity returns the identity of the client. It is nil without TLS, without a client certificate,
-// and if the certificate was not verified against ClientCAs: with tls.RequestClientCert and
-// tls.RequireAnyClientCert a client can claim any name; see [Conn.TLS] for such certificates. It
-// may be called from any goroutine.
-func (c *Conn) Identity() *Identity {
-	state, _ := c.TLS()
-	return IdentityOf(state)
-}
-
-// IdentityOf returns the identity of the peer of a TLS connection, such as that of an HTTP request
-// or of the client's side; see [Conn.Identity].
+// IdentityOf returns the identity of the peer of a TLS connection, such as [Conn.TLS] or an HTTP
+// request reports it. It is nil without TLS, without a certificate, and if the certificate was not
+// verified: with tls.RequestClientCert and tls.RequireAnyClientCert a client can claim any name.
 func IdentityOf(state tls.ConnectionState) *Identity {
 	if len(state.VerifiedChains) == 0 || len(state.VerifiedChains[0]) == 0 {
 		return nil

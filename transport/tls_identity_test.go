@@ -87,7 +87,8 @@ func TestIdentity(t *testing.T) {
 		if serr != nil || cerr != nil {
 			t.Fatalf("%v: got %v, %v, want no errors", tt.auth, serr, cerr)
 		}
-		got := conn.Identity()
+		state, _ := conn.TLS()
+		got := transport.IdentityOf(state)
 		if diff := cmp.Diff(tt.want, got, cmpopts.IgnoreFields(transport.Identity{}, "Certificate"), cmpopts.EquateComparable(netip.Addr{})); diff != "" {
 			t.Errorf("%v, certificate presented %v (-want +got):\n%s", tt.auth, tt.offers, diff)
 		}
@@ -96,7 +97,8 @@ func TestIdentity(t *testing.T) {
 		}
 	}
 	plain, _ := kindNamed("tcp").pair(t, transport.TCP{})
-	if id := plain.Identity(); id != nil {
+	state, _ := plain.TLS()
+	if id := transport.IdentityOf(state); id != nil {
 		t.Errorf("without TLS: got %+v, want nil", id)
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"goranch/internal/engine"
 	"goranch/internal/listenaddr"
 	"goranch/transport"
 )
@@ -23,7 +22,7 @@ func TestTLSListenWithoutCertificate(t *testing.T) {
 		"only client's ones": {GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return nil, nil }},
 	} {
 		_, err := transport.TLS{Config: c}.Listen(t.Context(), path)
-		if err != engine.ErrNoCertificate {
+		if err != transport.ErrNoCertificate {
 			t.Errorf("%s: got %v, want ErrNoCertificate", what, err)
 		}
 	}

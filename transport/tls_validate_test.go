@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"goranch/internal/engine"
 	"goranch/transport"
 )
 
@@ -72,7 +71,7 @@ func TestTLSValidate(t *testing.T) {
 func TestTLSHandshakeWithoutCertificate(t *testing.T) {
 	_, b := memConns(t)
 	err := transport.NewConn(transport.TLS{}, b).Handshake(t.Context())
-	wantIs(t, err, engine.ErrNoCertificate)
+	wantIs(t, err, transport.ErrNoCertificate)
 	b.Close()
 }
 

@@ -132,7 +132,7 @@ func TestFailedUpgrade(t *testing.T) {
 	}{
 		{"plain text", transport.TLS{Config: testTLS()}, func(w io.ReadWriter) { io.WriteString(w, "EHLO again\r\n") }, nil},
 		{"refused by the hook", refusing, nil, reason},
-		{"no certificate", transport.TLS{}, nil, engine.ErrNoCertificate},
+		{"no certificate", transport.TLS{}, nil, transport.ErrNoCertificate},
 	} {
 		bystander, cli := upgraded(t)
 		a, b := memConns(t)

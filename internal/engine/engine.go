@@ -6,7 +6,6 @@ package engine
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"net"
 	"time"
 
@@ -18,10 +17,6 @@ const (
 	MaxPeek        = 64 << 10        // the largest n of Peek, in bytes
 	UpgradeTimeout = 5 * time.Second // the limit of an upgrade whose context has no deadline
 )
-
-// ErrNoCertificate is the error of a transport.TLS that is to listen or to run the server's side of
-// a handshake without a certificate. It is ranch.ErrNoCertificate.
-var ErrNoCertificate = errors.New("no certificate: set Certificates, GetCertificate or GetConfigForClient")
 
 // Conn is a *transport.Conn with the operations of this package.
 type Conn interface {

@@ -240,6 +240,12 @@ func (s *server) mustDial(tb testing.TB, c *tls.Config) (*tls.Conn, *transport.C
 	return tc, r.conn
 }
 
+// identity returns the identity of the client.
+func identity(c *transport.Conn) *transport.Identity {
+	state, _ := c.TLS()
+	return transport.IdentityOf(state)
+}
+
 // mustFail expects a handshake that the server ends with an error that wraps all targets.
 func (s *server) mustFail(tb testing.TB, c *tls.Config, targets ...error) error {
 	tb.Helper()

@@ -120,13 +120,13 @@ func TestOpenSSLClientCertificate(t *testing.T) {
 		r := srv.last(t)
 		if err != nil || r.err != nil {
 			t.Errorf("got %v, %v, want no errors", err, r.err)
-		} else if id := r.conn.Identity(); id == nil || id.CommonName != "alice" {
+		} else if id := identity(r.conn); id == nil || id.CommonName != "alice" {
 			t.Errorf("got identity %+v, want that of the client", id)
 		}
 		out, _ = sClient(t, srv.addr, append(files(wrong, "mallory"), version)...)
 		expect(t, "mallory", out, "alert")
-		if r := srv.last(t); r.err == nil || r.conn.Identity() != nil {
-			t.Errorf("client of another CA: got %v, %+v, want an error and no identity", r.err, r.conn.Identity())
+		if r := srv.last(t); r.err == nil || identity(r.conn) != nil {
+			t.Errorf("client of another CA: got %v, %+v, want an error and no identity", r.err, identity(r.conn))
 		}
 		out, _ = sClient(t, srv.addr, version, "-CAfile", d.file("roots.pem"))
 		expect(t, "nobody", out, "alert")

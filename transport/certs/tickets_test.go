@@ -24,15 +24,15 @@ func TestNoResumptionUnderRemovedClientCAs(t *testing.T) {
 		}
 		strict, lax := config(), config()
 		live, conn := required.mustDial(t, strict)
-		if id := conn.Identity(); id == nil || id.CommonName != "alice" {
+		if id := identity(conn); id == nil || id.CommonName != "alice" {
 			t.Fatalf("got identity %+v, want that of the client", id)
 		}
 		given.mustDial(t, lax)
 		strict.Certificates, lax.Certificates = nil, nil // from here on, only the ticket authenticates the client
-		if _, conn := required.mustDial(t, strict); !resumed(conn) || conn.Identity() == nil || conn.Identity().CommonName != "alice" {
-			t.Fatalf("got resumed %v, identity %+v, want a resumed session", resumed(conn), conn.Identity())
+		if _, conn := required.mustDial(t, strict); !resumed(conn) || identity(conn) == nil || identity(conn).CommonName != "alice" {
+			t.Fatalf("got resumed %v, identity %+v, want a resumed session", resumed(conn), identity(conn))
 		}
-		if _, conn := given.mustDial(t, lax); !resumed(conn) || conn.Identity() == nil {
+		if _, conn := given.mustDial(t, lax); !resumed(conn) || identity(conn) == nil {
 			t.Fatal("got no resumed session, want one")
 		}
 
@@ -43,15 +43,15 @@ func TestNoResumptionUnderRemovedClientCAs(t *testing.T) {
 		}
 		d.write("ca", b.pem)
 		reload(t, s)
-		if _, conn := given.mustDial(t, lax.Clone()); resumed(conn) || conn.Identity() != nil {
-			t.Errorf("got resumed %v, identity %+v, want a new session", resumed(conn), conn.Identity())
+		if _, conn := given.mustDial(t, lax.Clone()); resumed(conn) || identity(conn) != nil {
+			t.Errorf("got resumed %v, identity %+v, want a new session", resumed(conn), identity(conn))
 		}
 		required.mustFail(t, strict)
 		full := config()
 		required.mustFail(t, full)
 		full.Certificates = []tls.Certificate{b.client(t, "bob")}
-		if _, conn := required.mustDial(t, full); conn.Identity() == nil || conn.Identity().CommonName != "bob" {
-			t.Errorf("got identity %+v, want bob", conn.Identity())
+		if _, conn := required.mustDial(t, full); identity(conn) == nil || identity(conn).CommonName != "bob" {
+			t.Errorf("got identity %+v, want bob", identity(conn))
 		}
 		if err := ping(live); err != nil {
 			t.Errorf("existing connection: got %v, want no error", err)
