@@ -293,7 +293,7 @@ func TestBadConfig(t *testing.T) {
 			`option Rules[0] "x" Protocol <nil>: allowed are protocols other than nil`,
 			`Rules[1] "" Protocol: To: no certificate: set Certificates, GetCertificate or GetConfigForClient`,
 			`option Protocol <nil>: allowed are protocols other than nil`,
-			`Silent: To: option Backlog -1: allowed are 0 (the system's) and positive numbers up to 2147483647`,
+			`Silent: To: option Backlog -1: allowed are positive numbers up to 2147483647, and 0 for the maximum of the system`,
 			`option MaxBytes 65537: allowed are 1 to 65536, and 0 for 512`,
 		}},
 		{"no upgrade", sniff.Config{Rules: []sniff.Rule{{Match: sniff.TLS(), Protocol: &sniff.Upgrade{}}}}, []string{
