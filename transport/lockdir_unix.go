@@ -12,7 +12,7 @@ import (
 
 // lockDir excludes other goroutines and processes that create a listening Unix socket in dir. It
 // waits for one second at most: any process that may read the directory can hold the lock. Without
-// the lock, listening goes on.
+// the lock, Listen continues.
 func lockDir(ctx context.Context, dir string) (unlock func()) {
 	d, err := os.Open(dir)
 	if err != nil {

@@ -93,7 +93,8 @@ func checkFaultyFiles(t *testing.T, ca *authority, damage func(d dir), want erro
 	o := certs.Options{Pairs: []certs.Pair{d.pair(ca, "a", "a.test"), d.pair(ca, "b", "b.test")}, ClientCAs: []string{d.write("ca", ca.pem)}}
 	synctest.Test(t, func(t *testing.T) {
 		var reports []error
-		o.Notify = func(err error) { reports = append(reports, err) }
+		notified := make(chan error, 1000)
+		o.Notify = func(err error) { notified <- err }
 		s := open(t, o)
 		before := fingerprints(s)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -102,6 +103,9 @@ func checkFaultyFiles(t *testing.T, ca *authority, damage func(d dir), want erro
 		wait := func(d time.Duration) { // by the clock of the bubble
 			time.Sleep(d)
 			synctest.Wait()
+			for len(notified) > 0 {
+				reports = append(reports, <-notified)
+			}
 		}
 
 		wait(time.Minute)
