@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"goranch/internal/console"
+	"goranch/internal/listenaddr"
 	"goranch/protocol/shell"
 	"goranch/protocol/shell/access"
 	"goranch/transport"
@@ -150,9 +151,9 @@ func (f *flags) adminEndpoint(all *faults) (e endpoint, ok bool) {
 }
 
 // privateSocket returns the path of a socket in a new directory of this user.
-func privateSocket() (transport.Addr, error) {
+func privateSocket() (listenaddr.Addr, error) {
 	dir, err := os.MkdirTemp("", "ranchd-") // mode 0700
-	return transport.Addr{Network: "unix", Address: filepath.Join(dir, "ranchd.sock")}, err
+	return listenaddr.Addr{Network: "unix", Address: filepath.Join(dir, "ranchd.sock")}, err
 }
 
 // checkShellAccess reports shells that unauthenticated clients of other hosts could use.

@@ -43,13 +43,13 @@ func TestDefaults(t *testing.T) {
 	got := mustParse(t)
 	want := &config{
 		Endpoints: []endpoint{
-			{Name: "echo-tcp", Addr: tcp("127.0.0.1:8007")},
-			{Name: "echo-tls", TLS: true, Addr: tcp("127.0.0.1:8008")},
-			{Name: "shell-tcp", Service: shellService, Addr: tcp("127.0.0.1:8080")},
-			{Name: "topics-tcp", Service: topicsService, Addr: tcp("127.0.0.1:8081")},
-			{Name: "packet-tcp", Service: packetService, Addr: tcp("127.0.0.1:8082")},
-			{Name: "web-tcp", Service: webService, Addr: tcp("127.0.0.1:8083")},
-			{Name: "admin", Service: adminService, Addr: unix("/run/user/7/ranchd.sock")},
+			{Name: "echo-tcp", Addr: tcp("127.0.0.1:8007"), Default: true},
+			{Name: "echo-tls", TLS: true, Addr: tcp("127.0.0.1:8008"), Default: true},
+			{Name: "shell-tcp", Service: shellService, Addr: tcp("127.0.0.1:8080"), Default: true},
+			{Name: "topics-tcp", Service: topicsService, Addr: tcp("127.0.0.1:8081"), Default: true},
+			{Name: "packet-tcp", Service: packetService, Addr: tcp("127.0.0.1:8082"), Default: true},
+			{Name: "web-tcp", Service: webService, Addr: tcp("127.0.0.1:8083"), Default: true},
+			{Name: "admin", Service: adminService, Addr: unix("/run/user/7/ranchd.sock"), Default: true},
 		},
 		TLSMin: tls.VersionTLS12,
 		Options: ranch.Options{

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"goranch/transport"
+	"goranch/internal/listenaddr"
 )
 
 // defaultListen is the default of --listen: all protocols on loopback. 8007 stands for 7, the port
@@ -48,7 +48,7 @@ type endpoint struct {
 	Name      string // of the listener; "" until nameEndpoints sets it
 	Service   service
 	TLS       bool
-	Addr      transport.Addr
+	Addr      listenaddr.Addr
 	Defaulted bool // the host is the default
 
 	Default bool   // Addr is a default, which another address can replace if it cannot be used
@@ -75,11 +75,11 @@ func (e endpoint) String() string {
 }
 
 // fallback returns an address that replaces a default: a free port, or a socket in a new directory.
-func (e endpoint) fallback() (transport.Addr, error) {
+func (e endpoint) fallback() (listenaddr.Addr, error) {
 	if e.Service == adminService {
 		return privateSocket()
 	}
-	return transport.Addr{Network: "tcp", Address: net.JoinHostPort(loopback, "0")}, nil
+	return listenaddr.Addr{Network: "tcp", Address: net.JoinHostPort(loopback, "0")}, nil
 }
 
 func (e endpoint) unix() bool { return e.Addr.Network == "unix" }
@@ -129,7 +129,7 @@ func parseEndpoint(s string) (endpoint, error) {
 	case "fd", "systemd", "tls+fd", "tls+systemd":
 		plain, isTLS := strings.CutPrefix(scheme, "tls+")
 		e.TLS = isTLS
-		e.Addr, err = transport.ParseAddr(plain + ":" + rest)
+		e.Addr, err = listenaddr.Parse(plain + ":" + rest)
 	default:
 		if hasScheme {
 			err = fmt.Errorf("unknown scheme %q; %s", scheme, listenForms)
@@ -174,7 +174,7 @@ func (e *endpoint) parseTCP(s string) error {
 	} else if err := checkHost(host); err != nil {
 		return err
 	}
-	e.Addr = transport.Addr{Network: "tcp", Address: net.JoinHostPort(host, strconv.FormatUint(n, 10))}
+	e.Addr = listenaddr.Addr{Network: "tcp", Address: net.JoinHostPort(host, strconv.FormatUint(n, 10))}
 	return nil
 }
 
@@ -202,7 +202,7 @@ func (e *endpoint) parseUnix(s string) error {
 	if s == "" || s[0] != '/' && s[0] != '@' {
 		return fmt.Errorf("%q: allowed for Unix sockets are absolute paths (unix:/path) and names (unix:@name)", s)
 	}
-	a, err := transport.ParseAddr("unix:" + s) // checks the length, and names on this system
+	a, err := listenaddr.Parse("unix:" + s) // checks the length, and names on this system
 	if err != nil {
 		return err
 	}

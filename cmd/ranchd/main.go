@@ -15,8 +15,11 @@ package main
 import (
 	"context"
 	"os"
+
+	"goranch/internal/descriptors"
 )
 
 func main() {
+	descriptors.CloseOnExec() // programs of the shell get none of those that this process was given
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr, notifications()))
 }

@@ -3,9 +3,13 @@ package descriptors
 
 import "sync"
 
-// Count returns how many descriptors the process has open, and how many it may have. The error is
-// errors.ErrUnsupported on systems other than Unix.
+// Count returns the number of open file descriptors of the process, and their limit
+// (RLIMIT_NOFILE). On systems other than Unix, the error wraps errors.ErrUnsupported.
 func Count() (open, limit int, err error) { return count() }
+
+// CloseOnExec marks all descriptors above 2 to be closed in programs that this process starts, also those
+// that it has inherited. It does nothing where the system cannot do that (Linux 5.11 can).
+func CloseOnExec() { closeOnExec() }
 
 // Reserve keeps descriptors for special purposes: the limit of the process is lowered by their number,
 // and raised again while one of them is opened. It is not for programs that change the limit otherwise.
