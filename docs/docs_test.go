@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"goranch/conns"
 )
 
 // The README's program is the example of that name, letter by letter, so it is built
@@ -95,4 +97,25 @@ func read(t *testing.T, path string) string {
 		t.Fatal(err)
 	}
 	return string(b)
+}
+
+// The table of reasons lists each reason for which a connection can end.
+func TestOperationsListsAllReasons(t *testing.T) {
+	_, table, ok := strings.Cut(read(t, "operations.md"), "| reason | meaning |\n")
+	table, _, _ = strings.Cut(table, "\n\n")
+	if !ok {
+		t.Fatal("operations.md: got no table of reasons, want one")
+	}
+	listed := map[string]bool{}
+	for _, row := range strings.Split(table, "\n") {
+		cell, _, _ := strings.Cut(strings.TrimPrefix(row, "| "), " |")
+		for _, name := range strings.Split(cell, ", ") {
+			listed[name] = true
+		}
+	}
+	for _, r := range conns.Reasons() {
+		if !listed[r.String()] {
+			t.Errorf("operations.md: got no reason %q, want it in the table", r)
+		}
+	}
 }
