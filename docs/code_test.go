@@ -18,7 +18,8 @@ import (
 // included, by the last element of the import path. Packages with the same last element are merged.
 type code struct {
 	packages map[string]*pkg
-	imported map[string]bool // last elements of the other import paths
+	imported map[string]bool     // last elements of the other import paths
+	imports  map[string][]string // packages of this module that the package in a directory imports
 }
 
 // pkg holds the declarations of a package.
@@ -33,7 +34,7 @@ type pkg struct {
 type typeRef struct{ pkg, name string }
 
 var loadCode = sync.OnceValues(func() (*code, error) {
-	c := &code{packages: map[string]*pkg{}, imported: map[string]bool{}}
+	c := &code{packages: map[string]*pkg{}, imported: map[string]bool{}, imports: map[string][]string{}}
 	root := ".."
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -68,14 +69,19 @@ func (c *code) addFile(path string) error {
 	if err != nil {
 		return err
 	}
-	dir := filepath.Base(filepath.Dir(path))
-	p := c.packages[dir]
+	dir := strings.TrimPrefix(filepath.ToSlash(filepath.Dir(path)), "../")
+	name := dir[strings.LastIndex(dir, "/")+1:]
+	p := c.packages[name]
 	if p == nil {
 		p = &pkg{map[string]bool{}, map[string]bool{}, map[string][]typeRef{}, map[string]string{}}
-		c.packages[dir] = p
+		c.packages[name] = p
 	}
+	c.imports[dir] = append(c.imports[dir], []string{}...)
 	for _, i := range f.Imports {
-		if path := strings.Trim(i.Path.Value, `"`); !strings.HasPrefix(path, "goranch/") {
+		path := strings.Trim(i.Path.Value, `"`)
+		if own, ok := strings.CutPrefix(path, "goranch/"); ok {
+			c.imports[dir] = append(c.imports[dir], own)
+		} else {
 			c.imported[path[strings.LastIndex(path, "/")+1:]] = true
 		}
 	}
