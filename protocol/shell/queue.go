@@ -62,7 +62,7 @@ func (r *runner) start(req request) {
 func (r *runner) abandon() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.busy, r.ctx, r.queue = false, nil, nil
+	r.busy, r.ctx, r.early, r.queue = false, nil, nil, nil
 	r.signal()
 }
 
@@ -77,7 +77,7 @@ func (r *runner) work(req request) {
 func (r *runner) next() (req request, more bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.ctx = nil
+	r.ctx, r.early = nil, nil
 	if more = len(r.queue) > 0; more {
 		req, r.queue[0] = r.queue[0], request{}
 		r.queue = r.queue[1:]

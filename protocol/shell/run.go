@@ -123,6 +123,8 @@ func (r *runner) call(call *Call, cmd *Command) (err error) {
 		r.ctx = ctx
 		if r.ended {
 			ctx.cancelCause(ErrSessionEnded)
+		} else if r.early != nil {
+			ctx.cancelCause(r.early)
 		}
 		r.mu.Unlock()
 	}

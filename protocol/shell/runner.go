@@ -25,6 +25,7 @@ type runner struct {
 	conn    *conn        // attached connection; nil: none
 	busy    bool         // a command is running
 	ctx     *lazyContext // context of that command; nil: a Quick one, which cannot be cancelled
+	early   error        // cause of an interrupt before ctx was set
 	queue   []request
 	ended   bool          // the session has ended
 	changed chan struct{} // closed at the next change of the fields above; nil: no goroutine waits
@@ -120,6 +121,8 @@ func (r *runner) interrupt(c *conn, cause error) bool {
 	}
 	if r.ctx != nil {
 		r.ctx.cancelCause(cause)
+	} else {
+		r.early = cause // the worker has not got as far as the context yet
 	}
 	for i := range r.queue {
 		r.queue[i].text = "" // answered as cancelled, in order
