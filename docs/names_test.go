@@ -47,7 +47,7 @@ func lastElements(dirs []string) (all []string) {
 var (
 	testName   = regexp.MustCompile("`([a-z/]+)\\.((?:Test|Fuzz|Example)\\w*)`")
 	reason     = regexp.MustCompile(`^none: \S`)
-	apiName    = regexp.MustCompile(`\b(` + strings.Join(lastElements(documented), "|") + `)\.([A-Z]\w*)(?:\.([A-Z]\w*))?`)
+	apiName    = regexp.MustCompile(`(?:^|[^.\w])(` + strings.Join(lastElements(documented), "|") + `)\.([A-Z]\w*)(?:\.([A-Z]\w*))?`)
 	optionName = regexp.MustCompile(`(?:^|[^.\w])Options\.([A-Z]\w*)`)
 	connName   = regexp.MustCompile(`\bconn\.([A-Z]\w*)`)
 	listener   = regexp.MustCompile(`\bl\.([A-Z]\w*)`)
@@ -163,7 +163,8 @@ func TestChangelogListsOldAndNewNames(t *testing.T) {
 			t.Errorf("CHANGELOG.md:%d: got new name %s, want one that exists", n+1, name)
 		}
 		gone := missingNames(c, old)
-		for _, m := range apiName.FindAllString(old, -1) {
+		for _, found := range apiName.FindAllStringSubmatch(old, -1) {
+			m := strings.Trim(strings.Join(found[1:], "."), ".")
 			if !slices.Contains(gone, m) && !strings.Contains(rest, m) {
 				t.Errorf("CHANGELOG.md:%d: got old name %s, which exists, want one that does not", n+1, m)
 			}
