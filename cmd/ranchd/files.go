@@ -129,7 +129,7 @@ func (d *daemon) follow() (end func()) {
 }
 
 // observeTLS returns an observer that logs the TLS parameters of each TLS connection that was served.
-func observeTLS(log *slog.Logger) ranch.Observer {
+func observeTLS(log *slog.Logger) func(ranch.Event) {
 	return func(e ranch.Event) {
 		if e.Kind == ranch.ConnEnded && e.Served && log.Enabled(context.Background(), slog.LevelDebug) {
 			logTLS(log, e.Ref, e.Conn)

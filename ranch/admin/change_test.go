@@ -84,8 +84,8 @@ func TestKill(t *testing.T) {
 func TestCapAndLimits(t *testing.T) {
 	h := open(t, admin.Options{})
 	js, l := h.asJSON(), h.listener("echo")
-	if got := js.json("cap echo 0").fields(t); got["cap"] != 0.0 || got["was"] != 1024.0 || l.MaxConnections() != 0 {
-		t.Errorf("cap: %v, %d", got, l.MaxConnections())
+	if got := js.json("cap echo 0").fields(t); got["cap"] != 0.0 || got["was"] != 1024.0 || l.Info().MaxConnections != 0 {
+		t.Errorf("cap: %v, %d", got, l.Info().MaxConnections)
 	}
 	rows := js.json("limit echo idle-timeout=2m accept-rate=100:20 shutdown-timeout=0s refuse-after=0s evict=idlest rest-after=never max-per-address=7 lifetime-jitter=0.5").rows(t)
 	var got []string
@@ -101,7 +101,7 @@ func TestCapAndLimits(t *testing.T) {
 	if o.IdleTimeout != 2*time.Minute || o.AcceptRate != (conns.Rate{PerSecond: 100, Burst: 20}) || o.ShutdownTimeout != ranch.BrutalKill || o.RefuseAfter != -1 || o.Evict != conns.EvictMostIdle || o.ParkAfter >= 0 {
 		t.Errorf("options %+v", o)
 	}
-	if n := l.MaxConnections(); n != 0 {
+	if n := l.Info().MaxConnections; n != 0 {
 		t.Errorf("the cap has become %d", n)
 	}
 	js.json("limit echo idle-timeout=none shutdown-timeout=infinity accept-rate=unlimited max-per-address=none refuse-after=never")
@@ -117,7 +117,7 @@ func TestCapAndLimits(t *testing.T) {
 	if a := js.json("limit echo evict=oldest idle-timeout=x"); a.Error == nil || l.Options().Evict != conns.EvictMostIdle {
 		t.Errorf("half a change: %+v", a)
 	}
-	if got := js.json("cap echo unlimited").fields(t); got["cap"] != "unlimited" || l.MaxConnections() != ranch.Unlimited {
+	if got := js.json("cap echo unlimited").fields(t); got["cap"] != "unlimited" || l.Info().MaxConnections != ranch.Unlimited {
 		t.Errorf("cap: %v", got)
 	}
 }

@@ -78,7 +78,7 @@ func (a *admin) showListener(c *shell.Call) error {
 		return err
 	}
 	i := l.Info()
-	speaks := conns.Info{Protocol: l.Protocol()}
+	speaks := conns.Info{Protocol: i.Protocol}
 	c.Return(shell.Fields{
 		{Key: "listener", Title: "Listener", Value: i.Ref}, {Key: "status", Title: "Status", Value: string(i.Status)},
 		{Key: "transport", Title: "Transport", Value: i.Transport}, {Key: "addr", Title: "Address", Value: addrString(i.Addr)},
@@ -106,7 +106,7 @@ func (a *admin) cap(_ context.Context, c *shell.Call) error {
 			return shell.Usage("cap %q: allowed are the numbers 0 to %d, and unlimited", c.Args[1], math.MaxInt32)
 		}
 	}
-	was := l.MaxConnections()
+	was := l.Info().MaxConnections
 	if err := l.SetMaxConnections(n); err != nil {
 		return err
 	}
