@@ -119,3 +119,28 @@ func TestOperationsListsAllReasons(t *testing.T) {
 		}
 	}
 }
+
+// The log messages about certificates are those of ranchd.
+func TestOperationsListsMessagesOfRanchd(t *testing.T) {
+	_, table, ok := strings.Cut(read(t, "operations.md"), "| message | level | meaning |\n|---|---|---|\n")
+	table, _, _ = strings.Cut(table, "\n\n")
+	if !ok {
+		t.Fatal("operations.md: got no table of messages, want one")
+	}
+	source := ""
+	files, err := filepath.Glob("../cmd/ranchd/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		source += read(t, f)
+	}
+	for _, row := range strings.Split(table, "\n") {
+		cell, _, _ := strings.Cut(strings.TrimPrefix(row, "| "), " |")
+		for _, message := range strings.Split(cell, ", ") {
+			if !strings.Contains(source, `"`+message+`"`) {
+				t.Errorf("operations.md: got message %q, want one that ranchd logs", message)
+			}
+		}
+	}
+}
