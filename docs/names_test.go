@@ -179,7 +179,13 @@ func TestChangelogListsOldAndNewNames(t *testing.T) {
 // unexported ones: `pkg.Name`, `pkg.type.member` and `type.member`.
 func TestNamesOfTheArchitectureExist(t *testing.T) {
 	c := newCode(t)
-	names, wrong := checkNames(c, read(t, "architecture.md"))
+	page := read(t, "architecture.md")
+	for _, m := range testName.FindAllStringSubmatch(page, -1) {
+		if !testsOf(t, m[1])[m[2]] {
+			t.Errorf("architecture.md: got %s.%s, want a test that exists", m[1], m[2])
+		}
+	}
+	names, wrong := checkNames(c, testName.ReplaceAllString(page, ""))
 	if names < 50 {
 		t.Errorf("architecture.md: got %d names, want at least 50", names)
 	}
