@@ -39,11 +39,8 @@ func (a *acceptRate) take(now int64) (wait time.Duration, changed <-chan struct{
 	return wait, a.changed
 }
 
-// AcceptLimited reports whether there is an AcceptRate.
-func (s *Supervisor) AcceptLimited() bool { return s.settings.Load().Limits.AcceptRate.PerSecond > 0 }
-
 // WaitAccept waits until the AcceptRate allows one more connection. If ctx ends first, it returns
-// the cause, and the rate is not charged.
+// the cause, and the rate is not charged. Without an AcceptRate it returns at once.
 func (s *Supervisor) WaitAccept(ctx context.Context) error {
 	for {
 		wait, changed := s.acceptRate.take(s.now())

@@ -41,9 +41,9 @@ func NewGate(limit int) *Gate { return &Gate{limit: max(limit, 0)} }
 // the cause, and no slot is reserved.
 func (g *Gate) Reserve(ctx context.Context) error { return g.reserve(ctx, &g.reserves, nil) }
 
-// ReservePending is Reserve for a pending connection, which goes before acceptors. If it has to
+// ReservePending is Reserve for a pending connection, which is served before acceptors. If it has to
 // wait, interrupt is called once it is in the queue: acceptors that hold reservations and wait
-// in accept must then return and Cancel, as long as [Gate.Contended] reports true.
+// in accept must then return and Cancel, as long as the state is Contended.
 func (g *Gate) ReservePending(ctx context.Context, interrupt func()) error {
 	return g.reserve(ctx, &g.pending, interrupt)
 }
@@ -92,10 +92,7 @@ func (g *Gate) Confirm(ctx context.Context) error {
 	if g.TryConfirm() {
 		return nil
 	}
-	g.mu.Lock()
-	w := g.confirms.push()
-	g.wake() // a slot may have been released in between
-	g.mu.Unlock()
+	w := g.pushConfirm()
 	select {
 	case <-w.ready:
 		return nil
@@ -110,6 +107,16 @@ func (g *Gate) Confirm(ctx context.Context) error {
 	}
 	g.wake()
 	return context.Cause(ctx)
+}
+
+// pushConfirm puts a pending connection with a reservation in the queue.
+func (g *Gate) pushConfirm() *waiter {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.checkReserved()
+	w := g.confirms.push()
+	g.wake() // a slot may have been released since TryConfirm
+	return w
 }
 
 // TryConfirm is Confirm if that need not wait; otherwise it does nothing and reports false.
@@ -151,20 +158,6 @@ func (g *Gate) SetLimit(limit int) (over bool) {
 	return g.over()
 }
 
-// Over reports whether more slots are reserved or used than the limit allows.
-func (g *Gate) Over() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.over()
-}
-
-// Contended reports whether pending connections wait for slots that acceptors have reserved.
-func (g *Gate) Contended() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return !g.pending.empty() && g.reserved > g.confirms.n
-}
-
 // GateState is the state of a gate at one instant.
 type GateState struct {
 	Limit    int // Unlimited if there is none
@@ -172,15 +165,24 @@ type GateState struct {
 	Reserved int // slots reserved by acceptors
 	Waiting  int // acceptors and pending connections that wait for a slot
 	Peak     int // the highest number of used slots so far
+
+	Over      bool // more slots are reserved or used than the limit allows
+	Contended bool // pending connections wait for slots that acceptors have reserved
 }
 
 // State returns the gate's state at one instant.
 func (g *Gate) State() GateState {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	return g.state()
+}
+
+// state is State with the lock held.
+func (g *Gate) state() GateState {
 	return GateState{
 		Limit: g.limit, Used: g.used, Reserved: g.reserved,
 		Waiting: g.confirms.n + g.pending.n + g.reserves.n, Peak: g.peak,
+		Over: g.over(), Contended: !g.pending.empty() && g.reserved > g.confirms.n,
 	}
 }
 
@@ -238,10 +240,15 @@ func (g *Gate) unuse() {
 }
 
 func (g *Gate) unreserve() {
-	if g.reserved == 0 {
+	g.checkReserved()
+	g.reserved--
+}
+
+// checkReserved panics unless there is a reservation that no pending connection confirms already.
+func (g *Gate) checkReserved() {
+	if g.reserved <= g.confirms.n {
 		panic("conns: a slot was confirmed or cancelled that was not reserved")
 	}
-	g.reserved--
 }
 
 // wake hands the free slots to waiters.

@@ -17,14 +17,6 @@ type Rate struct {
 	Burst int
 }
 
-// String returns the rate as in "10/s, burst 20", or "unlimited".
-func (r Rate) String() string {
-	if r.PerSecond <= 0 {
-		return "unlimited"
-	}
-	return fmt.Sprintf("%g/s, burst %d", r.PerSecond, r.burst())
-}
-
 // burst returns Burst with its default.
 func (r Rate) burst() int {
 	if r.Burst > 0 {

@@ -63,7 +63,7 @@ func (a *acceptors) accept(s *socket) {
 // acceptOne reserves a slot, accepts a connection, and starts it. It reports whether to go on.
 func (a *acceptors) acceptOne(s *socket) bool {
 	l := a.l
-	if l.sup.AcceptLimited() {
+	if l.acceptLimited.Load() {
 		if !a.awaitTurn(s) {
 			return false
 		}

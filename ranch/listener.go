@@ -29,10 +29,11 @@ type Listener struct {
 	onStop    func()     // frees its name; nil: it has none in a server
 
 	// Read by acceptors.
-	target       atomic.Pointer[target]
-	refuseAfter  atomic.Int64 // Options.RefuseAfter in force
-	acceptErrors atomic.Uint64
-	pending      atomic.Int64 // accepted connections without a slot
+	target        atomic.Pointer[target]
+	refuseAfter   atomic.Int64 // Options.RefuseAfter in force
+	acceptLimited atomic.Bool  // there is an Options.AcceptRate
+	acceptErrors  atomic.Uint64
+	pending       atomic.Int64 // accepted connections without a slot
 
 	// Lifetime.
 	ctx        context.Context // ends when the listener stops
@@ -76,6 +77,7 @@ func NewListener(ref string, t transport.Transport, opts Options, p protocol.Pro
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
 	l.target.Store(&target{context.Background(), p})
 	l.refuseAfter.Store(int64(opts.RefuseAfter))
+	l.acceptLimited.Store(opts.AcceptRate.PerSecond > 0)
 	l.sup = conns.New(conns.Config{
 		Gate: l.gate, Settings: opts.settings(), KeepClosed: opts.KeepClosed,
 		Started: func(c *transport.Conn) { l.emit(Event{Kind: ConnStarted, Conn: c}) },
@@ -128,8 +130,8 @@ func (l *Listener) SetMaxConnections(n int) error {
 	policy := l.opts.Evict
 	l.mu.Unlock()
 	if over {
-		l.interruptAccept(func() bool { return l.gate.Over() }) // unless the cap was raised again
-		l.sup.Shrink(n, policy)
+		l.interruptAccept(func() bool { return l.gate.State().Over }) // unless the cap was raised again
+		l.sup.Evict(policy, func(candidates int) int { return candidates - n })
 	}
 	return nil
 }
@@ -175,21 +177,34 @@ func (l *Listener) Connections() []conns.Info {
 func (l *Listener) Select(q conns.Query) (page []conns.Info, total int) { return l.sup.Select(q) }
 
 // Connection returns the live connection with that id, and whether there is one.
-func (l *Listener) Connection(id uint64) (conns.Info, bool) { return l.sup.Get(id) }
+func (l *Listener) Connection(id uint64) (conns.Info, bool) {
+	if id == 0 {
+		return conns.Info{}, false
+	}
+	found, _ := l.sup.Select(conns.Query{ID: id})
+	if len(found) == 0 {
+		return conns.Info{}, false
+	}
+	return found[0], true
+}
 
 // RecentlyClosed returns the connections that have ended last, the latest first: at most as many as
 // Options.KeepClosed says.
-func (l *Listener) RecentlyClosed() []conns.ClosedConn { return l.sup.RecentlyClosed() }
+func (l *Listener) RecentlyClosed() []conns.Info { return l.sup.RecentlyClosed() }
 
 // Kill closes the connection with that id at once, and reports whether there was one.
-func (l *Listener) Kill(id uint64) bool { return l.sup.Kill(id) }
+func (l *Listener) Kill(id uint64) bool { return id != 0 && l.sup.Kill(conns.Query{ID: id}) > 0 }
 
 // KillMatching closes the connections for which match returns true at once, and returns how many.
-func (l *Listener) KillMatching(match func(*conns.Info) bool) int { return l.sup.KillMatching(match) }
+func (l *Listener) KillMatching(match func(*conns.Info) bool) int {
+	return l.sup.Kill(conns.Query{Match: match})
+}
 
 // Evict asks n connections to stop, whatever the cap, and closes them after the ShutdownTimeout. It
 // returns how many it has asked.
-func (l *Listener) Evict(n int, policy conns.EvictionPolicy) int { return l.sup.Evict(n, policy) }
+func (l *Listener) Evict(n int, policy conns.EvictionPolicy) int {
+	return l.sup.Evict(policy, func(int) int { return n })
+}
 
 // Trace reports every read and write of the connections that t selects, live ones and those
 // accepted later, until stop is called. See [LogTracer].

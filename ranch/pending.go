@@ -70,14 +70,14 @@ func (l *Listener) startPending(t transport.Transport, nc net.Conn, reserved boo
 	case err == nil:
 		l.sup.Start(target.base, t, nc, target.protocol)
 	case l.ctx.Err() != nil:
-		l.sup.Refuse(t, nc)
+		l.sup.Refuse(l.ctx, conns.Refused, t, nc, target.protocol)
 	default:
 		ctx, cancel := context.WithTimeout(l.ctx, rejectTime)
 		defer cancel()
 		if n > maxPending {
 			cancel()
 		}
-		l.sup.RefuseAtCap(ctx, t, nc, target.protocol)
+		l.sup.Refuse(ctx, conns.RefusedAtCap, t, nc, target.protocol)
 	}
 }
 
@@ -94,7 +94,7 @@ func (l *Listener) awaitSlot(n int64, reserved bool) error {
 		defer cancel()
 	}
 	if !reserved {
-		interrupt := func() { l.interruptAccept(l.gate.Contended) }
+		interrupt := func() { l.interruptAccept(func() bool { return l.gate.State().Contended }) }
 		if err := l.gate.ReservePending(ctx, interrupt); err != nil {
 			return err
 		}

@@ -126,7 +126,7 @@ func TestRest(t *testing.T) {
 			}
 			rests(t) // what was sent has woken nobody
 			for _, c := range l.Connections() {
-				if c.State.String() != "serving" {
+				if c.State() != "serving" {
 					t.Errorf("%+v", c)
 				}
 			}

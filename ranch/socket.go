@@ -123,13 +123,16 @@ type try struct {
 	interrupted bool // the deadline is in the past already
 }
 
+// needed reports whether acceptors must be interrupted still.
+func needed(g conns.GateState, reserved bool) bool { return g.Contended || reserved && g.Over }
+
 // ready returns the listener. It lifts the deadline of an interrupt unless that is still needed:
 // while pending connections wait for reserved slots, by all acceptors; while the cap is
 // exceeded, by acceptors with a reservation.
 func (s *socket) ready(g *conns.Gate, reserved bool) try {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.interrupted && !g.Contended() && (!reserved || !g.Over()) {
+	if s.interrupted && !needed(g.State(), reserved) {
 		s.interrupted = false
 		s.interrupts.Add(1) // an acceptor that still sees the old deadline was interrupted too
 		setDeadline(s.ln, time.Time{})

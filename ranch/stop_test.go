@@ -45,12 +45,12 @@ func TestStop(t *testing.T) {
 	}{
 		{"brutal, polite", ranch.BrutalKill, polite, 0, conns.Aborted, false},
 		{"brutal, stubborn", ranch.BrutalKill, stubborn, 0, conns.Aborted, false},
-		{"brutal, deaf", ranch.BrutalKill, nil, conns.StuckGrace, conns.Aborted, true},
+		{"brutal, deaf", ranch.BrutalKill, nil, time.Second, conns.Aborted, true},
 		{"timed, polite", 5 * s, polite, 0, conns.Shutdown, false},
 		{"timed, busy", 5 * s, busy, 2 * s, conns.Shutdown, false},
 		{"timed, too busy", 1500 * time.Millisecond, busy, 2 * s, conns.Aborted, false},
 		{"timed, stubborn", 5 * s, stubborn, 5 * s, conns.Aborted, false},
-		{"timed, deaf", 5 * s, nil, 5*s + conns.StuckGrace, conns.Aborted, true},
+		{"timed, deaf", 5 * s, nil, 5*s + time.Second, conns.Aborted, true},
 		{"default, stubborn", 0, stubborn, 5 * s, conns.Aborted, false},
 		{"infinite, polite", ranch.Infinity, polite, 0, conns.Shutdown, false},
 		{"infinite, busy", ranch.Infinity, lingering(10000 * time.Hour), 10000 * time.Hour, conns.Shutdown, false},
@@ -192,7 +192,7 @@ func TestStopFromInside(t *testing.T) {
 		if err := <-got; !errors.As(err, &stuck) || len(stuck.Conns) != 1 {
 			t.Errorf("it returned %v", err)
 		}
-		if took := time.Since(begin); took != 5*time.Second+conns.StuckGrace {
+		if took := time.Since(begin); took != 5*time.Second+time.Second {
 			t.Errorf("it took %v", took)
 		}
 		active(t, l, 0)

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
+	"slices"
 	"time"
 
 	"goranch/conns"
@@ -244,10 +246,8 @@ func (d *daemon) logInfo() {
 	for _, l := range d.listeners {
 		info := l.Info()
 		reasons := make([]any, 0, len(info.Reasons))
-		for _, r := range conns.Reasons() {
-			if n := info.Reasons[r]; n > 0 {
-				reasons = append(reasons, slog.Uint64(r.String(), n))
-			}
+		for _, r := range slices.Sorted(maps.Keys(info.Reasons)) {
+			reasons = append(reasons, slog.Uint64(r.Error(), info.Reasons[r]))
 		}
 		d.log.Info("info", "listener", info.Ref, "status", string(info.Status), "transport", info.Transport, "addr", info.Addr.String(),
 			"max", limitText(info.MaxConnections), "active", info.ActiveConnections, "all", info.AllConnections, "peak", info.PeakConnections,

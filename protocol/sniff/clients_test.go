@@ -166,11 +166,11 @@ func TestHandshakeThatStops(t *testing.T) {
 		for range 2 {
 			e := <-ends
 			reasons = append(reasons, e.Reason)
-			if e.Reason != conns.Finished && conns.ReasonOf(e.Err) != reason {
+			if e.Reason != conns.Finished && e.Reason != reason {
 				t.Errorf("ended as %v: %v", e.Reason, e.Err)
 			}
 		}
-		if !strings.Contains(fmt.Sprint(reasons), reason.String()) {
+		if !strings.Contains(fmt.Sprint(reasons), reason.Error()) {
 			t.Errorf("ended as %v, want one %v", reasons, reason)
 		}
 		stuck.Close()

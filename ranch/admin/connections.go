@@ -77,7 +77,7 @@ func (r *row) cells() []any {
 	if r.TLS != nil {
 		tls = r.TLS.Version
 	}
-	return []any{r.ID, r.listener, addrString(r.RemoteAddr), r.State.String(), since(r.Since), r.Idle,
+	return []any{r.ID, r.listener, addrString(r.RemoteAddr), r.State(), since(r.Since), r.Idle,
 		shell.Bytes(r.Stats.BytesRead), shell.Bytes(r.Stats.BytesWritten), r.Transport, tls, r.ProtocolName(), r.Counted}
 }
 
@@ -99,7 +99,7 @@ func (a *admin) connections(_ context.Context, c *shell.Call) error {
 	if err != nil {
 		return err
 	}
-	key, _ := conns.ParseSortKey(cmp.Or(c.Flags["sort"], "age"))
+	key := cmp.Or(conns.SortKey(c.Flags["sort"]), conns.ByAge)
 	// The most come first; of ages, which package conns has by the beginning, it does so already.
 	q := conns.Query{Sort: key, Reverse: key != conns.ByAge && key != conns.ByPeer}
 	if c.Flags["reverse"] != "" {
@@ -166,7 +166,7 @@ func (a *admin) one(_ context.Context, c *shell.Call) error {
 		{Key: "id", Title: "Connection", Value: i.ID}, {Key: "listener", Title: "Listener", Value: l.Ref()},
 		{Key: "peer", Title: "Peer", Value: addrString(i.RemoteAddr)}, {Key: "local", Title: "Local address", Value: addrString(i.LocalAddr)},
 		{Key: "transport", Title: "Transport", Value: i.Transport}, {Key: "protocol", Title: "Protocol", Value: i.ProtocolName()},
-		{Key: "state", Title: "State", Value: i.State.String()}, {Key: "counted", Title: "Counted by the cap", Value: i.Counted},
+		{Key: "state", Title: "State", Value: i.State()}, {Key: "counted", Title: "Counted by the cap", Value: i.Counted},
 		{Key: "since", Title: "Since", Value: i.Since}, {Key: "age", Title: "Age", Value: since(i.Since)}, {Key: "idle", Title: "Idle", Value: i.Idle},
 		{Key: "read", Title: "Read", Value: shell.Bytes(i.Stats.BytesRead)}, {Key: "reads", Title: "Reads", Value: i.Stats.Reads},
 		{Key: "written", Title: "Written", Value: shell.Bytes(i.Stats.BytesWritten)}, {Key: "writes", Title: "Writes", Value: i.Stats.Writes},
@@ -199,21 +199,17 @@ func (a *admin) closed(_ context.Context, c *shell.Call) error {
 	if err != nil {
 		return err
 	}
-	type gone struct {
-		listener string
-		conns.ClosedConn
-	}
-	var found []gone
+	var found []row
 	for _, l := range a.listeners() {
 		for _, e := range l.RecentlyClosed() {
 			if f.MatchClosed(l.Ref(), &e) {
-				found = append(found, gone{l.Ref(), e})
+				found = append(found, row{l.Ref(), e})
 			}
 		}
 	}
 	key := cmp.Or(c.Flags["sort"], "ended")
-	slices.SortFunc(found, func(x, y gone) int {
-		order := cmp.Or(compareEnded(key, &x.ClosedConn, &y.ClosedConn), cmp.Compare(x.ID, y.ID))
+	slices.SortFunc(found, func(x, y row) int {
+		order := cmp.Or(compareEnded(key, &x.Info, &y.Info), cmp.Compare(x.ID, y.ID))
 		if (c.Flags["reverse"] != "") == (key == "peer") { // but for peers, the most come first
 			return -order
 		}
@@ -226,22 +222,21 @@ func (a *admin) closed(_ context.Context, c *shell.Call) error {
 		if e.Err != nil {
 			why = e.Err.Error()
 		}
-		t.Rows = append(t.Rows, []any{e.ID, e.listener, addrString(e.RemoteAddr), e.At, e.At.Sub(e.Since).Round(time.Millisecond), e.Reason.String(),
+		t.Rows = append(t.Rows, []any{e.ID, e.listener, addrString(e.RemoteAddr), e.Closed, e.Closed.Sub(e.Since).Round(time.Millisecond), e.Reason.Error(),
 			shell.Bytes(e.Stats.BytesRead), shell.Bytes(e.Stats.BytesWritten), e.Served, why})
 	}
 	c.Return(t)
 	return nil
 }
 
-func compareEnded(key string, x, y *conns.ClosedConn) int {
+func compareEnded(key string, x, y *conns.Info) int {
 	switch key {
 	case "age":
-		return cmp.Compare(x.At.Sub(x.Since), y.At.Sub(y.Since))
+		return cmp.Compare(x.Closed.Sub(x.Since), y.Closed.Sub(y.Since))
 	case "ended":
-		return x.At.Compare(y.At)
+		return x.Closed.Compare(y.Closed)
 	}
-	k, _ := conns.ParseSortKey(key)
-	return compareBy(k, &x.Info, &y.Info)
+	return compareBy(conns.SortKey(key), x, y)
 }
 
 // kill closes connections by their ids or by a filter.

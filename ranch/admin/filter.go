@@ -39,13 +39,12 @@ type term struct {
 type subject struct {
 	listener string
 	info     *conns.Info
-	ended    *conns.ClosedConn // nil: it lives
 	now      time.Time
 }
 
 func (s *subject) age() time.Duration {
-	if s.ended != nil {
-		return s.ended.At.Sub(s.info.Since)
+	if !s.info.Closed.IsZero() {
+		return s.info.Closed.Sub(s.info.Since)
 	}
 	return s.now.Sub(s.info.Since)
 }
@@ -133,8 +132,8 @@ func (f Filter) Match(listener string, i *conns.Info) bool {
 }
 
 // MatchClosed reports whether the filter chooses a closed connection of that listener.
-func (f Filter) MatchClosed(listener string, e *conns.ClosedConn) bool {
-	return f.Empty() || f.holds(&subject{listener: listener, info: &e.Info, ended: e, now: time.Now()})
+func (f Filter) MatchClosed(listener string, i *conns.Info) bool {
+	return f.Match(listener, i)
 }
 
 func (f Filter) holds(s *subject) bool {

@@ -53,7 +53,7 @@ var fields = []field{
 	{"peer", live | closed, equal, peer},
 	{"transport", live | closed, equal, text(func(s *subject) string { return s.info.Transport })},
 	{"protocol", live | closed, equal, text(func(s *subject) string { return s.info.ProtocolName() })},
-	{"state", live, equal, choice(states, func(s *subject) string { return s.info.State.String() })},
+	{"state", live, equal, choice(states, func(s *subject) string { return s.info.State() })},
 	{"tls", live, equal, flag(func(s *subject) bool { return s.info.TLS != nil })},
 	{"sni", live, equal, text(func(s *subject) string { return tlsOf(s).ServerName })},
 	{"alpn", live, equal, text(func(s *subject) string { return tlsOf(s).ALPN })},
@@ -63,17 +63,17 @@ var fields = []field{
 	{"read", live | closed, both, size(func(s *subject) uint64 { return s.info.Stats.BytesRead })},
 	{"written", live | closed, both, size(func(s *subject) uint64 { return s.info.Stats.BytesWritten })},
 	{"bytes", live | closed, both, size(func(s *subject) uint64 { return carried(s.info) })},
-	{"reason", closed, equal, choice(reasons(), func(s *subject) string { return s.ended.Reason.String() })},
-	{"served", closed, equal, flag(func(s *subject) bool { return s.ended.Served })},
-	{"ended", closed, ordered, length(func(s *subject) time.Duration { return s.now.Sub(s.ended.At) })},
+	{"reason", closed, equal, choice(reasons(), func(s *subject) string { return s.info.Reason.Error() })},
+	{"served", closed, equal, flag(func(s *subject) bool { return s.info.Served })},
+	{"ended", closed, ordered, length(func(s *subject) time.Duration { return s.now.Sub(s.info.Closed) })},
 }
 
-var states = []string{conns.StateHandshaking.String(), conns.StateServing.String(), conns.StateEnding.String()}
+var states = []string{"handshaking", "serving", "ending"}
 
 func reasons() []string {
 	var all []string
-	for _, r := range conns.Reasons() {
-		all = append(all, r.String())
+	for i := range len(conns.Counters{}.Ended) {
+		all = append(all, conns.Reason(i).Error())
 	}
 	return all
 }

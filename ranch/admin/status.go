@@ -109,8 +109,8 @@ func (a *admin) stats(_ context.Context, c *shell.Call) error {
 		{Key: "accept_errors", Title: "Errors of accept", Value: sum.AcceptErrors},
 	}
 	for _, r := range slices.Sorted(maps.Keys(ended)) {
-		key := "ended_" + strings.ReplaceAll(dashed(r.String()), "-", "_")
-		f = append(f, shell.Field{Key: key, Title: "Ended: " + r.String(), Value: ended[r]})
+		key := "ended_" + strings.ReplaceAll(dashed(r.Error()), "-", "_")
+		f = append(f, shell.Field{Key: key, Title: "Ended: " + r.Error(), Value: ended[r]})
 	}
 	c.Return(f)
 	return nil

@@ -118,7 +118,7 @@ func (a *admin) look(m *meter, most int) shell.Table {
 	t := shell.Table{Columns: topColumns, Total: all + 1}
 	t.Rows = append(t.Rows, []any{nil, "all", count(all, "connection"), perSecond(sum, elapsed), shell.Bytes(carriedAll), nil, nil})
 	for _, r := range order(busiest, most) {
-		t.Rows = append(t.Rows, []any{r.ID, r.listener, addrString(r.RemoteAddr), perSecond(r.bytes, elapsed), shell.Bytes(carried(&r.Info)), since(r.Since), r.State.String()})
+		t.Rows = append(t.Rows, []any{r.ID, r.listener, addrString(r.RemoteAddr), perSecond(r.bytes, elapsed), shell.Bytes(carried(&r.Info)), since(r.Since), r.State()})
 	}
 	return t
 }
