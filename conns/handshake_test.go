@@ -3,8 +3,12 @@ package conns_test
 import (
 	"bytes"
 	"context"
+	"errors"
+	"goranch/protocol"
 	"io"
 	"net"
+	"runtime"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -114,3 +118,23 @@ func TestHandshakeReplacesTheConnection(t *testing.T) {
 type upperCaseConn struct{ net.Conn }
 
 func (s upperCaseConn) Write(p []byte) (int, error) { return s.Conn.Write(bytes.ToUpper(p)) }
+
+// The stack of a PanicError is that of the handshake, which has a goroutine of its own.
+func TestHandshakePanicStack(t *testing.T) {
+	for name, fail := range map[string]func(){"panic": func() { panicWith("a test") }, "Goexit": runtime.Goexit} {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t, 1, time.Minute)
+			h.start(fake{shake: func(context.Context, net.Conn) (net.Conn, error) { return nil, failingHandshake(fail) }}, newStub(), readAll)
+			end := h.end()
+			wantReason(t, end, conns.Panicked)
+			var p *protocol.PanicError
+			if !errors.As(end.Err, &p) || !strings.Contains(string(p.Stack), "failingHandshake") {
+				t.Errorf("got %v with the stack\n%s\nwant failingHandshake in it", end.Err, p.Stack)
+			}
+			h.close()
+		})
+	}
+}
+
+//go:noinline
+func failingHandshake(fail func()) error { fail(); return nil }

@@ -2,6 +2,7 @@ package conns_test
 
 import (
 	"context"
+	"github.com/google/go-cmp/cmp"
 	"io"
 	"sync"
 	"testing"
@@ -79,4 +80,44 @@ func TestKillHundred(t *testing.T) {
 	for range n {
 		h.gate.Release()
 	}
+}
+
+// Kill closes exactly the connections that Select returns for the same query.
+func TestKillQuery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness(t, 10, 0)
+		for range 6 {
+			h.start(plain, newStub(), readAll)
+		}
+		all := list(h.sup)
+		for _, tc := range []struct {
+			name string
+			q    conns.Query
+			want int
+			left []int // of all
+		}{
+			{"the youngest", conns.Query{Reverse: true, Limit: 1}, 1, []int{0, 1, 2, 3, 4}},
+			{"the second", conns.Query{Offset: 1, Limit: 1}, 1, []int{0, 2, 3, 4}},
+			{"by id", conns.Query{ID: all[3].ID}, 1, []int{0, 2, 4}},
+			{"by id, not matching", conns.Query{ID: all[4].ID, Match: func(*conns.Info) bool { return false }}, 0, []int{0, 2, 4}},
+			{"matching", conns.Query{Match: func(i *conns.Info) bool { return i.ID != all[2].ID }}, 2, []int{2}},
+			{"all", conns.Query{}, 1, nil},
+		} {
+			if got := h.sup.Kill(tc.q); got != tc.want {
+				t.Errorf("%s: got %d, want %d", tc.name, got, tc.want)
+			}
+			synctest.Wait()
+			var want, got []uint64
+			for _, i := range tc.left {
+				want = append(want, all[i].ID)
+			}
+			for _, c := range list(h.sup) {
+				got = append(got, c.ID)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%s: live connections (-want +got):\n%s", tc.name, diff)
+			}
+		}
+		h.close()
+	})
 }

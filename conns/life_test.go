@@ -227,3 +227,102 @@ func TestNoHooks(t *testing.T) {
 	want.Ended[conns.Shutdown], want.Ended[conns.Refused] = 1, 1
 	wantCounters(t, s, want)
 }
+
+// A panic or the end of the goroutine in Started ends the connection; in Ended neither the account
+// nor Shutdown suffer from the end of the goroutine.
+func TestHooksThatFail(t *testing.T) {
+	for name, tc := range map[string]struct {
+		started func(*transport.Conn)
+		ended   func(conns.ConnEnd)
+		want    conns.Counters
+	}{
+		"Started panics": {started: func(*transport.Conn) { panic("a test") },
+			want: conns.Counters{Accepted: 1, HandshakeFailed: 1}},
+		"Started ends the goroutine": {started: func(*transport.Conn) { runtime.Goexit() },
+			want: conns.Counters{Accepted: 1, HandshakeFailed: 1}},
+		"Ended ends the goroutine": {ended: func(conns.ConnEnd) { runtime.Goexit() },
+			want: conns.Counters{Accepted: 1, Served: 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := conns.NewGate(1)
+			s := conns.New(conns.Config{Gate: g, Started: tc.started, Ended: tc.ended})
+			nc := newStub()
+			useSlots(t, g, 1)
+			s.Start(bg, plain, nc, protocol.Func(func(context.Context, *transport.Conn) error { return nil }))
+			receive(t, nc.closed)
+			if err := s.Shutdown(bg); err != nil {
+				t.Errorf("Shutdown: got %v, want nil", err)
+			}
+			reason := conns.Panicked
+			if tc.want.Served > 0 {
+				reason = conns.Finished
+			}
+			tc.want.Ended[reason] = 1
+			wantCounters(t, s, tc.want)
+			wantState(t, g, conns.GateState{Limit: 1, Peak: 1})
+		})
+	}
+}
+
+// badClose is a connection whose Close fails in its own way.
+type badClose struct {
+	*stub
+	fail func()
+}
+
+func (b badClose) Close() error {
+	b.stub.Close()
+	b.fail()
+	return nil
+}
+
+// A Close of the transport that panics or ends its goroutine affects its own connection only.
+func TestCloseThatFails(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		fail  func()
+		serve protocol.Func
+		want  conns.Reason
+	}{
+		{"panics", func() { panic("a test") }, func(context.Context, *transport.Conn) error { return nil }, conns.Panicked},
+		{"panics after a panic", func() { panic("a test") }, func(context.Context, *transport.Conn) error { panic("a test") }, conns.Panicked},
+		{"ends the goroutine", runtime.Goexit, func(context.Context, *transport.Conn) error { return nil }, conns.Finished},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			h := newHarness(t, 1, 0)
+			h.start(plain, badClose{newStub(), tc.fail}, tc.serve)
+			wantReason(t, h.end(), tc.want)
+			h.close()
+			if h.released != 1 {
+				t.Errorf("got %d releases of the slot, want 1", h.released)
+			}
+		})
+	}
+}
+
+// askingConn is a connection whose RemoteAddr calls a function.
+type askingConn struct {
+	*stub
+	ask func()
+}
+
+func (a askingConn) RemoteAddr() net.Addr {
+	a.ask()
+	return a.stub.RemoteAddr()
+}
+
+// Addresses come from functions of users, which may use the supervisor: no lock is held.
+func TestAddressesMayUseTheSupervisor(t *testing.T) {
+	h := newHarness(t, 1, 0)
+	ask := func() { h.sup.Counters(); h.sup.RecentlyClosed(); h.gate.State() }
+	h.start(plain, askingConn{newStub(), ask}, func(context.Context, *transport.Conn) error { return nil })
+	h.end()
+	go h.sup.Refuse(bg, conns.Refused, plain, askingConn{newStub(), ask}, nil)
+	h.end()
+	for _, i := range h.sup.RecentlyClosed() {
+		if s := i.State(); s != "closed" || i.RemoteAddr != stubAddr("remote") {
+			t.Errorf("got state %q and address %v, want closed and remote", s, i.RemoteAddr)
+		}
+	}
+	h.close()
+}

@@ -2,6 +2,7 @@ package conns_test
 
 import (
 	"context"
+	"math"
 	"net"
 	"slices"
 	"testing"
@@ -115,6 +116,31 @@ func TestSelectAfterEndsInAnyOrder(t *testing.T) {
 		}
 		if !slices.IsSorted(got) {
 			t.Errorf("got ids %v, want them sorted", got)
+		}
+		h.close()
+	})
+}
+
+// A page is as large as its Limit, however large that is.
+func TestSelectLimits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness(t, conns.Unlimited, 0)
+		const n = 200
+		for range n {
+			h.start(plain, newStub(), untilCancelled)
+		}
+		first := list(h.sup)[0].ID
+		for _, tc := range []struct{ offset, limit, want int }{
+			{0, 0, n}, {0, 1, 1}, {0, n, n}, {n - 1, 10, 1}, {n, 10, 0}, {-5, 3, 3},
+			{0, math.MaxInt, n}, {10, math.MaxInt, n - 10}, {0, math.MaxInt/2 + 1, n}, {math.MaxInt, math.MaxInt, 0},
+		} {
+			page, total := h.sup.Select(conns.Query{Offset: tc.offset, Limit: tc.limit})
+			if len(page) != tc.want || total != n {
+				t.Errorf("offset %d, limit %d: got %d of %d, want %d of %d", tc.offset, tc.limit, len(page), total, tc.want, n)
+			}
+			if len(page) > 0 && page[0].ID < first+uint64(max(tc.offset, 0)) {
+				t.Errorf("offset %d: got id %d first, want at least %d", tc.offset, page[0].ID, first+uint64(tc.offset))
+			}
 		}
 		h.close()
 	})

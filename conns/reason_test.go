@@ -138,6 +138,8 @@ func TestReasons(t *testing.T) {
 
 		{name: "handshake refused", over: both, want: conns.HandshakeFailed, unserved: true, is: []error{errBoom},
 			t: handshaking(func(context.Context, net.Conn) (net.Conn, error) { return nil, errBoom })},
+		{name: "handshake returned an unknown reason", over: both, want: conns.HandshakeFailed, unserved: true,
+			t: handshaking(func(context.Context, net.Conn) (net.Conn, error) { return nil, conns.Reason(200) })},
 		{name: "handshake of a plain transport refused", over: both, want: conns.HandshakeFailed, unserved: true, is: []error{errBoom},
 			t: fake{plain: true, shake: func(context.Context, net.Conn) (net.Conn, error) { return nil, errBoom }}},
 		{name: "peer closed in handshake", over: both, t: reading, peer: closeClient, want: conns.HandshakeFailed, unserved: true, is: []error{io.EOF}},

@@ -33,7 +33,7 @@ func (ended) HandleMessage(p *protocol.Peer, msg any) protocol.Action {
 // serving counts goroutines that serve a connection.
 func servingGoroutines() int {
 	buf := make([]byte, 4<<20)
-	return strings.Count(string(buf[:runtime.Stack(buf, true)]), "conns.(*connection).serve(")
+	return strings.Count(string(buf[:runtime.Stack(buf, true)]), "conns.(*connection).run(")
 }
 
 // resting starts a listener whose connections rest after 10 ms, opens n, and waits until

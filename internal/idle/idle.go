@@ -26,8 +26,9 @@
 //     a new goroutine that reads on.
 //
 // Data that arrives between 2 and 3 is not lost: epoll reports a socket that is readable already
-// when it is registered. A descriptor cannot be reused while it is in the table, because Close
-// wakes the connection, which takes it out, before the socket is closed.
+// when it is registered. A descriptor is not reused while it is in the table, because Close
+// wakes the connection, which takes it out, before the socket is closed. If a user closes the
+// socket itself, its connection is woken when its descriptor is parked again, at the latest.
 //
 // The request is a deadline because that is the only way in which the runtime lets one goroutine
 // interrupt another one's read. It must not be confused with the deadlines of users, so
