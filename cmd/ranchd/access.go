@@ -34,8 +34,7 @@ var certificateRules = []string{"cn:", "dns:", "uri:", "email:", "ip:", "sha256:
 
 // access reads who may use the shells.
 func (f *flags) access(bad *faults) shellAccess {
-	var peers access.PeerOptions
-	var certs access.CertificateOptions
+	var peers, certs access.Rules
 	sort := func(names []string, toPeers, toCerts *[]string) {
 		for _, n := range names {
 			if isCertificateRule(n) {
@@ -185,7 +184,7 @@ func (c *config) guessable(bad *faults, accepted bool) {
 		return
 	}
 	for _, e := range c.Endpoints {
-		if e.Service == shellService && access.CheckAddress(e.Addr, access.Listen{Proxied: c.Proxies.any()}) != nil {
+		if e.Service == shellService && access.CheckListen(e.Addr.Network, e.Addr.Address, access.Listen{Proxied: c.Proxies.any()}) != nil {
 			*bad = append(*bad, fmt.Errorf("--session-ids djb: whoever knows a client's address can take over its session, and %q can be reached from other machines: allowed is that only with --accept-guessable-ids", e))
 		}
 	}

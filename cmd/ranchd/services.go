@@ -172,7 +172,7 @@ func (c *config) exposed(bad *faults) {
 		if e.Service != shellService && e.Service != adminService {
 			continue
 		}
-		if err := access.CheckAddress(e.Addr, c.Access.listen(e, c)); err != nil {
+		if err := access.CheckListen(e.Addr.Network, e.Addr.Address, c.Access.listen(e, c)); err != nil {
 			*bad = append(*bad, fmt.Errorf("--listen %q: %w", e, err))
 		}
 	}

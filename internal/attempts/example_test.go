@@ -16,16 +16,16 @@ func Example() {
 			fmt.Println("wait for", wait.Round(time.Minute))
 			continue
 		}
-		fmt.Println("wrong")
+		fmt.Println("denied")
 		table.Fail(addr)
 	}
 	table.Succeed(addr)
 	_, ok := table.Allow(addr)
 	fmt.Println(ok)
 	// Output:
-	// wrong
-	// wrong
-	// wrong
+	// denied
+	// denied
+	// denied
 	// wait for 1m0s
 	// true
 }

@@ -31,6 +31,9 @@ func TestKey(t *testing.T) {
 		"other":     {named("192.0.2.7:80"), "192.0.2.7", "192.0.2.7"},
 		"no IP":     {named("pipe"), "invalid IP", "invalid IP"},
 		"zero addr": {&net.TCPAddr{}, "invalid IP", "invalid IP"},
+		"nil TCP":   {(*net.TCPAddr)(nil), "invalid IP", "invalid IP"},
+		"UDP":       {&net.UDPAddr{IP: net.ParseIP("192.0.2.7"), Port: 1}, "192.0.2.7", "192.0.2.7"},
+		"loopback":  {tcp("[::1]:80"), "::1", "::"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := Of(c.addr).String(); got != c.of {

@@ -185,6 +185,11 @@ func greeting(token string, at time.Time) []byte {
 	return append(append(b, t...), '}')
 }
 
+// sendAlone sends a frame that the client must not receive in one read with others.
+func sendAlone(p *protocol.Peer, frame []byte) error {
+	return p.Outbox().SendAlone(append(frame[:len(frame):len(frame)], serverEnd))
+}
+
 // errorFrame gives the reason why the server closes a connection.
 func errorFrame(err error) []byte {
 	b, _ := json.Marshal(struct {

@@ -21,7 +21,7 @@ type Client struct {
 	peer   *protocol.Peer
 
 	// The session.
-	lease *session.Lease[sessionState]
+	lease *session.Session[sessionState]
 	sub   *subscriber
 
 	// The request stream.
@@ -49,7 +49,7 @@ func (h *handler) HandleConnect(p *protocol.Peer) protocol.Action {
 	if err != nil {
 		return h.refuse(err)
 	}
-	h.sub = &subscriber{server: h.server, session: h.lease.Session(), peer: p}
+	h.sub = &subscriber{server: h.server, session: h.lease.Unbound(), peer: p}
 	h.lease.View(func(st *sessionState) { st.subscriber = h.sub })
 	h.server.monitor.add((*Client)(h))
 	if err := ignoreDropped(p.Send(greeting(h.lease.ID(), time.Now()))); err != nil {
@@ -102,7 +102,7 @@ func (h *handler) HandleEnd(_ *protocol.Peer, rest []byte) {
 // refuse sends an error frame and closes the connection.
 func (h *handler) refuse(err error) protocol.Action {
 	h.server.counters.refused.Add(1)
-	h.peer.SendAlone(errorFrame(err)) // best effort: the connection ends anyway
+	sendAlone(h.peer, errorFrame(err)) // best effort: the connection ends anyway
 	return protocol.Fail(err)
 }
 
@@ -140,24 +140,24 @@ func ignoreDropped(err error) error {
 // sessionConn is a Client as its session sees it: the connection that holds the lease.
 type sessionConn Client
 
-// Deliver sends an encoded message.
-func (c *sessionConn) Deliver(frame []byte) error { return ignoreDropped(c.peer.SendEncoded(frame)) }
-
-// Resumed reports how many bytes of buffered messages were lost.
-func (c *sessionConn) Resumed(lost int) error {
-	if lost == 0 {
+// Deliver sends an encoded message, after a notice of the bytes of older messages that were lost.
+func (c *sessionConn) Deliver(frame []byte, lost int) error {
+	if lost > 0 {
+		if err := ignoreDropped(sendAlone(c.peer, countFrame(lostBytesPrefix, uint64(lost)))); err != nil {
+			return err
+		}
+	}
+	if len(frame) == 0 { // all buffered messages were lost
 		return nil
 	}
-	return ignoreDropped(c.peer.SendAlone(countFrame(lostBytesPrefix, uint64(lost))))
+	return ignoreDropped(c.peer.Outbox().Send(frame))
 }
 
-// TakenOver closes the connection after another one has attached to the session.
-func (c *sessionConn) TakenOver(net.Addr) { c.close(ErrTakenOver) }
-
-// Ended closes the connection after the session was ended.
-func (c *sessionConn) Ended() { c.close(session.ErrUnknown) }
-
-func (c *sessionConn) close(err error) {
-	c.peer.SendAlone(errorFrame(err))
+// Revoked closes the connection after its session was taken over or ended.
+func (c *sessionConn) Revoked(_ net.Addr, err error) {
+	if err == session.ErrStale {
+		err = ErrTakenOver
+	}
+	sendAlone(c.peer, errorFrame(err))
 	c.peer.Close(err)
 }

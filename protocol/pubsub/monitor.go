@@ -165,10 +165,10 @@ func (c *Client) check(now time.Time) {
 		}
 		m.missed++
 		m.lastWrite = now
-		c.peer.SendAlone([]byte(ping))
+		sendAlone(c.peer, []byte(ping))
 	}
 	n := c.peer.Outbox().Dropped()
-	if n > m.reportedDrops && c.peer.SendAlone(countFrame(droppedPrefix, n-m.reportedDrops)) == nil {
+	if n > m.reportedDrops && sendAlone(c.peer, countFrame(droppedPrefix, n-m.reportedDrops)) == nil {
 		m.reportedDrops = n
 	}
 }

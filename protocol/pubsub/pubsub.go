@@ -83,7 +83,7 @@ func NewServer(opts Options) (*Server, error) {
 		protocol.Options{Codec: codec{s.opts.MaxFrame}, Queue: s.opts.Queue})
 	var err error
 	s.sessions, err = session.New(session.Options[sessionState]{
-		TTL: s.opts.SessionTTL, Max: s.opts.MaxSessions, MakeRoom: true, MaxOutput: s.opts.MaxBuffered,
+		TTL: s.opts.SessionTTL, Max: s.opts.MaxSessions, Evict: true, MaxOutput: s.opts.MaxBuffered,
 		Store: s.opts.Store, OnError: s.opts.OnError, OnEnd: sessionEnded,
 	})
 	if err != nil {
@@ -119,7 +119,8 @@ func (s *Server) Serve(ctx context.Context, conn *transport.Conn) error {
 	return s.protocol.Serve(ctx, conn)
 }
 
-// Unwrap implements [protocol.Unwrapper]: the server's idle connections can be parked.
+// Unwrap returns the protocol of the connections, as [protocol.Handle] describes: idle connections
+// can be parked.
 func (s *Server) Unwrap() protocol.Protocol { return s.protocol }
 
 // Close saves the sessions and stops the background goroutines. The listeners must be stopped

@@ -75,9 +75,9 @@ func (h *handler) subscribe(topic string, r *request) error {
 		return fmt.Errorf("%w: a pattern has no history", protocol.ErrBadInput)
 	}
 	return h.sub.subscribe(h.peer, topic, history, func(recent [][]byte) error {
-		err := ignoreDropped(h.peer.SendAlone(ack))
+		err := ignoreDropped(sendAlone(h.peer, ack))
 		for _, frame := range recent {
-			err = errors.Join(err, ignoreDropped(h.peer.SendEncoded(frame)))
+			err = errors.Join(err, ignoreDropped(h.peer.Outbox().Send(frame)))
 		}
 		return err
 	})
@@ -93,7 +93,7 @@ func (h *handler) attach(token string) error {
 			return fmt.Errorf("%w: attach: %w", protocol.ErrBadInput, err)
 		}
 	}
-	return ignoreDropped(h.peer.SendAlone(ack))
+	return ignoreDropped(sendAlone(h.peer, ack))
 }
 
 func (h *handler) attachOther(token string) error {
@@ -104,7 +104,7 @@ func (h *handler) attachOther(token string) error {
 	own, sub := h.lease, (*subscriber)(nil)
 	err = lease.Do(func(st *sessionState) { // View would also change a session that has ended
 		if st.subscriber == nil {
-			st.subscriber = &subscriber{server: h.server, session: lease.Session(), topics: slices.Clone(st.Topics)}
+			st.subscriber = &subscriber{server: h.server, session: lease.Unbound(), topics: slices.Clone(st.Topics)}
 		}
 		sub = st.subscriber
 	})

@@ -133,7 +133,7 @@ func (sub *subscriber) rejoin(names []string, old *protocol.Peer) {
 }
 
 // attach makes p the connection of sub, unless another one has attached since lease was granted.
-func (sub *subscriber) attach(p *protocol.Peer, lease *session.Lease[sessionState]) error {
+func (sub *subscriber) attach(p *protocol.Peer, lease *session.Session[sessionState]) error {
 	sub.mu.Lock()
 	defer sub.mu.Unlock()
 	if sub.ended {
@@ -150,7 +150,7 @@ func (sub *subscriber) attach(p *protocol.Peer, lease *session.Lease[sessionStat
 
 // detach detaches p from the session, which is kept for a later attach. It reports false if the
 // caller has to end the session instead, because it has no subscriptions or has ended.
-func (sub *subscriber) detach(p *protocol.Peer, lease *session.Lease[sessionState]) (kept bool) {
+func (sub *subscriber) detach(p *protocol.Peer, lease *session.Session[sessionState]) (kept bool) {
 	sub.mu.Lock()
 	defer sub.mu.Unlock()
 	if sub.peer != p {

@@ -7,48 +7,53 @@ import (
 	"net"
 )
 
-// Create makes a session with an id of its own and the state init, attached to h, whose connection comes from
-// remote. It returns when the session is in the Store; those that create at the same time share one Save.
+var (
+	errTooManySessions = fmt.Errorf("%w sessions", ErrTooMany)
+	errTooManyAttempts = fmt.Errorf("%w attempts to resume a session", ErrTooMany)
+)
+
+// Create makes a session with a new id and the state init, attached to h, the connection from
+// remote. It returns after the session is saved; concurrent calls share a Save.
 //
-// The error is ErrTooMany, ErrClosed, the cause of ctx, or one of NewID, Marshal or the Store, wrapped. There is no
-// session then.
-func (m *Manager[T]) Create(ctx context.Context, remote net.Addr, h Holder, init T) (*Lease[T], error) {
+// The error wraps ErrTooMany, ErrClosed, the cause of ctx, or an error of Options.NewID, Marshal or
+// the Store. No session exists after an error.
+func (m *Manager[T]) Create(ctx context.Context, remote net.Addr, h Holder, init T) (*Session[T], error) {
 	if h == nil {
-		return nil, errors.New("session: Create without a holder")
+		return nil, errors.New("session: Create: the holder is nil")
 	}
 	if err := context.Cause(ctx); err != nil {
 		return nil, err
 	}
 	if !m.reserve() {
 		m.refused.Add(1)
-		return nil, ErrTooMany
+		return nil, errTooManySessions
 	}
 	now := m.now()
-	s := &Session[T]{m: m, state: init, holder: h, remote: remote, gen: 1, since: now, created: m.wall(now).UnixNano()}
-	if err := m.insert(s); err != nil {
+	e := (&entry[T]{m: m, state: init, holder: h, remote: remote, gen: 1, since: now, created: m.wallTime(now).UnixNano()}).init()
+	if err := m.insert(e); err != nil {
 		m.count.Add(-1)
 		return nil, err
 	}
-	err := m.persist(ctx, s)
-	s.mu.Lock()
-	if err == nil && s.phase != pending {
+	err := m.saveNew(ctx, e)
+	e.mu.Lock()
+	if err == nil && e.phase != creating {
 		err = ErrClosed
 	}
 	if err != nil {
-		s.phase = ended
-		m.mark(s) // it may be in the store
-		s.mu.Unlock()
-		m.forget(s)
+		e.phase = ended
+		m.markDirty(e) // the Store may hold it although Save failed
+		e.mu.Unlock()
+		m.forget(e)
 		return nil, err
 	}
-	s.phase = live
+	e.phase = active
 	m.attached.Add(1)
 	m.created.Add(1)
-	s.mu.Unlock()
-	return &Lease[T]{s: s, gen: 1}, nil
+	e.mu.Unlock()
+	return &Session[T]{e: e, gen: 1}, nil
 }
 
-// reserve takes one of the Max places.
+// reserve counts a new session if there are fewer than Max.
 func (m *Manager[T]) reserve() bool {
 	if m.opts.Max < 0 {
 		m.count.Add(1)
@@ -62,65 +67,64 @@ func (m *Manager[T]) reserve() bool {
 				return true
 			}
 		case swept:
-			if !m.opts.MakeRoom || !m.evict() {
+			if !m.opts.Evict || !m.evict() {
 				return false
 			}
 		default:
 			swept = true
-			m.expire() // what the sweeper is a little late for
+			m.removeExpired() // the sweeper runs with a delay
 		}
 	}
 }
 
-// tries is how often NewID is asked.
-const tries = 4
+// idTries is the number of calls of NewID before a random id is used.
+const idTries = 4
 
-// insert gives s an id that no other session has.
-func (m *Manager[T]) insert(s *Session[T]) error {
+// insert gives e an id that no other session has, and stores e under it.
+func (m *Manager[T]) insert(e *entry[T]) error {
 	for try := 0; ; try++ {
 		newID := m.opts.NewID
-		if try >= tries {
-			newID = RandomID
+		if try >= idTries {
+			newID = randomID
 		}
-		id, err := newID(s.remote)
+		id, err := newID(e.remote)
 		if err == nil {
 			err = checkID(id)
 		}
 		if err != nil {
-			return fmt.Errorf("a new session's id: %w", err)
+			return fmt.Errorf("new session id: %w", err)
 		}
-		s.id = id
-		if done, err := m.insertAs(s, keyOf(id)); done || err != nil {
+		e.id = id
+		if inserted, err := m.insertAs(e, keyOf(id)); inserted || err != nil {
 			return err
 		}
 	}
 }
 
-func (m *Manager[T]) insertAs(s *Session[T], k key) (bool, error) {
+func (m *Manager[T]) insertAs(e *entry[T], k key) (inserted bool, err error) {
 	sh := m.shard(k)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if m.closed.Load() { // Close looks for sessions after it has set this
+	if m.closed.Load() { // checked under the lock: Close sets it before it collects the sessions
 		return false, ErrClosed
 	}
-	if sh.sessions[k] != nil {
+	if sh.entries[k] != nil {
 		return false, nil
 	}
-	sh.sessions[k] = s
+	sh.entries[k] = e
 	return true, nil
 }
 
-// Attach resumes the session that has the id, for h, whose connection comes from remote. Who held it is told, by
-// TakenOver, and can do nothing more with it. h is given what was kept for it, if it is a [Resumer] after
-// how much was lost, before Attach returns and before anything newer. That h takes none of it is
-// no error of Attach.
+// Attach attaches h, the connection from remote, to the session with the id. If another connection
+// is attached, it loses the session and its holder is revoked. Attach delivers the kept output to h
+// before it returns; an error of h is not an error of Attach.
 //
-// The error is ErrUnknown, ErrTooManyAttempts, ErrClosed or the cause of ctx. Each ErrUnknown counts against the
-// address of remote: after a few of them it has to wait, longer each time, and its attempts are refused
-// meanwhile, right ones too. A nil remote is not limited.
-func (m *Manager[T]) Attach(ctx context.Context, id string, remote net.Addr, h Holder) (*Lease[T], error) {
+// The error is ErrUnknown, ErrClosed, the cause of ctx, or wraps ErrTooMany. Each ErrUnknown counts
+// against the address of remote. After a few of them every attempt of that address, even with a
+// valid id, is refused for a time that doubles with each further one. A nil remote is not limited.
+func (m *Manager[T]) Attach(ctx context.Context, id string, remote net.Addr, h Holder) (*Session[T], error) {
 	if h == nil {
-		return nil, errors.New("session: Attach without a holder")
+		return nil, errors.New("session: Attach: the holder is nil")
 	}
 	if err := context.Cause(ctx); err != nil {
 		return nil, err
@@ -129,53 +133,54 @@ func (m *Manager[T]) Attach(ctx context.Context, id string, remote net.Addr, h H
 		return nil, ErrClosed
 	}
 	if remote != nil {
-		if _, ok := m.limits.Allow(remote); !ok {
+		if _, ok := m.attempts.Allow(remote); !ok {
 			m.refused.Add(1)
-			return nil, ErrTooManyAttempts
+			return nil, errTooManyAttempts
 		}
 	}
-	lease, err := m.find(id).attach(remote, h)
+	s, err := m.find(id).attach(remote, h)
 	if errors.Is(err, ErrUnknown) {
 		m.refused.Add(1)
 		if remote != nil {
-			m.limits.Fail(remote) // and no Succeed: one's own session is no licence to guess others
+			// A success does not reset the count: a client with a session of its own could
+			// otherwise guess other ids without a limit.
+			m.attempts.Fail(remote)
 		}
 	}
-	return lease, err
+	return s, err
 }
 
-// attach is Attach for the session; nil is unknown.
-func (s *Session[T]) attach(remote net.Addr, h Holder) (*Lease[T], error) {
-	if s == nil {
+// attach attaches h. A nil e is an unknown session.
+func (e *entry[T]) attach(remote net.Addr, h Holder) (*Session[T], error) {
+	if e == nil {
 		return nil, ErrUnknown
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.phase == closed {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.phase == closed {
 		return nil, ErrClosed
 	}
-	if s.phase != live || s.overdue() {
+	if e.phase != active || e.overdue() {
 		return nil, ErrUnknown
 	}
-	m, before := s.m, s.holder
+	m, before := e.m, e.holder
 	if before == nil {
-		m.idle.remove(s) // before since changes, which the list goes by
+		m.detached.remove(e) // before since changes: the list is ordered by it
 		m.attached.Add(1)
 	} else {
 		m.takenOver.Add(1)
-		m.inform(func() { before.TakenOver(remote) })
+		m.notify(func() { before.Revoked(remote, ErrStale) })
 	}
 	m.resumed.Add(1)
-	s.gen++
-	s.holder, s.remote, s.since, s.deaf = h, remote, m.now(), false
-	m.mark(s)
-	if s.kept == nil {
-		s.kept = &backlog{}
+	e.gen++
+	e.holder, e.remote, e.since, e.deliveryFailed = h, remote, m.now(), false
+	m.markDirty(e)
+	if e.backlog != nil {
+		if e.backlog.deliver(h) == nil {
+			e.backlog = nil
+		} else {
+			e.deliveryFailed = true
+		}
 	}
-	if s.kept.deliver(h) == nil {
-		s.kept = nil
-	} else {
-		s.deaf = true
-	}
-	return &Lease[T]{s: s, gen: s.gen}, nil
+	return &Session[T]{e: e, gen: e.gen}, nil
 }

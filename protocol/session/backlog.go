@@ -2,17 +2,17 @@ package session
 
 import "encoding/binary"
 
-// backlog is output that waits for somebody to attach: pieces in the order in which they came, each behind
-// its length, in one piece of memory. So a million pieces of a byte cost little more than their bytes.
+// backlog is the output kept for the next holder. The pieces are stored in one buffer, each
+// prefixed with its length, so that a million pieces of one byte cost little more than their bytes.
 type backlog struct {
 	buf   []byte
-	head  int // where the oldest begins
-	bytes int // of output in buf
-	lost  int // bytes of output dropped before the oldest
+	head  int // offset of the oldest piece
+	bytes int // bytes of output in buf
+	lost  int // bytes of output dropped before the oldest piece
 }
 
-// add keeps a copy of p and drops what is too old for limit, p too if it does not fit by itself. It returns
-// how many bytes were dropped.
+// add copies p into the backlog. It drops the oldest pieces until p fits into limit, and p itself
+// if it is larger than limit. It returns the number of bytes dropped.
 func (b *backlog) add(p []byte, limit int) int {
 	dropped := 0
 	for b.bytes > 0 && b.bytes+len(p) > limit {
@@ -37,7 +37,7 @@ func (b *backlog) push(p []byte) {
 	b.bytes += len(p)
 }
 
-// oldest returns the oldest piece, which is there, and where the next one begins.
+// oldest returns the oldest piece and the offset of the next one. The backlog must not be empty.
 func (b *backlog) oldest() (p []byte, next int) {
 	size, n := binary.Uvarint(b.buf[b.head:])
 	next = b.head + n + int(size)
@@ -51,21 +51,21 @@ func (b *backlog) pop() []byte {
 	return p
 }
 
-// deliver gives all of it to h, once. What h does not take stays.
+// deliver passes every piece to h, and removes those that h accepts. It stops at the first error.
 func (b *backlog) deliver(h Holder) error {
-	if r, ok := h.(Resumer); ok {
-		if err := r.Resumed(b.lost); err != nil {
-			return err
-		}
-	}
 	for b.bytes > 0 {
 		p, _ := b.oldest()
-		if err := h.Deliver(p); err != nil {
+		if err := h.Deliver(p, b.lost); err != nil {
 			return err
 		}
 		b.pop()
 		b.lost = 0
 	}
-	b.lost = 0
+	if b.lost > 0 {
+		if err := h.Deliver(nil, b.lost); err != nil {
+			return err
+		}
+		b.lost = 0
+	}
 	return nil
 }

@@ -12,24 +12,24 @@ import (
 	"goranch/protocol/session/boltstore"
 )
 
-// Place is where a player of the example is.
+// Place is the position of a player.
 type Place struct{ Room string }
 
-// printer stands for a connection.
+// printer is a connection that prints its output.
 type printer string
 
-func (p printer) Resumed(lost int) error {
-	fmt.Printf("%s: welcome back; lost: %d bytes\n", p, lost)
+func (p printer) Deliver(b []byte, lost int) error {
+	fmt.Printf("%s: %s (%d bytes lost)\n", p, b, lost)
 	return nil
 }
-func (p printer) Deliver(b []byte) error { fmt.Printf("%s: %s\n", p, b); return nil }
-func (p printer) TakenOver(by net.Addr)  {}
+func (p printer) Revoked(by net.Addr, err error) {}
 
-// A player is cut off, comes back over another connection, and is where it was; also after a restart.
+// A player loses the connection and resumes the session over another one, and again after a
+// restart.
 func Example() {
 	dir, _ := os.MkdirTemp("", "sessions")
 	defer os.RemoveAll(dir)
-	serve := func() *session.Manager[Place] {
+	newManager := func() *session.Manager[Place] {
 		store, err := boltstore.Open(filepath.Join(dir, "sessions.db"), boltstore.Options{})
 		if err != nil {
 			panic(err)
@@ -40,38 +40,35 @@ func Example() {
 		}
 		return m
 	}
-	ctx, from := context.Background(), &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 4000}
+	ctx, remote := context.Background(), &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 4000}
 
-	m := serve()
-	lease, err := m.Create(ctx, from, printer("first"), Place{"hall"})
+	m := newManager()
+	s, err := m.Create(ctx, remote, printer("first"), Place{"hall"})
 	if err != nil {
 		panic(err)
 	}
-	id := lease.ID()
-	lease.Do(func(p *Place) { p.Room = "cellar" })
-	lease.Output([]byte("it is dark"))
-	lease.Detach()
-	lease.Session().Output([]byte("something moves"))
+	id := s.ID()
+	s.Do(func(p *Place) { p.Room = "cellar" })
+	s.Output([]byte("it is dark"))
+	s.Detach()
+	s.Unbound().Output([]byte("a door opens"))
 
-	lease, err = m.Attach(ctx, id, from, printer("second"))
+	if _, err = m.Attach(ctx, id, remote, printer("second")); err != nil {
+		panic(err)
+	}
+	fmt.Println(m.Close(ctx))
+
+	m = newManager()
+	s, err = m.Attach(ctx, id, remote, printer("third"))
 	if err != nil {
 		panic(err)
 	}
-	fmt.Println(lease.Generation(), m.Close(ctx))
-
-	m = serve()
-	lease, err = m.Attach(ctx, id, from, printer("third"))
-	if err != nil {
-		panic(err)
-	}
-	lease.View(func(p *Place) { fmt.Println(p.Room) })
-	fmt.Println(lease.Generation(), m.Close(ctx))
+	s.View(func(p *Place) { fmt.Println(p.Room) })
+	fmt.Println(m.List()[0].Generation, m.Close(ctx))
 	// Output:
-	// first: it is dark
-	// second: welcome back; lost: 0 bytes
-	// second: something moves
-	// 2 <nil>
-	// third: welcome back; lost: 0 bytes
+	// first: it is dark (0 bytes lost)
+	// second: a door opens (0 bytes lost)
+	// <nil>
 	// cellar
 	// 3 <nil>
 }

@@ -11,41 +11,38 @@ import (
 	"goranch/protocol/session"
 )
 
-// client is a Holder that keeps what it is told, each piece by itself.
+// client is a Holder that records its calls.
 type client struct {
-	mu     sync.Mutex
-	got    []string
-	lost   []int
-	limit  int // of pieces it takes; 0 is none
-	taken  chan net.Addr
-	closed chan struct{}
+	mu      sync.Mutex
+	got     []string // output, one element per piece
+	lost    int      // sum of the lost bytes
+	limit   int      // number of pieces it accepts; 0 is no limit
+	revoked chan revocation
+}
+
+type revocation struct {
+	by  net.Addr
+	err error
 }
 
 var errFull = errors.New("full")
 
-func newClient() *client {
-	return &client{taken: make(chan net.Addr, 8), closed: make(chan struct{}, 8)}
-}
+func newClient() *client { return &client{revoked: make(chan revocation, 8)} }
 
-func (c *client) Deliver(b []byte) error {
+func (c *client) Deliver(b []byte, lost int) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.limit > 0 && len(c.got) >= c.limit {
 		return errFull
 	}
-	c.got = append(c.got, string(bytes.Clone(b)))
+	c.lost += lost
+	if len(b) > 0 {
+		c.got = append(c.got, string(bytes.Clone(b)))
+	}
 	return nil
 }
 
-func (c *client) Resumed(lost int) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.lost = append(c.lost, lost)
-	return nil
-}
-
-func (c *client) TakenOver(by net.Addr) { c.taken <- by }
-func (c *client) Ended()                { c.closed <- struct{}{} }
+func (c *client) Revoked(by net.Addr, err error) { c.revoked <- revocation{by, err} }
 
 func (c *client) pieces() []string {
 	c.mu.Lock()
@@ -55,11 +52,11 @@ func (c *client) pieces() []string {
 
 func addr(port int) net.Addr { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: port} }
 
-// state is what the tests' sessions hold.
+// state is the state of the sessions in the tests.
 type state struct{ N int }
 
-// begin returns a manager that is closed with the test.
-func begin(t testing.TB, opts session.Options[state]) *session.Manager[state] {
+// newManager returns a manager that is closed at the end of the test.
+func newManager(t testing.TB, opts session.Options[state]) *session.Manager[state] {
 	t.Helper()
 	m, err := session.New(opts)
 	if err != nil {
@@ -69,30 +66,42 @@ func begin(t testing.TB, opts session.Options[state]) *session.Manager[state] {
 	return m
 }
 
-func create(t testing.TB, m *session.Manager[state], h session.Holder) *session.Lease[state] {
+func create(t testing.TB, m *session.Manager[state], h session.Holder) *session.Session[state] {
 	t.Helper()
-	l, err := m.Create(t.Context(), addr(1), h, state{})
+	s, err := m.Create(t.Context(), addr(1), h, state{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return l
+	return s
 }
 
-func attach(t testing.TB, m *session.Manager[state], id string, h session.Holder) *session.Lease[state] {
+func attach(t testing.TB, m *session.Manager[state], id string, h session.Holder) *session.Session[state] {
 	t.Helper()
-	l, err := m.Attach(t.Context(), id, addr(2), h)
+	s, err := m.Attach(t.Context(), id, addr(2), h)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return l
+	return s
 }
 
-// do fails the test if a step did.
-func do(t testing.TB, errs ...error) {
+// must stops the test at the first error.
+func must(t testing.TB, errs ...error) {
 	t.Helper()
 	for _, err := range errs {
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
+}
+
+// generation returns the generation of the session that List reports.
+func generation(t testing.TB, m *session.Manager[state], id string) uint64 {
+	t.Helper()
+	for _, i := range m.List() {
+		if i.ID == id {
+			return i.Generation
+		}
+	}
+	t.Fatalf("List: got no session %s, want one", id)
+	return 0
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,246 +12,176 @@ import (
 	"goranch/internal/attempts"
 )
 
-// shards is a power of two.
+// shards must be a power of two.
 const shards = 64
 
-// Manager knows all sessions of one kind, whose state is a T. Its methods may be called from any goroutine.
+// Manager holds the sessions with states of type T. Its methods are safe for concurrent use.
 //
-// Locks are taken in this order: a session's, then one of a shard's, the idle list's or the saver's. None of the
-// latter is held while another is taken, and none is shared by all sessions when they only have output or are changed.
+// Locks are acquired in this order: an entry's, then one of a shard's, the detached list's or the
+// saver's. None of the latter is held while another is acquired, and no lock shared by all sessions
+// is needed for output or for changes of an already dirty session.
 type Manager[T any] struct {
-	opts   Options[T]
-	start  time.Time // what times of sessions are counted from, so that a clock that is set does not end them
-	limits *attempts.Table
-	shards [shards]shard[T]
-	idle   idle[T]
-	saver  saver
-	quit   chan struct{}
-	tasks  sync.WaitGroup // the flusher and the sweeper
+	opts     Options[T]
+	start    time.Time // session times are relative to it, so that setting the clock expires nothing
+	attempts *attempts.Table
+	shards   [shards]shard[T]
+	detached detachedList[T]
+	saver    saver
+	quit     chan struct{}
+	tasks    sync.WaitGroup // flusher and sweeper
+	closed   atomic.Bool
 
-	closed                                                                               atomic.Bool
+	// Counters of Stats.
 	count, attached                                                                      atomic.Int64
 	created, resumed, takenOver, expired, evicted, ended, refused, dropped, errs, loaded atomic.Uint64
 }
 
+// shard is one part of the table of sessions.
 type shard[T any] struct {
-	mu       sync.RWMutex
-	sessions map[key]*Session[T]
+	mu      sync.RWMutex
+	entries map[key]*entry[T]
 
 	dirtyMu sync.Mutex
-	dirty   []*Session[T] // each once
+	dirty   []*entry[T] // each entry once
 }
 
-// New returns a manager that knows the sessions of the Store which have not expired; nobody is attached to
-// them. Those whose state cannot be unmarshalled are told to OnError, left in the Store until they
-// expire, and unknown. The error is one of the options or of the Store, which is
-// open still.
+// New returns a manager with the unexpired sessions of the Store, all detached. A session whose
+// state cannot be unmarshalled is reported to OnError and unknown; it stays in the Store until it
+// expires. The error is that of an option or of the Store; the Store is not closed then.
 func New[T any](opts Options[T]) (*Manager[T], error) {
-	if err := opts.Validate(); err != nil {
+	if err := opts.validate(); err != nil {
 		return nil, err
 	}
-	m := &Manager[T]{opts: opts.withDefaults(), start: time.Now(), limits: attempts.New(attempts.Options{}), quit: make(chan struct{})}
-	m.idle.wake = make(chan struct{}, 1)
+	m := &Manager[T]{opts: opts.withDefaults(), start: time.Now(), attempts: attempts.New(attempts.Options{}), quit: make(chan struct{})}
+	m.detached.emptied = make(chan struct{}, 1)
 	m.saver.init()
 	for i := range m.shards {
-		m.shards[i].sessions = map[key]*Session[T]{}
+		m.shards[i].entries = map[key]*entry[T]{}
 	}
 	if m.opts.Store != nil {
 		if err := m.load(); err != nil {
-			return nil, fmt.Errorf("sessions of the store: %w", err)
+			return nil, fmt.Errorf("load sessions: %w", err)
 		}
 	}
 	return m, nil
 }
 
-// load makes sessions of the store's records, and removes those from it that have expired.
-func (m *Manager[T]) load() error {
-	var all, attached []*Session[T]
-	var gone []string
-	err := m.opts.Store.Each(func(r Record) bool {
-		since := time.Duration(0) // who was attached when the last process ended counts from now
-		if !r.Attached {
-			since = -max(0, m.start.Sub(r.Seen)) // 0 if the clock was set back
-		}
-		if m.opts.TTL > 0 && -since >= m.opts.TTL {
-			gone = append(gone, r.ID)
-			return true
-		}
-		s := &Session[T]{m: m, id: r.ID, phase: live, gen: r.Generation, created: r.Created.UnixNano(), since: since}
-		if err := cmp.Or(checkID(r.ID), m.unmarshal(r.State, &s.state)); err != nil {
-			m.fault(fmt.Errorf("a session in the store: %w", err))
-			return true
-		}
-		all = append(all, s)
-		if r.Attached {
-			attached = append(attached, s)
-		}
-		return true
-	})
-	if err != nil {
-		return err
-	}
-	slices.SortFunc(all, func(a, b *Session[T]) int { return cmp.Compare(a.since, b.since) })
-	for _, s := range all {
-		k := keyOf(s.id)
-		m.shard(k).sessions[k] = s
-		m.idle.push(s)
-	}
-	for _, s := range attached {
-		m.mark(s) // as detached, so that it does not count anew at every start
-	}
-	m.count.Store(int64(len(all)))
-	m.loaded.Store(uint64(len(all)))
-	if len(gone) > 0 {
-		if err := m.opts.Store.Save(nil, gone); err != nil {
-			m.fault(fmt.Errorf("removing expired sessions: %w", err)) // the next start will try again
-		}
-		m.expired.Add(uint64(len(gone)))
-	}
-	return nil
-}
-
-// now is the time since the manager's start.
+// now returns the time since the manager's start.
 func (m *Manager[T]) now() time.Duration { return time.Since(m.start) }
 
-// wall is the time of day at t.
-func (m *Manager[T]) wall(t time.Duration) time.Time { return time.Now().Add(t - m.now()).Round(0) }
+// wallTime converts a time since the manager's start to the time of day.
+func (m *Manager[T]) wallTime(t time.Duration) time.Time {
+	return time.Now().Add(t - m.now()).Round(0)
+}
 
 func (m *Manager[T]) shard(k key) *shard[T] { return &m.shards[k[0]%shards] }
 
-func (m *Manager[T]) find(id string) *Session[T] {
+// find returns the session with the id, or nil.
+func (m *Manager[T]) find(id string) *entry[T] {
 	k := keyOf(id)
 	sh := m.shard(k)
 	sh.mu.RLock()
 	defer sh.mu.RUnlock()
-	return sh.sessions[k]
+	return sh.entries[k]
 }
 
-// forget removes s, which has ended or was not to begin.
-func (m *Manager[T]) forget(s *Session[T]) {
-	k := keyOf(s.id)
+// forget removes e from the table. e has ended, or could not be created.
+func (m *Manager[T]) forget(e *entry[T]) {
+	k := keyOf(e.id)
 	sh := m.shard(k)
 	sh.mu.Lock()
-	if sh.sessions[k] == s {
-		delete(sh.sessions, k)
+	if sh.entries[k] == e {
+		delete(sh.entries, k)
 		m.count.Add(-1)
 	}
 	sh.mu.Unlock()
 }
 
-func (m *Manager[T]) fault(err error) {
+// storeError counts and reports an error of the Store.
+func (m *Manager[T]) storeError(err error) {
 	m.errs.Add(1)
-	m.tell(err)
+	m.report(err)
 }
 
-func (m *Manager[T]) tell(err error) {
+func (m *Manager[T]) report(err error) {
 	if m.opts.OnError != nil {
 		m.opts.OnError(err)
 	}
 }
 
-// inform calls a holder in a goroutine of its own. A panic there costs nobody else.
-func (m *Manager[T]) inform(f func()) {
+// notify calls f, a callback of a holder, in its own goroutine. A panic in f is reported.
+func (m *Manager[T]) notify(f func()) {
 	go func() {
 		defer func() {
 			if p := recover(); p != nil {
-				m.tell(fmt.Errorf("panic in a session's holder: %v\n%s", p, debug.Stack()))
+				m.report(fmt.Errorf("panic in a session holder: %v\n%s", p, debug.Stack()))
 			}
 		}()
 		f()
 	}()
 }
 
-// Stats returns what has happened so far.
-func (m *Manager[T]) Stats() Stats {
-	attached := m.attached.Load()
-	return Stats{
-		Attached: int(attached), Detached: int(max(0, m.count.Load()-attached)),
-		Created: m.created.Load(), Resumed: m.resumed.Load(), TakenOver: m.takenOver.Load(),
-		Expired: m.expired.Load(), Evicted: m.evicted.Load(), Ended: m.ended.Load(), Refused: m.refused.Load(),
-		OutputDropped: m.dropped.Load(), StoreErrors: m.errs.Load(), Loaded: m.loaded.Load(),
-	}
-}
-
-// List describes all sessions, in no order.
-func (m *Manager[T]) List() []Info {
-	infos := make([]Info, 0, m.count.Load())
-	var some []*Session[T]
-	for i := range m.shards {
-		some = m.shards[i].appendAll(some[:0])
-		for _, s := range some {
-			if info, ok := s.info(); ok {
-				infos = append(infos, info)
-			}
-		}
-	}
-	return infos
-}
-
-func (sh *shard[T]) appendAll(to []*Session[T]) []*Session[T] {
-	sh.mu.RLock()
-	defer sh.mu.RUnlock()
-	for _, s := range sh.sessions {
-		to = append(to, s)
-	}
-	return to
-}
-
-// End ends the session, whoever is attached to it, and tells its holder if that is an [Ender]. The Store forgets it
-// within 100 ms. The error is ErrUnknown if there is none, or ErrClosed.
+// End ends the session with the id and revokes it from the attached connection; it is removed from
+// the Store within 100 ms. The error is ErrUnknown or ErrClosed.
 func (m *Manager[T]) End(id string) error {
 	if m.closed.Load() {
 		return ErrClosed
 	}
-	s := m.find(id)
-	if s == nil {
+	e := m.find(id)
+	if e == nil {
 		return ErrUnknown
 	}
-	s.mu.Lock()
-	if err := s.gone(); err != nil || s.overdue() {
-		s.mu.Unlock()
+	return m.end(e, 0)
+}
+
+// end ends e through a handle of generation gen.
+func (m *Manager[T]) end(e *entry[T], gen uint64) error {
+	e.mu.Lock()
+	if err := e.checkLease(gen); err != nil || e.overdue() {
+		e.mu.Unlock()
 		return cmp.Or(err, ErrUnknown)
 	}
-	h := s.holder
-	s.end()
-	s.mu.Unlock()
+	h := e.holder
+	e.end()
+	e.mu.Unlock()
 	m.ended.Add(1)
-	m.over(s)
-	if e, ok := h.(Ender); ok {
-		m.inform(e.Ended)
+	m.remove(e)
+	if h != nil && gen == 0 {
+		m.notify(func() { h.Revoked(nil, ErrUnknown) })
 	}
 	return nil
 }
 
-// over is the rest of the end of a session, without its lock.
-func (m *Manager[T]) over(s *Session[T]) {
-	m.forget(s)
+// remove completes the end of e. e.mu is not held.
+func (m *Manager[T]) remove(e *entry[T]) {
+	m.forget(e)
 	if m.opts.OnEnd != nil {
-		m.opts.OnEnd(s)
+		m.opts.OnEnd(&e.unbound)
 	}
 }
 
-// Close detaches and saves all sessions, ends what runs in the background, and closes the Store. Nothing
-// can be done with the sessions afterwards; their holders are not told. It tries to save once: the error is
-// the Store's or the cause of ctx, the Store is open still, and Close may be called again to try once more.
+// Close detaches and saves all sessions, stops the background goroutines and closes the Store.
+// Later operations return ErrClosed; holders are not notified. Close tries to save once. If it
+// returns an error, that of the Store or the cause of ctx, the Store is still open and Close can be
+// called again.
 func (m *Manager[T]) Close(ctx context.Context) error {
 	m.saver.mu.Lock()
 	first := !m.closed.Swap(true)
 	m.saver.mu.Unlock()
 	if first {
-		m.idle.close()
+		m.detached.close()
 		close(m.quit)
-		var all []*Session[T]
+		var entries []*entry[T]
 		for i := range m.shards {
-			all = m.shards[i].appendAll(all)
+			entries = m.shards[i].appendAll(entries)
 		}
-		for _, s := range all {
-			s.close()
+		for _, e := range entries {
+			e.close()
 		}
 	}
 	if m.opts.Store != nil {
-		if err := m.flushed(ctx); err != nil {
-			return fmt.Errorf("saving sessions: %w", err)
+		if err := m.flush(ctx); err != nil {
+			return fmt.Errorf("save sessions: %w", err)
 		}
 	}
 	m.tasks.Wait()

@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -19,27 +20,27 @@ const (
 	modelOutput = 10
 )
 
-// plain is a session as simple as can be.
-type plain struct {
+// modelSession is the expected state of a session.
+type modelSession struct {
 	id       string
 	holder   *client // nil: detached
-	lease    *session.Lease[state]
-	stale    []*session.Lease[state]
-	handle   *session.Session[state]
+	bound    *session.Session[state]
+	stale    []*session.Session[state]
+	unbound  *session.Session[state]
 	detached time.Time
 	gen      uint64
 	n        int
 	kept     []string
 	lost     int
 	want     map[*client][]string
-	wantLost map[*client][]int
+	wantLost map[*client]int
 }
 
-func (p *plain) overdue() bool {
+func (p *modelSession) overdue() bool {
 	return p.holder == nil && time.Since(p.detached) >= modelTTL
 }
 
-func (p *plain) output(s string) {
+func (p *modelSession) output(s string) {
 	if s == "" {
 		return
 	}
@@ -61,34 +62,34 @@ func (p *plain) output(s string) {
 
 type model struct {
 	m     *session.Manager[state]
-	disk  *disk
-	all   []*plain // those that have not ended; some may have expired
-	over  []*plain
-	count int // of pieces, so that no two are the same
+	store *memStore
+	alive []*modelSession // not ended; some may have expired
+	ended []*modelSession
+	count int // of pieces, so that all differ
 }
 
-func (w *model) pick(t *rapid.T) *plain {
-	if len(w.all) == 0 {
-		t.Skip("none")
+func (w *model) pick(t *rapid.T) *modelSession {
+	if len(w.alive) == 0 {
+		t.Skip("no session")
 	}
-	return w.all[rapid.IntRange(0, len(w.all)-1).Draw(t, "session")]
+	return w.alive[rapid.IntRange(0, len(w.alive)-1).Draw(t, "session")]
 }
 
 func (w *model) expire() {
-	for i := 0; i < len(w.all); {
-		if !w.all[i].overdue() {
+	for i := 0; i < len(w.alive); {
+		if !w.alive[i].overdue() {
 			i++
 			continue
 		}
-		w.gone(w.all[i])
+		w.markEnded(w.alive[i])
 	}
 }
 
-func (w *model) gone(p *plain) {
-	for i, q := range w.all {
+func (w *model) markEnded(p *modelSession) {
+	for i, q := range w.alive {
 		if p == q {
-			w.all = append(w.all[:i:i], w.all[i+1:]...)
-			w.over = append(w.over, p)
+			w.alive = append(w.alive[:i:i], w.alive[i+1:]...)
+			w.ended = append(w.ended, p)
 			return
 		}
 	}
@@ -97,28 +98,30 @@ func (w *model) gone(p *plain) {
 func (w *model) create(t *rapid.T) {
 	w.expire()
 	c := newClient()
-	l, err := w.m.Create(context.Background(), addr(1), c, state{})
-	if len(w.all) >= modelMax {
-		expect(t, err, session.ErrTooMany)
+	s, err := w.m.Create(context.Background(), addr(1), c, state{})
+	if len(w.alive) >= modelMax {
+		if !errors.Is(err, session.ErrTooMany) {
+			t.Fatalf("got error %v, want %v", err, session.ErrTooMany)
+		}
 		return
 	}
-	expect(t, err, nil)
-	w.all = append(w.all, &plain{id: l.ID(), holder: c, lease: l, handle: l.Session(), gen: 1,
-		want: map[*client][]string{c: nil}, wantLost: map[*client][]int{c: nil}})
+	wantErr(t, err, nil)
+	w.alive = append(w.alive, &modelSession{id: s.ID(), holder: c, bound: s, unbound: s.Unbound(), gen: 1,
+		want: map[*client][]string{c: nil}, wantLost: map[*client]int{c: 0}})
 }
 
 func (w *model) attach(t *rapid.T) {
 	w.expire()
 	p, c := w.pick(t), newClient()
-	l, err := w.m.Attach(context.Background(), p.id, nil, c)
-	expect(t, err, nil)
+	s, err := w.m.Attach(context.Background(), p.id, nil, c)
+	wantErr(t, err, nil)
 	if before := p.holder; before != nil {
-		<-before.taken
-		p.stale = append(p.stale, p.lease)
+		<-before.revoked
+		p.stale = append(p.stale, p.bound)
 	}
 	p.gen++
-	p.holder, p.lease = c, l
-	p.want[c], p.wantLost[c] = p.kept, []int{p.lost}
+	p.holder, p.bound = c, s
+	p.want[c], p.wantLost[c] = p.kept, p.lost
 	p.kept, p.lost = nil, 0
 }
 
@@ -126,10 +129,10 @@ func (w *model) detach(t *rapid.T) {
 	w.expire()
 	p := w.pick(t)
 	if p.holder == nil {
-		expect(t, p.lease.Detach(), session.ErrStale)
+		wantErr(t, p.bound.Detach(), session.ErrStale)
 		return
 	}
-	expect(t, p.lease.Detach(), nil)
+	wantErr(t, p.bound.Detach(), nil)
 	p.holder, p.detached = nil, time.Now()
 }
 
@@ -138,15 +141,15 @@ func (w *model) output(t *rapid.T) {
 	p := w.pick(t)
 	w.count++
 	s := fmt.Sprintf("%.*d", rapid.IntRange(1, modelOutput+2).Draw(t, "length"), w.count)
-	if rapid.Bool().Draw(t, "through the lease") {
-		err := p.lease.Output([]byte(s))
+	if rapid.Bool().Draw(t, "bound handle") {
+		err := p.bound.Output([]byte(s))
 		if p.holder == nil {
-			expect(t, err, session.ErrStale)
+			wantErr(t, err, session.ErrStale)
 			return
 		}
-		expect(t, err, nil)
+		wantErr(t, err, nil)
 	} else {
-		expect(t, p.handle.Output([]byte(s)), nil)
+		wantErr(t, p.unbound.Output([]byte(s)), nil)
 	}
 	p.output(s)
 }
@@ -154,117 +157,118 @@ func (w *model) output(t *rapid.T) {
 func (w *model) change(t *rapid.T) {
 	w.expire()
 	p := w.pick(t)
-	expect(t, p.handle.Do(func(s *state) { s.N++ }), nil)
+	wantErr(t, p.unbound.Do(func(s *state) { s.N++ }), nil)
 	p.n++
 }
 
 func (w *model) end(t *rapid.T) {
 	w.expire()
 	p := w.pick(t)
-	if p.holder != nil && rapid.Bool().Draw(t, "through the lease") {
-		expect(t, p.lease.End(), nil)
+	if p.holder != nil && rapid.Bool().Draw(t, "bound handle") {
+		wantErr(t, p.bound.End(), nil)
 	} else {
-		expect(t, w.m.End(p.id), nil)
+		wantErr(t, w.m.End(p.id), nil)
 	}
-	w.gone(p)
+	w.markEnded(p)
 }
 
 func (w *model) pass(t *rapid.T) {
 	time.Sleep(rapid.SampledFrom([]time.Duration{time.Millisecond, 100 * time.Millisecond, 20 * time.Second, modelTTL, 2 * modelTTL}).Draw(t, "time"))
 }
 
-// restart ends the process in order.
+// restart closes the manager and opens another one on the same Store.
 func (w *model) restart(t *rapid.T) {
 	w.expire()
-	expect(t, w.m.Close(context.Background()), nil)
-	w.begin(t)
-	for _, p := range w.all {
+	wantErr(t, w.m.Close(context.Background()), nil)
+	w.open(t)
+	for _, p := range w.alive {
 		if p.holder != nil {
 			p.holder, p.detached = nil, time.Now()
 		}
-		expect(t, p.lease.Output([]byte("x")), session.ErrClosed)
+		wantErr(t, p.bound.Output([]byte("x")), session.ErrClosed)
 		p.kept, p.lost = nil, 0
-		l, err := w.m.Attach(context.Background(), p.id, nil, newClient())
-		expect(t, err, nil)
-		expect(t, l.Detach(), nil)
+		s, err := w.m.Attach(context.Background(), p.id, nil, newClient())
+		wantErr(t, err, nil)
+		wantErr(t, s.Detach(), nil)
 		p.gen++
-		p.detached, p.lease, p.handle, p.stale = time.Now(), l, l.Session(), nil
+		p.detached, p.bound, p.unbound, p.stale = time.Now(), s, s.Unbound(), nil
 	}
-	w.over = nil
+	w.ended = nil
 }
 
-func (w *model) begin(t *rapid.T) {
+func (w *model) open(t *rapid.T) {
 	var err error
-	w.m, err = session.New(session.Options[state]{TTL: modelTTL, Max: modelMax, MaxOutput: modelOutput, Store: w.disk})
-	expect(t, err, nil)
+	w.m, err = session.New(session.Options[state]{TTL: modelTTL, Max: modelMax, MaxOutput: modelOutput, Store: w.store})
+	wantErr(t, err, nil)
 }
 
-// check compares everything that can be seen.
+// check compares the manager with the model.
 func (w *model) check(t *rapid.T) {
 	w.expire()
 	infos := map[string]session.Info{}
 	for _, i := range w.m.List() {
 		infos[i.ID] = i
 	}
-	if len(infos) != len(w.all) {
-		t.Fatalf("%d sessions, want %d", len(infos), len(w.all))
+	if len(infos) != len(w.alive) {
+		t.Fatalf("List: got %d sessions, want %d", len(infos), len(w.alive))
 	}
-	for _, p := range append(w.all, w.over...) {
+	for _, p := range append(w.alive, w.ended...) {
 		for c, want := range p.want {
 			if diff := cmp.Diff(append([]string{}, want...), c.pieces()); diff != "" {
-				t.Fatal("output:", diff)
+				t.Fatalf("output (-want +got):\n%s", diff)
 			}
-			if diff := cmp.Diff(p.wantLost[c], c.lost); diff != "" {
-				t.Fatal("lost:", diff)
+			if c.lost != p.wantLost[c] {
+				t.Fatalf("got %d bytes lost, want %d", c.lost, p.wantLost[c])
 			}
 		}
 	}
-	for _, p := range w.all {
+	for _, p := range w.alive {
 		size := 0
 		for _, k := range p.kept {
 			size += len(k)
 		}
 		if i := infos[p.id]; i.Attached != (p.holder != nil) || i.Generation != p.gen || i.Buffered != size {
-			t.Fatalf("%+v, want generation %d, attached %v, %d bytes", i, p.gen, p.holder != nil, size)
+			t.Fatalf("got %+v, want generation %d, attached %v, %d bytes buffered", i, p.gen, p.holder != nil, size)
 		}
-		expect(t, p.handle.View(func(s *state) {
+		wantErr(t, p.unbound.View(func(s *state) {
 			if s.N != p.n {
-				t.Fatalf("state %d, want %d", s.N, p.n)
+				t.Fatalf("got state %d, want %d", s.N, p.n)
 			}
 		}), nil)
 		for _, l := range p.stale {
-			expect(t, l.Output([]byte("x")), session.ErrStale)
+			wantErr(t, l.Output([]byte("x")), session.ErrStale)
 		}
 	}
-	for _, p := range w.over {
+	for _, p := range w.ended {
 		_, err := w.m.Attach(context.Background(), p.id, nil, newClient())
-		expect(t, err, session.ErrUnknown)
+		wantErr(t, err, session.ErrUnknown)
 	}
 }
 
-func expect(t *rapid.T, got, want error) {
+func wantErr(t *rapid.T, got, want error) {
 	t.Helper()
 	if got != want {
-		t.Fatalf("%v, want %v", got, want)
+		t.Fatalf("got error %v, want %v", got, want)
 	}
 }
 
-// Sessions are as a plain model of them, whatever is done in whatever order.
+// The manager behaves like a simple model of it under random operations.
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		synctestCheck(t, rt, func() {
-			w := &model{disk: newDisk()}
-			w.begin(rt)
+			w := &model{store: newMemStore()}
+			w.open(rt)
 			defer func() { w.m.Close(context.Background()) }()
 			rt.Repeat(map[string]func(*rapid.T){
-				"create": w.create, "attach": w.attach, "detach": w.detach, "output": w.output, "output again": w.output,
+				"create": w.create, "attach": w.attach, "detach": w.detach, "output": w.output, "output 2": w.output,
 				"change": w.change, "end": w.end, "pass": w.pass, "restart": w.restart, "": w.check,
 			})
 		})
 	})
 }
 
-// synctestCheck runs f in a bubble, and carries rapid's way to end a test out of it.
+// synctestCheck runs f in a synctest bubble. rapid ends a check by a panic, which is passed on to
+// the caller.
 func synctestCheck(t *testing.T, rt *rapid.T, f func()) {
 	var ended any
 	synctest.Test(t, func(*testing.T) {

@@ -2,42 +2,73 @@ package session
 
 import (
 	"encoding/json"
-	"errors"
+	"net"
 	"time"
+
+	"goranch/internal/option"
 )
 
-// Defaults of [Options].
-const (
-	DefaultTTL       = 10 * time.Minute
-	DefaultMax       = 100_000
-	DefaultMaxOutput = 64 << 10
-)
+// Options are the settings of a [Manager]. The zero value of each field is its default.
+type Options[T any] struct {
+	// TTL is how long a detached session is kept. 0 is 10 minutes; transport.NoTimeout, or any
+	// other negative value, keeps sessions until they are ended.
+	TTL time.Duration
+	// Max is the largest number of sessions, attached or not. 0 is 100,000; transport.NoLimit, or
+	// any other negative value, is no limit.
+	Max int
+	// Evict makes Create end the session that has been detached longest when there are Max
+	// sessions, instead of returning ErrTooMany. A client that opens many sessions can then end
+	// those of other detached clients, but cannot lock new clients out. Attached sessions are never
+	// evicted. Evict has no effect with a negative TTL.
+	Evict bool
+	// MaxOutput is how many bytes of output are kept for a detached session; beyond it the oldest
+	// pieces are dropped. 0 is 64 KiB; negative keeps none.
+	MaxOutput int
+	// NewID generates ids of 1 to 128 bytes. nil generates 128 random bits as a decimal number. If
+	// the ids of four calls are all in use, as with [DJBID] for a repeated address, a random id is
+	// used instead.
+	NewID func(remote net.Addr) (string, error)
+	// Store saves sessions across restarts. nil keeps them in memory only. The manager owns the
+	// Store and closes it.
+	Store Store
+	// Marshal and Unmarshal convert the state to and from its stored form. Either both or neither
+	// must be set; nil is encoding/json. Marshal is called with the session locked. Unmarshal must
+	// not retain the bytes.
+	Marshal   func(*T) ([]byte, error)
+	Unmarshal func([]byte, *T) error
+	// OnError is called with errors that occur in the background, such as a Store that cannot be
+	// written. Repeated failures of the Store are reported once, until a Save has succeeded. nil
+	// ignores them; Stats counts them in any case. OnError is called from several goroutines and
+	// must not wait for the manager, because Create, Sync and Close wait for OnError.
+	OnError func(error)
+	// OnEnd is called once for each session that has ended or expired, without locks held, with its
+	// unbound handle, in the goroutine that ended the session. It must not call Close, which ends
+	// no sessions.
+	OnEnd func(s *Session[T])
+}
 
-// Validate reports what cannot be used.
-func (o Options[T]) Validate() error {
+func (o Options[T]) validate() error {
+	var f option.Faults
 	if (o.Marshal == nil) != (o.Unmarshal == nil) {
-		return errors.New("options Marshal and Unmarshal: allowed are both or neither")
+		set := "Marshal"
+		if o.Marshal == nil {
+			set = "Unmarshal"
+		}
+		f.Bad("Marshal, Unmarshal", "(only "+set+" set)", "both or neither")
 	}
-	return nil
+	return f.Err()
 }
 
 func (o Options[T]) withDefaults() Options[T] {
-	def(&o.TTL, DefaultTTL)
-	def(&o.Max, DefaultMax)
-	def(&o.MaxOutput, DefaultMaxOutput)
+	option.Default(&o.TTL, 10*time.Minute)
+	option.Default(&o.Max, 100_000)
+	option.Default(&o.MaxOutput, 64<<10)
 	if o.NewID == nil {
-		o.NewID = RandomID
+		o.NewID = randomID
 	}
 	if o.Marshal == nil {
 		o.Marshal = func(state *T) ([]byte, error) { return json.Marshal(state) }
 		o.Unmarshal = func(b []byte, state *T) error { return json.Unmarshal(b, state) }
 	}
 	return o
-}
-
-func def[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }

@@ -9,33 +9,33 @@ import (
 )
 
 const (
-	saveDelay  = 50 * time.Millisecond // from a change to the save: with the save itself, well within 100 ms
+	saveDelay  = 50 * time.Millisecond // from a change to its Save; together they stay below 100 ms
 	minBackoff = 100 * time.Millisecond
 	maxBackoff = 10 * time.Second
 )
 
-// saver is what the flusher and those who wait for it share.
+// saver is the state of the flusher, the goroutine that saves dirty sessions.
 type saver struct {
-	running atomic.Bool   // changed under mu
-	dirty   atomic.Int64  // sessions in the shards' dirty lists
-	urgent  chan struct{} // somebody waits
+	running  atomic.Bool   // written with mu held
+	dirty    atomic.Int64  // sessions in the dirty lists of the shards
+	flushNow chan struct{} // ends the save delay
 
 	mu      sync.Mutex
-	next    *batch // for those who wait for what is dirty now
-	awaited bool   // somebody waits for next
-	closed  bool   // the Store too
+	next    *batch // the batch that will contain the sessions that are dirty now
+	awaited bool   // a caller waits for next
+	closed  bool   // the Store is closed
 
-	failing bool // the flusher's
+	failing bool // the last Save failed; used by the flusher only
 }
 
-// batch is one Save, for those who wait for it.
+// batch is one Save. Callers wait for it to be done.
 type batch struct {
 	done chan struct{}
-	err  error // valid when done
+	err  error // valid after done is closed
 }
 
 func (v *saver) init() {
-	v.urgent = make(chan struct{}, 1)
+	v.flushNow = make(chan struct{}, 1)
 	v.next = &batch{done: make(chan struct{})}
 }
 
@@ -49,41 +49,41 @@ func (v *saver) close(store Store) error {
 	return store.Close()
 }
 
-// mark has s, which is locked, saved or, if it has ended, removed.
-func (m *Manager[T]) mark(s *Session[T]) {
-	if m.opts.Store == nil || s.queued {
+// markDirty schedules e to be saved or, if it has ended, removed from the Store. e.mu is held.
+func (m *Manager[T]) markDirty(e *entry[T]) {
+	if m.opts.Store == nil || e.dirty {
 		return
 	}
-	s.queued = true
-	sh := m.shard(keyOf(s.id))
+	e.dirty = true
+	sh := m.shard(keyOf(e.id))
 	sh.dirtyMu.Lock()
-	sh.dirty = append(sh.dirty, s)
+	sh.dirty = append(sh.dirty, e)
 	sh.dirtyMu.Unlock()
 	m.saver.dirty.Add(1)
 	if !m.saver.running.Load() {
 		m.saver.mu.Lock()
-		m.run()
+		m.startFlusher()
 		m.saver.mu.Unlock()
 	}
 }
 
-// run starts the flusher, unless it runs. m.saver.mu is held.
-func (m *Manager[T]) run() {
+// startFlusher starts the flusher if it is not running. m.saver.mu is held.
+func (m *Manager[T]) startFlusher() {
 	if !m.saver.running.Load() && !m.saver.closed {
 		m.saver.running.Store(true)
-		m.tasks.Go(m.flush)
+		m.tasks.Go(m.runFlusher)
 	}
 }
 
-// flush saves what is dirty until nothing is.
-func (m *Manager[T]) flush() {
+// runFlusher saves dirty sessions until there are none.
+func (m *Manager[T]) runFlusher() {
 	v := &m.saver
 	timer := time.NewTimer(saveDelay)
 	defer timer.Stop()
 	for backoff := time.Duration(0); ; {
 		select {
 		case <-timer.C:
-		case <-v.urgent:
+		case <-v.flushNow:
 		}
 		delay := saveDelay
 		if m.saveBatch() == nil {
@@ -92,23 +92,25 @@ func (m *Manager[T]) flush() {
 			backoff = min(max(2*backoff, minBackoff), maxBackoff)
 			delay = backoff
 		}
-		if m.rest(backoff > 0) {
+		if m.stopFlusher(backoff > 0) {
 			return
 		}
 		timer.Reset(delay)
 	}
 }
 
-// rest reports whether the flusher is to end: nothing is dirty and nobody waits, or it fails while Close
-// decides what to do.
-func (m *Manager[T]) rest(failed bool) bool {
+// stopFlusher reports whether the flusher must return: nothing is dirty and no caller waits, or the
+// Store fails and Close decides whether to try again.
+func (m *Manager[T]) stopFlusher(failed bool) bool {
 	v := &m.saver
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.awaited {
 		return false
 	}
-	v.running.Store(false) // first: who marks in between sees it, or is seen
+	// running is cleared before dirty is read. A concurrent markDirty increments dirty before it
+	// reads running, so it either starts a flusher or is counted here.
+	v.running.Store(false)
 	if v.dirty.Load() > 0 && !(failed && m.closed.Load()) {
 		v.running.Store(true)
 		return false
@@ -116,66 +118,66 @@ func (m *Manager[T]) rest(failed bool) bool {
 	return true
 }
 
-// saveBatch saves what is dirty in one step.
+// saveBatch saves all dirty sessions in one step.
 func (m *Manager[T]) saveBatch() error {
 	v := &m.saver
 	v.mu.Lock()
-	b := v.next // taken before the dirty are: who waits for it has marked before
+	b := v.next // before the dirty lists are read: its waiters have marked their sessions before
 	v.next, v.awaited = &batch{done: make(chan struct{})}, false
 	v.mu.Unlock()
 
-	var all []*Session[T]
+	var entries []*entry[T]
 	for i := range m.shards {
 		sh := &m.shards[i]
 		sh.dirtyMu.Lock()
-		all = append(all, sh.dirty...)
+		entries = append(entries, sh.dirty...)
 		sh.dirty = nil
 		sh.dirtyMu.Unlock()
 	}
-	v.dirty.Add(-int64(len(all)))
-	b.err = m.save(all)
+	v.dirty.Add(-int64(len(entries)))
+	b.err = m.save(entries)
 	close(b.done)
 	return b.err
 }
 
-func (m *Manager[T]) save(all []*Session[T]) error {
+func (m *Manager[T]) save(entries []*entry[T]) error {
 	var put []Record
 	var remove []string
-	for _, s := range all {
-		s.mu.Lock()
-		s.queued, s.saving = false, true
-		if s.phase == ended {
-			remove = append(remove, s.id)
-		} else if r, err := s.record(); err != nil {
-			defer m.fault(fmt.Errorf("state of a session: %w", err)) // without the lock
+	for _, e := range entries {
+		e.mu.Lock()
+		e.dirty, e.saving = false, true
+		if e.phase == ended {
+			remove = append(remove, e.id)
+		} else if r, err := e.record(); err != nil {
+			defer m.storeError(fmt.Errorf("marshal a session: %w", err)) // after e is unlocked
 		} else {
 			put = append(put, r)
 		}
-		s.mu.Unlock()
+		e.mu.Unlock()
 	}
 	var err error
 	if len(put)+len(remove) > 0 {
 		err = m.opts.Store.Save(put, remove)
 	}
-	for _, s := range all {
-		s.mu.Lock()
-		s.saving = false
+	for _, e := range entries {
+		e.mu.Lock()
+		e.saving = false
 		if err != nil {
-			m.mark(s)
+			m.markDirty(e)
 		}
-		s.mu.Unlock()
+		e.mu.Unlock()
 	}
 	if err != nil {
 		m.errs.Add(1)
 		if !m.saver.failing {
-			m.tell(fmt.Errorf("saving sessions, to be tried again: %w", err))
+			m.report(fmt.Errorf("save sessions (will be retried): %w", err))
 		}
 	}
 	m.saver.failing = err != nil
 	return err
 }
 
-// marshal is Marshal, whose panic is an error of this session only.
+// marshal calls Marshal and returns its panic as an error.
 func (m *Manager[T]) marshal(state *T) (b []byte, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -185,7 +187,7 @@ func (m *Manager[T]) marshal(state *T) (b []byte, err error) {
 	return m.opts.Marshal(state)
 }
 
-// unmarshal is Unmarshal, whose panic is an error of this session only.
+// unmarshal calls Unmarshal and returns its panic as an error.
 func (m *Manager[T]) unmarshal(b []byte, state *T) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -195,16 +197,16 @@ func (m *Manager[T]) unmarshal(b []byte, state *T) (err error) {
 	return m.opts.Unmarshal(b, state)
 }
 
-// hurry has the flusher save at once, if it runs.
-func (m *Manager[T]) hurry() {
+// requestFlush ends the save delay of the flusher.
+func (m *Manager[T]) requestFlush() {
 	select {
-	case m.saver.urgent <- struct{}{}:
+	case m.saver.flushNow <- struct{}{}:
 	default:
 	}
 }
 
-// flushed returns when what is dirty now is saved, or could not be.
-func (m *Manager[T]) flushed(ctx context.Context) error {
+// flush saves the sessions that are dirty now, and returns the result of that Save.
+func (m *Manager[T]) flush(ctx context.Context) error {
 	v := &m.saver
 	v.mu.Lock()
 	if v.closed {
@@ -213,9 +215,9 @@ func (m *Manager[T]) flushed(ctx context.Context) error {
 	}
 	b := v.next
 	v.awaited = true
-	m.run()
+	m.startFlusher()
 	v.mu.Unlock()
-	m.hurry()
+	m.requestFlush()
 	select {
 	case <-b.done:
 		return b.err
@@ -224,29 +226,29 @@ func (m *Manager[T]) flushed(ctx context.Context) error {
 	}
 }
 
-// saved is flushed for s, whose state may be one that cannot be marshalled.
-func (m *Manager[T]) saved(ctx context.Context, s *Session[T]) error {
-	if err := m.flushed(ctx); err != nil {
-		return fmt.Errorf("saving the session: %w", err)
+// waitSaved saves e, which is dirty, and returns the error of the Store or of Marshal for e.
+func (m *Manager[T]) waitSaved(ctx context.Context, e *entry[T]) error {
+	if err := m.flush(ctx); err != nil {
+		return fmt.Errorf("save the session: %w", err)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.refused {
-		if _, err := s.record(); err != nil {
-			return fmt.Errorf("state of the session: %w", err)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.marshalFailed {
+		if _, err := e.record(); err != nil {
+			return fmt.Errorf("marshal the session: %w", err)
 		}
-		m.mark(s) // it can now
+		m.markDirty(e) // its state has changed, and can be marshalled now
 	}
 	return nil
 }
 
-// persist puts s, which is new, into the Store.
-func (m *Manager[T]) persist(ctx context.Context, s *Session[T]) error {
+// saveNew saves a new session.
+func (m *Manager[T]) saveNew(ctx context.Context, e *entry[T]) error {
 	if m.opts.Store == nil {
 		return nil
 	}
-	s.mu.Lock()
-	m.mark(s)
-	s.mu.Unlock()
-	return m.saved(ctx, s)
+	e.mu.Lock()
+	m.markDirty(e)
+	e.mu.Unlock()
+	return m.waitSaved(ctx, e)
 }

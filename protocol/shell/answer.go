@@ -5,16 +5,17 @@ import (
 	"strings"
 )
 
-// appendID begins a line of JSON. Request 0 is one of an earlier connection.
+// appendID appends the beginning of a JSON line. The id 0 is a request of an earlier connection.
 func appendID(b []byte, n int) []byte {
 	return strconv.AppendInt(append(b, `{"id":`...), int64(n), 10)
 }
 
+// appendOut appends a line with output.
 func appendOut(b []byte, n int, p []byte) []byte {
 	return append(appendOutput(appendID(b, n), p), "}\n"...)
 }
 
-// appendResult appends an answer without error.
+// appendResult appends an answer with a result.
 func appendResult(b []byte, n int, v any) ([]byte, error) {
 	start := len(b)
 	b, err := appendValue(append(appendID(b, n), `,"result":`...), v)
@@ -24,20 +25,20 @@ func appendResult(b []byte, n int, v any) ([]byte, error) {
 	return append(appendShape(b, v), "}\n"...), nil
 }
 
-// appendError appends an answer that is one.
+// appendError appends an answer with an error.
 func appendError(b []byte, n int, e *Error) []byte {
 	b = append(appendID(b, n), `,"error":{"message":`...)
 	b = appendString(b, e.Message)
 	if e.Suggestion != "" {
 		b = appendString(append(b, `,"suggestion":`...), e.Suggestion)
 	}
-	if e.Code != CodeFailed {
-		b = appendString(append(b, `,"code":`...), string(e.Code))
+	if e.Code != "" {
+		b = appendString(append(b, `,"code":`...), e.Code)
 	}
 	return append(b, "}}\n"...)
 }
 
-// appendTextError appends the lines of an error.
+// appendTextError appends an error in text.
 func appendTextError(b []byte, e *Error) []byte {
 	for line := range strings.SplitSeq(strings.TrimRight(e.Error(), "\n"), "\n") {
 		b = append(append(append(b, "error: "...), printable(line)...), '\n')
@@ -45,7 +46,7 @@ func appendTextError(b []byte, e *Error) []byte {
 	return b
 }
 
-// appendText appends a result in text.
+// appendText appends a result in text. A width of 0 is no limit.
 func appendText(b []byte, v any, width int) ([]byte, error) {
 	switch v := v.(type) {
 	case nil:
@@ -55,9 +56,9 @@ func appendText(b []byte, v any, width int) ([]byte, error) {
 	case *text:
 		b = append(b, *v...)
 	case Table:
-		b = append(b, v.Text(width)...)
+		b = append(b, v.text(width)...)
 	case Fields:
-		b = append(b, v.Text(width)...)
+		b = append(b, v.text(width)...)
 	case []string:
 		for _, s := range v {
 			b = append(append(b, printable(s)...), '\n')
@@ -77,18 +78,18 @@ func appendText(b []byte, v any, width int) ([]byte, error) {
 
 const prompt = "> "
 
-// appendAnswer appends what a client gets when a command has ended. It is written in the format that the
-// command has left the session in.
-func (lv *live) appendAnswer(b []byte, c *Call, fault *Error) []byte {
-	s := &lv.state
+// appendAnswer appends the answer to a command that has ended, in the format of the session after
+// it.
+func (r *runner) appendAnswer(b []byte, c *Call, fault *Error) []byte {
+	s := &r.state
 	if s.JSON {
-		n := lv.number(&c.req)
+		n := r.requestID(&c.req)
 		if fault == nil {
 			with, err := appendResult(b, n, c.result)
 			if err == nil {
 				return with
 			}
-			fault = &Error{Message: "the result is nothing that JSON can express: " + err.Error()}
+			fault = &Error{Message: "the result cannot be encoded as JSON: " + err.Error()}
 		}
 		return appendError(b, n, fault)
 	}
@@ -100,7 +101,7 @@ func (lv *live) appendAnswer(b []byte, c *Call, fault *Error) []byte {
 		if err == nil {
 			b = with
 		} else {
-			fault = &Error{Message: "the result is nothing that can be shown: " + err.Error()}
+			fault = &Error{Message: "the result cannot be displayed: " + err.Error()}
 		}
 	}
 	if fault != nil {
@@ -112,11 +113,12 @@ func (lv *live) appendAnswer(b []byte, c *Call, fault *Error) []byte {
 	return b
 }
 
-func (lv *live) appendFrame(b []byte, req *request, v any) ([]byte, error) {
-	if !lv.state.JSON {
-		return appendText(b, v, lv.state.width())
+// appendFrame appends an intermediate result.
+func (r *runner) appendFrame(b []byte, req *request, v any) ([]byte, error) {
+	if !r.state.JSON {
+		return appendText(b, v, r.state.width())
 	}
-	b, err := appendValue(append(appendID(b, lv.number(req)), `,"frame":true,"result":`...), v)
+	b, err := appendValue(append(appendID(b, r.requestID(req)), `,"frame":true,"result":`...), v)
 	if err != nil {
 		return nil, err
 	}

@@ -12,10 +12,10 @@ import (
 	"goranch/transport"
 )
 
-// echoing answers each line with itself: what a handler costs without a shell.
-type echoing struct{}
+// echoHandler returns each line: the cost of a handler without a shell.
+type echoHandler struct{}
 
-func (echoing) HandleData(p *protocol.Peer, frame []byte) protocol.Action {
+func (echoHandler) HandleData(p *protocol.Peer, frame []byte) protocol.Action {
 	p.Send(frame)
 	return protocol.Continue()
 }
@@ -50,21 +50,20 @@ func roundTrip(b *testing.B, nc net.Conn, request, answer string, got []byte) {
 		b.Fatal(err)
 	}
 	if _, err := io.ReadFull(nc, got[:len(answer)]); err != nil || string(got[:len(answer)]) != answer {
-		b.Fatalf("got %q, %v", got[:len(answer)], err)
+		b.Fatalf("got %q and error %v, want %q", got[:len(answer)], err, answer)
 	}
 }
 
 func BenchmarkHandlerEcho(b *testing.B) {
-	benchmark(b, protocol.Handle(func() protocol.Handler { return echoing{} }, protocol.Options{Codec: protocol.Lines{}}), 0, "say:hello\n", "say:hello\n")
+	benchmark(b, protocol.Handle(func() protocol.Handler { return echoHandler{} }, protocol.Options{Codec: protocol.Lines{}}), 0, "say:hello\n", "say:hello\n")
 }
 
 func BenchmarkCall(b *testing.B) {
-	say := Method("say", "", func(_ context.Context, s string) (string, error) { return s, nil })
-	quick := say
+	quick := say()
 	quick.Name, quick.Quick = "quick", true
 	for _, name := range []string{"say", "quick"} {
 		b.Run(name, func(b *testing.B) {
-			s, err := New(Options{Commands: []Command{say, quick}})
+			s, err := New(Options{Commands: []Command{say(), quick}})
 			if err != nil {
 				b.Fatal(err)
 			}

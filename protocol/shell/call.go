@@ -9,76 +9,81 @@ import (
 	"goranch/transport"
 )
 
-// Call is one command being run. It is for its command's Run, until that returns.
+// Call is one run of a command. The command must not use it after Run has returned.
 type Call struct {
-	Args    []string          // without flags
-	Flags   map[string]string // those that were given; a switch is "true"
-	Value   string            // what follows the name, as it was sent
+	Args    []string          // arguments without flags
+	Flags   map[string]string // flags given by the client; a switch has the value "true"
+	Value   string            // the text after the name, as sent
 	User    User
-	Remote  net.Addr  // of the connection that has asked
-	Session *State    // the session's own; only its running command touches it
-	Out     io.Writer // streams to the client; it waits for a slow one, and fails when the command is to end
+	Remote  net.Addr // address of the client that sent the request
+	Session *State   // state of the session; only its running command accesses it
+	// Out streams output to the client. Write blocks while the client reads too slowly, and fails
+	// after the command was cancelled.
+	Out io.Writer
 
 	req    request
-	lv     *live
+	runner *runner
 	ctx    context.Context
 	writer writer
 	result any
-	text   text // what result points to, if it is a string of a method
-	quit   bool // the session is to end
+	text   text // storage for a string result of a Method
+	quit   bool // the session ends after the answer
 }
 
-// text is a string that is a result without having been allocated for that.
+// text is a string result. Its address in a Call converts to any without an allocation.
 type text string
 
+// calls pools the Calls of commands with reuseCall.
 var calls = sync.Pool{New: func() any { return new(Call) }}
 
-// newCall returns a Call for r, to be given to done.
-func (lv *live) newCall(r *request) *Call {
+// newCall returns a Call for req. The caller passes it to release.
+func (r *runner) newCall(req *request) *Call {
 	var c *Call
-	if r.cmd != nil && r.cmd.frugal {
+	if req.cmd != nil && req.cmd.reuseCall {
 		c = calls.Get().(*Call)
 	} else {
 		c = new(Call)
 	}
-	c.User, c.Remote, c.Session, c.Out = *r.c.user.Load(), r.c.remote, &lv.state, &c.writer
-	c.req, c.lv, c.ctx, c.writer.c = *r, lv, lv.shell.ctx, c
+	c.User, c.Remote, c.Session, c.Out = *req.c.user.Load(), req.c.remote, &r.state, &c.writer
+	c.req, c.runner, c.ctx, c.writer.c = *req, r, r.shell.ctx, c
 	return c
 }
 
-// done is the end of c, of which nobody knows any more.
-func (c *Call) done() {
-	if c.req.cmd != nil && c.req.cmd.frugal {
+// release returns c to the pool if its command does not retain it.
+func (c *Call) release() {
+	if c.req.cmd != nil && c.req.cmd.reuseCall {
 		*c = Call{}
 		calls.Put(c)
 	}
 }
 
-// Return sets the result. In text it is shown as: a string as it is; a Table as a table; a Fields as aligned lines;
-// a []string as lines; anything else as JSON. With format:json it is the "result" of the answer. nil is none.
+// Return sets the result; nil is none. In JSON it is the member "result" of the answer. In text a
+// string is shown as it is, a [Table] as a table, [Fields] as aligned lines, a []string as lines,
+// and everything else as JSON.
 func (c *Call) Return(v any) { c.result = v }
 
-// Frame streams a result that replaces the one before it, as a command does that shows how things
-// change. In text each follows the other. It waits, and fails, as a write to Out does.
+// Frame streams an intermediate result that replaces the previous one, for commands that show
+// changes over time. In text the frames follow each other. It blocks and fails like a Write to Out.
 func (c *Call) Frame(v any) error {
-	b, err := c.lv.appendFrame(nil, &c.req, v)
+	b, err := c.runner.appendFrame(nil, &c.req, v)
 	if err != nil {
 		return err
 	}
-	return c.lv.stream(c.ctx, b)
+	return c.runner.stream(c.ctx, b)
 }
 
-// Width is how many characters a line of text may have: the session's variable "columns"; 0 is any number.
-func (c *Call) Width() int { return c.Session.width() }
+// Conn returns the connection that sent the request. It may have closed, or lost the session, while
+// the command runs.
+func (c *Call) Conn() *transport.Conn { return c.req.c.peer.Conn() }
 
-// writer streams what a command writes.
+// writer is Call.Out.
 type writer struct {
 	c       *Call
-	midline bool // the last byte was not the end of a line
+	midline bool // the last byte was not a line feed
 }
 
-// pieceSize is how much output goes to the client at once, so that a client that does not read holds
-// the command back.
+// pieceSize is the largest piece of output, so that Write blocks between pieces if the client does
+// not read.
 const pieceSize = 16 << 10
 
 func (w *writer) Write(p []byte) (n int, err error) {
@@ -86,9 +91,9 @@ func (w *writer) Write(p []byte) (n int, err error) {
 		piece := p[:min(len(p), pieceSize)]
 		out := piece
 		if w.c.Session.JSON {
-			out = appendOut(nil, w.c.lv.number(&w.c.req), piece)
+			out = appendOut(nil, w.c.runner.requestID(&w.c.req), piece)
 		}
-		if err := w.c.lv.stream(w.c.ctx, out); err != nil {
+		if err := w.c.runner.stream(w.c.ctx, out); err != nil {
 			return n, err
 		}
 		w.midline = piece[len(piece)-1] != '\n'
@@ -97,6 +102,3 @@ func (w *writer) Write(p []byte) (n int, err error) {
 	}
 	return n, nil
 }
-
-// Conn is the connection that has asked. It may have gone, or lost the session, while the command is running.
-func (c *Call) Conn() *transport.Conn { return c.req.c.peer.Conn() }

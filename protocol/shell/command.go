@@ -2,120 +2,85 @@ package shell
 
 import (
 	"context"
+	"strconv"
 	"time"
 )
 
-// Role is what a user may do.
+// Role is a level of permissions.
 type Role uint8
 
+// Roles, from the least to the most permissions.
 const (
-	Guest    Role = iota // may not even look: must authenticate first
-	Viewer               // may look
-	Operator             // may change
+	Guest    Role = iota // may only authenticate
+	Viewer               // may run commands that read
+	Operator             // may run commands that change something
 	numRoles
 )
 
 var roleNames = [numRoles]string{"guest", "viewer", "operator"}
 
-// String returns the role in a word.
+// String returns the name of the role in lower case.
 func (r Role) String() string {
 	if r < numRoles {
 		return roleNames[r]
 	}
-	return "nobody"
+	return "role " + strconv.Itoa(int(r))
 }
 
-// User is who gives commands.
+// User is the user of a connection.
 type User struct {
 	Name string // for the audit log: "uid 1000 (alice)", "token ops", "CN=alice", "127.0.0.1"
 	Role Role
 }
 
-// Command is one command of the shell.
+// Command is a command of the shell.
 type Command struct {
-	Name    string // one word: letters, digits, "-", "_", "."
+	Name    string // letters, digits, "-", "_" and ".", at most 64
 	Aliases []string
-	Usage   string // what follows the name: "<listener> <n>", "[--sort KEY] [--limit N]"
-	Help    string // one line, then, after a line feed, as much as there is to say
-	Role    Role   // who may use it: the least role
-	Changes bool   // it changes something: it is told to Options.Audit
-	// Args are the fewest and the most arguments, flags not counted. A negative MaxArgs is no limit.
+	Usage   string // the arguments: "<listener> <n>", "[--sort KEY] [--limit N]"
+	Help    string // a line for the list of commands; more lines are shown by "help <command>"
+	Role    Role   // the role required to run it
+	Changes bool   // it changes something: its calls are passed to Options.Audit
+	// MinArgs and MaxArgs are the allowed numbers of arguments, not counting flags. A negative
+	// MaxArgs is no limit.
 	MinArgs, MaxArgs int
 	Flags            []Flag
-	// Raw leaves what follows the name as it is, to Call.Value: neither quotes nor flags mean anything.
+	// Raw passes the text after the name to Call.Value as it is, without quotes or flags.
 	Raw bool
-	// Quick runs the command in the turn of its connection, which costs less than a goroutine of its own. It is for
-	// commands that never wait: while one runs nothing is read, and it cannot be cancelled.
+	// Quick runs the command in the goroutine of its connection, which is faster than a worker. Run
+	// must not block then: until it returns the connection is not read and cannot cancel it.
 	Quick bool
-	// Complete returns what the last of args, which may be empty, could become. nil: nothing.
+	// Complete returns the possible values of the last element of args, which may be empty. nil
+	// completes nothing.
 	Complete func(ctx context.Context, c *Call, args []string) []string
-	// Run runs the command. What it writes to c.Out streams to the client; what it gives to c.Return is the
-	// result. ctx ends when the client cancels, the session ends or the server stops. The error is told to the
-	// client, with its code if it is an [*Error]. A panic ends the connection, as one of a protocol does. The goroutine
-	// runs other commands afterwards: who locks it to its thread unlocks it, or ends it by runtime.Goexit.
+	// Run runs the command. It streams output to c.Out and sets the result by c.Return. ctx is
+	// cancelled when the client cancels the command, the session ends or the shell is closed. The
+	// error is sent to the client; an [*Error] has a code. A panic ends the connection. Workers run
+	// other commands later, so a Run that locks its goroutine to a thread must unlock it or call
+	// runtime.Goexit.
 	Run func(ctx context.Context, c *Call) error
 
-	secret  bool    // it is not remembered
-	method  uintptr // the code of Run as Method has made it
-	frugal  bool    // its Run shows the Call to nobody: that is used again
-	builtin bool    // one that another command of its name may replace
+	secret    bool    // not recorded in the history
+	method    uintptr // code pointer of the Run that Method has made
+	reuseCall bool    // Run does not retain its Call, which returns to the pool
+	builtin   bool    // may be replaced by a command of the same name
 }
 
-// Flag is an option of a command, "--name" or "--name VALUE" or "--name=VALUE".
+// Flag is a flag of a command: "--name", "--name VALUE" or "--name=VALUE".
 type Flag struct {
 	Name    string
-	Value   string // what it takes, for the help: "N", "KEY"; "" is a switch
+	Value   string // placeholder of the value in the help: "N", "KEY"; "" is a switch without a value
 	Help    string
-	Choices []string // what is allowed, and completed; nil is anything
+	Choices []string // allowed values, also used for completion; nil allows any
 }
 
-// Table is a result of rows. JSON is an array of objects keyed by the columns' keys.
-type Table struct {
-	Columns []Column
-	Rows    [][]any // string, bool, integers, floats, time.Duration, time.Time, Bytes, or fmt.Stringer
-	Total   int     // rows there are in all, if more than these; 0: these are all
-}
-
-// Column is a column of a Table.
-type Column struct {
-	Key   string // of JSON: "read_bytes"
-	Title string // "READ"; "" is Key
-	Right bool   // align to the right
-	Wide  bool   // the first to go when the terminal is narrow
-	Kind  Kind   // what its values are; what is empty is told by the first row
-}
-
-// Kind is what a client shows a value as.
-type Kind string
-
-// Kinds of values.
-const (
-	Plain      Kind = ""
-	KindBytes  Kind = "bytes"    // an integer
-	KindLength Kind = "duration" // seconds, which may have a fraction
-	KindTime   Kind = "time"     // RFC 3339
-)
-
-// Fields is a result of names and values, in order. JSON is an object.
-type Fields []Field
-
-// Field is one of Fields.
-type Field struct {
-	Key   string // of JSON
-	Title string // of text; "" is Key
-	Value any    // as in Table
-}
-
-// Bytes is a number of bytes: "1.2 MiB" in text, the number in JSON. Durations are "1m3s" in text, seconds (a float) in JSON; times are RFC 3339 in both.
-type Bytes uint64
-
-// AuditEntry is a command that changes something, when it has been run.
+// AuditEntry describes a call of a command with Changes.
 type AuditEntry struct {
-	Time     time.Time
+	Time     time.Time // start of the command
 	User     User
-	Remote   string // the client's address
-	Command  string // its name
-	Line     string // the request as it was given
-	Err      error  // nil: it has succeeded
+	Remote   string // address of the client
+	Command  string // name of the command
+	Line     string // the request
+	Err      error  // nil if it has succeeded
 	Duration time.Duration
 }

@@ -6,57 +6,57 @@ import (
 	"time"
 )
 
-// callContext is the context of a command. Most commands never look at theirs, so what
-// [context.WithCancelCause] makes, and enters with its parent, is made when somebody does.
-type callContext struct {
+// lazyContext is the context of a command. Most commands never use theirs, so the context of
+// [context.WithCancelCause], which registers with its parent, is made on first use.
+type lazyContext struct {
 	parent context.Context
 
-	mu    sync.Mutex
-	cause error           // not nil: it is cancelled
-	made  context.Context // nil: not yet
-	end   context.CancelCauseFunc
+	mu     sync.Mutex
+	cause  error           // not nil: cancelled
+	ctx    context.Context // nil: not made yet
+	cancel context.CancelCauseFunc
 }
 
-func (c *callContext) cancel(cause error) {
+func (c *lazyContext) cancelCause(cause error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.cause != nil {
 		return
 	}
-	if c.cause = cause; c.end != nil {
-		c.end(cause)
+	if c.cause = cause; c.cancel != nil {
+		c.cancel(cause)
 	}
 }
 
-// get makes what it is.
-func (c *callContext) get() context.Context {
+// get returns the real context, and makes it on first use.
+func (c *lazyContext) get() context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.made == nil {
+	if c.ctx == nil {
 		parent := c.parent
 		if c.cause != nil {
-			parent = context.WithoutCancel(parent) // whose end comes too late
+			parent = context.WithoutCancel(parent) // a later end of the parent must not change the cause
 		}
-		c.made, c.end = context.WithCancelCause(parent)
+		c.ctx, c.cancel = context.WithCancelCause(parent)
 		if c.cause != nil {
-			c.end(c.cause)
+			c.cancel(c.cause)
 		}
 	}
-	return c.made
+	return c.ctx
 }
 
-func (c *callContext) Deadline() (time.Time, bool) { return c.parent.Deadline() }
-func (c *callContext) Done() <-chan struct{}       { return c.get().Done() }
+func (c *lazyContext) Deadline() (time.Time, bool) { return c.parent.Deadline() }
+func (c *lazyContext) Done() <-chan struct{}       { return c.get().Done() }
 
-// Value is also how [context.Cause] and contexts made of this one find what it is.
-func (c *callContext) Value(key any) any { return c.get().Value(key) }
+// Value must use the real context: context.Cause and derived contexts find it by a private key.
+func (c *lazyContext) Value(key any) any { return c.get().Value(key) }
 
-func (c *callContext) Err() error {
+func (c *lazyContext) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case c.made != nil:
-		return c.made.Err()
+	case c.ctx != nil:
+		return c.ctx.Err()
 	case c.cause != nil:
 		return context.Canceled
 	}

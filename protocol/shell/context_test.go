@@ -6,46 +6,45 @@ import (
 	"testing"
 )
 
-// What a command is given is as a context of the standard library, whenever it is looked at first.
-func TestCallContext(t *testing.T) {
-	ours, theirs := errors.New("ours"), errors.New("the parent's")
-	look := func(ctx context.Context) { ctx.Done() }
+// A lazyContext behaves like a context of package context, whenever it is first used.
+func TestLazyContext(t *testing.T) {
+	errOwn, errParent := errors.New("own"), errors.New("parent")
 	for _, test := range []struct {
 		name  string
 		cause error
 		steps []string
 	}{
-		{"looked at before", ours, []string{"look", "cancel"}},
-		{"looked at after", ours, []string{"cancel", "look"}},
-		{"never looked at", ours, []string{"cancel"}},
-		{"cancelled twice", ours, []string{"look", "cancel", "end", "cancel parent"}},
-		{"over", context.Canceled, []string{"end", "cancel", "look"}},
-		{"before the parent, never looked at", ours, []string{"cancel", "cancel parent"}},
-		{"by the parent", theirs, []string{"look", "cancel parent", "cancel", "end"}},
-		{"by the parent, looked at after", theirs, []string{"cancel parent", "look"}},
-		{"by the parent, never looked at", theirs, []string{"cancel parent"}},
+		{"used before", errOwn, []string{"use", "cancel"}},
+		{"used after", errOwn, []string{"cancel", "use"}},
+		{"never used", errOwn, []string{"cancel"}},
+		{"cancelled twice", errOwn, []string{"use", "cancel", "end", "cancel parent"}},
+		{"ended before", context.Canceled, []string{"end", "cancel", "use"}},
+		{"before the parent, never used", errOwn, []string{"cancel", "cancel parent"}},
+		{"by the parent", errParent, []string{"use", "cancel parent", "cancel", "end"}},
+		{"by the parent, used after", errParent, []string{"cancel parent", "use"}},
+		{"by the parent, never used", errParent, []string{"cancel parent"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			parent, cancelParent := context.WithCancelCause(t.Context())
 			defer cancelParent(nil)
-			ctx := &callContext{parent: parent}
+			ctx := &lazyContext{parent: parent}
 			if ctx.Err() != nil {
-				t.Fatal(ctx.Err())
+				t.Fatalf("new context: got error %v, want none", ctx.Err())
 			}
 			for _, step := range test.steps {
 				switch step {
-				case "look":
-					look(ctx)
+				case "use":
+					ctx.Done()
 				case "cancel":
-					ctx.cancel(ours)
+					ctx.cancelCause(errOwn)
 				case "end":
-					ctx.cancel(context.Canceled)
+					ctx.cancelCause(context.Canceled)
 				case "cancel parent":
-					cancelParent(theirs)
+					cancelParent(errParent)
 				}
 			}
 			if err := ctx.Err(); err != context.Canceled {
-				t.Errorf("Err: %v", err)
+				t.Errorf("Err: got %v, want %v", err, context.Canceled)
 			}
 			child, stop := context.WithCancel(ctx)
 			defer stop()
@@ -53,16 +52,16 @@ func TestCallContext(t *testing.T) {
 			<-ctx.Done()
 			for _, c := range []context.Context{ctx, child} {
 				if context.Cause(c) != test.cause || c.Err() != context.Canceled {
-					t.Errorf("%v, because %v; want because %v", c.Err(), context.Cause(c), test.cause)
+					t.Errorf("got error %v and cause %v, want %v and %v", c.Err(), context.Cause(c), context.Canceled, test.cause)
 				}
 			}
 		})
 	}
-	ctx := &callContext{parent: t.Context()}
+	ctx := &lazyContext{parent: t.Context()}
 	child, stop := context.WithCancel(ctx)
 	defer stop()
-	ctx.cancel(ours)
-	if <-child.Done(); context.Cause(child) != ours {
-		t.Error(context.Cause(child))
+	ctx.cancelCause(errOwn)
+	if <-child.Done(); context.Cause(child) != errOwn {
+		t.Errorf("child: got cause %v, want %v", context.Cause(child), errOwn)
 	}
 }

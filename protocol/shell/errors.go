@@ -6,25 +6,22 @@ import (
 	"fmt"
 )
 
-// Code tells programs what kind of error an answer is.
-type Code string
-
-// Codes of errors.
-const (
-	CodeFailed    Code = ""          // the command has failed
-	CodeDenied    Code = "denied"    // the user may not do that
-	CodeUnknown   Code = "unknown"   // there is no such command
-	CodeUsage     Code = "usage"     // the command does not take these arguments
-	CodeCancelled Code = "cancelled" // the client has cancelled it
-)
-
-// Error is an error with a code, as it goes to the client.
+// Error is an error with a code for programs, as it is sent to the client.
 type Error struct {
-	Code       Code
+	Code       string // one of the constants, or "" if the command has failed
 	Message    string
 	Suggestion string // a command that may have been meant; "" is none
 }
 
+// Codes of an [Error].
+const (
+	CodeDenied    = "denied"    // the user's role does not permit it
+	CodeUnknown   = "unknown"   // the command does not exist
+	CodeUsage     = "usage"     // the command does not accept these arguments
+	CodeCancelled = "cancelled" // the client has cancelled the command
+)
+
+// Error returns the message and the suggestion.
 func (e *Error) Error() string {
 	if e.Suggestion != "" {
 		return fmt.Sprintf("%s; did you mean %s?", e.Message, e.Suggestion)
@@ -32,28 +29,26 @@ func (e *Error) Error() string {
 	return e.Message
 }
 
-// Usage returns the error of arguments that the command does not take.
+// Usage returns an [Error] with [CodeUsage].
 func Usage(format string, args ...any) *Error {
 	return &Error{Code: CodeUsage, Message: fmt.Sprintf(format, args...)}
 }
 
-// Denied returns the error of what the user may not do.
-func Denied(format string, args ...any) *Error {
+func denied(format string, args ...any) *Error {
 	return &Error{Code: CodeDenied, Message: fmt.Sprintf(format, args...)}
 }
 
 var (
-	// ErrCancelled is the cause with which a command's context ends when the client cancels it.
+	// ErrCancelled is the cause of a command's context that the client has cancelled.
 	ErrCancelled = errors.New("cancelled")
-	// ErrSessionEnded is the cause with which it ends when its session does.
+	// ErrSessionEnded is the cause of a command's context whose session has ended.
 	ErrSessionEnded = errors.New("the session has ended")
-	// ErrClosed is the cause with which it ends when the shell is closed, and the error of connections after that.
+	// ErrClosed is the cause of a command's context after Shell.Close, and the error of connections
+	// that it closes.
 	ErrClosed = errors.New("the shell is closed")
-	// ErrCommand is wrapped by the errors of [Registry.Add].
-	ErrCommand = errors.New("the command cannot be added")
 )
 
-// asError is err as it goes to the client, whose command's context was ctx.
+// asError returns the Error to send for err, the error of a command with the context ctx.
 func asError(ctx context.Context, err error) *Error {
 	var e *Error
 	cause := context.Cause(ctx)

@@ -15,10 +15,10 @@ import (
 
 func Example() {
 	s, err := shell.New(shell.Options{Commands: []shell.Command{
-		shell.Method("double", "Answer twice the number.", func(_ context.Context, n int) (int, error) {
+		shell.Method("double", "Return twice the number.", func(_ context.Context, n int) (int, error) {
 			return 2 * n, nil
 		}),
-		{Name: "rooms", Help: "Show all rooms.", Role: shell.Viewer, Run: func(_ context.Context, c *shell.Call) error {
+		{Name: "rooms", Help: "List all rooms.", Role: shell.Viewer, Run: func(_ context.Context, c *shell.Call) error {
 			c.Return(shell.Table{
 				Columns: []shell.Column{{Key: "room", Title: "ROOM"}, {Key: "sent", Title: "SENT", Right: true}},
 				Rows:    [][]any{{"lobby", shell.Bytes(1536)}, {"chess", shell.Bytes(12)}},

@@ -16,24 +16,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// canExec says that programs can be run on this system.
+// canExec is whether this system can run programs.
 const canExec = true
 
-// nonblock keeps an open from waiting for a peer.
+// nonblock keeps an open of a named pipe from waiting for a writer.
 const nonblock = unix.O_NONBLOCK
 
-// addPrograms adds the commands that run them.
+// addPrograms adds a command for each program.
 func (s *Shell) addPrograms(programs []Program) error {
-	var all []Command
+	var commands []Command
 	for _, p := range programs {
-		r := &runner{Program: p.withDefaults(), shell: s}
-		all = append(all, Command{Name: p.Name, Usage: "[<argument> ...]", Help: r.Help, Role: r.Role, Changes: true, MaxArgs: -1, Run: r.run})
+		r := &programRunner{Program: p.withDefaults(), shell: s}
+		commands = append(commands, Command{Name: p.Name, Usage: "[<argument> ...]", Help: r.Help, Role: r.Role, Changes: true, MaxArgs: -1, Run: r.run})
 	}
-	return s.registry.Add(all...)
+	return s.registry.add(commands)
 }
 
-// runner runs one program.
-type runner struct {
+// programRunner runs one program.
+type programRunner struct {
 	Program
 	shell   *Shell
 	running atomic.Int64
@@ -44,7 +44,7 @@ var (
 	errOutput  = errors.New("output limit reached; the program was killed")
 )
 
-func (r *runner) run(ctx context.Context, c *Call) error {
+func (r *programRunner) run(ctx context.Context, c *Call) error {
 	if r.Allow == nil && len(c.Args) > 0 {
 		return Usage("%s takes no arguments", r.Name)
 	}
@@ -55,7 +55,7 @@ func (r *runner) run(ctx context.Context, c *Call) error {
 	}
 	defer r.running.Add(-1)
 	if n := r.running.Add(1); r.MaxConcurrent > 0 && n > int64(r.MaxConcurrent) {
-		return &Error{Message: fmt.Sprintf("%s is running %d times already", r.Name, r.MaxConcurrent)}
+		return &Error{Message: fmt.Sprintf("%s is already running %d times, which is the limit", r.Name, r.MaxConcurrent)}
 	}
 	dir, err := r.dir(c.Session.Dir)
 	if err != nil {
@@ -74,8 +74,8 @@ func (r *runner) run(ctx context.Context, c *Call) error {
 	return r.execute(ctx, cancel, dir, c)
 }
 
-// dir opens the session's directory; nil is that of the server's root of files.
-func (r *runner) dir(p string) (*os.File, error) {
+// dir opens the session's working directory. It returns nil if the shell has no root directory.
+func (r *programRunner) dir(p string) (*os.File, error) {
 	if r.shell.root == nil {
 		return nil, nil
 	}
@@ -86,9 +86,10 @@ func (r *runner) dir(p string) (*os.File, error) {
 	return f, err
 }
 
-// execute starts the program, passes its output on, and returns when nothing of it is left. It keeps its
-// thread, for the program is to die with that if the server is killed.
-func (r *runner) execute(ctx context.Context, cancel context.CancelCauseFunc, dir *os.File, c *Call) error {
+// execute starts the program, streams its output, and returns when its process group has ended. The
+// goroutine is locked to its thread: Pdeathsig kills the program when the thread ends, which must
+// only happen if the server is killed.
+func (r *programRunner) execute(ctx context.Context, cancel context.CancelCauseFunc, dir *os.File, c *Call) error {
 	out, in, err := os.Pipe()
 	if err != nil {
 		return err
@@ -98,7 +99,8 @@ func (r *runner) execute(ctx context.Context, cancel context.CancelCauseFunc, di
 		Env:         append([]string{"PATH=/usr/bin:/bin", "LANG=C.UTF-8"}, r.Env...),
 		SysProcAttr: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}}
 	if dir != nil {
-		// By its descriptor, which the child has until it executes: nobody can put another in its place.
+		// The child has inherited the descriptor until it executes. A path could be replaced
+		// meanwhile.
 		cmd.Dir = fmt.Sprintf("/proc/self/fd/%d", dir.Fd())
 	}
 	runtime.LockOSThread()
@@ -106,13 +108,13 @@ func (r *runner) execute(ctx context.Context, cancel context.CancelCauseFunc, di
 	err = cmd.Start()
 	in.Close()
 	if err != nil {
-		return r.notStarted(err)
+		return r.startError(err)
 	}
-	r.limit(cmd.Process.Pid)
+	r.setLimits(cmd.Process.Pid)
 	copied := make(chan struct{})
-	go r.copy(out, cancel, c, copied)
-	err = r.await(ctx, cmd)
-	out.SetReadDeadline(time.Now().Add(drainTime)) // a process that has left the group may hold it open
+	go r.copyOutput(out, cancel, c, copied)
+	err = r.wait(ctx, cmd)
+	out.SetReadDeadline(time.Now().Add(drainTime)) // a process that has left the group may keep the pipe open
 	<-copied
 	if cause := context.Cause(ctx); cause != nil {
 		if errors.Is(cause, errTimeout) || errors.Is(cause, errOutput) {
@@ -123,18 +125,18 @@ func (r *runner) execute(ctx context.Context, cancel context.CancelCauseFunc, di
 	return exitError(err)
 }
 
-// drainTime is how long output is read when the program has ended.
+// drainTime is how long output is read after the program has ended.
 const drainTime = 500 * time.Millisecond
 
-func (r *runner) notStarted(err error) error {
+func (r *programRunner) startError(err error) error {
 	for e := err; e != nil; e = errors.Unwrap(e) {
-		err = e // its path is nobody's business
+		err = e // the innermost error does not contain the path
 	}
-	return &Error{Message: fmt.Sprintf("%s cannot be started: %v", r.Name, err)}
+	return &Error{Message: fmt.Sprintf("cannot start %s: %v", r.Name, err)}
 }
 
-// limit limits what the process may take. It may be gone already.
-func (r *runner) limit(pid int) {
+// setLimits sets resource limits of the process. Errors are ignored: it may have ended.
+func (r *programRunner) setLimits(pid int) {
 	if r.CPU > 0 {
 		n := uint64((r.CPU + time.Second - 1) / time.Second)
 		unix.Prlimit(pid, unix.RLIMIT_CPU, &unix.Rlimit{Cur: n, Max: n + 1}, nil)
@@ -142,44 +144,45 @@ func (r *runner) limit(pid int) {
 	unix.Prlimit(pid, unix.RLIMIT_CORE, &unix.Rlimit{}, nil)
 }
 
-// copy passes output on until there is no more, which is when all who write it have ended.
-func (r *runner) copy(out *os.File, cancel context.CancelCauseFunc, c *Call, done chan<- struct{}) {
+// copyOutput streams output to the client until the last writer has closed the pipe.
+func (r *programRunner) copyOutput(out *os.File, cancel context.CancelCauseFunc, c *Call, done chan<- struct{}) {
 	defer close(done)
 	b := make([]byte, pieceSize)
-	left := r.MaxOutput
+	remaining := r.MaxOutput
 	for {
 		n, err := out.Read(b)
-		if r.MaxOutput > 0 && n > left {
-			c.Out.Write(b[:left])
+		if r.MaxOutput > 0 && n > remaining {
+			c.Out.Write(b[:remaining])
 			cancel(errOutput)
 			return
 		}
-		left -= n
+		remaining -= n
 		if _, werr := c.Out.Write(b[:n]); werr != nil || err != nil {
 			if werr != nil {
-				io.Copy(io.Discard, out) // it is being killed
+				io.Copy(io.Discard, out) // ctx has ended, and the program is being killed
 			}
 			return
 		}
 	}
 }
 
-// await waits for the end of the program, and kills its group when ctx ends, and when it has ended: before
-// it is reaped, so that the group's number is nobody else's yet.
-func (r *runner) await(ctx context.Context, cmd *exec.Cmd) error {
+// wait waits for the end of the program. It kills the process group when ctx ends and after the
+// program has ended. The latter happens before the program is reaped, while its id cannot be
+// reused.
+func (r *programRunner) wait(ctx context.Context, cmd *exec.Cmd) error {
 	pid := cmd.Process.Pid
 	ended := make(chan struct{})
-	go r.kill(ctx, pid, ended)
+	go r.killOnCancel(ctx, pid, ended)
 	var info unix.Siginfo
 	for unix.Waitid(unix.P_PID, pid, &info, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
 	}
-	ended <- struct{}{} // nothing is killed by that number any more
+	ended <- struct{}{} // killOnCancel returns before the process is reaped
 	unix.Kill(-pid, unix.SIGKILL)
 	return cmd.Wait()
 }
 
-// kill ends the group when ctx ends. It returns when the program has ended.
-func (r *runner) kill(ctx context.Context, pid int, ended <-chan struct{}) {
+// killOnCancel kills the process group when ctx ends. It returns when the program has ended.
+func (r *programRunner) killOnCancel(ctx context.Context, pid int, ended <-chan struct{}) {
 	select {
 	case <-ended:
 		return
@@ -197,7 +200,7 @@ func (r *runner) kill(ctx context.Context, pid int, ended <-chan struct{}) {
 	<-ended
 }
 
-// exitError says how a program has ended, if not well.
+// exitError returns the error for the client if the program has failed.
 func exitError(err error) error {
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) {
@@ -207,7 +210,7 @@ func exitError(err error) error {
 		if s := status.Signal(); s == syscall.SIGXCPU {
 			return &Error{Message: "processor time limit reached; the program was killed"}
 		}
-		return &Error{Message: "the program was killed: " + status.Signal().String()}
+		return &Error{Message: "the program was killed by a signal: " + status.Signal().String()}
 	}
-	return &Error{Message: "the program has failed: " + strings.TrimPrefix(exit.Error(), "exit ")}
+	return &Error{Message: "the program failed: " + strings.TrimPrefix(exit.Error(), "exit ")}
 }

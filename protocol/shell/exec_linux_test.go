@@ -1,6 +1,7 @@
 package shell
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -15,9 +16,9 @@ import (
 	"goranch/protocol/session"
 )
 
-// script is a program that the tests may run, for which they take a shell.
+// script returns a program that runs body in /bin/sh.
 func script(name, body string) Program {
-	return Program{Name: name, Path: "/bin/sh", Args: []string{"-c", body, name}, Allow: AnyArgs, Role: Viewer, Grace: 50 * time.Millisecond}
+	return Program{Name: name, Path: "/bin/sh", Args: []string{"-c", body, name}, Allow: func([]string) error { return nil }, Role: Viewer, Grace: 50 * time.Millisecond}
 }
 
 func TestProgram(t *testing.T) {
@@ -25,46 +26,46 @@ func TestProgram(t *testing.T) {
 	os.Mkdir(filepath.Join(root, "sub"), 0o700)
 	echo, err := exec.LookPath("echo")
 	if err != nil {
-		t.Skip("no program echo on this machine; install coreutils")
+		t.Skip("echo is not installed; install coreutils")
 	}
 	loop := script("cpu", "while :; do :; done")
 	loop.CPU = time.Second
-	late := script("late", "echo begun; sleep 100")
+	late := script("late", "echo started; sleep 100")
 	late.Timeout = 100 * time.Millisecond
-	much := script("much", "yes")
-	much.MaxOutput = 7
-	denied := Program{Name: "denied", Path: "/bin/true"}
+	large := script("large", "yes")
+	large.MaxOutput = 7
+	operatorOnly := Program{Name: "denied", Path: "/bin/true"}
 	none := Program{Name: "none", Path: "/bin/true", Role: Viewer}
 	missing := Program{Name: "missing", Path: "/nonexistent", Role: Viewer}
 	env := script("env", "env | sort")
 	env.Env = []string{"A=b"}
-	programs := []Program{loop, late, much, denied, none, missing, env,
+	programs := []Program{loop, late, large, operatorOnly, none, missing, env,
 		{Name: "say", Path: echo, Allow: NoFlags, Role: Viewer},
-		script("where", "pwd"), script("status", "exit 3"), script("in", "cat; echo end"), script("err", "echo oops >&2; printf x"), script("self", "kill -9 $$")}
+		script("where", "pwd"), script("status", "exit 3"), script("in", "cat; echo end"), script("err", "echo stderr >&2; printf x"), script("self", "kill -9 $$")}
 	programs[9].Name = "three"
-	h := serve(t, Options{Root: root, Programs: programs})
+	srv := newTestServer(t, Options{Root: root, Programs: programs})
 	tests := []struct {
 		send string
 		want []string
 	}{
 		{"say $HOME `id` $(id) ; id | id > x & *", []string{"$HOME `id` $(id) ; id | id > x & *"}},
-		{`say "a  b" 'c"d' --`, []string{`error: argument "--": none may begin with "-"`}},
+		{`say "a  b" 'c"d' --`, []string{`error: argument "--": allowed are arguments that do not begin with "-"`}},
 		{`say "a  b" 'c"d'`, []string{`a  b c"d`}},
 		{"cd sub", nil},
 		{"where", []string{root + "/sub"}},
-		{"three", []string{"error: the program has failed: status 3"}},
+		{"three", []string{"error: the program failed: status 3"}},
 		{"in", []string{"end"}},
-		{"err", []string{"oops", "x"}},
-		{"self", []string{"error: the program was killed: killed"}},
+		{"err", []string{"stderr", "x"}},
+		{"self", []string{"error: the program was killed by a signal: killed"}},
 		{"none x", []string{"error: none takes no arguments"}},
-		{"denied", []string{"error: denied needs a role of operator; yours is viewer"}},
-		{"missing", []string{"error: missing cannot be started: no such file or directory"}},
-		{"much", []string{"y", "y", "y", "y", "error: output limit reached; the program was killed"}},
-		{"late", []string{"begun", "error: time limit reached; the program was killed"}},
+		{"denied", []string{"error: denied requires the role operator; your role is viewer"}},
+		{"missing", []string{"error: cannot start missing: no such file or directory"}},
+		{"large", []string{"y", "y", "y", "y", "error: output limit reached; the program was killed"}},
+		{"late", []string{"started", "error: time limit reached; the program was killed"}},
 		{"env", []string{"A=b", "LANG=C.UTF-8", "PATH=/usr/bin:/bin", "PWD=" + root + "/sub"}},
 		{"cpu", []string{"error: processor time limit reached; the program was killed"}},
 	}
-	c := h.dial()
+	c := srv.dial()
 	for _, tt := range tests {
 		c.send(tt.send + "\n")
 		for _, w := range tt.want {
@@ -79,129 +80,97 @@ func TestProgram(t *testing.T) {
 	}
 }
 
-// alive reports whether a process is there that has not ended.
+// alive reports whether the process exists and is not a zombie.
 func alive(pid int) bool {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	return err == nil && !strings.Contains(string(b), ") Z ")
 }
 
-// A program whose children ignore all that can be ignored leaves nothing behind, whatever ends it.
-func TestProgramLeavesNothing(t *testing.T) {
-	stubborn := `trap "" TERM INT HUP; (trap "" TERM INT HUP; while :; do sleep 1; done) & echo $! $$; `
-	long := script("long", stubborn+"while :; do sleep 1; done")
-	short := script("short", stubborn+"exit 0")
-	pids := func(c *client) (all []int) {
-		for _, f := range strings.Fields(c.line()) {
-			n, err := strconv.Atoi(f)
-			if err != nil {
-				t.Fatal(err)
+// No process of a program remains after it has ended for any reason, even if its children ignore
+// signals.
+func TestProgramProcessesAreKilled(t *testing.T) {
+	ignoring := `trap "" TERM INT HUP; (trap "" TERM INT HUP; while :; do sleep 1; done) & echo $! $$; `
+	long := script("long", ignoring+"while :; do sleep 1; done")
+	short := script("short", ignoring+"exit 0")
+	for _, tt := range []struct {
+		name, program string
+		end           func(srv *testServer, c *client)
+	}{
+		{"program ends", "short", func(*testServer, *client) {}},
+		{"cancelled", "long", func(_ *testServer, c *client) { c.ask("\x03", "error: cancelled") }},
+		{"session ended", "long", func(srv *testServer, c *client) { srv.Sessions().End(c.id) }},
+		{"session expired", "long", func(_ *testServer, c *client) { c.Close() }},
+		{"listener stopped", "long", func(srv *testServer, _ *client) { srv.l.Stop() }},
+		{"shell closed", "long", func(srv *testServer, _ *client) { srv.Close(context.Background()) }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			srv := newTestServer(t, Options{Programs: []Program{long, short}, HalfCloseTimeout: -1, Sessions: session.Options[State]{TTL: 200 * time.Millisecond}})
+			c := srv.dial()
+			c.send(tt.program + "\n")
+			pids := strings.Fields(c.line())
+			tt.end(srv, c)
+			for _, f := range pids {
+				pid, err := strconv.Atoi(f)
+				if err != nil {
+					t.Fatalf("got process ids %q, want numbers", pids)
+				}
+				waitFor(t, "a process to end", func() bool { return !alive(pid) })
 			}
-			all = append(all, n)
-		}
-		return all
+			if tt.name == "program ends" {
+				c.ask("echo on", "on")
+			}
+		})
 	}
-	gone := func(t *testing.T, all []int) {
-		t.Helper()
-		for _, pid := range all {
-			waitFor(t, func() bool { return !alive(pid) })
-		}
-	}
-	open := func(t *testing.T) (*house, *client) {
-		h := serve(t, Options{Programs: []Program{long, short}, EndTime: -1, Sessions: session.Options[State]{TTL: 200 * time.Millisecond}})
-		return h, h.dial()
-	}
-	t.Run("end", func(t *testing.T) {
-		_, c := open(t)
-		c.send("short\n")
-		all := pids(c)
-		gone(t, all)
-		c.ask("echo on", "on")
-	})
-	t.Run("cancel", func(t *testing.T) {
-		_, c := open(t)
-		c.send("long\n")
-		all := pids(c)
-		c.ask("\x03", "error: cancelled")
-		gone(t, all)
-	})
-	t.Run("end of the session", func(t *testing.T) {
-		h, c := open(t)
-		c.send("long\n")
-		all := pids(c)
-		h.Sessions().End(c.id)
-		gone(t, all)
-	})
-	t.Run("expired", func(t *testing.T) {
-		_, c := open(t)
-		c.send("long\n")
-		all := pids(c)
-		c.Close()
-		gone(t, all)
-	})
-	t.Run("stop", func(t *testing.T) {
-		h, c := open(t)
-		c.send("long\n")
-		all := pids(c)
-		h.l.Stop()
-		gone(t, all)
-	})
-	t.Run("close", func(t *testing.T) {
-		h, c := open(t)
-		c.send("long\n")
-		all := pids(c)
-		if err := h.Close(t.Context()); err != nil {
-			t.Error(err)
-		}
-		gone(t, all)
-	})
 }
 
-// A program goes on when its connection has gone, and its output is for who comes back.
+// A program continues after its connection has closed; the connection that resumes the session gets
+// its output.
 func TestProgramOutlivesItsConnection(t *testing.T) {
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	if err := unix.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	h := serve(t, Options{EndTime: -1, Programs: []Program{script("talk", "echo begun; read x <"+fifo+"; echo $x")}})
-	a := h.dial()
-	a.ask("talk", "begun")
+	srv := newTestServer(t, Options{HalfCloseTimeout: -1, Programs: []Program{script("print", "echo started; read x <"+fifo+"; echo $x")}})
+	a := srv.dial()
+	a.ask("print", "started")
 	a.Close()
-	waitFor(t, func() bool { return h.Sessions().Stats().Detached == 1 })
+	waitFor(t, "the session to be detached", func() bool { return srv.Sessions().Stats().Detached == 1 })
 	if err := os.WriteFile(fifo, []byte("later\n"), 0); err != nil {
 		t.Fatal(err)
 	}
-	b := h.dial()
+	b := srv.dial()
 	b.ask("reconnect:"+a.id, "Conexao restabelecida", "later")
 }
 
 func TestProgramConcurrency(t *testing.T) {
-	p := script("wait", "echo begun; sleep 100")
+	p := script("wait", "echo started; sleep 100")
 	p.MaxConcurrent = 1
-	h := serve(t, Options{Programs: []Program{p}})
-	a, b := h.dial(), h.dial()
-	a.ask("wait", "begun")
-	b.ask("wait", "error: wait is running 1 times already")
+	srv := newTestServer(t, Options{Programs: []Program{p}})
+	a, b := srv.dial(), srv.dial()
+	a.ask("wait", "started")
+	b.ask("wait", "error: wait is already running 1 times, which is the limit")
 	a.ask("\x03", "error: cancelled")
-	b.ask("wait", "begun")
+	b.ask("wait", "started")
 }
 
-// A program that writes without end to a client that does not read is held back, and can still be cancelled.
-func TestProgramIsHeldBack(t *testing.T) {
+// The output of a program blocks while the client does not read; the program can still be
+// cancelled.
+func TestProgramOutputBlocks(t *testing.T) {
 	p := script("yes", "yes")
 	p.MaxOutput = -1
-	h := serve(t, Options{Programs: []Program{p}})
-	c := h.dial()
+	srv := newTestServer(t, Options{Programs: []Program{p}})
+	c := srv.dial()
 	c.send("yes\n")
-	var at *conn
-	h.mu.Lock()
-	for one := range h.conns {
-		at = one
+	var server *conn
+	srv.mu.Lock()
+	for sc := range srv.conns {
+		server = sc
 	}
-	h.mu.Unlock()
-	waitFor(t, func() bool { return at.peer.Outbox().Queued() >= highWater })
+	srv.mu.Unlock()
+	waitFor(t, "the outbox to fill", func() bool { return server.peer.Outbox().Queued() >= highWater })
 	for range 100 {
-		if n := at.peer.Outbox().Queued(); n > highWater+2*pieceSize {
-			t.Fatalf("%d bytes wait for the client", n)
+		if n := server.peer.Outbox().Queued(); n > highWater+2*pieceSize {
+			t.Fatalf("got %d bytes queued, want at most %d", n, highWater+2*pieceSize)
 		}
 		time.Sleep(time.Millisecond)
 	}
@@ -212,16 +181,16 @@ func TestProgramIsHeldBack(t *testing.T) {
 	c.ask("echo on", "on")
 }
 
-func TestBadPrograms(t *testing.T) {
+func TestProgramFaults(t *testing.T) {
 	_, err := New(Options{Programs: []Program{{Name: "a b", Path: "relative"}, {Name: "x", Path: "/x", Env: []string{"nothing"}}, {Name: "x", Path: "/x"}}})
-	want := `option Programs[0]: Name "a b": allowed are letters, digits, "-", "_" and "."
-Path "relative": allowed are absolute paths
-option Programs[1]: Env "nothing": allowed are NAME=VALUE
-option Programs x: allowed is each name once`
+	want := `option Programs[0].Name "a b": allowed are letters, digits, "-", "_" and ".", beginning with a letter or digit
+option Programs[0].Path "relative": allowed are absolute paths
+option Programs[1].Env "nothing": allowed are NAME=VALUE
+option Programs[2].Name "x": allowed are names not used by another program`
 	if err == nil || err.Error() != want {
-		t.Errorf("got %v", err)
+		t.Errorf("got error\n%v\nwant\n%s", err, want)
 	}
 	if _, err := New(Options{Programs: []Program{{Name: "ls", Path: "/bin/ls"}}}); err == nil {
-		t.Error("a program has taken the name of a built-in command")
+		t.Error("program with the name of a built-in command: got no error, want one")
 	}
 }

@@ -2,7 +2,7 @@
 
 package shell
 
-// canExec says that programs can be run on this system.
+// canExec is whether this system can run programs.
 const canExec = false
 
 const nonblock = 0

@@ -3,17 +3,18 @@ package shell
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"strconv"
 	"strings"
 )
 
-// Method returns a command that answers "name:value", or "name value", by calling f with the value. For a P that is
-// a string it is the value as it was sent; numbers and bools are parsed; a struct{} takes no value; any other P is
-// decoded from JSON. R is the result, given to [Call.Return]; that of struct{} is none. f runs in another
-// goroutine than the connection's, with a ctx as for Command.Run. The command is for Viewers; change the fields of what is returned for
-// anything else.
+// Method returns a command that answers "name:value" or "name value" by calling f. The type P
+// determines how the value is decoded: a string is taken as sent, numbers and bools are parsed, a
+// struct{} accepts no value, and everything else is JSON. The result is passed to [Call.Return]; an
+// R of struct{} is no result. f runs in a worker goroutine with the context of [Command].Run. The
+// command requires the role Viewer; the caller may change its fields.
 func Method[P, R any](name, help string, f func(ctx context.Context, p P) (R, error)) Command {
 	decode := decoder[P]()
 	c := Command{Name: name, Help: help, Role: Viewer, Raw: true, MaxArgs: 1, Usage: "<value>"}
@@ -29,7 +30,7 @@ func Method[P, R any](name, help string, f func(ctx context.Context, p P) (R, er
 		if err != nil {
 			return err
 		}
-		switch v := any(&result).(type) { // a pointer: no value of this is allocated
+		switch v := any(&result).(type) { // by pointer: converting a string to any would allocate
 		case *struct{}:
 		case *string:
 			call.text = text(*v)
@@ -43,7 +44,7 @@ func Method[P, R any](name, help string, f func(ctx context.Context, p P) (R, er
 	return c
 }
 
-// decoder returns what turns a value into a P, chosen once.
+// decoder returns the function that decodes a value for P.
 func decoder[P any]() func(value string) (P, error) {
 	switch any((*P)(nil)).(type) {
 	case *string:
@@ -51,26 +52,26 @@ func decoder[P any]() func(value string) (P, error) {
 	case *struct{}:
 		return func(v string) (p P, err error) {
 			if v != "" {
-				err = fmt.Errorf("it takes no value")
+				err = errors.New("none is allowed")
 			}
 			return p, err
 		}
 	case *bool:
-		return parsed[P](strconv.ParseBool)
+		return parser[P](strconv.ParseBool)
 	case *int:
-		return parsed[P](strconv.Atoi)
+		return parser[P](strconv.Atoi)
 	case *int64:
-		return parsed[P](func(s string) (int64, error) { return strconv.ParseInt(s, 10, 64) })
+		return parser[P](func(s string) (int64, error) { return strconv.ParseInt(s, 10, 64) })
 	case *int32:
-		return parsed[P](func(s string) (int32, error) { n, err := strconv.ParseInt(s, 10, 32); return int32(n), err })
+		return parser[P](func(s string) (int32, error) { n, err := strconv.ParseInt(s, 10, 32); return int32(n), err })
 	case *uint64:
-		return parsed[P](func(s string) (uint64, error) { return strconv.ParseUint(s, 10, 64) })
+		return parser[P](func(s string) (uint64, error) { return strconv.ParseUint(s, 10, 64) })
 	case *uint32:
-		return parsed[P](func(s string) (uint32, error) { n, err := strconv.ParseUint(s, 10, 32); return uint32(n), err })
+		return parser[P](func(s string) (uint32, error) { n, err := strconv.ParseUint(s, 10, 32); return uint32(n), err })
 	case *uint:
-		return parsed[P](func(s string) (uint, error) { n, err := strconv.ParseUint(s, 10, 0); return uint(n), err })
+		return parser[P](func(s string) (uint, error) { n, err := strconv.ParseUint(s, 10, 0); return uint(n), err })
 	case *float64:
-		return parsed[P](func(s string) (float64, error) { return strconv.ParseFloat(s, 64) })
+		return parser[P](func(s string) (float64, error) { return strconv.ParseFloat(s, 64) })
 	}
 	return func(v string) (p P, err error) {
 		err = json.Unmarshal([]byte(v), &p)
@@ -78,14 +79,14 @@ func decoder[P any]() func(value string) (P, error) {
 	}
 }
 
-func parsed[P, V any](parse func(string) (V, error)) func(string) (P, error) {
+func parser[P, V any](parse func(string) (V, error)) func(string) (P, error) {
 	return func(s string) (P, error) {
 		v, err := parse(strings.TrimSpace(s))
 		return *any(&v).(*P), err
 	}
 }
 
-// valueFault says what is wrong in words that do not name functions of Go.
+// valueFault describes a decoding error without the names of Go functions.
 func valueFault(err error) string {
 	if e, ok := err.(*strconv.NumError); ok {
 		return fmt.Sprintf("value %q: %v", e.Num, e.Err)

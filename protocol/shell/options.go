@@ -2,108 +2,96 @@ package shell
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"strings"
 	"time"
 
+	"goranch/internal/option"
 	"goranch/protocol"
 	"goranch/protocol/session"
 	"goranch/transport"
 )
 
-// Defaults of [Options].
-const (
-	DefaultMaxLine     = 8 << 10
-	DefaultHistory     = 200
-	DefaultVariables   = 100
-	DefaultEndTime     = 5 * time.Second
-	DefaultReadTimeout = 30 * time.Minute
-)
-
 // Options are the settings of a [Shell]. The zero value of each field is its default.
 type Options struct {
-	// Commands are there from the beginning, beside the built-in ones. [Shell.Registry] takes more.
+	// Commands are added to the built-in commands. [Shell.AddCommands] adds more later.
 	Commands []Command
-	// Programs may be run, by their names as commands. nil is none.
+	// Programs can be run as commands. nil is none.
 	Programs []Program
-	// Root is the directory in which sessions can look around with cd and ls, and programs begin. Nothing
-	// outside can be reached by these, also not by symbolic links. "" is none: then they are refused.
+	// Root is the directory that cd and ls can access and in which programs start. Neither ".." nor
+	// symbolic links lead out of it. "" disables cd and ls.
 	Root string
-	// Sessions are the settings of sessions. Its OnEnd is called as well, if it is set.
+	// Sessions are the settings of the sessions. Its OnEnd is called after the shell's own.
 	Sessions session.Options[State]
 
-	// Authenticate says who has connected. It is asked before anything is sent; its error ends the connection, and
-	// its text goes to the client. nil is a Viewer by the name of the client's address.
+	// Authenticate returns the user of a new connection, before anything is sent. Its error is sent
+	// to the client and ends the connection. nil returns a Viewer named by the client's address.
 	Authenticate func(ctx context.Context, conn *transport.Conn) (User, error)
-	// Token says who has given a token by the command auth. nil is nobody.
+	// Token returns the user for a token given to the command auth. nil refuses all tokens.
 	Token func(ctx context.Context, conn *transport.Conn, token string) (User, error)
-	// Audit is called after each command that has Changes, in its goroutine. nil is nobody.
+	// Audit is called after each command with Changes, in the goroutine of the command. nil is
+	// none.
 	Audit func(AuditEntry)
 
-	// Version is what the command version answers. "" is "unknown".
+	// Version is the answer of the command version. "" is "unknown".
 	Version string
-	// MaxLine is the longest request in bytes. 0 is 8 KiB; negative values and those below 64 are refused. Who sends a longer
-	// one is told, and the connection ends.
+	// MaxLine is the longest request in bytes. 0 is 8 KiB; values below 64 are refused. A longer
+	// request is answered with an error, and the connection ends.
 	MaxLine int
-	// History is how many requests a session remembers. 0 is 200; negative is none.
+	// History is the number of requests that a session remembers. 0 is 200; negative is none.
 	History int
-	// Variables is how many variables a session may have, of 64 bytes of name and 4 KiB of value at most.
-	// 0 is 100; negative is none.
+	// Variables is the largest number of variables of a session, with names of up to 64 bytes and
+	// values of up to 4 KiB. 0 is 100; negative is none.
 	Variables int
-	// EndTime is how long a connection, whose client has ended what it has to say, stays for the answers to what
-	// it has asked. 0 is 5 s; negative is no time.
-	EndTime time.Duration
-	// ReadTimeout ends a connection on which no request has come for so long, unless one is being run.
-	// 0 is 30 min; negative is no limit.
+	// HalfCloseTimeout is how long a connection stays open for pending answers after the client has
+	// closed its sending side. 0 is 5 s; negative closes it at once.
+	HalfCloseTimeout time.Duration
+	// ReadTimeout ends a connection without a request for that long, unless a command is running.
+	// 0 is 30 minutes; transport.NoTimeout, or any other negative value, is no limit.
 	ReadTimeout time.Duration
-	// Queue is how much may wait that the client does not take; when that is exceeded, the connection ends, so its
-	// Overflow can only be protocol.CloseSlow. Commands that write are held back at 64 KiB; answers are not.
+	// Queue limits the output waiting for the client; at the limit the connection ends, so its
+	// Overflow must be protocol.CloseSlow. Commands block in Write at 64 KiB; answers do not.
 	Queue protocol.QueueOptions
 }
 
-// Validate reports every field that cannot be used.
-func (o Options) Validate() error {
-	var faults []error
-	bad := func(field string, value any, allowed string) {
-		faults = append(faults, fmt.Errorf("option %s %v: allowed %s", field, value, allowed))
-	}
+// validate returns all faults.
+func (o Options) validate() error {
+	var f option.Faults
 	if o.MaxLine < 0 || o.MaxLine > 0 && o.MaxLine < 64 || o.MaxLine > 1<<30 {
-		bad("MaxLine", o.MaxLine, "are numbers from 64 to 1073741824, and 0 for 8192")
+		f.Bad("MaxLine", o.MaxLine, "numbers from 64 to 1073741824, and 0 for 8192")
 	}
 	if strings.ContainsAny(o.Version, "\r\n") {
-		bad("Version", fmt.Sprintf("%q", o.Version), "is one line")
+		f.Bad("Version", fmt.Sprintf("%q", o.Version), "texts of one line")
 	}
-	if o.Queue.Overflow != protocol.CloseSlow {
-		bad("Queue.Overflow", o.Queue.Overflow, "is CloseSlow")
+	if o.Queue.Overflow != "" && o.Queue.Overflow != protocol.CloseSlow {
+		f.Bad("Queue.Overflow", o.Queue.Overflow, "CloseSlow only")
 	}
 	seen := map[string]bool{}
 	for i, p := range o.Programs {
-		if err := p.validate(); err != nil {
-			faults = append(faults, fmt.Errorf("option Programs[%d]: %w", i, err))
-		}
+		p.validate(&f, fmt.Sprintf("Programs[%d].", i))
 		if seen[p.Name] {
-			bad("Programs", p.Name, "is each name once")
+			f.Bad(fmt.Sprintf("Programs[%d].Name", i), fmt.Sprintf("%q", p.Name), "names not used by another program")
 		}
 		seen[p.Name] = true
 	}
 	if len(o.Programs) > 0 && !canExec {
-		bad("Programs", len(o.Programs), "are none on this system")
+		f.Bad("Programs", fmt.Sprintf("(%d of them)", len(o.Programs)), "none on this system")
 	}
-	if err := o.Sessions.Validate(); err != nil {
-		faults = append(faults, fmt.Errorf("option Sessions: %w", err))
+	if (o.Sessions.Marshal == nil) != (o.Sessions.Unmarshal == nil) {
+		f.Bad("Sessions.Marshal, Unmarshal", "(only one set)", "both or neither")
 	}
-	return errors.Join(append(faults, o.Queue.Validate())...)
+	f.Add(protocol.Options{Queue: o.Queue}.Validate())
+	return f.Err()
 }
 
 func (o Options) withDefaults() Options {
-	def(&o.MaxLine, DefaultMaxLine)
-	def(&o.History, DefaultHistory)
-	def(&o.Variables, DefaultVariables)
-	def(&o.EndTime, DefaultEndTime)
-	def(&o.ReadTimeout, DefaultReadTimeout)
-	def(&o.Version, "unknown")
+	option.Default(&o.MaxLine, 8<<10)
+	option.Default(&o.History, 200)
+	option.Default(&o.Variables, 100)
+	option.Default(&o.HalfCloseTimeout, 5*time.Second)
+	option.Default(&o.ReadTimeout, 30*time.Minute)
+	option.Default(&o.Version, "unknown")
 	o.History, o.Variables, o.ReadTimeout = max(o.History, 0), max(o.Variables, 0), max(o.ReadTimeout, 0)
 	if o.Authenticate == nil {
 		o.Authenticate = func(_ context.Context, conn *transport.Conn) (User, error) {
@@ -118,11 +106,4 @@ func hostOf(a net.Addr) string {
 		return host
 	}
 	return a.String()
-}
-
-func def[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }

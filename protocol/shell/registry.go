@@ -2,44 +2,44 @@ package shell
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"reflect"
 	"slices"
 	"strings"
 	"sync"
+
+	"goranch/internal/nearest"
+	"goranch/internal/option"
 )
 
-// Registry is the commands of a shell, by name. Its methods may be called from any goroutine, also while it
-// is served. The zero value is empty.
-type Registry struct {
+// registry holds commands by name. Its methods are safe for concurrent use. The zero value is
+// empty.
+type registry struct {
 	mu     sync.RWMutex
-	byName map[string]*Command // aliases too
+	byName map[string]*Command // names and aliases
 }
 
-// Add adds commands: all, or, if one of them cannot be used, none. The error joins all faults and is [ErrCommand].
-// A name may be that of the built-in commands status, connections, stats and version, which it replaces; no other name
-// may be taken already.
-func (r *Registry) Add(commands ...Command) error {
+// add adds all commands, or none if one of them is invalid.
+func (r *registry) add(commands []Command) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	added := map[string]*Command{}
-	var faults []error
+	var f option.Faults
 	for _, c := range commands {
-		if err := c.validate(); err != nil {
-			faults = append(faults, err)
+		if !c.validate(&f) {
 			continue
 		}
-		c.frugal = c.method != 0 && c.method == reflect.ValueOf(c.Run).Pointer() // else Run is somebody's around it
+		// A caller can wrap the Run that Method has made, and retain the Call.
+		c.reuseCall = c.method != 0 && c.method == reflect.ValueOf(c.Run).Pointer()
 		for _, name := range append([]string{c.Name}, c.Aliases...) {
 			if old := cmp.Or(added[name], r.byName[name]); old != nil && !old.builtin {
-				faults = append(faults, fmt.Errorf("%w: %s: the name %s is taken", ErrCommand, c.Name, name))
+				f.Add(fmt.Errorf("command %q: the name %q is in use", c.Name, name))
 			}
 			added[name] = &c
 		}
 	}
-	if len(faults) > 0 {
-		return errors.Join(faults...)
+	if err := f.Err(); err != nil {
+		return err
 	}
 	if r.byName == nil {
 		r.byName = map[string]*Command{}
@@ -50,8 +50,8 @@ func (r *Registry) Add(commands ...Command) error {
 	return nil
 }
 
-// Commands returns all commands, sorted by name.
-func (r *Registry) Commands() []Command {
+// list returns all commands, sorted by name.
+func (r *registry) list() []Command {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	var all []Command
@@ -64,60 +64,69 @@ func (r *Registry) Commands() []Command {
 	return all
 }
 
-// Lookup returns the command of that name or alias.
-func (r *Registry) Lookup(name string) (Command, bool) {
-	if c := r.find(name); c != nil {
-		return *c, true
-	}
-	return Command{}, false
-}
-
-func (r *Registry) find(name string) *Command {
+// find returns the command with the name or alias, or nil.
+func (r *registry) find(name string) *Command {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return r.byName[name]
 }
 
-// findBytes is find of a name in a line, for which nothing is allocated.
-func (r *Registry) findBytes(name []byte) *Command {
+// findBytes is find without an allocation for the name.
+func (r *registry) findBytes(name []byte) *Command {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return r.byName[string(name)]
 }
 
+// suggest returns the name most similar to an unknown one, among those that role may use; "" if
+// none is similar.
+func (r *registry) suggest(name string, role Role) string {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	var names []string
+	for candidate, c := range r.byName {
+		if c.Role <= role {
+			names = append(names, candidate)
+		}
+	}
+	slices.Sort(names)
+	return nearest.Name(name, names)
+}
+
 // maxName is the longest name of a command in bytes.
 const maxName = 64
 
-// validate reports every fault of a command.
-func (c *Command) validate() error {
-	var faults []error
+// validate adds every fault of the command to f, and reports whether it has none.
+func (c *Command) validate(f *option.Faults) bool {
+	valid := true
 	bad := func(format string, args ...any) {
-		faults = append(faults, fmt.Errorf("%w: %q: %s", ErrCommand, c.Name, fmt.Sprintf(format, args...)))
+		valid = false
+		f.Add(fmt.Errorf("command %q: %s", c.Name, fmt.Sprintf(format, args...)))
 	}
 	for _, name := range append([]string{c.Name}, c.Aliases...) {
 		if !isName(name) {
-			bad("name %q: allowed are 1 to %d letters, digits, \"-\", \"_\" and \".\", a letter or digit first", name, maxName)
+			bad("name %q: allowed are 1 to %d letters, digits, \"-\", \"_\" and \".\", beginning with a letter or digit", name, maxName)
 		}
 	}
 	if c.Run == nil {
-		bad("Run is missing")
+		bad("Run is nil")
 	}
 	if c.Role >= numRoles {
 		bad("Role %d: allowed are Guest, Viewer and Operator", c.Role)
 	}
 	if c.MinArgs < 0 || c.MaxArgs >= 0 && c.MaxArgs < c.MinArgs {
-		bad("MinArgs %d and MaxArgs %d: allowed are numbers from 0, the second not below the first or negative", c.MinArgs, c.MaxArgs)
+		bad("MinArgs %d and MaxArgs %d: allowed are a MinArgs from 0, and a MaxArgs from MinArgs or negative", c.MinArgs, c.MaxArgs)
 	}
 	seen := map[string]bool{}
-	for _, f := range c.Flags {
-		if !isName(f.Name) || seen[f.Name] {
-			bad("flag %q: allowed are names like those of commands, each once", f.Name)
+	for _, flag := range c.Flags {
+		if !isName(flag.Name) || seen[flag.Name] {
+			bad("flag %q: allowed are names like those of commands, each once", flag.Name)
 		}
-		if seen[f.Name] = true; f.Value == "" && f.Choices != nil {
-			bad("flag %s: a switch has no Choices", f.Name)
+		if seen[flag.Name] = true; flag.Value == "" && flag.Choices != nil {
+			bad("flag %q: a switch cannot have Choices", flag.Name)
 		}
 	}
-	return errors.Join(faults...)
+	return valid
 }
 
 func isName(s string) bool {
@@ -134,47 +143,4 @@ func isName(s string) bool {
 
 func isNameByte(b byte) bool {
 	return 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || '0' <= b && b <= '9' || b == '-' || b == '_' || b == '.'
-}
-
-// suggest returns the name nearest to one that there is not, of those that role may use; "" if none is near.
-func (r *Registry) suggest(name string, role Role) string {
-	if len(name) > maxName {
-		return ""
-	}
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	best, least := "", 1+min(2, (len(name)+1)/3)
-	for candidate, c := range r.byName {
-		if c.Role > role {
-			continue
-		}
-		d := distance(name, candidate)
-		if d < least || d == least && best != "" && candidate < best {
-			best, least = candidate, d
-		}
-	}
-	return best
-}
-
-// distance is how many letters have to be added, left out, replaced, or swapped with their neighbour.
-func distance(a, b string) int {
-	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range last {
-		last[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			differs := 1
-			if a[i-1] == b[j-1] {
-				differs = 0
-			}
-			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+differs)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				row[j] = min(row[j], before[j-2]+1)
-			}
-		}
-		before, last, row = last, row, before
-	}
-	return last[len(b)]
 }

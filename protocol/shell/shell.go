@@ -1,36 +1,31 @@
-// Package shell is a line-based RPC shell whose sessions outlive their connections. It is for people with
-// telnet or nc as much as for programs.
+// Package shell provides a line-based RPC shell whose sessions outlive their connections. Telnet,
+// nc, programs and interactive clients use the same protocol.
 //
-// [New] makes a [Shell], a protocol for any listener. A request is a line, "name:value", or a command line
-// with arguments and quotes. A Go function answers the first kind:
+// [New] returns a [Shell], a protocol for any listener. A request is one line: "name:value", or a
+// command line with quoted arguments. [Method] makes a command of a Go function:
 //
 //	s, err := shell.New(shell.Options{Commands: []shell.Command{
-//		shell.Method("double", "Answer twice the number.", func(ctx context.Context, n int) (int, error) {
+//		shell.Method("double", "Return twice the number.", func(ctx context.Context, n int) (int, error) {
 //			return 2 * n, nil
 //		}),
 //	}})
 //
-// A [Command] is more: it has arguments and [Flag] values, a least [Role], a help, completion; its [Call] streams
-// output, and returns a result that is shown as text or as JSON, as the client likes, such as a [Table] or
-// [Fields]. [Registry.Add] takes commands at any time. [Program] lets clients run chosen programs, without a shell in
-// between.
+// A [Command] can also have arguments, flags, a required [Role], help and completion. Its [Call]
+// streams output and returns a result, such as a [Table] or [Fields], that is rendered as text or
+// as JSON. A [Program] is an executable that clients may run, without a system shell.
 //
 // # Sessions
 //
-// Each connection gets a session, with an id that it is told first. When the connection goes, the session stays, with its
-// history, variables, directory, and the command that it runs; "reconnect:<id>" from another connection goes
-// on there, and gets what was put out meanwhile. Options.Sessions says for how long, and where they are kept.
+// Each connection gets a session, whose id is the first line sent. When the connection closes, the
+// session keeps its history, variables, working directory and running command; "reconnect:<id>" on
+// another connection resumes it and delivers the output of the meantime.
 //
-// # Who waits for whom
+// # Concurrency
 //
-// A session runs one command at a time, in a goroutine that it has while there is something to run, so that the
-// connection goes on reading: Ctrl-C, or "cancel", ends the command's context. A command that writes faster than
-// its client reads waits in its Write. Up to 64 requests wait for their turn, then the connection is not read. An idle
-// connection, or session, costs no goroutine where parking works, else a connection costs one. As many goroutines of commands as there
-// are processors wait a fifth of a second for the next commands, of any session.
-//
-// Locks are taken in this order: a session's of package session, then a holder's. Neither is taken with
-// that of a live held.
+// A session runs one command at a time, in a worker goroutine, so its connection continues to read:
+// Ctrl-C or "cancel" cancels the command's context. A command whose client reads too slowly blocks
+// in Write. Up to 64 requests are queued per session; then the connection is not read. Idle
+// sessions have no goroutine, and idle connections have none if the server parks them.
 package shell
 
 import (
@@ -46,41 +41,48 @@ import (
 	"goranch/transport"
 )
 
-// Shell is a protocol that serves the RPC shell. Its methods may be called from any goroutine, and it may serve
-// several listeners. Sessions outlive connections, and so does what runs in them: it needs to be closed.
+// Shell is a protocol that serves the RPC shell. Its methods are safe for concurrent use, and one
+// Shell can serve several listeners. Sessions and their commands outlive connections, so a Shell
+// must be closed.
+//
+// Locks are acquired in this order: that of a session of package session, then that of a holder or
+// a runner. No session is used with a runner's lock held.
 type Shell struct {
 	opts     Options
-	registry Registry
+	registry registry
 	sessions *session.Manager[State]
-	root     *os.Root // nil: none
+	root     *os.Root // nil: no files
 	protocol protocol.Protocol
-	began    time.Time
+	started  time.Time
 
-	ctx    context.Context // of commands
+	ctx    context.Context // parent of the commands' contexts
 	cancel context.CancelCauseFunc
-	jobs   sync.WaitGroup
 
 	requests, failures atomic.Uint64
-	lives              sync.Map // *live by *session.Session[State]: those somebody has been attached to
+	runners            sync.Map // *session.Session[State], unbound, to *runner
 
 	mu     sync.Mutex
 	conns  map[*conn]struct{}
-	idle   []chan job // workers that wait, the latest last
-	used   bool       // one of them has been, since tidy was called last
-	tidied bool       // tidy is going to be called
 	closed bool
+
+	// Workers; see worker.go.
+	jobs        sync.WaitGroup
+	idle        []chan job // idle workers, the most recent last
+	idleUsed    bool       // an idle worker got a job since the last trimIdle
+	trimPending bool       // trimIdle is scheduled
 }
 
-// New returns a shell with the built-in commands and those of the options. The error joins all faults of these.
+// New returns a shell with the built-in commands and those of the options. The error joins all
+// faults of the options, or is that of the session store or the root directory.
 func New(opts Options) (*Shell, error) {
-	if err := opts.Validate(); err != nil {
+	if err := opts.validate(); err != nil {
 		return nil, err
 	}
-	s := &Shell{opts: opts.withDefaults(), conns: map[*conn]struct{}{}, began: time.Now()}
+	s := &Shell{opts: opts.withDefaults(), conns: map[*conn]struct{}{}, started: time.Now()}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
-	err := s.registry.Add(s.builtins()...)
+	err := s.registry.add(s.builtins())
 	if err == nil {
-		err = errors.Join(s.registry.Add(opts.Commands...), s.addPrograms(opts.Programs))
+		err = errors.Join(s.registry.add(opts.Commands), s.addPrograms(opts.Programs))
 	}
 	if err == nil && opts.Root != "" {
 		s.root, err = os.OpenRoot(opts.Root)
@@ -99,41 +101,51 @@ func New(opts Options) (*Shell, error) {
 	return s, nil
 }
 
-// sessionOptions has the shell told when a session ends.
+// sessionOptions returns Options.Sessions with an OnEnd that also ends the session's runner.
 func (s *Shell) sessionOptions() session.Options[State] {
 	o := s.opts.Sessions
-	told := o.OnEnd
-	o.OnEnd = func(one *session.Session[State]) {
-		if lv, ok := s.lives.LoadAndDelete(one); ok {
-			lv.(*live).end()
+	onEnd := o.OnEnd
+	o.OnEnd = func(sess *session.Session[State]) {
+		if r, ok := s.runners.LoadAndDelete(sess); ok {
+			r.(*runner).end()
 		}
-		if told != nil {
-			told(one)
+		if onEnd != nil {
+			onEnd(sess)
 		}
 	}
 	return o
 }
 
-// Serve runs one connection.
+// Serve serves one connection.
 func (s *Shell) Serve(ctx context.Context, conn *transport.Conn) error {
 	return s.protocol.Serve(ctx, conn)
 }
 
-// Unwrap makes s a [protocol.Unwrapper]: its idle connections are parked.
+// Unwrap returns the protocol of the connections, as [protocol.Handle] describes: idle connections
+// can be parked.
 func (s *Shell) Unwrap() protocol.Protocol { return s.protocol }
 
-// Registry returns the shell's commands, to add some.
-func (s *Shell) Registry() *Registry { return &s.registry }
+// AddCommands adds commands. If one of them is invalid it adds none; the error joins all faults. A
+// command may replace the built-in commands status, connections, stats and version. All other names
+// and aliases must be new.
+func (s *Shell) AddCommands(commands ...Command) error { return s.registry.add(commands) }
+
+// Commands returns all commands, sorted by name.
+func (s *Shell) Commands() []Command { return s.registry.list() }
 
 // Sessions returns the manager of the shell's sessions, to list and end them.
 func (s *Shell) Sessions() *session.Manager[State] { return s.sessions }
 
-// Close cancels all commands, waits for them, and closes the sessions' manager, which saves them. Connections that are
-// still there are ended with [ErrClosed]. The error is that of the manager or the cause of ctx; Close may be called again then.
+// Requests returns the number of requests that have run, and how many of them have failed.
+func (s *Shell) Requests() (total, failed uint64) { return s.requests.Load(), s.failures.Load() }
+
+// Close cancels all commands and waits for them, closes the connections with [ErrClosed], and saves
+// and closes the sessions. The error is that of the session manager or the cause of ctx; Close can
+// be called again then.
 func (s *Shell) Close(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true
-	s.dismiss()
+	s.stopIdle()
 	for c := range s.conns {
 		c.peer.Close(ErrClosed)
 	}
@@ -156,8 +168,8 @@ func (s *Shell) closeRoot() {
 	}
 }
 
-// enter notes a connection.
-func (s *Shell) enter(c *conn) error {
+// addConn registers a connection for the command connections and for Close.
+func (s *Shell) addConn(c *conn) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -167,7 +179,7 @@ func (s *Shell) enter(c *conn) error {
 	return nil
 }
 
-func (s *Shell) leave(c *conn) {
+func (s *Shell) removeConn(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c)

@@ -5,27 +5,28 @@ import (
 	"strconv"
 )
 
-// State is a session of the shell, as it outlives connections.
+// State is the state of a session that outlives its connections. Commands access it as
+// Call.Session.
 type State struct {
-	History   []string          // requests, the oldest first; elements are not to be changed
-	Variables map[string]string // nil: none
-	Dir       string            // within the root, "/" at the beginning
-	JSON      bool              // format:json
-	Prompt    bool              // prompt:on
+	History   []string          // requests, oldest first; elements must not be modified
+	Variables map[string]string // may be nil
+	Dir       string            // working directory within Options.Root; initially "/"
+	JSON      bool              // answers are JSON (format json)
+	Prompt    bool              // a prompt follows each answer in text (prompt on)
 
-	live *live // what it does in this process
+	runner *runner // nil until a connection has attached in this process
 }
 
-// saveIn has kept become like s. They share what is not changed in place.
-func (s *State) saveIn(kept *State) {
-	kept.History, kept.Dir, kept.JSON, kept.Prompt = s.History, s.Dir, s.JSON, s.Prompt
-	if !maps.Equal(kept.Variables, s.Variables) {
-		kept.Variables = maps.Clone(s.Variables)
+// saveTo copies s to stored, sharing what is never modified in place.
+func (s *State) saveTo(stored *State) {
+	stored.History, stored.Dir, stored.JSON, stored.Prompt = s.History, s.Dir, s.JSON, s.Prompt
+	if !maps.Equal(stored.Variables, s.Variables) {
+		stored.Variables = maps.Clone(s.Variables)
 	}
 }
 
-// copyOf is s for a command to work on.
-func (s *State) copyOf() State {
+// workingCopy returns a copy of s that commands can modify without the session's lock.
+func (s *State) workingCopy() State {
 	c := State{Dir: "/"}
 	if s.Dir != "" {
 		c.Dir = s.Dir
@@ -35,17 +36,19 @@ func (s *State) copyOf() State {
 	return c
 }
 
-// remember adds a request to the history.
-func (s *State) remember(request string, most int) {
-	if most == 0 {
+// addHistory appends a request to the history and drops the oldest beyond limit.
+func (s *State) addHistory(request string, limit int) {
+	if limit == 0 {
 		return
 	}
 	s.History = append(s.History, request)
-	if over := len(s.History) - most; over > 0 {
+	if over := len(s.History) - limit; over > 0 {
 		s.History = s.History[over:]
 	}
 }
 
+// width returns the largest number of characters in a line of text, from the variable "columns". 0
+// is no limit.
 func (s *State) width() int {
 	v := s.Variables["columns"]
 	if v == "" {

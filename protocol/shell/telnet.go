@@ -6,7 +6,7 @@ import (
 	"goranch/protocol"
 )
 
-// Bytes of the telnet protocol, RFC 854, and what a terminal sends for Ctrl-C.
+// Bytes of the Telnet protocol (RFC 854), and etx, which terminals send for Ctrl-C.
 const (
 	etx  = 3
 	se   = 240
@@ -20,27 +20,27 @@ const (
 	iac  = 255
 )
 
-// codec divides what a client sends into lines, without what ends them, and interrupts: whatever comes
-// before one on its line is part of that frame, which ends with it. What is at the beginning of a line of
-// telnet's negotiation is a frame of its own, so that it is answered at once. All frames are as they were
-// sent; taking telnet out of them is the handler's.
+// codec divides input into frames: lines, without their end, and interrupts (Ctrl-C or the Telnet
+// commands IP and BRK). An interrupt ends a frame, with the input before it on the line. A Telnet
+// negotiation at the beginning of a line is a frame of its own, so that it is answered at once.
+// Frames are not decoded; the handler calls filter.
 type codec struct {
-	max int // bytes of a line
+	max int // longest line in bytes
 }
 
-// tooLong is a frame in place of a line that is too long. It is known by its place in memory.
-var tooLong = []byte("a line that is too long")
+// tooLong is the frame returned for a line above the limit. It is recognized by its address.
+var tooLong = []byte("line too long")
 
 func isTooLong(frame []byte) bool { return len(frame) > 0 && &frame[0] == &tooLong[0] }
 
-// Decode takes a line, an interrupt, or a negotiation.
+// Decode returns the next frame.
 func (c codec) Decode(buf []byte) (frame []byte, took, need int, err error) {
 	for i := 0; i < len(buf); {
 		n := indexMark(buf[i:])
 		if n < 0 {
 			break
 		}
-		if i += n; i > c.max+1 { // with a carriage return
+		if i += n; i > c.max+1 { // one more for a carriage return
 			break
 		}
 		switch buf[i] {
@@ -49,9 +49,9 @@ func (c codec) Decode(buf []byte) (frame []byte, took, need int, err error) {
 		case etx:
 			return buf[: i+1 : i+1], i + 1, 0, nil
 		}
-		n = command(buf[i:])
+		n = commandLen(buf[i:])
 		if n == 0 || i+n > c.max+2 {
-			break // the rest of it has not come, or it is too long
+			break // incomplete, or too long
 		}
 		if b := buf[i+1]; b == ip || b == brk || i == 0 && b != iac {
 			return buf[: i+n : i+n], i + n, 0, nil
@@ -64,7 +64,8 @@ func (c codec) Decode(buf []byte) (frame []byte, took, need int, err error) {
 	return nil, 0, 0, nil
 }
 
-// indexMark is where the next byte is that Decode has to look at: the end of the line, or what comes before it.
+// indexMark returns the index of the next byte that Decode has to inspect: the end of the line, or
+// an interrupt or Telnet command before it. It is -1 if there is none.
 func indexMark(b []byte) int {
 	end := bytes.IndexByte(b, '\n')
 	if end >= 0 {
@@ -78,8 +79,9 @@ func indexMark(b []byte) int {
 	return end
 }
 
-// command returns how long the telnet command is that b begins with; 0 if its end has not come.
-func command(b []byte) int {
+// commandLen returns the length of the Telnet command at the beginning of b, or 0 if it is
+// incomplete.
+func commandLen(b []byte) int {
 	if len(b) < 2 {
 		return 0
 	}
@@ -103,22 +105,22 @@ func command(b []byte) int {
 	return 2
 }
 
-// Append appends a line and its end.
+// Append appends a line and a line feed.
 func (codec) Append(dst, frame []byte) ([]byte, error) {
 	return append(append(dst, frame...), '\n'), nil
 }
 
 var _ protocol.Codec = codec{}
 
-// filtered is what a frame holds.
+// filtered is a frame without Telnet commands and carriage returns.
 type filtered struct {
 	line      []byte
-	refusals  []byte // answers to offers and requests of options
-	interrupt bool   // nothing of the line counts
+	refusals  []byte // answers that refuse the Telnet options in the frame
+	interrupt bool   // the frame is an interrupt; line is discarded
 }
 
-// filter takes telnet and carriage returns, with the NUL that telnet sends behind a lone one, out of a frame,
-// in place.
+// filter removes Telnet commands and carriage returns from a frame, in place, with the NUL that
+// Telnet sends after a lone carriage return.
 func filter(frame []byte) (f filtered) {
 	if bytes.IndexByte(frame, iac) < 0 && bytes.IndexByte(frame, '\r') < 0 && bytes.IndexByte(frame, etx) < 0 {
 		f.line = frame
@@ -134,9 +136,9 @@ func filter(frame []byte) (f filtered) {
 		case etx:
 			f.interrupt = true
 		case iac:
-			n := command(frame[i:])
+			n := commandLen(frame[i:])
 			if n == 0 {
-				return f // cut off by the end of the stream
+				return f // incomplete at the end of the stream
 			}
 			switch b := frame[i+1]; b {
 			case iac:

@@ -5,16 +5,16 @@ import (
 	"time"
 )
 
-// restTime is how often it is seen to that workers do not wait for nothing.
-const restTime = 100 * time.Millisecond
+// trimInterval is the interval at which unused idle workers are stopped.
+const trimInterval = 100 * time.Millisecond
 
-// job is a session whose turn it is to run a request, and those that wait behind it.
+// job is a request to run, followed by the requests queued at its runner.
 type job struct {
-	lv *live
-	r  request
+	runner *runner
+	req    request
 }
 
-// start has a worker run j: one that waits, or a new one. false: the shell is closed.
+// start runs j in an idle worker or a new one. It returns false if the shell is closed.
 func (s *Shell) start(j job) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -23,68 +23,70 @@ func (s *Shell) start(j job) bool {
 	}
 	s.jobs.Add(1)
 	if n := len(s.idle); n > 0 {
-		s.idle[n-1] <- j // which has room for it
+		s.idle[n-1] <- j // never blocks: the channel of an idle worker is empty
 		s.idle[n-1] = nil
-		s.idle, s.used = s.idle[:n-1], true
+		s.idle, s.idleUsed = s.idle[:n-1], true
 	} else {
 		go s.work(j)
 	}
 	return true
 }
 
-// work is a worker. Its stack has grown to what commands need, so a few wait for more of them.
+// work is a worker goroutine. A few workers stay idle for further jobs because their stacks have
+// already grown to the size that commands need.
 func (s *Shell) work(j job) {
 	done := false
 	defer func() {
-		if !done { // a command has ended the goroutine
-			j.lv.abandon()
+		if !done { // the command has called runtime.Goexit
+			j.runner.abandon()
 			s.jobs.Done()
 		}
 	}()
-	more := make(chan job, 1)
+	jobs := make(chan job, 1)
 	for ok := true; ok; {
-		j.lv.work(j.r)
+		j.runner.work(j.req)
 		j = job{}
-		if done = !s.rest(more); done {
+		if done = !s.becomeIdle(jobs); done {
 			return
 		}
-		j, ok = <-more
+		j, ok = <-jobs
 	}
 	done = true
 }
 
-// rest notes that a job is done. true: the worker is to wait for another one.
-func (s *Shell) rest(more chan job) bool {
+// becomeIdle ends the current job. It returns true if the worker must wait for a job on the
+// channel, and false if there are enough idle workers.
+func (s *Shell) becomeIdle(jobs chan job) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.jobs.Done()
 	if s.closed || len(s.idle) >= runtime.GOMAXPROCS(0) {
 		return false
 	}
-	s.idle = append(s.idle, more)
-	if !s.tidied {
-		s.tidied = true
-		time.AfterFunc(restTime, s.tidy)
+	s.idle = append(s.idle, jobs)
+	if !s.trimPending {
+		s.trimPending = true
+		time.AfterFunc(trimInterval, s.trimIdle)
 	}
 	return true
 }
 
-// tidy ends the workers that wait if none was needed for a time.
-func (s *Shell) tidy() {
+// trimIdle stops the idle workers if none was used in the last interval.
+func (s *Shell) trimIdle() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.tidied = s.used && !s.closed; s.tidied {
-		time.AfterFunc(restTime, s.tidy)
+	if s.trimPending = s.idleUsed && !s.closed; s.trimPending {
+		time.AfterFunc(trimInterval, s.trimIdle)
 	} else {
-		s.dismiss()
+		s.stopIdle()
 	}
-	s.used = false
+	s.idleUsed = false
 }
 
-// dismiss ends the workers that wait. s.mu is held.
-func (s *Shell) dismiss() {
-	for _, w := range s.idle {
-		close(w)
+// stopIdle stops the idle workers. s.mu is held.
+func (s *Shell) stopIdle() {
+	for _, jobs := range s.idle {
+		close(jobs)
 	}
 	s.idle = nil
 }

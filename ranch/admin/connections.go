@@ -66,7 +66,7 @@ type row struct {
 
 var connectionColumns = []shell.Column{
 	{Key: "id", Title: "ID", Right: true}, {Key: "listener", Title: "LISTENER"}, {Key: "peer", Title: "PEER"}, {Key: "state", Title: "STATE"},
-	{Key: "age", Title: "AGE", Right: true, Kind: shell.KindLength}, {Key: "idle", Title: "IDLE", Right: true, Kind: shell.KindLength},
+	{Key: "age", Title: "AGE", Right: true, Kind: shell.KindDuration}, {Key: "idle", Title: "IDLE", Right: true, Kind: shell.KindDuration},
 	{Key: "read", Title: "READ", Right: true, Kind: shell.KindBytes}, {Key: "written", Title: "WRITTEN", Right: true, Kind: shell.KindBytes},
 	{Key: "transport", Title: "TRANSPORT", Wide: true}, {Key: "tls", Title: "TLS", Wide: true},
 	{Key: "protocol", Title: "PROTOCOL", Wide: true}, {Key: "counted", Title: "COUNTED", Wide: true},
@@ -185,7 +185,7 @@ func (a *admin) one(_ context.Context, c *shell.Call) error {
 
 var closedColumns = []shell.Column{
 	{Key: "id", Title: "ID", Right: true}, {Key: "listener", Title: "LISTENER"}, {Key: "peer", Title: "PEER"},
-	{Key: "ended", Title: "ENDED", Kind: shell.KindTime}, {Key: "age", Title: "AGE", Right: true, Kind: shell.KindLength},
+	{Key: "ended", Title: "ENDED", Kind: shell.KindTime}, {Key: "age", Title: "AGE", Right: true, Kind: shell.KindDuration},
 	{Key: "reason", Title: "REASON"}, {Key: "read", Title: "READ", Right: true, Kind: shell.KindBytes},
 	{Key: "written", Title: "WRITTEN", Right: true, Kind: shell.KindBytes}, {Key: "served", Title: "SERVED", Wide: true}, {Key: "error", Title: "ERROR", Wide: true},
 }

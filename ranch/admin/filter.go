@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"goranch/conns"
+	"goranch/internal/nearest"
 	"goranch/protocol/shell"
 )
 
@@ -166,7 +167,7 @@ func parseTerm(text string, of scope) (func(*subject) bool, error) {
 	f := fieldOf(name, of)
 	if f == nil {
 		err := termError(text, "there is no field %q of %s connections: allowed are %s", name, of, strings.Join(fieldNames(of), ", "))
-		err.Suggestion = shell.Nearest(name, fieldNames(of))
+		err.Suggestion = nearest.Name(name, fieldNames(of))
 		return nil, err
 	}
 	op := ""

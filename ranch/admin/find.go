@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"goranch/conns"
+	"goranch/internal/nearest"
 	"goranch/protocol/shell"
 	"goranch/ranch"
 )
@@ -29,7 +30,7 @@ func (a *admin) listener(name string) (*ranch.Listener, error) {
 	if len(names) == 0 {
 		e.Message = fmt.Sprintf("there is no listener %q: there are none", name)
 	}
-	e.Suggestion = shell.Nearest(name, names)
+	e.Suggestion = nearest.Name(name, names)
 	return nil, e
 }
 

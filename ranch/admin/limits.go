@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"goranch/conns"
+	"goranch/internal/nearest"
 	"goranch/protocol/shell"
 	"goranch/ranch"
 )
@@ -220,7 +221,7 @@ func parseLimits(args []string) (map[int]string, error) {
 		_, twice := changes[i]
 		switch {
 		case i < 0 || !has:
-			suggestion = shell.Nearest(name, limitNames())
+			suggestion = nearest.Name(name, limitNames())
 			faults = append(faults, fmt.Sprintf("%q: allowed are name=value with the names %s", arg, strings.Join(limitNames(), ", ")))
 		case twice:
 			faults = append(faults, fmt.Sprintf("%s is given twice", name))

@@ -198,7 +198,7 @@ func descriptorKinds() (map[string]int, error) {
 func (a *admin) alarms(_ context.Context, c *shell.Call) error {
 	t := shell.Table{Columns: []shell.Column{
 		{Key: "listener", Title: "LISTENER"}, {Key: "alarm", Title: "ALARM"}, {Key: "of", Title: "OF"}, {Key: "threshold", Title: "FROM", Right: true},
-		{Key: "now", Title: "NOW", Right: true}, {Key: "reached", Title: "REACHED"}, {Key: "cooldown", Title: "AGAIN AFTER", Right: true, Kind: shell.KindLength},
+		{Key: "now", Title: "NOW", Right: true}, {Key: "reached", Title: "REACHED"}, {Key: "cooldown", Title: "AGAIN AFTER", Right: true, Kind: shell.KindDuration},
 	}}
 	open, limit, err := descriptors.Count()
 	for _, l := range a.listeners() {

@@ -50,7 +50,7 @@ type usage struct {
 var topColumns = []shell.Column{
 	{Key: "id", Title: "ID", Right: true}, {Key: "listener", Title: "LISTENER"}, {Key: "peer", Title: "PEER"},
 	{Key: "per_second", Title: "PER SECOND", Right: true, Kind: shell.KindBytes}, {Key: "bytes", Title: "BYTES", Right: true, Kind: shell.KindBytes},
-	{Key: "age", Title: "AGE", Right: true, Kind: shell.KindLength, Wide: true}, {Key: "state", Title: "STATE", Wide: true},
+	{Key: "age", Title: "AGE", Right: true, Kind: shell.KindDuration, Wide: true}, {Key: "state", Title: "STATE", Wide: true},
 }
 
 func (a *admin) top(ctx context.Context, c *shell.Call) error {

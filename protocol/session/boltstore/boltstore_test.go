@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -16,7 +17,7 @@ import (
 	"goranch/protocol/session/boltstore"
 )
 
-func open(t testing.TB, path string) *boltstore.Store {
+func openStore(t testing.TB, path string) session.Store {
 	t.Helper()
 	s, err := boltstore.Open(path, boltstore.Options{})
 	if err != nil {
@@ -26,7 +27,8 @@ func open(t testing.TB, path string) *boltstore.Store {
 	return s
 }
 
-func do(t testing.TB, errs ...error) {
+// must stops the test at the first error.
+func must(t testing.TB, errs ...error) {
 	t.Helper()
 	for _, err := range errs {
 		if err != nil {
@@ -35,10 +37,10 @@ func do(t testing.TB, errs ...error) {
 	}
 }
 
-func all(t testing.TB, s *boltstore.Store) map[string]session.Record {
+func records(t testing.TB, s session.Store) map[string]session.Record {
 	t.Helper()
 	m := map[string]session.Record{}
-	do(t, s.Each(func(r session.Record) bool {
+	must(t, s.Each(func(r session.Record) bool {
 		r.State = bytes.Clone(r.State)
 		m[r.ID] = r
 		return true
@@ -46,44 +48,37 @@ func all(t testing.TB, s *boltstore.Store) map[string]session.Record {
 	return m
 }
 
-func TestRecordsComeBack(t *testing.T) {
+func TestRecordsSurviveReopening(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s.db")
-	s := open(t, path)
+	s := openStore(t, path)
 	when := time.Date(2030, 1, 2, 3, 4, 5, 6, time.UTC)
 	a := session.Record{ID: "1", Generation: 1 << 63, Created: when, Seen: when.Add(1), Attached: true, State: []byte("{}")}
 	b := session.Record{ID: "2", Created: when, Seen: when.Add(-1e18)}
-	gone := session.Record{ID: "3", Created: when, Seen: when}
-	do(t, s.Save([]session.Record{a, b, gone}, nil), s.Save(nil, []string{"3", "never there"}), s.Close())
-	s = open(t, path)
-	if diff := cmp.Diff(map[string]session.Record{"1": a, "2": b}, all(t, s), cmpopts.EquateEmpty()); diff != "" {
-		t.Error(diff)
-	}
-	r, err := s.Load("1")
-	if diff := cmp.Diff(a, r); diff != "" || err != nil {
-		t.Error(diff, err)
-	}
-	if _, err := s.Load("3"); err != session.ErrUnknown {
-		t.Errorf("Load of one that is gone: %v", err)
+	removed := session.Record{ID: "3", Created: when, Seen: when}
+	must(t, s.Save([]session.Record{a, b, removed}, nil), s.Save(nil, []string{"3", "unknown"}), s.Close())
+	s = openStore(t, path)
+	if diff := cmp.Diff(map[string]session.Record{"1": a, "2": b}, records(t, s), cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("records (-want +got):\n%s", diff)
 	}
 	n := 0
-	do(t, s.Each(func(session.Record) bool { n++; return false }))
+	must(t, s.Each(func(session.Record) bool { n++; return false }))
 	if n != 1 {
-		t.Errorf("Each went on: %d", n)
+		t.Errorf("Each after false: got %d calls, want 1", n)
 	}
-	do(t, s.Close())
+	must(t, s.Close())
 	if err := s.Save([]session.Record{a}, nil); err != boltstore.ErrClosed {
-		t.Errorf("Save when closed: %v", err)
+		t.Errorf("Save after Close: got error %v, want %v", err, boltstore.ErrClosed)
 	}
 }
 
-func TestFilesThatCannotBeUsed(t *testing.T) {
+func TestUnusableFiles(t *testing.T) {
 	dir := t.TempDir()
 	good := filepath.Join(dir, "good")
-	do(t, open(t, good).Close())
+	must(t, openStore(t, good).Close())
 	page, err := os.ReadFile(good)
-	do(t, err)
+	must(t, err)
 	if info, _ := os.Stat(good); info.Mode().Perm() != 0o600 {
-		t.Errorf("its mode is %v", info.Mode())
+		t.Errorf("new file: got mode %v, want 0600", info.Mode())
 	}
 	damaged := bytes.Clone(page)
 	for i := range 2 * os.Getpagesize() {
@@ -91,57 +86,60 @@ func TestFilesThatCannotBeUsed(t *testing.T) {
 	}
 	write := func(name string, b []byte, mode fs.FileMode) string {
 		path := filepath.Join(dir, name)
-		do(t, os.WriteFile(path, b, 0o600), os.Chmod(path, mode))
+		must(t, os.WriteFile(path, b, 0o600), os.Chmod(path, mode))
 		return path
 	}
-	held := filepath.Join(dir, "held")
-	open(t, held)
+	locked := filepath.Join(dir, "locked")
+	openStore(t, locked)
 	tests := []struct {
 		path string
 		want error
 	}{
-		{held, boltstore.ErrLocked},
-		{write("text", []byte("no database\n"), 0o600), boltstore.ErrCorrupt},
+		{locked, boltstore.ErrLocked},
+		{write("text", []byte("text\n"), 0o600), boltstore.ErrCorrupt},
 		{write("zeros", make([]byte, 1<<16), 0o600), boltstore.ErrCorrupt},
 		{write("damaged", damaged, 0o600), boltstore.ErrCorrupt},
 		{write("short", page[:os.Getpagesize()+100], 0o600), boltstore.ErrCorrupt},
-		{write("cut", page[:2*os.Getpagesize()], 0o600), boltstore.ErrCorrupt},
-		{write("others may read", page, 0o640), fs.ErrPermission},
+		{write("truncated", page[:2*os.Getpagesize()], 0o600), boltstore.ErrCorrupt},
+		{write("group-readable", page, 0o640), fs.ErrPermission},
 		{filepath.Join(dir, "none", "s.db"), fs.ErrNotExist},
 	}
 	for _, tt := range tests {
 		s, err := boltstore.Open(tt.path, boltstore.Options{LockTimeout: -1})
 		if !errors.Is(err, tt.want) {
-			t.Errorf("%s: %v, want %v", filepath.Base(tt.path), err, tt.want)
+			t.Errorf("%s: got error %v, want %v", filepath.Base(tt.path), err, tt.want)
 		}
 		if err == nil {
 			s.Close()
-		} else {
-			t.Log(err)
 		}
 	}
 }
 
 type state struct{ Dir string }
 
-type nobody struct{ session.Holder }
+// discard is a Holder that accepts all output.
+type discard struct{}
 
-func (nobody) Deliver([]byte) error { return nil }
+func (discard) Deliver([]byte, int) error { return nil }
+func (discard) Revoked(net.Addr, error)   {}
 
-func TestSessionsOutliveTheProcess(t *testing.T) {
+func TestSessionsSurviveARestart(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s.db")
-	m, err := session.New(session.Options[state]{Store: open(t, path)})
-	do(t, err)
-	l, err := m.Create(t.Context(), nil, nobody{}, state{"/"})
-	do(t, err, l.Do(func(s *state) { s.Dir = "/tmp" }), m.Close(t.Context()))
-	m, err = session.New(session.Options[state]{Store: open(t, path)})
-	do(t, err)
+	m, err := session.New(session.Options[state]{Store: openStore(t, path)})
+	must(t, err)
+	s, err := m.Create(t.Context(), nil, discard{}, state{"/"})
+	must(t, err, s.Do(func(s *state) { s.Dir = "/tmp" }), m.Close(t.Context()))
+	m, err = session.New(session.Options[state]{Store: openStore(t, path)})
+	must(t, err)
 	defer m.Close(t.Context())
-	l, err = m.Attach(t.Context(), l.ID(), nil, nobody{})
-	do(t, err)
-	do(t, l.View(func(s *state) {
-		if s.Dir != "/tmp" || l.Generation() != 2 {
-			t.Errorf("%+v, generation %d", s, l.Generation())
+	s, err = m.Attach(t.Context(), s.ID(), nil, discard{})
+	must(t, err)
+	must(t, s.View(func(s *state) {
+		if s.Dir != "/tmp" {
+			t.Errorf("got directory %q, want /tmp", s.Dir)
 		}
 	}))
+	if got := m.List()[0].Generation; got != 2 {
+		t.Errorf("got generation %d, want 2", got)
+	}
 }

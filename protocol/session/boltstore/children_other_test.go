@@ -2,4 +2,5 @@
 
 package boltstore_test
 
-var children map[string]func(path string)
+// childModes is empty: the tests with child processes run on Linux only.
+var childModes map[string]func(path string)

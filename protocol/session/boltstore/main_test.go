@@ -8,7 +8,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if f := children[os.Getenv("BOLTSTORE_CHILD")]; f != nil {
+	if f := childModes[os.Getenv("BOLTSTORE_CHILD")]; f != nil {
 		f(os.Getenv("BOLTSTORE_FILE"))
 		os.Exit(0)
 	}

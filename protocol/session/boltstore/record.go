@@ -8,7 +8,8 @@ import (
 	"goranch/protocol/session"
 )
 
-// A record is its format, flags, the generation, two times in nanoseconds since 1970, and the state.
+// A stored record consists of format, flags, generation, two times in nanoseconds since 1970, and
+// the state.
 const (
 	format   = 1
 	attached = 1 << 0
@@ -28,10 +29,10 @@ func encode(r *session.Record) []byte {
 	return append(b, r.State...)
 }
 
-// decode returns a record whose State is a part of b.
+// decode returns a record whose State aliases b.
 func decode(id, b []byte) (session.Record, error) {
 	if len(b) < header || b[0] != format {
-		return session.Record{}, fmt.Errorf("%w: a record of %d bytes in a format that is not known", ErrCorrupt, len(b))
+		return session.Record{}, fmt.Errorf("%w: record of %d bytes in an unknown format", ErrCorrupt, len(b))
 	}
 	at := func(i int) int64 { return int64(binary.BigEndian.Uint64(b[i:])) }
 	return session.Record{

@@ -1,28 +1,26 @@
-// Package access says who is at the other end of a shell's connection, and what they may do.
+// Package access provides authentication for the shell: it determines the user of a connection and
+// the user's role.
 //
-// There are three ways to know: the kernel vouches for the peer of a Unix socket ([Peer]), a
-// certificate authority for the client of a TLS connection ([Certificates]), and whoever
-// presents a token is who the token was made for ([Tokens]). [Combine] asks several in turn:
+// [Peer] identifies local users by the kernel's credentials of a Unix socket, [Certificates]
+// clients by a verified TLS certificate, and [Tokens] clients by a secret token. [Combine] tries
+// several in order:
 //
-//	peer, err := access.Peer(access.PeerOptions{Viewers: []string{"group:adm"}})
+//	peer, err := access.Peer(access.Rules{Viewers: []string{"group:adm"}})
 //	…
 //	tokens, err := access.OpenTokens(access.TokenOptions{File: "/etc/ranchd/tokens"})
 //	…
-//	go tokens.Run(ctx) // follows the file
+//	go tokens.Run(ctx) // reloads the file when it changes
 //	opts := shell.Options{
 //		Authenticate: access.Combine(peer, access.Anyone(shell.Guest)),
 //		Token:        tokens.Token,
 //	}
 //
-// A Guest may do nothing but present a token. Before a shell is served, [CheckListen] tells
-// whether strangers could reach it without any of this.
+// A Guest can only present a token. [CheckListen] refuses listener addresses on which
+// unauthenticated clients of other hosts could use a shell.
 //
-// # Errors
-//
-// Who is refused gets an error that wraps [ErrDenied], or [ErrTooManyAttempts]. Their texts are
-// meant for the client as well: they name the client, and nothing of what is configured.
-// Errors of configuration wrap [ErrBadOption] or [ErrBadTokenFile], and never show a
-// secret, nor what might be one in the wrong place.
+// Errors for a refused client wrap [ErrDenied] or are a [*WaitError]. Their texts may be sent to
+// the client: they name the client and nothing of the configuration. Errors about options and files
+// never contain a secret, nor text that may be a secret in the wrong place.
 package access
 
 import (
@@ -36,31 +34,30 @@ import (
 )
 
 var (
-	// ErrDenied is wrapped by the error for a client that is known to have no access, or not known at all.
+	// ErrDenied is wrapped by the error for a client that has no access or is unknown.
 	ErrDenied = errors.New("access denied")
-	// ErrNotApplicable is wrapped by the error of an [Authenticator] that cannot tell: the
-	// connection is not of its kind. [Combine] then asks the next.
-	ErrNotApplicable = errors.New("this way to authenticate does not apply to the connection")
-	// ErrTooManyAttempts is wrapped by the error for an address that has to wait; see [WaitError].
-	ErrTooManyAttempts = errors.New("too many failed attempts")
-	// ErrBadOption is wrapped by the error for an option that cannot be used.
-	ErrBadOption = errors.New("bad option")
-	// ErrBadTokenFile is wrapped by the error for a file of tokens that cannot be used.
-	ErrBadTokenFile = errors.New("not a file of tokens")
-	// ErrExposed is wrapped by the error for an address on which a shell would be open to strangers.
-	ErrExposed = errors.New("the shell would be open to strangers")
+	// ErrNotApplicable is wrapped by the error of an [Authenticator] that cannot identify this kind
+	// of connection. [Combine] then tries the next one.
+	ErrNotApplicable = errors.New("authentication method not applicable")
 )
 
-// Authenticator says who is at the other end of a connection, by what is known when it has
-// been made. It fits the field Authenticate of the shell's options. It may be called from any goroutine.
-//
-// Its error wraps [ErrNotApplicable] if it cannot tell, and ErrDenied, or that of the system, if
-// the connection is to be refused.
+// Rules assign roles to the clients that [Peer] or [Certificates] has identified. A client that
+// matches rules of both roles is an Operator.
+type Rules struct {
+	Viewers, Operators []string
+	// AdmitOthers makes clients that match no rule Guests, who can present a token, instead of
+	// refusing them.
+	AdmitOthers bool
+}
+
+// Authenticator returns the user of a new connection. It can be used as shell.Options.Authenticate
+// and must be safe for concurrent use. Its error wraps [ErrNotApplicable] if it cannot identify the
+// client; with any other error the connection is refused.
 type Authenticator func(ctx context.Context, conn *transport.Conn) (shell.User, error)
 
-// Combine returns an Authenticator that asks each in turn, until one can tell. What that one
-// says holds, also if it refuses: who is refused by one is not asked by the next. If none can tell, the
-// connection is refused; end the list with [Anyone] to let it in.
+// Combine returns an Authenticator that calls each in order until one is applicable, whose result,
+// including a refusal, is final. If none is applicable the connection is refused with ErrDenied.
+// Put [Anyone] last to admit such clients.
 func Combine(list ...Authenticator) Authenticator {
 	return func(ctx context.Context, conn *transport.Conn) (shell.User, error) {
 		for _, a := range list {
@@ -75,19 +72,26 @@ func Combine(list ...Authenticator) Authenticator {
 				return shell.User{}, err
 			}
 		}
-		return shell.User{}, fmt.Errorf("%w: nothing tells who %s is", ErrDenied, nameOf(conn))
+		return shell.User{}, fmt.Errorf("%w: %s cannot be identified", ErrDenied, nameOf(conn))
 	}
 }
 
-// Anyone returns an Authenticator that takes anyone, under the name of their address. With
-// shell.Guest they may present a token, and nothing else.
+// Anyone returns an Authenticator that admits every client with the role, named by its address.
 func Anyone(role shell.Role) Authenticator {
 	return func(_ context.Context, conn *transport.Conn) (shell.User, error) {
 		return shell.User{Name: nameOf(conn), Role: role}, nil
 	}
 }
 
-// nameOf returns the address of the peer. Clients of Unix sockets mostly have none.
+// withRole returns the user, or refuses it if it is a Guest and others are not admitted.
+func withRole(u shell.User, admitOthers bool) (shell.User, error) {
+	if u.Role == shell.Guest && !admitOthers {
+		return shell.User{}, fmt.Errorf("%w: %s has no role", ErrDenied, u.Name)
+	}
+	return u, nil
+}
+
+// nameOf returns the address of the client. Most clients of Unix sockets have none.
 func nameOf(conn *transport.Conn) string {
 	addr := conn.RemoteAddr()
 	if addr == nil {
@@ -99,17 +103,11 @@ func nameOf(conn *transport.Conn) string {
 	return addr.Network()
 }
 
-// printable returns s, quoted if it could forge a line of a log or move a terminal's cursor.
+// printable returns s, quoted if it contains characters that could forge log lines or control a
+// terminal.
 func printable(s string) string {
 	if q := strconv.Quote(s); q[1:len(q)-1] != s {
 		return q
 	}
 	return s
-}
-
-// faults collects what is wrong with options.
-type faults []error
-
-func (f *faults) add(format string, args ...any) {
-	*f = append(*f, fmt.Errorf("%w %s", ErrBadOption, fmt.Sprintf(format, args...)))
 }

@@ -9,64 +9,52 @@ import (
 	"slices"
 	"strings"
 
+	"goranch/internal/option"
 	"goranch/protocol/shell"
 	"goranch/transport"
 )
 
-// CertificateOptions say what the holders of certificates may do.
-type CertificateOptions struct {
-	// Viewers and Operators are what their certificates say:
-	//
-	//	cn:alice                        the subject's common name
-	//	dns:ops.example.org             an alternative name; case does not matter
-	//	uri:spiffe://example.org/ops    an alternative name, as for SPIFFE
-	//	email:alice@example.org         an alternative name
-	//	ip:192.0.2.1                    an alternative name; not where the client connects from
-	//	sha256:64 hexadecimal digits    the certificate itself; colons between them are skipped
-	//	any                             each certificate that was verified
-	//
-	// They are compared whole: there are no patterns, and "*" in a certificate is just a
-	// character. Whom several of them fit has the greatest of the roles.
-	Viewers, Operators []string
-	// AdmitOthers makes Guests of holders of other certificates, who may present a token,
-	// instead of refusing them.
-	AdmitOthers bool
-}
-
-// Certificates returns an Authenticator for TLS clients with a certificate. Only a certificate
-// counts that was verified against the ClientCAs of the server's TLS configuration; whoever
-// those have signed can be any of the names in it, so let them be CAs of your own and not the public ones. Without one, the
-// error is ErrNotApplicable. It asks when the connection is made: a certificate that expires later
-// ends nothing.
+// Certificates returns an Authenticator for TLS clients with a certificate. The rules are:
 //
-// The error of Certificates names every rule that cannot be used, and wraps ErrBadOption.
-func Certificates(o CertificateOptions) (Authenticator, error) {
-	c := &holders{admitOthers: o.AdmitOthers}
-	var f faults
-	c.addAll(&f, "Viewers", o.Viewers, shell.Viewer)
-	c.addAll(&f, "Operators", o.Operators, shell.Operator)
-	if f != nil {
-		return nil, errors.Join(f...)
+//	cn:alice                       subject common name
+//	dns:ops.example.org            alternative name, case-insensitive
+//	uri:spiffe://example.org/ops   alternative name; email: and ip: likewise
+//	sha256:64 hexadecimal digits   fingerprint of the certificate; colons are ignored
+//	any                            every verified certificate
+//
+// Values are compared as a whole: there are no patterns, and "*" is an ordinary character. Only
+// certificates verified against the ClientCAs of the server's TLS configuration count; for others
+// the error is ErrNotApplicable. Those CAs can issue any name, so use private CAs. The certificate
+// is checked when the connection is made; a later expiry does not end it.
+//
+// The error of Certificates names every invalid rule.
+func Certificates(r Rules) (Authenticator, error) {
+	c := &certificateRules{admitOthers: r.AdmitOthers}
+	var f option.Faults
+	c.add(&f, "Viewers", r.Viewers, shell.Viewer)
+	c.add(&f, "Operators", r.Operators, shell.Operator)
+	if err := f.Err(); err != nil {
+		return nil, err
 	}
 	return c.authenticate, nil
 }
 
-// holders is the configuration, taken apart.
-type holders struct {
-	rules       []rule
+// certificateRules are parsed Rules.
+type certificateRules struct {
+	rules       []certificateRule
 	admitOthers bool
 }
 
-type rule struct {
+type certificateRule struct {
 	kind, value string
 	role        shell.Role
 }
 
-func (c *holders) addAll(f *faults, field string, list []string, role shell.Role) {
+func (c *certificateRules) add(f *option.Faults, field string, list []string, role shell.Role) {
 	for i, s := range list {
 		r, err := parseRule(s)
 		if err != nil {
-			f.add("%s[%d] %q: %v", field, i, s, err)
+			f.Add(fmt.Errorf("option %s[%d] %q: %w", field, i, s, err))
 			continue
 		}
 		r.role = role
@@ -74,9 +62,9 @@ func (c *holders) addAll(f *faults, field string, list []string, role shell.Role
 	}
 }
 
-func parseRule(s string) (rule, error) {
+func parseRule(s string) (certificateRule, error) {
 	kind, value, _ := strings.Cut(s, ":")
-	r := rule{kind: kind, value: value}
+	r := certificateRule{kind: kind, value: value}
 	if s == "any" {
 		return r, nil
 	}
@@ -87,45 +75,38 @@ func parseRule(s string) (rule, error) {
 	case "ip":
 		ip, err := netip.ParseAddr(value)
 		if err != nil || ip.Zone() != "" {
-			return r, errors.New("an IP address must follow \"ip:\"")
+			return r, errors.New("\"ip:\" must be followed by an IP address without a zone")
 		}
 		r.value = ip.Unmap().String()
 	case "sha256":
 		r.value = strings.ToLower(strings.ReplaceAll(value, ":", ""))
 		if b, err := hex.DecodeString(r.value); err != nil || len(b) != 32 {
-			return r, errors.New("64 hexadecimal digits must follow \"sha256:\"")
+			return r, errors.New("\"sha256:\" must be followed by 64 hexadecimal digits")
 		}
 	default:
-		return r, errors.New("use \"cn:\", \"dns:\", \"uri:\", \"email:\", \"ip:\" or \"sha256:\" and a value, or \"any\"")
+		return r, errors.New("allowed are \"cn:\", \"dns:\", \"uri:\", \"email:\", \"ip:\" or \"sha256:\" with a value, and \"any\"")
 	}
 	if r.value == "" {
-		return r, fmt.Errorf("a value must follow \"%s:\"", kind)
+		return r, fmt.Errorf("\"%s:\" must be followed by a value", kind)
 	}
 	return r, nil
 }
 
-func (c *holders) authenticate(_ context.Context, conn *transport.Conn) (shell.User, error) {
+func (c *certificateRules) authenticate(_ context.Context, conn *transport.Conn) (shell.User, error) {
 	id := conn.Identity()
 	if id == nil {
-		return shell.User{}, fmt.Errorf("%w: the client has shown no certificate that could be verified", ErrNotApplicable)
+		return shell.User{}, fmt.Errorf("%w: the client has no verified certificate", ErrNotApplicable)
 	}
-	return c.user(id)
-}
-
-func (c *holders) user(id *transport.Identity) (shell.User, error) {
-	who := shell.User{Name: holderName(id)}
+	user := shell.User{Name: certificateName(id)}
 	for _, r := range c.rules {
-		if r.role > who.Role && r.fits(id) {
-			who.Role = r.role
+		if r.role > user.Role && r.matches(id) {
+			user.Role = r.role
 		}
 	}
-	if who.Role == shell.Guest && !c.admitOthers {
-		return shell.User{}, fmt.Errorf("%w: %s may neither look nor change", ErrDenied, who.Name)
-	}
-	return who, nil
+	return withRole(user, c.admitOthers)
 }
 
-func (r *rule) fits(id *transport.Identity) bool {
+func (r *certificateRule) matches(id *transport.Identity) bool {
 	switch r.kind {
 	case "any":
 		return true
@@ -145,9 +126,9 @@ func (r *rule) fits(id *transport.Identity) bool {
 	return false
 }
 
-// holderName is what the certificate calls its holder, for the audit log, and which certificate
-// it is if that is all there is to say.
-func holderName(id *transport.Identity) string {
+// certificateName returns the first name in the certificate, for the audit log, or its fingerprint
+// if it has no name.
+func certificateName(id *transport.Identity) string {
 	switch {
 	case id.CommonName != "":
 		return "CN=" + printable(id.CommonName)

@@ -24,7 +24,7 @@ import (
 	"goranch/transport"
 )
 
-// authority signs certificates.
+// authority is a certificate authority.
 type authority struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
@@ -39,7 +39,7 @@ func newAuthority(t *testing.T) *authority {
 	return a
 }
 
-// issue signs tmpl, by itself if the authority has no certificate yet.
+// issue signs tmpl; it is self-signed if the authority has no certificate yet.
 func (a *authority) issue(t *testing.T, tmpl *x509.Certificate) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -68,8 +68,9 @@ func (a *authority) pool() *x509.CertPool {
 	return p
 }
 
-// holder is a server's end of a TLS connection whose client shows cert, if it is not nil.
-func holder(t *testing.T, ca *authority, policy tls.ClientAuthType, cert *tls.Certificate) *transport.Conn {
+// tlsConn returns the server's side of a TLS connection whose client presents cert, if it is not
+// nil.
+func tlsConn(t *testing.T, ca *authority, policy tls.ClientAuthType, cert *tls.Certificate) *transport.Conn {
 	t.Helper()
 	server := ca.issue(t, &x509.Certificate{DNSNames: []string{"shell.test"}})
 	tr := transport.TLS{Config: &tls.Config{Certificates: []tls.Certificate{server}, ClientAuth: policy, ClientCAs: ca.pool()}}
@@ -78,7 +79,7 @@ func holder(t *testing.T, ca *authority, policy tls.ClientAuthType, cert *tls.Ce
 		if cert != nil {
 			c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return cert, nil }
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		ctx, cancel := context.WithTimeout(t.Context(), timeout)
 		defer cancel()
 		return (&tls.Dialer{Config: c}).DialContext(ctx, "tcp", addr)
 	})
@@ -96,12 +97,12 @@ func alice() *x509.Certificate {
 func TestCertificates(t *testing.T) {
 	ca := newAuthority(t)
 	cert := ca.issue(t, alice())
-	conn := holder(t, ca, tls.RequireAndVerifyClientCert, &cert)
+	conn := tlsConn(t, ca, tls.RequireAndVerifyClientCert, &cert)
 	sum := sha256.Sum256(cert.Certificate[0])
 	print := hex.EncodeToString(sum[:])
 	for _, c := range []struct {
-		rule string
-		fits bool
+		rule    string
+		matches bool
 	}{
 		{"cn:alice", true}, {"cn:Alice", false}, {"cn:ali", false}, {"cn:*", false}, {"cn:ops.example.org", false},
 		{"dns:ops.example.org", true}, {"dns:OPS.example.org", true}, {"dns:example.org", false}, {"dns:alice", false},
@@ -113,17 +114,17 @@ func TestCertificates(t *testing.T) {
 		{"sha256:" + print[:2] + ":" + print[2:], true},
 		{"any", true},
 	} {
-		auth, err := Certificates(CertificateOptions{Operators: []string{c.rule}})
+		auth, err := Certificates(Rules{Operators: []string{c.rule}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := answer{Err: "access denied: CN=alice may neither look nor change"}
-		if c.fits {
-			want = answer{User: shell.User{Name: "CN=alice", Role: shell.Operator}}
+		want := result{Err: "access denied: CN=alice has no role"}
+		if c.matches {
+			want = result{User: shell.User{Name: "CN=alice", Role: shell.Operator}}
 		}
 		user, err := auth(t.Context(), conn)
-		if diff := cmp.Diff(want, answerOf(user, err)); diff != "" || !c.fits && !errors.Is(err, ErrDenied) {
-			t.Errorf("%s: %v\n%s", c.rule, err, diff)
+		if diff := cmp.Diff(want, resultOf(user, err)); diff != "" || !c.matches && !errors.Is(err, ErrDenied) {
+			t.Errorf("%s: got error %v; result (-want +got):\n%s", c.rule, err, diff)
 		}
 	}
 }
@@ -131,16 +132,16 @@ func TestCertificates(t *testing.T) {
 func TestCertificateRoles(t *testing.T) {
 	ca := newAuthority(t)
 	cert := ca.issue(t, alice())
-	conn := holder(t, ca, tls.RequireAndVerifyClientCert, &cert)
+	conn := tlsConn(t, ca, tls.RequireAndVerifyClientCert, &cert)
 	for _, c := range []struct {
 		name string
-		opts CertificateOptions
+		opts Rules
 		want shell.Role
 	}{
-		{"a viewer", CertificateOptions{Viewers: []string{"cn:bob", "cn:alice"}}, shell.Viewer},
-		{"the greatest role", CertificateOptions{Viewers: []string{"any"}, Operators: []string{"cn:alice"}}, shell.Operator},
-		{"others are operators", CertificateOptions{Viewers: []string{"any"}, Operators: []string{"cn:bob"}}, shell.Viewer},
-		{"others are admitted", CertificateOptions{AdmitOthers: true}, shell.Guest},
+		{"viewer", Rules{Viewers: []string{"cn:bob", "cn:alice"}}, shell.Viewer},
+		{"highest role", Rules{Viewers: []string{"any"}, Operators: []string{"cn:alice"}}, shell.Operator},
+		{"operator rule for others", Rules{Viewers: []string{"any"}, Operators: []string{"cn:bob"}}, shell.Viewer},
+		{"others admitted", Rules{AdmitOthers: true}, shell.Guest},
 	} {
 		auth, err := Certificates(c.opts)
 		if err != nil {
@@ -148,14 +149,14 @@ func TestCertificateRoles(t *testing.T) {
 		}
 		user, err := auth(t.Context(), conn)
 		if want := (shell.User{Name: "CN=alice", Role: c.want}); user != want || err != nil {
-			t.Errorf("%s: %+v, %v, want %+v", c.name, user, err, want)
+			t.Errorf("%s: got %+v and error %v, want %+v", c.name, user, err, want)
 		}
 	}
 }
 
-// Nobody is believed whose certificate was not verified, whatever the TLS configuration takes.
-func TestCertificatesAreVerified(t *testing.T) {
-	auth, err := Certificates(CertificateOptions{Operators: []string{"any", "cn:alice"}})
+// Only verified certificates count, whatever the TLS configuration accepts.
+func TestUnverifiedCertificates(t *testing.T) {
+	auth, err := Certificates(Rules{Operators: []string{"any", "cn:alice"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,26 +168,26 @@ func TestCertificatesAreVerified(t *testing.T) {
 		conn *transport.Conn
 	}{
 		{"without TLS", connect(t, transport.TCP{}, "127.0.0.1:0")},
-		{"TLS that asks for none", holder(t, ca, tls.NoClientCert, &good)},
-		{"no certificate", holder(t, ca, tls.VerifyClientCertIfGiven, nil)},
-		{"any certificate, of another authority", holder(t, ca, tls.RequireAnyClientCert, &foreign)},
-		{"any certificate, not verified though good", holder(t, ca, tls.RequestClientCert, &good)},
+		{"no certificate requested", tlsConn(t, ca, tls.NoClientCert, &good)},
+		{"no certificate", tlsConn(t, ca, tls.VerifyClientCertIfGiven, nil)},
+		{"unverified, of another authority", tlsConn(t, ca, tls.RequireAnyClientCert, &foreign)},
+		{"unverified, of the right authority", tlsConn(t, ca, tls.RequestClientCert, &good)},
 	} {
 		if user, err := auth(t.Context(), c.conn); !errors.Is(err, ErrNotApplicable) || user != (shell.User{}) {
-			t.Errorf("%s: %+v, %v", c.name, user, err)
+			t.Errorf("%s: got %+v and error %v, want %v", c.name, user, err, ErrNotApplicable)
 		}
 	}
 	want := shell.User{Name: "CN=alice", Role: shell.Operator}
-	if user, err := auth(t.Context(), holder(t, ca, tls.VerifyClientCertIfGiven, &good)); user != want || err != nil {
-		t.Errorf("verified: %+v, %v", user, err)
+	if user, err := auth(t.Context(), tlsConn(t, ca, tls.VerifyClientCertIfGiven, &good)); user != want || err != nil {
+		t.Errorf("verified: got %+v and error %v, want %+v", user, err, want)
 	}
 }
 
-func TestHolderName(t *testing.T) {
+func TestCertificateName(t *testing.T) {
 	ca := newAuthority(t)
 	for _, c := range []struct {
-		drop func(*x509.Certificate)
-		want string
+		change func(*x509.Certificate)
+		want   string
 	}{
 		{func(*x509.Certificate) {}, "CN=alice"},
 		{func(x *x509.Certificate) { x.Subject.CommonName = "a\nuid 0 \u202e" }, `CN="a\nuid 0 \u202e"`},
@@ -196,8 +197,8 @@ func TestHolderName(t *testing.T) {
 		{func(x *x509.Certificate) { x.DNSNames = nil }, "IP=192.0.2.1"},
 	} {
 		tmpl := alice()
-		c.drop(tmpl)
-		if !strings.HasPrefix(c.want, "CN=") { // each row has less than the one before
+		c.change(tmpl)
+		if !strings.HasPrefix(c.want, "CN=") { // each row has fewer names than the one before
 			tmpl.Subject.CommonName = ""
 			if c.want[0] != 'U' {
 				tmpl.URIs = nil
@@ -208,30 +209,30 @@ func TestHolderName(t *testing.T) {
 		}
 		leaf := ca.issue(t, tmpl).Leaf
 		id := transport.IdentityOf(tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{leaf}}})
-		if got := holderName(id); got != c.want {
-			t.Errorf("%s, want %s", got, c.want)
+		if got := certificateName(id); got != c.want {
+			t.Errorf("got %s, want %s", got, c.want)
 		}
 	}
-	if got := holderName(&transport.Identity{Fingerprint: "0f"}); got != "sha256=0f" {
-		t.Errorf("without any name: %s", got)
+	if got := certificateName(&transport.Identity{Fingerprint: "0f"}); got != "sha256=0f" {
+		t.Errorf("without names: got %s, want sha256=0f", got)
 	}
 }
 
-func TestCertificateOptions(t *testing.T) {
-	_, err := Certificates(CertificateOptions{
+func TestCertificateRuleFaults(t *testing.T) {
+	_, err := Certificates(Rules{
 		Viewers:   []string{"any", "alice", "", "cn:", "any:", "CN:alice"},
 		Operators: []string{"ip:host", "ip:fe80::1%eth0", "sha256:00", "sha256:" + strings.Repeat("x", 64), "uri:"},
 	})
-	if !errors.Is(err, ErrBadOption) {
-		t.Fatal(err)
+	if err == nil {
+		t.Fatal("got no error, want one per invalid rule")
 	}
-	for _, want := range []string{"Viewers[1]", "Viewers[2]", `Viewers[3] "cn:": a value must follow`, "Viewers[4]", "Viewers[5]",
+	for _, want := range []string{"Viewers[1]", "Viewers[2]", `Viewers[3] "cn:": "cn:" must be followed by a value`, "Viewers[4]", "Viewers[5]",
 		"Operators[0]", "Operators[1]", "Operators[2]", "Operators[3]", "Operators[4]"} {
-		if !strings.Contains(err.Error(), "bad option "+want) {
-			t.Errorf("nothing of %s in\n%v", want, err)
+		if !strings.Contains(err.Error(), "option "+want) {
+			t.Errorf("got error\n%v\nwant %s in it", err, want)
 		}
 	}
 	if got := strings.Count(err.Error(), "\n") + 1; got != 10 {
-		t.Errorf("%d faults, want 10:\n%v", got, err)
+		t.Errorf("got %d faults, want 10:\n%v", got, err)
 	}
 }

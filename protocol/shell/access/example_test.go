@@ -2,7 +2,6 @@ package access_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log"
 	"net"
@@ -14,7 +13,7 @@ import (
 	"goranch/transport"
 )
 
-// A token is made, its line is written to the file, and who presents it is known.
+// A generated token authenticates a client once its line is in the file.
 func Example() {
 	dir, err := os.MkdirTemp("", "access")
 	if err != nil {
@@ -35,12 +34,12 @@ func Example() {
 		File: file,
 		Notify: func(err error) {
 			if err != nil {
-				log.Print("the old tokens stay: ", err)
+				log.Print("the previous tokens stay in use: ", err)
 			}
 		},
 	})
 	if err != nil {
-		log.Fatal(err) // names every line that cannot be used
+		log.Fatal(err) // names every invalid line
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -61,11 +60,11 @@ func Example() {
 	// too many failed attempts: try again in 1s
 }
 
-// Users of this machine are known by the kernel, whoever else connects may present a token.
+// Local users are identified by the kernel; other clients are Guests, who can present a token.
 func ExampleCombine() {
-	peer, err := access.Peer(access.PeerOptions{Viewers: []string{"group:0"}})
+	peer, err := access.Peer(access.Rules{Viewers: []string{"group:0"}})
 	if err != nil {
-		log.Fatal(err) // names every user and group that there is not
+		log.Fatal(err) // names every unknown user and group
 	}
 	authenticate := access.Combine(peer, access.Anyone(shell.Guest))
 
@@ -93,17 +92,11 @@ func ExampleCombine() {
 }
 
 func ExampleCheckListen() {
-	loopback := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8080}
-	fmt.Println(access.CheckListen(loopback, access.Listen{}))
-
-	everywhere := &net.TCPAddr{IP: net.IPv4zero, Port: 8080}
-	err := access.CheckListen(everywhere, access.Listen{Tokens: true})
-	fmt.Println(errors.Is(err, access.ErrExposed))
-	fmt.Println(err)
-	fmt.Println(access.CheckListen(everywhere, access.Listen{Tokens: true, Secure: true}))
+	fmt.Println(access.CheckListen("tcp", "127.0.0.1:8080", access.Listen{}))
+	fmt.Println(access.CheckListen("tcp", "0.0.0.0:8080", access.Listen{Tokens: true}))
+	fmt.Println(access.CheckListen("tcp", "0.0.0.0:8080", access.Listen{Tokens: true, Secure: true}))
 	// Output:
 	// <nil>
-	// true
-	// listen on "0.0.0.0:8080": the shell would be open to strangers: tokens would travel in clear; use TLS, or listen on a loopback address or a Unix socket, or accept it by setting PlainTokens
+	// listen on "0.0.0.0:8080": unauthenticated access to the shell: tokens would be sent unencrypted; use TLS, or listen on a loopback address or a Unix socket, or set PlainTokens to accept it
 	// <nil>
 }

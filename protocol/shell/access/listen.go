@@ -8,76 +8,68 @@ import (
 	"goranch/transport"
 )
 
-// Listen is what a listener of a shell asks of its clients. The zero value asks nothing.
+// Listen describes a listener of a shell to [CheckListen]. The zero value is plain TCP without
+// authentication.
 type Listen struct {
-	// Secure is what the Secure method of the listener's transport returns.
+	// Secure is the result of the Secure method of the listener's transport.
 	Secure bool
-	// Proxied says that clients come by way of a proxy (transport/proxy), or are
-	// forwarded from elsewhere. Then they are strangers wherever the listener is.
+	// Proxied is whether clients connect through a proxy (transport/proxy) or a forwarded port.
+	// They can be on other hosts even if the listener is local.
 	Proxied bool
-	// Tokens says that Guests are all that a client is without a token or a certificate.
+	// Tokens is whether clients without a token or certificate are Guests.
 	Tokens bool
-	// Certificates says the same, and that the TLS configuration verifies clients' certificates.
+	// Certificates is the same, where the TLS configuration verifies client certificates.
 	Certificates bool
-	// PlainTokens accepts that tokens travel in clear, where whoever sees the packets can take
-	// and use them; for networks which are encrypted below, such as WireGuard.
+	// PlainTokens accepts tokens on unencrypted connections, where an eavesdropper can copy them.
+	// It is meant for networks with their own encryption, such as WireGuard.
 	PlainTokens bool
 }
 
-// CheckListen returns an error if a shell that changes things, by commands or programs,
-// would be open to strangers at addr, the address that its listener is bound to. Unix
-// sockets, addresses in the process and those of the loopback interface are reached from this
-// machine only; others need TLS and client certificates or tokens. The error wraps [ErrExposed] and says what
-// to configure.
+// CheckListen returns an error if unauthenticated clients of other hosts could use a shell at the
+// address. It is meant for shells with commands or programs that change something. The error says
+// what to configure.
 //
-// On a loopback address every user of this machine is let in that the Authenticator does not
-// keep out: a Unix socket with [Peer] knows them.
-func CheckListen(addr net.Addr, l Listen) error {
-	name := ""
-	if addr != nil {
-		name = transport.AddrString(addr)
+// network and address are those of a [transport.Addr] before listening, or the Network and String
+// of the listener's net.Addr. Unix sockets, in-memory addresses and loopback addresses are local;
+// of host names only "localhost" is. Inherited sockets ("fd", "systemd") count as reachable,
+// because their address is unknown until the listener exists. On a loopback address every local
+// user that the Authenticator admits has access; a Unix socket with [Peer] identifies them.
+func CheckListen(network, address string, l Listen) error {
+	local := isLocal(network, address)
+	fault := func(why string) error {
+		return fmt.Errorf("listen on %q: unauthenticated access to the shell: %s", transport.Addr{Network: network, Address: address}, why)
 	}
-	return l.check(name, local(addr))
-}
-
-// CheckAddress is [CheckListen] for an address that is still to be listened on. Of names of
-// hosts only "localhost" counts as loopback, and inherited sockets ("fd:N", "systemd:NAME") as
-// reachable from anywhere, for where they are bound is not known: use CheckListen for those.
-func CheckAddress(addr transport.Addr, l Listen) error {
-	isLocal := addr.Network == "unix"
-	if host, _, err := net.SplitHostPort(addr.Address); err == nil && addr.Network == "tcp" {
-		ip, err := netip.ParseAddr(host)
-		isLocal = host == "localhost" || err == nil && ip.Unmap().IsLoopback()
-	}
-	return l.check(addr.String(), isLocal)
-}
-
-// local reports whether only this machine reaches addr. What it does not know it takes for reachable.
-func local(addr net.Addr) bool {
-	switch a := addr.(type) {
-	case *net.TCPAddr:
-		return a.AddrPort().Addr().Unmap().IsLoopback()
-	case *net.UnixAddr, transport.MemAddr:
-		return true
-	}
-	return false
-}
-
-func (l *Listen) check(addr string, local bool) error {
-	fault := func(why string) error { return fmt.Errorf("listen on %q: %w: %s", addr, ErrExposed, why) }
 	switch {
 	case local && !l.Proxied:
 		return nil
 	case l.Secure && (l.Tokens || l.Certificates):
 		return nil
 	case l.Secure:
-		return fault("it can be reached from other hosts, and asks for no proof; configure tokens or client certificates, or listen on a loopback address or a Unix socket")
+		return fault("other hosts can reach it without authentication; configure tokens or client certificates, or listen on a loopback address or a Unix socket")
 	case l.Tokens && l.PlainTokens:
 		return nil
 	case l.Tokens:
-		return fault("tokens would travel in clear; use TLS, or listen on a loopback address or a Unix socket, or accept it by setting PlainTokens")
+		return fault("tokens would be sent unencrypted; use TLS, or listen on a loopback address or a Unix socket, or set PlainTokens to accept it")
 	case l.Certificates:
-		return fault("without TLS there are no client certificates; use TLS, or listen on a loopback address or a Unix socket")
+		return fault("client certificates require TLS; use TLS, or listen on a loopback address or a Unix socket")
 	}
-	return fault("it can be reached from other hosts, and asks for no proof; use TLS with tokens or client certificates, or listen on a loopback address or a Unix socket")
+	return fault("other hosts can reach it without authentication; use TLS with tokens or client certificates, or listen on a loopback address or a Unix socket")
+}
+
+// isLocal reports whether only this host can connect to the address. Unknown networks are not
+// local.
+func isLocal(network, address string) bool {
+	switch network {
+	case "unix", transport.MemAddr("").Network():
+		return true
+	case "tcp":
+	default:
+		return false
+	}
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
 }

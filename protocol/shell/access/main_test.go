@@ -15,13 +15,14 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience is how long a test waits for what must happen.
-const patience = 20 * time.Second
+// timeout limits every operation of a test.
+const timeout = 20 * time.Second
 
-// accept connects by dial to a new listener, and returns the server's end after its handshake.
+// accept connects to a new listener with dial, and returns the server's connection after the
+// handshake.
 func accept(t *testing.T, tr transport.Transport, addr string, dial func(addr string) (net.Conn, error)) *transport.Conn {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
 	ln, err := tr.Listen(ctx, addr)
 	if err != nil {
@@ -51,7 +52,7 @@ func accept(t *testing.T, tr transport.Transport, addr string, dial func(addr st
 	return conn
 }
 
-// connect is accept for clients that do nothing but dial.
+// connect is accept with the Dial of the transport.
 func connect(t *testing.T, tr transport.Transport, addr string) *transport.Conn {
 	t.Helper()
 	return accept(t, tr, addr, func(addr string) (net.Conn, error) { return tr.Dial(t.Context(), addr) })
@@ -59,31 +60,32 @@ func connect(t *testing.T, tr transport.Transport, addr string) *transport.Conn 
 
 func socketPath(t *testing.T) string { return "unix:" + filepath.Join(t.TempDir(), "s") }
 
-// from is a connection of which only the address matters.
-func from(t *testing.T, addr net.Addr) *transport.Conn {
+// connFrom returns a connection with the remote address.
+func connFrom(t *testing.T, addr net.Addr) *transport.Conn {
 	a, b := net.Pipe()
 	t.Cleanup(func() { a.Close(); b.Close() })
-	return transport.NewConn(transport.TCP{}, addressed{a, addr})
+	return transport.NewConn(transport.TCP{}, remoteConn{a, addr})
 }
 
-type addressed struct {
+// remoteConn is a net.Conn with another remote address.
+type remoteConn struct {
 	net.Conn
 	remote net.Addr
 }
 
-func (a addressed) RemoteAddr() net.Addr { return a.remote }
+func (a remoteConn) RemoteAddr() net.Addr { return a.remote }
 
-func ip(s string) net.Addr { return &net.TCPAddr{IP: net.ParseIP(s), Port: 4000} }
+func tcpAddr(s string) net.Addr { return &net.TCPAddr{IP: net.ParseIP(s), Port: 4000} }
 
-// answer is what an Authenticator returns.
-type answer struct {
+// result is the result of an Authenticator, for comparisons.
+type result struct {
 	User shell.User
 	Err  string
 }
 
-func answerOf(user shell.User, err error) answer {
+func resultOf(user shell.User, err error) result {
 	if err != nil {
-		return answer{user, err.Error()}
+		return result{user, err.Error()}
 	}
-	return answer{User: user}
+	return result{User: user}
 }

@@ -18,8 +18,8 @@ import (
 	"goranch/transport/proxy"
 )
 
-func TestPeerOfASocket(t *testing.T) {
-	peer, err := Peer(PeerOptions{})
+func TestPeer(t *testing.T) {
+	peer, err := Peer(Rules{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,55 +31,55 @@ func TestPeerOfASocket(t *testing.T) {
 	for _, addr := range []string{socketPath(t), "unix:@goranch-access-" + uid + filepath.Base(t.TempDir())} {
 		got, err := peer(t.Context(), connect(t, transport.TCP{}, addr))
 		if got != want || err != nil {
-			t.Errorf("%s: %+v, %v, want %+v", addr, got, err, want)
+			t.Errorf("%s: got %+v and error %v, want %+v", addr, got, err, want)
 		}
 	}
-	gone := connect(t, transport.TCP{}, socketPath(t))
-	gone.Abort()
-	if user, err := peer(t.Context(), gone); !errors.Is(err, net.ErrClosed) || user != (shell.User{}) {
-		t.Errorf("closed: %+v, %v", user, err)
+	closed := connect(t, transport.TCP{}, socketPath(t))
+	closed.Abort()
+	if user, err := peer(t.Context(), closed); !errors.Is(err, net.ErrClosed) || user != (shell.User{}) {
+		t.Errorf("closed connection: got %+v and error %v, want %v", user, err, net.ErrClosed)
 	}
 }
 
-// Other users really connect: a thread of this process becomes one of them.
+// Clients of other users connect from threads of this process with another user id.
 func TestPeerOfOtherUsers(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("only root can become somebody else")
+		t.Skip("changing the user id requires root")
 	}
-	peer, err := Peer(PeerOptions{Viewers: []string{"54321", "group:54400"}, Operators: []string{"54322"}})
+	peer, err := Peer(Rules{Viewers: []string{"54321", "group:54400"}, Operators: []string{"54322"}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
 		uid, gid int
-		want     answer
+		want     result
 	}{
-		{54321, 54321, answer{User: shell.User{Name: "uid 54321", Role: shell.Viewer}}},
-		{54322, 54321, answer{User: shell.User{Name: "uid 54322", Role: shell.Operator}}},
-		{54323, 54400, answer{User: shell.User{Name: "uid 54323", Role: shell.Viewer}}},
-		{54323, 54323, answer{Err: "access denied: uid 54323 may neither look nor change"}},
-		{54323, 0, answer{Err: "access denied: uid 54323 may neither look nor change"}},
+		{54321, 54321, result{User: shell.User{Name: "uid 54321", Role: shell.Viewer}}},
+		{54322, 54321, result{User: shell.User{Name: "uid 54322", Role: shell.Operator}}},
+		{54323, 54400, result{User: shell.User{Name: "uid 54323", Role: shell.Viewer}}},
+		{54323, 54323, result{Err: "access denied: uid 54323 has no role"}},
+		{54323, 0, result{Err: "access denied: uid 54323 has no role"}},
 	} {
 		addr := "unix:@goranch-access-" + filepath.Base(t.TempDir())
 		conn := accept(t, transport.TCP{}, addr, func(addr string) (net.Conn, error) { return dialAs(c.uid, c.gid, addr) })
-		if got := answerOf(peer(t.Context(), conn)); got != c.want {
-			t.Errorf("uid %d, gid %d: %+v, want %+v", c.uid, c.gid, got, c.want)
+		if got := resultOf(peer(t.Context(), conn)); got != c.want {
+			t.Errorf("uid %d, gid %d: got %+v, want %+v", c.uid, c.gid, got, c.want)
 		}
 	}
 }
 
-// dialAs connects on a thread that has become another user, and ends with that.
+// dialAs connects from a thread with another user and group id; the thread ends with its goroutine.
 func dialAs(uid, gid int, addr string) (nc net.Conn, err error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		if _, _, no := unix.RawSyscall(unix.SYS_SETRESGID, uintptr(gid), uintptr(gid), uintptr(gid)); no != 0 {
-			err = no
+		runtime.LockOSThread() // never unlocked
+		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESGID, uintptr(gid), uintptr(gid), uintptr(gid)); errno != 0 {
+			err = errno
 			return
 		}
-		if _, _, no := unix.RawSyscall(unix.SYS_SETRESUID, uintptr(uid), uintptr(uid), uintptr(uid)); no != 0 {
-			err = no
+		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, uintptr(uid), uintptr(uid), uintptr(uid)); errno != 0 {
+			err = errno
 			return
 		}
 		nc, err = net.Dial("unix", strings.TrimPrefix(addr, "unix:"))
@@ -88,9 +88,9 @@ func dialAs(uid, gid int, addr string) (nc net.Conn, err error) {
 	return nc, err
 }
 
-// A proxy on this machine runs as some user here, its clients do not.
+// The credentials of a local proxy are not those of its clients.
 func TestPeerBehindAProxy(t *testing.T) {
-	peer, err := Peer(PeerOptions{})
+	peer, err := Peer(Rules{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +108,7 @@ func TestPeerBehindAProxy(t *testing.T) {
 			return nc, err
 		})
 		if user, err := peer(t.Context(), conn); !errors.Is(err, ErrNotApplicable) || user != (shell.User{}) {
-			t.Errorf("%q: %+v, %v", header, user, err)
+			t.Errorf("%q: got %+v and error %v, want %v", header, user, err, ErrNotApplicable)
 		}
 	}
 }

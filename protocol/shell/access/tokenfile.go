@@ -15,35 +15,38 @@ import (
 const (
 	maxTokens     = 1000
 	maxTokenFile  = 1 << 20
-	maxFaults     = 20 // of one file, that are told
+	maxFaults     = 20 // reported for one file
 	maxNameLength = 64
 	hashPrefix    = "sha256:"
-	nameRule      = "a name is of 1 to 64 letters, digits and \"._@-\""
+	nameRule      = "allowed are 1 to 64 letters, digits and \"._@-\""
 )
+
+// errTokenFile is wrapped by the errors about the content or mode of a token file.
+var errTokenFile = errors.New("invalid token file")
 
 var roleWords = map[shell.Role]string{shell.Viewer: "viewer", shell.Operator: "operator"}
 
-// readFile reads the file of tokens, after a look at who else can.
+// readFile reads the token file after it has checked its mode.
 func readFile(path string) ([]byte, error) {
 	b, err := reload.ReadFile(path, maxTokenFile, func(fi fs.FileInfo) error {
 		if err := checkMode(fi); err != nil {
-			return fmt.Errorf("%w: %w", ErrBadTokenFile, err)
+			return fmt.Errorf("%w: %w", errTokenFile, err)
 		}
 		return nil
 	})
 	if errors.As(err, new(reload.TooLargeError)) {
-		err = fmt.Errorf("%w: %w", ErrBadTokenFile, err)
+		err = fmt.Errorf("%w: %w", errTokenFile, err)
 	}
 	return b, err
 }
 
-// parseTokens reads all lines, or says what is wrong with each. It shows nothing of a line: what
-// stands in the wrong place may be a token.
+// parseTokens parses all lines. Its error names each invalid line by its number, and contains no
+// text of the file, which may be a token in the wrong place.
 func parseTokens(b []byte) ([]entry, error) {
 	var list []entry
 	var faults []error
 	names, hashes := map[string]int{}, map[[32]byte]int{}
-	b = bytes.TrimPrefix(b, []byte("\ufeff")) // some editors begin with it
+	b = bytes.TrimPrefix(b, []byte("\ufeff")) // byte order mark of some editors
 	n := 0
 	for line := range bytes.Lines(b) {
 		n++
@@ -56,9 +59,9 @@ func parseTokens(b []byte) ([]entry, error) {
 		switch {
 		case err != nil:
 		case names[e.name] != 0:
-			err = fmt.Errorf("its name is that of line %d", names[e.name])
+			err = fmt.Errorf("the name is already used in line %d", names[e.name])
 		case hashes[e.hash] != 0:
-			err = fmt.Errorf("its hash is that of line %d", hashes[e.hash])
+			err = fmt.Errorf("the hash is already used in line %d", hashes[e.hash])
 		default:
 			names[e.name], hashes[e.hash] = n, n
 		}
@@ -69,7 +72,7 @@ func parseTokens(b []byte) ([]entry, error) {
 		list = append(list, e)
 	}
 	if len(list) > maxTokens {
-		faults = append(faults, fmt.Errorf("line %d: there are more than %d tokens", list[maxTokens].line, maxTokens))
+		faults = append(faults, fmt.Errorf("line %d: allowed are at most %d tokens", list[maxTokens].line, maxTokens))
 	}
 	if faults == nil {
 		return list, nil
@@ -77,7 +80,7 @@ func parseTokens(b []byte) ([]entry, error) {
 	if more := len(faults) - maxFaults; more > 0 {
 		faults = append(faults[:maxFaults], fmt.Errorf("and %d more lines", more))
 	}
-	return nil, fmt.Errorf("%w: %w", ErrBadTokenFile, errors.Join(faults...))
+	return nil, fmt.Errorf("%w: %w", errTokenFile, errors.Join(faults...))
 }
 
 func parseLine(fields []string) (e entry, err error) {
@@ -88,11 +91,11 @@ func parseLine(fields []string) (e entry, err error) {
 	}
 	switch {
 	case e.role == shell.Guest:
-		return e, errors.New("the first word is no role; use \"viewer\" or \"operator\"")
+		return e, errors.New("the first word must be the role, \"viewer\" or \"operator\"")
 	case len(fields) != 3:
-		return e, fmt.Errorf("it has %d words; use \"role name hash\"", len(fields))
+		return e, fmt.Errorf("got %d words, want \"role name hash\"", len(fields))
 	case !validName(fields[1]):
-		return e, errors.New("the second word is no name; " + nameRule)
+		return e, errors.New("the second word must be a name: " + nameRule)
 	}
 	e.name = fields[1]
 	e.hash, err = parseHash(fields[2])
@@ -107,13 +110,13 @@ func parseHash(s string) (sum [32]byte, err error) {
 			return sum, nil
 		}
 	case ok:
-		return sum, fmt.Errorf("%d digits follow \"sha256:\"; there must be 64 hexadecimal ones", len(digits))
+		return sum, fmt.Errorf("got %d digits after \"sha256:\", want 64 hexadecimal digits", len(digits))
 	case strings.HasPrefix(s, "$"):
-		return sum, errors.New("the hash is one for passwords; tokens are random, and hashed by SHA-256: use \"sha256:\" and 64 hexadecimal digits")
+		return sum, errors.New("password hashes are not supported; use \"sha256:\" and 64 hexadecimal digits")
 	default:
-		return sum, errors.New("the third word is no hash; use \"sha256:\" and 64 hexadecimal digits, never the token itself")
+		return sum, errors.New("the third word must be a hash, \"sha256:\" and 64 hexadecimal digits, not the token itself")
 	}
-	return sum, errors.New("there is something else than hexadecimal digits after \"sha256:\"")
+	return sum, errors.New("the characters after \"sha256:\" must be hexadecimal digits")
 }
 
 func validName(s string) bool {

@@ -18,7 +18,7 @@ import (
 	"goranch/protocol/shell"
 )
 
-// lineOf is a line of a file of tokens.
+// lineOf returns the line of a token in the token file.
 func lineOf(role, name, token string) string {
 	return fmt.Sprintf("%s %s sha256:%x\n", role, name, sha256.Sum256([]byte(token)))
 }
@@ -43,6 +43,9 @@ func tokenFile(t *testing.T, content string) string {
 	return write(t, filepath.Join(t.TempDir(), "tokens"), content, 0o600)
 }
 
+// count returns the number of tokens in use.
+func count(t *Tokens) int { return len(*t.current.Load()) }
+
 func openTokens(t *testing.T, o TokenOptions) *Tokens {
 	t.Helper()
 	tokens, err := OpenTokens(o)
@@ -53,207 +56,217 @@ func openTokens(t *testing.T, o TokenOptions) *Tokens {
 }
 
 func bothTokens() string {
-	return "# who may what\r\n\r\n" + lineOf("operator", "ops", opsToken) + "\t" + strings.ReplaceAll(lineOf("viewer", "a.b_c@d-9", lookToken), " ", " \t ")
+	return "# comment\r\n\r\n" + lineOf("operator", "ops", opsToken) + "\t" + strings.ReplaceAll(lineOf("viewer", "a.b_c@d-9", lookToken), " ", " \t ")
 }
 
 func TestTokens(t *testing.T) {
 	tokens := openTokens(t, TokenOptions{File: tokenFile(t, bothTokens()), Free: 100})
-	ops := answer{User: shell.User{Name: "token ops", Role: shell.Operator}}
-	denied := answer{Err: "access denied: the token is not valid"}
+	ops := result{User: shell.User{Name: "token ops", Role: shell.Operator}}
+	denied := result{Err: "access denied: the token is not valid"}
 	hash := strings.Fields(lineOf("", "", opsToken))[0]
 	for _, c := range []struct {
 		name, token string
-		want        answer
+		want        result
 	}{
-		{"an operator's", opsToken, ops},
-		{"with blanks around it", " \t" + opsToken + "\r", ops},
-		{"a viewer's", lookToken, answer{User: shell.User{Name: "token a.b_c@d-9", Role: shell.Viewer}}},
-		{"none", "", denied},
+		{"operator", opsToken, ops},
+		{"surrounded by blanks", " \t" + opsToken + "\r", ops},
+		{"viewer", lookToken, result{User: shell.User{Name: "token a.b_c@d-9", Role: shell.Viewer}}},
+		{"empty", "", denied},
 		{"unknown", strings.Repeat("x", 43), denied},
-		{"almost", opsToken[:len(opsToken)-1] + "3", denied},
-		{"the beginning", opsToken[:len(opsToken)-1], denied},
-		{"more", opsToken + "0", denied},
-		{"the hash", hash, denied},
-		{"the hash's digits", strings.TrimPrefix(hash, "sha256:"), denied},
-		{"the name", "ops", denied},
-		{"bytes", "\x00\xff" + opsToken, denied},
+		{"last character differs", opsToken[:len(opsToken)-1] + "3", denied},
+		{"prefix", opsToken[:len(opsToken)-1], denied},
+		{"with a suffix", opsToken + "0", denied},
+		{"hash", hash, denied},
+		{"digits of the hash", strings.TrimPrefix(hash, "sha256:"), denied},
+		{"name", "ops", denied},
+		{"binary prefix", "\x00\xff" + opsToken, denied},
 		{"too long", strings.Repeat(opsToken, 1000), denied},
 	} {
-		user, err := tokens.Token(t.Context(), from(t, ip("192.0.2.1")), c.token)
-		if diff := cmp.Diff(c.want, answerOf(user, err)); diff != "" || err != nil && !errors.Is(err, ErrDenied) {
-			t.Errorf("%s: %v\n%s", c.name, err, diff)
+		user, err := tokens.Token(t.Context(), connFrom(t, tcpAddr("192.0.2.1")), c.token)
+		if diff := cmp.Diff(c.want, resultOf(user, err)); diff != "" || err != nil && !errors.Is(err, ErrDenied) {
+			t.Errorf("%s: got error %v; result (-want +got):\n%s", c.name, err, diff)
 		}
 	}
-	if tokens.Len() != 2 {
-		t.Errorf("%d tokens, want 2", tokens.Len())
+	if n := count(tokens); n != 2 {
+		t.Errorf("got %d tokens, want 2", n)
 	}
 }
 
-// A hash in the file does not make a token of what could be guessed.
-func TestShortTokens(t *testing.T) {
-	short, long := strings.Repeat("s", MinToken-1), strings.Repeat("l", MinToken)
-	most, more := strings.Repeat("m", maxToken), strings.Repeat("m", maxToken+1)
-	tokens := openTokens(t, TokenOptions{File: tokenFile(t, lineOf("viewer", "a", short)+lineOf("viewer", "b", long)+lineOf("viewer", "c", most)+lineOf("viewer", "d", more))})
-	for token, want := range map[string]bool{short: false, long: true, most: true, more: false} {
-		if _, err := tokens.Check(ip("192.0.2.1"), token); (err == nil) != want {
-			t.Errorf("%d bytes: %v", len(token), err)
+// Tokens that are too short or too long are refused even if the file has their hash.
+func TestTokenLength(t *testing.T) {
+	short, shortest := strings.Repeat("s", minToken-1), strings.Repeat("l", minToken)
+	longest, long := strings.Repeat("m", maxToken), strings.Repeat("m", maxToken+1)
+	tokens := openTokens(t, TokenOptions{File: tokenFile(t, lineOf("viewer", "a", short)+lineOf("viewer", "b", shortest)+lineOf("viewer", "c", longest)+lineOf("viewer", "d", long))})
+	for token, want := range map[string]bool{short: false, shortest: true, longest: true, long: false} {
+		if _, err := tokens.Check(tcpAddr("192.0.2.1"), token); (err == nil) != want {
+			t.Errorf("%d bytes: got error %v, want accepted %v", len(token), err, want)
 		}
 	}
 }
 
-func TestTokensBackOff(t *testing.T) {
+func TestTokenAttemptsAreLimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tokens := openTokens(t, TokenOptions{File: tokenFile(t, bothTokens()), Free: 2, MaxWait: 3 * time.Second})
-		guesser, other := ip("2001:db8::1"), ip("2001:db8:1::1")
-		check := func(addr net.Addr, token string, want error) {
+		guesser, other := tcpAddr("2001:db8::1"), tcpAddr("2001:db8:1::1")
+		check := func(addr net.Addr, token, want string) {
 			t.Helper()
-			if _, err := tokens.Check(addr, token); !errors.Is(err, want) {
-				t.Errorf("%v, want %v", err, want)
+			_, err := tokens.Check(addr, token)
+			got := ""
+			switch {
+			case errors.As(err, new(*WaitError)):
+				got = "wait"
+			case errors.Is(err, ErrDenied):
+				got = "denied"
+			case err != nil:
+				got = err.Error()
+			}
+			if got != want {
+				t.Errorf("got result %q, want %q", got, want)
 			}
 		}
 		for range 3 {
-			check(guesser, "wrong", ErrDenied)
+			check(guesser, "wrong", "denied")
 		}
-		check(guesser, "wrong", ErrTooManyAttempts)
-		check(guesser, opsToken, ErrTooManyAttempts) // or the wait would tell which is good
-		check(ip("2001:db8::ffff"), opsToken, ErrTooManyAttempts)
-		check(other, opsToken, nil)
+		check(guesser, "wrong", "wait")
+		check(guesser, opsToken, "wait") // otherwise the wait would reveal valid tokens
+		check(tcpAddr("2001:db8::ffff"), opsToken, "wait")
+		check(other, opsToken, "")
 		time.Sleep(300 * time.Millisecond)
 		_, err := tokens.Check(guesser, opsToken)
 		var wait *WaitError
 		if !errors.As(err, &wait) || wait.Wait != 700*time.Millisecond || err.Error() != "too many failed attempts: try again in 1s" {
-			t.Errorf("%v", err)
+			t.Errorf("got error %v, want a wait of 700ms, rounded up to 1s", err)
 		}
 		time.Sleep(700 * time.Millisecond)
-		check(guesser, "wrong", ErrDenied)
+		check(guesser, "wrong", "denied")
 		time.Sleep(2*time.Second - 1)
-		check(guesser, opsToken, ErrTooManyAttempts)
+		check(guesser, opsToken, "wait")
 		time.Sleep(time.Nanosecond)
-		check(guesser, opsToken, nil) // forgives
-		check(guesser, "wrong", ErrDenied)
-		check(guesser, "wrong", ErrDenied)
-		check(guesser, opsToken, nil)
+		check(guesser, opsToken, "") // resets the count
+		check(guesser, "wrong", "denied")
+		check(guesser, "wrong", "denied")
+		check(guesser, opsToken, "")
 		for range 20 {
-			if _, err := tokens.Check(guesser, "wrong"); errors.Is(err, ErrTooManyAttempts) {
-				time.Sleep(err.(*WaitError).Wait)
+			if _, err := tokens.Check(guesser, "wrong"); errors.As(err, &wait) {
+				time.Sleep(wait.Wait)
 			}
 		}
 		_, err = tokens.Check(guesser, opsToken)
 		if errors.As(err, &wait) && wait.Wait > 3*time.Second {
-			t.Errorf("waits %v, longer than the longest", wait.Wait)
+			t.Errorf("got a wait of %v, want at most 3s", wait.Wait)
 		}
 	})
 }
 
-// Unix clients are not told apart by address: nobody locks the others out.
-func TestTokensOverUnixNeverWait(t *testing.T) {
+// Unix clients have no address, so one of them must not lock out the others.
+func TestTokenAttemptsOfUnixClientsAreNotLimited(t *testing.T) {
 	tokens := openTokens(t, TokenOptions{File: tokenFile(t, bothTokens()), Free: -1})
 	addr := &net.UnixAddr{Net: "unix", Name: "@"}
 	for range 50 {
 		if _, err := tokens.Check(addr, "wrong"); !errors.Is(err, ErrDenied) {
-			t.Fatal(err)
+			t.Fatalf("got error %v, want %v", err, ErrDenied)
 		}
 	}
 	if _, err := tokens.Check(addr, opsToken); err != nil {
-		t.Error(err)
+		t.Errorf("valid token: got error %v, want none", err)
 	}
 }
 
 func TestReload(t *testing.T) {
 	path := tokenFile(t, bothTokens())
 	tokens := openTokens(t, TokenOptions{File: path})
-	good := func(want ...string) {
+	expectValid := func(want ...string) {
 		t.Helper()
 		for _, token := range []string{opsToken, lookToken} {
 			_, err := tokens.Check(nil, token)
-			if is := strings.Contains(strings.Join(want, " "), token); is != (err == nil) {
-				t.Errorf("%s: %v, want it good: %v", token, err, is)
+			if valid := strings.Contains(strings.Join(want, " "), token); valid != (err == nil) {
+				t.Errorf("%s: got error %v, want accepted %v", token, err, valid)
 			}
 		}
 	}
 	reload := func(changed, fails bool) {
 		t.Helper()
 		if got, err := tokens.Reload(); got != changed || (err != nil) != fails {
-			t.Errorf("Reload: %v, %v; want %v, a fault %v", got, err, changed, fails)
+			t.Errorf("Reload: got changed %v and error %v, want %v and error %v", got, err, changed, fails)
 		}
 	}
-	good(opsToken, lookToken)
+	expectValid(opsToken, lookToken)
 	reload(false, false)
 
 	write(t, path, lineOf("viewer", "look", lookToken), 0o600)
-	good(opsToken, lookToken)
+	expectValid(opsToken, lookToken)
 	reload(true, false)
-	good(lookToken)
+	expectValid(lookToken)
 
-	write(t, path, lineOf("operator", "ops", opsToken)[:60], 0o600) // half written
+	write(t, path, lineOf("operator", "ops", opsToken)[:60], 0o600) // incomplete
 	reload(false, true)
-	reload(false, true) // told again who asks
-	good(lookToken)
+	reload(false, true) // Reload returns the fault each time
+	expectValid(lookToken)
 	write(t, path, lineOf("operator", "ops", opsToken), 0o644)
 	reload(false, true)
-	good(lookToken)
+	expectValid(lookToken)
 	os.Chmod(path, 0o640)
 	reload(true, false)
-	reload(false, false) // the fault is forgotten
-	good(opsToken)
+	reload(false, false) // the fault is cleared
+	expectValid(opsToken)
 
 	os.Remove(path)
 	reload(false, true)
-	good(opsToken)
+	expectValid(opsToken)
 	write(t, path, "", 0o600)
 	reload(true, false)
-	good()
-	if tokens.Len() != 0 {
-		t.Errorf("%d tokens in an empty file", tokens.Len())
+	expectValid()
+	if n := count(tokens); n != 0 {
+		t.Errorf("empty file: got %d tokens, want 0", n)
 	}
 
-	// As Kubernetes replaces it.
+	// Kubernetes replaces files by symbolic links.
 	os.Remove(path)
 	if err := os.Symlink(tokenFile(t, bothTokens()), path); err != nil {
 		t.Fatal(err)
 	}
 	reload(true, false)
-	good(opsToken, lookToken)
+	expectValid(opsToken, lookToken)
 }
 
 func TestRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := tokenFile(t, bothTokens())
-		var told []string
-		notify := func(err error) { told = append(told, fmt.Sprint(err)) }
+		var notified []string
+		notify := func(err error) { notified = append(notified, fmt.Sprint(err)) }
 		tokens := openTokens(t, TokenOptions{File: path, Notify: notify})
 		ctx, cancel := context.WithCancel(t.Context())
-		ran := make(chan error, 1)
-		go func() { ran <- tokens.Run(ctx) }()
+		done := make(chan error, 1)
+		go func() { done <- tokens.Run(ctx) }()
 
-		time.Sleep(DefaultInterval + 1)
+		time.Sleep(10*time.Second + 1)
 		write(t, path, "operator\n", 0o600)
-		time.Sleep(3 * DefaultInterval)
+		time.Sleep(30 * time.Second)
 		write(t, path, lineOf("viewer", "look", lookToken), 0o600)
-		time.Sleep(DefaultInterval)
+		time.Sleep(10 * time.Second)
 		cancel()
-		if err := <-ran; err != nil {
-			t.Error(err)
+		if err := <-done; err != nil {
+			t.Errorf("Run: got error %v, want none", err)
 		}
 		want := []string{
-			fmt.Sprintf("tokens %q: not a file of tokens: line 1: it has 1 words; use \"role name hash\"", path),
+			fmt.Sprintf("tokens %q: invalid token file: line 1: got 1 words, want \"role name hash\"", path),
 			"<nil>",
 		}
-		if diff := cmp.Diff(want, told); diff != "" || tokens.Len() != 1 {
-			t.Errorf("%d tokens\n%s", tokens.Len(), diff)
+		if diff := cmp.Diff(want, notified); diff != "" || count(tokens) != 1 {
+			t.Errorf("got %d tokens, want 1; notifications (-want +got):\n%s", count(tokens), diff)
 		}
 	})
 }
 
-func TestRunThatNeverLooks(t *testing.T) {
+func TestRunWithoutInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := tokenFile(t, bothTokens())
 		tokens := openTokens(t, TokenOptions{File: path, Interval: -1})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
 		write(t, path, "", 0o600)
-		if err := tokens.Run(ctx); err != nil || tokens.Len() != 2 {
-			t.Errorf("%v, %d tokens", err, tokens.Len())
+		if err := tokens.Run(ctx); err != nil || count(tokens) != 2 {
+			t.Errorf("Run: got error %v and %d tokens, want none and 2", err, count(tokens))
 		}
 	})
 }
@@ -271,7 +284,7 @@ func TestGenerateToken(t *testing.T) {
 			t.Fatal(err)
 		}
 		if seen[token] || len(token) != 49 || !strings.HasPrefix(token, "ranch_") || strings.Contains(line, token) || strings.ContainsAny(line, "\r\n") {
-			t.Fatalf("token %q, line %q", token, line)
+			t.Fatalf("got token %q and line %q, want a new token of 49 bytes that is not in its line", token, line)
 		}
 		seen[token] = true
 		file.WriteString(line + "\n")
@@ -280,15 +293,15 @@ func TestGenerateToken(t *testing.T) {
 	for token := range seen {
 		user, err := tokens.Check(nil, token)
 		if wantName := map[shell.Role]string{shell.Viewer: "token v", shell.Operator: "token o"}[user.Role]; err != nil || !strings.HasPrefix(user.Name, wantName) {
-			t.Errorf("%+v, %v", user, err)
+			t.Errorf("got %+v and error %v, want a user named %q", user, err, wantName)
 		}
 	}
 	for _, c := range []struct {
 		role shell.Role
 		name string
 	}{{shell.Guest, "a"}, {9, "a"}, {shell.Viewer, ""}, {shell.Viewer, "a b"}, {shell.Viewer, "a\n"}, {shell.Viewer, "ä"}, {shell.Viewer, strings.Repeat("a", 65)}} {
-		if token, line, err := GenerateToken(c.role, c.name); !errors.Is(err, ErrBadOption) || token != "" || line != "" {
-			t.Errorf("%v, %q: %q, %q, %v", c.role, c.name, token, line, err)
+		if token, line, err := GenerateToken(c.role, c.name); err == nil || token != "" || line != "" {
+			t.Errorf("%v, %q: got token %q, line %q and error %v, want an error only", c.role, c.name, token, line, err)
 		}
 	}
 }

@@ -1,0 +1,4 @@
+package session
+
+// RandomID is exported for tests.
+var RandomID = randomID

@@ -1,0 +1,89 @@
+package shell
+
+// request is a request of a client.
+type request struct {
+	c    *conn
+	id   int      // its number on the connection, from 1
+	cmd  *Command // found when it arrived; nil: there was none of that name
+	text string   // the line; "": cancelled while it was queued
+}
+
+// maxQueued is the number of requests that can be queued. Beyond it the connection is not read.
+const maxQueued = 64
+
+// submit runs req after the requests before it. It is called in the goroutine of the connection and
+// blocks while maxQueued requests are queued.
+func (r *runner) submit(req request) {
+	if !r.acquire(&req) {
+		return
+	}
+	if req.cmd != nil && req.cmd.Quick {
+		r.run(&req)
+		if next, more := r.next(); more {
+			r.start(next)
+		}
+		return
+	}
+	r.start(req)
+}
+
+// acquire marks the runner busy for req. It returns false if req was queued, or dropped because the
+// session has ended or was taken over.
+func (r *runner) acquire(req *request) bool {
+	r.mu.Lock()
+	if len(r.queue) >= maxQueued {
+		r.mu.Unlock()
+		req.c.flush()
+		if !r.waitUntil(req.c, req.c.peer.Context().Done(), func() bool { return len(r.queue) < maxQueued }) {
+			return false
+		}
+		r.mu.Lock()
+	}
+	defer r.mu.Unlock()
+	if r.ended || r.conn != req.c {
+		return false
+	}
+	if r.busy {
+		r.queue = append(r.queue, *req)
+		return false
+	}
+	r.busy = true
+	return true
+}
+
+// start runs req, and the requests queued after it, in a worker.
+func (r *runner) start(req request) {
+	if !r.shell.start(job{r, req}) {
+		r.abandon()
+	}
+}
+
+// abandon drops the queued requests and marks the runner idle.
+func (r *runner) abandon() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.busy, r.ctx, r.early, r.queue = false, nil, nil, nil
+	r.signal()
+}
+
+// work runs req and then queued requests until there are none.
+func (r *runner) work(req request) {
+	for more := true; more; req, more = r.next() {
+		r.run(&req)
+	}
+}
+
+// next returns the next queued request. If there is none it marks the runner idle.
+func (r *runner) next() (req request, more bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ctx, r.early = nil, nil
+	if more = len(r.queue) > 0; more {
+		req, r.queue[0] = r.queue[0], request{}
+		r.queue = r.queue[1:]
+	} else {
+		r.busy, r.queue = false, nil
+	}
+	r.signal()
+	return req, more
+}

@@ -1,0 +1,180 @@
+package shell
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// cell returns a value as one line of text without control characters.
+func cell(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return ""
+	case string:
+		return printable(v)
+	case time.Duration:
+		return formatDuration(v)
+	case time.Time:
+		if v.IsZero() {
+			return ""
+		}
+		return v.Format(time.RFC3339)
+	case float64:
+		return strconv.FormatFloat(v, 'g', 6, 64)
+	case error:
+		return printable(v.Error())
+	}
+	return printable(fmt.Sprint(v))
+}
+
+// formatDuration rounds d to three or more significant digits.
+func formatDuration(d time.Duration) string {
+	switch abs := d.Abs(); {
+	case abs >= time.Minute:
+		d = d.Round(time.Second)
+	case abs >= time.Second:
+		d = d.Round(100 * time.Millisecond)
+	case abs >= time.Millisecond:
+		d = d.Round(10 * time.Microsecond)
+	}
+	return d.String()
+}
+
+// printable replaces control characters and invalid UTF-8 by "?".
+func printable(s string) string {
+	unprintable := func(r rune) bool { return r == utf8.RuneError || !unicode.IsGraphic(r) }
+	if strings.IndexFunc(s, unprintable) < 0 {
+		return s
+	}
+	return strings.Map(func(r rune) rune {
+		if unprintable(r) {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+// text renders the table in lines of at most width characters if possible: it omits Wide columns
+// from the right, then shortens the cells of the longest columns to no less than four characters. 0
+// is no limit.
+func (t Table) text(width int) string {
+	rows := make([][]string, len(t.Rows))
+	widths := make([]int, len(t.Columns))
+	for i, c := range t.Columns {
+		widths[i] = utf8.RuneCountInString(c.title())
+	}
+	for y, row := range t.Rows {
+		rows[y] = make([]string, len(t.Columns))
+		for i := range min(len(row), len(t.Columns)) {
+			rows[y][i] = cell(row[i])
+			widths[i] = max(widths[i], utf8.RuneCountInString(rows[y][i]))
+		}
+	}
+	shown := t.fit(widths, width)
+	var b strings.Builder
+	titles := make([]string, len(t.Columns))
+	for i, c := range t.Columns {
+		titles[i] = c.title()
+	}
+	for _, row := range slices.Concat([][]string{titles}, rows) {
+		t.appendLine(&b, row, shown, widths)
+	}
+	if t.Total > len(t.Rows) {
+		fmt.Fprintf(&b, "%d of %d\n", len(t.Rows), t.Total)
+	}
+	return b.String()
+}
+
+func (c Column) title() string {
+	if c.Title == "" {
+		return c.Key
+	}
+	return c.Title
+}
+
+const gap = 2 // blanks between columns
+
+// fit returns the indexes of the columns to show, and reduces widths to fit.
+func (t Table) fit(widths []int, width int) (shown []int) {
+	total := -gap
+	for i, w := range widths {
+		shown = append(shown, i)
+		total += w + gap
+	}
+	if width <= 0 {
+		return shown
+	}
+	for i := len(t.Columns) - 1; i >= 0 && total > width; i-- {
+		if t.Columns[i].Wide && len(shown) > 1 {
+			shown = slices.DeleteFunc(shown, func(at int) bool { return at == i })
+			total -= widths[i] + gap
+		}
+	}
+	for ; total > width; total-- {
+		longest := slices.MaxFunc(shown, func(a, b int) int { return widths[a] - widths[b] })
+		if widths[longest] <= 4 {
+			break
+		}
+		widths[longest]--
+	}
+	return shown
+}
+
+// appendLine appends one row.
+func (t Table) appendLine(b *strings.Builder, row []string, shown, widths []int) {
+	for n, i := range shown {
+		s := shorten(row[i], widths[i])
+		pad := widths[i] - utf8.RuneCountInString(s)
+		if t.Columns[i].Right {
+			s = strings.Repeat(" ", pad) + s
+		} else if n < len(shown)-1 {
+			s += strings.Repeat(" ", pad)
+		}
+		if n > 0 {
+			b.WriteString("  ")
+		}
+		b.WriteString(s)
+	}
+	b.WriteByte('\n')
+}
+
+// shorten cuts s to n characters, the last of which is an ellipsis.
+func shorten(s string, n int) string {
+	if utf8.RuneCountInString(s) <= n {
+		return s
+	}
+	return string([]rune(s)[:max(0, n-1)]) + "…"
+}
+
+// text renders the fields as lines of a title and a value, aligned and cut to width characters. 0
+// is no limit.
+func (f Fields) text(width int) string {
+	longest := 0
+	for _, field := range f {
+		longest = max(longest, utf8.RuneCountInString(field.title()))
+	}
+	if width <= 0 {
+		width = math.MaxInt
+	}
+	var b strings.Builder
+	for _, field := range f {
+		title := field.title()
+		line := title + strings.Repeat(" ", longest-utf8.RuneCountInString(title)) + "  " + cell(field.Value)
+		b.WriteString(strings.TrimRight(shorten(line, width), " "))
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+func (f Field) title() string {
+	if f.Title == "" {
+		return f.Key
+	}
+	return f.Title
+}
