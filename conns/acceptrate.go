@@ -13,7 +13,7 @@ type acceptRate struct {
 	mu      sync.Mutex
 	rate    Rate
 	full    int64         // see Rate.take
-	changed chan struct{} // closed when the rate changes; nil: nothing waits
+	changed chan struct{} // closed when the rate changes; nil: no acceptor waits
 }
 
 func (a *acceptRate) set(r Rate) {
@@ -26,7 +26,8 @@ func (a *acceptRate) set(r Rate) {
 	}
 }
 
-// take takes a token, or returns how long to wait and what is closed when the rate changes.
+// take takes a token, or returns how long to wait and a channel that is closed when the rate
+// changes.
 func (a *acceptRate) take(now int64) (wait time.Duration, changed <-chan struct{}) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -43,8 +43,8 @@ type connection struct {
 	readAt, wroteAt atomic.Int64 // time of the last check that saw a change, or of the end of the handshake
 }
 
-// run is the life of a connection, in a goroutine of its own: admit, handshake, begin, serve, end. A
-// connection that was parked continues with serve, in a new goroutine.
+// run is the life of a connection, in a goroutine of its own: admit, handshake, begin, serve, end.
+// A connection that was parked continues with serve, in a new goroutine.
 //
 // run needs little stack, because the stack of an idle connection that is not parked stays as
 // large as it has ever been. So serve is not a function.

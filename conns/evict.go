@@ -11,9 +11,9 @@ import (
 type EvictionPolicy uint8
 
 const (
-	EvictNone     EvictionPolicy = iota // connections live on until they end by themselves
-	EvictOldest                         // those accepted first
-	EvictMostIdle                       // those without traffic for the longest time, to the second
+	EvictNone     EvictionPolicy = iota // none is evicted
+	EvictOldest                         // the first accepted
+	EvictMostIdle                       // the longest without traffic, to the second
 	EvictRandom
 	numPolicies
 )
@@ -28,8 +28,8 @@ func (p EvictionPolicy) String() string {
 	return fmt.Sprintf("EvictionPolicy(%d)", uint8(p))
 }
 
-// ParseEvictionPolicy reads the names that String returns, and "nobody" and "idlest", which were
-// the names of "none" and "most-idle" before.
+// ParseEvictionPolicy parses the names that String returns, and their former names "nobody" (none)
+// and "idlest" (most-idle).
 func ParseEvictionPolicy(s string) (EvictionPolicy, error) {
 	switch s {
 	case "nobody":

@@ -8,7 +8,8 @@ import (
 	"goranch/conns"
 )
 
-// Evict considers connections that are counted and were not asked to stop, and asks the oldest first.
+// Evict considers connections that are counted and were not asked to stop, and asks the oldest
+// first.
 func TestEvict(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t, 10, 0)

@@ -41,8 +41,8 @@ func NewGate(limit int) *Gate { return &Gate{limit: max(limit, 0)} }
 // the cause, and no slot is reserved.
 func (g *Gate) Reserve(ctx context.Context) error { return g.reserve(ctx, &g.reserves, nil) }
 
-// ReservePending is Reserve for a pending connection, which is served before acceptors. If it has to
-// wait, interrupt is called once it is in the queue: acceptors that hold reservations and wait
+// ReservePending is Reserve for a pending connection, which is served before acceptors. If it has
+// to wait, interrupt is called once it is in the queue: acceptors that hold reservations and wait
 // in accept must then return and Cancel, as long as the state is Contended.
 func (g *Gate) ReservePending(ctx context.Context, interrupt func()) error {
 	return g.reserve(ctx, &g.pending, interrupt)
@@ -85,8 +85,8 @@ func (g *Gate) TryReserve() bool {
 	return true
 }
 
-// Confirm turns a reservation into a used slot, after accept has returned a connection. It waits only
-// if the limit was lowered since Reserve. If ctx ends first, it returns the cause, and the
+// Confirm turns a reservation into a used slot, after accept has returned a connection. It waits
+// only if the limit was lowered since Reserve. If ctx ends first, it returns the cause, and the
 // reservation is cancelled.
 func (g *Gate) Confirm(ctx context.Context) error {
 	if g.TryConfirm() {
@@ -186,9 +186,9 @@ func (g *Gate) state() GateState {
 	}
 }
 
-// Wait returns when ok returns true for the number of used slots. ok is called at once and after each
-// change, under the gate's lock: it must be quick and must not use the gate. If ctx ends first,
-// its cause is returned.
+// Wait returns when ok returns true for the number of used slots. ok is called at once and after
+// each change, under the gate's lock: it must be quick and must not use the gate. If ctx ends
+// first, its cause is returned.
 func (g *Gate) Wait(ctx context.Context, ok func(used int) bool) error {
 	g.mu.Lock()
 	if ok(g.used) {

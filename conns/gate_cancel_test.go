@@ -195,8 +195,8 @@ func TestGateNoWakeIsLost(t *testing.T) {
 	}
 }
 
-// Goroutines wait and are cancelled while they are granted slots, and the limit changes. At the end no
-// slot is lost and none is left over.
+// Goroutines wait and are cancelled while they are granted slots, and the limit changes. At the end
+// no slot is lost and none is left over.
 func TestGateUnderStress(t *testing.T) {
 	const top, workers = 4, 12
 	rounds := 2000

@@ -147,8 +147,8 @@ func TestGateWakesExactlyTheFreed(t *testing.T) {
 	}
 }
 
-// A free slot goes to a connection that waits in Confirm before it goes to an acceptor, and no caller
-// overtakes waiters.
+// A free slot goes to a connection that waits in Confirm before it goes to an acceptor, and no
+// caller overtakes waiters.
 func TestGateServesConfirmFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := conns.NewGate(3)

@@ -44,7 +44,8 @@ func (i *Info) State() string {
 	return "handshaking"
 }
 
-// ProtocolName returns the result of the protocol's method Name() string, or its type if it has none.
+// ProtocolName returns the result of the protocol's method Name() string, or its type if it has
+// none.
 func (i *Info) ProtocolName() string {
 	switch p := i.Protocol.(type) {
 	case nil:
@@ -98,11 +99,12 @@ func (c *connection) info() Info {
 	return i
 }
 
-// idle returns the time since the last traffic, in the whole seconds that Monitor can tell.
+// idle returns the time since the last traffic, in whole seconds, since Monitor records it once a
+// second.
 func (c *connection) idle() time.Duration {
 	read, wrote := c.readAt.Load(), c.wroteAt.Load()
 	if st := c.conn.Stats(); read == wrote && read == c.started && st.BytesRead+st.BytesWritten > 0 {
-		return 0 // it had traffic, which Monitor has not seen yet
+		return 0 // there was traffic that Monitor has not recorded yet
 	}
 	return max(time.Duration(c.sup.now()-max(read, wrote)), 0).Truncate(time.Second)
 }

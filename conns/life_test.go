@@ -155,8 +155,8 @@ func TestBaseContextEnds(t *testing.T) {
 	h.close()
 }
 
-// When a slot is released, the socket is closed and the connection deregistered: neither descriptors
-// nor Select ever show more connections than the cap.
+// When a slot is released, the socket is closed and the connection deregistered: neither
+// descriptors nor Select ever show more connections than the cap.
 func TestSlotIsFreeOnlyWhenTheConnectionIsGone(t *testing.T) {
 	for name, serve := range map[string]protocol.Func{
 		"returns":  func(context.Context, *transport.Conn) error { return nil },

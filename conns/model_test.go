@@ -19,8 +19,8 @@ import (
 )
 
 // The model is a gate and a supervisor without concurrency: numbers, three lists of waiters and a
-// set of connections. The real ones execute the same actions in a synctest bubble. When all of their
-// goroutines are blocked, both must agree.
+// set of connections. The real ones execute the same actions in a synctest bubble. When all of
+// their goroutines are blocked, both must agree.
 
 const (
 	modelHandshake = 5 * time.Second

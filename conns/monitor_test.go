@@ -27,8 +27,8 @@ func writeEvery(d time.Duration) protocol.Func {
 	}
 }
 
-// The monitor asks a connection to stop when it reaches a limit, at most an eighth of the limit or a
-// second late, and closes it after the Grace.
+// The monitor asks a connection to stop when it reaches a limit, at most an eighth of the limit or
+// a second late, and closes it after the Grace.
 func TestMonitorEnforcesLimits(t *testing.T) {
 	const limit, grace = 12 * time.Second, 5 * time.Second
 	for _, tc := range []struct {

@@ -14,12 +14,13 @@ type Query struct {
 	// Match, if set, selects the connections for which it returns true. It is called with no lock
 	// held.
 	Match func(*Info) bool
-	// Sort is the order of the result. Equal connections are in the order in which they were accepted.
+	// Sort is the order of the result. Equal connections are in the order in which they were
+	// accepted.
 	Sort SortKey
 	// Reverse reverses the order.
 	Reverse bool
-	// Offset is how many connections to leave out at the beginning, and Limit how many to return at
-	// most. 0 or less is all.
+	// Offset is how many connections to skip, 0 or less none, and Limit how many to return at
+	// most, 0 or less all.
 	Offset, Limit int
 }
 
@@ -55,7 +56,7 @@ func (s *Supervisor) Select(q Query) (page []Info, total int) {
 
 // find returns the connections that q selects, and how many match before Offset and Limit.
 func (s *Supervisor) find(q *Query) (all []sortable, total int) {
-	need := 0 // so many of the first are enough; 0: all
+	need := 0 // only the first so many are needed; 0: all
 	if q.Limit > 0 {
 		need = max(q.Offset, 0) + q.Limit
 	}

@@ -32,7 +32,7 @@ const (
 	HandshakeFailed                // the handshake failed
 	HandshakeTimeout               // the handshake was not completed in time
 	Shutdown                       // the listener stopped, and the protocol returned when asked to
-	Aborted                        // the listener stopped, and the connection was closed at the limit
+	Aborted                        // the listener stopped, and the connection was closed at the time limit
 	Killed                         // closed by Kill
 	IdleTimeout                    // no traffic for too long
 	ReadTimeout                    // nothing received for too long
@@ -87,7 +87,7 @@ func reasonOf(err error) Reason {
 		return BadInput
 	case closedByPeer(err):
 		return PeerClosed
-	case errors.Is(err, net.ErrClosed): // the protocol closed it itself, then read
+	case errors.Is(err, net.ErrClosed): // of a read after the protocol has closed the connection
 		return Finished
 	}
 	return Failed

@@ -20,8 +20,8 @@ import (
 	"goranch/transport"
 )
 
-// Shutdown first cancels the context, then makes reads fail while writes still arrive, and closes at
-// the limit.
+// Shutdown first cancels the context, then makes reads fail while writes still arrive, and closes
+// at the limit.
 func TestShutdownInOrder(t *testing.T) {
 	for _, n := range []network{loopback, pipe} {
 		t.Run(string(n), func(t *testing.T) {
@@ -264,8 +264,8 @@ func TestShutdownRefusesBeforeItAsks(t *testing.T) {
 	h.close()
 }
 
-// The last answer arrives although the socket has unread data when it is closed. close(2) then sends
-// RST, which can overtake the answer.
+// The last answer arrives although the socket has unread data when it is closed. close(2) then
+// sends RST, which can overtake the answer.
 func TestShutdownDeliversTheLastAnswer(t *testing.T) {
 	answer := bytes.Repeat([]byte("the last answer "), 4096)
 	respond := func(finish func(ctx context.Context, c *transport.Conn) error) func(chan<- bool) protocol.Func {

@@ -21,10 +21,10 @@
 //
 // # Locks
 //
-// The gate has one mutex, held for a few instructions. Connections are distributed over shards
-// with a mutex each, taken when a connection starts and when it ends. No method holds two
-// locks, calls a user's function with a lock held (except for the condition of [Gate.Wait]), or takes
-// a lock per read or write.
+// The gate has one mutex, held for a few instructions. Connections are distributed over shards with
+// a mutex each, taken when a connection starts and when it ends. No method holds two locks, calls a
+// user's function with a lock held (except for the condition of [Gate.Wait]), or takes a lock per
+// read or write.
 package conns
 
 import (

@@ -67,7 +67,7 @@ func (s *Supervisor) Trace(t Trace) (stop func()) {
 	}
 }
 
-// retrace applies the active traces to c. It is called when c was registered, and when the address
+// retrace applies the active traces to c. It is called after c was registered, and when the address
 // of its client is known.
 func (s *Supervisor) retrace(c *connection) {
 	if s.traces.on.Load() != nil {
