@@ -195,6 +195,21 @@ func TestGateNoWakeIsLost(t *testing.T) {
 	}
 }
 
+// changeLimit changes the limit of g all the time, to at most top, until done is closed.
+func changeLimit(g *conns.Gate, top int, faults *faultLog, done <-chan struct{}) {
+	for {
+		select {
+		case <-done:
+			return
+		default:
+		}
+		g.SetLimit(rand.IntN(top + 1))
+		if s := g.State(); s.Used+s.Reserved > top {
+			faults.add("got %+v, want at most %d slots", s, top)
+		}
+	}
+}
+
 // Goroutines wait and are cancelled while they are granted slots, and the limit changes. At the end
 // no slot is lost and none is left over.
 func TestGateUnderStress(t *testing.T) {
@@ -215,19 +230,7 @@ func TestGateUnderStress(t *testing.T) {
 	var live atomic.Int64
 	done := make(chan struct{})
 	var others, all sync.WaitGroup
-	others.Go(func() {
-		for {
-			select {
-			case <-done:
-				return
-			default:
-			}
-			g.SetLimit(rand.IntN(top + 1))
-			if s := g.State(); s.Used+s.Reserved > top {
-				faults.add("got %+v, want at most %d slots", s, top)
-			}
-		}
-	})
+	others.Go(func() { changeLimit(g, top, &faults, done) })
 	for range workers {
 		all.Go(func() {
 			for range rounds {

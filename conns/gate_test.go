@@ -44,98 +44,99 @@ func wantState(t testing.TB, g *conns.Gate, want conns.GateState) {
 	}
 }
 
+var gateCases = []struct {
+	name  string
+	limit int
+	do    func(g *conns.Gate) []bool
+	got   []bool
+	state conns.GateState
+}{
+	{"zero admits none", 0,
+		func(g *conns.Gate) []bool { return []bool{g.TryReserve()} },
+		[]bool{false}, conns.GateState{}},
+	{"a negative limit is zero", -5,
+		func(g *conns.Gate) []bool { return []bool{g.TryReserve(), g.State().Over} },
+		[]bool{false, false}, conns.GateState{}},
+	{"a reservation takes a slot", 1,
+		func(g *conns.Gate) []bool { return []bool{g.TryReserve(), g.TryReserve()} },
+		[]bool{true, false}, conns.GateState{Limit: 1, Reserved: 1}},
+	{"a connection takes a slot", 1,
+		func(g *conns.Gate) []bool { return []bool{g.TryReserve(), g.TryConfirm(), g.TryReserve()} },
+		[]bool{true, true, false}, conns.GateState{Limit: 1, Used: 1, Peak: 1}},
+	{"both together fill the gate", 2,
+		func(g *conns.Gate) []bool {
+			return []bool{g.TryReserve(), g.TryReserve(), g.TryConfirm(), g.TryReserve()}
+		},
+		[]bool{true, true, true, false}, conns.GateState{Limit: 2, Used: 1, Reserved: 1, Peak: 1}},
+	{"cancel frees the slot", 1,
+		func(g *conns.Gate) []bool {
+			a := g.TryReserve()
+			g.Cancel()
+			return []bool{a, g.TryReserve()}
+		},
+		[]bool{true, true}, conns.GateState{Limit: 1, Reserved: 1}},
+	{"release frees the slot, the peak stays", 1,
+		func(g *conns.Gate) []bool {
+			a, b := g.TryReserve(), g.TryConfirm()
+			g.Release()
+			return []bool{a, b, g.TryReserve()}
+		},
+		[]bool{true, true, true}, conns.GateState{Limit: 1, Reserved: 1, Peak: 1}},
+	{"raised", 1,
+		func(g *conns.Gate) []bool {
+			return []bool{g.TryReserve(), g.TryReserve(), g.SetLimit(2), g.TryReserve(), g.TryReserve()}
+		},
+		[]bool{true, false, false, true, false}, conns.GateState{Limit: 2, Reserved: 2}},
+	{"lowered below what is reserved", 3,
+		func(g *conns.Gate) []bool {
+			return []bool{
+				g.TryReserve(), g.TryReserve(), g.TryReserve(), g.SetLimit(1), g.State().Over,
+				g.TryConfirm(), g.TryConfirm(),
+			}
+		},
+		[]bool{true, true, true, true, true, true, false},
+		conns.GateState{Limit: 1, Used: 1, Reserved: 2, Peak: 1}},
+	{"lowered to what is reserved is not over", 3,
+		func(g *conns.Gate) []bool {
+			return []bool{g.TryReserve(), g.SetLimit(1), g.State().Over, g.TryReserve()}
+		},
+		[]bool{true, false, false, false}, conns.GateState{Limit: 1, Reserved: 1}},
+	{"lowered to zero", 2,
+		func(g *conns.Gate) []bool {
+			return []bool{g.TryReserve(), g.TryConfirm(), g.TryReserve(), g.SetLimit(0), g.TryConfirm()}
+		},
+		[]bool{true, true, true, true, false}, conns.GateState{Used: 1, Reserved: 1, Peak: 1}},
+	{"lowered below zero is zero", 1,
+		func(g *conns.Gate) []bool {
+			return []bool{g.SetLimit(-1), g.TryReserve(), g.SetLimit(1), g.TryReserve()}
+		},
+		[]bool{false, false, false, true}, conns.GateState{Limit: 1, Reserved: 1}},
+	{"over ends when slots are freed", 2,
+		func(g *conns.Gate) []bool {
+			got := []bool{g.TryReserve(), g.TryReserve(), g.SetLimit(1)}
+			g.Cancel()
+			return append(got, g.State().Over, g.TryReserve())
+		},
+		[]bool{true, true, true, false, false}, conns.GateState{Limit: 1, Reserved: 1}},
+	{"to unlimited and back", 1,
+		func(g *conns.Gate) []bool {
+			got := []bool{g.SetLimit(conns.Unlimited)}
+			for range 3 {
+				got = append(got, g.TryReserve(), g.TryConfirm())
+			}
+			return append(got, g.State().Over, g.SetLimit(1), g.TryReserve())
+		},
+		[]bool{false, true, true, true, true, true, true, false, true, false},
+		conns.GateState{Limit: 1, Used: 3, Peak: 3}},
+	{"unlimited", conns.Unlimited,
+		func(g *conns.Gate) []bool {
+			return []bool{g.TryReserve(), g.TryConfirm(), g.TryReserve(), g.State().Over}
+		},
+		[]bool{true, true, true, false}, conns.GateState{Limit: conns.Unlimited, Used: 1, Reserved: 1, Peak: 1}},
+}
+
 func TestGateOfOneGoroutine(t *testing.T) {
-	const u = conns.Unlimited
-	for _, tc := range []struct {
-		name  string
-		limit int
-		do    func(g *conns.Gate) []bool
-		got   []bool
-		state conns.GateState
-	}{
-		{"zero admits none", 0,
-			func(g *conns.Gate) []bool { return []bool{g.TryReserve()} },
-			[]bool{false}, conns.GateState{}},
-		{"a negative limit is zero", -5,
-			func(g *conns.Gate) []bool { return []bool{g.TryReserve(), g.State().Over} },
-			[]bool{false, false}, conns.GateState{}},
-		{"a reservation takes a slot", 1,
-			func(g *conns.Gate) []bool { return []bool{g.TryReserve(), g.TryReserve()} },
-			[]bool{true, false}, conns.GateState{Limit: 1, Reserved: 1}},
-		{"a connection takes a slot", 1,
-			func(g *conns.Gate) []bool { return []bool{g.TryReserve(), g.TryConfirm(), g.TryReserve()} },
-			[]bool{true, true, false}, conns.GateState{Limit: 1, Used: 1, Peak: 1}},
-		{"both together fill the gate", 2,
-			func(g *conns.Gate) []bool {
-				return []bool{g.TryReserve(), g.TryReserve(), g.TryConfirm(), g.TryReserve()}
-			},
-			[]bool{true, true, true, false}, conns.GateState{Limit: 2, Used: 1, Reserved: 1, Peak: 1}},
-		{"cancel frees the slot", 1,
-			func(g *conns.Gate) []bool {
-				a := g.TryReserve()
-				g.Cancel()
-				return []bool{a, g.TryReserve()}
-			},
-			[]bool{true, true}, conns.GateState{Limit: 1, Reserved: 1}},
-		{"release frees the slot, the peak stays", 1,
-			func(g *conns.Gate) []bool {
-				a, b := g.TryReserve(), g.TryConfirm()
-				g.Release()
-				return []bool{a, b, g.TryReserve()}
-			},
-			[]bool{true, true, true}, conns.GateState{Limit: 1, Reserved: 1, Peak: 1}},
-		{"raised", 1,
-			func(g *conns.Gate) []bool {
-				return []bool{g.TryReserve(), g.TryReserve(), g.SetLimit(2), g.TryReserve(), g.TryReserve()}
-			},
-			[]bool{true, false, false, true, false}, conns.GateState{Limit: 2, Reserved: 2}},
-		{"lowered below what is reserved", 3,
-			func(g *conns.Gate) []bool {
-				return []bool{
-					g.TryReserve(), g.TryReserve(), g.TryReserve(), g.SetLimit(1), g.State().Over,
-					g.TryConfirm(), g.TryConfirm(),
-				}
-			},
-			[]bool{true, true, true, true, true, true, false},
-			conns.GateState{Limit: 1, Used: 1, Reserved: 2, Peak: 1}},
-		{"lowered to what is reserved is not over", 3,
-			func(g *conns.Gate) []bool {
-				return []bool{g.TryReserve(), g.SetLimit(1), g.State().Over, g.TryReserve()}
-			},
-			[]bool{true, false, false, false}, conns.GateState{Limit: 1, Reserved: 1}},
-		{"lowered to zero", 2,
-			func(g *conns.Gate) []bool {
-				return []bool{g.TryReserve(), g.TryConfirm(), g.TryReserve(), g.SetLimit(0), g.TryConfirm()}
-			},
-			[]bool{true, true, true, true, false}, conns.GateState{Used: 1, Reserved: 1, Peak: 1}},
-		{"lowered below zero is zero", 1,
-			func(g *conns.Gate) []bool {
-				return []bool{g.SetLimit(-1), g.TryReserve(), g.SetLimit(1), g.TryReserve()}
-			},
-			[]bool{false, false, false, true}, conns.GateState{Limit: 1, Reserved: 1}},
-		{"over ends when slots are freed", 2,
-			func(g *conns.Gate) []bool {
-				got := []bool{g.TryReserve(), g.TryReserve(), g.SetLimit(1)}
-				g.Cancel()
-				return append(got, g.State().Over, g.TryReserve())
-			},
-			[]bool{true, true, true, false, false}, conns.GateState{Limit: 1, Reserved: 1}},
-		{"to unlimited and back", 1,
-			func(g *conns.Gate) []bool {
-				got := []bool{g.SetLimit(u)}
-				for range 3 {
-					got = append(got, g.TryReserve(), g.TryConfirm())
-				}
-				return append(got, g.State().Over, g.SetLimit(1), g.TryReserve())
-			},
-			[]bool{false, true, true, true, true, true, true, false, true, false},
-			conns.GateState{Limit: 1, Used: 3, Peak: 3}},
-		{"unlimited", u,
-			func(g *conns.Gate) []bool {
-				return []bool{g.TryReserve(), g.TryConfirm(), g.TryReserve(), g.State().Over}
-			},
-			[]bool{true, true, true, false}, conns.GateState{Limit: u, Used: 1, Reserved: 1, Peak: 1}},
-	} {
+	for _, tc := range gateCases {
 		t.Run(tc.name, func(t *testing.T) {
 			g := conns.NewGate(tc.limit)
 			if diff := cmp.Diff(tc.got, tc.do(g)); diff != "" {

@@ -69,7 +69,7 @@ func TestPanicEndsItsOwnConnectionOnly(t *testing.T) {
 	})
 }
 
-// The cause of a connection's context, and of contexts derived from it, at the end and after it.
+// The cause of a connection's context, and of contexts derived from it, when it is stopped.
 func TestContextCause(t *testing.T) {
 	for _, tc := range []struct {
 		name string
@@ -107,40 +107,43 @@ func TestContextCause(t *testing.T) {
 			h.close()
 		})
 	}
-	t.Run("end", func(t *testing.T) {
+}
+
+func TestContextCauseAfterTheEnd(t *testing.T) {
+	h := newHarness(t, 1, 0)
+	kept := make(chan context.Context, 1)
+	h.start(plain, newStub(), func(ctx context.Context, c *transport.Conn) error {
+		if err := context.Cause(ctx); err != nil {
+			t.Errorf("got the cause %v while serving, want nil", err)
+		}
+		kept <- ctx
+		return nil
+	})
+	ctx := receive(t, kept)
+	h.end()
+	if err := context.Cause(ctx); !errors.Is(err, protocol.ErrEnded) {
+		t.Errorf("after the end: got the cause %v, want %v", err, protocol.ErrEnded)
+	}
+	h.close()
+}
+
+// The deadline of a derived context does not end that of the connection.
+func TestContextDeadlineOfTheProtocol(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t, 1, 0)
-		kept := make(chan context.Context, 1)
 		h.start(plain, newStub(), func(ctx context.Context, c *transport.Conn) error {
-			if err := context.Cause(ctx); err != nil {
-				t.Errorf("got the cause %v while serving, want nil", err)
+			derived, cancel := context.WithTimeout(ctx, 10*time.Second)
+			defer cancel()
+			<-derived.Done()
+			if ctx.Err() != nil {
+				t.Error("the connection's context: got an end with the derived one, want none")
 			}
-			kept <- ctx
-			return nil
+			return context.Cause(derived)
 		})
-		ctx := receive(t, kept)
-		h.end()
-		if err := context.Cause(ctx); !errors.Is(err, protocol.ErrEnded) {
-			t.Errorf("after the end: got the cause %v, want %v", err, protocol.ErrEnded)
+		if end := h.end(); end.Reason != conns.TimedOut || end.Duration != 10*time.Second {
+			t.Errorf("got the end %+v, want %q after 10s", end, conns.TimedOut)
 		}
 		h.close()
-	})
-	t.Run("deadline of its own", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			h := newHarness(t, 1, 0)
-			h.start(plain, newStub(), func(ctx context.Context, c *transport.Conn) error {
-				derived, cancel := context.WithTimeout(ctx, 10*time.Second)
-				defer cancel()
-				<-derived.Done()
-				if ctx.Err() != nil {
-					t.Error("the connection's context: got an end with the derived one, want none")
-				}
-				return context.Cause(derived)
-			})
-			if end := h.end(); end.Reason != conns.TimedOut || end.Duration != 10*time.Second {
-				t.Errorf("got the end %+v, want %q after 10s", end, conns.TimedOut)
-			}
-			h.close()
-		})
 	})
 }
 

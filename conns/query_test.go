@@ -15,7 +15,8 @@ import (
 	"goranch/transport"
 )
 
-func TestSelectAndKill(t *testing.T) {
+// Select describes connections in the handshake and those no longer counted, too.
+func TestSelect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t, 10, 0)
 		if got := list(h.sup); len(got) != 0 {
@@ -60,7 +61,18 @@ func TestSelectAndKill(t *testing.T) {
 				t.Errorf("Select by id %d: got %t, want true (-want +got):\n%s", info.ID, ok, diff)
 			}
 		}
+		h.close()
+	})
+}
 
+// Select and Kill by id find live connections only.
+func TestSelectAndKillByID(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness(t, 10, 0)
+		for range 2 {
+			h.start(plain, newStub(), readAll)
+		}
+		got := list(h.sup)
 		first, second := got[0].ID, got[1].ID
 		for _, unknown := range []uint64{second + 1, first + 1<<40} {
 			if _, ok := get(h.sup, unknown); ok {

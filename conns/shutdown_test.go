@@ -264,21 +264,23 @@ func TestShutdownRefusesBeforeItAsks(t *testing.T) {
 	h.close()
 }
 
+// respond returns a protocol that reads a byte, closes ready, and calls finish.
+func respond(finish func(ctx context.Context, c *transport.Conn) error) func(chan<- bool) protocol.Func {
+	return func(ready chan<- bool) protocol.Func {
+		return func(ctx context.Context, c *transport.Conn) error {
+			if _, err := c.Read(make([]byte, 1)); err != nil { // the rest has arrived with it
+				return err
+			}
+			close(ready)
+			return finish(ctx, c)
+		}
+	}
+}
+
 // The last answer arrives although the socket has unread data when it is closed. close(2) then
 // sends RST, which can overtake the answer.
 func TestShutdownDeliversTheLastAnswer(t *testing.T) {
 	answer := bytes.Repeat([]byte("the last answer "), 4096)
-	respond := func(finish func(ctx context.Context, c *transport.Conn) error) func(chan<- bool) protocol.Func {
-		return func(ready chan<- bool) protocol.Func {
-			return func(ctx context.Context, c *transport.Conn) error {
-				if _, err := c.Read(make([]byte, 1)); err != nil { // the rest has arrived with it
-					return err
-				}
-				close(ready)
-				return finish(ctx, c)
-			}
-		}
-	}
 	write := func(c *transport.Conn) error { _, err := c.Write(answer); return err }
 	for _, tc := range []struct {
 		name  string
