@@ -137,7 +137,8 @@ func (c *connection) limitedHandshake() error {
 			err = c.conn.Handshake(ctx)
 		}()
 	}
-	if !unwatch() && (err != nil || expired()) {
+	aborted := !unwatch() && expired()
+	if aborted || err != nil && ctx.Err() != nil { // unwatch may succeed while ctx is being cancelled
 		err = errors.Join(context.Cause(ctx), err)
 	}
 	h := c.conn.Proxy()

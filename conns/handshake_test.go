@@ -138,3 +138,33 @@ func TestHandshakePanicStack(t *testing.T) {
 
 //go:noinline
 func failingHandshake(fail func()) error { fail(); return nil }
+
+// A handshake that returns at the instant at which its context is cancelled fails with the cause. The
+// other children of the context delay the cancellation of those that the supervisor has registered.
+func TestHandshakeCancelCause(t *testing.T) {
+	for range 20 {
+		h := newHarness(t, 1, time.Minute)
+		began := make(chan struct{})
+		var cancels []context.CancelFunc // called later: they would wait for the cancellation
+		h.start(fake{shake: func(ctx context.Context, _ net.Conn) (net.Conn, error) {
+			for range 5000 {
+				_, cancel := context.WithCancel(ctx)
+				cancels = append(cancels, cancel)
+			}
+			close(began)
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}}, newStub(), readAll)
+		receive(t, began)
+		h.shutdown()
+		end := h.end()
+		wantReason(t, end, conns.Shutdown)
+		if !errors.Is(end.Err, protocol.ErrShutdown) {
+			t.Errorf("got the error %v, want one that wraps %v", end.Err, protocol.ErrShutdown)
+		}
+		for _, cancel := range cancels {
+			cancel()
+		}
+		h.close()
+	}
+}
