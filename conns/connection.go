@@ -127,7 +127,7 @@ func (c *connection) limitedHandshake() error {
 	expired := func() bool { return errors.Is(ctx.Err(), context.DeadlineExceeded) }
 	unwatch := context.AfterFunc(ctx, func() {
 		if expired() { // for transports that ignore their context
-			c.conn.Abort()
+			abort(&c.conn)
 		}
 	})
 	err := c.sup.handshakes.Reserve(ctx)
@@ -209,6 +209,13 @@ func (c *connection) closeConn(end *ConnEnd) {
 		c.conn.StopReading(context.Cause(c.ctx))
 	}
 	c.conn.Close()
+}
+
+// abort closes the socket. It runs in goroutines of the server, which must not end because the
+// transport's Close panics.
+func abort(conn *transport.Conn) {
+	defer func() { _ = recover() }()
+	conn.Abort()
 }
 
 // report accounts for the end of a connection whose socket is closed.

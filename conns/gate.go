@@ -9,18 +9,14 @@ import (
 // Unlimited is the limit of a gate that admits every connection.
 const Unlimited = math.MaxInt
 
-// Gate enforces the cap of a listener: how many connections may live at once. The limit can
-// change at any time.
+// Gate enforces the cap of a listener: how many connections may be live at once. A slot is reserved
+// by Reserve, before accept; used after Confirm, when there is a connection; and free after
+// Release, or after Cancel if accept returned no connection. Reserved and used slots together never
+// exceed the limit in force when a slot was taken. So an acceptor with a reservation accepts
+// without asking again, unless the limit was lowered in between: then Confirm waits.
 //
-// A slot has three states. It is reserved by Reserve, before accept; used, after Confirm, when
-// there is a connection; and free after Cancel, if accept returned no connection, or Release. The
-// number of used slots never exceeds the limit in force when a connection took its slot, nor do
-// reserved and used slots together. So an acceptor with a reservation may accept without
-// asking again, unless the limit was lowered in the meantime: then Confirm waits. Connections
-// that were accepted and wait for a slot are pending; they go before acceptors.
-//
-// Waiters are served in the order of their arrival, and exactly as many are woken as there are
-// free slots. All methods may be called from any goroutine.
+// Connections that were accepted and wait for a slot are pending; they are served before acceptors.
+// Waiters are served in order. All methods may be called from any goroutine.
 type Gate struct {
 	mu       sync.Mutex
 	limit    int

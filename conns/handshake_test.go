@@ -139,8 +139,9 @@ func TestHandshakePanicStack(t *testing.T) {
 //go:noinline
 func failingHandshake(fail func()) error { fail(); return nil }
 
-// A handshake that returns at the instant at which its context is cancelled fails with the cause. The
-// other children of the context delay the cancellation of those that the supervisor has registered.
+// A handshake that returns at the instant at which its context is cancelled fails with the cause.
+// The other children of the context delay the cancellation of those that the supervisor has
+// registered.
 func TestHandshakeCancelCause(t *testing.T) {
 	for range 20 {
 		h := newHarness(t, 1, time.Minute)

@@ -303,6 +303,42 @@ func TestCloseThatFails(t *testing.T) {
 	}
 }
 
+// The same Close in a goroutine of the server: of Kill, Monitor, Refuse, or a handshake timeout.
+func TestAbortThatPanics(t *testing.T) {
+	fail := func() { panic("a test") }
+	silent := fake{shake: func(_ context.Context, nc net.Conn) (net.Conn, error) {
+		_, err := nc.Read(make([]byte, 1)) // until the socket is closed
+		return nil, err
+	}}
+	for _, tc := range []struct {
+		name string
+		t    transport.Transport
+		do   func(h *harness)
+		want conns.Reason
+	}{
+		{"Kill", plain, func(h *harness) { h.sup.Kill(conns.Query{}) }, conns.Killed},
+		{"Evict", plain, func(h *harness) { h.sup.Evict(conns.EvictOldest, func(n int) int { return n }) }, conns.Evicted},
+		{"Shutdown", plain, func(h *harness) { abortServer(h, nil) }, conns.Aborted},
+		{"handshake timeout", silent, func(*harness) {}, conns.HandshakeTimeout},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			h := newHarness(t, 1, 20*time.Millisecond)
+			h.start(tc.t, badClose{newStub(), fail}, untilSocketClosesOf)
+			tc.do(h)
+			wantReason(t, h.end(), tc.want)
+			h.sup.Refuse(bg, conns.RefusedAtCap, plain, badClose{newStub(), fail}, nil)
+			wantReason(t, h.end(), conns.RefusedAtCap)
+			h.close()
+		})
+	}
+}
+
+// untilSocketClosesOf is untilSocketCloses for badClose.
+func untilSocketClosesOf(_ context.Context, c *transport.Conn) error {
+	<-c.NetConn().(badClose).closed
+	return net.ErrClosed
+}
+
 // askingConn is a connection whose RemoteAddr calls a function.
 type askingConn struct {
 	*stub

@@ -135,5 +135,5 @@ func (c *connection) requestStop(cause error) {
 func (c *connection) close(why Reason, cause error) {
 	c.closeReason.CompareAndSwap(0, uint32(why))
 	c.cancel(cause)
-	c.conn.Abort()
+	abort(&c.conn)
 }

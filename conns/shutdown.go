@@ -32,13 +32,10 @@ func (e *StuckError) Error() string {
 }
 
 // Shutdown ends all connections and returns when their goroutines have returned. From then on no
-// connection is admitted.
-//
-// Every connection is first asked to stop: its context is cancelled with protocol.ErrShutdown as
-// the cause, and its reads fail, while writes still work. When ctx ends, the remaining
-// connections are closed; [Aborted] is the cause for those that were not asked before, which is all
-// if ctx has ended already. If protocols do not return within a second after that, the error is
-// a [*StuckError].
+// connection is admitted. Connections are first asked to stop: their contexts are cancelled with
+// protocol.ErrShutdown as the cause, and their reads fail, while writes still work. When ctx ends,
+// or if it has ended already, the remaining ones are closed, for the reason [Aborted]. If protocols
+// do not return within a second after that, the error is a [*StuckError].
 func (s *Supervisor) Shutdown(ctx context.Context) error {
 	for i := range s.shards {
 		s.shards[i].mu.Lock()

@@ -21,10 +21,10 @@
 //
 // # Locks
 //
-// The gate has one mutex, held for a few instructions. Connections are distributed over shards with
-// a mutex each, taken when a connection starts and when it ends. No method holds two locks, calls a
-// user's function with a lock held (except for the condition of [Gate.Wait]), or takes a lock per
-// read or write.
+// The gate has one mutex, held for a few instructions. Connections are distributed over shards with a
+// mutex each, taken when a connection starts and when it ends. No method holds two locks, takes a
+// lock per read or write, or calls a protocol, a hook or a Match function with a lock held; only the
+// condition of [Gate.Wait] is called under the gate's lock.
 package conns
 
 import (
@@ -163,7 +163,7 @@ func (s *Supervisor) Start(ctx context.Context, t transport.Transport, nc net.Co
 	c.counted.Store(true)
 	if !s.register(c) {
 		c.cancel(protocol.ErrShutdown)
-		c.conn.Abort()
+		abort(&c.conn)
 		c.uncount()
 		s.refuse(&c.conn, Refused)
 		return
@@ -185,7 +185,7 @@ func (s *Supervisor) Refuse(ctx context.Context, why Reason, t transport.Transpo
 // reject lets the protocol send its rejection message. A panic changes nothing: the
 // connection is refused.
 func reject(ctx context.Context, conn *transport.Conn, r protocol.Refuser) {
-	defer context.AfterFunc(ctx, conn.Abort)()
+	defer context.AfterFunc(ctx, func() { abort(conn) })()
 	defer func() { _ = recover() }()
 	if conn.Handshake(ctx) == nil {
 		r.Refuse(ctx, conn, RefusedAtCap)
@@ -195,7 +195,7 @@ func reject(ctx context.Context, conn *transport.Conn, r protocol.Refuser) {
 }
 
 func (s *Supervisor) refuse(conn *transport.Conn, why Reason) {
-	conn.Abort()
+	abort(conn)
 	sh := s.shard(conn)
 	end := ConnEnd{Conn: conn, Reason: why, Err: why}
 	if why == Refused {
