@@ -38,10 +38,11 @@ func NewGate(limit int) *Gate { return &Gate{limit: max(limit, 0)} }
 func (g *Gate) Reserve(ctx context.Context) error { return g.reserve(ctx, &g.reserves, nil) }
 
 // ReservePending is Reserve for a pending connection, which is served before acceptors. If it has
-// to wait, interrupt is called once it is in the queue: acceptors that hold reservations and wait
-// in accept must then return and Cancel, as long as the state is Contended.
-func (g *Gate) ReservePending(ctx context.Context, interrupt func()) error {
-	return g.reserve(ctx, &g.pending, interrupt)
+// to wait, queued is called once it is in the queue: the caller should then have acceptors cancel
+// reservations as long as the state is Contended. A reservation that is granted before queued
+// returns is kept even if ctx has ended.
+func (g *Gate) ReservePending(ctx context.Context, queued func()) error {
+	return g.reserve(ctx, &g.pending, queued)
 }
 
 func (g *Gate) reserve(ctx context.Context, q *queue, queued func()) error {
@@ -55,6 +56,11 @@ func (g *Gate) reserve(ctx context.Context, q *queue, queued func()) error {
 	g.mu.Unlock()
 	if queued != nil {
 		queued()
+		select {
+		case <-w.ready: // granted by what queued did, even if that has ended ctx
+			return nil
+		default:
+		}
 	}
 	select {
 	case <-w.ready:

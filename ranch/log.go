@@ -11,10 +11,10 @@ import (
 	"goranch/transport"
 )
 
-// LogObserver returns the observer that every listener has for its Logger. The start and the end of
+// logObserver returns the observer that every listener has for its Logger. The start and the end of
 // connections are logged at debug, except for protocols that failed (warn) or panicked (error,
 // with the stack).
-func LogObserver(l *slog.Logger) Observer {
+func logObserver(l *slog.Logger) func(Event) {
 	return func(e Event) {
 		if level := e.level(); l.Enabled(context.Background(), level) {
 			logEvent(l, level, &e)
@@ -22,8 +22,8 @@ func LogObserver(l *slog.Logger) Observer {
 	}
 }
 
-// logEvent is a function of its own because it needs a deep stack, which connections whose events are not
-// logged must not get.
+// logEvent needs a deep stack. It is not inlined, so that a connection whose events are not logged
+// keeps its small one.
 //
 //go:noinline
 func logEvent(l *slog.Logger, level slog.Level, e *Event) {
@@ -60,7 +60,7 @@ func logEvent(l *slog.Logger, level slog.Level, e *Event) {
 	if errors.As(e.Err, &p) {
 		attrs = append(attrs, slog.String("stack", string(p.Stack)))
 	}
-	l.LogAttrs(context.Background(), level, e.Kind.String(), attrs...)
+	l.LogAttrs(context.Background(), level, string(e.Kind), attrs...)
 }
 
 func (e *Event) level() slog.Level {
@@ -87,9 +87,8 @@ func (e *Event) level() slog.Level {
 	return slog.LevelInfo
 }
 
-// LogTracer returns a tracer that logs each read and write at level info, with the first dataBytes
-// bytes of its data in hexadecimal. 0 or less logs no data, which keeps what users send out
-// of the log.
+// LogTracer returns a tracer for [Listener.Trace] that logs each read and write at level info, with
+// the first dataBytes bytes of the data in hexadecimal. 0 or less logs no data.
 func LogTracer(l *slog.Logger, dataBytes int) transport.Tracer {
 	return func(e transport.TraceEvent) {
 		attrs := []slog.Attr{

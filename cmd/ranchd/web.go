@@ -15,15 +15,16 @@ import (
 	"goranch/transport"
 )
 
-// How long browsers may take for the head of a request, and stay between two.
+// Timeouts of HTTP connections.
 const (
-	headerTime  = 10 * time.Second
-	browserIdle = 2 * time.Minute
+	httpHeaderTimeout = 10 * time.Second
+	httpIdleTimeout   = 2 * time.Minute
 )
 
-// newWeb makes the gateway by which browsers come to the topics: a connection in memory for each of them.
+// newWeb returns the gateway of browsers to the topic server. It opens an in-memory connection to
+// the topic server for each client.
 func (d *daemon) newWeb() (protocol.Protocol, error) {
-	if err := d.provide(topicsService); err != nil {
+	if err := d.createService(topicsService); err != nil {
 		return nil, err
 	}
 	mem := new(transport.Mem)
@@ -37,12 +38,15 @@ func (d *daemon) newWeb() (protocol.Protocol, error) {
 	if err != nil {
 		return nil, errors.Join(err, inner.Stop())
 	}
-	srv := &http.Server{Handler: gw, ReadHeaderTimeout: headerTime, IdleTimeout: browserIdle, ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelDebug)}
+	srv := &http.Server{
+		Handler: gw, ReadHeaderTimeout: httpHeaderTimeout, IdleTimeout: httpIdleTimeout,
+		ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelDebug),
+	}
 	nl := netlisten.New(func(ctx context.Context) {
 		gw.Shutdown(ctx)
 		netlisten.StopHTTP(srv)(ctx)
 	})
-	go srv.Serve(nl) // until Shutdown
+	go srv.Serve(nl) // returns after Shutdown
 	d.services.closers = append(d.services.closers, func(ctx context.Context) error {
 		return errors.Join(gw.Shutdown(ctx), srv.Shutdown(ctx), inner.Stop())
 	})

@@ -165,11 +165,11 @@ func TestIncompleteHandshake(t *testing.T) {
 	for first, want := range map[string]conns.Reason{hello: conns.TimedOut, hello + strings.Repeat("\xff", 1<<10): conns.BadInput} {
 		t.Run(want.Error(), func(t *testing.T) {
 			ends := make(chan ranch.Event, 2)
-			l, err := new(ranch.Server).StartListener("x", transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", Logger: quiet, Observer: ranch.Observer(func(e ranch.Event) {
+			l, err := new(ranch.Server).StartListener("x", transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", Logger: quiet, Observer: func(e ranch.Event) {
 				if e.Kind == ranch.ConnEnded {
 					ends <- e
 				}
-			})}, mux)
+			}}, mux)
 			if err != nil {
 				t.Fatal(err)
 			}

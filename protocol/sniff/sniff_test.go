@@ -60,11 +60,11 @@ func serveClient(t *testing.T, p protocol.Protocol, client func(net.Conn)) error
 	t.Helper()
 	mem := new(transport.Mem)
 	ends := make(chan ranch.Event, 1)
-	l, err := new(ranch.Server).StartListener("test", mem, ranch.Options{Addr: "x", Logger: quiet, Observer: ranch.Observer(func(e ranch.Event) {
+	l, err := new(ranch.Server).StartListener("test", mem, ranch.Options{Addr: "x", Logger: quiet, Observer: func(e ranch.Event) {
 		if e.Kind == ranch.ConnEnded {
 			ends <- e
 		}
-	})}, p)
+	}}, p)
 	if err != nil {
 		t.Fatal(err)
 	}

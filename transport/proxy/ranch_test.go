@@ -38,11 +38,11 @@ func start(t *testing.T, tr proxy.Transport, opts ranch.Options) server {
 	t.Helper()
 	s := server{ends: make(chan ended, 100), log: new(safeBuffer)}
 	opts.Logger = slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	opts.Observer = ranch.Observer(func(e ranch.Event) {
+	opts.Observer = func(e ranch.Event) {
 		if e.Kind == ranch.ConnEnded {
 			s.ends <- ended{e, e.Conn.RemoteAddr().String(), e.Conn.Proxy()}
 		}
-	})
+	}
 	var err error
 	if s.Listener, err = ranch.StartListener(t.Name(), tr, opts, echo.Protocol{}); err != nil {
 		t.Fatal(err)

@@ -12,18 +12,17 @@ import (
 	"goranch/transport"
 )
 
-// fake is a transport without sockets: its connections are net.Pipes, its queues slices,
-// and everything that waits does so in a way that the clock of a bubble sees. What its
-// listeners answer can be scripted.
-type fake struct {
-	// listen is asked by each call of Listen, counted from 1; its error is the answer.
+// fakeTransport is a transport without sockets: its connections are net.Pipes, its queues slices,
+// and its waits are visible to synctest. The results of Accept can be scripted.
+type fakeTransport struct {
+	// listen, if set, is called by the n-th call of Listen, which returns its error.
 	listen func(n int) error
-	// handshake, if set, is Handshake; then the transport is not Plain.
+	// handshake, if set, is Handshake.
 	handshake func(ctx context.Context, nc net.Conn) (net.Conn, error)
 	// noDeadline hides the SetDeadline of the listeners.
 	noDeadline bool
-	// script is what the first calls of Accept on the first listener answer.
-	script []step
+	// script is for the first calls of Accept on the first listener.
+	script []acceptStep
 
 	mu     sync.Mutex
 	calls  int // of Listen
@@ -32,33 +31,32 @@ type fake struct {
 	all    []*fakeListener // that were ever opened
 }
 
-// step is one scripted answer of Accept: an error, a panic, or (nil) what there is.
-type step func() error
+// acceptStep is the result of one call of Accept: an error, a panic, or nil for a connection.
+type acceptStep func() error
 
-func fails(err error) step { return func() error { return err } }
-func panics(v any) step    { return func() error { panic(v) } }
+func failWith(err error) acceptStep { return func() error { return err } }
+func panicWith(v any) acceptStep    { return func() error { panic(v) } }
 
-func times(n int, s step) []step {
-	all := make([]step, n)
+func repeated(n int, s acceptStep) []acceptStep {
+	all := make([]acceptStep, n)
 	for i := range all {
 		all[i] = s
 	}
 	return all
 }
 
-func (f *fake) Name() string { return "fake" }
-func (f *fake) Secure() bool { return false }
-func (f *fake) Plain() bool  { return f.handshake == nil }
+func (f *fakeTransport) Name() string { return "fake" }
+func (f *fakeTransport) Secure() bool { return false }
 
-func (f *fake) Handshake(ctx context.Context, nc net.Conn) (net.Conn, error) {
+func (f *fakeTransport) Handshake(ctx context.Context, nc net.Conn) (net.Conn, error) {
 	if f.handshake != nil {
 		return f.handshake(ctx, nc)
 	}
 	return nc, nil
 }
 
-// Listen opens a listener. A name that ends in ":0" gets a number, as a port would.
-func (f *fake) Listen(_ context.Context, addr string) (net.Listener, error) {
+// Listen opens a listener. ":0" becomes a number, as a port would.
+func (f *fakeTransport) Listen(_ context.Context, addr string) (net.Listener, error) {
 	f.mu.Lock()
 	f.calls++
 	n := f.calls
@@ -94,7 +92,7 @@ func (f *fake) Listen(_ context.Context, addr string) (net.Listener, error) {
 }
 
 // Dial puts a connection into the queue of the listener of that address.
-func (f *fake) Dial(_ context.Context, addr string) (net.Conn, error) {
+func (f *fakeTransport) Dial(_ context.Context, addr string) (net.Conn, error) {
 	f.mu.Lock()
 	l := f.open[addr]
 	f.mu.Unlock()
@@ -105,22 +103,22 @@ func (f *fake) Dial(_ context.Context, addr string) (net.Conn, error) {
 	return client, nil
 }
 
-// last returns the listener opened last.
-func (f *fake) last() *fakeListener {
+// lastListener returns the listener that was opened last.
+func (f *fakeTransport) lastListener() *fakeListener {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.all[len(f.all)-1]
 }
 
-// listens returns how often Listen was called.
-func (f *fake) listens() int {
+// listens returns the number of calls of Listen.
+func (f *fakeTransport) listens() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.calls
 }
 
-// left returns the addresses that are still listened on.
-func (f *fake) left() (addrs []string) {
+// openAddrs returns the addresses of the open listeners.
+func (f *fakeTransport) openAddrs() (addrs []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for addr := range f.open {
@@ -135,18 +133,18 @@ func (a fakeAddr) Network() string { return "fake" }
 func (a fakeAddr) String() string  { return string(a) }
 
 type fakeListener struct {
-	f    *fake
+	f    *fakeTransport
 	addr fakeAddr
 
-	mu       sync.Mutex
-	changed  sync.Cond
-	script   []step
-	queue    []net.Conn
-	deadline time.Time
-	closed   bool
-	accepts  []time.Time // when Accept was called
-	waiting  int         // in Accept now
-	most     int         // that were in Accept at once
+	mu         sync.Mutex
+	changed    sync.Cond
+	script     []acceptStep
+	queue      []net.Conn
+	deadline   time.Time
+	closed     bool
+	accepts    []time.Time // when Accept was called
+	waiting    int         // calls of Accept in progress
+	maxWaiting int         // the highest number of them
 }
 
 func (l *fakeListener) Addr() net.Addr { return l.addr }
@@ -156,7 +154,7 @@ func (l *fakeListener) Accept() (net.Conn, error) {
 	defer l.mu.Unlock()
 	l.accepts = append(l.accepts, time.Now())
 	l.waiting++
-	l.most = max(l.most, l.waiting)
+	l.maxWaiting = max(l.maxWaiting, l.waiting)
 	defer func() { l.waiting-- }()
 	for {
 		switch {
@@ -166,7 +164,7 @@ func (l *fakeListener) Accept() (net.Conn, error) {
 			s := l.script[0]
 			l.script = l.script[1:]
 			if err := s(); err != nil {
-				if err == net.ErrClosed { // it does not only say so
+				if err == net.ErrClosed {
 					l.close()
 				}
 				return nil, err
@@ -187,7 +185,7 @@ func (l *fakeListener) error(err error) error {
 	return &net.OpError{Op: "accept", Net: "fake", Addr: l.addr, Err: err}
 }
 
-// SetDeadline takes the zero time and times past, which is all that listeners ask for.
+// SetDeadline supports the zero time and times in the past.
 func (l *fakeListener) SetDeadline(t time.Time) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -196,7 +194,7 @@ func (l *fakeListener) SetDeadline(t time.Time) error {
 	return nil
 }
 
-// Close ends the connections that nobody has accepted, as a kernel does.
+// Close closes the connections that were not accepted, as a kernel does.
 func (l *fakeListener) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -230,26 +228,26 @@ func (l *fakeListener) push(nc net.Conn) bool {
 	return true
 }
 
-// say scripts the next answers of Accept, of calls that wait already too.
-func (l *fakeListener) say(steps ...step) {
+// addScript adds results of Accept, also for calls in progress.
+func (l *fakeListener) addScript(steps ...acceptStep) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.script = append(l.script, steps...)
 	l.changed.Broadcast()
 }
 
-// inAccept returns how many are in Accept, and how often it was called.
+// inAccept returns the number of calls of Accept in progress, and of all calls.
 func (l *fakeListener) inAccept() (now, calls int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.waiting, len(l.accepts)
 }
 
-// queued returns how many connections wait to be accepted.
+// queued returns the number of connections that wait to be accepted.
 func (l *fakeListener) queued() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.queue)
 }
 
-var _ transport.Transport = (*fake)(nil)
+var _ transport.Transport = (*fakeTransport)(nil)

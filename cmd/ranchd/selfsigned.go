@@ -16,24 +16,13 @@ import (
 	"time"
 )
 
-// selfSignedFor is how long a certificate for trying out is good: longer than anybody
-// tries, too short to grow old with.
-const selfSignedFor = 30 * 24 * time.Hour
+// selfSignedValidity is how long a self-signed certificate is valid. It is short because such a
+// certificate is for testing only.
+const selfSignedValidity = 30 * 24 * time.Hour
 
-// outOfDate says what clients will say of a certificate that is good for that time; "" if nothing.
-func outOfDate(from, until, now time.Time) string {
-	switch {
-	case now.Before(from):
-		return "the certificate is not valid yet"
-	case now.After(until):
-		return "the certificate has expired"
-	}
-	return ""
-}
-
-// selfSigned makes a certificate for this machine's own names. Its key exists in memory
-// only, so each start has another.
-func selfSigned(now time.Time) (tls.Certificate, error) {
+// newSelfSigned creates a certificate for localhost. Its key exists in memory only, so each start
+// has a different one.
+func newSelfSigned(now time.Time) (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return tls.Certificate{}, err
@@ -44,9 +33,9 @@ func selfSigned(now time.Time) (tls.Certificate, error) {
 	}
 	template := &x509.Certificate{
 		SerialNumber:          serial,
-		Subject:               pkix.Name{CommonName: "localhost", Organization: []string{"ranchd, for trying out only"}},
-		NotBefore:             now.Add(-time.Hour), // clients' clocks differ
-		NotAfter:              now.Add(selfSignedFor),
+		Subject:               pkix.Name{CommonName: "localhost", Organization: []string{"ranchd, for testing only"}},
+		NotBefore:             now.Add(-time.Hour), // clocks of clients may be slow
+		NotAfter:              now.Add(selfSignedValidity),
 		KeyUsage:              x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		BasicConstraintsValid: true,
@@ -64,13 +53,13 @@ func selfSigned(now time.Time) (tls.Certificate, error) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, nil
 }
 
-// fingerprint returns the SHA-256 of a certificate as openssl x509 -fingerprint shows it.
+// fingerprint returns the SHA-256 of a certificate in the format of openssl x509 -fingerprint.
 func fingerprint(c tls.Certificate) string {
 	sum := sha256.Sum256(c.Certificate[0])
 	return colons(hex.EncodeToString(sum[:]))
 }
 
-// colons writes hexadecimal digits as openssl does.
+// colons returns hexadecimal digits in the format of openssl: pairs separated by colons.
 func colons(digits string) string {
 	var pairs []string
 	for pair := range slices.Chunk([]byte(strings.ToUpper(digits)), 2) {

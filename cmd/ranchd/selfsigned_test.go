@@ -12,14 +12,14 @@ import (
 )
 
 // certificateFiles writes a certificate and its key, and returns where.
-func certificateFiles(t *testing.T) (cert, key string) {
+func newCertificateFiles(t *testing.T) (cert, key string) {
 	t.Helper()
-	return certificateFilesOf(t, time.Now())
+	return newCertificateFilesAt(t, time.Now())
 }
 
-func certificateFilesOf(t *testing.T, now time.Time) (cert, key string) {
+func newCertificateFilesAt(t *testing.T, now time.Time) (cert, key string) {
 	t.Helper()
-	c, err := selfSigned(now)
+	c, err := newSelfSigned(now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,44 +42,44 @@ func certificateFilesOf(t *testing.T, now time.Time) (cert, key string) {
 
 func TestSelfSigned(t *testing.T) {
 	now := time.Now()
-	c, err := selfSigned(now)
+	c, err := newSelfSigned(now)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if k, ok := c.PrivateKey.(*ecdsa.PrivateKey); !ok || k.Curve != elliptic.P256() {
-		t.Errorf("the key is %T, want ECDSA P-256", c.PrivateKey)
+		t.Errorf("key: got %T, want ECDSA P-256", c.PrivateKey)
 	}
 	if until := c.Leaf.NotAfter.Sub(now).Round(time.Minute); until != 30*24*time.Hour {
-		t.Errorf("it is good for %v", until)
+		t.Errorf("validity: got %v, want 30 days", until)
 	}
 	roots := x509.NewCertPool()
 	roots.AddCert(c.Leaf)
 	for _, name := range []string{"localhost", "127.0.0.1", "::1"} {
 		if _, err := c.Leaf.Verify(x509.VerifyOptions{DNSName: name, Roots: roots}); err != nil {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("verify %s: got %v, want nil", name, err)
 		}
 	}
 	if _, err := c.Leaf.Verify(x509.VerifyOptions{DNSName: "example.org", Roots: roots}); err == nil {
-		t.Error("it is good for other names too")
+		t.Error("verify example.org: got nil, want an error")
 	}
 }
 
-func TestOutOfDate(t *testing.T) {
+func TestValidityWarning(t *testing.T) {
 	now := time.Now()
-	c, err := selfSigned(now)
+	c, err := newSelfSigned(now)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for at, want := range map[time.Time]string{
 		now:                           "",
-		now.Add(-2 * time.Hour):       "the certificate is not valid yet",
-		now.Add(31 * 24 * time.Hour):  "the certificate has expired",
+		now.Add(-2 * time.Hour):       "certificate is not valid yet",
+		now.Add(31 * 24 * time.Hour):  "certificate has expired",
 		now.Add(29 * 24 * time.Hour):  "",
-		now.Add(-30 * time.Minute):    "", // a clock that is slow
-		now.Add(365 * 24 * time.Hour): "the certificate has expired",
+		now.Add(-30 * time.Minute):    "", // the clock of the client is slow
+		now.Add(365 * 24 * time.Hour): "certificate has expired",
 	} {
-		if got := outOfDate(c.Leaf.NotBefore, c.Leaf.NotAfter, at); got != want {
-			t.Errorf("at %v: %q, want %q", at.Sub(now), got, want)
+		if got := validityWarning(c.Leaf.NotBefore, c.Leaf.NotAfter, at); got != want {
+			t.Errorf("after %v: got %q, want %q", at.Sub(now), got, want)
 		}
 	}
 }

@@ -20,14 +20,14 @@ import (
 	"goranch/transport"
 )
 
-// pair is a self-signed certificate in files; whoever trusts it trusts the certificate itself.
+// pair is a self-signed certificate in files.
 type pair struct {
 	cert, key string
 	x509      *x509.Certificate
 	tls       tls.Certificate
 }
 
-// newPair writes a certificate for that name over whatever there is in dir.
+// newPair writes a certificate for that name and its key to dir, replacing existing files.
 func newPair(t *testing.T, dir, name string) pair {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -67,7 +67,7 @@ func (p pair) write(t *testing.T, file string, b *pem.Block) {
 
 func (p pair) fingerprint() string { return fingerprint(p.tls) }
 
-// client wants the server to have p for that host name.
+// client returns a client transport that asks for the host name and accepts only p.
 func (p pair) client(host string, own ...tls.Certificate) transport.TLS {
 	roots := x509.NewCertPool()
 	roots.AddCert(p.x509)
@@ -78,23 +78,23 @@ func TestCertificatesByHostName(t *testing.T) {
 	dir := t.TempDir()
 	a, b := newPair(t, dir, "a.test"), newPair(t, dir, "b.test")
 	files := []string{"--listen", "tls://127.0.0.1:0", "--cert", a.cert, "--key", a.key, "--cert", b.cert, "--key", b.key}
-	p := launch(t, files...)
+	p := startProgram(t, files...)
 	addr := p.log.addr(t, "echo-tls")
-	echoes(t, dial(t, a.client("a.test"), addr))
+	checkEcho(t, dial(t, a.client("a.test"), addr))
 	nc := dial(t, b.client("b.test"), addr)
-	echoes(t, nc)
+	checkEcho(t, nc)
 	nc.Close()
-	p.log.event(t, "connection was over TLS", map[string]any{"sni": "b.test", "version": "TLS 1.3"})
-	unknown := trusting(t, a.fingerprint()) // the first
+	p.log.event(t, "TLS connection ended", map[string]any{"sni": "b.test", "version": "TLS 1.3"})
+	unknown := tlsByFingerprint(t, a.fingerprint()) // gets the first certificate
 	unknown.Config.ServerName = "c.test"
-	echoes(t, dial(t, unknown, addr))
+	checkEcho(t, dial(t, unknown, addr))
 
-	p = launch(t, append(files, "--sni-unknown", "refuse")...)
+	p = startProgram(t, append(files, "--sni-unknown", "refuse")...)
 	addr = p.log.addr(t, "echo-tls")
-	echoes(t, dial(t, b.client("b.test"), addr))
+	checkEcho(t, dial(t, b.client("b.test"), addr))
 	if nc, err := unknown.Dial(t.Context(), addr); err == nil {
 		nc.Close()
-		t.Error("a client that asks for an unknown host is served")
+		t.Error("unknown server name: got a connection, want an error")
 	}
 	p.log.event(t, "connection ended", map[string]any{"reason": "handshake failed"})
 }
@@ -102,62 +102,62 @@ func TestCertificatesByHostName(t *testing.T) {
 func TestClientCertificates(t *testing.T) {
 	dir := t.TempDir()
 	site, alice, mallory := newPair(t, dir, "site.test"), newPair(t, dir, "alice"), newPair(t, dir, "mallory")
-	p := launch(t, "--listen", "tls://127.0.0.1:0", "--cert", site.cert, "--key", site.key, "--client-ca", alice.cert)
+	p := startProgram(t, "--listen", "tls://127.0.0.1:0", "--cert", site.cert, "--key", site.key, "--client-ca", alice.cert)
 	addr := p.log.addr(t, "echo-tls")
 	nc := dial(t, site.client("site.test", alice.tls), addr)
-	echoes(t, nc)
+	checkEcho(t, nc)
 	nc.Close()
-	p.log.event(t, "connection was over TLS", map[string]any{"client": "CN=alice", "client_sha256": alice.fingerprint()})
-	for name, tr := range map[string]transport.TLS{"none": site.client("site.test"), "a stranger's": site.client("site.test", mallory.tls)} {
-		if nc, err := tr.Dial(t.Context(), addr); err == nil { // TLS 1.3 says so at the first read
-			nc.SetReadDeadline(time.Now().Add(patience))
+	p.log.event(t, "TLS connection ended", map[string]any{"client": "CN=alice", "client_sha256": alice.fingerprint()})
+	for name, tr := range map[string]transport.TLS{"none": site.client("site.test"), "of another CA": site.client("site.test", mallory.tls)} {
+		if nc, err := tr.Dial(t.Context(), addr); err == nil { // with TLS 1.3 the first read fails
+			nc.SetReadDeadline(time.Now().Add(timeout))
 			if _, err := nc.Read(make([]byte, 1)); err == nil || os.IsTimeout(err) {
-				t.Errorf("%s: served, %v", name, err)
+				t.Errorf("client certificate %s: got %v, want the end of the connection", name, err)
 			}
 			nc.Close()
 		}
 	}
 }
 
-// TestReload: the files are looked at by themselves, and what is wrong with them is said.
+// Changed files are reloaded, and invalid files are reported.
 func TestReload(t *testing.T) {
 	dir := t.TempDir()
 	old := newPair(t, dir, "a.test")
-	p := launch(t, "--listen", "tls://127.0.0.1:0", "--cert", old.cert, "--key", old.key, "--reload-interval", "10ms")
+	p := startProgram(t, "--listen", "tls://127.0.0.1:0", "--cert", old.cert, "--key", old.key, "--reload-interval", "10ms")
 	addr := p.log.addr(t, "echo-tls")
 	before := dial(t, old.client("a.test"), addr)
-	echoes(t, before)
+	checkEcho(t, before)
 
 	key, err := os.ReadFile(old.key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	os.WriteFile(old.key, []byte("nothing"), 0o600)
-	e := p.log.event(t, "the certificate files cannot be used; what was good stays in use", nil)
+	os.WriteFile(old.key, []byte("invalid"), 0o600)
+	e := p.log.event(t, "certificate files are invalid; the previous certificates stay in use", nil)
 	if err, _ := e["err"].(string); !strings.Contains(err, `--key "`+old.key+`"`) {
-		t.Errorf("the fault does not name flag and file: %v", e)
+		t.Errorf("got %v, want flag and file in the error", e)
 	}
-	echoes(t, dial(t, old.client("a.test"), addr))
+	checkEcho(t, dial(t, old.client("a.test"), addr))
 	os.WriteFile(old.key, key, 0o600)
-	p.log.event(t, "the certificate files have changed and are in use for new connections", nil)
+	p.log.event(t, "certificate files reloaded", nil)
 
 	next := newPair(t, dir, "a.test")
-	p.log.event(t, "a new certificate is in use", map[string]any{"names": "a.test", "sha256": next.fingerprint()})
-	echoes(t, dial(t, next.client("a.test"), addr))
-	echoes(t, before)
-	p.end()
-	p.exits(t, exitInOrder)
+	p.log.event(t, "new certificate in use", map[string]any{"names": "a.test", "sha256": next.fingerprint()})
+	checkEcho(t, dial(t, next.client("a.test"), addr))
+	checkEcho(t, before)
+	p.stop()
+	p.wantExit(t, exitOK)
 	if _, err := io.ReadAll(before); err != nil {
 		t.Error(err)
 	}
 }
 
-// TestHangUpWithoutFiles is the end of the terminal in which somebody tries it.
-func TestHangUpWithoutFiles(t *testing.T) {
-	if !asksForReload(syscall.SIGHUP) {
-		t.Skip("SKIPPED: there is no such signal here")
+// SIGHUP, which the end of a terminal sends, stops a server without certificate files.
+func TestHangUp(t *testing.T) {
+	if !requestsReload(syscall.SIGHUP) {
+		t.Skip("SKIPPED: this system has no SIGHUP; run the test on Unix")
 	}
-	p := launch(t, "--listen", "127.0.0.1:0")
+	p := startProgram(t, "--listen", "127.0.0.1:0")
 	p.signals <- syscall.SIGHUP
-	p.exits(t, exitInOrder)
+	p.wantExit(t, exitOK)
 }
