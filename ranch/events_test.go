@@ -231,8 +231,8 @@ func TestEventOfSendTimeout(t *testing.T) {
 		}
 		defer nc.Close()
 		e := rec.wait(t, ranch.ConnEnded, 1)[0]
-		if e.Reason != conns.SendTimeout || e.Duration != transport.DefaultSendTimeout || !errors.Is(e.Err, transport.ErrSendTimeout) {
-			t.Errorf("got reason %v, %v after %v, want %v after %v", e.Reason, e.Err, e.Duration, conns.SendTimeout, transport.DefaultSendTimeout)
+		if e.Reason != conns.SendTimeout || e.Duration != 30*time.Second || !errors.Is(e.Err, transport.ErrSendTimeout) {
+			t.Errorf("got reason %v, %v after %v, want %v after %v", e.Reason, e.Err, e.Duration, conns.SendTimeout, 30*time.Second)
 		}
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"goranch/internal/listenaddr"
 	"goranch/protocol"
 	"goranch/ranch"
 	"goranch/transport"
@@ -339,7 +340,7 @@ func waitAllWaiting(t testing.TB, l *ranch.Listener) {
 	})
 }
 
-func dialAddr(l *ranch.Listener) string { return transport.AddrString(l.Addr()) }
+func dialAddr(l *ranch.Listener) string { return listenaddr.String(l.Addr()) }
 
 // writeUntilClosed ignores requests to stop, and returns when its connection is closed: it writes
 // to a client that does not read, until that fails.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 
 	"goranch/conns"
+	"goranch/internal/listenaddr"
 	"goranch/protocol"
 	"goranch/transport"
 )
@@ -30,7 +31,7 @@ func logEvent(l *slog.Logger, level slog.Level, e *Event) {
 	attrs := make([]slog.Attr, 0, 12)
 	attrs = append(attrs, slog.String("listener", e.Ref))
 	if e.Addr != nil {
-		attrs = append(attrs, slog.String("addr", transport.AddrString(e.Addr)))
+		attrs = append(attrs, slog.String("addr", listenaddr.String(e.Addr)))
 	}
 	switch e.Kind {
 	case AcceptorStarted, AcceptorStopped, AcceptorPanicked:
@@ -40,7 +41,7 @@ func logEvent(l *slog.Logger, level slog.Level, e *Event) {
 	}
 	if e.Conn != nil {
 		attrs = append(attrs, slog.Uint64("conn", e.Conn.ID()),
-			slog.String("transport", e.Conn.Transport().Name()), slog.String("peer", transport.AddrString(e.Conn.RemoteAddr())))
+			slog.String("transport", e.Conn.Transport().Name()), slog.String("peer", listenaddr.String(e.Conn.RemoteAddr())))
 	}
 	if e.Kind == ConnEnded {
 		st := e.Conn.Stats()
@@ -89,11 +90,11 @@ func (e *Event) level() slog.Level {
 
 // LogTracer returns a tracer for [Listener.Trace] that logs each read and write at level info, with
 // the first dataBytes bytes of the data in hexadecimal. 0 or less logs no data.
-func LogTracer(l *slog.Logger, dataBytes int) transport.Tracer {
+func LogTracer(l *slog.Logger, dataBytes int) func(transport.TraceEvent) {
 	return func(e transport.TraceEvent) {
 		attrs := []slog.Attr{
-			slog.Uint64("conn", e.Conn.ID()), slog.String("peer", transport.AddrString(e.Conn.RemoteAddr())),
-			slog.String("op", e.Op.String()), slog.Int("bytes", e.N),
+			slog.Uint64("conn", e.Conn.ID()), slog.String("peer", listenaddr.String(e.Conn.RemoteAddr())),
+			slog.String("op", e.Op), slog.Int("bytes", e.N),
 		}
 		if n := min(dataBytes, len(e.Data)); n > 0 {
 			attrs = append(attrs, slog.String("data", hex.EncodeToString(e.Data[:n])))

@@ -170,14 +170,14 @@ func checkTransport(t transport.Transport, addr string) error {
 		return fmt.Errorf("%w: transport nil: use transport.TCP{}, transport.TLS{…} or another transport.Transport", ErrBadOption)
 	}
 	var faults []error
-	if v, ok := t.(transport.Validator); ok {
+	if v, ok := t.(interface{ Validate() error }); ok {
 		if err := v.Validate(); err != nil {
 			faults = append(faults, fmt.Errorf("%w: transport %s: %w", ErrBadOption, t.Name(), err))
 		}
 	}
 	switch innermost(t).(type) { // other transports have other addresses
 	case transport.TCP, *transport.TCP, transport.TLS, *transport.TLS:
-		if _, err := transport.ParseAddr(addr); err != nil {
+		if _, _, err := transport.ParseAddr(addr); err != nil {
 			faults = append(faults, fmt.Errorf("%w: Addr: %w", ErrBadOption, err))
 		}
 	}

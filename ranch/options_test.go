@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"goranch/internal/listenaddr"
 	"goranch/ranch"
 	"goranch/transport"
 )
@@ -78,7 +79,7 @@ func TestSetOptionsTakesEffect(t *testing.T) {
 		if _, err := l.SetOptions(nil, opts); err != nil {
 			t.Fatal(err)
 		}
-		if i := l.Info(); i.NumAcceptors != 3 || i.MaxConnections != 5 || transport.AddrString(i.Addr) != old {
+		if i := l.Info(); i.NumAcceptors != 3 || i.MaxConnections != 5 || listenaddr.String(i.Addr) != old {
 			t.Errorf("before the resume: got %s, want 3 acceptors, a cap of 5 and address %s", pretty(i), old)
 		}
 		m.servedClients(t, l, 1)[0].close()

@@ -119,7 +119,7 @@ func TestStartFails(t *testing.T) {
 		{"address in use", transport.TCP{}, ranch.Options{Addr: taken.Addr().String()}, []error{syscall.EADDRINUSE}, "address already in use"},
 		{"in use, TLS", testTransports()[1].t, ranch.Options{Addr: taken.Addr().String()}, []error{syscall.EADDRINUSE}, ""},
 		{"in use, several sockets", transport.TCP{}, ranch.Options{Addr: taken.Addr().String(), NumListenSockets: 3}, []error{syscall.EADDRINUSE}, ""},
-		{"a file in the socket's place", transport.TCP{}, ranch.Options{Addr: "unix:" + path}, []error{syscall.EADDRINUSE}, "no socket"},
+		{"a file in the socket's place", transport.TCP{}, ranch.Options{Addr: "unix:" + path}, []error{syscall.EADDRINUSE}, "not a socket"},
 		{"permission", forbidden, ranch.Options{Addr: loopbackAddr(t)}, []error{fs.ErrPermission, syscall.EACCES}, "permission denied"},
 		{"no certificate", transport.TLS{}, ranch.Options{}, []error{transport.ErrNoCertificate}, "GetCertificate"},
 		{"an empty TLS configuration", transport.TLS{Config: new(tls.Config)}, ranch.Options{}, []error{transport.ErrNoCertificate}, ""},

@@ -55,7 +55,7 @@ func TestTraceByNetwork(t *testing.T) {
 		t.Fatal(err)
 	}
 	var chosen, all lockedBuffer
-	tracer := func(b *lockedBuffer) transport.Tracer {
+	tracer := func(b *lockedBuffer) func(transport.TraceEvent) {
 		return ranch.LogTracer(slog.New(slog.NewJSONHandler(b, nil)), 0)
 	}
 	defer l.Trace(conns.Trace{Network: netip.MustParsePrefix("127.0.0.2/32"), Func: tracer(&chosen)})()

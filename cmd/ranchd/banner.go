@@ -7,8 +7,8 @@ import (
 	"net/netip"
 	"strings"
 
+	"goranch/internal/listenaddr"
 	"goranch/ranch"
-	"goranch/transport"
 )
 
 // printBanner prints the listeners, commands to try them, and how to stop.
@@ -34,7 +34,7 @@ func (d *daemon) printBanner(w io.Writer) {
 
 // bound returns the endpoint with the address that the system has bound, without its name.
 func (e endpoint) bound(a net.Addr) endpoint {
-	return endpoint{TLS: e.TLS, Addr: transport.Addr{Network: a.Network(), Address: a.String()}}
+	return endpoint{TLS: e.TLS, Addr: listenaddr.Addr{Network: a.Network(), Address: a.String()}}
 }
 
 // tryCommand returns a shell command that connects to an endpoint bound to a.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"goranch/conns"
+	"goranch/internal/listenaddr"
 	"goranch/protocol/shell"
 	"goranch/ranch"
 	"goranch/transport"
@@ -137,7 +138,7 @@ func (f *flags) endpoints(all *faults) []endpoint {
 		}
 	}
 	var endpoints []endpoint
-	names, addrs := make(map[string]string), make(map[transport.Addr]string)
+	names, addrs := make(map[string]string), make(map[listenaddr.Addr]string)
 	for _, v := range given {
 		before := len(*all)
 		e := read(all, "--listen", v, parseEndpoint)

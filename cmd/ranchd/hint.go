@@ -22,7 +22,7 @@ func hint(e endpoint, err error) string {
 	case errors.Is(err, transport.ErrNotInherited) && e.Addr.Network == "systemd":
 		return fmt.Sprintf("start ranchd from a socket unit with FileDescriptorName=%s; for testing: systemd-socket-activate -l PORT --fdname=%s ranchd …",
 			e.Addr.Address, e.Addr.Address)
-	case errors.Is(err, transport.ErrNotInherited) || errors.Is(err, transport.ErrNotListening):
+	case errors.Is(err, transport.ErrNotInherited):
 		return "the parent process must pass a listening socket as descriptor " + e.Addr.Address
 	case errors.Is(err, syscall.EADDRINUSE) && e.Addr.Inherited():
 		return "use each inherited socket only once"

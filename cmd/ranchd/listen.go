@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"goranch/transport"
+	"goranch/internal/listenaddr"
 )
 
 // defaultListen is the default of --listen: all protocols on loopback. 8007 stands for 7, the port
@@ -48,7 +48,7 @@ type endpoint struct {
 	Name      string // of the listener; "" until nameEndpoints sets it
 	Service   service
 	TLS       bool
-	Addr      transport.Addr
+	Addr      listenaddr.Addr
 	Defaulted bool // the host is the default
 }
 
@@ -118,7 +118,7 @@ func parseEndpoint(s string) (endpoint, error) {
 	case "fd", "systemd", "tls+fd", "tls+systemd":
 		plain, isTLS := strings.CutPrefix(scheme, "tls+")
 		e.TLS = isTLS
-		e.Addr, err = transport.ParseAddr(plain + ":" + rest)
+		e.Addr, err = listenaddr.Parse(plain + ":" + rest)
 	default:
 		if hasScheme {
 			err = fmt.Errorf("unknown scheme %q; %s", scheme, listenForms)
@@ -163,7 +163,7 @@ func (e *endpoint) parseTCP(s string) error {
 	} else if err := checkHost(host); err != nil {
 		return err
 	}
-	e.Addr = transport.Addr{Network: "tcp", Address: net.JoinHostPort(host, strconv.FormatUint(n, 10))}
+	e.Addr = listenaddr.Addr{Network: "tcp", Address: net.JoinHostPort(host, strconv.FormatUint(n, 10))}
 	return nil
 }
 
@@ -191,7 +191,7 @@ func (e *endpoint) parseUnix(s string) error {
 	if s == "" || s[0] != '/' && s[0] != '@' {
 		return fmt.Errorf("%q: allowed for Unix sockets are absolute paths (unix:/path) and names (unix:@name)", s)
 	}
-	a, err := transport.ParseAddr("unix:" + s) // checks the length, and names on this system
+	a, err := listenaddr.Parse("unix:" + s) // checks the length, and names on this system
 	if err != nil {
 		return err
 	}

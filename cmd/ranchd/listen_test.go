@@ -8,11 +8,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"goranch/transport"
+	"goranch/internal/listenaddr"
 )
 
-func tcp(addr string) transport.Addr  { return transport.Addr{Network: "tcp", Address: addr} }
-func unix(path string) transport.Addr { return transport.Addr{Network: "unix", Address: path} }
+func tcp(addr string) listenaddr.Addr  { return listenaddr.Addr{Network: "tcp", Address: addr} }
+func unix(path string) listenaddr.Addr { return listenaddr.Addr{Network: "unix", Address: path} }
 
 var goodAddresses = []struct {
 	in   string
@@ -47,12 +47,12 @@ var inheritedAddresses = []struct {
 	in   string
 	want endpoint
 }{
-	{"fd:3", endpoint{Addr: transport.Addr{Network: "fd", Address: "3"}}},
-	{"a=fd://03", endpoint{Name: "a", Addr: transport.Addr{Network: "fd", Address: "3"}}},
-	{"tls+fd:4", endpoint{TLS: true, Addr: transport.Addr{Network: "fd", Address: "4"}}},
-	{"systemd:echo", endpoint{Addr: transport.Addr{Network: "systemd", Address: "echo"}}},
-	{"systemd://0", endpoint{Addr: transport.Addr{Network: "systemd", Address: "0"}}},
-	{"b=tls+systemd:echo.socket", endpoint{Name: "b", TLS: true, Addr: transport.Addr{Network: "systemd", Address: "echo.socket"}}},
+	{"fd:3", endpoint{Addr: listenaddr.Addr{Network: "fd", Address: "3"}}},
+	{"a=fd://03", endpoint{Name: "a", Addr: listenaddr.Addr{Network: "fd", Address: "3"}}},
+	{"tls+fd:4", endpoint{TLS: true, Addr: listenaddr.Addr{Network: "fd", Address: "4"}}},
+	{"systemd:echo", endpoint{Addr: listenaddr.Addr{Network: "systemd", Address: "echo"}}},
+	{"systemd://0", endpoint{Addr: listenaddr.Addr{Network: "systemd", Address: "0"}}},
+	{"b=tls+systemd:echo.socket", endpoint{Name: "b", TLS: true, Addr: listenaddr.Addr{Network: "systemd", Address: "echo.socket"}}},
 }
 
 func TestParseEndpoint(t *testing.T) {
@@ -159,7 +159,7 @@ func FuzzParseEndpoint(f *testing.F) {
 			}
 			return
 		}
-		if _, err := transport.ParseAddr(e.Addr.String()); err != nil {
+		if _, err := listenaddr.Parse(e.Addr.String()); err != nil {
 			t.Errorf("%q: got %+v, which package transport refuses: %v", in, e, err)
 		}
 		if ip, ok := e.host(); ok && ip.Unmap().IsUnspecified() && !strings.Contains(in, "0.0.0.0") && !strings.Contains(in, "[") {
@@ -183,7 +183,7 @@ func TestNameEndpoints(t *testing.T) {
 	all := []endpoint{
 		{Addr: tcp("a:1")}, {Addr: tcp("a:2")}, {Name: "echo-tcp-2"}, {TLS: true, Addr: tcp("a:3")},
 		{Addr: unix("/a")}, {TLS: true, Addr: unix("/b")}, {Name: "echo-unix"},
-		{Addr: transport.Addr{Network: "systemd", Address: "x"}}, {TLS: true, Addr: transport.Addr{Network: "fd", Address: "3"}},
+		{Addr: listenaddr.Addr{Network: "systemd", Address: "x"}}, {TLS: true, Addr: listenaddr.Addr{Network: "fd", Address: "3"}},
 		{Service: packetService, Addr: tcp("a:4")}, {Service: packetService, TLS: true, Addr: unix("/c")},
 	}
 	nameEndpoints(all)

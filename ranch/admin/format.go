@@ -5,8 +5,8 @@ import (
 	"strconv"
 	"time"
 
+	"goranch/internal/listenaddr"
 	"goranch/ranch"
-	"goranch/transport"
 )
 
 // plural returns n and the noun in the form for n.
@@ -33,5 +33,5 @@ func addrString(a net.Addr) string {
 	if a == nil {
 		return ""
 	}
-	return transport.AddrString(a)
+	return listenaddr.String(a)
 }

@@ -125,7 +125,7 @@ func (a *admin) tracedListeners(c *shell.Call, id uint64) ([]*ranch.Listener, er
 }
 
 // tracer returns the function that traced connections call.
-func (a *admin) tracer(tr *trace, listener string) transport.Tracer {
+func (a *admin) tracer(tr *trace, listener string) func(transport.TraceEvent) {
 	return func(e transport.TraceEvent) {
 		if a.isTraceOutput(e.Conn.ID()) { // two connections that trace each other would never end either
 			return

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,11 +19,7 @@ func TestFromListener(t *testing.T) {
 	for _, network := range []string{"tcp", "unix"} {
 		addr := "127.0.0.1:0"
 		if network == "unix" {
-			a, err := transport.ParseAddr(socketPath(t))
-			if err != nil {
-				t.Fatal(err)
-			}
-			addr = a.Address
+			addr = strings.TrimPrefix(socketPath(t), "unix:")
 		}
 		inner, err := net.Listen(network, addr)
 		if err != nil {
@@ -31,7 +28,7 @@ func TestFromListener(t *testing.T) {
 		defer inner.Close()
 		tr := transport.FromListener(inner)
 		if tr.Name() != network || tr.Secure() || !engine.Plain(tr) {
-			t.Errorf("%s: name %q, secure %v, plain %v", network, tr.Name(), tr.Secure(), engine.Plain(tr))
+			t.Errorf("%s: got name %q, secure %v, plain %v, want the network, false, true", network, tr.Name(), tr.Secure(), engine.Plain(tr))
 		}
 
 		if _, ok := tr.(transport.PortSharer); ok {
@@ -40,7 +37,7 @@ func TestFromListener(t *testing.T) {
 
 		ln, err := tr.Listen(t.Context(), "ignored")
 		if err != nil || ln != inner {
-			t.Fatalf("%s: Listen returns %v, %v", network, ln, err)
+			t.Fatalf("%s: Listen: got %v, %v, want the listener", network, ln, err)
 		}
 		srv, cli := connectTo(t, tr, ln)
 		exchange(t, srv, cli)
@@ -54,12 +51,12 @@ func TestFromListener(t *testing.T) {
 		wantIs(t, err, errors.ErrUnsupported)
 		if nc, err := tr.Dial(t.Context(), ""); err == nil {
 			nc.Close()
-			t.Errorf("%s: Dial reaches a closed listener", network)
+			t.Errorf("%s: Dial to a closed listener: got no error, want one", network)
 		}
 	}
 }
 
-// Connections of a foreign listener have the send timeout of TCP.
+// Connections of a given listener have the send timeout of TCP.
 func TestFromListenerSendTimeout(t *testing.T) {
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -74,13 +71,13 @@ func TestFromListenerSendTimeout(t *testing.T) {
 		start := time.Now()
 		_, err := c.Write([]byte("x"))
 		wantSendTimeout(t, "Write", err)
-		if d := time.Since(start); d != transport.DefaultSendTimeout {
-			t.Errorf("after %v", d)
+		if d := time.Since(start); d != 30*time.Second {
+			t.Errorf("got the send timeout after %v, want 30s", d)
 		}
 	})
 }
 
-// own is a transport of a user's: TCP with a Handshake of its own.
+// own is a transport of a user: TCP with another Handshake.
 type own struct {
 	transport.TCP
 	handshake func(nc net.Conn) (net.Conn, error)
@@ -91,8 +88,8 @@ func (o own) Handshake(_ context.Context, nc net.Conn) (net.Conn, error) {
 	return o.handshake(nc)
 }
 
-// What a handshake is given leads to the connection that was accepted, and what it
-// returns is what the payload goes through.
+// The connection given to Handshake leads to the accepted one, and the connection that it returns
+// carries the payload.
 func TestOwnTransport(t *testing.T) {
 	var accepted net.Conn
 	tr := own{handshake: func(nc net.Conn) (net.Conn, error) {
@@ -101,33 +98,33 @@ func TestOwnTransport(t *testing.T) {
 	}}
 	srv, cli := connect(t, tr, "127.0.0.1:0")
 	if srv.NetConn() != accepted {
-		t.Errorf("the handshake saw %T, NetConn is %T", accepted, srv.NetConn())
+		t.Errorf("Handshake got %T, NetConn returns %T, want the same connection", accepted, srv.NetConn())
 	}
 	if _, ok := srv.TLS(); ok {
-		t.Error("TLS out of nowhere")
+		t.Error("TLS: got a state, want none")
 	}
 	echo := async(func() (int64, error) { return srv.WriteTo(srv) })
 	for _, text := range []string{"a", "bc", "def"} {
 		io.WriteString(cli, text)
 		p := make([]byte, len(text))
-		if _, err := io.ReadFull(cli, p); err != nil || string(p) != text { // there and back
-			t.Errorf("%q came back as %q, %v", text, p, err)
+		if _, err := io.ReadFull(cli, p); err != nil || string(p) != text { // to the server and back
+			t.Errorf("echo of %q: got %q, %v, want the same", text, p, err)
 		}
 	}
 	srv.Write([]byte("a"))
 	p := make([]byte, 1)
 	if io.ReadFull(cli, p); string(p) != "n" {
-		t.Errorf("written past the transport: %q", p)
+		t.Errorf("on the wire: got %q, want it changed by the transport", p)
 	}
 	closeWrite(t, cli)
 	if r := await(t, "the echo", echo); r.n != 6 || r.err != nil {
-		t.Errorf("the echo: %d, %v", r.n, r.err)
+		t.Errorf("echo: got %d, %v, want all bytes", r.n, r.err)
 	}
-	// It cannot be closed by halves, and is not: that would pass the transport by.
+	// It has no CloseWrite: that of the socket would bypass the transport.
 	wantIs(t, srv.CloseWrite(), errors.ErrUnsupported)
 }
 
-// rot adds 13 to what goes out and takes it off what comes in.
+// rot adds 13 to each byte written, and subtracts it from each byte read.
 type rot struct{ net.Conn }
 
 func (r rot) Read(p []byte) (int, error) {
@@ -146,7 +143,7 @@ func (r rot) Write(p []byte) (int, error) {
 	return r.Conn.Write(q)
 }
 
-// A failed handshake leaves the connection to be closed, with its own error.
+// After a failed handshake the connection can be closed, and the error is that of the transport.
 func TestOwnTransportFails(t *testing.T) {
 	errOwn := errors.New("wrong password")
 	tr := own{handshake: func(net.Conn) (net.Conn, error) { return nil, errOwn }}
@@ -158,20 +155,19 @@ func TestOwnTransportFails(t *testing.T) {
 	defer nc.Close()
 	srv := accept(t, tr, ln)
 	if err := srv.Handshake(t.Context()); err != errOwn {
-		t.Errorf("Handshake: %v", err)
+		t.Errorf("Handshake: got %v, want the error of the transport", err)
 	}
 	if err := srv.Close(); err != nil {
-		t.Errorf("Close: %v", err)
+		t.Errorf("Close: got %v, want no error", err)
 	}
 	if _, err := nc.Read(make([]byte, 1)); err != io.EOF {
-		t.Errorf("the peer: %v", err)
+		t.Errorf("peer: got %v, want EOF", err)
 	}
 }
 
-// A transport that puts TLS on the accepted connection itself, not on what it was
-// given, loses the send timeout but nothing else: what has arrived is handed on without
-// waiting for more.
-func TestOwnTLSOnTheBareConnection(t *testing.T) {
+// A transport that runs TLS on the accepted connection itself, not on the one passed to Handshake,
+// loses only the send timeout: data that has arrived is delivered without waiting for more.
+func TestOwnTLSOnAcceptedConn(t *testing.T) {
 	tr := own{handshake: func(nc net.Conn) (net.Conn, error) {
 		bare := nc.(interface{ NetConn() net.Conn }).NetConn()
 		tc := tls.Server(bare, testTLS())
@@ -182,14 +178,14 @@ func TestOwnTLSOnTheBareConnection(t *testing.T) {
 	echo := async(func() (int64, error) { return srv.WriteTo(srv) })
 	for _, size := range []int{1, 2, 1, 1000, 1, 20_000} {
 		sent := asyncWrite(cli, fill(make([]byte, size), 0))
-		cli.SetReadDeadline(time.Now().Add(patience))
+		cli.SetReadDeadline(time.Now().Add(testTimeout))
 		if _, err := io.CopyN(new(checker), cli, int64(size)); err != nil {
-			t.Fatalf("%d bytes do not come back: %v", size, err)
+			t.Fatalf("%d bytes: got %v, want them returned", size, err)
 		}
 		await(t, "the client's write", sent)
 	}
 	if _, ok := srv.TLS(); !ok {
-		t.Error("its TLS is not seen")
+		t.Error("TLS: got no state, want one")
 	}
 	closeWrite(t, cli)
 	if r := await(t, "the echo", echo); r.err != nil {

@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"crypto/tls"
+	"errors"
 	"net"
 	"strings"
 	"testing"
@@ -12,67 +13,44 @@ import (
 	"goranch/transport/proxy"
 )
 
-// TestTLVs: each survives the way, and has its accessor.
-func TestTLVs(t *testing.T) {
-	ssl := proxy.SSLInfo{
-		TLS: true, CertConn: true, CertSession: true, Version: "TLSv1.3", CN: "player \xff", Cipher: "TLS_AES_128_GCM_SHA256",
-		SigAlg: "SHA256", KeyAlg: "RSA2048", Group: "X25519", SigScheme: "rsa_pss_rsae_sha256", Cert: []byte{0x30, 0},
+// Details are encoded and decoded without loss, also through a header with other TLVs.
+func TestDetails(t *testing.T) {
+	want := proxy.Details{
+		ALPN: "h2", Authority: "example.org", UniqueID: make([]byte, proxy.MaxUniqueID), NetNS: "blue",
+		SSL: &proxy.SSLInfo{
+			TLS: true, CertConn: true, CertSession: true, Verified: true, Version: "TLSv1.3", CN: "player \xff", Cipher: "TLS_AES_128_GCM_SHA256",
+			SigAlg: "SHA256", KeyAlg: "RSA2048", Group: "X25519", SigScheme: "rsa_pss_rsae_sha256", Cert: []byte{0x30, 0},
+		},
+		AWSEndpoint: "vpce-08d2bf15fac5001c9", AzureLinkID: 0x01000002, GCPConnectionID: 1<<32 + 2,
 	}
-	sent := &transport.ProxyHeader{Source: tcpAddr("192.0.2.1:1"), Destination: tcpAddr("192.0.2.2:2"), TLVs: []transport.TLV{
-		{Type: proxy.TypeALPN, Value: []byte("h2")},
-		{Type: proxy.TypeAuthority, Value: []byte("example.org")},
-		{Type: proxy.TypeCRC32C, Value: []byte("bad!")}, // Format knows better
-		{Type: proxy.TypeNoop, Value: []byte("padding")},
-		{Type: proxy.TypeUniqueID, Value: []byte(strings.Repeat("\x00", proxy.MaxUniqueID))},
-		must[transport.TLV](t)(ssl.TLV()),
-		{Type: proxy.TypeNetNS, Value: []byte("blue")},
-		{Type: proxy.TypeAWS, Value: []byte("\x01vpce-08d2bf15fac5001c9")},
-		{Type: proxy.TypeAzure, Value: []byte("\x01\x02\x00\x00\x01")},
-		{Type: proxy.TypeGCP, Value: []byte("\x00\x00\x00\x01\x00\x00\x00\x02")},
-		{Type: 0xF0, Value: []byte{}},
-	}}
-	srv, err := hear(t, proxy.Require, string(must[[]byte](t)(proxy.Format(sent, true))))
+	sent := &transport.ProxyHeader{Source: tcpAddr("192.0.2.1:1"), Destination: tcpAddr("192.0.2.2:2"), TLVs: append(
+		must[[]transport.TLV](t)(want.TLVs()),
+		transport.TLV{Type: proxy.TypeALPN, Value: []byte("second")},  // the first counts
+		transport.TLV{Type: proxy.TypeCRC32C, Value: []byte("bad!")},  // Format replaces it
+		transport.TLV{Type: proxy.TypeNoop, Value: []byte("padding")}, // read without its value
+		transport.TLV{Type: 0xEA, Value: []byte("\x01vpce-08d2bf15fac5001c9")},
+		transport.TLV{Type: 0xEE, Value: []byte("\x01\x02\x00\x00\x01")},
+		transport.TLV{Type: 0xE0, Value: []byte("\x00\x00\x00\x01\x00\x00\x00\x02")},
+		transport.TLV{Type: 0xF0, Value: []byte{}},
+	)}
+	srv, err := serveHeader(t, proxy.Require, string(must[[]byte](t)(proxy.Format(sent, true))))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, h := range map[string]*transport.ProxyHeader{"sent": srv.Proxy(), "none": nil, "none with a header": {}} {
-		has := name == "sent"
-		wantTLV(t, name, has, "h2")(proxy.ALPN(h))
-		wantTLV(t, name, has, "example.org")(proxy.Authority(h))
-		wantTLV(t, name, has, "blue")(proxy.NetNS(h))
-		wantTLV(t, name, has, "vpce-08d2bf15fac5001c9")(proxy.AWSEndpoint(h))
-		wantTLV(t, name, has, uint32(0x01000002))(proxy.AzureLinkID(h))
-		wantTLV(t, name, has, uint64(1<<32+2))(proxy.GCPConnectionID(h))
-		id, ok := proxy.UniqueID(h)
-		wantTLV(t, name, has, strings.Repeat("\x00", proxy.MaxUniqueID))(string(id), ok)
-		got, ok := proxy.SSL(h)
-		want := ssl
-		if !has {
-			want = proxy.SSLInfo{}
-		}
-		if diff := cmp.Diff(want, got); ok != has || diff != "" {
-			t.Errorf("%s: SSL %v (-sent +read):\n%s", name, ok, diff)
-		}
+	if diff := cmp.Diff(want, proxy.DetailsOf(srv.Proxy())); diff != "" {
+		t.Errorf("details (-want +got):\n%s", diff)
 	}
-	if n := len(srv.Proxy().TLVs); n != len(sent.TLVs) {
-		t.Errorf("%d TLVs, want %d", n, len(sent.TLVs))
+	if got, want := len(srv.Proxy().TLVs), len(sent.TLVs); got != want {
+		t.Errorf("got %d TLVs, want %d", got, want)
 	}
-}
-
-func wantTLV[T comparable](t *testing.T, name string, has bool, want T) func(T, bool) {
-	return func(got T, ok bool) {
-		t.Helper()
-		var zero T
-		if !has {
-			want = zero
-		}
-		if got != want || ok != has {
-			t.Errorf("%s: got %v, %v, want %v, %v", name, got, ok, want, has)
+	for name, h := range map[string]*transport.ProxyHeader{"no header": nil, "no TLVs": {}} {
+		if diff := cmp.Diff(proxy.Details{}, proxy.DetailsOf(h)); diff != "" {
+			t.Errorf("%s: details (-want +got):\n%s", name, diff)
 		}
 	}
 }
 
-// TestVerified: no certificate is not a good one.
+// Without a certificate, Verify is 0 as well.
 func TestVerified(t *testing.T) {
 	for _, c := range []struct {
 		s    proxy.SSLInfo
@@ -83,13 +61,26 @@ func TestVerified(t *testing.T) {
 		{proxy.SSLInfo{TLS: true, CertSession: true}, true},
 		{proxy.SSLInfo{TLS: true, CertConn: true, Verify: 18}, false},
 	} {
-		if c.s.Verified() != c.want {
-			t.Errorf("%+v: %v", c.s, !c.want)
+		h := &transport.ProxyHeader{TLVs: must[[]transport.TLV](t)(proxy.Details{SSL: &c.s}.TLVs())}
+		if got := proxy.DetailsOf(h).SSL.Verified; got != c.want {
+			t.Errorf("Verified of %+v: got %v, want %v", c.s, got, c.want)
 		}
 	}
 }
 
-// TestFormatFaults: what cannot be written is said, and nothing panics.
+func TestTLVsFaults(t *testing.T) {
+	for name, d := range map[string]proxy.Details{
+		"SSL":       {SSL: &proxy.SSLInfo{CN: strings.Repeat("n", 1<<16)}},
+		"unique id": {UniqueID: make([]byte, proxy.MaxUniqueID+1)},
+	} {
+		tlvs, err := d.TLVs()
+		if tlvs != nil || !errors.Is(err, proxy.ErrBadHeader) {
+			t.Errorf("%s: got %v, %v, want ErrBadHeader", name, tlvs, err)
+		}
+	}
+}
+
+// Format returns an error for a header that cannot be encoded, and does not panic.
 func TestFormatFaults(t *testing.T) {
 	src := tcpAddr("192.0.2.1:1")
 	for name, h := range map[string]*transport.ProxyHeader{
@@ -106,22 +97,19 @@ func TestFormatFaults(t *testing.T) {
 	} {
 		_, err := proxy.Format(h, name == "checksum v1")
 		if err == nil {
-			t.Errorf("%s: no error", name)
+			t.Errorf("%s: got no error, want ErrBadHeader", name)
 		} else {
 			wantIs(t, err, proxy.ErrBadHeader)
 		}
 	}
-	if _, err := (proxy.SSLInfo{CN: strings.Repeat("n", 1<<16)}).TLV(); err == nil {
-		t.Error("SSL: no error")
-	}
 }
 
-// TestFormatUnknown: what no header can express is said to be unknown.
+// Addresses that a header cannot express are encoded as unknown.
 func TestFormatUnknown(t *testing.T) {
 	tcp, unix := tcpAddr("192.0.2.1:1"), &net.UnixAddr{Net: "unix", Name: "/s"}
 	for name, h := range map[string]*transport.ProxyHeader{
 		"nil":             {},
-		"memory":          {Source: transport.MemAddr("a"), Destination: transport.MemAddr("b")},
+		"IP":              {Source: &net.IPAddr{IP: tcp.IP}, Destination: &net.IPAddr{IP: tcp.IP}},
 		"one":             {Source: tcp},
 		"two kinds":       {Source: tcp, Destination: unix},
 		"typed nil":       {Source: (*net.TCPAddr)(nil), Destination: (*net.UDPAddr)(nil)},
@@ -134,17 +122,17 @@ func TestFormatUnknown(t *testing.T) {
 			want = "PROXY UNKNOWN\r\n"
 		}
 		if got, err := proxy.Format(h, false); err != nil || string(got) != want {
-			t.Errorf("%s: %q, %v", name, got, err)
+			t.Errorf("%s: got %q, %v, want %q", name, got, err, want)
 		}
 	}
 	mixed := &transport.ProxyHeader{Version: 1, Source: tcp, Destination: tcpAddr("[2001:db8::1]:2")}
 	if got, err := proxy.Format(mixed, false); err != nil || string(got) != "PROXY TCP6 ::ffff:192.0.2.1 2001:db8::1 1 2\r\n" {
-		t.Errorf("two families: %q, %v", got, err)
+		t.Errorf("two families: got %q, %v, want TCP6", got, err)
 	}
 }
 
-// TestForward: a server behind two proxies, of which the second is ours, hears of the
-// client, of what the first has said, and of the TLS that ours has ended.
+// The header of the second of two proxies has the address of the client, the TLVs of the first proxy
+// and the state of TLS at the second.
 func TestForward(t *testing.T) {
 	config := testTLS()
 	config.ClientAuth = tls.RequireAndVerifyClientCert
@@ -165,25 +153,21 @@ func TestForward(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := srv.RemoteAddr().String() + " " + srv.LocalAddr().String(); got != "192.0.2.1:1000 192.0.2.2:443" {
-		t.Errorf("addresses %s", got)
+		t.Errorf("addresses: got %s, want those in the first header", got)
 	}
 	h := srv.Proxy()
-	wantTLV(t, "authority", true, "localhost")(proxy.Authority(h))
-	wantTLV(t, "alpn", true, "game/1")(proxy.ALPN(h))
-	id, ok := proxy.UniqueID(h)
-	wantTLV(t, "unique id", true, "id")(string(id), ok)
-	s, ok := proxy.SSL(h)
 	cipher := tls.CipherSuiteName(client.(*tls.Conn).ConnectionState().CipherSuite)
-	want := proxy.SSLInfo{TLS: true, CertConn: true, CertSession: true, Version: "TLSv1.3", CN: "player one", Cipher: cipher}
-	if diff := cmp.Diff(want, s); !ok || diff != "" || !s.Verified() {
-		t.Errorf("SSL (-want +got):\n%s", diff)
+	want := proxy.Details{ALPN: "game/1", Authority: "localhost", UniqueID: []byte("id"), SSL: &proxy.SSLInfo{
+		TLS: true, CertConn: true, CertSession: true, Verified: true, Version: "TLSv1.3", CN: "player one", Cipher: cipher}}
+	if diff := cmp.Diff(want, proxy.DetailsOf(h)); diff != "" {
+		t.Errorf("details (-want +got):\n%s", diff)
 	}
 	if n := len(h.TLVs); n != 5 {
-		t.Errorf("%d TLVs, want 5: %v", n, h.TLVs)
+		t.Errorf("got %d TLVs, want 5: %v", n, h.TLVs)
 	}
 }
 
-// TestForwardPlain: without a header and without TLS there are the addresses.
+// Without PROXY header and TLS, the header has the addresses only.
 func TestForwardPlain(t *testing.T) {
 	srv, client, err := connect(t, transport.TCP{}, anyPort(t), transport.TCP{}.Dial)
 	if err != nil {
@@ -191,6 +175,6 @@ func TestForwardPlain(t *testing.T) {
 	}
 	want := &text{Version: 2, Source: "tcp " + client.LocalAddr().String(), Dest: "tcp " + client.RemoteAddr().String()}
 	if diff := cmp.Diff(want, addrsAsText(proxy.Forward(srv))); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+		t.Errorf("header (-want +got):\n%s", diff)
 	}
 }

@@ -1,8 +1,8 @@
 package transport
 
 // TryWrite takes nothing on connections on which this package makes no system calls, except on
-// those of [Mem]. It is a method of engineConn, and not called by one, because every frame on the
-// way to the socket adds to the stack of idle connections.
+// those of [Mem]. It is a method of engineConn, and not a wrapper of a method of Conn, because every
+// frame on the way to the socket adds to the stack of idle connections.
 func (e *engineConn) TryWrite(p []byte) (n int, err error) {
 	c := (*Conn)(e)
 	w := &c.raw
@@ -21,7 +21,7 @@ func (e *engineConn) TryWrite(p []byte) (n int, err error) {
 	return n, err
 }
 
-// tryOther is TryWrite but for plain sockets that nobody traces.
+// tryOther is TryWrite for everything but plain sockets that are not traced.
 //
 //go:noinline
 func (c *Conn) tryOther(p []byte) (n int, err error) {
@@ -41,7 +41,7 @@ func (c *Conn) tryOther(p []byte) (n int, err error) {
 	return n, err
 }
 
-// tryRecord writes p through TLS, while the wire keeps what does not go out at once.
+// tryRecord writes p through TLS. The raw connection keeps the bytes that the socket does not take.
 func (c *Conn) tryRecord(p []byte) (int, error) {
 	w := &c.raw
 	if w.sys == nil || len(p) == 0 || !c.records.TryLock() {
@@ -56,7 +56,7 @@ func (c *Conn) tryRecord(p []byte) (int, error) {
 	return c.top.Write(p)
 }
 
-// Unsent reports whether TryWrite has kept something that waits for a Flush.
+// unflushed reports whether a part of a record waits for flush.
 func (c *Conn) unflushed() bool {
 	w := &c.raw
 	if c.top == w || w.sys == nil {
@@ -67,7 +67,7 @@ func (c *Conn) unflushed() bool {
 	return len(w.kept) > 0
 }
 
-// Flush writes what TryWrite has kept, within the send timeout.
+// flush writes the kept part of a record, within the send timeout.
 func (c *Conn) flush() error {
 	w := &c.raw
 	if w.sys == nil {
@@ -78,37 +78,7 @@ func (c *Conn) flush() error {
 	return w.flushKept()
 }
 
-// flushKept is called with sending held.
-func (w *rawConn) flushKept() error {
-	if len(w.kept) == 0 {
-		return nil
-	}
-	n, err := w.writeRaw(w.kept, true)
-	if w.kept = w.kept[n:]; len(w.kept) == 0 { // else the rest of the record must follow before any other
-		w.kept = nil
-	}
-	return err
-}
-
-func (c *memConn) tryWrite(p []byte) (int, error) {
-	n, err := c.out().tryWrite(p)
-	if err != nil {
-		err = c.opError("write", err)
-	}
-	return n, err
-}
-
-func (h *memHalf) tryWrite(p []byte) (n int, err error) {
-	h.mu.Lock()
-	defer h.cond.Broadcast()
-	defer h.mu.Unlock()
-	if err := h.writeError(); err != nil || h.writing {
-		return 0, err
-	}
-	return h.put(p), nil
-}
-
-// CanTry reports whether TryWrite is of use: whether it takes anything at all.
+// canTryWrite reports whether TryWrite ever takes anything.
 func (c *Conn) canTryWrite() bool {
 	if c.raw.sys != nil {
 		return true

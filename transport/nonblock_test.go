@@ -14,8 +14,8 @@ import (
 	"goranch/transport"
 )
 
-// What TryWrite takes arrives in order, whatever mixes with it; it never waits for a peer
-// that takes nothing; and nothing is lost in between.
+// Data taken by TryWrite arrives in order with that of Write. TryWrite never waits for a peer that
+// does not read, and no data is lost.
 func TestTryWrite(t *testing.T) {
 	eachKind(t, func(t *testing.T, k kind) {
 		checkTryWrite(t, func(t *testing.T) (*transport.Conn, io.ReadCloser) {
@@ -34,11 +34,11 @@ func TestTryWrite(t *testing.T) {
 func checkTryWrite(t *testing.T, pair func(*testing.T) (*transport.Conn, io.ReadCloser)) {
 	conn, peer := pair(t)
 	if !engine.Of(conn).CanTryWrite() {
-		t.Fatal("it cannot be tried")
+		t.Fatal("CanTryWrite: got false, want true")
 	}
 	var sent []byte
 	full := 0
-	for i := range 2000 { // the peer reads nothing yet
+	for i := range 2000 { // the peer does not read yet
 		p := bytes.Repeat([]byte{byte(i)}, 1+rand.IntN(10_000))
 		n, err := engine.Of(conn).TryWrite(p)
 		if err != nil {
@@ -52,7 +52,7 @@ func checkTryWrite(t *testing.T, pair func(*testing.T) (*transport.Conn, io.Read
 		}
 	}
 	if full < 10 {
-		t.Fatal("it always takes everything")
+		t.Fatal("got all data taken, want a full socket")
 	}
 	got := make(chan []byte, 1)
 	go func() {
@@ -63,21 +63,21 @@ func checkTryWrite(t *testing.T, pair func(*testing.T) (*transport.Conn, io.Read
 		got <- b
 	}()
 	if err := engine.Of(conn).Flush(); err != nil || engine.Of(conn).Unflushed() {
-		t.Fatalf("Flush: %v", err)
+		t.Fatalf("Flush: got %v, want no error and nothing left", err)
 	}
 	if _, err := conn.Write([]byte("the end")); err != nil {
 		t.Fatal(err)
 	}
 	conn.Close()
 	if want := append(sent, "the end"...); !bytes.Equal(<-got, want) {
-		t.Error("something else has arrived")
+		t.Error("peer: got other data, want the data taken")
 	}
 	if n := conn.Stats().BytesWritten; n != uint64(len(sent))+7 {
-		t.Errorf("%d bytes counted, %d sent", n, len(sent)+7)
+		t.Errorf("got %d bytes counted, want %d", n, len(sent)+7)
 	}
 }
 
-// A Write sends what was kept before its own.
+// Write sends the kept part of a record before its own data.
 func TestWriteAfterTryWrite(t *testing.T) {
 	conn, peer := kindNamed("tls1.3").pair(t, transport.TCP{WriteBuffer: 4096})
 	var want []byte
@@ -85,12 +85,12 @@ func TestWriteAfterTryWrite(t *testing.T) {
 		p := bytes.Repeat([]byte{byte(len(want))}, 5000)
 		n, err := engine.Of(conn).TryWrite(p)
 		if n != len(p) || err != nil {
-			t.Fatalf("%d, %v", n, err)
+			t.Fatalf("TryWrite: got %d, %v, want all bytes", n, err)
 		}
 		want = append(want, p...)
 	}
 	if n, err := engine.Of(conn).TryWrite([]byte("x")); n != 0 || err != nil {
-		t.Errorf("it takes more: %d, %v", n, err)
+		t.Errorf("TryWrite with a kept part: got %d, %v, want 0", n, err)
 	}
 	go func() {
 		conn.Write([]byte("y"))
@@ -110,16 +110,16 @@ func TestTryWriteFails(t *testing.T) {
 			_, err = engine.Of(conn).TryWrite([]byte("x"))
 		}
 		if !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
-			t.Errorf("got %v", err)
+			t.Errorf("got %v, want EPIPE or ECONNRESET", err)
 		}
 	})
 }
 
-// Connections without system calls of ours take nothing, and say so.
-func TestTryWriteCannot(t *testing.T) {
+// On connections without system calls of this package, TryWrite takes nothing.
+func TestTryWriteUnsupported(t *testing.T) {
 	conn, _ := pipe(t, transport.TCP{})
 	if n, err := engine.Of(conn).TryWrite([]byte("x")); n != 0 || err != nil || engine.Of(conn).CanTryWrite() || engine.Of(conn).Unflushed() || engine.Of(conn).Flush() != nil {
-		t.Errorf("%d, %v", n, err)
+		t.Errorf("TryWrite: got %d, %v, want 0 and CanTryWrite, Unflushed, Flush to do nothing", n, err)
 	}
 }
 
@@ -130,24 +130,24 @@ func TestTryWriteDoesNotAllocate(t *testing.T) {
 		engine.Of(conn).TryWrite(p)
 		io.ReadFull(peer, b)
 	}); n != 0 {
-		t.Errorf("%v allocations", n)
+		t.Errorf("got %v allocations, want 0", n)
 	}
 }
 
-// A Flush that fails at a deadline loses nothing: the rest of the record follows later.
-func TestFlushAfterADeadline(t *testing.T) {
+// After a Flush that fails at a deadline, a later Flush sends the rest of the record.
+func TestFlushAfterDeadline(t *testing.T) {
 	conn, peer := kindNamed("tls1.3").pair(t, transport.TCP{WriteBuffer: 4096})
 	var want []byte
 	for !engine.Of(conn).Unflushed() {
 		p := bytes.Repeat([]byte{byte(len(want))}, 5000)
 		if n, err := engine.Of(conn).TryWrite(p); n != len(p) || err != nil {
-			t.Fatalf("%d, %v", n, err)
+			t.Fatalf("TryWrite: got %d, %v, want all bytes", n, err)
 		}
 		want = append(want, p...)
 	}
 	conn.SetWriteDeadline(time.Unix(1, 0))
 	if err := engine.Of(conn).Flush(); !errors.Is(err, os.ErrDeadlineExceeded) || !engine.Of(conn).Unflushed() {
-		t.Fatalf("Flush: %v, unsent: %v", err, engine.Of(conn).Unflushed())
+		t.Fatalf("Flush: got %v, Unflushed %v, want ErrDeadlineExceeded and true", err, engine.Of(conn).Unflushed())
 	}
 	conn.SetWriteDeadline(time.Time{})
 	go func() {
@@ -161,9 +161,8 @@ func TestFlushAfterADeadline(t *testing.T) {
 	}
 }
 
-// While a Write waits for the peer TryWrite takes nothing, and keeps none of what that Write
-// has still to send.
-func TestTryWriteDuringAWrite(t *testing.T) {
+// While a Write is blocked, TryWrite takes nothing, and does not affect the data of that Write.
+func TestTryWriteDuringWrite(t *testing.T) {
 	for _, name := range []string{"tcp", "tls1.3"} {
 		conn, peer := kindNamed(name).pair(t, transport.TCP{WriteBuffer: 4096})
 		done := make(chan error, 1)
@@ -172,22 +171,22 @@ func TestTryWriteDuringAWrite(t *testing.T) {
 			_, err := conn.Write(big)
 			done <- err
 		}()
-		if _, err := io.ReadFull(peer, make([]byte, 1)); err != nil { // it has begun
+		if _, err := io.ReadFull(peer, make([]byte, 1)); err != nil { // the write has begun
 			t.Fatal(err)
 		}
 		for range 100 {
 			if n, err := engine.Of(conn).TryWrite([]byte("x")); n != 0 || err != nil {
-				t.Fatalf("%s: %d, %v", name, n, err)
+				t.Fatalf("%s: TryWrite: got %d, %v, want 0", name, n, err)
 			}
 		}
 		if len(done) != 0 {
-			t.Errorf("%s: the write is over, and nobody has read", name)
+			t.Errorf("%s: got a completed write before the peer has read, want a blocked one", name)
 		}
 		if _, err := io.ReadFull(peer, make([]byte, len(big)-1)); err != nil {
 			t.Error(err)
 		}
 		if err := <-done; err != nil || engine.Of(conn).Unflushed() {
-			t.Errorf("%s: %v, unsent %v", name, err, engine.Of(conn).Unflushed())
+			t.Errorf("%s: got %v, Unflushed %v, want no error and false", name, err, engine.Of(conn).Unflushed())
 		}
 	}
 }

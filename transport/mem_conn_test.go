@@ -19,14 +19,14 @@ import (
 
 const memBuffer = 64 << 10
 
-// memWoken is when and how a blocked call ends.
+// memWoken is the time and the outcome of the end of a blocked call.
 type memWoken struct {
 	After   time.Duration
 	N       int
 	Outcome string
 }
 
-const memForever = 24 * time.Hour // until the test closes the connection itself
+const memForever = 24 * time.Hour // until the test closes the connection
 
 var memWakeTable = []struct {
 	name        string
@@ -71,9 +71,9 @@ var memWakeTable = []struct {
 		memWoken{0, 3, "ok"}, memWoken{0, memBuffer, "write closed"}},
 }
 
-// A blocked Read and a blocked Write, of one byte more than fits, end at the
-// right moment, with the right count and the right error.
-func TestMemConnWakes(t *testing.T) {
+// A blocked Read, and a blocked Write of one byte more than the buffer has space for, end at the
+// right time with the right count and error.
+func TestMemConnEndsBlockedCalls(t *testing.T) {
 	for _, test := range memWakeTable {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -89,21 +89,21 @@ func TestMemConnWakes(t *testing.T) {
 					n, err := client.Write(make([]byte, memBuffer+1))
 					write <- memWoken{time.Since(start), n, memOutcome(err)}
 				}()
-				synctest.Wait() // until both block
+				synctest.Wait() // until both are blocked
 				test.do(client.(memSocket), server.(memSocket))
 				synctest.Wait()
 				time.Sleep(time.Until(start.Add(memForever)))
 				client.Close()
 				want, got := [2]memWoken{test.read, test.write}, [2]memWoken{<-read, <-write}
 				if diff := cmp.Diff(want, got); diff != "" {
-					t.Error("read, write (-want +got)", diff)
+					t.Errorf("read, write (-want +got):\n%s", diff)
 				}
 			})
 		})
 	}
 }
 
-// A timer whose deadline is replaced at the moment it fires must not end the new one.
+// A timer that fires while its deadline is being replaced does not end the new one.
 func TestMemConnStaleTimer(t *testing.T) {
 	client, server := memConns(t)
 	defer client.Close()
@@ -114,7 +114,7 @@ func TestMemConnStaleTimer(t *testing.T) {
 	for range 20_000 {
 		near := time.Now().Add(5 * time.Microsecond)
 		server.SetReadDeadline(near)
-		for time.Now().Before(near) { // in real time: the race is between the timer's goroutine and us
+		for time.Now().Before(near) { // in real time: the timer's goroutine races with this one
 		}
 		server.SetReadDeadline(time.Now().Add(time.Hour))
 		runtime.Gosched()
@@ -127,7 +127,7 @@ func TestMemConnStaleTimer(t *testing.T) {
 	}
 }
 
-// A deadline that comes again and again, as a protocol sets it for each message, still works each time.
+// A deadline that is set for each message works each time.
 func TestMemConnDeadlineAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, server := memConns(t)
@@ -141,14 +141,14 @@ func TestMemConnDeadlineAgain(t *testing.T) {
 			}
 			_, err := server.Read(make([]byte, 1))
 			if got, want := time.Since(start), time.Duration(1+i%2)*time.Second; got != want || !errors.Is(err, os.ErrDeadlineExceeded) {
-				t.Errorf("round %d: %v after %v, want a timeout after %v", i, err, got, want)
+				t.Errorf("round %d: got %v after %v, want a timeout after %v", i, err, got, want)
 			}
 		}
 	})
 }
 
-// A Write that waits for room is finished before the next one begins, however
-// little the room is that comes at a time.
+// A blocked Write completes before the next one begins, however little space becomes free at a
+// time.
 func TestMemConnWritesQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, server := memConns(t)
@@ -156,14 +156,14 @@ func TestMemConnWritesQueue(t *testing.T) {
 		first := bytes.Repeat([]byte("a"), memBuffer+5)
 		var group sync.WaitGroup
 		group.Go(func() { client.Write(first) })
-		synctest.Wait() // until it blocks
+		synctest.Wait() // until it is blocked
 		for range 3 {
 			group.Go(func() { client.Write([]byte("b")) })
 		}
 		var got []byte
 		for buf := make([]byte, 1); len(got) < len(first)+3; {
 			if len(got) < 10 {
-				synctest.Wait() // until all that can write has written
+				synctest.Wait() // until all writes that can proceed have done so
 			}
 			if _, err := server.Read(buf); err != nil {
 				t.Fatal(err)
@@ -172,15 +172,15 @@ func TestMemConnWritesQueue(t *testing.T) {
 		}
 		group.Wait()
 		if want := append(first, "bbb"...); !bytes.Equal(want, got) {
-			t.Errorf("the first Write ends after %d bytes, want %d", bytes.IndexByte(got, 'b'), len(first))
+			t.Errorf("first Write: got %d bytes before the second, want %d", bytes.IndexByte(got, 'b'), len(first))
 		}
 		client.Close()
 	})
 }
 
-// What is too big for the buffer goes through it whole: Writes at the same time
-// do not mix, whichever way their bytes take.
-func TestMemConnWritesDoNotMix(t *testing.T) {
+// Concurrent writes that are larger than the buffer are not interleaved, whether their bytes are
+// copied directly or through the buffer.
+func TestMemConnWritesAreNotInterleaved(t *testing.T) {
 	client, server := memConns(t)
 	const writers, rounds, size = 4, 50, memBuffer + 4321
 	var group sync.WaitGroup
@@ -189,7 +189,7 @@ func TestMemConnWritesDoNotMix(t *testing.T) {
 			message := bytes.Repeat([]byte{byte('a' + i)}, size)
 			for range rounds {
 				if n, err := client.Write(message); n != size || err != nil {
-					t.Errorf("%d %v", n, err)
+					t.Errorf("got %d, %v, want all bytes", n, err)
 				}
 			}
 		})
@@ -201,20 +201,20 @@ func TestMemConnWritesDoNotMix(t *testing.T) {
 			t.Fatal(err)
 		}
 		if bytes.Count(message, message[:1]) != size {
-			t.Fatal("two Writes are mixed")
+			t.Fatal("got interleaved writes, want each in one piece")
 		}
 		got[message[0]]++
 	}
 	group.Wait()
 	if diff := cmp.Diff(map[byte]int{'a': rounds, 'b': rounds, 'c': rounds, 'd': rounds}, got); diff != "" {
-		t.Error("messages per writer (-want +got)", diff)
+		t.Errorf("messages per writer (-want +got):\n%s", diff)
 	}
 	client.Close()
 	server.Close()
 }
 
-// Each byte is read once, whether it goes into the slice of a Read that waits or
-// through the buffer, and whether that wraps, grows or is full.
+// Each byte is read once, whether it is copied into the slice of a waiting Read or through the
+// buffer, which wraps, grows or is full.
 func TestMemConnOrder(t *testing.T) {
 	client, server := memConns(t)
 	defer server.Close()
@@ -240,13 +240,13 @@ func TestMemConnOrder(t *testing.T) {
 		n, err := server.Read(buf[:size+1])
 		for i, b := range buf[:n] {
 			if b != memByte(read+i) {
-				t.Fatalf("byte %d is %d, want %d", read+i, b, memByte(read+i))
+				t.Fatalf("byte %d: got %d, want %d", read+i, b, memByte(read+i))
 			}
 		}
 		read += n
 		if err != nil {
 			if err != io.EOF || read != total {
-				t.Fatalf("%v after %d bytes of %d", err, read, total)
+				t.Fatalf("got %v after %d bytes, want %d bytes", err, read, total)
 			}
 			return
 		}
@@ -255,8 +255,8 @@ func TestMemConnOrder(t *testing.T) {
 
 func memByte(at int) byte { return byte(at ^ at>>8 ^ at>>16) }
 
-// The slice of a Read is its caller's again when it has returned, and what comes after is not lost in it.
-func TestMemConnReadLetsGo(t *testing.T) {
+// After Read has returned, its slice is not written to, and later data is not lost.
+func TestMemConnReadReleasesSlice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, server := memConns(t)
 		defer client.Close()
@@ -267,18 +267,18 @@ func TestMemConnReadLetsGo(t *testing.T) {
 			defer close(done)
 			server.Read(first)
 		}()
-		synctest.Wait() // until Read blocks
+		synctest.Wait() // until Read is blocked
 		client.Write([]byte("1"))
 		<-done
 		client.Write([]byte("2"))
 		server.Read(second)
 		if diff := cmp.Diff([]string{"1\x00\x00", "2\x00\x00"}, []string{string(first), string(second)}); diff != "" {
-			t.Error("(-want +got)", diff)
+			t.Errorf("(-want +got):\n%s", diff)
 		}
 	})
 }
 
-// Several readers each get what they can, and all of them the end.
+// Concurrent readers share the data, and all receive the end.
 func TestMemConnReaders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, server := memConns(t)
@@ -308,7 +308,7 @@ func TestMemConnReaders(t *testing.T) {
 		client.Close()
 		group.Wait()
 		if total != 2500 {
-			t.Errorf("read %d of 2500 bytes", total)
+			t.Errorf("got %d bytes, want 2500", total)
 		}
 	})
 }
@@ -318,18 +318,18 @@ func TestMemConnAllocations(t *testing.T) {
 	defer client.Close()
 	defer server.Close()
 	message := make([]byte, 64)
-	// AllocsPerRun rounds down, which forgives the pools' losses under the race detector.
+	// AllocsPerRun rounds down, which tolerates the values that pools drop under the race detector.
 	if got := testing.AllocsPerRun(1000, func() {
 		server.SetReadDeadline(time.Now().Add(time.Hour))
 		client.Write(message)
 		server.Read(message)
 	}); got != 0 {
-		t.Errorf("%v allocations for each message", got)
+		t.Errorf("got %v allocations for each message, want 0", got)
 	}
 }
 
-// A connection that was busy is as small again as a new one; one that has been
-// closed leaves nothing behind, not even the timers of its deadlines.
+// An idle connection is as small as a new one, and a closed connection leaves nothing allocated,
+// not even timers.
 func TestMemConnMemory(t *testing.T) {
 	var m transport.Mem
 	l, err := m.Listen(t.Context(), "")
@@ -363,8 +363,8 @@ func TestMemConnMemory(t *testing.T) {
 		conn.Close()
 		conns[i] = nil
 	}
-	// The runtime drops a stopped timer, and what it refers to, when its P
-	// schedules next: a collection makes it do so, and the one after that counts.
+	// The runtime frees a stopped timer when its P schedules next. The first collection causes
+	// that, and the second one frees the memory.
 	closed := perEnd()
 	for range 20 {
 		if closed <= 100 {
@@ -374,6 +374,6 @@ func TestMemConnMemory(t *testing.T) {
 	}
 	t.Logf("bytes for each end: idle %d, with two deadlines %d, closed %d", idle, timed, closed)
 	if idle > 400 || closed > 100 {
-		t.Error("want at most 400 when idle, and at most 100 when closed")
+		t.Error("got more memory than that, want at most 400 bytes when idle and 100 when closed")
 	}
 }
