@@ -92,10 +92,10 @@ func (s *Supervisor) setTracer(c *connection) {
 	case 1:
 		engine.Of(&c.conn).SetTracer(chosen[0])
 	default:
-		engine.Of(&c.conn).SetTracer((func(e transport.TraceEvent) {
+		engine.Of(&c.conn).SetTracer(func(e transport.TraceEvent) {
 			for _, f := range chosen {
 				f(e)
 			}
-		}))
+		})
 	}
 }
