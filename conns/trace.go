@@ -67,7 +67,7 @@ func (s *Supervisor) Trace(t Trace) (stop func()) {
 	}
 }
 
-// retrace applies the active traces to c. It is called when c was registered, and when the address
+// retrace applies the active traces to c. It is called after c was registered, and when the address
 // of its client is known.
 func (s *Supervisor) retrace(c *connection) {
 	if s.traces.on.Load() != nil {
@@ -92,10 +92,10 @@ func (s *Supervisor) setTracer(c *connection) {
 	case 1:
 		engine.Of(&c.conn).SetTracer(chosen[0])
 	default:
-		engine.Of(&c.conn).SetTracer((func(e transport.TraceEvent) {
+		engine.Of(&c.conn).SetTracer(func(e transport.TraceEvent) {
 			for _, f := range chosen {
 				f(e)
 			}
-		}))
+		})
 	}
 }

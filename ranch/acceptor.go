@@ -62,7 +62,7 @@ func (a *acceptors) accept(s *socket) {
 // acceptOne reserves a slot, accepts a connection, and starts it. It reports whether to continue.
 func (a *acceptors) acceptOne(s *socket) bool {
 	l := a.l
-	if l.sup.AcceptLimited() {
+	if l.acceptLimited.Load() {
 		if !a.awaitTurn(s) {
 			return false
 		}
@@ -150,7 +150,7 @@ func (l *Listener) interruptAccept() {
 		return
 	}
 	for _, s := range a.sockets {
-		if l.gate.Over() { // unless the cap was raised again
+		if l.gate.State().Over { // unless the cap was raised again
 			s.interrupt()
 		}
 	}

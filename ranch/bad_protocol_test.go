@@ -124,8 +124,8 @@ func TestHandshakeIgnoresItsLimit(t *testing.T) {
 		if err := l.Stop(); !errors.As(err, &stuck) || len(stuck.Conns) != 1 || stuck.Conns[0].Served {
 			t.Errorf("Stop: got %v, want an error that names 1 connection", err)
 		}
-		if got := time.Since(begin); got != time.Second+conns.StuckGrace {
-			t.Errorf("Stop: got %v, want %v", got, time.Second+conns.StuckGrace)
+		if got := time.Since(begin); got != 2*time.Second {
+			t.Errorf("Stop: got %v, want %v", got, 2*time.Second)
 		}
 		close(release)
 		waitActive(t, l, 0)

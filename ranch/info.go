@@ -66,7 +66,7 @@ func (l *Listener) Info() ListenerInfo {
 		NumAcceptors: opts.NumAcceptors, NumListenSockets: opts.NumListenSockets,
 		MaxConnections: g.Limit, ActiveConnections: g.Used, AllConnections: c.Live,
 		PeakConnections: g.Peak, WaitingAcceptors: g.Waiting,
-		PendingConnections: int(l.pending.Load()), Handshakes: l.sup.Handshakes(), Addresses: l.sup.Addresses(),
+		PendingConnections: int(l.pending.Load()), Handshakes: c.Handshakes, Addresses: c.Addresses,
 		Accepted: c.Accepted, Terminated: c.Served + c.HandshakeFailed + c.Refused,
 		Served: c.Served, HandshakeFailed: c.HandshakeFailed, Refused: c.Refused,
 		Reasons: make(map[conns.Reason]uint64), AcceptErrors: l.acceptErrors.Load(),

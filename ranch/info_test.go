@@ -147,7 +147,7 @@ func TestRecentlyClosed(t *testing.T) {
 			if i == 1 {
 				want = conns.Killed
 			}
-			if e.Reason != want && !(i != 1 && e.Reason == conns.Failed) || !e.Served || e.Stats.BytesRead != 4 || e.State != conns.StateClosed || e.RemoteAddr == nil {
+			if e.Reason != want && !(i != 1 && e.Reason == conns.Failed) || !e.Served || e.Stats.BytesRead != 4 || e.State() != "closed" || e.RemoteAddr == nil {
 				t.Errorf("%d: got %+v, want reason %v and 4 bytes read", i, e, want)
 			}
 			if i > 0 && e.ID >= got[i-1].ID {
@@ -177,8 +177,8 @@ func TestInfoOfTLS(t *testing.T) {
 		if secure := m.t.Secure(); secure != (i.TLS != nil) || secure && i.TLS.Version != "TLS 1.3" {
 			t.Errorf("got TLS %+v, want TLS 1.3 if secure: %v", i.TLS, secure)
 		}
-		if i.State != conns.StateServing || i.ProtocolName() != "protocol.Func" {
-			t.Errorf("got %v, %s, want serving, protocol.Func", i.State, i.ProtocolName())
+		if i.State() != "serving" || i.ProtocolName() != "protocol.Func" {
+			t.Errorf("got %v, %s, want serving, protocol.Func", i.State(), i.ProtocolName())
 		}
 	})
 }

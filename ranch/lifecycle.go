@@ -7,7 +7,6 @@ import (
 	"runtime/pprof"
 	"time"
 
-	"goranch/conns"
 	"goranch/internal/engine"
 	"goranch/internal/option"
 	"goranch/protocol"
@@ -120,6 +119,9 @@ func limit(ctx context.Context, d time.Duration) (context.Context, context.Cance
 // errStuckRefuse is part of the error of a stop.
 var errStuckRefuse = errors.New("a protocol's Refuse has not returned although its connection is closed")
 
+// stuckTime is how long a stop waits for a Refuse to return after its connection was closed.
+const stuckTime = time.Second
+
 // awaitBackground waits for the goroutines other than acceptors and connections. When l.ctx has
 // ended, all return at once, except for a Refuse that ignores its context.
 func (l *Listener) awaitBackground() error {
@@ -128,7 +130,7 @@ func (l *Listener) awaitBackground() error {
 		l.background.Wait()
 		close(ended)
 	}()
-	limit := time.NewTimer(rejectTime + conns.StuckGrace)
+	limit := time.NewTimer(rejectTime + stuckTime)
 	defer limit.Stop()
 	select {
 	case <-ended:

@@ -27,12 +27,13 @@ type Listener struct {
 	onStop    func()        // frees its name; nil: it has none in a server
 
 	// Read by acceptors.
-	target       atomic.Pointer[target]
-	acceptErrors atomic.Uint64
-	refuseAfter  atomic.Int64 // Options.RefuseAfter in force
-	reservations reservations
-	pending      atomic.Int64 // number of pending connections
-	pendingWait  slotWait
+	target        atomic.Pointer[target]
+	acceptErrors  atomic.Uint64
+	acceptLimited atomic.Bool  // there is an Options.AcceptRate
+	refuseAfter   atomic.Int64 // Options.RefuseAfter in force
+	reservations  reservations
+	pending       atomic.Int64 // number of pending connections
+	pendingWait   slotWait
 
 	// Lifetime.
 	ctx        context.Context // ends when the listener stops
@@ -76,6 +77,7 @@ func NewListener(ref string, t transport.Transport, opts Options, p protocol.Pro
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
 	l.target.Store(&target{context.Background(), p})
 	l.refuseAfter.Store(int64(opts.RefuseAfter))
+	l.acceptLimited.Store(opts.AcceptRate.PerSecond > 0)
 	l.pendingWait.renew(l.ctx)
 	l.sup = conns.New(conns.Config{
 		Gate: l.gate, Settings: opts.settings(), KeepClosed: opts.KeepClosed,
@@ -130,7 +132,7 @@ func (l *Listener) SetMaxConnections(n int) error {
 	l.mu.Unlock()
 	if over {
 		l.interruptAccept()
-		l.sup.Shrink(n, policy)
+		l.sup.Evict(policy, func(candidates int) int { return candidates - n })
 	}
 	return nil
 }
@@ -170,18 +172,29 @@ func (l *Listener) Connections() []conns.Info {
 func (l *Listener) Select(q conns.Query) (page []conns.Info, total int) { return l.sup.Select(q) }
 
 // Connection returns the live connection with that ID, and whether it exists.
-func (l *Listener) Connection(id uint64) (info conns.Info, ok bool) { return l.sup.Get(id) }
+func (l *Listener) Connection(id uint64) (info conns.Info, ok bool) {
+	if id == 0 { // a Query without ID
+		return info, false
+	}
+	found, _ := l.sup.Select(conns.Query{ID: id})
+	if len(found) == 0 {
+		return info, false
+	}
+	return found[0], true
+}
 
 // RecentlyClosed returns the connections that have ended last, at most Options.KeepClosed, the
 // latest first.
-func (l *Listener) RecentlyClosed() []conns.ClosedConn { return l.sup.RecentlyClosed() }
+func (l *Listener) RecentlyClosed() []conns.Info { return l.sup.RecentlyClosed() }
 
 // Kill closes the connection with that ID at once, and reports whether it existed.
-func (l *Listener) Kill(id uint64) bool { return l.sup.Kill(id) }
+func (l *Listener) Kill(id uint64) bool { return id != 0 && l.sup.Kill(conns.Query{ID: id}) > 0 }
 
 // KillMatching closes the connections for which match returns true, at once, and returns their
 // number.
-func (l *Listener) KillMatching(match func(*conns.Info) bool) int { return l.sup.KillMatching(match) }
+func (l *Listener) KillMatching(match func(*conns.Info) bool) int {
+	return l.sup.Kill(conns.Query{Match: match})
+}
 
 // Trace reports every read and write of the live and later connections that t selects, until stop
 // is called. It may be called several times; see [LogTracer].

@@ -45,7 +45,7 @@ func logEvent(l *slog.Logger, level slog.Level, e *Event) {
 	}
 	if e.Kind == ConnEnded {
 		st := e.Conn.Stats()
-		attrs = append(attrs, slog.String("reason", e.Reason.String()), slog.Duration("duration", e.Duration),
+		attrs = append(attrs, slog.String("reason", e.Reason.Error()), slog.Duration("duration", e.Duration),
 			slog.Uint64("read", st.BytesRead), slog.Uint64("written", st.BytesWritten))
 	}
 	if a := e.Alarm; a != nil {

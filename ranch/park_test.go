@@ -33,7 +33,7 @@ func (closeRecorder) HandleMessage(p *protocol.Peer, msg any) protocol.Action {
 // servingGoroutines returns the number of goroutines that serve a connection.
 func servingGoroutines() int {
 	buf := make([]byte, 4<<20)
-	return strings.Count(string(buf[:runtime.Stack(buf, true)]), "conns.(*connection).serve(")
+	return strings.Count(string(buf[:runtime.Stack(buf, true)]), "conns.(*connection).run(")
 }
 
 // parkedClients starts a listener whose connections are parked after 10 ms, opens n of them, and
@@ -126,7 +126,7 @@ func TestParkedConnections(t *testing.T) {
 			}
 			waitParked(t) // sending does not wake a connection
 			for _, c := range l.Connections() {
-				if c.State.String() != "serving" {
+				if c.State() != "serving" {
 					t.Errorf("got %+v, want state serving", c)
 				}
 			}

@@ -96,7 +96,7 @@ func (l *Listener) reserve(ctx context.Context) bool {
 // cancels the reservation and reports false, and the gate grants it to that connection.
 func (l *Listener) offer() bool {
 	l.reservations.add()
-	if l.pending.Load() > 0 && l.gate.Contended() && l.reservations.take() {
+	if l.pending.Load() > 0 && l.gate.State().Contended && l.reservations.take() {
 		l.gate.Cancel()
 		return false
 	}
@@ -114,14 +114,14 @@ func (l *Listener) startPending(t transport.Transport, nc net.Conn, reserved boo
 	case err == nil:
 		l.sup.Start(target.base, t, nc, target.protocol)
 	case l.ctx.Err() != nil:
-		l.sup.Refuse(t, nc)
+		l.sup.Refuse(l.ctx, conns.Refused, t, nc, target.protocol)
 	default:
 		ctx, cancel := context.WithTimeout(l.ctx, rejectTime)
 		defer cancel()
 		if n > maxPending {
 			cancel()
 		}
-		l.sup.RefuseAtCap(ctx, t, nc, target.protocol)
+		l.sup.Refuse(ctx, conns.RefusedAtCap, t, nc, target.protocol)
 	}
 }
 
@@ -156,10 +156,10 @@ func (l *Listener) takeSlot(ctx context.Context, atOnce, reserved bool) error {
 	defer cancel(nil)
 	if !reserved {
 		err := l.gate.ReservePending(ctx, func() {
-			for l.gate.Contended() && l.reservations.take() {
+			for l.gate.State().Contended && l.reservations.take() {
 				l.gate.Cancel() // the gate grants it to the connection that has waited longest
 			}
-			if atOnce && !l.gate.Contended() {
+			if atOnce && !l.gate.State().Contended {
 				cancel(conns.RefusedAtCap)
 			}
 		})

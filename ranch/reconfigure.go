@@ -64,6 +64,7 @@ func (l *Listener) setOptions(t transport.Transport, opts Options) (waiting []st
 	l.opts, l.transport = opts, t
 	l.mu.Unlock()
 	l.sup.Set(opts.settings())
+	l.acceptLimited.Store(opts.AcceptRate.PerSecond > 0)
 	l.setRefuseAfter(opts.RefuseAfter)
 	if l.getStatus() != Starting { // else start sets them
 		l.setAlarms(opts.Alarms)

@@ -122,7 +122,7 @@ type try struct {
 func (s *socket) ready(g *conns.Gate, reserved bool) try {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.interrupted && !(reserved && g.Over()) {
+	if s.interrupted && !(reserved && g.State().Over) {
 		s.interrupted = false
 		s.interrupts.Add(1) // another acceptor may still return because of the old deadline
 		setDeadline(s.ln, time.Time{})

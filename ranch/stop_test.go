@@ -89,12 +89,12 @@ func TestStop(t *testing.T) {
 	}{
 		{"BrutalKill, prompt", ranch.BrutalKill, prompt, 0, conns.Aborted, false},
 		{"BrutalKill, ignoring", ranch.BrutalKill, ignoring, 0, conns.Aborted, false},
-		{"BrutalKill, stuck", ranch.BrutalKill, nil, conns.StuckGrace, conns.Aborted, true},
+		{"BrutalKill, stuck", ranch.BrutalKill, nil, time.Second, conns.Aborted, true},
 		{"timed, prompt", 5 * s, prompt, 0, conns.Shutdown, false},
 		{"timed, busy", 5 * s, busy, 2 * s, conns.Shutdown, false},
 		{"timed, too busy", 1500 * time.Millisecond, busy, 2 * s, conns.Aborted, false},
 		{"timed, ignoring", 5 * s, ignoring, 5 * s, conns.Aborted, false},
-		{"timed, stuck", 5 * s, nil, 5*s + conns.StuckGrace, conns.Aborted, true},
+		{"timed, stuck", 5 * s, nil, 5*s + time.Second, conns.Aborted, true},
 		{"default, ignoring", 0, ignoring, 5 * s, conns.Aborted, false},
 		{"Infinity, prompt", ranch.Infinity, prompt, 0, conns.Shutdown, false},
 		{"Infinity, busy", ranch.Infinity, finishAfter(10000 * time.Hour), 10000 * time.Hour, conns.Shutdown, false},
@@ -236,8 +236,8 @@ func TestStopFromInside(t *testing.T) {
 		if err := <-got; !errors.As(err, &stuck) || len(stuck.Conns) != 1 {
 			t.Errorf("Stop: got %v, want a StuckError with 1 connection", err)
 		}
-		if took := time.Since(begin); took != 5*time.Second+conns.StuckGrace {
-			t.Errorf("Stop: got %v, want %v", took, 5*time.Second+conns.StuckGrace)
+		if took := time.Since(begin); took != 6*time.Second {
+			t.Errorf("Stop: got %v, want %v", took, 6*time.Second)
 		}
 		waitActive(t, l, 0)
 	})

@@ -163,6 +163,7 @@ func (w *rawConn) sendError(err error, armed time.Time) error {
 		return err
 	}
 	if !w.send.keep {
+		w.reads.Close() // first: a parked connection must be woken while its descriptor is its own
 		w.Conn.Close()
 	}
 	return opError("write", w.Conn, ErrSendTimeout)

@@ -2,8 +2,8 @@ package main
 
 import (
 	"log/slog"
-
-	"goranch/conns"
+	"maps"
+	"slices"
 )
 
 // logInfo logs the state and the counters of each listener.
@@ -11,10 +11,8 @@ func (d *daemon) logInfo() {
 	for _, l := range d.listeners {
 		info := l.Info()
 		reasons := make([]any, 0, len(info.Reasons))
-		for _, r := range conns.Reasons() {
-			if n := info.Reasons[r]; n > 0 {
-				reasons = append(reasons, slog.Uint64(r.String(), n))
-			}
+		for _, r := range slices.Sorted(maps.Keys(info.Reasons)) {
+			reasons = append(reasons, slog.Uint64(r.Error(), info.Reasons[r]))
 		}
 		d.log.Info("listener info", "listener", info.Ref, "status", string(info.Status), "transport", info.Transport, "addr", info.Addr.String(),
 			"max", formatCap(info.MaxConnections), "active", info.ActiveConnections, "all", info.AllConnections, "peak", info.PeakConnections,

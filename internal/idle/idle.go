@@ -25,7 +25,8 @@
 //
 // Data that arrives between steps 2 and 3 is not lost: epoll also reports a socket that is readable
 // when it is registered. A descriptor is not reused while it is in the table, because Close removes
-// the entry before the socket is closed.
+// the entry before the socket is closed. If other code closes the socket, the connection is woken
+// when its descriptor is parked again, at the latest.
 //
 // A request is a deadline because the runtime offers no other way to interrupt a read of another
 // goroutine. To keep it apart from the deadlines of users, all read deadlines are set through Reads:

@@ -42,8 +42,13 @@ func (t *table) add(fd int, r *Reads, w Waker) bool {
 	if fd >= len(t.entries) {
 		t.entries = append(t.entries, make([]entry, fd+1-len(t.entries))...)
 	}
+	if old := t.entries[fd]; old.reads != nil {
+		// Other code has closed its socket, past Close, and the kernel has dropped it from epoll.
+		go old.wake() // Reads.mu is locked before t.mu
+	} else {
+		t.n++
+	}
 	t.entries[fd] = entry{r, w}
-	t.n++
 	return true
 }
 
@@ -119,9 +124,13 @@ func (t *table) readable(fd int) {
 		e = t.clear(fd)
 	}
 	t.mu.Unlock()
-	if e.reads == nil {
-		return
+	if e.reads != nil {
+		e.wake()
 	}
+}
+
+// wake wakes a connection whose entry was taken out of the table.
+func (e entry) wake() {
 	e.reads.mu.Lock()
 	e.reads.fd = 0
 	e.reads.mu.Unlock()

@@ -40,11 +40,11 @@ func (u *Upgrade) Validate() error {
 		f.Bad("To", nil, "transports such as transport.TLS{…}")
 	} else if v, ok := u.To.(interface{ Validate() error }); ok {
 		if err := v.Validate(); err != nil {
-			f.Add(fmt.Errorf("To: %w", err))
+			f.Add(fmt.Errorf("option To: %w", err))
 		}
 	}
 	if t, ok := u.To.(transport.TLS); ok && !hasCertificate(t.Config) {
-		f.Add(fmt.Errorf("To: %w", transport.ErrNoCertificate))
+		f.Add(fmt.Errorf("option To: %w", transport.ErrNoCertificate))
 	}
 	if u.Protocol == nil {
 		f.Bad("Protocol", nil, "protocols other than nil")

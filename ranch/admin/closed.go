@@ -24,7 +24,7 @@ func (a *admin) closedCommands() []shell.Command {
 // closedRow is a closed connection with the name of its listener.
 type closedRow struct {
 	listener string
-	conns.ClosedConn
+	conns.Info
 }
 
 var closedColumns = []shell.Column{
@@ -42,7 +42,7 @@ func (r *closedRow) cells() []any {
 		message = r.Err.Error()
 	}
 	return []any{
-		r.ID, r.listener, addrString(r.RemoteAddr), r.At, r.At.Sub(r.Since).Round(time.Millisecond), r.Reason.String(),
+		r.ID, r.listener, addrString(r.RemoteAddr), r.Closed, r.Closed.Sub(r.Since).Round(time.Millisecond), r.Reason.Error(),
 		shell.Bytes(r.Stats.BytesRead), shell.Bytes(r.Stats.BytesWritten), r.Served, message,
 	}
 }
@@ -59,14 +59,14 @@ func (a *admin) closed(_ context.Context, c *shell.Call) error {
 	var rows []closedRow
 	for _, l := range a.listeners() {
 		for _, e := range l.RecentlyClosed() {
-			if f.matchClosed(l.Ref(), &e) {
+			if f.matchConn(l.Ref(), &e) {
 				rows = append(rows, closedRow{l.Ref(), e})
 			}
 		}
 	}
 	key := cmp.Or(c.Flags["sort"], "ended")
 	slices.SortFunc(rows, func(x, y closedRow) int {
-		order := cmp.Or(compareClosed(key, &x.ClosedConn, &y.ClosedConn), cmp.Compare(x.ID, y.ID))
+		order := cmp.Or(compareClosed(key, &x.Info, &y.Info), cmp.Compare(x.ID, y.ID))
 		if (c.Flags["reverse"] != "") == (key == "peer") { // the largest value comes first, except for peer
 			return -order
 		}
@@ -81,13 +81,12 @@ func (a *admin) closed(_ context.Context, c *shell.Call) error {
 	return nil
 }
 
-func compareClosed(key string, x, y *conns.ClosedConn) int {
+func compareClosed(key string, x, y *conns.Info) int {
 	switch key {
 	case "age":
-		return cmp.Compare(x.At.Sub(x.Since), y.At.Sub(y.Since))
+		return cmp.Compare(x.Closed.Sub(x.Since), y.Closed.Sub(y.Since))
 	case "ended":
-		return x.At.Compare(y.At)
+		return x.Closed.Compare(y.Closed)
 	}
-	k, _ := conns.ParseSortKey(key)
-	return compareBy(k, &x.Info, &y.Info)
+	return compareBy(conns.SortKey(key), x, y)
 }

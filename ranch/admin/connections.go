@@ -74,7 +74,7 @@ func (r *row) cells() []any {
 		tls = r.TLS.Version
 	}
 	return []any{
-		r.ID, r.listener, addrString(r.RemoteAddr), r.State.String(), since(r.Since), r.Idle,
+		r.ID, r.listener, addrString(r.RemoteAddr), r.State(), since(r.Since), r.Idle,
 		shell.Bytes(r.Stats.BytesRead), shell.Bytes(r.Stats.BytesWritten),
 		r.Transport, tls, r.ProtocolName(), r.Counted,
 	}
@@ -98,7 +98,7 @@ func (a *admin) connections(_ context.Context, c *shell.Call) error {
 	if err != nil {
 		return err
 	}
-	key, _ := conns.ParseSortKey(cmp.Or(c.Flags["sort"], "age"))
+	key := cmp.Or(conns.SortKey(c.Flags["sort"]), conns.ByAge)
 	// The largest value comes first; package conns sorts ages in that order already.
 	q := conns.Query{Sort: key, Reverse: key != conns.ByAge && key != conns.ByPeer}
 	if c.Flags["reverse"] != "" {
@@ -168,7 +168,7 @@ func (a *admin) showConnection(_ context.Context, c *shell.Call) error {
 		{Key: "local", Title: "Local address", Value: addrString(i.LocalAddr)},
 		{Key: "transport", Title: "Transport", Value: i.Transport},
 		{Key: "protocol", Title: "Protocol", Value: i.ProtocolName()},
-		{Key: "state", Title: "State", Value: i.State.String()},
+		{Key: "state", Title: "State", Value: i.State()},
 		{Key: "counted", Title: "Counted by the cap", Value: i.Counted},
 		{Key: "since", Title: "Since", Value: i.Since},
 		{Key: "age", Title: "Age", Value: since(i.Since)},

@@ -54,7 +54,7 @@ var fields = []field{
 	{"peer", live | closed, equality, peer},
 	{"transport", live | closed, equality, text(func(s *subject) string { return s.info.Transport })},
 	{"protocol", live | closed, equality, text(func(s *subject) string { return s.info.ProtocolName() })},
-	{"state", live, equality, choice(states, func(s *subject) string { return s.info.State.String() })},
+	{"state", live, equality, choice(states, func(s *subject) string { return s.info.State() })},
 	{"tls", live, equality, boolean(func(s *subject) bool { return s.info.TLS != nil })},
 	{"sni", live, equality, text(func(s *subject) string { return tlsOf(s).ServerName })},
 	{"alpn", live, equality, text(func(s *subject) string { return tlsOf(s).ALPN })},
@@ -64,17 +64,17 @@ var fields = []field{
 	{"read", live | closed, anyOp, size(func(s *subject) uint64 { return s.info.Stats.BytesRead })},
 	{"written", live | closed, anyOp, size(func(s *subject) uint64 { return s.info.Stats.BytesWritten })},
 	{"bytes", live | closed, anyOp, size(func(s *subject) uint64 { return totalBytes(s.info) })},
-	{"reason", closed, equality, choice(reasons(), func(s *subject) string { return s.closed.Reason.String() })},
-	{"served", closed, equality, boolean(func(s *subject) bool { return s.closed.Served })},
-	{"ended", closed, ordering, duration(func(s *subject) time.Duration { return s.now.Sub(s.closed.At) })},
+	{"reason", closed, equality, choice(reasons(), func(s *subject) string { return s.info.Reason.Error() })},
+	{"served", closed, equality, boolean(func(s *subject) bool { return s.info.Served })},
+	{"ended", closed, ordering, duration(func(s *subject) time.Duration { return s.now.Sub(s.info.Closed) })},
 }
 
-var states = []string{conns.StateHandshaking.String(), conns.StateServing.String(), conns.StateEnding.String()}
+var states = []string{"handshaking", "serving", "ending"}
 
 func reasons() []string {
 	var names []string
-	for _, r := range conns.Reasons() {
-		names = append(names, r.String())
+	for i := range len(conns.Counters{}.Ended) {
+		names = append(names, conns.Reason(i).Error())
 	}
 	return names
 }

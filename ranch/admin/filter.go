@@ -20,17 +20,17 @@ func ParseFilter(s string) (func(listener string, i *conns.Info) bool, error) {
 	if err != nil {
 		return nil, err
 	}
-	return f.matchLive, nil
+	return f.matchConn, nil
 }
 
 // ParseClosedFilter is ParseFilter for closed connections. It knows the fields reason, served and
 // ended, and not state, tls, sni, alpn, counted and idle; age is how long the connection lived.
-func ParseClosedFilter(s string) (func(listener string, c *conns.ClosedConn) bool, error) {
+func ParseClosedFilter(s string) (func(listener string, c *conns.Info) bool, error) {
 	f, err := parseFilter(s, closed)
 	if err != nil {
 		return nil, err
 	}
-	return f.matchClosed, nil
+	return f.matchConn, nil
 }
 
 // filter selects connections that match all its terms. The zero value matches every connection.
@@ -48,14 +48,13 @@ type term struct {
 type subject struct {
 	listener string
 	info     *conns.Info
-	closed   *conns.ClosedConn // nil if the connection is live
 	now      time.Time
 }
 
 // age returns the age of a live connection, or how long a closed one lived.
 func (s *subject) age() time.Duration {
-	if s.closed != nil {
-		return s.closed.At.Sub(s.info.Since)
+	if !s.info.Closed.IsZero() {
+		return s.info.Closed.Sub(s.info.Since)
 	}
 	return s.now.Sub(s.info.Since)
 }
@@ -128,12 +127,8 @@ func (f filter) String() string {
 	return strings.Join(words, " ")
 }
 
-func (f filter) matchLive(listener string, i *conns.Info) bool {
+func (f filter) matchConn(listener string, i *conns.Info) bool {
 	return len(f.terms) == 0 || f.match(&subject{listener: listener, info: i, now: time.Now()})
-}
-
-func (f filter) matchClosed(listener string, c *conns.ClosedConn) bool {
-	return len(f.terms) == 0 || f.match(&subject{listener: listener, info: &c.Info, closed: c, now: time.Now()})
 }
 
 func (f filter) match(s *subject) bool {

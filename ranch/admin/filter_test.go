@@ -20,9 +20,9 @@ func tcpAddr(s string) net.Addr {
 
 func TestFilter(t *testing.T) {
 	now := time.Now()
-	v4 := conns.Info{ID: 7, Transport: "tls", RemoteAddr: tcpAddr("10.1.2.3:5555"), State: conns.StateServing, Since: now.Add(-time.Minute), Idle: 30 * time.Second,
+	v4 := conns.Info{ID: 7, Transport: "tls", RemoteAddr: tcpAddr("10.1.2.3:5555"), Served: true, Since: now.Add(-time.Minute), Idle: 30 * time.Second,
 		Counted: true, Protocol: echo.Protocol{}, Stats: transport.Stats{BytesRead: 1 << 20, BytesWritten: 10}, TLS: &conns.TLSInfo{ServerName: "a b", ALPN: "h2"}}
-	v6 := conns.Info{ID: 8, Transport: "tcp", RemoteAddr: tcpAddr("[2001:db8::1]:5555"), State: conns.StateEnding, Since: now}
+	v6 := conns.Info{ID: 8, Transport: "tcp", RemoteAddr: tcpAddr("[2001:db8::1]:5555"), Ending: true, Since: now}
 	local := conns.Info{ID: 9, Transport: "tcp", RemoteAddr: &net.UnixAddr{Net: "unix", Name: "@x"}, Since: now}
 	mapped := conns.Info{ID: 10, RemoteAddr: &net.TCPAddr{IP: net.ParseIP("10.9.9.9").To16(), Port: 1}, Since: now}
 	for filter, want := range map[string]string{
@@ -79,8 +79,8 @@ func TestFilter(t *testing.T) {
 
 func TestClosedFilter(t *testing.T) {
 	now := time.Now()
-	e := conns.ClosedConn{Info: conns.Info{ID: 7, RemoteAddr: tcpAddr("10.1.2.3:5555"), Since: now.Add(-time.Hour), State: conns.StateClosed},
-		At: now.Add(-time.Minute), Reason: conns.RefusedAddress}
+	e := conns.Info{ID: 7, RemoteAddr: tcpAddr("10.1.2.3:5555"), Since: now.Add(-time.Hour),
+		Closed: now.Add(-time.Minute), Reason: conns.RefusedAddress}
 	for filter, want := range map[string]bool{
 		"reason=refused-too-many-connections-from-its-address":    true,
 		`reason="refused: too many connections from its address"`: true,
@@ -144,7 +144,8 @@ func FuzzFilter(f *testing.F) {
 		f.Add(s)
 	}
 	info := conns.Info{ID: 7, RemoteAddr: tcpAddr("10.1.2.3:5555"), Since: time.Now()}
-	ended := conns.ClosedConn{Info: info, At: time.Now()}
+	ended := info
+	ended.Closed = time.Now()
 	f.Fuzz(func(t *testing.T, s string) {
 		for _, of := range []scope{live, closed} {
 			one, err := parseFilter(s, of)
@@ -159,11 +160,11 @@ func FuzzFilter(f *testing.F) {
 				t.Fatalf("text after parsing again: got %q, want %q", again, one)
 			}
 			if of == live {
-				if got, want := again.matchLive("l", &info), one.matchLive("l", &info); got != want {
+				if got, want := again.matchConn("l", &info), one.matchConn("l", &info); got != want {
 					t.Fatalf("match of %q: got %t, want %t as with %q", again, got, want, s)
 				}
 			} else {
-				one.matchClosed("l", &ended)
+				one.matchConn("l", &ended)
 			}
 		}
 	})

@@ -96,7 +96,7 @@ func (a *admin) connection(id uint64) (*ranch.Listener, conns.Info, error) {
 	for _, l := range listeners {
 		for _, e := range l.RecentlyClosed() {
 			if e.ID == id {
-				return nil, conns.Info{}, fmt.Errorf("connection %d of %s ended %v ago: %v", id, l.Ref(), time.Since(e.At).Round(time.Second), e.Reason)
+				return nil, conns.Info{}, fmt.Errorf("connection %d of %s ended %v ago: %v", id, l.Ref(), time.Since(e.Closed).Round(time.Second), e.Reason)
 			}
 		}
 	}

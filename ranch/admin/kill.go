@@ -33,7 +33,7 @@ func (a *admin) kill(_ context.Context, c *shell.Call) error {
 	own, confirmed := c.Conn().ID(), c.Flags["yes"] != ""
 	n := 0
 	for _, l := range a.listeners() {
-		match := func(i *conns.Info) bool { return i.ID != own && f.matchLive(l.Ref(), i) }
+		match := func(i *conns.Info) bool { return i.ID != own && f.matchConn(l.Ref(), i) }
 		if confirmed {
 			n += l.KillMatching(match)
 		} else {

@@ -113,8 +113,8 @@ func (a *admin) stats(_ context.Context, c *shell.Call) error {
 		{Key: "accept_errors", Title: "Accept errors", Value: sum.AcceptErrors},
 	}
 	for _, r := range slices.Sorted(maps.Keys(ended)) {
-		key := "ended_" + strings.ReplaceAll(hyphenated(r.String()), "-", "_")
-		f = append(f, shell.Field{Key: key, Title: "Ended: " + r.String(), Value: ended[r]})
+		key := "ended_" + strings.ReplaceAll(hyphenated(r.Error()), "-", "_")
+		f = append(f, shell.Field{Key: key, Title: "Ended: " + r.Error(), Value: ended[r]})
 	}
 	c.Return(f)
 	return nil

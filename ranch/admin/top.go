@@ -95,7 +95,7 @@ func (a *admin) sample(m *meter, limit int) shell.Table {
 	var sum, sumTotal uint64
 	for _, l := range a.listeners() {
 		l.Select(conns.Query{Match: func(i *conns.Info) bool {
-			if !m.filter.matchLive(l.Ref(), i) {
+			if !m.filter.matchConn(l.Ref(), i) {
 				return false
 			}
 			connections++
@@ -115,7 +115,7 @@ func (a *admin) sample(m *meter, limit int) shell.Table {
 	for _, u := range sortUsage(busiest, limit) {
 		t.Rows = append(t.Rows, []any{
 			u.ID, u.listener, addrString(u.RemoteAddr), perSecond(u.bytes, elapsed),
-			shell.Bytes(totalBytes(&u.Info)), since(u.Since), u.State.String(),
+			shell.Bytes(totalBytes(&u.Info)), since(u.Since), u.State(),
 		})
 	}
 	return t
