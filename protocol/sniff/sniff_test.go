@@ -304,9 +304,9 @@ func TestBadConfig(t *testing.T) {
 		}, []string{
 			`option Rules[0] "x" Match <nil>: allowed are TLS(), HTTP1(), Prefix(…), and any other function`,
 			`option Rules[0] "x" Protocol <nil>: allowed are protocols other than nil`,
-			`Rules[1] "" Protocol: To: no certificate: set Certificates, GetCertificate or GetConfigForClient`,
+			`Rules[1] "" Protocol: option To: no certificate: set Certificates, GetCertificate or GetConfigForClient`,
 			`option Protocol <nil>: allowed are protocols other than nil`,
-			`Silent: To: option Backlog -1: allowed are positive numbers up to 2147483647, and 0 for the maximum of the system`,
+			`Silent: option To: option Backlog -1: allowed are positive numbers up to 2147483647, and 0 for the maximum of the system`,
 			`option MaxBytes 65537: allowed are 1 to 65536, and 0 for 512`,
 		}},
 		{"no upgrade", sniff.Config{Rules: []sniff.Rule{{Match: sniff.TLS(), Protocol: &sniff.Upgrade{}}}}, []string{
