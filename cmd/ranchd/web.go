@@ -42,13 +42,15 @@ func (d *daemon) newWeb() (protocol.Protocol, error) {
 		Handler: gw, ReadHeaderTimeout: httpHeaderTimeout, IdleTimeout: httpIdleTimeout,
 		ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelDebug),
 	}
+	stop := netlisten.StopHTTP(srv)
 	nl := netlisten.New(func(ctx context.Context) {
 		gw.Shutdown(ctx)
-		netlisten.StopHTTP(srv)(ctx)
+		stop(ctx)
 	})
 	go srv.Serve(nl) // returns after Shutdown
 	d.services.closers = append(d.services.closers, func(ctx context.Context) error {
-		return errors.Join(gw.Shutdown(ctx), srv.Shutdown(ctx), inner.Stop())
+		nl.Shutdown(ctx)
+		return errors.Join(gw.Shutdown(ctx), inner.Stop())
 	})
 	return nl, nil
 }

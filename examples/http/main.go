@@ -86,7 +86,7 @@ func main() {
 		log.Fatal(err)
 	}
 	fmt.Print("drained; the response in progress was sent ", <-slow)
-	srv.Shutdown(limit) // no connection is open; Shutdown makes Serve return
+	nl.Shutdown(limit) // makes Serve return
 	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
 		log.Fatal(err)
 	}

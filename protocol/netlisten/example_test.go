@@ -44,7 +44,7 @@ func Example() {
 	if err := ranch.Drain(limit, "web"); err != nil { // requests in progress are answered
 		fmt.Println(err)
 	}
-	srv.Shutdown(limit) // makes Serve return
+	nl.Shutdown(limit) // makes Serve return
 	fmt.Println(<-served)
 	// Output:
 	// hello
@@ -83,7 +83,7 @@ func Example_connContext() {
 	res.Body.Close()
 	fmt.Println(string(body))
 	l.Stop()
-	srv.Shutdown(context.Background())
+	nl.Shutdown(context.Background())
 	<-served
 	// Output: tcp true
 }

@@ -2,6 +2,7 @@ package netlisten
 
 import (
 	"context"
+	"sync"
 	"time"
 )
 
@@ -14,20 +15,24 @@ const requestGrace = time.Second
 // GOAWAY, and connections without a request when they are five seconds old. Hijacked connections
 // are notified by RegisterOnShutdown only.
 //
-// Shutdown is not called if all connections end before. Call it after the listener has stopped: it
-// makes Serve return [net/http.ErrServerClosed].
+// The function calls Shutdown exactly once, so that each RegisterOnShutdown function runs once, and
+// Serve returns [net/http.ErrServerClosed]. Do not call Shutdown as well; call [Listener.Shutdown]
+// when the ranch listener has stopped.
 func StopHTTP(srv interface {
 	SetKeepAlivesEnabled(bool)
 	Shutdown(context.Context) error
 }) func(ctx context.Context) {
+	var once sync.Once
 	return func(ctx context.Context) {
-		srv.SetKeepAlivesEnabled(false)
-		grace := time.NewTimer(requestGrace)
-		defer grace.Stop()
-		select {
-		case <-ctx.Done():
-		case <-grace.C:
+		once.Do(func() {
+			srv.SetKeepAlivesEnabled(false)
+			grace := time.NewTimer(requestGrace)
+			defer grace.Stop()
+			select {
+			case <-ctx.Done(): // no connection is left: Shutdown returns at once
+			case <-grace.C:
+			}
 			srv.Shutdown(ctx)
-		}
+		})
 	}
 }

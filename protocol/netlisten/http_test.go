@@ -25,6 +25,7 @@ import (
 type testServer struct {
 	*ranch.Listener
 	srv    *http.Server
+	nl     *netlisten.Listener
 	served chan error // receives the result of Serve
 }
 
@@ -32,16 +33,16 @@ type testServer struct {
 func newTestServer(t *testing.T, tr transport.Transport, opts ranch.Options, h http.Handler) *testServer {
 	w := &testServer{served: make(chan error, 1)}
 	w.srv = &http.Server{Handler: h}
-	nl := netlisten.New(netlisten.StopHTTP(w.srv))
-	go func() { w.served <- w.srv.Serve(nl) }()
-	w.Listener = startListener(t, tr, opts, nl)
+	w.nl = netlisten.New(netlisten.StopHTTP(w.srv))
+	go func() { w.served <- w.srv.Serve(w.nl) }()
+	w.Listener = startListener(t, tr, opts, w.nl)
 	t.Cleanup(func() { w.stop(t) })
 	return w
 }
 
 func (w *testServer) stop(t *testing.T) {
 	w.Stop()
-	w.srv.Shutdown(timeout(t))
+	w.nl.Shutdown(timeout(t))
 	if err := receive(t, "result of Serve", w.served); !errors.Is(err, http.ErrServerClosed) {
 		t.Errorf("Serve: got %v, want %v", err, http.ErrServerClosed)
 	}
@@ -260,7 +261,7 @@ func TestHTTPS(t *testing.T) {
 			if err := l.Drain(timeout(t)); err != nil {
 				t.Errorf("Drain: got %v, want no error", err)
 			}
-			srv.Shutdown(timeout(t))
+			nl.Shutdown(timeout(t))
 			if err := receive(t, "result of Serve", served); !errors.Is(err, http.ErrServerClosed) {
 				t.Errorf("Serve: got %v, want %v", err, http.ErrServerClosed)
 			}
@@ -367,6 +368,33 @@ func TestHTTP2WithoutTLS(t *testing.T) {
 	if err := l.Drain(timeout(t)); err != nil {
 		t.Errorf("Drain: got %v, want no error", err)
 	}
-	srv.Shutdown(timeout(t))
+	nl.Shutdown(timeout(t))
 	receive(t, "result of Serve", served)
+}
+
+// A function of RegisterOnShutdown runs once, whether connections are open when the listener stops, longer
+// than the time for a last request, or none is.
+func TestShutdownHooksRunOnce(t *testing.T) {
+	for name, open := range map[string]bool{"no connection": false, "a connection without a request": true} {
+		t.Run(name, func(t *testing.T) {
+			hooks := make(chan struct{}, 10)
+			w := newTestServer(t, transport.TCP{}, ranch.Options{ShutdownTimeout: 2 * time.Second}, http.NotFoundHandler())
+			w.srv.RegisterOnShutdown(func() { hooks <- struct{}{} })
+			if open {
+				nc := dial(t, transport.TCP{}, w.Addr().String())
+				defer nc.Close()
+				if err := w.WaitForConnections(timeout(t), ranch.Equal, 1); err != nil {
+					t.Fatal(err)
+				}
+			}
+			w.Listener.Stop()
+			w.nl.Shutdown(timeout(t))
+			w.nl.Shutdown(timeout(t))
+			receive(t, "the hook", hooks)
+			time.Sleep(50 * time.Millisecond) // hooks run in goroutines of their own
+			if n := len(hooks); n != 0 {
+				t.Errorf("the hook has run %d times more, want once", n)
+			}
+		})
+	}
 }

@@ -7,8 +7,8 @@
 //	go srv.Serve(nl)
 //	ranch.StartListener("web", transport.TCP{}, ranch.Options{Addr: ":8080", PostListen: nl.PostListen}, nl)
 //	…
-//	ranch.Drain(ctx)  // requests in progress are answered
-//	srv.Shutdown(ctx) // makes Serve return
+//	ranch.Drain(ctx) // requests in progress are answered
+//	nl.Shutdown(ctx) // makes Serve return
 //
 // In the other direction, transport.FromListener makes a transport of a net.Listener.
 //
@@ -68,6 +68,7 @@ type Listener struct {
 	addr       net.Addr
 	live       int                // connections that wait or are accepted
 	cancelStop context.CancelFunc // ends the context of stop; nil until stop is called
+	stopped    chan struct{}      // closed when stop has returned; nil until it is called
 }
 
 var (
@@ -78,9 +79,9 @@ var (
 // New returns a Listener.
 //
 // stop makes the accepting server finish: [StopHTTP], or for example GracefulStop of gRPC. It is
-// called once, in its own goroutine, when a connection is stopped because its listener stops. Its
-// ctx is cancelled when no connection is left. The ranch listener waits for stop to return. stop is
-// not called if there are no connections, nor for connections that are killed.
+// called once, in its own goroutine, when a connection is stopped because its listener stops, or by
+// [Listener.Shutdown]. Its ctx is cancelled when no connection is left. The ranch listener waits for
+// stop to return. stop is not called for connections that are killed.
 //
 // If stop is nil, connections continue until they end by themselves, or are closed at the shutdown
 // limit.
@@ -110,6 +111,22 @@ func (l *Listener) Accept() (net.Conn, error) {
 func (l *Listener) Close() error {
 	l.closeOnce.Do(func() { close(l.closed) })
 	return nil
+}
+
+// Shutdown calls the stop function unless it has been called, and waits until it has returned or ctx
+// ends. Call it when the ranch listener has stopped: without connections the stop function was not
+// called yet.
+func (l *Listener) Shutdown(ctx context.Context) {
+	l.mu.Lock()
+	stopped := l.callStop(ctx)
+	l.mu.Unlock()
+	if stopped == nil {
+		return
+	}
+	select {
+	case <-stopped:
+	case <-ctx.Done():
+	}
 }
 
 // Addr returns the address of the ranch listener if [Listener.PostListen] is set as its option,
@@ -226,18 +243,27 @@ func (l *Listener) remove() {
 func (l *Listener) startStop(ctx context.Context) <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.stop == nil || l.cancelStop != nil || !isShutdown(ctx) {
+	if l.cancelStop != nil || !isShutdown(ctx) {
 		return nil
+	}
+	return l.callStop(ctx)
+}
+
+// callStop calls the stop function unless it has been called. The channel is closed when it has
+// returned; nil: there is no stop function. l.mu is held.
+func (l *Listener) callStop(ctx context.Context) <-chan struct{} {
+	if l.stop == nil || l.stopped != nil {
+		return l.stopped
 	}
 	stopCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	l.cancelStop = cancel
 	if l.live == 0 {
 		cancel()
 	}
-	stopped := make(chan struct{})
+	l.stopped = make(chan struct{})
 	go func() {
-		defer close(stopped)
+		defer close(l.stopped)
 		l.stop(stopCtx)
 	}()
-	return stopped
+	return l.stopped
 }
