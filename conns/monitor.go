@@ -69,8 +69,8 @@ func (c *connection) check(now int64, set *Settings) (requested bool) {
 		c.read = st.BytesRead
 		c.readAt.Store(seen)
 	}
-	if st.BytesWritten != c.written {
-		c.written = st.BytesWritten
+	if sent := engine.Of(&c.conn).Progress(); sent != c.written { // not BytesWritten, which a long write changes when it returns
+		c.written = sent
 		c.wroteAt.Store(seen)
 	}
 	if why := c.stopReason.Load(); why != 0 {

@@ -128,6 +128,9 @@ func TestHandshakeIgnoresItsLimit(t *testing.T) {
 			t.Errorf("Stop: got %v, want %v", got, 2*time.Second)
 		}
 		close(release)
-		waitActive(t, l, 0)
+		synctest.Wait()
+		if got := l.Info().ActiveConnections; got != 0 {
+			t.Errorf("after the handshake: got %d active connections, want 0", got)
+		}
 	})
 }

@@ -88,7 +88,8 @@ func (l *Listener) stop(ctx context.Context, timeout time.Duration) error {
 	if l.getStatus() == Stopped {
 		return opErr("stop", l.ref, ErrStopped)
 	}
-	if timeout == Infinity && ctx.Err() == nil { // a drain
+	drain := timeout == Infinity
+	if drain && ctx.Err() == nil {
 		l.serveBacklog(ctx)
 	}
 	l.unlisten(Stopping, protocol.ErrShutdown)
@@ -104,7 +105,11 @@ func (l *Listener) stop(ctx context.Context, timeout time.Duration) error {
 	if l.onStop != nil {
 		l.onStop()
 	}
-	close(l.done)
+	how := "by Stop"
+	if drain {
+		how = "by Drain"
+	}
+	l.setStopped(fmt.Errorf("%w %s", ErrStopped, how))
 	l.emit(Event{Kind: ListenerStopped, Addr: l.Addr(), Err: err})
 	return opErr("stop", l.ref, err)
 }

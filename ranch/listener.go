@@ -38,8 +38,9 @@ type Listener struct {
 	// Lifetime.
 	ctx        context.Context // ends when the listener stops
 	cancel     context.CancelCauseFunc
-	background sync.WaitGroup // goroutines other than acceptors and connections
-	done       chan struct{}  // closed when stopped
+	background sync.WaitGroup  // goroutines other than acceptors and connections
+	stopped    context.Context // ends when the listener has stopped; its cause says how
+	setStopped context.CancelCauseFunc
 
 	// Locks are taken in this order: lifecycleMu, optionsMu, mu.
 	lifecycleMu sync.Mutex // one of start, suspend, resume, stop at a time
@@ -69,12 +70,13 @@ func NewListener(ref string, t transport.Transport, opts Options, p protocol.Pro
 	}
 	l := &Listener{
 		ref: ref, gate: conns.NewGate(opts.MaxConnections), log: opts.Logger, observers: []func(Event){logObserver(opts.Logger)},
-		done: make(chan struct{}), status: Starting, opts: opts, transport: t,
+		status: Starting, opts: opts, transport: t,
 	}
 	if opts.Observer != nil {
 		l.observers = append(l.observers, opts.Observer)
 	}
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
+	l.stopped, l.setStopped = context.WithCancelCause(context.Background())
 	l.target.Store(&target{context.Background(), p})
 	l.refuseAfter.Store(int64(opts.RefuseAfter))
 	l.acceptLimited.Store(opts.AcceptRate.PerSecond > 0)
@@ -103,7 +105,7 @@ func (l *Listener) Run(ctx context.Context) error {
 			return err
 		}
 		return nil
-	case <-l.done:
+	case <-l.stopped.Done():
 		return nil
 	}
 }
@@ -152,13 +154,23 @@ func (l *Listener) SetProtocol(p protocol.Protocol) error {
 }
 
 // WaitForConnections waits until "active connections op n" holds. It sees every change, however
-// short. If ctx ends first, it returns the cause of ctx; an unknown op is [ErrBadOption].
+// short. If ctx ends first, it returns the cause of ctx, and if the listener stops first, an error
+// that is [ErrStopped] and says how it was stopped; an unknown op is [ErrBadOption].
 func (l *Listener) WaitForConnections(ctx context.Context, op Op, n int) error {
 	ok, err := op.compare(n)
 	if err != nil {
 		return opErr("wait", l.ref, err)
 	}
-	return l.gate.Wait(ctx, ok)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(l.stopped, func() { cancel(context.Cause(l.stopped)) })()
+	if err = l.gate.Wait(ctx, ok); errors.Is(err, ErrStopped) {
+		if ok(l.gate.State().Used) { // as the last connection has ended
+			return nil
+		}
+		return opErr("wait", l.ref, err)
+	}
+	return err
 }
 
 // Connections returns the live connections, oldest first.

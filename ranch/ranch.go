@@ -37,6 +37,7 @@ package ranch
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"goranch/conns"
 	"goranch/protocol"
@@ -89,9 +90,16 @@ func SetProtocol(ref string, p protocol.Protocol) error {
 	return Default.do("set", ref, func(l *Listener) error { return l.SetProtocol(p) })
 }
 
-// WaitForConnections waits for a number of connections; see [Listener.WaitForConnections].
+// WaitForConnections waits for a number of connections; see [Listener.WaitForConnections]. It does not
+// go on with another listener that has taken the name; the error says so.
 func WaitForConnections(ctx context.Context, ref string, op Op, n int) error {
-	return Default.do("wait", ref, func(l *Listener) error { return l.WaitForConnections(ctx, op, n) })
+	return Default.do("wait", ref, func(l *Listener) error {
+		err := l.WaitForConnections(ctx, op, n)
+		if other, ferr := Default.Listener(ref); errors.Is(err, ErrStopped) && ferr == nil && other != l {
+			err = fmt.Errorf("%w; another listener has its name now", err)
+		}
+		return err
+	})
 }
 
 // RemoveConnection stops counting conn against the cap of its listener: its slot is released, and

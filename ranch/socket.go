@@ -42,6 +42,11 @@ func openSockets(ctx context.Context, t transport.Transport, opts Options, addr 
 			}
 		}
 	}()
+	if opts.NumListenSockets > 1 {
+		if addr, err = engine.Probe(ctx, t, addr); err != nil {
+			return nil, err
+		}
+	}
 	for range opts.NumListenSockets {
 		ln, err := openSocket(ctx, t, addr, opts.NumListenSockets > 1, opts.PostListen)
 		if err != nil {

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -185,5 +188,54 @@ func TestOneOfSeveralSocketsIsClosed(t *testing.T) {
 				t.Errorf("got %d sockets opened, want 8", len(lns))
 			}
 		})
+	}
+}
+
+// A second listener with several sockets does not join the port of the first unnoticed, as two daemons
+// started by mistake would.
+func TestSharedPortIsNotJoined(t *testing.T) {
+	skipUnlessPortsShared(t)
+	first, _ := startListener(t, transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", NumListenSockets: 2}, greetAndEcho)
+	for _, tr := range []transport.Transport{transport.TCP{}, transport.TLS{Config: testTLSConfig()}} {
+		_, _, err := tryStartListener(t, new(ranch.Server), tr, ranch.Options{Addr: dialAddr(first), NumListenSockets: 2}, greetAndEcho)
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			t.Errorf("%s: got %v, want %v", tr.Name(), err, syscall.EADDRINUSE)
+		}
+	}
+	if err := errors.Join(first.Suspend(), first.Resume()); err != nil {
+		t.Errorf("resume: got %v, want nil", err)
+	}
+}
+
+// A Unix socket with a relative path stays where it was when the working directory changes.
+func TestRelativeUnixPathAfterChdir(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("SKIPPED: Unix sockets of Windows are not tested; to run this test: go test ./ranch on Linux")
+	}
+	dir, err := os.MkdirTemp("", "r") // the paths of t.TempDir are too long for sockets
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	t.Chdir(dir)
+	l, _ := startListener(t, transport.TCP{}, ranch.Options{Addr: "unix:s"}, greetAndEcho)
+	other := t.TempDir()
+	t.Chdir(other)
+	if err := errors.Join(l.Suspend(), l.Resume()); err != nil {
+		t.Fatal(err)
+	}
+	nc, err := net.Dial("unix", filepath.Join(dir, "s"))
+	if err != nil {
+		t.Errorf("after the resume: got %v, want the socket in its first directory", err)
+	} else {
+		nc.Close()
+	}
+	if err := l.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range []string{dir, other} {
+		if files, _ := os.ReadDir(d); len(files) > 0 {
+			t.Errorf("after the stop: got file %s in %s, want none", files[0].Name(), d)
+		}
 	}
 }

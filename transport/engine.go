@@ -7,6 +7,7 @@ import (
 
 	"goranch/internal/engine"
 	"goranch/internal/idle"
+	"goranch/internal/listenaddr"
 )
 
 // engineConn is a Conn with the methods of [engine.Conn], which only this module uses.
@@ -18,8 +19,16 @@ func (c *engineConn) Owner() any                        { return c.owner }
 func (c *engineConn) PooledReader() engine.PooledReader { return c.conn().pooledReader() }
 func (c *engineConn) CanTryWrite() bool                 { return c.conn().canTryWrite() }
 func (c *engineConn) Unflushed() bool                   { return c.conn().unflushed() }
+func (c *engineConn) Progress() uint64                  { return c.conn().progress() }
 func (c *engineConn) Flush() error                      { return c.conn().flush() }
 func (c *engineConn) TLSConn(onEnd func()) *tls.Conn    { return c.conn().tlsConn(onEnd) }
+
+func (c *Conn) progress() uint64 {
+	if m, ok := c.raw.Conn.(*memConn); ok {
+		return m.out().taken.Load()
+	}
+	return c.raw.progress.Load() + c.writeBytes.Load()
+}
 
 func (c *engineConn) RequestPark() bool {
 	return c.raw.sys != nil && c.raw.reads.RequestPark(c.raw.Conn)
@@ -50,6 +59,36 @@ func init() {
 	engine.Plain = plain
 	engine.StepsOf = stepsOf
 	engine.Rebind = rebind
+	engine.Probe = probe
+}
+
+// probe listens with a socket that shares its port with none, and closes it.
+func probe(ctx context.Context, t any, addr string) (string, error) {
+	var tcp TCP
+	switch t := t.(type) {
+	case TCP:
+		tcp = t
+	case *TCP:
+		tcp = *t
+	case TLS:
+		tcp = t.TCP
+	case *TLS:
+		tcp = t.TCP
+	case Unwrapper:
+		return probe(ctx, t.Unwrap(), addr)
+	default:
+		return addr, nil
+	}
+	if a, err := listenaddr.Parse(addr); err != nil || a.Network != "tcp" {
+		return addr, nil // Listen returns the error
+	}
+	tcp.Control = nil // it is for the sockets of the listener
+	ln, err := tcp.Listen(ctx, addr)
+	if err != nil {
+		return "", err
+	}
+	defer ln.Close()
+	return rebind(addr, ln.Addr()), nil
 }
 
 func plain(t any) bool {

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -32,9 +33,10 @@ type memHalf struct {
 	filled int     // bytes copied into that slice
 	taking bool    // such a Read is waiting
 
-	writing bool // a Write waits for space after a part of its data: other writes must wait
-	abort   bool // the reader's Close resets the peer even if nothing is unread
-	eof     bool // the writer has called CloseWrite, or Close without a reset
+	taken   atomic.Uint64 // bytes that put has taken so far
+	writing bool          // a Write waits for space after a part of its data: other writes must wait
+	abort   bool          // the reader's Close resets the peer even if nothing is unread
+	eof     bool          // the writer has called CloseWrite, or Close without a reset
 
 	reader, writer              memState
 	readDeadline, writeDeadline memDeadline
@@ -121,6 +123,7 @@ func (h *memHalf) writeError() error {
 
 // put stores as much of p as there is space for, without waiting.
 func (h *memHalf) put(p []byte) (n int) {
+	defer func() { h.taken.Add(uint64(n)) }()
 	n = copy(h.direct, p) // direct is full once buf is in use, so the order is kept
 	h.direct = h.direct[n:]
 	h.filled += n

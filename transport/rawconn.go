@@ -41,6 +41,8 @@ type rawConn struct {
 	kept    []byte      // the rest of a record
 	op      writeOp
 
+	progress atomic.Uint64 // bytes that the socket has taken, also in a write that has not returned
+
 	mu   sync.Mutex      // guards when; not taken by writes that need not wait
 	when *writeDeadlines // nil: none was ever set
 

@@ -89,6 +89,7 @@ func (w *rawConn) attempt(fd uintptr) bool {
 			o.err = os.NewSyscallError("write", err)
 			return true
 		}
+		w.progress.Add(uint64(m))
 		if o.n += m; o.n >= len(o.p) {
 			return true
 		}

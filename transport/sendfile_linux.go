@@ -59,6 +59,7 @@ func (o *fileOp) try(fd uintptr) bool {
 	for o.m < o.n {
 		k, err := unix.Sendfile(int(fd), o.in, &o.offset, int(o.n-o.m))
 		o.m += int64(max(k, 0))
+		o.w.progress.Add(uint64(max(k, 0)))
 		switch {
 		case err == unix.EINTR:
 		case err == unix.EAGAIN:

@@ -176,6 +176,9 @@ func (t TCP) listen(ctx context.Context, addr string, r role) (net.Listener, err
 	if a.Inherited() {
 		return t.listenInherited(a)
 	}
+	if a.Network == "unix" && a.Address[0] != '@' {
+		a.Address = absolute(a.Address)
+	}
 	lc := net.ListenConfig{Control: t.control(r), KeepAlive: -1}
 	lc.SetMultipathTCP(t.Multipath)
 	if !listenerInherits && t.KeepAlive >= 0 {

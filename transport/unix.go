@@ -11,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"goranch/internal/listenaddr"
 )
 
 // listenUnix listens on path, or @name, if no other process does.
@@ -39,6 +41,18 @@ func listenUnix(ctx context.Context, lc *net.ListenConfig, path string, mode fs.
 		return nil, err
 	}
 	return &unixListener{UnixListener: ul, path: path, own: own}, nil
+}
+
+// absolute returns path as an absolute one: the file must be found again after a change of the working
+// directory, to remove it and to listen there again. A relative path whose absolute form is too
+// long for the system stays relative.
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		if _, err := listenaddr.Parse("unix:" + abs); err == nil {
+			return abs
+		}
+	}
+	return path
 }
 
 // removeStale removes the socket file of a process that has ended. Only a refused connection proves

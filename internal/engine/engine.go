@@ -22,6 +22,9 @@ const (
 type Conn interface {
 	// Owner returns the owner given to Init; nil for a connection made by transport.NewConn.
 	Owner() any
+	// Progress returns a number that changes whenever the peer, or the kernel for it, has taken
+	// bytes, also during a write.
+	Progress() uint64
 	// PooledReader returns a reader that holds no buffer while it waits. Until it is released,
 	// nothing else may read the connection.
 	PooledReader() PooledReader
@@ -93,6 +96,10 @@ var (
 	// Rebind returns the address to listen on again after a Listen on addr was bound to bound: it
 	// names the port that was chosen for ":0", and for an inherited socket the same descriptor.
 	Rebind func(addr string, bound net.Addr) string
+	// Probe checks that no other process listens on addr, and returns the address with the port that
+	// was chosen for ":0". Sockets that share their port could join those of another process
+	// unnoticed. It checks TCP and TLS only.
+	Probe func(ctx context.Context, t any, addr string) (string, error)
 )
 
 // BehindProxy reports whether peer, the remote address of a socket of t, is a proxy whose headers t

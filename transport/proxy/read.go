@@ -141,8 +141,19 @@ func parse(b []byte) (*transport.ProxyHeader, error) {
 	h.Version = 2
 	command, family := proxyproto.ProtocolVersionAndCommand(b[12]), proxyproto.AddressFamilyAndProtocol(b[13])
 	switch command {
-	case proxyproto.LOCAL:
+	case proxyproto.LOCAL: // the specification: discard the block, including the family
 		h.Local = true
+		if family != proxyproto.UNSPEC {
+			return h, nil
+		}
+		err := parseTLVs(h, b, fixedSize)
+		if errors.Is(err, errChecksum) { // which must be verified
+			return nil, err
+		}
+		if err != nil {
+			h.TLVs = nil
+		}
+		return h, nil
 	case proxyproto.PROXY:
 	default:
 		return nil, malformedf("version and command %#x", b[12])
@@ -153,12 +164,9 @@ func parse(b []byte) (*transport.ProxyHeader, error) {
 	}
 	size += fixedSize
 	if len(b) < size {
-		if h.Local { // its addresses must be skipped, whatever they are
-			return h, nil
-		}
 		return nil, malformedf("%d bytes are too few for the addresses", len(b))
 	}
-	if family != proxyproto.UNSPEC && !h.Local {
+	if family != proxyproto.UNSPEC {
 		head := bytes.Clone(b[:size]) // without the TLVs, of which the library reads 4096 bytes at most
 		binary.BigEndian.PutUint16(head[fixedSize-2:], uint16(size-fixedSize))
 		if err := parseAddrs(h, head); err != nil {
@@ -211,9 +219,6 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 func parseTLVs(h *transport.ProxyHeader, b []byte, at int) error {
 	tlvs, err := proxyproto.SplitTLVs(b[at:])
 	if err != nil {
-		if h.Local { // the bytes may be addresses
-			return nil
-		}
 		return malformed(err)
 	}
 	sum := 0 // the offset of the checksum's value

@@ -250,6 +250,37 @@ func TestRejected(t *testing.T) {
 	}
 }
 
+// The block of a LOCAL header is skipped, whatever its family is and its bytes are.
+func TestLocalBlockIsSkipped(t *testing.T) {
+	v2 := "\r\n\r\n\x00\r\nQUIT\n"
+	for name, sent := range map[string]string{
+		"empty":           "\x20\x00\x00\x00",
+		"family 0x01":     "\x20\x01\x00\x00",
+		"family 0x10":     "\x20\x10\x00\x04abcd",
+		"family 0x20":     "\x20\x20\x00\x04abcd",
+		"family 0x41":     "\x20\x41\x00\x04abcd",
+		"family 0xff":     "\x20\xff\x00\x04abcd",
+		"addresses":       "\x20\x11\x00\x0c\xc0\x00\x02\x01\xc0\x00\x02\x02\x03\xe8\x01\xbb",
+		"short TLV":       "\x20\x00\x00\x04\x20\x00\x01a",
+		"half a TLV":      "\x20\x00\x00\x02\x01\x00",
+		"TLV too long":    "\x20\x00\x00\x04\x01\x00\x09a",
+		"IPv4, short TLV": "\x20\x11\x00\x0e\xc0\x00\x02\x01\xc0\x00\x02\x02\x03\xe8\x01\xbb\x01\x00",
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn, err := serveHeader(t, proxy.Require, v2+sent+"payload")
+			if err != nil {
+				t.Fatalf("got %v, want no error", err)
+			}
+			if h := conn.Proxy(); !h.Local || h.Source != nil || h.TLVs != nil || conn.RemoteAddr() != conn.NetConn().RemoteAddr() {
+				t.Errorf("got header %+v and address %v, want a local one and the address of the connection", h, conn.RemoteAddr())
+			}
+			if got, err := io.ReadAll(conn); string(got) != "payload" || err != nil {
+				t.Errorf("got %q, %v, want the payload", got, err)
+			}
+		})
+	}
+}
+
 // serveHeader sends data and the end of the stream to a server with that policy, and returns the
 // connection after the handshake.
 func serveHeader(t *testing.T, p proxy.Policy, sent string) (*transport.Conn, error) {
