@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"strings"
 	"time"
 
@@ -18,6 +19,9 @@ func (f *flags) store(all *faults, usesTLS bool, interval time.Duration, onReloa
 	for i := len(f.Cert); i < len(f.Key); i++ {
 		all.add("--cert is missing: --key %q needs the file with its certificate", f.Key[i])
 	}
+	checkOneFile(all, "--cert", f.Cert)
+	checkOneFile(all, "--key", f.Key)
+	checkOneFile(all, "--client-ca", f.ClientCA)
 	if len(f.Cert) == 0 {
 		for _, file := range f.ClientCA {
 			all.add("--client-ca %q: allowed only with --cert and --key", file)
@@ -40,6 +44,15 @@ func (f *flags) store(all *faults, usesTLS bool, interval time.Duration, onReloa
 		all.add("%s", line)
 	}
 	return s
+}
+
+// checkOneFile reports values with several files, as one may write them in the environment.
+func checkOneFile(all *faults, flag string, values []string) {
+	for _, v := range values {
+		if _, err := os.Stat(v); err != nil && len(strings.Fields(v)) > 1 {
+			all.add("%s %q: no such file; a value is one file, and the environment can hold only one; repeat the flag for more", flag, v)
+		}
+	}
 }
 
 // faultLines returns the lines of an error of package certs, with the flags of the files that it

@@ -133,7 +133,7 @@ func (f *flags) endpoints(all *faults) []endpoint {
 			if words := strings.Fields(v); len(words) > 0 {
 				given = append(given, words...)
 			} else {
-				all.add("--listen %q: empty address; %s", v, listenForms)
+				all.add("--listen %q: empty address, as in an empty RANCHD_LISTEN; %s", v, listenForms)
 			}
 		}
 	}
@@ -151,6 +151,11 @@ func (f *flags) endpoints(all *faults) []endpoint {
 		// Several sockets of systemd can have the same name.
 		if first, used := addrs[e.Addr]; used && !e.anyPort() && e.Addr.Network != "systemd" {
 			all.add("--listen %q: the address is used by %q; addresses must differ", v, first)
+		}
+		for _, other := range endpoints {
+			if other.Addr != e.Addr && e.overlaps(other) {
+				all.add("--listen %q: %s includes its address; use another port", v, other)
+			}
 		}
 		names[e.Name], addrs[e.Addr] = v, v
 		e.Default = f.Listen == nil

@@ -11,13 +11,14 @@ type flags struct {
 	Tokens      string   `placeholder:"FILE" help:"File with hashed tokens of the shells' clients; see ranchctl token --help. It is reloaded when it changes."`
 	PlainTokens bool     `help:"Accept tokens on unencrypted connections from other hosts. Only for networks with their own encryption."`
 
-	ShellRoot           string   `placeholder:"DIR" default:"." help:"Directory that ls and cd of the shell can access, or none. Default: the working directory of ranchd."`
-	Program             []string `sep:"none" placeholder:"NAME=PATH" help:"Program that clients of the shell may run: NAME=/path [ARG...], followed by * if clients may append arguments, which must not begin with -; may be repeated. Default: none."`
-	SessionTTL          string   `name:"session-ttl" placeholder:"TIME" default:"10m" help:"How long a session of the shell or the topic server is kept after its connection has ended, or infinity. Default: ${default}."`
-	MaxSessions         string   `placeholder:"N" default:"100000" help:"Maximum number of sessions of each service, or unlimited. Default: ${default}."`
-	State               string   `placeholder:"DIR" help:"Directory for sessions that survive a restart. Default: STATE_DIRECTORY, which systemd sets; without it, sessions are kept in memory only."`
-	SessionIDs          string   `name:"session-ids" placeholder:"KIND" default:"random" help:"Session ids of the shell: random, or djb, a predictable hash of the client's address, for clients that expect it. Default: ${default}."`
-	AllowPredictableIDs bool     `name:"allow-predictable-ids" aliases:"accept-guessable-ids" env:"RANCHD_ALLOW_PREDICTABLE_IDS,RANCHD_ACCEPT_GUESSABLE_IDS" help:"Allow --session-ids djb on addresses that other hosts can reach."`
+	ShellRoot             string   `placeholder:"DIR" default:"." help:"Directory that ls and cd of the shell can access, or none. Default: the working directory of ranchd."`
+	Program               []string `sep:"none" placeholder:"NAME=PATH" help:"Program that clients of the shell may run: NAME=/path [ARG...], followed by * if clients may append arguments, which must not begin with -; may be repeated. Default: none."`
+	SessionTTL            string   `name:"session-ttl" placeholder:"TIME" default:"10m" help:"How long a session of the shell or the topic server is kept after its connection has ended, or infinity. Default: ${default}."`
+	MaxSessions           string   `placeholder:"N" default:"100000" help:"Maximum number of sessions of each service, or unlimited. Default: ${default}."`
+	MaxSessionsPerAddress string   `placeholder:"N" default:"1000" help:"Maximum number of sessions without a connection that are kept for one source address (IPv6: one /64); beyond it the oldest ends. Together they may also take at most 4 MiB; unlimited removes both limits. Default: ${default}."`
+	State                 string   `placeholder:"DIR" help:"Directory for sessions that survive a restart. Default: STATE_DIRECTORY, which systemd sets; without it, sessions are kept in memory only."`
+	SessionIDs            string   `name:"session-ids" placeholder:"KIND" default:"random" help:"Session ids of the shell: random, or djb, a predictable hash of the client's address, for clients that expect it. Default: ${default}."`
+	AllowPredictableIDs   bool     `name:"allow-predictable-ids" aliases:"accept-guessable-ids" env:"RANCHD_ALLOW_PREDICTABLE_IDS,RANCHD_ACCEPT_GUESSABLE_IDS" help:"Allow --session-ids djb on addresses that other hosts can reach."`
 
 	Cert           []string `sep:"none" placeholder:"FILE" help:"TLS certificate with its chain, PEM; may be repeated, each with a --key. A client gets the certificate for its server name (SNI), otherwise the first. Certificate files are reloaded when they change. Default: a self-signed certificate in memory, for testing only."`
 	Key            []string `sep:"none" placeholder:"FILE" help:"Private key of a certificate, PEM; as many as --cert, in the same order. It may be in the same file."`

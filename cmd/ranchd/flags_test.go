@@ -62,7 +62,7 @@ func TestDefaults(t *testing.T) {
 		LogFormat:       logAuto,
 		DefaultCap:      true,
 		Shell:           shellConfig{Root: "."},
-		Sessions:        sessionConfig{TTL: 10 * time.Minute, Max: 100_000},
+		Sessions:        sessionConfig{TTL: 10 * time.Minute, Max: 100_000, MaxPerAddress: 1000},
 	}
 	if diff := cmp.Diff(want, got, compareConfig); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -99,7 +99,7 @@ func TestEveryFlag(t *testing.T) {
 		"--proxy-from", "10.1.2.3/8,::1,local", "--idle-timeout", "10m", "--lifetime", "24h", "--alarm-descriptors", "0",
 		"--shutdown-timeout", "infinity", "--log-level", "debug", "--log-format", "json", "--quiet", "--check",
 		"--admin", "unix:/a", "--operator", "0,cn:ann", "--viewer", "any", "--shell-root", "none", "--session-ttl", "infinity",
-		"--max-sessions", "unlimited", "--state", dir, "--session-ids", "djb", "--program", "date=/bin/date -u *",
+		"--max-sessions", "unlimited", "--max-sessions-per-address", "unlimited", "--state", dir, "--session-ids", "djb", "--program", "date=/bin/date -u *",
 		"--cert", cert, "--key", key, "--client-ca", cert, "--tokens", tokens, "--plain-tokens")
 	want := &config{
 		Endpoints: []endpoint{
@@ -115,7 +115,7 @@ func TestEveryFlag(t *testing.T) {
 			Programs: []shell.Program{{Name: "date", Path: "/bin/date", Args: []string{"-u"}, Role: shell.Viewer}},
 			NewID:    session.DJBID,
 		},
-		Sessions: sessionConfig{TTL: -1, Max: -1, Dir: dir},
+		Sessions: sessionConfig{TTL: -1, Max: -1, MaxPerAddress: -1, MaxBytesPerAddress: -1, Dir: dir},
 		Options: ranch.Options{
 			MaxConnections: ranch.Unlimited, NumListenSockets: 1, NumAcceptors: 20, HandshakeTimeout: -1, RefuseAfter: -1,
 			Limits: conns.Limits{PerAddress: 20, AddressRate: conns.Rate{PerSecond: 0.5}, AcceptRate: conns.Rate{PerSecond: 100, Burst: 20}, MaxHandshakes: 50, IdleTimeout: 10 * time.Minute, Lifetime: 24 * time.Hour, LifetimeJitter: 0.1},
@@ -162,6 +162,11 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
+func TestEmptyEnvironment(t *testing.T) {
+	t.Setenv("RANCHD_LISTEN", "")
+	checkFaults(t, nil, []string{"empty RANCHD_LISTEN"})
+}
+
 func TestFaults(t *testing.T) {
 	cert, key := newCertificateFiles(t)
 	missing := filepath.Join(t.TempDir(), "missing.pem")
@@ -190,6 +195,12 @@ func TestFaults(t *testing.T) {
 		{"repeated name", []string{"--listen", "a=:1", "--listen", "a=:2"}, []string{`name a is used by "a=:1"`}},
 		{"repeated address", []string{"--listen", ":1", "--listen", "tls://127.0.0.1:01", "--listen", ":0", "--listen", ":0"},
 			[]string{`the address is used by ":1"`}},
+		{"all interfaces, then one of them", []string{"--listen", "[::]:7", "--listen", "127.0.0.1:7", "--listen", "0.0.0.0:7", "--listen", "[::1]:8"},
+			[]string{"tcp://[::]:7 includes its address", "tcp://[::]:7 includes its address", "tcp://127.0.0.1:7 includes"}},
+		{"overlong Unix socket", []string{"--listen", "unix:/" + strings.Repeat("x", 120)}, []string{`": bad address: the name of a Unix socket has at most`}},
+		{"several files in one value", []string{"--cert", cert + " " + cert, "--key", key + " " + key}, []string{
+			"a value is one file", "a value is one file",
+		}},
 		{"several sockets on a Unix address", []string{"--listen", "unix:/x", "--listen-sockets", "2"}, []string{"Unix sockets cannot share an address"}},
 		{"fewer acceptors than sockets", []string{"--acceptors", "1", "--listen-sockets", "2"}, []string{"--acceptors 1: allowed are numbers from 2"}},
 	} {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net"
 	"path/filepath"
 	"runtime"
@@ -36,12 +37,22 @@ func hint(e endpoint, err error) string {
 		return "ports below 1024 require root or the capability CAP_NET_BIND_SERVICE; grant it, or choose a higher port"
 	case errors.Is(err, fs.ErrNotExist) && e.unix():
 		return fmt.Sprintf("directory %s does not exist; create it, or choose another", dir)
+	case errors.Is(err, syscall.EINVAL) && e.zone() != "":
+		return fmt.Sprintf("%s after %% must be the name of a network interface; ip -br address lists them", e.zone())
 	case errors.As(err, &dns):
 		return "the host name has no address; correct it, or use an IP address"
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return "no network interface has this address; use an address of this host, or 0.0.0.0 or [::] for all"
 	}
 	return ""
+}
+
+// hintAttr returns hint as an attribute of a log line, or none.
+func hintAttr(e endpoint, err error) slog.Attr {
+	if h := hint(e, err); h != "" {
+		return slog.String("hint", h)
+	}
+	return slog.Attr{}
 }
 
 // portCommand returns a command that shows which program listens on a port.

@@ -26,6 +26,7 @@ func TestHint(t *testing.T) {
 		{onUnix, syscall.EPERM, "permissions of /run/x"},
 		{onUnix, fs.ErrNotExist, "directory /run/x does not exist"},
 		{onTCP, &net.DNSError{Err: "no such host"}, "host name"},
+		{endpoint{Addr: tcp("[fe80::1%nix0]:80")}, syscall.EINVAL, "nix0 after % must be"},
 		{onTCP, syscall.EADDRNOTAVAIL, "no network interface"},
 	} {
 		err := &ranch.Error{Op: "start", Ref: "x", Err: fmt.Errorf("listen: %w", c.err)}

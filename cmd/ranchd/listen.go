@@ -91,10 +91,35 @@ func (e endpoint) host() (ip netip.Addr, ok bool) {
 	return ip, err == nil && !e.unix()
 }
 
+// zone returns the network interface of an IPv6 address, or "".
+func (e endpoint) zone() string {
+	ip, _ := e.host()
+	return ip.Zone()
+}
+
 // anyPort reports whether the system chooses the port.
 func (e endpoint) anyPort() bool {
 	_, port, _ := net.SplitHostPort(e.Addr.Address)
 	return port == "0" && !e.unix()
+}
+
+// overlaps reports whether a socket cannot be bound to a while one is bound to b, because one of
+// them is bound to all interfaces. [::] includes IPv4.
+func (a endpoint) overlaps(b endpoint) bool {
+	if a.Addr.Network != "tcp" || b.Addr.Network != "tcp" || a.anyPort() {
+		return false
+	}
+	_, portA, _ := net.SplitHostPort(a.Addr.Address)
+	_, portB, _ := net.SplitHostPort(b.Addr.Address)
+	if portA != portB {
+		return false
+	}
+	ipA, okA := a.host()
+	ipB, okB := b.host()
+	includes := func(all, ip netip.Addr, isIP bool) bool {
+		return all.IsUnspecified() && (all.Is6() || isIP && ip.Is4())
+	}
+	return includes(ipA, ipB, okB) || includes(ipB, ipA, okA)
 }
 
 const listenForms = "use tcp://host:port, tls://host:port, unix:/path, unix:@name, fd:N or systemd:NAME; ranchd --help lists the prefixes for TLS, protocols and names"
@@ -136,6 +161,9 @@ func parseEndpoint(s string) (endpoint, error) {
 		} else {
 			err = e.parseTCP(s)
 		}
+	}
+	if bad := new(listenaddr.Error); errors.As(err, &bad) {
+		err = bad.Err // the caller names the address
 	}
 	if err != nil {
 		return endpoint{}, err

@@ -90,7 +90,7 @@ func (d *daemon) start(drain context.Context) error {
 			return nil
 		}
 		if err != nil {
-			d.log.Error("starting a listener failed", "listener", e.Name, "addr", e.Addr.String(), "err", err, "hint", hint(*e, err))
+			d.log.Error("starting a listener failed", "listener", e.Name, "addr", e.Addr.String(), "err", err, hintAttr(*e, err))
 			return err
 		}
 		d.listeners = append(d.listeners, l)

@@ -102,7 +102,8 @@ func (d *daemon) newPublicShell() (protocol.Protocol, error) {
 	s, err := shell.New(shell.Options{
 		Commands: d.publicCommands(), Programs: d.Shell.Programs, Root: d.Shell.Root, Version: version(),
 		Sessions: session.Options[shell.State]{
-			TTL: d.Sessions.TTL, Max: d.Sessions.Max, NewID: d.Shell.NewID, Store: store,
+			TTL: d.Sessions.TTL, Max: d.Sessions.Max, Evict: true, NewID: d.Shell.NewID, Store: store,
+			MaxPerAddress: d.Sessions.MaxPerAddress, MaxBytesPerAddress: d.Sessions.MaxBytesPerAddress,
 			OnError: func(err error) { d.log.Warn("shell session error", "err", err) },
 		},
 		Authenticate: d.Access.publicAuth(), Token: d.Access.tokenAuth(), Audit: admin.Audit(d.log),
@@ -119,7 +120,7 @@ func (d *daemon) newPublicShell() (protocol.Protocol, error) {
 func (d *daemon) newOperatorShell(auth access.Authenticator) (protocol.Protocol, error) {
 	s, err := shell.New(shell.Options{
 		Commands: d.operatorCommands(), Version: version(),
-		Sessions:     session.Options[shell.State]{TTL: d.Sessions.TTL, Max: 1000},
+		Sessions:     session.Options[shell.State]{TTL: d.Sessions.TTL, Max: 1000, Evict: true},
 		Authenticate: auth, Token: d.Access.tokenAuth(), Audit: admin.Audit(d.log),
 	})
 	if err != nil {

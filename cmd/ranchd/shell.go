@@ -13,6 +13,7 @@ import (
 
 	"goranch/protocol/session"
 	"goranch/protocol/shell"
+	"goranch/transport"
 )
 
 // shellConfig configures the public shell.
@@ -63,6 +64,9 @@ func parseProgram(s string) (p shell.Program, err error) {
 type sessionConfig struct {
 	TTL time.Duration
 	Max int
+	// MaxPerAddress and MaxBytesPerAddress limit the detached sessions of a source address.
+	MaxPerAddress, MaxBytesPerAddress int
+
 	Dir string // "" is memory only
 }
 
@@ -72,6 +76,11 @@ func (f *flags) sessionConfig(all *faults) sessionConfig {
 		TTL: orNoTimeout(read(all, "--session-ttl", f.SessionTTL, positive)),
 		Max: read(all, "--max-sessions", f.MaxSessions, maxSessions),
 		Dir: cmp.Or(f.State, os.Getenv("STATE_DIRECTORY")),
+
+		MaxPerAddress: read(all, "--max-sessions-per-address", f.MaxSessionsPerAddress, maxSessions),
+	}
+	if c.MaxPerAddress == transport.NoLimit {
+		c.MaxBytesPerAddress = transport.NoLimit
 	}
 	if c.Dir != "" && !isDir(c.Dir) {
 		all.add("--state %q: no such directory; create one that only the user of ranchd can read", c.Dir)

@@ -76,7 +76,7 @@ func testDialogue(t *testing.T, bin string) {
 	}
 }
 
-// A session whose id was sent to the client survives crashes under load. The environment variable
+// A session whose first answer was sent to the client survives crashes under load. The environment variable
 // CRASHES is the number of crashes; 100 take some minutes.
 func testCrashes(t *testing.T, bin string) {
 	crashes := 5
@@ -84,7 +84,7 @@ func testCrashes(t *testing.T, bin string) {
 		crashes = n
 	}
 	args := []string{"--quiet", "--log-format", "json", "--listen", "s=shell+tcp://127.0.0.1:0", "--state", t.TempDir(),
-		"--max-sessions", "unlimited", "--max-connections", "unlimited"}
+		"--max-sessions", "unlimited", "--max-sessions-per-address", "unlimited", "--max-connections", "unlimited"}
 	var ids []string
 	for range crashes {
 		p := startProcess(t, bin, args...)
@@ -124,7 +124,8 @@ func testCrashes(t *testing.T, bin string) {
 
 var identification = regexp.MustCompile(`^Client identification (\d+)\n$`)
 
-// newSession starts a session, closes the connection and returns the id of the session.
+// newSession starts a session, sends one request, closes the connection and returns the id of the
+// session.
 func newSession(addr string) (id string, err error) {
 	nc, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -132,14 +133,18 @@ func newSession(addr string) (id string, err error) {
 	}
 	defer nc.Close()
 	nc.SetDeadline(time.Now().Add(timeout))
-	line, err := bufio.NewReader(nc).ReadString('\n')
+	r := bufio.NewReader(nc)
+	line, err := r.ReadString('\n')
 	if err != nil {
 		return "", err
 	}
-	if m := identification.FindStringSubmatch(line); m != nil {
-		return m[1], nil
+	m := identification.FindStringSubmatch(line)
+	if m == nil {
+		return "", fmt.Errorf("got %q, want a session id", line)
 	}
-	return "", fmt.Errorf("got %q, want a session id", line)
+	io.WriteString(nc, "pwd\n") // sessions without a request are not kept
+	_, err = r.ReadString('\n')
+	return m[1], err
 }
 
 func resumeSession(t *testing.T, addr, id string) {

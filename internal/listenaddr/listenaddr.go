@@ -38,8 +38,8 @@ const (
 )
 
 // Parse reads an address. The empty string is ":0": all addresses of this machine, with a free
-// port. Names of hosts and ports and inherited sockets are not looked up. Errors wrap [ErrBad], or
-// errors.ErrUnsupported for a form that this system does not have.
+// port. Names of hosts and ports and inherited sockets are not looked up. Errors are of type [*Error]
+// and wrap [ErrBad], or errors.ErrUnsupported for a form that this system does not have.
 func Parse(s string) (Addr, error) {
 	if s == "" {
 		s = ":0"
@@ -60,12 +60,22 @@ func Parse(s string) (Addr, error) {
 	return Addr{Network: "tcp", Address: s}, nil
 }
 
+// Error is an error of [Parse]. Err does not name the address.
+type Error struct {
+	Addr string
+	Err  error
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("address %q: %v", e.Addr, e.Err) }
+
+func (e *Error) Unwrap() error { return e.Err }
+
 func bad(s, format string, args ...any) (Addr, error) {
-	return Addr{}, fmt.Errorf("address %q: %w: %s", s, ErrBad, fmt.Sprintf(format, args...))
+	return Addr{}, &Error{s, fmt.Errorf("%w: %s", ErrBad, fmt.Sprintf(format, args...))}
 }
 
 func unsupported(s, what string) (Addr, error) {
-	return Addr{}, fmt.Errorf("address %q: %s: %w", s, what, errors.ErrUnsupported)
+	return Addr{}, &Error{s, fmt.Errorf("%s: %w", what, errors.ErrUnsupported)}
 }
 
 func parseUnix(s, path string) (Addr, error) {

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"goranch/internal/reload"
@@ -100,7 +101,7 @@ func (f *files) addPair(s *set, p Pair) error {
 	}
 	cert, err := tls.X509KeyPair(f.data[p.Cert], f.data[p.Key])
 	if err != nil {
-		return fmt.Errorf("certificate %q, key %q: %w: %w", p.Cert, p.Key, ErrBadPair, err)
+		return fmt.Errorf("certificate %q, key %q: %w: %w", p.Cert, p.Key, ErrBadPair, pairFault(f.data[p.Key], chain, err))
 	}
 	sum := sha256.Sum256(cert.Leaf.Raw)
 	c := Certificate{
@@ -118,6 +119,46 @@ func (f *files) addPair(s *set, p Pair) error {
 		}
 	}
 	s.certs = append(s.certs, c)
+	return nil
+}
+
+// pairFault replaces an error of [tls.X509KeyPair] by one that says what to change, if the cause is
+// known.
+func pairFault(key []byte, chain []*x509.Certificate, err error) error {
+	if fault := textFault(key); fault != nil {
+		return fmt.Errorf("key: %w", fault)
+	}
+	for rest := key; ; {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			break
+		}
+		if block.Type == "ENCRYPTED PRIVATE KEY" || strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED") {
+			return errors.New("the key is encrypted, which is not supported; decrypt it with: openssl pkey -in FILE -out NEWFILE")
+		}
+	}
+	for i, c := range chain[1:] {
+		one := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
+		if _, err := tls.X509KeyPair(one, key); err == nil {
+			return fmt.Errorf("the key belongs to certificate %d of the file; it must be the first, followed by the CA that signed it", i+2)
+		}
+	}
+	return err
+}
+
+// textFault reports a file in another encoding than ASCII or UTF-8 without a byte order mark, as
+// editors on Windows write it, or a certificate in binary form.
+func textFault(b []byte) error {
+	switch {
+	case bytes.HasPrefix(b, []byte("\xef\xbb\xbf")):
+		return errors.New("the file begins with a byte order mark; save it as ASCII, or as UTF-8 without one")
+	case bytes.HasPrefix(b, []byte("\xff\xfe")), bytes.HasPrefix(b, []byte("\xfe\xff")):
+		return errors.New("the file is UTF-16; save it as ASCII")
+	case len(b) > 1 && b[0] == 0x30 && b[1] >= 0x80:
+		return errors.New("the file is DER, not PEM; convert it with: openssl x509 -in FILE -out NEWFILE, or openssl pkey for a key")
+	case len(b) == 0:
+		return errors.New("the file is empty")
+	}
 	return nil
 }
 
@@ -157,6 +198,9 @@ var pemBegin = []byte("-----BEGIN")
 // least one, and none may be incomplete: package tls ignores incomplete blocks, and so would lose
 // the end of the chain in a file that is being written.
 func certificates(b []byte) (list []*x509.Certificate, err error) {
+	if err := textFault(b); err != nil {
+		return nil, err
+	}
 	unread := bytes.Count(b, pemBegin)
 	for {
 		var block *pem.Block
