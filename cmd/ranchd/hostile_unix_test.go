@@ -210,10 +210,20 @@ func testFloodOfWarnings(t *testing.T, bin string) {
 	addr := p.log.addr(t, "s")
 	first := dial(t, transport.TCP{}, addr) // has the one session
 	defer first.Close()
+	first.SetDeadline(time.Now().Add(timeout))
 	fmt.Fprintln(first, "pwd")
+	r := bufio.NewReader(first)
+	for range 2 { // the session id and the answer
+		if _, err := r.ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for range 500 {
 		nc := dial(t, transport.TCP{}, addr)
-		io.ReadAll(nc)
+		nc.SetDeadline(time.Now().Add(timeout))
+		if _, err := io.ReadAll(nc); err != nil {
+			t.Fatal(err)
+		}
 		nc.Close()
 	}
 	time.Sleep(1500 * time.Millisecond)
