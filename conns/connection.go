@@ -195,8 +195,8 @@ func (c *connection) end() {
 	c.closeConn(&end)
 }
 
-// closeConn closes the connection in order. A panic of the transport's Close becomes the reason of
-// the end: it must not end the process.
+// closeConn closes the connection gracefully. A panic of the transport's Close becomes the reason
+// of the end: it must not end the process.
 func (c *connection) closeConn(end *ConnEnd) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -269,7 +269,7 @@ func (c *connection) uncount() {
 }
 
 // Remove stops counting conn against the cap under which it was accepted: its slot is released
-// while the connection lives on. Calling it again has no effect, nor has calling it with a
+// while the connection continues. Calling it again has no effect, nor has calling it with a
 // connection that no supervisor owns.
 func Remove(conn *transport.Conn) {
 	if c, ok := engine.Of(conn).Owner().(*connection); ok {
