@@ -10,9 +10,9 @@ import (
 
 // addresses is the table of source addresses, by the key of package remoteip. It holds those with
 // live connections, which the cap bounds, and, while a rate is limited, at most maxQuiet others.
-type addresses struct{ parts [16]addressPart }
+type addresses struct{ shards [16]addressShard }
 
-type addressPart struct {
+type addressShard struct {
 	mu sync.Mutex
 	m  map[netip.Addr]*address
 	_  [48]byte // keeps neighbours out of this cache line
@@ -29,13 +29,13 @@ type address struct {
 // of more, some are removed, and their rate starts again: the memory of the table is bounded.
 const maxQuiet = 65536
 
-func (t *addresses) part(a netip.Addr) *addressPart {
+func (t *addresses) shard(a netip.Addr) *addressShard {
 	b := a.As16()
 	h := uint32(2166136261)
 	for _, x := range b[4:] { // an IPv4 address is in the last four bytes, a /64 in the first eight
 		h = (h ^ uint32(x)) * 16777619
 	}
-	return &t.parts[h>>8%uint32(len(t.parts))]
+	return &t.shards[h>>8%uint32(len(t.shards))]
 }
 
 // add counts a connection from addr, unless a limit forbids it: then the error is RefusedAddress or
@@ -45,7 +45,7 @@ func (t *addresses) add(addr net.Addr, lim *Limits, now int64) (*address, error)
 	if !key.IsValid() {
 		return nil, nil
 	}
-	p := t.part(key)
+	p := t.shard(key)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	a, known := p.m[key]
@@ -64,12 +64,12 @@ func (t *addresses) add(addr net.Addr, lim *Limits, now int64) (*address, error)
 	return a, nil
 }
 
-// put adds a. If the part is full, it removes some addresses without connections. p is locked.
-func (p *addressPart) put(a *address) {
+// put adds a. If the shard is full, it removes some addresses without connections. p is locked.
+func (p *addressShard) put(a *address) {
 	if p.m == nil {
 		p.m = make(map[netip.Addr]*address)
 	}
-	if len(p.m) >= maxQuiet/len(addresses{}.parts) {
+	if len(p.m) >= maxQuiet/len(addresses{}.shards) {
 		checked := 0
 		for key, old := range p.m { // in random order
 			if old.live == 0 {
@@ -85,7 +85,7 @@ func (p *addressPart) put(a *address) {
 
 // remove uncounts a connection. It removes the address if it was the last and the bucket is full.
 func (t *addresses) remove(a *address, now int64) {
-	p := t.part(a.key)
+	p := t.shard(a.key)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if a.live--; a.live == 0 && a.full <= now {
@@ -95,8 +95,8 @@ func (t *addresses) remove(a *address, now int64) {
 
 // forget removes addresses without connections whose buckets are full again.
 func (t *addresses) forget(now int64) {
-	for i := range t.parts {
-		p := &t.parts[i]
+	for i := range t.shards {
+		p := &t.shards[i]
 		p.mu.Lock()
 		for key, a := range p.m {
 			if a.live == 0 && a.full <= now {
@@ -108,10 +108,10 @@ func (t *addresses) forget(now int64) {
 }
 
 func (t *addresses) len() (n int) {
-	for i := range t.parts {
-		t.parts[i].mu.Lock()
-		n += len(t.parts[i].m)
-		t.parts[i].mu.Unlock()
+	for i := range t.shards {
+		t.shards[i].mu.Lock()
+		n += len(t.shards[i].m)
+		t.shards[i].mu.Unlock()
 	}
 	return n
 }

@@ -44,8 +44,8 @@ func (s *Supervisor) closedInfo(c *connection, end ConnEnd) (i Info) {
 	return i
 }
 
-// RecentlyClosed returns the connections that have ended last, the latest first: at most as many as
-// [Config].KeepClosed says.
+// RecentlyClosed returns the most recently closed connections, at most [Config].KeepClosed, the
+// latest first.
 func (s *Supervisor) RecentlyClosed() []Info {
 	var all []Info
 	for i := range s.shards {

@@ -22,21 +22,22 @@ type connection struct {
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
 
+	// Flags of the groups below, together to save memory; see TestConnectionSize.
+	serving     atomic.Bool   // the handshake is over
+	counted     atomic.Bool   // it has a slot of the gate
+	stopReason  atomic.Uint32 // a limit or eviction for which it was asked to stop; 0: none
+	closeReason atomic.Uint32 // Killed, Aborted or the stop reason, once it was closed for that; else 0
+
 	// Lifecycle.
 	started int64
-	serving atomic.Bool  // the handshake is over
 	session idle.Session // of a protocol that lets its connections be parked; else nil
 	err     error        // the result of its last step; used by the goroutine of the connection only
 
 	// Accounting.
-	index   int         // in its shard, under the shard's lock
-	address *address    // its source address; nil: not counted
-	counted atomic.Bool // it has a slot of the gate
+	index   int      // in its shard, under the shard's lock
+	address *address // its source address; nil: not counted
 
-	// Why it ends.
-	stopReason  atomic.Uint32 // a limit or eviction for which it was asked to stop; 0: none
-	stopAt      atomic.Int64  // when it was asked to stop; 0: never
-	closeReason atomic.Uint32 // Killed, Aborted or the stop reason, once it was closed for that; else 0
+	stopAt atomic.Int64 // when it was asked to stop; 0: never
 
 	// Idle time, kept by Monitor.
 	read, written   uint64       // bytes at its last check
@@ -195,8 +196,8 @@ func (c *connection) end() {
 	c.closeConn(&end)
 }
 
-// closeConn closes the connection in order. A panic of the transport's Close becomes the reason of
-// the end: it must not end the process.
+// closeConn closes the connection gracefully. A panic of the transport's Close becomes the reason
+// of the end: it must not end the process.
 func (c *connection) closeConn(end *ConnEnd) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -269,7 +270,7 @@ func (c *connection) uncount() {
 }
 
 // Remove stops counting conn against the cap under which it was accepted: its slot is released
-// while the connection lives on. Calling it again has no effect, nor has calling it with a
+// while the connection continues. Calling it again has no effect, nor has calling it with a
 // connection that no supervisor owns.
 func Remove(conn *transport.Conn) {
 	if c, ok := engine.Of(conn).Owner().(*connection); ok {

@@ -25,7 +25,7 @@ type Info struct {
 	Stats      transport.Stats
 	TLS        *TLSInfo // nil: plain, in the handshake, or closed
 
-	// Of closed connections; zero while it lives.
+	// Of closed connections; zero while the connection is live.
 	Closed time.Time
 	Reason Reason
 	Err    error // what the protocol, or the handshake, returned
@@ -57,7 +57,7 @@ func (i *Info) ProtocolName() string {
 	}
 }
 
-// TLSInfo describes the TLS of a connection.
+// TLSInfo describes the TLS state of a connection.
 type TLSInfo struct {
 	Version    string // "TLS 1.3"
 	Cipher     string

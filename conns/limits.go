@@ -23,7 +23,7 @@ type Limits struct {
 	PerAddress  int
 	AddressRate Rate
 
-	// IdleTimeout ends a connection without traffic for so long, ReadTimeout one that has
+	// IdleTimeout ends a connection without traffic for that long, ReadTimeout one that has
 	// received nothing, WriteTimeout one that has sent nothing. A monitor loop enforces them, up to
 	// an eighth of the limit or a second late, whichever is less. The connection is then asked to
 	// stop, and closed after the shutdown timeout.

@@ -9,10 +9,10 @@ import (
 	"goranch/protocol"
 )
 
-// Monitor enforces the limits of time and records when connections were last active, until ctx
-// ends. A supervisor needs it to run once, in a goroutine of its own, while it has connections. It
-// checks each connection once a second, more often if a limit is short, and less often if
-// there are so many that it would use more than a fiftieth of a core.
+// Monitor enforces the time limits and records when connections were last active, until ctx ends. A
+// supervisor needs it to run once, in a goroutine of its own, while it has connections. It checks
+// each connection once a second, more often if a limit is short, and less often if there are so
+// many that it would use more than a fiftieth of a core.
 func (s *Supervisor) Monitor(ctx context.Context) {
 	var batch []*connection
 	requested := 0

@@ -66,11 +66,15 @@ func (r Reason) Error() string {
 
 // reasonOf returns the reason for the end of a connection whose protocol has returned err.
 func reasonOf(err error) Reason {
-	var p *protocol.PanicError
+	switch err {
+	case nil:
+		return Finished
+	case io.EOF:
+		return PeerClosed
+	}
+	var p *protocol.PanicError // p and r are allocated, as errors.As takes their addresses
 	var r Reason
 	switch {
-	case err == nil:
-		return Finished
 	case errors.As(err, &p):
 		return Panicked
 	case errors.Is(err, protocol.ErrShutdown):

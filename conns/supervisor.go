@@ -1,5 +1,5 @@
 // Package conns tracks, limits and supervises live connections. A [Gate] enforces the cap, and a
-// [Supervisor] runs a protocol on each connection, lists connections, and ends them in order.
+// [Supervisor] runs a protocol on each connection, lists connections, and shuts them down.
 //
 // Package ranch connects both to listening sockets. An acceptor works like this:
 //
@@ -51,10 +51,10 @@ type Config struct {
 	// a negative number is none.
 	KeepClosed int
 	// Started is called when a connection has been registered, before its handshake, and Ended
-	// after it has ended and its slot was released. Refused connections only get the latter. Both
-	// are called in the goroutine of the connection, or in the one that refuses it; nil is fine. A
-	// panic in Started ends the connection as [Panicked]. Ended must not panic; until it returns,
-	// Shutdown waits.
+	// after it has ended and its slot was released. For refused connections only Ended is called.
+	// Both are called in the goroutine of the connection, or in the one that refuses it; either may
+	// be nil. A panic in Started ends the connection as [Panicked]. Ended must not panic; until it
+	// returns, Shutdown waits.
 	Started func(*transport.Conn)
 	Ended   func(ConnEnd)
 }
@@ -108,7 +108,7 @@ type shard struct {
 type Counters struct {
 	Accepted        uint64
 	Served          uint64 // the protocol was called and has returned
-	HandshakeFailed uint64 // ended before that
+	HandshakeFailed uint64 // ended before the protocol was called
 	Refused         uint64 // refused: stopping, at the cap, or by a limit per address
 	Live            int    // in the handshake or served, counted by the cap or not
 	Ended           [numReasons]uint64
@@ -136,8 +136,8 @@ func New(cfg Config) *Supervisor {
 // the system's time must not end connections.
 func (s *Supervisor) now() int64 { return int64(time.Since(s.created)) }
 
-// Set changes the settings. Limits of time apply to all connections at once; those of handshakes
-// and addresses apply to connections that are accepted from now on.
+// Set changes the settings. Time limits apply to all connections at once; those of handshakes and
+// addresses apply to connections that are accepted from now on.
 func (s *Supervisor) Set(to Settings) {
 	option.Default(&to.Limits.ParkAfter, time.Second)
 	s.acceptRate.set(to.Limits.AcceptRate)
@@ -153,7 +153,7 @@ func (s *Supervisor) Set(to Settings) {
 // p in a goroutine of its own. A supervisor that is stopping refuses it.
 //
 // The connection's context has the values of ctx, which should never end, such as the result of
-// context.WithoutCancel: Shutdown ends connections, and a parent that can end is a lock shared by
+// context.WithoutCancel: Shutdown ends connections, and a parent that can end adds a lock shared by
 // all of them.
 func (s *Supervisor) Start(ctx context.Context, t transport.Transport, nc net.Conn, p protocol.Protocol) {
 	c := &connection{sup: s, protocol: p, started: s.now()}

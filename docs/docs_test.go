@@ -1,4 +1,4 @@
-// Package docs checks that the documents keep what they promise.
+// Package docs tests that the documentation matches the code.
 package docs
 
 import (

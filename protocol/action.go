@@ -43,7 +43,7 @@ func Switch(h Handler) Action { return Action{do: switchTo, with: h} }
 
 // Upgrade runs the handshake of t on the connection, as STARTTLS does, and continues over t. Frames
 // that are sent during the handshake are queued and go out over t. If the peer has already sent
-// plain text behind the current frame, the connection ends with [transport.ErrBuffered]. The
+// plain text after the current frame, the connection ends with [transport.ErrBuffered]. The
 // handshake has the time limit of [transport.Conn.Upgrade]. A nil t is an error.
 func Upgrade(t transport.Transport) Action { return Action{do: upgrade, with: t} }
 

@@ -17,7 +17,8 @@ func (g *Group) Broadcast(frame []byte, except *Peer) (n int, err error) {
 
 // BroadcastEncoded sends b, one or more frames that the codec has encoded, to the members for which
 // match returns true; a nil match selects all. It returns the number of these members. b must not
-// be changed any more. match is called in the goroutine of the caller, and must not use the group.
+// be changed afterwards. match is called in the goroutine of the caller, and must not use the
+// group.
 func (g *Group) BroadcastEncoded(b []byte, match func(p *Peer) bool) (n int) {
 	g.start()
 	for i := range g.shards {

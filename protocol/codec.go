@@ -88,7 +88,7 @@ func (c LengthPrefix) order() interface {
 	return binary.BigEndian
 }
 
-// Decode decodes a length and the frame behind it.
+// Decode decodes a length and the frame after it.
 func (c LengthPrefix) Decode(buf []byte) (frame []byte, n, need int, err error) {
 	if err := c.validate(); err != nil {
 		return nil, 0, 0, err
@@ -173,7 +173,7 @@ type VarintPrefix struct {
 	Max int
 }
 
-// Decode decodes a length and the frame behind it.
+// Decode decodes a length and the frame after it.
 func (c VarintPrefix) Decode(buf []byte) (frame []byte, n, need int, err error) {
 	length, size := binary.Uvarint(buf)
 	switch {

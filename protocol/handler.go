@@ -21,7 +21,7 @@ type Connecter interface {
 	HandleConnect(p *Peer) Action
 }
 
-// Messenger is a [Handler] that receives the messages of [Peer.Post], in their order.
+// Messenger is a [Handler] that receives the messages of [Peer.Post] in order.
 type Messenger interface {
 	HandleMessage(p *Peer, msg any) Action
 }
@@ -40,7 +40,7 @@ type Timeouter interface {
 }
 
 // Shutdowner is a [Handler] that is called when the server stops. Frames that it sends are still
-// written, until the shutdown limit. Nothing is read any more.
+// written, until the shutdown timeout. Nothing more is read.
 type Shutdowner interface {
 	HandleShutdown(p *Peer)
 }

@@ -6,7 +6,7 @@
 //		return err
 //	})
 //
-// [Handle] makes a Protocol of callbacks. It divides the stream into frames by a [Codec], sends
+// [Handle] makes a Protocol from callbacks. It divides the stream into frames by a [Codec], sends
 // through an [Outbox], and broadcasts to a [Group].
 package protocol
 
@@ -21,7 +21,7 @@ import (
 // Serve is called once per connection, in a goroutine of its own, after the handshake. It owns conn
 // until it returns; then conn is closed. Goroutines that Serve starts must end before it returns. A
 // panic ends its own connection only. When the server stops, ctx is cancelled with the cause
-// [ErrShutdown] and reads fail at once, while writes work until the shutdown limit.
+// [ErrShutdown] and reads fail at once, while writes work until the shutdown timeout.
 type Protocol interface {
 	// Serve returns nil after a normal end, and the error of a read or write unchanged: io.EOF and
 	// the errors of a reset connection mean that the peer closed it. Any other error is logged as a
@@ -29,7 +29,7 @@ type Protocol interface {
 	Serve(ctx context.Context, conn *transport.Conn) error
 }
 
-// Func is a function that is a [Protocol].
+// Func is an adapter that makes a [Protocol] from a function.
 type Func func(ctx context.Context, conn *transport.Conn) error
 
 // Serve calls f.
@@ -44,7 +44,8 @@ type Refuser interface {
 
 // Drainer is an optional interface of a [Protocol] that ends its connections itself when ctx is
 // cancelled, for example because it has to read the rest of the current request. The server then
-// cancels ctx and leaves reads alone. Connections that are open at the shutdown limit are closed.
+// cancels ctx and does not interrupt reads. Connections that are open at the shutdown timeout are
+// closed.
 //
 // A Drainer that passes a connection on to a protocol that is not a Drainer has to call
 // [transport.Conn.StopReading] itself when ctx is cancelled.

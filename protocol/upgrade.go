@@ -45,7 +45,7 @@ func (p *Peer) upgrade() error {
 	return err
 }
 
-// checkUpgrade makes an upgrade fail if the peer has already sent plain text behind the request.
+// checkUpgrade makes an upgrade fail if the peer has already sent plain text after the request.
 //
 //go:noinline
 func (p *Peer) checkUpgrade(err error, rest []byte) error {

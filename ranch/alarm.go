@@ -21,8 +21,8 @@ type Alarm struct {
 	// Connections is a number of active connections. 0 is no threshold.
 	Connections int
 	// Descriptors is a fraction, up to 1, of the limit of open descriptors of the process, which
-	// are counted once a second. 0 is no threshold. Where the system does not report them, the
-	// option is bad, with errors.ErrUnsupported.
+	// are counted once a second. 0 is no threshold. Where the system does not report them, such an
+	// alarm is refused, and the error wraps errors.ErrUnsupported.
 	Descriptors float64
 	// Cooldown is the time between two reports. 0 is 5 s.
 	Cooldown time.Duration

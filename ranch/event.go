@@ -9,7 +9,7 @@ import (
 	"goranch/transport"
 )
 
-// EventKind is the kind of an [Event], in the words of the log.
+// EventKind is the kind of an [Event], as in log messages.
 type EventKind string
 
 // The comment of each kind names the fields of its events besides Kind and Ref.

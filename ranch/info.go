@@ -13,7 +13,7 @@ type Status string
 const (
 	Starting  Status = "starting" // not listening yet
 	Running   Status = "running"
-	Suspended Status = "suspended" // not listening; its connections live on
+	Suspended Status = "suspended" // not listening; its connections continue
 	Stopping  Status = "stopping"  // not listening; waiting for its connections to end
 	Stopped   Status = "stopped"
 )
@@ -37,7 +37,7 @@ type ListenerInfo struct {
 	WaitingAcceptors   int // acceptors and pending connections that wait for a slot
 	PendingConnections int // accepted without a slot: waiting for one, or being refused
 	Handshakes         int // in progress
-	Addresses          int // source addresses that the limits per address know
+	Addresses          int // source addresses in the table of the limits per address
 
 	// Accepted = Terminated + AllConnections.
 	Accepted   uint64

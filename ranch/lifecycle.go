@@ -35,10 +35,10 @@ func (l *Listener) start(ctx context.Context, bound func()) error {
 	return nil
 }
 
-// Suspend closes the listening sockets; connections live on. For a suspended listener it does
-// nothing; one that is not started or has stopped is [ErrStopped]. An inherited socket ("fd:N",
-// "systemd:NAME") stays open in the process: the kernel queues clients, which are served after
-// Resume.
+// Suspend closes the listening sockets; live connections continue. For a suspended listener it does
+// nothing; for one that is not started or has stopped the error is [ErrStopped]. An inherited
+// socket ("fd:N", "systemd:NAME") stays open in the process: the kernel queues clients, which are
+// served after Resume.
 func (l *Listener) Suspend() error {
 	l.lifecycleMu.Lock()
 	defer l.lifecycleMu.Unlock()
@@ -54,9 +54,9 @@ func (l *Listener) Suspend() error {
 	}
 }
 
-// Resume opens the listening sockets again, on the same port, also if the system has chosen it. For
-// a running listener it does nothing; one that is not started or has stopped is [ErrStopped]. After
-// an error the listener is still suspended.
+// Resume opens the listening sockets again, on the same port, even if the system chose it. For a
+// running listener it does nothing; for one that is not started or has stopped the error is
+// [ErrStopped]. After an error the listener is still suspended.
 func (l *Listener) Resume() error {
 	l.lifecycleMu.Lock()
 	defer l.lifecycleMu.Unlock()

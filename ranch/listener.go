@@ -92,9 +92,9 @@ func NewListener(ref string, t transport.Transport, opts Options, p protocol.Pro
 }
 
 // Run listens and serves until ctx ends, and then stops the listener; see [Listener.Stop]. It
-// returns nil when the listener has stopped in order, also by another call; otherwise the error of
-// the start, such as [ErrAlreadyStarted] or [ErrStopped], or that of the stop. After a failed start
-// it can be called again.
+// returns nil when all connections have ended and the listener has stopped, also by another call;
+// otherwise the error of the start, such as [ErrAlreadyStarted] or [ErrStopped], or that of the
+// stop. After a failed start it can be called again.
 func (l *Listener) Run(ctx context.Context) error {
 	if err := l.start(ctx, func() {}); err != nil {
 		return err
@@ -153,7 +153,7 @@ func (l *Listener) SetProtocol(p protocol.Protocol) error {
 	return nil
 }
 
-// WaitForConnections waits until "active connections op n" holds. It sees every change, however
+// WaitForConnections waits until "active connections op n" holds. It misses no change, however
 // short. If ctx ends first, it returns the cause of ctx, and if the listener stops first, an error
 // that is [ErrStopped] and says how it was stopped; an unknown op is [ErrBadOption].
 func (l *Listener) WaitForConnections(ctx context.Context, op Op, n int) error {
@@ -195,7 +195,7 @@ func (l *Listener) Connection(id uint64) (info conns.Info, ok bool) {
 	return found[0], true
 }
 
-// RecentlyClosed returns the connections that have ended last, at most Options.KeepClosed, the
+// RecentlyClosed returns the most recently closed connections, at most Options.KeepClosed, the
 // latest first.
 func (l *Listener) RecentlyClosed() []conns.Info { return l.sup.RecentlyClosed() }
 

@@ -60,8 +60,8 @@ type Options struct {
 
 	// RefuseAfter is the time for which a connection waits for a slot at the cap until it is
 	// refused, with the rejection message of a [protocol.Refuser]. 0 leaves clients in the
-	// kernel's queue without a limit; a negative time refuses them at once, as are those beyond
-	// 1,024 waiting ones.
+	// kernel's queue without a limit; a negative time refuses them at once. Connections beyond
+	// 1,024 pending ones are also refused at once.
 	RefuseAfter time.Duration
 
 	// Evict selects the connections that are asked to stop when the cap is lowered below their
@@ -86,8 +86,8 @@ type Options struct {
 	Observer func(Event)
 
 	// PostListen is called with each listening socket before it accepts, for settings that have
-	// no field here. Its error fails the start or the resume; when a socket was reopened, it
-	// means another try. It must not call methods of its listener. nil is none.
+	// no field here. Its error fails the start or the resume; after a socket was reopened, an error
+	// causes another attempt. It must not call methods of its listener. nil is none.
 	PostListen func(net.Listener) error
 }
 

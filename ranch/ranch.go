@@ -24,7 +24,7 @@
 //
 // When a connection is asked to stop, its context is cancelled with a cause and its reads fail at
 // once. Writes still work, so a protocol that answers what it has read and returns when a read
-// fails ends in order. Connections that remain after the ShutdownTimeout are closed. Every end
+// fails ends gracefully. Connections that remain after the ShutdownTimeout are closed. Every end
 // has a [conns.Reason].
 //
 // # Names

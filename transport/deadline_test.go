@@ -13,7 +13,7 @@ import (
 	"goranch/transport"
 )
 
-var errCause = errors.New("the house closes")
+var errCause = errors.New("the server is stopping")
 
 // withPipe runs f over each kind, and over a connection without a socket.
 func withPipe(t *testing.T, f func(t *testing.T, pair func(testing.TB, transport.TCP) (*transport.Conn, net.Conn))) {

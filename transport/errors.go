@@ -26,7 +26,7 @@ var (
 	ErrSendTimeout error = sendTimeoutError{}
 
 	// ErrBuffered is the error of [Conn.Upgrade] if plain text was read ahead. An attacker can send
-	// plain text behind the request for STARTTLS, to have it taken for data received over TLS.
+	// plain text after the STARTTLS request, to have it taken for data received over TLS.
 	ErrBuffered = errors.New("plain text has been read ahead")
 
 	// ErrUnknownHost is the error of a function given to [OnHello] for a host name that is not

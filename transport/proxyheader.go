@@ -2,7 +2,7 @@ package transport
 
 import "net"
 
-// ProxyHeader is the PROXY header with which a proxy in front of the server has introduced a
+// ProxyHeader is the PROXY header that a proxy in front of the server has sent at the start of a
 // connection. Package transport/proxy reads and writes it.
 type ProxyHeader struct {
 	// Version is the version of the PROXY protocol, 1 or 2.
@@ -13,12 +13,12 @@ type ProxyHeader struct {
 	// Source is the address of the client, and Destination the address that it connected to. They
 	// are nil if the connection is local or the header cannot express its addresses.
 	Source, Destination net.Addr
-	// TLVs are the further statements of the header, in its order. Version 1 has none.
+	// TLVs are the type-length-value fields of the header, in its order. Version 1 has none.
 	TLVs []TLV
 }
 
-// TLV is one statement of a PROXY header. Its Type is defined by the specification or by the vendor
-// of the proxy.
+// TLV is one type-length-value field of a PROXY header. Its Type is defined by the specification or
+// by the vendor of the proxy.
 type TLV struct {
 	Type  byte
 	Value []byte

@@ -30,15 +30,16 @@ type rawConn struct {
 	send     sendLimit
 	exported *exportedTLS // nil: the TLS connection above is used only through Conn
 
+	trying atomic.Bool // TryWrite writes a record: the bytes that the socket does not take are kept
+	notNow bool        // Read returns errNotNow instead of waiting; used by the goroutine that reads
+
 	// Read side, used by the goroutine that reads.
-	ahead  *ahead     // data that Peek has read; nil: none
-	notNow bool       // Read returns errNotNow instead of waiting
-	reads  idle.Reads // deadline, stop and parking; safe for use by any goroutine
+	ahead *ahead     // data that Peek has read; nil: none
+	reads idle.Reads // deadline, stop and parking; safe for use by any goroutine
 
 	// Write side. sending is held during a write and guards op and kept.
 	sending sync.Mutex
-	trying  atomic.Bool // TryWrite writes a record: the bytes that the socket does not take are kept
-	kept    []byte      // the rest of a record
+	kept    []byte // the rest of a record
 	op      writeOp
 
 	progress atomic.Uint64 // bytes that the socket has taken, also in a write that has not returned

@@ -25,7 +25,7 @@ func (TLS) Name() string { return "tls" }
 // Secure returns true.
 func (TLS) Secure() bool { return true }
 
-// Listen opens a listening socket as that of [TCP] does, after Validate. Without a certificate it
+// Listen opens a listening socket as [TCP.Listen] does, after Validate. Without a certificate it
 // returns an error. The listener accepts plain connections: Handshake runs TLS later, in the
 // goroutine of the connection.
 func (t TLS) Listen(ctx context.Context, addr string) (net.Listener, error) {

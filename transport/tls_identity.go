@@ -30,9 +30,10 @@ type Identity struct {
 	Certificate *x509.Certificate
 }
 
-// IdentityOf returns the identity of the peer of a TLS connection, such as [Conn.TLS] or an HTTP
-// request reports it. It is nil without TLS, without a certificate, and if the certificate was not
-// verified: with tls.RequestClientCert and tls.RequireAnyClientCert a client can claim any name.
+// IdentityOf returns the identity of the peer of a TLS connection whose state is that of [Conn.TLS]
+// or of an HTTP request. It is nil without TLS, without a certificate, and if the certificate was
+// not verified: with tls.RequestClientCert and tls.RequireAnyClientCert a client can claim any
+// name.
 func IdentityOf(state tls.ConnectionState) *Identity {
 	if len(state.VerifiedChains) == 0 || len(state.VerifiedChains[0]) == 0 {
 		return nil

@@ -2,6 +2,7 @@ package console
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -143,4 +144,14 @@ func FuzzRender(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Each line of a joined error is a line of its own; control characters in it are escaped.
+func TestScreenErrorWithSeveralLines(t *testing.T) {
+	var out strings.Builder
+	s := Screen{Out: &out}
+	s.Error(errors.Join(errors.New("first"), errors.New("second\x1b[31m")))
+	if diff := cmp.Diff("error: first\nerror: second\\x1b[31m\n", out.String()); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
 }

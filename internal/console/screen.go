@@ -14,8 +14,8 @@ import (
 // Screen shows answers, output and notices on a terminal or in a file. Its methods may be called
 // from any goroutine. The fields must be set before use.
 type Screen struct {
-	// Out is written results. Streams is written the output that precedes them; nil is Out. Notices
-	// is written everything else; nil is Out.
+	// Out receives results, Streams the output that precedes them, and Notices everything else. nil
+	// Streams and nil Notices are Out.
 	Out, Streams, Notices io.Writer
 	// Size returns the terminal's columns and lines; nil means that Out is not a terminal.
 	Size func() (columns, lines int)
@@ -114,12 +114,14 @@ func (s *Screen) Notice(text string) {
 	io.WriteString(or(s.Notices, s.Out), s.style().dim(visible(text))+"\n")
 }
 
-// Error writes the error of a command.
+// Error writes the error of a command. Each line of a joined error begins with "error:".
 func (s *Screen) Error(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.endLine()
-	io.WriteString(or(s.Notices, s.Out), s.style().red("error:")+" "+visible(err.Error())+"\n")
+	for line := range strings.SplitSeq(strings.TrimRight(err.Error(), "\n"), "\n") {
+		io.WriteString(or(s.Notices, s.Out), s.style().red("error:")+" "+visible(line)+"\n")
+	}
 }
 
 // Answer writes a result.

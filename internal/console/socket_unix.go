@@ -10,9 +10,9 @@ import (
 	"syscall"
 )
 
-// CheckSocket returns an error if address is a Unix socket of another user in a directory that
-// everybody may write to, such as /tmp: its owner would receive the commands and tokens. It returns
-// nil for sockets of root, and for other addresses.
+// CheckSocket returns an error if address is a Unix socket of another user in a directory to
+// which other users can write, such as /tmp: its owner would receive the commands and tokens. It
+// returns nil for sockets of root, and for other addresses.
 func CheckSocket(address string) error {
 	path, ok := strings.CutPrefix(address, "unix:")
 	if !ok || path == "" || path[0] == '@' {

@@ -76,7 +76,7 @@ type Reads struct {
 	mu        sync.Mutex
 	requested bool    // parking was requested: the next interrupted read returns ErrPark
 	suspended bool    // a handshake is in progress, which must not be interrupted
-	closed    bool    // the connection must not be parked any more
+	closed    bool    // the connection must no longer be parked
 	fd        int32   // the descriptor of the parked connection plus 1; 0: not parked
 	limits    *limits // nil: no deadline was ever set, and reads were not stopped
 }

@@ -1,4 +1,4 @@
-// Package reload puts files into use again when they have changed. Changes are found by reading
+// Package reload reloads files when they have changed. Changes are found by reading
 // the files at an interval, and each fault is reported once.
 package reload
 

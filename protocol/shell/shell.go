@@ -18,7 +18,7 @@
 //
 // Each connection gets a session, whose id is the first line sent. When the connection closes, the
 // session keeps its history, variables, working directory and running command; "reconnect:<id>" on
-// another connection resumes it and delivers the output of the meantime.
+// another connection resumes it and delivers the output that was buffered meanwhile.
 //
 // # Concurrency
 //

@@ -13,7 +13,7 @@ import (
 func (a *admin) closedCommands() []shell.Command {
 	return []shell.Command{
 		{Name: "closed", Usage: pageUsage, Role: shell.Viewer, MaxArgs: maxTerms,
-			Help: "List recently closed connections and the reasons of their ends.\n\n" +
+			Help: "List recently closed connections and why they ended.\n\n" +
 				"The latest end comes first. With --sort the largest value comes first, except for peer. Each\n" +
 				"listener remembers its last connections, 100 by default." + closedFilterHelp,
 			Flags: pageFlags("ended", "age", "read", "written", "bytes", "peer"),

@@ -214,7 +214,7 @@ func (t Transport) send(ctx context.Context, nc net.Conn) error {
 // transport. After an error the connection can only be closed.
 //
 // nc is the [transport.Accepted] of a [transport.Conn]. For any other connection, Handshake returns
-// a new transport.Conn, which may have read ahead: nc must not be used any more.
+// a new transport.Conn, which may have read ahead: nc must not be used afterwards.
 func (t Transport) Handshake(ctx context.Context, nc net.Conn) (net.Conn, error) {
 	if t.Inner == nil {
 		return nil, errNoInner

@@ -104,7 +104,7 @@ func (l *link) authenticate(token string) error {
 	return err
 }
 
-// resume resumes a session. It returns false if the server does not have it any more.
+// resume resumes a session. It returns false if the server no longer has it.
 func (l *link) resume(session string) (bool, error) {
 	m, _, err := l.exchange("reconnect:"+session, func(text string) bool { return text == restored })
 	if err != nil || m != nil {
