@@ -27,6 +27,19 @@ type Options struct {
 	// twice that number; a connection that exceeds it is closed with [ErrLimit]. 0 is 10,000;
 	// transport.NoLimit or another negative value disables the limit.
 	PublishRate int
+	// RequestRate limits the frames per second that one connection sends, whatever they contain, with
+	// bursts of twice that number; a connection that exceeds it is closed with [ErrLimit]. 0 is
+	// 20,000; transport.NoLimit or another negative value disables the limit.
+	RequestRate int
+	// FrameTimeout is how long a frame may take to arrive; a connection on which one takes longer is
+	// closed. 0 is 1 min; transport.NoTimeout or another negative value disables the limit.
+	FrameTimeout time.Duration
+	// AddressBytes limits the memory that the connections from one source address (IPv6: one /64)
+	// make the server keep: their subscriptions, which count as 512 bytes and the length of the name
+	// each, and frames that have not arrived completely. A request beyond the limit closes its
+	// connection with [ErrLimit]. Connections without an IP address are not limited. 0 is 64 MiB;
+	// transport.NoLimit or another negative value disables the limit.
+	AddressBytes int
 	// Queue bounds what waits to be sent to a client. The default closes a client for which more
 	// than 1 MiB waits. The policy protocol.Block is refused, because one subscriber must not delay
 	// the others. The callbacks must not use the server. The server sets Frames itself.
@@ -127,6 +140,9 @@ func (o Options) withDefaults() Options {
 	option.Default(&o.MaxTopics, 1<<20)
 	option.Default(&o.MaxSubscriptions, 1000)
 	option.Default(&o.PublishRate, 10_000)
+	option.Default(&o.RequestRate, 20_000)
+	option.Default(&o.FrameTimeout, time.Minute)
+	option.Default(&o.AddressBytes, 64<<20)
 	option.Default(&o.Heartbeat, 30*time.Second)
 	option.Default(&o.MissedHeartbeats, 3)
 	option.Default(&o.History, 16)
@@ -139,10 +155,10 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// newPublishLimiter returns the rate limiter for the messages that one connection publishes.
-func (o *Options) newPublishLimiter() *rate.Limiter {
-	if o.PublishRate < 0 {
+// newLimiter returns a rate limiter for one connection, with bursts of twice the rate.
+func newLimiter(perSecond int) *rate.Limiter {
+	if perSecond < 0 {
 		return rate.NewLimiter(rate.Inf, 0)
 	}
-	return rate.NewLimiter(rate.Limit(o.PublishRate), 2*o.PublishRate)
+	return rate.NewLimiter(rate.Limit(perSecond), 2*perSecond)
 }

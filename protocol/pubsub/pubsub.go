@@ -50,6 +50,7 @@ type Server struct {
 	topics       topicTable
 	patterns     patternTree
 	monitor      monitor
+	accounts     accounts
 	counters     counters
 	stopReceiver func() // ends the reception of messages from the broker
 }
@@ -80,7 +81,7 @@ func NewServer(opts Options) (*Server, error) {
 	s.monitor.server = s
 	s.opts.Queue.Frames = s.countDropped
 	s.protocol = protocol.Handle(func() protocol.Handler { return &handler{server: s} },
-		protocol.Options{Codec: codec{s.opts.MaxFrame}, Queue: s.opts.Queue})
+		protocol.Options{Codec: codec{}, Queue: s.opts.Queue})
 	var err error
 	s.sessions, err = session.New(session.Options[sessionState]{
 		TTL: s.opts.SessionTTL, Max: s.opts.MaxSessions, Evict: true, MaxOutput: s.opts.MaxBuffered,

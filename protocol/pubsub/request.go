@@ -13,7 +13,7 @@ func (h *handler) handle(r *request) error {
 	switch r.Action {
 	case "subscribe", "unsubscribe", "presence", "attach":
 	case "publish":
-		n, err := h.publish(r.Data)
+		n, err := h.publishFrame(r.Data)
 		if err != nil {
 			return err
 		}
@@ -116,20 +116,28 @@ func (h *handler) attachOther(token string) error {
 	return sub.attach(h.peer, lease)
 }
 
-// publish publishes a message that the client has sent.
-func (h *handler) publish(b []byte) (n int, err error) {
+// publishFrame parses and publishes a message that the client has sent.
+func (h *handler) publishFrame(b []byte) (n int, err error) {
 	topic, message, err := parseMessage(b)
 	if err != nil {
 		return 0, err
 	}
-	if h.publishLimiter == nil {
-		h.publishLimiter = h.server.opts.newPublishLimiter()
+	return h.publish(topic, message)
+}
+
+// publish publishes a message that the client has sent.
+func (h *handler) publish(topic string, message []byte) (n int, err error) {
+	if h.publishes == nil {
+		h.publishes = newLimiter(h.server.opts.PublishRate)
 	}
-	if !h.publishLimiter.Allow() {
+	if !h.publishes.Allow() {
 		return 0, limitError("messages per second per connection", h.server.opts.PublishRate)
+	}
+	if err := checkPublishTopic(topic, h.server.opts.MaxTopic); err != nil {
+		return 0, err
 	}
 	if err := h.authorize(ActionPublish, topic); err != nil {
 		return 0, err
 	}
-	return h.server.publish(topic, message)
+	return h.server.publish(topic, message), nil
 }

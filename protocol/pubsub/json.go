@@ -1,0 +1,484 @@
+package pubsub
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// maxDepth limits how deeply arrays and objects may be nested, so that every recursive decoder of a
+// subscriber can read what the server accepts.
+const maxDepth = 128
+
+// members receives the members of the object that a jsonScanner reads, in their order. key is
+// without quotes; both are parts of the scanned bytes.
+type members interface {
+	member(key, value []byte) error
+}
+
+// jsonScanner validates one JSON object, in one pass, as its bytes arrive. It accepts what RFC 8259
+// allows, in valid UTF-8 and nested up to maxDepth. Each byte is examined once, however the object
+// is divided into pieces.
+type jsonScanner struct {
+	pos     int // of the next byte
+	state   scanState
+	inKey   bool // the string is a key
+	number  numberState
+	depth   int
+	objects [maxDepth / 64]uint64 // bit d: the container at depth d+1 is an object
+
+	// Of the current member of the outermost object.
+	keyStart, keyEnd, valueStart int
+}
+
+type scanState uint8
+
+const (
+	beforeObject scanState = iota
+	beforeValue
+	beforeValueOrEnd // after "["
+	beforeKeyOrEnd   // after "{"
+	beforeKey
+	beforeColon
+	afterValue
+	inString
+	inNumber
+	complete
+)
+
+type numberState uint8
+
+const (
+	numberSign numberState = iota // digits must follow
+	numberZero
+	numberInteger
+	numberPoint // digits must follow
+	numberFraction
+	numberExponent     // a sign or digits must follow
+	numberExponentSign // digits must follow
+	numberExponentDigits
+)
+
+// scan continues with b, which begins with the bytes of earlier calls. It reports true when the
+// object is complete; s.pos is then the position after it.
+func (s *jsonScanner) scan(b []byte, m members) (done bool, err error) {
+	for s.pos < len(b) && s.state != complete {
+		switch s.state {
+		case inString:
+			if more, err := s.scanString(b); more || err != nil {
+				return false, err
+			}
+			if err := s.endString(b, m); err != nil {
+				return false, err
+			}
+			continue
+		case inNumber:
+			if err := s.scanNumber(b); err != nil {
+				return false, err
+			}
+			if s.pos < len(b) {
+				if err := s.endValue(b, m); err != nil {
+					return false, err
+				}
+			}
+			continue
+		}
+		c := b[s.pos]
+		if c == ' ' || c == '\t' || c == '\r' || c == '\n' {
+			s.pos++
+			continue
+		}
+		if c >= utf8.RuneSelf {
+			if _, err := checkRune(b[s.pos:]); err != nil {
+				return false, err
+			}
+		}
+		if more, err := s.scanToken(b, c, m); more || err != nil {
+			return false, err
+		}
+	}
+	return s.state == complete, nil
+}
+
+// scanToken handles the byte c outside strings and numbers. It reports true when the rest of a
+// literal has not arrived.
+func (s *jsonScanner) scanToken(b []byte, c byte, m members) (more bool, err error) {
+	switch s.state {
+	case beforeObject:
+		switch {
+		case c == '{':
+			return false, s.open(true)
+		case c == '[':
+			return false, fmt.Errorf("unexpected array")
+		case c == '"':
+			return false, fmt.Errorf("unexpected string")
+		case c == '-' || c >= '0' && c <= '9':
+			return false, fmt.Errorf("unexpected number")
+		}
+		return false, unexpected(c, "looking for beginning of value")
+	case beforeKeyOrEnd, beforeKey:
+		switch {
+		case c == '"':
+			s.beginString(true)
+			return false, nil
+		case c == '}' && s.state == beforeKeyOrEnd:
+			return false, s.close(b, m)
+		}
+		return false, unexpected(c, "looking for beginning of object key string")
+	case beforeColon:
+		if c != ':' {
+			return false, unexpected(c, "after object key")
+		}
+		s.state = beforeValue
+		s.pos++
+		return false, nil
+	case afterValue:
+		return false, s.scanSeparator(b, c, m)
+	}
+	return s.scanValue(b, c, m)
+}
+
+func (s *jsonScanner) scanSeparator(b []byte, c byte, m members) error {
+	object := s.inObject()
+	switch {
+	case c == ',' && object:
+		s.state = beforeKey
+		s.pos++
+		return nil
+	case c == ',':
+		s.state = beforeValue
+		s.pos++
+		return nil
+	case c == '}' && object, c == ']' && !object:
+		return s.close(b, m)
+	case object:
+		return unexpected(c, "after object key:value pair")
+	}
+	return unexpected(c, "after array element")
+}
+
+func (s *jsonScanner) scanValue(b []byte, c byte, m members) (more bool, err error) {
+	if c == ']' && s.state == beforeValueOrEnd {
+		return false, s.close(b, m)
+	}
+	if s.depth == 1 {
+		s.valueStart = s.pos
+	}
+	switch {
+	case c == '{', c == '[':
+		return false, s.open(c == '{')
+	case c == '"':
+		s.beginString(false)
+		return false, nil
+	case c == '-':
+		s.state, s.number = inNumber, numberSign
+		s.pos++
+		return false, nil
+	case c == '0':
+		s.state, s.number = inNumber, numberZero
+		s.pos++
+		return false, nil
+	case c >= '1' && c <= '9':
+		s.state, s.number = inNumber, numberInteger
+		s.pos++
+		return false, nil
+	case c == 't', c == 'f', c == 'n':
+		return s.scanLiteral(b, c, m)
+	}
+	return false, unexpected(c, "looking for beginning of value")
+}
+
+func (s *jsonScanner) scanLiteral(b []byte, c byte, m members) (more bool, err error) {
+	literal := map[byte]string{'t': "true", 'f': "false", 'n': "null"}[c]
+	rest := b[s.pos:]
+	for i := range literal {
+		if i == len(rest) {
+			return true, nil
+		}
+		if rest[i] != literal[i] {
+			return false, unexpected(rest[i], fmt.Sprintf("in literal %s (expecting %q)", literal, rune(literal[i])))
+		}
+	}
+	s.pos += len(literal)
+	return false, s.endValue(b, m)
+}
+
+func (s *jsonScanner) inObject() bool {
+	d := s.depth - 1
+	return s.objects[d/64]>>(d%64)&1 == 1
+}
+
+func (s *jsonScanner) open(object bool) error {
+	if s.depth == maxDepth {
+		return fmt.Errorf("nested more than %d deep", maxDepth)
+	}
+	d := s.depth
+	s.depth++
+	if object {
+		s.objects[d/64] |= 1 << (d % 64)
+		s.state = beforeKeyOrEnd
+	} else {
+		s.objects[d/64] &^= 1 << (d % 64)
+		s.state = beforeValueOrEnd
+	}
+	s.pos++
+	return nil
+}
+
+func (s *jsonScanner) close(b []byte, m members) error {
+	s.depth--
+	s.pos++
+	if s.depth == 0 {
+		s.state = complete
+		return nil
+	}
+	return s.endValue(b, m)
+}
+
+// endValue is called after the last byte of a value.
+func (s *jsonScanner) endValue(b []byte, m members) error {
+	s.state = afterValue
+	if s.depth == 1 {
+		return m.member(b[s.keyStart:s.keyEnd], b[s.valueStart:s.pos])
+	}
+	return nil
+}
+
+func (s *jsonScanner) beginString(key bool) {
+	s.pos++
+	s.state, s.inKey = inString, key
+	if key && s.depth == 1 {
+		s.keyStart = s.pos
+	}
+}
+
+// endString is called after the closing quote.
+func (s *jsonScanner) endString(b []byte, m members) error {
+	if !s.inKey {
+		return s.endValue(b, m)
+	}
+	s.state = beforeColon
+	if s.depth == 1 {
+		s.keyEnd = s.pos - 1
+	}
+	return nil
+}
+
+// scanString moves s.pos behind the closing quote. It reports true when that has not arrived.
+func (s *jsonScanner) scanString(b []byte) (more bool, err error) {
+	i := s.pos
+	for i < len(b) {
+		switch c := b[i]; {
+		case c == '"':
+			s.pos = i + 1
+			return false, nil
+		case c == '\\':
+			n, err := checkEscape(b[i:])
+			if n == 0 {
+				s.pos = i
+				return true, err
+			}
+			i += n
+		case c < ' ':
+			return false, unexpected(c, "in string literal")
+		case c < utf8.RuneSelf:
+			i++
+		default:
+			n, err := checkRune(b[i:])
+			if n == 0 {
+				s.pos = i
+				return true, err
+			}
+			i += n
+		}
+	}
+	s.pos = i
+	return true, nil
+}
+
+// checkRune returns the length of the first character of b, or 0 if the rest of it is missing.
+func checkRune(b []byte) (n int, err error) {
+	r, n := utf8.DecodeRune(b)
+	switch {
+	case r != utf8.RuneError || n > 1:
+		return n, nil
+	case utf8.FullRune(b):
+		return 0, fmt.Errorf("invalid UTF-8: byte %#02x", b[0])
+	}
+	return 0, nil
+}
+
+// checkEscape returns the length of the escape sequence at the beginning of b, or 0 if the rest of
+// it is missing.
+func checkEscape(b []byte) (n int, err error) {
+	if len(b) < 2 {
+		return 0, nil
+	}
+	if b[1] != 'u' {
+		if strings.IndexByte(`"\/bfnrt`, b[1]) < 0 {
+			return 0, unexpected(b[1], "in string escape code")
+		}
+		return 2, nil
+	}
+	for i := 2; i < 6; i++ {
+		if i == len(b) {
+			return 0, nil
+		}
+		if c := b[i]; (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'f') {
+			return 0, unexpected(c, `in \u hexadecimal character escape`)
+		}
+	}
+	return 6, nil
+}
+
+// scanNumber moves s.pos behind the number, or to the end of b.
+func (s *jsonScanner) scanNumber(b []byte) error {
+	for ; s.pos < len(b); s.pos++ {
+		c := b[s.pos]
+		digit := c >= '0' && c <= '9'
+		switch s.number {
+		case numberSign:
+			switch {
+			case c == '0':
+				s.number = numberZero
+			case digit:
+				s.number = numberInteger
+			default:
+				return unexpected(c, "in numeric literal")
+			}
+		case numberZero, numberInteger, numberFraction:
+			switch {
+			case digit && s.number != numberZero:
+			case c == '.' && s.number != numberFraction:
+				s.number = numberPoint
+			case c|0x20 == 'e':
+				s.number = numberExponent
+			default:
+				return nil
+			}
+		case numberPoint:
+			if !digit {
+				return unexpected(c, "after decimal point in numeric literal")
+			}
+			s.number = numberFraction
+		case numberExponent, numberExponentSign:
+			switch {
+			case digit:
+				s.number = numberExponentDigits
+			case (c == '+' || c == '-') && s.number == numberExponent:
+				s.number = numberExponentSign
+			default:
+				return unexpected(c, "in exponent of numeric literal")
+			}
+		case numberExponentDigits:
+			if !digit {
+				return nil
+			}
+		}
+	}
+	return nil
+}
+
+func unexpected(c byte, where string) error {
+	q := strconv.Quote(string(rune(c)))
+	switch c {
+	case '\'':
+		q = `"\'"`
+	case '"':
+		q = `"""`
+	}
+	return fmt.Errorf("invalid character '%s' %s", q[1:len(q)-1], where)
+}
+
+// nextRune decodes the first character of the content of a JSON string, which is valid. An unpaired
+// surrogate is decoded as utf8.RuneError with paired false.
+func nextRune(b []byte) (r rune, n int, paired bool) {
+	if b[0] != '\\' {
+		r, n = utf8.DecodeRune(b)
+		return r, n, true
+	}
+	if b[1] != 'u' {
+		if i := strings.IndexByte("bfnrt", b[1]); i >= 0 {
+			return rune("\b\f\n\r\t"[i]), 2, true
+		}
+		return rune(b[1]), 2, true
+	}
+	r = hexRune(b[2:6])
+	if !utf16.IsSurrogate(r) {
+		return r, 6, true
+	}
+	if len(b) >= 12 && b[6] == '\\' && b[7] == 'u' {
+		if pair := utf16.DecodeRune(r, hexRune(b[8:12])); pair != utf8.RuneError {
+			return pair, 12, true
+		}
+	}
+	return utf8.RuneError, 6, false
+}
+
+func hexRune(b []byte) rune {
+	n, _ := strconv.ParseUint(string(b), 16, 16)
+	return rune(n)
+}
+
+// unquote returns the content of a JSON string, given without its quotes. paired is false if it has
+// an unpaired surrogate, which is returned as U+FFFD.
+func unquote(b []byte) (s string, paired bool) {
+	paired = true
+	var decoded strings.Builder
+	for len(b) > 0 {
+		i := 0
+		for i < len(b) && b[i] != '\\' {
+			i++
+		}
+		decoded.Write(b[:i])
+		if b = b[i:]; len(b) == 0 {
+			break
+		}
+		r, n, ok := nextRune(b)
+		paired = paired && ok
+		decoded.WriteRune(r)
+		b = b[n:]
+	}
+	return decoded.String(), paired
+}
+
+// foldsTo reports whether a key, given without its quotes, is name except for case. Decoders such as
+// encoding/json take such a key for name.
+func foldsTo(key []byte, name string) bool {
+	var b [64]byte
+	decoded := b[:0]
+	for runes := 0; len(key) > 0; runes++ {
+		if runes == len(name) {
+			return false
+		}
+		r, n, _ := nextRune(key)
+		decoded = utf8.AppendRune(decoded, r)
+		key = key[n:]
+	}
+	return strings.EqualFold(string(decoded), name)
+}
+
+// isString reports whether a JSON value is a string.
+func isString(value []byte) bool { return len(value) > 0 && value[0] == '"' }
+
+// kindOf describes a JSON value in an error.
+func kindOf(value []byte) string {
+	switch c := value[0]; c {
+	case '{':
+		return "object"
+	case '[':
+		return "array"
+	case '"':
+		return "string"
+	case 't', 'f':
+		return "bool"
+	case 'n':
+		return "null"
+	}
+	if len(value) > 20 {
+		return "number"
+	}
+	return "number " + string(value)
+}
