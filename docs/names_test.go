@@ -27,6 +27,7 @@ var documented = []string{
 	"protocol/session/boltstore",
 	"protocol/shell",
 	"protocol/shell/access",
+	"protocol/shell/client",
 	"protocol/pubsub",
 	"protocol/pubsub/client",
 	"protocol/pubsub/web",

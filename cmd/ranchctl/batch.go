@@ -13,56 +13,68 @@ import (
 	"golang.org/x/term"
 
 	"goranch/internal/console"
+	"goranch/protocol/shell"
+	"goranch/protocol/shell/client"
 )
 
-// patience is how long a server may be gone, with --keep-going.
-const patience = 15 * time.Second
+const (
+	maxOutage   = 15 * time.Second // with --keep-going, ranchctl reconnects for this long
+	quitTimeout = time.Second      // for the end of the session
+)
 
-// job carries out commands that nobody types.
+// job runs commands without a prompt.
 type job struct {
 	flags      *flags
-	client     *console.Client
+	client     *client.Client
 	screen     *console.Screen
 	interrupts <-chan os.Signal
 	keyboard   chan os.Signal // interrupts from a terminal in raw mode
 }
 
-// batch carries out the command of the command line, or those of stdin.
+// batch runs the command of the command line, or those of stdin.
 func batch(ctx context.Context, f *flags, srv *server, s streams, interrupts <-chan os.Signal) int {
 	j := &job{flags: f, interrupts: interrupts, keyboard: make(chan os.Signal, 2)}
 	size := sizeOf(s.out)
-	j.screen = &console.Screen{Out: s.out, Notices: s.err, Size: size, JSON: f.Output == "json", Color: console.WantsColor(size != nil)}
+	j.screen = &console.Screen{
+		Out: s.out, Notices: s.err, Size: size, JSON: f.Output == "json", Color: console.WantsColor(size != nil),
+	}
 	if j.screen.JSON {
-		j.screen.Streams = s.err // results are all that there is on stdout
+		j.screen.Streams = s.err // only results go to stdout
 	}
 	if fd, ok := terminal(s.in); ok && size != nil {
 		restore := j.watchKeys(fd, s.in)
 		defer func() { (*restore)() }()
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	client, err := j.connect(ctx, cancel, srv)
-	if err != nil {
-		fmt.Fprintf(s.err, "ranchctl: %s: %v\n", srv.addr, err)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if err := j.connect(ctx, cancel, srv.client); err != nil {
+		fmt.Fprintf(s.err, "ranchctl: %v\n", err)
 		return connectCode(err)
 	}
-	j.client = client
 	defer j.quit()
 	if len(f.Command) > 0 {
-		return j.one(ctx, console.Line(f.Command), "")
+		return j.one(ctx, commandLine(f.Command), "")
 	}
 	return j.all(ctx, s.in)
 }
 
-// connect can be interrupted.
-func (j *job) connect(ctx context.Context, cancel context.CancelFunc, srv *server) (*console.Client, error) {
-	connected := make(chan struct{})
-	watched := make(chan struct{})
+// commandLine joins the words of a command. Words are quoted, except for those of "name:value",
+// which is sent as it is.
+func commandLine(words []string) string {
+	if strings.Contains(words[0], ":") {
+		return strings.Join(words, " ")
+	}
+	return client.Line(words[0], words[1:]...)
+}
+
+// connect dials the server. An interrupt cancels it.
+func (j *job) connect(ctx context.Context, cancel context.CancelCauseFunc, opts client.Options) (err error) {
+	connected, watched := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(watched)
 		select {
 		case <-j.interrupts:
-			cancel()
+			cancel(nil)
 		case <-connected:
 		}
 	}()
@@ -70,17 +82,39 @@ func (j *job) connect(ctx context.Context, cancel context.CancelFunc, srv *serve
 		close(connected)
 		<-watched
 	}()
-	return console.Connect(ctx, console.ClientOptions{Dial: srv.dial, Token: srv.token, ConnectTimeout: j.flags.ConnectTimeout,
-		Show: j.screen, Reconnect: j.flags.KeepGoing, GiveUp: patience})
+	j.screen.SetCallbacks(&opts)
+	opts.NoReconnect = !j.flags.KeepGoing
+	limitOutage(&opts, cancel)
+	j.client, err = client.Dial(ctx, opts)
+	return err
 }
 
-// watchKeys makes the terminal raw when the first frame is drawn, so that q is seen.
+// limitOutage calls cancel when the client has failed to reconnect for maxOutage.
+func limitOutage(o *client.Options, cancel context.CancelCauseFunc) {
+	var lost time.Time // the callbacks run one at a time
+	onConnect, onDisconnect := o.OnConnect, o.OnDisconnect
+	o.OnConnect = func(resumed bool) {
+		lost = time.Time{}
+		onConnect(resumed)
+	}
+	o.OnDisconnect = func(err error) {
+		onDisconnect(err)
+		switch {
+		case lost.IsZero():
+			lost = time.Now()
+		case time.Since(lost) >= maxOutage:
+			cancel(fmt.Errorf("%w after %v: %w", errOutage, maxOutage, err))
+		}
+	}
+}
+
+// watchKeys sets the terminal to raw mode when the first frame is drawn, so that q is seen.
 func (j *job) watchKeys(fd int, in io.Reader) (restore *func()) {
 	undo := func() {}
 	j.screen.FirstFrame = func() {
 		before, err := term.MakeRaw(fd)
 		if err != nil {
-			return // then Ctrl-C ends it
+			return // Ctrl-C still ends the command
 		}
 		undo = func() { term.Restore(fd, before) }
 		keys := &console.Keys{Drawing: func() bool { return true }, Interrupt: func() bool {
@@ -96,44 +130,43 @@ func (j *job) watchKeys(fd int, in io.Reader) (restore *func()) {
 	return &undo
 }
 
-// quit ends the session. One that no answer comes from need not be waited for.
 func (j *job) quit() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), quitTimeout)
 	defer cancel()
-	j.client.Quit(ctx)
+	j.client.Quit(ctx) // if it fails, the session expires
 }
 
-// all carries out the commands of a stream, each on a line.
+// all runs the commands of a stream, one per line.
 func (j *job) all(ctx context.Context, in io.Reader) int {
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, 1<<20)
-	code := exitInOrder
+	code := exitOK
 	for n := 1; lines.Scan(); n++ {
 		line := strings.TrimSpace(lines.Text())
 		if line == "" || line[0] == '#' {
 			continue
 		}
 		got := j.one(ctx, line, fmt.Sprintf("line %d: ", n))
-		if code == exitInOrder {
+		if code == exitOK {
 			code = got
 		}
-		if got != exitInOrder && (!j.flags.KeepGoing || got == exitInterrupted || j.client.Err() != nil) {
+		if got != exitOK && (!j.flags.KeepGoing || got == exitInterrupted || ctx.Err() != nil || j.client.Err() != nil) {
 			return code
 		}
 	}
 	if err := lines.Err(); err != nil {
-		j.screen.Error(fmt.Errorf("reading commands: %w", err))
+		j.screen.Error(fmt.Errorf("read commands: %w", err))
 		return max(code, exitFailed)
 	}
 	return code
 }
 
-// one carries out a command and shows what came of it. where is put before an error.
-func (j *job) one(ctx context.Context, line, where string) int {
+// one runs a command, shows its result and returns the exit code. prefix precedes an error.
+func (j *job) one(ctx context.Context, line, prefix string) int {
 	ctx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
-	if name, _, _ := strings.Cut(strings.ReplaceAll(line, ":", " "), " "); name == "format" || name == "reconnect" {
-		j.screen.Error(fmt.Errorf("%s%s is the client's own; see -o", where, name))
+	if name, _, _ := strings.Cut(strings.ReplaceAll(line, ":", " "), " "); name == "format" {
+		j.screen.Error(fmt.Errorf("%sformat is not available: use --output", prefix))
 		return exitUsage
 	}
 	if j.flags.Timeout > 0 {
@@ -146,24 +179,23 @@ func (j *job) one(ctx context.Context, line, where string) int {
 		defer close(watched)
 		j.watch(finished, giveUp)
 	}()
-	answer, err := j.client.Do(ctx, line)
+	answer, err := j.client.Call(ctx, line)
 	close(finished)
 	<-watched
 	framed := j.screen.EndFrames()
-	var remote *console.RemoteError
+	var failure *shell.Error
 	switch {
-	case framed && errors.As(err, &remote) && remote.Code == console.CodeCancelled: // as somebody wished who has seen enough
-		return exitInOrder
+	case framed && errors.As(err, &failure) && failure.Code == shell.CodeCancelled: // the normal end of frames
+		return exitOK
 	case err != nil:
-		j.screen.Error(fmt.Errorf("%s%w", where, err))
+		j.screen.Error(fmt.Errorf("%s%w", prefix, err))
 	case !framed || answer.Result != nil:
 		j.screen.Answer(answer)
 	}
 	return exitCode(err)
 }
 
-// watch passes interrupts on: the first cancels the command, the second does not wait
-// for its answer.
+// watch handles interrupts: the first cancels the command, the second stops waiting for its answer.
 func (j *job) watch(finished <-chan struct{}, giveUp context.CancelCauseFunc) {
 	for n := 0; ; n++ {
 		select {

@@ -14,17 +14,17 @@ import (
 	"strings"
 
 	"goranch/internal/console"
+	"goranch/protocol/shell/client"
 )
 
-// server is where to connect, and how.
+// server is the server to connect to.
 type server struct {
-	addr  console.Address
-	dial  func(ctx context.Context) (net.Conn, error)
-	token func() (string, error)
+	addr   console.Address
+	client client.Options
 }
 
-// server reads the files that flags name, and warns of what is dangerous.
-func (f *flags) server(warn io.Writer) (*server, error) {
+// server reads the files that the flags name, and warns of insecure settings.
+func (f *flags) server(warnings io.Writer) (*server, error) {
 	if err := f.validate(); err != nil {
 		return nil, err
 	}
@@ -36,29 +36,31 @@ func (f *flags) server(warn io.Writer) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{addr: addr, dial: addr.Dialer(config), token: f.token}
-	token, err := f.token()
+	token, err := f.token(context.Background())
 	if err != nil {
 		return nil, err
 	}
 	if addr.TLS && f.InsecureSkipVerify {
-		fmt.Fprintln(warn, "ranchctl: warning: the server's certificate is not verified; anybody on the way can read and change everything")
+		fmt.Fprintln(warnings, "ranchctl: warning: the server's certificate is not verified:",
+			"an attacker on the network can read and change everything")
 	}
-	if token != "" && !addr.TLS && !local(addr) {
-		fmt.Fprintln(warn, "ranchctl: warning: the token travels in the clear; use tls://")
+	if token != "" && !addr.TLS && !isLocal(addr) {
+		fmt.Fprintln(warnings, "ranchctl: warning: the token is sent without encryption: use tls://")
 	}
-	return s, nil
+	return &server{addr: addr, client: client.Options{
+		Transport: addr.Transport(config), Addr: addr.Addr.String(), Token: f.token, DialTimeout: f.ConnectTimeout,
+	}}, nil
 }
 
-// local reports whether what is sent stays on this machine.
-func local(a console.Address) bool {
+// isLocal reports whether connections to a stay on this machine.
+func isLocal(a console.Address) bool {
 	host, _, _ := net.SplitHostPort(a.Addr.Address)
 	ip, err := netip.ParseAddr(host)
 	return a.Addr.Network == "unix" || host == "localhost" || err == nil && ip.IsLoopback()
 }
 
-// token returns the secret, read anew for each connection: it may have been replaced.
-func (f *flags) token() (string, error) {
+// token reads the token. It is called for each connection, because the file may have changed.
+func (f *flags) token(context.Context) (string, error) {
 	if f.TokenFile == "" {
 		return strings.TrimSpace(os.Getenv("RANCHCTL_TOKEN")), nil
 	}
@@ -72,7 +74,7 @@ func (f *flags) token() (string, error) {
 		return "", fmt.Errorf("--token-file: %w", err)
 	}
 	if line = strings.TrimSpace(line); line == "" {
-		return "", fmt.Errorf("--token-file %s: its first line is empty", f.TokenFile)
+		return "", fmt.Errorf("--token-file %s: the first line is empty", f.TokenFile)
 	}
 	return line, nil
 }
@@ -84,7 +86,7 @@ func (f *flags) tlsConfig() (*tls.Config, error) {
 		pem, err := os.ReadFile(f.CA)
 		c.RootCAs = x509.NewCertPool()
 		if err == nil && !c.RootCAs.AppendCertsFromPEM(pem) {
-			err = fmt.Errorf("%s: no certificate in it", f.CA)
+			err = fmt.Errorf("%s: the file contains no certificate", f.CA)
 		}
 		if err != nil {
 			faults = append(faults, fmt.Errorf("--ca: %w", err))

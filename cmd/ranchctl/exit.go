@@ -4,65 +4,56 @@ import (
 	"context"
 	"errors"
 
-	"goranch/internal/console"
+	"goranch/protocol/shell"
+	"goranch/protocol/shell/client"
 )
 
-// Exit codes. Those of the shell for a program that a signal ended start at 128.
+// Exit codes. 130 is what Unix shells report for a program that SIGINT has ended.
 const (
-	exitInOrder     = 0
-	exitFailed      = 1
-	exitUsage       = 2
-	exitUnconnected = 3
-	exitDenied      = 4
-	exitInterrupted = 130
+	exitOK           = 0
+	exitFailed       = 1
+	exitUsage        = 2
+	exitNoConnection = 3
+	exitDenied       = 4
+	exitInterrupted  = 130
 )
-
-const exitHelp = `Exit codes:
-  0    the command was carried out
-  1    it failed, was cancelled or took longer than --timeout
-  2    wrong flags, an unknown command or wrong arguments
-  3    no connection, or it broke before the answer
-  4    not allowed
-  130  interrupted a second time, without waiting for the answer
-Of several commands, the code is that of the first that failed.
-`
 
 var (
 	errInterrupted = errors.New("interrupted")
-	errTimeout     = errors.New("it took longer than --timeout, and was told to end")
+	errTimeout     = errors.New("the command exceeded --timeout and was cancelled")
+	errOutage      = errors.New("gave up reconnecting")
 )
 
-// exitCode returns the code for what became of a command.
+// exitCode returns the exit code for the error of a command.
 func exitCode(err error) int {
-	var remote *console.RemoteError
+	var failure *shell.Error
 	switch {
 	case err == nil:
-		return exitInOrder
-	case errors.As(err, &remote):
-		switch remote.Code {
-		case console.CodeDenied:
+		return exitOK
+	case errors.As(err, &failure):
+		switch failure.Code {
+		case shell.CodeDenied:
 			return exitDenied
-		case console.CodeUnknown, console.CodeUsage:
+		case shell.CodeUnknown, shell.CodeUsage:
 			return exitUsage
 		}
-	case errors.Is(err, console.ErrLost), errors.Is(err, console.ErrTakenOver), errors.Is(err, console.ErrClosed):
-		return exitUnconnected
+	case errors.Is(err, client.ErrDisconnected), errors.Is(err, client.ErrTakenOver),
+		errors.Is(err, client.ErrClosed), errors.Is(err, errOutage):
+		return exitNoConnection
 	case errors.Is(err, errInterrupted):
 		return exitInterrupted
-	case errors.Is(err, console.ErrLine):
-		return exitUsage
 	}
 	return exitFailed
 }
 
-// connectCode returns the code for why there is no connection.
+// connectCode returns the exit code for the error of a client that could not connect, or not again.
 func connectCode(err error) int {
-	var remote *console.RemoteError
+	var refused *shell.Error
 	switch {
-	case errors.As(err, &remote):
-		return exitDenied // the server refuses the token
+	case errors.As(err, &refused):
+		return exitDenied // the token
 	case errors.Is(err, context.Canceled):
 		return exitFailed
 	}
-	return exitUnconnected
+	return exitNoConnection
 }

@@ -12,108 +12,91 @@ import (
 	"goranch/internal/console"
 )
 
-// flags is the command line as it was typed.
+// flags is the parsed command line.
 type flags struct {
-	Connect        string        `short:"c" placeholder:"ADDRESS" help:"The shell to connect to: unix:/path, tcp://host:port, tls://host:port, tls+unix:/path. Default: the admin socket of a ranchd on this machine, which is ranchd.sock in $XDG_RUNTIME_DIR, else /run/ranchd.sock for root, and /tmp/ranchd-UID.sock for others."`
-	ConnectTimeout time.Duration `placeholder:"TIME" default:"5s" help:"How long connecting may take. Default: ${default}."`
-	TokenFile      string        `placeholder:"FILE" help:"What to authenticate with, the file's first line. Default: $RANCHCTL_TOKEN; there is no flag for the token itself, since others could see it in the list of processes."`
+	// Connection.
+	Connect        string        `short:"c" placeholder:"ADDRESS" help:"Address of the shell: unix:/path, tcp://host:port, tls://host:port or tls+unix:/path. Default: the admin socket of a ranchd on this machine, which is ranchd.sock in $XDG_RUNTIME_DIR, without that variable /run/ranchd.sock for root and /tmp/ranchd-UID.sock for other users."`
+	ConnectTimeout time.Duration `placeholder:"TIME" default:"5s" help:"Time limit for connecting, and again for the first answer of the shell. Default: ${default}."`
+	TokenFile      string        `placeholder:"FILE" help:"File whose first line is the token to authenticate with. Default: $RANCHCTL_TOKEN. There is no flag for the token itself, because other users can see it in the list of processes."`
 
-	CA                 string `name:"ca" placeholder:"FILE" help:"Who may sign the server's certificate, PEM. Default: those whom the system trusts."`
-	Cert               string `placeholder:"FILE" help:"Certificate to present to the server, PEM, with its --key."`
-	Key                string `placeholder:"FILE" help:"Key of --cert, PEM. It may be the same file."`
-	ServerName         string `placeholder:"NAME" help:"Name that the server's certificate must be good for. Default: the host that is connected to."`
-	InsecureSkipVerify bool   `help:"Accept every certificate: anybody on the way can then read and change everything. For trying out only."`
+	// TLS.
+	CA                 string `name:"ca" placeholder:"FILE" help:"CA certificates that may sign the server's certificate, PEM. Default: those of the system."`
+	Cert               string `placeholder:"FILE" help:"Client certificate, PEM; requires --key."`
+	Key                string `placeholder:"FILE" help:"Private key of --cert, PEM. It may be the same file."`
+	ServerName         string `placeholder:"NAME" help:"Name that the server's certificate must contain. Default: the host of --connect."`
+	InsecureSkipVerify bool   `help:"Accept any server certificate. An attacker on the network can then read and change everything; for tests only."`
 
-	Output    string        `short:"o" placeholder:"FORMAT" default:"text" enum:"text,json" help:"text or json: the result as one JSON document. Default: ${default}."`
-	Timeout   time.Duration `placeholder:"TIME" default:"0s" help:"How long a command may take until it is cancelled; 0 is no limit. Not for the prompt. Default: ${default}."`
-	KeepGoing bool          `help:"With commands from stdin: go on after one that failed."`
+	// Commands.
+	Output    string        `short:"o" placeholder:"FORMAT" default:"text" enum:"text,json" help:"Format of results: text, or json for one JSON document. Default: ${default}."`
+	Timeout   time.Duration `placeholder:"TIME" default:"0s" help:"Time limit of a command, which is cancelled then; 0 is no limit. Not used at the prompt. Default: ${default}."`
+	KeepGoing bool          `help:"With commands from stdin: continue after a command that failed, and reconnect."`
 
-	Version bool `env:"-" help:"Print which build this is."`
-	Help    bool `short:"h" env:"-" help:"Print this."`
+	Version bool `env:"-" help:"Print the version and exit."`
+	Help    bool `short:"h" env:"-" help:"Print this help and exit."`
 
-	Command []string `arg:"" optional:"" passthrough:"" help:"A command of the server, and all that belongs to it; \"help\" lists them."`
+	Command []string `arg:"" optional:"" passthrough:"" help:"A command of the server with its arguments; \"help\" lists them."`
 }
 
-const description = `Gives commands to the shell of a server. Without a command it is a prompt if stdin is a terminal, else it reads commands from stdin, one per line.`
-
-const helpTail = `
-Flags of ranchctl stand before the command; all that follows the command's name belongs
-to the command. Every flag but the last two can be set in the environment, --connect as
-RANCHCTL_CONNECT and so on; the command line goes before it.
-
-At the prompt Tab completes, the arrows and Ctrl-R go through the history, Ctrl-C clears
-the line or cancels the command that runs, Ctrl-D ends.
-
-Examples:
-  ranchctl status
-  ranchctl connections --sort bytes --limit 5
-  ranchctl -o json connections | jq -r '.[].peer'
-  ranchctl --connect tls://admin.example.org:8443 --ca site.pem --token-file ~/.ranch-token
-  ranchctl bots --clients 10000           drive a topic server; ranchctl bots --help
-  ranchctl token operator ann             a token; ranchctl token --help
-  source <(ranchctl completion bash)      also zsh and fish
-
-`
-
-// parse reads the command line. done means that there is nothing to do, and code is then
-// how to exit.
+// parse parses the command line. If done is true, there is nothing more to do, and code is the exit
+// code.
 func parse(args []string, stdout, stderr io.Writer) (f *flags, code int, done bool) {
 	f = &flags{}
 	k := kong.Must(f, kong.Name("ranchctl"), kong.Description(description),
 		kong.Writers(stdout, stderr), kong.NoDefaultHelp(), kong.DefaultEnvars("RANCHCTL"),
-		kong.ValueFormatter(func(v *kong.Value) string { return v.Help })) // helpTail says how the environment's names are made
+		// Without the environment variable of each flag: helpTail explains how they are formed.
+		kong.ValueFormatter(func(v *kong.Value) string { return v.Help }))
 	ctx, err := k.Parse(args)
 	switch {
 	case err != nil:
-		return nil, complain(stderr, err), true
+		return nil, usageError(stderr, err), true
 	case f.Help:
 		ctx.PrintUsage(false)
 		io.WriteString(stdout, helpTail+exitHelp)
-		return nil, exitInOrder, true
+		return nil, exitOK, true
 	case f.Version:
 		fmt.Fprintln(stdout, version())
-		return nil, exitInOrder, true
+		return nil, exitOK, true
 	}
-	if len(f.Command) > 0 && strings.HasPrefix(f.Command[0], "-") { // kong passes on what it does not know
+	if len(f.Command) > 0 && strings.HasPrefix(f.Command[0], "-") { // kong passes unknown flags through
 		if f.Command[0] != "--" {
-			return nil, complain(stderr, fmt.Errorf("unknown flag %s", f.Command[0])), true
+			return nil, usageError(stderr, fmt.Errorf("unknown flag %s", f.Command[0])), true
 		}
 		f.Command = f.Command[1:]
 	}
 	if len(f.Command) == 2 && f.Command[0] == "completion" {
 		script, err := completionScript(f.Command[1])
 		if err != nil {
-			return nil, complain(stderr, err), true
+			return nil, usageError(stderr, err), true
 		}
 		io.WriteString(stdout, script)
-		return nil, exitInOrder, true
+		return nil, exitOK, true
 	}
 	if f.Connect == "" {
 		f.Connect = console.AdminSocket()
 		if err := console.CheckSocket(f.Connect); err != nil {
 			fmt.Fprintln(stderr, "ranchctl:", err)
-			return nil, exitUnconnected, true
+			return nil, exitNoConnection, true
 		}
 	}
-	return f, exitInOrder, false
+	return f, exitOK, false
 }
 
-func complain(w io.Writer, err error) int {
-	fmt.Fprintf(w, "ranchctl: %v\nranchctl --help lists all flags.\n", err)
+func usageError(w io.Writer, err error) int {
+	fmt.Fprintf(w, "ranchctl: %v\nRun ranchctl --help for all flags.\n", err)
 	return exitUsage
 }
 
-// validate reports what can be told without connecting.
+// validate returns all faults that can be found without connecting.
 func (f *flags) validate() error {
 	var faults []error
 	if f.Timeout < 0 {
-		faults = append(faults, fmt.Errorf("--timeout %v: it must not be negative", f.Timeout))
+		faults = append(faults, fmt.Errorf("--timeout %v: allowed are positive durations, and 0 for no limit", f.Timeout))
 	}
 	if f.ConnectTimeout <= 0 {
-		faults = append(faults, fmt.Errorf("--connect-timeout %v: it must be more than 0", f.ConnectTimeout))
+		faults = append(faults, fmt.Errorf("--connect-timeout %v: allowed are positive durations", f.ConnectTimeout))
 	}
 	if (f.Cert == "") != (f.Key == "") {
-		faults = append(faults, errors.New("--cert and --key go together"))
+		faults = append(faults, errors.New("--cert and --key: allowed are both or neither"))
 	}
 	return errors.Join(faults...)
 }

@@ -1,16 +1,15 @@
-// Command ranchctl is an operator's client for the shell of ranchd, and of every server
-// that has one.
+// Command ranchctl is the operator's client for the shell of ranchd and of any other server with a
+// shell.
 //
 //	ranchctl                                    # a prompt, with history and completion
 //	ranchctl status                             # one command
 //	ranchctl -o json connections --sort bytes --limit 5
 //	ranchctl --connect tls://host:8443 --ca site.pem --token-file ~/.ranch-token
-//	ranchctl bots --clients 10000               # bots that drive a topic server
-//	ranchctl token operator ann --file tokens   # a token for somebody
-//	printf 'status\nstats\n' | ranchctl         # one per line
+//	ranchctl bots --clients 10000               # a load generator for topic servers
+//	ranchctl token operator ann --file tokens   # create a token
+//	printf 'status\nstats\n' | ranchctl         # commands from stdin, one per line
 //
-// Results go to stdout, all else to stderr. ranchctl --help lists the flags and the exit
-// codes.
+// Results go to stdout, everything else to stderr. ranchctl --help lists flags and exit codes.
 package main
 
 import (
@@ -23,7 +22,7 @@ import (
 )
 
 func main() {
-	if len(os.Args) > 1 { // what needs no shell to talk to
+	if len(os.Args) > 1 { // commands that need no shell
 		switch os.Args[1] {
 		case "bots":
 			os.Exit(bots.Command(context.Background(), os.Args[2:], os.Stdout, os.Stderr))

@@ -3,8 +3,6 @@
 package main
 
 import (
-	"errors"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,24 +12,21 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"goranch/internal/console/consoletest"
+	"goranch/protocol/shell"
 )
 
-// terminalPatience is how long a terminal may take to show what it should.
-const terminalPatience = 20 * time.Second
+// terminalTimeout is how long a terminal may take to show what a test expects.
+const terminalTimeout = 20 * time.Second
 
-// pane is a terminal in which ranchctl runs.
+// pane is a terminal of tmux in which ranchctl runs.
 type pane struct {
 	t      *testing.T
-	socket string // tmux' own
+	socket string // of the tmux server
 }
 
-// start runs a shell command in a terminal of 60 columns and 14 lines, says its exit code and stays.
-func start(t *testing.T, command string, env ...string) *pane {
+// newPane runs a shell command in a terminal of 60 columns and 14 lines, then prints its exit code.
+func newPane(t *testing.T, command string, env ...string) *pane {
 	t.Helper()
-	if _, err := exec.LookPath("tmux"); err != nil {
-		t.Skip("tmux is not installed: apt-get install tmux")
-	}
 	p := &pane{t, filepath.Join(t.TempDir(), "tmux.sock")}
 	args := []string{"-f", "/dev/null", "new-session", "-d", "-x", "60", "-y", "14"}
 	for _, e := range env {
@@ -51,13 +46,16 @@ func (p *pane) tmux(args ...string) string {
 	return string(out)
 }
 
-// text types it; keys are tmux' names of keys.
+// text types text.
 func (p *pane) text(s string) { p.t.Helper(); p.tmux("send-keys", "-l", s) }
+
+// keys presses keys by their tmux names.
 func (p *pane) keys(names ...string) {
 	p.t.Helper()
 	p.tmux(append([]string{"send-keys"}, names...)...)
 }
 
+// screen returns the screen without blanks at the ends of lines.
 func (p *pane) screen() string {
 	p.t.Helper()
 	lines := strings.Split(p.tmux("capture-pane", "-p"), "\n")
@@ -67,31 +65,38 @@ func (p *pane) screen() string {
 	return strings.TrimRight(strings.Join(lines, "\n"), "\n")
 }
 
-// shows waits until the screen is what it should be, the last lines of it if not all.
-func (p *pane) shows(want ...string) {
+// waitFor waits until the screen is ok.
+func (p *pane) waitFor(want string, ok func(screen string) bool) {
 	p.t.Helper()
-	wanted := strings.Join(want, "\n")
 	var got string
-	for late := time.Now().Add(terminalPatience); time.Now().Before(late); time.Sleep(20 * time.Millisecond) {
-		got = p.screen()
-		if got == wanted || strings.HasSuffix(got, "\n"+wanted) {
+	for end := time.Now().Add(terminalTimeout); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if got = p.screen(); ok(got) {
 			return
 		}
 	}
-	p.t.Fatalf("-want +got, the screen's last lines\n%s", cmp.Diff(strings.Split(wanted, "\n"), strings.Split(got, "\n")))
+	p.t.Fatalf("screen (-want +got):\n%s", cmp.Diff(strings.Split(want, "\n"), strings.Split(got, "\n")))
 }
 
-// contains waits until the screen does.
-func (p *pane) contains(want string) {
+// expectEnd waits until the last lines of the screen are want.
+func (p *pane) expectEnd(want ...string) {
 	p.t.Helper()
-	for late := time.Now().Add(terminalPatience); !strings.Contains(p.screen(), want); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(late) {
-			p.t.Fatalf("there is no %q in\n%s", want, p.screen())
-		}
-	}
+	wanted := strings.Join(want, "\n")
+	p.waitFor(wanted, func(got string) bool { return got == wanted || strings.HasSuffix(got, "\n"+wanted) })
 }
 
-// TestTerminal is somebody at a keyboard.
+// expectAll waits until the screen is want.
+func (p *pane) expectAll(want string) {
+	p.t.Helper()
+	p.waitFor(want, func(got string) bool { return got == want })
+}
+
+// expect waits until the screen contains want.
+func (p *pane) expect(want string) {
+	p.t.Helper()
+	p.waitFor(want, func(got string) bool { return strings.Contains(got, want) })
+}
+
+// TestTerminal runs ranchctl on a terminal.
 func TestTerminal(t *testing.T) {
 	if _, err := exec.LookPath("tmux"); err != nil {
 		t.Skip("tmux is not installed: apt-get install tmux")
@@ -104,140 +109,103 @@ func TestTerminal(t *testing.T) {
 	t.Run("top", func(t *testing.T) { testTop(t, bin) })
 	t.Run("one-shot top", func(t *testing.T) { testOneShotTop(t, bin) })
 	t.Run("reconnect", func(t *testing.T) { testReconnect(t, bin) })
-	t.Run("colour", func(t *testing.T) { testColour(t, bin) })
+	t.Run("color", func(t *testing.T) { testColor(t, bin) })
 }
 
-const prompt = "srv.sock> "
-
-func trimmed(s string) string { return strings.TrimRight(s, " ") }
+const (
+	promptText = "srv.sock> "
+	emptyLine  = "srv.sock>" // the prompt as screen returns it
+)
 
 func testPrompt(t *testing.T, bin string) {
-	s := &consoletest.Server{}
+	opts := requireToken("secret")
+	opts.Authenticate = nil
+	s := newTestServer(t, opts)
 	state := t.TempDir()
-	addr := serve(t, s)
-	p := start(t, bin+" -c "+addr, "NO_COLOR=1", "XDG_STATE_HOME="+state)
-	p.shows(trimmed(prompt))
+	p := newPane(t, bin+" -c "+s.addr, "NO_COLOR=1", "XDG_STATE_HOME="+state)
+	p.expectEnd(emptyLine)
 	p.text("sta")
-	p.keys("Tab") // nothing to add but the common beginning
-	p.keys("Tab")
-	p.shows("stats   status", prompt+"stat")
+	p.keys("Tab") // the common prefix
+	p.keys("Tab") // the candidates
+	p.expectEnd("stats   status", promptText+"stat")
 	p.text("u")
 	p.keys("Tab")
 	p.keys("Enter")
-	p.shows(prompt+"status", "Name:    a server", "Uptime:  1m3s", "Sent:    1.2 MiB", trimmed(prompt))
+	p.expectEnd(promptText+"status", "Name:    a server", "Uptime:  1m3s", "Sent:    1.2 MiB", emptyLine)
 	p.text("auth:secret")
 	p.keys("Enter")
-	p.shows(prompt+"auth:secret", "you are ops", trimmed(prompt))
+	p.expectEnd(promptText+"auth:secret", "ops, operator", emptyLine)
 	p.text("no such thing")
 	p.keys("C-c")
-	p.shows("you are ops", trimmed(prompt))
+	p.expectEnd("ops, operator", emptyLine)
 	p.text("slow")
 	p.keys("Enter")
-	s.Wait(7) // format, two or three completions, status, auth, slow
-	p.shows(prompt + "slow")
-	waitFor(t, s, "slow")
+	select {
+	case <-s.running:
+	case <-time.After(terminalTimeout):
+		t.Fatal("the command slow does not run")
+	}
+	p.expectEnd(promptText + "slow")
 	p.keys("C-c")
-	p.shows(prompt+"slow", "error: cancelled", trimmed(prompt))
+	p.expectEnd(promptText+"slow", "error: cancelled", emptyLine)
 	p.text("tat")
 	p.keys("C-r")
-	p.shows(prompt + "status")
+	p.expectEnd(promptText + "status")
 	p.keys("C-c", "Up", "Up") // auth is not in the history
-	p.shows("error: cancelled", prompt+"status")
+	p.expectEnd("error: cancelled", promptText+"status")
 	p.keys("C-c")
-	p.shows("error: cancelled", trimmed(prompt))
+	p.expectEnd("error: cancelled", emptyLine)
 	p.keys("C-d")
-	p.shows(trimmed(prompt), "code 0")
+	p.expectEnd(emptyLine, "code 0")
 	b, err := os.ReadFile(filepath.Join(state, "ranchctl", "history"))
 	if diff := cmp.Diff("status\nslow\n", string(b)); diff != "" || err != nil {
-		t.Error(diff, err)
-	}
-}
-
-// waitFor returns when the server has received a request.
-func waitFor(t *testing.T, s *consoletest.Server, request string) {
-	t.Helper()
-	for n := 1; ; n++ {
-		s.Wait(n)
-		if s.Received()[n-1] == request {
-			return
-		}
+		t.Errorf("history file: %v (-want +got):\n%s", err, diff)
 	}
 }
 
 func testTop(t *testing.T, bin string) {
-	s := &consoletest.Server{}
-	p := start(t, bin+" -c "+serve(t, s), "NO_COLOR=1", "XDG_STATE_HOME="+t.TempDir())
-	p.shows(trimmed(prompt))
+	s := newTestServer(t, shell.Options{})
+	p := newPane(t, bin+" -c "+s.addr, "NO_COLOR=1", "XDG_STATE_HOME="+t.TempDir())
+	p.expectEnd(emptyLine)
 	p.text("top")
 	p.keys("Enter")
-	p.whole("FRAME\n    2") // and nothing else
+	p.expectAll("FRAME\n    2")
 	p.keys("x", "q")
-	p.whole(strings.Join([]string{prompt + "top", "FRAME", "    2", trimmed(prompt)}, "\n"))
-}
-
-// whole waits until that is all there is on the screen.
-func (p *pane) whole(want string) {
-	p.t.Helper()
-	var got string
-	for late := time.Now().Add(terminalPatience); time.Now().Before(late); time.Sleep(20 * time.Millisecond) {
-		if got = p.screen(); got == want {
-			return
-		}
-	}
-	p.t.Fatalf("-want +got, the screen\n%s", cmp.Diff(strings.Split(want, "\n"), strings.Split(got, "\n")))
+	p.expectAll(strings.Join([]string{promptText + "top", "FRAME", "    2", emptyLine}, "\n"))
 }
 
 func testOneShotTop(t *testing.T, bin string) {
-	p := start(t, bin+" -c "+serve(t, &consoletest.Server{})+" top; code=$?; stty -a | grep -o ' icanon'; (exit $code)", "NO_COLOR=1")
-	p.whole("FRAME\n    2")
+	s := newTestServer(t, shell.Options{})
+	p := newPane(t, bin+" -c "+s.addr+" top; code=$?; stty -a | grep -o ' icanon'; (exit $code)", "NO_COLOR=1")
+	p.expectAll("FRAME\n    2")
 	p.keys("q")
-	p.shows("FRAME", "    2", " icanon", "code 0")
+	p.expectEnd("FRAME", "    2", " icanon", "code 0")
 }
 
 func testReconnect(t *testing.T, bin string) {
-	s := &consoletest.Server{}
-	path := filepath.Join(t.TempDir(), "srv.sock")
-	begin := func() (end func()) {
-		ln, err := net.Listen("unix", path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		served := make(chan struct{})
-		go func() {
-			defer close(served)
-			s.Serve(ln)
-		}()
-		return func() {
-			if err := ln.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-				t.Error(err)
-			}
-			<-served
-			s.Close()
-		}
-	}
-	end := begin()
-	p := start(t, bin+" -c unix:"+path, "NO_COLOR=1", "XDG_STATE_HOME="+t.TempDir())
-	p.shows(trimmed(prompt))
-	p.text("echo hal")
-	p.shows(prompt + "echo hal")
-	end()
-	p.text("lo") // typing goes on while there is no server
-	p.shows(prompt + "echo hallo")
-	end = begin()
-	defer func() { end() }()
-	p.contains("connection lost; back after ")
-	p.keys("Enter")
-	p.shows(prompt+"echo hallo", "hallo", trimmed(prompt))
+	s := newTestServer(t, shell.Options{})
+	p := newPane(t, bin+" -c "+s.addr, "NO_COLOR=1", "XDG_STATE_HOME="+t.TempDir())
+	p.expectEnd(emptyLine)
 	p.text("drop")
 	p.keys("Enter")
-	p.contains("error: the connection broke before the answer; the command m\nay have been carried out") // in either order
-	p.contains("connection lost; back after 0.0 s")
+	p.expect("error: the connection has ended: ") // the notice may precede it
+	p.expect("connection lost; reconnected after 0.")
+	p.text("echo hal")
+	p.expectEnd(promptText + "echo hal")
+	s.stop()
+	p.text("lo") // while there is no server
+	p.expectEnd(promptText + "echo hallo")
+	s.start()
+	p.expect("in a new")
+	p.keys("Enter")
+	p.expectEnd(promptText+"echo hallo", "hallo", emptyLine)
 }
 
-func testColour(t *testing.T, bin string) {
-	p := start(t, bin+" -c "+serve(t, &consoletest.Server{})+" fail")
-	p.shows("error: it is broken", "code 1")
+func testColor(t *testing.T, bin string) {
+	s := newTestServer(t, shell.Options{})
+	p := newPane(t, bin+" -c "+s.addr+" fail")
+	p.expectEnd("error: it is broken", "code 1")
 	if got := p.tmux("capture-pane", "-p", "-e"); !strings.Contains(got, "\x1b[31merror:") {
-		t.Errorf("no colour in %q", got)
+		t.Errorf("got %q, want the color of errors", got)
 	}
 }

@@ -14,26 +14,28 @@ import (
 
 // tokenFlags is the command line of "ranchctl token".
 type tokenFlags struct {
-	Role string `arg:"" enum:"viewer,operator" help:"What its holder may do: viewer looks, operator changes things too."`
-	Name string `arg:"" help:"What logs call its holder."`
-	File string `placeholder:"FILE" help:"Append the line to this file of tokens, which is made with mode 0600 if it is not there."`
-	Help bool   `short:"h" help:"Print this."`
+	Role string `arg:"" enum:"viewer,operator" help:"Role of the user: a viewer may look, an operator may also change things."`
+	Name string `arg:"" help:"Name of the user in logs."`
+	File string `placeholder:"FILE" help:"Append the line to this token file, which is created with mode 0600 if it does not exist."`
+	Help bool   `short:"h" help:"Print this help and exit."`
 }
 
-const tokenDescription = `Makes a token with which somebody can use the shells of ranchd. The token itself is printed once, and kept nowhere; what belongs into the file that ranchd --tokens names is a line with its hash.`
+const tokenDescription = `Creates a token for a user of ranchd's shells. The token is printed once and not stored. ` +
+	`The token file of ranchd --tokens contains a line with its hash.`
 
-// token makes a token. Nothing of it needs a server.
+// token runs "ranchctl token", which needs no server, and returns the exit code.
 func token(args []string, stdout, stderr io.Writer) int {
 	var f tokenFlags
-	k := kong.Must(&f, kong.Name("ranchctl token"), kong.Description(tokenDescription), kong.Writers(stdout, stderr), kong.NoDefaultHelp())
-	if slices.Contains(args, "-h") || slices.Contains(args, "--help") { // before arguments are missed
+	k := kong.Must(&f, kong.Name("ranchctl token"), kong.Description(tokenDescription),
+		kong.Writers(stdout, stderr), kong.NoDefaultHelp())
+	if slices.Contains(args, "-h") || slices.Contains(args, "--help") { // before kong reports missing arguments
 		if ctx, err := kong.Trace(k, args); err == nil {
 			ctx.PrintUsage(false)
 		}
-		return exitInOrder
+		return exitOK
 	}
 	if _, err := k.Parse(args); err != nil {
-		fmt.Fprintf(stderr, "ranchctl token: %v\nranchctl token --help tells more.\n", err)
+		fmt.Fprintf(stderr, "ranchctl token: %v\nRun ranchctl token --help for usage.\n", err)
 		return exitUsage
 	}
 	role := map[string]shell.Role{"viewer": shell.Viewer, "operator": shell.Operator}[f.Role]
@@ -44,17 +46,17 @@ func token(args []string, stdout, stderr io.Writer) int {
 	}
 	if f.File == "" {
 		fmt.Fprintf(stdout, "%s\n", secret)
-		fmt.Fprintf(stderr, "That is the token, which is not shown again. This line belongs into the file of tokens:\n")
+		fmt.Fprintf(stderr, "This is the token; it is not shown again. Add this line to the token file:\n")
 		fmt.Fprintf(stdout, "%s\n", line)
-		return exitInOrder
+		return exitOK
 	}
 	if err := appendLine(f.File, line); err != nil {
 		fmt.Fprintf(stderr, "ranchctl token: --file: %v\n", err)
 		return exitFailed
 	}
 	fmt.Fprintf(stdout, "%s\n", secret)
-	fmt.Fprintf(stderr, "That is the token, which is not shown again; its hash is in %s.\n", f.File)
-	return exitInOrder
+	fmt.Fprintf(stderr, "This is the token; it is not shown again. Its hash is in %s.\n", f.File)
+	return exitOK
 }
 
 func appendLine(file, line string) error {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"sync"
 
@@ -14,6 +13,7 @@ import (
 
 	"goranch/internal/console"
 	"goranch/protocol/shell"
+	"goranch/protocol/shell/client"
 	"goranch/ranch"
 	"goranch/transport"
 )
@@ -72,8 +72,8 @@ func (d *daemon) converse(ctx context.Context) error {
 		defer d.logTo.divert(os.Stderr)
 	}
 	return console.Run(ctx, console.Options{
-		Dial: func(ctx context.Context) (net.Conn, error) { return mem.Dial(ctx, "console") },
-		Name: "ranchd", In: os.Stdin, Out: os.Stdout, Color: console.WantsColor(true),
+		Client: client.Options{Transport: mem, Addr: "console"},
+		Name:   "ranchd", In: os.Stdin, Out: os.Stdout, Color: console.WantsColor(true),
 		HistoryFile: console.HistoryFile("ranchd"),
 		Size: func() (columns, lines int) {
 			if w, h, err := term.GetSize(int(os.Stdout.Fd())); err == nil && w > 0 {

@@ -1,10 +1,8 @@
 package console
 
 import (
-	"context"
 	"crypto/tls"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -13,9 +11,9 @@ import (
 	"goranch/transport"
 )
 
-// AdminSocket returns where a server on this machine offers its shell to operators, and
-// where they look for it, unless told otherwise: "unix:" and ranchd.sock in
-// $XDG_RUNTIME_DIR, else in /run for root, and /tmp/ranchd-UID.sock for others.
+// AdminSocket returns the default address of the operators' shell on this machine: "unix:" and
+// ranchd.sock in $XDG_RUNTIME_DIR; without that variable, in /run for root, and
+// /tmp/ranchd-UID.sock for other users.
 func AdminSocket() string {
 	return adminSocket(os.Getenv("XDG_RUNTIME_DIR"), os.Getuid(), "/tmp")
 }
@@ -30,7 +28,7 @@ func adminSocket(runtimeDir string, uid int, tmp string) string {
 	return "unix:" + filepath.Join(tmp, "ranchd-"+strconv.Itoa(uid)+".sock")
 }
 
-// Address is where a shell is served.
+// Address is the address of a shell.
 type Address struct {
 	TLS  bool
 	Addr transport.Addr
@@ -38,8 +36,8 @@ type Address struct {
 
 const addressForms = "use unix:/path, tcp://host:port or tls://host:port"
 
-// ParseAddress reads "unix:/path", "unix:@name" (Linux), "tls+unix:/path",
-// "tcp://host:port", "tls://host:port" and "host:port", which is TCP.
+// ParseAddress parses "unix:/path", "unix:@name" (Linux), "tls+unix:/path", "tcp://host:port",
+// "tls://host:port" and "host:port", which is TCP.
 func ParseAddress(s string) (Address, error) {
 	scheme, rest, ok := strings.Cut(s, ":")
 	rest, slashes := strings.CutPrefix(rest, "//")
@@ -54,13 +52,13 @@ func ParseAddress(s string) (Address, error) {
 		a.Addr, err = transport.ParseAddr(rest)
 	case slashes:
 		return Address{}, fmt.Errorf("address %q: unknown scheme %q: %s", s, scheme, addressForms)
-	case ok && scheme != "tls" && scheme != "tcp": // "tls:443" would be a host called tls, in the clear
+	case ok && scheme != "tls" && scheme != "tcp": // "tls:443" would be a host named tls, without TLS
 		a.Addr, err = transport.ParseAddr(s)
 	default:
 		return Address{}, fmt.Errorf("address %q: %s", s, addressForms)
 	}
 	if err == nil && (a.Addr.Inherited() || a.Addr.Network == "tcp" && strings.HasPrefix(a.Addr.Address, ":")) {
-		err = fmt.Errorf("address %q: one cannot connect to that: %s", s, addressForms)
+		err = fmt.Errorf("address %q cannot be dialed: %s", s, addressForms)
 	}
 	if err != nil {
 		return Address{}, err
@@ -68,7 +66,7 @@ func ParseAddress(s string) (Address, error) {
 	return a, nil
 }
 
-// String returns the form that ParseAddress reads.
+// String returns the form that ParseAddress parses.
 func (a Address) String() string {
 	switch {
 	case a.Addr.Network == "unix" && a.TLS:
@@ -81,7 +79,7 @@ func (a Address) String() string {
 	return "tcp://" + a.Addr.Address
 }
 
-// Short returns what a prompt shows: host:port, or a socket's file without its directory.
+// Short returns the name for a prompt: host:port, or a socket's file name without its directory.
 func (a Address) Short() string {
 	if a.Addr.Network == "unix" {
 		return filepath.Base(a.Addr.Address)
@@ -89,12 +87,10 @@ func (a Address) Short() string {
 	return a.Addr.Address
 }
 
-// Dialer returns the function that connects to a; config is for TLS, nil is an empty one.
-func (a Address) Dialer(config *tls.Config) func(ctx context.Context) (net.Conn, error) {
-	var t transport.Transport = transport.TCP{}
+// Transport returns the transport that dials a.Addr. config is for TLS; nil is an empty one.
+func (a Address) Transport(config *tls.Config) transport.Transport {
 	if a.TLS {
-		t = transport.TLS{Config: config}
+		return transport.TLS{Config: config}
 	}
-	addr := a.Addr.String()
-	return func(ctx context.Context) (net.Conn, error) { return t.Dial(ctx, addr) }
+	return transport.TCP{}
 }

@@ -20,7 +20,7 @@ func TestParseAddress(t *testing.T) {
 	} {
 		a, err := ParseAddress(x.in)
 		if (err == nil) != (x.out != "") || err == nil && (a.String() != x.out || a.Short() != x.short) {
-			t.Errorf("%q: %q, %q, %v", x.in, a.String(), a.Short(), err)
+			t.Errorf("%q: got %q, %q, %v, want %q, %q", x.in, a.String(), a.Short(), err, x.out, x.short)
 		}
 	}
 }
@@ -37,15 +37,16 @@ func TestAdminSocket(t *testing.T) {
 		{"", 0, "unix:/run/ranchd.sock"},
 	} {
 		if got := adminSocket(x.runtimeDir, x.uid, "/tmp"); got != x.want {
-			t.Errorf("%+v: %s", x, got)
+			t.Errorf("directory %q, uid %d: got %s, want %s", x.runtimeDir, x.uid, got, x.want)
 		}
 	}
 }
 
-// A socket in a directory that everybody writes to is its owner's, who may be anybody.
+// TestCheckSocket checks that a socket of another user is refused only in a directory that
+// everybody may write to.
 func TestCheckSocket(t *testing.T) {
 	if runtime.GOOS != "linux" || os.Getuid() != 0 {
-		t.Skip("only root can give a socket away; run: sudo go test ./internal/console -run TestCheckSocket")
+		t.Skip("only root can change the owner of a socket; run: sudo go test ./internal/console -run TestCheckSocket")
 	}
 	dir := t.TempDir()
 	path := filepath.Join(dir, "a.sock")
@@ -56,14 +57,14 @@ func TestCheckSocket(t *testing.T) {
 	defer ln.Close()
 	os.Chown(path, 65534, 65534)
 	if err := CheckSocket("unix:" + path); err != nil {
-		t.Errorf("in a directory of one's own: %v", err)
+		t.Errorf("in a private directory: got %v, want no error", err)
 	}
 	os.Chmod(dir, 0o777)
 	if err := CheckSocket("unix:" + path); err == nil {
-		t.Error("another's socket in a directory for all is accepted")
+		t.Error("socket of another user in a public directory: got no error, want one")
 	}
 	os.Chown(path, 0, 0)
 	if err := CheckSocket("unix:" + path); err != nil {
-		t.Error(err)
+		t.Errorf("socket of root: got %v, want no error", err)
 	}
 }

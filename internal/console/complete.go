@@ -2,21 +2,20 @@ package console
 
 import (
 	"context"
-	"encoding/json"
 	"strings"
 	"time"
 )
 
-// Keys which the line editor leaves to others.
+// Keys that the line editor passes to its callback.
 const (
 	keyTab    = '\t'
 	keySearch = 0x12 // Ctrl-R
 )
 
-// completionTime is how long somebody who has pressed Tab waits.
-const completionTime = 2 * time.Second
+// completionTimeout limits how long Tab waits for the server.
+const completionTimeout = 2 * time.Second
 
-// key handles keys that the line editor does not.
+// key handles the keys that the line editor does not handle.
 func (c *console) key(line string, pos int, key rune) (newLine string, newPos int, ok bool) {
 	if key != keySearch {
 		c.searched = -1
@@ -30,8 +29,8 @@ func (c *console) key(line string, pos int, key rune) (newLine string, newPos in
 	return "", 0, false
 }
 
-// search brings the newest line of the history that contains what has been typed, and
-// with each further Ctrl-R the one before.
+// search finds the newest line of the history that contains what has been typed, and with each
+// further Ctrl-R the one before.
 func (c *console) search(line string) (string, int, bool) {
 	if c.searched < 0 {
 		c.wanted = line
@@ -48,29 +47,28 @@ func (c *console) search(line string) (string, int, bool) {
 // complete asks the server what the word before the cursor could become.
 func (c *console) complete(line string, pos int) (string, int, bool) {
 	before := line[:pos]
-	if secret(before) {
+	if isSecret(before) {
 		return line, pos, true
 	}
-	ctx, cancel := context.WithTimeout(c.ctx, completionTime)
+	ctx, cancel := context.WithTimeout(c.ctx, completionTimeout)
 	defer cancel()
-	a, err := c.client.do(ctx, "complete:"+before, false) // a command of before the connection may run, and go on
-	var candidates []string
-	if err != nil || json.Unmarshal(a.Result, &candidates) != nil || len(candidates) == 0 {
+	candidates, err := c.client.Complete(ctx, before)
+	if err != nil || len(candidates) == 0 {
 		return line, pos, true
 	}
-	begin := lastWord(before)
+	start := lastWord(before)
 	word := commonPrefix(candidates)
 	switch {
 	case len(candidates) == 1:
 		if !strings.HasSuffix(word, "/") && !strings.HasSuffix(word, "=") && !strings.HasSuffix(word, ":") {
 			word += " "
 		}
-	case !strings.HasPrefix(word, before[begin:]) || len(word) == pos-begin: // there is nothing to add
+	case !strings.HasPrefix(word, before[start:]) || len(word) == pos-start: // there is nothing to add
 		c.list(candidates)
 		return line, pos, true
 	}
 	word = visible(word)
-	return line[:begin] + word + line[pos:], begin + len(word), true
+	return line[:start] + word + line[pos:], start + len(word), true
 }
 
 // list shows candidates above the prompt.
@@ -113,21 +111,21 @@ func commonPrefix(words []string) string {
 	return string(prefix)
 }
 
-// lastWord returns where the last word of a line begins. Blanks between quotes, or after
-// a backslash, end no word.
+// lastWord returns the index of the last word of a line. Blanks between quotes, or after a
+// backslash, do not separate words.
 func lastWord(s string) int {
-	begin, in := 0, byte(0)
+	start, quote := 0, byte(0)
 	for i := 0; i < len(s); i++ {
 		switch b := s[i]; {
-		case in == 0 && (b == ' ' || b == '\t'):
-			begin = i + 1
-		case in == 0 && (b == '\'' || b == '"'):
-			in = b
-		case b == in:
-			in = 0
-		case b == '\\' && in != '\'':
+		case quote == 0 && (b == ' ' || b == '\t'):
+			start = i + 1
+		case quote == 0 && (b == '\'' || b == '"'):
+			quote = b
+		case b == quote:
+			quote = 0
+		case b == '\\' && quote != '\'':
 			i++
 		}
 	}
-	return min(begin, len(s))
+	return min(start, len(s))
 }

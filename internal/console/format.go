@@ -7,16 +7,18 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"goranch/protocol/shell"
 )
 
-// formatCell writes a value as people read it. What is not of the kind it should be is
-// shown as it came.
+// formatCell formats a value for people. A value that does not have the kind is shown as it was
+// sent.
 func formatCell(v any, kind string) string {
 	switch v := v.(type) {
 	case nil:
 		return "-"
 	case string:
-		if kind == "time" {
+		if kind == shell.KindTime {
 			if t, err := time.Parse(time.RFC3339, v); err == nil {
 				return t.Local().Format(time.DateTime)
 			}
@@ -36,11 +38,11 @@ func formatCell(v any, kind string) string {
 
 func formatNumber(n json.Number, kind string) string {
 	switch kind {
-	case "bytes":
+	case shell.KindBytes:
 		if i, err := n.Int64(); err == nil {
 			return formatBytes(i)
 		}
-	case "duration":
+	case shell.KindDuration:
 		if f, err := n.Float64(); err == nil && math.Abs(f) < math.MaxInt64/1e9 {
 			return formatDuration(time.Duration(f * 1e9))
 		}
@@ -55,15 +57,15 @@ func formatBytes(n int64) string {
 	f := float64(n)
 	for _, unit := range []string{"KiB", "MiB", "GiB", "TiB", "PiB"} {
 		f /= 1024
-		if math.Abs(f) < 1023.95 { // which would be written as 1024.0
+		if math.Abs(f) < 1023.95 { // else it would be formatted as 1024.0
 			return fmt.Sprintf("%.1f %s", f, unit)
 		}
 	}
 	return fmt.Sprintf("%.1f EiB", f/1024)
 }
 
-// formatDuration writes no more than anybody wants to know: three digits below a second,
-// seconds below a day, then days and hours.
+// formatDuration rounds down: to about three digits below a second, to seconds below a day, then to
+// days and hours.
 func formatDuration(d time.Duration) string {
 	size := d.Abs()
 	switch {
@@ -83,15 +85,15 @@ func formatDuration(d time.Duration) string {
 	return d.String()
 }
 
-// visible replaces what would do something to a terminal instead of being seen.
+// visible escapes control characters.
 func visible(s string) string {
-	clean := func(r rune) bool { return r < ' ' || 0x7f <= r && r < 0xa0 }
-	if !strings.ContainsFunc(s, clean) {
+	isControl := func(r rune) bool { return r < ' ' || 0x7f <= r && r < 0xa0 }
+	if !strings.ContainsFunc(s, isControl) {
 		return s
 	}
 	var b strings.Builder
 	for _, r := range s {
-		if clean(r) {
+		if isControl(r) {
 			q := strconv.QuoteRune(r)
 			b.WriteString(q[1 : len(q)-1])
 		} else {

@@ -9,20 +9,20 @@ import (
 	"strings"
 )
 
-// historyLimit is how many lines are kept.
+// historyLimit is the number of lines in memory, and the least number in the file.
 const historyLimit = 1000
 
-// history is what was typed, the oldest first. It is x/term's History.
+// history is the lines that were typed, the oldest first. It implements term.History.
 type history struct {
 	entries []string
-	file    string // "" keeps it in memory only
+	file    string // "": memory only
 }
 
-// HistoryFile returns where the history of a program of that name belongs, and "" if
-// that cannot be told.
+// HistoryFile returns the path of the history of a program by the XDG Base Directory Specification,
+// and "" if there is no home directory.
 func HistoryFile(program string) string {
 	dir := os.Getenv("XDG_STATE_HOME")
-	if !filepath.IsAbs(dir) { // as the specification wants it
+	if !filepath.IsAbs(dir) { // the specification says to ignore relative paths
 		home, err := os.UserHomeDir()
 		if err != nil {
 			return ""
@@ -32,7 +32,8 @@ func HistoryFile(program string) string {
 	return filepath.Join(dir, program, "history")
 }
 
-// openHistory reads the file. With an error there is a history still, in memory.
+// openHistory reads the file, and creates it if it does not exist. With an error, it also returns a
+// history, which is in memory only.
 func openHistory(file string) (*history, error) {
 	h := &history{}
 	if file == "" {
@@ -51,18 +52,18 @@ func openHistory(file string) (*history, error) {
 	}
 	lines, n := bufio.NewScanner(f), 0
 	for ; lines.Scan(); n++ {
-		h.keep(lines.Text())
+		h.append(lines.Text())
 	}
 	h.file = file
-	if n > 2*historyLimit { // it grows at the end, and is cut here only
+	if n > 2*historyLimit { // lines are appended; the file is cut here only
 		return h, h.rewrite()
 	}
 	return h, lines.Err()
 }
 
-// rewrite replaces the file in one step, so that another program sees the old or the new one.
+// rewrite replaces the file in one step, so that another process reads the old or the new one.
 func (h *history) rewrite() error {
-	tmp, err := os.CreateTemp(filepath.Dir(h.file), ".history-*") // 0600
+	tmp, err := os.CreateTemp(filepath.Dir(h.file), ".history-*") // mode 0600
 	if err != nil {
 		return err
 	}
@@ -74,21 +75,23 @@ func (h *history) rewrite() error {
 	return os.Rename(tmp.Name(), h.file)
 }
 
-// Add keeps a line, unless it is empty, a secret, begins with a blank or is the one before again.
+// Add stores a line. It ignores empty lines, lines with a token, lines that begin with a blank, and
+// repetitions of the line before.
 func (h *history) Add(line string) {
 	line = strings.TrimRight(line, " \t")
-	if line == "" || line[0] == ' ' || secret(line) || !h.keep(line) || h.file == "" {
+	if line == "" || line[0] == ' ' || isSecret(line) || !h.append(line) || h.file == "" {
 		return
 	}
 	f, err := os.OpenFile(h.file, os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {
-		return // the line is in memory; a prompt is no place for the state of a disk
+		return // the line is in memory; the error was reported when the file was opened
 	}
 	f.WriteString(line + "\n")
 	f.Close()
 }
 
-func (h *history) keep(line string) bool {
+// append adds a line in memory. It returns false for an empty line and a repetition.
+func (h *history) append(line string) bool {
 	line = strings.TrimRight(line, " \t\r\n")
 	if line == "" || len(h.entries) > 0 && h.entries[len(h.entries)-1] == line {
 		return false
@@ -100,13 +103,13 @@ func (h *history) keep(line string) bool {
 	return true
 }
 
-// Len returns how many lines there are.
+// Len returns the number of lines.
 func (h *history) Len() int { return len(h.entries) }
 
 // At returns a line; 0 is the newest.
 func (h *history) At(i int) string { return h.entries[len(h.entries)-1-i] }
 
-// find returns the newest line older than the i-th that contains s; -1 if there is none.
+// find returns the index of the newest line older than line i that contains s; -1 if there is none.
 func (h *history) find(s string, i int) int {
 	for i++; i < h.Len(); i++ {
 		if strings.Contains(h.At(i), s) {
@@ -116,8 +119,8 @@ func (h *history) find(s string, i int) int {
 	return -1
 }
 
-// secret reports whether a line gives a token away.
-func secret(line string) bool {
+// isSecret reports whether a line contains a token.
+func isSecret(line string) bool {
 	name, _, _ := strings.Cut(strings.TrimSpace(line), ":")
 	name, _, _ = strings.Cut(name, " ")
 	return strings.EqualFold(name, "auth")

@@ -25,22 +25,22 @@ func TestHistory(t *testing.T) {
 	}
 	want := []string{"status", "stats", "status"}
 	if diff := cmp.Diff(want, again.entries); diff != "" {
-		t.Error(diff)
+		t.Errorf("entries of the file (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff(want, h.entries); diff != "" {
-		t.Error(diff)
+		t.Errorf("entries in memory (-want +got):\n%s", diff)
 	}
 	if i := again.find("stat", 0); i != 1 || again.At(i) != "stats" {
-		t.Errorf("found line %d", i)
+		t.Errorf("find: got line %d, want 1", i)
 	}
 	for path, mode := range map[string]os.FileMode{file: 0o600, filepath.Dir(file): os.ModeDir | 0o700} {
 		if info, err := os.Stat(path); err != nil || info.Mode() != mode {
-			t.Errorf("%s has mode %v, want %v (%v)", path, info.Mode(), mode, err)
+			t.Errorf("mode of %s: got %v, %v, want %v", path, info.Mode(), err, mode)
 		}
 	}
 }
 
-func TestHistoryIsBounded(t *testing.T) {
+func TestHistoryLimit(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "history")
 	var all strings.Builder
 	for n := range 2*historyLimit + 1 {
@@ -51,26 +51,26 @@ func TestHistoryIsBounded(t *testing.T) {
 	}
 	h, err := openHistory(file)
 	if err != nil || h.Len() != historyLimit || h.At(0) != fmt.Sprint("echo ", 2*historyLimit) {
-		t.Fatal(h.Len(), err)
+		t.Fatalf("got %d lines, the last %q, %v, want %d", h.Len(), h.At(0), err, historyLimit)
 	}
 	b, _ := os.ReadFile(file)
 	if n := strings.Count(string(b), "\n"); n != historyLimit {
-		t.Errorf("the file has %d lines, want %d", n, historyLimit)
+		t.Errorf("lines of the file: got %d, want %d", n, historyLimit)
 	}
 	if info, _ := os.Stat(file); info.Mode() != 0o600 {
-		t.Errorf("its mode is %v", info.Mode())
+		t.Errorf("mode of the file: got %v, want 0600", info.Mode())
 	}
 }
 
-func TestHistoryWithoutAFile(t *testing.T) {
+func TestHistoryWithoutFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "a file")
 	os.WriteFile(file, nil, 0o600)
-	h, err := openHistory(filepath.Join(file, "history")) // whose directory cannot be
+	h, err := openHistory(filepath.Join(file, "history")) // its directory is a file
 	if err == nil {
-		t.Error("no error")
+		t.Error("got no error, want one")
 	}
 	h.Add("status")
 	if h.Len() != 1 {
-		t.Error("it keeps nothing in memory either")
+		t.Errorf("lines in memory: got %d, want 1", h.Len())
 	}
 }

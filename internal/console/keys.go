@@ -5,19 +5,24 @@ import (
 	"sync"
 )
 
-// maxTypedAhead is how much may be typed while a command runs; the rest is dropped, for
-// the keyboard must be read on, or nobody could interrupt.
+// maxTypedAhead limits the bytes that are typed while a command runs. The rest is dropped: the
+// keyboard must be read all the time so that Ctrl-C is seen.
 const maxTypedAhead = 4096
 
-// Keys reads a terminal in raw mode all the time, so that a running command can be
-// interrupted, and keeps what is for the prompt.
+// keyInterrupt is Ctrl-C.
+const keyInterrupt = 0x03
+
+// Keys reads a terminal in raw mode all the time, so that a running command can be interrupted, and
+// buffers the keys for the prompt. Watch runs in its own goroutine; Read is called by the line
+// editor.
 type Keys struct {
-	// Interrupt is called for Ctrl-C, and for q while Drawing. If it returns false there
-	// is nothing to interrupt, and Ctrl-C clears the line.
+	// Interrupt is called for Ctrl-C, and for q while Drawing. If it returns false, nothing was
+	// interrupted, and Ctrl-C clears the line. It is required.
 	Interrupt func() bool
-	// Drawing reports whether keys are for what is on the screen, not for the prompt.
+	// Drawing reports whether keys belong to the frames on the screen, not to the prompt. It is
+	// required.
 	Drawing func() bool
-	// Pressed is called before keys are passed on; nil is nothing.
+	// Pressed is called before keys are handled. nil is not called.
 	Pressed func()
 
 	mu      sync.Mutex
@@ -26,11 +31,10 @@ type Keys struct {
 	err     error
 }
 
-// What the line editor takes for: go to the end, erase all before it.
+// eraseLine moves the line editor's cursor to the end and erases all before it.
 var eraseLine = []byte{0x05, 0x15}
 
-// Watch reads from r until that fails. Whoever wants to end it must make that happen, or
-// leave it waiting for a key.
+// Watch reads from r until a read fails. To end it, the caller must make the read fail.
 func (k *Keys) Watch(r io.Reader) {
 	buf := make([]byte, 256)
 	for {
@@ -50,7 +54,7 @@ func (k *Keys) Watch(r io.Reader) {
 
 func (k *Keys) press(b byte) {
 	drawing := k.Drawing()
-	if b == interrupt || b == 'q' && drawing {
+	if b == keyInterrupt || b == 'q' && drawing {
 		interrupted := k.Interrupt()
 		k.mu.Lock()
 		defer k.mu.Unlock()
@@ -69,6 +73,7 @@ func (k *Keys) press(b byte) {
 	k.put(b)
 }
 
+// put requires k.mu.
 func (k *Keys) put(p ...byte) {
 	if len(k.typed)+len(p) <= maxTypedAhead {
 		k.typed = append(k.typed, p...)
@@ -83,8 +88,7 @@ func (k *Keys) cond() *sync.Cond {
 	return k.arrived
 }
 
-// End makes Read return err, at once: what was typed before is of no use any more
-// unless it is io.EOF.
+// End makes Read return err. Unless err is io.EOF, keys that were typed before are dropped.
 func (k *Keys) End(err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -97,7 +101,7 @@ func (k *Keys) End(err error) {
 	k.cond().Broadcast()
 }
 
-// Read returns keys for the prompt.
+// Read returns keys for the prompt. It waits until there are some, or End was called.
 func (k *Keys) Read(p []byte) (int, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -5,16 +5,18 @@ import (
 	"cmp"
 	"encoding/json"
 	"strings"
+
+	"goranch/protocol/shell/client"
 )
 
-// Style is what text is rendered for.
-type Style struct {
-	Width int  // cells of a line; 0 is no limit
-	Color bool // escape codes are understood
+// style is what text is rendered for.
+type style struct {
+	width int  // columns of a line; 0 is no limit, and not a terminal
+	color bool // escape sequences for colours are allowed
 }
 
-// Render returns an answer as text, which ends with a line feed unless it is empty.
-func (s Style) Render(a *Answer) string {
+// render returns an answer as text, which ends with a line feed unless it is empty.
+func (s style) render(a *client.Answer) string {
 	if a.Result == nil {
 		return ""
 	}
@@ -32,22 +34,22 @@ func (s Style) Render(a *Answer) string {
 	if json.Unmarshal(a.Result, &list) == nil {
 		return s.lines(strings.Join(list, "\n"))
 	}
-	return Pretty(a.Result)
+	return indent(a.Result)
 }
 
 // lines ends text with a line feed.
-func (s Style) lines(text string) string {
+func (s style) lines(text string) string {
 	if text != "" && !strings.HasSuffix(text, "\n") {
 		text += "\n"
 	}
-	if s.Width > 0 { // a terminal
+	if s.width > 0 { // a terminal
 		text = string(harmless([]byte(text)))
 	}
 	return text
 }
 
-// fields writes names and values below each other. It returns false if a has none.
-func (s Style) fields(a *Answer) (string, bool) {
+// fields renders names and values, one pair per line. It returns false if a has no fields.
+func (s style) fields(a *client.Answer) (string, bool) {
 	var values map[string]any
 	if a.Fields == nil || decode(a.Result, &values) != nil {
 		return "", false
@@ -65,8 +67,8 @@ func (s Style) fields(a *Answer) (string, bool) {
 	return b.String(), true
 }
 
-// Pretty returns a JSON document indented.
-func Pretty(raw json.RawMessage) string {
+// indent returns a JSON document with indentation.
+func indent(raw json.RawMessage) string {
 	var b bytes.Buffer
 	if json.Indent(&b, raw, "", "  ") != nil {
 		return string(raw) + "\n"
@@ -74,20 +76,20 @@ func Pretty(raw json.RawMessage) string {
 	return b.String() + "\n"
 }
 
-func (s Style) paint(code, text string) string {
-	if !s.Color || text == "" {
+func (s style) paint(code, text string) string {
+	if !s.color || text == "" {
 		return text
 	}
 	return "\x1b[" + code + "m" + text + "\x1b[0m"
 }
 
-func (s Style) bold(text string) string { return s.paint("1", text) }
-func (s Style) dim(text string) string  { return s.paint("2", text) }
-func (s Style) red(text string) string  { return s.paint("31", text) }
-func (s Style) cyan(text string) string { return s.paint("36", text) }
+func (s style) bold(text string) string { return s.paint("1", text) }
+func (s style) dim(text string) string  { return s.paint("2", text) }
+func (s style) red(text string) string  { return s.paint("31", text) }
+func (s style) cyan(text string) string { return s.paint("36", text) }
 
-// harmless leaves colours in what a program has written, and makes all else visible
-// that would do something to the terminal.
+// harmless escapes control characters in the output of a program, except for line feeds, tabs,
+// carriage returns and sequences that set colours.
 func harmless(p []byte) []byte {
 	if !bytes.ContainsFunc(p, func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' || 0x7f <= r && r < 0xa0 }) {
 		return p
@@ -104,7 +106,7 @@ func harmless(p []byte) []byte {
 		}
 		n := 1
 		if rest[0] == '\x1b' {
-			n = colour(rest)
+			n = colorSequence(rest)
 		}
 		if n > 0 {
 			b.WriteString(rest[:n])
@@ -117,8 +119,9 @@ func harmless(p []byte) []byte {
 	return []byte(b.String())
 }
 
-// colour returns the length of the sequence that s begins with if it only sets colours, else 0.
-func colour(s string) int {
+// colorSequence returns the length of the escape sequence at the start of s if it only sets
+// colours, else 0.
+func colorSequence(s string) int {
 	rest, ok := strings.CutPrefix(s, "\x1b[")
 	if !ok {
 		return 0

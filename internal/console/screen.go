@@ -7,46 +7,84 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"goranch/protocol/shell/client"
 )
 
-// Screen shows what a client gets, on a terminal or in a file. It is a Viewer.
+// Screen shows answers, output and notices on a terminal or in a file. Its methods may be called
+// from any goroutine. The fields must be set before use.
 type Screen struct {
-	// Out takes results. Streams takes output that precedes them; nil is Out. Notices
-	// takes everything else; nil is Out.
+	// Out is written results. Streams is written the output that precedes them; nil is Out. Notices
+	// is written everything else; nil is Out.
 	Out, Streams, Notices io.Writer
-	// Size returns the terminal's columns and lines; nil is no terminal.
+	// Size returns the terminal's columns and lines; nil means that Out is not a terminal.
 	Size func() (columns, lines int)
-	// Color is whether escape codes for colours may be used.
+	// Color allows escape sequences for colours.
 	Color bool
-	// JSON is whether results and frames are written as they come.
+	// JSON writes results and frames as JSON documents.
 	JSON bool
-	// FirstFrame is called before a frame that follows none; nil is nothing.
+	// FirstFrame is called before the first frame of a command. nil is not called.
 	FirstFrame func()
 
 	mu      sync.Mutex
-	midLine bool    // the last output did not end its line
-	frame   *Answer // the last, until EndFrames
+	midLine bool           // the last output did not end with a line feed
+	frame   *client.Answer // the last frame, until EndFrames
+	lost    time.Time      // when the connection broke; zero while connected
 }
 
 const (
-	otherScreen = "\x1b[?1049h" // so that what was there comes back
-	firstScreen = "\x1b[?1049l"
-	home        = "\x1b[H"
-	clearLine   = "\x1b[K"
-	clearBelow  = "\x1b[J"
+	alternateScreen = "\x1b[?1049h"
+	normalScreen    = "\x1b[?1049l"
+	home            = "\x1b[H"
+	clearLine       = "\x1b[K"
+	clearBelow      = "\x1b[J"
 )
 
-// IsTerminal reports whether it is one.
-func (s *Screen) IsTerminal() bool { return s.Size != nil }
+// SetCallbacks sets all callbacks of o to show what they report.
+func (s *Screen) SetCallbacks(o *client.Options) {
+	o.OnConnect, o.OnDisconnect = s.connected, s.disconnected
+	o.OnOutput, o.OnFrame = s.Output, s.showFrame
+	o.OnOutputLost = func(n int64) {
+		s.Notice("the server has discarded " + formatBytes(n) + " of output during the interruption")
+	}
+	o.OnShutdown = func() { s.Notice("the server is shutting down") }
+}
 
-func (s *Screen) style() Style {
-	st := Style{Color: s.Color}
+func (s *Screen) disconnected(error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lost.IsZero() {
+		s.lost = time.Now()
+	}
+}
+
+// connected writes one line about a reconnect.
+func (s *Screen) connected(resumed bool) {
+	s.mu.Lock()
+	lost := s.lost
+	s.lost = time.Time{}
+	s.mu.Unlock()
+	if lost.IsZero() {
+		return // the first connection
+	}
+	text := fmt.Sprintf("connection lost; reconnected after %.1f s", time.Since(lost).Round(100*time.Millisecond).Seconds())
+	if !resumed {
+		text += ", in a new session: the earlier one has ended"
+	}
+	s.Notice(text)
+}
+
+func (s *Screen) isTerminal() bool { return s.Size != nil }
+
+func (s *Screen) style() style {
+	st := style{color: s.Color}
 	if s.Size != nil {
-		st.Width, _ = s.Size()
+		st.width, _ = s.Size()
 	}
 	return st
 }
 
+// or returns w, or otherwise if w is nil.
 func or(w, otherwise io.Writer) io.Writer {
 	if w == nil {
 		return otherwise
@@ -54,7 +92,7 @@ func or(w, otherwise io.Writer) io.Writer {
 	return w
 }
 
-// Output writes a part of what a command streams.
+// Output writes output that a command streams.
 func (s *Screen) Output(p []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -62,52 +100,49 @@ func (s *Screen) Output(p []byte) {
 		return
 	}
 	s.midLine = p[len(p)-1] != '\n'
-	if s.IsTerminal() {
+	if s.isTerminal() {
 		p = harmless(p)
 	}
 	or(s.Streams, s.Out).Write(p)
 }
 
-// Notice writes a line about what happened.
+// Notice writes a line about the connection or the client.
 func (s *Screen) Notice(text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.finishLine()
-	st := s.style()
-	io.WriteString(or(s.Notices, s.Out), st.dim(visible(text))+"\n")
+	s.endLine()
+	io.WriteString(or(s.Notices, s.Out), s.style().dim(visible(text))+"\n")
 }
 
-// Error writes why a command failed.
+// Error writes the error of a command.
 func (s *Screen) Error(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.finishLine()
+	s.endLine()
 	io.WriteString(or(s.Notices, s.Out), s.style().red("error:")+" "+visible(err.Error())+"\n")
 }
 
-// Reconnected writes the one line that is said about a connection that was lost.
-func (s *Screen) Reconnected(r *Reconnection) {
-	after := r.After.Round(100 * time.Millisecond).Seconds()
-	text := fmt.Sprintf("connection lost; back after %.1f s", after)
-	if !r.Resumed {
-		text += " in a new session, for the earlier one is gone"
-	}
-	s.Notice(text)
-}
-
 // Answer writes a result.
-func (s *Screen) Answer(a *Answer) {
+func (s *Screen) Answer(a *client.Answer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.finishLine()
+	s.endLine()
 	io.WriteString(s.Out, s.text(a, false))
 }
 
-// Done ends the last line of output if its end has not come.
-func (s *Screen) Done() {
+// EndLine writes a line feed if the last output did not end with one.
+func (s *Screen) EndLine() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.finishLine()
+	s.endLine()
+}
+
+// endLine requires s.mu. Output that goes to Streams is not on the same terminal line as results.
+func (s *Screen) endLine() {
+	if s.midLine && s.Streams == nil {
+		io.WriteString(s.Out, "\n")
+	}
+	s.midLine = false
 }
 
 func (s *Screen) setJSON(on bool) {
@@ -116,33 +151,25 @@ func (s *Screen) setJSON(on bool) {
 	s.JSON = on
 }
 
-// text returns what is written for a result or a frame.
-func (s *Screen) text(a *Answer, frame bool) string {
+// text returns a result or a frame as it is written.
+func (s *Screen) text(a *client.Answer, frame bool) string {
 	switch {
 	case !s.JSON:
-		return s.style().Render(a)
+		return s.style().render(a)
 	case a.Result == nil:
 		return "null\n"
-	case s.IsTerminal() && !frame:
-		return Pretty(a.Result)
+	case s.isTerminal() && !frame:
+		return indent(a.Result)
 	}
 	return string(a.Result) + "\n"
 }
 
-// finishLine ends a line of output that is not ended, where something else follows on the same terminal.
-func (s *Screen) finishLine() {
-	if s.midLine && s.Streams == nil {
-		io.WriteString(s.Out, "\n")
-	}
-	s.midLine = false
-}
-
-// Frame draws a frame in the place of the one before. Where that is impossible, frames
-// follow each other.
-func (s *Screen) Frame(a *Answer) {
+// showFrame draws a frame in place of the frame before. In a file, and as JSON, frames follow each
+// other.
+func (s *Screen) showFrame(a *client.Answer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.IsTerminal() || s.JSON {
+	if !s.isTerminal() || s.JSON {
 		if s.frame != nil && !s.JSON {
 			io.WriteString(s.Out, "\n")
 		}
@@ -152,49 +179,50 @@ func (s *Screen) Frame(a *Answer) {
 	}
 	var b strings.Builder
 	if s.frame == nil {
-		s.finishLine()
+		s.endLine()
 		if s.FirstFrame != nil {
 			s.FirstFrame()
 		}
-		b.WriteString(otherScreen)
+		b.WriteString(alternateScreen)
 	}
 	s.frame = a
 	_, height := s.Size()
-	lines := strings.Split(strings.TrimSuffix(s.style().Render(a), "\n"), "\n")
+	lines := strings.Split(strings.TrimSuffix(s.style().render(a), "\n"), "\n")
 	if height > 1 && len(lines) > height-1 {
 		lines = lines[:height-1]
 	}
 	b.WriteString(home)
 	for _, line := range lines {
-		b.WriteString(line + clearLine + "\r\n") // the terminal may be raw
+		b.WriteString(line + clearLine + "\r\n") // the terminal may be in raw mode
 	}
 	b.WriteString(clearBelow)
 	io.WriteString(s.Out, b.String())
 }
 
-// EndFrames goes back to the screen of before, and leaves the last frame there. It
-// reports whether there were any.
+// EndFrames switches back to the normal screen and writes the last frame there. It returns false if
+// there were no frames.
 func (s *Screen) EndFrames() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.frame == nil {
 		return false
 	}
-	if s.IsTerminal() && !s.JSON {
-		io.WriteString(s.Out, firstScreen+strings.ReplaceAll(s.style().Render(s.frame), "\n", "\r\n"))
+	if s.isTerminal() && !s.JSON {
+		io.WriteString(s.Out, normalScreen+strings.ReplaceAll(s.style().render(s.frame), "\n", "\r\n"))
 	}
 	s.frame = nil
 	return true
 }
 
-// drawing reports whether frames are on the screen, so that keys are not for the prompt.
+// drawing reports whether frames are on the screen, so that keys do not belong to the prompt.
 func (s *Screen) drawing() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.frame != nil && s.IsTerminal()
+	return s.frame != nil && s.isTerminal()
 }
 
-// WantsColor follows no-color.org.
+// WantsColor reports whether to use colours, by the environment variables NO_COLOR (no-color.org)
+// and TERM.
 func WantsColor(terminal bool) bool {
 	return terminal && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 }

@@ -10,8 +10,9 @@ import (
 	"syscall"
 )
 
-// CheckSocket refuses a Unix socket that somebody else may have put where everybody can
-// write, such as /tmp, to get at what is sent to it. It returns nil for other addresses.
+// CheckSocket returns an error if address is a Unix socket of another user in a directory that
+// everybody may write to, such as /tmp: its owner would receive the commands and tokens. It returns
+// nil for sockets of root, and for other addresses.
 func CheckSocket(address string) error {
 	path, ok := strings.CutPrefix(address, "unix:")
 	if !ok || path == "" || path[0] == '@' {
@@ -19,7 +20,7 @@ func CheckSocket(address string) error {
 	}
 	dir, err := os.Stat(filepath.Dir(path))
 	if err != nil || dir.Mode().Perm()&0o022 == 0 {
-		return nil // connecting says what is wrong
+		return nil // dialing reports what is wrong
 	}
 	info, err := os.Lstat(path)
 	if err != nil {
@@ -27,7 +28,8 @@ func CheckSocket(address string) error {
 	}
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if ok && st.Uid != 0 && int(st.Uid) != os.Getuid() {
-		return fmt.Errorf("%s belongs to another user (uid %d); to connect all the same name it: --connect unix:%s", path, st.Uid, path)
+		return fmt.Errorf("socket %s belongs to another user (uid %d): to use it anyway, pass --connect unix:%s",
+			path, st.Uid, path)
 	}
 	return nil
 }

@@ -7,31 +7,32 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"goranch/protocol/shell"
+	"goranch/protocol/shell/client"
 )
 
-// Between columns, and how narrow shortening may make one.
 const (
-	gap       = "  "
-	narrowest = 4
+	gap       = "  " // between columns
+	narrowest = 4    // shortening makes no column narrower
 )
 
-// column is one that is shown.
+// column is a column of a table that is rendered.
 type column struct {
-	Column
-	cells []string // the title first
+	shell.Column
+	cells []string // the title is the first
 	width int
 }
 
-// table writes rows so that lines have no more than width cells; 0 is no limit. It
-// returns false if a is no table.
-func (s Style) table(a *Answer) (string, bool) {
+// table renders a table in lines of at most s.width columns of the terminal. It returns false if a
+// is not a table.
+func (s style) table(a *client.Answer) (string, bool) {
 	var rows []map[string]any
 	if a.Columns == nil || decode(a.Result, &rows) != nil {
 		return "", false
 	}
 	var notes []string
-	columns := layOut(a.Columns, rows)
-	columns, left := fit(columns, s.Width)
+	columns, hidden := fit(layOut(a.Columns, rows), s.width)
 	var b strings.Builder
 	if len(rows) == 0 {
 		notes = append(notes, "none")
@@ -41,20 +42,21 @@ func (s Style) table(a *Answer) (string, bool) {
 	if a.Total > len(rows) {
 		notes = append(notes, fmt.Sprintf("%d of %d", len(rows), a.Total))
 	}
-	if len(left) > 0 && len(rows) > 0 {
-		notes = append(notes, "no room for "+strings.Join(left, ", "))
+	if len(hidden) > 0 && len(rows) > 0 {
+		notes = append(notes, "not shown: "+strings.Join(hidden, ", "))
 	}
 	if len(notes) > 0 {
 		note := "(" + strings.Join(notes, "; ") + ")"
-		if s.Width > 0 {
-			note = shorten(note, s.Width)
+		if s.width > 0 {
+			note = shorten(note, s.width)
 		}
 		b.WriteString(s.dim(note) + "\n")
 	}
 	return b.String(), true
 }
 
-func (s Style) rows(b *strings.Builder, columns []column, n int) {
+// rows writes n rows, of which the first is the titles.
+func (s style) rows(b *strings.Builder, columns []column, n int) {
 	for i := range n {
 		var line strings.Builder
 		for j, c := range columns {
@@ -64,8 +66,8 @@ func (s Style) rows(b *strings.Builder, columns []column, n int) {
 			line.WriteString(pad(shorten(c.cells[i], c.width), c.width, c.Right))
 		}
 		text := strings.TrimRight(line.String(), " ")
-		if s.Width > 0 { // when there is not even room for the narrowest columns
-			text = shorten(text, s.Width)
+		if s.width > 0 { // even the narrowest columns may not fit
+			text = shorten(text, s.width)
 		}
 		if i == 0 {
 			text = s.bold(text)
@@ -74,7 +76,8 @@ func (s Style) rows(b *strings.Builder, columns []column, n int) {
 	}
 }
 
-func layOut(columns []Column, rows []map[string]any) []column {
+// layOut formats all cells.
+func layOut(columns []shell.Column, rows []map[string]any) []column {
 	all := make([]column, len(columns))
 	for i, c := range columns {
 		title := visible(cmp.Or(c.Title, c.Key))
@@ -88,9 +91,10 @@ func layOut(columns []Column, rows []map[string]any) []column {
 	return all
 }
 
-// fit makes columns fit: the wide ones go, the last first, then the widest are made
-// narrower, text before numbers. It returns also the titles of those that went.
-func fit(columns []column, width int) (fitting []column, left []string) {
+// fit makes columns fit into width; 0 is no limit. It removes the columns marked as wide first,
+// from the last, then shortens the widest columns, text before numbers. hidden is the titles of the
+// removed columns.
+func fit(columns []column, width int) (shown []column, hidden []string) {
 	if width <= 0 {
 		return columns, nil
 	}
@@ -99,7 +103,7 @@ func fit(columns []column, width int) (fitting []column, left []string) {
 		if i < 0 || len(columns) == 1 {
 			break
 		}
-		left = append([]string{columns[i].cells[0]}, left...)
+		hidden = append([]string{columns[i].cells[0]}, hidden...)
 		columns = slices.Delete(columns, i, i+1)
 	}
 	for _, numbers := range []bool{false, true} {
@@ -116,9 +120,10 @@ func fit(columns []column, width int) (fitting []column, left []string) {
 			columns[widest].width--
 		}
 	}
-	return columns, left
+	return columns, hidden
 }
 
+// total returns the width of a row.
 func total(columns []column) int {
 	n := len(gap) * (len(columns) - 1)
 	for _, c := range columns {
@@ -136,7 +141,7 @@ func lastIndex(columns []column, ok func(column) bool) int {
 	return -1
 }
 
-// decode keeps numbers as they were written.
+// decode decodes JSON, and keeps the notation of numbers.
 func decode(raw json.RawMessage, v any) error {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.UseNumber()

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/text/width"
 )
 
-// runeWidth returns how many cells of a terminal a character takes.
+// runeWidth returns the number of columns of a terminal that a character takes.
 func runeWidth(r rune) int {
 	switch {
 	case r < 0x300:
@@ -22,6 +22,7 @@ func runeWidth(r rune) int {
 	return 1
 }
 
+// textWidth returns the number of columns that s takes.
 func textWidth(s string) int {
 	n := 0
 	for _, r := range s {
@@ -30,7 +31,7 @@ func textWidth(s string) int {
 	return n
 }
 
-// shorten cuts s to n cells, the last of which is then "…".
+// shorten cuts s to n columns and ends it with "…" if it is longer.
 func shorten(s string, n int) string {
 	if textWidth(s) <= n {
 		return s
@@ -49,7 +50,7 @@ func shorten(s string, n int) string {
 	return s
 }
 
-// pad fills s up to n cells.
+// pad fills s with blanks up to n columns, before it if right is true.
 func pad(s string, n int, right bool) string {
 	space := strings.Repeat(" ", max(0, n-textWidth(s)))
 	if right {

@@ -13,7 +13,8 @@ var (
 )
 
 // Create makes a session with a new id and the state init, attached to h, the connection from
-// remote. It returns after the session is saved; concurrent calls share a Save.
+// remote. It returns after the session is saved, if it is worth keeping; concurrent calls share a
+// Save.
 //
 // The error wraps ErrTooMany, ErrClosed, the cause of ctx, or an error of Options.NewID, Marshal or
 // the Store. No session exists after an error.

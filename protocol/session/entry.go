@@ -39,10 +39,17 @@ type entry[T any] struct {
 	dirty         bool // in a dirty list
 	saving        bool // in the batch being saved
 	marshalFailed bool
+	stored        bool // in the Store, or about to be
+	brief         bool // its last attachment lasted less than briefTime
 
-	// Position in the list of detached sessions, guarded by its lock.
+	// Position in the lists of detached sessions, guarded by their lock.
+	class      uint8
 	listed     bool
+	size       int32 // bytes that count against the limits
 	prev, next *entry[T]
+	peer       *peerSessions[T] // of its source address; nil: not limited
+	prevOfPeer *entry[T]
+	nextOfPeer *entry[T]
 }
 
 // init makes the unbound handle of a new entry.
@@ -85,15 +92,33 @@ func (e *entry[T]) do(f func(*T), gen uint64, save bool) error {
 		return err
 	}
 	if save {
-		defer e.m.markDirty(e) // even if f panics after a change
+		defer e.changed() // even if f panics after a change
 	}
 	f(&e.state)
 	return nil
 }
 
+// changed records a change of the state. e.mu is held.
+func (e *entry[T]) changed() {
+	e.m.markDirty(e)
+	if e.holder == nil {
+		e.m.detached.resize(e, e.bytes())
+	}
+}
+
 func (e *entry[T]) output(b []byte, gen uint64) error {
 	e.mu.Lock()
-	defer e.mu.Unlock()
+	err := e.deliver(b, gen)
+	detached := e.holder == nil
+	e.mu.Unlock()
+	if detached {
+		e.m.enforceLimits(e)
+	}
+	return err
+}
+
+// deliver passes b to the holder or keeps it. e.mu is held.
+func (e *entry[T]) deliver(b []byte, gen uint64) error {
 	if err := e.checkLease(gen); err != nil {
 		return err
 	}
@@ -112,12 +137,34 @@ func (e *entry[T]) output(b []byte, gen uint64) error {
 	if n := e.backlog.add(b, max(0, e.m.opts.MaxOutput)); n > 0 {
 		e.m.dropped.Add(uint64(n))
 	}
+	if e.holder == nil {
+		e.m.detached.resize(e, e.bytes())
+	}
 	return nil
+}
+
+// bytes returns the memory of e that counts against the limits. e.mu is held.
+func (e *entry[T]) bytes() int {
+	n := fixedSize
+	if e.m.opts.Size != nil {
+		n += e.m.opts.Size(&e.state)
+	}
+	if e.backlog != nil {
+		n += cap(e.backlog.buf)
+	}
+	return n
+}
+
+// worthKeeping reports whether e may be detached and saved. e.mu is held.
+func (e *entry[T]) worthKeeping() bool {
+	return e.m.opts.Keep == nil || e.m.opts.Keep(&e.state) || e.backlog != nil
 }
 
 // clearHolder detaches e. e.mu is held, and e is attached.
 func (e *entry[T]) clearHolder() {
-	e.holder, e.deliveryFailed, e.since = nil, false, e.m.now()
+	now := e.m.now()
+	e.brief = now-e.since < briefTime
+	e.holder, e.deliveryFailed, e.since = nil, false, now
 	e.m.attached.Add(-1)
 }
 

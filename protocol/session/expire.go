@@ -1,19 +1,46 @@
 package session
 
 import (
+	"math"
 	"math/rand/v2"
+	"net/netip"
 	"sync"
 	"time"
+
+	"goranch/internal/remoteip"
 )
 
-// detachedList is the list of detached sessions, the one detached longest first. Because all
-// sessions have the same TTL, the first is the next to expire.
+const (
+	// fixedSize is the memory of a session without its state and output, in bytes.
+	fixedSize = 512
+	// briefTime is how long a session has to be attached in order not to be evicted among the first.
+	briefTime = time.Minute
+	// classes is the number of eviction classes: one for sessions that are not worth keeping, and two
+	// for each of four priorities.
+	classes = 9
+	// maxFresh is how many sessions that are not worth keeping are kept.
+	maxFresh = 1000
+)
+
+// detachedList holds the detached sessions: for each eviction class a list, and for each source
+// address another one, the session detached longest first. Because all sessions have the same TTL,
+// the first of a class expires first.
 type detachedList[T any] struct {
-	mu          sync.Mutex
+	mu       sync.Mutex
+	classes  [classes]struct{ first, last *entry[T] }
+	fresh    int // in the lowest class
+	peers    map[netip.Addr]*peerSessions[T]
+	bytes    int
+	emptied  chan struct{}
+	sweeping bool
+	closed   bool
+}
+
+// peerSessions are the detached sessions of one source address.
+type peerSessions[T any] struct {
+	key         netip.Addr
 	first, last *entry[T]
-	emptied     chan struct{}
-	sweeping    bool
-	closed      bool
+	n, bytes    int
 }
 
 func (l *detachedList[T]) close() {
@@ -22,23 +49,83 @@ func (l *detachedList[T]) close() {
 	l.closed = true
 }
 
-// push adds e and starts the sweeper if it is not running. e.mu is held, or no handle exists yet.
+// push adds e and starts the sweeper if it is not running. e.mu is held, or no handle exists yet. The
+// caller calls enforceLimits afterwards, without the lock.
 func (l *detachedList[T]) push(e *entry[T]) {
-	if e.m.opts.TTL < 0 {
-		return
-	}
+	size, class := e.bytes(), e.evictionClass()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	e.listed, e.prev = true, l.last
-	if l.last == nil {
-		l.first = e
+	c := &l.classes[class]
+	e.class, e.listed, e.prev, e.size = class, true, c.last, int32(min(size, math.MaxInt32))
+	if c.last == nil {
+		c.first = e
 	} else {
-		l.last.next = e
+		c.last.next = e
 	}
-	l.last = e
-	if !l.sweeping && !l.closed {
+	c.last = e
+	l.bytes += int(e.size)
+	if class == 0 {
+		l.fresh++
+	}
+	l.addToPeer(e)
+	if !l.sweeping && !l.closed && e.m.opts.TTL > 0 {
 		l.sweeping = true
 		e.m.tasks.Go(e.m.runSweeper)
+	}
+}
+
+// evictionClass returns the class of e; the lowest is evicted first. e.mu is held.
+func (e *entry[T]) evictionClass() uint8 {
+	if !e.worthKeeping() {
+		return 0
+	}
+	p := 0
+	if e.m.opts.Priority != nil {
+		p = min(max(e.m.opts.Priority(&e.state), 0), classes/2-1)
+	}
+	if e.brief {
+		return uint8(2*p + 1)
+	}
+	return uint8(2*p + 2)
+}
+
+// addToPeer adds e to the sessions of its source address. l.mu is held.
+func (l *detachedList[T]) addToPeer(e *entry[T]) {
+	key := remoteip.Key(e.remote)
+	if !key.IsValid() {
+		return
+	}
+	if l.peers == nil {
+		l.peers = map[netip.Addr]*peerSessions[T]{}
+	}
+	p := l.peers[key]
+	if p == nil {
+		p = &peerSessions[T]{key: key}
+		l.peers[key] = p
+	}
+	e.peer, e.prevOfPeer = p, p.last
+	if p.last == nil {
+		p.first = e
+	} else {
+		p.last.nextOfPeer = e
+	}
+	p.last = e
+	p.n++
+	p.bytes += int(e.size)
+}
+
+// resize records that e takes another number of bytes, if it is listed. e.mu is held.
+func (l *detachedList[T]) resize(e *entry[T], size int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !e.listed {
+		return
+	}
+	old := e.size
+	e.size = int32(min(size, math.MaxInt32))
+	l.bytes += int(e.size - old)
+	if e.peer != nil {
+		e.peer.bytes += int(e.size - old)
 	}
 }
 
@@ -47,7 +134,7 @@ func (l *detachedList[T]) remove(e *entry[T]) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.unlink(e)
-	if l.first == nil {
+	if l.oldest() == nil {
 		select {
 		case l.emptied <- struct{}{}:
 		default:
@@ -59,17 +146,55 @@ func (l *detachedList[T]) unlink(e *entry[T]) {
 	if !e.listed {
 		return
 	}
+	c := &l.classes[e.class]
 	if e.prev == nil {
-		l.first = e.next
+		c.first = e.next
 	} else {
 		e.prev.next = e.next
 	}
 	if e.next == nil {
-		l.last = e.prev
+		c.last = e.prev
 	} else {
 		e.next.prev = e.prev
 	}
-	e.prev, e.next, e.listed = nil, nil, false
+	l.bytes -= int(e.size)
+	if e.class == 0 {
+		l.fresh--
+	}
+	l.removeFromPeer(e)
+	e.prev, e.next, e.listed, e.size = nil, nil, false, 0
+}
+
+func (l *detachedList[T]) removeFromPeer(e *entry[T]) {
+	p := e.peer
+	if p == nil {
+		return
+	}
+	if e.prevOfPeer == nil {
+		p.first = e.nextOfPeer
+	} else {
+		e.prevOfPeer.nextOfPeer = e.nextOfPeer
+	}
+	if e.nextOfPeer == nil {
+		p.last = e.prevOfPeer
+	} else {
+		e.nextOfPeer.prevOfPeer = e.prevOfPeer
+	}
+	p.bytes -= int(e.size)
+	if p.n--; p.n == 0 {
+		delete(l.peers, p.key)
+	}
+	e.peer, e.prevOfPeer, e.nextOfPeer = nil, nil, nil
+}
+
+// oldest returns the session that was detached longest; nil if there is none. l.mu is held.
+func (l *detachedList[T]) oldest() (oldest *entry[T]) {
+	for i := range l.classes {
+		if e := l.classes[i].first; e != nil && (oldest == nil || e.since < oldest.since) {
+			oldest = e
+		}
+	}
+	return oldest
 }
 
 // takeDue removes and returns the sessions detached at or before the time.
@@ -77,34 +202,60 @@ func (l *detachedList[T]) takeDue(until time.Duration) []*entry[T] {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var due []*entry[T]
-	for e := l.first; e != nil && e.since <= until; e = l.first {
-		l.unlink(e)
-		due = append(due, e)
+	for i := range l.classes {
+		for e := l.classes[i].first; e != nil && e.since <= until; e = l.classes[i].first {
+			l.unlink(e)
+			due = append(due, e)
+		}
 	}
 	return due
 }
 
-// takeFirst removes and returns the session detached longest; nil if the list is empty.
+// takeFirst removes and returns the session to be evicted first; nil if none is detached.
 func (l *detachedList[T]) takeFirst() *entry[T] {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	e := l.first
-	if e != nil {
-		l.unlink(e)
-	}
-	return e
+	return l.takeFirstLocked()
 }
 
-// firstSince returns when the first session was detached. If the list is empty it returns false,
-// and the sweeper must return: the next push starts another one.
+func (l *detachedList[T]) takeFirstLocked() *entry[T] {
+	for i := range l.classes {
+		if e := l.classes[i].first; e != nil {
+			l.unlink(e)
+			return e
+		}
+	}
+	return nil
+}
+
+// takeExcess removes and returns a session that exceeds the limits: those of the source address of e,
+// or those of all. It returns nil if none does.
+func (l *detachedList[T]) takeExcess(e *entry[T]) *entry[T] {
+	o := &e.m.opts
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if p := e.peer; p != nil && (o.MaxPerAddress > 0 && p.n > o.MaxPerAddress || o.MaxBytesPerAddress > 0 && p.bytes > o.MaxBytesPerAddress) {
+		first := p.first
+		l.unlink(first)
+		return first
+	}
+	if l.fresh > maxFresh || o.MaxBytes > 0 && l.bytes > o.MaxBytes {
+		return l.takeFirstLocked()
+	}
+	return nil
+}
+
+// firstSince returns when the oldest session was detached. If there is none it returns false, and
+// the sweeper must return: the next push starts another one.
 func (l *detachedList[T]) firstSince() (since time.Duration, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.first == nil {
+	e := l.oldest()
+	if e == nil {
 		l.sweeping = false
 		return 0, false
 	}
-	return l.first.since, true
+	return e.since, true
 }
 
 // runSweeper ends expired sessions until no session is detached.
@@ -142,7 +293,22 @@ func (m *Manager[T]) removeExpired() {
 	}
 }
 
-// evict ends the session that has been detached longest. It returns false if none is detached.
+// enforceLimits evicts sessions until the limits of detached sessions hold again, after e was
+// detached or has grown. No lock is held.
+func (m *Manager[T]) enforceLimits(e *entry[T]) {
+	for {
+		excess := m.detached.takeExcess(e)
+		if excess == nil {
+			return
+		}
+		if m.endIf(excess, func() bool { return excess.holder == nil }) {
+			m.evicted.Add(1)
+			m.remove(excess)
+		}
+	}
+}
+
+// evict ends the session that is to be evicted first. It returns false if none is detached.
 func (m *Manager[T]) evict() bool {
 	for e := m.detached.takeFirst(); e != nil; e = m.detached.takeFirst() {
 		if m.endIf(e, func() bool { return e.holder == nil }) {

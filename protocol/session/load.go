@@ -20,7 +20,7 @@ func (m *Manager[T]) load() error {
 			expired = append(expired, r.ID)
 			return true
 		}
-		e := (&entry[T]{m: m, id: r.ID, phase: active, gen: r.Generation, created: r.Created.UnixNano(), since: since}).init()
+		e := (&entry[T]{m: m, id: r.ID, phase: active, stored: true, gen: r.Generation, created: r.Created.UnixNano(), since: since}).init()
 		if err := cmp.Or(checkID(r.ID), m.unmarshal(r.State, &e.state)); err != nil {
 			m.storeError(fmt.Errorf("load a session: %w", err))
 			return true
@@ -44,6 +44,9 @@ func (m *Manager[T]) load() error {
 		m.markDirty(e) // saved as detached, so that its TTL does not start again at the next restart
 	}
 	m.count.Store(int64(len(entries)))
+	if len(entries) > 0 {
+		m.enforceLimits(entries[0])
+	}
 	m.loaded.Store(uint64(len(entries)))
 	if len(expired) > 0 {
 		if err := m.opts.Store.Save(nil, expired); err != nil {

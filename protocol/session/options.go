@@ -16,11 +16,30 @@ type Options[T any] struct {
 	// Max is the largest number of sessions, attached or not. 0 is 100,000; transport.NoLimit, or
 	// any other negative value, is no limit.
 	Max int
-	// Evict makes Create end the session that has been detached longest when there are Max
-	// sessions, instead of returning ErrTooMany. A client that opens many sessions can then end
-	// those of other detached clients, but cannot lock new clients out. Attached sessions are never
-	// evicted. Evict has no effect with a negative TTL.
+	// Evict makes Create evict a detached session when there are Max sessions, instead of returning
+	// ErrTooMany; see Priority for the order. A client that opens many sessions can then end those
+	// of other detached clients, but cannot lock new clients out. Attached sessions are never
+	// evicted.
 	Evict bool
+	// Keep reports whether a session is worth keeping without a connection. Of sessions that are not,
+	// at most 1,000 are kept when they are detached; they are evicted before all others and are not
+	// saved. nil keeps all sessions. It is called with the session locked.
+	Keep func(*T) bool
+	// Priority is how valuable a detached session is: sessions of lower priority are evicted first,
+	// of the same priority those that were attached for less than a minute, then those detached
+	// longest. 0 is the lowest, 3 the highest; nil is 0 for all. It is called with the session locked.
+	Priority func(*T) int
+	// Size returns how many bytes a state takes. nil is 0. It is called with the session locked.
+	Size func(*T) int
+	// MaxBytes limits the memory of detached sessions: their states, their kept output, and 512
+	// bytes each. Beyond it sessions are evicted. 0 is 256 MiB; transport.NoLimit, or any other
+	// negative value, is no limit.
+	MaxBytes int
+	// MaxPerAddress limits the number, and MaxBytesPerAddress the memory, of the detached sessions
+	// whose last connection came from one source address (IPv6: one /64); beyond them the session of
+	// that address that was detached longest is evicted. Unix sockets and in-memory connections are
+	// not limited. 0 is 1,000 and 4 MiB; transport.NoLimit, or any other negative value, is no limit.
+	MaxPerAddress, MaxBytesPerAddress int
 	// MaxOutput is how many bytes of output are kept for a detached session; beyond it the oldest
 	// pieces are dropped. 0 is 64 KiB; negative keeps none.
 	MaxOutput int
@@ -63,6 +82,9 @@ func (o Options[T]) withDefaults() Options[T] {
 	option.Default(&o.TTL, 10*time.Minute)
 	option.Default(&o.Max, 100_000)
 	option.Default(&o.MaxOutput, 64<<10)
+	option.Default(&o.MaxBytes, 256<<20)
+	option.Default(&o.MaxPerAddress, 1000)
+	option.Default(&o.MaxBytesPerAddress, 4<<20)
 	if o.NewID == nil {
 		o.NewID = randomID
 	}

@@ -147,11 +147,16 @@ func (m *Manager[T]) save(entries []*entry[T]) error {
 		e.mu.Lock()
 		e.dirty, e.saving = false, true
 		if e.phase == ended {
-			remove = append(remove, e.id)
+			if e.stored {
+				remove = append(remove, e.id)
+			}
+		} else if !e.stored && !e.worthKeeping() {
+			// nothing to save yet
 		} else if r, err := e.record(); err != nil {
 			defer m.storeError(fmt.Errorf("marshal a session: %w", err)) // after e is unlocked
 		} else {
 			put = append(put, r)
+			e.stored = true
 		}
 		e.mu.Unlock()
 	}
@@ -242,13 +247,19 @@ func (m *Manager[T]) waitSaved(ctx context.Context, e *entry[T]) error {
 	return nil
 }
 
-// saveNew saves a new session.
+// saveNew saves a new session, if it is worth keeping already.
 func (m *Manager[T]) saveNew(ctx context.Context, e *entry[T]) error {
 	if m.opts.Store == nil {
 		return nil
 	}
 	e.mu.Lock()
-	m.markDirty(e)
+	keep := e.worthKeeping()
+	if keep {
+		m.markDirty(e)
+	}
 	e.mu.Unlock()
+	if !keep {
+		return nil
+	}
 	return m.waitSaved(ctx, e)
 }

@@ -25,6 +25,13 @@ type memStore struct {
 	closed  bool
 }
 
+// count returns the number of records in the store.
+func (d *memStore) count() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.records)
+}
+
 func newMemStore() *memStore { return &memStore{records: map[string]session.Record{}} }
 
 func (d *memStore) Save(put []session.Record, remove []string) error {

@@ -94,22 +94,25 @@ func (s *Session[T]) Sync(ctx context.Context) error {
 	return e.m.waitSaved(ctx, e)
 }
 
-// Detach releases the session: another connection can resume it until its TTL has passed. Saving
-// starts at once, but Detach does not wait for it. On an unbound handle it returns ErrStale.
+// Detach releases the session: another connection can resume it until its TTL has passed, or until it
+// is evicted. Saving starts at once, but Detach does not wait for it. On an unbound handle it returns ErrStale.
 func (s *Session[T]) Detach() error {
 	e := s.e
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	if err := e.checkLease(s.gen); err != nil {
-		return err
+	err := e.checkLease(s.gen)
+	if err == nil && s.gen == 0 {
+		err = ErrStale
 	}
-	if s.gen == 0 {
-		return ErrStale
+	if err != nil {
+		e.mu.Unlock()
+		return err
 	}
 	e.clearHolder()
 	e.m.detached.push(e)
 	e.m.markDirty(e)
+	e.mu.Unlock()
 	e.m.requestFlush() // a client that returns after a crash finds what it did before it left
+	e.m.enforceLimits(e)
 	return nil
 }
 

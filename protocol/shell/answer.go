@@ -3,6 +3,8 @@ package shell
 import (
 	"strconv"
 	"strings"
+
+	"goranch/internal/termtext"
 )
 
 // appendID appends the beginning of a JSON line. The id 0 is a request of an earlier connection.
@@ -41,7 +43,7 @@ func appendError(b []byte, n int, e *Error) []byte {
 // appendTextError appends an error in text.
 func appendTextError(b []byte, e *Error) []byte {
 	for line := range strings.SplitSeq(strings.TrimRight(e.Error(), "\n"), "\n") {
-		b = append(append(append(b, "error: "...), printable(line)...), '\n')
+		b = append(append(append(b, "error: "...), termtext.Line(line)...), '\n')
 	}
 	return b
 }
@@ -61,7 +63,7 @@ func appendText(b []byte, v any, width int) ([]byte, error) {
 		b = append(b, v.text(width)...)
 	case []string:
 		for _, s := range v {
-			b = append(append(b, printable(s)...), '\n')
+			b = append(append(b, termtext.Line(s)...), '\n')
 		}
 		return b, nil
 	default:

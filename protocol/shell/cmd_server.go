@@ -80,7 +80,8 @@ func (s *Shell) auth(ctx context.Context, c *Call) error {
 	if err != nil {
 		return denied("%v", err)
 	}
-	c.req.c.user.Store(&user)
+	c.req.c.login(user)
+	c.Session.Role = max(c.Session.Role, user.Role)
 	c.Return(fmt.Sprintf("%s, %s", user.Name, user.Role))
 	return nil
 }

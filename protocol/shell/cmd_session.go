@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"goranch/internal/termtext"
 )
 
 // sessionCommands are the commands for the session itself.
@@ -73,7 +75,7 @@ func history(_ context.Context, c *Call) error {
 	}
 	var b strings.Builder
 	for i, request := range all[first:] {
-		fmt.Fprintf(&b, "%5d  %s\n", first+i+1, printable(request))
+		fmt.Fprintf(&b, "%5d  %s\n", first+i+1, termtext.Line(request))
 	}
 	c.Return(b.String())
 	return nil
@@ -126,6 +128,9 @@ func (s *Shell) set(_ context.Context, c *Call) error {
 	}
 	if _, exists := c.Session.Variables[name]; !exists && len(c.Session.Variables) >= s.opts.Variables {
 		return &Error{Message: fmt.Sprintf("the session already has %d variables, which is the limit", s.opts.Variables)}
+	}
+	if n := c.Session.variablesBytes() - len(c.Session.Variables[name]) + len(value); n > maxVariablesBytes {
+		return &Error{Message: fmt.Sprintf("the variables would take %d bytes: allowed are %d", n, maxVariablesBytes)}
 	}
 	if c.Session.Variables == nil {
 		c.Session.Variables = map[string]string{}

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"goranch/internal/httpline"
 	"goranch/protocol"
 	"goranch/protocol/session"
 )
@@ -29,6 +30,7 @@ type conn struct {
 	remote  net.Addr
 	user    atomic.Pointer[User]
 	started time.Time
+	guest   guest
 	id      int  // id of the last request
 	resumed bool // it is attached to a session of an earlier connection
 
@@ -60,14 +62,17 @@ func (c *conn) HandleConnect(p *protocol.Peer) protocol.Action {
 	c.peer, c.remote, c.closed, c.started = p, p.Conn().RemoteAddr(), make(chan struct{}), time.Now()
 	user, err := c.shell.opts.Authenticate(p.Context(), p.Conn())
 	if err == nil {
-		c.user.Store(&user)
 		err = c.shell.addConn(c)
+	}
+	if err == nil {
+		c.user.Store(&user)
+		err = c.admitGuest()
 	}
 	if err != nil {
 		return c.reject(err)
 	}
 	h := &holder{c: c}
-	lease, err := c.shell.sessions.Create(p.Context(), c.remote, h, State{Dir: "/"})
+	lease, err := c.shell.sessions.Create(p.Context(), c.remote, h, State{Dir: "/", Role: user.Role})
 	if err != nil {
 		return c.reject(err)
 	}
@@ -120,11 +125,16 @@ func (c *conn) HandleData(p *protocol.Peer, frame []byte) protocol.Action {
 	if len(f.line) > c.shell.opts.MaxLine {
 		return c.rejectLine()
 	}
+	if c.id == 0 && httpline.IsRequest(f.line) { // a web page must not reach commands by lines of a body
+		return c.reject(errHTTP)
+	}
 	if request := trimBlanks(f.line); len(request) > 0 {
 		c.request(request)
 	}
 	return protocol.Continue()
 }
+
+var errHTTP = fmt.Errorf("%w: this is not an HTTP server", protocol.ErrBadInput)
 
 func (c *conn) rejectLine() protocol.Action {
 	return c.reject(fmt.Errorf("%w: a line has more than %d bytes", protocol.ErrFrameTooLarge, c.shell.opts.MaxLine))
@@ -273,6 +283,7 @@ func (c *conn) HandleEnd(p *protocol.Peer, rest []byte) {
 // HandleClose detaches the session, which stays.
 func (c *conn) HandleClose(*protocol.Peer, error) {
 	c.markClosed()
+	c.guest.end()
 	c.shell.removeConn(c)
 	if c.runner == nil {
 		return

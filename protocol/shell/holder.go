@@ -6,6 +6,7 @@ import (
 	"net"
 	"sync"
 
+	"goranch/internal/termtext"
 	"goranch/protocol/session"
 )
 
@@ -83,5 +84,5 @@ func (h *holder) revocation(by net.Addr, err error) []byte {
 	if r := h.c.currentRunner(); r != nil && r.json.Load() {
 		return append(appendString([]byte(`{"event":"taken_over","by":`), by.String()), "}\n"...)
 	}
-	return fmt.Appendf(nil, "The session was taken over by %s.\n", printable(by.String()))
+	return fmt.Appendf(nil, "The session was taken over by %s.\n", termtext.Line(by.String()))
 }

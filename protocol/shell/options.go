@@ -22,7 +22,8 @@ type Options struct {
 	// Root is the directory that cd and ls can access and in which programs start. Neither ".." nor
 	// symbolic links lead out of it. "" disables cd and ls.
 	Root string
-	// Sessions are the settings of the sessions. Its OnEnd is called after the shell's own.
+	// Sessions are the settings of the sessions. Its OnEnd is called after the shell's own; its Keep,
+	// Priority and Size are set by the shell.
 	Sessions session.Options[State]
 
 	// Authenticate returns the user of a new connection, before anything is sent. Its error is sent
@@ -39,11 +40,19 @@ type Options struct {
 	// MaxLine is the longest request in bytes. 0 is 8 KiB; values below 64 are refused. A longer
 	// request is answered with an error, and the connection ends.
 	MaxLine int
-	// History is the number of requests that a session remembers. 0 is 200; negative is none.
+	// History is the number of requests that a session remembers, up to 16 KiB of them. 0 is 200;
+	// negative is none.
 	History int
 	// Variables is the largest number of variables of a session, with names of up to 64 bytes and
-	// values of up to 4 KiB. 0 is 100; negative is none.
+	// values of up to 4 KiB, 16 KiB together. 0 is 100; negative is none.
 	Variables int
+	// MaxGuests limits the connections of clients with the role [Guest], so that they cannot take all
+	// connections of a listener from others. 0 is 128; transport.NoLimit, or any other negative
+	// value, is no limit.
+	MaxGuests int
+	// GuestTimeout ends the connection of a client that is still a [Guest] after that time. 0 is
+	// 1 minute; transport.NoTimeout, or any other negative value, is no limit.
+	GuestTimeout time.Duration
 	// HalfCloseTimeout is how long a connection stays open for pending answers after the client has
 	// closed its sending side. 0 is 5 s; negative closes it at once.
 	HalfCloseTimeout time.Duration
@@ -89,6 +98,8 @@ func (o Options) withDefaults() Options {
 	option.Default(&o.MaxLine, 8<<10)
 	option.Default(&o.History, 200)
 	option.Default(&o.Variables, 100)
+	option.Default(&o.MaxGuests, 128)
+	option.Default(&o.GuestTimeout, time.Minute)
 	option.Default(&o.HalfCloseTimeout, 5*time.Second)
 	option.Default(&o.ReadTimeout, 30*time.Minute)
 	option.Default(&o.Version, "unknown")

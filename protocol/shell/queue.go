@@ -18,6 +18,7 @@ func (r *runner) submit(req request) {
 		return
 	}
 	if req.cmd != nil && req.cmd.Quick {
+		req.c.awaitRoom()
 		r.run(&req)
 		if next, more := r.next(); more {
 			r.start(next)
@@ -62,14 +63,23 @@ func (r *runner) start(req request) {
 func (r *runner) abandon() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.busy, r.ctx, r.queue = false, nil, nil
+	r.busy, r.ctx, r.early, r.queue = false, nil, nil, nil
 	r.signal()
 }
 
 // work runs req and then queued requests until there are none.
 func (r *runner) work(req request) {
 	for more := true; more; req, more = r.next() {
+		req.c.awaitRoom()
 		r.run(&req)
+	}
+}
+
+// awaitRoom waits while highWater bytes wait for a client that does not read its answers: its next
+// request runs when it does.
+func (c *conn) awaitRoom() {
+	if o := c.peer.Outbox(); o.Queued() >= highWater {
+		o.Wait(c.peer.Context())
 	}
 }
 
@@ -77,7 +87,7 @@ func (r *runner) work(req request) {
 func (r *runner) next() (req request, more bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.ctx = nil
+	r.ctx, r.early = nil, nil
 	if more = len(r.queue) > 0; more {
 		req, r.queue[0] = r.queue[0], request{}
 		r.queue = r.queue[1:]

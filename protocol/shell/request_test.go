@@ -40,7 +40,7 @@ var requestTests = []struct{ name, send, want string }{
 	{"subnegotiation", "\xff\xfa\x18\n\xff\xff\x03\xff\xf0echo ok", "ok\n"},
 	{"interrupt clears the line", "garbage\x03echo ok", "ok\n"},
 	{"interrupt process", "garbage\xff\xf4\xff\xfd\x06echo ok", "\xff\xfc\x06ok\n"},
-	{"table", "table", "NAME       size\nx?[31m  1.5 KiB\nlonger      3 B\n2 of 9\n"},
+	{"table", "table", "NAME            size\nx\\u001b[31m  1.5 KiB\nlonger           3 B\n2 of 9\n"},
 	{"flags", "table --sort c", "error: flag --sort \"c\": allowed are a, b\n"},
 	{"flag without value", "table --sort", "error: flag --sort needs a value: KEY\n"},
 	{"no such flag", "table --none", "error: table has no flag --none\n"},

@@ -36,6 +36,10 @@ func (r *runner) run(req *request) {
 	}
 	r.json.Store(r.state.JSON)
 	r.session.Do(r.saveState)
+	if !r.saved { // a session exists for its client once a request was answered
+		r.saved = true
+		r.session.Sync(r.shell.ctx) // an error is reported by the manager, and the save is retried
+	}
 	b := answers.Get().(*[]byte)
 	*b = r.appendAnswer((*b)[:0], call, fault)
 	if len(*b) > 0 {
@@ -123,6 +127,8 @@ func (r *runner) call(call *Call, cmd *Command) (err error) {
 		r.ctx = ctx
 		if r.ended {
 			ctx.cancelCause(ErrSessionEnded)
+		} else if r.early != nil {
+			ctx.cancelCause(r.early)
 		}
 		r.mu.Unlock()
 	}

@@ -18,6 +18,7 @@ type runner struct {
 	// state is accessed only by the command that is running. saveState copies it to the session.
 	state     State
 	saveState func(*State)
+	saved     bool        // the session was saved with its first request
 	json      atomic.Bool // state.JSON, for other goroutines
 
 	// mu may be acquired while the session is locked; the session is not used while mu is held.
@@ -25,6 +26,7 @@ type runner struct {
 	conn    *conn        // attached connection; nil: none
 	busy    bool         // a command is running
 	ctx     *lazyContext // context of that command; nil: a Quick one, which cannot be cancelled
+	early   error        // cause of an interrupt before ctx was set
 	queue   []request
 	ended   bool          // the session has ended
 	changed chan struct{} // closed at the next change of the fields above; nil: no goroutine waits
@@ -120,6 +122,8 @@ func (r *runner) interrupt(c *conn, cause error) bool {
 	}
 	if r.ctx != nil {
 		r.ctx.cancelCause(cause)
+	} else {
+		r.early = cause // the worker has not got as far as the context yet
 	}
 	for i := range r.queue {
 		r.queue[i].text = "" // answered as cancelled, in order

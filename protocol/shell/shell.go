@@ -59,7 +59,8 @@ type Shell struct {
 	cancel context.CancelCauseFunc
 
 	requests, failures atomic.Uint64
-	runners            sync.Map // *session.Session[State], unbound, to *runner
+	guests             atomic.Int64 // connections of clients with the role Guest
+	runners            sync.Map     // *session.Session[State], unbound, to *runner
 
 	mu     sync.Mutex
 	conns  map[*conn]struct{}
@@ -101,9 +102,13 @@ func New(opts Options) (*Shell, error) {
 	return s, nil
 }
 
-// sessionOptions returns Options.Sessions with an OnEnd that also ends the session's runner.
+// sessionOptions returns Options.Sessions with the size and the worth of a State, and with an OnEnd
+// that also ends the session's runner.
 func (s *Shell) sessionOptions() session.Options[State] {
 	o := s.opts.Sessions
+	o.Size = (*State).size
+	o.Priority = func(st *State) int { return int(st.Role) }
+	o.Keep = func(st *State) bool { return !st.isFresh() || st.runner != nil && st.runner.isBusy() }
 	onEnd := o.OnEnd
 	o.OnEnd = func(sess *session.Session[State]) {
 		if r, ok := s.runners.LoadAndDelete(sess); ok {

@@ -7,8 +7,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
+
+	"goranch/internal/termtext"
 )
 
 // cell returns a value as one line of text without control characters.
@@ -17,7 +18,7 @@ func cell(v any) string {
 	case nil:
 		return ""
 	case string:
-		return printable(v)
+		return termtext.Line(v)
 	case time.Duration:
 		return formatDuration(v)
 	case time.Time:
@@ -28,9 +29,9 @@ func cell(v any) string {
 	case float64:
 		return strconv.FormatFloat(v, 'g', 6, 64)
 	case error:
-		return printable(v.Error())
+		return termtext.Line(v.Error())
 	}
-	return printable(fmt.Sprint(v))
+	return termtext.Line(fmt.Sprint(v))
 }
 
 // formatDuration rounds d to three or more significant digits.
@@ -44,20 +45,6 @@ func formatDuration(d time.Duration) string {
 		d = d.Round(10 * time.Microsecond)
 	}
 	return d.String()
-}
-
-// printable replaces control characters and invalid UTF-8 by "?".
-func printable(s string) string {
-	unprintable := func(r rune) bool { return r == utf8.RuneError || !unicode.IsGraphic(r) }
-	if strings.IndexFunc(s, unprintable) < 0 {
-		return s
-	}
-	return strings.Map(func(r rune) rune {
-		if unprintable(r) {
-			return '?'
-		}
-		return r
-	}, s)
 }
 
 // text renders the table in lines of at most width characters if possible: it omits Wide columns

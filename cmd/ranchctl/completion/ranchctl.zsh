@@ -2,19 +2,19 @@
 # zsh completion for ranchctl: source <(ranchctl completion zsh)
 _ranchctl() {
 	_arguments -S \
-		'(-c --connect)'{-c,--connect}'[the shell to connect to]:address:' \
-		'--connect-timeout[how long connecting may take]:time:' \
-		'--token-file[what to authenticate with]:file:_files' \
-		'--ca[who may sign the certificate]:file:_files' \
-		'--cert[certificate to present]:file:_files' \
-		'--key[key of --cert]:file:_files' \
-		'--server-name[name in the certificate]:name:' \
-		'--insecure-skip-verify[accept every certificate]' \
+		'(-c --connect)'{-c,--connect}'[address of the shell]:address:' \
+		'--connect-timeout[time limit for connecting]:time:' \
+		'--token-file[file with the token]:file:_files' \
+		'--ca[CA certificates]:file:_files' \
+		'--cert[client certificate]:file:_files' \
+		'--key[private key of --cert]:file:_files' \
+		'--server-name[name in the server certificate]:name:' \
+		'--insecure-skip-verify[accept any server certificate]' \
 		'(-o --output)'{-o,--output}'[format of results]:format:(text json)' \
-		'--timeout[how long a command may take]:time:' \
-		'--keep-going[go on after a command that failed]' \
-		'--version[which build this is]' \
-		'(-h --help)'{-h,--help}'[help]' \
+		'--timeout[time limit of a command]:time:' \
+		'--keep-going[continue after a command that failed]' \
+		'--version[print the version]' \
+		'(-h --help)'{-h,--help}'[print help]' \
 		'1:command:(help status connections stats completion)'
 }
 compdef _ranchctl ranchctl

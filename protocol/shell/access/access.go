@@ -27,8 +27,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 
+	"goranch/internal/termtext"
 	"goranch/protocol/shell"
 	"goranch/transport"
 )
@@ -98,16 +98,7 @@ func nameOf(conn *transport.Conn) string {
 		return "unknown"
 	}
 	if name := addr.String(); name != "" && name != "@" {
-		return printable(name)
+		return termtext.Line(name)
 	}
 	return addr.Network()
-}
-
-// printable returns s, quoted if it contains characters that could forge log lines or control a
-// terminal.
-func printable(s string) string {
-	if q := strconv.Quote(s); q[1:len(q)-1] != s {
-		return q
-	}
-	return s
 }

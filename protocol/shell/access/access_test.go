@@ -61,7 +61,7 @@ func TestAnyone(t *testing.T) {
 		{tcpAddr("2001:db8::1"), "[2001:db8::1]:4000"},
 		{&net.UnixAddr{Net: "unix"}, "unix"},
 		{&net.UnixAddr{Net: "unix", Name: "@"}, "unix"},
-		{&net.UnixAddr{Net: "unix", Name: "/tmp/a\nuid 0"}, `"/tmp/a\nuid 0"`},
+		{&net.UnixAddr{Net: "unix", Name: "/tmp/a\nuid 0"}, `/tmp/a\u000auid 0`},
 		{nil, "unknown"},
 	} {
 		user, err := Anyone(shell.Viewer)(t.Context(), connFrom(t, c.addr))

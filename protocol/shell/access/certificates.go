@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"goranch/internal/option"
+	"goranch/internal/termtext"
 	"goranch/protocol/shell"
 	"goranch/transport"
 )
@@ -131,13 +132,13 @@ func (r *certificateRule) matches(id *transport.Identity) bool {
 func certificateName(id *transport.Identity) string {
 	switch {
 	case id.CommonName != "":
-		return "CN=" + printable(id.CommonName)
+		return "CN=" + termtext.Line(id.CommonName)
 	case len(id.URIs) > 0:
-		return "URI=" + printable(id.URIs[0])
+		return "URI=" + termtext.Line(id.URIs[0])
 	case len(id.Emails) > 0:
-		return "email=" + printable(id.Emails[0])
+		return "email=" + termtext.Line(id.Emails[0])
 	case len(id.DNSNames) > 0:
-		return "DNS=" + printable(id.DNSNames[0])
+		return "DNS=" + termtext.Line(id.DNSNames[0])
 	case len(id.IPs) > 0:
 		return "IP=" + id.IPs[0].String()
 	}

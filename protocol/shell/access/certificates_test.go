@@ -190,7 +190,7 @@ func TestCertificateName(t *testing.T) {
 		want   string
 	}{
 		{func(*x509.Certificate) {}, "CN=alice"},
-		{func(x *x509.Certificate) { x.Subject.CommonName = "a\nuid 0 \u202e" }, `CN="a\nuid 0 \u202e"`},
+		{func(x *x509.Certificate) { x.Subject.CommonName = "a\nuid 0 \u202e" }, `CN=a\u000auid 0 \u202e`},
 		{func(x *x509.Certificate) { x.Subject.CommonName = "" }, "URI=spiffe://example.org/ops"},
 		{func(x *x509.Certificate) { x.URIs = nil }, "email=alice@example.org"},
 		{func(x *x509.Certificate) { x.EmailAddresses = nil }, "DNS=Ops.example.org"},

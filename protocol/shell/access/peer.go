@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"goranch/internal/option"
+	"goranch/internal/termtext"
 	"goranch/protocol/shell"
 	"goranch/transport"
 )
@@ -132,7 +133,7 @@ func (p *peerRules) user(uid, gid uint32) (shell.User, error) {
 	result := shell.User{Name: "uid " + number, Role: p.users[uid]}
 	u, _ := p.accounts.byID(number) // container users often have no name
 	if u != nil {
-		result.Name += " (" + printable(u.Username) + ")"
+		result.Name += " (" + termtext.Line(u.Username) + ")"
 	}
 	if uid == 0 || uid == p.self {
 		result.Role = shell.Operator

@@ -74,7 +74,7 @@ func TestPeerRoles(t *testing.T) {
 		{"highest role of several groups", Rules{Viewers: []string{"group:adm"}, Operators: []string{"group:sudo"}}, 1001, 1001, operator("uid 1001 (bob)")},
 		{"group role above user role", Rules{Viewers: []string{"bob"}, Operators: []string{"group:sudo"}}, 1001, 1001, operator("uid 1001 (bob)")},
 		{"group lookup fails", Rules{Viewers: []string{"group:adm"}}, 1002, 1002, refused("uid 1002 (eve)")},
-		{"name with a line feed", Rules{}, 1003, 1003, refused(`uid 1003 ("strange\n")`)},
+		{"name with a line feed", Rules{}, 1003, 1003, refused(`uid 1003 (strange\u000a)`)},
 		{"reserved id", Rules{Viewers: []string{"group:adm"}}, 1<<32 - 1, 1<<32 - 1, refused("uid 4294967295")},
 		{"others admitted", Rules{AdmitOthers: true}, 1000, 1000, result{User: shell.User{Name: "uid 1000 (alice)"}}},
 	} {
