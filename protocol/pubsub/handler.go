@@ -138,8 +138,10 @@ func (h *handler) handleFrame(frame []byte) protocol.Action {
 }
 
 // allowRequest counts a frame of any kind.
-func (h *handler) allowRequest() error {
-	if !h.requests.Allow() {
+func (h *handler) allowRequest() error { return h.allowFrames(1) }
+
+func (h *handler) allowFrames(n int) error {
+	if !h.requests.AllowN(time.Now(), n) {
 		return limitError("frames per second per connection", h.server.opts.RequestRate)
 	}
 	return nil

@@ -477,8 +477,5 @@ func kindOf(value []byte) string {
 	case 'n':
 		return "null"
 	}
-	if len(value) > 20 {
-		return "number"
-	}
-	return "number " + string(value)
+	return "number"
 }

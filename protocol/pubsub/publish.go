@@ -97,21 +97,19 @@ func checkBrokerFrame(topic string, frame []byte, maxTopic int) error {
 // The topic, then all matching patterns in the order of their creation, stay locked until every
 // subscriber has the frame. Otherwise a session that moves from one of them to another could
 // receive the frame twice or not at all, and another publisher's message in between.
-func (s *Server) fanOut(topic string, encode func() []byte) (frame []byte, n int) {
-	t := s.topics.lock(topic)
-	keepsHistory := s.opts.History > 0 && s.opts.Retain > 0
+func (s *Server) fanOut(name string, encode func() []byte) (frame []byte, n int) {
+	t := s.topics.lock(name)
+	keepsHistory := s.opts.History > 0 && s.opts.HistoryBytes > 0 && s.opts.Retain > 0
 	if t == nil && (keepsHistory || s.patterns.count.Load() > 0) {
-		t, _ = s.topics.lockOrCreate(topic) // nil when there are MaxTopics topics
+		t, _ = s.topics.lockOrCreate(name) // there is no error: name is no pattern
 	}
-	matching := s.patterns.lockMatching(topic)
-	var delivered map[*subscriber]struct{}
-	if len(matching) > 0 {
-		delivered = map[*subscriber]struct{}{}
-	}
+	matching := s.patterns.lockMatching(name)
+	delivered := deliveredOnce(t, matching)
 	frame = encode()
+	var victims []*topic
 	if t != nil {
 		n = t.deliver(frame, delivered)
-		s.topics.addHistory(t, frame)
+		victims = s.topics.addHistory(t, frame)
 	}
 	for _, p := range matching {
 		n += p.deliver(frame, delivered)
@@ -119,6 +117,7 @@ func (s *Server) fanOut(topic string, encode func() []byte) (frame []byte, n int
 	}
 	if t != nil {
 		s.topics.release(t)
+		s.topics.evict(victims)
 		s.monitor.start()
 	}
 	s.counters.published.Add(1)
@@ -126,12 +125,20 @@ func (s *Server) fanOut(topic string, encode func() []byte) (frame []byte, n int
 	return frame, n
 }
 
-// recent returns the last n messages of a topic's history.
-func (s *Server) recent(topic string, n int) [][]byte {
-	t := s.topics.lock(topic)
-	if t == nil {
+// deliveredOnce returns the set in which deliveries of one message are recorded, nil if no session
+// can be reached twice.
+func deliveredOnce(t *topic, matching []*topic) map[*subscriber]struct{} {
+	lists := 0
+	if t != nil && len(t.direct) > 0 {
+		lists++
+	}
+	for _, p := range matching {
+		if len(p.direct) > 0 {
+			lists++
+		}
+	}
+	if lists < 2 {
 		return nil
 	}
-	defer t.mu.Unlock()
-	return append([][]byte(nil), t.history.last(n)...)
+	return make(map[*subscriber]struct{})
 }

@@ -48,10 +48,11 @@ type Server struct {
 	protocol     protocol.Protocol
 	sessions     *session.Manager[sessionState]
 	topics       topicTable
-	patterns     patternTree
+	patterns     patternIndex
 	monitor      monitor
 	accounts     accounts
 	counters     counters
+	ended        endQueue
 	stopReceiver func() // ends the reception of messages from the broker
 }
 
@@ -77,7 +78,8 @@ func NewServer(opts Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{opts: opts.withDefaults(), stopReceiver: func() {}}
-	s.topics.server, s.topics.seed = s, maphash.MakeSeed()
+	s.topics.server, s.topics.seed, s.patterns.seed = s, maphash.MakeSeed(), maphash.MakeSeed()
+	s.topics.histories.limit = int64(s.opts.HistoryTotal)
 	s.monitor.server = s
 	s.opts.Queue.Frames = s.countDropped
 	s.protocol = protocol.Handle(func() protocol.Handler { return &handler{server: s} },
@@ -85,7 +87,7 @@ func NewServer(opts Options) (*Server, error) {
 	var err error
 	s.sessions, err = session.New(session.Options[sessionState]{
 		TTL: s.opts.SessionTTL, Max: s.opts.MaxSessions, Evict: true, MaxOutput: s.opts.MaxBuffered,
-		Store: s.opts.Store, OnError: s.opts.OnError, OnEnd: sessionEnded,
+		Store: s.opts.Store, OnError: s.opts.OnError, OnEnd: s.sessionEnded, Size: (*sessionState).size,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("topic server: %w", err)
@@ -107,11 +109,11 @@ func (s *Server) countDropped(b []byte) int {
 	return messages + unreported
 }
 
-func sessionEnded(ended *session.Session[sessionState]) {
+func (s *Server) sessionEnded(ended *session.Session[sessionState]) {
 	var sub *subscriber
 	ended.View(func(st *sessionState) { sub = st.subscriber })
 	if sub != nil {
-		sub.end()
+		s.ended.add(sub)
 	}
 }
 
@@ -128,7 +130,9 @@ func (s *Server) Unwrap() protocol.Protocol { return s.protocol }
 func (s *Server) Close(ctx context.Context) error {
 	s.stopReceiver()
 	s.monitor.close()
-	return s.sessions.Close(ctx)
+	err := s.sessions.Close(ctx)
+	s.ended.done.Wait()
+	return err
 }
 
 // Subscribers returns how many sessions are subscribed to name, a topic or a pattern, including

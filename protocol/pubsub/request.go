@@ -3,7 +3,7 @@ package pubsub
 import (
 	"errors"
 	"fmt"
-	"slices"
+	"maps"
 
 	"goranch/protocol"
 )
@@ -75,12 +75,27 @@ func (h *handler) subscribe(topic string, r *request) error {
 		return fmt.Errorf("%w: a pattern has no history", protocol.ErrBadInput)
 	}
 	return h.sub.subscribe(h.peer, topic, history, func(recent [][]byte) error {
+		if err := h.allowHistory(recent); err != nil {
+			return err
+		}
 		err := ignoreDropped(h.peer.SendAlone(ack))
 		for _, frame := range recent {
 			err = errors.Join(err, ignoreDropped(h.peer.SendEncoded(frame)))
 		}
 		return err
 	})
+}
+
+// bytesPerFrame is how many bytes of history count as one frame of the client's rate limit.
+const bytesPerFrame = 16 << 10
+
+// allowHistory counts the history that a subscribe request is answered with.
+func (h *handler) allowHistory(recent [][]byte) error {
+	n := 0
+	for _, frame := range recent {
+		n += len(frame)
+	}
+	return h.allowFrames(n / bytesPerFrame)
 }
 
 // attach replaces the connection's own session by the one with that token.
@@ -104,7 +119,7 @@ func (h *handler) attachOther(token string) error {
 	own, sub := h.lease, (*subscriber)(nil)
 	err = lease.Do(func(st *sessionState) { // View would also change a session that has ended
 		if st.subscriber == nil {
-			st.subscriber = &subscriber{server: h.server, session: lease.Unbound(), topics: slices.Clone(st.Topics)}
+			st.subscriber = &subscriber{server: h.server, session: lease.Unbound(), restore: maps.Clone(st.Topics)}
 		}
 		sub = st.subscriber
 	})
@@ -113,7 +128,7 @@ func (h *handler) attachOther(token string) error {
 	}
 	h.lease, h.sub = lease, sub
 	own.End()
-	return sub.attach(h.peer, lease)
+	return sub.attach(h.peer, h.account, lease)
 }
 
 // publishFrame parses and publishes a message that the client has sent.
