@@ -12,9 +12,33 @@ import (
 // account counts the memory that the connected clients of one source address make the server keep:
 // their subscriptions and their incomplete frames. A nil account has no limit.
 type account struct {
-	limit   int64
-	bytes   atomic.Int64
-	clients int // guarded by accounts.mu
+	limit      int64
+	bytes      atomic.Int64
+	incomplete atomic.Int64 // of bytes, those of incomplete frames
+	clients    int          // guarded by accounts.mu
+}
+
+// chargeIncomplete is charge for incomplete frames, which may take a quarter of the limit.
+func (a *account) chargeIncomplete(n int) error {
+	if a == nil {
+		return nil
+	}
+	if a.incomplete.Add(int64(n)) > a.limit/4 {
+		a.incomplete.Add(-int64(n))
+		return limitError("bytes of incomplete frames per source address", int(a.limit/4))
+	}
+	if err := a.charge(n); err != nil {
+		a.incomplete.Add(-int64(n))
+		return err
+	}
+	return nil
+}
+
+func (a *account) releaseIncomplete(n int) {
+	if a != nil {
+		a.incomplete.Add(-int64(n))
+		a.release(n)
+	}
 }
 
 // charge adds n bytes, or returns an error that wraps [ErrLimit].

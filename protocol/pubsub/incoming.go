@@ -29,7 +29,7 @@ func (in *incoming) add(piece []byte, maxFrame int, a *account) error {
 	}
 	if n > cap(in.buf) {
 		size := min(max(n, cap(in.buf)+cap(in.buf)/2, minBuffer), maxFrame)
-		if err := a.charge(size - cap(in.buf)); err != nil {
+		if err := a.chargeIncomplete(size - cap(in.buf)); err != nil {
 			return err
 		}
 		in.buf = append(make([]byte, 0, size), in.buf...)
@@ -44,7 +44,7 @@ func (in *incoming) add(piece []byte, maxFrame int, a *account) error {
 // reset drops the frame.
 func (in *incoming) reset(a *account) {
 	if cap(in.buf) > 0 {
-		a.release(cap(in.buf))
+		a.releaseIncomplete(cap(in.buf))
 		in.buf = nil
 		in.since.Store(0)
 	}

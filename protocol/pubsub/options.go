@@ -36,7 +36,7 @@ type Options struct {
 	FrameTimeout time.Duration
 	// AddressBytes limits the memory that the connections from one source address (IPv6: one /64)
 	// make the server keep: their subscriptions, which count as 512 bytes and the length of the name
-	// each, and frames that have not arrived completely. A request beyond the limit closes its
+	// each, and frames that have not arrived completely, which may take a quarter of it. A request beyond the limit closes its
 	// connection with [ErrLimit]. Connections without an IP address are not limited. 0 is 64 MiB;
 	// transport.NoLimit or another negative value disables the limit.
 	AddressBytes int
@@ -57,19 +57,20 @@ type Options struct {
 
 	// Topics and their history.
 
-	// MaxTopics limits the number of topics, patterns included. 0 is 1,048,576; negative values are
-	// refused.
+	// MaxTopics limits the number of topics with subscribers, patterns included. 0 is 1,048,576;
+	// negative values are refused.
 	MaxTopics int
 	// History is the number of recent messages that a topic keeps, and HistoryBytes their total
 	// length. A message longer than HistoryBytes empties the history. 0 is 16 messages and 64 KiB;
 	// negative values keep no history.
 	History, HistoryBytes int
-	// HistoryTotal limits the history of all topics together, in bytes. Beyond the limit, a topic
-	// that receives a message removes its own oldest ones. 0 is 256 MiB; transport.NoLimit or
-	// another negative value disables the limit.
+	// HistoryTotal limits the memory of all histories together, including the topics that are kept
+	// only for their history, in bytes. Beyond the limit the topic without subscribers whose last
+	// message is the oldest loses its history; if all have subscribers, the oldest of them. 0 is
+	// 256 MiB; transport.NoLimit or another negative value disables the limit.
 	HistoryTotal int
-	// Retain is how long the history of a topic without subscribers is kept. 0 is 1 min; negative
-	// values remove it with the last subscriber.
+	// Retain is how long the history of a topic without subscribers is kept after its last message.
+	// 0 is 1 min; negative values remove it with the last subscriber.
 	Retain time.Duration
 
 	// Sessions.
@@ -80,9 +81,9 @@ type Options struct {
 	// MaxBuffered limits the messages that a detached session buffers, in bytes; the oldest are
 	// dropped first. 0 is 64 KiB; negative values buffer nothing.
 	MaxBuffered int
-	// MaxSessions limits the number of sessions. A new session beyond the limit ends the one that
-	// has been detached for the longest time. 0 is 100,000; transport.NoLimit or another negative
-	// value disables the limit.
+	// MaxSessions limits the number of sessions. A new session beyond the limit ends a detached one.
+	// 0 is 100,000; transport.NoLimit or another negative value disables the limit. The limits of
+	// [session.Options] for the memory of detached sessions apply with their defaults.
 	MaxSessions int
 	// Store keeps the sessions across a restart; their subscriptions take effect when the client
 	// attaches. The server owns the store and closes it. nil keeps them in memory only.
