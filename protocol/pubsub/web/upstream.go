@@ -30,6 +30,7 @@ func (e serverError) Error() string { return string(e) }
 // independently of the browser.
 type upstream struct {
 	nc       net.Conn
+	g        *Gateway
 	opts     *Options
 	readable chan struct{} // has one element when the queue or err has changed
 	slow     chan struct{} // closed when the queue exceeds MaxBuffered
@@ -58,7 +59,7 @@ func (g *Gateway) dial(ctx context.Context) (*upstream, error) {
 		return nil, fmt.Errorf("connect to the topic server: %w", err)
 	}
 	u := &upstream{
-		nc: nc, opts: &g.opts,
+		nc: nc, g: g, opts: &g.opts,
 		readable: make(chan struct{}, 1), slow: make(chan struct{}), done: make(chan struct{}),
 	}
 	go u.read()
@@ -68,12 +69,21 @@ func (g *Gateway) dial(ctx context.Context) (*upstream, error) {
 // close closes the connection. It first reads what the server has already sent, for the replay
 // buffer.
 func (u *upstream) close() {
+	defer u.drop()
 	if half, ok := u.nc.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
 		u.nc.SetReadDeadline(time.Now().Add(time.Second))
 		<-u.done
 	}
 	u.nc.Close()
 	<-u.done
+}
+
+// drop drops the queue, after the goroutine has returned.
+func (u *upstream) drop() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.g.charge(-u.bytes, 0)
+	u.queue, u.bytes = nil, 0
 }
 
 func (u *upstream) write(b []byte) error {
@@ -124,7 +134,9 @@ func (u *upstream) read() {
 			end = serverError(*r.Error)
 			break
 		}
-		if !u.push(bytes.Clone(b)) {
+		// The server refuses invalid UTF-8, but one of another kind or version may not, and browsers
+		// close a WebSocket that carries it.
+		if !u.push(bytes.ToValidUTF8(bytes.Clone(b), []byte("\uFFFD"))) {
 			end = errSlow
 			break
 		}
@@ -150,7 +162,7 @@ func (u *upstream) push(data []byte) bool {
 	u.queue = append(u.queue, f)
 	u.bytes += len(data)
 	u.notify()
-	return u.bytes <= u.opts.MaxBuffered || len(u.queue) == 1
+	return u.g.charge(len(data), u.bytes) && u.bytes <= u.opts.MaxBuffered || len(u.queue) == 1
 }
 
 func (u *upstream) notify() {
@@ -185,7 +197,11 @@ func (u *upstream) next(ctx context.Context, tick <-chan time.Time) (frame, erro
 			u.queue[0] = frame{}
 			u.queue = u.queue[1:]
 			u.bytes -= len(f.data)
+			if len(u.queue) == 0 {
+				u.queue = nil // with the frames that were taken
+			}
 			u.mu.Unlock()
+			u.g.charge(-len(f.data), 0)
 			return f, nil
 		}
 		err := u.err

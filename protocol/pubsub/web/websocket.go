@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"sync"
 	"time"
@@ -14,6 +15,9 @@ import (
 
 // errBadMessage ends a WebSocket whose browser has sent a message that is not a request.
 var errBadMessage = errors.New("a message must be one JSON object in a text frame")
+
+// errBusy ends a WebSocket whose message exceeds what is left of MaxBufferedTotal.
+var errBusy = errors.New("too many messages are incomplete")
 
 // maxCloseReason is the length of the longest reason in a close frame, in bytes (RFC 6455).
 const maxCloseReason = 123
@@ -26,7 +30,7 @@ type webSocket struct {
 }
 
 func (g *Gateway) serveWebSocket(w http.ResponseWriter, r *http.Request) {
-	up, err := g.dial(r.Context())
+	up, err := g.dial(withBrowserAddr(r.Context(), r))
 	if err != nil {
 		g.refuse(w, http.StatusBadGateway, err)
 		return
@@ -75,7 +79,7 @@ func closeStatus(err error) (websocket.StatusCode, string) {
 	case errors.As(err, &refused):
 	case errors.Is(err, errShutdown), errors.Is(err, errUpstreamClosed):
 		status = websocket.StatusGoingAway
-	case errors.Is(err, errSlow):
+	case errors.Is(err, errSlow), errors.Is(err, errBusy):
 		status = websocket.StatusTryAgainLater
 	case errors.Is(err, errBadMessage):
 		status = websocket.StatusUnsupportedData
@@ -92,7 +96,7 @@ func closeStatus(err error) (websocket.StatusCode, string) {
 // forwardRequests sends the browser's requests to the topic server.
 func (s *webSocket) forwardRequests(ctx context.Context) error {
 	for {
-		kind, b, err := s.conn.Read(ctx)
+		kind, b, err := s.readMessage(ctx)
 		if err != nil {
 			return err
 		}
@@ -105,6 +109,38 @@ func (s *webSocket) forwardRequests(ctx context.Context) error {
 			<-s.upstream.done
 			<-ctx.Done()
 			return errUpstreamClosed
+		}
+	}
+}
+
+// messageTime limits how long a message of a browser may take to arrive.
+const messageTime = time.Minute
+
+// readMessage reads a message. Its buffer grows with what has arrived.
+func (s *webSocket) readMessage(ctx context.Context) (kind websocket.MessageType, b []byte, err error) {
+	kind, r, err := s.conn.Reader(ctx)
+	if err != nil {
+		return 0, nil, err
+	}
+	timer := time.AfterFunc(messageTime, func() { s.conn.CloseNow() })
+	defer timer.Stop()
+	defer func() { s.g.charge(-cap(b), 0) }()
+	for {
+		if len(b) == cap(b) {
+			larger := make([]byte, len(b), max(512, cap(b)+cap(b)/2))
+			copy(larger, b)
+			n := cap(larger) - cap(b)
+			b = larger
+			if !s.g.charge(n, cap(b)) {
+				return 0, b, errBusy
+			}
+		}
+		n, err := r.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		if err == io.EOF {
+			return kind, b, nil
+		} else if err != nil {
+			return 0, b, err
 		}
 	}
 }
