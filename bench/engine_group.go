@@ -3,7 +3,7 @@ package main
 import "goranch/protocol"
 
 func init() {
-	group := protocol.NewGroup(protocol.LengthPrefix{})
+	group := &protocol.Group{Codec: protocol.LengthPrefix{}}
 	register(engine{
 		name: "goranch-group", about: "this library with handlers in a group",
 		tls: true, limit: true, fanout: &frameProtocol,
@@ -19,7 +19,7 @@ type groupMember struct{ group *protocol.Group }
 
 func (m groupMember) HandleData(p *protocol.Peer, frame []byte) protocol.Action {
 	if string(frame) != joinFrame {
-		if _, err := m.group.Broadcast(frame); err != nil {
+		if _, err := m.group.Broadcast(frame, nil); err != nil {
 			return protocol.Fail(err)
 		}
 		return protocol.Continue()

@@ -165,7 +165,7 @@ func sessionOf(p protocol.Protocol, ctx context.Context, conn *transport.Conn) i
 		}); ok {
 			return b.Begin(ctx, conn)
 		}
-		u, ok := p.(protocol.Unwrapper)
+		u, ok := p.(interface{ Unwrap() protocol.Protocol })
 		if !ok {
 			return nil
 		}

@@ -14,10 +14,11 @@ import (
 	"goranch/transport"
 )
 
-// echoed sends b and reads as much, again and again, and returns how often that allocates.
-func echoed(t *testing.T, codec protocol.Codec, b []byte, pieces ...int) float64 {
+// echoAllocs returns the number of allocations of one echo of b, which is sent in these pieces and
+// a rest.
+func echoAllocs(t *testing.T, codec protocol.Codec, b []byte, pieces ...int) float64 {
 	t.Helper()
-	l, _ := serveOver(t, transport.TCP{}, echoFrames, protocol.Options{Codec: codec, Queue: protocol.QueueOptions{MaxBytes: 8 << 20}})
+	l, _ := listen(t, transport.TCP{}, newEcho, protocol.Options{Codec: codec, Queue: protocol.QueueOptions{MaxBytes: 8 << 20}})
 	nc, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -42,7 +43,7 @@ func echoed(t *testing.T, codec protocol.Codec, b []byte, pieces ...int) float64
 	return testing.AllocsPerRun(1000, once)
 }
 
-// An echoed frame costs no allocation, be it whole or cut.
+// An echo of a frame allocates nothing, even if the frame is divided.
 func TestEchoAllocs(t *testing.T) {
 	small, large := frame(string(make([]byte, 64))), frame(string(make([]byte, 3000)))
 	many := []byte{}
@@ -54,29 +55,29 @@ func TestEchoAllocs(t *testing.T) {
 		codec  protocol.Codec
 		in     []byte
 		pieces []int
-		most   float64 // of one round
+		max    float64
 	}{
 		{"raw", nil, make([]byte, 64), nil, 0},
 		{"length prefix", protocol.LengthPrefix{}, small, nil, 0},
-		{"cut in its length", protocol.LengthPrefix{}, small, []int{2}, 0},
-		{"cut", protocol.LengthPrefix{}, large, []int{10, 2000}, 0},
+		{"divided length", protocol.LengthPrefix{}, small, []int{2}, 0},
+		{"divided frame", protocol.LengthPrefix{}, large, []int{10, 2000}, 0},
 		{"lines", protocol.Lines{}, []byte("hello, world\n"), []int{3}, 0},
-		{"100 frames cut by the buffer", protocol.LengthPrefix{}, many, nil, 20}, // the queue, if the client is slow
+		{"100 frames, larger than the buffer", protocol.LengthPrefix{}, many, nil, 20}, // the queue, if the client is slow
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if n := echoed(t, c.codec, c.in, c.pieces...); n > c.most {
-				t.Errorf("%v allocations", n)
+			if n := echoAllocs(t, c.codec, c.in, c.pieces...); n > c.max {
+				t.Errorf("got %v allocations, want at most %v", n, c.max)
 			}
 		})
 	}
 }
 
-// A broadcast costs what it costs once, and nothing for each member.
+// The allocations of a broadcast do not depend on the number of members.
 func TestBroadcastAllocs(t *testing.T) {
 	const members = 200
-	g := protocol.NewGroup(protocol.LengthPrefix{})
+	g := &protocol.Group{Codec: protocol.LengthPrefix{}}
 	peers := make(chan *protocol.Peer, members)
-	l, _ := serveOver(t, transport.TCP{}, one(&script{connect: func(p *protocol.Peer) protocol.Action {
+	l, _ := listen(t, transport.TCP{}, shared(&script{connect: func(p *protocol.Peer) protocol.Action {
 		g.Join(p)
 		peers <- p
 		return protocol.Continue()
@@ -101,21 +102,21 @@ func TestBroadcastAllocs(t *testing.T) {
 	}
 	frame := make([]byte, 4)
 	n := testing.AllocsPerRun(100, func() {
-		g.Broadcast(frame)
+		g.Broadcast(frame, nil)
 		for range members {
 			<-got
 		}
 	})
 	if n > members/10 {
-		t.Errorf("%v allocations for %d members", n, members)
+		t.Errorf("got %v allocations for %d members, want at most %d", n, members, members/10)
 	}
 }
 
-// Idle connections with a tick and a timeout have a goroutine each, and one for them all.
+// Idle connections with ticks and timeouts have one goroutine each, and one that they share.
 func TestIdleGoroutines(t *testing.T) {
 	const n = 900
 	peers := make(chan *protocol.Peer, n)
-	s := serve(t, one(&script{
+	s := newTestServer(t, shared(&script{
 		connect: func(p *protocol.Peer) protocol.Action { peers <- p; return protocol.Continue() },
 	}), protocol.Options{Tick: time.Hour, ReadTimeout: time.Hour, Codec: protocol.Lines{}})
 	s.SetMaxConnections(n)
@@ -125,6 +126,6 @@ func TestIdleGoroutines(t *testing.T) {
 		<-peers
 	}
 	if got := runtime.NumGoroutine() - before; got > n+10 {
-		t.Errorf("%d goroutines for %d connections", got, n)
+		t.Errorf("got %d goroutines for %d connections, want at most %d", got, n, n+10)
 	}
 }

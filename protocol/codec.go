@@ -3,69 +3,72 @@ package protocol
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math"
+
+	"goranch/internal/option"
 )
 
-// DefaultMaxFrame is the longest frame of the codecs of this package, in bytes, unless they
-// say otherwise.
-const DefaultMaxFrame = 256 << 10
+// defaultMaxFrame is the size limit of the codecs if Max is 0, in bytes.
+const defaultMaxFrame = 256 << 10
 
-// ErrFrameTooLarge is wrapped by the error of a frame that is longer than its codec allows.
-// If the peer has sent it, the error is [ErrBadInput] as well.
-var ErrFrameTooLarge = fmt.Errorf("%w: frame too large", ErrBadInput)
-
-var (
-	// ErrBadCodec is wrapped by the errors of a codec of which a field cannot be used.
-	ErrBadCodec = errors.New("bad codec")
-	// ErrBadFrame is wrapped by the error of a frame that cannot be sent whatever its size.
-	ErrBadFrame = errors.New("bad frame")
-)
-
-// Codec divides a stream of bytes into frames. It has no state of its own: one value serves
-// all connections, from any goroutine. If it has a method Validate() error, [Options.Validate]
-// asks it.
+// Codec divides a stream of bytes into frames. It has no state: one value serves all connections,
+// from any goroutine. If it has a method Validate() error, [Options.Validate] calls it.
 type Codec interface {
-	// Decode takes the first frame off buf. frame is a part of buf, without what belongs to
-	// the codec; took is how many bytes of buf it has cost. If buf does not hold a whole frame,
-	// took is 0 and need is how many bytes it takes at least, or 0 if that cannot be told.
-	// A frame that is too long has to be refused as soon as its length is known.
-	Decode(buf []byte) (frame []byte, took, need int, err error)
-	// Append appends the frame to dst as it goes over the wire. On error dst is returned as
-	// it was.
+	// Decode returns the first frame of buf, and the number of bytes that the frame takes in buf.
+	// If the frame is incomplete, n is 0 and need is the number of bytes that it takes at least, or
+	// 0 if that is unknown. frame is a part of buf. A frame that is too long has to be refused as
+	// soon as its length is known.
+	Decode(buf []byte) (frame []byte, n, need int, err error)
+	// Append appends the encoded frame to dst. On error it returns dst unchanged.
 	Append(dst, frame []byte) ([]byte, error)
 }
 
-// Raw is the codec of protocols without frames: whatever has arrived is one.
+// validateCodec reports the options of c that cannot be used.
+func validateCodec(c Codec) error {
+	switch c := c.(type) {
+	case interface{ Validate() error }:
+		return c.Validate()
+	case interface{ validate() error }:
+		return c.validate()
+	}
+	return nil
+}
+
+func fault(field string, value any, allowed string) error {
+	var f option.Faults
+	f.Bad(field, value, allowed)
+	return f.Err()
+}
+
+// Raw is the codec of protocols without frames: the result of each read is a frame.
 type Raw struct{}
 
 // Decode returns all of buf.
-func (Raw) Decode(buf []byte) (frame []byte, took, need int, err error) { return buf, len(buf), 0, nil }
+func (Raw) Decode(buf []byte) (frame []byte, n, need int, err error) { return buf, len(buf), 0, nil }
 
-// Append appends the frame as it is.
+// Append appends the frame unchanged.
 func (Raw) Append(dst, frame []byte) ([]byte, error) { return append(dst, frame...), nil }
 
-// LengthPrefix puts the length of a frame before it, as Erlang's {packet, 1 | 2 | 4} does.
+// LengthPrefix precedes each frame with its length, as Erlang's {packet, 1 | 2 | 4} does.
 type LengthPrefix struct {
-	// Size is the length's size in bytes: 1, 2 or 4. 0 is 4; others are refused.
+	// Size is the size of the length in bytes: 1, 2 or 4. 0 is 4; other values are refused.
 	Size int
-	// LittleEndian turns its bytes round; the default is network order.
+	// LittleEndian selects the byte order of the length. The default is network byte order.
 	LittleEndian bool
-	// Inclusive says that the length counts itself.
+	// Inclusive means that the length includes its own bytes.
 	Inclusive bool
-	// Max is the longest frame in bytes, without its length. 0 is 256 KiB; negative is what the
-	// length can express, but no more than 2 GiB.
+	// Max is the longest frame in bytes, without its length. 0 is 256 KiB; transport.NoLimit, or
+	// any negative value, is what the length can express, up to 2 GiB.
 	Max int
 }
 
-// Validate reports a size that cannot be used, with an error that is [ErrBadCodec].
-func (c LengthPrefix) Validate() error {
+func (c LengthPrefix) validate() error {
 	switch c.Size {
 	case 0, 1, 2, 4:
 		return nil
 	}
-	return fmt.Errorf("%w: LengthPrefix.Size %d: allowed are 1, 2 and 4, and 0 for 4", ErrBadCodec, c.Size)
+	return fault("LengthPrefix.Size", c.Size, "1, 2, 4, and 0 for 4")
 }
 
 func (c LengthPrefix) size() int {
@@ -85,41 +88,42 @@ func (c LengthPrefix) order() interface {
 	return binary.BigEndian
 }
 
-// Decode takes a length and as many bytes.
-func (c LengthPrefix) Decode(buf []byte) (frame []byte, took, need int, err error) {
-	if err := c.Validate(); err != nil {
+// Decode decodes a length and the frame behind it.
+func (c LengthPrefix) Decode(buf []byte) (frame []byte, n, need int, err error) {
+	if err := c.validate(); err != nil {
 		return nil, 0, 0, err
 	}
 	size := c.size()
 	if len(buf) < size {
 		return nil, 0, size, nil
 	}
-	var n int64
+	var length int64
 	switch size {
 	case 1:
-		n = int64(buf[0])
+		length = int64(buf[0])
 	case 2:
-		n = int64(c.order().Uint16(buf))
+		length = int64(c.order().Uint16(buf))
 	default:
-		n = int64(c.order().Uint32(buf))
+		length = int64(c.order().Uint32(buf))
 	}
 	if c.Inclusive {
-		if n -= int64(size); n < 0 {
-			return nil, 0, 0, fmt.Errorf("%w: a frame of length %d, of which the length itself takes %d", ErrBadInput, n+int64(size), size)
+		if length -= int64(size); length < 0 {
+			return nil, 0, 0, fmt.Errorf("%w: length %d is less than its own %d bytes", ErrBadInput, length+int64(size), size)
 		}
 	}
-	if n > int64(maxFrame(c.Max)) {
-		return nil, 0, 0, fmt.Errorf("%w: %d bytes announced, allowed are %d", ErrFrameTooLarge, n, maxFrame(c.Max))
+	if length > int64(maxFrame(c.Max)) {
+		return nil, 0, 0, fmt.Errorf("%w: length %d, the limit is %d bytes", ErrFrameTooLarge, length, maxFrame(c.Max))
 	}
-	if total := size + int(n); len(buf) < total {
+	total := size + int(length)
+	if len(buf) < total {
 		return nil, 0, total, nil
 	}
-	return buf[size : size+int(n) : size+int(n)], size + int(n), 0, nil
+	return buf[size:total:total], total, 0, nil
 }
 
-// Append appends length and frame.
+// Append appends the length and the frame.
 func (c LengthPrefix) Append(dst, frame []byte) ([]byte, error) {
-	if err := c.Validate(); err != nil {
+	if err := c.validate(); err != nil {
 		return dst, err
 	}
 	size := c.size()
@@ -127,8 +131,11 @@ func (c LengthPrefix) Append(dst, frame []byte) ([]byte, error) {
 	if c.Inclusive {
 		n += size
 	}
-	if len(frame) > maxFrame(c.Max) || uint64(n) >= 1<<(8*size) {
-		return dst, fmt.Errorf("%w: %d bytes to send, allowed are %d, and what a length of %d bytes can express", ErrFrameTooLarge, len(frame), maxFrame(c.Max), size)
+	if len(frame) > maxFrame(c.Max) {
+		return dst, tooLarge(frame, c.Max)
+	}
+	if uint64(n) >= 1<<(8*size) {
+		return dst, fmt.Errorf("%w: a length of %d bytes cannot express %d", ErrFrameTooLarge, size, n)
 	}
 	switch size {
 	case 1:
@@ -141,76 +148,81 @@ func (c LengthPrefix) Append(dst, frame []byte) ([]byte, error) {
 	return append(dst, frame...), nil
 }
 
-// noLimit leaves room for what belongs to the codec, so that no sum overflows an int of 32 bits.
+// noLimit leaves space for what the codec adds, so that no sum overflows an int of 32 bits.
 const noLimit = math.MaxInt32 - 1024
 
 func maxFrame(n int) int {
 	switch {
 	case n == 0:
-		return DefaultMaxFrame
+		return defaultMaxFrame
 	case n < 0:
 		return noLimit
 	}
 	return min(n, noLimit)
 }
 
-// VarintPrefix puts the length of a frame before it as an unsigned varint, as Protocol Buffers
-// do.
+// tooLarge is the error of a frame to be sent that is longer than max.
+func tooLarge(frame []byte, max int) error {
+	return fmt.Errorf("%w: cannot send %d bytes, the limit is %d", ErrFrameTooLarge, len(frame), maxFrame(max))
+}
+
+// VarintPrefix precedes each frame with its length as an unsigned varint, as Protocol Buffers do.
 type VarintPrefix struct {
-	// Max is the longest frame in bytes. 0 is 256 KiB; negative is 2 GiB.
+	// Max is the longest frame in bytes. 0 is 256 KiB; transport.NoLimit, or any negative value, is
+	// 2 GiB.
 	Max int
 }
 
-// Decode takes a length and as many bytes.
-func (c VarintPrefix) Decode(buf []byte) (frame []byte, took, need int, err error) {
-	n, size := binary.Uvarint(buf)
+// Decode decodes a length and the frame behind it.
+func (c VarintPrefix) Decode(buf []byte) (frame []byte, n, need int, err error) {
+	length, size := binary.Uvarint(buf)
 	switch {
 	case size == 0:
 		return nil, 0, len(buf) + 1, nil
 	case size < 0:
 		return nil, 0, 0, fmt.Errorf("%w: a length of more than 64 bits", ErrFrameTooLarge)
-	case n > uint64(maxFrame(c.Max)):
-		return nil, 0, 0, fmt.Errorf("%w: %d bytes announced, allowed are %d", ErrFrameTooLarge, n, maxFrame(c.Max))
+	case length > uint64(maxFrame(c.Max)):
+		return nil, 0, 0, fmt.Errorf("%w: length %d, the limit is %d bytes", ErrFrameTooLarge, length, maxFrame(c.Max))
 	}
-	total := size + int(n)
+	total := size + int(length)
 	if len(buf) < total {
 		return nil, 0, total, nil
 	}
 	return buf[size:total:total], total, 0, nil
 }
 
-// Append appends length and frame.
+// Append appends the length and the frame.
 func (c VarintPrefix) Append(dst, frame []byte) ([]byte, error) {
 	if len(frame) > maxFrame(c.Max) {
-		return dst, fmt.Errorf("%w: %d bytes to send, allowed are %d", ErrFrameTooLarge, len(frame), maxFrame(c.Max))
+		return dst, tooLarge(frame, c.Max)
 	}
 	return append(binary.AppendUvarint(dst, uint64(len(frame))), frame...), nil
 }
 
-// Delimited ends each frame with the same bytes, which no frame may contain.
+// Delimited ends each frame with a delimiter, which no frame may contain.
 type Delimited struct {
-	// By is what ends a frame, 1 to 1024 bytes.
+	// By is the delimiter, 1 to 1024 bytes.
 	By string
-	// Max is the longest frame in bytes, without what ends it. 0 is 256 KiB; negative is 2 GiB.
+	// Max is the longest frame in bytes, without the delimiter. 0 is 256 KiB; transport.NoLimit, or
+	// any negative value, is 2 GiB.
 	Max int
 }
 
-// Validate reports a delimiter that cannot be used, with an error that is [ErrBadCodec].
-func (c Delimited) Validate() error {
-	if len(c.By) == 0 || len(c.By) > 1024 {
-		return fmt.Errorf("%w: Delimited.By has %d bytes: allowed are 1 to 1024", ErrBadCodec, len(c.By))
+func (c Delimited) validate() error {
+	if n := len(c.By); n >= 1 && n <= 1024 {
+		return nil
 	}
-	return nil
+	return fault("Delimited.By", fmt.Sprintf("of %d bytes", len(c.By)), "1 to 1024 bytes")
 }
 
-// Decode takes everything up to the next delimiter.
-func (c Delimited) Decode(buf []byte) (frame []byte, took, need int, err error) {
-	if err := c.Validate(); err != nil {
+// Decode returns the bytes before the next delimiter.
+func (c Delimited) Decode(buf []byte) (frame []byte, n, need int, err error) {
+	if err := c.validate(); err != nil {
 		return nil, 0, 0, err
 	}
 	limit := maxFrame(c.Max)
-	seen := buf[:min(len(buf), limit+len(c.By))]
-	i := bytes.Index(seen, []byte(c.By))
+	window := buf[:min(len(buf), limit+len(c.By))]
+	i := bytes.Index(window, []byte(c.By))
 	switch {
 	case i >= 0:
 		return buf[:i:i], i + len(c.By), 0, nil
@@ -220,42 +232,43 @@ func (c Delimited) Decode(buf []byte) (frame []byte, took, need int, err error) 
 	return nil, 0, 0, nil
 }
 
-// Append appends frame and delimiter.
+// Append appends the frame and the delimiter.
 func (c Delimited) Append(dst, frame []byte) ([]byte, error) {
 	if len(frame) > maxFrame(c.Max) {
-		return dst, fmt.Errorf("%w: %d bytes to send, allowed are %d", ErrFrameTooLarge, len(frame), maxFrame(c.Max))
+		return dst, tooLarge(frame, c.Max)
 	}
-	if err := c.Validate(); err != nil {
+	if err := c.validate(); err != nil {
 		return dst, err
 	}
-	sent := append(append(dst, frame...), c.By...)
-	if bytes.Index(sent[len(dst):], []byte(c.By)) < len(frame) { // the end of one and the beginning of the other count too
-		return dst, fmt.Errorf("%w: a frame that contains its delimiter %q cannot be sent", ErrBadFrame, c.By)
+	encoded := append(append(dst, frame...), c.By...)
+	// A delimiter may also begin at the end of the frame and end in the real one.
+	if bytes.Index(encoded[len(dst):], []byte(c.By)) < len(frame) {
+		return dst, fmt.Errorf("%w: it contains its delimiter %q", errBadFrame, c.By)
 	}
-	return sent, nil
+	return encoded, nil
 }
 
-// Lines ends each frame with a line feed. A carriage return before it is dropped.
+// Lines ends each frame with a line feed. Decode removes a carriage return before it.
 type Lines struct {
-	// Max is the longest line in bytes. 0 is 256 KiB; negative is 2 GiB.
+	// Max is the longest line in bytes. 0 is 256 KiB; transport.NoLimit, or any negative value, is
+	// 2 GiB.
 	Max int
 }
 
-// Decode takes a line.
-func (c Lines) Decode(buf []byte) (frame []byte, took, need int, err error) {
+// Decode returns the bytes before the next line feed, without a carriage return at their end.
+func (c Lines) Decode(buf []byte) (frame []byte, n, need int, err error) {
 	limit := maxFrame(c.Max)
-	frame, took, _, err = Delimited{By: "\n", Max: limit + 1}.Decode(buf) // the carriage return
-	if n := len(frame); n > 0 && frame[n-1] == '\r' {
-		frame = frame[:n-1]
+	frame, n, _, err = Delimited{By: "\n", Max: limit + 1}.Decode(buf) // 1 for the carriage return
+	if last := len(frame) - 1; last >= 0 && frame[last] == '\r' {
+		frame = frame[:last]
 	}
-	if err == nil && len(frame) > maxFrame(c.Max) {
-		return nil, 0, 0, fmt.Errorf("%w: a line of %d bytes, allowed are %d", ErrFrameTooLarge, len(frame), maxFrame(c.Max))
+	if err == nil && len(frame) > limit {
+		return nil, 0, 0, fmt.Errorf("%w: a line of %d bytes, the limit is %d", ErrFrameTooLarge, len(frame), limit)
 	}
-	return frame, took, 0, err
+	return frame, n, 0, err
 }
 
-// Append appends the line and a line feed. A carriage return at its end is lost to a reader that
-// drops it.
+// Append appends the line and a line feed. Decode removes a carriage return at the end of the line.
 func (c Lines) Append(dst, frame []byte) ([]byte, error) {
 	return Delimited{By: "\n", Max: c.Max}.Append(dst, frame)
 }

@@ -29,10 +29,10 @@ var codecs = map[string]protocol.Codec{
 
 func TestDecode(t *testing.T) {
 	type result struct {
-		Frame      string
-		Took, Need int
-		TooLarge   bool
-		BadInput   bool
+		Frame    string
+		N, Need  int
+		TooLarge bool
+		BadInput bool
 	}
 	bad := result{BadInput: true}
 	large := result{TooLarge: true, BadInput: true}
@@ -43,74 +43,74 @@ func TestDecode(t *testing.T) {
 		in    string
 		want  result
 	}{
-		{"raw", protocol.Raw{}, "abc", result{Frame: "abc", Took: 3}},
-		{"nothing yet", protocol.LengthPrefix{}, "", result{Need: 4}},
+		{"raw", protocol.Raw{}, "abc", result{Frame: "abc", N: 3}},
+		{"no input", protocol.LengthPrefix{}, "", result{Need: 4}},
 		{"half a length", protocol.LengthPrefix{}, "\x00\x00", result{Need: 4}},
 		{"half a frame", protocol.LengthPrefix{}, "\x00\x00\x00\x03ab", result{Need: 7}},
-		{"a frame and more", protocol.LengthPrefix{}, "\x00\x00\x00\x02abc", result{Frame: "ab", Took: 6}},
-		{"empty", protocol.LengthPrefix{}, "\x00\x00\x00\x00", result{Took: 4}},
-		{"4 GiB announced", protocol.LengthPrefix{}, "\xff\xff\xff\xff", large},
-		{"4 GiB announced, no limit", protocol.LengthPrefix{Max: -1}, "\xff\xff\xff\xff", large},
-		{"256 KiB announced", protocol.LengthPrefix{}, "\x00\x04\x00\x00", result{Need: 256<<10 + 4}},
-		{"a byte more", protocol.LengthPrefix{}, "\x00\x04\x00\x01", large},
-		{"little endian", protocol.LengthPrefix{Size: 2, LittleEndian: true}, "\x02\x00abc", result{Frame: "ab", Took: 4}},
-		{"inclusive", protocol.LengthPrefix{Size: 1, Inclusive: true}, "\x03abc", result{Frame: "ab", Took: 3}},
+		{"a frame and more", protocol.LengthPrefix{}, "\x00\x00\x00\x02abc", result{Frame: "ab", N: 6}},
+		{"empty", protocol.LengthPrefix{}, "\x00\x00\x00\x00", result{N: 4}},
+		{"length 4 GiB", protocol.LengthPrefix{}, "\xff\xff\xff\xff", large},
+		{"length 4 GiB, no limit", protocol.LengthPrefix{Max: -1}, "\xff\xff\xff\xff", large},
+		{"length 256 KiB", protocol.LengthPrefix{}, "\x00\x04\x00\x00", result{Need: 256<<10 + 4}},
+		{"length 256 KiB and a byte", protocol.LengthPrefix{}, "\x00\x04\x00\x01", large},
+		{"little endian", protocol.LengthPrefix{Size: 2, LittleEndian: true}, "\x02\x00abc", result{Frame: "ab", N: 4}},
+		{"inclusive", protocol.LengthPrefix{Size: 1, Inclusive: true}, "\x03abc", result{Frame: "ab", N: 3}},
 		{"inclusive, negative", protocol.LengthPrefix{Inclusive: true}, "\x00\x00\x00\x03", bad},
 		{"a varint", protocol.VarintPrefix{}, "\x80\x01" + x, result{Need: 130}},
 		{"half a varint", protocol.VarintPrefix{}, "\x80", result{Need: 2}},
 		{"a varint too large", protocol.VarintPrefix{Max: 127}, "\x80\x01", large},
 		{"a varint without end", protocol.VarintPrefix{}, strings.Repeat("\xff", 11), large},
-		{"a delimiter at the limit", protocol.Delimited{By: "--", Max: 3}, "abc--", result{Frame: "abc", Took: 5}},
-		{"a delimiter beyond it", protocol.Delimited{By: "--", Max: 3}, "abcd--", large},
+		{"a delimiter at the limit", protocol.Delimited{By: "--", Max: 3}, "abc--", result{Frame: "abc", N: 5}},
+		{"a delimiter beyond the limit", protocol.Delimited{By: "--", Max: 3}, "abcd--", large},
 		{"half a delimiter", protocol.Delimited{By: "--", Max: 3}, "abc-", result{}},
-		{"a line at the limit", protocol.Lines{Max: 3}, "abc\n", result{Frame: "abc", Took: 4}},
-		{"with carriage return", protocol.Lines{Max: 3}, "abc\r\n", result{Frame: "abc", Took: 5}},
-		{"a line beyond it", protocol.Lines{Max: 3}, "abcd\n", large},
-		{"beyond, with carriage return", protocol.Lines{Max: 3}, "abcd\r\n", large},
+		{"a line at the limit", protocol.Lines{Max: 3}, "abc\n", result{Frame: "abc", N: 4}},
+		{"with carriage return", protocol.Lines{Max: 3}, "abc\r\n", result{Frame: "abc", N: 5}},
+		{"a line beyond the limit", protocol.Lines{Max: 3}, "abcd\n", large},
+		{"a line beyond the limit, with carriage return", protocol.Lines{Max: 3}, "abcd\r\n", large},
 		{"a line without end", protocol.Lines{Max: 3}, "abcdef", large},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			frame, took, need, err := c.codec.Decode([]byte(c.in))
-			got := result{string(frame), took, need, errors.Is(err, protocol.ErrFrameTooLarge), errors.Is(err, protocol.ErrBadInput)}
+			frame, n, need, err := c.codec.Decode([]byte(c.in))
+			got := result{string(frame), n, need, errors.Is(err, protocol.ErrFrameTooLarge), errors.Is(err, protocol.ErrBadInput)}
 			if d := cmp.Diff(c.want, got); d != "" {
-				t.Errorf("%v\n%s", err, d)
+				t.Errorf("error %v; (-want +got)\n%s", err, d)
 			}
 		})
 	}
 }
 
-// What cannot be sent is refused, and dst is as it was.
+// Append refuses frames that cannot be sent, and returns dst unchanged.
 func TestAppendRefuses(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		codec protocol.Codec
 		frame string
-		want  error
+		want  string
 	}{
-		{"longer than a byte counts", protocol.LengthPrefix{Size: 1}, strings.Repeat("x", 256), protocol.ErrFrameTooLarge},
-		{"with itself", protocol.LengthPrefix{Size: 1, Inclusive: true}, strings.Repeat("x", 255), protocol.ErrFrameTooLarge},
-		{"longer than allowed", protocol.VarintPrefix{Max: 2}, "abc", protocol.ErrFrameTooLarge},
-		{"a line with a line feed", protocol.Lines{}, "a\nb", protocol.ErrBadFrame},
-		{"a delimiter half in the frame", protocol.Delimited{By: "aa"}, "ba", protocol.ErrBadFrame},
-		{"no delimiter", protocol.Delimited{}, "a", protocol.ErrBadCodec},
-		{"a length of 3", protocol.LengthPrefix{Size: 3}, "a", protocol.ErrBadCodec},
+		{"longer than a byte can express", protocol.LengthPrefix{Size: 1}, strings.Repeat("x", 256), "frame too large"},
+		{"inclusive length", protocol.LengthPrefix{Size: 1, Inclusive: true}, strings.Repeat("x", 255), "frame too large"},
+		{"longer than Max", protocol.VarintPrefix{Max: 2}, "abc", "frame too large"},
+		{"a line with a line feed", protocol.Lines{}, "a\nb", "bad frame"},
+		{"a delimiter across the end of the frame", protocol.Delimited{By: "aa"}, "ba", "bad frame"},
+		{"no delimiter", protocol.Delimited{}, "a", "option Delimited.By of 0 bytes: allowed are 1 to 1024 bytes"},
+		{"a length of 3", protocol.LengthPrefix{Size: 3}, "a", "option LengthPrefix.Size 3: allowed are 1, 2, 4, and 0 for 4"},
 	} {
 		dst, err := c.codec.Append([]byte("before"), []byte(c.frame))
-		if string(dst) != "before" || !errors.Is(err, c.want) {
-			t.Errorf("%s: %q, %v", c.name, dst, err)
+		if string(dst) != "before" || err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %q, %v, want an error with %q", c.name, dst, err, c.want)
 		}
 	}
 	for _, c := range []protocol.Codec{protocol.Delimited{}, protocol.LengthPrefix{Size: 3}} {
-		if _, _, _, err := c.Decode([]byte("abcdef")); !errors.Is(err, protocol.ErrBadCodec) {
-			t.Errorf("%#v: %v", c, err)
+		if _, _, _, err := c.Decode([]byte("abcdef")); err == nil {
+			t.Errorf("Decode of %#v: got no error", c)
 		}
-		if err := (protocol.Options{Codec: c}).Validate(); !errors.Is(err, protocol.ErrBadCodec) {
-			t.Errorf("%#v: %v", c, err)
+		if err := (protocol.Options{Codec: c}).Validate(); err == nil {
+			t.Errorf("Validate of %#v: got no error", c)
 		}
 	}
 }
 
-// What can be sent arrives as it was, however it is cut.
+// Decode returns what Append encoded, and needs all of it.
 func FuzzRoundTrip(f *testing.F) {
 	f.Add([]byte("hello"), 2)
 	f.Add([]byte("ba"), 3)
@@ -124,22 +124,22 @@ func FuzzRoundTrip(f *testing.F) {
 			}
 			wire = append(wire, "rest"...)
 			if cut >= 0 && cut < len(wire)-4 {
-				if got, took, need, err := c.Decode(wire[:cut]); took != 0 || err != nil || need > len(wire)-4 || need > 0 && need <= cut {
-					t.Fatalf("%s: cut at %d: %q, %d, %d, %v", name, cut, got, took, need, err)
+				if got, n, need, err := c.Decode(wire[:cut]); n != 0 || err != nil || need > len(wire)-4 || need > 0 && need <= cut {
+					t.Fatalf("%s: Decode of the first %d bytes of %d: got %q, %d, %d, %v, want an incomplete frame", name, cut, len(wire)-4, got, n, need, err)
 				}
 			}
-			got, took, _, err := c.Decode(wire)
+			got, n, _, err := c.Decode(wire)
 			if _, lines := c.(protocol.Lines); lines {
 				frame, got = bytes.TrimRight(frame, "\r"), bytes.TrimRight(got, "\r")
 			}
-			if err != nil || took != len(wire)-4 || !bytes.Equal(got, frame) {
-				t.Fatalf("%s: %q, %d of %d, %v", name, got, took, len(wire)-4, err)
+			if err != nil || n != len(wire)-4 || !bytes.Equal(got, frame) {
+				t.Fatalf("%s: got %q, %d, %v, want %q, %d", name, got, n, err, frame, len(wire)-4)
 			}
 		}
 	})
 }
 
-// No input makes a codec return more than there is, or promise what it has.
+// For any input, the results of Decode are consistent with its length.
 func FuzzDecode(f *testing.F) {
 	for _, s := range []string{"", "\x00\x00\x00\x03abc", "\xff\xff\xff\xff", "\x00\x00\x00\x01", "abc\r\n", "aaaa", strings.Repeat("\x80", 12), strings.Repeat("x", 200)} {
 		f.Add([]byte(s))
@@ -147,24 +147,24 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in []byte) {
 		for name, c := range codecs {
 			for buf := in; len(buf) > 0; {
-				frame, took, need, err := c.Decode(buf)
+				frame, n, need, err := c.Decode(buf)
 				switch {
-				case err != nil && (frame != nil || took != 0 || need != 0 || !errors.Is(err, protocol.ErrBadInput)):
-					t.Fatalf("%s: %q, %d, %d, %v", name, frame, took, need, err)
-				case took < 0 || took > len(buf) || len(frame) > took || took == 0 && (len(frame) > 0 || need != 0 && need <= len(buf)):
-					t.Fatalf("%s: %q, %d of %d, %d", name, frame, took, len(buf), need)
+				case err != nil && (frame != nil || n != 0 || need != 0 || !errors.Is(err, protocol.ErrBadInput)):
+					t.Fatalf("%s: got %q, %d, %d, %v, want ErrBadInput only", name, frame, n, need, err)
+				case n < 0 || n > len(buf) || len(frame) > n || n == 0 && (len(frame) > 0 || need != 0 && need <= len(buf)):
+					t.Fatalf("%s: got %q, %d, %d, want what fits in %d bytes", name, frame, n, need, len(buf))
 				}
-				if took == 0 {
+				if n == 0 {
 					break
 				}
-				buf = buf[took:]
+				buf = buf[n:]
 			}
 		}
 	})
 }
 
-// One byte at a time, a million empty frames, and a stream that breaks off.
-func TestFramesAtTheEdge(t *testing.T) {
+// A million empty frames, and streams that end within a frame.
+func TestUnusualStreams(t *testing.T) {
 	for _, c := range []struct {
 		name, in string
 		frames   int
@@ -177,7 +177,7 @@ func TestFramesAtTheEdge(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			frames, ended := 0, make(chan error, 1)
-			s := serve(t, one(&script{
+			s := newTestServer(t, shared(&script{
 				data:  func(*protocol.Peer, []byte) protocol.Action { frames++; return protocol.Continue() },
 				close: func(_ *protocol.Peer, err error) { ended <- err },
 			}), protocol.Options{Codec: protocol.LengthPrefix{}})
@@ -185,7 +185,7 @@ func TestFramesAtTheEdge(t *testing.T) {
 			io.WriteString(nc, c.in)
 			nc.(interface{ CloseWrite() error }).CloseWrite()
 			if err := <-ended; !errors.Is(err, c.err) || frames != c.frames {
-				t.Errorf("%d frames, %v", frames, err)
+				t.Errorf("got %d frames and %v, want %d and %v", frames, err, c.frames, c.err)
 			}
 		})
 	}

@@ -34,20 +34,20 @@ func (c *chat) HandleData(p *protocol.Peer, line []byte) protocol.Action {
 		}
 		p.Send([]byte("welcome"))
 	case string(line) == "/quit":
-		return protocol.Stop() // what was sent goes out before
+		return protocol.Stop() // queued frames are sent first
 	default:
-		c.room.BroadcastExcept(fmt.Appendf(nil, "%s: %s", c.name, line), p)
+		c.room.Broadcast(fmt.Appendf(nil, "%s: %s", c.name, line), p)
 	}
 	return protocol.Continue()
 }
 
-// A chat: what one says, the others hear.
+// A chat server that sends each line to the other clients.
 func ExampleHandle() {
-	room := protocol.NewGroup(protocol.Lines{})
+	room := &protocol.Group{Codec: protocol.Lines{}}
 	handle := protocol.Handle(func() protocol.Handler { return &chat{room: room} }, protocol.Options{
 		Codec:       protocol.Lines{Max: 500},
 		ReadTimeout: 10 * time.Minute,
-		Queue:       protocol.QueueOptions{MaxBytes: 64 << 10}, // who reads nothing is closed
+		Queue:       protocol.QueueOptions{MaxBytes: 64 << 10}, // clients that do not read are closed
 	})
 	mem := new(transport.Mem)
 	l, err := ranch.StartListener("chat", mem, ranch.Options{Addr: "chat", Logger: slog.New(slog.DiscardHandler)}, handle)
@@ -71,14 +71,14 @@ func ExampleHandle() {
 		}
 		return nc, in
 	}
-	ada, hears := join("Ada")
+	ada, in := join("Ada")
 	defer ada.Close()
 	bob, _ := join("Bob")
 	defer bob.Close()
 	io.WriteString(bob, "hi\n")
-	line, _ := hears.ReadString('\n')
+	line, _ := in.ReadString('\n')
 	fmt.Print(line)
-	n, err := room.Broadcast([]byte("the server restarts at noon"))
+	n, err := room.Broadcast([]byte("the server restarts at noon"), nil)
 	fmt.Println(n, err)
 	// Output:
 	// Bob: hi
@@ -89,8 +89,8 @@ func ExampleLengthPrefix() {
 	codec := protocol.LengthPrefix{Size: 2, Max: 1000}
 	wire, err := codec.Append(nil, []byte("hello"))
 	fmt.Printf("%q %v\n", wire, err)
-	frame, took, _, err := codec.Decode(append(wire, "the next"...))
-	fmt.Printf("%q %d %v\n", frame, took, err)
+	frame, used, _, err := codec.Decode(append(wire, "the next"...))
+	fmt.Printf("%q %d %v\n", frame, used, err)
 	_, _, _, err = codec.Decode([]byte{0xff, 0xff})
 	fmt.Println(errors.Is(err, protocol.ErrFrameTooLarge))
 	// Output:
@@ -99,7 +99,7 @@ func ExampleLengthPrefix() {
 	// true
 }
 
-// A protocol that is a loop may send by a queue too.
+// A protocol without callbacks can use an outbox too.
 func ExampleNewOutbox() {
 	serve := func(ctx context.Context, conn *transport.Conn) error {
 		out, err := protocol.NewOutbox(conn, protocol.QueueOptions{
@@ -109,7 +109,7 @@ func ExampleNewOutbox() {
 			return err
 		}
 		out.Send([]byte("hello\n"))
-		return out.Wait(ctx) // until everything is out
+		return out.Wait(ctx) // until everything is written
 	}
 	a, b := net.Pipe()
 	go func() {

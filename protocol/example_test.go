@@ -13,7 +13,7 @@ import (
 	"goranch/transport"
 )
 
-// A protocol that answers each line until the client ends.
+// A protocol that answers each line until the client closes its side.
 func ExampleFunc() {
 	shout := protocol.Func(func(_ context.Context, conn *transport.Conn) error {
 		in := bufio.NewScanner(conn)

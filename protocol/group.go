@@ -1,125 +1,140 @@
 package protocol
 
 import (
-	"errors"
 	"runtime"
 	"sync"
 	"sync/atomic"
 )
 
-// ErrNotMember is returned by [Group.Leave] for a peer that is not in the group.
-var ErrNotMember = errors.New("not a member of the group")
-
-// maxPending is how many bytes of broadcasts may wait for a worker, before who broadcasts
-// has to wait for it.
+// maxPending is the number of broadcast bytes that may wait for a worker. Beyond it, broadcasts
+// wait for the worker.
 const maxPending = 4 << 20
 
-// Group is a set of peers to which frames are broadcast: encoded once, and written to many by
-// one worker for each processor, which waits for nobody. A peer that does not keep up has what
-// is broadcast in its own queue, with its own policy. While a worker is busy, what is broadcast
-// meanwhile is gathered, and goes out to each member in one system call.
+// Group is a set of peers to which frames are broadcast. The zero value is an empty group. A frame
+// is encoded once, and written by one worker per processor, which does not wait for slow members:
+// their frames are queued in their outboxes, under their own policies. Frames that are broadcast
+// while a worker is busy are written to each member in one system call.
 //
-// Broadcasts arrive in their order; what is sent by [Peer.Send] may come before or after
-// them. A peer leaves its groups when its connection ends. All methods may be called from any
-// goroutine; an idle group has none.
+// Broadcasts arrive in order. Their order relative to frames of [Peer.Send] is undefined. A peer
+// leaves its groups when its connection ends. All methods may be called from any goroutine; an idle
+// group has no goroutine of its own.
 type Group struct {
-	codec   Codec
-	parts   []part
+	// Codec encodes the frames. It must be the codec of the members, and set before the first use.
+	// nil is [Raw].
+	Codec Codec
+
+	once    sync.Once // makes shards
+	shards  []shard
 	members atomic.Int64
-	dropped atomic.Uint64
 }
 
-// part is a share of the members, with a worker of its own.
-type part struct {
-	mu      sync.Mutex // after Peer.mu
-	taken   sync.Cond  // the worker has taken what waited, or has sent it
+// shard is a part of the members, with its own worker.
+type shard struct {
+	mu      sync.Mutex // locked after Peer.mu
+	changed sync.Cond  // the worker has taken or sent the pending segments
 	members []*member
+
 	pending []segment
-	bytes   int    // in pending
+	bytes   int    // of pending
 	seq     uint64 // of the last segment
-	sent    uint64 // the last segment that members have been given
-	working bool
+	sent    uint64 // the last segment that the members have received
+	working bool   // the worker runs
 }
 
-// member is a peer in one group.
+// member is the membership of a peer in a group.
 type member struct {
-	g      *Group
-	p      *Peer
-	index  int    // in its part, under the part's mu
-	joined uint64 // what was broadcast up to here is not for it
-	left   atomic.Bool
+	g       *Group
+	p       *Peer
+	index   int    // in shard.members, under the mutex of the shard
+	joined  uint64 // the last segment before the peer joined
+	removed atomic.Bool
 }
 
 // segment is one broadcast.
 type segment struct {
-	b      []byte // encoded; never changed
+	b      []byte // encoded; not changed any more
 	seq    uint64
 	except *Peer
-	only   map[*member]struct{} // nil: all
+	only   map[*member]struct{} // nil for all members
 }
 
-// NewGroup returns a group without members. Its frames are encoded by codec, which must be the
-// one of its members; nil is [Raw].
-func NewGroup(codec Codec) *Group {
-	if codec == nil {
-		codec = Raw{}
-	}
-	g := &Group{codec: codec, parts: make([]part, runtime.GOMAXPROCS(0))}
-	for i := range g.parts {
-		g.parts[i].taken.L = &g.parts[i].mu
-	}
-	return g
+func (g *Group) start() {
+	g.once.Do(func() {
+		g.shards = make([]shard, runtime.GOMAXPROCS(0))
+		for i := range g.shards {
+			g.shards[i].changed.L = &g.shards[i].mu
+		}
+	})
 }
 
-func (g *Group) part(p *Peer) *part { return &g.parts[p.conn.ID()%uint64(len(g.parts))] }
+func (g *Group) encode(frame []byte) ([]byte, error) {
+	if g.Codec == nil {
+		return Raw{}.Append(nil, frame)
+	}
+	return g.Codec.Append(nil, frame)
+}
 
-// Join makes p a member; it gets what is broadcast from then on. Joining again does nothing.
-// The error is [ErrEnded].
+// shardOf returns the shard of p. The group was started.
+func (g *Group) shardOf(p *Peer) *shard { return &g.shards[p.conn.ID()%uint64(len(g.shards))] }
+
+// Join adds p to the group, if it is not a member already. p receives what is broadcast from then
+// on. The error is [ErrEnded].
 func (g *Group) Join(p *Peer) error {
+	g.start()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.mail.closed {
 		return ErrEnded
 	}
-	if p.membership(g) >= 0 {
+	if p.indexOf(g) >= 0 {
 		return nil
 	}
 	m := &member{g: g, p: p}
 	p.groups = append(p.groups, m)
-	pt := g.part(p)
-	pt.mu.Lock()
-	m.index, m.joined = len(pt.members), pt.seq
-	pt.members = append(pt.members, m)
-	pt.mu.Unlock()
+	sh := g.shardOf(p)
+	sh.mu.Lock()
+	m.index, m.joined = len(sh.members), sh.seq
+	sh.members = append(sh.members, m)
+	sh.mu.Unlock()
 	g.members.Add(1)
 	return nil
 }
 
-// Leave ends the membership of p. What was broadcast before may still arrive.
-func (g *Group) Leave(p *Peer) error {
+// Leave removes p from the group, and reports whether it was a member. Earlier broadcasts may still
+// arrive.
+func (g *Group) Leave(p *Peer) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	i := p.membership(g)
+	i := p.indexOf(g)
 	if i < 0 {
-		return ErrNotMember
+		return false
 	}
 	m := p.groups[i]
 	last := len(p.groups) - 1
 	p.groups[i], p.groups[last] = p.groups[last], nil
 	p.groups = p.groups[:last]
 	m.remove()
+	return true
+}
+
+// Count returns the number of members.
+func (g *Group) Count() int { return int(g.members.Load()) }
+
+// membership returns the membership of p; nil if p is nil or not a member.
+func (g *Group) membership(p *Peer) *member {
+	if p == nil {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if i := p.indexOf(g); i >= 0 {
+		return p.groups[i]
+	}
 	return nil
 }
 
-// Has reports whether p is a member.
-func (g *Group) Has(p *Peer) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.membership(g) >= 0
-}
-
-// membership returns the place of g in p.groups. p.mu is held.
-func (p *Peer) membership(g *Group) int {
+// indexOf returns the index of g in p.groups, -1 if p is not a member. p.mu is held.
+func (p *Peer) indexOf(g *Group) int {
 	for i, m := range p.groups {
 		if m.g == g {
 			return i
@@ -128,8 +143,8 @@ func (p *Peer) membership(g *Group) int {
 	return -1
 }
 
-// leaveAll is called when the connection has ended.
-func (p *Peer) leaveAll() {
+// leaveGroups removes p from all groups. It runs when the connection has ended.
+func (p *Peer) leaveGroups() {
 	p.mu.Lock()
 	groups := p.groups
 	p.groups = nil
@@ -140,159 +155,14 @@ func (p *Peer) leaveAll() {
 }
 
 func (m *member) remove() {
-	m.left.Store(true)
-	pt := m.g.part(m.p)
-	pt.mu.Lock()
-	last := len(pt.members) - 1
-	pt.members[m.index] = pt.members[last]
-	pt.members[m.index].index = m.index
-	pt.members[last] = nil
-	pt.members = pt.members[:last]
-	pt.mu.Unlock()
+	m.removed.Store(true)
+	sh := m.g.shardOf(m.p)
+	sh.mu.Lock()
+	last := len(sh.members) - 1
+	sh.members[m.index] = sh.members[last]
+	sh.members[m.index].index = m.index
+	sh.members[last] = nil
+	sh.members = sh.members[:last]
+	sh.mu.Unlock()
 	m.g.members.Add(-1)
-}
-
-// Count returns how many members there are.
-func (g *Group) Count() int { return int(g.members.Load()) }
-
-// Dropped returns how often something that was broadcast did not reach a member, because it did
-// not keep up or has ended.
-func (g *Group) Dropped() uint64 { return g.dropped.Load() }
-
-// Members returns the members, in no order.
-func (g *Group) Members() []*Peer {
-	var all []*Peer
-	for i := range g.parts {
-		pt := &g.parts[i]
-		pt.mu.Lock()
-		for _, m := range pt.members {
-			all = append(all, m.p)
-		}
-		pt.mu.Unlock()
-	}
-	return all
-}
-
-// Broadcast sends a frame to all members, and returns to how many it is under way. It does not
-// wait for them. The error is that of the codec.
-func (g *Group) Broadcast(frame []byte) (n int, err error) { return g.BroadcastExcept(frame, nil) }
-
-// BroadcastExcept is Broadcast to all members but one; nil is nobody.
-func (g *Group) BroadcastExcept(frame []byte, except *Peer) (n int, err error) {
-	b, err := g.codec.Append(nil, frame)
-	if err != nil {
-		return 0, err
-	}
-	return g.BroadcastEncoded(b, except), nil
-}
-
-// BroadcastEncoded is BroadcastExcept for bytes that the codec has made already, one or more
-// whole frames. They must not be changed any more.
-func (g *Group) BroadcastEncoded(b []byte, except *Peer) (n int) {
-	var skip *member
-	if except != nil {
-		skip = g.member(except)
-	}
-	for i := range g.parts {
-		n += g.parts[i].add(g, segment{b: b, except: except}, skip, nil)
-	}
-	return n
-}
-
-func (g *Group) member(p *Peer) *member {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if i := p.membership(g); i >= 0 {
-		return p.groups[i]
-	}
-	return nil
-}
-
-// BroadcastTo is Broadcast to the members for which match returns true. It is called for each,
-// in the caller's goroutine, and must not use the group.
-func (g *Group) BroadcastTo(frame []byte, match func(p *Peer) bool) (n int, err error) {
-	b, err := g.codec.Append(nil, frame)
-	if err != nil {
-		return 0, err
-	}
-	for i := range g.parts {
-		n += g.parts[i].add(g, segment{b: b}, nil, match)
-	}
-	return n, nil
-}
-
-// add gives a segment to the part's worker, and returns for how many members it is.
-func (pt *part) add(g *Group, s segment, skip *member, match func(*Peer) bool) (n int) {
-	pt.mu.Lock()
-	defer pt.mu.Unlock()
-	for pt.bytes > maxPending {
-		pt.taken.Wait()
-	}
-	n = len(pt.members)
-	if skip != nil && skip.index < n && pt.members[skip.index] == skip { // it has not left meanwhile
-		n--
-	}
-	if match != nil {
-		s.only = make(map[*member]struct{})
-		for _, m := range pt.members {
-			if match(m.p) {
-				s.only[m] = struct{}{}
-			}
-		}
-		n = len(s.only)
-	}
-	if n == 0 {
-		return 0
-	}
-	pt.seq++
-	s.seq = pt.seq
-	pt.pending = append(pt.pending, s)
-	pt.bytes += len(s.b)
-	if !pt.working {
-		pt.working = true
-		go pt.work(g)
-	}
-	return n
-}
-
-// work sends what waits until nothing does.
-func (pt *part) work(g *Group) {
-	w := worker{g: g}
-	for {
-		pt.mu.Lock()
-		w.segments, pt.pending = pt.pending, w.segments[:0]
-		if len(w.segments) == 0 {
-			pt.pending, pt.working = nil, false
-			pt.mu.Unlock()
-			return
-		}
-		pt.bytes = 0
-		pt.taken.Broadcast()
-		w.members = append(w.members[:0], pt.members...)
-		pt.mu.Unlock()
-		w.all()
-		pt.handedOver(w.segments[len(w.segments)-1].seq)
-		clear(w.segments)
-		clear(w.members)
-	}
-}
-
-func (pt *part) handedOver(seq uint64) {
-	pt.mu.Lock()
-	defer pt.mu.Unlock()
-	pt.sent = seq
-	pt.taken.Broadcast()
-}
-
-// Wait returns when all that has been broadcast so far was given to its members: to their
-// sockets, or to their queues. It does not wait for the members.
-func (g *Group) Wait() {
-	for i := range g.parts {
-		pt := &g.parts[i]
-		pt.mu.Lock()
-		for seq := pt.seq; pt.sent < seq; {
-			pt.taken.Wait()
-		}
-		pt.mu.Unlock()
-	}
 }

@@ -15,15 +15,15 @@ import (
 	"goranch/protocol"
 )
 
-// Who stays in a group gets everything in order while others join, leave and end; the numbers
-// that broadcasts return are what members have got.
+// Members receive all broadcasts in order while other peers join, leave and end, and broadcasts
+// return the number of members.
 func TestGroupChurn(t *testing.T) {
-	ga, gb := protocol.NewGroup(protocol.Lines{}), protocol.NewGroup(protocol.Lines{})
-	s, peers := room(t, ga, protocol.Options{Codec: protocol.Lines{}})
-	const stay, frames = 5, 2000
+	ga, gb := &protocol.Group{Codec: protocol.Lines{}}, &protocol.Group{Codec: protocol.Lines{}}
+	s, peers := newGroupServer(t, ga, protocol.Options{Codec: protocol.Lines{}})
+	const members, frames = 5, 2000
 	var readers, churn sync.WaitGroup
 	var all []*protocol.Peer
-	for range stay {
+	for range members {
 		nc := s.dial(t)
 		p := <-peers
 		all = append(all, p)
@@ -35,13 +35,13 @@ func TestGroupChurn(t *testing.T) {
 			for in := bufio.NewScanner(nc); next["a"]+next["b"] < 2*frames && in.Scan(); {
 				group, number, _ := strings.Cut(in.Text(), " ")
 				if n, _ := strconv.Atoi(number); n != next[group] {
-					t.Errorf("%s: %d, want %d", group, n, next[group])
+					t.Errorf("group %s: got frame %d, want %d", group, n, next[group])
 					return
 				}
 				next[group]++
 			}
 			if next["a"] != frames || next["b"] != frames {
-				t.Errorf("got %v", next)
+				t.Errorf("got %v frames, want %d of each group", next, frames)
 			}
 		})
 	}
@@ -71,30 +71,30 @@ func TestGroupChurn(t *testing.T) {
 		})
 	}
 	for i := range frames {
-		ga.Broadcast(fmt.Appendf(nil, "a %d", i))
-		gb.Broadcast(fmt.Appendf(nil, "b %d", i))
+		ga.Broadcast(fmt.Appendf(nil, "a %d", i), nil)
+		gb.Broadcast(fmt.Appendf(nil, "b %d", i), nil)
 	}
 	readers.Wait()
 	close(done)
 	churn.Wait()
-	if ga.Count() != stay || gb.Count() != stay || len(ga.Members()) != stay {
-		t.Errorf("%d and %d members", ga.Count(), gb.Count())
+	if ga.Count() != members || gb.Count() != members {
+		t.Errorf("got %d and %d members, want %d", ga.Count(), gb.Count(), members)
 	}
-	if n, err := ga.BroadcastExcept([]byte("x"), all[0]); n != stay-1 || err != nil {
-		t.Errorf("%d, %v", n, err)
+	if n, err := ga.Broadcast([]byte("x"), all[0]); n != members-1 || err != nil {
+		t.Errorf("Broadcast except a member: got %d, %v, want %d", n, err, members-1)
 	}
 	gb.Leave(all[0])
-	if n, err := gb.BroadcastExcept([]byte("x"), all[0]); n != stay-1 || err != nil {
-		t.Errorf("%d, %v", n, err)
+	if n, err := gb.Broadcast([]byte("x"), all[0]); n != members-1 || err != nil {
+		t.Errorf("Broadcast except a former member: got %d, %v, want %d", n, err, members-1)
 	}
 }
 
-// Broadcasts larger than what may wait for a worker all arrive: who broadcasts waits.
+// Broadcasts wait when too many bytes are pending, and all arrive.
 func TestBroadcastBackpressure(t *testing.T) {
-	g := protocol.NewGroup(nil)
-	s, peers := room(t, g, protocol.Options{Queue: protocol.QueueOptions{MaxBytes: 1 << 30}})
+	g := new(protocol.Group)
+	s, peers := newGroupServer(t, g, protocol.Options{Queue: protocol.QueueOptions{MaxBytes: 1 << 30}})
 	nc := s.dial(t)
-	<-peers
+	p := <-peers
 	got := make(chan int64, 1)
 	const broadcasts, size = 40, 1 << 20
 	go func() {
@@ -105,21 +105,21 @@ func TestBroadcastBackpressure(t *testing.T) {
 	for range 4 {
 		wg.Go(func() {
 			for range broadcasts / 4 {
-				g.Broadcast(make([]byte, size))
+				g.Broadcast(make([]byte, size), nil)
 			}
 		})
 	}
 	wg.Wait()
-	if n := <-got; n != broadcasts*size || g.Dropped() != 0 {
-		t.Errorf("%d bytes, %d dropped", n, g.Dropped())
+	if n := <-got; n != broadcasts*size || p.Outbox().Dropped() != 0 {
+		t.Errorf("got %d bytes and %d dropped broadcasts, want %d and 0", n, p.Outbox().Dropped(), broadcasts*size)
 	}
 }
 
-// What was sent from within a callback is out when its Wait returns, held back or not.
+// Frames that a callback sends are written when Wait returns, although the outbox is corked.
 func TestWaitInACallback(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := make(chan bool)
-		s := serve(t, one(&script{data: func(p *protocol.Peer, b []byte) protocol.Action {
+		s := newTestServer(t, shared(&script{data: func(p *protocol.Peer, b []byte) protocol.Action {
 			if string(b) == "a" {
 				p.Send([]byte("question"))
 				if err := p.Outbox().Wait(context.Background()); err != nil {
@@ -133,12 +133,12 @@ func TestWaitInACallback(t *testing.T) {
 		io.WriteString(nc, "a\nb\n")
 		b := make([]byte, 9)
 		if _, err := io.ReadFull(nc, b); err != nil || string(b) != "question\n" {
-			t.Errorf("%q, %v", b, err)
+			t.Errorf("got %q, %v, want question", b, err)
 		}
 		close(asked)
 		nc.Close()
 		if e := <-s.ends; e.Err != nil && !errors.Is(e.Err, io.EOF) {
-			t.Error(e.Err)
+			t.Errorf("got %v, want %v", e.Err, io.EOF)
 		}
 	})
 }

@@ -10,17 +10,17 @@ import (
 	"goranch/protocol/protocoltest"
 )
 
-// lastWords answers what is left when the peer has ended, after a while.
-type lastWords struct{ wait time.Duration }
+// restHandler echoes frames. At the end of input it sends the incomplete frame, after a time.
+type restHandler struct{ wait time.Duration }
 
-func (lastWords) HandleData(p *protocol.Peer, frame []byte) protocol.Action {
+func (restHandler) HandleData(p *protocol.Peer, frame []byte) protocol.Action {
 	p.Send(frame)
 	return protocol.Continue()
 }
 
-func (l lastWords) HandleEnd(p *protocol.Peer, rest []byte) {
+func (h restHandler) HandleEnd(p *protocol.Peer, rest []byte) {
 	select {
-	case <-time.After(l.wait):
+	case <-time.After(h.wait):
 		p.Send(append([]byte("rest "), rest...))
 	case <-p.Context().Done():
 	}
@@ -28,7 +28,7 @@ func (l lastWords) HandleEnd(p *protocol.Peer, rest []byte) {
 
 func TestEnder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := protocoltest.Open(t, func() protocol.Handler { return lastWords{time.Minute} }, protocol.Options{Codec: protocol.Lines{}})
+		h := protocoltest.Open(t, func() protocol.Handler { return restHandler{time.Minute} }, protocol.Options{Codec: protocol.Lines{}})
 		h.Write([]byte("one\ntw"))
 		h.Expect("one")
 		h.CloseWrite()
@@ -39,26 +39,26 @@ func TestEnder(t *testing.T) {
 	})
 }
 
-func TestEnderEndsWithTheServer(t *testing.T) {
+func TestEnderDuringShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := protocoltest.Open(t, func() protocol.Handler { return lastWords{time.Hour} }, protocol.Options{Codec: protocol.Lines{}})
+		h := protocoltest.Open(t, func() protocol.Handler { return restHandler{time.Hour} }, protocol.Options{Codec: protocol.Lines{}})
 		h.Send("one")
 		h.CloseWrite()
-		began := time.Now()
+		begin := time.Now()
 		h.Shutdown()
-		if d := time.Since(began); d > time.Second {
-			t.Errorf("it took %v", d)
+		if d := time.Since(begin); d > time.Second {
+			t.Errorf("got a shutdown of %v, want less than a second", d)
 		}
 	})
 }
 
-type panicAtEnd struct{ lastWords }
+type panickingEnder struct{ restHandler }
 
-func (panicAtEnd) HandleEnd(*protocol.Peer, []byte) { panic("by request") }
+func (panickingEnder) HandleEnd(*protocol.Peer, []byte) { panic("test") }
 
 func TestEnderPanics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := protocoltest.Open(t, func() protocol.Handler { return panicAtEnd{} }, protocol.Options{})
+		h := protocoltest.Open(t, func() protocol.Handler { return panickingEnder{} }, protocol.Options{})
 		h.CloseWrite()
 		h.ExpectEnd(conns.Panicked)
 	})

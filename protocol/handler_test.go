@@ -19,7 +19,7 @@ import (
 	"goranch/transport"
 )
 
-// script is a handler made of functions; a nil one is not called.
+// script is a handler whose callbacks are functions; nil functions are skipped.
 type script struct {
 	connect  func(*protocol.Peer) protocol.Action
 	data     func(*protocol.Peer, []byte) protocol.Action
@@ -70,26 +70,27 @@ func (s *script) HandleClose(p *protocol.Peer, err error) {
 	}
 }
 
-// timed is a script with a timeout of its own.
+// timed is a script with HandleTimeout.
 type timed struct{ script }
 
 func (s *timed) HandleTimeout(p *protocol.Peer) protocol.Action { return s.timeout(p) }
 
-// house is a listener on the in-memory transport, with the ends of its connections.
-type house struct {
+// testServer is a listener on the in-memory transport. ends receives the event of each connection
+// that has ended.
+type testServer struct {
 	*ranch.Listener
 	mem  *transport.Mem
 	ends chan ranch.Event
 }
 
-func serve(t *testing.T, h func() protocol.Handler, opts protocol.Options) *house {
+func newTestServer(t *testing.T, h func() protocol.Handler, opts protocol.Options) *testServer {
 	t.Helper()
-	s := &house{mem: new(transport.Mem)}
-	s.Listener, s.ends = serveOver(t, s.mem, h, opts)
+	s := &testServer{mem: new(transport.Mem)}
+	s.Listener, s.ends = listen(t, s.mem, h, opts)
 	return s
 }
 
-func serveOver(t *testing.T, tr transport.Transport, h func() protocol.Handler, opts protocol.Options) (*ranch.Listener, chan ranch.Event) {
+func listen(t *testing.T, tr transport.Transport, h func() protocol.Handler, opts protocol.Options) (*ranch.Listener, chan ranch.Event) {
 	t.Helper()
 	ends, addr := make(chan ranch.Event, 1000), "127.0.0.1:0"
 	if _, mem := tr.(*transport.Mem); mem {
@@ -110,7 +111,7 @@ func serveOver(t *testing.T, tr transport.Transport, h func() protocol.Handler, 
 	return l, ends
 }
 
-func (s *house) dial(t *testing.T) net.Conn {
+func (s *testServer) dial(t *testing.T) net.Conn {
 	t.Helper()
 	nc, err := s.mem.Dial(context.Background(), "h")
 	if err != nil {
@@ -120,9 +121,10 @@ func (s *house) dial(t *testing.T) net.Conn {
 	return nc
 }
 
-func one(s *script) func() protocol.Handler { return func() protocol.Handler { return s } }
+// shared returns a function that returns the same handler for each connection.
+func shared(s *script) func() protocol.Handler { return func() protocol.Handler { return s } }
 
-func echoFrames() protocol.Handler {
+func newEcho() protocol.Handler {
 	return &script{data: func(p *protocol.Peer, b []byte) protocol.Action {
 		if err := p.Send(b); err != nil {
 			return protocol.Fail(err)
@@ -135,7 +137,7 @@ func frame(s string) []byte {
 	return append(binary.BigEndian.AppendUint32(nil, uint32(len(s))), s...)
 }
 
-// Frames arrive whole however they are cut, and answers in their order.
+// Frames are complete and answers in order, however the stream is divided.
 func TestFramesHoweverTheyAreCut(t *testing.T) {
 	var in []byte
 	for _, n := range []int{0, 1, 64, 0, 5000, 70_000, 3, 100_000, 0} {
@@ -143,7 +145,7 @@ func TestFramesHoweverTheyAreCut(t *testing.T) {
 	}
 	for _, piece := range []int{1, 2, 3, 5, 1000, 65_536, len(in)} {
 		synctest.Test(t, func(t *testing.T) {
-			s := serve(t, echoFrames, protocol.Options{Codec: protocol.LengthPrefix{}})
+			s := newTestServer(t, newEcho, protocol.Options{Codec: protocol.LengthPrefix{}})
 			nc := s.dial(t)
 			go func() {
 				for b := in; len(b) > 0; b = b[min(piece, len(b)):] {
@@ -153,10 +155,10 @@ func TestFramesHoweverTheyAreCut(t *testing.T) {
 			}()
 			got, err := io.ReadAll(nc)
 			if err != nil || string(got) != string(in) {
-				t.Errorf("pieces of %d: %d bytes of %d, %v", piece, len(got), len(in), err)
+				t.Errorf("pieces of %d bytes: got %d bytes, %v, want the %d bytes sent", piece, len(got), err, len(in))
 			}
 			if e := <-s.ends; e.Reason != conns.PeerClosed {
-				t.Errorf("%v: %v", e.Reason, e.Err)
+				t.Errorf("got end %v (%v), want %v", e.Reason, e.Err, conns.PeerClosed)
 			}
 		})
 	}
@@ -179,7 +181,7 @@ func TestSerial(t *testing.T) {
 			},
 			tick: func(*protocol.Peer) protocol.Action { got = append(got, "tick"); return protocol.Continue() },
 		}
-		s := serve(t, one(h), protocol.Options{Codec: protocol.Lines{}, Tick: time.Second})
+		s := newTestServer(t, shared(h), protocol.Options{Codec: protocol.Lines{}, Tick: time.Second})
 		nc := s.dial(t)
 		p := <-peers
 		io.WriteString(nc, "a\nb\n")
@@ -189,27 +191,27 @@ func TestSerial(t *testing.T) {
 		synctest.Wait()
 		time.Sleep(2200 * time.Millisecond)
 		synctest.Wait()
-		if s := strings.Join(got, ", "); s != "data a, data b, message c, message d, tick, tick" {
-			t.Error(s)
+		if got, want := strings.Join(got, ", "), "data a, data b, message c, message d, tick, tick"; got != want {
+			t.Errorf("got calls %q, want %q", got, want)
 		}
 		nc.Close()
 		<-s.ends
 		if err := p.Post("e"); err != protocol.ErrEnded {
-			t.Errorf("after the end: %v", err)
+			t.Errorf("Post after the end: got %v, want %v", err, protocol.ErrEnded)
 		}
 		if err := p.Send(nil); !errors.Is(err, protocol.ErrEnded) {
-			t.Errorf("after the end: %v", err)
+			t.Errorf("Send after the end: got %v, want %v", err, protocol.ErrEnded)
 		}
 	})
 }
 
-// A frame that does not arrive in time ends the connection; messages do not put that off, frames
-// do.
+// The connection ends when no frame arrives within the read timeout. Frames restart it, messages
+// and parts of frames do not.
 func TestReadTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		peers := make(chan *protocol.Peer, 1)
 		h := &script{connect: func(p *protocol.Peer) protocol.Action { peers <- p; return protocol.Continue() }}
-		s := serve(t, one(h), protocol.Options{Codec: protocol.Lines{}, ReadTimeout: 10 * time.Second})
+		s := newTestServer(t, shared(h), protocol.Options{Codec: protocol.Lines{}, ReadTimeout: 10 * time.Second})
 		nc, p := s.dial(t), <-peers
 		begin := time.Now()
 		for range 3 {
@@ -221,12 +223,12 @@ func TestReadTimeout(t *testing.T) {
 		io.WriteString(nc, "a part of a line")
 		e := <-s.ends
 		if took := time.Since(begin); e.Reason != conns.TimedOut || !errors.Is(e.Err, os.ErrDeadlineExceeded) || took < 37*time.Second || took > 38500*time.Millisecond {
-			t.Errorf("%v, %v after %v", e.Reason, e.Err, took)
+			t.Errorf("got end %v (%v) after %v, want %v after 37 s", e.Reason, e.Err, took, conns.TimedOut)
 		}
 	})
 }
 
-// A timeout can be for the next frame only, or from now on, and is a callback for who wants it.
+// Within applies to the next frame, WithinAlways to all later ones; both call HandleTimeout.
 func TestTimeoutsPerCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
@@ -247,31 +249,31 @@ func TestTimeoutsPerCall(t *testing.T) {
 			at = append(at, int(time.Since(begin).Seconds()))
 			return protocol.Continue()
 		}
-		s := serve(t, func() protocol.Handler { return h }, protocol.Options{Codec: protocol.Lines{}})
+		s := newTestServer(t, func() protocol.Handler { return h }, protocol.Options{Codec: protocol.Lines{}})
 		nc := s.dial(t)
-		say := func(line string, after time.Duration) {
+		send := func(line string, after time.Duration) {
 			io.WriteString(nc, line+"\n")
 			time.Sleep(after)
 		}
-		say("", 100*time.Second)      // no limit: till 100
-		say("once", 12*time.Second)   // 105, and again 110
-		say("x", 38*time.Second)      // the limit was for that one
-		say("always", 50*time.Second) // from 150: 170, 190
-		say("x", 30*time.Second)      // from 200: 220
-		say("never", 100*time.Second)
+		send("", 100*time.Second)      // no limit, until 100
+		send("once", 12*time.Second)   // 105, and again 110
+		send("x", 38*time.Second)      // the limit applied to one frame
+		send("always", 50*time.Second) // from 150: 170, 190
+		send("x", 30*time.Second)      // from 200: 220
+		send("never", 100*time.Second)
 		synctest.Wait()
 		if len(at) != 5 || at[0] != 105 || at[1] != 110 || at[2] != 170 || at[3] != 190 || at[4] != 220 {
-			t.Errorf("at %v", at)
+			t.Errorf("got timeouts at %v, want [105 110 170 190 220]", at)
 		}
 	})
 }
 
-// Whatever ends a connection, HandleClose is called once, last, and knows why.
+// HandleClose is called exactly once, with the error, for each way in which a connection ends.
 func TestCloseOnce(t *testing.T) {
 	fault := errors.New("fault")
 	for _, c := range []struct {
 		name   string
-		does   func(p *protocol.Peer, what string) protocol.Action
+		act    func(p *protocol.Peer, what string) protocol.Action
 		client func(nc net.Conn)
 		reason conns.Reason
 		err    error
@@ -280,8 +282,8 @@ func TestCloseOnce(t *testing.T) {
 		{"fail", func(*protocol.Peer, string) protocol.Action { return protocol.Fail(fault) }, nil, conns.Failed, fault},
 		{"panic", func(*protocol.Peer, string) protocol.Action { panic(fault) }, nil, conns.Panicked, fault},
 		{"closed from outside", func(p *protocol.Peer, _ string) protocol.Action { p.Close(fault); return protocol.Continue() }, nil, conns.Failed, fault},
-		{"the peer leaves", nil, func(nc net.Conn) { nc.Close() }, conns.PeerClosed, io.EOF},
-		{"too long a line", nil, func(nc net.Conn) { nc.Write(make([]byte, 100)) }, conns.BadInput, protocol.ErrFrameTooLarge},
+		{"closed by the peer", nil, func(nc net.Conn) { nc.Close() }, conns.PeerClosed, io.EOF},
+		{"a line that is too long", nil, func(nc net.Conn) { nc.Write(make([]byte, 100)) }, conns.BadInput, protocol.ErrFrameTooLarge},
 	} {
 		for _, where := range []string{"connect", "data", "message", "tick", "timeout"} {
 			t.Run(c.name+" in "+where, func(t *testing.T) {
@@ -292,8 +294,8 @@ func TestCloseOnce(t *testing.T) {
 						if what == "connect" {
 							p.Send([]byte("hello"))
 						}
-						if c.does != nil && what == where {
-							return c.does(p, what)
+						if c.act != nil && what == where {
+							return c.act(p, what)
 						}
 						return protocol.Continue()
 					}
@@ -306,13 +308,13 @@ func TestCloseOnce(t *testing.T) {
 						timeout: func(p *protocol.Peer) protocol.Action { return act(p, "timeout") },
 						close:   func(_ *protocol.Peer, err error) { closed++; got = err },
 					}}
-					s := serve(t, func() protocol.Handler { return h },
+					s := newTestServer(t, func() protocol.Handler { return h },
 						protocol.Options{Codec: protocol.Lines{Max: 50}, Tick: 10 * time.Second, ReadTimeout: 20 * time.Second})
 					nc := s.dial(t)
 					p := <-peers
 					b := make([]byte, 6)
 					if _, err := io.ReadFull(nc, b); string(b) != "hello\n" || err != nil {
-						t.Errorf("%q, %v", b, err)
+						t.Errorf("greeting: got %q, %v, want hello", b, err)
 					}
 					if c.client != nil {
 						c.client(nc)
@@ -323,7 +325,7 @@ func TestCloseOnce(t *testing.T) {
 					}
 					e := <-s.ends
 					if e.Reason != c.reason || closed != 1 || c.err != nil && !errors.Is(got, c.err) || (c.err == nil) != (got == nil) {
-						t.Errorf("%v, %v; closed %d times, with %v", e.Reason, e.Err, closed, got)
+						t.Errorf("got end %v (%v) and %d calls of HandleClose with %v, want %v and one call with %v", e.Reason, e.Err, closed, got, c.reason, c.err)
 					}
 				})
 			})
@@ -331,7 +333,7 @@ func TestCloseOnce(t *testing.T) {
 	}
 }
 
-// When the server stops, what the handler says goes out.
+// Frames that HandleShutdown sends are written.
 func TestHandlerShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var cause error
@@ -339,15 +341,15 @@ func TestHandlerShutdown(t *testing.T) {
 			shutdown: func(p *protocol.Peer) { p.Send([]byte("bye")) },
 			close:    func(_ *protocol.Peer, err error) { cause = err },
 		}
-		s := serve(t, one(h), protocol.Options{Codec: protocol.Lines{}})
+		s := newTestServer(t, shared(h), protocol.Options{Codec: protocol.Lines{}})
 		nc := s.dial(t)
 		synctest.Wait()
 		go s.Stop()
 		if got, err := io.ReadAll(nc); string(got) != "bye\n" || err != nil {
-			t.Errorf("%q, %v", got, err)
+			t.Errorf("got %q, %v, want bye", got, err)
 		}
 		if e := <-s.ends; e.Reason != conns.Shutdown || !errors.Is(cause, protocol.ErrShutdown) {
-			t.Errorf("%v, %v", e.Reason, cause)
+			t.Errorf("got end %v and cause %v, want %v and %v", e.Reason, cause, conns.Shutdown, protocol.ErrShutdown)
 		}
 	})
 }

@@ -2,8 +2,6 @@ package protocol
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -11,135 +9,50 @@ import (
 	"goranch/transport"
 )
 
-// Defaults of [QueueOptions].
-const (
-	DefaultQueueBytes = 1 << 20
-	DefaultBlockTime  = time.Second
-)
-
-var (
-	// ErrQueueFull is how a connection ends whose peer takes less than is sent to it, under the
-	// policy [CloseSlow].
-	ErrQueueFull = errors.New("the peer does not keep up: outbound queue full")
-	// ErrDropped is returned for a frame that was dropped, by one of the other policies.
-	ErrDropped = errors.New("outbound queue full: the frame was dropped")
-)
-
-// Overflow is what happens to a frame for which there is no room in the queue.
-type Overflow uint8
-
-const (
-	CloseSlow  Overflow = iota // the connection is ended, with ErrQueueFull
-	DropNewest                 // the frame is dropped, and Send says so
-	DropOldest                 // frames that wait are dropped, the oldest first
-	Block                      // Send waits for room, up to BlockTime, then drops the frame
-	numOverflows
-)
-
-var overflowNames = [numOverflows]string{"close", "drop newest", "drop oldest", "block"}
-
-// String returns the policy in words.
-func (o Overflow) String() string {
-	if o < numOverflows {
-		return overflowNames[o]
-	}
-	return fmt.Sprintf("Overflow(%d)", uint8(o))
-}
-
-// QueueOptions are the settings of an [Outbox]. The zero value of each field is its default.
-type QueueOptions struct {
-	// MaxBytes is how much may wait for the peer. 0 is 1 MiB; negative values are refused. While
-	// nothing waits, a frame is taken whatever its size.
-	MaxBytes int
-	// Overflow is what happens to what exceeds that. The default is to end the connection.
-	Overflow Overflow
-	// BlockTime is the limit of Block. 0 is 1 s; negative values are refused.
-	BlockTime time.Duration
-	// Frames says how many frames b is, which are dropped together, for [Outbox.Dropped]. b is one or more
-	// pieces as they were given to Send. It is called with the outbox locked. nil is 1 for each piece.
-	Frames func(b []byte) int
-	// OnHigh is called when HighWater bytes or more wait, OnLow when that falls to LowWater or
-	// less again. They are called in the goroutine that sends, or that flushes, with no lock
-	// held, so that one may overtake the other, and must not broadcast to a [Group]. 0 or nil is never.
-	HighWater, LowWater int
-	OnHigh, OnLow       func(o *Outbox, queued int)
-}
-
-func (q QueueOptions) withDefaults() QueueOptions {
-	if q.MaxBytes == 0 {
-		q.MaxBytes = DefaultQueueBytes
-	}
-	if q.BlockTime == 0 {
-		q.BlockTime = DefaultBlockTime
-	}
-	return q
-}
-
-// Validate reports every field that cannot be used.
-func (q QueueOptions) Validate() error {
-	var faults []error
-	bad := func(field string, value any, allowed string) {
-		faults = append(faults, fmt.Errorf("option Queue.%s %v: allowed %s", field, value, allowed))
-	}
-	if q.MaxBytes < 0 {
-		bad("MaxBytes", q.MaxBytes, "are positive numbers, and 0 for 1 MiB")
-	}
-	if q.Overflow >= numOverflows {
-		bad("Overflow", q.Overflow, "are CloseSlow, DropNewest, DropOldest and Block")
-	}
-	if q.BlockTime < 0 {
-		bad("BlockTime", q.BlockTime, "are positive times, and 0 for 1 s")
-	}
-	if q.HighWater < 0 || q.LowWater < 0 || q.LowWater > q.HighWater {
-		bad("HighWater and LowWater", fmt.Sprintf("%d and %d", q.HighWater, q.LowWater), "are positive numbers, the second not above the first")
-	}
-	return errors.Join(faults...)
-}
-
-// Outbox sends frames to a peer without waiting for it. What the connection takes at once
-// is written at once, in the goroutine that sends; the rest waits in a queue, in order, and
-// is written by a goroutine that lives as long as something waits, many frames in one system
-// call. While nothing waits, an Outbox holds neither buffer nor goroutine.
+// Outbox sends frames to a peer without waiting for it. The goroutine that sends writes what the
+// connection takes at once. The rest is queued in order, and written by a goroutine that exists
+// while the queue is not empty, many frames in one system call. An empty Outbox holds neither a
+// buffer nor a goroutine.
 //
-// When a write fails, or the queue is full under [CloseSlow], reads of the connection fail too,
-// with that error. All methods may be called from any goroutine. Nobody else may write to the
+// When a write fails, or the queue is full under [CloseSlow], reads of the connection fail with the
+// same error. All methods may be called from any goroutine. Nothing else may write to the
 // connection.
 type Outbox struct {
+	// Set once.
 	conn *transport.Conn
 	eng  engine.Conn // of conn
 	opts *QueueOptions
 
+	// State, under mu.
 	mu      sync.Mutex
-	q       *queue // nil: nothing waits, and no goroutine flushes
-	held    *[]byte
-	err     error
+	q       *queue  // nil if nothing waits and no goroutine flushes
+	corked  *[]byte // frames to be sent together; nil if not corked
+	err     error   // sending has ended
 	dropped uint64
 }
 
-// NewOutbox returns an outbox for conn. The error says what is wrong with the options.
+// NewOutbox returns an outbox for conn. The error reports all options that cannot be used.
 func NewOutbox(conn *transport.Conn, opts QueueOptions) (*Outbox, error) {
-	if err := opts.Validate(); err != nil {
+	if err := opts.validate(); err != nil {
 		return nil, err
 	}
 	opts = opts.withDefaults()
 	return &Outbox{conn: conn, eng: engine.Of(conn), opts: &opts}, nil
 }
 
-// Send sends p, a whole frame as it goes over the wire, and does not keep it. It never waits
-// for the peer unless the policy is [Block]. The error is [ErrDropped] for this frame, or the one
-// with which sending has ended for good: that of a write, or [ErrQueueFull].
+// Send sends p, one or more frames that are encoded already, and does not keep p. It waits only
+// under the policy [Block]. The error is [ErrDropped] if p was dropped. Any other error is final:
+// that of a write, [ErrQueueFull], or [ErrEnded].
 func (o *Outbox) Send(p []byte) error { return o.send(p, true) }
 
-// SendAlone is Send for a frame that must not go out in one write with others, before or
-// after it, for peers that take what one read returns for one frame.
+// SendAlone is Send for a frame that must not be written together with others, because the peer
+// takes the result of each read as one frame.
 func (o *Outbox) SendAlone(p []byte) error { return o.wait(p, true) }
 
-// TrySend is Send for those who never wait: under [Block] a frame without room is dropped.
-func (o *Outbox) TrySend(p []byte) error { return o.send(p, false) }
-
+// send sends p. Under Block it waits for space only if wait is set, else it drops p.
 func (o *Outbox) send(p []byte, wait bool) error {
 	o.mu.Lock()
-	if o.q != nil || o.held != nil || o.err != nil {
+	if o.q != nil || o.corked != nil || o.err != nil {
 		o.mu.Unlock()
 		if wait {
 			return o.wait(p, false)
@@ -148,16 +61,16 @@ func (o *Outbox) send(p []byte, wait bool) error {
 	}
 	n, err := o.eng.TryWrite(p)
 	if n < len(p) || err != nil || o.eng.Unflushed() {
-		return o.took(p, n, err)
+		return o.sentPart(p, n, err)
 	}
 	o.mu.Unlock()
 	return nil
 }
 
-// took is the rest of a Send of which the connection did not take all. It unlocks o.mu.
+// sentPart completes a send of which the connection took n bytes. It unlocks o.mu.
 //
 //go:noinline
-func (o *Outbox) took(p []byte, n int, err error) error {
+func (o *Outbox) sentPart(p []byte, n int, err error) error {
 	high, err := o.wrote(p, n, err, false)
 	o.mu.Unlock()
 	if high > 0 {
@@ -166,36 +79,36 @@ func (o *Outbox) took(p []byte, n int, err error) error {
 	return err
 }
 
-// wait sends p when there is room.
+// wait sends p, and waits for space if the policy is Block.
 //
 //go:noinline
 func (o *Outbox) wait(p []byte, alone bool) error {
 	deadline := time.Time{}
 	for {
-		room, err := o.offer(p, alone)
-		if room == nil {
+		space, err := o.offer(p, alone)
+		if space == nil {
 			return err
 		}
 		now := time.Now()
 		if deadline.IsZero() {
 			deadline = now.Add(o.opts.BlockTime)
 		}
-		if !waitUntil(room, deadline.Sub(now)) {
+		if !waitFor(space, deadline.Sub(now)) {
 			return o.drop(p)
 		}
 	}
 }
 
-// drop counts a frame for which there was no room.
+// drop counts a frame for which there was no space.
 func (o *Outbox) drop(p []byte) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.count(p)
+	o.countDropped(p)
 	return ErrDropped
 }
 
-// count counts p, which is dropped. o.mu is held.
-func (o *Outbox) count(p []byte) {
+// countDropped counts the frames in p. o.mu is held.
+func (o *Outbox) countDropped(p []byte) {
 	n := 1
 	if o.opts.Frames != nil {
 		n = o.opts.Frames(p)
@@ -203,47 +116,48 @@ func (o *Outbox) count(p []byte) {
 	o.dropped += uint64(n)
 }
 
-func waitUntil(room <-chan struct{}, d time.Duration) bool {
+func waitFor(space <-chan struct{}, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
-	case <-room:
+	case <-space:
 		return true
 	case <-t.C:
 		return false
 	}
 }
 
-// try queues p if there is room.
+// try sends p, or drops it if there is no space.
 //
 //go:noinline
 func (o *Outbox) try(p []byte) error {
-	room, err := o.offer(p, false)
-	if room != nil {
+	space, err := o.offer(p, false)
+	if space != nil {
 		return o.drop(p)
 	}
 	return err
 }
 
-// offer sends p or queues it. room is where to wait if there is none.
-func (o *Outbox) offer(p []byte, alone bool) (room <-chan struct{}, err error) {
-	room, high, err := o.put(p, alone)
+// offer writes or queues p. If the policy is Block and there is no space, it returns a channel that
+// is closed when there may be space.
+func (o *Outbox) offer(p []byte, alone bool) (space <-chan struct{}, err error) {
+	space, high, err := o.put(p, alone)
 	if high > 0 {
 		o.opts.OnHigh(o, high)
 	}
-	return room, err
+	return space, err
 }
 
-// put is offer up to the callback: high is what is queued if that has just reached the mark.
-func (o *Outbox) put(p []byte, alone bool) (room <-chan struct{}, high int, err error) {
+// put is offer without the callback: high is the argument for OnHigh, 0 for no call.
+func (o *Outbox) put(p []byte, alone bool) (space <-chan struct{}, high int, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.held != nil && o.err == nil {
+	if o.corked != nil && o.err == nil {
 		if !alone {
-			*o.held = append(*o.held, p...)
+			*o.corked = append(*o.corked, p...)
 		}
-		if alone || len(*o.held) >= flushSize {
-			high = o.writeHeld()
+		if alone || len(*o.corked) >= flushSize {
+			high = o.writeCorked()
 		}
 		if !alone {
 			return nil, high, o.err
@@ -263,21 +177,22 @@ func (o *Outbox) put(p []byte, alone bool) (room <-chan struct{}, high int, err 
 				o.dropped += uint64(q.drop(excess, o.opts.Frames))
 			}
 		case Block:
-			return q.awaitRoom(), 0, nil
+			return q.awaitSpace(), 0, nil
 		case CloseSlow:
 			o.fail(ErrQueueFull)
-			o.conn.SetWriteDeadline(time.Unix(1, 0))
+			o.conn.SetWriteDeadline(time.Unix(1, 0)) // interrupts the write in progress
 			return nil, 0, o.err
 		}
 		if q.size()+len(p) > o.opts.MaxBytes {
-			o.count(p)
+			o.countDropped(p)
 			return nil, 0, ErrDropped
 		}
 	}
-	return nil, max(high, o.queue(p, alone)), nil
+	return nil, max(high, o.enqueue(p, alone)), nil
 }
 
-// write writes what the connection takes and queues the rest. o.mu is held; nothing waits.
+// write writes what the connection takes, and queues the rest. o.mu is held, and the queue is
+// empty.
 func (o *Outbox) write(p []byte, alone bool) (high int) {
 	n, err := o.eng.TryWrite(p)
 	if err == nil && n == len(p) && !o.eng.Unflushed() {
@@ -287,7 +202,8 @@ func (o *Outbox) write(p []byte, alone bool) (high int) {
 	return high
 }
 
-// wrote is what becomes of a write that has failed, or of which n bytes were taken. o.mu is held.
+// wrote handles a write that failed, or of which n bytes were taken: it queues the rest and starts
+// the goroutine that flushes. o.mu is held.
 func (o *Outbox) wrote(p []byte, n int, err error, alone bool) (high int, _ error) {
 	if err != nil {
 		o.fail(err)
@@ -295,15 +211,15 @@ func (o *Outbox) wrote(p []byte, n int, err error, alone bool) (high int, _ erro
 	}
 	o.q = &queue{begun: n > 0 && n < len(p)}
 	if n == len(p) {
-		o.q.kept = n
+		o.q.unflushed = n
 	}
-	high = o.queue(p[n:], alone)
+	high = o.enqueue(p[n:], alone)
 	go o.flush()
 	return high, nil
 }
 
-// queue puts p at the end. o.mu is held.
-func (o *Outbox) queue(p []byte, alone bool) (high int) {
+// enqueue appends p to the queue. o.mu is held.
+func (o *Outbox) enqueue(p []byte, alone bool) (high int) {
 	o.q.push(p, o.opts.Overflow == DropOldest, alone)
 	if n := o.q.size(); o.opts.OnHigh != nil && o.opts.HighWater > 0 && !o.q.high && n >= o.opts.HighWater {
 		o.q.high = true
@@ -312,8 +228,8 @@ func (o *Outbox) queue(p []byte, alone bool) (high int) {
 	return 0
 }
 
-// fail ends sending, and reading with it: what can tell the peer nothing any more has no use
-// for its requests. o.mu is held.
+// fail ends sending. It stops reading too, since a request that cannot be answered is of no use.
+// o.mu is held.
 func (o *Outbox) fail(err error) {
 	if o.err == nil {
 		o.err = err
@@ -321,58 +237,7 @@ func (o *Outbox) fail(err error) {
 	}
 }
 
-// flush writes what waits until nothing does.
-func (o *Outbox) flush() {
-	b := buffers.Get().(buffer)
-	defer buffers.Put(b)
-	for {
-		n, low, more := o.next(b[:])
-		if low >= 0 {
-			o.opts.OnLow(o, low)
-			continue
-		}
-		if !more {
-			return
-		}
-		var err error
-		if n == 0 {
-			err = o.eng.Flush()
-		} else {
-			_, err = o.conn.Write(b[:n])
-		}
-		if err != nil {
-			o.mu.Lock()
-			o.fail(err)
-			o.mu.Unlock()
-		}
-	}
-}
-
-// next moves to b what is to be written next, n bytes; 0 are what the connection has kept. low
-// is what still waits if that has just fallen to the mark, and nothing is moved then, else negative.
-func (o *Outbox) next(b []byte) (n, low int, more bool) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	q := o.q
-	q.inflight = 0
-	if q.kept > 0 && !o.eng.Unflushed() {
-		q.kept = 0
-	}
-	if q.high && q.size() <= o.opts.LowWater {
-		q.high = false
-		if o.opts.OnLow != nil {
-			return 0, q.size(), true // before anybody is told that nothing waits
-		}
-	}
-	if o.err != nil || q.size() == 0 && !o.eng.Unflushed() {
-		o.q = nil
-		q.end()
-		return 0, -1, false
-	}
-	return q.take(b), -1, true
-}
-
-// Queued returns how many bytes wait for the peer. What the kernel holds does not count.
+// Queued returns the number of bytes that wait for the peer, without those in the kernel's buffer.
 func (o *Outbox) Queued() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -382,104 +247,59 @@ func (o *Outbox) Queued() int {
 	return o.q.size()
 }
 
-// Dropped returns how many frames were dropped; without QueueOptions.Frames those that were sent together
-// count as one.
+// Dropped returns the number of dropped frames, as counted by QueueOptions.Frames.
 func (o *Outbox) Dropped() uint64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.dropped
 }
 
-// Err returns with what sending has ended for good, nil if it has not.
-func (o *Outbox) Err() error {
+// failure returns the error with which sending has ended, nil if it has not.
+func (o *Outbox) failure() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.err
 }
 
-// Wait returns when nothing waits any more, with the error if sending has failed, or with the
-// cause of ctx if that ends first.
+// Wait returns when everything is written. It returns the error with which sending has ended, if it
+// has, or the cause of ctx if ctx ends first.
 func (o *Outbox) Wait(ctx context.Context) error {
 	o.mu.Lock()
 	high := 0
-	if o.held != nil && len(*o.held) > 0 && o.err == nil { // called by who holds it back
-		high = o.writeHeld()
+	if o.corked != nil && len(*o.corked) > 0 && o.err == nil { // Wait is called by a callback
+		high = o.writeCorked()
 	}
 	if o.q == nil {
 		defer o.mu.Unlock()
 		return o.err
 	}
-	empty := o.q.awaitEnd()
+	empty := o.q.awaitEmpty()
 	o.mu.Unlock()
 	if high > 0 {
 		o.opts.OnHigh(o, high)
 	}
 	select {
 	case <-empty:
-		return o.Err()
+		return o.failure()
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
 }
 
-// end refuses what is sent from now on, and reports whether everything before has gone out.
-func (o *Outbox) end() bool {
+// close makes later sends fail, and reports whether everything before was written.
+func (o *Outbox) close() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	done := o.q == nil && o.err == nil
 	if o.err == nil {
-		o.err = ErrEnded // not fail: reading is over, and Close goes by how that was stopped
+		o.err = ErrEnded // not by fail: the cause for which reads were stopped must stay
 	}
 	return done
 }
 
-// busy reports whether something waits, or is being written.
+// busy reports whether something waits or is being written.
 func (o *Outbox) busy() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.q != nil
-}
-
-// pause waits as Wait does, and then has everything wait in the queue until resume.
-func (o *Outbox) pause(ctx context.Context) error {
-	for {
-		if err := o.Wait(ctx); err != nil {
-			return err
-		}
-		o.mu.Lock()
-		if o.q == nil && o.err == nil {
-			o.q = &queue{}
-			o.mu.Unlock()
-			return nil
-		}
-		o.mu.Unlock()
-	}
-}
-
-// resume sends what has waited, unless err is what sending has ended with meanwhile.
-func (o *Outbox) resume(err error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if err != nil {
-		o.fail(err)
-	}
-	go o.flush()
-}
-
-// flushSize is what is written in one system call at most.
-const flushSize = 64 << 10
-
-type buffer = *[flushSize]byte
-
-var (
-	buffers = sync.Pool{New: func() any { return new([flushSize]byte) }}
-	scratch = sync.Pool{New: func() any { b := make([]byte, 0, 4096); return &b }}
-)
-
-// putScratch gives a buffer back, unless it has grown too large to keep.
-func putScratch(b *[]byte) {
-	if cap(*b) <= 2*flushSize {
-		*b = (*b)[:0]
-		scratch.Put(b)
-	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"sync"
@@ -12,13 +13,16 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"goranch/internal/engine"
 	"goranch/protocol"
 	"goranch/transport"
 )
 
-// outbox returns one, with the far end of its connection: "mem", "tcp", "tls" or "pipe".
-func outbox(t *testing.T, kind string, opts protocol.QueueOptions) (*protocol.Outbox, *transport.Conn, net.Conn) {
+// newTestOutbox returns an outbox, its connection, and the other end of that. kind is "mem", "tcp",
+// "tls" or "pipe".
+func newTestOutbox(t *testing.T, kind string, opts protocol.QueueOptions) (*protocol.Outbox, *transport.Conn, net.Conn) {
 	t.Helper()
 	var conn *transport.Conn
 	var peer net.Conn
@@ -26,7 +30,7 @@ func outbox(t *testing.T, kind string, opts protocol.QueueOptions) (*protocol.Ou
 		a, b := net.Pipe()
 		conn, peer = transport.NewConn(new(transport.Mem), a), b
 	} else {
-		conn, peer = connected(t, kind)
+		conn, peer = connect(t, kind)
 	}
 	t.Cleanup(func() { conn.Abort(); peer.Close() })
 	o, err := protocol.NewOutbox(conn, opts)
@@ -36,7 +40,7 @@ func outbox(t *testing.T, kind string, opts protocol.QueueOptions) (*protocol.Ou
 	return o, conn, peer
 }
 
-func connected(t *testing.T, kind string) (*transport.Conn, net.Conn) {
+func connect(t *testing.T, kind string) (*transport.Conn, net.Conn) {
 	t.Helper()
 	var tr transport.Transport = new(transport.Mem)
 	addr := "outbox"
@@ -73,22 +77,22 @@ func connected(t *testing.T, kind string) (*transport.Conn, net.Conn) {
 	return <-conns, peer
 }
 
-// What many send at once arrives whole, once, and in the order of each, whatever it goes over; then
-// nothing waits.
+// Frames of several senders arrive complete, once, and in the order of each sender. Afterwards the
+// outbox is empty.
 func TestOutbox(t *testing.T) {
 	for _, kind := range []string{"mem", "tcp", "tls", "pipe"} {
 		for _, overflow := range []protocol.Overflow{protocol.CloseSlow, protocol.Block} {
-			t.Run(kind+" "+overflow.String(), func(t *testing.T) {
+			t.Run(kind+" "+string(overflow), func(t *testing.T) {
 				opts := protocol.QueueOptions{MaxBytes: 64 << 20, Overflow: overflow, BlockTime: time.Minute}
 				if overflow == protocol.Block {
 					opts.MaxBytes = 20_000
 				}
 				var mu sync.Mutex
-				marks := 0 // OnHigh less OnLow
+				high := 0 // the calls of OnHigh minus those of OnLow
 				opts.HighWater, opts.LowWater = 10_000, 1000
-				opts.OnHigh = func(*protocol.Outbox, int) { mu.Lock(); marks++; mu.Unlock() }
-				opts.OnLow = func(*protocol.Outbox, int) { mu.Lock(); marks--; mu.Unlock() }
-				o, conn, peer := outbox(t, kind, opts)
+				opts.OnHigh = func(*protocol.Outbox, int) { mu.Lock(); high++; mu.Unlock() }
+				opts.OnLow = func(*protocol.Outbox, int) { mu.Lock(); high--; mu.Unlock() }
+				o, conn, peer := newTestOutbox(t, kind, opts)
 				const senders, frames = 4, 300
 				got := make(chan error, 1)
 				go func() { got <- receive(peer, senders, frames) }()
@@ -107,15 +111,15 @@ func TestOutbox(t *testing.T) {
 				}
 				wg.Wait()
 				if err := o.Wait(context.Background()); err != nil || o.Queued() != 0 || o.Dropped() != 0 || engine.Of(conn).Unflushed() {
-					t.Errorf("%v, %d wait, %d dropped", err, o.Queued(), o.Dropped())
+					t.Errorf("got %v, %d bytes queued, %d frames dropped, want none", err, o.Queued(), o.Dropped())
 				}
 				if err := <-got; err != nil {
 					t.Error(err)
 				}
 				mu.Lock()
 				defer mu.Unlock()
-				if marks != 0 {
-					t.Errorf("%d more often high than low", marks)
+				if high != 0 {
+					t.Errorf("got %d more calls of OnHigh than of OnLow, want as many", high)
 				}
 			})
 		}
@@ -134,96 +138,103 @@ func receive(r io.Reader, senders, frames int) error {
 			return err
 		}
 		if i := binary.BigEndian.Uint32(b[1:]); i != next[b[0]] || b[len(b)-1] != b[0] {
-			return errors.New("out of order, or mixed")
+			return fmt.Errorf("got frame %d of sender %d, want frame %d, complete", i, b[0], next[b[0]])
 		}
 		next[b[0]]++
 	}
 	return nil
 }
 
-// DropOldest drops whole frames that wait, never for one that has no room whatever is dropped.
+// DropOldest drops whole frames, but none for a frame that would still not fit.
 func TestDropOldest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o, _, peer := outbox(t, "pipe", protocol.QueueOptions{MaxBytes: 10, Overflow: protocol.DropOldest})
-		for _, s := range []string{"aaaa", "bbbb", "cccc"} { // aaaa is on its way
+		o, _, peer := newTestOutbox(t, "pipe", protocol.QueueOptions{MaxBytes: 10, Overflow: protocol.DropOldest})
+		for _, s := range []string{"aaaa", "bbbb", "cccc"} { // aaaa is being written
 			if err := o.Send([]byte(s)); err != nil {
-				t.Errorf("%s: %v", s, err)
+				t.Errorf("Send of %s: got %v, want no error", s, err)
 			}
 			synctest.Wait()
 		}
 		if err := o.Send([]byte("ddddddddddd")); err != protocol.ErrDropped {
-			t.Errorf("too large: %v", err)
+			t.Errorf("Send of a frame that is too large: got %v, want %v", err, protocol.ErrDropped)
 		}
 		if o.Queued() != 8 || o.Dropped() != 2 {
-			t.Errorf("%d wait, %d dropped", o.Queued(), o.Dropped())
+			t.Errorf("got %d bytes queued and %d frames dropped, want 8 and 2", o.Queued(), o.Dropped())
 		}
 		got := make([]byte, 8)
 		if io.ReadFull(peer, got); string(got) != "aaaacccc" {
-			t.Errorf("%s", got)
+			t.Errorf("got %q, want aaaacccc", got)
 		}
 		synctest.Wait()
 	})
 }
 
-// Block waits for its time, and for room.
+// Block waits for space, for at most BlockTime.
 func TestBlockTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o, _, peer := outbox(t, "pipe", protocol.QueueOptions{MaxBytes: 5, Overflow: protocol.Block, BlockTime: time.Minute})
+		o, _, peer := newTestOutbox(t, "pipe", protocol.QueueOptions{MaxBytes: 5, Overflow: protocol.Block, BlockTime: time.Minute})
 		o.Send([]byte("aaaa"))
 		begin := time.Now()
 		if err := o.Send([]byte("bbbb")); err != protocol.ErrDropped || time.Since(begin) != time.Minute {
-			t.Errorf("%v after %v", err, time.Since(begin))
+			t.Errorf("got %v after %v, want %v after a minute", err, time.Since(begin), protocol.ErrDropped)
 		}
-		if err := o.TrySend([]byte("cccc")); err != protocol.ErrDropped || o.Dropped() != 2 {
-			t.Errorf("%v, %d dropped", err, o.Dropped())
+		if o.Dropped() != 1 {
+			t.Errorf("got %d frames dropped, want 1", o.Dropped())
 		}
 		time.AfterFunc(time.Second, func() { io.ReadFull(peer, make([]byte, 8)) })
 		if err := o.Send([]byte("dddd")); err != nil {
-			t.Error(err)
+			t.Errorf("Send while the peer reads: got %v, want no error", err)
 		}
 		synctest.Wait()
 		if o.Queued() != 0 {
-			t.Errorf("%d wait", o.Queued())
+			t.Errorf("got %d bytes queued, want 0", o.Queued())
 		}
 	})
 }
 
-// A write that fails where nobody waits for it ends the connection's reads too.
+// A failed write of the goroutine that flushes makes reads fail with the same error.
 func TestWriteErrorInTheBackground(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o, conn, _ := outbox(t, "pipe", protocol.QueueOptions{})
+		o, conn, _ := newTestOutbox(t, "pipe", protocol.QueueOptions{})
 		conn.SetWriteDeadline(time.Now().Add(time.Second))
 		if err := o.Send([]byte("hello")); err != nil {
 			t.Error(err)
 		}
 		_, err := conn.Read(make([]byte, 1))
 		if werr := o.Wait(context.Background()); err == nil || werr == nil || !errors.Is(err, werr) || !errors.Is(o.Send(nil), werr) {
-			t.Errorf("read: %v; wait: %v", err, werr)
+			t.Errorf("got %v from Read and %v from Wait, want the error of the write", err, werr)
 		}
 	})
 }
 
-// Wait ends with its context.
+// Wait returns when its context ends.
 func TestWaitEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o, _, _ := outbox(t, "pipe", protocol.QueueOptions{})
+		o, _, _ := newTestOutbox(t, "pipe", protocol.QueueOptions{})
 		o.Send([]byte("hello"))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if err := o.Wait(ctx); err != context.DeadlineExceeded {
-			t.Error(err)
+			t.Errorf("got %v, want %v", err, context.DeadlineExceeded)
 		}
 	})
 }
 
-func TestQueueOptions(t *testing.T) {
-	err := protocol.QueueOptions{MaxBytes: -1, Overflow: 9, BlockTime: -1, HighWater: 1, LowWater: 2}.Validate()
-	if err == nil {
-		t.Fatal("valid")
+func TestOptionFaults(t *testing.T) {
+	queue := protocol.QueueOptions{MaxBytes: -1, Overflow: "x", BlockTime: -1, HighWater: 1, LowWater: 2}
+	if o, err := protocol.NewOutbox(nil, queue); err == nil || o != nil {
+		t.Errorf("NewOutbox: got %v, %v, want an error", o, err)
 	}
-	for _, field := range []string{"MaxBytes", "Overflow", "BlockTime", "LowWater"} {
-		if !bytes.Contains([]byte(err.Error()), []byte(field)) {
-			t.Errorf("%s is not in %v", field, err)
-		}
+	got := protocol.Options{Queue: queue, Tick: -1, ReadTimeout: -1, Mailbox: -1, FullMailbox: protocol.Block}.Validate().Error()
+	want := `option Tick -1ns: allowed are positive durations, and 0 for never
+option ReadTimeout -1ns: allowed are positive durations, and 0 for no limit
+option Mailbox -1: allowed are positive numbers, and 0 for 64
+option FullMailbox block: allowed are CloseSlow, DropNewest, DropOldest, and "" for DropNewest
+option Queue.MaxBytes -1: allowed are positive numbers, and 0 for 1 MiB
+option Queue.Overflow x: allowed are CloseSlow, DropNewest, DropOldest, Block, and "" for CloseSlow
+option Queue.BlockTime -1ns: allowed are positive durations, and 0 for 1s
+option Queue.HighWater and Queue.LowWater 1 and 2: allowed are 0 and positive numbers, the second not greater than the first`
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("faults: (-want +got)\n%s", d)
 	}
 }

@@ -1,24 +1,28 @@
 package protocol
 
-// queue is what waits in an outbox: bytes in order, and where frames end among them if some may
-// be dropped.
+// queue holds the bytes that wait in an outbox.
 type queue struct {
-	buf      []byte
-	head     int   // buf[:head] is taken
-	ends     []int // of frames, in buf, if they are needed
-	cuts     []int // in buf, across which nothing is written at once
-	begun    bool  // of the first frame a part is taken
-	inflight int   // taken, and being written
-	kept     int   // taken by the connection, of which a part is not out
-	high     bool  // the mark was reached
-	room     chan struct{}
-	empty    chan struct{}
+	// The bytes.
+	buf  []byte
+	head int   // buf[:head] is taken
+	ends []int // where frames end in buf, if frames may be dropped
+	cuts []int // positions in buf across which one write must not extend
+
+	// Bytes that have left buf.
+	begun     bool // a part of the first frame is taken
+	inflight  int  // taken, and being written
+	unflushed int  // held by the connection until Flush
+
+	// Waiters.
+	high  bool // HighWater was reached, and not yet LowWater again
+	space chan struct{}
+	empty chan struct{}
 }
 
-// size returns how many bytes wait, with those being written.
-func (q *queue) size() int { return len(q.buf) - q.head + q.inflight + q.kept }
+// size returns the number of waiting bytes, including those being written.
+func (q *queue) size() int { return len(q.buf) - q.head + q.inflight + q.unflushed }
 
-// droppable returns how many of them are whole frames.
+// droppable returns the number of bytes in whole frames.
 func (q *queue) droppable() int {
 	if q.begun && len(q.ends) > 0 {
 		return len(q.buf) - q.ends[0]
@@ -26,6 +30,7 @@ func (q *queue) droppable() int {
 	return len(q.buf) - q.head
 }
 
+// push appends p. ends records its end, for drop; alone separates it from other frames.
 func (q *queue) push(p []byte, ends, alone bool) {
 	if len(p) == 0 {
 		return
@@ -42,7 +47,7 @@ func (q *queue) push(p []byte, ends, alone bool) {
 	}
 }
 
-// shift moves what is left to the beginning.
+// shift removes the first bytes of buf.
 func (q *queue) shift(by int) {
 	q.buf = q.buf[:copy(q.buf, q.buf[by:])]
 	q.head -= by
@@ -54,7 +59,7 @@ func (q *queue) shift(by int) {
 	}
 }
 
-// take moves as much as fits, and may be written at once, to b.
+// take moves the bytes for the next write to b and returns their number.
 func (q *queue) take(b []byte) int {
 	for len(q.cuts) > 0 && q.cuts[0] <= q.head {
 		q.cuts = q.cuts[1:]
@@ -66,26 +71,26 @@ func (q *queue) take(b []byte) int {
 	n := copy(b, q.buf[q.head:to])
 	q.head += n
 	q.inflight = n
-	gone := 0
-	for gone < len(q.ends) && q.ends[gone] <= q.head {
-		gone++
+	taken := 0
+	for taken < len(q.ends) && q.ends[taken] <= q.head {
+		taken++
 	}
 	if n > 0 && len(q.ends) > 0 {
-		q.begun = gone == 0 || q.ends[gone-1] < q.head
-		q.ends = q.ends[:copy(q.ends, q.ends[gone:])]
+		q.begun = taken == 0 || q.ends[taken-1] < q.head
+		q.ends = q.ends[:copy(q.ends, q.ends[taken:])]
 	}
 	if q.head == len(q.buf) {
 		q.buf, q.head, q.cuts = q.buf[:0], 0, q.cuts[:0]
 	}
-	if q.room != nil {
-		close(q.room)
-		q.room = nil
+	if q.space != nil {
+		close(q.space)
+		q.space = nil
 	}
 	return n
 }
 
-// drop drops whole frames, the oldest first, until at least that many bytes are gone or there is
-// none left, and returns how many; count says how many of the peer's are in some, nil is one in each.
+// drop drops whole frames, the oldest first, until that number of bytes is free or none is left. It
+// returns the number of dropped frames, as counted by count; nil counts each push as one frame.
 func (q *queue) drop(bytes int, count func(b []byte) int) (dropped int) {
 	frames := 0
 	first, from := 0, q.head
@@ -117,26 +122,27 @@ func (q *queue) drop(bytes int, count func(b []byte) int) (dropped int) {
 	return dropped
 }
 
-// awaitRoom returns what is closed when there may be room.
-func (q *queue) awaitRoom() <-chan struct{} {
-	if q.room == nil {
-		q.room = make(chan struct{})
+// awaitSpace returns a channel that is closed when there may be space.
+func (q *queue) awaitSpace() <-chan struct{} {
+	if q.space == nil {
+		q.space = make(chan struct{})
 	}
-	return q.room
+	return q.space
 }
 
-// awaitEnd returns what is closed when nothing waits any more.
-func (q *queue) awaitEnd() <-chan struct{} {
+// awaitEmpty returns a channel that is closed when the queue is empty.
+func (q *queue) awaitEmpty() <-chan struct{} {
 	if q.empty == nil {
 		q.empty = make(chan struct{})
 	}
 	return q.empty
 }
 
+// end releases the waiters.
 func (q *queue) end() {
-	if q.room != nil {
-		close(q.room)
-		q.room = nil
+	if q.space != nil {
+		close(q.space)
+		q.space = nil
 	}
 	if q.empty != nil {
 		close(q.empty)

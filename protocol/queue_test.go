@@ -7,27 +7,27 @@ import (
 	"pgregory.net/rapid"
 )
 
-// A queue is a list of frames of which the first may be partly gone.
+// A queue behaves like a list of frames, of which the first may be taken in part.
 func TestQueueModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var model [][]byte
-		lone := map[byte]bool{} // by their bytes: frames that are not written with others
+		alone := map[byte]bool{} // by their bytes: frames that are not written with others
 		q, next, partly, dropped := &queue{}, byte(0), false, false
 		flat := func() []byte { return bytes.Join(model, nil) }
 		t.Repeat(map[string]func(*rapid.T){
 			"push": func(t *rapid.T) {
 				next++
 				p := bytes.Repeat([]byte{next}, rapid.IntRange(0, 20).Draw(t, "size"))
-				lone[next] = rapid.Bool().Draw(t, "alone")
-				if q.push(p, true, lone[next]); len(p) > 0 {
+				alone[next] = rapid.Bool().Draw(t, "alone")
+				if q.push(p, true, alone[next]); len(p) > 0 {
 					model = append(model, p)
 				}
 			},
 			"take": func(t *rapid.T) {
-				b := make([]byte, rapid.IntRange(1, 30).Draw(t, "room"))
+				b := make([]byte, rapid.IntRange(1, 30).Draw(t, "size"))
 				var want []byte
 				for i, f := range model {
-					if i > 0 && (lone[f[0]] || lone[model[i-1][0]]) {
+					if i > 0 && (alone[f[0]] || alone[model[i-1][0]]) {
 						break
 					}
 					want = append(want, f...)
@@ -35,7 +35,7 @@ func TestQueueModel(t *testing.T) {
 				n := q.take(b)
 				q.inflight = 0
 				if n > len(want) || !bytes.Equal(b[:n], want[:n]) || n == 0 && len(want) > 0 || n < min(len(b), len(want)) && !dropped {
-					t.Fatalf("took %v of %v", b[:n], want)
+					t.Fatalf("take: got %v, want the beginning of %v", b[:n], want)
 				}
 				for n > 0 {
 					m := min(n, len(model[0]))
@@ -49,8 +49,8 @@ func TestQueueModel(t *testing.T) {
 			},
 			"drop": func(t *rapid.T) {
 				bytes := rapid.IntRange(1, 40).Draw(t, "bytes")
-				dropped = true // cuts around frames that are gone are left
-				first, gone, frames := 0, 0, 0
+				dropped = true // the cuts around dropped frames stay
+				first, size, frames := 0, 0, 0
 				if partly && len(model) > 0 {
 					first = 1
 				}
@@ -59,20 +59,20 @@ func TestQueueModel(t *testing.T) {
 					whole += len(f)
 				}
 				if n := q.droppable(); n != whole {
-					t.Fatalf("%d can be dropped, want %d", n, whole)
+					t.Fatalf("droppable: got %d, want %d", n, whole)
 				}
-				for gone < bytes && first+frames < len(model) {
-					gone += len(model[first+frames])
+				for size < bytes && first+frames < len(model) {
+					size += len(model[first+frames])
 					frames++
 				}
 				model = append(model[:first:first], model[first+frames:]...)
 				if n := q.drop(bytes, nil); n != frames {
-					t.Fatalf("dropped %d frames, want %d", n, frames)
+					t.Fatalf("drop: got %d frames, want %d", n, frames)
 				}
 			},
 			"": func(t *rapid.T) {
 				if q.size() != len(flat()) || !bytes.Equal(q.buf[q.head:], flat()) {
-					t.Fatalf("%v, want %v", q.buf[q.head:], flat())
+					t.Fatalf("got a queue of %v, want %v", q.buf[q.head:], flat())
 				}
 			},
 		})

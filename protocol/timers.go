@@ -8,83 +8,87 @@ import (
 	"time"
 )
 
-// timers are those of one connection that has any.
+// timers are those of one connection.
 type timers struct {
 	tick, read timer
-	frameAt    atomic.Int64  // when the last frame has arrived, in the wheel's time
-	once       bool          // limit holds for the next frame only; under Peer.turn
-	standing   time.Duration // what holds else; under Peer.turn
+	frameAt    atomic.Int64 // the arrival of the last frame, in units of the wheel
 
-	mu      sync.Mutex    // guards what follows, and when the timers are set; before wheel.mu
-	limit   time.Duration // the read timeout in force; 0: none
+	// The read timeout after the next frame, under Peer.callMu.
+	once     bool          // limit is for the next frame only
+	standing time.Duration // the limit afterwards
+
+	// mu guards what follows, and setting the timers. It is locked before wheel.mu.
+	mu      sync.Mutex
+	limit   time.Duration // the current read timeout; 0 for none
 	ticking bool
-	nextAt  time.Duration // when the next tick is due, in the wheel's time, not rounded to its units
-	gone    bool          // nothing is set any more
+	nextAt  time.Duration // when the next tick is due, on the clock of the wheel, exactly
+	stopped bool
 }
 
-// startTimers sets those that the options ask for. p.turn is held.
+// startTimers sets the timers that the options ask for. p.callMu is held.
 func (p *Peer) startTimers() {
 	p.startTicks()
-	if d := p.e.ReadTimeout; d > 0 {
-		t := p.someTimers()
+	if d := p.hp.ReadTimeout; d > 0 {
+		t := p.needTimers()
 		t.standing = d
-		p.limitReads(d)
+		p.setReadLimit(d)
 	}
 }
 
-// startTicks begins to tick if the handler wants it. p.turn is held.
+// startTicks starts the ticks if the handler is a Ticker. p.callMu is held.
 func (p *Peer) startTicks() {
-	if _, ticks := p.h.(Ticker); !ticks || p.e.Tick == 0 {
+	if _, ticks := p.h.(Ticker); !ticks || p.hp.Tick == 0 {
 		return
 	}
-	t, w := p.someTimers(), p.e.wheel
+	t, w := p.needTimers(), p.hp.wheel
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.ticking {
 		t.ticking = true
-		t.nextAt = time.Duration(w.set(&t.tick, p.e.Tick)-w.units(p.e.Tick))*w.res + p.e.Tick
+		t.nextAt = time.Duration(w.set(&t.tick, p.hp.Tick)-w.units(p.hp.Tick))*w.res + p.hp.Tick
 	}
 }
 
-func (p *Peer) someTimers() *timers {
+func (p *Peer) needTimers() *timers {
 	if p.timers != nil {
 		return p.timers
 	}
 	t := &timers{}
 	t.tick.fire = func(now int64) {
-		t.tickAgain(p.e.wheel, p.e.Tick, now)
-		p.due(tickDue)
+		t.tickAgain(p.hp.wheel, p.hp.Tick, now)
+		p.postEvent(tickDue)
 	}
 	t.read.fire = func(now int64) {
-		if t.readAgain(p.e.wheel, now) {
-			p.due(timeoutDue)
+		if t.readAgain(p.hp.wheel, now) {
+			p.postEvent(timeoutDue)
 		}
 	}
 	p.timers = t
 	return t
 }
 
-// tickAgain sets the next tick, a period after this one was due, so that rounding does not add up.
+// tickAgain sets the next tick one period after this one was due, so that rounding errors do not
+// accumulate. Missed ticks are skipped.
 func (t *timers) tickAgain(w *wheel, period time.Duration, now int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.gone {
+	if t.stopped {
 		return
 	}
-	if t.nextAt += period; t.nextAt < time.Duration(now)*w.res { // missed ones are not made up for
+	if t.nextAt += period; t.nextAt < time.Duration(now)*w.res {
 		t.nextAt = time.Duration(now)*w.res + period
 	}
 	w.setAt(&t.tick, int64(t.nextAt/w.res)+1)
 }
 
-// readAgain sets the timer of the read timeout again, and reports whether that has passed.
+// readAgain sets the timer of the read timeout again, and reports whether the timeout has expired.
 func (t *timers) readAgain(w *wheel, now int64) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.gone || t.limit == 0 { // ended, or taken back meanwhile
+	if t.stopped || t.limit == 0 {
 		return false
 	}
-	if at := t.frameAt.Load() + w.units(t.limit); at > now { // frames have come meanwhile
+	if at := t.frameAt.Load() + w.units(t.limit); at > now { // a frame has arrived since the timer was set
 		w.setAt(&t.read, at)
 		return false
 	}
@@ -92,30 +96,31 @@ func (t *timers) readAgain(w *wheel, now int64) bool {
 	return true
 }
 
-// frameArrived starts the read timeout again.
+// frameArrived restarts the read timeout. It only stores the time: the timer finds it when it
+// fires.
 //
 //go:noinline
 func (p *Peer) frameArrived() {
 	t := p.timers
-	t.frameAt.Store(p.e.wheel.now.Load())
+	t.frameAt.Store(p.hp.wheel.now.Load())
 	if t.once {
 		t.once = false
-		p.limitReads(t.standing)
+		p.setReadLimit(t.standing)
 	}
 }
 
-// setTimeout changes the read timeout. p.turn is held.
+// setTimeout changes the read timeout as a asks. p.callMu is held.
 func (p *Peer) setTimeout(a Action) {
-	t := p.someTimers()
+	t := p.needTimers()
 	d := max(a.timeout, 0)
 	if t.once = a.do&lasting == 0; a.do&lasting != 0 {
 		t.standing = d
 	}
-	p.limitReads(d)
+	p.setReadLimit(d)
 }
 
-func (p *Peer) limitReads(d time.Duration) {
-	t, w := p.timers, p.e.wheel
+func (p *Peer) setReadLimit(d time.Duration) {
+	t, w := p.timers, p.hp.wheel
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.limit = d; d == 0 {
@@ -125,14 +130,14 @@ func (p *Peer) limitReads(d time.Duration) {
 	t.frameAt.Store(w.set(&t.read, d) - w.units(d))
 }
 
-// timeout is what becomes of a read timeout. p.turn is held.
+// timeout is the callback for an expired read timeout. p.callMu is held.
 func (p *Peer) timeout(h Handler) Action {
-	t, w := p.timers, p.e.wheel
+	t, w := p.timers, p.hp.wheel
 	t.mu.Lock()
 	d := t.limit
 	t.mu.Unlock()
 	if d == 0 || t.frameAt.Load()+w.units(d) > w.now.Load() {
-		return Action{} // a frame has come in the last moment
+		return Action{} // a frame has arrived since the timer fired
 	}
 	t.frameAt.Store(w.now.Load())
 	if h, ok := h.(Timeouter); ok {
@@ -141,15 +146,15 @@ func (p *Peer) timeout(h Handler) Action {
 	return Fail(fmt.Errorf("no frame within %v: %w", d, os.ErrDeadlineExceeded))
 }
 
-// stopTimers is called when the connection has ended.
+// stopTimers cancels the timers when the connection has ended.
 func (p *Peer) stopTimers() {
 	t := p.timers
 	if t == nil {
 		return
 	}
 	t.mu.Lock()
-	t.gone = true
+	t.stopped = true
 	t.mu.Unlock()
-	p.e.wheel.cancel(&t.tick)
-	p.e.wheel.cancel(&t.read)
+	p.hp.wheel.cancel(&t.tick)
+	p.hp.wheel.cancel(&t.read)
 }

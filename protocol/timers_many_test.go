@@ -7,28 +7,28 @@ import (
 	"time"
 )
 
-// A hundred thousand connections with tick and timeout share one goroutine.
+// The timers of 100,000 connections use one goroutine.
 func TestManyConnectionsOneGoroutine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := &handling{wheel: newWheel(50 * time.Millisecond)}
-		e.Tick, e.ReadTimeout = time.Second, 3*time.Second
+		hp := &handlerProtocol{wheel: newWheel(50 * time.Millisecond)}
+		hp.Tick, hp.ReadTimeout = time.Second, 3*time.Second
 		peers := make([]Peer, 100_000)
 		before := runtime.NumGoroutine()
 		for i := range peers {
-			peers[i] = Peer{e: e, h: silent{}}
-			peers[i].mail.closed = true // what is due is not delivered
+			peers[i] = Peer{hp: hp, h: silent{}}
+			peers[i].mail.closed = true // timer events are discarded
 			peers[i].startTimers()
 		}
 		time.Sleep(5 * time.Second)
-		if n := runtime.NumGoroutine() - before; n > 1 || e.wheel.quit == nil { // of earlier tests some may end meanwhile
-			t.Errorf("%d goroutines", n)
+		if n := runtime.NumGoroutine() - before; n > 1 || hp.wheel.quit == nil { // goroutines of earlier tests may end
+			t.Errorf("got %d goroutines, want 1", n)
 		}
 		for i := range peers {
 			peers[i].stopTimers()
 		}
 		synctest.Wait()
-		if n := runtime.NumGoroutine() - before; n > 0 || e.wheel.count != 0 || e.wheel.quit != nil {
-			t.Errorf("%d goroutines, %d timers left", n, e.wheel.count)
+		if n := runtime.NumGoroutine() - before; n > 0 || hp.wheel.count != 0 || hp.wheel.quit != nil {
+			t.Errorf("got %d goroutines and %d timers, want none", n, hp.wheel.count)
 		}
 	})
 }

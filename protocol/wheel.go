@@ -6,22 +6,23 @@ import (
 	"time"
 )
 
-// wheel fires the timers of all connections of a protocol: one goroutine, which lives while
-// there are timers, and a list for each of the next slots. Setting one and letting it go
-// costs the same however many there are.
+// wheel is a timer wheel for all connections of a protocol: a list of timers for each of the next
+// slots, and one goroutine, which exists while timers are set. Setting and cancelling a timer takes
+// constant time.
 type wheel struct {
-	res   time.Duration
-	now   atomic.Int64 // in units of res, since base
-	mu    sync.Mutex
-	base  time.Time
+	res  time.Duration
+	now  atomic.Int64 // the current slot, in units of res since base
+	mu   sync.Mutex
+	base time.Time
+
 	slots [256]*timer
 	count int
-	quit  chan struct{} // closed when the last timer goes; nil: no goroutine
+	quit  chan struct{} // closed when no timer is left; nil if there is no goroutine
 }
 
-// timer is one entry of a wheel, part of what it is for.
+// timer is an entry of a wheel. It is embedded in what it belongs to.
 type timer struct {
-	fire       func(now int64) // called with no lock held; may set the timer again
+	fire       func(now int64) // called without a lock; may set the timer again
 	at         int64
 	set        bool
 	prev, next *timer
@@ -29,7 +30,7 @@ type timer struct {
 
 func newWheel(res time.Duration) *wheel { return &wheel{res: res} }
 
-// resolution is how exact timers are.
+// resolution returns the resolution of a wheel for these options.
 func resolution(o Options) time.Duration {
 	d := 1600 * time.Millisecond
 	for _, t := range []time.Duration{o.Tick, o.ReadTimeout} {
@@ -40,10 +41,10 @@ func resolution(o Options) time.Duration {
 	return max(d/16, 10*time.Millisecond)
 }
 
-// units rounds up, so that nothing comes early: the present unit has begun already.
+// units converts d, and rounds up so that no timer fires early: the current unit has already begun.
 func (w *wheel) units(d time.Duration) int64 { return int64((d+w.res-1)/w.res) + 1 }
 
-// start returns the time, having made sure that it goes on. w.mu is held.
+// start starts the goroutine if necessary, and returns the time. w.mu is held.
 func (w *wheel) start() int64 {
 	if w.quit == nil {
 		w.quit = make(chan struct{})
@@ -53,32 +54,32 @@ func (w *wheel) start() int64 {
 		w.now.Store(w.clock())
 		go w.run(w.quit)
 	}
-	return w.clock() // now lags behind while much is due
+	return w.clock() // w.now is behind while many timers fire
 }
 
 // clock returns the time. w.base is set.
 func (w *wheel) clock() int64 { return int64(time.Since(w.base) / w.res) }
 
-// set has t fire after d, and not when it was to before. It returns when that is.
+// set sets t to fire after d, and returns that time. It replaces an earlier setting.
 func (w *wheel) set(t *timer, d time.Duration) (at int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	at = w.start() + w.units(d)
-	w.put(t, at)
+	w.insert(t, at)
 	return at
 }
 
-// setAt has t fire at that time.
+// setAt sets t to fire at that time.
 func (w *wheel) setAt(t *timer, at int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.start()
-	w.put(t, at)
+	w.insert(t, at)
 }
 
-// put enters t. w.mu is held.
-func (w *wheel) put(t *timer, at int64) {
-	w.take(t)
+// insert inserts t. w.mu is held.
+func (w *wheel) insert(t *timer, at int64) {
+	w.remove(t)
 	t.at, t.set = max(at, w.now.Load()+1), true
 	head := &w.slots[t.at%int64(len(w.slots))]
 	t.prev, t.next = nil, *head
@@ -89,19 +90,19 @@ func (w *wheel) put(t *timer, at int64) {
 	w.count++
 }
 
-// cancel takes t out. It may be firing all the same.
+// cancel removes t. A call of t.fire may be in progress.
 func (w *wheel) cancel(t *timer) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.take(t)
+	w.remove(t)
 	if w.count == 0 && w.quit != nil {
 		close(w.quit)
 		w.quit = nil
 	}
 }
 
-// take takes t out if it is in. w.mu is held.
-func (w *wheel) take(t *timer) {
+// remove removes t if it is set. w.mu is held.
+func (w *wheel) remove(t *timer) {
 	if !t.set {
 		return
 	}
@@ -118,7 +119,7 @@ func (w *wheel) take(t *timer) {
 	t.prev, t.next = nil, nil
 }
 
-// run turns the wheel until it is told to quit.
+// run fires timers until quit is closed.
 func (w *wheel) run(quit <-chan struct{}) {
 	tick := time.NewTicker(w.res)
 	defer tick.Stop()
@@ -131,7 +132,7 @@ func (w *wheel) run(quit <-chan struct{}) {
 		}
 		for end := w.clock(); ; {
 			var now int64
-			if due, now = w.turn(due[:0], quit, end); now == 0 {
+			if due, now = w.advance(due[:0], quit, end); now == 0 {
 				break
 			}
 			for _, t := range due {
@@ -142,9 +143,9 @@ func (w *wheel) run(quit <-chan struct{}) {
 	}
 }
 
-// turn goes on by a slot, as long as that is not beyond end, and takes out what is due in it. now is 0 if
-// it did not go on: another goroutine may have taken over.
-func (w *wheel) turn(due []*timer, quit <-chan struct{}, end int64) (_ []*timer, now int64) {
+// advance moves to the next slot and removes the timers that are due from it. now is 0 if the wheel
+// has reached end, or if another goroutine has replaced this one.
+func (w *wheel) advance(due []*timer, quit <-chan struct{}, end int64) (_ []*timer, now int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.quit != quit || w.now.Load() >= end {
@@ -154,7 +155,7 @@ func (w *wheel) turn(due []*timer, quit <-chan struct{}, end int64) (_ []*timer,
 	for t := w.slots[now%int64(len(w.slots))]; t != nil; {
 		next := t.next
 		if t.at <= now {
-			w.take(t)
+			w.remove(t)
 			due = append(due, t)
 		}
 		t = next

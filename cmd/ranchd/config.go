@@ -40,6 +40,7 @@ type config struct {
 	Access    shellAccess // of both shells
 	Shell     shellConfig
 	Sessions  sessionConfig
+	Web       webAccess
 	Flags     shell.Fields // as they were given, for operators
 	AnyCap    bool         // nobody has said how many connections
 	Console   bool
@@ -98,6 +99,7 @@ func (f *flags) config() (*config, error) {
 		map[string]logFormat{"auto": logAuto, "text": logText, "color": logColor, "json": logJSON}))
 	c.Store = f.store(&bad, usesTLS, func(err error) { c.Reloaded(err) })
 	c.Access, c.Shell, c.Sessions = f.access(&bad), f.shell(&bad), f.sessions(&bad)
+	c.Web = f.webAccess(&bad)
 	if e, ok := f.admin(&bad); ok {
 		c.Endpoints = append(c.Endpoints, e)
 	}

@@ -32,6 +32,9 @@ type flags struct {
 	SessionIDs         string   `name:"session-ids" placeholder:"HOW" default:"random" help:"How the shell makes ids of sessions: random, or djb, a hash of the client's address that anybody can guess, for clients which expect it. Default: ${default}."`
 	AcceptGuessableIDs bool     `name:"accept-guessable-ids" help:"Accept --session-ids djb where other machines can connect."`
 
+	AllowedOrigin []string `sep:"," placeholder:"HOST,..." help:"Hosts whose pages may connect to web listeners besides their own, with port unless it is the default one; they may be patterns, such as *.example.org; * is every host."`
+	AllowedHost   []string `sep:"," placeholder:"HOST,..." help:"Hosts by which clients may name web listeners, in the same form. Default: every host, but on loopback addresses only localhost and loopback addresses: behind a proxy on the same machine, give the names that it passes on."`
+
 	Cert           []string `sep:"none" placeholder:"FILE" help:"Certificate for TLS, PEM, with its chain; may be repeated, each with its --key: clients get the one for the host they name (SNI), others the first. The files are read anew when they change. Without it one is made in memory, self-signed, for trying out only."`
 	Key            []string `sep:"none" placeholder:"FILE" help:"Key of a certificate, PEM; as many as --cert, in the same order. It may be the same file."`
 	ClientCA       []string `name:"client-ca" sep:"none" placeholder:"FILE" help:"Who may sign clients' certificates, PEM, read anew as well; may be repeated. With it clients need a certificate. Default: clients need none."`

@@ -1,4 +1,4 @@
-// Package echo is the Echo protocol of RFC 862: whatever a client sends comes back.
+// Package echo implements the Echo Protocol of RFC 862: the server sends back what it receives.
 package echo
 
 import (
@@ -7,9 +7,8 @@ import (
 	"goranch/transport"
 )
 
-// Protocol echoes until the client closes its side. A connection that is silent holds
-// no buffer, and one whose client does not read what comes back is closed by the send
-// timeout of its transport.
+// Protocol echoes until the client closes its side. An idle connection holds no buffer. A client
+// that does not read the echo is closed by the send timeout of its transport.
 type Protocol struct{}
 
 // Serve echoes what arrives on conn.

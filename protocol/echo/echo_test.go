@@ -42,8 +42,9 @@ func Example() {
 	// Output: hello
 }
 
-// serve runs echo on a transport and returns how to dial it, and where ends are told.
-func serve(t *testing.T, tr transport.Transport, addr string) (*ranch.Listener, chan ranch.Event) {
+// newTestServer starts an echo listener. The channel receives the event of each connection that has
+// ended.
+func newTestServer(t *testing.T, tr transport.Transport, addr string) (*ranch.Listener, chan ranch.Event) {
 	t.Helper()
 	ends, started := make(chan ranch.Event, 1), make(chan struct{})
 	l, err := ranch.NewListener("echo", tr, ranch.Options{
@@ -67,7 +68,7 @@ func serve(t *testing.T, tr transport.Transport, addr string) (*ranch.Listener, 
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
-			t.Error(err)
+			t.Errorf("Run: got %v, want no error", err)
 		}
 	})
 	return l, ends
@@ -77,7 +78,7 @@ func TestEchoesEverythingThenEnds(t *testing.T) {
 	mem := new(transport.Mem)
 	for name, tr := range map[string]transport.Transport{"tcp": transport.TCP{}, "mem": mem} {
 		t.Run(name, func(t *testing.T) {
-			l, ends := serve(t, tr, map[string]string{"tcp": "127.0.0.1:0", "mem": "echo"}[name])
+			l, ends := newTestServer(t, tr, map[string]string{"tcp": "127.0.0.1:0", "mem": "echo"}[name])
 			nc, err := tr.Dial(t.Context(), l.Addr().String())
 			if err != nil {
 				t.Fatal(err)
@@ -91,17 +92,16 @@ func TestEchoesEverythingThenEnds(t *testing.T) {
 			}()
 			got, err := io.ReadAll(nc)
 			if err != nil || !bytes.Equal(got, sent) {
-				t.Errorf("%d of %d bytes came back, error %v; equal: %v", len(got), len(sent), err, bytes.Equal(got, sent))
+				t.Errorf("got %d bytes, %v, want the %d bytes sent", len(got), err, len(sent))
 			}
 			if e := <-ends; e.Reason != conns.Finished {
-				t.Errorf("ended as %v (%v), want finished", e.Reason, e.Err)
+				t.Errorf("got end %v (%v), want %v", e.Reason, e.Err, conns.Finished)
 			}
 		})
 	}
 }
 
-// A client that does not read what comes back costs its connection only until the
-// deadline that the protocol's owner has set.
+// The write deadline ends the connection of a client that does not read.
 func TestClientThatDoesNotRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, client := net.Pipe()
@@ -113,7 +113,7 @@ func TestClientThatDoesNotRead(t *testing.T) {
 		go client.Write([]byte("hello"))
 		err := echo.Protocol{}.Serve(t.Context(), conn)
 		if !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(begin) != time.Minute {
-			t.Errorf("after %v: %v, want the deadline after a minute", time.Since(begin), err)
+			t.Errorf("got %v after %v, want %v after a minute", err, time.Since(begin), os.ErrDeadlineExceeded)
 		}
 	})
 }

@@ -8,41 +8,42 @@ import (
 	"goranch/transport"
 )
 
-// Conn is an accepted connection: everything that a [transport.Conn] is, sendfile
-// included. It gives its slot back when it is closed; closing the one below is not enough.
-type Conn struct {
+// conn is an accepted connection. It releases its slot when it is closed. It has all methods of
+// transport.Conn, so that net/http finds ReadFrom and uses sendfile.
+type conn struct {
 	*transport.Conn
-	left func()
+	release func()
 }
 
-// TransportConn returns the connection of goranch, for [transport.Of].
-func (c *Conn) TransportConn() *transport.Conn { return c.Conn }
+// TransportConn returns the connection for [transport.Of].
+func (c *conn) TransportConn() *transport.Conn { return c.Conn }
 
 // Close closes the connection. Calling it again does nothing.
-func (c *Conn) Close() error {
+func (c *conn) Close() error {
 	err := c.Conn.Close()
-	c.left()
+	c.release()
 	return err
 }
 
-// tlsConn has a TLS state to tell, which on a plain connection net/http would take for one.
-type tlsConn struct{ *Conn }
+// tlsConn is a conn with TLS. It is a type of its own because net/http takes a connection with the
+// method ConnectionState for a TLS connection.
+type tlsConn struct{ *conn }
 
 func (c tlsConn) ConnectionState() tls.ConnectionState {
 	state, _ := c.TLS()
 	return state
 }
 
-// wrap returns conn as Accept returns it; left is called when it was closed.
-func wrap(conn *transport.Conn, left func()) net.Conn {
-	c := &Conn{conn, left}
-	state, secure := conn.TLS()
+// wrap returns tc as Accept returns it. release is called when that is closed.
+func wrap(tc *transport.Conn, release func()) net.Conn {
+	c := &conn{tc, release}
+	state, secure := tc.TLS()
 	if !secure {
 		return c
 	}
 	if state.NegotiatedProtocol == "h2" {
-		if tc := engine.Of(conn).TLSConn(left); tc != nil {
-			return tc
+		if inner := engine.Of(tc).TLSConn(release); inner != nil {
+			return inner
 		}
 	}
 	return tlsConn{c}

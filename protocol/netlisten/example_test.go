@@ -44,7 +44,7 @@ func Example() {
 	if err := ranch.Drain(limit, "web"); err != nil { // requests in progress are answered
 		fmt.Println(err)
 	}
-	srv.Shutdown(limit) // nobody is left; it makes Serve return
+	srv.Shutdown(limit) // makes Serve return
 	fmt.Println(<-served)
 	// Output:
 	// hello
@@ -53,7 +53,7 @@ func Example() {
 
 type connKey struct{}
 
-// A handler finds the connection of goranch in the context of its request.
+// A handler gets the *transport.Conn from the context of its request.
 func Example_connContext() {
 	srv := &http.Server{
 		ConnContext: func(ctx context.Context, nc net.Conn) context.Context {

@@ -21,70 +21,72 @@ import (
 	"goranch/transport"
 )
 
-// web is an http server on a listener, as a program would have it.
-type web struct {
+// testServer is a http.Server on a ranch listener.
+type testServer struct {
 	*ranch.Listener
 	srv    *http.Server
-	served chan error // what Serve returned
+	served chan error // receives the result of Serve
 }
 
-func serve(t *testing.T, tr transport.Transport, opts ranch.Options, h http.Handler) *web {
-	w := &web{served: make(chan error, 1)}
+// newTestServer starts a server that stops when the test ends.
+func newTestServer(t *testing.T, tr transport.Transport, opts ranch.Options, h http.Handler) *testServer {
+	w := &testServer{served: make(chan error, 1)}
 	w.srv = &http.Server{Handler: h}
 	nl := netlisten.New(netlisten.StopHTTP(w.srv))
 	go func() { w.served <- w.srv.Serve(nl) }()
-	w.Listener = start(t, tr, opts, nl)
-	t.Cleanup(func() { w.end(t) })
+	w.Listener = startListener(t, tr, opts, nl)
+	t.Cleanup(func() { w.stop(t) })
 	return w
 }
 
-func (w *web) end(t *testing.T) {
+func (w *testServer) stop(t *testing.T) {
 	w.Stop()
-	w.srv.Shutdown(within(t))
-	if err := await(t, "Serve returns", w.served); !errors.Is(err, http.ErrServerClosed) {
-		t.Errorf("Serve: %v", err)
+	w.srv.Shutdown(timeout(t))
+	if err := receive(t, "result of Serve", w.served); !errors.Is(err, http.ErrServerClosed) {
+		t.Errorf("Serve: got %v, want %v", err, http.ErrServerClosed)
 	}
 }
 
-// Five hundred requests of curl, three hundred at a time, on a cap of fifty.
+// 500 requests, 300 of them concurrent, with a cap of 50 connections.
 func TestHTTPUnderTheCap(t *testing.T) {
+	needCurl(t)
 	const limit, requests = 50, 500
-	var now, most atomic.Int64 // handlers, for a count of our own
-	w := serve(t, transport.TCP{}, ranch.Options{MaxConnections: limit}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		n := now.Add(1)
-		defer now.Add(-1)
-		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+	var running, peak atomic.Int64 // handlers
+	w := newTestServer(t, transport.TCP{}, ranch.Options{MaxConnections: limit}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n := running.Add(1)
+		defer running.Add(-1)
+		for p := peak.Load(); n > p && !peak.CompareAndSwap(p, n); p = peak.Load() {
 		}
-		<-time.After(time.Millisecond) // some work
+		<-time.After(time.Millisecond) // simulates work
 		fmt.Fprint(w, "hello")
 	}))
 	out, err := curl(t, "--parallel", "--parallel-immediate", "--parallel-max", "300", "-H", "Connection: close",
 		"-o", "/dev/null", "-w", "%{http_code} %{size_download}\n", fmt.Sprintf("http://%s/[1-%d]", w.Addr(), requests))
 	if err != nil {
-		t.Error(err)
+		t.Errorf("curl: got %v, want no error", err)
 	}
 	if n := strings.Count(out, "200 5\n"); n != requests {
-		t.Errorf("%d of %d requests were answered", n, requests)
+		t.Errorf("got %d answers, want %d", n, requests)
 	}
 	i := w.Info()
-	if i.PeakConnections > limit || most.Load() > limit || i.Accepted != requests {
-		t.Errorf("at most %d at once, %d handlers; %d accepted", i.PeakConnections, most.Load(), i.Accepted)
+	if i.PeakConnections > limit || peak.Load() > limit || i.Accepted != requests {
+		t.Errorf("got a peak of %d connections and %d handlers, and %d accepted, want at most %d and %d, and %d", i.PeakConnections, peak.Load(), i.Accepted, limit, limit, requests)
 	}
-	t.Logf("at most %d connections at once", i.PeakConnections)
+	t.Logf("peak: %d connections", i.PeakConnections)
 }
 
-// A drain in the midst of that: each client that has connected is answered in full, also if
-// it still waits in the kernel's queue. Those that come later cannot connect, and know that
-// nothing was done for them.
+// A drain under load: each client that has connected receives a complete answer, even if it was in
+// the backlog. Later clients cannot connect, so that they know that their request was not executed.
 func TestHTTPDrain(t *testing.T) {
+	needCurl(t)
 	var begun atomic.Int64
 	enough := make(chan struct{})
 	body := strings.Repeat("x", 100_000)
-	w := serve(t, transport.TCP{}, ranch.Options{MaxConnections: 50}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	w := newTestServer(t, transport.TCP{}, ranch.Options{MaxConnections: 50}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if begun.Add(1) == 200 {
 			close(enough)
 		}
-		<-time.After(5 * time.Millisecond) // some work
+		<-time.After(5 * time.Millisecond) // simulates work
 		if r.Context().Err() == nil {
 			io.WriteString(w, body)
 		}
@@ -94,35 +96,34 @@ func TestHTTPDrain(t *testing.T) {
 	go func() {
 		<-enough
 		begin := time.Now()
-		err := w.Drain(within(t))
+		err := w.Drain(timeout(t))
 		took = time.Since(begin)
 		drained <- err
 	}()
 	out, _ := curl(t, "--parallel", "--parallel-immediate", "--parallel-max", "300", "-H", "Connection: close",
 		"-o", "/dev/null", "-w", "%{http_code} %{size_download} %{exitcode}\n", fmt.Sprintf("http://%s/[1-2000]", w.Addr()))
-	if err := await(t, "the drain", drained); err != nil {
-		t.Error(err)
+	if err := receive(t, "result of Drain", drained); err != nil {
+		t.Errorf("Drain: got %v, want no error", err)
 	}
 	answered, accepted := int64(strings.Count(out, "200 100000 0\n")), int64(w.Info().Accepted)
-	refused := int64(strings.Count(out, " 7\n")) // could not connect
+	refused := int64(strings.Count(out, " 7\n")) // the exit code for a refused connection
 	if answered != begun.Load() || answered < 200 || answered == 2000 {
-		t.Errorf("%d begun, %d answered", begun.Load(), answered)
+		t.Errorf("got %d requests begun and %d answered, want the same number, from 200 to 1999", begun.Load(), answered)
 	}
 	if answered+refused != 2000 {
-		t.Errorf("%d answered, %d could not connect, and %d of 2000 failed", answered, refused, 2000-answered-refused)
+		t.Errorf("got %d answered and %d refused, want 2000 in all", answered, refused)
 	}
-	if took < time.Second && answered != accepted { // on a busy machine a client may need longer for its request
-		t.Errorf("%d accepted, %d answered", accepted, answered)
+	if took < time.Second && answered != accepted { // on a busy machine a client may send its request too late
+		t.Errorf("got %d accepted and %d answered, want the same number", accepted, answered)
 	}
-	t.Logf("%d of 2000 were connected before the drain, and answered", answered)
+	t.Logf("%d of 2000 clients connected before the drain and received an answer", answered)
 }
 
-// While a listener is drained: a request in progress reads the rest of its body, keeps its
-// context and is answered; one that comes now on a connection already accepted is answered
-// too; an idle connection is closed at once.
-func TestDrainOfOneRequest(t *testing.T) {
+// During a drain a request in progress reads the rest of its body, keeps its context and is
+// answered. A request on a new connection is answered too. An idle connection is closed at once.
+func TestDrainDuringRequest(t *testing.T) {
 	begun := make(chan struct{})
-	w := serve(t, transport.TCP{}, ranch.Options{}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	w := newTestServer(t, transport.TCP{}, ranch.Options{}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == "POST" {
 			close(begun)
 		}
@@ -133,34 +134,35 @@ func TestDrainOfOneRequest(t *testing.T) {
 	busy, fresh, idle := dial(t, transport.TCP{}, addr), dial(t, transport.TCP{}, addr), dial(t, transport.TCP{}, addr)
 	io.WriteString(idle, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 	if got := response(t, idle); got != "0 <nil> <nil>" {
-		t.Errorf("before: %q", got)
+		t.Errorf("before the drain: got %q, want 0 <nil> <nil>", got)
 	}
 	io.WriteString(busy, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhello")
-	await(t, "the request", begun)
-	if err := w.WaitForConnections(within(t), ranch.Equal, 3); err != nil {
+	receive(t, "request", begun)
+	if err := w.WaitForConnections(timeout(t), ranch.Equal, 3); err != nil {
 		t.Fatal(err)
 	}
 	drained := make(chan error, 1)
-	go func() { drained <- w.Drain(within(t)) }()
+	go func() { drained <- w.Drain(timeout(t)) }()
 	if _, err := idle.Read(make([]byte, 1)); err != io.EOF {
-		t.Errorf("the idle connection: %v", err)
+		t.Errorf("idle connection: got %v, want %v", err, io.EOF)
 	}
 	io.WriteString(fresh, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 	if got := response(t, fresh); got != "0 <nil> <nil>" {
-		t.Errorf("the fresh connection: %q", got)
+		t.Errorf("new connection: got %q, want 0 <nil> <nil>", got)
 	}
 	io.WriteString(busy, "world")
 	if got := response(t, busy); got != "10 <nil> <nil>" {
-		t.Errorf("the busy connection: %q", got)
+		t.Errorf("busy connection: got %q, want 10 <nil> <nil>", got)
 	}
-	if err := await(t, "the drain", drained); err != nil {
-		t.Error(err)
+	if err := receive(t, "result of Drain", drained); err != nil {
+		t.Errorf("Drain: got %v, want no error", err)
 	}
 	if i := w.Info(); i.Terminated != 3 || i.Reasons[conns.Aborted] != 0 {
-		t.Errorf("ended as %v", i.Reasons)
+		t.Errorf("got ends %v, want 3, none of %v", i.Reasons, conns.Aborted)
 	}
 }
 
+// response reads a response and returns its body.
 func response(t *testing.T, nc net.Conn) string {
 	t.Helper()
 	res, err := http.ReadResponse(bufio.NewReader(nc), nil)
@@ -175,53 +177,54 @@ func response(t *testing.T, nc net.Conn) string {
 	return string(b)
 }
 
-// A client that never sends a request is closed by Shutdown or, as here, at the limit.
-func TestDrainOfASilentClient(t *testing.T) {
-	w := serve(t, transport.TCP{}, ranch.Options{ShutdownTimeout: 50 * time.Millisecond}, http.NotFoundHandler())
+// A client that sends no request is closed by Shutdown or, as here, at the shutdown limit.
+func TestDrainOfIdleClient(t *testing.T) {
+	w := newTestServer(t, transport.TCP{}, ranch.Options{ShutdownTimeout: 50 * time.Millisecond}, http.NotFoundHandler())
 	dial(t, transport.TCP{}, w.Addr().String())
-	if err := w.WaitForConnections(within(t), ranch.Equal, 1); err != nil {
+	if err := w.WaitForConnections(timeout(t), ranch.Equal, 1); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.Stop(); err != nil {
-		t.Error(err)
+		t.Errorf("Stop: got %v, want no error", err)
 	}
 	if i := w.Info(); i.Reasons[conns.Aborted] != 1 {
-		t.Errorf("ended as %v", i.Reasons)
+		t.Errorf("got ends %v, want 1 of %v", i.Reasons, conns.Aborted)
 	}
 }
 
-// The next server on the same port needs a new Listener, and a new http.Server.
+// A server can be restarted on the same port with a new Listener and a new http.Server.
 func TestRestart(t *testing.T) {
 	addr := "127.0.0.1:0"
 	for i := range 3 {
-		w := serve(t, transport.TCP{}, ranch.Options{Addr: addr}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w := newTestServer(t, transport.TCP{}, ranch.Options{Addr: addr}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			fmt.Fprint(w, i)
 		}))
 		addr = w.Addr().String()
 		nc := dial(t, transport.TCP{}, addr)
 		io.WriteString(nc, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 		if got := response(t, nc); got != fmt.Sprint(i) {
-			t.Errorf("round %d: %q", i, got)
+			t.Errorf("server %d: got %q, want %d", i, got, i)
 		}
-		w.end(t)
-		w.served <- http.ErrServerClosed // for the clean-up
+		w.stop(t)
+		w.served <- http.ErrServerClosed // for the cleanup
 	}
 }
 
-// Who does the handshake, which version of HTTP comes of it, and what the handler learns.
+// The HTTP version, Request.TLS and the connection context, by the layer that runs the handshake.
 func TestHTTPS(t *testing.T) {
+	needCurl(t)
 	for _, tt := range []struct {
 		name   string
-		own    bool // the handshake is http's
+		own    bool // net/http runs the handshake
 		protos []string
 		flag   string
 		want   string
 	}{
-		{"goranch's TLS, HTTP/2", false, []string{"h2", "http/1.1"}, "--http2", "2 HTTP/2.0 tls:true conn:true secure:true"},
-		{"goranch's TLS, client of HTTP/1.1", false, []string{"h2", "http/1.1"}, "--http1.1", "1.1 HTTP/1.1 tls:true conn:true secure:true"},
-		{"goranch's TLS without ALPN", false, nil, "--http2", "1.1 HTTP/1.1 tls:true conn:true secure:true"},
-		{"http's TLS, HTTP/2", true, nil, "--http2", "2 HTTP/2.0 tls:true conn:true secure:false"},
-		{"http's TLS, client of HTTP/1.1", true, nil, "--http1.1", "1.1 HTTP/1.1 tls:true conn:true secure:false"},
+		{"transport.TLS, HTTP/2", false, []string{"h2", "http/1.1"}, "--http2", "2 HTTP/2.0 tls:true conn:true secure:true"},
+		{"transport.TLS, HTTP/1.1 client", false, []string{"h2", "http/1.1"}, "--http1.1", "1.1 HTTP/1.1 tls:true conn:true secure:true"},
+		{"transport.TLS without ALPN", false, nil, "--http2", "1.1 HTTP/1.1 tls:true conn:true secure:true"},
+		{"ServeTLS, HTTP/2", true, nil, "--http2", "2 HTTP/2.0 tls:true conn:true secure:false"},
+		{"ServeTLS, HTTP/1.1 client", true, nil, "--http1.1", "1.1 HTTP/1.1 tls:true conn:true secure:false"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			type key struct{}
@@ -245,30 +248,30 @@ func TestHTTPS(t *testing.T) {
 				tr = transport.TLS{Config: serverTLS(tt.protos...)}
 				go func() { served <- srv.Serve(nl) }()
 			}
-			l := start(t, tr, ranch.Options{}, nl)
+			l := startListener(t, tr, ranch.Options{}, nl)
 			version, err := curl(t, tt.flag, "-w", "%{stderr}", "-w", "\n%{http_version}", "https://"+l.Addr().String())
 			body, v, _ := strings.Cut(version, "\n")
 			if got := v + body; err != nil || got != tt.want {
 				t.Errorf("got  %q, %v\nwant %q", got, err, tt.want)
 			}
-			if err := l.WaitForConnections(within(t), ranch.Equal, 0); err != nil {
-				t.Error(err) // the slot comes back from a *tls.Conn too
+			if err := l.WaitForConnections(timeout(t), ranch.Equal, 0); err != nil {
+				t.Errorf("after the request: got %v, want the slot released", err)
 			}
-			if err := l.Drain(within(t)); err != nil {
-				t.Error(err)
+			if err := l.Drain(timeout(t)); err != nil {
+				t.Errorf("Drain: got %v, want no error", err)
 			}
-			srv.Shutdown(within(t))
-			if err := await(t, "Serve returns", served); !errors.Is(err, http.ErrServerClosed) {
-				t.Error(err)
+			srv.Shutdown(timeout(t))
+			if err := receive(t, "result of Serve", served); !errors.Is(err, http.ErrServerClosed) {
+				t.Errorf("Serve: got %v, want %v", err, http.ErrServerClosed)
 			}
 		})
 	}
 }
 
-// An HTTP/2 stream in progress is answered in a drain, and the connection ends by GOAWAY.
+// During a drain an HTTP/2 stream in progress is answered, and the connection ends by GOAWAY.
 func TestDrainOfHTTP2(t *testing.T) {
 	begun, finish := make(chan struct{}), make(chan struct{})
-	w := serve(t, transport.TLS{Config: serverTLS("h2")}, ranch.Options{}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	w := newTestServer(t, transport.TLS{Config: serverTLS("h2")}, ranch.Options{}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		close(begun)
 		<-finish
 		fmt.Fprint(w, r.Proto, r.Context().Err())
@@ -284,28 +287,28 @@ func TestDrainOfHTTP2(t *testing.T) {
 		}
 		defer res.Body.Close()
 		if b, err := io.ReadAll(res.Body); string(b) != "HTTP/2.0<nil>" || err != nil {
-			t.Errorf("%q, %v", b, err)
+			t.Errorf("got %q, %v, want HTTP/2.0<nil>", b, err)
 		}
 	})
-	await(t, "the request", begun)
+	receive(t, "request", begun)
 	drained := make(chan error, 1)
-	go func() { drained <- w.Drain(within(t)) }()
-	if err := w.WaitForConnections(within(t), ranch.Equal, 1); err != nil {
+	go func() { drained <- w.Drain(timeout(t)) }()
+	if err := w.WaitForConnections(timeout(t), ranch.Equal, 1); err != nil {
 		t.Error(err)
 	}
 	close(finish)
 	wg.Wait()
-	if err := await(t, "the drain", drained); err != nil {
-		t.Error(err)
+	if err := receive(t, "result of Drain", drained); err != nil {
+		t.Errorf("Drain: got %v, want no error", err)
 	}
 	if i := w.Info(); i.Reasons[conns.Shutdown] != 1 {
-		t.Errorf("ended as %v", i.Reasons)
+		t.Errorf("got ends %v, want 1 of %v", i.Reasons, conns.Shutdown)
 	}
 }
 
-// An idle connection of HTTP/2 is told by GOAWAY when the time for last requests is over.
+// An idle HTTP/2 connection receives GOAWAY when the grace time for requests is over.
 func TestDrainOfIdleHTTP2(t *testing.T) {
-	w := serve(t, transport.TLS{Config: serverTLS("h2")}, ranch.Options{}, http.NotFoundHandler())
+	w := newTestServer(t, transport.TLS{Config: serverTLS("h2")}, ranch.Options{}, http.NotFoundHandler())
 	c := &http.Client{Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 	defer c.CloseIdleConnections()
 	res, err := c.Get("https://" + w.Addr().String())
@@ -314,41 +317,42 @@ func TestDrainOfIdleHTTP2(t *testing.T) {
 	}
 	io.Copy(io.Discard, res.Body)
 	res.Body.Close()
-	if err := w.Drain(within(t)); err != nil {
-		t.Error(err)
+	if err := w.Drain(timeout(t)); err != nil {
+		t.Errorf("Drain: got %v, want no error", err)
 	}
 	if i := w.Info(); i.Reasons[conns.Shutdown] != 1 || res.Proto != "HTTP/2.0" {
-		t.Errorf("%s ended as %v", res.Proto, i.Reasons)
+		t.Errorf("got %s and ends %v, want HTTP/2.0 and 1 of %v", res.Proto, i.Reasons, conns.Shutdown)
 	}
 }
 
-// A connection that a handler takes over, as WebSockets do, keeps its slot until it is closed.
+// A hijacked connection, such as a WebSocket, keeps its slot until it is closed.
 func TestHijack(t *testing.T) {
-	taken := make(chan net.Conn, 1)
-	w := serve(t, transport.TCP{}, ranch.Options{}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	hijacked := make(chan net.Conn, 1)
+	w := newTestServer(t, transport.TCP{}, ranch.Options{}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		nc, _, err := w.(http.Hijacker).Hijack()
 		if err != nil {
 			t.Error(err)
 		}
-		taken <- nc
+		hijacked <- nc
 	}))
 	cli := dial(t, transport.TCP{}, w.Addr().String())
 	io.WriteString(cli, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-	nc := await(t, "the handler", taken)
-	if _, ok := nc.(*netlisten.Conn); !ok || transport.Of(nc) == nil {
-		t.Errorf("it is a %T", nc)
+	nc := receive(t, "hijacked connection", hijacked)
+	if transport.Of(nc) == nil {
+		t.Errorf("transport.Of of a %T: got nil", nc)
 	}
 	if n := w.Info().ActiveConnections; n != 1 {
-		t.Errorf("%d active connections", n)
+		t.Errorf("got %d active connections, want 1", n)
 	}
 	nc.Close()
-	if err := w.WaitForConnections(within(t), ranch.Equal, 0); err != nil {
+	if err := w.WaitForConnections(timeout(t), ranch.Equal, 0); err != nil {
 		t.Error(err)
 	}
 }
 
-// HTTP/2 in plain text, for clients that know of it.
-func TestHTTP2InPlainText(t *testing.T) {
+// HTTP/2 without TLS works with prior knowledge of the client.
+func TestHTTP2WithoutTLS(t *testing.T) {
+	needCurl(t)
 	srv := &http.Server{Protocols: new(http.Protocols), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, r.Proto, r.TLS != nil)
 	})}
@@ -356,13 +360,13 @@ func TestHTTP2InPlainText(t *testing.T) {
 	nl := netlisten.New(netlisten.StopHTTP(srv))
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(nl) }()
-	l := start(t, transport.TCP{}, ranch.Options{}, nl)
+	l := startListener(t, transport.TCP{}, ranch.Options{}, nl)
 	if out, err := curl(t, "--http2-prior-knowledge", "http://"+l.Addr().String()); out != "HTTP/2.0false" || err != nil {
-		t.Errorf("%q, %v", out, err)
+		t.Errorf("got %q, %v, want HTTP/2.0false", out, err)
 	}
-	if err := l.Drain(within(t)); err != nil {
-		t.Error(err)
+	if err := l.Drain(timeout(t)); err != nil {
+		t.Errorf("Drain: got %v, want no error", err)
 	}
-	srv.Shutdown(within(t))
-	await(t, "Serve returns", served)
+	srv.Shutdown(timeout(t))
+	receive(t, "result of Serve", served)
 }

@@ -1,6 +1,6 @@
-// Package netlisten makes a net.Listener of a listener of goranch, so that servers which
-// know only that one, those of net/http, gRPC and SSH among them, run unchanged behind
-// its cap, its transports, its limits and its drain.
+// Package netlisten provides a net.Listener that returns the connections of a ranch listener.
+// Servers that need a net.Listener, such as those of net/http, gRPC and SSH, thereby get the
+// connection cap, the transports, the limits and the drain of package ranch.
 //
 //	srv := &http.Server{Handler: handler}
 //	nl := netlisten.New(netlisten.StopHTTP(srv))
@@ -8,20 +8,20 @@
 //	ranch.StartListener("web", transport.TCP{}, ranch.Options{Addr: ":8080", PostListen: nl.PostListen}, nl)
 //	…
 //	ranch.Drain(ctx)  // requests in progress are answered
-//	srv.Shutdown(ctx) // nobody is left; it makes Serve return
+//	srv.Shutdown(ctx) // makes Serve return
 //
-// The other way round, transport.FromListener makes a transport of any net.Listener.
+// In the other direction, transport.FromListener makes a transport of a net.Listener.
 //
 // # TLS
 //
-// net/http speaks HTTP/2 only on a connection whose type is *tls.Conn. There are two ways:
+// net/http uses HTTP/2 only on a connection whose type is *tls.Conn. There are two ways:
 //
-//   - transport.TCP and srv.ServeTLS(nl, …): the handshake is net/http's. Everything works
-//     as without goranch; the counters of the connection count what is encrypted.
-//   - transport.TLS and srv.Serve(nl): the handshake is goranch's, under its limit and counted
-//     by its reasons. Clients that agreed upon "h2" (in NextProtos of the configuration)
-//     are accepted as the *tls.Conn itself, whose traffic is not counted; others as a
-//     [Conn] that says its TLS state, so that Request.TLS is set.
+//   - transport.TCP and srv.ServeTLS(nl, …): net/http runs the handshake. The counters of the
+//     connection count encrypted bytes.
+//   - transport.TLS and srv.Serve(nl): the listener runs the handshake, within its time limit, and
+//     counts failed handshakes. Accept returns connections that negotiated "h2" (in NextProtos of
+//     the configuration) as a *tls.Conn, whose traffic is not counted. All others have a method
+//     ConnectionState, so that Request.TLS is set.
 package netlisten
 
 import (
@@ -36,35 +36,38 @@ import (
 	"goranch/transport"
 )
 
-var (
-	// ErrRefused is wrapped by how a connection ended that nobody accepted any more: the
-	// net.Listener was closed, or the connection was told to end meanwhile.
-	ErrRefused = errors.New("nobody accepts connections any more")
+// ErrRefused is wrapped by the error of a connection that was not accepted, because the Listener
+// was closed or the connection was stopped while it waited.
+var ErrRefused = errors.New("the server no longer accepts connections")
 
-	// ErrClosed is what Accept returns after Close. It is [net.ErrClosed] to errors.Is.
-	ErrClosed = fmt.Errorf("accept on a listener behind goranch: %w", net.ErrClosed)
-)
+var errClosed = fmt.Errorf("accept: %w", net.ErrClosed)
 
-// refuseAfter is how long a connection that is told to end waits for Accept.
-const refuseAfter = 500 * time.Millisecond
+// acceptGrace is the time in which a connection may still be accepted after its listener has begun
+// to stop.
+const acceptGrace = 500 * time.Millisecond
 
-// Listener is a [protocol.Protocol] that hands its connections to whoever calls Accept.
+// Listener is both a net.Listener and a [protocol.Protocol]: Accept returns the connections that
+// Serve receives.
 //
-// A connection takes its slot of the cap until whoever accepted it has closed it. One
-// that nobody accepts waits, with its slot. Each costs a parked goroutine besides those
-// of the server that accepts. All methods may be called from any goroutine.
-// A Listener may be served by several listeners of goranch at once; after Close, or after
-// one of them was stopped, a new one is needed.
+// A connection keeps its slot until the connection that Accept returned is closed. A connection
+// that waits for Accept has a slot too. Each connection costs one blocked goroutine in addition to
+// those of the accepting server. Several ranch listeners may serve one Listener. After Close, or
+// after one of them has stopped, a new Listener is needed. All methods may be called from any
+// goroutine.
 type Listener struct {
-	stop      func(context.Context)
+	// Set once.
+	stop func(context.Context)
+
+	// Waiting connections.
 	queue     chan net.Conn
 	closed    chan struct{}
 	closeOnce sync.Once
 
-	mu   sync.Mutex
-	addr net.Addr
-	live int                // connections in hand or accepted
-	over context.CancelFunc // ends the hook's context; nil before the stop
+	// State, under mu.
+	mu         sync.Mutex
+	addr       net.Addr
+	live       int                // connections that wait or are accepted
+	cancelStop context.CancelFunc // ends the context of stop; nil until stop is called
 }
 
 var (
@@ -74,46 +77,43 @@ var (
 
 // New returns a Listener.
 //
-// stop is called once, in a goroutine of its own, when the first connection is told to end
-// because its listener is being stopped. It tells the server that accepts to finish: [StopHTTP],
-// or for example the GracefulStop of gRPC. Its ctx ends when no connection is left; the
-// listener waits for it to return. It is not called if there is no connection then, nor
-// when connections are closed at once (BrutalKill), nor when one of them is killed.
+// stop makes the accepting server finish: [StopHTTP], or for example GracefulStop of gRPC. It is
+// called once, in its own goroutine, when a connection is stopped because its listener stops. Its
+// ctx is cancelled when no connection is left. The ranch listener waits for stop to return. stop is
+// not called if there are no connections, nor for connections that are killed.
 //
-// With nil nobody tells the server: its connections go on until they end by
-// themselves, or are closed at the shutdown limit.
+// If stop is nil, connections continue until they end by themselves, or are closed at the shutdown
+// limit.
 func New(stop func(ctx context.Context)) *Listener {
 	return &Listener{stop: stop, queue: make(chan net.Conn), closed: make(chan struct{})}
 }
 
-// Accept waits for the next connection: a *[Conn], one with a method ConnectionState if
-// it has TLS, or a *tls.Conn. Whoever accepts it has to close it. [transport.Of] returns
-// the connection below. The only error is [ErrClosed].
+// Accept waits for the next connection. [transport.Of] returns its *transport.Conn. The caller has
+// to close it. After Close the error is [net.ErrClosed]; there is no other error.
 func (l *Listener) Accept() (net.Conn, error) {
 	select {
 	case <-l.closed:
-		return nil, ErrClosed
+		return nil, errClosed
 	default:
 	}
 	select {
 	case nc := <-l.queue:
 		return nc, nil
 	case <-l.closed:
-		return nil, ErrClosed
+		return nil, errClosed
 	}
 }
 
-// Close ends Accept. Connections that wait for it, and those that come later, are closed
-// and end with [ErrRefused]; those accepted live on. Stop the listener of goranch first,
-// so that clients are not accepted only to be refused. Calling it again does nothing, and
-// the error is always nil.
+// Close makes Accept return. Waiting and new connections are closed with [ErrRefused]; accepted
+// connections stay open. Stop the ranch listener first, so that it accepts no connections that are
+// then refused. Calling Close again does nothing. The error is always nil.
 func (l *Listener) Close() error {
 	l.closeOnce.Do(func() { close(l.closed) })
 	return nil
 }
 
-// Addr returns where the connections come in. It is known from [Listener.PostListen]; a
-// placeholder before.
+// Addr returns the address of the ranch listener if [Listener.PostListen] is set as its option,
+// else a placeholder.
 func (l *Listener) Addr() net.Addr {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -123,8 +123,8 @@ func (l *Listener) Addr() net.Addr {
 	return l.addr
 }
 
-// PostListen notes the address of ln, for Addr. It fits the option of that name; it is
-// needed only by servers that ask for the address.
+// PostListen stores the address of ln for Addr. It is meant for ranch.Options.PostListen, and is
+// needed only if the server uses the address.
 func (l *Listener) PostListen(ln net.Listener) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -137,38 +137,39 @@ type unbound struct{}
 func (unbound) Network() string { return "goranch" }
 func (unbound) String() string  { return "not bound yet" }
 
-// DrainsItself makes it a [protocol.Drainer].
+// DrainsItself implements [protocol.Drainer].
 func (l *Listener) DrainsItself() {}
 
-// Serve hands conn to Accept, and returns when it was closed. The error is nil, however the
-// connection was used; or it wraps [ErrRefused].
+// Serve passes conn to Accept and returns when it was closed. The error is nil, or wraps
+// [ErrRefused].
 func (l *Listener) Serve(ctx context.Context, conn *transport.Conn) error {
 	done := make(chan struct{})
-	left := sync.OnceFunc(func() {
-		l.leave()
+	release := sync.OnceFunc(func() {
+		l.remove()
 		close(done)
 	})
-	l.enter()
-	hook, err := l.hand(ctx, wrap(conn, left))
+	l.add()
+	stopped, err := l.offer(ctx, wrap(conn, release))
 	if err != nil {
-		left()
+		release()
 	}
 	select {
 	case <-done:
 	case <-ctx.Done():
-		if h := l.told(ctx); h != nil {
-			hook = h
+		if s := l.startStop(ctx); s != nil {
+			stopped = s
 		}
 		<-done
 	}
-	if hook != nil {
-		<-hook // else its goroutine would outlive the listener
+	if stopped != nil {
+		<-stopped // stop must not outlive the ranch listener
 	}
 	return err
 }
 
-// hand waits for Accept. hook is not nil if it had to tell the server to stop.
-func (l *Listener) hand(ctx context.Context, nc net.Conn) (hook <-chan struct{}, err error) {
+// offer waits until Accept takes nc. If it started the stop function, it returns a channel that is
+// closed when that has returned.
+func (l *Listener) offer(ctx context.Context, nc net.Conn) (stopped <-chan struct{}, err error) {
 	select {
 	case <-l.closed:
 		return nil, refused(ctx)
@@ -181,22 +182,22 @@ func (l *Listener) hand(ctx context.Context, nc net.Conn) (hook <-chan struct{},
 		return nil, refused(ctx)
 	case <-ctx.Done():
 	}
-	if !stopping(ctx) { // it was killed
+	if !isShutdown(ctx) { // the connection was killed
 		return nil, refused(ctx)
 	}
-	hook = l.told(ctx)
-	limit := time.NewTimer(refuseAfter)
-	defer limit.Stop()
+	stopped = l.startStop(ctx)
+	grace := time.NewTimer(acceptGrace)
+	defer grace.Stop()
 	select {
 	case l.queue <- nc:
-		return hook, nil
+		return stopped, nil
 	case <-l.closed:
-	case <-limit.C:
+	case <-grace.C:
 	}
-	return hook, refused(ctx)
+	return stopped, refused(ctx)
 }
 
-func stopping(ctx context.Context) bool { return errors.Is(context.Cause(ctx), protocol.ErrShutdown) }
+func isShutdown(ctx context.Context) bool { return errors.Is(context.Cause(ctx), protocol.ErrShutdown) }
 
 func refused(ctx context.Context) error {
 	if ctx.Err() != nil {
@@ -205,40 +206,38 @@ func refused(ctx context.Context) error {
 	return ErrRefused
 }
 
-func (l *Listener) enter() {
+func (l *Listener) add() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.live++
 }
 
-func (l *Listener) leave() {
+func (l *Listener) remove() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.live--; l.live == 0 && l.over != nil {
-		l.over()
+	if l.live--; l.live == 0 && l.cancelStop != nil {
+		l.cancelStop()
 	}
 }
 
-// told is called when ctx, that of a connection, has ended. The first time that it is because
-// the listener is being stopped, it starts the hook and returns what is closed when that
-// has returned.
-func (l *Listener) told(ctx context.Context) <-chan struct{} {
+// startStop calls the stop function if ctx, that of a connection, was cancelled because the ranch
+// listener stops, and it was not called before. The channel is closed when the function has
+// returned.
+func (l *Listener) startStop(ctx context.Context) <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.stop == nil || l.over != nil || !stopping(ctx) {
+	if l.stop == nil || l.cancelStop != nil || !isShutdown(ctx) {
 		return nil
 	}
-	hookCtx, over := context.WithCancel(context.WithoutCancel(ctx))
-	l.over = over
+	stopCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	l.cancelStop = cancel
 	if l.live == 0 {
-		over()
+		cancel()
 	}
-	returned := make(chan struct{})
-	go l.runHook(hookCtx, returned)
-	return returned
-}
-
-func (l *Listener) runHook(ctx context.Context, returned chan<- struct{}) {
-	defer close(returned)
-	l.stop(ctx)
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		l.stop(stopCtx)
+	}()
+	return stopped
 }

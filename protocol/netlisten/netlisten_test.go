@@ -15,12 +15,12 @@ import (
 	"goranch/transport"
 )
 
-// The slot is held until whoever accepted the connection has closed it, and no longer.
+// A connection has its slot exactly until it is closed.
 func TestSlotIsHeldUntilClose(t *testing.T) {
 	nl := netlisten.New(nil)
 	defer nl.Close()
 	mem := new(transport.Mem)
-	l := start(t, mem, ranch.Options{Addr: "x", MaxConnections: 1}, nl)
+	l := startListener(t, mem, ranch.Options{Addr: "x", MaxConnections: 1}, nl)
 	for range 3 {
 		cli := dial(t, mem, "x")
 		nc, err := nl.Accept()
@@ -32,53 +32,53 @@ func TestSlotIsHeldUntilClose(t *testing.T) {
 			t.Fatal(err)
 		}
 		if i := l.Info(); i.ActiveConnections != 1 {
-			t.Errorf("%d active connections while one is open", i.ActiveConnections)
+			t.Errorf("got %d active connections, want 1", i.ActiveConnections)
 		}
 		nc.Close()
 		nc.Close()
-		if err := l.WaitForConnections(within(t), ranch.Equal, 0); err != nil {
+		if err := l.WaitForConnections(timeout(t), ranch.Equal, 0); err != nil {
 			t.Fatal(err)
 		}
 	}
 	l.Stop()
 	if i := l.Info(); i.Reasons[conns.Finished] != 3 || i.Terminated != 3 {
-		t.Errorf("ended as %v", i.Reasons)
+		t.Errorf("got ends %v, want 3 of %v", i.Reasons, conns.Finished)
 	}
 }
 
-// A connection that is killed ends when its user has noticed, or at once if it has none. It
-// is no reason to stop the server.
+// A killed connection ends when the server closes it, or at once if it was not accepted. The stop
+// function is not called.
 func TestKill(t *testing.T) {
-	nl := netlisten.New(func(context.Context) { t.Error("the server was told to stop") })
+	nl := netlisten.New(func(context.Context) { t.Error("got a call of stop, want none") })
 	defer nl.Close()
-	l := start(t, transport.TCP{}, ranch.Options{ShutdownTimeout: ranch.BrutalKill}, nl)
+	l := startListener(t, transport.TCP{}, ranch.Options{ShutdownTimeout: ranch.BrutalKill}, nl)
 	dial(t, transport.TCP{}, l.Addr().String())
 	nc, err := nl.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !l.Kill(transport.Of(nc).ID()) {
-		t.Error("no such connection")
+		t.Error("Kill: got false, want true")
 	}
 	if _, err := nc.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("read: %v", err)
+		t.Errorf("Read: got %v, want %v", err, net.ErrClosed)
 	}
 	nc.Close()
-	if err := l.WaitForConnections(within(t), ranch.Equal, 0); err != nil {
+	if err := l.WaitForConnections(timeout(t), ranch.Equal, 0); err != nil {
 		t.Fatal(err)
 	}
-	dial(t, transport.TCP{}, l.Addr().String()) // nobody accepts it
-	if err := l.WaitForConnections(within(t), ranch.Equal, 1); err != nil {
+	dial(t, transport.TCP{}, l.Addr().String()) // is not accepted
+	if err := l.WaitForConnections(timeout(t), ranch.Equal, 1); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range l.Connections() {
 		l.Kill(c.ID)
 	}
-	if err := l.WaitForConnections(within(t), ranch.Equal, 0); err != nil {
+	if err := l.WaitForConnections(timeout(t), ranch.Equal, 0); err != nil {
 		t.Fatal(err)
 	}
 	if i := l.Info(); i.Reasons[conns.Killed] != 2 {
-		t.Errorf("ended as %v", i.Reasons)
+		t.Errorf("got ends %v, want 2 of %v", i.Reasons, conns.Killed)
 	}
 	dial(t, transport.TCP{}, l.Addr().String())
 	if nc, err = nl.Accept(); err != nil {
@@ -89,11 +89,11 @@ func TestKill(t *testing.T) {
 		nc.Close()
 	}()
 	if err := l.Stop(); err != nil {
-		t.Error(err)
+		t.Errorf("Stop: got %v, want no error", err)
 	}
 }
 
-// After Close nobody is left waiting: neither Accept, nor those in hand, nor those to come.
+// Close ends Accept, waiting connections, and connections that arrive later.
 func TestClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		nl := netlisten.New(nil)
@@ -108,10 +108,10 @@ func TestClose(t *testing.T) {
 			}()
 			return ended, client
 		}
-		inHand, client := serve()
+		waiting, client := serve()
 		synctest.Wait()
-		if len(inHand) > 0 {
-			t.Error("ended before Close")
+		if len(waiting) > 0 {
+			t.Errorf("before Close: got %v, want a waiting connection", <-waiting)
 		}
 		nl.Close()
 		nl.Close()
@@ -120,56 +120,57 @@ func TestClose(t *testing.T) {
 			accepted <- err
 		}()
 		later, client2 := serve()
-		for _, ended := range []chan error{inHand, later} {
+		for _, ended := range []chan error{waiting, later} {
 			if err := <-ended; !errors.Is(err, netlisten.ErrRefused) {
-				t.Errorf("ended as %v", err)
+				t.Errorf("Serve: got %v, want %v", err, netlisten.ErrRefused)
 			}
 		}
-		if err := <-accepted; !errors.Is(err, netlisten.ErrClosed) || !errors.Is(err, net.ErrClosed) {
-			t.Errorf("Accept: %v", err)
+		if err := <-accepted; !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Accept: got %v, want %v", err, net.ErrClosed)
 		}
 		for _, c := range []net.Conn{client, client2} {
 			if _, err := c.Read(make([]byte, 1)); err != io.EOF {
-				t.Errorf("the client reads %v", err)
+				t.Errorf("the client's Read: got %v, want %v", err, io.EOF)
 			}
 		}
 	})
 }
 
-// A listener is stopped while nobody accepts: its connections end soon, as told to.
-func TestStopWhileNobodyAccepts(t *testing.T) {
+// Connections that are not accepted end soon after a stop, and are counted as stopped.
+func TestStopWithoutAccept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		hooks := 0
-		nl := netlisten.New(func(ctx context.Context) { hooks++; <-ctx.Done() })
+		calls := 0
+		nl := netlisten.New(func(ctx context.Context) { calls++; <-ctx.Done() })
 		mem := new(transport.Mem)
-		l := start(t, mem, ranch.Options{Addr: "x"}, nl)
+		l := startListener(t, mem, ranch.Options{Addr: "x"}, nl)
 		for range 5 {
 			dial(t, mem, "x")
 		}
 		synctest.Wait()
 		begin := time.Now()
 		if err := l.Stop(); err != nil {
-			t.Error(err)
+			t.Errorf("Stop: got %v, want no error", err)
 		}
 		if d := time.Since(begin); d > time.Second {
-			t.Errorf("it took %v", d)
+			t.Errorf("got a stop of %v, want at most a second", d)
 		}
 		if i := l.Info(); i.Reasons[conns.Shutdown] != 5 {
-			t.Errorf("ended as %v", i.Reasons)
+			t.Errorf("got ends %v, want 5 of %v", i.Reasons, conns.Shutdown)
 		}
-		if hooks != 1 {
-			t.Errorf("the hook was called %d times", hooks)
+		if calls != 1 {
+			t.Errorf("got %d calls of stop, want 1", calls)
 		}
 	})
 }
 
-// Without a hook a connection may read and write until the limit, and is closed then.
-func TestNoHook(t *testing.T) {
+// Without a stop function a connection reads and writes until the shutdown limit, and is then
+// closed.
+func TestNoStopFunction(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		nl := netlisten.New(nil)
 		defer nl.Close()
 		mem := new(transport.Mem)
-		l := start(t, mem, ranch.Options{Addr: "x"}, nl)
+		l := startListener(t, mem, ranch.Options{Addr: "x"}, nl)
 		cli := dial(t, mem, "x")
 		nc, err := nl.Accept()
 		if err != nil {
@@ -182,15 +183,15 @@ func TestNoHook(t *testing.T) {
 		begin, stopped := time.Now(), make(chan error, 1)
 		go func() { stopped <- l.Stop() }()
 		synctest.Wait()
-		io.WriteString(cli, "still")
+		io.WriteString(cli, "hello")
 		if _, err := io.ReadFull(cli, make([]byte, 5)); err != nil {
-			t.Errorf("after the stop began: %v", err)
+			t.Errorf("Read during the stop: got %v, want no error", err)
 		}
 		if err := <-stopped; err != nil || time.Since(begin) != 5*time.Second {
-			t.Errorf("after %v: %v", time.Since(begin), err)
+			t.Errorf("Stop: got %v after %v, want no error after 5s", err, time.Since(begin))
 		}
 		if i := l.Info(); i.Reasons[conns.Aborted] != 1 {
-			t.Errorf("ended as %v", i.Reasons)
+			t.Errorf("got ends %v, want 1 of %v", i.Reasons, conns.Aborted)
 		}
 	})
 }
@@ -199,9 +200,9 @@ func TestAddr(t *testing.T) {
 	nl := netlisten.New(nil)
 	defer nl.Close()
 	if a := nl.Addr(); a.Network() != "goranch" || a.String() == "" {
-		t.Errorf("before: %v", a)
+		t.Errorf("before the start: got %v %v, want a placeholder", a.Network(), a)
 	}
-	l := start(t, transport.TCP{}, ranch.Options{PostListen: nl.PostListen}, nl)
+	l := startListener(t, transport.TCP{}, ranch.Options{PostListen: nl.PostListen}, nl)
 	if got, want := nl.Addr().String(), l.Addr().String(); got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}

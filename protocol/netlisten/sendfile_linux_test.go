@@ -17,14 +17,14 @@ import (
 
 const fileSize = 4 << 20
 
-// A static file goes out by sendfile on plain TCP; strace counts.
+// A static file is sent by sendfile on plain TCP, as counted by strace.
 func TestSendfile(t *testing.T) {
 	strace, err := exec.LookPath("strace")
 	if err != nil {
-		t.Skip("SKIPPED: no strace, so nothing shows that sendfile is used; apt-get install strace runs it")
+		t.Skip("SKIPPED: strace is not installed, so the use of sendfile is not tested; to run this test: apt-get install strace")
 	}
 	log := filepath.Join(t.TempDir(), "strace")
-	cmd := exec.CommandContext(within(t), strace, "-f", "-qq", "--seccomp-bpf", "-e", "trace=sendfile", "-o", log,
+	cmd := exec.CommandContext(timeout(t), strace, "-f", "-qq", "--seccomp-bpf", "-e", "trace=sendfile", "-o", log,
 		os.Args[0], "-test.run=^TestSendfileWorkload$", "-test.timeout=60s")
 	cmd.Env = append(os.Environ(), "GORANCH_SENDFILE_WORKLOAD=1")
 	out, err := cmd.CombinedOutput()
@@ -33,19 +33,19 @@ func TestSendfile(t *testing.T) {
 		t.Skipf("SKIPPED: strace cannot trace here: %v\n%s", err, out)
 	}
 	if err != nil || strings.Contains(string(out), "SKIPPED") {
-		t.Fatalf("%v\n%s", err, out)
+		t.Fatalf("got %v, want a run without errors\n%s", err, out)
 	}
 	sent := 0
 	for _, m := range regexp.MustCompile(`sendfile(?:\(| resumed>).*= (\d+)\n`).FindAllStringSubmatch(string(trace), -1) {
 		n, _ := strconv.Atoi(m[1])
 		sent += n
 	}
-	if sent < fileSize-512 || sent > fileSize { // http looks at 512 bytes for the type of the content
-		t.Errorf("of %d bytes %d went by sendfile", fileSize, sent)
+	if sent < fileSize-512 || sent > fileSize { // net/http reads 512 bytes to detect the content type
+		t.Errorf("got %d bytes sent by sendfile, want %d", sent, fileSize)
 	}
 }
 
-// TestSendfileWorkload is what TestSendfile watches.
+// TestSendfileWorkload is the program that TestSendfile traces.
 func TestSendfileWorkload(t *testing.T) {
 	if os.Getenv("GORANCH_SENDFILE_WORKLOAD") == "" {
 		return
@@ -54,7 +54,7 @@ func TestSendfileWorkload(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "file"), make([]byte, fileSize), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w := serve(t, transport.TCP{}, ranch.Options{}, http.FileServer(http.Dir(dir)))
+	w := newTestServer(t, transport.TCP{}, ranch.Options{}, http.FileServer(http.Dir(dir)))
 	res, err := http.Get(fmt.Sprintf("http://%s/file", w.Addr()))
 	if err != nil {
 		t.Fatal(err)
@@ -68,6 +68,6 @@ func TestSendfileWorkload(t *testing.T) {
 		n += m
 	}
 	if n != fileSize {
-		t.Errorf("received %d bytes: %v", n, err)
+		t.Errorf("got %d bytes, %v, want %d", n, err, fileSize)
 	}
 }

@@ -8,7 +8,7 @@ import "goranch/protocol"
 type Group struct{ group *protocol.Group }
 
 // NewGroup returns an empty group for clients of s.
-func (s *Server) NewGroup() *Group { return &Group{protocol.NewGroup(s.codec)} }
+func (s *Server) NewGroup() *Group { return &Group{&protocol.Group{Codec: s.codec}} }
 
 // All returns the group of all connected clients.
 func (s *Server) All() *Group { return s.all }
@@ -17,8 +17,8 @@ func (s *Server) All() *Group { return s.all }
 // [protocol.ErrEnded] if the connection has ended.
 func (g *Group) Join(p *Peer) error { return g.group.Join(p.peer) }
 
-// Leave removes p from the group. It returns [protocol.ErrNotMember] if p is not in the group.
-func (g *Group) Leave(p *Peer) error { return g.group.Leave(p.peer) }
+// Leave removes p from the group, and reports whether it was in the group.
+func (g *Group) Leave(p *Peer) bool { return g.group.Leave(p.peer) }
 
 // Count returns the number of clients in the group.
 func (g *Group) Count() int { return g.group.Count() }
@@ -37,7 +37,7 @@ func (g *Group) NotifyExcept(p *Peer, method string, params any) (n int, err err
 		return 0, err
 	}
 	if p == nil {
-		return g.group.Broadcast(b)
+		return g.group.Broadcast(b, nil)
 	}
-	return g.group.BroadcastExcept(b, p.peer)
+	return g.group.Broadcast(b, p.peer)
 }

@@ -76,7 +76,7 @@ func (o Options) validate() error {
 		f.Bad("MaxFrame", o.MaxFrame, "numbers from 256 to 2147483647, and 0 for 256 KiB")
 	}
 	f.NotNegative("MaxBatch", o.MaxBatch, "0 for 100")
-	f.Add(o.Queue.Validate())
+	f.Add(protocol.Options{Queue: o.Queue}.Validate())
 	return f.Err()
 }
 

@@ -14,7 +14,7 @@ import (
 	"goranch/protocol/protocoltest"
 )
 
-// greeter is a handler to be tested.
+// greeter is the handler under test.
 type greeter struct{ name string }
 
 func (g *greeter) HandleData(p *protocol.Peer, frame []byte) protocol.Action {
@@ -60,11 +60,11 @@ func TestGreeter(t *testing.T) {
 	})
 }
 
-// A connection that passes 12 bytes and then fails.
-func ExampleFlaky() {
+// A connection that fails after 12 bytes.
+func ExampleNewFlaky() {
 	a, b := net.Pipe()
 	go func() {
-		nc := &protocoltest.Flaky{Conn: a, WriteBytes: 12, Most: 5}
+		nc := protocoltest.NewFlaky(a, protocoltest.FlakyOptions{WriteBytes: 12, Most: 5})
 		n, err := io.WriteString(nc, "hello, hello, hello")
 		fmt.Println(n, err)
 		nc.Close()

@@ -1,8 +1,8 @@
-// Package protocoltest drives a handler without sockets, and gives connections that
-// misbehave to test against.
+// Package protocoltest provides a harness that tests handlers without sockets, and connections that
+// fail or are slow.
 //
-// [Open] starts a [protocol.Handler] on the in-memory transport. Within a bubble of
-// testing/synctest time is fake: [Harness.Advance] makes an hour pass at once.
+// [Open] starts a [protocol.Handler] on the in-memory transport. It is used within a
+// testing/synctest bubble, in which time is fake: [Harness.Advance] takes no real time.
 //
 //	synctest.Test(t, func(t *testing.T) {
 //		h := protocoltest.Open(t, newHandler, protocol.Options{Codec: protocol.Lines{}})
@@ -12,7 +12,7 @@
 //		h.ExpectEnd(conns.TimedOut)
 //	})
 //
-// [Flaky] and [Slow] wrap any net.Conn.
+// [NewFlaky] and [NewSlow] wrap a net.Conn.
 package protocoltest
 
 import (
@@ -31,22 +31,26 @@ import (
 	"goranch/transport"
 )
 
-// Harness is one connection, of which the test is the peer. Its methods are for the goroutine
-// of the test, and fail that.
+// Harness is one connection to a handler; the test is the client. Its methods must be called from
+// the goroutine of the test, which they may fail.
 type Harness struct {
-	t     testing.TB
+	t testing.TB
+
+	// The server.
+	l    *ranch.Listener
+	peer *protocol.Peer
+	ends chan ranch.Event
+	end  *ranch.Event // nil until the connection has ended
+
+	// The client.
 	codec protocol.Codec
-	l     *ranch.Listener
 	nc    net.Conn
-	peer  *protocol.Peer
-	in    []byte // received, and not taken yet
-	ends  chan ranch.Event
-	end   *ranch.Event
+	in    []byte // received, and not yet expected
 }
 
-// Open connects to a handler made by newHandler. It has to be called within synctest.Test, with its
-// t; what is open when the test ends is closed then. A handler that ends the connection in
-// HandleConnect is no fault.
+// Open connects to a handler made by newHandler. It must be called within synctest.Test, with the t
+// of the bubble. Everything is closed when the test ends. The handler may end the connection in
+// HandleConnect.
 func Open(t testing.TB, newHandler func() protocol.Handler, opts protocol.Options) *Harness {
 	t.Helper()
 	h := &Harness{t: t, codec: opts.Codec, ends: make(chan ranch.Event, 1)}
@@ -54,7 +58,7 @@ func Open(t testing.TB, newHandler func() protocol.Handler, opts protocol.Option
 		h.codec = protocol.Raw{}
 	}
 	peers := make(chan *protocol.Peer, 1)
-	opened := func() protocol.Handler { return &opening{newHandler(), peers} }
+	newFirst := func() protocol.Handler { return &firstHandler{newHandler(), peers} }
 	mem := new(transport.Mem)
 	var err error
 	h.l, err = new(ranch.Server).StartListener("test", mem, ranch.Options{
@@ -64,7 +68,7 @@ func Open(t testing.TB, newHandler func() protocol.Handler, opts protocol.Option
 				h.ends <- e
 			}
 		}),
-	}, protocol.Handle(opened, opts))
+	}, protocol.Handle(newFirst, opts))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,26 +82,26 @@ func Open(t testing.TB, newHandler func() protocol.Handler, opts protocol.Option
 	return h
 }
 
-// opening tells the peer, and goes on with the handler itself.
-type opening struct {
-	to    protocol.Handler
+// firstHandler passes its peer to the harness, and switches to the handler under test.
+type firstHandler struct {
+	next  protocol.Handler
 	peers chan *protocol.Peer
 }
 
-func (o *opening) HandleConnect(p *protocol.Peer) protocol.Action {
-	o.peers <- p
-	return protocol.Switch(o.to)
+func (f *firstHandler) HandleConnect(p *protocol.Peer) protocol.Action {
+	f.peers <- p
+	return protocol.Switch(f.next)
 }
 
-func (o *opening) HandleData(*protocol.Peer, []byte) protocol.Action { return protocol.Stop() }
+func (f *firstHandler) HandleData(*protocol.Peer, []byte) protocol.Action { return protocol.Stop() }
 
-// Peer returns the connection as its handler sees it.
+// Peer returns the peer of the handler.
 func (h *Harness) Peer() *protocol.Peer { return h.peer }
 
-// Conn returns the end of the connection that is the test's, to write what is no frame, or half of one.
+// Conn returns the client's end of the connection, for example to close it.
 func (h *Harness) Conn() net.Conn { return h.nc }
 
-// Send sends frames to the handler, all at once, and waits until it has handled them.
+// Send sends frames in one write, and waits until they are handled.
 func (h *Harness) Send(frames ...string) {
 	h.t.Helper()
 	var b []byte
@@ -110,8 +114,8 @@ func (h *Harness) Send(frames ...string) {
 	h.Write(b)
 }
 
-// Write sends bytes as they are, and waits until they are handled. It reads meanwhile, so
-// that a handler may answer more than the connection holds.
+// Write sends bytes, which need not be a frame, and waits until they are handled. It reads at the
+// same time, so that answers may be larger than the buffer of the connection.
 func (h *Harness) Write(b []byte) {
 	h.t.Helper()
 	done := make(chan error, 1)
@@ -122,23 +126,23 @@ func (h *Harness) Write(b []byte) {
 		case err := <-done:
 			synctest.Wait()
 			if err != nil {
-				h.t.Errorf("sending %d bytes: %v", len(b), err)
+				h.t.Errorf("Write of %d bytes: got %v, want no error", len(b), err)
 			}
 			return
 		default:
 		}
 		if n == 0 {
-			h.t.Fatal("the handler does not read")
+			h.t.Fatalf("Write of %d bytes: the handler does not read", len(b))
 		}
 	}
 }
 
-// receive takes what has arrived, without waiting, and returns how much.
+// receive reads what has arrived, without waiting, and returns the number of bytes.
 func (h *Harness) receive() (n int) {
 	b := make([]byte, 64<<10)
 	for {
 		synctest.Wait()
-		h.nc.SetReadDeadline(time.Now().Add(1)) // a nanosecond of fake time, when all others wait
+		h.nc.SetReadDeadline(time.Now().Add(1)) // fake time advances when all other goroutines are blocked
 		m, err := h.nc.Read(b)
 		h.in = append(h.in, b[:m]...)
 		if n += m; err != nil {
@@ -148,79 +152,73 @@ func (h *Harness) receive() (n int) {
 	}
 }
 
-// Expect fails the test unless these frames are the next to have arrived. It does not wait for
-// what is due later; looking takes a nanosecond.
+// Expect fails the test unless these frames are the next that have arrived. It does not wait for
+// later frames, but it advances the time by a nanosecond.
 func (h *Harness) Expect(frames ...string) {
 	h.t.Helper()
 	h.receive()
 	for _, want := range frames {
 		got, ok := h.next()
 		if !ok {
-			h.t.Fatalf("want frame %q, got none; %d bytes have arrived%s", want, len(h.in), h.ending())
+			h.t.Fatalf("got no frame, want %q; %d bytes have arrived%s", want, len(h.in), h.ending())
 		}
 		if got != want {
-			h.t.Fatalf("want frame %q, got %q", want, got)
+			h.t.Fatalf("got frame %q, want %q", got, want)
 		}
 	}
 }
 
-// ExpectNothing fails the test if anything has arrived that was not expected.
+// ExpectNothing fails the test if there is data that was not expected.
 func (h *Harness) ExpectNothing() {
 	h.t.Helper()
 	if h.receive(); len(h.in) > 0 {
-		h.t.Fatalf("want nothing, got %q", h.in)
+		h.t.Fatalf("got %q, want nothing", h.in)
 	}
 }
 
 func (h *Harness) next() (frame string, ok bool) {
-	b, took, _, err := h.codec.Decode(h.in)
+	b, n, _, err := h.codec.Decode(h.in)
 	if err != nil {
-		h.t.Fatalf("what the handler has sent is no frame: %v", err)
+		h.t.Fatalf("got %q, want a frame: %v", h.in, err)
 	}
-	if frame = string(b); took > 0 {
-		h.in = bytes.Clone(h.in[took:])
+	if frame = string(b); n > 0 {
+		h.in = bytes.Clone(h.in[n:])
 	}
-	return frame, took > 0
+	return frame, n > 0
 }
 
-// Post gives a message to the handler, and waits until that has handled it.
+// Post posts a message to the handler, and waits until it is handled.
 func (h *Harness) Post(msg any) {
 	h.t.Helper()
 	if err := h.peer.Post(msg); err != nil {
-		h.t.Errorf("Post: %v", err)
+		h.t.Errorf("Post: got %v, want no error", err)
 	}
 	synctest.Wait()
 }
 
-// Advance lets time pass, and waits until everything that it makes due is handled.
+// Advance advances the time, and waits until all ticks and timeouts are handled.
 func (h *Harness) Advance(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
 }
 
-// Shutdown stops the server, as far as the handler is concerned, and returns when it has ended.
+// Shutdown stops the server, and returns when the connection has ended.
 func (h *Harness) Shutdown() {
 	h.t.Helper()
 	if err := h.l.Stop(); err != nil {
-		h.t.Errorf("Shutdown: %v", err)
+		h.t.Errorf("Shutdown: got %v, want no error", err)
 	}
-	h.End()
+	h.waitEnd()
 }
 
-// Close ends the connection from the peer's side.
-func (h *Harness) Close() {
-	h.nc.Close()
-	synctest.Wait()
-}
-
-// CloseWrite ends what the peer has to say; it still reads.
+// CloseWrite closes the client's side of the connection. The client can still receive.
 func (h *Harness) CloseWrite() {
 	h.nc.(interface{ CloseWrite() error }).CloseWrite()
 	synctest.Wait()
 }
 
-// Ended reports whether the connection has ended.
-func (h *Harness) Ended() bool {
+// ended reports whether the connection has ended.
+func (h *Harness) ended() bool {
 	synctest.Wait()
 	if h.end == nil {
 		select {
@@ -232,30 +230,34 @@ func (h *Harness) Ended() bool {
 	return h.end != nil
 }
 
-// End waits for the connection to end, and returns why. The test fails if it does not within an hour.
-func (h *Harness) End() (conns.Reason, error) {
+// waitEnd waits until the connection has ended.
+func (h *Harness) waitEnd() {
 	h.t.Helper()
-	if !h.Ended() {
-		select {
-		case e := <-h.ends:
-			h.end = &e
-		case <-time.After(time.Hour):
-			h.t.Fatal("the connection does not end")
-		}
+	if h.ended() {
+		return
 	}
-	return h.end.Reason, h.end.Err
-}
-
-// ExpectEnd fails the test unless the connection ends for that reason.
-func (h *Harness) ExpectEnd(want conns.Reason) {
-	h.t.Helper()
-	if reason, err := h.End(); reason != want {
-		h.t.Fatalf("the connection has ended by %v (%v), want %v", reason, err, want)
+	select {
+	case e := <-h.ends:
+		h.end = &e
+	case <-time.After(time.Hour):
+		h.t.Fatal("the connection has not ended within an hour")
 	}
 }
 
+// ExpectEnd waits until the connection has ended, and returns the error. It fails the test unless
+// the reason is want, or if an hour passes.
+func (h *Harness) ExpectEnd(want conns.Reason) error {
+	h.t.Helper()
+	h.waitEnd()
+	if h.end.Reason != want {
+		h.t.Fatalf("got end %v (%v), want %v", h.end.Reason, h.end.Err, want)
+	}
+	return h.end.Err
+}
+
+// ending describes the end of the connection for failure messages.
 func (h *Harness) ending() string {
-	if !h.Ended() {
+	if !h.ended() {
 		return ""
 	}
 	return fmt.Sprintf("; the connection has ended: %v, %v", h.end.Reason, h.end.Err)

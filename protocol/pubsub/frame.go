@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"strconv"
 	"time"
+
+	"goranch/protocol"
 )
 
 // Frames of a client end with NUL, frames of the server with SOH.
@@ -90,6 +92,11 @@ func greeting(token string, at time.Time) []byte {
 	b = append(b, `,"token":`...)
 	t, _ := json.Marshal(token)
 	return append(append(b, t...), '}')
+}
+
+// sendAlone sends a frame that the client must not receive in one read with others.
+func sendAlone(p *protocol.Peer, frame []byte) error {
+	return p.Outbox().SendAlone(append(frame[:len(frame):len(frame)], serverEnd))
 }
 
 // errorFrame gives the reason why the server closes a connection.

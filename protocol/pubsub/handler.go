@@ -161,7 +161,7 @@ func (h *handler) HandleEnd(*protocol.Peer, []byte) {
 // refuse sends an error frame and closes the connection.
 func (h *handler) refuse(err error) protocol.Action {
 	h.server.counters.refused.Add(1)
-	h.peer.SendAlone(errorFrame(err)) // best effort: the connection ends anyway
+	sendAlone(h.peer, errorFrame(err)) // best effort: the connection ends anyway
 	return protocol.Fail(err)
 }
 
@@ -200,14 +200,14 @@ type sessionConn Client
 // Deliver sends an encoded message, after a notice of the bytes of older messages that were lost.
 func (c *sessionConn) Deliver(frame []byte, lost int) error {
 	if lost > 0 {
-		if err := ignoreDropped(c.peer.SendAlone(countFrame(lostBytesPrefix, uint64(lost)))); err != nil {
+		if err := ignoreDropped(sendAlone(c.peer, countFrame(lostBytesPrefix, uint64(lost)))); err != nil {
 			return err
 		}
 	}
 	if len(frame) == 0 { // all buffered messages were lost
 		return nil
 	}
-	return ignoreDropped(c.peer.SendEncoded(frame))
+	return ignoreDropped(c.peer.Outbox().Send(frame))
 }
 
 // Revoked closes the connection after its session was taken over or ended.
@@ -215,6 +215,6 @@ func (c *sessionConn) Revoked(_ net.Addr, err error) {
 	if err == session.ErrStale {
 		err = ErrTakenOver
 	}
-	c.peer.SendAlone(errorFrame(err))
+	sendAlone(c.peer, errorFrame(err))
 	c.peer.Close(err)
 }

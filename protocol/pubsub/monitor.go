@@ -166,7 +166,7 @@ func (c *Client) check(now time.Time) {
 	if h := (*handler)(c); h.incoming.overdue(now, opts.FrameTimeout) {
 		c.server.counters.refused.Add(1)
 		err := fmt.Errorf("%w: a frame has not arrived completely within %v", protocol.ErrBadInput, opts.FrameTimeout)
-		c.peer.SendAlone(errorFrame(err))
+		sendAlone(c.peer, errorFrame(err))
 		c.peer.Close(err)
 		return
 	}
@@ -178,10 +178,10 @@ func (c *Client) check(now time.Time) {
 		}
 		m.missed++
 		m.lastWrite = now
-		c.peer.SendAlone([]byte(ping))
+		sendAlone(c.peer, []byte(ping))
 	}
 	n := c.peer.Outbox().Dropped()
-	if n > m.reportedDrops && c.peer.SendAlone(countFrame(droppedPrefix, n-m.reportedDrops)) == nil {
+	if n > m.reportedDrops && sendAlone(c.peer, countFrame(droppedPrefix, n-m.reportedDrops)) == nil {
 		m.reportedDrops = n
 	}
 }

@@ -131,7 +131,7 @@ func (o *Options) validate() error {
 		faults.Bad("Queue.Overflow", o.Queue.Overflow,
 			"CloseSlow, DropNewest and DropOldest, because one subscriber must not delay the others")
 	}
-	faults.Add(o.Queue.Validate())
+	faults.Add(protocol.Options{Queue: o.Queue}.Validate())
 	return faults.Err()
 }
 

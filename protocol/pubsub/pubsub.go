@@ -122,7 +122,8 @@ func (s *Server) Serve(ctx context.Context, conn *transport.Conn) error {
 	return s.protocol.Serve(ctx, conn)
 }
 
-// Unwrap implements [protocol.Unwrapper]: the server's idle connections can be parked.
+// Unwrap returns the protocol of the connections, as [protocol.Handle] describes: idle connections
+// can be parked.
 func (s *Server) Unwrap() protocol.Protocol { return s.protocol }
 
 // Close saves the sessions and stops the background goroutines. The listeners must be stopped

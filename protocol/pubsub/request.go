@@ -78,9 +78,9 @@ func (h *handler) subscribe(topic string, r *request) error {
 		if err := h.allowHistory(recent); err != nil {
 			return err
 		}
-		err := ignoreDropped(h.peer.SendAlone(ack))
+		err := ignoreDropped(sendAlone(h.peer, ack))
 		for _, frame := range recent {
-			err = errors.Join(err, ignoreDropped(h.peer.SendEncoded(frame)))
+			err = errors.Join(err, ignoreDropped(h.peer.Outbox().Send(frame)))
 		}
 		return err
 	})
@@ -108,7 +108,7 @@ func (h *handler) attach(token string) error {
 			return fmt.Errorf("%w: attach: %w", protocol.ErrBadInput, err)
 		}
 	}
-	return ignoreDropped(h.peer.SendAlone(ack))
+	return ignoreDropped(sendAlone(h.peer, ack))
 }
 
 func (h *handler) attachOther(token string) error {

@@ -53,7 +53,7 @@ func (t *topic) subscribers() int {
 func (t *topic) add(sn *subscription, p *protocol.Peer, viaGroup bool) {
 	if viaGroup && p != nil {
 		if t.group == nil {
-			t.group = protocol.NewGroup(codec{})
+			t.group = &protocol.Group{Codec: codec{}}
 		}
 		if t.group.Join(p) == nil {
 			return
@@ -86,8 +86,8 @@ func (t *topic) remove(sn *subscription, p *protocol.Peer) {
 // flushGroup waits until p, if it is in the group, has been sent all broadcasts so far. t.mu is
 // held.
 func (t *topic) flushGroup(p *protocol.Peer) {
-	if t.group != nil && p != nil && t.group.Has(p) {
-		t.group.Wait()
+	if t.group != nil && p != nil {
+		t.group.Wait(p)
 	}
 }
 

@@ -85,7 +85,7 @@ func (c *conn) HandleConnect(p *protocol.Peer) protocol.Action {
 
 // reject sends the error to the client and ends the connection.
 func (c *conn) reject(err error) protocol.Action {
-	c.peer.SendEncoded(appendTextError(nil, &Error{Message: err.Error()}))
+	c.peer.Outbox().Send(appendTextError(nil, &Error{Message: err.Error()}))
 	return protocol.Fail(err)
 }
 
@@ -116,7 +116,7 @@ func (c *conn) HandleData(p *protocol.Peer, frame []byte) protocol.Action {
 	}
 	f := filter(frame)
 	if len(f.refusals) > 0 {
-		p.SendEncoded(f.refusals)
+		p.Outbox().Send(f.refusals)
 	}
 	if f.interrupt {
 		c.runner.interrupt(c, ErrCancelled)
@@ -259,9 +259,9 @@ func (c *conn) HandleShutdown(p *protocol.Peer) {
 		return
 	}
 	if c.runner.json.Load() {
-		p.SendEncoded([]byte("{\"event\":\"shutdown\"}\n"))
+		p.Outbox().Send([]byte("{\"event\":\"shutdown\"}\n"))
 	} else {
-		p.SendEncoded([]byte("The server is stopping.\n"))
+		p.Outbox().Send([]byte("The server is stopping.\n"))
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
 	defer cancel()

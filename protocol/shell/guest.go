@@ -38,7 +38,7 @@ func (c *conn) admitGuest() error {
 func (c *conn) guestTimeout() {
 	if c.user.Load().Role == Guest {
 		err := fmt.Errorf("%w: no authentication within %v", protocol.ErrBadInput, c.shell.opts.GuestTimeout)
-		c.peer.SendEncoded(appendTextError(nil, &Error{Message: err.Error()}))
+		c.peer.Outbox().Send(appendTextError(nil, &Error{Message: err.Error()}))
 		c.close(err)
 	}
 }

@@ -31,7 +31,7 @@ func (h *holder) Deliver(output []byte, lost int) error {
 		h.buffered = append(h.buffered, output...)
 		return nil
 	}
-	err := h.c.peer.SendEncoded(output)
+	err := h.c.peer.Outbox().Send(output)
 	if err != nil {
 		h.c.markClosed()
 	}
@@ -42,7 +42,7 @@ func (h *holder) Deliver(output []byte, lost int) error {
 func (h *holder) release(greeting []byte) {
 	h.mu.Lock()
 	h.released = true
-	h.c.peer.SendEncoded(append(greeting, h.buffered...)) // an error ends the connection
+	h.c.peer.Outbox().Send(append(greeting, h.buffered...)) // an error ends the connection
 	h.buffered = nil
 	revoke := h.revoke
 	h.mu.Unlock()
@@ -64,7 +64,7 @@ func (h *holder) takeBuffered() []byte {
 // the connection.
 func (h *holder) Revoked(by net.Addr, err error) {
 	revoke := func() {
-		h.c.peer.SendEncoded(h.revocation(by, err))
+		h.c.peer.Outbox().Send(h.revocation(by, err))
 		h.c.close(nil)
 	}
 	h.mu.Lock()

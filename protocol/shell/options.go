@@ -73,7 +73,7 @@ func (o Options) validate() error {
 	if strings.ContainsAny(o.Version, "\r\n") {
 		f.Bad("Version", fmt.Sprintf("%q", o.Version), "texts of one line")
 	}
-	if o.Queue.Overflow != protocol.CloseSlow {
+	if o.Queue.Overflow != "" && o.Queue.Overflow != protocol.CloseSlow {
 		f.Bad("Queue.Overflow", o.Queue.Overflow, "CloseSlow only")
 	}
 	seen := map[string]bool{}
@@ -90,7 +90,7 @@ func (o Options) validate() error {
 	if (o.Sessions.Marshal == nil) != (o.Sessions.Unmarshal == nil) {
 		f.Bad("Sessions.Marshal, Unmarshal", "(only one set)", "both or neither")
 	}
-	f.Add(o.Queue.Validate())
+	f.Add(protocol.Options{Queue: o.Queue}.Validate())
 	return f.Err()
 }
 

@@ -126,7 +126,8 @@ func (s *Shell) Serve(ctx context.Context, conn *transport.Conn) error {
 	return s.protocol.Serve(ctx, conn)
 }
 
-// Unwrap implements [protocol.Unwrapper]: the server can park idle connections.
+// Unwrap returns the protocol of the connections, as [protocol.Handle] describes: idle connections
+// can be parked.
 func (s *Shell) Unwrap() protocol.Protocol { return s.protocol }
 
 // AddCommands adds commands. If one of them is invalid it adds none; the error joins all faults. A

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -22,8 +23,8 @@ import (
 	"goranch/transport"
 )
 
-// onePort serves TLS (HTTP/2, HTTP/1 and echo by ALPN), HTTP, SSH and echo on one port.
-func onePort(t *testing.T) *ranch.Listener {
+// newTestServer serves TLS (HTTP/2, HTTP/1 and echo by ALPN), HTTP, SSH and echo on one port.
+func newTestServer(t *testing.T) *ranch.Listener {
 	t.Helper()
 	ts := httptest.NewTLSServer(nil)
 	ts.Close()
@@ -40,13 +41,13 @@ func onePort(t *testing.T) *ranch.Listener {
 				To: transport.TLS{Config: config}, Protocol: nl,
 				Choose: func(s tls.ConnectionState) protocol.Protocol {
 					if s.NegotiatedProtocol == "" {
-						return newMux(t, sniff.Config{Rules: []sniff.Rule{{Match: sniff.HTTP1(), Protocol: nl}}, Default: told("echo in TLS")})
+						return newMux(t, sniff.Config{Rules: []sniff.Rule{{Match: sniff.HTTP1(), Protocol: nl}}, Default: namedEcho("echo in TLS")})
 					}
 					return nil
 				},
 			}},
 			{Name: "http", Match: sniff.HTTP1(), Protocol: nl},
-			{Name: "ssh", Match: sniff.SSH(), Protocol: told("SSH-2.0-none\r\n")},
+			{Name: "ssh", Match: sniff.SSH(), Protocol: namedEcho("SSH-2.0-none\r\n")},
 		},
 		Default: echo.Protocol{},
 	})
@@ -56,7 +57,7 @@ func onePort(t *testing.T) *ranch.Listener {
 	}
 	t.Cleanup(func() {
 		if err := l.Stop(); err != nil {
-			t.Error(err)
+			t.Errorf("Stop: got %v, want no error", err)
 		}
 		srv.Close()
 		<-served
@@ -64,58 +65,73 @@ func onePort(t *testing.T) *ranch.Listener {
 	return l
 }
 
-// run runs a client program with an input, and returns what it prints.
-func run(t *testing.T, input, name string, args ...string) string {
+// need skips the test if a program is not installed, and returns its path. It is called before
+// anything is started.
+func need(t *testing.T, program, debianPackage string) string {
 	t.Helper()
-	path, err := exec.LookPath(name)
+	path, err := exec.LookPath(program)
 	if err != nil {
-		t.Skipf("SKIPPED: no %s; apt-get install curl netcat-openbsd openssl openssh-client runs it", name)
+		t.Skipf("SKIPPED: %s is not installed; to run this test: apt-get install %s", program, debianPackage)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.Stdin = strings.NewReader(input)
-	var diag bytes.Buffer
-	cmd.Stderr = &diag
-	out, err := cmd.Output()
-	if err != nil && name != "ssh" {
-		t.Errorf("%s: %v: %s", name, err, diag.String())
-	}
-	if name == "ssh" {
-		return diag.String()
-	}
-	return string(out)
+	return path
 }
 
-// What clients of the system get on one port.
+// command returns a command that is killed when the test ends, or after a minute.
+func command(t *testing.T, path string, args ...string) *exec.Cmd {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	t.Cleanup(cancel)
+	return exec.CommandContext(ctx, path, args...)
+}
+
+// Clients of the operating system are served by their protocols on one port.
 func TestRealClients(t *testing.T) {
-	l := onePort(t)
+	for _, tt := range []struct {
+		name, program, debianPackage string
+		args                         []string // {addr}, {host} and {port} are replaced
+		input, want                  string
+	}{
+		{"HTTP", "curl", "curl", []string{"-sS", "--noproxy", "*", "http://{addr}"}, "", "HTTP/1.1 tls:false"},
+		{"HTTPS", "curl", "curl", []string{"-sSk", "--noproxy", "*", "--http1.1", "https://{addr}"}, "", "HTTP/1.1 tls:true"},
+		{"HTTP/2", "curl", "curl", []string{"-sSk", "--noproxy", "*", "--http2", "https://{addr}"}, "", "HTTP/2.0 tls:true"},
+		{"HTTPS without ALPN", "curl", "curl", []string{"-sSk", "--noproxy", "*", "--no-alpn", "https://{addr}"}, "", "HTTP/1.1 tls:true"},
+		{"echo", "nc", "netcat-openbsd", []string{"-N", "-w", "30", "{host}", "{port}"}, "hello", "hello"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path := need(t, tt.program, tt.debianPackage)
+			cmd := command(t, path, argsFor(newTestServer(t), tt.args)...)
+			cmd.Stdin = strings.NewReader(tt.input)
+			var stderr bytes.Buffer
+			cmd.Stderr = &stderr
+			if out, err := cmd.Output(); string(out) != tt.want || err != nil {
+				t.Errorf("%s: got %q, %v, want %q\n%s", tt.program, out, err, tt.want, stderr.String())
+			}
+		})
+	}
+	t.Run("SSH", func(t *testing.T) {
+		path := need(t, "ssh", "openssh-client")
+		args := argsFor(newTestServer(t), []string{"-v", "-o", "BatchMode=yes", "-F", "none", "-p", "{port}", "{host}"})
+		out, _ := command(t, path, args...).CombinedOutput() // the server ends the connection after its version
+		if want := "remote software version none"; !strings.Contains(string(out), want) {
+			t.Errorf("ssh: got %q, want %q in it", out, want)
+		}
+	})
+}
+
+func argsFor(l *ranch.Listener, args []string) []string {
 	addr := l.Addr().String()
 	host, port, _ := strings.Cut(addr, ":")
-	for _, tt := range []struct{ name, got, want string }{
-		{"curl, HTTP", run(t, "", "curl", "-sS", "--noproxy", "*", "http://"+addr), "HTTP/1.1 tls:false"},
-		{"curl, HTTPS", run(t, "", "curl", "-sSk", "--noproxy", "*", "--http1.1", "https://"+addr), "HTTP/1.1 tls:true"},
-		{"curl, HTTP/2", run(t, "", "curl", "-sSk", "--noproxy", "*", "--http2", "https://"+addr), "HTTP/2.0 tls:true"},
-		{"curl without ALPN", run(t, "", "curl", "-sSk", "--noproxy", "*", "--no-alpn", "https://"+addr), "HTTP/1.1 tls:true"},
-		{"nc", run(t, "hello", "nc", "-N", "-w", "30", host, port), "hello"},
-		{"ssh", run(t, "", "ssh", "-v", "-o", "BatchMode=yes", "-F", "none", "-p", port, host), "remote software version none"},
-	} {
-		if tt.got != tt.want && (tt.name != "ssh" || !strings.Contains(tt.got, tt.want)) {
-			t.Errorf("%s: got %q, want %q", tt.name, tt.got, tt.want)
-		}
+	replacer := strings.NewReplacer("{addr}", addr, "{host}", host, "{port}", port)
+	var replaced []string
+	for _, a := range args {
+		replaced = append(replaced, replacer.Replace(a))
 	}
+	return replaced
 }
 
-// openssl speaks TLS without ALPN, and within it none of the known protocols.
+// A client that uses TLS without ALPN, and no known protocol inside, is served by the default.
 func TestOpenSSL(t *testing.T) {
-	l := onePort(t)
-	path, err := exec.LookPath("openssl")
-	if err != nil {
-		t.Skip("SKIPPED: no openssl; apt-get install openssl runs it")
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, path, "s_client", "-quiet", "-connect", l.Addr().String())
+	path := need(t, "openssl", "openssl")
+	cmd := command(t, path, "s_client", "-quiet", "-connect", newTestServer(t).Addr().String())
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -127,55 +143,61 @@ func TestOpenSSL(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		in.Close()
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
 	io.WriteString(in, "hello")
 	want := "echo in TLS:hello"
 	got := make([]byte, len(want))
 	if _, err := io.ReadFull(out, got); err != nil || string(got) != want {
-		t.Errorf("got %q, %v", got, err)
+		t.Errorf("got %q, %v, want %q", got, err, want)
 	}
-	in.Close()
-	cmd.Process.Kill()
-	cmd.Wait()
 }
 
-// A client that is stuck in the handshake costs its own connection, for the time allowed.
-func TestHandshakeThatStops(t *testing.T) {
+// A client that stops during the handshake affects its own connection only, within the time limit.
+func TestIncompleteHandshake(t *testing.T) {
 	ts := httptest.NewTLSServer(nil)
 	ts.Close()
-	up := &sniff.Upgrade{To: transport.TLS{Config: &tls.Config{Certificates: ts.TLS.Certificates}}, Protocol: told("tls"), Timeout: 50 * time.Millisecond}
+	up := &sniff.Upgrade{To: transport.TLS{Config: &tls.Config{Certificates: ts.TLS.Certificates}}, Protocol: namedEcho("tls"), Timeout: 50 * time.Millisecond}
 	mux := newMux(t, sniff.Config{Rules: []sniff.Rule{{Match: sniff.TLS(), Protocol: up}}, Default: echo.Protocol{}})
-	for first, reason := range map[string]conns.Reason{hello: conns.TimedOut, hello + strings.Repeat("\xff", 1<<10): conns.BadInput} {
-		ends := make(chan ranch.Event, 2)
-		l, err := new(ranch.Server).StartListener("x", transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", Logger: quiet, Observer: ranch.Observer(func(e ranch.Event) {
-			if e.Kind == ranch.ConnEnded {
-				ends <- e
+	for first, want := range map[string]conns.Reason{hello: conns.TimedOut, hello + strings.Repeat("\xff", 1<<10): conns.BadInput} {
+		t.Run(want.String(), func(t *testing.T) {
+			ends := make(chan ranch.Event, 2)
+			l, err := new(ranch.Server).StartListener("x", transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", Logger: quiet, Observer: ranch.Observer(func(e ranch.Event) {
+				if e.Kind == ranch.ConnEnded {
+					ends <- e
+				}
+			})}, mux)
+			if err != nil {
+				t.Fatal(err)
 			}
-		})}, mux)
-		if err != nil {
-			t.Fatal(err)
-		}
-		stuck, err := transport.TCP{}.Dial(t.Context(), l.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		io.WriteString(stuck, first)
-		if got := run(t, "hello", "nc", "-N", "-w", "30", "127.0.0.1", strings.TrimPrefix(l.Addr().String(), "127.0.0.1:")); got != "hello" {
-			t.Errorf("another client got %q", got)
-		}
-		var reasons []conns.Reason
-		for range 2 {
-			e := <-ends
-			reasons = append(reasons, e.Reason)
-			if e.Reason != conns.Finished && conns.ReasonOf(e.Err) != reason {
-				t.Errorf("ended as %v: %v", e.Reason, e.Err)
+			t.Cleanup(func() {
+				if err := l.Stop(); err != nil {
+					t.Errorf("Stop: got %v, want no error", err)
+				}
+			})
+			stuck, err := transport.TCP{}.Dial(t.Context(), l.Addr().String())
+			if err != nil {
+				t.Fatal(err)
 			}
-		}
-		if !strings.Contains(fmt.Sprint(reasons), reason.String()) {
-			t.Errorf("ended as %v, want one %v", reasons, reason)
-		}
-		stuck.Close()
-		if err := l.Stop(); err != nil {
-			t.Error(err)
-		}
+			t.Cleanup(func() { stuck.Close() })
+			io.WriteString(stuck, first)
+			if got := ask(transport.TCP{}, l.Addr().String(), "hello"); got != "hello" {
+				t.Errorf("another client: got %q, want hello", got)
+			}
+			got := map[conns.Reason]int{}
+			for range 2 {
+				e := <-ends
+				got[e.Reason]++
+				if e.Reason != conns.Finished && !errors.Is(e.Err, sniff.ErrHandshake) {
+					t.Errorf("got end %v (%v), want %v", e.Reason, e.Err, sniff.ErrHandshake)
+				}
+			}
+			if got[conns.Finished] != 1 || got[want] != 1 {
+				t.Errorf("got ends %v, want one %v and one %v", got, conns.Finished, want)
+			}
+		})
 	}
 }

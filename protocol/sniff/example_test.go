@@ -54,6 +54,7 @@ func Example() {
 	// anything else
 }
 
+// greet returns a protocol that sends its name, and whether the connection uses TLS.
 func greet(name string) protocol.Protocol {
 	return protocol.Func(func(_ context.Context, conn *transport.Conn) error {
 		_, secure := conn.TLS()
@@ -66,13 +67,14 @@ func greet(name string) protocol.Protocol {
 	})
 }
 
-func ask(t transport.Transport, addr, what string) string {
+// ask sends a request, and returns the answer or the error.
+func ask(t transport.Transport, addr, request string) string {
 	nc, err := t.Dial(context.Background(), addr)
 	if err != nil {
 		return err.Error()
 	}
 	defer nc.Close()
-	io.WriteString(nc, what)
+	io.WriteString(nc, request)
 	nc.(interface{ CloseWrite() error }).CloseWrite()
 	answer, err := io.ReadAll(nc)
 	if err != nil {

@@ -1,57 +1,47 @@
 package sniff
 
-// Verdict is what a [Match] says of the first bytes of a connection.
-type Verdict int
+// Match examines the first bytes of a connection: at least one, and all that have arrived so far.
+// It reports whether they match; more means that this depends on bytes that have not arrived. It
+// must not keep or change first. Once more is false, the result must stay the same for additional
+// bytes.
+type Match func(first []byte) (match, more bool)
 
-const (
-	More Verdict = iota // they may yet become what is looked for
-	Yes
-	No
-)
-
-// Match looks at the first bytes of a connection, at least one, as many as have come so far.
-// It must not keep or change them. Yes and No are final: with more bytes, it has
-// to say the same, or how a client's bytes are cut into packets would decide what it gets.
-type Match func(first []byte) Verdict
-
-// Prefix matches what begins with any of the strings. "" begins everything.
+// Prefix matches connections that begin with one of the strings. "" matches all.
 func Prefix(prefixes ...string) Match {
-	return func(first []byte) Verdict {
-		verdict := No
+	return func(first []byte) (match, more bool) {
 		for _, p := range prefixes {
 			n := min(len(p), len(first))
 			if string(first[:n]) != p[:n] {
 				continue
 			}
 			if n == len(p) {
-				return Yes
+				return true, false
 			}
-			verdict = More
+			more = true
 		}
-		return verdict
+		return false, more
 	}
 }
 
 var methods = []string{"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"}
 
-// HTTP1 matches a request of HTTP/1 or older with a method of RFC 9110, PATCH, or one of
-// those given besides: a method and a space.
-func HTTP1(besides ...string) Match {
+// HTTP1 matches requests of HTTP/1: a method of RFC 9110, PATCH, or an additional one, and a space.
+func HTTP1(additional ...string) Match {
 	var prefixes []string
-	for _, m := range append(methods[:len(methods):len(methods)], besides...) {
+	for _, m := range append(methods[:len(methods):len(methods)], additional...) {
 		prefixes = append(prefixes, m+" ")
 	}
 	return Prefix(prefixes...)
 }
 
-// HTTP2 matches the preface of HTTP/2 in plain text, as gRPC without TLS begins.
+// HTTP2 matches the preface of HTTP/2 without TLS, which gRPC without TLS uses too.
 func HTTP2() Match { return Prefix("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n") }
 
-// SSH matches a client that says its version first, as OpenSSH does.
+// SSH matches clients that send their version first, as OpenSSH does.
 func SSH() Match { return Prefix("SSH-") }
 
-// tlsHello is how a record with a ClientHello begins: type, version 3.x, length, and the
-// type of the message. SSL 2 is not matched; nobody speaks it.
+// tlsHello tests the beginning of a record with a ClientHello: the record's type, its version 3.x
+// and length, and the type of the message. SSL 2 is not supported.
 var tlsHello = []func(b byte) bool{
 	func(b byte) bool { return b == 22 },
 	func(b byte) bool { return b == 3 },
@@ -63,15 +53,15 @@ var tlsHello = []func(b byte) bool{
 
 // TLS matches a ClientHello.
 func TLS() Match {
-	return func(first []byte) Verdict {
+	return func(first []byte) (match, more bool) {
 		for i, ok := range tlsHello {
 			if i == len(first) {
-				return More
+				return false, true
 			}
 			if !ok(first[i]) {
-				return No
+				return false, false
 			}
 		}
-		return Yes
+		return true, false
 	}
 }

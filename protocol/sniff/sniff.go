@@ -1,6 +1,6 @@
-// Package sniff serves several protocols on one port: it looks at the first bytes of a
-// connection, and has it served by the protocol that they belong to, which reads them
-// again.
+// Package sniff provides a protocol that serves several protocols on one port. It examines the
+// first bytes of a connection, selects the protocol that they belong to, and passes the connection
+// on, with these bytes unread.
 //
 //	secure := &sniff.Upgrade{To: transport.TLS{Config: config}, Protocol: web}
 //	mux, err := sniff.New(sniff.Config{
@@ -14,8 +14,7 @@
 //	…
 //	ranch.StartListener("all", transport.TCP{}, opts, mux)
 //
-// A [Mux] is a protocol, and so may be the protocol of an [Upgrade], to tell apart what is
-// spoken inside TLS.
+// The protocol of an [Upgrade] may be the result of [New] too, to select a protocol inside TLS.
 package sniff
 
 import (
@@ -26,32 +25,20 @@ import (
 	"os"
 	"time"
 
+	"goranch/internal/option"
 	"goranch/protocol"
 	"goranch/transport"
 )
 
-// Defaults of [Config].
-const (
-	DefaultMaxBytes = 512
-	DefaultTimeout  = 3 * time.Second
-)
+// ErrNoMatch is wrapped by the error of a connection for which no protocol was selected. It is
+// [protocol.ErrBadInput], and also [os.ErrDeadlineExceeded] if the time limit has passed.
+var ErrNoMatch = fmt.Errorf("%w: no protocol selected", protocol.ErrBadInput)
 
-// How connections end that get no protocol. The first two are also
-// [os.ErrDeadlineExceeded] to errors.Is.
-var (
-	ErrSilent    = badInput("the client has sent nothing in time")
-	ErrTooSlow   = badInput("the client has not sent enough in time to tell what it speaks")
-	ErrTooMuch   = badInput("the first bytes do not tell what the client speaks")
-	ErrNoMatch   = badInput("the client speaks none of the protocols here")
-	ErrBadConfig = errors.New("bad configuration") // what [New] returns
-	errUndecided = errors.New("undecided")
-)
+var errUndecided = errors.New("more bytes are needed")
 
-func badInput(text string) error { return fmt.Errorf("%w: %s", protocol.ErrBadInput, text) }
-
-// Rule gives what Match says yes to to Protocol.
+// Rule assigns a protocol to the connections that match.
 type Rule struct {
-	// Name is for errors; "" is fine.
+	// Name is used in errors. It may be empty.
 	Name string
 	// Match must not be nil.
 	Match Match
@@ -59,156 +46,160 @@ type Rule struct {
 	Protocol protocol.Protocol
 }
 
-// Config is what a [Mux] is made of.
+// Config are the settings of [New].
 type Config struct {
-	// Rules are asked in this order. The first that says yes counts; it has to wait
-	// for those before it that need more. There must be at least one.
+	// Rules are evaluated in this order; the first that matches is used. A rule is evaluated when
+	// all rules before it are decided. There must be at least one.
 	Rules []Rule
-	// Default serves what all rules say no to. nil ends it with [ErrNoMatch].
+	// Default serves connections that match no rule. nil ends them with [ErrNoMatch].
 	Default protocol.Protocol
-	// Silent serves clients that have sent nothing when Timeout has passed: those of
-	// protocols in which the server speaks first. nil ends them with [ErrSilent].
+	// Silent serves connections on which nothing has arrived within Timeout, for protocols in which
+	// the server sends first. nil ends them with [ErrNoMatch].
 	Silent protocol.Protocol
-	// MaxBytes is how many bytes are looked at. 0 is 512; at most transport.MaxPeek. When
-	// so many have come and some rule needs more, the connection ends with [ErrTooMuch].
+	// MaxBytes is the number of bytes that are examined. 0 is 512; the maximum is
+	// transport.MaxPeek. If a rule is undecided then, the connection ends with [ErrNoMatch].
 	MaxBytes int
-	// Timeout is how long a client has to send what the rules need. 0 is 3 s; a negative
-	// one means no limit, so that Silent is never served. A client that has sent
-	// something, but not enough, ends with [ErrTooSlow].
+	// Timeout limits the time until a rule matches. 0 is 3 s; transport.NoTimeout, or any negative
+	// value, is no limit, so that Silent is never used. If a rule is undecided at the limit, the
+	// connection ends with [ErrNoMatch].
 	Timeout time.Duration
 }
 
+func (c Config) withDefaults() Config {
+	option.Default(&c.MaxBytes, 512)
+	option.Default(&c.Timeout, 3*time.Second)
+	return c
+}
+
 func (c Config) validate() error {
-	var faults []error
-	bad := func(format string, args ...any) {
-		faults = append(faults, fmt.Errorf("%w: "+format, append([]any{ErrBadConfig}, args...)...))
-	}
+	var f option.Faults
 	check := func(field string, p protocol.Protocol) {
 		if v, ok := p.(interface{ Validate() error }); ok {
 			if err := v.Validate(); err != nil {
-				bad("%s: %w", field, err)
+				f.Add(fmt.Errorf("%s: %w", field, err))
 			}
 		}
 	}
 	if len(c.Rules) == 0 {
-		bad("Rules: none; at least one is needed")
+		f.Bad("Rules", "of length 0", "1 or more rules")
 	}
 	for i, r := range c.Rules {
+		name := fmt.Sprintf("Rules[%d] %q", i, r.Name)
 		if r.Match == nil {
-			bad("Rules[%d] %q: Match nil: use TLS(), HTTP1(), Prefix(…) or a function of your own", i, r.Name)
+			f.Bad(name+" Match", nil, "TLS(), HTTP1(), Prefix(…), and any other function")
 		}
 		if r.Protocol == nil {
-			bad("Rules[%d] %q: Protocol nil: a rule needs one", i, r.Name)
+			f.Bad(name+" Protocol", nil, "protocols other than nil")
 		}
-		check(fmt.Sprintf("Rules[%d] %q: Protocol", i, r.Name), r.Protocol)
+		check(name+" Protocol", r.Protocol)
 	}
 	check("Default", c.Default)
 	check("Silent", c.Silent)
 	if c.MaxBytes < 0 || c.MaxBytes > transport.MaxPeek {
-		bad("MaxBytes %d: allowed are 1 to %d, and 0 for %d", c.MaxBytes, transport.MaxPeek, DefaultMaxBytes)
+		f.Bad("MaxBytes", c.MaxBytes, fmt.Sprintf("1 to %d, and 0 for 512", transport.MaxPeek))
 	}
-	return errors.Join(faults...)
+	return f.Err()
 }
 
-// Mux is a [protocol.Protocol] that passes connections on to others. A connection whose
-// listener stops while it is being looked at ends; afterwards its protocol is told.
-type Mux struct{ c Config }
+// mux is the protocol that New returns.
+type mux struct{ Config }
 
-var _ protocol.Drainer = (*Mux)(nil)
+var _ protocol.Drainer = (*mux)(nil)
 
-// New returns a Mux, or every fault of c, joined; each is [ErrBadConfig].
-func New(c Config) (*Mux, error) {
+// New returns a protocol that selects one of others by the first bytes of a connection. The error
+// reports all fields that cannot be used, those of each [Upgrade] included.
+//
+// Serve returns the error of the selected protocol, [ErrNoMatch], or the error of the read. It
+// resets the read deadline. A connection that is examined when its listener stops ends at once;
+// later the stop is passed on to the selected protocol.
+func New(c Config) (protocol.Protocol, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	if c.MaxBytes == 0 {
-		c.MaxBytes = DefaultMaxBytes
-	}
-	if c.Timeout == 0 {
-		c.Timeout = DefaultTimeout
-	}
+	c = c.withDefaults()
 	c.Rules = append([]Rule(nil), c.Rules...)
-	return &Mux{c}, nil
+	return &mux{c}, nil
 }
 
-// DrainsItself makes it a [protocol.Drainer]: it tells those that are none.
-func (m *Mux) DrainsItself() {}
+func (m *mux) DrainsItself() {}
 
-// Serve finds the protocol of conn and has it served. Its error is the protocol's, or one
-// of this package, or that of the read that failed. The read deadline of conn is none afterwards.
-func (m *Mux) Serve(ctx context.Context, conn *transport.Conn) error {
-	p, err := m.find(ctx, conn)
+func (m *mux) Serve(ctx context.Context, conn *transport.Conn) error {
+	p, err := m.selectProtocol(ctx, conn)
 	if err != nil {
 		return err
 	}
-	return pass(ctx, conn, p)
+	return serve(ctx, conn, p)
 }
 
-// pass has p serve conn, and tells it to end as the server would.
-func pass(ctx context.Context, conn *transport.Conn, p protocol.Protocol) error {
+// serve calls p.Serve, and passes a stop on as the server would.
+func serve(ctx context.Context, conn *transport.Conn, p protocol.Protocol) error {
 	if _, ok := p.(protocol.Drainer); !ok {
-		defer stopWith(ctx, conn)()
+		defer stopReadingWith(ctx, conn)()
 	}
 	return p.Serve(ctx, conn)
 }
 
-// stopWith stops reading from conn when ctx ends, until it is called off.
-func stopWith(ctx context.Context, conn *transport.Conn) (callOff func() bool) {
+// stopReadingWith makes reads of conn fail when ctx is cancelled, until release is called.
+func stopReadingWith(ctx context.Context, conn *transport.Conn) (release func() bool) {
 	return context.AfterFunc(ctx, func() { conn.StopReading(context.Cause(ctx)) })
 }
 
-func (m *Mux) find(ctx context.Context, conn *transport.Conn) (protocol.Protocol, error) {
-	defer stopWith(ctx, conn)()
-	if m.c.Timeout > 0 {
-		conn.SetReadDeadline(time.Now().Add(m.c.Timeout))
+func (m *mux) selectProtocol(ctx context.Context, conn *transport.Conn) (protocol.Protocol, error) {
+	defer stopReadingWith(ctx, conn)()
+	if m.Timeout > 0 {
+		conn.SetReadDeadline(time.Now().Add(m.Timeout))
 		defer conn.SetReadDeadline(time.Time{})
 	}
 	var first []byte
 	for {
 		var err error
 		first, err = conn.Peek(len(first) + 1)
-		first = first[:min(len(first), m.c.MaxBytes)]
+		first = first[:min(len(first), m.MaxBytes)]
 		if err != nil {
-			return m.ended(first, err)
+			return m.readFailed(first, err)
 		}
-		p, err := m.decide(first, false)
+		p, err := m.match(first, false)
 		if err != errUndecided {
 			return p, err
 		}
-		if len(first) == m.c.MaxBytes {
-			return nil, fmt.Errorf("%w: %d bytes, beginning with %.16q", ErrTooMuch, len(first), first)
+		if len(first) == m.MaxBytes {
+			return nil, noMatch("undecided after the maximum number of bytes", first)
 		}
 	}
 }
 
-// ended decides by what has come before the read failed.
-func (m *Mux) ended(first []byte, err error) (protocol.Protocol, error) {
+func noMatch(why string, first []byte) error {
+	return fmt.Errorf("%w: %s: %d bytes, beginning with %.16q", ErrNoMatch, why, len(first), first)
+}
+
+// readFailed handles the error of a read, before which first had arrived.
+func (m *mux) readFailed(first []byte, err error) (protocol.Protocol, error) {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded) && len(first) > 0:
-		return nil, fmt.Errorf("%w: %d bytes, beginning with %.16q: %w", ErrTooSlow, len(first), first, err)
-	case errors.Is(err, os.ErrDeadlineExceeded) && m.c.Silent != nil:
-		return m.c.Silent, nil
+		return nil, fmt.Errorf("%w: %w", noMatch("undecided at the time limit", first), err)
+	case errors.Is(err, os.ErrDeadlineExceeded) && m.Silent != nil:
+		return m.Silent, nil
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, fmt.Errorf("%w: %w", ErrSilent, err)
+		return nil, fmt.Errorf("%w: the client has sent nothing: %w", ErrNoMatch, err)
 	case err == io.EOF && len(first) > 0:
-		return m.decide(first, true)
+		return m.match(first, true)
 	}
 	return nil, err
 }
 
-// decide asks the rules. The error is errUndecided if one needs more; if nothing more will
-// come, such a one says no.
-func (m *Mux) decide(first []byte, all bool) (protocol.Protocol, error) {
-	for _, r := range m.c.Rules {
-		switch v := r.Match(first); {
-		case v == Yes:
+// match evaluates the rules. The error is errUndecided if a rule needs more bytes. At the end of
+// input such a rule does not match.
+func (m *mux) match(first []byte, eof bool) (protocol.Protocol, error) {
+	for _, r := range m.Rules {
+		switch match, more := r.Match(first); {
+		case match:
 			return r.Protocol, nil
-		case v == More && !all:
+		case more && !eof:
 			return nil, errUndecided
 		}
 	}
-	if m.c.Default != nil {
-		return m.c.Default, nil
+	if m.Default != nil {
+		return m.Default, nil
 	}
-	return nil, fmt.Errorf("%w: it begins with %.16q", ErrNoMatch, first)
+	return nil, noMatch("no rule matches", first)
 }

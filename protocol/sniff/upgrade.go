@@ -3,62 +3,64 @@ package sniff
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"time"
 
 	"goranch/internal/engine"
+	"goranch/internal/option"
 	"goranch/protocol"
 	"goranch/transport"
 )
 
-// Upgrade is a [protocol.Protocol] that does the handshake of another transport, of which
-// the beginning may have been looked at, and has the connection served by a protocol above it.
+// Upgrade is a [protocol.Protocol] that runs the handshake of another transport on the connection,
+// and serves the result by another protocol. The beginning of the handshake may have been examined.
 type Upgrade struct {
 	// To is the transport, such as transport.TLS{Config: …}.
 	To transport.Transport
 	// Protocol serves the connection.
 	Protocol protocol.Protocol
-	// Choose, if set, chooses another by what was agreed upon: the server's name (SNI), ALPN,
-	// the client's certificate. nil from it means Protocol.
+	// Choose selects another protocol by the result of the TLS handshake: server name (SNI), ALPN,
+	// client certificate. If Choose is nil or returns nil, Protocol is used.
 	Choose func(tls.ConnectionState) protocol.Protocol
-	// Timeout is the limit for the handshake. 0 is 5 s; a negative one means no limit.
+	// Timeout limits the handshake. 0 is 5 s; transport.NoTimeout, or any negative value, is no
+	// limit.
 	Timeout time.Duration
 }
 
-// ErrHandshake is wrapped by how a connection ended whose handshake failed.
-var ErrHandshake = badInput("handshake failed")
+// ErrHandshake is wrapped by the error of a connection whose handshake failed. It is
+// [protocol.ErrBadInput].
+var ErrHandshake = fmt.Errorf("%w: handshake failed", protocol.ErrBadInput)
 
 var _ protocol.Drainer = (*Upgrade)(nil)
 
-// Validate reports every field that cannot be used; each fault is [ErrBadConfig]. [New] does
-// it for those among its rules.
+// Validate reports all fields that cannot be used. [New] calls it.
 func (u *Upgrade) Validate() error {
-	var faults []error
+	var f option.Faults
 	if u.To == nil {
-		faults = append(faults, fmt.Errorf("%w: To nil: use transport.TLS{…}", ErrBadConfig))
+		f.Bad("To", nil, "transports such as transport.TLS{…}")
 	} else if v, ok := u.To.(transport.Validator); ok {
 		if err := v.Validate(); err != nil {
-			faults = append(faults, fmt.Errorf("%w: To: %w", ErrBadConfig, err))
+			f.Add(fmt.Errorf("To: %w", err))
 		}
 	}
 	if t, ok := u.To.(transport.TLS); ok && !hasCertificate(t.Config) {
-		faults = append(faults, fmt.Errorf("%w: To: %w", ErrBadConfig, transport.ErrNoCertificate))
+		f.Add(fmt.Errorf("To: %w", transport.ErrNoCertificate))
 	}
 	if u.Protocol == nil {
-		faults = append(faults, fmt.Errorf("%w: Protocol nil: an upgrade needs one", ErrBadConfig))
+		f.Bad("Protocol", nil, "protocols other than nil")
 	}
-	return errors.Join(faults...)
+	return f.Err()
 }
 
 func hasCertificate(c *tls.Config) bool {
 	return c != nil && (len(c.Certificates) > 0 || c.GetCertificate != nil || c.GetConfigForClient != nil)
 }
 
-// DrainsItself makes it a [protocol.Drainer]: it tells a Protocol that is none.
+// DrainsItself implements [protocol.Drainer]: a stop is passed on to Protocol.
 func (u *Upgrade) DrainsItself() {}
 
-// Serve does the handshake and has conn served.
+// Serve runs the handshake and serves conn. It returns the error of Protocol, [ErrHandshake], or,
+// if u was not checked by [New], all fields that cannot be used.
 func (u *Upgrade) Serve(ctx context.Context, conn *transport.Conn) error {
 	if err := u.Validate(); err != nil {
 		return err
@@ -72,15 +74,15 @@ func (u *Upgrade) Serve(ctx context.Context, conn *transport.Conn) error {
 			p = chosen
 		}
 	}
-	return pass(ctx, conn, p)
+	return serve(ctx, conn, p)
 }
 
 func (u *Upgrade) handshake(ctx context.Context, conn *transport.Conn) error {
-	defer stopWith(ctx, conn)()
+	defer stopReadingWith(ctx, conn)()
 	limit := u.Timeout
 	switch {
 	case limit < 0:
-		limit = 1<<63 - 1 // without a deadline Switch would take its default
+		limit = 1<<63 - 1 // without a deadline UpgradePeeked would use its default
 	case limit == 0:
 		limit = transport.DefaultUpgradeTimeout
 	}

@@ -63,7 +63,7 @@ func TestBadArguments(t *testing.T) {
 			name string
 			opts client.SubscribeOptions
 		}{{"", client.SubscribeOptions{}}, {"a", client.SubscribeOptions{Buffer: -1}}, {"a", client.SubscribeOptions{History: -1}},
-			{"a", client.SubscribeOptions{Overflow: 4}}, {"a.*", client.SubscribeOptions{Last: true}}, {"a\x00b", client.SubscribeOptions{}},
+			{"a", client.SubscribeOptions{Overflow: protocol.CloseSlow}}, {"a.*", client.SubscribeOptions{Last: true}}, {"a\x00b", client.SubscribeOptions{}},
 			{strings.Repeat("x", 2000), client.SubscribeOptions{}}} {
 			if s, err := c.Subscribe(t.Context(), tt.name, tt.opts); err == nil || s != nil {
 				t.Errorf("Subscribe(%.20q, %+v): got %v, want an error", tt.name, tt.opts, s)
@@ -161,7 +161,7 @@ func TestFullChannels(t *testing.T) {
 		want     []string
 		dropped  uint64
 	}{
-		{0, []string{"1", "2"}, 3},
+		{"", []string{"1", "2"}, 3},
 		{protocol.DropNewest, []string{"1", "2"}, 3},
 		{protocol.DropOldest, []string{"4", "5"}, 3},
 		{protocol.Block, []string{"1", "2", "3", "4", "5"}, 0},
@@ -174,7 +174,7 @@ func TestFullChannels(t *testing.T) {
 			synctest.Wait()
 			checkEqual(t, "data", receive(t, s, len(tt.want)), tt.want)
 			if n := c.Stats().Dropped; n != tt.dropped || len(log.take()) != 1+int(tt.dropped) || len(s.C()) != 0 {
-				t.Errorf("overflow %d: got %d dropped and %d in the channel, want %d and 0", tt.overflow, n, len(s.C()), tt.dropped)
+				t.Errorf("overflow %q: got %d dropped and %d in the channel, want %d and 0", tt.overflow, n, len(s.C()), tt.dropped)
 			}
 		})
 	}

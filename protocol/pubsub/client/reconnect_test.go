@@ -250,7 +250,7 @@ func TestFlakyConnections(t *testing.T) {
 			n := seed
 			flaky := wrapped{srv.mem, func(nc net.Conn) net.Conn {
 				n += 10
-				return &protocoltest.Flaky{Conn: nc, Chance: 0.02, Seed: n, Most: 7}
+				return protocoltest.NewFlaky(nc, protocoltest.FlakyOptions{Chance: 0.02, Seed: n, Most: 7})
 			}}
 			observer, _ := srv.dial(client.Options{})
 			all := subscribe(t, observer, "a", client.SubscribeOptions{Buffer: 1000})

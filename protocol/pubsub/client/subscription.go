@@ -21,7 +21,8 @@ type SubscribeOptions struct {
 	// Overflow says what happens to a message when the channel is full: protocol.DropNewest drops
 	// it, protocol.DropOldest drops the oldest in the channel, and protocol.Block stops reading the
 	// connection, and thereby all subscriptions and answers, until there is room; the server closes
-	// the client or drops messages when its queue is full. 0 is protocol.DropNewest.
+	// the client or drops messages when its queue is full. "" is protocol.DropNewest;
+	// protocol.CloseSlow is refused.
 	Overflow protocol.Overflow
 	// Last requests the last message of the topic, and History this many of the last messages, if
 	// the server has kept them. Both are requested again when the session was lost. They are refused
@@ -42,7 +43,9 @@ func (o *SubscribeOptions) validate(name string) error {
 	}
 	faults.NotNegative("Buffer", o.Buffer, "0 for 64")
 	faults.NotNegative("History", o.History, "0 for none")
-	if o.Overflow > protocol.Block {
+	switch o.Overflow {
+	case "", protocol.DropNewest, protocol.DropOldest, protocol.Block:
+	default:
 		faults.Bad("Overflow", o.Overflow, "DropNewest, DropOldest and Block")
 	}
 	if err := faults.Err(); err != nil {

@@ -224,7 +224,7 @@ func (f *flakyTransport) Dial(ctx context.Context, addr string) (net.Conn, error
 		return nil, err
 	}
 	f.seed++
-	return &protocoltest.Flaky{Conn: nc, Chance: 0.02, Seed: f.seed, Most: 7}, nil
+	return protocoltest.NewFlaky(nc, protocoltest.FlakyOptions{Chance: 0.02, Seed: f.seed, Most: 7}), nil
 }
 
 // TestFlaky repeats commands over connections that fail in the middle of lines until each has been

@@ -1,0 +1,102 @@
+package protocol
+
+import (
+	"context"
+	"sync"
+)
+
+// flush writes the queue until it is empty.
+func (o *Outbox) flush() {
+	b := flushBuffers.Get().(flushBuffer)
+	defer flushBuffers.Put(b)
+	for {
+		n, low, more := o.dequeue(b[:])
+		if low >= 0 {
+			o.opts.OnLow(o, low)
+			continue
+		}
+		if !more {
+			return
+		}
+		var err error
+		if n == 0 {
+			err = o.eng.Flush()
+		} else {
+			_, err = o.conn.Write(b[:n])
+		}
+		if err != nil {
+			o.mu.Lock()
+			o.fail(err)
+			o.mu.Unlock()
+		}
+	}
+}
+
+// dequeue moves the next n bytes to b. If n is 0 and more is set, the connection holds bytes that
+// have to be flushed. low is the argument for OnLow, and then nothing was moved; it is negative for
+// no call.
+func (o *Outbox) dequeue(b []byte) (n, low int, more bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	q := o.q
+	q.inflight = 0
+	if q.unflushed > 0 && !o.eng.Unflushed() {
+		q.unflushed = 0
+	}
+	if q.high && q.size() <= o.opts.LowWater {
+		q.high = false
+		if o.opts.OnLow != nil {
+			return 0, q.size(), true // OnLow comes before Wait returns
+		}
+	}
+	if o.err != nil || q.size() == 0 && !o.eng.Unflushed() {
+		o.q = nil
+		q.end()
+		return 0, -1, false
+	}
+	return q.take(b), -1, true
+}
+
+// pause waits like Wait. From then on frames are queued, until resume.
+func (o *Outbox) pause(ctx context.Context) error {
+	for {
+		if err := o.Wait(ctx); err != nil {
+			return err
+		}
+		o.mu.Lock()
+		if o.q == nil && o.err == nil {
+			o.q = &queue{}
+			o.mu.Unlock()
+			return nil
+		}
+		o.mu.Unlock()
+	}
+}
+
+// resume sends the queued frames, or ends sending with err if that is not nil.
+func (o *Outbox) resume(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if err != nil {
+		o.fail(err)
+	}
+	go o.flush()
+}
+
+// flushSize is the most that is written in one system call, in bytes.
+const flushSize = 64 << 10
+
+type flushBuffer = *[flushSize]byte
+
+var (
+	flushBuffers = sync.Pool{New: func() any { return new([flushSize]byte) }}
+	scratch      = sync.Pool{New: func() any { b := make([]byte, 0, 4096); return &b }}
+)
+
+// putScratch puts a buffer of scratch back, unless it has grown too large.
+func putScratch(b *[]byte) {
+	if cap(*b) <= 2*flushSize {
+		*b = (*b)[:0]
+		scratch.Put(b)
+	}
+}

@@ -1,0 +1,221 @@
+package protocol
+
+import (
+	"errors"
+	"io"
+	"runtime/debug"
+
+	"goranch/internal/engine"
+	"goranch/internal/idle"
+	"goranch/transport"
+)
+
+// Run serves the connection until it ends or can be parked. Run and everything below it, down to
+// the system call, are written to use little stack: the stack of an idle connection keeps the size
+// that its last frame needed.
+func (s session) Run() error {
+	p := s.Peer
+	defer p.endRun()
+	if p.err = nil; p.h == nil {
+		p.err = p.connect()
+	}
+	for p.err == nil || p.upgraded() {
+		r := p.out.eng.PooledReader()
+		for p.err == nil {
+			p.received(r.Next(engine.ReadSize))
+		}
+		r.Release()
+	}
+	if p.err != idle.ErrPark {
+		p.err = p.endError(p.err)
+		p.callEnder()
+	}
+	return p.err
+}
+
+// endRun runs when Run returns or panics. It finishes the connection unless that is to be parked. A
+// panic of a callback, in whatever goroutine, continues after HandleClose.
+func (p *Peer) endRun() {
+	var panicked *PanicError
+	if v := recover(); v != nil {
+		panicked = &PanicError{v, debug.Stack()}
+		p.err = panicked
+	} else if p.err == idle.ErrPark {
+		return
+	} else {
+		errors.As(p.err, &panicked) // of a callback in another goroutine
+	}
+	if panicked != nil {
+		defer panic(panicked)
+	}
+	p.finish(p.err)
+}
+
+// connect makes the handler and calls it for the first time.
+//
+//go:noinline
+func (p *Peer) connect() error {
+	p.callMu.Lock()
+	defer p.callMu.Unlock()
+	h := p.hp.newHandler()
+	checkCallbacks(h)
+	p.h = h
+	p.startTimers()
+	if c, ok := p.h.(Connecter); ok {
+		return p.apply(c.HandleConnect(p))
+	}
+	return nil
+}
+
+// received handles the result of a read: data, an error, or both.
+func (p *Peer) received(b []byte, err error) {
+	p.err = err
+	if len(b) > 0 {
+		switch {
+		case p.hp.raw:
+			err = p.data(b)
+		case len(p.partial) > 0:
+			err = p.continueFrame(b)
+		default:
+			if b, err = p.frames(b); len(b) > 0 && err == nil {
+				p.appendPartial(b)
+			}
+		}
+		if err != nil {
+			p.err = err
+		}
+	}
+}
+
+// continueFrame handles the frames in b, of which the first began in an earlier read.
+//
+//go:noinline
+func (p *Peer) continueFrame(b []byte) error {
+	for len(p.partial) > 0 && len(b) > 0 {
+		n := len(b)
+		if p.need > len(p.partial) {
+			n = min(n, p.need-len(p.partial)) // the frames behind this one are not copied
+		}
+		p.appendPartial(b[:n])
+		b = b[n:]
+		if len(p.partial) < p.need {
+			break
+		}
+		rest, err := p.frames(p.partial)
+		if err != nil {
+			return err
+		}
+		if len(rest) < len(p.partial) {
+			p.setPartial(rest)
+		}
+	}
+	rest, err := p.frames(b)
+	if err == nil && len(rest) > 0 {
+		p.appendPartial(rest)
+	}
+	return err
+}
+
+// frames handles the complete frames in b and returns the rest. The outbox is corked while there
+// are several, so that their answers are sent together.
+func (p *Peer) frames(b []byte) (rest []byte, err error) {
+	corked := false
+	for len(b) > 0 {
+		frame, n, need, derr := p.hp.Codec.Decode(b)
+		if err = derr; err != nil {
+			break
+		}
+		if p.need = need; n == 0 {
+			break
+		}
+		if b = b[n:]; len(b) > 0 && !corked {
+			corked = true
+			p.out.cork()
+		}
+		if err = p.data(frame); err != nil {
+			err = p.checkUpgrade(err, b)
+			break
+		}
+	}
+	if corked {
+		p.out.uncork()
+	}
+	return b, err
+}
+
+// data calls the handler with one frame. After a panic callMu stays locked, so that no callback
+// runs before the reader has ended the connection.
+func (p *Peer) data(frame []byte) (err error) {
+	p.callMu.Lock()
+	p.inCallback = true
+	if p.timers != nil {
+		p.frameArrived()
+	}
+	if p.ending.Load() {
+		err = errStop
+	} else {
+		err = p.apply(p.h.HandleData(p, frame))
+	}
+	p.inCallback = false
+	p.callMu.Unlock()
+	return err
+}
+
+// apply executes the result of a callback. p.callMu is held.
+//
+//go:noinline
+func (p *Peer) apply(a Action) error {
+	for {
+		if a.do&timed != 0 {
+			p.setTimeout(a)
+		}
+		switch a.do.withoutFlags() {
+		case stop:
+			err, _ := a.with.(error)
+			p.end(err)
+			return errStop
+		case upgrade:
+			t, ok := a.with.(transport.Transport)
+			if !ok {
+				p.end(errors.New("a callback returned Upgrade without a transport"))
+				return errStop
+			}
+			p.next = t
+			return errUpgrade
+		case switchTo:
+			h, ok := a.with.(Handler)
+			if !ok {
+				p.end(errors.New("a callback returned Switch without a handler"))
+				return errStop
+			}
+			checkCallbacks(h)
+			p.h = h
+			p.startTicks()
+			if c, ok := p.h.(Connecter); ok {
+				a = c.HandleConnect(p)
+				continue
+			}
+		}
+		return nil
+	}
+}
+
+// callEnder calls an Ender at the end of input. As in data, callMu stays locked after a panic.
+//
+//go:noinline
+func (p *Peer) callEnder() {
+	if p.err != io.EOF {
+		return
+	}
+	p.callMu.Lock()
+	p.inCallback = true
+	e, ok := p.h.(Ender)
+	if ok {
+		e.HandleEnd(p, p.partial)
+	}
+	p.inCallback = false
+	p.callMu.Unlock()
+	if ok {
+		p.err = p.endError(p.err) // it may have been set in the meantime
+	}
+}
