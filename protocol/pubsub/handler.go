@@ -3,11 +3,13 @@ package pubsub
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net"
 	"time"
 
 	"golang.org/x/time/rate"
 
+	"goranch/internal/httpline"
 	"goranch/protocol"
 	"goranch/protocol/session"
 	"goranch/transport"
@@ -25,6 +27,7 @@ type Client struct {
 
 	// The request stream.
 	incoming      incoming
+	hasFrame      bool // a frame has arrived completely
 	expectMessage bool // PUBLISH was received; the next frame is the message
 	hasRequested  bool // a request was handled; attach is no longer allowed
 	account       *account
@@ -77,11 +80,24 @@ func (h *handler) HandleData(_ *protocol.Peer, piece []byte) protocol.Action {
 	if h.expectMessage {
 		return h.handleMessage(frame, complete)
 	}
+	if !h.hasFrame && isHTTP(frame) {
+		return h.refuse(errHTTP)
+	}
 	if !complete {
 		return protocol.Continue()
 	}
+	h.hasFrame = true
 	defer h.incoming.reset(h.account)
 	return h.handleFrame(frame)
+}
+
+var errHTTP = fmt.Errorf("%w: HTTP is not served here", protocol.ErrBadInput)
+
+// isHTTP reports whether the first frame of a client begins with the first line of an HTTP request.
+// A web page can make a browser send one, with frames of its choice in the body.
+func isHTTP(frame []byte) bool {
+	line, _, ended := bytes.Cut(frame[:min(len(frame), 8<<10)], []byte("\n"))
+	return ended && httpline.IsRequest(line)
 }
 
 // handleMessage handles what has arrived of the message after PUBLISH.

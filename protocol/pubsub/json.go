@@ -447,6 +447,12 @@ func unquote(b []byte) (s string, paired bool) {
 // foldsTo reports whether a key, given without its quotes, is name except for case. Decoders such as
 // encoding/json take such a key for name.
 func foldsTo(key []byte, name string) bool {
+	if len(key) < len(name) {
+		return false
+	}
+	if c := key[0]; c < utf8.RuneSelf && c != '\\' && c|0x20 != name[0] {
+		return false // most keys
+	}
 	var b [64]byte
 	decoded := b[:0]
 	for runes := 0; len(key) > 0; runes++ {

@@ -432,3 +432,30 @@ func TestPatternsOnAndOff(t *testing.T) {
 		}
 	})
 }
+
+// A web page cannot send frames in the body of an HTTP request: its first line ends the connection.
+func TestHTTPIsRefusedAtItsFirstLine(t *testing.T) {
+	for _, piece := range []int{5, 1000} {
+		synctest.Test(t, func(t *testing.T) {
+			srv := newTestServer(t, pubsub.Options{})
+			a := srv.client()
+			a.subscribe("x")
+			c := srv.client()
+			go func() {
+				stream := "POST /x HTTP/1.1\r\nHost: a\r\n\r\n\x00PUBLISH\x00" + message("x", "1") + "\x00"
+				for len(stream) > 0 {
+					n := min(piece, len(stream))
+					if _, err := io.WriteString(c.nc, stream[:n]); err != nil {
+						return
+					}
+					stream = stream[n:]
+				}
+			}()
+			c.expect(`{"error":"bad input: HTTP is not served here"}`, "EOF")
+			synctest.Wait()
+			if n := srv.Stats().Published; n != 0 {
+				t.Errorf("got %d messages, want none", n)
+			}
+		})
+	}
+}
