@@ -118,7 +118,7 @@ func (h *handler) handleMessage(frame []byte, complete bool) protocol.Action {
 		return protocol.Continue()
 	case string(frame) == marker || len(frame) == 0:
 		h.incoming.reset(h.account)
-		if err = h.allowRequest(); err == nil {
+		if err = h.allowFrames(1); err == nil {
 			return protocol.Continue()
 		}
 	default:
@@ -132,7 +132,7 @@ func (h *handler) handleMessage(frame []byte, complete bool) protocol.Action {
 
 // handleFrame handles a frame that is not a message after PUBLISH.
 func (h *handler) handleFrame(frame []byte) protocol.Action {
-	if err := h.allowRequest(); err != nil {
+	if err := h.allowFrames(1 + len(frame)/bytesPerFrame); err != nil {
 		return h.refuse(err)
 	}
 	switch string(frame) {
@@ -153,9 +153,7 @@ func (h *handler) handleFrame(frame []byte) protocol.Action {
 	return protocol.Continue()
 }
 
-// allowRequest counts a frame of any kind.
-func (h *handler) allowRequest() error { return h.allowFrames(1) }
-
+// allowFrames counts frames of any kind.
 func (h *handler) allowFrames(n int) error {
 	if !h.requests.AllowN(time.Now(), n) {
 		return limitError("frames per second per connection", h.server.opts.RequestRate)

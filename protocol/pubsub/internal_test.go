@@ -210,3 +210,22 @@ func checkMessage(t *testing.T, b []byte) {
 		t.Errorf("two messages %q: got a count of %d, want 2", out, n)
 	}
 }
+
+// BenchmarkScanner scans messages of 64 KiB.
+func BenchmarkScanner(b *testing.B) {
+	for name, element := range map[string]string{
+		"nested":  strings.Repeat("[", 100) + strings.Repeat("]", 100),
+		"numbers": "1,-2.5e3", "text": `"The quick brown fox jumps over the lazy dog"`, "unicode": `"жäöü😀"`, "objects": `{"id":7,"name":"x","on":true}`,
+		"escapes": `"\n\u00e9\\"`,
+	} {
+		b.Run(name, func(b *testing.B) {
+			message := []byte(`{"topic":"x","data":[` + strings.Repeat(element+",", (64<<10)/len(element)) + `0]}`)
+			b.SetBytes(int64(len(message)))
+			for b.Loop() {
+				if _, _, err := parseMessage(message); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

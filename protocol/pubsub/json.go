@@ -61,102 +61,102 @@ const (
 	numberExponentDigits
 )
 
+// plain are the bytes that need no examination in a string.
+var plain = func() (table [256]bool) {
+	for c := ' '; c < utf8.RuneSelf; c++ {
+		table[c] = c != '"' && c != '\\'
+	}
+	return table
+}()
+
 // scan continues with b, which begins with the bytes of earlier calls. It reports true when the
 // object is complete; s.pos is then the position after it.
 func (s *jsonScanner) scan(b []byte, m members) (done bool, err error) {
 	for s.pos < len(b) && s.state != complete {
-		switch s.state {
+		var more bool
+		switch c := b[s.pos]; s.state {
 		case inString:
-			if more, err := s.scanString(b); more || err != nil {
-				return false, err
+			more, err = s.scanString(b)
+			if err == nil && !more {
+				err = s.endString(b, m)
 			}
-			if err := s.endString(b, m); err != nil {
-				return false, err
-			}
-			continue
 		case inNumber:
-			if err := s.scanNumber(b); err != nil {
-				return false, err
+			err = s.scanNumber(b)
+			if err == nil && s.pos < len(b) {
+				err = s.endValue(b, m)
 			}
-			if s.pos < len(b) {
-				if err := s.endValue(b, m); err != nil {
-					return false, err
+		case beforeValue, beforeValueOrEnd:
+			switch c {
+			case ' ', '\t', '\r', '\n':
+				s.pos++
+			case '[', '{':
+				if s.depth == 1 {
+					s.valueStart = s.pos
 				}
+				err = s.open(c == '{')
+			default:
+				more, err = s.scanValue(b, c, m)
 			}
-			continue
-		}
-		c := b[s.pos]
-		if c == ' ' || c == '\t' || c == '\r' || c == '\n' {
-			s.pos++
-			continue
-		}
-		if c >= utf8.RuneSelf {
-			if _, err := checkRune(b[s.pos:]); err != nil {
-				return false, err
+		default:
+			if c == ' ' || c == '\t' || c == '\r' || c == '\n' {
+				s.pos++
+			} else {
+				err = s.scanToken(b, c, m)
 			}
 		}
-		if more, err := s.scanToken(b, c, m); more || err != nil {
+		if more || err != nil {
 			return false, err
 		}
 	}
 	return s.state == complete, nil
 }
 
-// scanToken handles the byte c outside strings and numbers. It reports true when the rest of a
-// literal has not arrived.
-func (s *jsonScanner) scanToken(b []byte, c byte, m members) (more bool, err error) {
+// scanToken handles the byte c outside values.
+func (s *jsonScanner) scanToken(b []byte, c byte, m members) error {
 	switch s.state {
-	case beforeObject:
-		switch {
-		case c == '{':
-			return false, s.open(true)
-		case c == '[':
-			return false, fmt.Errorf("unexpected array")
-		case c == '"':
-			return false, fmt.Errorf("unexpected string")
-		case c == '-' || c >= '0' && c <= '9':
-			return false, fmt.Errorf("unexpected number")
-		}
-		return false, unexpected(c, "looking for beginning of value")
+	case afterValue:
+		return s.scanSeparator(b, c, m)
 	case beforeKeyOrEnd, beforeKey:
 		switch {
 		case c == '"':
 			s.beginString(true)
-			return false, nil
+			return nil
 		case c == '}' && s.state == beforeKeyOrEnd:
-			return false, s.close(b, m)
+			return s.close(b, m)
 		}
-		return false, unexpected(c, "looking for beginning of object key string")
+		return unexpectedIn(b[s.pos:], "looking for beginning of object key string")
 	case beforeColon:
 		if c != ':' {
-			return false, unexpected(c, "after object key")
+			return unexpectedIn(b[s.pos:], "after object key")
 		}
 		s.state = beforeValue
 		s.pos++
-		return false, nil
-	case afterValue:
-		return false, s.scanSeparator(b, c, m)
+		return nil
 	}
-	return s.scanValue(b, c, m)
+	switch { // before the object
+	case c == '{':
+		return s.open(true)
+	case c == '[', c == '"', c == '-' || c >= '0' && c <= '9':
+		return fmt.Errorf("unexpected %s", kindOf(b[s.pos:]))
+	}
+	return unexpectedIn(b[s.pos:], "looking for beginning of value")
 }
 
 func (s *jsonScanner) scanSeparator(b []byte, c byte, m members) error {
 	object := s.inObject()
 	switch {
-	case c == ',' && object:
-		s.state = beforeKey
-		s.pos++
-		return nil
 	case c == ',':
-		s.state = beforeValue
+		if s.state = beforeValue; object {
+			s.state = beforeKey
+		}
 		s.pos++
 		return nil
 	case c == '}' && object, c == ']' && !object:
 		return s.close(b, m)
 	case object:
-		return unexpected(c, "after object key:value pair")
+		return unexpectedIn(b[s.pos:], "after object key:value pair")
 	}
-	return unexpected(c, "after array element")
+	return unexpectedIn(b[s.pos:], "after array element")
 }
 
 func (s *jsonScanner) scanValue(b []byte, c byte, m members) (more bool, err error) {
@@ -167,8 +167,6 @@ func (s *jsonScanner) scanValue(b []byte, c byte, m members) (more bool, err err
 		s.valueStart = s.pos
 	}
 	switch {
-	case c == '{', c == '[':
-		return false, s.open(c == '{')
 	case c == '"':
 		s.beginString(false)
 		return false, nil
@@ -187,11 +185,17 @@ func (s *jsonScanner) scanValue(b []byte, c byte, m members) (more bool, err err
 	case c == 't', c == 'f', c == 'n':
 		return s.scanLiteral(b, c, m)
 	}
-	return false, unexpected(c, "looking for beginning of value")
+	return false, unexpectedIn(b[s.pos:], "looking for beginning of value")
 }
 
 func (s *jsonScanner) scanLiteral(b []byte, c byte, m members) (more bool, err error) {
-	literal := map[byte]string{'t': "true", 'f': "false", 'n': "null"}[c]
+	literal := "true"
+	switch c {
+	case 'f':
+		literal = "false"
+	case 'n':
+		literal = "null"
+	}
 	rest := b[s.pos:]
 	for i := range literal {
 		if i == len(rest) {
@@ -269,7 +273,14 @@ func (s *jsonScanner) endString(b []byte, m members) error {
 // scanString moves s.pos behind the closing quote. It reports true when that has not arrived.
 func (s *jsonScanner) scanString(b []byte) (more bool, err error) {
 	i := s.pos
-	for i < len(b) {
+	for {
+		for i < len(b) && plain[b[i]] {
+			i++
+		}
+		if i == len(b) {
+			s.pos = i
+			return true, nil
+		}
 		switch c := b[i]; {
 		case c == '"':
 			s.pos = i + 1
@@ -283,8 +294,6 @@ func (s *jsonScanner) scanString(b []byte) (more bool, err error) {
 			i += n
 		case c < ' ':
 			return false, unexpected(c, "in string literal")
-		case c < utf8.RuneSelf:
-			i++
 		default:
 			n, err := checkRune(b[i:])
 			if n == 0 {
@@ -294,8 +303,6 @@ func (s *jsonScanner) scanString(b []byte) (more bool, err error) {
 			i += n
 		}
 	}
-	s.pos = i
-	return true, nil
 }
 
 // checkRune returns the length of the first character of b, or 0 if the rest of it is missing.
@@ -379,6 +386,14 @@ func (s *jsonScanner) scanNumber(b []byte) error {
 		}
 	}
 	return nil
+}
+
+// unexpectedIn is unexpected for the first byte of b, outside strings.
+func unexpectedIn(b []byte, where string) error {
+	if _, err := checkRune(b); err != nil {
+		return err
+	}
+	return unexpected(b[0], where)
 }
 
 func unexpected(c byte, where string) error {

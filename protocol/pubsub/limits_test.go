@@ -150,10 +150,10 @@ func TestRequestRate(t *testing.T) {
 	}
 }
 
-// A history of 1 MB counts as 64 frames.
+// A history of 1 MB counts as 512 frames.
 func TestRequestRateOfHistory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv := newTestServer(t, pubsub.Options{RequestRate: 100, HistoryBytes: 1 << 20, Queue: protocol.QueueOptions{MaxBytes: 64 << 20}})
+		srv := newTestServer(t, pubsub.Options{RequestRate: 1000, HistoryBytes: 1 << 20, Queue: protocol.QueueOptions{MaxBytes: 64 << 20}})
 		for range 10 {
 			srv.Publish("x", "e", "", strings.Repeat("a", 100_000))
 		}

@@ -28,7 +28,8 @@ type Options struct {
 	// transport.NoLimit or another negative value disables the limit.
 	PublishRate int
 	// RequestRate limits the frames per second that one connection sends, whatever they contain, with
-	// bursts of twice that number; a connection that exceeds it is closed with [ErrLimit]. 0 is
+	// bursts of twice that number; a connection that exceeds it is closed with [ErrLimit]. Each 2 KiB
+	// of a frame, and of the history that answers a subscribe request, count as a further frame. 0 is
 	// 20,000; transport.NoLimit or another negative value disables the limit.
 	RequestRate int
 	// FrameTimeout is how long a frame may take to arrive; a connection on which one takes longer is

@@ -86,8 +86,9 @@ func (h *handler) subscribe(topic string, r *request) error {
 	})
 }
 
-// bytesPerFrame is how many bytes of history count as one frame of the client's rate limit.
-const bytesPerFrame = 16 << 10
+// bytesPerFrame is how many bytes, of a request or of the history that answers it, count as one
+// frame of the client's rate limit.
+const bytesPerFrame = 2 << 10
 
 // allowHistory counts the history that a subscribe request is answered with.
 func (h *handler) allowHistory(recent [][]byte) error {

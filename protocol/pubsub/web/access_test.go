@@ -272,7 +272,7 @@ func TestMaxBufferedTotal(t *testing.T) {
 // A message of a browser that has not arrived completely takes memory as it arrives, within the
 // limit of the gateway.
 func TestIncompleteMessages(t *testing.T) {
-	srv := newTestServer(t, pubsub.Options{}, web.Options{MaxBufferedTotal: 100_000})
+	srv := newTestServer(t, pubsub.Options{}, web.Options{MaxBufferedTotal: 400_000})
 	first := srv.webSocket()
 	w, err := first.ws.Writer(t.Context(), websocket.MessageText)
 	if err != nil {

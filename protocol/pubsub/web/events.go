@@ -297,25 +297,28 @@ func (s *eventStream) sendFrame(f frame) error {
 	return s.sendEvent("notice", 0, f.data)
 }
 
-// newlines replaces line ends, which would end the data field. In JSON they are white space.
-var newlines = strings.NewReplacer("\r", " ", "\n", " ")
-
 func (s *eventStream) sendEvent(kind string, number uint64, data []byte) error {
-	var b bytes.Buffer
+	head := make([]byte, 0, 128)
 	if kind != "" {
-		fmt.Fprintf(&b, "event: %s\n", kind)
+		head = fmt.Appendf(head, "event: %s\n", kind)
 	}
 	if number > 0 {
-		fmt.Fprintf(&b, "id: %s.%d\n", s.token, number)
+		head = fmt.Appendf(head, "id: %s.%d\n", s.token, number)
 	}
-	fmt.Fprintf(&b, "data: %s\n\n", newlines.Replace(string(data)))
-	return s.write(b.Bytes())
+	head = append(head, "data: "...)
+	if bytes.ContainsAny(data, "\r\n") { // which would end the field; in JSON they are white space
+		data = bytes.ReplaceAll(bytes.ReplaceAll(data, []byte("\r"), []byte(" ")), []byte("\n"), []byte(" "))
+	}
+	return s.write(head, data, []byte("\n\n"))
 }
 
-func (s *eventStream) write(b []byte) error {
+// write writes parts and flushes them.
+func (s *eventStream) write(parts ...[]byte) error {
 	s.rc.SetWriteDeadline(time.Now().Add(s.g.opts.WriteTimeout)) // not all ResponseWriters support it
-	if _, err := s.w.Write(b); err != nil {
-		return err
+	for _, b := range parts {
+		if _, err := s.w.Write(b); err != nil {
+			return err
+		}
 	}
 	return s.rc.Flush()
 }

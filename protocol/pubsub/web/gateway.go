@@ -43,19 +43,27 @@ type Gateway struct {
 	drained  chan struct{} // closed after Shutdown when no browser is connected
 	stats    Stats
 
-	buffered atomic.Int64 // bytes that Options.MaxBufferedTotal limits
-	replays  replayTable
+	queued     budget // data that waits for browsers
+	incomplete budget // messages of browsers that have not arrived completely
+	replays    replayTable
 }
 
-// guaranteed is what each browser may use of the limited bytes in any case.
+// budget limits memory that browsers use together, in bytes. A negative limit is none.
+type budget struct {
+	limit int64
+	used  atomic.Int64
+}
+
+// guaranteed is what each browser may use of a budget in any case.
 const guaranteed = 16 << 10
 
-// charge adds n to the bytes that Options.MaxBufferedTotal limits, of which own are used by one
-// browser then. It reports false if these are too many.
-func (g *Gateway) charge(n, own int) bool {
-	total := g.buffered.Add(int64(n))
-	return g.opts.MaxBufferedTotal < 0 || total <= int64(g.opts.MaxBufferedTotal) || own <= guaranteed
+// charge adds n bytes, with which one browser uses own. It reports false if these are too many.
+func (b *budget) charge(n, own int) bool {
+	used := b.used.Add(int64(n))
+	return b.limit < 0 || used <= b.limit || own <= guaranteed
 }
+
+func (b *budget) release(n int) { b.used.Add(-int64(n)) }
 
 // Stats holds the counters of a [Gateway] since it was created, and its current size.
 type Stats struct {
@@ -73,6 +81,11 @@ func NewGateway(opts Options) (*Gateway, error) {
 		return nil, err
 	}
 	g := &Gateway{opts: opts.withDefaults(), mux: http.NewServeMux()}
+	g.queued.limit = int64(g.opts.MaxBufferedTotal)
+	g.incomplete.limit = int64(g.opts.MaxBufferedTotal) / 4
+	if g.queued.limit < 0 {
+		g.incomplete.limit = -1
+	}
 	g.ctx, g.stop = context.WithCancelCause(context.Background())
 	g.mux.HandleFunc("GET /ws", g.admit(g.serveWebSocket))
 	g.mux.HandleFunc("GET /events", g.admit(g.serveEvents))

@@ -47,10 +47,10 @@ type Options struct {
 	// the server keeps for a session, which arrives at once. 0 is 256 KiB; negative values are
 	// refused.
 	MaxBuffered int
-	// MaxBufferedTotal limits the data that waits for all browsers, and their messages that have not
-	// arrived completely, in bytes. Beyond the limit a browser that needs more than 16 KiB is closed
-	// like one that exceeds MaxBuffered. 0 is 64 MiB; transport.NoLimit or another negative value
-	// disables the limit.
+	// MaxBufferedTotal limits the data that waits for all browsers, in bytes; their messages that have
+	// not arrived completely may take a quarter as much. A browser that exceeds it with more than
+	// 16 KiB is closed like one that exceeds MaxBuffered. 0 is 64 MiB; transport.NoLimit or another
+	// negative value disables the limit.
 	MaxBufferedTotal int
 	// MaxTopics limits the topics of one request for events. 0 is 100; negative values are refused.
 	MaxTopics int

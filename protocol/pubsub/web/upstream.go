@@ -11,6 +11,7 @@ import (
 	"net"
 	"sync"
 	"time"
+	"unicode/utf8"
 )
 
 // maxServerFrame limits the length of a frame of the topic server, in bytes.
@@ -19,6 +20,7 @@ const maxServerFrame = 16 << 20
 var (
 	errSlow           = errors.New("the browser reads too slowly")
 	errUpstreamClosed = errors.New("the topic server has closed the connection")
+	errLongFrame      = errors.New("the topic server has sent too long a frame")
 )
 
 // serverError is the reason that the topic server gives before it closes a connection.
@@ -82,7 +84,7 @@ func (u *upstream) close() {
 func (u *upstream) drop() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.g.charge(-u.bytes, 0)
+	u.g.queued.release(u.bytes)
 	u.queue, u.bytes = nil, 0
 }
 
@@ -107,36 +109,47 @@ func (u *upstream) request(action, data string, fields map[string]any) error {
 	return u.write(b)
 }
 
-// splitFrames is a [bufio.SplitFunc] for frames that end with SOH.
-func splitFrames(data []byte, atEOF bool) (took int, frame []byte, err error) {
-	if i := bytes.IndexByte(data, 0x01); i >= 0 {
-		return i + 1, data[:i], nil
+// readFrame reads a frame of the server and returns it without its end, in memory of its own.
+func readFrame(r *bufio.Reader) (frame []byte, err error) {
+	for {
+		part, err := r.ReadSlice(0x01)
+		if frame = append(frame, part...); len(frame) > maxServerFrame {
+			return nil, errLongFrame
+		}
+		if err == nil {
+			return frame[:len(frame)-1], nil
+		} else if err != bufio.ErrBufferFull {
+			return nil, err
+		}
 	}
-	return 0, nil, nil
 }
 
 func (u *upstream) read() {
 	defer close(u.done)
-	s := bufio.NewScanner(u.nc)
-	s.Buffer(nil, maxServerFrame)
-	s.Split(splitFrames)
+	r := bufio.NewReaderSize(u.nc, 2<<10)
 	end := errUpstreamClosed
-	for s.Scan() {
-		b := s.Bytes()
+	for {
+		b, err := readFrame(r)
+		if err != nil {
+			break
+		}
 		if string(b) == "PING" {
-			u.write([]byte("PONG")) // a failure also ends the scan
+			u.write([]byte("PONG")) // a failure also ends the next read
 			continue
 		}
-		var r struct {
+		var refusal struct {
 			Error *string `json:"error"`
 		}
-		if bytes.HasPrefix(b, []byte(`{"error":`)) && json.Unmarshal(b, &r) == nil && r.Error != nil {
-			end = serverError(*r.Error)
+		if bytes.HasPrefix(b, []byte(`{"error":`)) && json.Unmarshal(b, &refusal) == nil && refusal.Error != nil {
+			end = serverError(*refusal.Error)
 			break
 		}
 		// The server refuses invalid UTF-8, but one of another kind or version may not, and browsers
 		// close a WebSocket that carries it.
-		if !u.push(bytes.ToValidUTF8(bytes.Clone(b), []byte("\uFFFD"))) {
+		if !utf8.Valid(b) {
+			b = bytes.ToValidUTF8(b, []byte("\uFFFD"))
+		}
+		if !u.push(b) {
 			end = errSlow
 			break
 		}
@@ -162,7 +175,7 @@ func (u *upstream) push(data []byte) bool {
 	u.queue = append(u.queue, f)
 	u.bytes += len(data)
 	u.notify()
-	return u.g.charge(len(data), u.bytes) && u.bytes <= u.opts.MaxBuffered || len(u.queue) == 1
+	return u.g.queued.charge(len(data), u.bytes) && u.bytes <= u.opts.MaxBuffered || len(u.queue) == 1
 }
 
 func (u *upstream) notify() {
@@ -201,7 +214,7 @@ func (u *upstream) next(ctx context.Context, tick <-chan time.Time) (frame, erro
 				u.queue = nil // with the frames that were taken
 			}
 			u.mu.Unlock()
-			u.g.charge(-len(f.data), 0)
+			u.g.queued.release(len(f.data))
 			return f, nil
 		}
 		err := u.err

@@ -124,14 +124,14 @@ func (s *webSocket) readMessage(ctx context.Context) (kind websocket.MessageType
 	}
 	timer := time.AfterFunc(messageTime, func() { s.conn.CloseNow() })
 	defer timer.Stop()
-	defer func() { s.g.charge(-cap(b), 0) }()
+	defer func() { s.g.incomplete.release(cap(b)) }()
 	for {
 		if len(b) == cap(b) {
 			larger := make([]byte, len(b), max(512, cap(b)+cap(b)/2))
 			copy(larger, b)
 			n := cap(larger) - cap(b)
 			b = larger
-			if !s.g.charge(n, cap(b)) {
+			if !s.g.incomplete.charge(n, cap(b)) {
 				return 0, b, errBusy
 			}
 		}
