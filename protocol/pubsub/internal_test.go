@@ -73,6 +73,7 @@ func FuzzFrames(f *testing.F) {
 	for _, s := range []string{
 		"<regular-socket/>\x00PING\x00", "PUBLISH\x00{\"topic\":\"x\",\"data\":[1,{}]}\x00", "{\"action\":\"subscribe\",\"data\":\"x\"}\x00",
 		"{\"action\":\"publish\",\"data\":{ \"topic\":\"x\"} ,\"id\":[1]}\x00", "\x00\x00{}\x00", "[[[[\x00", strings.Repeat("x", 70), "{\"topic\":\"\xff\"}\x00", "{\"topic\":\"a\\u0001\"}\x00",
+		"{\"data\":{\"topic\":\"a\"},\"DATA\":{\"x\":{\"topic\":\"b\"}}}\x00", "{\"data\":{\"topic\":1},\"data\":{\"topic\":\"c\"}}\x00", "{\"data\":[{\"topic\":\"c\"}]}\x00", "{\"data\":{\"topic\":\"a\"},\"data\":null}\x00",
 	} {
 		f.Add([]byte(s), uint8(3))
 	}
@@ -85,6 +86,11 @@ func FuzzFrames(f *testing.F) {
 			if r, err := parseRequest([]byte(frame)); err == nil {
 				r.stringData()
 				checkMessage(t, r.Data)
+				topic, text, err := r.messageData()
+				wantTopic, wantText, wantErr := parseMessage(r.Data)
+				if topic != wantTopic || string(text) != string(wantText) || (err == nil) != (wantErr == nil) {
+					t.Errorf("message in %q: got %q, %q, %v, want %q, %q, %v", frame, topic, text, err, wantTopic, wantText, wantErr)
+				}
 			}
 			checkMessage(t, []byte(frame))
 		}
@@ -123,8 +129,10 @@ func framesOf(t *testing.T, stream []byte, piece int) (frames []string) {
 // seenMembers records the members that a scanner reports.
 type seenMembers []string
 
-func (s *seenMembers) member(key, value []byte) error {
-	*s = append(*s, string(key)+"="+string(value))
+func (s *seenMembers) member(outer, key, value []byte) error {
+	if outer == nil {
+		*s = append(*s, string(key)+"="+string(value))
+	}
 	return nil
 }
 

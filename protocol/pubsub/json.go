@@ -12,10 +12,11 @@ import (
 // subscriber can read what the server accepts.
 const maxDepth = 128
 
-// members receives the members of the object that a jsonScanner reads, in their order. key is
-// without quotes; both are parts of the scanned bytes.
+// members receives the members of the object that a jsonScanner reads, and those of objects that are
+// values of its members, in the order in which they end. key is without quotes; both are parts of the
+// scanned bytes. outer is the key of the object, nil for the outermost one.
 type members interface {
-	member(key, value []byte) error
+	member(outer, key, value []byte) error
 }
 
 // jsonScanner validates one JSON object, in one pass, as its bytes arrive. It accepts what RFC 8259
@@ -27,11 +28,17 @@ type jsonScanner struct {
 	inKey   bool // the string is a key
 	number  numberState
 	depth   int
+	object  bool                  // the innermost container is an object
 	objects [maxDepth / 64]uint64 // bit d: the container at depth d+1 is an object
 
-	// Of the current member of the outermost object.
-	keyStart, keyEnd, valueStart int
+	current [reportedDepth]span // members of the containers at depth 1 and 2
 }
+
+// reportedDepth is the depth of objects up to which members are reported.
+const reportedDepth = 2
+
+// span is the position of a member.
+type span struct{ keyStart, keyEnd, valueStart int }
 
 type scanState uint8
 
@@ -90,8 +97,8 @@ func (s *jsonScanner) scan(b []byte, m members) (done bool, err error) {
 			case ' ', '\t', '\r', '\n':
 				s.pos++
 			case '[', '{':
-				if s.depth == 1 {
-					s.valueStart = s.pos
+				if s.depth <= reportedDepth {
+					s.current[s.depth-1].valueStart = s.pos
 				}
 				err = s.open(c == '{')
 			default:
@@ -143,7 +150,7 @@ func (s *jsonScanner) scanToken(b []byte, c byte, m members) error {
 }
 
 func (s *jsonScanner) scanSeparator(b []byte, c byte, m members) error {
-	object := s.inObject()
+	object := s.object
 	switch {
 	case c == ',':
 		if s.state = beforeValue; object {
@@ -163,8 +170,8 @@ func (s *jsonScanner) scanValue(b []byte, c byte, m members) (more bool, err err
 	if c == ']' && s.state == beforeValueOrEnd {
 		return false, s.close(b, m)
 	}
-	if s.depth == 1 {
-		s.valueStart = s.pos
+	if s.depth <= reportedDepth {
+		s.current[s.depth-1].valueStart = s.pos
 	}
 	switch {
 	case c == '"':
@@ -209,17 +216,13 @@ func (s *jsonScanner) scanLiteral(b []byte, c byte, m members) (more bool, err e
 	return false, s.endValue(b, m)
 }
 
-func (s *jsonScanner) inObject() bool {
-	d := s.depth - 1
-	return s.objects[d/64]>>(d%64)&1 == 1
-}
-
 func (s *jsonScanner) open(object bool) error {
 	if s.depth == maxDepth {
 		return fmt.Errorf("nested more than %d deep", maxDepth)
 	}
 	d := s.depth
 	s.depth++
+	s.object = object
 	if object {
 		s.objects[d/64] |= 1 << (d % 64)
 		s.state = beforeKeyOrEnd
@@ -238,23 +241,30 @@ func (s *jsonScanner) close(b []byte, m members) error {
 		s.state = complete
 		return nil
 	}
+	d := s.depth - 1
+	s.object = s.objects[d/64]>>(d%64)&1 == 1
 	return s.endValue(b, m)
 }
 
 // endValue is called after the last byte of a value.
 func (s *jsonScanner) endValue(b []byte, m members) error {
 	s.state = afterValue
-	if s.depth == 1 {
-		return m.member(b[s.keyStart:s.keyEnd], b[s.valueStart:s.pos])
+	if s.depth > reportedDepth || !s.object {
+		return nil
 	}
-	return nil
+	var outer []byte
+	if s.depth == 2 {
+		outer = b[s.current[0].keyStart:s.current[0].keyEnd]
+	}
+	c := s.current[s.depth-1]
+	return m.member(outer, b[c.keyStart:c.keyEnd], b[c.valueStart:s.pos])
 }
 
 func (s *jsonScanner) beginString(key bool) {
 	s.pos++
 	s.state, s.inKey = inString, key
-	if key && s.depth == 1 {
-		s.keyStart = s.pos
+	if key && s.depth <= reportedDepth {
+		s.current[s.depth-1].keyStart = s.pos
 	}
 }
 
@@ -264,8 +274,8 @@ func (s *jsonScanner) endString(b []byte, m members) error {
 		return s.endValue(b, m)
 	}
 	s.state = beforeColon
-	if s.depth == 1 {
-		s.keyEnd = s.pos - 1
+	if s.depth <= reportedDepth {
+		s.current[s.depth-1].keyEnd = s.pos - 1
 	}
 	return nil
 }

@@ -18,6 +18,11 @@ type request struct {
 	ID      []byte // of publish and presence; repeated in the answer
 	Last    bool   // of subscribe: send the last message, too
 	History int    // of subscribe: send this many of the last messages, too
+
+	message    message // in Data
+	messageErr error
+	next       message // in a value with the key data that has not ended
+	nextErr    error
 }
 
 func parseRequest(frame []byte) (r request, err error) {
@@ -49,14 +54,16 @@ func scanObject(b []byte, m members) error {
 	return nil
 }
 
-func (r *request) member(key, value []byte) error {
-	if len(value) == 0 {
-		return nil
-	}
+func (r *request) member(outer, key, value []byte) error {
 	null := value[0] == 'n'
 	switch {
+	case outer != nil:
+		if r.nextErr == nil && foldsTo(outer, "data") {
+			r.nextErr = r.next.member(nil, key, value)
+		}
 	case foldsTo(key, "data"):
-		r.Data = value
+		r.Data, r.message, r.messageErr = value, r.next, r.nextErr
+		r.next, r.nextErr = message{}, nil
 	case foldsTo(key, "id"):
 		r.ID = value
 	case null: // as if it were missing
@@ -80,6 +87,21 @@ func (r *request) member(key, value []byte) error {
 	return nil
 }
 
+// messageData returns the topic of the message in Data, and the message.
+func (r *request) messageData() (topic string, text []byte, err error) {
+	switch {
+	case len(r.Data) == 0:
+		return "", nil, messageError(errIncomplete)
+	case r.Data[0] != '{':
+		return "", nil, messageError(fmt.Errorf("unexpected %s", kindOf(r.Data)))
+	case r.messageErr != nil:
+		return "", nil, messageError(r.messageErr)
+	case !r.message.hasTopic:
+		return "", nil, messageError(errNoTopic)
+	}
+	return r.message.topic, r.Data, nil
+}
+
 // stringData returns Data, which must be a string without unpaired surrogates.
 func (r *request) stringData() (string, error) {
 	if !isString(r.Data) {
@@ -101,8 +123,10 @@ type message struct {
 // member refuses a message whose topic a subscriber's JSON decoder may read differently than this
 // server: one with several topic keys, or with a key such as "Topic". Otherwise a client could get a
 // message for one topic authorized that subscribers take for another.
-func (m *message) member(key, value []byte) error {
+func (m *message) member(outer, key, value []byte) error {
 	switch {
+	case outer != nil:
+		return nil
 	case foldsTo(key, "timestamp"):
 		return errTimestamp
 	case !foldsTo(key, "topic"):

@@ -13,7 +13,11 @@ func (h *handler) handle(r *request) error {
 	switch r.Action {
 	case "subscribe", "unsubscribe", "presence", "attach":
 	case "publish":
-		n, err := h.publishFrame(r.Data)
+		topic, message, err := r.messageData()
+		if err != nil {
+			return err
+		}
+		n, err := h.publish(topic, message)
 		if err != nil {
 			return err
 		}
