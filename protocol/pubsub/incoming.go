@@ -3,6 +3,8 @@ package pubsub
 import (
 	"bytes"
 	"fmt"
+	"math/bits"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,8 +20,35 @@ type incoming struct {
 	message message
 }
 
-// minBuffer is the smallest buffer of an incomplete frame, in bytes.
-const minBuffer = 512
+// Buffers of incomplete frames have sizes that are powers of two, from minBuffer on.
+const (
+	minBuffer  = 512
+	numBuffers = 10 // larger ones than 256 KiB are not pooled
+)
+
+var buffers [numBuffers]sync.Pool
+
+// bufferSize returns the size of a buffer for n bytes, and its index in buffers.
+func bufferSize(n int) (size, class int) {
+	class = bits.Len(uint(max(n, 1)-1) / minBuffer)
+	return minBuffer << class, class
+}
+
+func newBuffer(n int) []byte {
+	size, class := bufferSize(n)
+	if class < numBuffers {
+		if b, ok := buffers[class].Get().(*[]byte); ok {
+			return (*b)[:0]
+		}
+	}
+	return make([]byte, 0, size)
+}
+
+func freeBuffer(b []byte) {
+	if _, class := bufferSize(cap(b)); cap(b) > 0 && class < numBuffers {
+		buffers[class].Put(&b)
+	}
+}
 
 // add appends a piece to the frame. The error wraps protocol.ErrFrameTooLarge or [ErrLimit].
 func (in *incoming) add(piece []byte, maxFrame int, a *account) error {
@@ -28,11 +57,13 @@ func (in *incoming) add(piece []byte, maxFrame int, a *account) error {
 		return frameTooLarge(maxFrame)
 	}
 	if n > cap(in.buf) {
-		size := min(max(n, cap(in.buf)+cap(in.buf)/2, minBuffer), maxFrame)
+		size, _ := bufferSize(n)
 		if err := a.chargeIncomplete(size - cap(in.buf)); err != nil {
 			return err
 		}
-		in.buf = append(make([]byte, 0, size), in.buf...)
+		larger := append(newBuffer(n), in.buf...)
+		freeBuffer(in.buf)
+		in.buf = larger
 	}
 	if len(in.buf) == 0 {
 		in.since.Store(time.Now().UnixNano())
@@ -45,6 +76,7 @@ func (in *incoming) add(piece []byte, maxFrame int, a *account) error {
 func (in *incoming) reset(a *account) {
 	if cap(in.buf) > 0 {
 		a.releaseIncomplete(cap(in.buf))
+		freeBuffer(in.buf)
 		in.buf = nil
 		in.since.Store(0)
 	}

@@ -98,6 +98,7 @@ func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer s.upstream.close()
+	s.upstream.setOnSlow(func() { s.rc.SetWriteDeadline(time.Now()) }) // the stream may be blocked in a write
 	g.count(func(st *Stats) {
 		st.Streams++
 		if s.resumed {
@@ -108,6 +109,11 @@ func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Connection", "close") // the stream changes the connection's write deadline
 	}
 	err = s.serve(ctx, req)
+	select {
+	case <-s.upstream.slow:
+		err = errSlow // of which a failed write is the consequence
+	default:
+	}
 	if errors.Is(err, errSlow) {
 		g.count(func(st *Stats) { st.Slow++ })
 	}

@@ -44,7 +44,7 @@ type Options struct {
 	MaxMessage int
 	// MaxBuffered limits the data that waits for a browser, in bytes. Beyond the limit the
 	// connection is closed, and the browser can resume its session. It should exceed the buffer that
-	// the server keeps for a session, which arrives at once. 0 is 256 KiB; negative values are
+	// the server keeps for a session, which arrives at once. 0 is 128 KiB; negative values are
 	// refused.
 	MaxBuffered int
 	// MaxBufferedTotal limits the data that waits for all browsers, in bytes; their messages that have
@@ -78,7 +78,7 @@ func (o *Options) validate() error {
 		faults.Bad("Dial", "nil", "functions; it is required")
 	}
 	faults.NotNegative("MaxMessage", o.MaxMessage, "0 for 262144")
-	faults.NotNegative("MaxBuffered", o.MaxBuffered, "0 for 262144")
+	faults.NotNegative("MaxBuffered", o.MaxBuffered, "0 for 131072")
 	faults.NotNegative("MaxTopics", o.MaxTopics, "0 for 100")
 	faults.Positive("WriteTimeout", o.WriteTimeout, "0 for 10s")
 	for field, patterns := range map[string][]string{"Origins": o.Origins, "Hosts": o.Hosts} {
@@ -93,7 +93,7 @@ func (o *Options) validate() error {
 
 func (o Options) withDefaults() Options {
 	option.Default(&o.MaxMessage, 256<<10)
-	option.Default(&o.MaxBuffered, 256<<10)
+	option.Default(&o.MaxBuffered, 128<<10)
 	option.Default(&o.MaxBufferedTotal, 64<<20)
 	option.Default(&o.MaxTopics, 100)
 	option.Default(&o.MaxBrowsers, 10_000)

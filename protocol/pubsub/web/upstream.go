@@ -44,6 +44,7 @@ type upstream struct {
 	queue  []frame
 	bytes  int
 	replay *replayBuffer // numbers the messages; nil for WebSockets
+	onSlow func()        // called when slow is closed; nil for WebSockets
 	err    error         // the end of the stream, after the queue
 }
 
@@ -80,7 +81,7 @@ func (u *upstream) close() {
 	<-u.done
 }
 
-// drop drops the queue, after the goroutine has returned.
+// drop drops the queue, to which nothing is added any more.
 func (u *upstream) drop() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -157,9 +158,14 @@ func (u *upstream) read() {
 	u.nc.Close()
 	u.mu.Lock()
 	u.err = end
+	onSlow := u.onSlow
 	u.mu.Unlock()
 	if end == errSlow {
+		u.drop()
 		close(u.slow)
+		if onSlow != nil {
+			onSlow()
+		}
 	}
 	u.notify()
 }
@@ -183,6 +189,13 @@ func (u *upstream) notify() {
 	case u.readable <- struct{}{}:
 	default:
 	}
+}
+
+// setOnSlow sets a function that is called when the queue exceeds a limit.
+func (u *upstream) setOnSlow(f func()) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.onSlow = f
 }
 
 // setReplay makes b number and hold all messages from now on, including those in the queue.
