@@ -150,7 +150,7 @@ func (s *eventStream) newSession(ctx context.Context) (err error) {
 		s.upstream.close()
 		return err
 	}
-	b := &replayBuffer{upstream: s.upstream}
+	b := &replayBuffer{table: &s.g.replays, upstream: s.upstream}
 	s.upstream.setReplay(b)
 	s.g.replays.put(s.token, b)
 	return nil
@@ -180,7 +180,7 @@ func (s *eventStream) resumeSession(ctx context.Context, req eventsRequest) (err
 		return err
 	}
 	s.token, s.resumed = req.token, true
-	b := &replayBuffer{upstream: s.upstream, last: req.lastReceived}
+	b := &replayBuffer{table: &s.g.replays, upstream: s.upstream, last: req.lastReceived}
 	if earlier != nil {
 		s.initial, s.lost = earlier.after(req.lastReceived)
 		b = earlier.successor(s.upstream, req.lastReceived)

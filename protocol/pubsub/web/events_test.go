@@ -167,3 +167,28 @@ func TestSlowEventsAreClosedAtOnce(t *testing.T) {
 		t.Errorf("got %d slow browsers after %v, want 1 within 20 s", srv.gateway.Stats().Slow, d)
 	}
 }
+
+// The replay buffers of all sessions together are limited; the oldest are evicted.
+func TestReplayTotal(t *testing.T) {
+	srv := newTestServer(t, pubsub.Options{}, web.Options{})
+	big := strings.Repeat("x", 50_000)
+	var first, last *eventSource
+	for i := range 400 { // 20 MB
+		s := srv.events(fmt.Sprint("topic=t", i), nil)
+		s.expect(`session {"resumed":false}`)
+		srv.publish(fmt.Sprint("t", i), 1, big)
+		s.expect(delivered(fmt.Sprint("t", i), "1"))
+		id := s.lastID
+		s.expect(delivered(fmt.Sprint("t", i), `"`+big+`"`))
+		s.lastID = id
+		if i == 0 {
+			first = s
+		}
+		last = s
+	}
+	first.cancel()
+	last.cancel()
+	waitFor(t, "disconnect of two browsers", func() bool { return srv.gateway.Stats().Browsers == 398 })
+	srv.reconnect(first, "topic=t0").expect(`session {"resumed":true}`)
+	srv.reconnect(last, "topic=t399").expect(`session {"resumed":true}`, delivered("t399", `"`+big+`"`))
+}
