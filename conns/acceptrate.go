@@ -13,7 +13,7 @@ type acceptRate struct {
 	mu      sync.Mutex
 	rate    Rate
 	full    int64         // see Rate.take
-	changed chan struct{} // closed when the rate changes; nil: nothing waits
+	changed chan struct{} // closed when the rate changes; nil: no acceptor waits
 }
 
 func (a *acceptRate) set(r Rate) {
@@ -26,7 +26,8 @@ func (a *acceptRate) set(r Rate) {
 	}
 }
 
-// take takes a token, or returns how long to wait and what is closed when the rate changes.
+// take takes a token, or returns how long to wait and a channel that is closed when the rate
+// changes.
 func (a *acceptRate) take(now int64) (wait time.Duration, changed <-chan struct{}) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -39,11 +40,8 @@ func (a *acceptRate) take(now int64) (wait time.Duration, changed <-chan struct{
 	return wait, a.changed
 }
 
-// AcceptLimited reports whether there is an AcceptRate.
-func (s *Supervisor) AcceptLimited() bool { return s.settings.Load().Limits.AcceptRate.PerSecond > 0 }
-
 // WaitAccept waits until the AcceptRate allows one more connection. If ctx ends first, it returns
-// the cause, and the rate is not charged.
+// the cause, and the rate is not charged. Without an AcceptRate it returns at once.
 func (s *Supervisor) WaitAccept(ctx context.Context) error {
 	for {
 		wait, changed := s.acceptRate.take(s.now())

@@ -25,8 +25,8 @@ type address struct {
 	full int64 // when its bucket is full again, on the supervisor's clock; see Rate.take
 }
 
-// maxQuiet is how many addresses without connections are remembered for their rate. A flood of more
-// makes the table forget some of them: its memory is bounded, and those start again.
+// maxQuiet is how many addresses without connections stay in the table for their rate. In a flood
+// of more, some are removed, and their rate starts again: the memory of the table is bounded.
 const maxQuiet = 65536
 
 func (t *addresses) part(a netip.Addr) *addressPart {
@@ -64,18 +64,18 @@ func (t *addresses) add(addr net.Addr, lim *Limits, now int64) (*address, error)
 	return a, nil
 }
 
-// put adds a, in the place of quiet addresses if there are too many. p is locked.
+// put adds a. If the part is full, it removes some addresses without connections. p is locked.
 func (p *addressPart) put(a *address) {
 	if p.m == nil {
 		p.m = make(map[netip.Addr]*address)
 	}
 	if len(p.m) >= maxQuiet/len(addresses{}.parts) {
-		looked := 0
+		checked := 0
 		for key, old := range p.m { // in random order
 			if old.live == 0 {
 				delete(p.m, key)
 			}
-			if looked++; looked == 8 {
+			if checked++; checked == 8 {
 				break
 			}
 		}
@@ -83,7 +83,7 @@ func (p *addressPart) put(a *address) {
 	p.m[a.key] = a
 }
 
-// remove uncounts a connection. The address is forgotten if its bucket is full.
+// remove uncounts a connection. It removes the address if it was the last and the bucket is full.
 func (t *addresses) remove(a *address, now int64) {
 	p := t.part(a.key)
 	p.mu.Lock()
@@ -93,7 +93,7 @@ func (t *addresses) remove(a *address, now int64) {
 	}
 }
 
-// forget removes quiet addresses whose buckets are full again.
+// forget removes addresses without connections whose buckets are full again.
 func (t *addresses) forget(now int64) {
 	for i := range t.parts {
 		p := &t.parts[i]

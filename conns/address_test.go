@@ -15,107 +15,108 @@ func TestRate(t *testing.T) {
 	take := func() time.Duration { return r.take(&full, now) }
 	for i := range 3 {
 		if wait := take(); wait != 0 {
-			t.Fatalf("%d of the burst waits %v", i+1, wait)
+			t.Fatalf("token %d of the burst: got a wait of %v, want 0", i+1, wait)
 		}
 	}
 	if wait := take(); wait != 100*time.Millisecond {
-		t.Errorf("the next waits %v", wait)
+		t.Errorf("after the burst: got a wait of %v, want 100ms", wait)
 	}
 	now += int64(100 * time.Millisecond)
 	if wait := take(); wait != 0 {
-		t.Errorf("it waits %v when it has waited", wait)
+		t.Errorf("after that wait: got a wait of %v, want 0", wait)
 	}
 	if wait := take(); wait != 100*time.Millisecond {
-		t.Errorf("and one more %v", wait)
+		t.Errorf("the next token: got a wait of %v, want 100ms", wait)
 	}
 	now += int64(time.Hour)
 	for i := range 4 {
 		if wait := take(); (wait == 0) != (i < 3) {
-			t.Errorf("%d after an hour waits %v", i+1, wait)
+			t.Errorf("token %d after an hour: got a wait of %v, want 0 only for the burst of 3", i+1, wait)
 		}
 	}
-	for r, want := range map[Rate]string{{}: "unlimited", {PerSecond: 0.5}: "0.5/s, burst 1", {PerSecond: 2.5}: "2.5/s, burst 3"} {
-		if got := r.String(); got != want {
-			t.Errorf("%s, want %s", got, want)
+	for r, want := range map[Rate]int{{PerSecond: 0.5}: 1, {PerSecond: 2.5}: 3, {PerSecond: 2.5, Burst: 7}: 7} {
+		if got := r.burst(); got != want {
+			t.Errorf("%+v: got a burst of %d, want %d", r, got, want)
 		}
 	}
 }
 
-func nth(i int) net.Addr {
+// addrOf returns one of 2^24 addresses.
+func addrOf(i int) net.Addr {
 	return &net.TCPAddr{IP: net.IPv4(10, byte(i>>16), byte(i>>8), byte(i))}
 }
 
-// A flood of addresses leaves the table bounded, and live ones in it.
-func TestSourcesUnderAFlood(t *testing.T) {
-	var s addresses
+// Under a flood of addresses the table stays bounded and keeps those with live connections.
+func TestAddressTableIsBounded(t *testing.T) {
+	var table addresses
 	lim := &Limits{PerAddress: 1, AddressRate: Rate{PerSecond: 0.01, Burst: 2}}
 	now := int64(1000 * time.Second)
 	const live, flood = 1000, 100_000
 	for i := range live {
-		if _, err := s.add(nth(i), lim, now); err != nil {
+		if _, err := table.add(addrOf(i), lim, now); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for i := range flood {
-		src, err := s.add(nth(live+i), lim, now)
+		a, err := table.add(addrOf(live+i), lim, now)
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.remove(src, now)
+		table.remove(a, now)
 	}
-	if n := s.len(); n > maxQuiet+live+16 {
-		t.Errorf("%d addresses are remembered", n)
+	if n := table.len(); n > maxQuiet+live+16 {
+		t.Errorf("got %d addresses in the table, want at most %d", n, maxQuiet+live+16)
 	}
 	for i := range live {
-		if _, err := s.add(nth(i), lim, now); !errors.Is(err, RefusedAddress) {
-			t.Fatalf("address %d was forgotten while it lived: %v", i, err)
+		if _, err := table.add(addrOf(i), lim, now); !errors.Is(err, RefusedAddress) {
+			t.Fatalf("address %d with a live connection: got %v, want %v", i, err, RefusedAddress)
 		}
 	}
-	s.forget(now + int64(time.Hour))
-	if n := s.len(); n != live {
-		t.Errorf("%d addresses are remembered when all buckets are full again", n)
+	table.forget(now + int64(time.Hour))
+	if n := table.len(); n != live {
+		t.Errorf("got %d addresses after all buckets are full again, want %d", n, live)
 	}
 }
 
-// An address that is remembered for its rate only is held to it, and forgotten afterwards.
-func TestSourceIsRemembered(t *testing.T) {
-	var s addresses
+// An address without connections stays in the table until its bucket is full again.
+func TestAddressStaysForItsRate(t *testing.T) {
+	var table addresses
 	lim := &Limits{AddressRate: Rate{PerSecond: 1, Burst: 1}}
 	now := int64(1000 * time.Second)
-	src, err := s.add(nth(1), lim, now)
+	a, err := table.add(addrOf(1), lim, now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.remove(src, now)
-	if _, err := s.add(nth(1), lim, now); !errors.Is(err, RefusedRate) {
-		t.Errorf("at once again: %v", err)
+	table.remove(a, now)
+	if _, err := table.add(addrOf(1), lim, now); !errors.Is(err, RefusedRate) {
+		t.Errorf("at once again: got %v, want %v", err, RefusedRate)
 	}
 	now += int64(time.Second)
-	if src, err = s.add(nth(1), lim, now); err != nil {
-		t.Errorf("a second later: %v", err)
+	if a, err = table.add(addrOf(1), lim, now); err != nil {
+		t.Errorf("a second later: got %v, want nil", err)
 	}
-	s.remove(src, now+int64(time.Second))
-	if n := s.len(); n != 0 {
-		t.Errorf("%d addresses are remembered", n)
+	table.remove(a, now+int64(time.Second))
+	if n := table.len(); n != 0 {
+		t.Errorf("got %d addresses in the table, want 0", n)
 	}
 }
 
-// BenchmarkSource is what an address costs: enter and leave, with many others live.
-func BenchmarkSource(b *testing.B) {
-	var s addresses
+// BenchmarkAddress adds and removes a connection of an address, with many others in the table.
+func BenchmarkAddress(b *testing.B) {
+	var table addresses
 	lim := &Limits{PerAddress: 1 << 30, AddressRate: Rate{PerSecond: 1e9}}
 	now := int64(1000 * time.Second)
 	for i := range 100_000 {
-		if _, err := s.add(nth(i), lim, now); err != nil {
+		if _, err := table.add(addrOf(i), lim, now); err != nil {
 			b.Fatal(err)
 		}
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		src, err := s.add(nth(rand.IntN(100_000)), lim, now)
+		a, err := table.add(addrOf(rand.IntN(100_000)), lim, now)
 		if err != nil {
 			b.Fatal(err)
 		}
-		s.remove(src, now)
+		table.remove(a, now)
 	}
 }

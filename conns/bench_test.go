@@ -16,7 +16,7 @@ import (
 func BenchmarkGate(b *testing.B) {
 	pass := func(g *conns.Gate) {
 		if g.Reserve(bg) != nil || !g.TryConfirm() {
-			b.Error("there is room, but not for us")
+			b.Error("got no slot of a gate that has one, want one")
 		}
 		g.Release()
 	}
@@ -49,27 +49,26 @@ func BenchmarkGate(b *testing.B) {
 }
 
 // void is a connection that costs nothing, so that only the supervisor is measured.
-type void struct{}
+type nullConn struct{}
 
-func (void) Read([]byte) (int, error)         { return 0, io.EOF }
-func (void) Write(p []byte) (int, error)      { return len(p), nil }
-func (void) Close() error                     { return nil }
-func (void) LocalAddr() net.Addr              { return stubAddr("here") }
-func (void) RemoteAddr() net.Addr             { return stubAddr("there") }
-func (void) SetDeadline(time.Time) error      { return nil }
-func (void) SetReadDeadline(time.Time) error  { return nil }
-func (void) SetWriteDeadline(time.Time) error { return nil }
+func (nullConn) Read([]byte) (int, error)         { return 0, io.EOF }
+func (nullConn) Write(p []byte) (int, error)      { return len(p), nil }
+func (nullConn) Close() error                     { return nil }
+func (nullConn) LocalAddr() net.Addr              { return stubAddr("local") }
+func (nullConn) RemoteAddr() net.Addr             { return stubAddr("remote") }
+func (nullConn) SetDeadline(time.Time) error      { return nil }
+func (nullConn) SetReadDeadline(time.Time) error  { return nil }
+func (nullConn) SetWriteDeadline(time.Time) error { return nil }
 
-// crowd returns a supervisor with n connections that live, and stay, and a gate with
-// room for more.
-func crowd(b *testing.B, n, room int) (*conns.Gate, *conns.Supervisor) {
+// liveSupervisor returns a supervisor with n connections that stay, and a gate with free slots.
+func liveSupervisor(b *testing.B, n, free int) (*conns.Gate, *conns.Supervisor) {
 	b.Helper()
-	g := conns.NewGate(n + room)
+	g := conns.NewGate(n + free)
 	s := conns.New(conns.Config{Gate: g})
 	stay := protocol.Func(func(ctx context.Context, _ *transport.Conn) error { <-ctx.Done(); return nil })
 	for range n {
-		take(b, g, 1)
-		s.Start(bg, plain, void{}, stay)
+		useSlots(b, g, 1)
+		s.Start(bg, plain, nullConn{}, stay)
 	}
 	b.Cleanup(func() {
 		if err := s.Shutdown(bg); err != nil {
@@ -79,34 +78,34 @@ func crowd(b *testing.B, n, room int) (*conns.Gate, *conns.Supervisor) {
 	return g, s
 }
 
-var crowds = []int{0, 1_000, 100_000}
+var liveCounts = []int{0, 1_000, 100_000}
 
-// Accept, serve, end: what the supervisor and the gate add to a connection, while others live.
+// The cost that the supervisor and the gate add to a connection, while others are live.
 func BenchmarkSupervisor(b *testing.B) {
 	trivial := protocol.Func(func(context.Context, *transport.Conn) error { return nil })
-	for _, n := range crowds {
+	for _, n := range liveCounts {
 		b.Run(fmt.Sprintf("live=%d/one at a time", n), func(b *testing.B) {
-			g, s := crowd(b, n, 1)
+			g, s := liveSupervisor(b, n, 1)
 			b.ReportAllocs()
 			for b.Loop() {
-				if g.Reserve(bg) != nil || !g.TryConfirm() { // parks until the one before has ended
-					b.Fatal("no room")
+				if g.Reserve(bg) != nil || !g.TryConfirm() { // waits until the one before has ended
+					b.Fatal("got no slot, want one")
 				}
-				s.Start(bg, plain, void{}, trivial)
+				s.Start(bg, plain, nullConn{}, trivial)
 			}
 			b.StopTimer()
 		})
 		b.Run(fmt.Sprintf("live=%d/parallel", n), func(b *testing.B) {
-			g, s := crowd(b, n, 100)
+			g, s := liveSupervisor(b, n, 100)
 			b.ReportAllocs()
 			b.ResetTimer()
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
 					if g.Reserve(bg) != nil || !g.TryConfirm() {
-						b.Error("no room")
+						b.Error("got no slot, want one")
 						return
 					}
-					s.Start(bg, plain, void{}, trivial)
+					s.Start(bg, plain, nullConn{}, trivial)
 				}
 			})
 			b.StopTimer()
@@ -114,18 +113,18 @@ func BenchmarkSupervisor(b *testing.B) {
 	}
 }
 
-// What an operator's question costs: Get looks through one shard, State and Counters
-// through none and all of the shards' heads.
+// The cost of a look at the supervisor: a Select by id searches one shard, State none, and Counters
+// reads the counters of all.
 func BenchmarkAsk(b *testing.B) {
-	for _, n := range crowds[1:] {
-		g, s := crowd(b, n, 0)
+	for _, n := range liveCounts[1:] {
+		g, s := liveSupervisor(b, n, 0)
 		all := list(s)
 		i := 0
 		for _, ask := range []struct {
 			name string
 			do   func()
 		}{
-			{"Get", func() { s.Get(all[i%len(all)].ID); i += 7919 }},
+			{"Get", func() { s.Select(conns.Query{ID: all[i%len(all)].ID}); i += 7919 }},
 			{"State", func() { g.State() }},
 			{"Counters", func() { s.Counters() }},
 			{"List", func() { list(s) }},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime/debug"
+	"runtime/pprof"
 	"sync/atomic"
 	"time"
 
@@ -25,32 +26,34 @@ type connection struct {
 	started int64
 	serving atomic.Bool  // the handshake is over
 	session idle.Session // of a protocol that lets its connections be parked; else nil
-	err     error        // how it went; used by the goroutine of the connection only
+	err     error        // the result of its last step; used by the goroutine of the connection only
 
 	// Accounting.
 	index   int         // in its shard, under the shard's lock
 	address *address    // its source address; nil: not counted
-	counted atomic.Bool // holds a slot of the gate
+	counted atomic.Bool // it has a slot of the gate
 
 	// Why it ends.
 	stopReason  atomic.Uint32 // a limit or eviction for which it was asked to stop; 0: none
-	stopAt      atomic.Int64  // when it was asked to; 0: never
+	stopAt      atomic.Int64  // when it was asked to stop; 0: never
 	closeReason atomic.Uint32 // Killed, Aborted or the stop reason, once it was closed for that; else 0
 
 	// Idle time, kept by Monitor.
-	read, written   uint64       // bytes that Monitor has seen last
-	readAt, wroteAt atomic.Int64 // when Monitor has seen a change, or Serve was called
+	read, written   uint64       // bytes at its last check
+	readAt, wroteAt atomic.Int64 // time of the last check that saw a change, or of the end of the handshake
 }
 
-// run is the life of a connection, in a goroutine of its own: admit, handshake, begin, serve, end. A
-// connection that was parked continues with serve, in a new goroutine.
+// run is the life of a connection, in a goroutine of its own: admit, handshake, begin, serve, end.
+// A connection that was parked continues with serve, in a new goroutine.
 //
 // run needs little stack, because the stack of an idle connection that is not parked stays as
-// large as it has ever been. So serve is no function of its own.
+// large as it has ever been. So serve is not a function.
 func (c *connection) run() {
 	defer c.end()
-	c.err = errGoexit // remains if a protocol or transport ends the goroutine
-	if !c.serving.Load() {
+	c.err = errGoexit     // remains if a protocol, a transport or a hook ends the goroutine
+	if c.serving.Load() { // woken: this goroutine has inherited the labels of another connection
+		pprof.SetGoroutineLabels(c.ctx)
+	} else {
 		if err := c.admit(); err != nil {
 			c.err = err
 			return
@@ -71,6 +74,7 @@ func (c *connection) run() {
 // admit counts c for the source address of its socket and applies the limits per address. Behind a
 // proxy, handshake does so when the client's address is known.
 func (c *connection) admit() error {
+	c.sup.retrace(c)
 	if c.sup.cfg.Started != nil {
 		c.sup.cfg.Started(&c.conn)
 	}
@@ -105,8 +109,8 @@ func (c *connection) handshake() error {
 func (c *connection) runHandshake(done chan<- error) {
 	err := errGoexit
 	defer func() {
-		if v := recover(); v != nil {
-			err = asPanic(v)
+		if v := recover(); v != nil || err == errGoexit {
+			err = asPanic(v) // here, for the stack of this goroutine
 		}
 		done <- err
 	}()
@@ -123,7 +127,7 @@ func (c *connection) limitedHandshake() error {
 	expired := func() bool { return errors.Is(ctx.Err(), context.DeadlineExceeded) }
 	unwatch := context.AfterFunc(ctx, func() {
 		if expired() { // for transports that ignore their context
-			c.conn.Abort()
+			abort(&c.conn)
 		}
 	})
 	err := c.sup.handshakes.Reserve(ctx)
@@ -133,21 +137,22 @@ func (c *connection) limitedHandshake() error {
 			err = c.conn.Handshake(ctx)
 		}()
 	}
-	if !unwatch() && (err != nil || expired()) {
+	aborted := !unwatch() && expired()
+	if aborted || err != nil && ctx.Err() != nil { // unwatch may succeed while ctx is being cancelled
 		err = errors.Join(context.Cause(ctx), err)
 	}
 	h := c.conn.Proxy()
 	if h != nil {
-		c.sup.retrace(c) // its peer's address is another now
+		c.sup.retrace(c) // the remote address has changed to that of the client
 	}
-	if err == nil && c.address == nil && (h == nil || h.Source != nil) { // else the proxy itself is the client
+	if err == nil && c.address == nil && (h == nil || h.Source != nil) { // without Source the proxy itself is the client
 		err = c.countAddress()
 	}
 	return err
 }
 
 // begin marks the end of the handshake. A protocol that lets its connections be parked gets a
-// session, unless it is a Drainer: that has to run when the listener stops.
+// session, unless it is a Drainer, which has to run when the listener stops.
 //
 //go:noinline
 func (c *connection) begin() {
@@ -184,21 +189,46 @@ func (c *connection) end() {
 	if v != nil || c.err == errGoexit {
 		c.err = asPanic(v)
 	}
-	s := c.sup
-	defer s.shard(&c.conn).running.Done()
+	defer c.sup.shard(&c.conn).running.Done()
 	end := ConnEnd{Conn: &c.conn, Reason: c.reason(), Err: c.err, Served: c.serving.Load(), Duration: c.age()}
+	defer c.report(&end) // also if Close ends the goroutine
+	c.closeConn(&end)
+}
+
+// closeConn closes the connection in order. A panic of the transport's Close becomes the reason of
+// the end: it must not end the process.
+func (c *connection) closeConn(end *ConnEnd) {
+	defer func() {
+		if v := recover(); v != nil {
+			end.Reason, end.Err = Panicked, asPanic(v)
+		}
+	}()
 	if c.ctx.Err() != nil {
-		c.conn.StopReading(context.Cause(c.ctx)) // requestStop may not have come so far; Close depends on it
+		// Close drains unread data only after StopReading, which requestStop calls after it has
+		// cancelled the context; the protocol may have returned in between.
+		c.conn.StopReading(context.Cause(c.ctx))
 	}
 	c.conn.Close()
+}
+
+// abort closes the socket. It runs in goroutines of the server, which must not end because the
+// transport's Close panics.
+func abort(conn *transport.Conn) {
+	defer func() { _ = recover() }()
+	conn.Abort()
+}
+
+// report accounts for the end of a connection whose socket is closed.
+func (c *connection) report(end *ConnEnd) {
+	s := c.sup
 	c.cancel(protocol.ErrEnded)
-	s.deregister(c, end)
+	s.deregister(c, *end)
 	if c.address != nil {
 		s.addresses.remove(c.address, s.now())
 	}
 	c.uncount()
 	if s.cfg.Ended != nil {
-		s.cfg.Ended(end)
+		s.cfg.Ended(*end)
 	}
 }
 

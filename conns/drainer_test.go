@@ -12,7 +12,7 @@ import (
 	"goranch/transport"
 )
 
-// drainer reads one message after it was told to end, and answers it.
+// drainer reads one message after it was asked to stop, and answers it.
 type drainer struct{}
 
 func (drainer) DrainsItself() {}
@@ -22,10 +22,10 @@ func (drainer) Serve(ctx context.Context, conn *transport.Conn) error {
 	return err
 }
 
-// A protocol that drains by itself reads on when it is told, until the limit.
+// A Drainer can read after it was asked to stop, until the limit.
 func TestDrainerReadsOn(t *testing.T) {
 	for name, tt := range map[string]struct {
-		say   string
+		send  string
 		want  conns.Reason
 		after time.Duration
 	}{
@@ -50,18 +50,18 @@ func TestDrainerReadsOn(t *testing.T) {
 					limit <- sup.Shutdown(ctx)
 				}()
 				synctest.Wait()
-				if tt.say != "" {
-					got := make([]byte, len(tt.say))
-					go io.WriteString(client, tt.say)
-					if _, err := io.ReadFull(client, got); err != nil || string(got) != tt.say {
-						t.Errorf("answered %q, %v", got, err)
+				if tt.send != "" {
+					got := make([]byte, len(tt.send))
+					go io.WriteString(client, tt.send)
+					if _, err := io.ReadFull(client, got); err != nil || string(got) != tt.send {
+						t.Errorf("got %q, %v, want %q, nil", got, err, tt.send)
 					}
 				}
 				if err := <-limit; err != nil {
-					t.Error(err)
+					t.Errorf("Shutdown: got %v, want nil", err)
 				}
 				if e := <-ends; e.Reason != tt.want || time.Since(begin) != tt.after {
-					t.Errorf("after %v: %v (%v)", time.Since(begin), e.Reason, e.Err)
+					t.Errorf("got %v (%v) after %v, want %v after %v", e.Reason, e.Err, time.Since(begin), tt.want, tt.after)
 				}
 			})
 		})

@@ -11,9 +11,9 @@ import (
 type EvictionPolicy uint8
 
 const (
-	EvictNone     EvictionPolicy = iota // connections live on until they end by themselves
-	EvictOldest                         // those accepted first
-	EvictMostIdle                       // those without traffic for the longest time, to the second
+	EvictNone     EvictionPolicy = iota // none is evicted
+	EvictOldest                         // the first accepted
+	EvictMostIdle                       // the longest without traffic, to the second
 	EvictRandom
 	numPolicies
 )
@@ -28,8 +28,8 @@ func (p EvictionPolicy) String() string {
 	return fmt.Sprintf("EvictionPolicy(%d)", uint8(p))
 }
 
-// ParseEvictionPolicy reads the names that String returns, and "nobody" and "idlest", which were
-// the names of "none" and "most-idle" before.
+// ParseEvictionPolicy parses the names that String returns, and their former names "nobody" (none)
+// and "idlest" (most-idle).
 func ParseEvictionPolicy(s string) (EvictionPolicy, error) {
 	switch s {
 	case "nobody":
@@ -43,20 +43,10 @@ func ParseEvictionPolicy(s string) (EvictionPolicy, error) {
 	return 0, fmt.Errorf("eviction policy %q: allowed are %q", s, policyNames)
 }
 
-// Evict asks n connections to stop, of those that are counted and were not asked to stop before, and
-// returns how many it has asked. They are closed after the Grace of the settings.
-func (s *Supervisor) Evict(n int, p EvictionPolicy) int {
-	return s.evict(p, func(int) int { return n })
-}
-
-// Shrink evicts until at most n connections remain, not counting those that were asked to
-// stop before: calling it again evicts no more.
-func (s *Supervisor) Shrink(n int, p EvictionPolicy) int {
-	return s.evict(p, func(all int) int { return all - n })
-}
-
-// evict evicts howMany connections of all that can be evicted.
-func (s *Supervisor) evict(p EvictionPolicy, howMany func(all int) int) int {
+// Evict asks connections to stop and returns how many it has asked. They are closed after the Grace
+// of the settings. howMany is called with the number of connections that can be evicted, those that
+// are counted by the cap and were not asked to stop before, and returns how many of them to evict.
+func (s *Supervisor) Evict(p EvictionPolicy, howMany func(candidates int) int) int {
 	if p == EvictNone {
 		return 0
 	}

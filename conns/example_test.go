@@ -11,33 +11,32 @@ import (
 	"goranch/transport"
 )
 
-// A gate of two slots: the third acceptor has to wait, here until the limit is raised.
+// A gate with two slots: the third acceptor waits, here until the limit is raised.
 func ExampleGate() {
 	ctx := context.Background()
 	gate := conns.NewGate(2)
 	for range 2 {
 		gate.Reserve(ctx) // before accept
-		gate.Confirm(ctx) // there is a connection
+		gate.Confirm(ctx) // after accept
 	}
-	fmt.Println("room for a third:", gate.TryReserve())
+	fmt.Println("a third at once:", gate.TryReserve())
 
 	third := make(chan error)
 	go func() { third <- gate.Reserve(ctx) }()
 	gate.SetLimit(3)
-	fmt.Println("a third after all:", <-third == nil)
-	gate.Cancel() // but nobody came
+	fmt.Println("a third with a higher limit:", <-third == nil)
+	gate.Cancel() // accept returned no connection
 
-	gate.Release() // the first has ended
+	gate.Release() // the first connection has ended
 	s := gate.State()
 	fmt.Printf("%d of %d in use, %d at most\n", s.Used, s.Limit, s.Peak)
 	// Output:
-	// room for a third: false
-	// a third after all: true
+	// a third at once: false
+	// a third with a higher limit: true
 	// 1 of 3 in use, 2 at most
 }
 
-// Wait is for tests and for operators: it returns as soon as the number of slots in use
-// is as asked for.
+// Wait returns as soon as the number of slots in use satisfies the condition.
 func ExampleGate_Wait() {
 	ctx := context.Background()
 	gate := conns.NewGate(conns.Unlimited)
@@ -51,7 +50,7 @@ func ExampleGate_Wait() {
 	// Output: empty: true
 }
 
-// A server of one acceptor, which greets each peer, and is stopped while one is connected.
+// A server with one acceptor, which is stopped while a client is connected.
 func ExampleSupervisor() {
 	gate := conns.NewGate(100)
 	sup := conns.New(conns.Config{
@@ -62,7 +61,7 @@ func ExampleSupervisor() {
 		fmt.Fprintln(conn, "hello")
 		_, err := conn.Read(make([]byte, 1)) // until the peer closes, or the server stops
 		if err != nil {
-			fmt.Fprintln(conn, "goodbye") // still arrives
+			fmt.Fprintln(conn, "goodbye") // writes still work
 		}
 		return err
 	})
@@ -116,7 +115,7 @@ func accept(ctx context.Context, ln net.Listener, gate *conns.Gate, sup *conns.S
 			return err
 		}
 		if err := gate.Confirm(ctx); err != nil {
-			sup.Refuse(transport.TCP{}, nc)
+			sup.Refuse(ctx, conns.Refused, transport.TCP{}, nc, p)
 			return err
 		}
 		sup.Start(ctx, transport.TCP{}, nc, p)

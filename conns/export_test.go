@@ -2,8 +2,13 @@ package conns
 
 import "goranch/protocol"
 
-// Observe has f called with the gate's state after each change of the slots in use,
-// under the gate's lock: nothing that lasts a moment only is missed.
+// For tests of the public API, which are in another package.
+const StuckGrace = stuckGrace
+
+var ReasonOf = reasonOf
+
+// Observe has f called with the gate's state after each change of the slots in use, under the
+// gate's lock: no state is missed, however short it lasts.
 func (g *Gate) Observe(f func(GateState)) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -11,24 +16,21 @@ func (g *Gate) Observe(f func(GateState)) {
 		g.watchers = make(map[*watcher]struct{})
 	}
 	w := &watcher{ready: make(chan struct{}), ok: func(int) bool {
-		f(GateState{
-			Limit: g.limit, Used: g.used, Reserved: g.reserved,
-			Waiting: g.confirms.n + g.pending.n + g.reserves.n, Peak: g.peak,
-		})
+		f(g.state())
 		return false
 	}}
 	g.watchers[w] = struct{}{}
 }
 
-// Watchers returns how many wait for a number of slots.
+// Watchers returns how many calls of Wait are waiting.
 func (g *Gate) Watchers() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return len(g.watchers)
 }
 
-// CancelOnly is the first half of telling all connections to end: contexts are
-// cancelled, reads go on. It stands for a protocol that is quicker than the second half.
+// CancelOnly is the first half of requestStop for all connections: contexts are cancelled, reads
+// go on. It stands for a protocol that returns before the second half.
 func (s *Supervisor) CancelOnly() {
 	s.each(func(c *connection) { c.cancel(protocol.ErrShutdown) })
 }

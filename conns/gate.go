@@ -9,18 +9,14 @@ import (
 // Unlimited is the limit of a gate that admits every connection.
 const Unlimited = math.MaxInt
 
-// Gate enforces the cap of a listener: how many connections may live at once. The limit can
-// change at any time.
+// Gate enforces the cap of a listener: how many connections may be live at once. A slot is reserved
+// by Reserve, before accept; used after Confirm, when there is a connection; and free after
+// Release, or after Cancel if accept returned no connection. Reserved and used slots together never
+// exceed the limit in force when a slot was taken. So an acceptor with a reservation accepts
+// without asking again, unless the limit was lowered in between: then Confirm waits.
 //
-// A slot has three states. It is reserved by Reserve, before accept; used, after Confirm, when
-// there is a connection; and free after Cancel, if accept returned no connection, or Release. The
-// number of used slots never exceeds the limit in force when a connection took its slot, nor do
-// reserved and used slots together. So an acceptor with a reservation may accept without
-// asking again, unless the limit was lowered in the meantime: then Confirm waits. Connections
-// that were accepted and wait for a slot are pending; they go before acceptors.
-//
-// Waiters are served in the order of their arrival, and exactly as many are woken as there are
-// free slots. All methods may be called from any goroutine.
+// Connections that were accepted and wait for a slot are pending; they are served before acceptors.
+// Waiters are served in order. All methods may be called from any goroutine.
 type Gate struct {
 	mu       sync.Mutex
 	limit    int
@@ -41,11 +37,12 @@ func NewGate(limit int) *Gate { return &Gate{limit: max(limit, 0)} }
 // the cause, and no slot is reserved.
 func (g *Gate) Reserve(ctx context.Context) error { return g.reserve(ctx, &g.reserves, nil) }
 
-// ReservePending is Reserve for a pending connection, which goes before acceptors. If it has to
-// wait, interrupt is called once it is in the queue: acceptors that hold reservations and wait
-// in accept must then return and Cancel, as long as [Gate.Contended] reports true.
-func (g *Gate) ReservePending(ctx context.Context, interrupt func()) error {
-	return g.reserve(ctx, &g.pending, interrupt)
+// ReservePending is Reserve for a pending connection, which is served before acceptors. If it has
+// to wait, queued is called once it is in the queue: the caller should then have acceptors cancel
+// reservations as long as the state is Contended. A reservation that is granted before queued
+// returns is kept even if ctx has ended.
+func (g *Gate) ReservePending(ctx context.Context, queued func()) error {
+	return g.reserve(ctx, &g.pending, queued)
 }
 
 func (g *Gate) reserve(ctx context.Context, q *queue, queued func()) error {
@@ -59,6 +56,11 @@ func (g *Gate) reserve(ctx context.Context, q *queue, queued func()) error {
 	g.mu.Unlock()
 	if queued != nil {
 		queued()
+		select {
+		case <-w.ready: // granted by what queued did, even if that has ended ctx
+			return nil
+		default:
+		}
 	}
 	select {
 	case <-w.ready:
@@ -85,17 +87,14 @@ func (g *Gate) TryReserve() bool {
 	return true
 }
 
-// Confirm turns a reservation into a used slot, after accept has returned a connection. It waits only
-// if the limit was lowered since Reserve. If ctx ends first, it returns the cause, and the
+// Confirm turns a reservation into a used slot, after accept has returned a connection. It waits
+// only if the limit was lowered since Reserve. If ctx ends first, it returns the cause, and the
 // reservation is cancelled.
 func (g *Gate) Confirm(ctx context.Context) error {
 	if g.TryConfirm() {
 		return nil
 	}
-	g.mu.Lock()
-	w := g.confirms.push()
-	g.wake() // a slot may have been released in between
-	g.mu.Unlock()
+	w := g.pushConfirm()
 	select {
 	case <-w.ready:
 		return nil
@@ -110,6 +109,16 @@ func (g *Gate) Confirm(ctx context.Context) error {
 	}
 	g.wake()
 	return context.Cause(ctx)
+}
+
+// pushConfirm puts a pending connection with a reservation in the queue.
+func (g *Gate) pushConfirm() *waiter {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.checkReserved()
+	w := g.confirms.push()
+	g.wake() // a slot may have been released since TryConfirm
+	return w
 }
 
 // TryConfirm is Confirm if that need not wait; otherwise it does nothing and reports false.
@@ -151,20 +160,6 @@ func (g *Gate) SetLimit(limit int) (over bool) {
 	return g.over()
 }
 
-// Over reports whether more slots are reserved or used than the limit allows.
-func (g *Gate) Over() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.over()
-}
-
-// Contended reports whether pending connections wait for slots that acceptors have reserved.
-func (g *Gate) Contended() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return !g.pending.empty() && g.reserved > g.confirms.n
-}
-
 // GateState is the state of a gate at one instant.
 type GateState struct {
 	Limit    int // Unlimited if there is none
@@ -172,21 +167,30 @@ type GateState struct {
 	Reserved int // slots reserved by acceptors
 	Waiting  int // acceptors and pending connections that wait for a slot
 	Peak     int // the highest number of used slots so far
+
+	Over      bool // more slots are reserved or used than the limit allows
+	Contended bool // pending connections wait for slots that acceptors have reserved
 }
 
 // State returns the gate's state at one instant.
 func (g *Gate) State() GateState {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	return g.state()
+}
+
+// state is State with the lock held.
+func (g *Gate) state() GateState {
 	return GateState{
 		Limit: g.limit, Used: g.used, Reserved: g.reserved,
 		Waiting: g.confirms.n + g.pending.n + g.reserves.n, Peak: g.peak,
+		Over: g.over(), Contended: !g.pending.empty() && g.reserved > g.confirms.n,
 	}
 }
 
-// Wait returns when ok returns true for the number of used slots. ok is called at once and after each
-// change, under the gate's lock: it must be quick and must not use the gate. If ctx ends first,
-// its cause is returned.
+// Wait returns when ok returns true for the number of used slots. ok is called at once and after
+// each change, under the gate's lock: it must be quick and must not use the gate. If ctx ends
+// first, its cause is returned.
 func (g *Gate) Wait(ctx context.Context, ok func(used int) bool) error {
 	g.mu.Lock()
 	if ok(g.used) {
@@ -238,10 +242,15 @@ func (g *Gate) unuse() {
 }
 
 func (g *Gate) unreserve() {
-	if g.reserved == 0 {
+	g.checkReserved()
+	g.reserved--
+}
+
+// checkReserved panics unless there is a reservation that no pending connection confirms already.
+func (g *Gate) checkReserved() {
+	if g.reserved <= g.confirms.n {
 		panic("conns: a slot was confirmed or cancelled that was not reserved")
 	}
-	g.reserved--
 }
 
 // wake hands the free slots to waiters.

@@ -10,41 +10,42 @@ import (
 	"goranch/transport"
 )
 
-// State is the state of a connection.
-type State uint8
-
-const (
-	StateHandshaking State = iota // accepted; its protocol was not called yet
-	StateServing
-	StateEnding // asked to stop
-	StateClosed
-)
-
-// String returns "handshaking", "serving", "ending" or "closed".
-func (s State) String() string {
-	return [...]string{"handshaking", "serving", "ending", "closed"}[s&3]
-}
-
-// Info describes a connection.
+// Info describes a connection, live or closed.
 type Info struct {
 	ID         uint64
 	Transport  string
 	RemoteAddr net.Addr // the client's, also behind a proxy that names it
 	LocalAddr  net.Addr
-	State      State
 	Since      time.Time         // when it was accepted
-	Idle       time.Duration     // since the last traffic, in whole seconds
+	Idle       time.Duration     // since the last traffic, in whole seconds; 0 once closed
 	Served     bool              // the handshake is over and the protocol was called
+	Ending     bool              // it was asked to stop
 	Counted    bool              // by the cap; false after ranch.RemoveConnection
 	Protocol   protocol.Protocol // what it was accepted for
 	Stats      transport.Stats
 	TLS        *TLSInfo // nil: plain, in the handshake, or closed
+
+	// Of closed connections; zero while it lives.
+	Closed time.Time
+	Reason Reason
+	Err    error // what the protocol, or the handshake, returned
 }
 
-// Age returns how long ago the connection was accepted.
-func (i *Info) Age() time.Duration { return time.Since(i.Since) }
+// State returns the state in a word: "handshaking", "serving", "ending" or "closed".
+func (i *Info) State() string {
+	switch {
+	case !i.Closed.IsZero():
+		return "closed"
+	case i.Ending:
+		return "ending"
+	case i.Served:
+		return "serving"
+	}
+	return "handshaking"
+}
 
-// ProtocolName returns the result of the protocol's method Name() string, or its type if it has none.
+// ProtocolName returns the result of the protocol's method Name() string, or its type if it has
+// none.
 func (i *Info) ProtocolName() string {
 	switch p := i.Protocol.(type) {
 	case nil:
@@ -82,37 +83,28 @@ func tlsInfo(conn *transport.Conn) *TLSInfo {
 }
 
 // basicInfo is info without the fields that are expensive.
-func (c *connection) basicInfo() Info {
+func (c *connection) basicInfo(now time.Time) Info {
 	return Info{
 		ID: c.conn.ID(), Transport: c.conn.Transport().Name(),
 		RemoteAddr: c.conn.RemoteAddr(), LocalAddr: c.conn.LocalAddr(),
-		State: c.state(), Since: time.Now().Add(-c.age()), Served: c.serving.Load(), Counted: c.counted.Load(),
+		Since: now.Add(-c.age()), Served: c.serving.Load(), Ending: c.ctx.Err() != nil, Counted: c.counted.Load(),
 		Protocol: c.protocol, Stats: c.conn.Stats(),
 	}
 }
 
 func (c *connection) info() Info {
-	i := c.basicInfo()
+	i := c.basicInfo(time.Now())
 	i.Idle = c.idle()
 	i.TLS = tlsInfo(&c.conn)
 	return i
 }
 
-func (c *connection) state() State {
-	switch {
-	case c.ctx.Err() != nil:
-		return StateEnding
-	case c.serving.Load():
-		return StateServing
-	}
-	return StateHandshaking
-}
-
-// idle returns the time since the last traffic, in the whole seconds that Monitor can tell.
+// idle returns the time since the last traffic, in whole seconds, since Monitor records it once a
+// second.
 func (c *connection) idle() time.Duration {
 	read, wrote := c.readAt.Load(), c.wroteAt.Load()
 	if st := c.conn.Stats(); read == wrote && read == c.started && st.BytesRead+st.BytesWritten > 0 {
-		return 0 // it had traffic, which Monitor has not seen yet
+		return 0 // there was traffic that Monitor has not recorded yet
 	}
 	return max(time.Duration(c.sup.now()-max(read, wrote)), 0).Truncate(time.Second)
 }

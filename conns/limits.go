@@ -11,10 +11,10 @@ import (
 // say the same explicitly; other negative values are refused.
 type Limits struct {
 	// MaxHandshakes is how many handshakes may be in progress at once; others wait, first come,
-	// first served. Transports without a handshake are not concerned.
+	// first served. Transports without a handshake are not limited.
 	MaxHandshakes int
 
-	// AcceptRate is how fast connections are accepted; others wait in the kernel's queue.
+	// AcceptRate is how fast connections are accepted; other clients wait in the kernel's queue.
 	AcceptRate Rate
 
 	// PerAddress is how many connections one source address may have, and AddressRate how fast it
@@ -24,9 +24,9 @@ type Limits struct {
 	AddressRate Rate
 
 	// IdleTimeout ends a connection without traffic for so long, ReadTimeout one that has
-	// received nothing, WriteTimeout one that has sent nothing. A monitor loop enforces
-	// them, so a connection may live on for an eighth of the limit, or a second, whichever is
-	// less. It is then asked to stop, and closed after the shutdown timeout.
+	// received nothing, WriteTimeout one that has sent nothing. A monitor loop enforces them, up to
+	// an eighth of the limit or a second late, whichever is less. The connection is then asked to
+	// stop, and closed after the shutdown timeout.
 	IdleTimeout, ReadTimeout, WriteTimeout time.Duration
 
 	// Lifetime ends a connection at that age. LifetimeJitter is the fraction of it, 0 to 1, by
@@ -35,14 +35,14 @@ type Limits struct {
 	Lifetime       time.Duration
 	LifetimeJitter float64
 
-	// ParkAfter is how long nothing must have been received on a connection before it is parked:
-	// it gives up its goroutine until data arrives. That concerns connections of protocols made by
-	// protocol.Handle, on Linux sockets. It saves more than 2 KiB a connection, and costs some ten
-	// microseconds each time. 0 is 1 s, up to a second late; NoTimeout never parks.
+	// ParkAfter is the time without received data after which a connection is parked: it has no
+	// goroutine until data arrives. It applies to connections of protocols made by protocol.Handle,
+	// on Linux sockets. It saves more than 2 KiB per connection and costs about ten microseconds
+	// each time. 0 is 1 s, up to a second late; NoTimeout never parks.
 	ParkAfter time.Duration
 }
 
-// Validate reports every field that cannot be used.
+// Validate returns an error that names every field with a value that is not allowed.
 func (l Limits) Validate() error {
 	var f option.Faults
 	f.CountOrNoLimit("MaxHandshakes", l.MaxHandshakes, "0 for no limit")

@@ -11,7 +11,7 @@ import (
 
 // Monitor enforces the limits of time and records when connections were last active, until ctx
 // ends. A supervisor needs it to run once, in a goroutine of its own, while it has connections. It
-// looks at each connection once a second, more often if a limit is short, and less often if
+// checks each connection once a second, more often if a limit is short, and less often if
 // there are so many that it would use more than a fiftieth of a core.
 func (s *Supervisor) Monitor(ctx context.Context) {
 	var batch []*connection
@@ -31,18 +31,18 @@ func (s *Supervisor) Monitor(ctx context.Context) {
 			for _, c := range batch {
 				if c.check(begin, set) {
 					if requested++; requested%64 == 0 {
-						runtime.Gosched() // active connections go before those that are to be parked
+						runtime.Gosched() // active connections run before those that are to be parked
 					}
 				}
 			}
-			clear(batch) // keeps no ended connection alive
+			clear(batch) // so that it refers to no ended connection
 		}
 		s.addresses.forget(begin)
 		t.Reset(max(s.interval(), time.Duration(50*(s.now()-begin))))
 	}
 }
 
-// The longest and the shortest time between two looks at a connection.
+// The longest and the shortest time between two checks of a connection.
 const (
 	longestInterval  = time.Second
 	shortestInterval = 10 * time.Millisecond
@@ -59,12 +59,13 @@ func (s *Supervisor) interval() time.Duration {
 	return max(d, shortestInterval)
 }
 
-// check records what has happened on c since the last check, ends c if it has exceeded a limit, and
-// requests that it be parked if it is idle. It reports whether it has done the latter.
+// check records the activity of c since the last check, asks it to stop or closes it if it has
+// reached a limit, and requests that it be parked if it is idle. It reports whether it has done the
+// latter.
 func (c *connection) check(now int64, set *Settings) (requested bool) {
 	st := c.conn.Stats()
-	seen := max(now, c.started+1) // for idle, to which the time of the start means "not seen yet"
-	if st.BytesRead != c.read {   // not Reads: a read that fails at its deadline is a call too
+	seen := max(now, c.started+1) // idle takes c.started for "not checked yet"
+	if st.BytesRead != c.read {   // not Reads, which also counts reads that fail at a deadline
 		c.read = st.BytesRead
 		c.readAt.Store(seen)
 	}
@@ -86,7 +87,7 @@ func (c *connection) check(now int64, set *Settings) (requested bool) {
 		c.stop(why, set.Grace)
 		return false
 	}
-	idle := time.Duration(now - c.readAt.Load()) // a connection that only sends needs no reader
+	idle := time.Duration(now - c.readAt.Load()) // writes do not count: they need no reader
 	return c.session != nil && lim.ParkAfter > 0 && idle >= lim.ParkAfter && engine.Of(&c.conn).RequestPark()
 }
 
@@ -107,10 +108,10 @@ func (c *connection) exceeded(now int64, lim *Limits) Reason {
 	return 0
 }
 
-// stop asks c to end for that reason. Monitor closes it after grace; without any it is closed at
-// once. Only the first call counts.
+// stop asks c to stop for that reason. Monitor closes it after grace; without a grace it is closed
+// at once. Only the first call has an effect.
 func (c *connection) stop(why Reason, grace time.Duration) {
-	c.stopAt.CompareAndSwap(0, max(c.sup.now(), 1)) // before stopReason, by which Monitor goes
+	c.stopAt.CompareAndSwap(0, max(c.sup.now(), 1)) // before stopReason, which Monitor reads first
 	if !c.stopReason.CompareAndSwap(0, uint32(why)) {
 		return
 	}
@@ -121,7 +122,7 @@ func (c *connection) stop(why Reason, grace time.Duration) {
 	c.requestStop(why)
 }
 
-// requestStop asks the protocol to end: its context is cancelled and its reads fail, while writes
+// requestStop asks the protocol to stop: its context is cancelled and its reads fail, while writes
 // still work. When the listener stops, a Drainer goes on reading.
 func (c *connection) requestStop(cause error) {
 	c.cancel(cause)
@@ -134,5 +135,5 @@ func (c *connection) requestStop(cause error) {
 func (c *connection) close(why Reason, cause error) {
 	c.closeReason.CompareAndSwap(0, uint32(why))
 	c.cancel(cause)
-	c.conn.Abort()
+	abort(&c.conn)
 }

@@ -2,56 +2,39 @@ package conns
 
 import (
 	"cmp"
-	"fmt"
 	"net"
 	"net/netip"
 	"slices"
 )
 
-// Query selects connections.
+// Query selects connections. The zero value selects all, oldest first.
 type Query struct {
+	// ID selects one connection; 0 selects all.
+	ID uint64
 	// Match, if set, selects the connections for which it returns true. It is called with no lock
 	// held.
 	Match func(*Info) bool
-	// Sort is the order of the result. Equal connections are in the order in which they were accepted.
+	// Sort is the order of the result. Equal connections are in the order in which they were
+	// accepted.
 	Sort SortKey
 	// Reverse reverses the order.
 	Reverse bool
-	// Offset is how many connections to leave out at the beginning, and Limit how many to return at
-	// most. 0 or less is all.
+	// Offset is how many connections to skip, 0 or less none, and Limit how many to return at
+	// most, 0 or less all.
 	Offset, Limit int
 }
 
-// SortKey is an order of connections.
-type SortKey uint8
+// SortKey is an order of connections. The empty key, and any other, is [ByAge].
+type SortKey string
 
 const (
-	ByAge     SortKey = iota // oldest first
-	ByIdle                   // least idle first
-	ByRead                   // fewest bytes received first
-	ByWritten                // fewest bytes sent first
-	ByBytes                  // fewest bytes in both directions first
-	ByPeer                   // by remote address and port
-	numSortKeys
+	ByAge     SortKey = "age"     // oldest first
+	ByIdle    SortKey = "idle"    // least idle first
+	ByRead    SortKey = "read"    // fewest bytes received first
+	ByWritten SortKey = "written" // fewest bytes sent first
+	ByBytes   SortKey = "bytes"   // fewest bytes in both directions first
+	ByPeer    SortKey = "peer"    // by remote address and port
 )
-
-var sortNames = [numSortKeys]string{"age", "idle", "read", "written", "bytes", "peer"}
-
-// String returns the name that [ParseSortKey] reads.
-func (k SortKey) String() string {
-	if k < numSortKeys {
-		return sortNames[k]
-	}
-	return fmt.Sprintf("SortKey(%d)", uint8(k))
-}
-
-// ParseSortKey reads "age", "idle", "read", "written", "bytes" or "peer".
-func ParseSortKey(s string) (SortKey, error) {
-	if i := slices.Index(sortNames[:], s); i >= 0 {
-		return SortKey(i), nil
-	}
-	return 0, fmt.Errorf("sort key %q: allowed are %q", s, sortNames)
-}
 
 // sortable is a connection with its sort key, which is smaller than an Info.
 type sortable struct {
@@ -63,12 +46,21 @@ type sortable struct {
 // Select returns the connections that q selects, and how many match before Offset and Limit.
 // Connections in the handshake and those no longer counted are included.
 func (s *Supervisor) Select(q Query) (page []Info, total int) {
-	var all []sortable
-	need := 0 // so many of the first are enough; 0: all
+	found, total := s.find(&q)
+	page = make([]Info, len(found))
+	for i, f := range found {
+		page[i] = f.c.info()
+	}
+	return page, total
+}
+
+// find returns the connections that q selects, and how many match before Offset and Limit.
+func (s *Supervisor) find(q *Query) (all []sortable, total int) {
+	need := 0 // only the first so many are needed; 0: all
 	if q.Limit > 0 {
 		need = max(q.Offset, 0) + q.Limit
 	}
-	s.each(func(c *connection) {
+	s.eachOf(q.ID, func(c *connection) {
 		if q.Match != nil {
 			if i := c.info(); !q.Match(&i) {
 				return
@@ -76,7 +68,7 @@ func (s *Supervisor) Select(q Query) (page []Info, total int) {
 		}
 		total++
 		all = append(all, c.sortable(q.Sort))
-		if need > 0 && len(all) >= 2*need+64 { // bounds the memory for a page of many connections
+		if need > 0 && len(all)/2-32 >= need { // bounds the memory for a page of many connections
 			all = q.order(all)[:need]
 		}
 	})
@@ -85,11 +77,7 @@ func (s *Supervisor) Select(q Query) (page []Info, total int) {
 	if q.Limit > 0 {
 		all = all[:min(q.Limit, len(all))]
 	}
-	page = make([]Info, len(all))
-	for i, f := range all {
-		page[i] = f.c.info()
-	}
-	return page, total
+	return all, total
 }
 
 func (q *Query) order(all []sortable) []sortable {

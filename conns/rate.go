@@ -17,14 +17,6 @@ type Rate struct {
 	Burst int
 }
 
-// String returns the rate as in "10/s, burst 20", or "unlimited".
-func (r Rate) String() string {
-	if r.PerSecond <= 0 {
-		return "unlimited"
-	}
-	return fmt.Sprintf("%g/s, burst %d", r.PerSecond, r.burst())
-}
-
 // burst returns Burst with its default.
 func (r Rate) burst() int {
 	if r.Burst > 0 {
@@ -33,7 +25,7 @@ func (r Rate) burst() int {
 	return max(1, int(math.Ceil(min(r.PerSecond, 1e9))))
 }
 
-// check reports whether the rate can be used as the option field.
+// check returns an error if the rate is not allowed as the option field.
 func (r Rate) check(field string) error {
 	var f option.Faults
 	if !(r.PerSecond >= 0 && r.PerSecond <= 1e9) || r.Burst < 0 {
@@ -45,9 +37,9 @@ func (r Rate) check(field string) error {
 // longestFill keeps sums of times to fill a bucket from overflowing. It is 73 years.
 const longestFill = 1 << 61
 
-// take takes one token from a bucket whose whole state is the time at which it will be full again, in
-// nanoseconds. If the bucket is empty, nothing is taken, and wait is the time until it has a token.
-// The clock is monotonic.
+// take takes one token from a bucket whose whole state is the time at which it will be full again,
+// in nanoseconds. If the bucket is empty, nothing is taken, and wait is the time until it has a
+// token. The clock is monotonic.
 //
 // x/time/rate is not used because of its size: a Limiter has 80 bytes and a mutex, and the table of
 // addresses holds tens of thousands of buckets under locks of its own.

@@ -13,10 +13,10 @@ import (
 	"goranch/transport"
 )
 
-// Reason says why a connection ended. Every connection that was accepted ends with exactly one.
+// Reason is why a connection ended. Every accepted connection ends with exactly one.
 //
-// A Reason is also an error: the cause with which the context of a connection is cancelled when the
-// server ends it, which reads that fail then wrap. When the listener stops, the cause is
+// A Reason is also an error: when the server ends a connection, its context is cancelled with the
+// Reason as the cause, and the errors of its reads wrap it. When the listener stops, the cause is
 // protocol.ErrShutdown instead, and after the end protocol.ErrEnded.
 type Reason uint8
 
@@ -32,7 +32,7 @@ const (
 	HandshakeFailed                // the handshake failed
 	HandshakeTimeout               // the handshake was not completed in time
 	Shutdown                       // the listener stopped, and the protocol returned when asked to
-	Aborted                        // the listener stopped, and the connection was closed at the limit
+	Aborted                        // the listener stopped, and the connection was closed at the time limit
 	Killed                         // closed by Kill
 	IdleTimeout                    // no traffic for too long
 	ReadTimeout                    // nothing received for too long
@@ -56,28 +56,16 @@ var reasonNames = [numReasons]string{
 // refused reports whether the connection was refused.
 func (r Reason) refused() bool { return r >= Refused }
 
-// String returns the reason in words, as in logs and metrics.
-func (r Reason) String() string {
+// Error returns the reason in words, as in logs and metrics.
+func (r Reason) Error() string {
 	if r < numReasons {
 		return reasonNames[r]
 	}
 	return fmt.Sprintf("Reason(%d)", uint8(r))
 }
 
-// Error returns the same as String.
-func (r Reason) Error() string { return r.String() }
-
-// Reasons returns all reasons, in order.
-func Reasons() []Reason {
-	all := make([]Reason, numReasons)
-	for i := range all {
-		all[i] = Reason(i)
-	}
-	return all
-}
-
-// ReasonOf returns the reason for the end of a connection that the error of its protocol tells.
-func ReasonOf(err error) Reason {
+// reasonOf returns the reason for the end of a connection whose protocol has returned err.
+func reasonOf(err error) Reason {
 	var p *protocol.PanicError
 	var r Reason
 	switch {
@@ -87,7 +75,7 @@ func ReasonOf(err error) Reason {
 		return Panicked
 	case errors.Is(err, protocol.ErrShutdown):
 		return Shutdown
-	case errors.As(err, &r) && r != Aborted && r != Killed:
+	case errors.As(err, &r) && r < numReasons && r != Aborted && r != Killed:
 		return r
 	case errors.Is(err, transport.ErrSendTimeout):
 		return SendTimeout
@@ -97,29 +85,29 @@ func ReasonOf(err error) Reason {
 		return QueueFull
 	case errors.Is(err, protocol.ErrBadInput):
 		return BadInput
-	case peerGone(err):
+	case closedByPeer(err):
 		return PeerClosed
-	case errors.Is(err, net.ErrClosed): // the protocol closed it itself, then read
+	case errors.Is(err, net.ErrClosed): // of a read after the protocol has closed the connection
 		return Finished
 	}
 	return Failed
 }
 
-func peerGone(err error) bool {
-	for _, gone := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE, syscall.ETIMEDOUT, syscall.ECONNABORTED} {
-		if errors.Is(err, gone) {
+func closedByPeer(err error) bool {
+	for _, closed := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE, syscall.ETIMEDOUT, syscall.ECONNABORTED} {
+		if errors.Is(err, closed) {
 			return true
 		}
 	}
 	return false
 }
 
-// reason returns the reason for the end of c. What ended it goes before what its protocol made
-// of that.
+// reason returns the reason for the end of c. The reason for which the server ended it goes before
+// the error that its protocol returned because of that.
 func (c *connection) reason() Reason {
-	r := ReasonOf(c.err)
+	r := reasonOf(c.err)
 	switch closed := Reason(c.closeReason.Load()); {
-	case r.refused() && c.serving.Load(): // of another connection that the protocol was concerned with
+	case r.refused() && c.serving.Load(): // the error of another connection that the protocol uses
 		return Failed
 	case r == Panicked, r.refused():
 		return r

@@ -9,8 +9,8 @@ import (
 	"goranch/protocol"
 )
 
-// StuckGrace is how long Shutdown waits for goroutines to return after it has closed the sockets.
-const StuckGrace = time.Second
+// stuckGrace is how long Shutdown waits for goroutines to return after it has closed the sockets.
+const stuckGrace = time.Second
 
 // StuckError lists the connections whose protocol has not returned although its context is
 // cancelled and its socket closed. Go cannot end their goroutines from outside.
@@ -32,13 +32,10 @@ func (e *StuckError) Error() string {
 }
 
 // Shutdown ends all connections and returns when their goroutines have returned. From then on no
-// connection is admitted.
-//
-// Every connection is first asked to stop: its context is cancelled with protocol.ErrShutdown as
-// the cause, and its reads fail, while writes still work. When ctx ends, the remaining
-// connections are closed; [Aborted] is the cause for those that were not asked before, which is all
-// if ctx has ended already. If protocols do not return within [StuckGrace] after that, the error is
-// a [*StuckError].
+// connection is admitted. Connections are first asked to stop: their contexts are cancelled with
+// protocol.ErrShutdown as the cause, and their reads fail, while writes still work. When ctx ends,
+// or if it has ended already, the remaining ones are closed, for the reason [Aborted]. If protocols
+// do not return within a second after that, the error is a [*StuckError].
 func (s *Supervisor) Shutdown(ctx context.Context) error {
 	for i := range s.shards {
 		s.shards[i].mu.Lock()
@@ -61,7 +58,7 @@ func (s *Supervisor) Shutdown(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	s.each(func(c *connection) { c.close(Aborted, Aborted) })
-	grace := time.NewTimer(StuckGrace)
+	grace := time.NewTimer(stuckGrace)
 	defer grace.Stop()
 	select {
 	case <-ended:

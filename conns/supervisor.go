@@ -13,7 +13,7 @@
 //			…
 //		}
 //		if err := gate.Confirm(ctx); err != nil { // waits only if the cap was lowered
-//			sup.Refuse(t, nc)
+//			sup.Refuse(ctx, conns.Refused, t, nc, p)
 //			return err
 //		}
 //		sup.Start(base, t, nc, p) // the supervisor releases the slot
@@ -21,9 +21,10 @@
 //
 // # Locks
 //
-// The gate has one mutex, held for a few instructions. Connections are distributed over shards
-// with a mutex each, taken when a connection starts and when it ends. No method holds two
-// locks, calls a user's function with a lock held, or takes a lock per read or write.
+// The gate has one mutex, held for a few instructions. Connections are distributed over shards with a
+// mutex each, taken when a connection starts and when it ends. No method holds two locks, takes a
+// lock per read or write, or calls a protocol, a hook or a Match function with a lock held; only the
+// condition of [Gate.Wait] is called under the gate's lock.
 package conns
 
 import (
@@ -49,13 +50,16 @@ type Config struct {
 	// KeepClosed is how many closed connections [Supervisor.RecentlyClosed] returns. 0 is 100;
 	// a negative number is none.
 	KeepClosed int
-	// Started is called when a connection was registered, before its handshake, and Ended
-	// when it has ended. Both are called in the goroutine of the connection; nil is fine.
+	// Started is called when a connection has been registered, before its handshake, and Ended
+	// after it has ended and its slot was released. Refused connections only get the latter. Both
+	// are called in the goroutine of the connection, or in the one that refuses it; nil is fine. A
+	// panic in Started ends the connection as [Panicked]. Ended must not panic; until it returns,
+	// Shutdown waits.
 	Started func(*transport.Conn)
 	Ended   func(ConnEnd)
 }
 
-// Settings are what applies to connections and can be changed while they live.
+// Settings apply to connections and can be changed while they live.
 type Settings struct {
 	Limits Limits
 	// HandshakeTimeout is the time for everything before Serve, including waiting for
@@ -108,6 +112,9 @@ type Counters struct {
 	Refused         uint64 // refused: stopping, at the cap, or by a limit per address
 	Live            int    // in the handshake or served, counted by the cap or not
 	Ended           [numReasons]uint64
+
+	Handshakes int // in progress
+	Addresses  int // source addresses in the table of the limits per address
 }
 
 // New returns a supervisor without connections.
@@ -142,12 +149,6 @@ func (s *Supervisor) Set(to Settings) {
 	s.handshakes.SetLimit(n)
 }
 
-// Handshakes returns how many handshakes are in progress.
-func (s *Supervisor) Handshakes() int { return s.handshakes.State().Reserved }
-
-// Addresses returns how many source addresses are in the table of the limits per address.
-func (s *Supervisor) Addresses() int { return s.addresses.len() }
-
 // Start takes over nc, accepted on a listener of t, with its slot of the gate, and serves it with
 // p in a goroutine of its own. A supervisor that is stopping refuses it.
 //
@@ -162,27 +163,21 @@ func (s *Supervisor) Start(ctx context.Context, t transport.Transport, nc net.Co
 	c.counted.Store(true)
 	if !s.register(c) {
 		c.cancel(protocol.ErrShutdown)
-		c.conn.Abort()
+		abort(&c.conn)
 		c.uncount()
 		s.refuse(&c.conn, Refused)
 		return
 	}
-	s.retrace(c)
 	go c.run()
 }
 
-// Refuse closes nc, which was accepted on a listener of t but has no slot, and counts it as
-// [Refused].
-func (s *Supervisor) Refuse(t transport.Transport, nc net.Conn) {
-	s.refuse(transport.NewConn(t, nc), Refused)
-}
-
-// RefuseAtCap closes nc, which was accepted on a listener of t but got no slot, and counts it as
-// [RefusedAtCap]. If p is a [protocol.Refuser], it may send a rejection message until ctx ends.
-func (s *Supervisor) RefuseAtCap(ctx context.Context, t transport.Transport, nc net.Conn, p protocol.Protocol) {
+// Refuse closes nc, which was accepted on a listener of t but has no slot, and counts it as why:
+// [Refused] or [RefusedAtCap]. In the latter case p may send a rejection message until ctx ends,
+// if it is a [protocol.Refuser].
+func (s *Supervisor) Refuse(ctx context.Context, why Reason, t transport.Transport, nc net.Conn, p protocol.Protocol) {
 	conn := transport.NewConn(t, nc)
-	defer s.refuse(conn, RefusedAtCap) // also if the protocol ends this goroutine
-	if r, ok := p.(protocol.Refuser); ok && ctx.Err() == nil {
+	defer s.refuse(conn, why) // also if the protocol ends this goroutine
+	if r, ok := p.(protocol.Refuser); ok && why == RefusedAtCap && ctx.Err() == nil {
 		reject(ctx, conn, r)
 	}
 }
@@ -190,7 +185,7 @@ func (s *Supervisor) RefuseAtCap(ctx context.Context, t transport.Transport, nc 
 // reject lets the protocol send its rejection message. A panic changes nothing: the
 // connection is refused.
 func reject(ctx context.Context, conn *transport.Conn, r protocol.Refuser) {
-	defer context.AfterFunc(ctx, conn.Abort)()
+	defer context.AfterFunc(ctx, func() { abort(conn) })()
 	defer func() { _ = recover() }()
 	if conn.Handshake(ctx) == nil {
 		r.Refuse(ctx, conn, RefusedAtCap)
@@ -200,17 +195,18 @@ func reject(ctx context.Context, conn *transport.Conn, r protocol.Refuser) {
 }
 
 func (s *Supervisor) refuse(conn *transport.Conn, why Reason) {
-	conn.Abort()
+	abort(conn)
 	sh := s.shard(conn)
 	end := ConnEnd{Conn: conn, Reason: why, Err: why}
 	if why == Refused {
 		end.Err = protocol.ErrShutdown
 	}
+	info := s.closedInfo(nil, end)
 	sh.mu.Lock()
 	sh.counts.Accepted++
 	sh.counts.Refused++
 	sh.counts.Ended[why]++
-	s.remember(sh, nil, end)
+	sh.closed.add(info, s.cfg.KeepClosed)
 	sh.mu.Unlock()
 	if s.cfg.Ended != nil {
 		s.cfg.Ended(end)
@@ -239,6 +235,7 @@ func (s *Supervisor) register(c *connection) bool {
 }
 
 func (s *Supervisor) deregister(c *connection, end ConnEnd) {
+	info := s.closedInfo(c, end)
 	sh := s.shard(&c.conn)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -257,7 +254,7 @@ func (s *Supervisor) deregister(c *connection, end ConnEnd) {
 	default:
 		sh.counts.HandshakeFailed++
 	}
-	s.remember(sh, c, end)
+	sh.closed.add(info, s.cfg.KeepClosed)
 }
 
 // Counters returns the counters. Each shard is read at one instant, so the equation of
@@ -278,6 +275,7 @@ func (s *Supervisor) Counters() Counters {
 			sum.Ended[r] += n
 		}
 	}
+	sum.Handshakes, sum.Addresses = s.handshakes.State().Reserved, s.addresses.len()
 	return sum
 }
 
@@ -287,6 +285,19 @@ func (s *Supervisor) each(f func(*connection)) {
 	for i := range s.shards {
 		batch = s.shards[i].snapshot(batch[:0])
 		for _, c := range batch {
+			f(c)
+		}
+	}
+}
+
+// eachOf is each for the connection with that id only, unless id is 0.
+func (s *Supervisor) eachOf(id uint64, f func(*connection)) {
+	if id == 0 {
+		s.each(f)
+		return
+	}
+	for _, c := range s.shards[id%uint64(len(s.shards))].snapshot(nil) {
+		if c.conn.ID() == id {
 			f(c)
 		}
 	}

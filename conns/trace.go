@@ -21,7 +21,7 @@ type Trace struct {
 	Network netip.Prefix
 	// Func is called in the goroutine that reads or writes, by several at once. nil traces
 	// nothing.
-	Func transport.Tracer
+	Func func(transport.TraceEvent)
 }
 
 func (t *Trace) matches(conn *transport.Conn) bool {
@@ -67,7 +67,7 @@ func (s *Supervisor) Trace(t Trace) (stop func()) {
 	}
 }
 
-// retrace applies the active traces to c. It is called when c was registered, and when the address
+// retrace applies the active traces to c. It is called after c was registered, and when the address
 // of its client is known.
 func (s *Supervisor) retrace(c *connection) {
 	if s.traces.on.Load() != nil {
@@ -78,7 +78,7 @@ func (s *Supervisor) retrace(c *connection) {
 func (s *Supervisor) setTracer(c *connection) {
 	s.traces.mu.Lock() // so that the last change is applied last
 	defer s.traces.mu.Unlock()
-	var chosen []transport.Tracer
+	var chosen []func(transport.TraceEvent)
 	if on := s.traces.on.Load(); on != nil {
 		for _, t := range *on {
 			if t.Func != nil && t.matches(&c.conn) {
@@ -92,10 +92,10 @@ func (s *Supervisor) setTracer(c *connection) {
 	case 1:
 		engine.Of(&c.conn).SetTracer(chosen[0])
 	default:
-		engine.Of(&c.conn).SetTracer(transport.Tracer(func(e transport.TraceEvent) {
+		engine.Of(&c.conn).SetTracer(func(e transport.TraceEvent) {
 			for _, f := range chosen {
 				f(e)
 			}
-		}))
+		})
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"goranch/conns"
 )
 
 // The README's program is the example of that name, letter by letter, so it is built
@@ -95,4 +97,50 @@ func read(t *testing.T, path string) string {
 		t.Fatal(err)
 	}
 	return string(b)
+}
+
+// The table of reasons lists each reason for which a connection can end.
+func TestOperationsListsAllReasons(t *testing.T) {
+	_, table, ok := strings.Cut(read(t, "operations.md"), "| reason | meaning |\n")
+	table, _, _ = strings.Cut(table, "\n\n")
+	if !ok {
+		t.Fatal("operations.md: got no table of reasons, want one")
+	}
+	listed := map[string]bool{}
+	for _, row := range strings.Split(table, "\n") {
+		cell, _, _ := strings.Cut(strings.TrimPrefix(row, "| "), " |")
+		for _, name := range strings.Split(cell, ", ") {
+			listed[name] = true
+		}
+	}
+	for r := conns.Finished; !strings.HasPrefix(r.Error(), "Reason("); r++ {
+		if !listed[r.Error()] {
+			t.Errorf("operations.md: got no reason %q, want it in the table", r.Error())
+		}
+	}
+}
+
+// The log messages about certificates are those of ranchd.
+func TestOperationsListsMessagesOfRanchd(t *testing.T) {
+	_, table, ok := strings.Cut(read(t, "operations.md"), "| message | level | meaning |\n|---|---|---|\n")
+	table, _, _ = strings.Cut(table, "\n\n")
+	if !ok {
+		t.Fatal("operations.md: got no table of messages, want one")
+	}
+	source := ""
+	files, err := filepath.Glob("../cmd/ranchd/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		source += read(t, f)
+	}
+	for _, row := range strings.Split(table, "\n") {
+		cell, _, _ := strings.Cut(strings.TrimPrefix(row, "| "), " |")
+		for _, message := range strings.Split(cell, ", ") {
+			if !strings.Contains(source, `"`+message+`"`) {
+				t.Errorf("operations.md: got message %q, want one that ranchd logs", message)
+			}
+		}
+	}
 }

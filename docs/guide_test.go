@@ -9,13 +9,13 @@ import (
 func TestGuideShowsTheExamples(t *testing.T) {
 	guide := read(t, "guide.md")
 	for section, example := range map[string]string{
-		"net/http, gRPC, SSH behind the cap": "../protocol/netlisten/example_test.go",
-		"Several protocols on one port":      "../protocol/sniff/example_test.go",
-		"A protocol by callbacks":            "../protocol/example_handler_test.go",
-		"Frames":                             "../protocol/example_handler_test.go",
-		"Send to others: the outbound queue": "../protocol/example_handler_test.go",
-		"Broadcast":                          "../protocol/example_handler_test.go",
-		"Test a handler":                     "../protocol/protocoltest/example_test.go",
+		"net/http, gRPC and SSH behind the cap": "../protocol/netlisten/example_test.go",
+		"Several protocols on one port":         "../protocol/sniff/example_test.go",
+		"Handlers":                              "../protocol/example_handler_test.go",
+		"Frames":                                "../protocol/example_handler_test.go",
+		"Outbound queue":                        "../protocol/example_handler_test.go",
+		"Broadcast":                             "../protocol/example_handler_test.go",
+		"Test a handler":                        "../protocol/protocoltest/example_test.go",
 	} {
 		_, text, ok := strings.Cut(guide, "## "+section+"\n")
 		if !ok {

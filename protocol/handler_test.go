@@ -98,11 +98,11 @@ func listen(t *testing.T, tr transport.Transport, h func() protocol.Handler, opt
 	}
 	l, err := new(ranch.Server).StartListener("h", tr, ranch.Options{
 		Addr: addr, Logger: slog.New(slog.DiscardHandler),
-		Observer: ranch.Observer(func(e ranch.Event) {
+		Observer: func(e ranch.Event) {
 			if e.Kind == ranch.ConnEnded {
 				ends <- e
 			}
-		}),
+		},
 	}, protocol.Handle(h, opts))
 	if err != nil {
 		t.Fatal(err)

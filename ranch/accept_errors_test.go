@@ -11,28 +11,26 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
-	"goranch/protocol"
 	"goranch/ranch"
 )
 
-// asAccept gives an error the form in which package net returns it.
+// asAccept returns an error as package net wraps it.
 func asAccept(errno syscall.Errno) error {
 	return &net.OpError{Op: "accept", Net: "fake", Err: os.NewSyscallError("accept4", errno)}
 }
 
-// What each error of accept calls for: how long until the next try, and whether anybody
-// is told. Whatever it is, the client that comes after it is served.
+// After each error of accept: the time until the next try, and whether an event reports it. The
+// next client is served.
 func TestAcceptErrors(t *testing.T) {
-	const atOnce, rest = 0, 100 * time.Millisecond
+	const atOnce, pause = 0, 100 * time.Millisecond
 	for _, c := range []struct {
-		err   error
-		pause time.Duration
-		told  bool
+		err      error
+		pause    time.Duration
+		reported bool
 	}{
-		// One peer's fault.
+		// Faults of one peer.
 		{asAccept(syscall.ECONNABORTED), atOnce, false},
 		{asAccept(syscall.EPROTO), atOnce, false},
 		{asAccept(syscall.ECONNRESET), atOnce, false},
@@ -47,115 +45,114 @@ func TestAcceptErrors(t *testing.T) {
 		{asAccept(syscall.ETIMEDOUT), atOnce, false},
 		{syscall.ECONNABORTED, atOnce, false},
 		{fmt.Errorf("wrapped: %w", asAccept(syscall.ECONNABORTED)), atOnce, false},
-		// The system is short of something.
-		{asAccept(syscall.EMFILE), rest, true},
-		{asAccept(syscall.ENFILE), rest, true},
-		{asAccept(syscall.ENOBUFS), rest, true},
-		{asAccept(syscall.ENOMEM), rest, true},
-		// Nobody knows.
-		{asAccept(syscall.EINVAL), rest, true},
-		{errors.New("never seen before"), rest, true},
-		{io.EOF, rest, true},
-		{os.ErrDeadlineExceeded, rest, true}, // not by our recall
+		// The system lacks a resource.
+		{asAccept(syscall.EMFILE), pause, true},
+		{asAccept(syscall.ENFILE), pause, true},
+		{asAccept(syscall.ENOBUFS), pause, true},
+		{asAccept(syscall.ENOMEM), pause, true},
+		// Unknown errors.
+		{asAccept(syscall.EINVAL), pause, true},
+		{errors.New("never seen before"), pause, true},
+		{io.EOF, pause, true},
+		{os.ErrDeadlineExceeded, pause, true}, // without an interrupt
 	} {
 		t.Run(c.err.Error(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f := &fake{script: times(3, fails(c.err))}
+				f := &fakeTransport{script: repeated(3, failWith(c.err))}
 				begin := time.Now()
-				l, rec := start(t, f, ranch.Options{NumAcceptors: 1}, answer)
-				guests(t, f, dialAddr(l), 1)
+				l, rec := startListener(t, f, ranch.Options{NumAcceptors: 1}, greetAndEcho)
+				servedClients(t, f, dialAddr(l), 1)
 				if got := time.Since(begin); got != 3*c.pause {
-					t.Errorf("after 3 errors a client was served at %v, not %v", got, 3*c.pause)
+					t.Errorf("after 3 errors: got a client served at %v, want %v", got, 3*c.pause)
 				}
 				if got := l.Info().AcceptErrors; got != 3 {
-					t.Errorf("AcceptErrors is %d", got)
+					t.Errorf("AcceptErrors: got %d, want 3", got)
 				}
-				if !c.told {
+				if !c.reported {
 					time.Sleep(time.Minute)
-					if got := rec.all(ranch.AcceptFailed, ranch.AcceptRecovered, ranch.SocketReopened); got != nil {
-						t.Errorf("events: %v", got)
+					if got := rec.ofKind(ranch.AcceptFailed, ranch.AcceptRecovered, ranch.SocketReopened); got != nil {
+						t.Errorf("got events %v, want none", got)
 					}
 					return
 				}
 				recovered := rec.wait(t, ranch.AcceptRecovered, 1)[0]
-				failed := rec.all(ranch.AcceptFailed)
+				failed := rec.ofKind(ranch.AcceptFailed)
 				if len(failed) != 1 || failed[0].Err != c.err || failed[0].Addr != l.Addr() {
-					t.Errorf("events %q: %v", ranch.AcceptFailed, failed)
+					t.Errorf("events %q: got %v, want 1 of %v", ranch.AcceptFailed, failed, c.err)
 				}
 				if recovered.Duration != 3*c.pause || recovered.Addr != l.Addr() {
-					t.Errorf("recovered at %v after %v, not %v", recovered.Addr, recovered.Duration, 3*c.pause)
+					t.Errorf("recovered: got %v at %v, want %v", recovered.Duration, recovered.Addr, 3*c.pause)
 				}
-				if n, _ := f.last().inAccept(); n != 1 {
-					t.Errorf("%d acceptors in accept", n)
+				if n, _ := f.lastListener().inAccept(); n != 1 {
+					t.Errorf("got %d acceptors in accept, want 1", n)
 				}
 			})
 		})
 	}
 }
 
-// While descriptors are short, each connection that goes lets another in. That is one
-// episode, however often accept succeeds in between; the next one is another.
+// While descriptors are short, each connection that ends lets another one in. That is one episode,
+// although accept succeeds in between.
 func TestOneEpisodeOneWarning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := new(fake)
-		l, rec := start(t, f, ranch.Options{NumAcceptors: 3}, greetAs('!'))
+		f := new(fakeTransport)
+		l, rec := startListener(t, f, ranch.Options{NumAcceptors: 3}, greetAndReturn('!'))
 		for episode := 1; episode <= 3; episode++ {
 			begin := time.Now()
 			for range 50 {
-				f.last().say(fails(asAccept(syscall.EMFILE)))
-				guests(t, f, dialAddr(l), 1)
+				f.lastListener().addScript(failWith(asAccept(syscall.EMFILE)))
+				servedClients(t, f, dialAddr(l), 1)
 				time.Sleep(100 * time.Millisecond)
 			}
 			lasted := time.Since(begin)
 			if got := rec.count(ranch.AcceptFailed); got != episode {
-				t.Fatalf("in episode %d there were %d events %q", episode, got, ranch.AcceptFailed)
+				t.Fatalf("in episode %d: got %d events %q, want %[1]d", episode, got, ranch.AcceptFailed)
 			}
 			if got := rec.count(ranch.AcceptRecovered); got != episode-1 {
-				t.Fatalf("in episode %d there were %d events %q", episode, got, ranch.AcceptRecovered)
+				t.Fatalf("in episode %d: got %d events %q, want %d", episode, got, ranch.AcceptRecovered, episode-1)
 			}
 			time.Sleep(time.Minute)
-			got := rec.all(ranch.AcceptRecovered)
+			got := rec.ofKind(ranch.AcceptRecovered)
 			if len(got) != episode || got[episode-1].Duration > lasted {
-				t.Fatalf("after episode %d of %v: events %q: %v", episode, lasted, ranch.AcceptRecovered, got)
+				t.Fatalf("after episode %d of %v: got events %q %v, want %[1]d", episode, lasted, ranch.AcceptRecovered, got)
 			}
 		}
 	})
 }
 
-// Peers that fail one after the other are let go at once, but a socket that does nothing
-// but fail is not a matter of peers: it may not spin.
-func TestPeerFaultsWithoutEnd(t *testing.T) {
+// Faults of peers are retried at once, but a socket on which accept always fails does not make the
+// acceptors spin.
+func TestEndlessPeerFaults(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const faults = 3000
-		f := &fake{script: times(faults, fails(asAccept(syscall.ECONNABORTED)))}
+		f := &fakeTransport{script: repeated(faults, failWith(asAccept(syscall.ECONNABORTED)))}
 		begin := time.Now()
-		l, rec := start(t, f, ranch.Options{NumAcceptors: 10}, answer)
+		l, rec := startListener(t, f, ranch.Options{NumAcceptors: 10}, greetAndEcho)
 		synctest.Wait()
-		if _, calls := f.last().inAccept(); calls < 1000 || calls > 1010 {
-			t.Errorf("accept was called %d times without a pause", calls)
+		if _, calls := f.lastListener().inAccept(); calls < 1000 || calls > 1010 {
+			t.Errorf("got %d calls of accept without a pause, want 1000 to 1010", calls)
 		}
 		if got := rec.count(ranch.AcceptFailed); got != 1 {
-			t.Errorf("%d events %q", got, ranch.AcceptFailed)
+			t.Errorf("got %d events %q, want 1", got, ranch.AcceptFailed)
 		}
-		guests(t, f, dialAddr(l), 1)
+		servedClients(t, f, dialAddr(l), 1)
 		if got := time.Since(begin); got < 19*time.Second || got > 21*time.Second {
-			t.Errorf("the last 2000 failures of 10 acceptors took %v, not 20s", got)
+			t.Errorf("the last 2000 failures of 10 acceptors: got %v, want 20s", got)
 		}
-		guests(t, f, dialAddr(l), 20)
+		servedClients(t, f, dialAddr(l), 20)
 		rec.wait(t, ranch.AcceptRecovered, 1)
 		if got := l.Info().AcceptErrors; got != faults {
-			t.Errorf("AcceptErrors is %d", got)
+			t.Errorf("AcceptErrors: got %d, want %d", got, faults)
 		}
 	})
 }
 
-// Whoever suspends or stops a listener does not wait for its back-off, nor for a
-// listening socket that cannot be opened again.
+// Suspend and Stop do not wait for a back-off, nor for a listening socket that cannot be reopened.
 func TestBackOffIsInterrupted(t *testing.T) {
 	for _, cause := range []struct {
 		name string
 		err  error
-	}{{"rest", asAccept(syscall.EMFILE)}, {"reopen", net.ErrClosed}} {
+	}{{"back off", asAccept(syscall.EMFILE)}, {"reopen", net.ErrClosed}} {
 		for _, by := range []struct {
 			name string
 			f    func(*ranch.Listener) error
@@ -163,27 +160,27 @@ func TestBackOffIsInterrupted(t *testing.T) {
 			t.Run(cause.name+" by "+by.name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					full := true
-					f := &fake{script: times(100, fails(cause.err)), listen: func(n int) error {
+					f := &fakeTransport{script: repeated(100, failWith(cause.err)), listen: func(n int) error {
 						if n > 1 && full {
-							return errNotToday
+							return errTest
 						}
 						return nil
 					}}
-					l, _ := start(t, f, ranch.Options{}, answer)
-					time.Sleep(350 * time.Millisecond) // amid the pauses
+					l, _ := startListener(t, f, ranch.Options{}, greetAndEcho)
+					time.Sleep(350 * time.Millisecond) // during the pauses
 					begin := time.Now()
 					if err := by.f(l); err != nil {
 						t.Fatal(err)
 					}
 					if got := time.Since(begin); got != 0 {
-						t.Errorf("it took %v", got)
+						t.Errorf("got %v, want 0", got)
 					}
 					full = false
 					if by.name == "suspend" {
 						if err := l.Resume(); err != nil {
 							t.Fatal(err)
 						}
-						guests(t, f, dialAddr(l), 20)
+						servedClients(t, f, dialAddr(l), 20)
 					}
 				})
 			})
@@ -191,92 +188,31 @@ func TestBackOffIsInterrupted(t *testing.T) {
 	}
 }
 
-// An acceptor that panics is started again, five times at once and then once a second:
-// nothing spins, nobody's connection ends, and in the end all clients are served.
-func TestAcceptorPanics(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const n = 12
-		f := new(fake)
-		l, rec := start(t, f, ranch.Options{NumAcceptors: 1, MaxConnections: 3}, answer)
-		before := guests(t, f, dialAddr(l), 1)[0]
-		begin := time.Now()
-		var panicked []time.Duration
-		f.last().say(times(n, func() error {
-			panicked = append(panicked, time.Since(begin))
-			panic(errNotToday)
-		})...)
-		synctest.Wait()
-		before.works(t)
-		guests(t, f, dialAddr(l), 2)
-		visit(t, f, dialAddr(l))
-		synctest.Wait()
-		if got := f.last().queued(); got != 1 {
-			t.Errorf("%d clients wait in the queue, not 1", got)
-		}
-		s := time.Second
-		// After five seconds the first ones no longer count, and there are restarts at once again.
-		want := []time.Duration{0, 0, 0, 0, 0, 0, 1 * s, 2 * s, 3 * s, 4 * s, 5 * s, 5 * s}
-		if diff := cmp.Diff(want, panicked); diff != "" {
-			t.Errorf("it panicked at (-want +got):\n%s", diff)
-		}
-		events := rec.all(ranch.AcceptorPanicked)
-		if len(events) != n {
-			t.Fatalf("%d events %q", len(events), ranch.AcceptorPanicked)
-		}
-		var p *protocol.PanicError
-		if !errors.As(events[0].Err, &p) || !errors.Is(p, errNotToday) || len(p.Stack) == 0 {
-			t.Errorf("the event's error is %#v", events[0].Err)
-		}
-		if n := rec.count(ranch.AcceptorStopped); n != 0 {
-			t.Errorf("%d acceptors stopped", n)
-		}
-	})
-}
-
-// A stop does not wait for the pause of an acceptor that panics all the time.
-func TestStopWhileAcceptorsPanic(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := &fake{script: times(1000, panics("again"))}
-		l, rec := start(t, f, ranch.Options{NumAcceptors: 4}, answer)
-		time.Sleep(2500 * time.Millisecond)
-		begin := time.Now()
-		if err := l.Stop(); err != nil {
-			t.Fatal(err)
-		}
-		if got := time.Since(begin); got != 0 {
-			t.Errorf("it took %v", got)
-		}
-		if n := rec.count(ranch.AcceptorStopped); n != 4 {
-			t.Errorf("%d of 4 acceptors stopped", n)
-		}
-	})
-}
-
-// No error ends a listener silently, in whatever order they come.
+// No sequence of errors ends a listener.
 func TestNoErrorEndsAListener(t *testing.T) {
-	kinds := []step{
-		fails(asAccept(syscall.ECONNABORTED)), fails(asAccept(syscall.EMFILE)), fails(asAccept(syscall.ENOMEM)),
-		fails(net.ErrClosed), fails(errors.New("never seen before")), panics("boo"), func() error { return nil },
+	kinds := []acceptStep{
+		failWith(asAccept(syscall.ECONNABORTED)), failWith(asAccept(syscall.EMFILE)), failWith(asAccept(syscall.ENOMEM)),
+		failWith(net.ErrClosed), failWith(errors.New("never seen before")), panicWith("test"), func() error { return nil },
 	}
 	rapid.Check(t, func(rt *rapid.T) {
 		plan := rapid.SliceOfN(rapid.IntRange(0, len(kinds)-1), 0, 40).Draw(rt, "plan")
 		acceptors := rapid.IntRange(1, 4).Draw(rt, "acceptors")
 		synctest.Test(t, func(t *testing.T) {
-			f := new(fake)
-			l, rec := start(t, f, ranch.Options{NumAcceptors: acceptors, MaxConnections: 5}, answer)
+			f := new(fakeTransport)
+			l, rec := startListener(t, f, ranch.Options{NumAcceptors: acceptors, MaxConnections: 5}, greetAndEcho)
 			for _, k := range plan {
-				f.last().say(kinds[k])
+				f.lastListener().addScript(kinds[k])
 				time.Sleep(50 * time.Millisecond)
 			}
-			time.Sleep(time.Minute) // all of it has happened, and is over
-			guests(t, f, dialAddr(l), 5)
-			visit(t, f, dialAddr(l))
+			time.Sleep(time.Minute) // all episodes are over
+			servedClients(t, f, dialAddr(l), 5)
+			newClient(t, f, dialAddr(l))
 			synctest.Wait()
-			if got := l.Info(); f.last().queued() != 1 || got.PeakConnections != 5 || got.WaitingAcceptors != acceptors {
-				t.Errorf("plan %v: %d in the queue; %s", plan, f.last().queued(), pretty(got))
+			if got := l.Info(); f.lastListener().queued() != 1 || got.PeakConnections != 5 || got.WaitingAcceptors != acceptors {
+				t.Errorf("plan %v: got %d clients in the queue, %s, want 1 and a peak of 5", plan, f.lastListener().queued(), pretty(got))
 			}
 			if failed, over := rec.count(ranch.AcceptFailed), rec.count(ranch.AcceptRecovered)+rec.count(ranch.SocketReopened); failed > over {
-				t.Errorf("plan %v: %d episodes began, %d ended", plan, failed, over)
+				t.Errorf("plan %v: got %d episodes begun and %d ended", plan, failed, over)
 			}
 		})
 	})

@@ -13,20 +13,22 @@ import (
 type remedy int
 
 const (
-	retry   remedy = iota // the fault of one peer: continue at once
-	backOff               // the system lacks a resource: wait, warn once
-	reopen                // the socket is gone: open it again
+	retry   remedy = iota // one peer has failed: try again at once
+	backOff               // the system lacks a resource: wait, and warn once
+	reopen                // other code has closed the socket: open it again
 )
 
 const (
-	backOffTime  = 100 * time.Millisecond // as in Ranch
-	calmTime     = time.Second            // without a failure, after which an episode has ended
+	backOffTime = 100 * time.Millisecond // as in Ranch
+	calmTime    = time.Second            // an episode ends after this time without a failure
+
+	// Pauses between tries to reopen a socket, each twice as long as the one before.
 	firstPause   = 5 * time.Millisecond
 	longestPause = time.Second
 
-	// maxRetries is how many peers in a row may fail before that is taken for a fault of the
-	// socket. Each failed peer takes a connection out of the queue, so a burst of them
-	// ends by itself, while a broken socket would make the accept loop spin.
+	// maxRetries is the number of consecutive failures of peers after which acceptors back off.
+	// Each failed peer removes a connection from the queue, so that a burst of them ends by itself;
+	// with a broken socket the accept loop would spin.
 	maxRetries = 1000
 )
 
@@ -47,8 +49,8 @@ func isTimeout(err error) bool {
 	return errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &ne) && ne.Timeout()
 }
 
-// handleError does what an error of accept requires, and reports whether to go on. opening is the
-// opening of the socket that failed: several acceptors wait on it, and all of them see it fail.
+// handleError handles an error of accept, and reports whether to continue. opening is the opening
+// of the socket that failed: all acceptors of the socket see the failure.
 func (a *acceptors) handleError(s *socket, opening int, err error) bool {
 	if a.ctx.Err() != nil {
 		return false
@@ -99,32 +101,32 @@ func (s *socket) fail(opening int, r remedy) (e *episode, begins bool) {
 
 // awaitRecovery ends an episode after calmTime without a failure, unless reopen ends it before.
 func (a *acceptors) awaitRecovery(s *socket, e *episode) {
-	left := calmTime
-	for left > 0 && a.pause(left) {
-		left = s.endIfCalm(e)
+	remaining := calmTime
+	for remaining > 0 && a.pause(remaining) {
+		remaining = s.endIfCalm(e)
 	}
-	if left == 0 {
+	if remaining == 0 {
 		a.l.emit(Event{Kind: AcceptRecovered, Addr: s.addr, Duration: e.last.Sub(e.first) + backOffTime})
 	}
 }
 
-// endIfCalm returns the time after which e will have ended; 0 if it ends now, a negative time if
-// another episode has replaced it.
+// endIfCalm returns the time until e may end, 0 if it has ended e, or a negative time if another
+// episode has replaced it.
 func (s *socket) endIfCalm(e *episode) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.episode != e {
 		return -1
 	}
-	if left := calmTime - time.Since(e.last); left > 0 {
-		return left
+	if remaining := calmTime - time.Since(e.last); remaining > 0 {
+		return remaining
 	}
 	s.episode = nil
 	return 0
 }
 
-// reopen listens again on the address of a socket, until that succeeds or the acceptors are to
-// stop. One acceptor does so; the others wait for it.
+// reopen opens a closed socket again, and reports whether to continue. One acceptor does so, until
+// it succeeds; the others wait for it.
 func (a *acceptors) reopen(s *socket, opening int) bool {
 	select {
 	case s.repair <- struct{}{}:
@@ -146,14 +148,14 @@ func (a *acceptors) reopen(s *socket, opening int) bool {
 	}
 }
 
-// replace opens a new socket in the place of that opening, unless another acceptor has done so.
+// replace opens the socket again, unless another acceptor has already replaced that opening.
 func (a *acceptors) replace(s *socket, opening int) (opened bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed || s.opening != opening {
 		return false, nil
 	}
-	ln, err := openSocket(a.ctx, a.t, engine.Rebind(s.asked, s.addr), len(a.sockets) > 1, a.postListen)
+	ln, err := openSocket(a.ctx, a.t, engine.Rebind(s.requested, s.addr), len(a.sockets) > 1, a.postListen)
 	if err != nil {
 		return false, err
 	}

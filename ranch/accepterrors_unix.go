@@ -8,9 +8,9 @@ import (
 	"syscall"
 )
 
-// isPeerFault: accept reports what befell a connection while it waited in the queue.
-// accept(2): "Linux accept() passes already-pending network errors on the new socket as
-// an error code […] these should be treated like EAGAIN".
+// isPeerFault reports whether an error of accept is that of a queued connection. accept(2): "Linux
+// accept() passes already-pending network errors on the new socket as an error code […] these
+// should be treated like EAGAIN".
 func isPeerFault(err error) bool {
 	var errno syscall.Errno
 	return errors.As(err, &errno) && slices.Contains(peerFaults, errno)

@@ -10,9 +10,8 @@ import (
 	"goranch/transport"
 )
 
-// acceptors are the goroutines that accept, and their sockets, from start or resume to the next
-// suspend or stop. They only accept: handshake and protocol run in the goroutine of each
-// connection.
+// acceptors are the goroutines that accept, and their sockets, from a start or resume to the next
+// suspend or stop. Handshake and protocol run in the goroutine of each connection.
 type acceptors struct {
 	l          *Listener
 	t          transport.Transport
@@ -28,7 +27,7 @@ type acceptors struct {
 func newAcceptors(l *Listener, t transport.Transport, opts Options, sockets []*socket) *acceptors {
 	a := &acceptors{l: l, t: t, postListen: opts.PostListen, n: opts.NumAcceptors, sockets: sockets}
 	a.ctx, a.cancel = context.WithCancelCause(context.Background())
-	a.slotWait.restart(a.ctx)
+	a.slotWait.renew(a.ctx)
 	return a
 }
 
@@ -60,21 +59,21 @@ func (a *acceptors) accept(s *socket) {
 	}
 }
 
-// acceptOne reserves a slot, accepts a connection, and starts it. It reports whether to go on.
+// acceptOne reserves a slot, accepts a connection, and starts it. It reports whether to continue.
 func (a *acceptors) acceptOne(s *socket) bool {
 	l := a.l
-	if l.sup.AcceptLimited() {
+	if l.acceptLimited.Load() {
 		if !a.awaitTurn(s) {
 			return false
 		}
 		defer func() { <-s.turn }()
 	}
 	wait := a.slotWait.context()          // before refuseAfter is read: it ends after that has changed
-	reserved := l.refuseAfter.Load() == 0 // else connections are accepted without a slot, and refused if there is none
-	if reserved && l.gate.Reserve(wait) != nil {
-		return a.ctx.Err() == nil // acceptors no longer wait for slots
+	reserved := l.refuseAfter.Load() == 0 // else connections are accepted without a slot
+	if reserved && !l.reserve(wait) {
+		return a.ctx.Err() == nil
 	}
-	nc, opening, err := s.accept(l.gate, reserved)
+	nc, opening, reserved, err := a.acceptFrom(s, reserved)
 	if err != nil {
 		return a.handleError(s, opening, err)
 	}
@@ -94,9 +93,23 @@ func (a *acceptors) acceptOne(s *socket) bool {
 	return true
 }
 
-// awaitTurn waits until the AcceptRate allows one more connection, and takes the turn of the
-// socket: one of its acceptors accepts at a time, since tokens that the others would take in
-// advance would become a burst.
+// acceptFrom accepts a connection from s. A reservation made for it is cancelled if accept fails,
+// and may be taken by a pending connection: the third result reports whether it still exists.
+func (a *acceptors) acceptFrom(s *socket, reserved bool) (nc net.Conn, opening int, kept bool, err error) {
+	accepted := false
+	defer func() { // also when the listener has panicked
+		if kept = reserved && a.l.reservations.take(); kept && !accepted {
+			a.l.gate.Cancel()
+			kept = false
+		}
+	}()
+	nc, opening, err = s.accept(a.l.gate, reserved)
+	accepted = err == nil
+	return nc, opening, kept, err
+}
+
+// awaitTurn takes s.turn and waits until the AcceptRate allows one more connection. One acceptor of
+// a socket does so at a time: tokens that others took in advance would allow a burst.
 func (a *acceptors) awaitTurn(s *socket) bool {
 	select {
 	case s.turn <- struct{}{}:
@@ -110,13 +123,13 @@ func (a *acceptors) awaitTurn(s *socket) bool {
 	return true
 }
 
-// rotatePeriod is how long clients of one socket may wait for slots that acceptors of another hold.
+// rotatePeriod is how long clients of one socket may wait for slots that are reserved at another.
 const rotatePeriod = 10 * time.Millisecond
 
 // rotateSlots keeps several sockets from starving each other. Just below the cap there are fewer
-// slots than sockets: the acceptors that hold them may wait at sockets without clients,
-// while clients wait at a socket whose acceptors have no slot. Then all acceptors are
-// interrupted, and the slots go to those that have waited longest.
+// slots than sockets: acceptors with a slot may be in accept at sockets without clients, while
+// clients wait at a socket whose acceptors wait for a slot. The kernel reports no event for that,
+// so acceptors are interrupted periodically, and the slots go to those that have waited longest.
 func (a *acceptors) rotateSlots() {
 	for a.pause(rotatePeriod) {
 		if g := a.l.gate.State(); g.Reserved > 0 && g.Waiting > 0 {
@@ -127,9 +140,9 @@ func (a *acceptors) rotateSlots() {
 	}
 }
 
-// interruptAccept makes acceptors that hold reservations return from accept and cancel them, if
-// that is needed still.
-func (l *Listener) interruptAccept(needed func() bool) {
+// interruptAccept makes acceptors return from accept and cancel their reservations, while more
+// slots are reserved or used than the cap allows.
+func (l *Listener) interruptAccept() {
 	l.mu.Lock()
 	a := l.acceptors
 	l.mu.Unlock()
@@ -137,13 +150,13 @@ func (l *Listener) interruptAccept(needed func() bool) {
 		return
 	}
 	for _, s := range a.sockets {
-		if needed() {
+		if l.gate.State().Over { // unless the cap was raised again
 			s.interrupt()
 		}
 	}
 }
 
-// pause waits, and reports whether the acceptors are to go on.
+// pause waits, and reports whether the acceptors are to continue.
 func (a *acceptors) pause(d time.Duration) bool { return sleep(a.ctx, d) }
 
 // sleep waits, and reports whether ctx has not ended before.

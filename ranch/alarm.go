@@ -12,34 +12,35 @@ import (
 	"goranch/internal/option"
 )
 
-// Alarm reports when something runs short. Exactly one of Connections and Descriptors is set.
+// Alarm reports that a threshold is reached. Exactly one of Connections and Descriptors is set.
 //
-// It is raised when the threshold is reached, and again after each Cooldown while it is still
-// reached. Each time the event [AlarmRaised] is emitted, which is logged as a warning, and
-// Callback is called in a goroutine of its own.
+// An alarm is raised when the threshold is reached, and again after each Cooldown while it is still
+// reached. Each time [AlarmRaised] is emitted, which is logged as a warning, and Callback is called
+// in a goroutine of its own.
 type Alarm struct {
-	// Connections is the threshold for the number of active connections.
+	// Connections is a number of active connections. 0 is no threshold.
 	Connections int
-	// Descriptors is the threshold for the fraction of the process' limit of open descriptors,
-	// above 0 and up to 1. They are counted once a second. Where the system cannot tell, a
-	// start with such an alarm fails with errors.ErrUnsupported.
+	// Descriptors is a fraction, up to 1, of the limit of open descriptors of the process, which
+	// are counted once a second. 0 is no threshold. Where the system does not report them, the
+	// option is bad, with errors.ErrUnsupported.
 	Descriptors float64
-	// Cooldown is the time between two calls. 0 is 5 s; negative values are refused.
+	// Cooldown is the time between two reports. 0 is 5 s.
 	Cooldown time.Duration
-	// Callback is called after the event. nil is fine. It may stop its own listener.
+	// Callback is called after the event. It may stop its listener; panics are logged. nil is none.
 	Callback func(AlarmEvent)
 }
 
 // AlarmEvent describes an alarm that was raised.
 type AlarmEvent struct {
 	Ref, Name   string
-	Connections int // active ones
-	// Descriptors and DescriptorLimit are those of the process, if the alarm concerns them.
+	Connections int // active connections
+	// Descriptors and DescriptorLimit are the open and the allowed descriptors of the process, for
+	// an alarm with such a threshold.
 	Descriptors, DescriptorLimit int
 	Listener                     *Listener
 }
 
-// check reports what is wrong with the alarm of that name.
+// check reports the faults of the alarm with that name.
 func (a Alarm) check(name string, f *option.Faults) {
 	field := fmt.Sprintf("Alarms[%q]", name)
 	switch {
@@ -48,7 +49,8 @@ func (a Alarm) check(name string, f *option.Faults) {
 	case !(a.Descriptors >= 0 && a.Descriptors <= 1):
 		f.Bad(field+".Descriptors", a.Descriptors, "fractions above 0 and up to 1")
 	case (a.Connections > 0) == (a.Descriptors > 0):
-		f.Bad(field, fmt.Sprintf("{Connections: %d, Descriptors: %g}", a.Connections, a.Descriptors), "alarms with exactly one of the two")
+		f.Bad(field, fmt.Sprintf("{Connections: %d, Descriptors: %g}", a.Connections, a.Descriptors),
+			"alarms with exactly one of the two")
 	case a.Descriptors > 0:
 		if _, _, err := descriptors.Count(); err != nil {
 			f.Add(fmt.Errorf("option %s.Descriptors %v: %w", field, a.Descriptors, err))
@@ -73,7 +75,7 @@ func (l *Listener) setAlarms(alarms map[string]Alarm) {
 	}
 }
 
-// watchAlarm raises one alarm as often as it is due.
+// watchAlarm raises one alarm until ctx ends.
 func (l *Listener) watchAlarm(ctx context.Context, name string, a Alarm) {
 	option.Default(&a.Cooldown, 5*time.Second)
 	for {
@@ -108,7 +110,8 @@ func (l *Listener) call(callback func(AlarmEvent), e AlarmEvent) {
 	callback(e)
 }
 
-// awaitDescriptors returns when that fraction of the descriptors is open.
+// awaitDescriptors waits until that fraction of the descriptors is open, and reports whether ctx
+// has not ended before.
 func awaitDescriptors(ctx context.Context, fraction float64) (open, limit int, ok bool) {
 	for {
 		open, limit, err := descriptors.Count()

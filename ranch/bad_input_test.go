@@ -17,9 +17,9 @@ import (
 	"goranch/transport"
 )
 
-// secure is the media with a handshake that clients can fail.
-func secure() (all []medium) {
-	for _, m := range media() {
+// secureTransports are the transports with a handshake that clients can fail.
+func secureTransports() (all []testTransport) {
+	for _, m := range testTransports() {
 		if m.t.Secure() {
 			all = append(all, m)
 		}
@@ -27,10 +27,10 @@ func secure() (all []medium) {
 	return all
 }
 
-// dialBelow connects without a handshake.
-func (m medium) dialBelow(t testing.TB, l *ranch.Listener) net.Conn {
+// dialPlain connects without a handshake.
+func (m testTransport) dialPlain(t testing.TB, l *ranch.Listener) net.Conn {
 	t.Helper()
-	nc, err := m.below().Dial(within(t), dialAddr(l))
+	nc, err := m.plain().Dial(testContext(t), dialAddr(l))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,14 +38,13 @@ func (m medium) dialBelow(t testing.TB, l *ranch.Listener) net.Conn {
 	return nc
 }
 
-// A thousand peers that begin a handshake and do not go on are gone when their time is
-// over, to the moment, and delay nobody until then.
+// A thousand unfinished handshakes end exactly at the HandshakeTimeout, and delay no other client.
 func TestThousandHalfOpenHandshakesEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 1000
-		server := transport.TLS{Config: bothSides()}
-		f := &fake{handshake: server.Handshake}
-		l, rec := start(t, f, ranch.Options{MaxConnections: 2 * n}, answer)
+		server := transport.TLS{Config: testTLSConfig()}
+		f := &fakeTransport{handshake: server.Handshake}
+		l, rec := startListener(t, f, ranch.Options{MaxConnections: 2 * n}, greetAndEcho)
 		hello := clientHello(t)
 		begin := time.Now()
 		for i := range n {
@@ -54,7 +53,7 @@ func TestThousandHalfOpenHandshakesEnd(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer nc.Close()
-			if i%2 == 0 { // the others never speak
+			if i%2 == 0 { // the others send nothing
 				if _, err := nc.Write(hello[:len(hello)/2]); err != nil {
 					t.Fatal(err)
 				}
@@ -64,82 +63,82 @@ func TestThousandHalfOpenHandshakesEnd(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		good := &visitor{nc: tls.Client(nc, bothSides())}
+		good := &client{nc: tls.Client(nc, testTLSConfig())}
 		defer nc.Close()
 		io.ReadFull(good.nc, make([]byte, 1))
-		good.works(t)
+		good.checkEcho(t)
 		if got := time.Since(begin); got != 0 {
-			t.Errorf("a good client waited for %v", got)
+			t.Errorf("other client: got served after %v, want 0", got)
 		}
 		for _, e := range rec.wait(t, ranch.ConnEnded, n) {
 			if e.Reason != conns.HandshakeTimeout || e.Duration != 5*time.Second {
-				t.Fatalf("one ended after %v: %v", e.Duration, e.Reason)
+				t.Fatalf("got %v after %v, want %v after 5s", e.Reason, e.Duration, conns.HandshakeTimeout)
 			}
 		}
-		good.works(t)
+		good.checkEcho(t)
 		if i := l.Info(); i.ActiveConnections != 1 || i.HandshakeFailed != n {
-			t.Errorf("in the end: %s", pretty(i))
+			t.Errorf("got %s, want 1 active connection and %d failed handshakes", pretty(i), n)
 		}
 	})
 }
 
-// A thousand such peers delay nobody on real sockets either.
+// A thousand unfinished handshakes delay no other client on real sockets either.
 func TestThousandHalfOpenHandshakes(t *testing.T) {
-	for _, m := range secure() {
+	for _, m := range secureTransports() {
 		t.Run(m.name, func(t *testing.T) {
 			const n = 1000
 			opts := ranch.Options{Addr: m.addr(t), MaxConnections: 2 * n, HandshakeTimeout: time.Hour}
-			l, rec := m.start(t, opts, answer)
+			l, rec := m.startListener(t, opts, greetAndEcho)
 			hello := clientHello(t)
 			for i := range n {
-				nc := m.dialBelow(t, l)
-				if i%2 == 0 { // the others never speak
+				nc := m.dialPlain(t, l)
+				if i%2 == 0 { // the others send nothing
 					if _, err := nc.Write(hello[:len(hello)/2]); err != nil {
 						t.Fatal(err)
 					}
 				}
 			}
-			if err := l.WaitForConnections(within(t), ranch.Equal, n); err != nil {
+			if err := l.WaitForConnections(testContext(t), ranch.Equal, n); err != nil {
 				t.Fatal(err)
 			}
-			good := m.guests(t, l, 10)
+			good := m.servedClients(t, l, 10)
 			for _, v := range good {
-				v.works(t)
+				v.checkEcho(t)
 			}
 			if i := l.Info(); i.ActiveConnections != n+10 || i.Terminated != 0 {
-				t.Errorf("with %d half-open: %s", n, pretty(i))
+				t.Errorf("got %s, want %d active connections", pretty(i), n+10)
 			}
-			// The limit is for those who come from now on; the thousand keep theirs.
+			// The new timeout applies to later connections only.
 			opts.HandshakeTimeout = 50 * time.Millisecond
 			if _, err := l.SetOptions(nil, opts); err != nil {
 				t.Fatal(err)
 			}
 			late := make([]net.Conn, 20)
 			for i := range late {
-				late[i] = m.dialBelow(t, l)
+				late[i] = m.dialPlain(t, l)
 			}
 			for _, e := range rec.wait(t, ranch.ConnEnded, len(late)) {
 				if e.Reason != conns.HandshakeTimeout || e.Served {
-					t.Errorf("a silent peer ended: %v, %v", e.Reason, e.Err)
+					t.Errorf("silent client: got reason %v, %v, want %v", e.Reason, e.Err, conns.HandshakeTimeout)
 				}
 			}
 			for _, nc := range late {
-				nc.SetDeadline(time.Now().Add(patience))
+				nc.SetDeadline(time.Now().Add(testTimeout))
 				if _, err := io.ReadAll(nc); isTimeout(err) {
-					t.Error("a silent peer was not told")
+					t.Error("the connection of a silent client was not closed")
 				}
 			}
 			for _, v := range good {
-				v.works(t)
+				v.checkEcho(t)
 			}
-			if err := finish(t, "the stop returns", l.Stop); err != nil { // it ends handshakes at once
+			if err := callWithTimeout(t, "Stop returns", l.Stop); err != nil { // it ends handshakes at once
 				t.Error(err)
 			}
 		})
 	}
 }
 
-// clientHello is the first flight of a TLS client.
+// clientHello returns the first flight of a TLS client.
 func clientHello(t testing.TB) []byte {
 	t.Helper()
 	client, server := net.Pipe()
@@ -147,7 +146,7 @@ func clientHello(t testing.TB) []byte {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		tls.Client(client, bothSides()).HandshakeContext(ctx)
+		tls.Client(client, testTLSConfig()).HandshakeContext(ctx)
 	}()
 	buf := make([]byte, 4096)
 	n, err := server.Read(buf)
@@ -155,32 +154,32 @@ func clientHello(t testing.TB) []byte {
 	server.Close()
 	<-done
 	if err != nil || n < 100 {
-		t.Fatalf("a ClientHello of %d bytes, %v", n, err)
+		t.Fatalf("got a ClientHello of %d bytes, %v", n, err)
 	}
 	return buf[:n]
 }
 
-// Peers that do not keep to the protocol cost their own connection, have the right reason,
-// and leave the listener as it was.
-func TestPeersThatFailTheHandshake(t *testing.T) {
+// Clients that violate the handshake cost their own connection, which has the right reason, and
+// nothing else.
+func TestFailedHandshakes(t *testing.T) {
 	hello := clientHello(t)
 	for _, c := range []struct {
 		name string
 		do   func(t *testing.T, nc net.Conn)
 		want conns.Reason
 	}{
-		{"vanishes at once", func(_ *testing.T, nc net.Conn) { reset(nc) }, conns.HandshakeFailed},
-		{"leaves at once", func(_ *testing.T, nc net.Conn) { nc.Close() }, conns.HandshakeFailed},
-		{"vanishes in the middle", func(_ *testing.T, nc net.Conn) { nc.Write(hello[:50]); reset(nc) }, conns.HandshakeFailed},
-		{"vanishes after its hello", func(_ *testing.T, nc net.Conn) {
+		{"resets at once", func(_ *testing.T, nc net.Conn) { resetConn(nc) }, conns.HandshakeFailed},
+		{"closes at once", func(_ *testing.T, nc net.Conn) { nc.Close() }, conns.HandshakeFailed},
+		{"resets in its hello", func(_ *testing.T, nc net.Conn) { nc.Write(hello[:50]); resetConn(nc) }, conns.HandshakeFailed},
+		{"resets after its hello", func(_ *testing.T, nc net.Conn) {
 			nc.Write(hello)
-			io.ReadFull(nc, make([]byte, 100)) // part of the answer
-			reset(nc)
+			io.ReadFull(nc, make([]byte, 100)) // part of the server's answer
+			resetConn(nc)
 		}, conns.HandshakeFailed},
-		{"speaks plain text", func(_ *testing.T, nc net.Conn) { io.WriteString(nc, "GET / HTTP/1.1\r\nHost: x\r\n\r\n") }, conns.HandshakeFailed},
+		{"sends plain text", func(_ *testing.T, nc net.Conn) { io.WriteString(nc, "GET / HTTP/1.1\r\nHost: x\r\n\r\n") }, conns.HandshakeFailed},
 		{"sends garbage", func(_ *testing.T, nc net.Conn) { nc.Write(make([]byte, 1000)) }, conns.HandshakeFailed},
-		{"never speaks", func(*testing.T, net.Conn) {}, conns.HandshakeTimeout},
-		{"speaks too slowly", func(t *testing.T, nc net.Conn) {
+		{"sends nothing", func(*testing.T, net.Conn) {}, conns.HandshakeTimeout},
+		{"sends too slowly", func(t *testing.T, nc net.Conn) {
 			t.Cleanup(func() { nc.Close() })
 			go func() {
 				for _, b := range hello {
@@ -193,84 +192,83 @@ func TestPeersThatFailTheHandshake(t *testing.T) {
 		}, conns.HandshakeTimeout},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			for _, m := range secure() {
+			for _, m := range secureTransports() {
 				t.Run(m.name, func(t *testing.T) {
 					const n = 5
 					limit := time.Hour
 					if c.want == conns.HandshakeTimeout {
 						limit = 100 * time.Millisecond
 					}
-					l, rec := m.start(t, ranch.Options{MaxConnections: n, HandshakeTimeout: time.Hour}, answer)
-					good := m.guests(t, l, 1)[0]
+					l, rec := m.startListener(t, ranch.Options{MaxConnections: n, HandshakeTimeout: time.Hour}, greetAndEcho)
+					good := m.servedClients(t, l, 1)[0]
 					opts := l.Options()
 					opts.HandshakeTimeout, opts.MaxConnections = limit, n+1
 					if _, err := l.SetOptions(nil, opts); err != nil {
 						t.Fatal(err)
 					}
 					for range n {
-						c.do(t, m.dialBelow(t, l))
+						c.do(t, m.dialPlain(t, l))
 					}
 					for _, e := range rec.wait(t, ranch.ConnEnded, n) {
 						if e.Reason != c.want || e.Served || e.Err == nil {
-							t.Errorf("it ended: %v, served %v, %v", e.Reason, e.Served, e.Err)
+							t.Errorf("got reason %v, served %v, error %v, want %v and an error", e.Reason, e.Served, e.Err, c.want)
 						}
 					}
 					i := l.Info()
 					if i.HandshakeFailed != n || i.Served != 0 || i.ActiveConnections != 1 || i.AcceptErrors != 0 {
-						t.Errorf("in the end: %s", pretty(i))
+						t.Errorf("got %s, want %d failed handshakes and 1 active connection", pretty(i), n)
 					}
 					if diff := cmp.Diff(map[conns.Reason]uint64{c.want: n}, i.Reasons); diff != "" {
 						t.Errorf("reasons (-want +got):\n%s", diff)
 					}
-					good.works(t)
-					opts.HandshakeTimeout = time.Hour // a busy machine's good clients may take theirs
+					good.checkEcho(t)
+					opts.HandshakeTimeout = time.Hour // handshakes may take long on a busy machine
 					if _, err := l.SetOptions(nil, opts); err != nil {
 						t.Fatal(err)
 					}
-					m.guests(t, l, 3)
+					m.servedClients(t, l, 3)
 				})
 			}
 		})
 	}
 }
 
-// Clients that leave while they wait in the queue are accepted, end at once, and let the
-// others through.
-func TestClientsThatLeaveTheQueue(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
+// Connections that are reset in the queue are accepted, end at once, and do not stop others.
+func TestResetInTheQueue(t *testing.T) {
+	forEachTransport(t, func(t *testing.T, m testTransport) {
 		const n = 20
-		l, rec := m.start(t, ranch.Options{MaxConnections: 1}, answer)
-		in := m.guests(t, l, 1)[0]
-		allParked(t, l)
+		l, rec := m.startListener(t, ranch.Options{MaxConnections: 1}, greetAndEcho)
+		in := m.servedClients(t, l, 1)[0]
+		waitAllWaiting(t, l)
 		for range n {
-			reset(m.dialBelow(t, l))
+			resetConn(m.dialPlain(t, l))
 		}
-		last := m.visit(t, l)
-		in.leave()
-		last.in(t).works(t)
+		last := m.newClient(t, l)
+		in.close()
+		last.waitServed(t).checkEcho(t)
 		if i := l.Info(); i.ActiveConnections != 1 || i.PeakConnections != 1 || rec.count(ranch.AcceptFailed) != 0 {
-			t.Errorf("in the end: %s", pretty(i))
+			t.Errorf("got %s, want 1 active connection and a peak of 1", pretty(i))
 		}
 	})
 }
 
-// Garbage, too much of it and too little, ends no other connection.
-func TestGarbage(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
-		l, _ := m.start(t, ranch.Options{MaxConnections: 5}, answer)
-		good := m.guests(t, l, 2)
-		for size := 64; size <= 1<<20; size *= 8 { // all of them more than a record's header
-			nc := m.dialBelow(t, l)
-			nc.SetDeadline(time.Now().Add(patience))
+// Invalid data of any size ends no other connection.
+func TestInvalidData(t *testing.T) {
+	forEachTransport(t, func(t *testing.T, m testTransport) {
+		l, _ := m.startListener(t, ranch.Options{MaxConnections: 5}, greetAndEcho)
+		good := m.servedClients(t, l, 2)
+		for size := 64; size <= 1<<20; size *= 8 { // more than the header of a TLS record
+			nc := m.dialPlain(t, l)
+			nc.SetDeadline(time.Now().Add(testTimeout))
 			var sent sync.WaitGroup
 			sent.Go(func() { nc.Write(make([]byte, size)) })
-			nc.Read(make([]byte, 1)) // a greeting, or an alert
-			reset(nc)
+			nc.Read(make([]byte, 1)) // the greeting, or a TLS alert
+			resetConn(nc)
 			sent.Wait()
 		}
-		active(t, l, 2)
-		for _, v := range append(good, m.guests(t, l, 3)...) {
-			v.works(t)
+		waitActive(t, l, 2)
+		for _, v := range append(good, m.servedClients(t, l, 3)...) {
+			v.checkEcho(t)
 		}
 	})
 }

@@ -17,8 +17,7 @@ import (
 	"goranch/transport"
 )
 
-// A protocol that fails at once, in whatever way, harms only the connections it is called
-// for: those before it and after it are served.
+// A protocol that fails at once, in whatever way, ends only its own connections.
 func TestProtocolFailsAtOnce(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -26,29 +25,29 @@ func TestProtocolFailsAtOnce(t *testing.T) {
 		reason conns.Reason
 	}{
 		{"panic", func() error { panic("at once") }, conns.Panicked},
-		{"panic with an error", func() error { panic(errNotToday) }, conns.Panicked},
+		{"panic with an error", func() error { panic(errTest) }, conns.Panicked},
 		{"nil dereference", func() error { var p *transport.Conn; return p.Close() }, conns.Panicked},
 		{"Goexit", func() error { runtime.Goexit(); return nil }, conns.Panicked},
-		{"error", func() error { return errNotToday }, conns.Failed},
+		{"error", func() error { return errTest }, conns.Failed},
 		{"nil", func() error { return nil }, conns.Finished},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			overEach(t, func(t *testing.T, m medium) {
-				n := m.many(20)
-				l, rec := m.start(t, ranch.Options{MaxConnections: 5}, answer)
-				before := m.guests(t, l, 2)
+			forEachTransport(t, func(t *testing.T, m testTransport) {
+				n := m.scale(20)
+				l, rec := m.startListener(t, ranch.Options{MaxConnections: 5}, greetAndEcho)
+				before := m.servedClients(t, l, 2)
 				l.SetProtocol(protocol.Func(func(context.Context, *transport.Conn) error { return c.f() }))
 				for range n {
-					m.visit(t, l)
+					m.newClient(t, l)
 				}
 				for _, e := range rec.wait(t, ranch.ConnEnded, n) {
 					if e.Reason != c.reason || !e.Served || (e.Err == nil) != (c.reason == conns.Finished) {
-						t.Fatalf("it ended with %v, served %v, error %v", e.Reason, e.Served, e.Err)
+						t.Fatalf("got reason %v, served %v, error %v, want %v", e.Reason, e.Served, e.Err, c.reason)
 					}
 				}
-				l.SetProtocol(answer)
-				for _, v := range append(before, m.guests(t, l, 3)...) {
-					v.works(t)
+				l.SetProtocol(greetAndEcho)
+				for _, v := range append(before, m.servedClients(t, l, 3)...) {
+					v.checkEcho(t)
 				}
 				want := map[conns.Reason]uint64{c.reason: uint64(n)}
 				if diff := cmp.Diff(want, l.Info().Reasons); diff != "" {
@@ -59,86 +58,76 @@ func TestProtocolFailsAtOnce(t *testing.T) {
 	}
 }
 
-// A protocol that never returns costs its slot, and nothing else.
+// A protocol that does not return costs its slot, and nothing else.
 func TestProtocolNeverReturns(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
-		stuck := newDeaf(t)
-		l, _ := m.start(t, ranch.Options{MaxConnections: 3}, stuck)
-		for _, v := range m.guests(t, l, 2) {
-			v.leave()
+	forEachTransport(t, func(t *testing.T, m testTransport) {
+		stuck := newBlockingProtocol(t)
+		l, _ := m.startListener(t, ranch.Options{MaxConnections: 3}, stuck)
+		for _, v := range m.servedClients(t, l, 2) {
+			v.close()
 		}
-		l.SetProtocol(answer)
+		l.SetProtocol(greetAndEcho)
 		for range 5 {
-			v := m.guests(t, l, 1)[0]
-			v.works(t)
-			v.leave()
-			active(t, l, 2)
+			v := m.servedClients(t, l, 1)[0]
+			v.checkEcho(t)
+			v.close()
+			waitActive(t, l, 2)
 		}
-		stuck.free()
-		active(t, l, 0)
+		stuck.unblock()
+		waitActive(t, l, 0)
 	})
 }
 
-// handshaking is a transport of somebody's own.
-type handshaking struct {
-	fake
-	plain bool
-}
-
-func (h *handshaking) Plain() bool { return h.plain }
-
-// A handshake that panics, or ends its goroutine, ends its own connection, whether or not
-// the transport says that it is a plain one.
+// A handshake that panics or ends its goroutine ends its own connection.
 func TestHandshakePanics(t *testing.T) {
-	for _, plain := range []bool{false, true} {
-		for name, f := range map[string]func(){"panic": func() { panic(errNotToday) }, "Goexit": runtime.Goexit} {
-			t.Run(name, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					tr, bad := &handshaking{plain: plain}, true
-					tr.handshake = func(_ context.Context, nc net.Conn) (net.Conn, error) {
-						if bad {
-							f()
-						}
-						return nc, nil
+	for name, f := range map[string]func(){"panic": func() { panic(errTest) }, "Goexit": runtime.Goexit} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				bad := true
+				tr := &fakeTransport{handshake: func(_ context.Context, nc net.Conn) (net.Conn, error) {
+					if bad {
+						f()
 					}
-					l, rec := start(t, tr, ranch.Options{MaxConnections: 2}, answer)
-					for range 5 {
-						visit(t, tr, dialAddr(l))
+					return nc, nil
+				}}
+				l, rec := startListener(t, tr, ranch.Options{MaxConnections: 2}, greetAndEcho)
+				for range 5 {
+					newClient(t, tr, dialAddr(l))
+				}
+				for _, e := range rec.wait(t, ranch.ConnEnded, 5) {
+					var p *protocol.PanicError
+					if e.Reason != conns.Panicked || e.Served || !errors.As(e.Err, &p) {
+						t.Errorf("got reason %v, served %v, error %v, want %v and a PanicError", e.Reason, e.Served, e.Err, conns.Panicked)
 					}
-					for _, e := range rec.wait(t, ranch.ConnEnded, 5) {
-						var p *protocol.PanicError
-						if e.Reason != conns.Panicked || e.Served || !errors.As(e.Err, &p) {
-							t.Errorf("it ended with %v, served %v, error %v", e.Reason, e.Served, e.Err)
-						}
-					}
-					bad = false
-					guests(t, tr, dialAddr(l), 2)
-					if got := l.Info(); got.HandshakeFailed != 5 || got.Served != 0 || got.ActiveConnections != 2 {
-						t.Errorf("plain %v: %s", plain, pretty(got))
-					}
-				})
+				}
+				bad = false
+				servedClients(t, tr, dialAddr(l), 2)
+				if got := l.Info(); got.HandshakeFailed != 5 || got.Served != 0 || got.ActiveConnections != 2 {
+					t.Errorf("got %s, want 5 failed handshakes and 2 active connections", pretty(got))
+				}
 			})
-		}
+		})
 	}
 }
 
-// A handshake that takes no notice of its context holds its slot, but not the listener.
+// A handshake that ignores its context keeps its slot, but does not keep the listener from
+// stopping.
 func TestHandshakeIgnoresItsLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		tr := &fake{handshake: func(_ context.Context, nc net.Conn) (net.Conn, error) { <-release; return nc, nil }}
-		l, _ := start(t, tr, ranch.Options{HandshakeTimeout: time.Second, ShutdownTimeout: time.Second}, answer)
-		visit(t, tr, dialAddr(l))
+		tr := &fakeTransport{handshake: func(_ context.Context, nc net.Conn) (net.Conn, error) { <-release; return nc, nil }}
+		l, _ := startListener(t, tr, ranch.Options{HandshakeTimeout: time.Second, ShutdownTimeout: time.Second}, greetAndEcho)
+		newClient(t, tr, dialAddr(l))
 		synctest.Wait()
 		begin := time.Now()
 		var stuck *conns.StuckError
 		if err := l.Stop(); !errors.As(err, &stuck) || len(stuck.Conns) != 1 || stuck.Conns[0].Served {
-			t.Errorf("stopping: %v", err)
+			t.Errorf("Stop: got %v, want an error that names 1 connection", err)
 		}
-		if got := time.Since(begin); got != time.Second+conns.StuckGrace {
-			t.Errorf("it took %v", got)
+		if got := time.Since(begin); got != 2*time.Second {
+			t.Errorf("Stop: got %v, want %v", got, 2*time.Second)
 		}
 		close(release)
-		active(t, l, 0)
+		waitActive(t, l, 0)
 	})
 }

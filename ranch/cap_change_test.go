@@ -10,11 +10,10 @@ import (
 	"goranch/ranch"
 )
 
-// Acceptors that are called back while the cap changes all the time come back for that
-// reason and no other: nothing of it looks like a failure of accept.
+// Interrupts of accept by changes of the cap do not count as accept errors.
 func TestCapChangesAreNoAcceptErrors(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
-		l, rec := m.start(t, ranch.Options{}, answer)
+	forEachTransport(t, func(t *testing.T, m testTransport) {
+		l, rec := m.startListener(t, ranch.Options{}, greetAndEcho)
 		var wg sync.WaitGroup
 		for range 2 {
 			wg.Go(func() {
@@ -25,24 +24,23 @@ func TestCapChangesAreNoAcceptErrors(t *testing.T) {
 		}
 		wg.Wait()
 		l.SetMaxConnections(10)
-		for _, v := range m.guests(t, l, 10) {
-			v.works(t)
+		for _, v := range m.servedClients(t, l, 10) {
+			v.checkEcho(t)
 		}
 		if n := l.Info().AcceptErrors; n != 0 {
-			t.Errorf("%d accept errors, events: %v", n, rec.all(ranch.AcceptFailed))
+			t.Errorf("got %d accept errors, events %v, want none", n, rec.ofKind(ranch.AcceptFailed))
 		}
 	})
 }
 
-// While clients come without a pause the cap is changed without a pause, by several at
-// once: nothing crashes, nobody is refused, every client is served, and the cap of the
-// end holds.
+// While clients connect and several goroutines change the cap without a pause, no client is
+// refused, every client is served, and the last cap holds.
 func TestCapChangesUnderLoad(t *testing.T) {
 	for _, highest := range []int{20, ranch.Unlimited} {
-		overEach(t, func(t *testing.T, m medium) {
-			clients := m.many(200)
-			l, _ := m.start(t, ranch.Options{MaxConnections: highest}, greetAs('!'))
-			come := visitors(t, m, l, clients)
+		forEachTransport(t, func(t *testing.T, m testTransport) {
+			clients := m.scale(200)
+			l, _ := m.startListener(t, ranch.Options{MaxConnections: highest}, greetAndReturn('!'))
+			all := newClients(t, m, l, clients)
 			stop := make(chan struct{})
 			var wg sync.WaitGroup
 			for i, caps := range [][]int{{0, 7, 1}, {3, highest, 0}} {
@@ -58,61 +56,61 @@ func TestCapChangesUnderLoad(t *testing.T) {
 					}
 				})
 			}
-			for _, v := range come {
-				v.in(t)
+			for _, v := range all {
+				v.waitServed(t)
 			}
 			close(stop)
 			wg.Wait()
 			setCap(t, l, 5)
-			l.SetProtocol(answer)
-			active(t, l, 0)
-			m.guests(t, l, 5)
-			allParked(t, l)
+			l.SetProtocol(greetAndEcho)
+			waitActive(t, l, 0)
+			m.servedClients(t, l, 5)
+			waitAllWaiting(t, l)
 			if i := l.Info(); i.Accepted != uint64(clients)+5 || i.PeakConnections > highest || i.AcceptErrors != 0 || i.Refused != 0 {
-				t.Errorf("in the end: %s", pretty(i))
+				t.Errorf("got %s, want %d accepted and a peak of at most %d", pretty(i), clients+5, highest)
 			}
 		})
 	}
 }
 
-// Also where listeners know no deadline, a connection accepted at the very moment in
-// which the cap is lowered waits for a slot, and is neither served above the cap nor lost.
+// Also where listeners have no deadlines, a connection that is accepted at the moment when the cap
+// is lowered waits for a slot. It is neither served above the cap nor lost.
 func TestAcceptedWhileTheCapIsLowered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &fake{noDeadline: true}
-		l, rec := start(t, f, ranch.Options{NumAcceptors: 2}, answer)
-		synctest.Wait() // both are in accept, and cannot be called back
+		f := &fakeTransport{noDeadline: true}
+		l, rec := startListener(t, f, ranch.Options{NumAcceptors: 2}, greetAndEcho)
+		synctest.Wait() // both acceptors are in accept and cannot be interrupted
 		setCap(t, l, 0)
-		held := []*visitor{visit(t, f, dialAddr(l)), visit(t, f, dialAddr(l))}
+		pending := []*client{newClient(t, f, dialAddr(l)), newClient(t, f, dialAddr(l))}
 		synctest.Wait()
-		if i := l.Info(); i.Accepted != 0 || !held[0].waits() || !held[1].waits() || f.last().queued() != 0 {
-			t.Fatalf("at a cap of 0: %s", pretty(i))
+		if i := l.Info(); i.Accepted != 0 || !pending[0].waiting() || !pending[1].waiting() || f.lastListener().queued() != 0 {
+			t.Fatalf("at a cap of 0: got %s, want 2 pending clients", pretty(i))
 		}
 		if err := l.Suspend(); err != nil {
 			t.Fatal(err)
 		}
 		setCap(t, l, 1)
-		first, held := anyIn(t, held)
-		first.works(t)
+		first, pending := waitAnyServed(t, pending)
+		first.checkEcho(t)
 		synctest.Wait()
-		if i := l.Info(); i.Accepted != 1 || !held[0].waits() {
-			t.Fatalf("at a cap of 1: %s", pretty(i))
+		if i := l.Info(); i.Accepted != 1 || !pending[0].waiting() {
+			t.Fatalf("at a cap of 1: got %s, want 1 accepted", pretty(i))
 		}
 		if err := l.Stop(); err != nil {
 			t.Fatal(err)
 		}
-		if err := <-held[0].served; err == nil {
-			t.Error("a client was served by a listener that stops")
+		if err := <-pending[0].served; err == nil {
+			t.Error("a client was served by a stopped listener")
 		}
 		i := l.Info()
 		if i.Accepted != 2 || i.Refused != 1 || i.Served != 1 || i.Reasons[conns.Refused] != 1 {
-			t.Errorf("in the end: %s", pretty(i))
+			t.Errorf("got %s, want 2 accepted: 1 served, 1 refused", pretty(i))
 		}
-		if err := balanced(i); err != nil {
+		if err := checkCounters(i); err != nil {
 			t.Error(err)
 		}
 		if n := rec.count(ranch.ConnStarted); n != 1 {
-			t.Errorf("%d connections started", n)
+			t.Errorf("got %d connections started, want 1", n)
 		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -15,155 +16,187 @@ import (
 	"goranch/transport"
 )
 
-// A listener against a model: after each of any sequence of operations, once all is
-// quiet, exactly as many are served as the rules say. The cap is not exceeded by anybody
-// who came after it was set, no slot stays free while somebody waits, nobody is lost.
+// After each of any sequence of operations, a listener has as many connections as the model says:
+// the cap holds, no slot stays free while a client waits, and no client is lost.
 func TestCapAgainstModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		ops := rapid.SliceOfN(rapid.Custom(drawOp), 1, 60).Draw(rt, "ops")
+		ops := rapid.SliceOfN(rapid.Custom(drawModelOp), 1, 60).Draw(rt, "ops")
 		acceptors := rapid.IntRange(1, 5).Draw(rt, "acceptors")
 		noDeadline := rapid.Bool().Draw(rt, "no deadline")
 		synctest.Test(t, func(t *testing.T) {
-			w := newWorld(t, acceptors, noDeadline)
+			m := newCapModel(t, acceptors, noDeadline)
 			for i, o := range ops {
-				if err := errors.Join(w.do(o), w.check()); err != nil {
-					t.Fatalf("%d acceptors, no deadline %v, after %v: %v; %s", acceptors, noDeadline, ops[:i+1], err, pretty(w.l.Info()))
+				if err := errors.Join(m.do(o), m.check()); err != nil {
+					t.Fatalf("%d acceptors, no deadline %v, after %v: %v; %s", acceptors, noDeadline, ops[:i+1], err, pretty(m.l.Info()))
 				}
 			}
 		})
 	})
 }
 
-type op struct {
+type modelOp struct {
 	kind string
 	n    int
 }
 
-func drawOp(t *rapid.T) op {
-	kind := rapid.SampledFrom([]string{"come", "come", "come", "leave", "leave", "remove", "cap", "cap", "unlimited", "suspend", "resume"}).Draw(t, "kind")
-	return op{kind, rapid.IntRange(0, 6).Draw(t, "n")}
+func drawModelOp(t *rapid.T) modelOp {
+	kind := rapid.SampledFrom([]string{
+		"connect", "connect", "connect", "end", "end", "remove", "cap", "cap", "unlimited", "suspend", "resume",
+		"wait", "wait for an hour", "refuse", // RefuseAfter
+	}).Draw(t, "kind")
+	return modelOp{kind, rapid.IntRange(0, 6).Draw(t, "n")}
 }
 
-// world is a listener, and what the model knows of it.
-type world struct {
-	f         *fake
-	l         *ranch.Listener
-	acceptors int
+// capModel is a listener and the state that it should have.
+type capModel struct {
+	f          *fakeTransport
+	l          *ranch.Listener
+	acceptors  int
+	noDeadline bool
 
-	mu     sync.Mutex
-	guests []*guest // being served
+	mu   sync.Mutex
+	live []*modelConn // connections being served
 
-	limit, used, live int
-	queue             int // came, and are not served yet
-	admitted          uint64
-	running           bool
+	running, refuse bool
+	waits           bool // RefuseAfter has always been 0
+	limit           int
+	wantUsed        int
+	wantLive        int
+	wantQueue       int // clients that have connected and are not served yet
+	wantAdmitted    uint64
+	wantRefused     uint64
 }
 
-// guest is a connection that stays until it is told to leave.
-type guest struct {
+// modelConn is a connection that lives until end is closed.
+type modelConn struct {
 	conn    *transport.Conn
-	leave   chan struct{}
+	end     chan struct{}
 	counted bool
 }
 
-func newWorld(t *testing.T, acceptors int, noDeadline bool) *world {
-	w := &world{f: &fake{noDeadline: noDeadline}, acceptors: acceptors, limit: 3, running: true}
-	w.l, _ = start(t, w.f, ranch.Options{NumAcceptors: acceptors, MaxConnections: w.limit}, w)
-	return w
+func newCapModel(t *testing.T, acceptors int, noDeadline bool) *capModel {
+	m := &capModel{
+		f: &fakeTransport{noDeadline: noDeadline}, acceptors: acceptors, noDeadline: noDeadline,
+		limit: 3, running: true, waits: true,
+	}
+	m.l, _ = startListener(t, m.f, ranch.Options{NumAcceptors: acceptors, MaxConnections: m.limit}, m)
+	return m
 }
 
-func (w *world) Serve(ctx context.Context, conn *transport.Conn) error {
-	g := &guest{conn, make(chan struct{}), true}
-	w.mu.Lock()
-	w.guests = append(w.guests, g)
-	w.mu.Unlock()
+func (m *capModel) Serve(ctx context.Context, conn *transport.Conn) error {
+	c := &modelConn{conn, make(chan struct{}), true}
+	m.mu.Lock()
+	m.live = append(m.live, c)
+	m.mu.Unlock()
 	select {
-	case <-g.leave:
+	case <-c.end:
 	case <-ctx.Done():
 	}
 	return nil
 }
 
-// do does one operation in the world and in the model.
-func (w *world) do(o op) error {
-	var g *guest
-	if len(w.guests) > 0 {
-		g = w.guests[o.n%len(w.guests)]
+// do performs one operation on the listener and on the model.
+func (m *capModel) do(o modelOp) error {
+	if len(m.live) > 0 {
+		m.doConn(o, m.live[o.n%len(m.live)])
 	}
-	switch {
-	case o.kind == "come":
-		if _, err := w.f.Dial(context.Background(), dialAddr(w.l)); (err == nil) != w.running {
-			return fmt.Errorf("dialling: %w", err)
+	switch o.kind {
+	case "connect":
+		if _, err := m.f.Dial(context.Background(), dialAddr(m.l)); (err == nil) != m.running {
+			return fmt.Errorf("dial: got %w, want success %v", err, m.running)
 		} else if err == nil {
-			w.queue++
+			m.wantQueue++
 		}
-	case o.kind == "leave" && g != nil:
-		w.guests = slices.DeleteFunc(w.guests, func(x *guest) bool { return x == g })
-		close(g.leave)
-		w.live--
-		w.uncount(g)
-	case o.kind == "remove" && g != nil:
-		ranch.RemoveConnection(g.conn)
-		ranch.RemoveConnection(g.conn)
-		w.uncount(g)
-	case o.kind == "cap":
-		w.limit = o.n
-		w.l.SetMaxConnections(o.n)
-	case o.kind == "unlimited":
-		w.limit = ranch.Unlimited
-		w.l.SetMaxConnections(ranch.Unlimited)
-	case o.kind == "suspend":
-		if w.running { // who was not accepted yet is lost, as in a kernel
-			w.queue -= w.f.last().queued()
+	case "cap":
+		m.limit = o.n
+		m.l.SetMaxConnections(o.n)
+	case "unlimited":
+		m.limit = ranch.Unlimited
+		m.l.SetMaxConnections(ranch.Unlimited)
+	case "suspend":
+		if m.running { // connections that were not accepted yet are lost, as in a kernel
+			m.wantQueue -= m.f.lastListener().queued()
 		}
-		w.running = false
-		w.l.Suspend()
-	case o.kind == "resume":
-		w.running = true
-		w.l.Resume()
+		m.running = false
+		m.l.Suspend()
+	case "resume":
+		m.running = true
+		m.l.Resume()
+	case "wait", "wait for an hour", "refuse":
+		after := map[string]time.Duration{"wait for an hour": time.Hour, "refuse": -1}[o.kind]
+		m.refuse, m.waits = after < 0, m.waits && after == 0
+		if _, err := m.l.ChangeOptions(func(o *ranch.Options) { o.RefuseAfter = after }); err != nil {
+			return err
+		}
 	}
-	if n := min(w.queue, w.limit-w.used); n > 0 {
-		w.queue -= n
-		w.used += n
-		w.live += n
-		w.admitted += uint64(n)
-	}
+	m.admit()
 	synctest.Wait()
 	return nil
 }
 
-func (w *world) uncount(g *guest) {
-	if g.counted {
-		w.used--
+// doConn performs an operation on a live connection.
+func (m *capModel) doConn(o modelOp, c *modelConn) {
+	switch o.kind {
+	case "end":
+		m.live = slices.DeleteFunc(m.live, func(x *modelConn) bool { return x == c })
+		close(c.end)
+		m.wantLive--
+	case "remove":
+		ranch.RemoveConnection(c.conn)
+		ranch.RemoveConnection(c.conn)
+	default:
+		return
 	}
-	g.counted = false
+	if c.counted {
+		m.wantUsed--
+	}
+	c.counted = false
 }
 
-// check compares the two.
-func (w *world) check() error {
-	i := w.l.Info()
+// admit gives the free slots of the model to waiting clients.
+func (m *capModel) admit() {
+	if n := min(m.wantQueue, m.limit-m.wantUsed); n > 0 {
+		m.wantQueue -= n
+		m.wantUsed += n
+		m.wantLive += n
+		m.wantAdmitted += uint64(n)
+	}
+	if m.refuse {
+		m.wantRefused += uint64(m.wantQueue)
+		m.wantQueue = 0
+	}
+}
+
+// check compares the listener with the model.
+func (m *capModel) check() error {
+	i := m.l.Info()
 	type state struct {
 		Used, Live, Served int
-		Admitted           uint64
+		Accepted, Refused  uint64
 	}
-	got := state{i.ActiveConnections, i.AllConnections, len(w.guests), i.Accepted}
-	if want := (state{w.used, w.live, w.live, w.admitted}); got != want {
-		return fmt.Errorf("it is %+v, the model is %+v", got, want)
+	got := state{i.ActiveConnections, i.AllConnections, len(m.live), i.Accepted, i.Refused}
+	if want := (state{m.wantUsed, m.wantLive, m.wantLive, m.wantAdmitted + m.wantRefused, m.wantRefused}); got != want {
+		return fmt.Errorf("got %+v, want %+v", got, want)
 	}
-	if err := w.l.WaitForConnections(over, ranch.Equal, w.used); err != nil {
-		return fmt.Errorf("waiting for what is: %w", err)
+	if err := m.l.WaitForConnections(cancelledContext, ranch.Equal, m.wantUsed); err != nil {
+		return fmt.Errorf("WaitForConnections(Equal, %d): got %w, want nil", m.wantUsed, err)
 	}
 	if i.AcceptErrors != 0 {
-		return fmt.Errorf("accept errors")
+		return fmt.Errorf("got %d accept errors, want 0", i.AcceptErrors)
 	}
-	if !w.running || w.f.noDeadline { // then some may be in hand, and not in the queue
-		return balanced(i)
+	queued := i.PendingConnections
+	if m.running {
+		queued += m.f.lastListener().queued()
 	}
-	if n := w.f.last().queued(); n != w.queue {
-		return fmt.Errorf("%d wait in the queue, in the model %d", n, w.queue)
+	if queued != m.wantQueue {
+		return fmt.Errorf("got %d clients in the queue or pending, want %d", queued, m.wantQueue)
 	}
-	if waiting, _ := w.f.last().inAccept(); waiting != max(0, min(w.acceptors, w.limit-w.used)) || waiting+i.WaitingAcceptors != w.acceptors {
-		return fmt.Errorf("%d acceptors in accept", waiting)
+	if m.running && !m.noDeadline && m.waits {
+		n, _ := m.f.lastListener().inAccept()
+		want := max(0, min(m.acceptors, m.limit-m.wantUsed))
+		if n != want || i.PendingConnections != 0 || i.WaitingAcceptors != m.acceptors-want {
+			return fmt.Errorf("got %d acceptors in accept, %d waiting, want %d of %d in accept", n, i.WaitingAcceptors, want, m.acceptors)
+		}
 	}
-	return balanced(i)
+	return checkCounters(i)
 }

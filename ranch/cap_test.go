@@ -8,84 +8,84 @@ import (
 	"goranch/ranch"
 )
 
-// The cap is exact: at the cap every acceptor is parked, whoever comes waits without
-// being refused, and each end lets in one.
+// The cap is exact: at the cap every acceptor waits, clients wait without being refused, and each
+// connection that ends admits one.
 func TestCapIsExact(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
+	forEachTransport(t, func(t *testing.T, m testTransport) {
 		const n = 5
-		l, _ := m.start(t, ranch.Options{MaxConnections: n}, answer)
-		in := m.guests(t, l, n)
-		allParked(t, l)
-		queue := visitors(t, m, l, 3)
+		l, _ := m.startListener(t, ranch.Options{MaxConnections: n}, greetAndEcho)
+		in := m.servedClients(t, l, n)
+		waitAllWaiting(t, l)
+		queue := newClients(t, m, l, 3)
 		for len(queue) > 0 {
 			for _, v := range queue {
-				if !v.waits() {
-					t.Fatalf("somebody was served above the cap: %s", pretty(l.Info()))
+				if !v.waiting() {
+					t.Fatalf("got %s, want no client served above the cap", pretty(l.Info()))
 				}
 			}
 			if i := l.Info(); i.ActiveConnections != n || i.AllConnections != n {
-				t.Fatalf("at the cap: %s", pretty(i))
+				t.Fatalf("at the cap: got %s, want %d connections", pretty(i), n)
 			}
-			in[0].leave()
-			next, rest := anyIn(t, queue)
+			in[0].close()
+			next, rest := waitAnyServed(t, queue)
 			in, queue = append(in[1:], next), rest
-			allParked(t, l)
+			waitAllWaiting(t, l)
 		}
 		for _, v := range in {
-			v.works(t)
+			v.checkEcho(t)
 		}
 		if i := l.Info(); i.PeakConnections != n || i.Accepted != n+3 {
-			t.Errorf("in the end: %s", pretty(i))
+			t.Errorf("got %s, want a peak of %d and %d accepted", pretty(i), n, n+3)
 		}
 	})
 }
 
-// visitors sends n visitors.
-func visitors(t testing.TB, m medium, l *ranch.Listener, n int) []*visitor {
-	all := make([]*visitor, n)
+// newClients starts n clients.
+func newClients(t testing.TB, m testTransport, l *ranch.Listener, n int) []*client {
+	all := make([]*client, n)
 	for i := range all {
-		all[i] = m.visit(t, l)
+		all[i] = m.newClient(t, l)
 	}
 	return all
 }
 
-// anyIn waits until one of the visitors is served, and returns it and the others.
-func anyIn(t testing.TB, queue []*visitor) (*visitor, []*visitor) {
+// waitAnyServed waits until one of the clients is served, and returns it and the others.
+func waitAnyServed(t testing.TB, queue []*client) (*client, []*client) {
 	t.Helper()
 	first := -1
-	eventually(t, "one of those who wait is served", func() bool {
+	waitUntil(t, "a waiting client is served", func() bool {
 		for i, v := range queue {
-			if !v.waits() {
+			if !v.waiting() {
 				first = i
 			}
 		}
 		return first >= 0
 	})
-	v := queue[first].in(t)
-	return v, append(append([]*visitor{}, queue[:first]...), queue[first+1:]...)
+	v := queue[first].waitServed(t)
+	return v, append(append([]*client{}, queue[:first]...), queue[first+1:]...)
 }
 
-// A connection that was removed no longer counts, and lives on. However often it is
-// removed, that is one slot.
+// A removed connection does not count against the cap and lives on. Removing it several times
+// releases one slot.
 func TestRemoveConnection(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
-		staying := newDeaf(t)
-		l, rec := m.start(t, ranch.Options{MaxConnections: 2}, staying)
-		m.guests(t, l, 2)
-		first, second := <-staying.in, <-staying.in
-		allParked(t, l)
-		queue := visitors(t, m, l, 2)
+	forEachTransport(t, func(t *testing.T, m testTransport) {
+		staying := newBlockingProtocol(t)
+		l, rec := m.startListener(t, ranch.Options{MaxConnections: 2}, staying)
+		m.servedClients(t, l, 2)
+		first, second := <-staying.serving, <-staying.serving
+		waitAllWaiting(t, l)
+		queue := newClients(t, m, l, 2)
 		ranch.RemoveConnection(first)
 		ranch.RemoveConnection(first)
-		next, queue := anyIn(t, queue)
-		<-staying.in
+		next, queue := waitAnyServed(t, queue)
+		<-staying.serving
 		ranch.RemoveConnection(first)
-		allParked(t, l)
-		if !queue[0].waits() {
-			t.Error("a connection that was removed three times made room for two")
+		waitAllWaiting(t, l)
+		if !queue[0].waiting() {
+			t.Error("removing one connection three times admitted two clients, want one")
 		}
 		if i := l.Info(); i.ActiveConnections != 2 || i.AllConnections != 3 || i.Accepted != 3 {
-			t.Errorf("with one removed: %s", pretty(i))
+			t.Errorf("with one removed: got %s, want 2 active of 3", pretty(i))
 		}
 		counted := 0
 		for _, c := range l.Connections() {
@@ -94,73 +94,73 @@ func TestRemoveConnection(t *testing.T) {
 			}
 		}
 		if counted != 2 {
-			t.Errorf("%d connections are listed as counted", counted)
+			t.Errorf("got %d counted connections, want 2", counted)
 		}
 		ranch.RemoveConnection(second)
-		queue[0].in(t)
-		staying.free()
+		queue[0].waitServed(t)
+		staying.unblock()
 		rec.wait(t, ranch.ConnEnded, 4)
-		ranch.RemoveConnection(first) // it is gone already
-		active(t, l, 0)
-		next.leave()
+		ranch.RemoveConnection(first) // it has ended
+		waitActive(t, l, 0)
+		next.close()
 	})
 }
 
-// A protocol may remove its own connections at once: any number of them live besides the cap.
+// A protocol may remove its own connections: any number of them live beside the cap.
 func TestCapWithRemovedConnections(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
-		l, _ := m.start(t, ranch.Options{MaxConnections: 3}, removed(answer))
-		background := m.guests(t, l, 20)
-		active(t, l, 0)
-		l.SetProtocol(answer)
-		m.guests(t, l, 3)
-		allParked(t, l)
-		queue := visitors(t, m, l, 2)
+	forEachTransport(t, func(t *testing.T, m testTransport) {
+		l, _ := m.startListener(t, ranch.Options{MaxConnections: 3}, uncounted(greetAndEcho))
+		background := m.servedClients(t, l, 20)
+		waitActive(t, l, 0)
+		l.SetProtocol(greetAndEcho)
+		m.servedClients(t, l, 3)
+		waitAllWaiting(t, l)
+		queue := newClients(t, m, l, 2)
 		for _, v := range background {
-			v.works(t)
-			v.leave() // frees no slot
+			v.checkEcho(t)
+			v.close() // releases no slot
 		}
-		eventually(t, "those who were removed are gone", func() bool { return l.Info().AllConnections == 3 })
-		if !queue[0].waits() || !queue[1].waits() {
-			t.Error("the end of a removed connection made room")
+		waitUntil(t, "the removed connections have ended", func() bool { return l.Info().AllConnections == 3 })
+		if !queue[0].waiting() || !queue[1].waiting() {
+			t.Error("the end of a removed connection admitted a client")
 		}
 		if i := l.Info(); i.ActiveConnections != 3 || i.PeakConnections > 3 {
-			t.Errorf("in the end: %s", pretty(i))
+			t.Errorf("got %s, want 3 active connections and a peak of 3", pretty(i))
 		}
 	})
 }
 
-// From 10 to no cap and back: raising lets everybody in at once, lowering ends nobody and
-// admits nobody until fewer are left.
+// From 10 to no cap and back: raising the cap admits all clients at once, lowering it ends no
+// connection and admits none until their number is below the cap.
 func TestCapRaisedAndLowered(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
-		l, _ := m.start(t, ranch.Options{MaxConnections: 10}, answer)
-		in := m.guests(t, l, 10)
-		allParked(t, l)
-		queue := visitors(t, m, l, 10)
+	forEachTransport(t, func(t *testing.T, m testTransport) {
+		l, _ := m.startListener(t, ranch.Options{MaxConnections: 10}, greetAndEcho)
+		in := m.servedClients(t, l, 10)
+		waitAllWaiting(t, l)
+		queue := newClients(t, m, l, 10)
 		setCap(t, l, ranch.Unlimited)
 		for _, v := range queue {
-			in = append(in, v.in(t))
+			in = append(in, v.waitServed(t))
 		}
 		setCap(t, l, 10)
-		allParked(t, l)
-		late := m.visit(t, l)
+		waitAllWaiting(t, l)
+		late := m.newClient(t, l)
 		for _, v := range in {
-			v.works(t)
+			v.checkEcho(t)
 		}
 		for len(in) > 10 {
-			in[0].leave()
+			in[0].close()
 			in = in[1:]
-			active(t, l, len(in))
-			if !late.waits() {
-				t.Fatalf("somebody was let in with %d at a cap of 10", len(in))
+			waitActive(t, l, len(in))
+			if !late.waiting() {
+				t.Fatalf("a client was admitted with %d connections at a cap of 10", len(in))
 			}
 		}
-		allParked(t, l)
-		in[0].leave()
-		late.in(t).works(t)
+		waitAllWaiting(t, l)
+		in[0].close()
+		late.waitServed(t).checkEcho(t)
 		if i := l.Info(); i.PeakConnections != 20 || i.AcceptErrors != 0 || i.Terminated != 11 {
-			t.Errorf("in the end: %s", pretty(i))
+			t.Errorf("got %s, want a peak of 20 and 11 terminated", pretty(i))
 		}
 	})
 }
@@ -170,96 +170,96 @@ func setCap(t testing.TB, l *ranch.Listener, n int) {
 	if err := l.SetMaxConnections(n); err != nil {
 		t.Fatal(err)
 	}
-	if got := l.MaxConnections(); got != n {
-		t.Fatalf("the cap is %d, not %d", got, n)
+	if got := l.Info().MaxConnections; got != n {
+		t.Fatalf("got a cap of %d, want %d", got, n)
 	}
 }
 
-// Raising the cap wakes as many as it has room for.
-func TestRaisingWakesAsManyAsFit(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
-		l, _ := m.start(t, ranch.Options{MaxConnections: 2}, answer)
-		m.guests(t, l, 2)
-		allParked(t, l)
-		queue := visitors(t, m, l, 6)
+// Raising the cap admits as many clients as there are new slots.
+func TestRaisedCapAdmitsAsManyAsFit(t *testing.T) {
+	forEachTransport(t, func(t *testing.T, m testTransport) {
+		l, _ := m.startListener(t, ranch.Options{MaxConnections: 2}, greetAndEcho)
+		m.servedClients(t, l, 2)
+		waitAllWaiting(t, l)
+		queue := newClients(t, m, l, 6)
 		for n := 3; n <= 5; n++ {
 			setCap(t, l, n)
-			_, queue = anyIn(t, queue)
-			allParked(t, l)
+			_, queue = waitAnyServed(t, queue)
+			waitAllWaiting(t, l)
 			if i := l.Info(); i.ActiveConnections != n {
-				t.Fatalf("at a cap of %d: %s", n, pretty(i))
+				t.Fatalf("got %s, want %d active connections", pretty(i), n)
 			}
 		}
 		setCap(t, l, 100)
 		for _, v := range queue {
-			v.in(t)
+			v.waitServed(t)
 		}
 	})
 }
 
-// A cap of 0 admits nobody, not even by an acceptor that was waiting in accept already.
+// A cap of 0 admits no connection, not even by an acceptor that was already in accept.
 func TestCapZero(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
-		l, _ := m.start(t, ranch.Options{}, answer)
-		before := m.guests(t, l, 3)
+	forEachTransport(t, func(t *testing.T, m testTransport) {
+		l, _ := m.startListener(t, ranch.Options{}, greetAndEcho)
+		before := m.servedClients(t, l, 3)
 		setCap(t, l, 0)
-		allParked(t, l)
-		queue := visitors(t, m, l, 3)
+		waitAllWaiting(t, l)
+		queue := newClients(t, m, l, 3)
 		for _, v := range before {
-			v.works(t)
-			v.leave()
+			v.checkEcho(t)
+			v.close()
 		}
-		active(t, l, 0)
-		allParked(t, l)
+		waitActive(t, l, 0)
+		waitAllWaiting(t, l)
 		for _, v := range queue {
-			if !v.waits() {
-				t.Fatal("somebody was served at a cap of 0")
+			if !v.waiting() {
+				t.Fatal("a client was served at a cap of 0")
 			}
 		}
 		if i := l.Info(); i.Accepted != 3 || i.Status != ranch.Running {
-			t.Errorf("at a cap of 0: %s", pretty(i))
+			t.Errorf("at a cap of 0: got %s, want a running listener and 3 accepted", pretty(i))
 		}
 		setCap(t, l, 2)
-		_, queue = anyIn(t, queue)
-		_, queue = anyIn(t, queue)
-		allParked(t, l)
-		if !queue[0].waits() {
-			t.Error("a third was served at a cap of 2")
+		_, queue = waitAnyServed(t, queue)
+		_, queue = waitAnyServed(t, queue)
+		waitAllWaiting(t, l)
+		if !queue[0].waiting() {
+			t.Error("a third client was served at a cap of 2")
 		}
 	})
 }
 
-// A cap that cannot be is refused, and the one in force stays.
+// A negative cap is refused, and the cap in force stays.
 func TestCapRefused(t *testing.T) {
-	l, _ := start(t, new(fake), ranch.Options{MaxConnections: 7}, answer)
+	l, _ := startListener(t, new(fakeTransport), ranch.Options{MaxConnections: 7}, greetAndEcho)
 	for _, n := range []int{-1, -1000} {
 		if err := l.SetMaxConnections(n); !errors.Is(err, ranch.ErrBadOption) {
-			t.Errorf("a cap of %d: %v", n, err)
+			t.Errorf("SetMaxConnections(%d): got %v, want %v", n, err, ranch.ErrBadOption)
 		}
 	}
-	if got := l.MaxConnections(); got != 7 {
-		t.Errorf("the cap is %d", got)
+	if got := l.Info().MaxConnections; got != 7 {
+		t.Errorf("got a cap of %d, want 7", got)
 	}
 }
 
-// At the cap a listener can be stopped at once, with clients in the queue.
+// A listener at the cap stops at once, with clients in the queue.
 func TestStopAtTheCap(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
-		l, rec := m.start(t, ranch.Options{MaxConnections: 2}, answer)
-		m.guests(t, l, 2)
-		allParked(t, l)
-		queue := visitors(t, m, l, 3)
-		if err := finish(t, "the stop returns", l.Stop); err != nil {
+	forEachTransport(t, func(t *testing.T, m testTransport) {
+		l, rec := m.startListener(t, ranch.Options{MaxConnections: 2}, greetAndEcho)
+		m.servedClients(t, l, 2)
+		waitAllWaiting(t, l)
+		queue := newClients(t, m, l, 3)
+		if err := callWithTimeout(t, "the stop returns", l.Stop); err != nil {
 			t.Fatal(err)
 		}
 		for _, v := range queue {
-			if err := await(t, "a client learns that nobody serves it", v.served); err == nil {
-				t.Error("a client was served by a listener that stops")
+			if err := receive(t, "the client is refused", v.served); err == nil {
+				t.Error("a client was served by a stopped listener")
 			}
 		}
-		for _, e := range rec.all(ranch.ConnEnded) {
+		for _, e := range rec.ofKind(ranch.ConnEnded) {
 			if e.Reason != conns.Shutdown {
-				t.Errorf("a connection ended: %v", e.Reason)
+				t.Errorf("got reason %v, want %v", e.Reason, conns.Shutdown)
 			}
 		}
 	})

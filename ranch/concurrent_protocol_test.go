@@ -12,16 +12,16 @@ import (
 	"goranch/transport"
 )
 
-// A connection may have goroutines of its own: one that reads, while Serve waits for what comes
-// from elsewhere too. All are gone when the stop returns.
+// A protocol may start goroutines: here one reads while Serve waits for several inputs. All have
+// returned when Stop returns.
 func TestGoroutinesOfAConnection(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
+	forEachTransport(t, func(t *testing.T, m testTransport) {
 		news, cause := make(chan string), make(chan error, 1)
-		l, _ := m.start(t, ranch.Options{ShutdownTimeout: ranch.Infinity}, protocol.Func(func(ctx context.Context, conn *transport.Conn) error {
+		l, _ := m.startListener(t, ranch.Options{ShutdownTimeout: ranch.Infinity}, protocol.Func(func(ctx context.Context, conn *transport.Conn) error {
 			var own sync.WaitGroup
 			defer own.Wait()
 			received, ended := make(chan byte), make(chan error, 1)
-			own.Go(func() { // an active socket
+			own.Go(func() {
 				for b := make([]byte, 1); ; {
 					if _, err := conn.Read(b); err != nil {
 						ended <- err
@@ -43,25 +43,25 @@ func TestGoroutinesOfAConnection(t *testing.T) {
 				}
 			}
 		}))
-		v := m.guests(t, l, 1)[0]
-		says := func(want string) {
+		v := m.servedClients(t, l, 1)[0]
+		expect := func(want string) {
 			t.Helper()
 			got := make([]byte, len(want))
 			if _, err := io.ReadFull(v.nc, got); err != nil || string(got) != want {
-				t.Fatalf("%q, %v", got, err)
+				t.Fatalf("got %q, %v, want %q", got, err, want)
 			}
 		}
 		for range 3 {
 			news <- "news"
-			says("news")
+			expect("news")
 			io.WriteString(v.nc, "x")
-			says("x")
+			expect("x")
 		}
-		if err := finish(t, "the stop returns", l.Stop); err != nil {
+		if err := callWithTimeout(t, "Stop returns", l.Stop); err != nil {
 			t.Fatal(err)
 		}
 		if err := <-cause; !errors.Is(err, protocol.ErrShutdown) {
-			t.Errorf("the cause is %v", err)
+			t.Errorf("got cause %v, want %v", err, protocol.ErrShutdown)
 		}
 	})
 }

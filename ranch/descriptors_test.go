@@ -21,17 +21,17 @@ import (
 	"goranch/transport"
 )
 
-func init() { children["descriptors"] = serveWithFewDescriptors }
+func init() { childProcesses["descriptors"] = serveWithFewDescriptors }
 
-// spare is how many descriptors the child has left when it begins to accept.
-const spare = 30
+// spareDescriptors is how many descriptors the child process can open.
+const spareDescriptors = 30
 
-// report is a line of what the child tells.
-type report struct {
-	Event    string        // what happened, or "info" as an answer to a line of input
-	Addr     string        // with the first one
+// childReport is a line of the child's output.
+type childReport struct {
+	Event    string        // the kind of an event, or "info" in reply to a line of input
+	Addr     string        // with "listener started"
 	Info     *counts       // with "info"
-	Duration time.Duration // of the episode
+	Duration time.Duration // of an episode
 }
 
 type counts struct {
@@ -41,26 +41,26 @@ type counts struct {
 	CPU    time.Duration
 }
 
-// serveWithFewDescriptors is the child: a listener in a process that runs out of
-// descriptors. It tells of its events, and for each line of input how things stand.
+// serveWithFewDescriptors runs in the child process: a listener that runs out of descriptors. It
+// reports its events, and its counters for each line of input.
 func serveWithFewDescriptors() {
 	var mu sync.Mutex
 	out := json.NewEncoder(os.Stdout)
-	tell := func(r report) {
+	report := func(r childReport) {
 		mu.Lock()
 		defer mu.Unlock()
 		out.Encode(r)
 	}
 	l, err := ranch.StartListener("few", transport.TCP{}, ranch.Options{
-		Addr: "127.0.0.1:0", MaxConnections: ranch.Unlimited, Logger: quiet, PostListen: func(net.Listener) error { return leaveSpare() },
-		Observer: ranch.Observer(func(e ranch.Event) {
+		Addr: "127.0.0.1:0", MaxConnections: ranch.Unlimited, Logger: discardLogger, PostListen: func(net.Listener) error { return limitDescriptors() },
+		Observer: func(e ranch.Event) {
 			switch e.Kind {
 			case ranch.ListenerStarted:
-				tell(report{Event: e.Kind.String(), Addr: e.Addr.String()})
+				report(childReport{Event: string(e.Kind), Addr: e.Addr.String()})
 			case ranch.AcceptFailed, ranch.AcceptRecovered, ranch.SocketReopened, ranch.AcceptorPanicked:
-				tell(report{Event: e.Kind.String(), Duration: e.Duration})
+				report(childReport{Event: string(e.Kind), Duration: e.Duration})
 			}
-		}),
+		},
 	}, protocol.Func(func(_ context.Context, conn *transport.Conn) error {
 		conn.Write([]byte{greeting})
 		_, err := io.ReadFull(conn, make([]byte, 1))
@@ -74,7 +74,7 @@ func serveWithFewDescriptors() {
 		var ru syscall.Rusage
 		syscall.Getrusage(syscall.RUSAGE_SELF, &ru)
 		i := l.Info()
-		tell(report{Event: "info", Info: &counts{i.AcceptErrors, i.ActiveConnections, i.Served, time.Duration(ru.Utime.Nano() + ru.Stime.Nano())}})
+		report(childReport{Event: "info", Info: &counts{i.AcceptErrors, i.ActiveConnections, i.Served, time.Duration(ru.Utime.Nano() + ru.Stime.Nano())}})
 	}
 	if err := ranch.StopListener("few"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -83,8 +83,8 @@ func serveWithFewDescriptors() {
 	os.Exit(0)
 }
 
-// leaveSpare lowers the limit to a few more descriptors than are open.
-func leaveSpare() error {
+// limitDescriptors lowers the limit to spareDescriptors more than are open.
+func limitDescriptors() error {
 	open, err := os.ReadDir("/dev/fd")
 	if err != nil {
 		return err
@@ -93,11 +93,11 @@ func leaveSpare() error {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return err
 	}
-	limit.Cur = uint64(len(open) - 1 + spare)
+	limit.Cur = uint64(len(open) - 1 + spareDescriptors)
 	return syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
 }
 
-// child is that process, seen from here.
+// child is the child process.
 type child struct {
 	t     *testing.T
 	in    io.WriteCloser
@@ -107,7 +107,7 @@ type child struct {
 }
 
 func startChild(t *testing.T) *child {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, os.Args[0])
 	cmd.Env = append(os.Environ(), childEnv+"=descriptors")
@@ -128,20 +128,20 @@ func startChild(t *testing.T) *child {
 		in.Close()
 		io.Copy(io.Discard, out)
 		if err := cmd.Wait(); err != nil {
-			t.Errorf("the child: %v", err)
+			t.Errorf("child: got %v, want nil", err)
 		}
 	})
-	c.addr = c.until(ranch.ListenerStarted.String()).Addr
+	c.addr = c.until(string(ranch.ListenerStarted)).Addr
 	return c
 }
 
-// until reads reports up to the next one of that kind.
-func (c *child) until(event string) report {
+// until reads reports up to the next one of that event.
+func (c *child) until(event string) childReport {
 	c.t.Helper()
 	for c.out.Scan() {
-		var r report
+		var r childReport
 		if err := json.Unmarshal(c.out.Bytes(), &r); err != nil {
-			c.t.Fatalf("%q: %v", c.out.Bytes(), err)
+			c.t.Fatalf("got %q: %v, want a report", c.out.Bytes(), err)
 		}
 		c.count[r.Event]++
 		if r.Event == event {
@@ -160,12 +160,12 @@ func (c *child) info() counts {
 	return *c.until("info").Info
 }
 
-// A process that runs out of descriptors warns once, does not spin, serves those it has
-// accepted, and in the end everybody, without having refused anybody.
+// A process that runs out of descriptors warns once, does not spin, goes on serving, and in the end
+// serves every client.
 func TestOutOfDescriptors(t *testing.T) {
-	const clients = 5 * spare
+	const clients = 5 * spareDescriptors
 	c := startChild(t)
-	failed, recovered := ranch.AcceptFailed.String(), ranch.AcceptRecovered.String()
+	failed, recovered := string(ranch.AcceptFailed), string(ranch.AcceptRecovered)
 	for episode := 1; episode <= 2; episode++ {
 		all := make([]net.Conn, clients)
 		for i := range all {
@@ -174,7 +174,7 @@ func TestOutOfDescriptors(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer nc.Close()
-			nc.SetDeadline(time.Now().Add(patience))
+			nc.SetDeadline(time.Now().Add(testTimeout))
 			all[i] = nc
 		}
 		c.until(failed)
@@ -186,16 +186,16 @@ func TestOutOfDescriptors(t *testing.T) {
 		}
 		lasted := time.Since(begin)
 		if most := uint64(10 * (lasted/(100*time.Millisecond) + 1)); last.Errors-first.Errors > most {
-			t.Errorf("%d accepts failed within %v, more than %d", last.Errors-first.Errors, lasted, most)
+			t.Errorf("got %d accept errors within %v, want at most %d", last.Errors-first.Errors, lasted, most)
 		}
 		if cpu := last.CPU - first.CPU; cpu > lasted/2 {
-			t.Errorf("it took %v of CPU within %v", cpu, lasted)
+			t.Errorf("got %v of CPU time within %v, want at most half", cpu, lasted)
 		}
-		if last.Active < spare || last.Active > spare+3 { // a descriptor below the limit may have been free
-			t.Errorf("%d connections are active with %d descriptors", last.Active, spare)
+		if last.Active < spareDescriptors || last.Active > spareDescriptors+3 { // descriptors below the limit may have been free
+			t.Errorf("got %d active connections, want %d", last.Active, spareDescriptors)
 		}
 		var wg sync.WaitGroup
-		for _, nc := range all { // each leaves when it was served, which lets another in
+		for _, nc := range all { // each that ends lets another one in
 			wg.Go(func() {
 				_, err := io.ReadFull(nc, make([]byte, 1))
 				if err == nil {
@@ -205,22 +205,22 @@ func TestOutOfDescriptors(t *testing.T) {
 					_, err = io.ReadAll(nc)
 				}
 				if err != nil {
-					t.Errorf("a client that waited: %v", err)
+					t.Errorf("waiting client: got %v, want nil", err)
 				}
 			})
 		}
 		wg.Wait()
 		if r := c.until(recovered); r.Duration < lasted-200*time.Millisecond {
-			t.Errorf("it was short for at least %v, and tells %v", lasted, r.Duration)
+			t.Errorf("got an episode of %v, want at least %v", r.Duration, lasted)
 		}
 		if i := c.info(); i.Active != 0 || i.Served != uint64(episode*clients) {
-			t.Errorf("after episode %d: %+v", episode, i)
+			t.Errorf("after episode %d: got %+v, want 0 active and %d served", episode, i, episode*clients)
 		}
 		if c.count[failed] != episode || c.count[recovered] != episode {
-			t.Errorf("in %d episodes it told %v", episode, c.count)
+			t.Errorf("after %d episodes: got events %v, want one of each for each episode", episode, c.count)
 		}
 	}
-	if len(c.count) != 4 { // these two, its start and our questions
-		t.Errorf("it told %v", c.count)
+	if len(c.count) != 4 { // the start, these two and "info"
+		t.Errorf("got events %v, want no others", c.count)
 	}
 }

@@ -9,21 +9,22 @@ import (
 )
 
 const (
-	// backlogPoll is how often a draining listener looks at the kernel's queue.
+	// backlogPoll is the period in which a draining listener checks the kernel's queue, for which
+	// there is no event.
 	backlogPoll = 2 * time.Millisecond
-	// backlogTime is how long it does so at most.
+	// backlogTime limits these checks.
 	backlogTime = 5 * time.Second
 )
 
-// serveBacklog lets the acceptors accept the connections in the kernel's queue, which would be reset
-// when the sockets are closed. It returns when the queues are empty, when ctx ends, or after
-// backlogTime or the ShutdownTimeout, since at the cap a slot is free only when a
-// connection ends. Where the system cannot tell, it does nothing.
+// serveBacklog waits until the acceptors have accepted the connections in the kernel's queues,
+// which would be reset when the sockets are closed. It gives up when ctx ends, or after backlogTime
+// or the ShutdownTimeout: at the cap a slot may never become free. It does nothing where the state
+// of the queue is unknown.
 func (l *Listener) serveBacklog(ctx context.Context) {
 	l.mu.Lock()
 	a, limit := l.acceptors, l.opts.ShutdownTimeout
 	l.mu.Unlock()
-	if a == nil || limit == BrutalKill || l.MaxConnections() == 0 {
+	if a == nil || limit == BrutalKill || l.gate.State().Limit == 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, min(limit, backlogTime))

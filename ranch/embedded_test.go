@@ -3,61 +3,61 @@ package ranch_test
 import (
 	"context"
 	"errors"
+	"syscall"
 	"testing"
 	"testing/synctest"
 
 	"goranch/ranch"
 )
 
-// newListener makes a listener that has no name in any server.
-func newListener(t testing.TB, m medium, opts ranch.Options) (*ranch.Listener, *recorder) {
+// newTestListener returns a listener that has no name in any server.
+func newTestListener(t testing.TB, m testTransport, opts ranch.Options) (*ranch.Listener, *recorder) {
 	t.Helper()
 	rec := newRecorder()
-	opts.Addr, opts.Logger, opts.Observer = m.addr(t), quiet, rec.observe
-	l, err := ranch.NewListener(ref, m.t, opts, answer)
+	opts.Addr, opts.Logger, opts.Observer = m.addr(t), discardLogger, rec.observe
+	l, err := ranch.NewListener(ref, m.t, opts, greetAndEcho)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return l, rec
 }
 
-// run runs l in the background; what it returned is got from the channel.
-func run(ctx context.Context, l *ranch.Listener) <-chan error {
+// runListener runs l in the background and returns a channel for the error of Run.
+func runListener(ctx context.Context, l *ranch.Listener) <-chan error {
 	done := make(chan error, 1)
 	go func() { done <- l.Run(ctx) }()
 	return done
 }
 
-// A listener that stands by itself serves until its context ends; then its connections
-// are told to end, and Run returns when they are gone.
+// A listener without a server serves until its context ends; then it stops, and Run returns.
 func TestRun(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
-		l, rec := newListener(t, m, ranch.Options{})
+	forEachTransport(t, func(t *testing.T, m testTransport) {
+		l, rec := newTestListener(t, m, ranch.Options{})
 		if i := l.Info(); i.Status != ranch.Starting || i.Addr != nil {
-			t.Errorf("before Run: %s", pretty(i))
+			t.Errorf("before Run: got %s, want a listener that is starting, without an address", pretty(i))
 		}
 		ctx, cancel := context.WithCancel(t.Context())
-		done := run(ctx, l)
+		done := runListener(ctx, l)
 		rec.wait(t, ranch.ListenerStarted, 1)
-		m.guests(t, l, 1)[0].works(t)
+		m.servedClients(t, l, 1)[0].checkEcho(t)
 		if i := l.Info(); i.Status != ranch.Running || i.Ref != ref || i.ActiveConnections != 1 {
-			t.Errorf("in Run: %s", pretty(i))
+			t.Errorf("in Run: got %s, want a running listener with 1 connection", pretty(i))
 		}
 		cancel()
-		if err := await(t, "Run returns", done); err != nil {
+		if err := receive(t, "Run returns", done); err != nil {
 			t.Error(err)
 		}
 		if i := l.Info(); i.Status != ranch.Stopped || i.AllConnections != 0 || i.Terminated != 1 {
-			t.Errorf("after Run: %s", pretty(i))
+			t.Errorf("after Run: got %s, want a stopped listener with 1 terminated connection", pretty(i))
 		}
 		if err := l.Stop(); !errors.Is(err, ranch.ErrStopped) {
-			t.Errorf("stopping it again: %v", err)
+			t.Errorf("second stop: got %v, want %v", err, ranch.ErrStopped)
 		}
 	})
 }
 
-// Run returns nil after a stop in order, whoever was first to ask for it.
-func TestRunEndsInOrderWhoeverStopsIt(t *testing.T) {
+// Run returns nil after an orderly stop, whichever call stops the listener first.
+func TestRunReturnsNilAfterAnyStop(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		stop func(l *ranch.Listener, cancel func())
@@ -70,62 +70,62 @@ func TestRunEndsInOrderWhoeverStopsIt(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				m := medium{"fake", new(fake), anyName}
-				l, _ := newListener(t, m, ranch.Options{ShutdownTimeout: ranch.Infinity})
-				busy := newDeaf(t)
+				m := testTransport{"fake", new(fakeTransport), memAddr}
+				l, _ := newTestListener(t, m, ranch.Options{ShutdownTimeout: ranch.Infinity})
+				busy := newBlockingProtocol(t)
 				l.SetProtocol(busy)
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
-				done := run(ctx, l)
+				done := runListener(ctx, l)
 				synctest.Wait()
-				m.guests(t, l, 3)
+				m.servedClients(t, l, 3)
 				c.stop(l, cancel)
-				busy.free()
+				busy.unblock()
 				if err := <-done; err != nil {
 					t.Fatal(err)
 				}
-				if left := m.t.(*fake).left(); left != nil {
-					t.Fatalf("still open: %v", left)
+				if left := m.t.(*fakeTransport).openAddrs(); left != nil {
+					t.Fatalf("got open addresses %v, want none", left)
 				}
 			})
 		})
 	}
 }
 
-// The error of the start is Run's, and the listener can be tried again.
+// Run returns the error of the start, and can be called again.
 func TestRunFailsToStart(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
-		first, _ := m.start(t, ranch.Options{}, answer)
+	forEachTransport(t, func(t *testing.T, m testTransport) {
+		first, _ := m.startListener(t, ranch.Options{}, greetAndEcho)
 		there := m
 		there.addr = func(testing.TB) string { return dialAddr(first) }
-		l, rec := newListener(t, there, ranch.Options{})
-		err := await(t, "Run returns", run(t.Context(), l))
-		if !errors.Is(err, ranch.ErrAddrInUse) {
-			t.Fatalf("Run at a taken address: %v", err)
+		l, rec := newTestListener(t, there, ranch.Options{})
+		err := receive(t, "Run returns", runListener(t.Context(), l))
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			t.Fatalf("got %v, want %v", err, syscall.EADDRINUSE)
 		}
 		if err := first.Stop(); err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
-		done := run(ctx, l)
+		done := runListener(ctx, l)
 		rec.wait(t, ranch.ListenerStarted, 1)
-		m.guests(t, l, 1)[0].works(t)
+		m.servedClients(t, l, 1)[0].checkEcho(t)
 		cancel()
-		if err := await(t, "Run returns", done); err != nil {
+		if err := receive(t, "Run returns", done); err != nil {
 			t.Error(err)
 		}
 	})
 }
 
-// A listener is run once.
+// A listener runs once.
 func TestRunTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := medium{"fake", new(fake), anyName}
-		l, _ := newListener(t, m, ranch.Options{})
-		done := run(t.Context(), l)
+		m := testTransport{"fake", new(fakeTransport), memAddr}
+		l, _ := newTestListener(t, m, ranch.Options{})
+		done := runListener(t.Context(), l)
 		synctest.Wait()
 		if err := l.Run(t.Context()); !errors.Is(err, ranch.ErrAlreadyStarted) {
-			t.Errorf("a second Run: %v", err)
+			t.Errorf("second Run: got %v, want %v", err, ranch.ErrAlreadyStarted)
 		}
 		if err := l.Stop(); err != nil {
 			t.Fatal(err)
@@ -134,30 +134,30 @@ func TestRunTwice(t *testing.T) {
 			t.Error(err)
 		}
 		if err := l.Run(t.Context()); !errors.Is(err, ranch.ErrStopped) || errors.Is(err, ranch.ErrAlreadyStarted) {
-			t.Errorf("Run after the end: %v", err)
+			t.Errorf("Run after the stop: got %v, want %v", err, ranch.ErrStopped)
 		}
 	})
 }
 
-// A stop that comes before the start, or amid it, leaves nothing that runs.
+// A stop before the start or during it leaves nothing running.
 func TestStopRacesRun(t *testing.T) {
-	m := media()[0]
+	m := testTransports()[0]
 	for range 100 {
-		l, _ := newListener(t, m, ranch.Options{})
-		done := run(t.Context(), l)
-		if err := finish(t, "Stop returns", l.Stop); err != nil {
+		l, _ := newTestListener(t, m, ranch.Options{})
+		done := runListener(t.Context(), l)
+		if err := callWithTimeout(t, "Stop returns", l.Stop); err != nil {
 			t.Fatal(err)
 		}
-		if err := await(t, "Run returns", done); err != nil && !errors.Is(err, ranch.ErrStopped) {
+		if err := receive(t, "Run returns", done); err != nil && !errors.Is(err, ranch.ErrStopped) {
 			t.Fatal(err)
 		}
 		if i := l.Info(); i.Status != ranch.Stopped {
-			t.Fatalf("it is %s", i.Status)
+			t.Fatalf("got status %s, want %s", i.Status, ranch.Stopped)
 		}
 		if l.Addr() != nil {
-			visitors := visit(t, m.t, dialAddr(l))
-			if err := await(t, "a client is refused", visitors.served); err == nil {
-				t.Fatal("somebody answers where a stopped listener was")
+			refused := newClient(t, m.t, dialAddr(l))
+			if err := receive(t, "the client is refused", refused.served); err == nil {
+				t.Fatal("a client was served at the address of a stopped listener")
 			}
 		}
 	}

@@ -1,45 +1,29 @@
 package ranch
 
-import (
-	"errors"
-	"io/fs"
-	"syscall"
+import "errors"
 
-	"goranch/transport"
-)
-
+// Errors of listeners, to be compared with errors.Is. Start errors of the system match those of
+// package syscall, such as syscall.EADDRINUSE, and fs.ErrPermission.
 var (
 	ErrAlreadyStarted = errors.New("a listener of this name is already started")
 	ErrNotFound       = errors.New("no listener of this name")
 	ErrBadOption      = errors.New("bad option")
 	ErrStopped        = errors.New("the listener is stopped")
 
-	// ErrAddrInUse and ErrPermission match the system's errors of that meaning, and
-	// ErrNoCertificate is that of transport.TLS.
-	ErrAddrInUse     = errors.New("address in use")
-	ErrPermission    = fs.ErrPermission
-	ErrNoCertificate = transport.ErrNoCertificate
-
 	errSuspended = errors.New("the listener is suspended")
 )
 
-// Error is the error of an operation on a listener. errors.Is with the variables of this package,
-// or of package syscall, tells what happened.
+// Error is the error of an operation on a listener.
 type Error struct {
-	Op  string // "start", "stop", "suspend", …
-	Ref string // the listener's name
-	Err error
+	Op  string // "start", "stop", "suspend", "resume", "set", "get", "wait" or "find"
+	Ref string // the name of the listener
+	Err error  // the cause
 }
 
 func (e *Error) Error() string { return "ranch: " + e.Op + " " + e.Ref + ": " + e.Err.Error() }
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
-
-// Is makes [ErrAddrInUse] match the error that each system has for it.
-func (e *Error) Is(target error) bool {
-	return target == ErrAddrInUse && errors.Is(e.Err, syscall.EADDRINUSE)
-}
 
 func opErr(op, ref string, err error) error {
 	if err == nil {

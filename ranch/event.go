@@ -1,7 +1,6 @@
 package ranch
 
 import (
-	"fmt"
 	"net"
 	"runtime/debug"
 	"time"
@@ -10,45 +9,30 @@ import (
 	"goranch/transport"
 )
 
-// EventKind is the kind of an event.
-type EventKind uint8
+// EventKind is the kind of an [Event], in the words of the log.
+type EventKind string
 
+// The comment of each kind names the fields of its events besides Kind and Ref.
 const (
-	ListenerStarted   EventKind = iota // Addr
-	ListenerSuspended                  // Addr, which is closed
-	ListenerResumed                    // Addr
-	ListenerStopped                    // Err: protocols that have not returned
-	SocketReopened                     // Addr; the socket was closed by other code
-	AcceptorStarted                    // Acceptor
-	AcceptorStopped                    // Acceptor
-	AcceptorPanicked                   // Acceptor, Err; it is restarted
-	AcceptFailed                       // Addr, Err: the first of an episode of failures
-	AcceptRecovered                    // Addr, Duration of the episode; accept has not failed for a second
-	ConnStarted                        // Conn, before its handshake
-	ConnEnded                          // Conn, Reason, Err, Served, Duration
-	AlarmRaised                        // Alarm
-	numEventKinds
+	ListenerStarted   EventKind = "listener started"          // Addr
+	ListenerSuspended EventKind = "listener suspended"        // Addr, where it no longer listens
+	ListenerResumed   EventKind = "listener resumed"          // Addr
+	ListenerStopped   EventKind = "listener stopped"          // Addr; Err: stuck protocols
+	SocketReopened    EventKind = "listening socket reopened" // Addr; other code had closed it
+	AcceptorStarted   EventKind = "acceptor started"          // Acceptor
+	AcceptorStopped   EventKind = "acceptor stopped"          // Acceptor
+	AcceptorPanicked  EventKind = "acceptor panicked"         // Acceptor, Err; the acceptor is restarted
+	AcceptFailed      EventKind = "accept failed"             // Addr, Err: an episode of failures begins
+	AcceptRecovered   EventKind = "accept recovered"          // Addr, Duration of the episode
+	ConnStarted       EventKind = "connection started"        // Conn, before its handshake
+	ConnEnded         EventKind = "connection ended"          // Conn, Reason, Err, Served, Duration
+	AlarmRaised       EventKind = "alarm"                     // Alarm
 )
 
-var eventNames = [numEventKinds]string{
-	"listener started", "listener suspended", "listener resumed", "listener stopped",
-	"listening socket reopened", "acceptor started", "acceptor stopped", "acceptor panicked",
-	"accept failed", "accept recovered", "connection started", "connection ended", "alarm",
-}
-
-// String returns the kind in words, as logs show it.
-func (k EventKind) String() string {
-	if k < numEventKinds {
-		return eventNames[k]
-	}
-	return fmt.Sprintf("EventKind(%d)", uint8(k))
-}
-
-// Event is something that happened to a listener or a connection. Kind and Ref are always set; the
-// comment of each kind names the other fields that are.
+// Event is something that happened to a listener or to a connection.
 type Event struct {
 	Kind     EventKind
-	Ref      string
+	Ref      string // the name of the listener
 	Addr     net.Addr
 	Acceptor int // from 0
 	Conn     *transport.Conn
@@ -59,10 +43,6 @@ type Event struct {
 	Alarm    *AlarmEvent
 }
 
-// Observer is called with events as they happen, in the goroutine in which they happen, by several
-// at once. It must be quick. Its panics are logged.
-type Observer func(Event)
-
 // emit reports an event to the logger and the observer.
 func (l *Listener) emit(e Event) {
 	e.Ref = l.ref
@@ -71,8 +51,8 @@ func (l *Listener) emit(e Event) {
 	}
 }
 
-// observe calls an observer, whose panic must not end the connection.
-func (l *Listener) observe(o Observer, e Event) {
+// observe calls an observer. Its panic must not end the connection.
+func (l *Listener) observe(o func(Event), e Event) {
 	defer func() {
 		if v := recover(); v != nil {
 			l.logPanic(e, v, debug.Stack())
@@ -84,5 +64,5 @@ func (l *Listener) observe(o Observer, e Event) {
 // logPanic logs the panic of an observer. The logger itself may have panicked.
 func (l *Listener) logPanic(e Event, v any, stack []byte) {
 	defer func() { _ = recover() }()
-	l.log.Error("an observer panicked", "listener", l.ref, "event", e.Kind.String(), "panic", v, "stack", string(stack))
+	l.log.Error("an observer panicked", "listener", l.ref, "event", string(e.Kind), "panic", v, "stack", string(stack))
 }

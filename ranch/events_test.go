@@ -17,27 +17,27 @@ import (
 	"goranch/transport"
 )
 
-// happened is an event without what differs from run to run.
-type happened struct {
+// eventSummary is an event without the fields that differ from run to run.
+type eventSummary struct {
 	Kind     ranch.EventKind
 	Addr     string
 	Acceptor int
-	Conn     int // from 1, in the order in which they came
+	Conn     int // from 1, in order of their first event
 	Reason   conns.Reason
 	Served   bool
 	Err      string
 	Duration time.Duration
 }
 
-func (r *recorder) history(t testing.TB) (all []happened) {
+func (r *recorder) history(t testing.TB) (all []eventSummary) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	numbers := map[uint64]int{}
 	for _, e := range r.events {
 		if e.Ref != ref {
-			t.Errorf("an event of %q: %v", e.Ref, e.Kind)
+			t.Errorf("got an event %v of %q, want %q", e.Kind, e.Ref, ref)
 		}
-		h := happened{Kind: e.Kind, Acceptor: e.Acceptor, Reason: e.Reason, Served: e.Served, Duration: e.Duration}
+		h := eventSummary{Kind: e.Kind, Acceptor: e.Acceptor, Reason: e.Reason, Served: e.Served, Duration: e.Duration}
 		if e.Addr != nil {
 			h.Addr = e.Addr.String()
 		}
@@ -55,16 +55,16 @@ func (r *recorder) history(t testing.TB) (all []happened) {
 	return all
 }
 
-// A listener's life as its observer sees it: everything, once, in order.
-func TestEventsOfALife(t *testing.T) {
+// The observer of a listener sees every event once, in order.
+func TestEventsOfAListener(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := new(fake)
-		l, rec := start(t, f, ranch.Options{NumAcceptors: 1}, answer)
-		first := guests(t, f, dialAddr(l), 1)[0]
+		f := new(fakeTransport)
+		l, rec := startListener(t, f, ranch.Options{NumAcceptors: 1}, greetAndEcho)
+		first := servedClients(t, f, dialAddr(l), 1)[0]
 		time.Sleep(3 * time.Second)
-		first.leave()
+		first.close()
 		synctest.Wait()
-		guests(t, f, dialAddr(l), 1)
+		servedClients(t, f, dialAddr(l), 1)
 		if err := l.Suspend(); err != nil {
 			t.Fatal(err)
 		}
@@ -73,17 +73,17 @@ func TestEventsOfALife(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		f.last().say(fails(errNotToday))
+		f.lastListener().addScript(failWith(errTest))
 		time.Sleep(10 * time.Second)
-		f.last().Close()
+		f.lastListener().Close()
 		synctest.Wait()
-		f.last().say(panics("boo"))
+		f.lastListener().addScript(panicWith("test"))
 		synctest.Wait()
 		if err := l.Stop(); err != nil {
 			t.Fatal(err)
 		}
 		const addr = ":1"
-		want := []happened{
+		want := []eventSummary{
 			{Kind: ranch.ListenerStarted, Addr: addr},
 			{Kind: ranch.AcceptorStarted},
 			{Kind: ranch.ConnStarted, Conn: 1},
@@ -93,11 +93,11 @@ func TestEventsOfALife(t *testing.T) {
 			{Kind: ranch.ListenerSuspended, Addr: addr},
 			{Kind: ranch.ListenerResumed, Addr: addr},
 			{Kind: ranch.AcceptorStarted},
-			{Kind: ranch.AcceptFailed, Addr: addr, Err: "not today"},
+			{Kind: ranch.AcceptFailed, Addr: addr, Err: "test error"},
 			{Kind: ranch.AcceptRecovered, Addr: addr, Duration: 100 * time.Millisecond},
 			{Kind: ranch.AcceptFailed, Addr: addr, Err: "accept fake :1: use of closed network connection"},
 			{Kind: ranch.SocketReopened, Addr: addr},
-			{Kind: ranch.AcceptorPanicked, Err: "panic: boo"},
+			{Kind: ranch.AcceptorPanicked, Err: "panic: test"},
 			{Kind: ranch.AcceptorStopped},
 			{Kind: ranch.ConnEnded, Conn: 2, Reason: conns.Shutdown, Served: true, Err: "read pipe pipe->pipe: the listener is shutting down", Duration: 11 * time.Second},
 			{Kind: ranch.ListenerStopped, Addr: addr},
@@ -108,9 +108,9 @@ func TestEventsOfALife(t *testing.T) {
 	})
 }
 
-// Each way for a connection to end has its reason, and is told with its error, whether
-// the protocol was called, and how long it lasted.
-func TestEventsOfEnds(t *testing.T) {
+// Each way for a connection to end has its reason. The event has the error, whether the protocol
+// was called, and the duration.
+func TestEventsOfEndedConnections(t *testing.T) {
 	const s = time.Second
 	serve := func(f func(context.Context, *transport.Conn) error) protocol.Protocol { return protocol.Func(f) }
 	after := func(err error) protocol.Protocol {
@@ -120,41 +120,41 @@ func TestEventsOfEnds(t *testing.T) {
 		_, err := conn.Read(make([]byte, 1))
 		return err
 	})
-	shake := func(f func(context.Context, net.Conn) error) *fake {
-		return &fake{handshake: func(ctx context.Context, nc net.Conn) (net.Conn, error) { return nc, f(ctx, nc) }}
+	shake := func(f func(context.Context, net.Conn) error) *fakeTransport {
+		return &fakeTransport{handshake: func(ctx context.Context, nc net.Conn) (net.Conn, error) { return nc, f(ctx, nc) }}
 	}
 	never := shake(func(_ context.Context, nc net.Conn) error { _, err := nc.Read(make([]byte, 1)); return err })
 	for _, c := range []struct {
 		name string
-		f    *fake
+		f    *fakeTransport
 		p    protocol.Protocol
-		do   func(l *ranch.Listener, nc net.Conn) // besides the client's coming
-		want happened
+		do   func(l *ranch.Listener, nc net.Conn) // after it has connected
+		want eventSummary
 	}{
-		{"nil", new(fake), after(nil), nil, happened{Reason: conns.Finished, Served: true, Duration: s}},
-		{"an error", new(fake), after(errNotToday), nil, happened{Reason: conns.Failed, Served: true, Err: "not today", Duration: s}},
-		{"a panic", new(fake), serve(func(context.Context, *transport.Conn) error { panic("boo") }), nil, happened{Reason: conns.Panicked, Served: true, Err: "panic: boo"}},
-		{"EOF", new(fake), reads, func(_ *ranch.Listener, nc net.Conn) { nc.Close() }, happened{Reason: conns.PeerClosed, Served: true, Err: "EOF"}},
-		{"half a message", new(fake), serve(func(_ context.Context, conn *transport.Conn) error {
+		{"nil", new(fakeTransport), after(nil), nil, eventSummary{Reason: conns.Finished, Served: true, Duration: s}},
+		{"an error", new(fakeTransport), after(errTest), nil, eventSummary{Reason: conns.Failed, Served: true, Err: "test error", Duration: s}},
+		{"a panic", new(fakeTransport), serve(func(context.Context, *transport.Conn) error { panic("test") }), nil, eventSummary{Reason: conns.Panicked, Served: true, Err: "panic: test"}},
+		{"EOF", new(fakeTransport), reads, func(_ *ranch.Listener, nc net.Conn) { nc.Close() }, eventSummary{Reason: conns.PeerClosed, Served: true, Err: "EOF"}},
+		{"half a message", new(fakeTransport), serve(func(_ context.Context, conn *transport.Conn) error {
 			_, err := io.ReadFull(conn, make([]byte, 2))
 			return err
-		}), func(_ *ranch.Listener, nc net.Conn) { nc.Write([]byte{1}); nc.Close() }, happened{Reason: conns.PeerClosed, Served: true, Err: "unexpected EOF"}},
-		{"a deadline", new(fake), serve(func(_ context.Context, conn *transport.Conn) error {
+		}), func(_ *ranch.Listener, nc net.Conn) { nc.Write([]byte{1}); nc.Close() }, eventSummary{Reason: conns.PeerClosed, Served: true, Err: "unexpected EOF"}},
+		{"a deadline", new(fakeTransport), serve(func(_ context.Context, conn *transport.Conn) error {
 			conn.SetReadDeadline(time.Now().Add(s))
 			_, err := conn.Read(make([]byte, 1))
 			return err
-		}), nil, happened{Reason: conns.TimedOut, Served: true, Err: "read pipe: i/o timeout", Duration: s}},
-		{"handshake failed", shake(func(context.Context, net.Conn) error { return errNotToday }), answer, nil, happened{Reason: conns.HandshakeFailed, Err: "not today"}},
-		{"gone in the handshake", never, answer, func(_ *ranch.Listener, nc net.Conn) { nc.Close() }, happened{Reason: conns.HandshakeFailed, Err: "EOF"}},
-		{"handshake panicked", shake(func(context.Context, net.Conn) error { panic("boo") }), answer, nil, happened{Reason: conns.Panicked, Err: "panic: boo"}},
-		{"handshake timeout", shake(func(ctx context.Context, _ net.Conn) error { <-ctx.Done(); return errNotToday }), answer, nil, happened{Reason: conns.HandshakeTimeout, Err: "context deadline exceeded\nnot today", Duration: 5 * s}},
-		{"killed", new(fake), reads, func(l *ranch.Listener, _ net.Conn) { l.Kill(l.Connections()[0].ID) }, happened{Reason: conns.Killed, Served: true, Err: "io: read/write on closed pipe"}},
-		{"shutdown", new(fake), reads, func(l *ranch.Listener, _ net.Conn) { l.Stop() }, happened{Reason: conns.Shutdown, Served: true, Err: "read pipe pipe->pipe: the listener is shutting down"}},
-		{"aborted", new(fake), untilClosed, func(l *ranch.Listener, _ net.Conn) { l.Stop() }, happened{Reason: conns.Aborted, Served: true, Err: "io: read/write on closed pipe", Duration: 5 * s}},
+		}), nil, eventSummary{Reason: conns.TimedOut, Served: true, Err: "read pipe: i/o timeout", Duration: s}},
+		{"handshake failed", shake(func(context.Context, net.Conn) error { return errTest }), greetAndEcho, nil, eventSummary{Reason: conns.HandshakeFailed, Err: "test error"}},
+		{"closed in the handshake", never, greetAndEcho, func(_ *ranch.Listener, nc net.Conn) { nc.Close() }, eventSummary{Reason: conns.HandshakeFailed, Err: "EOF"}},
+		{"handshake panicked", shake(func(context.Context, net.Conn) error { panic("test") }), greetAndEcho, nil, eventSummary{Reason: conns.Panicked, Err: "panic: test"}},
+		{"handshake timeout", shake(func(ctx context.Context, _ net.Conn) error { <-ctx.Done(); return errTest }), greetAndEcho, nil, eventSummary{Reason: conns.HandshakeTimeout, Err: "context deadline exceeded\ntest error", Duration: 5 * s}},
+		{"killed", new(fakeTransport), reads, func(l *ranch.Listener, _ net.Conn) { l.Kill(l.Connections()[0].ID) }, eventSummary{Reason: conns.Killed, Served: true, Err: "io: read/write on closed pipe"}},
+		{"shutdown", new(fakeTransport), reads, func(l *ranch.Listener, _ net.Conn) { l.Stop() }, eventSummary{Reason: conns.Shutdown, Served: true, Err: "read pipe pipe->pipe: the listener is shutting down"}},
+		{"aborted", new(fakeTransport), writeUntilClosed, func(l *ranch.Listener, _ net.Conn) { l.Stop() }, eventSummary{Reason: conns.Aborted, Served: true, Err: "io: read/write on closed pipe", Duration: 5 * s}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l, rec := start(t, c.f, ranch.Options{NumAcceptors: 1}, c.p)
+				l, rec := startListener(t, c.f, ranch.Options{NumAcceptors: 1}, c.p)
 				nc, err := c.f.Dial(t.Context(), dialAddr(l))
 				if err != nil {
 					t.Fatal(err)
@@ -166,25 +166,25 @@ func TestEventsOfEnds(t *testing.T) {
 				}
 				rec.wait(t, ranch.ConnEnded, 1)
 				c.want.Kind, c.want.Conn = ranch.ConnEnded, 1
-				var got []happened
+				var got []eventSummary
 				for _, h := range rec.history(t) {
 					if h.Conn != 0 {
 						got = append(got, h)
 					}
 				}
-				if diff := cmp.Diff([]happened{{Kind: ranch.ConnStarted, Conn: 1}, c.want}, got); diff != "" {
+				if diff := cmp.Diff([]eventSummary{{Kind: ranch.ConnStarted, Conn: 1}, c.want}, got); diff != "" {
 					t.Errorf("(-want +got):\n%s", diff)
 				}
 				if n := l.Info().Reasons[c.want.Reason]; n != 1 {
-					t.Errorf("it is counted %d times under %q", n, c.want.Reason)
+					t.Errorf("Reasons[%q]: got %d, want 1", c.want.Reason, n)
 				}
 			})
 		})
 	}
 }
 
-// The reason is the same over every medium, though each has errors of its own.
-func TestReasonsOverEach(t *testing.T) {
+// The reason does not depend on the transport, although each has its own errors.
+func TestReasonsOverEachTransport(t *testing.T) {
 	reads := func(conn *transport.Conn) error { _, err := conn.Read(make([]byte, 1)); return err }
 	for _, c := range []struct {
 		name string
@@ -193,96 +193,81 @@ func TestReasonsOverEach(t *testing.T) {
 		want conns.Reason
 	}{
 		{"the peer closes", reads, func(nc net.Conn) { nc.Close() }, conns.PeerClosed},
-		{"the peer vanishes", reads, func(nc net.Conn) { reset(raw(nc)) }, conns.PeerClosed},
-		{"the peer takes nothing more", func(conn *transport.Conn) error { return untilClosed(context.Background(), conn) }, func(nc net.Conn) { reset(raw(nc)) }, conns.PeerClosed},
+		{"the peer vanishes", reads, func(nc net.Conn) { resetConn(raw(nc)) }, conns.PeerClosed},
+		{"the peer reads no more", func(conn *transport.Conn) error { return writeUntilClosed(context.Background(), conn) }, func(nc net.Conn) { resetConn(raw(nc)) }, conns.PeerClosed},
 		{"the protocol closes, and reads", func(conn *transport.Conn) error { conn.Close(); return reads(conn) }, nil, conns.Finished},
 		{"a deadline", func(conn *transport.Conn) error { conn.SetReadDeadline(time.Unix(1, 0)); return reads(conn) }, nil, conns.TimedOut},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			overEach(t, func(t *testing.T, m medium) {
-				l, rec := m.start(t, ranch.Options{}, protocol.Func(func(_ context.Context, conn *transport.Conn) error {
+			forEachTransport(t, func(t *testing.T, m testTransport) {
+				l, rec := m.startListener(t, ranch.Options{}, protocol.Func(func(_ context.Context, conn *transport.Conn) error {
 					conn.Write([]byte{greeting})
 					return c.f(conn)
 				}))
-				v := m.guests(t, l, 1)[0]
+				v := m.servedClients(t, l, 1)[0]
 				if c.do != nil {
 					c.do(v.nc)
 				}
 				if e := rec.wait(t, ranch.ConnEnded, 1)[0]; e.Reason != c.want {
-					t.Errorf("it ended: %v, %v", e.Reason, e.Err)
+					t.Errorf("got reason %v, %v, want %v", e.Reason, e.Err, c.want)
 				}
 			})
 		})
 	}
 }
 
-// A peer that takes nothing ends its connection after the send timeout of the transport.
+// A client that does not read ends its connection after the send timeout of the transport.
 func TestEventOfSendTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := new(fake)
+		f := new(fakeTransport)
 		ln, err := f.Listen(t.Context(), ":0")
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, rec := start(t, transport.FromListener(ln), ranch.Options{}, untilClosed)
+		_, rec := startListener(t, transport.FromListener(ln), ranch.Options{}, writeUntilClosed)
 		nc, err := f.Dial(t.Context(), ln.Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer nc.Close()
 		e := rec.wait(t, ranch.ConnEnded, 1)[0]
-		if e.Reason != conns.SendTimeout || e.Duration != transport.DefaultSendTimeout || !errors.Is(e.Err, transport.ErrSendTimeout) {
-			t.Errorf("it ended after %v: %v, %v", e.Duration, e.Reason, e.Err)
+		if e.Reason != conns.SendTimeout || e.Duration != 30*time.Second || !errors.Is(e.Err, transport.ErrSendTimeout) {
+			t.Errorf("got reason %v, %v after %v, want %v after %v", e.Reason, e.Err, e.Duration, conns.SendTimeout, 30*time.Second)
 		}
 	})
 }
 
-// When an end is told, it has happened: the slot is free, the counters are right, and
-// the connection is not listed any more.
-func TestEventOfEndComesLast(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
+// When the end of a connection is reported, its slot is free, the counters are updated, and it is
+// not listed any more.
+func TestEventOfEndIsLast(t *testing.T) {
+	forEachTransport(t, func(t *testing.T, m testTransport) {
 		var l *ranch.Listener
 		listening := make(chan struct{})
 		ended := make(chan ranch.Event, 1)
-		l, _ = m.start(t, ranch.Options{MaxConnections: 1, Observer: ranch.Observer(func(e ranch.Event) {
+		l, _ = m.startListener(t, ranch.Options{MaxConnections: 1, Observer: func(e ranch.Event) {
 			switch e.Kind {
 			case ranch.ConnStarted:
 				<-listening
 				if i := l.Info(); i.ActiveConnections != 1 || i.AllConnections != 1 || len(l.Connections()) != 1 {
-					t.Errorf("at its begin: %s", pretty(i))
+					t.Errorf("at the start: got %s, want 1 active connection", pretty(i))
 				}
 			case ranch.ConnEnded:
 				if i := l.Info(); i.ActiveConnections != 0 || i.AllConnections != 0 || i.Terminated != 1 || len(l.Connections()) != 0 {
-					t.Errorf("at its end: %s", pretty(i))
+					t.Errorf("at the end: got %s, want no connection and 1 terminated", pretty(i))
 				}
 				if _, err := e.Conn.Write([]byte("x")); err == nil {
-					t.Error("it is not closed")
+					t.Error("got an open connection, want a closed one")
 				}
 				ended <- e
 			}
-		})}, answer)
+		}}, greetAndEcho)
 		close(listening)
-		v := m.guests(t, l, 1)[0]
-		v.works(t)
-		v.leave()
-		e := await(t, "the end is told", ended)
+		v := m.servedClients(t, l, 1)[0]
+		v.checkEcho(t)
+		v.close()
+		e := receive(t, "the end is reported", ended)
 		if st := e.Conn.Stats(); st.BytesRead != 4 || st.BytesWritten != 5 {
-			t.Errorf("it carried %+v", st)
+			t.Errorf("got %+v, want 4 bytes read and 5 written", st)
 		}
 	})
-}
-
-// Every kind has words of its own.
-func TestEventKindsHaveNames(t *testing.T) {
-	seen := map[string]bool{}
-	for k := ranch.ListenerStarted; k <= ranch.AlarmRaised; k++ {
-		if name := k.String(); name == "" || seen[name] {
-			t.Errorf("kind %d is called %q", k, name)
-		} else {
-			seen[name] = true
-		}
-	}
-	if got := (ranch.AlarmRaised + 1).String(); got != "EventKind(13)" {
-		t.Errorf("no kind at all is called %q", got)
-	}
 }

@@ -21,17 +21,19 @@ import (
 	"goranch/transport"
 )
 
-// A listener in its shortest form, and a client.
-func ExampleStartListener() {
-	hello := protocol.Func(func(_ context.Context, conn *transport.Conn) error {
+// A listener that greets each client.
+func Example() {
+	hello := protocol.Func(func(ctx context.Context, conn *transport.Conn) error {
 		_, err := io.WriteString(conn, "hello\n")
 		return err
 	})
-	l, err := ranch.StartListener("hello", transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler)}, hello)
+	opts := ranch.Options{Addr: "127.0.0.1:0", MaxConnections: 100, Logger: slog.New(slog.DiscardHandler)}
+	l, err := ranch.StartListener("hello", transport.TCP{}, opts, hello)
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer ranch.StopListener("hello")
+	err = l.SetMaxConnections(200) // while it runs
+	fmt.Println(err)
 
 	nc, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
@@ -40,12 +42,17 @@ func ExampleStartListener() {
 	defer nc.Close()
 	answer, err := io.ReadAll(nc)
 	fmt.Printf("%s%v\n", answer, err)
+
+	err = l.Stop() // waits for connections to end
+	fmt.Println(err)
 	// Output:
+	// <nil>
 	// hello
+	// <nil>
 	// <nil>
 }
 
-// Everything that is wrong is said at once.
+// Every fault of the arguments is reported at once.
 func ExampleStartListener_badOptions() {
 	_, err := ranch.StartListener("hello", transport.TCP{}, ranch.Options{Addr: "localhost", MaxConnections: -1}, echo.Protocol{})
 	fmt.Println(errors.Is(err, ranch.ErrBadOption))
@@ -56,7 +63,7 @@ func ExampleStartListener_badOptions() {
 	// bad option: Addr: address "localhost": bad address: use "host:port", "[ipv6]:port", "unix:/path", "unix:@name", "fd:N" or "systemd:NAME"
 }
 
-// The cap of a listener that runs is raised: the client that had to wait is served.
+// The cap of a running listener is raised: the client that had to wait is served.
 func ExampleSetMaxConnections() {
 	mem := new(transport.Mem)
 	_, err := ranch.StartListener("echo", mem, ranch.Options{Addr: "echo", MaxConnections: 1, Logger: slog.New(slog.DiscardHandler)}, echo.Protocol{})
@@ -82,7 +89,7 @@ func ExampleSetMaxConnections() {
 	// Output: 2 of 10, <nil>
 }
 
-// Listeners without a name in any server, as parts of a program that ends as a whole.
+// Listeners without a server, which run until the program ends.
 func ExampleListener_Run() {
 	var listening sync.WaitGroup
 	mem, opts := new(transport.Mem), ranch.Options{Logger: slog.New(slog.DiscardHandler)}
@@ -111,7 +118,7 @@ func ExampleListener_Run() {
 	// Output: <nil>
 }
 
-// Waiting for the moment in which few enough are left.
+// Waiting until there are few enough connections.
 func ExampleWaitForConnections() {
 	mem := new(transport.Mem)
 	if _, err := ranch.StartListener("echo", mem, ranch.Options{Addr: "echo", Logger: slog.New(slog.DiscardHandler)}, echo.Protocol{}); err != nil {
@@ -133,17 +140,17 @@ func ExampleWaitForConnections() {
 	// <nil>
 }
 
-// An observer that tells of connections that failed.
-func ExampleObserver() {
+// An observer of connections that failed.
+func ExampleOptions_observer() {
 	ended := make(chan ranch.Event, 10)
-	observer := ranch.Observer(func(e ranch.Event) {
+	observer := func(e ranch.Event) {
 		if e.Kind == ranch.ConnEnded && e.Reason != conns.Finished {
-			ended <- e // quickly: the connection's goroutine waits
+			ended <- e // it must be quick: the connection's goroutine waits
 		}
-	})
+	}
 	mem := new(transport.Mem)
 	_, err := ranch.StartListener("picky", mem, ranch.Options{Addr: "picky", Observer: observer, Logger: slog.New(slog.DiscardHandler)},
-		protocol.Func(func(context.Context, *transport.Conn) error { return errors.New("not you") }))
+		protocol.Func(func(context.Context, *transport.Conn) error { return errors.New("bad request") }))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -156,17 +163,17 @@ func ExampleObserver() {
 	defer nc.Close()
 	e := <-ended
 	fmt.Printf("%s: %v: %v\n", e.Ref, e.Reason, e.Err)
-	// Output: picky: failed: not you
+	// Output: picky: failed: bad request
 }
 
-// A drain: nobody comes in any more, and work that has begun is finished, within the limit.
+// A drain: no connection is accepted any more, and work in progress is finished.
 func ExampleDrain() {
 	working := make(chan struct{})
 	slow := protocol.Func(func(ctx context.Context, conn *transport.Conn) error {
 		lines := bufio.NewScanner(conn)
 		for lines.Scan() {
 			close(working)
-			<-ctx.Done() // a long piece of work, which goes on though the listener stops
+			<-ctx.Done() // work goes on although the listener stops
 			fmt.Fprintf(conn, "done: %s\n", lines.Text())
 		}
 		return lines.Err()

@@ -12,52 +12,53 @@ import (
 	"testing"
 	"time"
 
+	"goranch/internal/listenaddr"
 	"goranch/protocol"
 	"goranch/ranch"
 	"goranch/transport"
 )
 
-// patience bounds everything that a test waits for. It is long, for a busy machine: no
-// test that passes comes near it.
-const patience = time.Minute
+// testTimeout bounds each wait of a test. It is long, for a busy machine: tests that pass do not
+// come near it.
+const testTimeout = time.Minute
 
-func within(t testing.TB) context.Context {
+func testContext(t testing.TB) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	t.Cleanup(cancel)
 	return ctx
 }
 
-// over is a context that has ended.
-var over = func() context.Context {
+// cancelledContext has ended.
+var cancelledContext = func() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	return ctx
 }()
 
-var quiet = slog.New(slog.DiscardHandler)
+var discardLogger = slog.New(slog.DiscardHandler)
 
-// eventually waits for what nothing tells of: it looks again and again.
-func eventually(t testing.TB, what string, ok func() bool) {
+// waitUntil polls a condition for which there is no event.
+func waitUntil(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); !ok(); {
+	for end := time.Now().Add(testTimeout); !ok(); {
 		if time.Now().After(end) {
-			t.Fatalf("not within %v: %s", patience, what)
+			t.Fatalf("not within %v: %s", testTimeout, what)
 		}
 		<-time.After(time.Millisecond)
 	}
 }
 
-// await waits for a channel to be closed, or to give something.
-func await[T any](t testing.TB, what string, ch <-chan T) T {
+// receive waits until ch is closed or has a value.
+func receive[T any](t testing.TB, what string, ch <-chan T) T {
 	t.Helper()
-	limit := time.NewTimer(patience)
+	limit := time.NewTimer(testTimeout)
 	defer limit.Stop()
 	select {
 	case v := <-ch:
 		return v
 	case <-limit.C:
-		t.Fatalf("not within %v: %s\n%s", patience, what, stacks())
+		t.Fatalf("not within %v: %s\n%s", testTimeout, what, stacks())
 		panic("unreachable")
 	}
 }
@@ -67,57 +68,57 @@ func stacks() []byte {
 	return b[:runtime.Stack(b, true)]
 }
 
-// finish waits for f, which stops something and must come to an end.
-func finish(t testing.TB, what string, f func() error) error {
+// callWithTimeout calls f, which must return in time.
+func callWithTimeout(t testing.TB, what string, f func() error) error {
 	t.Helper()
 	done := make(chan error, 1)
 	go func() { done <- f() }()
-	return await(t, what, done)
+	return receive(t, what, done)
 }
 
-// start starts a listener on a server of its own, and stops it when the test ends.
-func start(t testing.TB, tr transport.Transport, opts ranch.Options, p protocol.Protocol) (*ranch.Listener, *recorder) {
+// startListener starts a listener on a server of its own, and stops it when the test ends.
+func startListener(t testing.TB, tr transport.Transport, opts ranch.Options, p protocol.Protocol) (*ranch.Listener, *recorder) {
 	t.Helper()
-	l, rec, err := tryStart(t, new(ranch.Server), tr, opts, p)
+	l, rec, err := tryStartListener(t, new(ranch.Server), tr, opts, p)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return l, rec
 }
 
-// ref is the name of listeners in these tests.
+// ref is the name of the listeners in these tests.
 const ref = "test"
 
-func tryStart(t testing.TB, s *ranch.Server, tr transport.Transport, opts ranch.Options, p protocol.Protocol) (*ranch.Listener, *recorder, error) {
+func tryStartListener(t testing.TB, s *ranch.Server, tr transport.Transport, opts ranch.Options, p protocol.Protocol) (*ranch.Listener, *recorder, error) {
 	t.Helper()
 	rec := newRecorder()
 	if opts.Observer == nil {
 		opts.Observer = rec.observe
 	}
 	if opts.Logger == nil {
-		opts.Logger = quiet
+		opts.Logger = discardLogger
 	}
 	l, err := s.StartListener(ref, tr, opts, p)
 	if err != nil {
 		return nil, rec, err
 	}
 	t.Cleanup(func() {
-		err := finish(t, "the listener stops", func() error { return l.Drain(over) })
+		err := callWithTimeout(t, "the listener stops", func() error { return l.Drain(cancelledContext) })
 		if err != nil && !errors.Is(err, ranch.ErrStopped) {
-			t.Errorf("stopping the listener: %v", err)
+			t.Errorf("Drain: got %v, want nil or %v", err, ranch.ErrStopped)
 		}
-		if err := balanced(l.Info()); err != nil {
+		if err := checkCounters(l.Info()); err != nil {
 			t.Error(err)
 		}
 		if n := l.Info().ActiveConnections; n != 0 {
-			t.Errorf("a stopped listener counts %d active connections", n)
+			t.Errorf("after the stop: got %d active connections, want 0", n)
 		}
 	})
 	return l, rec, nil
 }
 
-// balanced checks the equations that hold for a listener's counters at every moment.
-func balanced(i ranch.ListenerInfo) error {
+// checkCounters checks the equations that hold for a listener's counters at every moment.
+func checkCounters(i ranch.ListenerInfo) error {
 	var ended uint64
 	for _, n := range i.Reasons {
 		ended += n
@@ -128,7 +129,7 @@ func balanced(i ranch.ListenerInfo) error {
 	return nil
 }
 
-// recorder is an Observer that remembers.
+// recorder records events.
 type recorder struct {
 	mu      sync.Mutex
 	events  []ranch.Event
@@ -145,7 +146,7 @@ func (r *recorder) observe(e ranch.Event) {
 	r.changed = make(chan struct{})
 }
 
-func (r *recorder) all(kinds ...ranch.EventKind) []ranch.Event {
+func (r *recorder) ofKind(kinds ...ranch.EventKind) []ranch.Event {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var found []ranch.Event
@@ -159,33 +160,31 @@ func (r *recorder) all(kinds ...ranch.EventKind) []ranch.Event {
 	return found
 }
 
-func (r *recorder) count(kind ranch.EventKind) int { return len(r.all(kind)) }
+func (r *recorder) count(kind ranch.EventKind) int { return len(r.ofKind(kind)) }
 
 // wait waits until there are n events of a kind, and returns them.
 func (r *recorder) wait(t testing.TB, kind ranch.EventKind, n int) []ranch.Event {
 	t.Helper()
-	limit := time.NewTimer(patience)
+	limit := time.NewTimer(testTimeout)
 	defer limit.Stop()
 	for {
 		r.mu.Lock()
 		changed := r.changed
 		r.mu.Unlock()
-		if found := r.all(kind); len(found) >= n {
+		if found := r.ofKind(kind); len(found) >= n {
 			return found
 		}
 		select {
 		case <-changed:
 		case <-limit.C:
-			t.Fatalf("after %v there were %d events %q, not %d", patience, r.count(kind), kind, n)
+			t.Fatalf("after %v: got %d events %q, want %d", testTimeout, r.count(kind), kind, n)
 		}
 	}
 }
 
-// Protocols.
-
-// answer greets with a byte and then sends back what comes, until the client leaves. The
-// greeting is how a client knows that it is served.
-var answer = protocol.Func(func(_ context.Context, conn *transport.Conn) error {
+// greetAndEcho writes the greeting and then echoes what it reads. The greeting tells a client that
+// it is served.
+var greetAndEcho = protocol.Func(func(_ context.Context, conn *transport.Conn) error {
 	if _, err := conn.Write([]byte{greeting}); err != nil {
 		return err
 	}
@@ -203,35 +202,35 @@ var answer = protocol.Func(func(_ context.Context, conn *transport.Conn) error {
 
 const greeting = '+'
 
-// greetAs greets with a byte of its own and leaves.
-func greetAs(b byte) protocol.Protocol {
+// greetAndReturn returns a protocol that writes b and returns.
+func greetAndReturn(b byte) protocol.Protocol {
 	return protocol.Func(func(_ context.Context, conn *transport.Conn) error {
 		_, err := conn.Write([]byte{b})
 		return err
 	})
 }
 
-// removed is p for connections that do not count.
-func removed(p protocol.Protocol) protocol.Protocol {
+// uncounted returns p for connections that do not count against the cap.
+func uncounted(p protocol.Protocol) protocol.Protocol {
 	return protocol.Func(func(ctx context.Context, conn *transport.Conn) error {
 		ranch.RemoveConnection(conn)
 		return p.Serve(ctx, conn)
 	})
 }
 
-// deaf serves until it is released, whatever happens to its connection.
-type deaf struct {
-	in      chan *transport.Conn // who is being served
+// blockingProtocol serves until unblock is called, even if its connection is closed.
+type blockingProtocol struct {
+	serving chan *transport.Conn // connections being served
 	release chan struct{}
 }
 
-func newDeaf(t testing.TB) *deaf {
-	d := &deaf{in: make(chan *transport.Conn, 1000), release: make(chan struct{})}
-	t.Cleanup(d.free)
+func newBlockingProtocol(t testing.TB) *blockingProtocol {
+	d := &blockingProtocol{serving: make(chan *transport.Conn, 1000), release: make(chan struct{})}
+	t.Cleanup(d.unblock)
 	return d
 }
 
-func (d *deaf) free() {
+func (d *blockingProtocol) unblock() {
 	select {
 	case <-d.release:
 	default:
@@ -239,24 +238,24 @@ func (d *deaf) free() {
 	}
 }
 
-func (d *deaf) Serve(_ context.Context, conn *transport.Conn) error {
+func (d *blockingProtocol) Serve(_ context.Context, conn *transport.Conn) error {
 	conn.Write([]byte{greeting})
-	d.in <- conn
+	d.serving <- conn
 	<-d.release
 	return nil
 }
 
-// visitor is a client that comes in the background and tells when it is served.
-type visitor struct {
+// client connects in the background and reads the greeting.
+type client struct {
 	served chan error
-	nc     net.Conn // valid once served
+	nc     net.Conn // valid after the value of served
 	cancel context.CancelFunc
 }
 
-// visit sends a visitor. It leaves at the end of the test, if it has not done so before.
-func visit(t testing.TB, tr transport.Transport, addr string) *visitor {
-	v := &visitor{served: make(chan error, 1)}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+// newClient starts a client, which is closed at the end of the test.
+func newClient(t testing.TB, tr transport.Transport, addr string) *client {
+	v := &client{served: make(chan error, 1)}
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	v.cancel = cancel
 	done := make(chan struct{})
 	go func() {
@@ -282,70 +281,70 @@ func visit(t testing.TB, tr transport.Transport, addr string) *visitor {
 	return v
 }
 
-// in waits until the visitor is served.
-func (v *visitor) in(t testing.TB) *visitor {
+// waitServed waits until the client is served.
+func (v *client) waitServed(t testing.TB) *client {
 	t.Helper()
-	if err := await(t, "a client is served", v.served); err != nil {
-		t.Fatalf("a client was not served: %v", err)
+	if err := receive(t, "the client is served", v.served); err != nil {
+		t.Fatalf("got %v, want the client served", err)
 	}
 	return v
 }
 
-// waits reports whether the visitor is not served yet.
-func (v *visitor) waits() bool { return len(v.served) == 0 }
+// waiting reports whether the client is not served yet.
+func (v *client) waiting() bool { return len(v.served) == 0 }
 
-func (v *visitor) leave() { v.nc.Close() }
+func (v *client) close() { v.nc.Close() }
 
-// works checks that the visitor's connection carries data both ways.
-func (v *visitor) works(t testing.TB) {
+// checkEcho checks that the connection carries data both ways.
+func (v *client) checkEcho(t testing.TB) {
 	t.Helper()
-	v.nc.SetDeadline(time.Now().Add(patience))
+	v.nc.SetDeadline(time.Now().Add(testTimeout))
 	got := make([]byte, 4)
 	_, err := v.nc.Write([]byte("ping"))
 	if err == nil {
 		_, err = io.ReadFull(v.nc, got)
 	}
 	if err != nil || string(got) != "ping" {
-		t.Fatalf("a live connection answered %q, %v", got, err)
+		t.Fatalf("echo: got %q, %v, want ping", got, err)
 	}
 }
 
-// guests sends n visitors and waits until all are served.
-func guests(t testing.TB, tr transport.Transport, addr string, n int) []*visitor {
+// servedClients starts n clients and waits until all are served.
+func servedClients(t testing.TB, tr transport.Transport, addr string, n int) []*client {
 	t.Helper()
-	all := make([]*visitor, n)
+	all := make([]*client, n)
 	for i := range all {
-		all[i] = visit(t, tr, addr)
+		all[i] = newClient(t, tr, addr)
 	}
 	for _, v := range all {
-		v.in(t)
+		v.waitServed(t)
 	}
 	return all
 }
 
-// active waits until a listener has exactly n active connections.
-func active(t testing.TB, l *ranch.Listener, n int) {
+// waitActive waits until a listener has exactly n active connections.
+func waitActive(t testing.TB, l *ranch.Listener, n int) {
 	t.Helper()
-	if err := l.WaitForConnections(within(t), ranch.Equal, n); err != nil {
-		t.Fatalf("waiting for %d active connections: %v; %s", n, err, pretty(l.Info()))
+	if err := l.WaitForConnections(testContext(t), ranch.Equal, n); err != nil {
+		t.Fatalf("waiting for %d active connections: got %v; %s", n, err, pretty(l.Info()))
 	}
 }
 
-// allParked waits until every acceptor is parked at the cap: from then on nobody can be
-// admitted before something changes.
-func allParked(t testing.TB, l *ranch.Listener) {
+// waitAllWaiting waits until every acceptor waits for a slot: from then on no connection is
+// admitted until something changes.
+func waitAllWaiting(t testing.TB, l *ranch.Listener) {
 	t.Helper()
-	eventually(t, "all acceptors are parked", func() bool {
+	waitUntil(t, "all acceptors wait for slots", func() bool {
 		i := l.Info()
 		return i.WaitingAcceptors == i.NumAcceptors
 	})
 }
 
-func dialAddr(l *ranch.Listener) string { return transport.AddrString(l.Addr()) }
+func dialAddr(l *ranch.Listener) string { return listenaddr.String(l.Addr()) }
 
-// untilClosed ignores that it is told to end, but not that its socket is closed: it
-// writes to a client that does not read, until that fails too.
-var untilClosed = protocol.Func(func(_ context.Context, conn *transport.Conn) error {
+// writeUntilClosed ignores requests to stop, and returns when its connection is closed: it writes
+// to a client that does not read, until that fails.
+var writeUntilClosed = protocol.Func(func(_ context.Context, conn *transport.Conn) error {
 	buf := bytes.Repeat([]byte{greeting}, 64<<10)
 	for {
 		if _, err := conn.Write(buf); err != nil {

@@ -4,6 +4,7 @@ import (
 	"net"
 
 	"goranch/conns"
+	"goranch/protocol"
 )
 
 // Status is the status of a listener.
@@ -12,8 +13,8 @@ type Status string
 const (
 	Starting  Status = "starting" // not listening yet
 	Running   Status = "running"
-	Suspended Status = "suspended" // not listening; its connections go on
-	Stopping  Status = "stopping"  // waiting for its connections to end
+	Suspended Status = "suspended" // not listening; its connections live on
+	Stopping  Status = "stopping"  // not listening; waiting for its connections to end
 	Stopped   Status = "stopped"
 )
 
@@ -22,30 +23,31 @@ type ListenerInfo struct {
 	Ref       string
 	Status    Status
 	Transport string
-	Addr      net.Addr // where it is bound, or was; nil before the start
+	Protocol  protocol.Protocol // of connections that are accepted from now on
+	Addr      net.Addr          // to which it is bound, or was bound last; nil before the start
 
-	// In force; changes that wait for a resume are not included.
+	// In force; see SetOptions for changes that wait for a resume.
 	NumAcceptors     int
 	NumListenSockets int
 
 	MaxConnections     int // the cap, or Unlimited
 	ActiveConnections  int // counted by the cap
-	AllConnections     int // also those that RemoveConnection has uncounted, and those about to end
-	PeakConnections    int // the highest number of active ones so far
+	AllConnections     int // also those removed by RemoveConnection, and those about to end
+	PeakConnections    int // the highest ActiveConnections so far
 	WaitingAcceptors   int // acceptors and pending connections that wait for a slot
 	PendingConnections int // accepted without a slot: waiting for one, or being refused
 	Handshakes         int // in progress
-	Addresses          int // source addresses in the table of the limits per address
+	Addresses          int // source addresses that the limits per address know
 
 	// Accepted = Terminated + AllConnections.
 	Accepted   uint64
 	Terminated uint64 // Served + HandshakeFailed + Refused
 
-	Served          uint64 // their protocol was called and has returned
-	HandshakeFailed uint64 // ended before that
-	Refused         uint64 // refused: while stopping, at the cap, or by a limit per address
+	Served          uint64 // the protocol was called and has returned
+	HandshakeFailed uint64 // ended before the protocol was called
+	Refused         uint64 // during a stop, at the cap, or by a limit per address
 
-	Reasons map[conns.Reason]uint64 // how many connections ended for each reason; others are absent
+	Reasons map[conns.Reason]uint64 // Terminated by reason; reasons without connections are absent
 
 	AcceptErrors uint64 // failed calls of accept
 }
@@ -60,11 +62,11 @@ func (l *Listener) Info() ListenerInfo {
 	l.mu.Unlock()
 	c, g := l.sup.Counters(), l.gate.State()
 	info := ListenerInfo{
-		Ref: l.ref, Status: status, Transport: t.Name(), Addr: addr,
+		Ref: l.ref, Status: status, Transport: t.Name(), Protocol: l.target.Load().protocol, Addr: addr,
 		NumAcceptors: opts.NumAcceptors, NumListenSockets: opts.NumListenSockets,
 		MaxConnections: g.Limit, ActiveConnections: g.Used, AllConnections: c.Live,
 		PeakConnections: g.Peak, WaitingAcceptors: g.Waiting,
-		PendingConnections: int(l.pending.Load()), Handshakes: l.sup.Handshakes(), Addresses: l.sup.Addresses(),
+		PendingConnections: int(l.pending.Load()), Handshakes: c.Handshakes, Addresses: c.Addresses,
 		Accepted: c.Accepted, Terminated: c.Served + c.HandshakeFailed + c.Refused,
 		Served: c.Served, HandshakeFailed: c.HandshakeFailed, Refused: c.Refused,
 		Reasons: make(map[conns.Reason]uint64), AcceptErrors: l.acceptErrors.Load(),

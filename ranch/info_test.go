@@ -2,35 +2,35 @@ package ranch_test
 
 import (
 	"errors"
-	"log/slog"
-	"strings"
+	"reflect"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"goranch/conns"
-	"goranch/protocol/echo"
+	"goranch/protocol"
 	"goranch/ranch"
-	"goranch/transport"
 )
 
-// What Info tells of a listener with a name, from its start to its end.
+// Info of a listener from its start to its stop.
 func TestInfo(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
+	sameFunc := cmp.Comparer(func(a, b protocol.Protocol) bool {
+		return reflect.ValueOf(a).Pointer() == reflect.ValueOf(b).Pointer()
+	})
+	forEachTransport(t, func(t *testing.T, m testTransport) {
 		var s ranch.Server
-		l, _, err := tryStart(t, &s, m.t, ranch.Options{Addr: m.addr(t), MaxConnections: 3, NumAcceptors: 2}, answer)
+		l, _, err := tryStartListener(t, &s, m.t, ranch.Options{Addr: m.addr(t), MaxConnections: 3, NumAcceptors: 2}, greetAndEcho)
 		if err != nil {
 			t.Fatal(err)
 		}
 		check := func(when string, change func(*ranch.ListenerInfo)) {
 			t.Helper()
 			want := ranch.ListenerInfo{
-				Ref: ref, Status: ranch.Running, Transport: m.t.Name(), Addr: l.Addr(),
+				Ref: ref, Status: ranch.Running, Transport: m.t.Name(), Protocol: greetAndEcho, Addr: l.Addr(),
 				NumAcceptors: 2, NumListenSockets: 1, MaxConnections: 3, Reasons: map[conns.Reason]uint64{},
 			}
 			change(&want)
-			if diff := cmp.Diff(want, l.Info()); diff != "" {
+			if diff := cmp.Diff(want, l.Info(), sameFunc); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", when, diff)
 			}
 			byName, err := s.Listener(ref)
@@ -43,13 +43,13 @@ func TestInfo(t *testing.T) {
 			}
 		}
 		check("at the start", func(i *ranch.ListenerInfo) {})
-		guests := m.guests(t, l, 3)
-		allParked(t, l)
+		clients := m.servedClients(t, l, 3)
+		waitAllWaiting(t, l)
 		check("at the cap", func(i *ranch.ListenerInfo) {
 			i.Accepted, i.ActiveConnections, i.AllConnections, i.PeakConnections, i.WaitingAcceptors = 3, 3, 3, 3, 2
 		})
-		guests[0].leave()
-		active(t, l, 2)
+		clients[0].close()
+		waitActive(t, l, 2)
 		if err := l.Suspend(); err != nil {
 			t.Fatal(err)
 		}
@@ -67,18 +67,18 @@ func TestInfo(t *testing.T) {
 	})
 }
 
-// The counters are exact, in each round, whatever the reasons.
+// The counters are exact.
 func TestCountersAreExact(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
+	forEachTransport(t, func(t *testing.T, m testTransport) {
 		const rounds = 5
-		n := uint64(m.many(20))
-		l, rec := m.start(t, ranch.Options{MaxConnections: 7}, greetAs('!'))
+		n := uint64(m.scale(20))
+		l, rec := m.startListener(t, ranch.Options{MaxConnections: 7}, greetAndReturn('!'))
 		for round := uint64(1); round <= rounds; round++ {
-			m.guests(t, l, int(n))
+			m.servedClients(t, l, int(n))
 			rec.wait(t, ranch.ConnEnded, int(round*n))
 			i := l.Info()
 			if i.Accepted != round*n || i.Terminated != round*n || i.Served != round*n || i.AllConnections != 0 || i.ActiveConnections != 0 {
-				t.Fatalf("round %d: %s", round, pretty(i))
+				t.Fatalf("round %d: got %s, want %d accepted, served and terminated", round, pretty(i), round*n)
 			}
 			if diff := cmp.Diff(map[conns.Reason]uint64{conns.Finished: round * n}, i.Reasons); diff != "" {
 				t.Errorf("round %d: reasons (-want +got):\n%s", round, diff)
@@ -87,26 +87,26 @@ func TestCountersAreExact(t *testing.T) {
 	})
 }
 
-// The counters add up at every moment, not only when nothing happens.
+// The counters add up at every moment, also while they change.
 func TestCountersAddUpAtEveryMoment(t *testing.T) {
-	m := media()[0]
-	l, rec := m.start(t, ranch.Options{MaxConnections: 10}, greetAs('!'))
+	m := testTransports()[0]
+	l, rec := m.startListener(t, ranch.Options{MaxConnections: 10}, greetAndReturn('!'))
 	const n = 400
 	for range n {
-		m.visit(t, l)
+		m.newClient(t, l)
 	}
 	for rec.count(ranch.ConnEnded) < n {
-		if err := balanced(l.Info()); err != nil {
+		if err := checkCounters(l.Info()); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-// The names of listeners, and their infos, are sorted.
+// Listeners are sorted by name.
 func TestListenersAreSorted(t *testing.T) {
 	var s ranch.Server
 	for _, name := range []string{"b", "a", "d", "c"} {
-		l, err := s.StartListener(name, new(fake), ranch.Options{Logger: quiet}, answer)
+		l, err := s.StartListener(name, new(fakeTransport), ranch.Options{Logger: discardLogger}, greetAndEcho)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -116,97 +116,69 @@ func TestListenersAreSorted(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{"a", "b", "c"}
-	if diff := cmp.Diff(want, names(&s)); diff != "" {
+	if diff := cmp.Diff(want, listenerNames(&s)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if l, err := s.Listener("a"); err != nil || l.Ref() != "a" {
-		t.Errorf("a is %v, %v", l, err)
+		t.Errorf("Listener(a): got %v, %v", l, err)
 	}
 }
 
-// Connections lists those that live, with what an operator asks first, and Kill ends one.
-func TestConnectionsAndKill(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
-		var s ranch.Server
-		begin := time.Now()
-		l, rec, err := tryStart(t, &s, m.t, ranch.Options{Addr: m.addr(t)}, echo.Protocol{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		var all []*visitor
-		for i := range 3 {
-			v := m.visit(t, l) // an echo has no greeting
-			eventually(t, "it is served", func() bool {
-				cs := l.Connections()
-				return len(cs) == i+1 && cs[i].Served
-			})
-			all = append(all, v)
-		}
-		cs := l.Connections()
-		if len(cs) != 3 {
-			t.Fatalf("got connections %v, want 3", cs)
-		}
-		for i, c := range cs {
-			if c.Transport != m.t.Name() || c.Since.Before(begin) || !c.Counted || !c.Served || c.RemoteAddr == nil || c.Protocol != (echo.Protocol{}) {
-				t.Errorf("connection %d: %+v", i, c)
+// RecentlyClosed returns the latest first, with the reasons.
+func TestRecentlyClosed(t *testing.T) {
+	forEachTransport(t, func(t *testing.T, m testTransport) {
+		l, rec := m.startListener(t, ranch.Options{KeepClosed: 3}, greetAndEcho)
+		for i := range 5 {
+			v := m.newClient(t, l).waitServed(t)
+			v.checkEcho(t)
+			if i == 3 {
+				l.Kill(l.Connections()[0].ID)
+			} else {
+				v.close()
 			}
-			if i > 0 && c.ID <= cs[i-1].ID {
-				t.Error("they are not the oldest first")
+			rec.wait(t, ranch.ConnEnded, i+1)
+		}
+		got := l.RecentlyClosed()
+		if len(got) != 3 {
+			t.Fatalf("got %d closed connections, want 3", len(got))
+		}
+		for i, e := range got {
+			want := conns.PeerClosed
+			if i == 1 {
+				want = conns.Killed
+			}
+			if e.Reason != want && !(i != 1 && e.Reason == conns.Failed) || !e.Served || e.Stats.BytesRead != 4 || e.State() != "closed" || e.RemoteAddr == nil {
+				t.Errorf("%d: got %+v, want reason %v and 4 bytes read", i, e, want)
+			}
+			if i > 0 && e.ID >= got[i-1].ID {
+				t.Errorf("got connection %d after %d, want the latest first", e.ID, got[i-1].ID)
 			}
 		}
-		if !l.Kill(cs[1].ID) {
-			t.Fatal("got no connection to kill")
-		}
-		e := rec.wait(t, ranch.ConnEnded, 1)[0]
-		if e.Conn.ID() != cs[1].ID || e.Reason != conns.Killed {
-			t.Errorf("connection %d ended: %v", e.Conn.ID(), e.Reason)
-		}
-		await(t, "the client notices", all[1].served)
-		if l.Kill(cs[1].ID) {
-			t.Error("killed twice")
-		}
-		active(t, l, 2)
 	})
 }
 
-// A listener writes to the logger that it was given, and to no other.
-func TestCustomLogger(t *testing.T) {
-	before := slog.Default()
-	defer slog.SetDefault(before)
-	var own, others lockedBuffer
-	slog.SetDefault(slog.New(slog.NewTextHandler(&others, nil)))
-	l, _ := start(t, transport.TCP{}, ranch.Options{Addr: loopback(t), Logger: slog.New(slog.NewTextHandler(&own, nil))}, answer)
-	if err := l.Stop(); err != nil {
-		t.Fatal(err)
+func TestNoRecentlyClosed(t *testing.T) {
+	l, rec := startListener(t, new(fakeTransport), ranch.Options{KeepClosed: -1}, greetAndReturn('x'))
+	l2, err := l.Connection(1)
+	if err {
+		t.Errorf("Connection(1): got %+v, want none", l2)
 	}
-	for _, want := range []string{"listener started", "listener stopped", "listener=" + ref, "addr=" + l.Addr().String()} {
-		if !strings.Contains(own.String(), want) {
-			t.Errorf("%q is not in its log:\n%s", want, own.String())
-		}
-	}
-	if got := others.String(); got != "" {
-		t.Errorf("the default logger got: %s", got)
+	if got := l.RecentlyClosed(); len(got) != 0 || rec.count(ranch.ConnEnded) != 0 {
+		t.Errorf("got %+v, want none", got)
 	}
 }
 
-// Without a logger of its own a listener takes the default one of the moment it is made.
-func TestDefaultLogger(t *testing.T) {
-	before := slog.Default()
-	defer slog.SetDefault(before)
-	var first, second lockedBuffer
-	slog.SetDefault(slog.New(slog.NewTextHandler(&first, nil)))
-	l, err := new(ranch.Server).StartListener(ref, new(fake), ranch.Options{}, answer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	slog.SetDefault(slog.New(slog.NewTextHandler(&second, nil)))
-	if err := l.Stop(); err != nil {
-		t.Fatal(err)
-	}
-	if got := first.String(); !strings.Contains(got, "listener started") || !strings.Contains(got, "listener stopped") {
-		t.Errorf("the log: %s", got)
-	}
-	if got := second.String(); got != "" {
-		t.Errorf("the later default got: %s", got)
-	}
+// The info of a connection has its TLS state.
+func TestInfoOfTLS(t *testing.T) {
+	forEachTransport(t, func(t *testing.T, m testTransport) {
+		l, _ := m.startListener(t, ranch.Options{}, greetAndEcho)
+		m.servedClients(t, l, 1)
+		i := l.Connections()[0]
+		if secure := m.t.Secure(); secure != (i.TLS != nil) || secure && i.TLS.Version != "TLS 1.3" {
+			t.Errorf("got TLS %+v, want TLS 1.3 if secure: %v", i.TLS, secure)
+		}
+		if i.State() != "serving" || i.ProtocolName() != "protocol.Func" {
+			t.Errorf("got %v, %s, want serving, protocol.Func", i.State(), i.ProtocolName())
+		}
+	})
 }

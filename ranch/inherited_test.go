@@ -13,8 +13,8 @@ import (
 	"goranch/transport"
 )
 
-// handedOver returns the address of a listening socket as a parent process leaves it.
-func handedOver(t testing.TB, addr string) string {
+// inheritedAddr returns the address of a listening socket as a parent process passes it on.
+func inheritedAddr(t testing.TB, addr string) string {
 	t.Helper()
 	ln, err := transport.TCP{}.Listen(t.Context(), addr)
 	if err != nil {
@@ -31,48 +31,47 @@ func handedOver(t testing.TB, addr string) string {
 	return fmt.Sprintf("fd:%d", f.Fd())
 }
 
-// A listener on an inherited socket is suspended and resumed like any other, and when its
-// socket is closed by somebody it comes back to it. Clients that come while it is
-// suspended wait, and are served when it is resumed.
+// A listener on an inherited socket can be suspended and resumed, and reopens the socket when other
+// code closes it. Clients that connect while it is suspended are served after the resume.
 func TestInheritedSocket(t *testing.T) {
-	for _, m := range media()[:4] {
+	for _, m := range testTransports()[:4] {
 		t.Run(m.name, func(t *testing.T) {
 			var sockets []net.Listener
-			l, rec := start(t, m.t, ranch.Options{Addr: handedOver(t, m.addr(t)), PostListen: func(ln net.Listener) error {
+			l, rec := startListener(t, m.t, ranch.Options{Addr: inheritedAddr(t, m.addr(t)), PostListen: func(ln net.Listener) error {
 				sockets = append(sockets, ln)
 				return nil
-			}}, answer)
+			}}, greetAndEcho)
 			addr := dialAddr(l)
-			live := m.guests(t, l, 3)
+			live := m.servedClients(t, l, 3)
 			for range 3 {
 				if err := l.Suspend(); err != nil {
 					t.Fatal(err)
 				}
-				late := m.visit(t, l)
+				late := m.newClient(t, l)
 				for _, v := range live {
-					v.works(t)
+					v.checkEcho(t)
 				}
-				if !late.waits() {
-					t.Error("a client of a suspended listener does not wait")
+				if !late.waiting() {
+					t.Error("a client of a suspended listener was served or refused, want it to wait")
 				}
 				if err := l.Resume(); err != nil {
 					t.Fatal(err)
 				}
-				live = append(live, late.in(t))
+				live = append(live, late.waitServed(t))
 				if now := dialAddr(l); now != addr {
-					t.Errorf("first at %s, then at %s", addr, now)
+					t.Errorf("got address %s, want %s", now, addr)
 				}
 			}
 			sockets[len(sockets)-1].Close()
 			rec.wait(t, ranch.SocketReopened, 1)
-			for _, v := range append(live, m.guests(t, l, 3)...) {
-				v.works(t)
+			for _, v := range append(live, m.servedClients(t, l, 3)...) {
+				v.checkEcho(t)
 			}
 		})
 	}
 }
 
-// Faults of the address are options' faults; that there is no such socket is the start's.
+// A bad address is a bad option; a socket that does not exist is an error of the start.
 func TestInheritedSocketFaults(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -82,22 +81,22 @@ func TestInheritedSocketFaults(t *testing.T) {
 		{"no number", ranch.Options{Addr: "fd:x"}, ranch.ErrBadOption},
 		{"not open", ranch.Options{Addr: "fd:999999"}, transport.ErrNotInherited},
 		{"no name", ranch.Options{Addr: "systemd:none"}, transport.ErrNotInherited},
-		{"two sockets", ranch.Options{Addr: handedOver(t, loopback(t)), NumListenSockets: 2}, errors.ErrUnsupported},
+		{"two sockets", ranch.Options{Addr: inheritedAddr(t, loopbackAddr(t)), NumListenSockets: 2}, errors.ErrUnsupported},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if _, _, err := tryStart(t, new(ranch.Server), transport.TCP{}, c.opts, answer); !errors.Is(err, c.want) {
-				t.Errorf("starting: %v", err)
+			if _, _, err := tryStartListener(t, new(ranch.Server), transport.TCP{}, c.opts, greetAndEcho); !errors.Is(err, c.want) {
+				t.Errorf("got %v, want %v", err, c.want)
 			}
 		})
 	}
 }
 
-// Changing the address of an inherited listener and changing it back comes to the right places.
+// The address of a listener can be changed from an inherited socket to another one and back.
 func TestFromInheritedToOwnSocket(t *testing.T) {
-	at := handedOver(t, loopback(t))
-	l, _ := start(t, transport.TCP{}, ranch.Options{Addr: at}, answer)
+	at := inheritedAddr(t, loopbackAddr(t))
+	l, _ := startListener(t, transport.TCP{}, ranch.Options{Addr: at}, greetAndEcho)
 	first := dialAddr(l)
-	for _, addr := range []string{loopback(t), at} {
+	for _, addr := range []string{loopbackAddr(t), at} {
 		if err := l.Suspend(); err != nil {
 			t.Fatal(err)
 		}
@@ -108,7 +107,7 @@ func TestFromInheritedToOwnSocket(t *testing.T) {
 			t.Fatal(err)
 		}
 		if same := dialAddr(l) == first; same != (addr == at) {
-			t.Errorf("with Addr %s it is at %s", addr, dialAddr(l))
+			t.Errorf("Addr %s: got %s, want the first address %s: %v", addr, dialAddr(l), first, addr == at)
 		}
 	}
 }

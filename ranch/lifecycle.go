@@ -7,14 +7,13 @@ import (
 	"runtime/pprof"
 	"time"
 
-	"goranch/conns"
 	"goranch/internal/engine"
 	"goranch/internal/option"
 	"goranch/protocol"
 	"goranch/transport"
 )
 
-// start opens the sockets, and calls bound before any connection is accepted. If it fails,
+// start opens the sockets, and calls bound before the first event and connection. If it fails,
 // nothing was started.
 func (l *Listener) start(ctx context.Context, bound func()) error {
 	l.lifecycleMu.Lock()
@@ -36,9 +35,10 @@ func (l *Listener) start(ctx context.Context, bound func()) error {
 	return nil
 }
 
-// Suspend closes the listening sockets: no connection is accepted, and live ones go on. A
-// suspended listener stays as it is. An inherited socket ("fd:N", "systemd:NAME") stays open in
-// the process: the kernel goes on queueing clients, which are served after Resume.
+// Suspend closes the listening sockets; connections live on. For a suspended listener it does
+// nothing; one that is not started or has stopped is [ErrStopped]. An inherited socket ("fd:N",
+// "systemd:NAME") stays open in the process: the kernel queues clients, which are served after
+// Resume.
 func (l *Listener) Suspend() error {
 	l.lifecycleMu.Lock()
 	defer l.lifecycleMu.Unlock()
@@ -54,8 +54,9 @@ func (l *Listener) Suspend() error {
 	}
 }
 
-// Resume listens again, on the same port, also if the system has chosen it. A running listener
-// stays as it is.
+// Resume opens the listening sockets again, on the same port, also if the system has chosen it. For
+// a running listener it does nothing; one that is not started or has stopped is [ErrStopped]. After
+// an error the listener is still suspended.
 func (l *Listener) Resume() error {
 	l.lifecycleMu.Lock()
 	defer l.lifecycleMu.Unlock()
@@ -69,20 +70,18 @@ func (l *Listener) Resume() error {
 	}
 }
 
-// Stop stops accepting, asks the connections to stop, closes those that remain after the
-// ShutdownTimeout, and returns when all goroutines of the listener have returned. The error is
-// [ErrStopped] if it was stopped before, or a [*conns.StuckError] that names protocols which have
-// not returned although their connections are closed; a Refuse that has not returned is named
-// too.
+// Stop closes the listening sockets, asks the connections to stop, closes those that remain after
+// the ShutdownTimeout, and returns when all goroutines of the listener have ended. The error is
+// [ErrStopped] if the listener was stopped before, or a [*conns.StuckError] that names protocols
+// that have not returned although their connections are closed.
 func (l *Listener) Stop() error { return l.stop(context.Background(), 0) }
 
-// Drain is Stop with the end of ctx as the limit for connections, in place of the ShutdownTimeout.
-// Before connections are asked to stop, those that wait in the kernel's queue are accepted, for
-// up to 5 s or the ShutdownTimeout, where the system can tell (Unix) and the sockets are not
-// inherited. If ctx has ended already, they are not.
+// Drain is Stop with two differences. Connections may take until ctx ends, not the ShutdownTimeout,
+// to stop. And the connections in the kernel's queue are accepted first, for at most 5 s or the
+// ShutdownTimeout, unless ctx has ended: on Unix systems, and not for inherited sockets.
 func (l *Listener) Drain(ctx context.Context) error { return l.stop(ctx, Infinity) }
 
-// stop ends connections within ctx and timeout; 0 is the ShutdownTimeout.
+// stop closes connections when ctx or timeout ends; 0 is the ShutdownTimeout.
 func (l *Listener) stop(ctx context.Context, timeout time.Duration) error {
 	l.lifecycleMu.Lock()
 	defer l.lifecycleMu.Unlock()
@@ -114,21 +113,24 @@ func limit(ctx context.Context, d time.Duration) (context.Context, context.Cance
 	if d == Infinity {
 		return context.WithCancel(ctx)
 	}
-	return context.WithTimeout(ctx, d) // BrutalKill is negative: it has ended at once
+	return context.WithTimeout(ctx, d) // with BrutalKill, which is negative, it has ended
 }
 
 // errStuckRefuse is part of the error of a stop.
 var errStuckRefuse = errors.New("a protocol's Refuse has not returned although its connection is closed")
 
-// awaitBackground waits, in a stop, for the goroutines other than acceptors and connections. All
-// return at once, except for a Refuse that ignores its context.
+// stuckTime is how long a stop waits for a Refuse to return after its connection was closed.
+const stuckTime = time.Second
+
+// awaitBackground waits for the goroutines other than acceptors and connections. When l.ctx has
+// ended, all return at once, except for a Refuse that ignores its context.
 func (l *Listener) awaitBackground() error {
 	ended := make(chan struct{})
 	go func() {
 		l.background.Wait()
 		close(ended)
 	}()
-	limit := time.NewTimer(rejectTime + conns.StuckGrace)
+	limit := time.NewTimer(rejectTime + stuckTime)
 	defer limit.Stop()
 	select {
 	case <-ended:
@@ -172,8 +174,8 @@ func (l *Listener) unlisten(next Status, cause error) {
 	}
 }
 
-// baseContext gives connections the values of ctx, and their goroutines the labels by which a
-// profile distinguishes listeners.
+// baseContext returns the parent of the contexts of connections: it has the values of ctx, and the
+// labels by which profiles distinguish listeners.
 func (l *Listener) baseContext(ctx context.Context, t transport.Transport) context.Context {
 	return pprof.WithLabels(context.WithoutCancel(ctx), pprof.Labels("listener", l.ref, "transport", t.Name()))
 }

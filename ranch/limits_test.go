@@ -4,362 +4,26 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"goranch/conns"
-	"goranch/protocol"
 	"goranch/ranch"
 	"goranch/transport"
 )
 
-// ends waits for n connections to have ended and returns their reasons.
-func ends(t testing.TB, rec *recorder, n int) (reasons []conns.Reason) {
-	t.Helper()
-	for _, e := range rec.wait(t, ranch.ConnEnded, n) {
-		reasons = append(reasons, e.Reason)
-	}
-	return reasons
-}
-
-// Each limit of time ends a connection that exceeds it, not before, and no later than an
-// eighth or a second after.
-func TestLimitsOfTime(t *testing.T) {
-	const limit = 4 * time.Second
-	// A client that is active in the ways given, once in a while.
-	type client struct{ sends, reads bool }
-	for _, c := range []struct {
-		name   string
-		opts   ranch.Options
-		client client
-		want   conns.Reason // Finished: lives on
-	}{
-		{"idle", ranch.Options{Limits: conns.Limits{IdleTimeout: limit}}, client{}, conns.IdleTimeout},
-		{"not idle: it sends", ranch.Options{Limits: conns.Limits{IdleTimeout: limit}}, client{sends: true}, conns.Finished},
-		{"not idle: it gets", ranch.Options{Limits: conns.Limits{IdleTimeout: limit}}, client{reads: true}, conns.Finished},
-		{"nothing read", ranch.Options{Limits: conns.Limits{ReadTimeout: limit}}, client{reads: true}, conns.ReadTimeout},
-		{"something read", ranch.Options{Limits: conns.Limits{ReadTimeout: limit}}, client{sends: true}, conns.Finished},
-		{"nothing written", ranch.Options{Limits: conns.Limits{WriteTimeout: limit}}, client{sends: true}, conns.WriteTimeout},
-		{"something written", ranch.Options{Limits: conns.Limits{WriteTimeout: limit}}, client{reads: true}, conns.Finished},
-		{"too old", ranch.Options{Limits: conns.Limits{Lifetime: limit}}, client{sends: true, reads: true}, conns.Expired},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				f := new(fake)
-				// Writes every second if the client is to get something; reads all the time.
-				serve := protocol.Func(func(ctx context.Context, conn *transport.Conn) error {
-					var wg sync.WaitGroup
-					defer wg.Wait()
-					if c.client.reads {
-						wg.Go(func() { everySecond(ctx, conn) })
-					}
-					_, err := io.Copy(io.Discard, struct{ io.Reader }{conn})
-					return err
-				})
-				l, rec := start(t, f, c.opts, serve)
-				begin := time.Now()
-				nc, err := f.Dial(t.Context(), dialAddr(l))
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer nc.Close()
-				go io.Copy(io.Discard, nc)
-				if c.client.sends {
-					go everySecond(t.Context(), nc)
-				}
-				if c.want == conns.Finished {
-					time.Sleep(10 * limit)
-					if n := rec.count(ranch.ConnEnded); n != 0 {
-						t.Errorf("it ended: %+v", rec.all(ranch.ConnEnded))
-					}
-					return
-				}
-				e := rec.wait(t, ranch.ConnEnded, 1)[0]
-				if e.Reason != c.want {
-					t.Errorf("it ended: %v, %v", e.Reason, e.Err)
-				}
-				if took := time.Since(begin); took < limit || took > limit+limit/4 {
-					t.Errorf("after %v", took)
-				}
-			})
-		})
-	}
-}
-
-// everySecond writes until ctx ends or it fails.
-func everySecond(ctx context.Context, w io.Writer) {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		if _, err := w.Write([]byte(".")); err != nil {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
-}
-
-// A protocol that does not end when a limit has passed is closed after the shutdown limit.
-func TestLimitIsEnforced(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := new(fake)
-		begin := time.Now()
-		l, rec := start(t, f, ranch.Options{Limits: conns.Limits{Lifetime: time.Second}, ShutdownTimeout: 3 * time.Second},
-			protocol.Func(func(ctx context.Context, conn *transport.Conn) error {
-				for {
-					if _, err := conn.Write([]byte(".")); err != nil {
-						return err
-					}
-				}
-			}))
-		nc, err := f.Dial(t.Context(), dialAddr(l))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer nc.Close()
-		e := rec.wait(t, ranch.ConnEnded, 1)[0]
-		if took := time.Since(begin); e.Reason != conns.Expired || took < 4*time.Second || took > 5*time.Second {
-			t.Errorf("%v, %v after %v", e.Reason, e.Err, took)
-		}
-	})
-}
-
-// Lives are shortened at random, each within the share allowed.
-func TestLifetimeJitter(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := new(fake)
-		const n = 50
-		l, rec := start(t, f, ranch.Options{Limits: conns.Limits{Lifetime: time.Hour, LifetimeJitter: 0.5}}, answer)
-		guests(t, f, dialAddr(l), n)
-		seen := map[time.Duration]bool{}
-		time.Sleep(time.Hour + time.Minute)
-		for _, e := range rec.wait(t, ranch.ConnEnded, n) {
-			if e.Duration < time.Hour/2 || e.Duration > time.Hour+time.Second {
-				t.Errorf("one lived for %v", e.Duration)
-			}
-			seen[e.Duration.Truncate(time.Minute)] = true
-		}
-		if len(seen) < n/4 {
-			t.Errorf("%d connections ended in %d different minutes", n, len(seen))
-		}
-	})
-}
-
-// refusing is a protocol with a last word.
-type refusing struct{ protocol.Protocol }
-
-func (refusing) Refuse(_ context.Context, conn *transport.Conn, cause error) {
+func (rejecting) Refuse(_ context.Context, conn *transport.Conn, cause error) {
 	fmt.Fprintf(conn, "-%v", cause)
 }
 
-// At the cap a client is refused at once, with the protocol's last word.
-func TestRefuseAtCap(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
-		l, rec := m.start(t, ranch.Options{MaxConnections: 2, RefuseAfter: -1}, refusing{answer})
-		in := m.guests(t, l, 2)
-		v := m.visit(t, l).in(t)
-		v.nc.SetReadDeadline(time.Now().Add(patience))
-		if got, err := io.ReadAll(v.nc); err != nil || string(got) != conns.RefusedAtCap.Error() {
-			t.Errorf("the last word: %q, %v", got, err)
-		}
-		if got := ends(t, rec, 1)[0]; got != conns.RefusedAtCap {
-			t.Errorf("it ended: %v", got)
-		}
-		for _, v := range in {
-			v.works(t)
-		}
-		if i := l.Info(); i.PeakConnections != 2 || i.Refused != 1 {
-			t.Errorf("in the end: %s", pretty(i))
-		}
-		in[0].leave()
-		active(t, l, 1)
-		m.visit(t, l).in(t).works(t)
-	})
-}
-
-// Who waits for a slot gets one that comes free in time, and is refused if none does.
-func TestRefuseAfterATime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := new(fake)
-		l, rec := start(t, f, ranch.Options{MaxConnections: 1, RefuseAfter: time.Minute}, answer)
-		in := guests(t, f, dialAddr(l), 1)
-		v := visit(t, f, dialAddr(l))
-		time.Sleep(time.Minute - time.Second)
-		if !v.waits() {
-			t.Fatal("it does not wait")
-		}
-		in[0].leave()
-		v.in(t)
-		begin := time.Now()
-		late := visit(t, f, dialAddr(l))
-		if err := <-late.served; err == nil {
-			t.Error("it was served above the cap")
-		}
-		if took := time.Since(begin); took != time.Minute {
-			t.Errorf("refused after %v", took)
-		}
-		if got := ends(t, rec, 2)[1]; got != conns.RefusedAtCap {
-			t.Errorf("it ended: %v", got)
-		}
-	})
-}
-
-// Of more than may be in hand the rest is refused at once.
-func TestRefuseFlood(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := new(fake)
-		l, rec := start(t, f, ranch.Options{MaxConnections: 1, RefuseAfter: time.Hour}, refusing{answer})
-		guests(t, f, dialAddr(l), 1)
-		for range 1100 {
-			if _, err := f.Dial(t.Context(), dialAddr(l)); err != nil {
-				t.Fatal(err)
-			}
-		}
-		synctest.Wait()
-		if n := l.Info().PendingConnections; n != 1024 {
-			t.Errorf("%d are in hand", n)
-		}
-		if n := rec.count(ranch.ConnEnded); n != 76 {
-			t.Errorf("%d were refused", n)
-		}
-	})
-}
-
-// What happens at the cap can be changed while acceptors are parked, both ways.
-func TestRefusingChanges(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
-		opts := ranch.Options{Addr: m.addr(t), MaxConnections: 1}
-		l, _, err := tryStart(t, new(ranch.Server), m.t, opts, answer)
-		if err != nil {
-			t.Fatal(err)
-		}
-		in := m.guests(t, l, 1)
-		allParked(t, l)
-		waits := m.visit(t, l)
-		set := func(d time.Duration) {
-			t.Helper()
-			opts.RefuseAfter = d
-			if _, err := l.SetOptions(nil, opts); err != nil {
-				t.Fatal(err)
-			}
-		}
-		set(-1)
-		if err := await(t, "the client that waited is refused", waits.served); err == nil {
-			t.Error("it was served above the cap")
-		}
-		set(0)
-		waits = m.visit(t, l)
-		in[0].leave()
-		if err := await(t, "the client is served", waits.served); err != nil {
-			// Acceptors that were in accept when it changed refuse nobody any more either.
-			t.Errorf("it was refused: %v", err)
-		}
-	})
-}
-
-// from dials from an address of loopback's.
-func from(t testing.TB, l *ranch.Listener, ip string) net.Conn {
-	t.Helper()
-	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(ip)}}
-	nc, err := d.DialContext(within(t), "tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { nc.Close() })
-	nc.SetDeadline(time.Now().Add(patience))
-	return nc
-}
-
-func served(nc net.Conn) bool {
-	_, err := io.ReadFull(nc, make([]byte, 1))
-	return err == nil
-}
-
-// One address has its limit; others are not concerned; who leaves makes room.
-func TestMaxPerAddress(t *testing.T) {
-	if !canBind("127.0.0.2") {
-		t.Skip("SKIPPED: this system has one loopback address; on macOS: sudo ifconfig lo0 alias 127.0.0.2")
-	}
-	l, rec := start(t, transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", Limits: conns.Limits{PerAddress: 2}}, answer)
-	a, b := from(t, l, "127.0.0.2"), from(t, l, "127.0.0.2")
-	if !served(a) || !served(b) {
-		t.Fatal("not served below the limit")
-	}
-	if served(from(t, l, "127.0.0.2")) {
-		t.Error("served above the limit")
-	}
-	if got := ends(t, rec, 1)[0]; got != conns.RefusedAddress {
-		t.Errorf("it ended: %v", got)
-	}
-	if !served(from(t, l, "127.0.0.3")) {
-		t.Error("another address was refused")
-	}
-	a.Close()
-	eventually(t, "there is room again", func() bool { return served(from(t, l, "127.0.0.2")) })
-	if n := l.Info().Addresses; n != 2 {
-		t.Errorf("%d addresses are remembered", n)
-	}
-}
-
-func canBind(ip string) bool {
-	ln, err := net.Listen("tcp", ip+":0")
-	if err == nil {
-		ln.Close()
-	}
-	return err == nil
-}
-
-// One address that connects too often is refused, the burst excepted.
-func TestAddressRate(t *testing.T) {
-	l, rec := start(t, transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", Limits: conns.Limits{AddressRate: conns.Rate{PerSecond: 0.001, Burst: 3}}}, answer)
-	for i := range 5 {
-		if got := served(from(t, l, "127.0.0.1")); got != (i < 3) {
-			t.Errorf("connection %d: served %v", i+1, got)
-		}
-	}
-	for _, r := range ends(t, rec, 2) {
-		if r != conns.RefusedRate {
-			t.Errorf("it ended: %v", r)
-		}
-	}
-}
-
-// No more are accepted than the rate allows; nobody is lost.
-func TestAcceptRate(t *testing.T) {
-	for _, sockets := range []int{1, 2} {
-		t.Run(fmt.Sprint(sockets), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				f := new(fake)
-				begin := time.Now()
-				l, rec := start(t, f, ranch.Options{Limits: conns.Limits{AcceptRate: conns.Rate{PerSecond: 10, Burst: 5}}}, answer)
-				time.Sleep(time.Minute) // nothing is saved up but the burst
-				const n = 105
-				for range n {
-					visit(t, f, dialAddr(l))
-				}
-				rec.wait(t, ranch.ConnStarted, n)
-				took := time.Since(begin) - time.Minute
-				if took < 9800*time.Millisecond || took > 10*time.Second+100*time.Millisecond {
-					t.Errorf("%d were accepted in %v", n, took)
-				}
-			})
-		})
-	}
-}
-
-// Handshakes in progress are limited; who waits for his turn gets it.
+// Handshakes in progress are limited; other connections wait for their turn.
 func TestMaxHandshakes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turn := make(chan struct{})
-		f := &fake{handshake: func(ctx context.Context, nc net.Conn) (net.Conn, error) {
+		f := &fakeTransport{handshake: func(ctx context.Context, nc net.Conn) (net.Conn, error) {
 			select {
 			case <-turn:
 				return nc, nil
@@ -367,81 +31,42 @@ func TestMaxHandshakes(t *testing.T) {
 				return nil, ctx.Err()
 			}
 		}}
-		l, rec := start(t, f, ranch.Options{Limits: conns.Limits{MaxHandshakes: 2}, HandshakeTimeout: 30 * time.Second}, answer)
-		all := []*visitor{visit(t, f, dialAddr(l)), visit(t, f, dialAddr(l)), visit(t, f, dialAddr(l))}
+		l, rec := startListener(t, f, ranch.Options{Limits: conns.Limits{MaxHandshakes: 2}, HandshakeTimeout: 30 * time.Second}, greetAndEcho)
+		all := []*client{newClient(t, f, dialAddr(l)), newClient(t, f, dialAddr(l)), newClient(t, f, dialAddr(l))}
 		synctest.Wait()
 		if i := l.Info(); i.Handshakes != 2 || i.AllConnections != 3 {
-			t.Errorf("%s", pretty(i))
+			t.Errorf("got %s, want 2 handshakes and 3 connections", pretty(i))
 		}
 		for range all {
 			turn <- struct{}{}
 		}
 		for _, v := range all {
-			v.in(t)
+			v.waitServed(t)
 		}
-		visit(t, f, dialAddr(l))
-		visit(t, f, dialAddr(l))
-		visit(t, f, dialAddr(l))
+		newClient(t, f, dialAddr(l))
+		newClient(t, f, dialAddr(l))
+		newClient(t, f, dialAddr(l))
 		begin := time.Now()
-		for _, r := range ends(t, rec, 3) {
+		for _, r := range waitReasons(t, rec, 3) {
 			if r != conns.HandshakeTimeout {
-				t.Errorf("it ended: %v", r)
+				t.Errorf("got reason %v, want %v", r, conns.HandshakeTimeout)
 			}
 		}
 		if took := time.Since(begin); took != 30*time.Second {
-			t.Errorf("after %v", took)
+			t.Errorf("got %v, want 30s", took)
 		}
 	})
 }
 
-// When the cap is lowered, who is to make room does.
-func TestEvict(t *testing.T) {
-	for _, who := range []conns.EvictionPolicy{conns.EvictNone, conns.EvictOldest, conns.EvictMostIdle, conns.EvictRandom} {
-		t.Run(who.String(), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				f := new(fake)
-				l, rec := start(t, f, ranch.Options{MaxConnections: 10, Evict: who}, answer)
-				var all []*visitor
-				for range 10 {
-					all = append(all, visit(t, f, dialAddr(l)).in(t))
-					time.Sleep(5 * time.Second)
-				}
-				all[0].works(t) // the oldest is not the idlest
-				time.Sleep(5 * time.Second)
-				if err := l.SetMaxConnections(7); err != nil {
-					t.Fatal(err)
-				}
-				synctest.Wait()
-				if who == conns.EvictNone {
-					if n := rec.count(ranch.ConnEnded); n != 0 {
-						t.Errorf("%d were evicted", n)
-					}
-					return
-				}
-				active(t, l, 7)
-				first := l.Connections()[0].ID
-				for _, e := range rec.wait(t, ranch.ConnEnded, 3) {
-					if e.Reason != conns.Evicted {
-						t.Errorf("it ended: %v, %v", e.Reason, e.Err)
-					}
-					if who == conns.EvictOldest && e.Conn.ID() >= first || who == conns.EvictMostIdle && e.Conn.ID() <= first {
-						t.Errorf("connection %d had to go; the oldest that stays is %d", e.Conn.ID(), first)
-					}
-				}
-			})
-		})
-	}
-}
-
-// Every faulty limit is named.
+// Every faulty limit is reported.
 func TestBadLimits(t *testing.T) {
 	_, err := ranch.NewListener(ref, transport.TCP{}, ranch.Options{
 		Limits: conns.Limits{PerAddress: -2, MaxHandshakes: -2, IdleTimeout: -2, ReadTimeout: -2, WriteTimeout: -2, Lifetime: -2, LifetimeJitter: 2, AcceptRate: conns.Rate{PerSecond: -1}, AddressRate: conns.Rate{PerSecond: 1, Burst: -1}},
 		Evict:  9,
 		Alarms: map[string]ranch.Alarm{"a": {}, "b": {Connections: 1, Descriptors: 0.5}, "c": {Connections: -1}, "d": {Descriptors: 2}, "e": {Connections: 1, Cooldown: -1}},
-	}, answer)
+	}, greetAndEcho)
 	if !errors.Is(err, ranch.ErrBadOption) {
-		t.Fatalf("got %v", err)
+		t.Fatalf("got %v, want %v", err, ranch.ErrBadOption)
 	}
 	for _, field := range []string{"PerAddress", "MaxHandshakes", "IdleTimeout", "ReadTimeout", "WriteTimeout", "Lifetime", "LifetimeJitter",
 		"AcceptRate", "AddressRate", "Evict", `Alarms["a"]`, `Alarms["b"]`, `Alarms["c"].Connections`, `Alarms["d"].Descriptors`, `Alarms["e"].Cooldown`} {
@@ -452,7 +77,7 @@ func TestBadLimits(t *testing.T) {
 	_, err = ranch.NewListener(ref, transport.TCP{}, ranch.Options{HandshakeTimeout: transport.NoTimeout, Limits: conns.Limits{
 		PerAddress: transport.NoLimit, MaxHandshakes: transport.NoLimit, IdleTimeout: transport.NoTimeout, ReadTimeout: transport.NoTimeout,
 		WriteTimeout: transport.NoTimeout, Lifetime: transport.NoTimeout, ParkAfter: transport.NoTimeout,
-	}}, answer)
+	}}, greetAndEcho)
 	if err != nil {
 		t.Errorf("got %v for no limits, want nil", err)
 	}

@@ -13,8 +13,7 @@ import (
 	"goranch/transport"
 )
 
-// BenchmarkLive shows that accepting, serving and ending a connection costs the same
-// however many others live.
+// BenchmarkLive shows that the cost of a connection does not depend on the number of live ones.
 func BenchmarkLive(b *testing.B) {
 	for _, live := range []int{1_000, 10_000, 100_000, 1_000_000} {
 		b.Run(fmt.Sprint(live), func(b *testing.B) { benchmarkLive(b, live) })
@@ -29,7 +28,7 @@ func benchmarkLive(b *testing.B, live int) {
 		if _, err := conn.Read(p[:]); err != nil || p[0] == 'x' {
 			return err
 		}
-		_, err := conn.Read(p[:]) // stay
+		_, err := conn.Read(p[:]) // until the client closes
 		return err
 	})
 	l, err := ranch.NewListener("live", mem, ranch.Options{Addr: "live", MaxConnections: ranch.Unlimited, Logger: slog.New(slog.DiscardHandler)}, once)
@@ -61,7 +60,7 @@ func benchmarkLive(b *testing.B, live int) {
 	var p [1]byte
 	for b.Loop() {
 		nc := visit("x").(io.ReadCloser)
-		nc.Read(p[:]) // its end
+		nc.Read(p[:]) // until EOF
 		nc.Close()
 	}
 	b.StopTimer()

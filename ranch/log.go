@@ -7,14 +7,15 @@ import (
 	"log/slog"
 
 	"goranch/conns"
+	"goranch/internal/listenaddr"
 	"goranch/protocol"
 	"goranch/transport"
 )
 
-// LogObserver returns the observer that every listener has for its Logger. The start and the end of
+// logObserver returns the observer that every listener has for its Logger. The start and the end of
 // connections are logged at debug, except for protocols that failed (warn) or panicked (error,
 // with the stack).
-func LogObserver(l *slog.Logger) Observer {
+func logObserver(l *slog.Logger) func(Event) {
 	return func(e Event) {
 		if level := e.level(); l.Enabled(context.Background(), level) {
 			logEvent(l, level, &e)
@@ -22,15 +23,15 @@ func LogObserver(l *slog.Logger) Observer {
 	}
 }
 
-// logEvent is a function of its own because it needs a deep stack, which connections whose events are not
-// logged must not get.
+// logEvent needs a deep stack. It is not inlined, so that a connection whose events are not logged
+// keeps its small one.
 //
 //go:noinline
 func logEvent(l *slog.Logger, level slog.Level, e *Event) {
 	attrs := make([]slog.Attr, 0, 12)
 	attrs = append(attrs, slog.String("listener", e.Ref))
 	if e.Addr != nil {
-		attrs = append(attrs, slog.String("addr", transport.AddrString(e.Addr)))
+		attrs = append(attrs, slog.String("addr", listenaddr.String(e.Addr)))
 	}
 	switch e.Kind {
 	case AcceptorStarted, AcceptorStopped, AcceptorPanicked:
@@ -40,11 +41,11 @@ func logEvent(l *slog.Logger, level slog.Level, e *Event) {
 	}
 	if e.Conn != nil {
 		attrs = append(attrs, slog.Uint64("conn", e.Conn.ID()),
-			slog.String("transport", e.Conn.Transport().Name()), slog.String("peer", transport.AddrString(e.Conn.RemoteAddr())))
+			slog.String("transport", e.Conn.Transport().Name()), slog.String("peer", listenaddr.String(e.Conn.RemoteAddr())))
 	}
 	if e.Kind == ConnEnded {
 		st := e.Conn.Stats()
-		attrs = append(attrs, slog.String("reason", e.Reason.String()), slog.Duration("duration", e.Duration),
+		attrs = append(attrs, slog.String("reason", e.Reason.Error()), slog.Duration("duration", e.Duration),
 			slog.Uint64("read", st.BytesRead), slog.Uint64("written", st.BytesWritten))
 	}
 	if a := e.Alarm; a != nil {
@@ -60,7 +61,7 @@ func logEvent(l *slog.Logger, level slog.Level, e *Event) {
 	if errors.As(e.Err, &p) {
 		attrs = append(attrs, slog.String("stack", string(p.Stack)))
 	}
-	l.LogAttrs(context.Background(), level, e.Kind.String(), attrs...)
+	l.LogAttrs(context.Background(), level, string(e.Kind), attrs...)
 }
 
 func (e *Event) level() slog.Level {
@@ -87,14 +88,13 @@ func (e *Event) level() slog.Level {
 	return slog.LevelInfo
 }
 
-// LogTracer returns a tracer that logs each read and write at level info, with the first dataBytes
-// bytes of its data in hexadecimal. 0 or less logs no data, which keeps what users send out
-// of the log.
-func LogTracer(l *slog.Logger, dataBytes int) transport.Tracer {
+// LogTracer returns a tracer for [Listener.Trace] that logs each read and write at level info, with
+// the first dataBytes bytes of the data in hexadecimal. 0 or less logs no data.
+func LogTracer(l *slog.Logger, dataBytes int) func(transport.TraceEvent) {
 	return func(e transport.TraceEvent) {
 		attrs := []slog.Attr{
-			slog.Uint64("conn", e.Conn.ID()), slog.String("peer", transport.AddrString(e.Conn.RemoteAddr())),
-			slog.String("op", e.Op.String()), slog.Int("bytes", e.N),
+			slog.Uint64("conn", e.Conn.ID()), slog.String("peer", listenaddr.String(e.Conn.RemoteAddr())),
+			slog.String("op", e.Op), slog.Int("bytes", e.N),
 		}
 		if n := min(dataBytes, len(e.Data)); n > 0 {
 			attrs = append(attrs, slog.String("data", hex.EncodeToString(e.Data[:n])))

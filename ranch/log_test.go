@@ -2,7 +2,6 @@ package ranch_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,22 +19,46 @@ import (
 	"goranch/transport"
 )
 
-// lines are the records of a JSON log.
-func lines(t testing.TB, log string) (all []map[string]any) {
-	t.Helper()
-	for line := range strings.Lines(log) {
-		var m map[string]any
-		if err := json.Unmarshal([]byte(line), &m); err != nil {
-			t.Fatalf("%q: %v", line, err)
-		}
-		delete(m, slog.TimeKey)
-		all = append(all, m)
+// A listener writes to its own logger only.
+func TestCustomLogger(t *testing.T) {
+	before := slog.Default()
+	defer slog.SetDefault(before)
+	var own, others lockedBuffer
+	slog.SetDefault(slog.New(slog.NewTextHandler(&others, nil)))
+	l, _ := startListener(t, transport.TCP{}, ranch.Options{Addr: loopbackAddr(t), Logger: slog.New(slog.NewTextHandler(&own, nil))}, greetAndEcho)
+	if err := l.Stop(); err != nil {
+		t.Fatal(err)
 	}
-	return all
+	for _, want := range []string{"listener started", "listener stopped", "listener=" + ref, "addr=" + l.Addr().String()} {
+		if !strings.Contains(own.String(), want) {
+			t.Errorf("got log %s, want it to contain %q", own.String(), want)
+		}
+	}
+	if got := others.String(); got != "" {
+		t.Errorf("default logger: got %s, want nothing", got)
+	}
 }
 
-func jsonLog(w *lockedBuffer, level slog.Level) *slog.Logger {
-	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
+// Without a Logger a listener uses the default logger at the time of its creation.
+func TestDefaultLogger(t *testing.T) {
+	before := slog.Default()
+	defer slog.SetDefault(before)
+	var first, second lockedBuffer
+	slog.SetDefault(slog.New(slog.NewTextHandler(&first, nil)))
+	l, err := new(ranch.Server).StartListener(ref, new(fakeTransport), ranch.Options{}, greetAndEcho)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slog.SetDefault(slog.New(slog.NewTextHandler(&second, nil)))
+	if err := l.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if got := first.String(); !strings.Contains(got, "listener started") || !strings.Contains(got, "listener stopped") {
+		t.Errorf("got log %s, want the start and the stop", got)
+	}
+	if got := second.String(); got != "" {
+		t.Errorf("later default logger: got %s, want nothing", got)
+	}
 }
 
 // The level and the attributes of each kind of event.
@@ -50,7 +73,7 @@ func TestLogObserver(t *testing.T) {
 	}
 	addr := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 7}
 	id := float64(conn.ID())
-	panicked := &protocol.PanicError{Value: "boo", Stack: []byte("goroutine 7 [running]")}
+	panicked := &protocol.PanicError{Value: "test", Stack: []byte("goroutine 7 [running]")}
 	type attrs = map[string]any
 	ended := func(r conns.Reason, err error) ranch.Event {
 		return ranch.Event{Kind: ranch.ConnEnded, Conn: conn, Reason: r, Err: err, Served: true, Duration: time.Second}
@@ -71,28 +94,28 @@ func TestLogObserver(t *testing.T) {
 		{ranch.Event{Kind: ranch.ListenerSuspended, Addr: addr}, "INFO", attrs{"addr": "127.0.0.1:7"}},
 		{ranch.Event{Kind: ranch.ListenerResumed, Addr: &net.UnixAddr{Name: "/s", Net: "unix"}}, "INFO", attrs{"addr": "unix:/s"}},
 		{ranch.Event{Kind: ranch.ListenerStopped, Addr: addr}, "INFO", attrs{"addr": "127.0.0.1:7"}},
-		{ranch.Event{Kind: ranch.ListenerStopped}, "INFO", attrs{}}, // it was never started
-		{ranch.Event{Kind: ranch.ListenerStopped, Addr: addr, Err: errNotToday}, "ERROR", attrs{"addr": "127.0.0.1:7", "err": "not today"}},
+		{ranch.Event{Kind: ranch.ListenerStopped}, "INFO", attrs{}}, // never started
+		{ranch.Event{Kind: ranch.ListenerStopped, Addr: addr, Err: errTest}, "ERROR", attrs{"addr": "127.0.0.1:7", "err": "test error"}},
 		{ranch.Event{Kind: ranch.SocketReopened, Addr: addr}, "WARN", attrs{"addr": "127.0.0.1:7"}},
 		{ranch.Event{Kind: ranch.AcceptorStarted, Acceptor: 3}, "DEBUG", attrs{"acceptor": 3.0}},
 		{ranch.Event{Kind: ranch.AcceptorStopped}, "DEBUG", attrs{"acceptor": 0.0}},
-		{ranch.Event{Kind: ranch.AcceptorPanicked, Acceptor: 2, Err: panicked}, "ERROR", attrs{"acceptor": 2.0, "err": "panic: boo", "stack": "goroutine 7 [running]"}},
-		{ranch.Event{Kind: ranch.AcceptFailed, Addr: addr, Err: errNotToday}, "WARN", attrs{"addr": "127.0.0.1:7", "err": "not today"}},
+		{ranch.Event{Kind: ranch.AcceptorPanicked, Acceptor: 2, Err: panicked}, "ERROR", attrs{"acceptor": 2.0, "err": "panic: test", "stack": "goroutine 7 [running]"}},
+		{ranch.Event{Kind: ranch.AcceptFailed, Addr: addr, Err: errTest}, "WARN", attrs{"addr": "127.0.0.1:7", "err": "test error"}},
 		{ranch.Event{Kind: ranch.AcceptRecovered, Addr: addr, Duration: time.Second}, "INFO", attrs{"addr": "127.0.0.1:7", "after": float64(time.Second)}},
 		{ranch.Event{Kind: ranch.ConnStarted, Conn: conn}, "DEBUG", attrs{"conn": id, "transport": "tcp", "peer": "pipe"}},
 		{ended(conns.Finished, nil), "DEBUG", endedAttrs("finished", nil)},
-		{ended(conns.PeerClosed, errNotToday), "DEBUG", endedAttrs("peer closed", attrs{"err": "not today"})},
-		{ended(conns.HandshakeFailed, errNotToday), "DEBUG", endedAttrs("handshake failed", attrs{"err": "not today"})},
-		{ended(conns.HandshakeTimeout, errNotToday), "DEBUG", endedAttrs("handshake timeout", attrs{"err": "not today"})},
+		{ended(conns.PeerClosed, errTest), "DEBUG", endedAttrs("peer closed", attrs{"err": "test error"})},
+		{ended(conns.HandshakeFailed, errTest), "DEBUG", endedAttrs("handshake failed", attrs{"err": "test error"})},
+		{ended(conns.HandshakeTimeout, errTest), "DEBUG", endedAttrs("handshake timeout", attrs{"err": "test error"})},
 		{ended(conns.Refused, protocol.ErrShutdown), "DEBUG", endedAttrs("refused", attrs{"err": protocol.ErrShutdown.Error()})},
-		{ended(conns.Failed, errNotToday), "WARN", endedAttrs("failed", attrs{"err": "not today"})},
-		{ended(conns.Panicked, fmt.Errorf("wrapped: %w", panicked)), "ERROR", endedAttrs("panicked", attrs{"err": "wrapped: panic: boo", "stack": "goroutine 7 [running]"})},
+		{ended(conns.Failed, errTest), "WARN", endedAttrs("failed", attrs{"err": "test error"})},
+		{ended(conns.Panicked, fmt.Errorf("wrapped: %w", panicked)), "ERROR", endedAttrs("panicked", attrs{"err": "wrapped: panic: test", "stack": "goroutine 7 [running]"})},
 	} {
-		t.Run(c.level+" "+c.e.Kind.String(), func(t *testing.T) {
+		t.Run(c.level+" "+string(c.e.Kind), func(t *testing.T) {
 			var log lockedBuffer
 			c.e.Ref = ref
-			ranch.LogObserver(jsonLog(&log, slog.LevelDebug))(c.e)
-			c.want["level"], c.want["msg"], c.want["listener"] = c.level, c.e.Kind.String(), ref
+			ranch.LogObserver(newJSONLogger(&log, slog.LevelDebug))(c.e)
+			c.want["level"], c.want["msg"], c.want["listener"] = c.level, string(c.e.Kind), ref
 			if diff := cmp.Diff([]map[string]any{c.want}, lines(t, log.String())); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
@@ -100,20 +123,20 @@ func TestLogObserver(t *testing.T) {
 	}
 }
 
-// At level info, the usual one, connections leave no trace, unless their protocol is at fault.
-func TestLogIsQuietAboutConnections(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
+// At level info connections are not logged, unless their protocol fails.
+func TestConnectionsAreNotLoggedAtInfo(t *testing.T) {
+	forEachTransport(t, func(t *testing.T, m testTransport) {
 		var log lockedBuffer
-		l, _ := m.start(t, ranch.Options{Logger: jsonLog(&log, slog.LevelInfo)}, answer)
-		for _, v := range m.guests(t, l, 10) {
-			v.leave()
+		l, _ := m.startListener(t, ranch.Options{Logger: newJSONLogger(&log, slog.LevelInfo)}, greetAndEcho)
+		for _, v := range m.servedClients(t, l, 10) {
+			v.close()
 		}
-		nc, err := m.below().Dial(t.Context(), dialAddr(l)) // fails its handshake, where there is one
+		nc, err := m.plain().Dial(t.Context(), dialAddr(l)) // fails the handshake, if there is one
 		if err != nil {
 			t.Fatal(err)
 		}
-		reset(nc)
-		if err := finish(t, "the stop returns", l.Stop); err != nil {
+		resetConn(nc)
+		if err := callWithTimeout(t, "Stop returns", l.Stop); err != nil {
 			t.Fatal(err)
 		}
 		var got []string
@@ -126,52 +149,52 @@ func TestLogIsQuietAboutConnections(t *testing.T) {
 	})
 }
 
-// A panic is logged as an error, with the stack that shows where it was.
-func TestLogShowsWhereAPanicWas(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
+// A panic is logged as an error, with its stack.
+func TestPanicIsLoggedWithStack(t *testing.T) {
+	forEachTransport(t, func(t *testing.T, m testTransport) {
 		var log lockedBuffer
-		l, rec := m.start(t, ranch.Options{Logger: jsonLog(&log, slog.LevelInfo), ShutdownTimeout: ranch.BrutalKill}, protocol.Func(clumsy))
-		m.visit(t, l)
+		l, rec := m.startListener(t, ranch.Options{Logger: newJSONLogger(&log, slog.LevelInfo), ShutdownTimeout: ranch.BrutalKill}, protocol.Func(panickingProtocol))
+		m.newClient(t, l)
 		rec.wait(t, ranch.ConnEnded, 1)
 		all := lines(t, log.String())
 		got := all[len(all)-1]
-		if got["level"] != "ERROR" || got["msg"] != "connection ended" || got["reason"] != "panicked" || got["err"] != "panic: clumsy" {
-			t.Errorf("the log says %v", got)
+		if got["level"] != "ERROR" || got["msg"] != "connection ended" || got["reason"] != "panicked" || got["err"] != "panic: test panic" {
+			t.Errorf("got log line %v, want the panic", got)
 		}
-		if stack, _ := got["stack"].(string); !strings.Contains(stack, "clumsy(") || !strings.Contains(stack, "log_test.go") {
-			t.Errorf("the stack does not show where: %v", got["stack"])
+		if stack, _ := got["stack"].(string); !strings.Contains(stack, "panickingProtocol(") || !strings.Contains(stack, "log_test.go") {
+			t.Errorf("got stack %v, want the panicking function", got["stack"])
 		}
 	})
 }
 
-func clumsy(context.Context, *transport.Conn) error { panic("clumsy") }
+func panickingProtocol(context.Context, *transport.Conn) error { panic("test panic") }
 
-// What is below a logger's level is not even put together.
-func TestLogBelowItsLevelCostsNothing(t *testing.T) {
+// Events below the level of the logger are not formatted.
+func TestEventsBelowTheLevelAreNotFormatted(t *testing.T) {
 	var log lockedBuffer
-	o := ranch.LogObserver(jsonLog(&log, slog.LevelError))
-	e := ranch.Event{Kind: ranch.ConnEnded, Ref: ref, Err: errors.New("whatever")} // no Conn: it would panic
+	o := ranch.LogObserver(newJSONLogger(&log, slog.LevelError))
+	e := ranch.Event{Kind: ranch.ConnEnded, Ref: ref, Err: errors.New("any")} // without Conn: formatting would panic
 	if n := testing.AllocsPerRun(100, func() { o(e) }); n != 0 {
-		t.Errorf("it allocates %v times", n)
+		t.Errorf("got %v allocations, want 0", n)
 	}
 	if log.String() != "" {
-		t.Errorf("it wrote %s", log.String())
+		t.Errorf("got log %s, want nothing", log.String())
 	}
 }
 
-// The log of an episode: one warning, and one line when it is over.
+// An episode of accept errors is logged as one warning, and one line when it is over.
 func TestLogOfAnEpisode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log lockedBuffer
-		f := &fake{script: times(30, fails(errNotToday))}
-		l, rec := start(t, f, ranch.Options{Logger: jsonLog(&log, slog.LevelInfo)}, answer)
+		f := &fakeTransport{script: repeated(30, failWith(errTest))}
+		l, rec := startListener(t, f, ranch.Options{Logger: newJSONLogger(&log, slog.LevelInfo)}, greetAndEcho)
 		rec.wait(t, ranch.AcceptRecovered, 1)
 		if err := l.Stop(); err != nil {
 			t.Fatal(err)
 		}
 		want := []map[string]any{
 			{"level": "INFO", "msg": "listener started", "listener": ref, "addr": ":1"},
-			{"level": "WARN", "msg": "accept failed", "listener": ref, "addr": ":1", "err": "not today"},
+			{"level": "WARN", "msg": "accept failed", "listener": ref, "addr": ":1", "err": "test error"},
 			{"level": "INFO", "msg": "accept recovered", "listener": ref, "addr": ":1", "after": float64(300 * time.Millisecond)},
 			{"level": "INFO", "msg": "listener stopped", "listener": ref, "addr": ":1"},
 		}
@@ -180,3 +203,7 @@ func TestLogOfAnEpisode(t *testing.T) {
 		}
 	})
 }
+
+func (panickingHandler) Enabled(context.Context, slog.Level) bool { return true }
+
+func (panickingHandler) Handle(context.Context, slog.Record) error { panic("log panic") }

@@ -7,14 +7,14 @@ import (
 	"go.uber.org/goleak"
 )
 
-// childEnv names what this binary is to be instead of a set of tests: some faults can
-// only be provoked in a process of their own.
+// childEnv names the function that runs in place of the tests: some faults need a process of their
+// own.
 const childEnv = "GORANCH_TEST_CHILD"
 
-var children = map[string]func(){}
+var childProcesses = map[string]func(){}
 
 func TestMain(m *testing.M) {
-	if child, ok := children[os.Getenv(childEnv)]; ok {
+	if child, ok := childProcesses[os.Getenv(childEnv)]; ok {
 		child()
 		return
 	}

@@ -1,56 +1,31 @@
 package ranch_test
 
 import (
-	"bytes"
-	"context"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 
 	"goranch/ranch"
 )
 
-// angryHandler is a log that panics, whatever it is told.
-type angryHandler struct{ slog.Handler }
+// panickingHandler is a log handler that panics.
+type panickingHandler struct{ slog.Handler }
 
-func (angryHandler) Enabled(context.Context, slog.Level) bool  { return true }
-func (angryHandler) Handle(context.Context, slog.Record) error { panic("no log today") }
-
-// lockedBuffer is what a log of several goroutines is written to.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
-// What an observer does wrong is logged and harms nobody: not the acceptor, nor the
-// connection, nor whoever stops the listener.
+// A panic of the observer is logged and has no other effect.
 func TestObserverPanics(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
+	forEachTransport(t, func(t *testing.T, m testTransport) {
 		var log lockedBuffer
-		l, _ := m.start(t, ranch.Options{
+		l, _ := m.startListener(t, ranch.Options{
 			MaxConnections: 3,
 			Logger:         slog.New(slog.NewTextHandler(&log, nil)),
-			Observer:       ranch.Observer(func(ranch.Event) { panic("nobody looks") }),
-		}, answer)
+			Observer:       func(ranch.Event) { panic("observer panic") },
+		}, greetAndEcho)
 		for range 3 {
-			for _, v := range m.guests(t, l, 3) {
-				v.works(t)
-				v.leave()
+			for _, v := range m.servedClients(t, l, 3) {
+				v.checkEcho(t)
+				v.close()
 			}
-			active(t, l, 0)
+			waitActive(t, l, 0)
 		}
 		if err := l.Suspend(); err != nil {
 			t.Error(err)
@@ -58,31 +33,31 @@ func TestObserverPanics(t *testing.T) {
 		if err := l.Resume(); err != nil {
 			t.Error(err)
 		}
-		m.guests(t, l, 3)
-		if err := finish(t, "the listener stops", l.Stop); err != nil {
+		m.servedClients(t, l, 3)
+		if err := callWithTimeout(t, "Stop returns", l.Stop); err != nil {
 			t.Error(err)
 		}
 		if got := l.Info(); got.Accepted != 12 || got.PeakConnections != 3 {
-			t.Errorf("info: %s", pretty(got))
+			t.Errorf("got %s, want 12 accepted and a peak of 3", pretty(got))
 		}
-		for _, want := range []string{"an observer panicked", "nobody looks", `event="connection ended"`, "observer_panic_test.go", "listener=" + ref} {
+		for _, want := range []string{"an observer panicked", "observer panic", `event="connection ended"`, "observer_panic_test.go", "listener=" + ref} {
 			if !strings.Contains(log.String(), want) {
-				t.Errorf("the log does not contain %q", want)
+				t.Errorf("got log %s, want it to contain %q", log.String(), want)
 			}
 		}
 	})
 }
 
-// A log that panics is no reason for anything to end, nor for the observer to miss an event.
+// A panic of the logger ends nothing, and the observer gets every event.
 func TestLogPanics(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
+	forEachTransport(t, func(t *testing.T, m testTransport) {
 		rec := newRecorder()
-		l, _ := m.start(t, ranch.Options{Logger: slog.New(angryHandler{}), Observer: rec.observe}, answer)
-		v := m.guests(t, l, 1)[0]
-		v.works(t)
-		v.leave()
+		l, _ := m.startListener(t, ranch.Options{Logger: slog.New(panickingHandler{}), Observer: rec.observe}, greetAndEcho)
+		v := m.servedClients(t, l, 1)[0]
+		v.checkEcho(t)
+		v.close()
 		rec.wait(t, ranch.ConnEnded, 1)
-		if err := finish(t, "the listener stops", l.Stop); err != nil {
+		if err := callWithTimeout(t, "Stop returns", l.Stop); err != nil {
 			t.Error(err)
 		}
 		for kind, n := range map[ranch.EventKind]int{
@@ -90,7 +65,7 @@ func TestLogPanics(t *testing.T) {
 			ranch.ConnEnded: 1, ranch.AcceptorStopped: 10, ranch.ListenerStopped: 1,
 		} {
 			if got := rec.count(kind); got != n {
-				t.Errorf("%d events %q, not %d", got, kind, n)
+				t.Errorf("got %d events %q, want %d", got, kind, n)
 			}
 		}
 	})

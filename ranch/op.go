@@ -2,26 +2,17 @@ package ranch
 
 import "fmt"
 
-// Op is a comparison of the number of active connections, for WaitForConnections.
-type Op int
+// Op compares the number of active connections with another number; see
+// [Listener.WaitForConnections].
+type Op string
 
 const (
-	Less Op = iota + 1
-	LessEqual
-	Equal
-	GreaterEqual
-	Greater
+	Less         Op = "<"
+	LessEqual    Op = "<="
+	Equal        Op = "=="
+	GreaterEqual Op = ">="
+	Greater      Op = ">"
 )
-
-var opNames = [...]string{Less: "<", LessEqual: "<=", Equal: "==", GreaterEqual: ">=", Greater: ">"}
-
-// String returns the sign of the operator, such as "<=".
-func (op Op) String() string {
-	if op < Less || op > Greater {
-		return fmt.Sprintf("Op(%d)", int(op))
-	}
-	return opNames[op]
-}
 
 // compare returns the comparison of a count with n.
 func (op Op) compare(n int) (func(count int) bool, error) {
@@ -37,5 +28,5 @@ func (op Op) compare(n int) (func(count int) bool, error) {
 	case Greater:
 		return func(c int) bool { return c > n }, nil
 	}
-	return nil, fmt.Errorf("%w: %v: allowed are Less, LessEqual, Equal, GreaterEqual and Greater", ErrBadOption, op)
+	return nil, fmt.Errorf("%w: operator %q: allowed are Less, LessEqual, Equal, GreaterEqual and Greater", ErrBadOption, string(op))
 }

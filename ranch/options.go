@@ -21,70 +21,73 @@ const (
 
 	// BrutalKill is the ShutdownTimeout that closes connections at once.
 	BrutalKill time.Duration = -1
-	// Infinity is the ShutdownTimeout that waits until each protocol has returned.
+	// Infinity is the ShutdownTimeout that waits until every protocol has returned.
 	Infinity time.Duration = math.MaxInt64
 )
 
-// Options configure a listener. The zero value of each field is its default.
+// Options configure a listener. The zero value of each field is its default. Negative values are
+// refused unless the field says what they mean.
 type Options struct {
-	// Addr is where to listen: "host:port", "unix:/path", "unix:@abstract", or another form that
-	// the transport knows. "" is ":0": every address of the machine, a free port.
+	// Addr is the address to listen on: "host:port", "unix:/path", "unix:@abstract", "fd:N",
+	// "systemd:NAME", or another form that the transport knows. "" is ":0": all addresses of the
+	// machine and a free port.
 	Addr string
 
-	// NumAcceptors is the number of goroutines that accept. 0 is 10, and at least
-	// NumListenSockets. On one socket the Go runtime accepts one connection at a time; more
-	// acceptors let the work after accept overlap, and a slow or failing one does not stop the rest.
+	// NumAcceptors is the number of acceptor goroutines, up to 10,000. 0 is 10, or
+	// NumListenSockets if that is more. The Go runtime accepts one connection at a time on one
+	// socket; more acceptors let the work after accept overlap.
 	NumAcceptors int
 
-	// NumListenSockets is the number of sockets on the address. 0 is 1. More share the port
-	// (SO_REUSEPORT), and the kernel spreads connections over them, which makes accepting
-	// parallel. The transport must be a [transport.PortSharer]; Linux only, not with Unix sockets.
+	// NumListenSockets is the number of sockets on the address, up to 10,000. 0 is 1. Several
+	// sockets share the port (SO_REUSEPORT) and the kernel spreads connections over them, so that
+	// they are accepted in parallel. They need a [transport.PortSharer], and Linux.
 	NumListenSockets int
 
-	// MaxConnections is how many connections may live at once. 0 is 1024; [Unlimited] is no cap.
-	// At the cap clients wait in the kernel's queue; see RefuseAfter. It can be changed
-	// by SetMaxConnections, where 0 means none.
+	// MaxConnections is the cap: the maximum number of connections at once. 0 is 1024;
+	// [Unlimited] is no cap. [Listener.SetMaxConnections] changes it; there, 0 is zero.
 	MaxConnections int
 
 	// HandshakeTimeout is the time from accept until the protocol is called. 0 is 5 s;
 	// transport.NoTimeout is no limit.
 	HandshakeTimeout time.Duration
 
-	// ShutdownTimeout is the time from asking connections to stop until they are closed. 0 is
-	// 5 s; [BrutalKill] closes them at once; [Infinity] waits for them. Other negative values are
-	// refused.
+	// ShutdownTimeout is the time from when connections are asked to stop until they are closed.
+	// 0 is 5 s; [BrutalKill] closes them at once; [Infinity] is no limit.
 	ShutdownTimeout time.Duration
 
-	// Limits limit what connections may use.
+	// Limits are the limits of connections.
 	conns.Limits
 
-	// RefuseAfter is what happens at the cap. 0, the default, leaves clients in the kernel's queue. A
-	// positive time accepts them and refuses those that have no slot after it; a negative
-	// one refuses them at once. A protocol that is a [protocol.Refuser] sends a rejection message.
-	// At most 1,024 connections wait in this way; others are refused at once.
+	// RefuseAfter is the time for which a connection waits for a slot at the cap until it is
+	// refused, with the rejection message of a [protocol.Refuser]. 0 leaves clients in the
+	// kernel's queue without a limit; a negative time refuses them at once, as are those beyond
+	// 1,024 waiting ones.
 	RefuseAfter time.Duration
-	// Evict says which connections are asked to stop when the cap is lowered below their number.
-	// The default is none.
+
+	// Evict selects the connections that are asked to stop when the cap is lowered below their
+	// number. 0 is conns.EvictNone.
 	Evict conns.EvictionPolicy
 
-	// Alarms report when something runs short, by name.
+	// Alarms are the alarms by name. nil is none.
 	Alarms map[string]Alarm
 
-	// KeepClosed is how many closed connections [Listener.RecentlyClosed] returns. 0 is 100; a
+	// KeepClosed is the number of connections that [Listener.RecentlyClosed] returns. 0 is 100; a
 	// negative number is none. It cannot be changed later.
 	KeepClosed int
 
-	// Logger receives the events of the listener: its state at info, faults at warn, protocols that
-	// panicked at error, and the start and end of each connection at debug. nil is slog.Default()
-	// when the listener is created.
+	// Logger logs the events of the listener: connections at debug, the listener at info, faults
+	// at warn, panics at error. nil is slog.Default() at the time of creation. It cannot be
+	// changed later.
 	Logger *slog.Logger
 
-	// Observer is called with every event as well. nil is none.
-	Observer Observer
+	// Observer is called with every event, in the goroutine in which it happens, by several
+	// goroutines at once. It must return quickly. Its panics are logged. nil is none. It cannot
+	// be changed later.
+	Observer func(Event)
 
-	// PostListen is called with each listening socket before anything is accepted, for settings that
-	// have no field here. Its error fails the start; for a socket that was reopened, it means
-	// another try. It must not stop or suspend its own listener.
+	// PostListen is called with each listening socket before it accepts, for settings that have
+	// no field here. Its error fails the start or the resume; when a socket was reopened, it
+	// means another try. It must not call methods of its listener. nil is none.
 	PostListen func(net.Listener) error
 }
 
@@ -103,7 +106,7 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// maxAcceptors keeps a typing error from starting a million goroutines.
+// maxAcceptors bounds goroutines and sockets that a mistyped option would start.
 const maxAcceptors = 10_000
 
 // validate reports every fault of options that have their defaults.
@@ -115,7 +118,8 @@ func (o Options) validate() error {
 	if o.NumAcceptors < 1 || o.NumAcceptors > maxAcceptors {
 		f.Bad("NumAcceptors", o.NumAcceptors, fmt.Sprintf("1 to %d, and 0 for 10", maxAcceptors))
 	} else if o.NumAcceptors < o.NumListenSockets {
-		f.Bad("NumAcceptors", o.NumAcceptors, fmt.Sprintf("numbers from %d, one for each listening socket", o.NumListenSockets))
+		f.Bad("NumAcceptors", o.NumAcceptors,
+			fmt.Sprintf("numbers from %d, one for each listening socket", o.NumListenSockets))
 	}
 	if o.MaxConnections < 0 {
 		f.Bad("MaxConnections", o.MaxConnections, "positive numbers, 0 for 1024, and Unlimited")
@@ -137,7 +141,7 @@ func (o Options) validate() error {
 	return nil
 }
 
-// settings returns what applies to connections.
+// settings returns the options that apply to connections.
 func (o Options) settings() conns.Settings {
 	return conns.Settings{Limits: o.Limits, HandshakeTimeout: o.HandshakeTimeout, Grace: o.ShutdownTimeout}
 }
@@ -154,7 +158,8 @@ func check(ref string, t transport.Transport, o Options, p protocol.Protocol) er
 	faults = append(faults, checkTransport(t, o.Addr))
 	if t != nil && o.NumListenSockets > 1 {
 		if _, ok := t.(transport.PortSharer); !ok {
-			faults = append(faults, fmt.Errorf("%w: option NumListenSockets %d: transport %s cannot open several sockets on one port: %w", ErrBadOption, o.NumListenSockets, t.Name(), errors.ErrUnsupported))
+			faults = append(faults, fmt.Errorf("%w: option NumListenSockets %d: transport %s cannot open several sockets on one port: %w",
+				ErrBadOption, o.NumListenSockets, t.Name(), errors.ErrUnsupported))
 		}
 	}
 	return errors.Join(faults...)
@@ -165,14 +170,14 @@ func checkTransport(t transport.Transport, addr string) error {
 		return fmt.Errorf("%w: transport nil: use transport.TCP{}, transport.TLS{…} or another transport.Transport", ErrBadOption)
 	}
 	var faults []error
-	if v, ok := t.(transport.Validator); ok {
+	if v, ok := t.(interface{ Validate() error }); ok {
 		if err := v.Validate(); err != nil {
 			faults = append(faults, fmt.Errorf("%w: transport %s: %w", ErrBadOption, t.Name(), err))
 		}
 	}
 	switch innermost(t).(type) { // other transports have other addresses
 	case transport.TCP, *transport.TCP, transport.TLS, *transport.TLS:
-		if _, err := transport.ParseAddr(addr); err != nil {
+		if _, _, err := transport.ParseAddr(addr); err != nil {
 			faults = append(faults, fmt.Errorf("%w: Addr: %w", ErrBadOption, err))
 		}
 	}

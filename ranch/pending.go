@@ -5,37 +5,62 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"goranch/conns"
 	"goranch/transport"
 )
 
+// A pending connection is one that was accepted without a slot: the listener refuses connections
+// at the cap, or the cap was lowered at the moment of accept. It waits in a goroutine of its own.
+
 const (
-	// maxPending is how many accepted connections may wait for a slot, or be sent a rejection
+	// maxPending is how many pending connections may wait for a slot, or be sent a rejection
 	// message. Others are refused at once, without a message.
 	maxPending = 1024
 	// rejectTime is how long a protocol may take to send a rejection message.
 	rejectTime = time.Second
+	// transferTime is how long a connection that is to be refused at once waits for a slot that is
+	// neither free nor used at that moment: an acceptor or another connection is about to use it.
+	transferTime = 100 * time.Millisecond
 )
 
-// errRefusing wakes acceptors that wait for a slot: connections are accepted without one from now on.
-var errRefusing = errors.New("acceptors no longer wait for slots")
+// reservations counts the slots that acceptors have reserved and have no connection for yet. A
+// pending connection takes one of them instead of waiting until an acceptor returns from accept,
+// which may be never: some listeners cannot be interrupted. An acceptor that finds none left when
+// accept returns has no slot.
+type reservations struct{ n atomic.Int64 }
 
-// slotWait is the context in which acceptors wait for slots. It ends when the listener begins to
-// refuse connections.
+func (r *reservations) add() { r.n.Add(1) }
+
+// take reports whether it has taken a reservation.
+func (r *reservations) take() bool {
+	for n := r.n.Load(); n > 0; n = r.n.Load() {
+		if r.n.CompareAndSwap(n, n-1) {
+			return true
+		}
+	}
+	return false
+}
+
+// slotWait is the context in which acceptors or pending connections wait for slots. It ends when
+// RefuseAfter changes.
 type slotWait struct {
 	mu     sync.Mutex
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 }
 
-// restart ends the wait of all acceptors.
-func (w *slotWait) restart(parent context.Context) {
+// errRefuseAfterChanged ends a wait for a slot, which begins again under the new setting.
+var errRefuseAfterChanged = errors.New("RefuseAfter has changed")
+
+// renew ends the waits in progress. Later ones end with parent, or when renew is called again.
+func (w *slotWait) renew(parent context.Context) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.cancel != nil {
-		w.cancel(errRefusing)
+		w.cancel(errRefuseAfterChanged)
 	}
 	w.ctx, w.cancel = context.WithCancelCause(parent)
 }
@@ -46,58 +71,104 @@ func (w *slotWait) context() context.Context {
 	return w.ctx
 }
 
-// setRefuseAfter changes what happens at the cap, also for acceptors that wait for a slot.
+// setRefuseAfter changes what happens at the cap, also for acceptors and pending connections that
+// wait for a slot. l.optionsMu is held.
 func (l *Listener) setRefuseAfter(d time.Duration) {
-	l.refuseAfter.Store(int64(d))
+	if time.Duration(l.refuseAfter.Swap(int64(d))) == d {
+		return
+	}
+	l.pendingWait.renew(l.ctx)
 	l.mu.Lock()
 	a := l.acceptors
 	l.mu.Unlock()
-	if d != 0 && a != nil {
-		a.slotWait.restart(a.ctx)
+	if a != nil {
+		a.slotWait.renew(a.ctx)
 	}
 }
 
-// startPending starts or refuses a pending connection: one that was accepted without a slot,
-// because the listener refuses connections at the cap, or because the cap was lowered at
-// the moment of accept.
+// reserve reserves a slot for an acceptor, and reports whether it did.
+func (l *Listener) reserve(ctx context.Context) bool {
+	return l.gate.Reserve(ctx) == nil && l.offer()
+}
+
+// offer makes the reservation of an acceptor available to pending connections. One that began to
+// wait after the gate granted the reservation and before it was available has missed it: then offer
+// cancels the reservation and reports false, and the gate grants it to that connection.
+func (l *Listener) offer() bool {
+	l.reservations.add()
+	if l.pending.Load() > 0 && l.gate.State().Contended && l.reservations.take() {
+		l.gate.Cancel()
+		return false
+	}
+	return true
+}
+
+// startPending starts or refuses a pending connection. reserved says that it has a reservation.
 func (l *Listener) startPending(t transport.Transport, nc net.Conn, reserved bool) {
 	defer l.background.Done()
 	n := l.pending.Add(1)
 	defer l.pending.Add(-1)
-	err := l.awaitSlot(n, reserved)
+	err := l.awaitSlot(n > maxPending, reserved)
 	target := l.target.Load()
 	switch {
 	case err == nil:
 		l.sup.Start(target.base, t, nc, target.protocol)
 	case l.ctx.Err() != nil:
-		l.sup.Refuse(t, nc)
+		l.sup.Refuse(l.ctx, conns.Refused, t, nc, target.protocol)
 	default:
 		ctx, cancel := context.WithTimeout(l.ctx, rejectTime)
 		defer cancel()
 		if n > maxPending {
 			cancel()
 		}
-		l.sup.RefuseAtCap(ctx, t, nc, target.protocol)
+		l.sup.Refuse(ctx, conns.RefusedAtCap, t, nc, target.protocol)
 	}
 }
 
-// awaitSlot takes a slot for the n-th pending connection, or returns why there is none. Slots that
-// acceptors have reserved are handed over: they are interrupted, and cancel.
-func (l *Listener) awaitSlot(n int64, reserved bool) error {
-	ctx := l.ctx
-	if d := time.Duration(l.refuseAfter.Load()); d != 0 {
-		if n > maxPending {
-			d = -1
+// awaitSlot takes a slot for a pending connection, or returns why there is none. It follows changes
+// of RefuseAfter while it waits.
+func (l *Listener) awaitSlot(tooMany, reserved bool) error {
+	accepted := time.Now()
+	for {
+		ctx := l.pendingWait.context() // before refuseAfter is read: it ends after that has changed
+		d := time.Duration(l.refuseAfter.Load())
+		atOnce, limit := d < 0 || tooMany, accepted.Add(d)
+		if atOnce {
+			limit = time.Now().Add(transferTime)
 		}
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, max(d, 0), conns.RefusedAtCap)
-		defer cancel()
-	}
-	if !reserved {
-		interrupt := func() { l.interruptAccept(l.gate.Contended) }
-		if err := l.gate.ReservePending(ctx, interrupt); err != nil {
+		cancel := context.CancelFunc(func() {})
+		if atOnce || d != 0 {
+			ctx, cancel = context.WithDeadlineCause(ctx, limit, conns.RefusedAtCap)
+		}
+		err := l.takeSlot(ctx, atOnce, reserved)
+		cancel()
+		if err != errRefuseAfterChanged {
 			return err
 		}
+		reserved = false // takeSlot has cancelled the reservation
+	}
+}
+
+// takeSlot takes a slot for a pending connection, within ctx. atOnce says not to wait for
+// connections to end.
+func (l *Listener) takeSlot(ctx context.Context, atOnce, reserved bool) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if !reserved {
+		err := l.gate.ReservePending(ctx, func() {
+			for l.gate.State().Contended && l.reservations.take() {
+				l.gate.Cancel() // the gate grants it to the connection that has waited longest
+			}
+			if atOnce && !l.gate.State().Contended {
+				cancel(conns.RefusedAtCap)
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if atOnce {
+		cancel(conns.RefusedAtCap)
 	}
 	return l.gate.Confirm(ctx)
 }

@@ -12,115 +12,114 @@ import (
 	"goranch/ranch"
 )
 
-var errNotToday = errors.New("not today")
+var errTest = errors.New("test error")
 
-// PostListen sees each socket with its address, before the start has returned.
+// PostListen is called with each socket before the start returns.
 func TestPostListenSeesEachSocket(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
+	forEachTransport(t, func(t *testing.T, m testTransport) {
 		var seen []net.Addr
-		l, _ := m.start(t, ranch.Options{PostListen: func(ln net.Listener) error {
+		l, _ := m.startListener(t, ranch.Options{PostListen: func(ln net.Listener) error {
 			seen = append(seen, ln.Addr())
 			return nil
-		}}, answer)
+		}}, greetAndEcho)
 		if len(seen) != 1 || seen[0].String() != l.Addr().String() {
-			t.Errorf("PostListen saw %v, the listener is at %v", seen, l.Addr())
+			t.Errorf("PostListen: got addresses %v, want %v", seen, l.Addr())
 		}
-		m.guests(t, l, 1)[0].works(t)
+		m.servedClients(t, l, 1)[0].checkEcho(t)
 	})
 }
 
-// The error of PostListen fails the start, or the resume, and nothing stays behind.
+// The error of PostListen fails the start or the resume, and the socket is closed.
 func TestPostListenFails(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
+	forEachTransport(t, func(t *testing.T, m testTransport) {
 		var s ranch.Server
 		var ln net.Listener
 		refuse := true
 		opts := ranch.Options{Addr: m.addr(t), PostListen: func(l net.Listener) error {
 			ln = l
 			if refuse {
-				return errNotToday
+				return errTest
 			}
 			return nil
 		}}
-		_, _, err := tryStart(t, &s, m.t, opts, answer)
-		if !errors.Is(err, errNotToday) {
-			t.Fatalf("starting: %v", err)
+		_, _, err := tryStartListener(t, &s, m.t, opts, greetAndEcho)
+		if !errors.Is(err, errTest) {
+			t.Fatalf("start: got %v, want %v", err, errTest)
 		}
 		if _, err := ln.Accept(); !errors.Is(err, net.ErrClosed) {
-			t.Errorf("the socket of the failed start: %v, not closed", err)
+			t.Errorf("socket of the failed start: got %v, want %v", err, net.ErrClosed)
 		}
 		refuse = false
-		l, _, err := tryStart(t, &s, m.t, opts, answer)
+		l, _, err := tryStartListener(t, &s, m.t, opts, greetAndEcho)
 		if err != nil {
-			t.Fatalf("starting again: %v", err)
+			t.Fatalf("second start: got %v, want nil", err)
 		}
 		if err := l.Suspend(); err != nil {
 			t.Fatal(err)
 		}
 		refuse = true
-		if err := l.Resume(); !errors.Is(err, errNotToday) || l.Info().Status != ranch.Suspended {
-			t.Errorf("resuming: %v, and the listener is %s", err, l.Info().Status)
+		if err := l.Resume(); !errors.Is(err, errTest) || l.Info().Status != ranch.Suspended {
+			t.Errorf("resume: got %v, status %s, want %v, %s", err, l.Info().Status, errTest, ranch.Suspended)
 		}
 		refuse = false
 		if err := l.Resume(); err != nil {
 			t.Fatal(err)
 		}
-		m.guests(t, l, 1)[0].works(t)
+		m.servedClients(t, l, 1)[0].checkEcho(t)
 	})
 }
 
-// A panic of PostListen is its caller's affair, but it leaves neither socket nor name
-// behind: whoever recovers it may start again.
+// A panic of PostListen reaches the caller of the start, and leaves neither a socket nor a name.
 func TestPostListenPanics(t *testing.T) {
 	for _, sockets := range []int{1, 3} {
 		var s ranch.Server
 		var ln net.Listener
-		angry, calls := true, 0
-		opts := ranch.Options{Addr: loopback(t), NumListenSockets: sockets, PostListen: func(l net.Listener) error {
+		failing, calls := true, 0
+		opts := ranch.Options{Addr: loopbackAddr(t), NumListenSockets: sockets, PostListen: func(l net.Listener) error {
 			ln = l
-			if calls++; angry && calls == sockets { // the others are open by then
-				panic(errNotToday)
+			if calls++; failing && calls == sockets { // the other sockets are open by then
+				panic(errTest)
 			}
 			return nil
 		}}
 		got := func() (v any) {
 			defer func() { v = recover() }()
-			tryStart(t, &s, media()[0].t, opts, answer)
+			tryStartListener(t, &s, testTransports()[0].t, opts, greetAndEcho)
 			return nil
 		}()
-		if got != errNotToday {
-			t.Fatalf("the caller got %v", got)
+		if got != errTest {
+			t.Fatalf("got panic %v, want %v", got, errTest)
 		}
-		angry, opts.Addr, opts.NumListenSockets = false, ln.Addr().String(), 1
-		if _, _, err := tryStart(t, &s, media()[0].t, opts, answer); err != nil {
-			t.Errorf("%d sockets: starting at the same place: %v", sockets, err)
+		failing, opts.Addr, opts.NumListenSockets = false, ln.Addr().String(), 1
+		if _, _, err := tryStartListener(t, &s, testTransports()[0].t, opts, greetAndEcho); err != nil {
+			t.Errorf("%d sockets: second start: got %v, want nil", sockets, err)
 		}
 	}
 }
 
-// A socket that is opened again is shown to PostListen too, for what it set up on the
-// first would be missing. Its error means another try.
+// PostListen is also called with a socket that is reopened, which lacks the settings of the first
+// one. Its error means another try.
 func TestPostListenSeesReopenedSocket(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := new(fake)
+		f := new(fakeTransport)
 		var calls []time.Duration
 		begin := time.Now()
-		l, rec := start(t, f, ranch.Options{PostListen: func(ln net.Listener) error {
+		l, rec := startListener(t, f, ranch.Options{PostListen: func(ln net.Listener) error {
 			calls = append(calls, time.Since(begin))
 			if len(calls) == 2 || len(calls) == 3 {
-				return errNotToday
+				return errTest
 			}
 			return nil
-		}}, answer)
+		}}, greetAndEcho)
 		synctest.Wait()
-		f.last().Close()
+		f.lastListener().Close()
 		rec.wait(t, ranch.SocketReopened, 1)
 		if diff := cmp.Diff([]time.Duration{0, 0, 5 * time.Millisecond, 15 * time.Millisecond}, calls); diff != "" {
-			t.Errorf("PostListen was called at (-want +got):\n%s", diff)
+			t.Errorf("times of PostListen (-want +got):\n%s", diff)
 		}
-		if left := f.left(); len(left) != 1 {
-			t.Errorf("open sockets: %v", left)
+		if left := f.openAddrs(); len(left) != 1 {
+			t.Errorf("got open addresses %v, want one", left)
 		}
-		guests(t, f, dialAddr(l), 1)
+		servedClients(t, f, dialAddr(l), 1)
 	})
 }

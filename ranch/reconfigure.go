@@ -8,8 +8,8 @@ import (
 	"goranch/transport"
 )
 
-// Options returns the options in force, or waiting for a resume, with their defaults. Its
-// MaxConnections is the cap of the start; [Listener.MaxConnections] returns the current one.
+// Options returns the options in force or waiting for a resume, with their defaults. Its
+// MaxConnections is that of the last start or [Listener.SetOptions]; Info has the current cap.
 func (l *Listener) Options() Options {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -18,10 +18,10 @@ func (l *Listener) Options() Options {
 	return opts
 }
 
-// SetOptions changes the transport and the options of a listener. The limits apply at once. The
-// transport (nil keeps it), Addr, NumAcceptors, NumListenSockets and PostListen apply when
-// the listener is resumed the next time; waiting names those that differ. Logger, Observer and
-// KeepClosed never change. If anything is wrong, nothing is changed.
+// SetOptions replaces the options and, unless t is nil, the transport. The transport, Addr,
+// NumAcceptors, NumListenSockets and PostListen apply after the next resume: waiting names those
+// that differ. Logger, Observer and KeepClosed stay. All others apply at once, also to live
+// connections. If an option is bad, the error joins all faults and nothing is changed.
 func (l *Listener) SetOptions(t transport.Transport, opts Options) (waiting []string, err error) {
 	opts = opts.withDefaults()
 	l.optionsMu.Lock()
@@ -32,9 +32,9 @@ func (l *Listener) SetOptions(t transport.Transport, opts Options) (waiting []st
 	return waiting, l.SetMaxConnections(opts.MaxConnections)
 }
 
-// ChangeOptions has change alter the options, as [Listener.Options] returns them, and sets them as
-// SetOptions does, with no other change in between. MaxConnections keeps both its values: the cap
-// of the start, and the current cap. change must not change options in another way.
+// ChangeOptions calls change with the current options and sets the result; see
+// [Listener.SetOptions]. No other change happens in between. MaxConnections is not changed. change
+// must not call methods that change, start or stop the listener.
 func (l *Listener) ChangeOptions(change func(*Options)) (waiting []string, err error) {
 	l.optionsMu.Lock()
 	defer l.optionsMu.Unlock()
@@ -64,6 +64,7 @@ func (l *Listener) setOptions(t transport.Transport, opts Options) (waiting []st
 	l.opts, l.transport = opts, t
 	l.mu.Unlock()
 	l.sup.Set(opts.settings())
+	l.acceptLimited.Store(opts.AcceptRate.PerSecond > 0)
 	l.setRefuseAfter(opts.RefuseAfter)
 	if l.getStatus() != Starting { // else start sets them
 		l.setAlarms(opts.Alarms)
@@ -71,7 +72,7 @@ func (l *Listener) setOptions(t transport.Transport, opts Options) (waiting []st
 	return waiting, nil
 }
 
-// waiting names the fields that differ and take effect at the next resume only.
+// waiting names the fields that differ and apply after the next resume.
 func (o Options) waiting(next Options) []string {
 	var names []string
 	if o.Addr != next.Addr {

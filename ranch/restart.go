@@ -7,16 +7,16 @@ import (
 	"goranch/protocol"
 )
 
-// An acceptor that panics is restarted at once, unless that has happened so often within the
-// period; then there is a pause before each restart.
+// An acceptor that panics is restarted at once; after maxRestarts within restartPeriod there is a
+// pause before each restart.
 const (
 	maxRestarts   = 5
 	restartPeriod = 5 * time.Second
 	restartPause  = time.Second
 )
 
-// supervise runs acceptor i, and restarts it when it panics, which only a listener or an observer
-// of the user can cause.
+// supervise runs acceptor i, and restarts it when it panics, which a listener of the user can
+// cause.
 func (a *acceptors) supervise(i int, s *socket) {
 	a.l.emit(Event{Kind: AcceptorStarted, Acceptor: i})
 	defer a.l.emit(Event{Kind: AcceptorStopped, Acceptor: i})

@@ -11,17 +11,17 @@ import (
 	"goranch/transport"
 )
 
-// Server is a set of listeners by name. Its zero value is ready to use; it must not be copied. A
-// name is free again when its listener has stopped.
+// Server is a set of listeners by name. A name is free again when its listener has stopped. The
+// zero value is ready to use and must not be copied. Its methods may be called from any goroutine.
 type Server struct {
 	mu        sync.Mutex
 	listeners map[string]*Listener // nil: the listener is being started
 }
 
-// StartListener listens as opts say, and has each connection served by p. It returns when the
-// listener accepts connections. The error is an [*Error] that wraps [ErrAlreadyStarted],
-// [ErrBadOption] (every fault, joined), [ErrAddrInUse], [ErrPermission], [ErrNoCertificate], or
-// what the system or PostListen returned; then nothing was started.
+// StartListener starts a listener that accepts connections of t and calls p for each. It returns
+// when the sockets are open. On an error nothing was started; the error is an [*Error] that wraps
+// [ErrAlreadyStarted], [ErrBadOption] (all faults, joined), or the error of the transport, such as
+// syscall.EADDRINUSE, fs.ErrPermission or transport.ErrNoCertificate, or of PostListen.
 func (s *Server) StartListener(ref string, t transport.Transport, opts Options, p protocol.Protocol) (*Listener, error) {
 	l, err := NewListener(ref, t, opts, p)
 	if err != nil {
@@ -37,7 +37,7 @@ func (s *Server) StartListener(ref string, t transport.Transport, opts Options, 
 		}
 	}()
 	l.onStop = func() { s.free(ref, l) }
-	bound := func() { // before the first connection: protocols and observers may look the listener up
+	bound := func() { // before the first event and connection, which may look for the listener
 		started = true
 		s.mu.Lock()
 		s.listeners[ref] = l
@@ -71,8 +71,8 @@ func (s *Server) free(ref string, l *Listener) {
 	}
 }
 
-// Listener returns the listener with that name; the error is [ErrNotFound]. A listener that is being
-// started is not found yet.
+// Listener returns the listener with that name, or [ErrNotFound]. A listener that is being started
+// is not found yet.
 func (s *Server) Listener(ref string) (*Listener, error) { return s.find("find", ref) }
 
 func (s *Server) find(op, ref string) (*Listener, error) {
@@ -106,7 +106,7 @@ func (s *Server) Listeners() []*Listener {
 	return all
 }
 
-// Drain drains listeners concurrently as [Listener.Drain] does, all of them if none is named. It
+// Drain drains the named listeners concurrently, or all if none is named; see [Listener.Drain]. It
 // returns when they have stopped, with all errors joined. Listeners that are being started are
 // not drained.
 func (s *Server) Drain(ctx context.Context, refs ...string) error {

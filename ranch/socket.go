@@ -15,19 +15,19 @@ import (
 	"goranch/transport"
 )
 
-// socket is a listening socket, which may be reopened.
+// socket is a listening socket and its state over several openings.
 type socket struct {
 	addr       net.Addr
-	asked      string        // what was listened on to get addr
-	interrupts atomic.Uint64 // how often acceptors were interrupted
+	requested  string        // the address that addr resulted from
+	interrupts atomic.Uint64 // incremented by each interrupt, and by its end
 	failures   atomic.Int64  // of accept, in a row
-	repair     chan struct{} // has room for the acceptor that reopens the socket
-	turn       chan struct{} // has room for the acceptor whose turn it is; see awaitTurn
+	repair     chan struct{} // a lock for the acceptor that reopens the socket
+	turn       chan struct{} // a lock for the acceptor that waits for the AcceptRate and accepts
 
 	mu          sync.Mutex // guards the rest
 	ln          net.Listener
 	opening     int      // how often ln was replaced
-	episode     *episode // of failures; nil: accept works
+	episode     *episode // nil: accept does not fail
 	interrupted bool     // the deadline of ln is in the past
 	closed      bool     // by this package
 }
@@ -47,14 +47,16 @@ func openSockets(ctx context.Context, t transport.Transport, opts Options, addr 
 		if err != nil {
 			return sockets, err
 		}
-		sockets = append(sockets, &socket{ln: ln, addr: ln.Addr(), asked: addr, repair: make(chan struct{}, 1), turn: make(chan struct{}, 1)})
+		sockets = append(sockets, &socket{
+			ln: ln, addr: ln.Addr(), requested: addr, repair: make(chan struct{}, 1), turn: make(chan struct{}, 1),
+		})
 		addr = engine.Rebind(addr, ln.Addr()) // the others share the port that was chosen
 	}
 	complete = true
 	return sockets, nil
 }
 
-// openSocket listens, and calls postListen with the listener before anything is accepted.
+// openSocket listens, and calls postListen before a connection is accepted.
 func openSocket(ctx context.Context, t transport.Transport, addr string, shared bool, postListen func(net.Listener) error) (net.Listener, error) {
 	listen := t.Listen
 	if shared {
@@ -94,21 +96,13 @@ func (s *socket) listener() net.Listener {
 	return s.ln
 }
 
-// errInterrupted says that accept returned because it was interrupted.
+// errInterrupted is the error of accept when an acceptor was interrupted.
 var errInterrupted = fmt.Errorf("accept interrupted: %w", os.ErrDeadlineExceeded)
 
-// accept accepts a connection, and cancels the reservation, if there is one, when that fails. It
-// also returns which opening of the socket it has tried.
+// accept accepts a connection. It also returns which opening of the socket it has tried.
 func (s *socket) accept(g *conns.Gate, reserved bool) (nc net.Conn, opening int, err error) {
-	accepted := false
-	defer func() {
-		if !accepted && reserved { // accept has failed, or the listener has panicked
-			g.Cancel()
-		}
-	}()
 	try := s.ready(g, reserved)
 	nc, err = try.ln.Accept()
-	accepted = err == nil
 	if err != nil && isTimeout(err) && (try.interrupted || s.interrupts.Load() != try.interrupts) {
 		return nil, try.opening, errInterrupted
 	}
@@ -123,22 +117,22 @@ type try struct {
 	interrupted bool // the deadline is in the past already
 }
 
-// ready returns the listener. It lifts the deadline of an interrupt unless that is still needed:
-// while pending connections wait for reserved slots, by all acceptors; while the cap is
-// exceeded, by acceptors with a reservation.
+// ready returns the listener. It lifts the deadline of an interrupt unless the acceptor has a
+// reservation and the cap is exceeded.
 func (s *socket) ready(g *conns.Gate, reserved bool) try {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.interrupted && !g.Contended() && (!reserved || !g.Over()) {
+	if s.interrupted && !(reserved && g.State().Over) {
 		s.interrupted = false
-		s.interrupts.Add(1) // an acceptor that still sees the old deadline was interrupted too
+		s.interrupts.Add(1) // another acceptor may still return because of the old deadline
 		setDeadline(s.ln, time.Time{})
 	}
 	return try{s.ln, s.opening, s.interrupts.Load(), s.interrupted}
 }
 
-// interrupt makes accept return. The deadline stays in the past until ready lifts it: lifted
-// before every acceptor has run, it would lose their wake-up in the runtime's poller.
+// interrupt makes accept return, by a deadline in the past, which stays until ready lifts it. An
+// acceptor that runs after it was lifted may wait on: the runtime's poller then ignores the
+// wake-up.
 func (s *socket) interrupt() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -147,8 +141,8 @@ func (s *socket) interrupt() {
 	setDeadline(s.ln, time.Unix(1, 0))
 }
 
-// setDeadline does nothing on listeners without deadlines: a connection that they accept beyond
-// the cap waits as a pending one.
+// setDeadline does nothing for listeners without deadlines. A connection that is accepted from one
+// above the cap becomes pending.
 func setDeadline(ln net.Listener, t time.Time) {
 	if d, ok := ln.(interface{ SetDeadline(time.Time) error }); ok {
 		d.SetDeadline(t)

@@ -15,14 +15,14 @@ import (
 	"goranch/transport"
 )
 
-func skipWithoutReusePort(t testing.TB) {
+func skipUnlessPortsShared(t testing.TB) {
 	if runtime.GOOS != "linux" {
-		t.Skip("sockets that share a port are for Linux")
+		t.Skip("several sockets on one port need Linux")
 	}
 }
 
-// counting counts what each of its sockets accepts.
-type counting struct {
+// countingTransport counts the connections that each of its sockets accepts.
+type countingTransport struct {
 	transport.Transport
 	mu      sync.Mutex
 	sockets []*countingListener
@@ -33,15 +33,15 @@ type countingListener struct {
 	accepted atomic.Int64
 }
 
-func (c *counting) Listen(ctx context.Context, addr string) (net.Listener, error) {
+func (c *countingTransport) Listen(ctx context.Context, addr string) (net.Listener, error) {
 	return c.count(c.Transport.Listen(ctx, addr))
 }
 
-func (c *counting) ListenShared(ctx context.Context, addr string) (net.Listener, error) {
+func (c *countingTransport) ListenShared(ctx context.Context, addr string) (net.Listener, error) {
 	return c.count(c.Transport.(transport.PortSharer).ListenShared(ctx, addr))
 }
 
-func (c *counting) count(ln net.Listener, err error) (net.Listener, error) {
+func (c *countingTransport) count(ln net.Listener, err error) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -64,50 +64,49 @@ func (l *countingListener) SetDeadline(t time.Time) error {
 	return l.Listener.(*net.TCPListener).SetDeadline(t)
 }
 
-// Acceptors over sockets: every socket is on the one port and has acceptors, and the cap
-// is one for all.
+// Every socket is on the one port and has acceptors, and the cap applies to all together.
 func TestAcceptorsAndSockets(t *testing.T) {
-	skipWithoutReusePort(t)
-	for _, m := range media()[:2] {
+	skipUnlessPortsShared(t)
+	for _, m := range testTransports()[:2] {
 		base, tests := m.t, []struct{ acceptors, sockets int }{{10, 10}, {9, 4}, {10, 1}, {1, 1}, {0, 3}, {0, 12}}
 		if base.Secure() {
-			tests = tests[:2] // handshakes take their time
+			tests = tests[:2] // handshakes take time
 		}
 		for _, c := range tests {
 			t.Run(fmt.Sprintf("%s %d over %d", base.Name(), c.acceptors, c.sockets), func(t *testing.T) {
-				tr := &counting{Transport: base}
+				tr := &countingTransport{Transport: base}
 				var addrs []string
-				l, rec := start(t, tr, ranch.Options{
-					Addr: loopback(t), NumAcceptors: c.acceptors, NumListenSockets: c.sockets, MaxConnections: 25,
+				l, rec := startListener(t, tr, ranch.Options{
+					Addr: loopbackAddr(t), NumAcceptors: c.acceptors, NumListenSockets: c.sockets, MaxConnections: 25,
 					PostListen: func(ln net.Listener) error { addrs = append(addrs, ln.Addr().String()); return nil },
-				}, greetAs(greeting))
+				}, greetAndReturn(greeting))
 				acceptors := c.acceptors
 				if acceptors == 0 {
 					acceptors = max(10, c.sockets)
 				}
 				if i := l.Info(); i.NumAcceptors != acceptors || i.NumListenSockets != c.sockets {
-					t.Errorf("info: %s", pretty(i))
+					t.Errorf("got %s, want %d acceptors and %d sockets", pretty(i), acceptors, c.sockets)
 				}
 				if n := len(rec.wait(t, ranch.AcceptorStarted, acceptors)); n != acceptors {
-					t.Errorf("%d acceptors started", n)
+					t.Errorf("got %d acceptors started, want %d", n, acceptors)
 				}
 				if len(addrs) != c.sockets {
-					t.Errorf("%d sockets were opened", len(addrs))
+					t.Errorf("got %d sockets, want %d", len(addrs), c.sockets)
 				}
 				for _, a := range addrs {
 					if a != l.Addr().String() {
-						t.Errorf("a socket is at %s, the listener at %v", a, l.Addr())
+						t.Errorf("got a socket at %s, want %v", a, l.Addr())
 					}
 				}
 				const clients = 200
-				guests(t, tr, dialAddr(l), clients)
-				active(t, l, 0)
+				servedClients(t, tr, dialAddr(l), clients)
+				waitActive(t, l, 0)
 				if i := l.Info(); i.Accepted != clients || i.PeakConnections > 25 {
-					t.Errorf("info: %s", pretty(i))
+					t.Errorf("got %s, want %d accepted and a peak of at most 25", pretty(i), clients)
 				}
 				for i, s := range tr.sockets {
 					if s.accepted.Load() == 0 {
-						t.Errorf("socket %d of %d has accepted nobody of %d", i, c.sockets, clients)
+						t.Errorf("socket %d of %d: got 0 of %d connections", i, c.sockets, clients)
 					}
 				}
 			})
@@ -115,7 +114,7 @@ func TestAcceptorsAndSockets(t *testing.T) {
 	}
 }
 
-// Each socket needs an acceptor, and only networks that can share an address have several.
+// Each socket needs an acceptor, and the transport must be able to share an address.
 func TestTooManySockets(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -123,68 +122,67 @@ func TestTooManySockets(t *testing.T) {
 		opts ranch.Options
 		want error
 	}{
-		{"1 over 10", nil, ranch.Options{Addr: loopback(t), NumAcceptors: 1, NumListenSockets: 10}, ranch.ErrBadOption},
-		{"Unix", nil, ranch.Options{Addr: socketFile(t), NumListenSockets: 2}, errors.ErrUnsupported},
+		{"1 over 10", nil, ranch.Options{Addr: loopbackAddr(t), NumAcceptors: 1, NumListenSockets: 10}, ranch.ErrBadOption},
+		{"Unix", nil, ranch.Options{Addr: unixAddr(t), NumListenSockets: 2}, errors.ErrUnsupported},
 		{"no PortSharer", new(transport.Mem), ranch.Options{NumListenSockets: 2}, errors.ErrUnsupported},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if c.t == nil {
 				c.t = transport.TCP{}
 			}
-			if _, _, err := tryStart(t, new(ranch.Server), c.t, c.opts, answer); !errors.Is(err, c.want) {
-				t.Errorf("starting: %v", err)
+			if _, _, err := tryStartListener(t, new(ranch.Server), c.t, c.opts, greetAndEcho); !errors.Is(err, c.want) {
+				t.Errorf("got %v, want %v", err, c.want)
 			}
 		})
 	}
 }
 
-// Just below the cap there are fewer free slots than sockets. Wherever the kernel puts a
-// client, it is served while a slot is free.
-func TestSocketsDoNotStarveEachOther(t *testing.T) {
-	skipWithoutReusePort(t)
-	for _, m := range media()[:2] {
+// Just below the cap there are fewer free slots than sockets. A client is served while a slot is
+// free, at whichever socket it waits.
+func TestNoSocketStarves(t *testing.T) {
+	skipUnlessPortsShared(t)
+	for _, m := range testTransports()[:2] {
 		t.Run(m.name, func(t *testing.T) {
-			l, rec := m.start(t, ranch.Options{NumListenSockets: 4, NumAcceptors: 8, MaxConnections: 3}, answer)
-			m.guests(t, l, 2)
+			l, rec := m.startListener(t, ranch.Options{NumListenSockets: 4, NumAcceptors: 8, MaxConnections: 3}, greetAndEcho)
+			m.servedClients(t, l, 2)
 			for range 12 {
-				v := m.visit(t, l).in(t)
-				v.works(t)
-				v.leave()
-				active(t, l, 2)
+				v := m.newClient(t, l).waitServed(t)
+				v.checkEcho(t)
+				v.close()
+				waitActive(t, l, 2)
 			}
 			if got := l.Info(); got.PeakConnections > 3 || got.AcceptErrors != 0 {
-				t.Errorf("%s; %v", pretty(got), rec.all(ranch.AcceptFailed))
+				t.Errorf("got %s, %v, want a peak of at most 3 and no errors", pretty(got), rec.ofKind(ranch.AcceptFailed))
 			}
 		})
 	}
 }
 
-// Of several sockets one is closed by somebody else: it is opened again on the shared
-// port, and the others go on.
+// A socket that other code closes is reopened on the shared port, and the other sockets go on.
 func TestOneOfSeveralSocketsIsClosed(t *testing.T) {
-	skipWithoutReusePort(t)
-	for _, m := range media()[:2] {
+	skipUnlessPortsShared(t)
+	for _, m := range testTransports()[:2] {
 		t.Run(m.name, func(t *testing.T) {
 			var mu sync.Mutex
 			var lns []net.Listener
-			l, rec := m.start(t, ranch.Options{NumListenSockets: 4, PostListen: func(ln net.Listener) error {
+			l, rec := m.startListener(t, ranch.Options{NumListenSockets: 4, PostListen: func(ln net.Listener) error {
 				mu.Lock()
 				defer mu.Unlock()
 				lns = append(lns, ln)
 				return nil
-			}}, answer)
-			before := m.guests(t, l, 10)
+			}}, greetAndEcho)
+			before := m.servedClients(t, l, 10)
 			for i := range 4 {
 				lns[i].Close()
 				rec.wait(t, ranch.SocketReopened, i+1)
 			}
-			for _, v := range append(before, m.guests(t, l, 50)...) {
-				v.works(t)
+			for _, v := range append(before, m.servedClients(t, l, 50)...) {
+				v.checkEcho(t)
 			}
 			mu.Lock()
 			defer mu.Unlock()
 			if len(lns) != 8 {
-				t.Errorf("%d sockets were opened, not 4 and 4 again", len(lns))
+				t.Errorf("got %d sockets opened, want 8", len(lns))
 			}
 		})
 	}

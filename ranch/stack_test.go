@@ -14,33 +14,33 @@ import (
 	"goranch/transport"
 )
 
-// echoes is the echo of callbacks.
-type echoes struct{}
+// echoHandler echoes.
+type echoHandler struct{}
 
-func (echoes) HandleData(p *protocol.Peer, b []byte) protocol.Action {
+func (echoHandler) HandleData(p *protocol.Peer, b []byte) protocol.Action {
 	if err := p.Send(b); err != nil {
 		return protocol.Fail(err)
 	}
 	return protocol.Continue()
 }
 
-// idleStacks names what a child process is to measure.
+// idleStacks is the variable that names the protocol a child process measures.
 const idleStacks = "RANCH_IDLE_STACKS"
 
-// TestIdleStacks: the goroutine of a connection that has answered and fallen silent is to have
-// the smallest stack there is, 2 KiB. A call more on the way to the socket may be one too many.
-// Each protocol has a process of its own, since the runtime learns how much goroutines need.
+// The goroutine of an idle connection has the smallest stack, 2 KiB: one more call on the way to
+// the socket may be too much. Each protocol has a process of its own, since the runtime adapts the
+// initial size of stacks.
 func TestIdleStacks(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector needs more stack")
 	}
 	protocols := map[string]protocol.Protocol{
 		"echo":    echo.Protocol{},
-		"handler": protocol.Handle(func() protocol.Handler { return echoes{} }, protocol.Options{}),
+		"handler": protocol.Handle(func() protocol.Handler { return echoHandler{} }, protocol.Options{}),
 	}
 	if p := protocols[os.Getenv(idleStacks)]; p != nil {
 		if each := idleStack(t, p); each > 2500 {
-			t.Errorf("%.0f bytes of stack for an idle connection", each)
+			t.Errorf("got %.0f bytes of stack for an idle connection, want at most 2500", each)
 		}
 		return
 	}
@@ -48,19 +48,19 @@ func TestIdleStacks(t *testing.T) {
 		cmd := exec.Command(os.Args[0], "-test.run=^TestIdleStacks$")
 		cmd.Env = append(os.Environ(), idleStacks+"="+name)
 		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("%s: %v\n%s", name, err, out)
+			t.Errorf("%s: got %v, want nil\n%s", name, err, out)
 		}
 	}
 }
 
-// idleStack returns the bytes of stack of a connection that p has answered once.
+// idleStack returns the bytes of stack of a connection after one answer of p.
 func idleStack(t *testing.T, p protocol.Protocol) float64 {
 	const n = 500
-	l, err := new(ranch.Server).StartListener(ref, transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", Logger: quiet}, p)
+	l, err := new(ranch.Server).StartListener(ref, transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", Logger: discardLogger}, p)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Stop() // no observer: what it does may need more
+	defer l.Stop() // no observer, which may need more stack
 	before := stackInUse()
 	for range n {
 		nc, err := net.Dial("tcp", l.Addr().String())

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 
@@ -12,92 +13,92 @@ import (
 	"goranch/ranch"
 )
 
-// A suspended listener takes nobody; its connections go on; resumed it is where it was,
-// also if the system had chosen the port. Both may be repeated.
+// A suspended listener accepts no connection, and its connections go on. A resume listens on the
+// same address, also if the system has chosen the port. Both can be repeated.
 func TestSuspendAndResume(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
+	forEachTransport(t, func(t *testing.T, m testTransport) {
 		var s ranch.Server
-		l, rec, err := tryStart(t, &s, m.t, ranch.Options{Addr: m.addr(t)}, answer)
+		l, rec, err := tryStartListener(t, &s, m.t, ranch.Options{Addr: m.addr(t)}, greetAndEcho)
 		if err != nil {
 			t.Fatal(err)
 		}
 		addr := dialAddr(l)
-		live := m.guests(t, l, 3)
+		live := m.servedClients(t, l, 3)
 		for round := 1; round <= 3; round++ {
 			for range 2 {
 				if err := l.Suspend(); err != nil {
 					t.Fatal(err)
 				}
 				if i := l.Info(); i.Status != ranch.Suspended || i.ActiveConnections != 3 || dialAddr(l) != addr {
-					t.Errorf("suspended: %s", pretty(i))
+					t.Errorf("got %s, want a suspended listener with 3 active connections at %s", pretty(i), addr)
 				}
 			}
-			if err := await(t, "a client is refused", m.visit(t, l).served); err == nil {
-				t.Error("a suspended listener serves")
+			if err := receive(t, "the client is refused", m.newClient(t, l).served); err == nil {
+				t.Error("a client was served by a suspended listener")
 			}
 			for _, v := range live {
-				v.works(t)
+				v.checkEcho(t)
 			}
 			for range 2 {
 				if err := l.Resume(); err != nil {
 					t.Fatal(err)
 				}
 				if i := l.Info(); i.Status != ranch.Running || dialAddr(l) != addr {
-					t.Errorf("resumed: %s", pretty(i))
+					t.Errorf("got %s, want a running listener at %s", pretty(i), addr)
 				}
 			}
-			v := m.guests(t, l, 1)[0]
-			v.works(t)
-			v.leave()
-			active(t, l, 3)
+			v := m.servedClients(t, l, 1)[0]
+			v.checkEcho(t)
+			v.close()
+			waitActive(t, l, 3)
 			for kind, n := range map[ranch.EventKind]int{
 				ranch.ListenerSuspended: round, ranch.ListenerResumed: round, ranch.AcceptorStarted: 10 + 10*round, ranch.AcceptorStopped: 10 * round,
 			} {
-				rec.wait(t, kind, n) // acceptors tell when they run
+				rec.wait(t, kind, n) // acceptors emit events when they run
 				if got := rec.count(kind); got != n {
-					t.Errorf("round %d: %d events %q, not %d", round, got, kind, n)
+					t.Errorf("round %d: got %d events %q, want %d", round, got, kind, n)
 				}
 			}
 		}
 		for _, v := range live {
-			v.works(t)
+			v.checkEcho(t)
 		}
 	})
 }
 
-// The cap counts those who came before the suspension.
+// The cap counts the connections from before the suspension.
 func TestSuspendKeepsTheCount(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
-		l, _ := m.start(t, ranch.Options{MaxConnections: 3}, answer)
-		live := m.guests(t, l, 3)
+	forEachTransport(t, func(t *testing.T, m testTransport) {
+		l, _ := m.startListener(t, ranch.Options{MaxConnections: 3}, greetAndEcho)
+		live := m.servedClients(t, l, 3)
 		if err := errors.Join(l.Suspend(), l.Resume()); err != nil {
 			t.Fatal(err)
 		}
-		allParked(t, l)
-		late := m.visit(t, l)
+		waitAllWaiting(t, l)
+		late := m.newClient(t, l)
 		if err := l.Suspend(); err != nil {
 			t.Fatal(err)
 		}
-		await(t, "who waited in the queue learns of it", late.served)
+		receive(t, "the waiting client is refused", late.served)
 		setCap(t, l, 4) // while it is suspended
 		if err := l.Resume(); err != nil {
 			t.Fatal(err)
 		}
-		m.guests(t, l, 1)[0].works(t)
-		allParked(t, l)
-		live[0].leave()
-		m.guests(t, l, 1)[0].works(t)
+		m.servedClients(t, l, 1)[0].checkEcho(t)
+		waitAllWaiting(t, l)
+		live[0].close()
+		m.servedClients(t, l, 1)[0].checkEcho(t)
 		if i := l.Info(); i.PeakConnections != 4 {
-			t.Errorf("in the end: %s", pretty(i))
+			t.Errorf("got %s, want a peak of 4", pretty(i))
 		}
 	})
 }
 
-// When the place is taken meanwhile, the resume fails and can be tried again.
+// When the address is taken in the meantime, the resume fails and can be repeated.
 func TestResumeFails(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
-		l, _ := m.start(t, ranch.Options{}, answer)
-		live := m.guests(t, l, 1)[0]
+	forEachTransport(t, func(t *testing.T, m testTransport) {
+		l, _ := m.startListener(t, ranch.Options{}, greetAndEcho)
+		live := m.servedClients(t, l, 1)[0]
 		if err := l.Suspend(); err != nil {
 			t.Fatal(err)
 		}
@@ -105,40 +106,40 @@ func TestResumeFails(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := l.Resume(); !errors.Is(err, ranch.ErrAddrInUse) {
-			t.Errorf("resuming at a taken place: %v", err)
+		if err := l.Resume(); !errors.Is(err, syscall.EADDRINUSE) {
+			t.Errorf("resume at a taken address: got %v, want %v", err, syscall.EADDRINUSE)
 		}
 		if i := l.Info(); i.Status != ranch.Suspended {
-			t.Errorf("after that: %s", pretty(i))
+			t.Errorf("after that: got %s, want %s", pretty(i), ranch.Suspended)
 		}
-		live.works(t)
+		live.checkEcho(t)
 		thief.Close()
 		if err := l.Resume(); err != nil {
 			t.Fatal(err)
 		}
-		m.guests(t, l, 1)[0].works(t)
+		m.servedClients(t, l, 1)[0].checkEcho(t)
 	})
 }
 
-// Neither is possible before the start and after the end.
-func TestSuspendWhatDoesNotRun(t *testing.T) {
+// A listener that is not started or has stopped can be neither suspended nor resumed.
+func TestSuspendWithoutStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l, _ := newListener(t, medium{"fake", new(fake), anyName}, ranch.Options{})
+		l, _ := newTestListener(t, testTransport{"fake", new(fakeTransport), memAddr}, ranch.Options{})
 		check := func(when string) {
 			t.Helper()
 			for name, f := range map[string]func() error{"Suspend": l.Suspend, "Resume": l.Resume} {
 				if err := f(); !errors.Is(err, ranch.ErrStopped) {
-					t.Errorf("%s %s: %v", name, when, err)
+					t.Errorf("%s %s: got %v, want %v", name, when, err, ranch.ErrStopped)
 				}
 			}
 		}
 		check("before the start")
-		done := run(t.Context(), l)
+		done := runListener(t.Context(), l)
 		synctest.Wait()
 		if err := l.Suspend(); err != nil {
 			t.Fatal(err)
 		}
-		if err := l.Stop(); err != nil { // a suspended one
+		if err := l.Stop(); err != nil { // while it is suspended
 			t.Fatal(err)
 		}
 		if err := <-done; err != nil {
@@ -148,12 +149,11 @@ func TestSuspendWhatDoesNotRun(t *testing.T) {
 	})
 }
 
-// Operations that come all at once happen one after the other, and leave the listener in
-// one of its states, with all that belongs to it.
-func TestOperationsAtOnce(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
-		l, _ := m.start(t, ranch.Options{}, answer)
-		live := m.guests(t, l, 2)
+// Concurrent operations are executed one after the other and leave a working listener.
+func TestConcurrentOperations(t *testing.T) {
+	forEachTransport(t, func(t *testing.T, m testTransport) {
+		l, _ := m.startListener(t, ranch.Options{}, greetAndEcho)
+		live := m.servedClients(t, l, 2)
 		var wg sync.WaitGroup
 		for range 4 {
 			wg.Go(func() {
@@ -168,48 +168,47 @@ func TestOperationsAtOnce(t *testing.T) {
 		}
 		wg.Wait()
 		if i := l.Info(); i.Status != ranch.Running {
-			t.Errorf("it is %s", i.Status)
+			t.Errorf("got status %s, want %s", i.Status, ranch.Running)
 		}
-		for _, v := range append(live, m.guests(t, l, 20)...) {
-			v.works(t)
+		for _, v := range append(live, m.servedClients(t, l, 20)...) {
+			v.checkEcho(t)
 		}
 	})
 }
 
-// Connections survive that somebody closes the listening socket, and the socket is
-// opened again in the same place.
+// A listening socket that other code closes is reopened at the same address, and connections go on.
 func TestClosedSocketIsOpenedAgain(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
+	forEachTransport(t, func(t *testing.T, m testTransport) {
 		sockets := make(chan net.Listener, 10)
-		l, rec := m.start(t, ranch.Options{PostListen: func(ln net.Listener) error { sockets <- ln; return nil }}, answer)
+		l, rec := m.startListener(t, ranch.Options{PostListen: func(ln net.Listener) error { sockets <- ln; return nil }}, greetAndEcho)
 		addr := dialAddr(l)
-		live := m.guests(t, l, 3)
+		live := m.servedClients(t, l, 3)
 		for round := 1; round <= 3; round++ {
 			(<-sockets).Close()
 			rec.wait(t, ranch.SocketReopened, round)
 			if got := dialAddr(l); got != addr {
-				t.Errorf("it is at %s, not %s", got, addr)
+				t.Errorf("got address %s, want %s", got, addr)
 			}
-			live = append(live, m.guests(t, l, 2)...)
+			live = append(live, m.servedClients(t, l, 2)...)
 			for _, v := range live {
-				v.works(t)
+				v.checkEcho(t)
 			}
 			if n := rec.count(ranch.AcceptFailed); n != round {
-				t.Errorf("%d events %q for %d closed sockets", n, ranch.AcceptFailed, round)
+				t.Errorf("got %d events %q, want %d", n, ranch.AcceptFailed, round)
 			}
 		}
 		if i := l.Info(); i.ActiveConnections != len(live) || i.Status != ranch.Running {
-			t.Errorf("in the end: %s", pretty(i))
+			t.Errorf("got %s, want a running listener with %d connections", pretty(i), len(live))
 		}
 	})
 }
 
-// All listeners at once, whatever state each is in.
+// Suspend and resume all listeners, whatever their status.
 func TestSuspendAndResumeAll(t *testing.T) {
 	var s ranch.Server
-	f := new(fake)
+	f := new(fakeTransport)
 	for _, ref := range []string{"a", "b", "c"} {
-		l, err := s.StartListener(ref, f, ranch.Options{Logger: quiet}, answer)
+		l, err := s.StartListener(ref, f, ranch.Options{Logger: discardLogger}, greetAndEcho)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -242,11 +241,11 @@ func TestSuspendAndResumeAll(t *testing.T) {
 	if diff := cmp.Diff([]ranch.Status{ranch.Running, ranch.Running, ranch.Running}, statuses()); diff != "" {
 		t.Error(diff)
 	}
-	f.listen = func(int) error { return errNotToday }
+	f.listen = func(int) error { return errTest }
 	if err := each((*ranch.Listener).Suspend); err != nil {
 		t.Error(err)
 	}
-	if err := each((*ranch.Listener).Resume); !errors.Is(err, errNotToday) {
-		t.Errorf("got %v, want %v", err, errNotToday)
+	if err := each((*ranch.Listener).Resume); !errors.Is(err, errTest) {
+		t.Errorf("got %v, want %v", err, errTest)
 	}
 }

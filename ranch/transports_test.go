@@ -22,51 +22,52 @@ import (
 	"goranch/transport"
 )
 
-// medium is one way for bytes to travel. The conformance suite runs over each: what a
-// listener promises must not depend on its transport.
-type medium struct {
+// testTransport is a transport over which tests run: the behaviour of a listener must not depend on
+// its transport.
+type testTransport struct {
 	name string
 	t    transport.Transport     // of the server and of its clients
-	addr func(testing.TB) string // a free place to listen
+	addr func(testing.TB) string // an address for the listener
 }
 
-// media is all of them. Another transport is one line more.
-func media() []medium {
-	return []medium{
-		{"tcp", transport.TCP{}, loopback},
-		{"tls", transport.TLS{Config: bothSides()}, loopback},
-		{"unix", transport.TCP{}, socketFile},
-		{"tls over unix", transport.TLS{Config: bothSides()}, socketFile},
-		{"mem", new(transport.Mem), anyName},
+func testTransports() []testTransport {
+	return []testTransport{
+		{"tcp", transport.TCP{}, loopbackAddr},
+		{"tls", transport.TLS{Config: testTLSConfig()}, loopbackAddr},
+		{"unix", transport.TCP{}, unixAddr},
+		{"tls over unix", transport.TLS{Config: testTLSConfig()}, unixAddr},
+		{"mem", new(transport.Mem), memAddr},
 	}
 }
 
-// overEach runs a test over every medium.
-func overEach(t *testing.T, f func(*testing.T, medium)) {
-	for _, m := range media() {
+// forEachTransport runs a test over every transport.
+func forEachTransport(t *testing.T, f func(*testing.T, testTransport)) {
+	for _, m := range testTransports() {
 		t.Run(m.name, func(t *testing.T) { f(t, m) })
 	}
 }
 
-// start starts a listener on a free place.
-func (m medium) start(t testing.TB, opts ranch.Options, p protocol.Protocol) (*ranch.Listener, *recorder) {
+// startListener starts a listener on a free address.
+func (m testTransport) startListener(t testing.TB, opts ranch.Options, p protocol.Protocol) (*ranch.Listener, *recorder) {
 	t.Helper()
 	if opts.Addr == "" {
 		opts.Addr = m.addr(t)
 	}
-	return start(t, m.t, opts, p)
+	return startListener(t, m.t, opts, p)
 }
 
-func (m medium) visit(t testing.TB, l *ranch.Listener) *visitor { return visit(t, m.t, dialAddr(l)) }
+func (m testTransport) newClient(t testing.TB, l *ranch.Listener) *client {
+	return newClient(t, m.t, dialAddr(l))
+}
 
-func (m medium) guests(t testing.TB, l *ranch.Listener, n int) []*visitor {
+func (m testTransport) servedClients(t testing.TB, l *ranch.Listener, n int) []*client {
 	t.Helper()
-	return guests(t, m.t, dialAddr(l), n)
+	return servedClients(t, m.t, dialAddr(l), n)
 }
 
-// host is a loopback address of this process alone, where there is more than one: a test
-// that comes back to a port finds it free, whatever else runs on this machine.
-var host = func() string {
+// loopbackHost is a loopback address of this process, where there are several: a port that a test
+// uses again is not taken by another process in between.
+var loopbackHost = func() string {
 	if runtime.GOOS != "linux" {
 		return "127.0.0.1"
 	}
@@ -74,29 +75,29 @@ var host = func() string {
 	return fmt.Sprintf("127.%d.%d.%d", 1+pid>>14&0x7f, pid>>7&0x7f, 1+pid&0x7f)
 }()
 
-// below is the transport below TLS, for clients that do not behave.
-func (m medium) below() transport.Transport {
+// plain is the transport below TLS.
+func (m testTransport) plain() transport.Transport {
 	if t, ok := m.t.(transport.TLS); ok {
 		return t.TCP
 	}
 	return m.t
 }
 
-// many is n, or a part of it where handshakes take their time.
-func (m medium) many(n int) int {
+// scale returns n, or a quarter of it where handshakes take time.
+func (m testTransport) scale(n int) int {
 	if m.t.Secure() {
 		return n / 4
 	}
 	return n
 }
 
-func loopback(testing.TB) string { return host + ":0" }
+func loopbackAddr(testing.TB) string { return loopbackHost + ":0" }
 
-func anyName(testing.TB) string { return ":0" }
+func memAddr(testing.TB) string { return ":0" }
 
-// socketFile does without t.TempDir, whose paths contain the test's name: a Unix
-// socket's path has 107 bytes at most.
-func socketFile(t testing.TB) string {
+// unixAddr does not use t.TempDir, whose paths contain the name of the test: the path of a Unix
+// socket has at most 107 bytes.
+func unixAddr(t testing.TB) string {
 	dir, err := os.MkdirTemp("", "ranch")
 	if err != nil {
 		t.Fatal(err)
@@ -105,8 +106,8 @@ func socketFile(t testing.TB) string {
 	return "unix:" + filepath.Join(dir, "s")
 }
 
-// bothSides is a TLS configuration that serves as ranch.test and trusts that.
-var bothSides = sync.OnceValue(func() *tls.Config {
+// testTLSConfig is a configuration for servers and clients, with a certificate for ranch.test.
+var testTLSConfig = sync.OnceValue(func() *tls.Config {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		panic(err)
@@ -115,7 +116,7 @@ var bothSides = sync.OnceValue(func() *tls.Config {
 		SerialNumber: big.NewInt(1),
 		Subject:      pkix.Name{CommonName: "ranch.test"},
 		DNSNames:     []string{"ranch.test"},
-		NotBefore:    time.Unix(0, 0), // bubbles live in the year 2000
+		NotBefore:    time.Unix(0, 0), // synctest bubbles start in the year 2000
 		NotAfter:     time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC),
 		IsCA:         true, BasicConstraintsValid: true,
 	}
@@ -136,7 +137,7 @@ var bothSides = sync.OnceValue(func() *tls.Config {
 	}
 })
 
-// raw is the connection below TLS.
+// raw returns the connection below TLS.
 func raw(nc net.Conn) net.Conn {
 	if tc, ok := nc.(*tls.Conn); ok {
 		return tc.NetConn()
@@ -144,8 +145,8 @@ func raw(nc net.Conn) net.Conn {
 	return nc
 }
 
-// reset ends a connection without a goodbye, where there is such a thing.
-func reset(nc net.Conn) {
+// resetConn closes a connection with a reset, where there is such a thing.
+func resetConn(nc net.Conn) {
 	if tc, ok := nc.(interface{ SetLinger(int) error }); ok {
 		tc.SetLinger(0)
 	}

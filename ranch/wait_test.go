@@ -3,7 +3,6 @@ package ranch_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,36 +10,31 @@ import (
 	"goranch/ranch"
 )
 
-// Each operator, against each count from 0 to 4: who is to wait waits, and who is not
-// returns at once.
+// Each operator with the counts 0 to 4: a condition that holds ends the wait at once.
 func TestWaitForConnectionsByEveryOperator(t *testing.T) {
 	for _, c := range []struct {
-		op   ranch.Op
-		sign string
-		ok   func(count int) bool // for n = 2
+		op ranch.Op
+		ok func(count int) bool // for n = 2
 	}{
-		{ranch.Less, "<", func(c int) bool { return c < 2 }},
-		{ranch.LessEqual, "<=", func(c int) bool { return c <= 2 }},
-		{ranch.Equal, "==", func(c int) bool { return c == 2 }},
-		{ranch.GreaterEqual, ">=", func(c int) bool { return c >= 2 }},
-		{ranch.Greater, ">", func(c int) bool { return c > 2 }},
+		{ranch.Less, func(c int) bool { return c < 2 }},
+		{ranch.LessEqual, func(c int) bool { return c <= 2 }},
+		{ranch.Equal, func(c int) bool { return c == 2 }},
+		{ranch.GreaterEqual, func(c int) bool { return c >= 2 }},
+		{ranch.Greater, func(c int) bool { return c > 2 }},
 	} {
-		t.Run(c.sign, func(t *testing.T) {
-			if got := c.op.String(); got != c.sign {
-				t.Errorf("it is written %s", got)
-			}
+		t.Run(string(c.op), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f := new(fake)
-				l, _ := start(t, f, ranch.Options{}, answer)
+				f := new(fakeTransport)
+				l, _ := startListener(t, f, ranch.Options{}, greetAndEcho)
 				for count := range 5 {
 					if count > 0 {
-						guests(t, f, dialAddr(l), 1)
+						servedClients(t, f, dialAddr(l), 1)
 					}
-					ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, errNotToday)
+					ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, errTest)
 					defer cancel()
 					err := l.WaitForConnections(ctx, c.op, 2)
-					if c.ok(count) && err != nil || !c.ok(count) && !errors.Is(err, errNotToday) {
-						t.Errorf("%d %s 2: %v", count, c.sign, err)
+					if c.ok(count) && err != nil || !c.ok(count) && !errors.Is(err, errTest) {
+						t.Errorf("%d %s 2: got %v, want success %v", count, c.op, err, c.ok(count))
 					}
 				}
 			})
@@ -48,51 +42,51 @@ func TestWaitForConnectionsByEveryOperator(t *testing.T) {
 	}
 }
 
-// Whoever waits is woken by the change, up or down.
+// Changes wake the waits, up and down.
 func TestWaitForConnectionsIsWoken(t *testing.T) {
-	overEach(t, func(t *testing.T, m medium) {
+	forEachTransport(t, func(t *testing.T, m testTransport) {
 		var s ranch.Server
-		l, _, err := tryStart(t, &s, m.t, ranch.Options{Addr: m.addr(t)}, answer)
+		l, _, err := tryStartListener(t, &s, m.t, ranch.Options{Addr: m.addr(t)}, greetAndEcho)
 		if err != nil {
 			t.Fatal(err)
 		}
 		wait := func(op ranch.Op, n int) <-chan error {
 			done := make(chan error, 1)
-			go func() { done <- l.WaitForConnections(within(t), op, n) }()
+			go func() { done <- l.WaitForConnections(testContext(t), op, n) }()
 			return done
 		}
 		more, exactly := wait(ranch.Greater, 2), wait(ranch.Equal, 3)
-		in := m.guests(t, l, 3)
+		in := m.servedClients(t, l, 3)
 		for _, done := range []<-chan error{more, exactly} {
-			if err := await(t, "who waits for more is woken", done); err != nil {
+			if err := receive(t, "a wait for more connections ends", done); err != nil {
 				t.Error(err)
 			}
 		}
 		fewer, none := wait(ranch.Less, 3), wait(ranch.LessEqual, 0)
 		for _, v := range in {
-			v.leave()
+			v.close()
 		}
 		for _, done := range []<-chan error{fewer, none} {
-			if err := await(t, "who waits for fewer is woken", done); err != nil {
+			if err := receive(t, "a wait for fewer connections ends", done); err != nil {
 				t.Error(err)
 			}
 		}
 	})
 }
 
-// No number is missed, however short it lasts: those who wait for each number on the way
-// are woken, though the connections come and go without a pause.
+// No count is missed, however short it lasts: a wait for each count on the way ends, although
+// connections start without a pause.
 func TestWaitForConnectionsMissesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 50
-		f := new(fake)
-		l, _ := start(t, f, ranch.Options{}, answer)
+		f := new(fakeTransport)
+		l, _ := startListener(t, f, ranch.Options{}, greetAndEcho)
 		woken := make(chan error, n)
 		for i := 1; i <= n; i++ {
-			go func() { woken <- l.WaitForConnections(within(t), ranch.Equal, i) }()
+			go func() { woken <- l.WaitForConnections(testContext(t), ranch.Equal, i) }()
 		}
 		synctest.Wait()
-		guests(t, f, dialAddr(l), n)
+		servedClients(t, f, dialAddr(l), n)
 		for range n {
 			if err := <-woken; err != nil {
 				t.Error(err)
@@ -103,46 +97,43 @@ func TestWaitForConnectionsMissesNothing(t *testing.T) {
 
 // The end of the context ends the wait, with its cause.
 func TestWaitForConnectionsEndsWithItsContext(t *testing.T) {
-	l, _ := start(t, new(fake), ranch.Options{}, answer)
+	l, _ := startListener(t, new(fakeTransport), ranch.Options{}, greetAndEcho)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- l.WaitForConnections(ctx, ranch.Greater, 0) }()
-	cancel(errNotToday)
-	if err := await(t, "the wait ends", done); !errors.Is(err, errNotToday) {
-		t.Errorf("it ended with %v", err)
+	cancel(errTest)
+	if err := receive(t, "the wait ends", done); !errors.Is(err, errTest) {
+		t.Errorf("got %v, want %v", err, errTest)
 	}
-	if err := l.WaitForConnections(over, ranch.Greater, 0); !errors.Is(err, context.Canceled) {
-		t.Errorf("with a context that has ended: %v", err)
+	if err := l.WaitForConnections(cancelledContext, ranch.Greater, 0); !errors.Is(err, context.Canceled) {
+		t.Errorf("ended context: got %v, want %v", err, context.Canceled)
 	}
-	if err := l.WaitForConnections(over, ranch.Equal, 0); err != nil {
-		t.Errorf("what holds already needs no wait: %v", err)
+	if err := l.WaitForConnections(cancelledContext, ranch.Equal, 0); err != nil {
+		t.Errorf("condition that holds: got %v, want nil", err)
 	}
 }
 
-// An operator that does not exist is refused.
+// An unknown operator is a bad option.
 func TestWaitForConnectionsRefuses(t *testing.T) {
-	l, _ := start(t, new(fake), ranch.Options{}, answer)
-	for _, op := range []ranch.Op{0, -1, ranch.Greater + 1} {
-		if err := l.WaitForConnections(within(t), op, 1); !errors.Is(err, ranch.ErrBadOption) {
-			t.Errorf("%v: %v", op, err)
-		}
-		if got, want := op.String(), fmt.Sprintf("Op(%d)", int(op)); got != want {
-			t.Errorf("it is written %s, not %s", got, want)
+	l, _ := startListener(t, new(fakeTransport), ranch.Options{}, greetAndEcho)
+	for _, op := range []ranch.Op{"", "!=", "=>"} {
+		if err := l.WaitForConnections(testContext(t), op, 1); !errors.Is(err, ranch.ErrBadOption) {
+			t.Errorf("%s: got %v, want %v", op, err, ranch.ErrBadOption)
 		}
 	}
 }
 
-// Connections that were removed do not count for those who wait either.
+// Removed connections are not counted by WaitForConnections.
 func TestWaitForConnectionsIgnoresRemoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := new(fake)
-		l, _ := start(t, f, ranch.Options{}, removed(answer))
-		guests(t, f, dialAddr(l), 3)
-		if err := l.WaitForConnections(within(t), ranch.Equal, 0); err != nil {
+		f := new(fakeTransport)
+		l, _ := startListener(t, f, ranch.Options{}, uncounted(greetAndEcho))
+		servedClients(t, f, dialAddr(l), 3)
+		if err := l.WaitForConnections(testContext(t), ranch.Equal, 0); err != nil {
 			t.Error(err)
 		}
 		if got := l.Info().AllConnections; got != 3 {
-			t.Errorf("%d live", got)
+			t.Errorf("got %d connections, want 3", got)
 		}
 	})
 }

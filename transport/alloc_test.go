@@ -1,7 +1,6 @@
 //go:build !race
 
-// Under the race detector sync.Pool drops what it is given at random, and memory is
-// not what it is otherwise.
+// Under the race detector, sync.Pool drops values at random and memory use differs.
 
 package transport_test
 
@@ -16,14 +15,14 @@ import (
 	"goranch/transport"
 )
 
-// wantNoAllocs counts the allocations of the whole process, so those of the other end as well.
+// wantNoAllocs counts the allocations of the whole process, those of the other end included.
 func wantNoAllocs(t *testing.T, what string, f func()) {
 	t.Helper()
-	for range 10 { // pools and stacks
+	for range 10 { // fills pools and grows stacks
 		f()
 	}
 	if n := testing.AllocsPerRun(1000, f); n != 0 {
-		t.Errorf("%s: %v allocations", what, n)
+		t.Errorf("%s: got %v allocations, want 0", what, n)
 	}
 }
 
@@ -55,7 +54,7 @@ func TestReadAndWriteDoNotAllocate(t *testing.T) {
 	}
 }
 
-// A write that has to wait arms a timer, but nothing else.
+// A write that has to wait arms a timer and allocates nothing else.
 func TestBlockedWriteDoesNotAllocate(t *testing.T) {
 	srv, cli := kindNamed("unix").pair(t, transport.TCP{WriteBuffer: 4096})
 	const size = 64 << 10
@@ -88,7 +87,7 @@ func TestEchoDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// crypto/tls allocates for each record that it reads. WriteTo adds nothing to that.
+// crypto/tls allocates for each record that it reads. WriteTo adds no allocation.
 func TestTLSEchoAllocatesNoMoreThanBare(t *testing.T) {
 	for _, size := range []int{2, 64, 16_000} {
 		measure := func(echo func(*transport.Conn) (int64, error)) float64 {
@@ -114,19 +113,19 @@ func TestTLSEchoAllocatesNoMoreThanBare(t *testing.T) {
 			}
 		})
 		if ours > bare {
-			t.Errorf("%d bytes: %v allocations, a bare loop makes %v", size, ours, bare)
+			t.Errorf("%d bytes: got %v allocations, want at most %v as with a bare connection", size, ours, bare)
 		}
 	}
 }
 
-// An idle connection in WriteTo holds no buffer: it takes as much memory as a
-// goroutine that waits in a bare Read with a buffer of one byte, and a little for the
-// Conn. A buffer of 4 KiB, on the heap or on the stack, fails the test.
+// An idle connection in WriteTo holds no buffer: it uses as much memory as a goroutine in a bare
+// Read with a buffer of one byte, and a little for the Conn. With a buffer of 4 KiB, on the heap or
+// on the stack, this test fails.
 func TestIdleConnectionsHoldNoBuffer(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		conns int
-		bound int64 // bytes above the bare goroutine
+		bound int64 // bytes more than the bare goroutine
 	}{
 		{"tcp", 2000, 1500},
 		{"tls1.3", 1000, 1500},
@@ -134,7 +133,7 @@ func TestIdleConnectionsHoldNoBuffer(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			conns := tt.conns
 			if need := 2*conns + 100; filesAllowed() < need {
-				t.Skipf("SKIPPED: %d file descriptors are not allowed", need)
+				t.Skipf("needs %d file descriptors, which the limit does not allow", need)
 			}
 			tr := kindNamed(tt.name).make(transport.TCP{})
 			ln := listen(t, tr, "127.0.0.1:0")
@@ -142,53 +141,57 @@ func TestIdleConnectionsHoldNoBuffer(t *testing.T) {
 			for i := range conns {
 				srvs[i], clis[i] = connectTo(t, tr, ln)
 			}
-			measure := func(serve func(c *transport.Conn)) int64 {
-				var wg sync.WaitGroup
-				before := inUse()
-				for _, c := range srvs {
-					wg.Go(func() { serve(c) })
-				}
-				p := make([]byte, 100)
-				for _, c := range clis { // each has worked before it idles
-					if _, err := c.Write(p); err != nil {
-						t.Fatal(err)
-					}
-					if _, err := io.ReadFull(c, p); err != nil {
-						t.Fatal(err)
-					}
-				}
-				eventually(t, "all goroutines wait", func() bool { return runnable() == 1 })
-				after := inUse()
-				for _, c := range clis { // the byte that ends it
-					c.Write([]byte{end})
-				}
-				wg.Wait()
-				return (after - before) / int64(conns)
-			}
-			bare := func(c *transport.Conn) {
-				one := new([1]byte)
-				for n := 0; ; n++ {
-					if _, err := c.Read(one[:]); err != nil || one[0] == end {
-						return
-					}
-					if n%100 == 99 {
-						c.Write(make([]byte, 100))
-					}
-				}
-			}
-			lent := func(c *transport.Conn) { c.WriteTo(&untilEnd{c}) }
-			measure(bare) // what grows once grows now
-			b := measure(bare)
-			l := measure(lent)
-			t.Logf("per idle connection: bare %d bytes, WriteTo %d", b, l)
-			if l-b > tt.bound {
-				t.Errorf("WriteTo takes %d bytes per idle connection, a bare Read %d: more than %d above it", l, b, tt.bound)
+			measure := func(serve func(*transport.Conn)) int64 { return bytesPerConn(t, srvs, clis, serve) }
+			measure(echoBare) // allocates what is allocated only once
+			bare := measure(echoBare)
+			got := measure(func(c *transport.Conn) { c.WriteTo(&untilEnd{c}) })
+			t.Logf("per idle connection: bare %d bytes, WriteTo %d", bare, got)
+			if got-bare > tt.bound {
+				t.Errorf("got %d bytes per idle connection in WriteTo, want at most those of a bare Read (%d) and %d more", got, bare, tt.bound)
 			}
 		})
 	}
 }
 
-// untilEnd writes everything back, until the end is read.
+// bytesPerConn returns the memory that serve uses for each connection while all are idle.
+func bytesPerConn(t *testing.T, srvs []*transport.Conn, clis []net.Conn, serve func(*transport.Conn)) int64 {
+	var wg sync.WaitGroup
+	before := inUse()
+	for _, c := range srvs {
+		wg.Go(func() { serve(c) })
+	}
+	p := make([]byte, 100)
+	for _, c := range clis { // each connection transfers data before it is idle
+		if _, err := c.Write(p); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(c, p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	waitFor(t, "all goroutines to be blocked", func() bool { return runnable() == 1 })
+	after := inUse()
+	for _, c := range clis { // the byte that ends the goroutine
+		c.Write([]byte{end})
+	}
+	wg.Wait()
+	return (after - before) / int64(len(srvs))
+}
+
+// echoBare echoes messages of 100 bytes with a buffer of one byte.
+func echoBare(c *transport.Conn) {
+	one := new([1]byte)
+	for n := 0; ; n++ {
+		if _, err := c.Read(one[:]); err != nil || one[0] == end {
+			return
+		}
+		if n%100 == 99 {
+			c.Write(make([]byte, 100))
+		}
+	}
+}
+
+// untilEnd echoes all data until it receives the end.
 type untilEnd struct{ io.Writer }
 
 const end = 0xff
@@ -203,14 +206,14 @@ func (u *untilEnd) Write(p []byte) (int, error) {
 // inUse returns the bytes of heap and stacks that are in use.
 func inUse() int64 {
 	var m runtime.MemStats
-	for range 3 { // pools are emptied by the second collection, stacks shrink in each
+	for range 3 { // the second collection empties pools; each shrinks stacks
 		runtime.GC()
 	}
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc + m.StackInuse)
 }
 
-// runnable returns how many goroutines run or could; the caller is one.
+// runnable returns the number of goroutines that are running or runnable, the caller included.
 func runnable() (n uint64) {
 	samples := []metrics.Sample{{Name: "/sched/goroutines/running:goroutines"}, {Name: "/sched/goroutines/runnable:goroutines"}}
 	metrics.Read(samples)

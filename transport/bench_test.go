@@ -12,10 +12,9 @@ import (
 	"goranch/transport"
 )
 
-// Each benchmark runs the same work over a bare net.Conn as well: the difference is what
-// a Conn costs.
+// Each benchmark also runs over a bare net.Conn: the difference is the cost of a Conn.
 
-// bareOrConn runs f over both ends of a connection, the server's once bare, once as a Conn.
+// bareOrConn runs f over both ends of a connection, with a bare server's end and with a Conn.
 func bareOrConn(b *testing.B, name string, f func(b *testing.B, srv, cli net.Conn)) {
 	b.Run("bare", func(b *testing.B) {
 		srv, cli := kindNamed(name).pair(b, transport.TCP{})
@@ -51,7 +50,7 @@ func BenchmarkRead(b *testing.B) {
 			bareOrConn(b, "tcp", func(b *testing.B, srv, cli net.Conn) {
 				go func() {
 					for {
-						if _, err := cli.Write(flood[:1<<20]); err != nil {
+						if _, err := cli.Write(bulk[:1<<20]); err != nil {
 							return
 						}
 					}
@@ -129,7 +128,7 @@ func BenchmarkRelay(b *testing.B) {
 			}()
 			go func() {
 				for {
-					if _, err := in.Write(flood[:1<<20]); err != nil {
+					if _, err := in.Write(bulk[:1<<20]); err != nil {
 						return
 					}
 				}
@@ -153,7 +152,7 @@ func sizeName(n int) string {
 	return fmt.Sprint(n>>10, "KiB")
 }
 
-// echoes returns a function that sends size bytes and waits for them.
+// echoes returns a function that sends size bytes and waits until they are returned.
 func echoes(tb testing.TB, cli net.Conn, size int) func() {
 	p := make([]byte, size)
 	return func() {
@@ -166,7 +165,7 @@ func echoes(tb testing.TB, cli net.Conn, size int) func() {
 	}
 }
 
-// BenchmarkTLSHandshake compares handshakes with and without a limit in time: what the limit costs.
+// BenchmarkTLSHandshake compares handshakes with and without a time limit.
 func BenchmarkTLSHandshake(b *testing.B) {
 	for _, limited := range []bool{false, true} {
 		b.Run(fmt.Sprintf("limited=%v", limited), func(b *testing.B) {

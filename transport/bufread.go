@@ -10,6 +10,8 @@ import (
 
 // pooledReader returns a reader that holds no buffer while it waits.
 //
+// pooledReader returns a reader that holds no buffer while it waits.
+//
 //go:noinline
 func (c *Conn) pooledReader() engine.PooledReader {
 	if c.isAhead() {
@@ -30,7 +32,7 @@ func (c *Conn) pooled() engine.PooledReader {
 	return &plainReader{c: c}
 }
 
-// aheadReader first returns what Peek has read.
+// aheadReader first returns the data that Peek has read.
 type aheadReader struct {
 	engine.PooledReader
 	c *Conn
@@ -45,7 +47,7 @@ func (r *aheadReader) Next(max int) ([]byte, error) {
 	return b[:n], err
 }
 
-// pooledBuffer is a buffer from the pool, or none.
+// pooledBuffer holds a buffer from the pool, or none.
 type pooledBuffer struct{ buf buffer }
 
 func (b *pooledBuffer) take() {
@@ -61,21 +63,21 @@ func (b *pooledBuffer) Release() {
 	}
 }
 
-// readableWaiter is a connection that can wait for data without reading it, as in-memory
-// connections can.
+// readableWaiter is implemented by connections that can wait for data without reading it, such as
+// in-memory connections.
 type readableWaiter interface {
 	waitReadable()
 }
 
-// plainReader reads connections on which this package makes no system calls. It has to hold its
-// buffer while it waits, unless the connection is a readableWaiter.
+// plainReader reads connections on which this package makes no system calls. It holds its buffer
+// while it waits, unless the connection is a readableWaiter.
 type plainReader struct {
 	pooledBuffer
 	c *Conn
 }
 
 func (r *plainReader) Next(max int) ([]byte, error) {
-	// A layer above the raw connection may hold data, or an error, that the latter knows nothing of.
+	// A layer above the raw connection may hold data or an error of its own.
 	if w, ok := r.c.raw.Conn.(readableWaiter); ok && r.c.top == &r.c.raw {
 		r.Release()
 		w.waitReadable()
@@ -85,10 +87,10 @@ func (r *plainReader) Next(max int) ([]byte, error) {
 	return r.buf[:n], err
 }
 
-// tlsReader waits with a buffer of one byte. It then reads the rest of the record, for which the
-// socket is not needed. If there is no rest, the raw connection returns errNotNow instead
-// of waiting. crypto/tls keeps the connection usable after that error because it is temporary;
-// TestCryptoTLSSurvivesTemporaryReadErrors guards this.
+// tlsReader waits with a buffer of one byte. It then reads the rest of the record, which crypto/tls
+// has already received. If there is no rest, the raw connection returns errNotNow instead of
+// waiting. crypto/tls keeps the connection usable after that error because its Temporary method
+// returns true; TestCryptoTLSSurvivesTemporaryReadErrors guards this.
 type tlsReader struct {
 	pooledBuffer
 	c     *Conn
@@ -117,16 +119,16 @@ func (r *tlsReader) Next(max int) ([]byte, error) {
 	return r.buf[:1+n], r.c.raw.readError(err)
 }
 
-// errNotNow is the error of a read that would have had to wait for the socket.
+// errNotNow is the error of a read that would have to wait for the socket.
 var errNotNow error = notNow{}
 
 type notNow struct{}
 
-func (notNow) Error() string   { return "no data without waiting" }
+func (notNow) Error() string   { return "no data is available without waiting" }
 func (notNow) Timeout() bool   { return false }
 func (notNow) Temporary() bool { return true }
 
-// Read is what TLS reads through. Plain payload is read through it only after a Peek.
+// Read is called by TLS. Plain payload is read through it only after a Peek.
 func (w *rawConn) Read(p []byte) (int, error) {
 	if w.ahead != nil {
 		return take(&w.ahead, p), nil

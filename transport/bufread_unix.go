@@ -22,16 +22,16 @@ func (c *Conn) rawReader() engine.PooledReader {
 	return r
 }
 
-// rawReader takes the buffer inside the callback of the runtime's poller and gives it back when the
-// socket is empty, so that a goroutine that waits holds no buffer, and no system call is spent
-// on asking whether there is data.
+// rawReader takes a buffer inside the callback of the runtime's poller, and returns it to the pool
+// if the socket is empty. A waiting goroutine thus holds no buffer, and no extra system call asks
+// whether there is data.
 type rawReader struct {
 	pooledBuffer
 	c   *Conn
 	max int
 	n   int
 	err error
-	f   func(fd uintptr) bool // try, bound once
+	f   func(fd uintptr) bool // try, bound once to avoid an allocation for each read
 }
 
 func (r *rawReader) Next(max int) ([]byte, error) {
@@ -78,8 +78,8 @@ func (r *rawReader) try(fd uintptr) bool {
 	}
 }
 
-// discard drops what the socket has received so far, without waiting, and reports
-// whether there was anything.
+// discard drops the data that the socket has received, without waiting, and reports whether there
+// was any.
 func (c *Conn) discard() (some bool) {
 	if c.raw.sys == nil {
 		return false
@@ -87,7 +87,7 @@ func (c *Conn) discard() (some bool) {
 	b := buffers.Get().(buffer)
 	defer buffers.Put(b)
 	c.raw.sys.Control(func(fd uintptr) {
-		for range 16 { // 1 MiB: all that was in flight, and an end to a flood
+		for range 16 { // 1 MiB is more than is in flight; a flood must not keep the loop running
 			n, err := unix.Read(int(fd), b[:])
 			if n <= 0 && err != unix.EINTR {
 				return

@@ -12,28 +12,33 @@ import (
 	"time"
 )
 
-// Conn is a connection as protocols hold it: a net.Conn that knows its id, its
-// transport, its peer, its TLS state and how much it has carried.
+// Conn is the connection that protocols use: a net.Conn that also provides its id, its transport,
+// the state of TLS, the PROXY header and counters.
 //
-// It is owned by the goroutine that runs the protocol. Like any net.Conn it may be
-// written to, closed and given deadlines by others meanwhile. Reads are one at a time:
-// Read, WriteTo and another connection's ReadFrom must not run at once.
+// The goroutine that runs the protocol owns it. Other goroutines may write to it, close it and set
+// deadlines. Only one read may be in progress: Read, Peek, WriteTo and the ReadFrom of another
+// connection must not overlap.
 //
-// A write that the peer does not take within the transport's send timeout fails with
-// [ErrSendTimeout]. A Conn holds no buffer of its own while it is idle.
+// A write that the peer does not accept within the send timeout of the transport fails with
+// [ErrSendTimeout]. An idle Conn holds no buffer.
 type Conn struct {
-	// What each read and write touches comes first, in as few cache lines as it can.
+	// Counters: they come first because each read and write uses them, so that they share cache lines.
 	reads, writes         atomic.Uint64
 	readBytes, writeBytes atomic.Uint64
-	tracer                atomic.Pointer[Tracer] // nil: not traced
+	tracer                atomic.Pointer[tracer] // nil: not traced
 
-	top net.Conn // what the payload goes through: &c.raw, or TLS above it
+	// Layers.
+	top net.Conn // carries the payload: &c.raw, or TLS above it
 	raw rawConn
 
-	records sync.Mutex // held by a write through TLS, so that none is taken for TryWrite's
+	// Write side. records is held during a write through TLS, which must not overlap TryWrite.
+	records sync.Mutex
 
-	ahead  *ahead // of what came through TLS; of plain payload it is the raw connection's
-	secure atomic.Pointer[secure]
+	// Read side.
+	ahead *ahead // payload received through TLS that Peek has read; see rawConn.ahead for plain payload
+
+	// Identity and lifecycle.
+	secure atomic.Pointer[secure] // nil: no TLS
 	id     uint64
 	t      Transport
 	owner  any
@@ -42,8 +47,8 @@ type Conn struct {
 
 var lastID atomic.Uint64
 
-// NewConn wraps nc, a connection accepted on a listener of t. Nothing is read or
-// written; Handshake must be called before the payload. The Conn owns nc from here on.
+// NewConn returns a Conn for nc, which was accepted on a listener of t, and takes ownership of nc.
+// It neither reads nor writes. Call [Conn.Handshake] before the payload.
 func NewConn(t Transport, nc net.Conn) *Conn {
 	c := new(Conn)
 	c.init(t, nc, nil)
@@ -58,8 +63,8 @@ func (c *Conn) init(t Transport, nc net.Conn, owner any) {
 	c.top = &c.raw
 }
 
-// Handshake prepares the connection as its transport asks: nothing for TCP, the
-// server's handshake for TLS. On error the connection can only be closed.
+// Handshake runs the handshake of the transport: none for TCP, the server's side of the TLS
+// handshake for TLS. After an error the connection can only be closed.
 func (c *Conn) Handshake(ctx context.Context) error { return c.prepare(ctx, c.t) }
 
 func (c *Conn) prepare(ctx context.Context, t Transport) error {
@@ -77,24 +82,24 @@ func (c *Conn) prepare(ctx context.Context, t Transport) error {
 	return nil
 }
 
-// stater is what connections with TLS can tell of it.
+// stater is implemented by TLS connections.
 type stater interface{ ConnectionState() tls.ConnectionState }
 
-// secure makes a stater readable while the connection is being upgraded.
+// secure allows the state of TLS to be read while the connection is being upgraded.
 type secure struct{ stater }
 
-// ID is unique among the connections of this process, and never 0.
+// ID returns a number that is unique among the connections of this process. It is never 0.
 func (c *Conn) ID() uint64 { return c.id }
 
-// Transport returns the transport the connection was accepted on.
+// Transport returns the transport that accepted the connection.
 func (c *Conn) Transport() Transport { return c.t }
 
-// NetConn returns the connection as accepted. Reading or writing it directly bypasses
-// TLS, counters and the send timeout.
+// NetConn returns the connection that Accept returned. Reading or writing it bypasses TLS, the
+// counters and the send timeout.
 func (c *Conn) NetConn() net.Conn { return c.raw.Conn }
 
-// TLS returns the state of the connection's TLS, and whether there is any. It may be
-// called from any goroutine.
+// TLS returns the state of TLS; the result is false without TLS. It may be called from any
+// goroutine.
 func (c *Conn) TLS() (tls.ConnectionState, bool) {
 	if s := c.secure.Load(); s != nil {
 		return s.ConnectionState(), true
@@ -102,14 +107,14 @@ func (c *Conn) TLS() (tls.ConnectionState, bool) {
 	return tls.ConnectionState{}, false
 }
 
-// Stats counts what a connection has carried: payload, so with TLS less than what
-// was on the wire.
+// Stats are the counters of a connection. They count payload, which over TLS is less than the data
+// on the wire.
 type Stats struct {
-	Reads, Writes           uint64 // calls that carried something or failed
+	Reads, Writes           uint64 // calls that transferred data or failed
 	BytesRead, BytesWritten uint64
 }
 
-// Stats returns the counters so far. Each is exact; they are not read at one instant.
+// Stats returns the counters. Each is exact; they are not read at one instant.
 func (c *Conn) Stats() Stats {
 	return Stats{
 		Reads: c.reads.Load(), Writes: c.writes.Load(),
@@ -117,7 +122,8 @@ func (c *Conn) Stats() Stats {
 	}
 }
 
-// Read reads what has arrived. After [Conn.StopReading] its error wraps the cause.
+// Read reads the data that has arrived, and waits if there is none. After [Conn.StopReading] its
+// error wraps the cause.
 func (c *Conn) Read(p []byte) (int, error) {
 	var n int
 	var err error
@@ -136,7 +142,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write writes all of p, or says why not. Concurrent writes do not mix.
+// Write writes all of p, or returns an error. Concurrent writes are not interleaved.
 func (c *Conn) Write(p []byte) (n int, err error) {
 	if c.top == &c.raw {
 		n, err = c.raw.Write(p)
@@ -153,13 +159,13 @@ func (c *Conn) writeRecords(p []byte) (int, error) {
 	return c.top.Write(p)
 }
 
-// countRead counts n bytes read to the beginning of p, which is nil if they did not come
-// our way, and tells whoever traces the connection.
+// countRead counts and traces n bytes read to the beginning of p. p is nil if the kernel moved
+// them.
 func (c *Conn) countRead(n int, p []byte, err error) {
 	c.reads.Add(1)
 	c.readBytes.Add(uint64(n))
 	if c.tracer.Load() != nil {
-		c.trace(TraceRead, n, p, err)
+		c.trace("read", n, p, err)
 	}
 }
 
@@ -167,12 +173,12 @@ func (c *Conn) countWrite(n int, p []byte, err error) {
 	c.writes.Add(1)
 	c.writeBytes.Add(uint64(n))
 	if c.tracer.Load() != nil {
-		c.trace(TraceWrite, n, p, err)
+		c.trace("write", n, p, err)
 	}
 }
 
-// Close ends the connection in order: TLS says goodbye, TCP sends what is still
-// queued. Calling it again does nothing.
+// Close closes the connection gracefully: TLS sends close_notify, and the kernel sends the data
+// that is still queued. Later calls do nothing.
 func (c *Conn) Close() error {
 	if c.closed.Swap(true) {
 		return nil
@@ -184,12 +190,12 @@ func (c *Conn) Close() error {
 	return c.top.Close()
 }
 
-// lingerTime is what net/http grants in the same case.
+// lingerTime is the time that net/http allows in the same situation.
 const lingerTime = 500 * time.Millisecond
 
-// linger ends a connection on which the peer was still sending. What arrives unread, or
-// after the socket is closed, turns the end into a reset, and that overtakes the last
-// answer; so the peer is told that nothing more will come, and has a moment to stop.
+// linger closes a connection on which the peer was still sending. Data that arrives unread, or
+// after the socket is closed, makes the kernel send RST, which can overtake the last answer.
+// Therefore linger shuts down the write side and gives the peer a moment to stop sending.
 func (c *Conn) linger() {
 	if c.top != &c.raw {
 		c.CloseWrite()
@@ -202,19 +208,19 @@ func (c *Conn) linger() {
 	io.Copy(io.Discard, c.raw.Conn)
 }
 
-// Abort closes the socket without a goodbye and without waiting for anybody; a write in
-// progress fails. It may be called from any goroutine, and after Close.
+// Abort closes the socket at once, without close_notify and without lingering. A write in progress
+// fails. It may be called from any goroutine, and after Close.
 func (c *Conn) Abort() {
 	c.closed.Store(true)
 	c.raw.reads.Close()
 	if tc, ok := c.raw.Conn.(*net.TCPConn); ok && c.raw.send.lingers {
-		tc.SetLinger(-1) // else close waits
+		tc.SetLinger(-1) // otherwise close(2) waits
 	}
 	c.raw.Conn.Close()
 }
 
-// CloseWrite tells the peer that nothing more will be sent; reading goes on. The error
-// is errors.ErrUnsupported where the connection cannot be closed by halves.
+// CloseWrite shuts down the write side: the peer reads EOF. Reading continues. The error is
+// errors.ErrUnsupported if the connection has no half-close.
 func (c *Conn) CloseWrite() error {
 	var nc net.Conn = c.raw.Conn
 	if c.top != &c.raw {
@@ -226,8 +232,8 @@ func (c *Conn) CloseWrite() error {
 	return opError("close", c.raw.Conn, errors.ErrUnsupported)
 }
 
-// CloseRead refuses whatever the peer sends from now on; writing goes on. The error is
-// errors.ErrUnsupported where the connection cannot be closed by halves.
+// CloseRead shuts down the read side. Writing continues. The error is errors.ErrUnsupported if the
+// connection has no half-close.
 func (c *Conn) CloseRead() error {
 	if h, ok := c.raw.Conn.(interface{ CloseRead() error }); ok {
 		return h.CloseRead()
@@ -235,20 +241,20 @@ func (c *Conn) CloseRead() error {
 	return opError("close", c.raw.Conn, errors.ErrUnsupported)
 }
 
-// SetDeadline sets both deadlines, as SetReadDeadline and SetWriteDeadline do.
+// SetDeadline calls SetReadDeadline and SetWriteDeadline.
 func (c *Conn) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
 }
 
-// SetReadDeadline makes reads fail from t on; zero means never. It cannot undo
+// SetReadDeadline makes reads fail from t on; the zero time means no deadline. It does not undo
 // [Conn.StopReading].
 func (c *Conn) SetReadDeadline(t time.Time) error { return c.raw.SetReadDeadline(t) }
 
-// SetWriteDeadline makes writes fail from t on; zero means never. The send timeout
-// holds besides: whichever comes first ends the write.
+// SetWriteDeadline makes writes fail from t on; the zero time means no deadline. The send timeout
+// applies as well: the earlier of the two ends a write.
 func (c *Conn) SetWriteDeadline(t time.Time) error { return c.raw.SetWriteDeadline(t) }
 
-// StopReading wakes a blocked read and makes it, and all later ones, fail with an
-// error that wraps cause. Writes go on. It is how a protocol is told to finish; only
-// the first cause counts.
+// StopReading makes the blocked and all later reads fail with an error that wraps cause; writes
+// continue. It asks the protocol to finish. Only the first cause counts. It may be called from any
+// goroutine.
 func (c *Conn) StopReading(cause error) { c.raw.reads.Stop(c.raw.Conn, cause) }

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -16,26 +15,26 @@ import (
 	"goranch/transport"
 )
 
-func TestConnKnowsItself(t *testing.T) {
+func TestConnAccessors(t *testing.T) {
 	eachKind(t, func(t *testing.T, k kind) {
 		tr := k.make(transport.TCP{})
 		ln := listen(t, tr, k.addr(t))
 		srv, cli := connectTo(t, tr, ln)
 		if got, want := srv.LocalAddr().String(), ln.Addr().String(); got != want {
-			t.Errorf("LocalAddr %q, listening on %q", got, want)
+			t.Errorf("LocalAddr: got %q, want %q", got, want)
 		}
 		if got, want := srv.RemoteAddr().String(), cli.LocalAddr().String(); got != want {
-			t.Errorf("RemoteAddr %q, the client's is %q", got, want)
+			t.Errorf("RemoteAddr: got %q, want %q", got, want)
 		}
 		if srv.Transport().Name() != tr.Name() {
-			t.Errorf("Transport is %v", srv.Transport())
+			t.Errorf("Transport: got %v, want that of NewConn", srv.Transport())
 		}
 		if _, ok := srv.NetConn().(interface{ NetConn() net.Conn }); ok {
-			t.Errorf("NetConn is a %T, not what was accepted", srv.NetConn())
+			t.Errorf("NetConn: got %T, want the accepted connection", srv.NetConn())
 		}
 		state, secure := srv.TLS()
 		if secure != (k.tls != 0) || secure && (state.Version != k.tls || !state.HandshakeComplete || state.ServerName != "localhost") {
-			t.Errorf("TLS: %v, %+v", secure, state)
+			t.Errorf("TLS: got %v, %+v, want the state of a TLS connection, or none", secure, state)
 		}
 		exchange(t, srv, cli)
 	})
@@ -71,7 +70,7 @@ func TestIDsAreUnique(t *testing.T) {
 				engine.Init(c, transport.TCP{}, a, nil)
 				mu.Lock()
 				if seen[c.ID()] || c.ID() == 0 {
-					t.Errorf("id %d", c.ID())
+					t.Errorf("got id %d, want a positive number that is used once", c.ID())
 				}
 				seen[c.ID()] = true
 				mu.Unlock()
@@ -80,7 +79,7 @@ func TestIDsAreUnique(t *testing.T) {
 	}
 	wg.Wait()
 	if len(seen) != each*workers {
-		t.Errorf("%d ids for %d connections", len(seen), each*workers)
+		t.Errorf("got %d ids, want %d", len(seen), each*workers)
 	}
 }
 
@@ -88,14 +87,14 @@ func TestIDsAreUnique(t *testing.T) {
 func wantStats(tb testing.TB, what string, c *transport.Conn, want transport.Stats) {
 	tb.Helper()
 	if diff := cmp.Diff(want, c.Stats()); diff != "" {
-		tb.Errorf("%s: -want +got\n%s", what, diff)
+		tb.Errorf("%s: counters (-want +got):\n%s", what, diff)
 	}
 }
 
 func TestStatsOfReadAndWrite(t *testing.T) {
 	eachKind(t, func(t *testing.T, k kind) {
 		srv, cli := k.pair(t, transport.TCP{})
-		wantStats(t, "fresh", srv, transport.Stats{}) // a handshake is no payload
+		wantStats(t, "fresh", srv, transport.Stats{}) // the handshake is not payload
 
 		cli.Write(make([]byte, 100))
 		srv.Read(make([]byte, 60))
@@ -107,20 +106,20 @@ func TestStatsOfReadAndWrite(t *testing.T) {
 		wantStats(t, "17 bytes written in two", srv, transport.Stats{Reads: 2, BytesRead: 100, Writes: 2, BytesWritten: 17})
 
 		cli.Close()
-		for { // TLS may see its end and the socket's
+		for { // TLS may report the end of TLS and that of the socket
 			if _, err := srv.Read(make([]byte, 1)); err != nil {
 				break
 			}
 		}
 		if s := srv.Stats(); s.Reads != 3 || s.BytesRead != 100 {
-			t.Errorf("the read that finds the end counts: %+v", s)
+			t.Errorf("got %+v, want 3 reads with 100 bytes: the read that returns EOF counts", s)
 		}
 		srv.Close()
 		if _, err := srv.Write([]byte("x")); err == nil {
-			t.Error("Write after Close succeeds")
+			t.Error("Write after Close: got no error, want one")
 		}
 		if s := srv.Stats(); s.Writes != 3 || s.BytesWritten != 17 {
-			t.Errorf("the write that fails counts, its bytes do not: %+v", s)
+			t.Errorf("got %+v, want 3 writes with 17 bytes: the failed write counts", s)
 		}
 	})
 }
@@ -136,27 +135,27 @@ func TestStatsOfCopies(t *testing.T) {
 		})
 		n, err := srv.WriteTo(&checker{})
 		if n != size || err != nil {
-			t.Fatalf("WriteTo: %d, %v", n, err)
+			t.Fatalf("WriteTo: got %d, %v, want all bytes", n, err)
 		}
 		await(t, "the sender", sent)
 		s := srv.Stats()
 		if s.BytesRead != size || s.Reads < 2 || s.BytesWritten != 0 || s.Writes != 0 {
-			t.Errorf("after WriteTo: %+v", s)
+			t.Errorf("after WriteTo: got %+v, want all bytes counted", s)
 		}
 
 		got := async(func() (int64, error) { return io.Copy(&checker{}, cli) })
 		n, err = srv.ReadFrom(&stream{n: size})
 		if n != size || err != nil {
-			t.Fatalf("ReadFrom: %d, %v", n, err)
+			t.Fatalf("ReadFrom: got %d, %v, want all bytes", n, err)
 		}
 		if err := srv.Close(); err != nil {
-			t.Errorf("Close: %v", err)
+			t.Errorf("Close: got %v, want no error", err)
 		}
 		if r := await(t, "the receiver", got); r.n != size || r.err != nil {
-			t.Errorf("the peer has %d, %v", r.n, r.err)
+			t.Errorf("peer: got %d bytes, %v, want all", r.n, r.err)
 		}
 		if s := srv.Stats(); s.BytesWritten != size || s.Writes == 0 || s.BytesRead != size {
-			t.Errorf("after ReadFrom: %+v", s)
+			t.Errorf("after ReadFrom: got %+v, want all bytes counted", s)
 		}
 	})
 }
@@ -175,18 +174,18 @@ func TestStatsOfConnToConn(t *testing.T) {
 				})
 				got := async(func() (int64, error) { return io.Copy(&checker{}, out) })
 				if n, err := src.WriteTo(dst); n != size || err != nil {
-					t.Fatalf("WriteTo: %d, %v", n, err)
+					t.Fatalf("WriteTo: got %d, %v, want all bytes", n, err)
 				}
 				dst.Close()
 				await(t, "the sender", sent)
 				if r := await(t, "the receiver", got); r.n != size || r.err != nil {
-					t.Errorf("received %d, %v", r.n, r.err)
+					t.Errorf("receiver: got %d bytes, %v, want all", r.n, r.err)
 				}
 				if s := src.Stats(); s.BytesRead != size || s.BytesWritten != 0 {
-					t.Errorf("source: %+v", s)
+					t.Errorf("source: got %+v, want all bytes counted as read", s)
 				}
 				if s := dst.Stats(); s.BytesWritten != size || s.BytesRead != 0 {
-					t.Errorf("destination: %+v", s)
+					t.Errorf("destination: got %+v, want all bytes counted as written", s)
 				}
 			})
 		}
@@ -195,230 +194,27 @@ func TestStatsOfConnToConn(t *testing.T) {
 
 func closeWrite(tb testing.TB, nc net.Conn) {
 	if err := nc.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
-		tb.Errorf("CloseWrite: %v", err)
+		tb.Errorf("CloseWrite: got %v, want no error", err)
 	}
-}
-
-func TestCloseTwice(t *testing.T) {
-	eachKind(t, func(t *testing.T, k kind) {
-		srv, cli := k.pair(t, transport.TCP{})
-		if err := srv.Close(); err != nil {
-			t.Errorf("Close: %v", err)
-		}
-		if err := srv.Close(); err != nil {
-			t.Errorf("the second Close: %v", err)
-		}
-		srv.Abort()
-		if n, err := cli.Read(make([]byte, 1)); n != 0 || err != io.EOF {
-			t.Errorf("the peer reads %d, %v", n, err)
-		}
-		_, err := srv.Read(make([]byte, 1))
-		wantIs(t, err, net.ErrClosed)
-		_, err = srv.WriteTo(io.Discard)
-		wantIs(t, err, net.ErrClosed)
-		if _, err := srv.Write([]byte("x")); err == nil {
-			t.Error("Write after Close succeeds")
-		}
-		if _, err := srv.ReadFrom(bytes.NewReader([]byte("x"))); err == nil {
-			t.Error("ReadFrom after Close succeeds")
-		}
-	})
-}
-
-func TestAbort(t *testing.T) {
-	eachKind(t, func(t *testing.T, k kind) {
-		srv, cli := k.pair(t, transport.TCP{})
-		read := asyncRead(srv, make([]byte, 1))
-		waitBlocked(t, 1, "transport.(*Conn).Read(")
-		srv.Abort()
-		wantIs(t, await(t, "Read", read).err, net.ErrClosed)
-		if err := srv.Close(); err != nil {
-			t.Errorf("Close after Abort: %v", err)
-		}
-		srv.Abort()
-		_, err := cli.Read(make([]byte, 1))
-		wantIs(t, err, io.EOF) // crypto/tls does not insist on a goodbye
-	})
-}
-
-// Close says goodbye, and a peer that takes nothing makes that wait. Abort does not
-// wait, and ends it.
-func TestAbortEndsACloseThatWaits(t *testing.T) {
-	// A full Unix socket takes nothing more; one of TCP may find room for a goodbye.
-	srv, _ := kindNamed("unix+tls").pair(t, transport.TCP{WriteBuffer: 4096})
-	clog(t, srv.NetConn())
-	closed := async(func() (int64, error) { return 0, srv.Close() })
-	waitBlocked(t, 1, "transport.(*Conn).Close(")
-	start := time.Now()
-	srv.Abort()
-	await(t, "Close", closed)
-	if d := time.Since(start); d > 2*time.Second {
-		t.Errorf("Abort ended Close after %v", d)
-	}
-}
-
-func TestCloseWakesEverybody(t *testing.T) {
-	for what, end := range map[string]func(*transport.Conn){
-		"Close": func(c *transport.Conn) { c.Close() },
-		"Abort": (*transport.Conn).Abort,
-	} {
-		eachKind(t, func(t *testing.T, k kind) {
-			t.Run(what, func(t *testing.T) {
-				srv, _ := k.pair(t, transport.TCP{WriteBuffer: 4096})
-				read := asyncRead(srv, make([]byte, 1))
-				waitBlocked(t, 1, "transport.(*Conn).Read(")
-				write := asyncWrite(srv, flood)
-				waitBlocked(t, 1, "transport.(*Conn).Write(")
-				end(srv)
-				if r := await(t, "Read", read); !errors.Is(r.err, net.ErrClosed) {
-					t.Errorf("Read ends with %v", r.err)
-				}
-				if r := await(t, "Write", write); r.err == nil || errors.Is(r.err, transport.ErrSendTimeout) {
-					t.Errorf("Write ends with %v", r.err)
-				}
-			})
-		})
-	}
-}
-
-func TestCloseWakesCopies(t *testing.T) {
-	eachKind(t, func(t *testing.T, k kind) {
-		srv, _ := k.pair(t, transport.TCP{WriteBuffer: 4096})
-		out := async(func() (int64, error) { return srv.WriteTo(io.Discard) })
-		waitBlocked(t, 1, "transport.(*Conn).WriteTo(")
-		in := async(func() (int64, error) { return srv.ReadFrom(&stream{n: int64(len(flood))}) })
-		waitBlocked(t, 1, "transport.(*Conn).ReadFrom(")
-		srv.Close()
-		if r := await(t, "WriteTo", out); !errors.Is(r.err, net.ErrClosed) {
-			t.Errorf("WriteTo ends with %v", r.err)
-		}
-		if r := await(t, "ReadFrom", in); r.err == nil || errors.Is(r.err, transport.ErrSendTimeout) {
-			t.Errorf("ReadFrom ends with %v", r.err)
-		}
-	})
-}
-
-// Whatever runs at the moment of Close ends, and nothing panics or races.
-func TestCloseRace(t *testing.T) {
-	eachKind(t, func(t *testing.T, k kind) {
-		tr := k.make(transport.TCP{WriteBuffer: 4096})
-		ln := listen(t, tr, k.addr(t))
-		for i := range 10 {
-			srv, cli := connectTo(t, tr, ln)
-			var wg sync.WaitGroup
-			if i%2 == 0 {
-				wg.Go(func() { srv.WriteTo(io.Discard) })
-			} else {
-				wg.Go(func() {
-					for p := make([]byte, 512); ; {
-						if _, err := srv.Read(p); err != nil {
-							return
-						}
-					}
-				})
-			}
-			for range 2 {
-				wg.Go(func() {
-					for p := make([]byte, 10_000); ; {
-						if _, err := srv.Write(p); err != nil {
-							return
-						}
-					}
-				})
-			}
-			wg.Go(func() { io.Copy(cli, &stream{n: 1 << 30}) })
-			wg.Go(func() { io.CopyN(io.Discard, cli, int64(i)*30_000) })
-			wg.Go(func() { srv.SetDeadline(time.Now().Add(time.Hour)) })
-			wg.Go(func() { srv.Stats() })
-			if i%3 == 0 {
-				wg.Go(func() { srv.StopReading(errors.New("enough")) })
-			}
-			wg.Go(func() { srv.Close() })
-			wg.Go(func() { srv.Close() })
-			wg.Go(srv.Abort)
-			wg.Go(func() { srv.CloseWrite() })
-			wg.Wait()
-			cli.Close()
-		}
-	})
-}
-
-func TestCloseWrite(t *testing.T) {
-	eachKind(t, func(t *testing.T, k kind) {
-		srv, cli := k.pair(t, transport.TCP{})
-		srv.Write([]byte("answer"))
-		if err := srv.CloseWrite(); err != nil {
-			t.Fatal(err)
-		}
-		if got, err := io.ReadAll(cli); string(got) != "answer" || err != nil {
-			t.Errorf("the peer reads %q, %v", got, err)
-		}
-		if _, err := srv.Write([]byte("x")); err == nil {
-			t.Error("Write after CloseWrite succeeds")
-		}
-		cli.Write([]byte("still heard"))
-		p := make([]byte, 64)
-		if n, err := srv.Read(p); string(p[:n]) != "still heard" || err != nil {
-			t.Errorf("reading after CloseWrite: %q, %v", p[:n], err)
-		}
-	})
-}
-
-func TestCloseRead(t *testing.T) {
-	for _, name := range []string{"tcp", "unix"} {
-		t.Run(name, func(t *testing.T) {
-			srv, cli := kindNamed(name).pair(t, transport.TCP{})
-			read := asyncRead(srv, make([]byte, 1))
-			waitBlocked(t, 1, "transport.(*Conn).Read(")
-			if err := srv.CloseRead(); err != nil {
-				t.Fatal(err)
-			}
-			if r := await(t, "Read", read); r.err != io.EOF {
-				t.Errorf("a blocked read ends with %v", r.err)
-			}
-			srv.Write([]byte("still said"))
-			p := make([]byte, 64)
-			if n, err := cli.Read(p); string(p[:n]) != "still said" || err != nil {
-				t.Errorf("writing after CloseRead: %q, %v", p[:n], err)
-			}
-		})
-	}
-}
-
-func TestHalfCloseUnsupported(t *testing.T) {
-	srv, _ := pipe(t, transport.TCP{})
-	for what, err := range map[string]error{"CloseWrite": srv.CloseWrite(), "CloseRead": srv.CloseRead()} {
-		if !errors.Is(err, errors.ErrUnsupported) {
-			t.Errorf("%s: %v", what, err)
-		}
-		var oe *net.OpError
-		if !errors.As(err, &oe) || oe.Op != "close" || oe.Net != "pipe" {
-			t.Errorf("%s: not an error of closing: %#v", what, err)
-		}
-	}
-	// Nothing was closed.
-	srv2, cli := pipe(t, transport.TCP{})
-	srv2.CloseWrite()
-	exchange(t, srv2, cli)
 }
 
 func TestEmptyReadAndWrite(t *testing.T) {
 	eachKind(t, func(t *testing.T, k kind) {
 		srv, cli := k.pair(t, transport.TCP{})
 		if n, err := srv.Write(nil); n != 0 || err != nil {
-			t.Errorf("Write(nil) = %d, %v", n, err)
+			t.Errorf("Write(nil): got %d, %v, want 0, nil", n, err)
 		}
 		if n, err := srv.Read(nil); n != 0 || err != nil {
-			t.Errorf("Read(nil) = %d, %v", n, err)
+			t.Errorf("Read(nil): got %d, %v, want 0, nil", n, err)
 		}
 		if n, err := srv.ReadFrom(bytes.NewReader(nil)); n != 0 || err != nil {
-			t.Errorf("ReadFrom of nothing = %d, %v", n, err)
+			t.Errorf("ReadFrom of an empty reader: got %d, %v, want 0, nil", n, err)
 		}
 		exchange(t, srv, cli)
 	})
 }
 
-// A large write arrives whole and in order although the socket takes it piecemeal.
+// A large write that the socket takes in parts arrives completely and in order.
 func TestLargeWrite(t *testing.T) {
 	eachKind(t, func(t *testing.T, k kind) {
 		const size = 1 << 20
@@ -427,16 +223,16 @@ func TestLargeWrite(t *testing.T) {
 		write := asyncWrite(srv, p)
 		got := &checker{}
 		if n, err := io.CopyN(got, cli, size); n != size || err != nil {
-			t.Errorf("the peer has %d, %v", n, err)
+			t.Errorf("peer: got %d bytes, %v, want all", n, err)
 		}
 		if r := await(t, "Write", write); r.n != size || r.err != nil {
-			t.Errorf("Write: %d, %v", r.n, r.err)
+			t.Errorf("Write: got %d, %v, want all bytes", r.n, r.err)
 		}
 	})
 }
 
-// Records of several writers, each longer than the socket takes at once, arrive whole.
-func TestConcurrentWritesDoNotMix(t *testing.T) {
+// Data of concurrent writers, each more than the socket takes at once, is not interleaved.
+func TestConcurrentWritesAreNotInterleaved(t *testing.T) {
 	for _, opts := range []transport.TCP{
 		{WriteBuffer: 4096},
 		{WriteBuffer: 4096, SendTimeout: -1},
@@ -447,7 +243,7 @@ func TestConcurrentWritesDoNotMix(t *testing.T) {
 }
 
 func checkRecords(t *testing.T, pair func(testing.TB, transport.TCP) (*transport.Conn, net.Conn), opts transport.TCP) {
-	// Each record says whose it is, and consists of that.
+	// Each record consists of bytes that identify its writer.
 	const writers, records, size = 4, 8, 50_000
 	srv, cli := pair(t, opts)
 	var wg sync.WaitGroup
@@ -456,7 +252,7 @@ func checkRecords(t *testing.T, pair func(testing.TB, transport.TCP) (*transport
 			p := bytes.Repeat([]byte{byte('a' + w)}, size+w*1000)
 			for range records {
 				if n, err := srv.Write(p); n != len(p) || err != nil {
-					t.Errorf("writer %d: %d, %v", w, n, err)
+					t.Errorf("writer %d: got %d, %v, want all bytes", w, n, err)
 				}
 			}
 		})
@@ -470,10 +266,10 @@ func checkRecords(t *testing.T, pair func(testing.TB, transport.TCP) (*transport
 		}
 		w := int(p[0] - 'a')
 		if w < 0 || w >= writers {
-			t.Fatalf("a record begins with %q", p[0])
+			t.Fatalf("got a record that begins with %q, want the number of a writer", p[0])
 		}
 		rec := p[:size+w*1000]
-		// A few bytes at a time first: the socket stays full.
+		// The peer reads slowly at first, so that the socket stays full.
 		for off := 1; off < len(rec); {
 			step := len(rec) - off
 			if off < 4000 {
@@ -486,7 +282,7 @@ func checkRecords(t *testing.T, pair func(testing.TB, transport.TCP) (*transport
 			off += n
 		}
 		if n := bytes.Count(rec, p[:1]); n != len(rec) {
-			t.Fatalf("a record of writer %d has %d bytes of others", w, len(rec)-n)
+			t.Fatalf("record of writer %d: got %d bytes of other writers, want 0", w, len(rec)-n)
 		}
 		seen[w]++
 		total += uint64(len(rec))
@@ -494,13 +290,14 @@ func checkRecords(t *testing.T, pair func(testing.TB, transport.TCP) (*transport
 	wg.Wait()
 	for w, n := range seen {
 		if n != records {
-			t.Errorf("writer %d: %d records", w, n)
+			t.Errorf("writer %d: got %d records, want all", w, n)
 		}
 	}
 	wantStats(t, "the writers", srv, transport.Stats{Writes: writers * records, BytesWritten: total})
 }
 
-// A client's reset fails the server's calls with the system's error, as with net.
+// After a reset by the client, calls of the server fail with the error of the system, as with
+// package net.
 func TestPeerReset(t *testing.T) {
 	for _, k := range []kind{kindNamed("tcp"), kindNamed("tls1.3"), kindNamed("tls1.2")} {
 		srv, cli := k.pair(t, transport.TCP{})
@@ -511,15 +308,15 @@ func TestPeerReset(t *testing.T) {
 		r := await(t, "WriteTo", read)
 		var oe *net.OpError
 		if !errors.As(r.err, &oe) || oe.Op != "read" || oe.Timeout() {
-			t.Errorf("%s: WriteTo ends with %#v", k.name, r.err)
+			t.Errorf("%s: WriteTo: got %#v, want a *net.OpError of read", k.name, r.err)
 		}
 		if _, err := srv.Write([]byte("x")); err == nil {
-			t.Errorf("%s: Write after a reset succeeds", k.name)
+			t.Errorf("%s: Write after a reset: got no error, want one", k.name)
 		}
 	}
 }
 
-// An error of a write has the form that net gives it.
+// Errors of writes have the form of those of package net.
 func TestWriteErrorForm(t *testing.T) {
 	for _, name := range []string{"tcp", "unix"} {
 		srv, _ := kindNamed(name).pair(t, transport.TCP{})
@@ -528,10 +325,10 @@ func TestWriteErrorForm(t *testing.T) {
 		_, want := srv.NetConn().Write([]byte("x"))
 		var g, w *net.OpError
 		if !errors.As(got, &g) || !errors.As(want, &w) {
-			t.Fatalf("%s: %#v, %#v", name, got, want)
+			t.Fatalf("%s: got %#v, want a *net.OpError as %#v", name, got, want)
 		}
 		if g.Op != w.Op || g.Net != strings.TrimRight(w.Net, "46") || g.Err != w.Err || g.Addr.String() != w.Addr.String() {
-			t.Errorf("%s: %v\nnet: %v", name, got, want)
+			t.Errorf("%s: got %v, want the form of %v", name, got, want)
 		}
 	}
 }

@@ -12,27 +12,25 @@ import (
 
 const (
 	bufferSize = engine.ReadSize
-	fileChunk  = 256 << 10 // what must get out within one send timeout
+	fileChunk  = 256 << 10 // the bytes of a file that must be sent within one send timeout
 )
 
-// buffers are lent to connections while they have data, and to nobody else.
+// buffers are used by connections only while they transfer data.
 var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
 type buffer = *[bufferSize]byte
 
-// WriteTo copies what the peer sends to w until the peer has ended, an error, or
-// StopReading. It is what io.Copy(w, conn) calls.
+// WriteTo copies the received data to w until the end of the stream, an error, or StopReading. It
+// is called by io.Copy(w, conn). The end of the stream is no error.
 //
-// It waits without a buffer and borrows one, 64 KiB from a pool, only for data that
-// has arrived, over TLS too. Between two plain TCP connections, bulk data stays in
-// the kernel (on Linux). The end of the stream is no error.
+// While it waits it holds no buffer, over TLS too; for data that has arrived it uses a buffer of 64
+// KiB from a pool. Between two plain TCP connections on Linux, bulk data is spliced in the kernel.
 func (c *Conn) WriteTo(w io.Writer) (int64, error) { return c.copyTo(w, -1) }
 
-// ReadFrom sends what it reads from r until r ends. It is what io.Copy(conn, r) calls.
+// ReadFrom sends the data that it reads from r until r ends. It is called by io.Copy(conn, r).
 //
-// A regular file, or a part of one (io.LimitedReader), goes out by sendfile on plain
-// TCP. From another Conn it copies as WriteTo does. The send timeout holds for each
-// piece of 256 KiB.
+// A regular file, or a part of one (io.LimitedReader), is sent by sendfile on plain TCP. From
+// another Conn, ReadFrom copies as WriteTo does. The send timeout applies to each piece of 256 KiB.
 func (c *Conn) ReadFrom(r io.Reader) (int64, error) {
 	limit, src := int64(-1), r
 	lr, limited := r.(*io.LimitedReader)
@@ -59,14 +57,14 @@ func (c *Conn) ReadFrom(r io.Reader) (int64, error) {
 	return n, err
 }
 
-// file is an *os.File, or what the WriteTo of one, and so io.Copy, makes of it.
+// file is implemented by *os.File, and by the wrapper that its WriteTo, and so io.Copy, passes on.
 type file interface {
 	io.Reader
 	syscall.Conn
 	Stat() (os.FileInfo, error)
 }
 
-// plainTCP returns the TCP connection that payload goes through unchanged, if it is one.
+// plainTCP returns the TCP connection that carries the payload unchanged; nil if there is none.
 func (c *Conn) plainTCP() *net.TCPConn {
 	if c.top != &c.raw {
 		return nil
@@ -96,7 +94,7 @@ func (c *Conn) readFrom(r io.Reader) (n int64, err error) {
 	}
 }
 
-// sendFile sends up to limit bytes, all if it is negative, from f's position on.
+// sendFile sends limit bytes of f from its position on, or all if limit is negative.
 func (c *Conn) sendFile(tc *net.TCPConn, f io.Reader, limit int64) (n int64, err error) {
 	for limit != n {
 		chunk := int64(fileChunk)
@@ -112,7 +110,7 @@ func (c *Conn) sendFile(tc *net.TCPConn, f io.Reader, limit int64) (n int64, err
 	return n, nil
 }
 
-// sendKernel lets the kernel move n bytes from src to tc, within the send timeout.
+// sendKernel has the kernel move n bytes from src to tc, within the send timeout.
 func (c *Conn) sendKernel(tc *net.TCPConn, src io.Reader, n int64) (int64, error) {
 	w := &c.raw
 	w.sending.Lock()
@@ -126,17 +124,17 @@ func (c *Conn) sendKernel(tc *net.TCPConn, src io.Reader, n int64) (int64, error
 	return m, err
 }
 
-// copyTo copies up to limit bytes, all if it is negative.
+// copyTo copies at most limit bytes, or all if limit is negative.
 func (c *Conn) copyTo(w io.Writer, limit int64) (n int64, err error) {
-	l := c.pooledReader()
-	defer l.Release()
+	r := c.pooledReader()
+	defer r.Release()
 	dst := c.spliceTarget(w)
 	for limit != n {
 		max := bufferSize
 		if limit >= 0 {
 			max = int(min(limit-n, bufferSize))
 		}
-		data, rerr := l.Next(max)
+		data, rerr := r.Next(max)
 		if len(data) > 0 {
 			m, werr := w.Write(data)
 			n += int64(m)
@@ -164,7 +162,7 @@ func (c *Conn) copyTo(w io.Writer, limit int64) (n int64, err error) {
 	return n, nil
 }
 
-// spliceTarget returns w if bulk data can go to it without leaving the kernel.
+// spliceTarget returns w as a Conn if bulk data can be spliced to it; otherwise nil.
 func (c *Conn) spliceTarget(w io.Writer) *Conn {
 	dst, ok := w.(*Conn)
 	if !ok || dst == c || !canSplice || c.plainTCP() == nil || dst.plainTCP() == nil {

@@ -16,8 +16,8 @@ import (
 	"goranch/transport"
 )
 
-// random sends n bytes that nobody can guess in chunks of random size, and ends the
-// stream. It returns their hash.
+// random sends n random bytes in chunks of random size, ends the stream, and returns the hash of
+// the bytes.
 func random(tb testing.TB, w net.Conn, n int64) <-chan [sha256.Size]byte {
 	sum := make(chan [sha256.Size]byte, 1)
 	go func() {
@@ -30,7 +30,7 @@ func random(tb testing.TB, w net.Conn, n int64) <-chan [sha256.Size]byte {
 			src.Read(p)
 			h.Write(p)
 			if _, err := w.Write(p); err != nil {
-				tb.Errorf("sending: %v", err)
+				tb.Errorf("send: got %v, want no error", err)
 				break
 			}
 			left -= int64(len(p))
@@ -68,7 +68,7 @@ func sumOf(h hash.Hash, n int64, err error) sum {
 
 var sizes = []int64{0, 1, 64<<10 - 1, 64 << 10, 64<<10 + 1, 1 << 20, 5 << 20}
 
-// pairOf makes a pair of any kind, or over a connection that is no socket.
+// pairOf returns a pair of any kind, or one over a connection without a socket ("pipe").
 func pairOf(tb testing.TB, name string) (*transport.Conn, net.Conn) {
 	if name == "pipe" {
 		return pipe(tb, transport.TCP{})
@@ -107,23 +107,23 @@ func checkRoute(t *testing.T, from, to string, size int64, way string, copy func
 	sent, got := random(t, in, size), hashed(out)
 	n, err := copy(dst, src)
 	if n != size || err != nil {
-		t.Errorf("%s of %d bytes: %d, %v", way, size, n, err)
+		t.Errorf("%s of %d bytes: got %d, %v, want all bytes", way, size, n, err)
 	}
 	dst.Close()
 	r := <-got
 	if r.n != size || r.err != nil || r.sha != <-sent {
-		t.Errorf("%s of %d bytes: the peer has %d, not the same, or %v", way, size, r.n, r.err)
+		t.Errorf("%s of %d bytes: peer got %d bytes, %v, want the same data", way, size, r.n, r.err)
 	}
 	if s := src.Stats(); s.BytesRead != uint64(size) || s.BytesWritten != 0 {
-		t.Errorf("%s of %d bytes: the source counts %+v", way, size, s)
+		t.Errorf("%s of %d bytes: source: got %+v, want all bytes counted", way, size, s)
 	}
 	if s := dst.Stats(); s.BytesWritten != uint64(size) || s.BytesRead != 0 {
-		t.Errorf("%s of %d bytes: the destination counts %+v", way, size, s)
+		t.Errorf("%s of %d bytes: destination: got %+v, want all bytes counted", way, size, s)
 	}
 	src.Close()
 }
 
-// Much in one go, through the kernel and through TLS.
+// A large copy, by splice and through TLS.
 func TestLongConnToConn(t *testing.T) {
 	if testing.Short() {
 		t.Skip("long")
@@ -140,21 +140,21 @@ func TestWriteToBuffer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for _, size := range sizes {
 				if size > 1<<20 && name != "tcp" && name != "tls1.3" {
-					continue // takes its time
+					continue // too slow
 				}
 				src, in := pairOf(t, name)
 				sent := random(t, in, size)
 				var buf bytes.Buffer
 				n, err := src.WriteTo(&buf)
 				if n != size || err != nil || int64(buf.Len()) != size || sha256.Sum256(buf.Bytes()) != <-sent {
-					t.Errorf("%d bytes: %d returned, %d in the buffer, or not the same: %v", size, n, buf.Len(), err)
+					t.Errorf("%d bytes: got %d, %d in the buffer, %v, want the same data", size, n, buf.Len(), err)
 				}
-				// The end stays the end.
+				// Further reads return EOF again.
 				if n, err := src.WriteTo(&buf); n != 0 || err != nil {
-					t.Errorf("after the end: %d, %v", n, err)
+					t.Errorf("after the end: got %d, %v, want 0", n, err)
 				}
 				if n, err := src.Read(make([]byte, 1)); n != 0 || err != io.EOF {
-					t.Errorf("after the end: %d, %v", n, err)
+					t.Errorf("after the end: got %d, %v, want EOF", n, err)
 				}
 			}
 		})
@@ -169,25 +169,25 @@ func TestReadFromReader(t *testing.T) {
 				got := async(func() (int64, error) { return io.Copy(new(checker), struct{ io.Reader }{out}) })
 				n, err := dst.ReadFrom(&stream{n: size})
 				if n != size || err != nil {
-					t.Errorf("%d bytes: %d, %v", size, n, err)
+					t.Errorf("%d bytes: got %d, %v, want all bytes", size, n, err)
 				}
 				dst.Close()
 				if r := await(t, "the peer", got); r.n != size || r.err != nil {
-					t.Errorf("%d bytes: the peer has %d, %v", size, r.n, r.err)
+					t.Errorf("%d bytes: peer got %d, %v, want all bytes", size, r.n, r.err)
 				}
 			}
 		})
 	}
 }
 
-// A reader that fails gives its error, after what it had is sent.
+// The error of the reader is returned after its data was sent.
 func TestReadFromFailingReader(t *testing.T) {
 	eachKind(t, func(t *testing.T, k kind) {
 		dst, out := k.pair(t, transport.TCP{})
 		errRead := errors.New("the disk is on fire")
 		n, err := dst.ReadFrom(io.MultiReader(&stream{n: 1000}, failing{errRead}))
 		if n != 1000 || err != errRead {
-			t.Errorf("%d, %v", n, err)
+			t.Errorf("got %d, %v, want the data and the error of the reader", n, err)
 		}
 		drain(t, out, 1000)
 		exchange(t, dst, out)
@@ -208,9 +208,9 @@ func TestFileToConn(t *testing.T) {
 				{1, whole, size - 1},
 				{size - 1, whole, 1},
 				{size, whole, 0},
-				{size + 10, whole, 0}, // beyond the end
+				{size + 10, whole, 0}, // after the end
 				{0, 0, 0},
-				{0, -5, 0}, // a LimitedReader that has given too much
+				{0, -5, 0}, // a LimitedReader with a negative rest
 				{0, 1, 1},
 				{1000, 64 << 10, 64 << 10},
 				{0, 256 << 10, 256 << 10}, // exactly one piece
@@ -236,27 +236,27 @@ func TestFileToConn(t *testing.T) {
 				})
 				n, err := dst.ReadFrom(r)
 				if n != tt.want || err != nil {
-					t.Errorf("%+v: %d, %v", tt, n, err)
+					t.Errorf("%+v: got %d, %v, want the size of the part", tt, n, err)
 				}
 				if left := tt.limit - tt.want; tt.limit > 0 && lr.N != left {
-					t.Errorf("%+v: the LimitedReader has %d left, want %d", tt, lr.N, left)
+					t.Errorf("%+v: LimitedReader: got a rest of %d, want %d", tt, lr.N, left)
 				}
 				if pos, _ := f.Seek(0, io.SeekCurrent); pos != tt.offset+tt.want {
-					t.Errorf("%+v: the file's position is %d", tt, pos)
+					t.Errorf("%+v: got position %d of the file, want the end of the part", tt, pos)
 				}
 				if s := dst.Stats(); s.BytesWritten != uint64(tt.want) {
-					t.Errorf("%+v: counted %+v", tt, s)
+					t.Errorf("%+v: got %+v, want the bytes counted", tt, s)
 				}
 				dst.Close()
 				if r := await(t, "the peer", got); r.n != tt.want || r.err != nil {
-					t.Errorf("%+v: the peer has %d, %v", tt, r.n, r.err)
+					t.Errorf("%+v: peer got %d, %v, want the part", tt, r.n, r.err)
 				}
 			}
 		})
 	}
 }
 
-// The same file in pieces, as ranges are served: each begins where asked.
+// Parts of one file are sent one after another, as for range requests.
 func TestFileRanges(t *testing.T) {
 	const size = 500_000
 	f := fileOf(t, size)
@@ -266,7 +266,7 @@ func TestFileRanges(t *testing.T) {
 			got := async(func() (int64, error) { return io.CopyN(&checker{off: r[0]}, out, r[1]) })
 			f.Seek(r[0], io.SeekStart)
 			if n, err := io.CopyN(dst, f, r[1]); n != r[1] || err != nil {
-				t.Errorf("range %v: %d, %v", r, n, err)
+				t.Errorf("range %v: got %d, %v, want the range", r, n, err)
 			}
 			if r := await(t, "the peer", got); r.err != nil {
 				t.Error(r.err)
@@ -275,15 +275,15 @@ func TestFileRanges(t *testing.T) {
 	})
 }
 
-func TestFileThatIsClosedOrNoFile(t *testing.T) {
+func TestReadFromClosedFileAndPipe(t *testing.T) {
 	eachKind(t, func(t *testing.T, k kind) {
 		dst, out := k.pair(t, transport.TCP{})
 		f := fileOf(t, 10)
 		f.Close()
 		if n, err := dst.ReadFrom(f); n != 0 || !errors.Is(err, os.ErrClosed) {
-			t.Errorf("a closed file: %d, %v", n, err)
+			t.Errorf("closed file: got %d, %v, want an error", n, err)
 		}
-		// A pipe is an *os.File, but has no length.
+		// A pipe is an *os.File without a length.
 		r, w, err := os.Pipe()
 		if err != nil {
 			t.Fatal(err)
@@ -295,7 +295,7 @@ func TestFileThatIsClosedOrNoFile(t *testing.T) {
 		}()
 		got := async(func() (int64, error) { return io.CopyN(new(checker), out, 100_000) })
 		if n, err := dst.ReadFrom(r); n != 100_000 || err != nil {
-			t.Errorf("a pipe: %d, %v", n, err)
+			t.Errorf("pipe: got %d, %v, want its data", n, err)
 		}
 		if r := await(t, "the peer", got); r.err != nil {
 			t.Error(r.err)
@@ -315,29 +315,29 @@ func TestEcho(t *testing.T) {
 					t.Fatal(err)
 				}
 				if r := await(t, "the client", got); r.n != size || r.err != nil {
-					t.Errorf("%d bytes: %d came back, %v", size, r.n, r.err)
+					t.Errorf("%d bytes: got %d, %v, want all returned", size, r.n, r.err)
 				}
 				cli.Close()
 				r := await(t, "the echo", echo)
 				if r.n != size || r.err != nil {
-					t.Errorf("%d bytes: the echo says %d, %v", size, r.n, r.err)
+					t.Errorf("%d bytes: echo: got %d, %v, want all", size, r.n, r.err)
 				}
 				if s := srv.Stats(); s.BytesRead != uint64(size) || s.BytesWritten != uint64(size) {
-					t.Errorf("%d bytes: counted %+v", size, s)
+					t.Errorf("%d bytes: got %+v, want them counted", size, s)
 				}
 			}
 		})
 	}
 }
 
-// quitter takes quota bytes and then writes short, with or without an error.
-type quitter struct {
+// failingWriter accepts quota bytes, and then returns a short write with or without an error.
+type failingWriter struct {
 	checker
 	quota int
 	err   error
 }
 
-func (q *quitter) Write(p []byte) (int, error) {
+func (q *failingWriter) Write(p []byte) (int, error) {
 	if len(p) <= q.quota {
 		q.quota -= len(p)
 		return q.checker.Write(p)
@@ -350,9 +350,9 @@ func (q *quitter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// When the writer fails, WriteTo returns how much it took. What the failing call was
-// offered counts as read, whether the writer took it or not; the next read continues
-// right after that, as the counter says. Nothing else is lost, over TLS either.
+// If the writer fails, WriteTo returns the number of bytes that it accepted. The data passed to the
+// failed Write counts as read; the next read continues after it. No other data is lost, over TLS
+// too.
 func TestWriterFails(t *testing.T) {
 	errQuit := errors.New("enough")
 	for _, name := range []string{"tcp", "unix", "tls1.3", "tls1.2", "unix+tls", "pipe"} {
@@ -380,25 +380,25 @@ func TestWriterFails(t *testing.T) {
 					}
 					return n, err
 				})
-				n, err := srv.WriteTo(&quitter{quota: tt.quota, err: tt.err})
+				n, err := srv.WriteTo(&failingWriter{quota: tt.quota, err: tt.err})
 				if n != int64(tt.quota) || err != tt.want {
-					t.Errorf("%+v: %d, %v", tt, n, err)
+					t.Errorf("%+v: got %d, %v, want the quota and the error of the writer", tt, n, err)
 				}
 				read := int64(srv.Stats().BytesRead)
 				if read <= n || read > n+64<<10 {
-					t.Errorf("%+v: the writer took %d, read were %d", tt, n, read)
+					t.Errorf("%+v: writer got %d bytes, want at most the %d that were read", tt, n, read)
 				}
-				// On with all ways to read.
+				// All ways of reading continue at that position.
 				rest := &checker{off: read}
 				p := make([]byte, 10)
 				if m, err := io.ReadFull(srv, p); err != nil {
-					t.Fatalf("%+v: Read: %d, %v", tt, m, err)
+					t.Fatalf("%+v: Read: got %d, %v, want data", tt, m, err)
 				}
 				if _, err := rest.Write(p); err != nil {
-					t.Errorf("%+v: Read does not continue at %d: %v", tt, read, err)
+					t.Errorf("%+v: Read: got other data, want that at position %d: %v", tt, read, err)
 				}
 				if _, err := srv.WriteTo(rest); err != nil || rest.off != size {
-					t.Errorf("%+v: WriteTo comes to %d of %d, %v", tt, rest.off, size, err)
+					t.Errorf("%+v: WriteTo: got position %d, want %d: %v", tt, rest.off, size, err)
 				}
 				await(t, "the sender", sent)
 			}
@@ -406,7 +406,7 @@ func TestWriterFails(t *testing.T) {
 	}
 }
 
-// A limited copy takes exactly what was asked for, and what follows is where it was.
+// A limited copy consumes exactly the limit; the next read returns the data after it.
 func TestLimitedCopyIsExact(t *testing.T) {
 	const size = 2 << 20
 	for _, name := range []string{"tcp", "unix", "tls1.3", "tls1.2", "pipe"} {
@@ -421,12 +421,12 @@ func TestLimitedCopyIsExact(t *testing.T) {
 				lr := &io.LimitedReader{R: src, N: want}
 				n, err := dst.ReadFrom(lr)
 				if n != want || err != nil || lr.N != 0 {
-					t.Fatalf("%d bytes: %d, %v, left %d", want, n, err, lr.N)
+					t.Fatalf("%d bytes: got %d, %v, rest %d, want all", want, n, err, lr.N)
 				}
 				if total += n; src.Stats().BytesRead != uint64(total) {
-					t.Fatalf("copied %d, counted %d", total, src.Stats().BytesRead)
+					t.Fatalf("copied %d bytes, got %d counted as read, want the same", total, src.Stats().BytesRead)
 				}
-				if total < size { // and one byte in between by Read
+				if total < size { // one byte is read by Read
 					p := make([]byte, 1)
 					if _, err := src.Read(p); err != nil {
 						t.Fatal(err)
@@ -440,15 +440,14 @@ func TestLimitedCopyIsExact(t *testing.T) {
 			await(t, "the sender", sent)
 			dst.Close()
 			if r := await(t, "the receiver", got); r.n != size || r.err != nil {
-				t.Errorf("%d of %d bytes, %v", r.n, size, r.err)
+				t.Errorf("got %d bytes, want %d: %v", r.n, size, r.err)
 			}
 		})
 	}
 }
 
-// When the destination is closed by its peer, the source is left as it is: what was not
-// read can be.
-func TestDestinationGone(t *testing.T) {
+// If the peer closes the destination, the source stays usable: data that was not read can be read.
+func TestDestinationClosedByPeer(t *testing.T) {
 	for _, from := range []string{"tcp", "tls1.3", "unix"} {
 		for _, to := range []string{"tcp", "tls1.3", "unix"} {
 			t.Run(fmt.Sprint(from, " to ", to), func(t *testing.T) {
@@ -472,15 +471,15 @@ func TestDestinationGone(t *testing.T) {
 					}
 				})
 				copying := async(func() (int64, error) { return src.WriteTo(dst) })
-				eventually(t, "bulk is under way", func() bool { return src.Stats().BytesRead > 1<<20 || dst.Stats().BytesWritten > 100_000 })
+				waitFor(t, "bulk is under way", func() bool { return src.Stats().BytesRead > 1<<20 || dst.Stats().BytesWritten > 100_000 })
 				dst.Abort()
 				if r := await(t, "WriteTo", copying); r.err == nil {
-					t.Error("no error")
+					t.Error("got no error, want one")
 				}
 				out.Close()
 				close(stop)
 				if _, err := src.WriteTo(io.Discard); err != nil {
-					t.Errorf("the source has come to harm: %v", err)
+					t.Errorf("read of the source: got %v, want no error", err)
 				}
 				await(t, "the sender", sent)
 				exchangeOneWay(t, src, in)
@@ -494,7 +493,7 @@ func exchangeOneWay(tb testing.TB, from, to net.Conn) {
 	sent := asyncWrite(from, []byte("ping"))
 	p := make([]byte, 4)
 	if _, err := io.ReadFull(to, p); err != nil || string(p) != "ping" {
-		tb.Errorf("%q, %v", p, err)
+		tb.Errorf("got %q, %v, want the data sent", p, err)
 	}
 	await(tb, "Write", sent)
 }

@@ -10,10 +10,9 @@ import (
 	"goranch/transport"
 )
 
-// A connection that was told to stop is closed with data unread. The peer gets the last
-// answer nevertheless, and an orderly end: a socket that is closed with unread data
-// resets the connection, and the reset destroys what is under way.
-func TestCloseAfterStopReadingLetsTheAnswerOut(t *testing.T) {
+// Close after StopReading does not reset the connection although data is unread: closing a socket
+// with unread data sends RST, which can destroy the answer before the peer reads it.
+func TestCloseAfterStopReadingSendsAnswer(t *testing.T) {
 	const unread = 60_000
 	for _, k := range []kind{kindNamed("tcp"), kindNamed("unix"), kindNamed("tls1.3")} {
 		t.Run(k.name, func(t *testing.T) {
@@ -27,17 +26,16 @@ func TestCloseAfterStopReadingLetsTheAnswerOut(t *testing.T) {
 				t.Fatal(err)
 			}
 			if err := srv.Close(); err != nil {
-				t.Errorf("Close: %v", err)
+				t.Errorf("Close: got %v, want no error", err)
 			}
 			if got, err := io.ReadAll(cli); string(got) != "farewell" || err != nil {
-				t.Errorf("the peer reads %q, %v", got, err)
+				t.Errorf("peer: got %q, %v, want the answer and EOF", got, err)
 			}
 		})
 	}
 }
 
-// Without StopReading a close with unread data is a reset, as it should be: the peer was not
-// heard.
+// Without StopReading, Close with unread data resets the connection.
 func TestCloseWithUnreadDataResets(t *testing.T) {
 	srv, cli := kindNamed("tcp").pair(t, transport.TCP{})
 	cli.Write(make([]byte, 1000))
@@ -49,7 +47,7 @@ func TestCloseWithUnreadDataResets(t *testing.T) {
 
 func waitArrived(tb testing.TB, c *transport.Conn, n int) {
 	tb.Helper()
-	eventually(tb, "the data arrives", func() bool {
+	waitFor(tb, "the data arrives", func() bool {
 		have := 0
 		onSocket(tb, c, func(fd int) { have, _ = unix.IoctlGetInt(fd, unix.TIOCINQ) })
 		return have >= n

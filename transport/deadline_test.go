@@ -15,18 +15,18 @@ import (
 
 var errCause = errors.New("the house closes")
 
-// withPipe runs f over every kind, and over a connection that is no socket.
+// withPipe runs f over each kind, and over a connection without a socket.
 func withPipe(t *testing.T, f func(t *testing.T, pair func(testing.TB, transport.TCP) (*transport.Conn, net.Conn))) {
 	eachKind(t, func(t *testing.T, k kind) { f(t, k.pair) })
 	t.Run("pipe", func(t *testing.T) { f(t, pipe) })
 }
 
-func TestStopReadingWakes(t *testing.T) {
+func TestStopReadingEndsBlockedReads(t *testing.T) {
 	reads := map[string]func(*transport.Conn) (int64, error){
 		"Read":    func(c *transport.Conn) (int64, error) { n, err := c.Read(make([]byte, 10)); return int64(n), err },
 		"WriteTo": func(c *transport.Conn) (int64, error) { return c.WriteTo(io.Discard) },
 		"ReadFrom": func(c *transport.Conn) (int64, error) {
-			return transport.NewConn(transport.TCP{}, nowhere{}).ReadFrom(c)
+			return transport.NewConn(transport.TCP{}, sink{}).ReadFrom(c)
 		},
 	}
 	parks := map[string]string{"Read": "transport.(*Conn).Read(", "WriteTo": "transport.(*Conn).WriteTo(", "ReadFrom": "transport.(*Conn).ReadFrom("}
@@ -38,11 +38,11 @@ func TestStopReadingWakes(t *testing.T) {
 			srv.StopReading(errCause)
 			r := await(t, name, done)
 			if r.n != 0 {
-				t.Errorf("%s: read %d bytes", name, r.n)
+				t.Errorf("%s: got %d bytes, want 0", name, r.n)
 			}
 			wantStopped(t, name, r.err)
 
-			// It stays so, whatever is done.
+			// Later reads fail as well, whatever deadline is set.
 			srv.StopReading(errors.New("another cause"))
 			srv.SetReadDeadline(time.Time{})
 			srv.SetDeadline(time.Now().Add(time.Hour))
@@ -51,59 +51,59 @@ func TestStopReadingWakes(t *testing.T) {
 				wantStopped(t, name+", then "+again, err)
 			}
 
-			// Writes go on, to the end.
+			// Writes and the end of the stream still work.
 			sent := asyncWrite(srv, []byte("farewell"))
 			p := make([]byte, 8)
 			if _, err := io.ReadFull(cli, p); err != nil || string(p) != "farewell" {
-				t.Errorf("%s: the peer reads %q, %v", name, p, err)
+				t.Errorf("%s: peer got %q, %v, want the data", name, p, err)
 			}
 			await(t, "Write", sent)
 			closed := async(func() (int64, error) { return 0, srv.Close() })
 			if _, err := cli.Read(p); err != io.EOF {
-				t.Errorf("%s: the peer's end is %v", name, err)
+				t.Errorf("%s: peer got %v, want EOF", name, err)
 			}
 			await(t, "Close", closed)
 		}
 	})
 }
 
-// nowhere is a connection to copy to that takes everything.
-type nowhere struct{ net.Conn }
+// sink is a connection that accepts all data.
+type sink struct{ net.Conn }
 
-func (nowhere) Write(p []byte) (int, error)      { return len(p), nil }
-func (nowhere) SetWriteDeadline(time.Time) error { return nil }
-func (nowhere) LocalAddr() net.Addr              { return &net.UnixAddr{Name: "nowhere", Net: "unix"} }
-func (n nowhere) RemoteAddr() net.Addr           { return n.LocalAddr() }
+func (sink) Write(p []byte) (int, error)      { return len(p), nil }
+func (sink) SetWriteDeadline(time.Time) error { return nil }
+func (sink) LocalAddr() net.Addr              { return &net.UnixAddr{Name: "nowhere", Net: "unix"} }
+func (n sink) RemoteAddr() net.Addr           { return n.LocalAddr() }
 
 func wantStopped(tb testing.TB, what string, err error) {
 	tb.Helper()
 	if !errors.Is(err, errCause) {
-		tb.Errorf("%s fails with %v, want the cause", what, err)
+		tb.Errorf("%s: got %v, want the cause", what, err)
 	}
 	var oe *net.OpError
 	if !errors.As(err, &oe) || oe.Op != "read" {
-		tb.Errorf("%s: not an error of reading: %#v", what, err)
+		tb.Errorf("%s: got %#v, want a *net.OpError of read", what, err)
 	}
 }
 
-// What has not been read yet does not delay the end.
-func TestStopReadingBeforeWhatHasArrived(t *testing.T) {
+// Data that has arrived but was not read does not delay the stop.
+func TestStopReadingWithUnreadData(t *testing.T) {
 	for _, name := range []string{"tcp", "unix"} {
 		srv, cli := kindNamed(name).pair(t, transport.TCP{})
 		cli.Write([]byte("arrived"))
-		srv.Read(make([]byte, 1)) // it has
+		srv.Read(make([]byte, 1)) // so that data has arrived
 		srv.StopReading(errCause)
 		n, err := srv.Read(make([]byte, 10))
 		if n != 0 {
-			t.Errorf("%s: %d bytes after StopReading", name, n)
+			t.Errorf("%s: got %d bytes after StopReading, want 0", name, n)
 		}
 		wantStopped(t, name, err)
 	}
 }
 
-// TLS may still hand out what it has decrypted, but a peer that goes on sending cannot
-// keep a read loop alive.
-func TestStopReadingEndsALoopUnderAFlood(t *testing.T) {
+// TLS may still return data that it has decrypted, but a peer that keeps sending cannot keep a read
+// loop running.
+func TestStopReadingEndsBusyLoop(t *testing.T) {
 	eachKind(t, func(t *testing.T, k kind) {
 		for _, useWriteTo := range []bool{false, true} {
 			srv, cli := k.pair(t, transport.TCP{})
@@ -115,20 +115,20 @@ func TestStopReadingEndsALoopUnderAFlood(t *testing.T) {
 				}
 				return io.Copy(got, struct{ io.Reader }{srv})
 			})
-			eventually(t, "the flood arrives", func() bool { return srv.Stats().BytesRead > 1<<20 })
+			waitFor(t, "data to arrive", func() bool { return srv.Stats().BytesRead > 1<<20 })
 			srv.StopReading(errCause)
 			r := await(t, "the loop", looping)
 			wantStopped(t, k.name, r.err)
 			if r.n != got.off || uint64(r.n) != srv.Stats().BytesRead {
-				t.Errorf("the loop says %d, its writer %d, the counter %d", r.n, got.off, srv.Stats().BytesRead)
+				t.Errorf("got %d bytes by the copy, %d by its writer and %d counted, want the same", r.n, got.off, srv.Stats().BytesRead)
 			}
 			srv.Abort()
-			await(t, "the flood", flooding)
+			await(t, "the sender", flooding)
 		}
 	})
 }
 
-func TestStopReadingEndsAHandshake(t *testing.T) {
+func TestStopReadingEndsHandshake(t *testing.T) {
 	tr := transport.TLS{Config: testTLS()}
 	ln := listen(t, tr, "127.0.0.1:0")
 	cli, err := net.Dial("tcp", ln.Addr().String())
@@ -156,21 +156,21 @@ func TestReadDeadline(t *testing.T) {
 				}
 				err := read()
 				if !errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, transport.ErrSendTimeout) {
-					t.Errorf("%s, %s: %v", what, name, err)
+					t.Errorf("%s, %s: got %v, want ErrDeadlineExceeded", what, name, err)
 				}
 				var ne net.Error
 				if !errors.As(err, &ne) || !ne.Timeout() {
-					t.Errorf("%s, %s: no timeout to net: %v", what, name, err)
+					t.Errorf("%s, %s: got %v, want a net.Error that is a timeout", what, name, err)
 				}
 			}
-			// The connection has taken no harm.
+			// The connection is still usable.
 			set(time.Time{})
 			exchange(t, srv, cli)
 		}
 	})
 }
 
-// A deadline that comes in the middle of a record loses nothing.
+// A deadline that expires inside a record loses no data.
 func TestReadDeadlineInMidStream(t *testing.T) {
 	eachKind(t, func(t *testing.T, k kind) {
 		const size = 1 << 20
@@ -188,18 +188,18 @@ func TestReadDeadlineInMidStream(t *testing.T) {
 				break
 			}
 			if !errors.Is(err, os.ErrDeadlineExceeded) {
-				t.Fatalf("after %d bytes: %v", got.off, err)
+				t.Fatalf("after %d bytes: got %v, want ErrDeadlineExceeded", got.off, err)
 			}
 		}
 		await(t, "the sender", sent)
 		if got.off != size {
-			t.Errorf("%d of %d bytes", got.off, size)
+			t.Errorf("got %d bytes, want %d", got.off, size)
 		}
 	})
 }
 
-// A deadline of the user's ends a write before the send timeout does, under its own
-// name, and leaves the connection open.
+// A write deadline of the user ends a write before the send timeout does, with its own error, and
+// leaves the connection open.
 func TestWriteDeadlineBeforeSendTimeout(t *testing.T) {
 	withPipe(t, func(t *testing.T, pair func(testing.TB, transport.TCP) (*transport.Conn, net.Conn)) {
 		for what, set := range map[string]func(*transport.Conn, time.Time) error{
@@ -210,14 +210,14 @@ func TestWriteDeadlineBeforeSendTimeout(t *testing.T) {
 			if err := set(srv, time.Now().Add(20*time.Millisecond)); err != nil {
 				t.Fatal(err)
 			}
-			wantDeadline(t, what, await(t, "Write", asyncWrite(srv, flood)).err)
+			wantDeadline(t, what, await(t, "Write", asyncWrite(srv, bulk)).err)
 			_, err := srv.Write([]byte("x"))
 			wantDeadline(t, what+", the next write", err)
 			set(srv, time.Time{})
-			// It is still open: the peer's data comes in.
+			// The connection is still open: data of the peer arrives.
 			sent := asyncWrite(cli, []byte("x"))
 			if n, err := srv.Read(make([]byte, 1)); n != 1 || err != nil {
-				t.Errorf("%s: the connection did not survive: %v", what, err)
+				t.Errorf("%s: read: got %v, want data", what, err)
 			}
 			await(t, "Write", sent)
 		}
@@ -227,37 +227,35 @@ func TestWriteDeadlineBeforeSendTimeout(t *testing.T) {
 func wantDeadline(tb testing.TB, what string, err error) {
 	tb.Helper()
 	if !errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, transport.ErrSendTimeout) {
-		tb.Errorf("%s: %v, want the user's deadline", what, err)
+		tb.Errorf("%s: got %v, want the deadline of the user", what, err)
 	}
 }
 
-// A deadline set while a write waits holds for that write: one in the past ends it now.
-func TestWriteDeadlineEndsABlockedWrite(t *testing.T) {
+// A deadline that is set during a blocked write applies to it; one in the past ends it at once.
+func TestWriteDeadlineEndsBlockedWrite(t *testing.T) {
 	withPipe(t, func(t *testing.T, pair func(testing.TB, transport.TCP) (*transport.Conn, net.Conn)) {
 		srv, _ := pair(t, transport.TCP{WriteBuffer: 4096})
-		done := asyncWrite(srv, flood)
+		done := asyncWrite(srv, bulk)
 		waitBlocked(t, 1, "transport.(*Conn).Write(")
 		srv.SetWriteDeadline(time.Now().Add(-time.Second))
 		wantDeadline(t, "Write", await(t, "Write", done).err)
 	})
 }
 
-// Nor does a later deadline, or none, that is set while a write waits put off the send
-// timeout.
-func TestWriteDeadlineDoesNotPutOffSendTimeout(t *testing.T) {
+// A later deadline, or none, that is set during a blocked write does not extend its send timeout.
+func TestWriteDeadlineDoesNotExtendSendTimeout(t *testing.T) {
 	for _, later := range []time.Time{{}, time.Now().Add(time.Hour)} {
 		withPipe(t, func(t *testing.T, pair func(testing.TB, transport.TCP) (*transport.Conn, net.Conn)) {
 			srv, _ := pair(t, transport.TCP{WriteBuffer: 4096, SendTimeout: 100 * time.Millisecond})
-			done := asyncWrite(srv, flood)
-			eventually(t, "the write waits", func() bool { return parked("transport.(*Conn).Write(") > 0 || len(done) > 0 })
+			done := asyncWrite(srv, bulk)
+			waitFor(t, "the write waits", func() bool { return countBlocked("transport.(*Conn).Write(") > 0 || len(done) > 0 })
 			srv.SetWriteDeadline(later)
 			wantIs(t, await(t, "Write", done).err, transport.ErrSendTimeout)
 		})
 	}
 }
 
-// Which of the two it was is said right even if the writer learns of it when both have
-// passed: what came first.
+// If both have passed when the write returns, the error is that of the earlier one.
 func TestWriteDeadlineAndSendTimeoutBothPassed(t *testing.T) {
 	for deadline, want := range map[time.Duration]error{
 		5 * time.Second:  os.ErrDeadlineExceeded,
@@ -266,42 +264,42 @@ func TestWriteDeadlineAndSendTimeoutBothPassed(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			a, b := net.Pipe()
 			defer b.Close()
-			c := transport.NewConn(transport.TCP{SendTimeout: 10 * time.Second}, late{a})
+			c := transport.NewConn(transport.TCP{SendTimeout: 10 * time.Second}, slowWriter{a})
 			c.SetWriteDeadline(time.Now().Add(deadline))
 			_, err := c.Write([]byte("x"))
 			wantIs(t, err, want)
 			if errors.Is(err, transport.ErrSendTimeout) != (want == transport.ErrSendTimeout) {
-				t.Errorf("a deadline after %v: %v", deadline, err)
+				t.Errorf("deadline after %v: got %v, want the error of the earlier limit", deadline, err)
 			}
 			c.Abort()
 		})
 	}
 }
 
-// late is a connection whose writer is not told at once.
-type late struct{ net.Conn }
+// slowWriter is a connection whose Write returns late.
+type slowWriter struct{ net.Conn }
 
-func (l late) Write(p []byte) (int, error) {
+func (l slowWriter) Write(p []byte) (int, error) {
 	n, err := l.Conn.Write(p)
 	<-time.After(time.Minute)
 	return n, err
 }
 
-// Whichever comes first ends the write.
+// The earlier limit ends the write.
 func TestSendTimeoutBeforeWriteDeadline(t *testing.T) {
 	withPipe(t, func(t *testing.T, pair func(testing.TB, transport.TCP) (*transport.Conn, net.Conn)) {
 		srv, _ := pair(t, transport.TCP{WriteBuffer: 4096, SendTimeout: shortTimeout})
 		srv.SetWriteDeadline(time.Now().Add(time.Hour))
-		wantIs(t, await(t, "Write", asyncWrite(srv, flood)).err, transport.ErrSendTimeout)
+		wantIs(t, await(t, "Write", asyncWrite(srv, bulk)).err, transport.ErrSendTimeout)
 	})
 }
 
-// A write that had to wait gives the user's deadline back.
-func TestWriteDeadlineOutlivesABlockedWrite(t *testing.T) {
+// After a blocked write, the deadline of the user applies again.
+func TestWriteDeadlineAfterBlockedWrite(t *testing.T) {
 	for _, name := range []string{"tcp", "unix", "pipe"} {
 		t.Run(name, func(t *testing.T) {
 			try := func(wait time.Duration) (inTime bool) {
-				srv, cli, ahead := clogged(t, name, transport.TCP{WriteBuffer: 64 << 10})
+				srv, cli, ahead := newBlocked(t, name, transport.TCP{WriteBuffer: 64 << 10})
 				write := asyncWrite(srv, more)
 				waitBlocked(t, 1, "transport.(*Conn).Write(")
 				end := time.Now().Add(wait)
@@ -311,7 +309,7 @@ func TestWriteDeadlineOutlivesABlockedWrite(t *testing.T) {
 					return false
 				}
 				var err error
-				for range 10 { // would not have to wait; the poller may be told a little late
+				for range 10 { // these writes need not wait; the poller may notice the deadline late
 					<-time.After(time.Until(end.Add(10 * time.Millisecond)))
 					if _, err = srv.Write([]byte("x")); err != nil {
 						break
@@ -322,49 +320,49 @@ func TestWriteDeadlineOutlivesABlockedWrite(t *testing.T) {
 				return true
 			}
 			for wait := 100 * time.Millisecond; !try(wait); wait *= 2 {
-				if wait > patience {
-					t.Fatal("the first write never gets through")
+				if wait > testTimeout {
+					t.Fatal("got no successful write, want one")
 				}
 			}
 		})
 	}
 }
 
-// more does not fit into a clogged socket, which the kernel may still widen a little.
-var more = flood[:256<<10]
+// more does not fit into a full socket, whose buffer the kernel may still grow a little.
+var more = bulk[:256<<10]
 
-// clogged returns a connection on which a write of more has to wait, and how many bytes
-// are under way before it.
-func clogged(t *testing.T, name string, opts transport.TCP) (*transport.Conn, net.Conn, int64) {
+// newBlocked returns a connection on which a write of more blocks, and the number of bytes before
+// it.
+func newBlocked(t *testing.T, name string, opts transport.TCP) (*transport.Conn, net.Conn, int64) {
 	t.Helper()
-	if name == "pipe" { // takes nothing at any time
+	if name == "pipe" { // accepts nothing without a reader
 		srv, cli := pipe(t, opts)
 		return srv, cli, 0
 	}
 	srv, cli := kindNamed(name).pair(t, opts)
-	return srv, cli, clog(t, srv.NetConn())
+	return srv, cli, fillSocket(t, srv.NetConn())
 }
 
 func drain(tb testing.TB, nc net.Conn, n int64) {
 	tb.Helper()
 	if m, err := io.CopyN(io.Discard, nc, n); err != nil {
-		tb.Fatalf("%d of %d bytes: %v", m, n, err)
+		tb.Fatalf("got %d bytes, want %d: %v", m, n, err)
 	}
 }
 
-// A write that had to wait leaves no limit behind for the next.
-func TestSendTimeoutDoesNotOutliveItsWrite(t *testing.T) {
+// The send timeout of a blocked write does not apply to the next write.
+func TestSendTimeoutEndsWithItsWrite(t *testing.T) {
 	const timeout = 150 * time.Millisecond
 	for _, name := range []string{"tcp", "unix", "pipe"} {
 		t.Run(name, func(t *testing.T) {
-			srv, cli, ahead := clogged(t, name, transport.TCP{WriteBuffer: 64 << 10, SendTimeout: timeout})
+			srv, cli, ahead := newBlocked(t, name, transport.TCP{WriteBuffer: 64 << 10, SendTimeout: timeout})
 			write := asyncWrite(srv, more)
 			waitBlocked(t, 1, "transport.(*Conn).Write(")
 			drain(t, cli, ahead+int64(len(more)))
 			if r := await(t, "Write", write); r.err != nil {
-				t.Fatalf("a peer that reads: %v", r.err)
+				t.Fatalf("peer that reads: got %v, want no error", r.err)
 			}
-			<-time.After(timeout + 10*time.Millisecond) // no condition shows that nothing happens
+			<-time.After(timeout + 10*time.Millisecond) // there is no event to wait for
 			exchange(t, srv, cli)
 		})
 	}

@@ -9,7 +9,7 @@ import (
 	"goranch/internal/idle"
 )
 
-// engineConn is a Conn with the methods that only this module uses; see [engine.Conn].
+// engineConn is a Conn with the methods of [engine.Conn], which only this module uses.
 type engineConn Conn
 
 func (c *engineConn) conn() *Conn { return (*Conn)(c) }
@@ -19,7 +19,7 @@ func (c *engineConn) PooledReader() engine.PooledReader { return c.conn().pooled
 func (c *engineConn) CanTryWrite() bool                 { return c.conn().canTryWrite() }
 func (c *engineConn) Unflushed() bool                   { return c.conn().unflushed() }
 func (c *engineConn) Flush() error                      { return c.conn().flush() }
-func (c *engineConn) TLSConn(closed func()) *tls.Conn   { return c.conn().tlsConn(closed) }
+func (c *engineConn) TLSConn(onEnd func()) *tls.Conn    { return c.conn().tlsConn(onEnd) }
 
 func (c *engineConn) RequestPark() bool {
 	return c.raw.sys != nil && c.raw.reads.RequestPark(c.raw.Conn)
@@ -34,7 +34,7 @@ func (c *engineConn) UpgradePeeked(ctx context.Context, t any) error {
 }
 
 func (c *engineConn) SetTracer(f any) {
-	t, _ := f.(Tracer)
+	t, _ := f.(tracer)
 	if t == nil {
 		c.tracer.Store(nil)
 		return
@@ -48,25 +48,24 @@ func init() {
 	}
 	engine.Of = func(conn net.Conn) engine.Conn { return (*engineConn)(conn.(*Conn)) }
 	engine.Plain = plain
-	engine.DialSteps = dialSteps
+	engine.StepsOf = stepsOf
 	engine.Rebind = rebind
 }
 
-// plain reports whether the Handshake of t is known to return at once.
 func plain(t any) bool {
 	switch t.(type) {
-	case TCP, *TCP, *Mem, *external:
+	case TCP, *TCP, *Mem, *listenerTransport:
 		return true
 	}
 	return false
 }
 
-func dialSteps(t any) (engine.DialStep, bool) {
+func stepsOf(t any) (engine.DialSteps, bool) {
 	switch t := t.(type) {
 	case TLS:
-		return engine.DialStep{Connect: t.TCP.Dial, Client: t.client}, true
+		return engine.DialSteps{Connect: t.TCP.Dial, Client: t.client}, true
 	case *TLS:
-		return engine.DialStep{Connect: t.TCP.Dial, Client: t.client}, true
+		return engine.DialSteps{Connect: t.TCP.Dial, Client: t.client}, true
 	}
-	return engine.DialStep{}, false
+	return engine.DialSteps{}, false
 }

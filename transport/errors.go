@@ -4,20 +4,37 @@ import (
 	"errors"
 	"net"
 	"os"
+
+	"goranch/internal/listenaddr"
 )
 
+// Errors are wrapped by the errors that this package returns; use errors.Is.
 var (
-	// ErrSendTimeout is wrapped by the error of a write that the peer did not take
-	// within the send timeout. The connection is closed unless its transport says
-	// otherwise.
+	// ErrBadAddr is the error for an address that has none of the known forms.
+	ErrBadAddr = listenaddr.ErrBad
+
+	// ErrNotInherited is the error of Listen on "fd:N" or "systemd:NAME" if this process has
+	// inherited no such listening stream socket. Its text lists the sockets that exist.
+	ErrNotInherited = errors.New("no such inherited listening socket")
+
+	// ErrNoCertificate is the error of Listen and Handshake of a [TLS] whose Config has no source of
+	// certificates.
+	ErrNoCertificate = errors.New("no certificate: set Certificates, GetCertificate or GetConfigForClient")
+
+	// ErrSendTimeout is the error of a write that the peer did not accept within the send timeout.
+	// It is a timeout for net.Error, and matches os.ErrDeadlineExceeded.
 	ErrSendTimeout error = sendTimeoutError{}
 
-	// ErrNoCertificate is returned by the Listen of [TLS] when its configuration holds
-	// no certificate and no callback that would supply one.
-	ErrNoCertificate = errors.New("no certificate: set Certificates, GetCertificate or GetConfigForClient")
+	// ErrBuffered is the error of [Conn.Upgrade] if plain text was read ahead. An attacker can send
+	// plain text behind the request for STARTTLS, to have it taken for data received over TLS.
+	ErrBuffered = errors.New("plain text has been read ahead")
+
+	// ErrUnknownHost is the error of a function given to [OnHello] for a host name that is not
+	// served. The client then receives the alert unrecognized_name; after any other error, crypto/tls
+	// sends internal_error.
+	ErrUnknownHost = errors.New("unknown host name")
 )
 
-// sendTimeoutError is a timeout to whoever asks by net.Error or os.ErrDeadlineExceeded.
 type sendTimeoutError struct{}
 
 func (sendTimeoutError) Error() string        { return "send timeout" }

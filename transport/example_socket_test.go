@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"goranch/internal/listenaddr"
 	"goranch/transport"
 )
 
@@ -23,15 +24,15 @@ func ExampleTCP_Listen_inherited() {
 		return
 	}
 	defer parent.Close()
-	f, err := parent.(*net.TCPListener).File() // a parent puts it into exec.Cmd.ExtraFiles
+	f, err := parent.(*net.TCPListener).File() // a parent passes it on by exec.Cmd.ExtraFiles
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	defer f.Close()
 
-	addr := fmt.Sprintf("fd:%d", f.Fd()) // there it would be "fd:3"
-	for range 2 {                        // closed, the socket is still there
+	addr := fmt.Sprintf("fd:%d", f.Fd()) // in a child process it would be "fd:3"
+	for range 2 {                        // after Close the socket is still open
 		ln, err := transport.TCP{}.Listen(context.Background(), addr)
 		if err != nil {
 			fmt.Println(err)
@@ -51,7 +52,7 @@ func ExampleTCP_Listen_inherited() {
 	// not started by a socket unit
 }
 
-// pages serves a file, or a part of it, to each connection.
+// pages sends a file, or a part of it, to each connection.
 type pages struct{ dir string }
 
 func (p pages) Serve(ctx context.Context, conn *transport.Conn) error {
@@ -60,7 +61,7 @@ func (p pages) Serve(ctx context.Context, conn *transport.Conn) error {
 	if _, err := fmt.Fscanln(conn, &name, &offset, &length); err != nil {
 		return err
 	}
-	f, err := os.OpenInRoot(p.dir, name) // not what lies outside
+	f, err := os.OpenInRoot(p.dir, name) // refuses names outside dir
 	if err != nil {
 		return err
 	}
@@ -101,7 +102,7 @@ func ExampleConn_SendFile() {
 				fmt.Println(err)
 			}
 		})
-		client, err := tcp.Dial(ctx, transport.AddrString(ln.Addr()))
+		client, err := tcp.Dial(ctx, listenaddr.String(ln.Addr()))
 		if err != nil {
 			fmt.Println(err)
 			return

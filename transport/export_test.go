@@ -1,4 +1,4 @@
 package transport
 
-// Activation is for tests: LISTEN_PID of this very process can be set by it alone.
+// Activation is exported for tests, because a process cannot set LISTEN_PID before it knows its id.
 var Activation = activation

@@ -4,7 +4,7 @@ package transport_test
 
 import "syscall"
 
-// filesAllowed returns how many files the process may have open.
+// filesAllowed returns the limit of open files of the process.
 func filesAllowed() int {
 	var lim syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &lim); err != nil {

@@ -25,20 +25,20 @@ import (
 	"testing"
 	"time"
 
+	"goranch/internal/listenaddr"
 	"goranch/transport"
 )
 
-// patience is how long a test waits for what must happen. Only a failing test waits
-// that long.
-const patience = 10 * time.Second
+// testTimeout limits the time that a test waits for a condition. Only failing tests wait that long.
+const testTimeout = 10 * time.Second
 
-// kind is one way to get a connection. Tests of what holds for all of them run over
-// kinds.
+// kind is one way to make a connection. Tests of behaviour that all kinds share run for each of
+// them.
 type kind struct {
 	name string
 	addr func(testing.TB) string
 	make func(transport.TCP) transport.Transport
-	tls  uint16 // version; 0: none
+	tls  uint16 // the version; 0: no TLS
 }
 
 var kinds = []kind{
@@ -64,8 +64,8 @@ func eachKind(t *testing.T, f func(t *testing.T, k kind)) {
 	}
 }
 
-// pair returns both ends of a new connection: the server's as protocols hold it, the
-// client's bare. Both are closed at the end of the test.
+// pair returns both ends of a new connection: the server's Conn and the client's net.Conn. Both are
+// closed at the end of the test.
 func (k kind) pair(tb testing.TB, opts transport.TCP) (*transport.Conn, net.Conn) {
 	tb.Helper()
 	return connect(tb, k.make(opts), k.addr(tb))
@@ -83,8 +83,8 @@ func tlsOf(version uint16) func(transport.TCP) transport.Transport {
 
 func anyPort(testing.TB) string { return "127.0.0.1:0" }
 
-// socketPath is short enough for a Unix socket, which the directories of testing are not
-// everywhere.
+// socketPath is short enough for a Unix socket; the directories of package testing are too long on
+// some systems.
 func socketPath(tb testing.TB) string { return "unix:" + filepath.Join(shortDir(tb), "s") }
 
 func shortDir(tb testing.TB) string {
@@ -101,13 +101,13 @@ func listen(tb testing.TB, t transport.Transport, addr string) net.Listener {
 	tb.Helper()
 	ln, err := t.Listen(tb.Context(), addr)
 	if err != nil {
-		tb.Fatalf("Listen(%q): %v", addr, err)
+		tb.Fatalf("Listen(%q): got %v, want no error", addr, err)
 	}
 	tb.Cleanup(func() { ln.Close() })
 	return ln
 }
 
-// connect listens, dials, accepts and shakes hands.
+// connect listens, dials, accepts and runs both handshakes.
 func connect(tb testing.TB, t transport.Transport, addr string) (*transport.Conn, net.Conn) {
 	tb.Helper()
 	ln := listen(tb, t, addr)
@@ -117,9 +117,9 @@ func connect(tb testing.TB, t transport.Transport, addr string) (*transport.Conn
 
 func connectTo(tb testing.TB, t transport.Transport, ln net.Listener) (*transport.Conn, net.Conn) {
 	tb.Helper()
-	// tb.Context ends before the clean-ups run, and with it the goroutine that a TLS
-	// client's handshake may leave.
-	ctx, cancel := context.WithTimeout(tb.Context(), patience)
+	// tb.Context ends before the cleanup functions run, as does the goroutine that a TLS client's
+	// handshake may leave.
+	ctx, cancel := context.WithTimeout(tb.Context(), testTimeout)
 	defer cancel()
 	type dialled struct {
 		nc  net.Conn
@@ -127,19 +127,19 @@ func connectTo(tb testing.TB, t transport.Transport, ln net.Listener) (*transpor
 	}
 	done := make(chan dialled, 1)
 	go func() {
-		nc, err := t.Dial(ctx, transport.AddrString(ln.Addr()))
+		nc, err := t.Dial(ctx, listenaddr.String(ln.Addr()))
 		done <- dialled{nc, err}
 	}()
 	srv := accept(tb, t, ln)
 	if err := srv.Handshake(ctx); err != nil {
-		tb.Fatalf("server's handshake: %v", err)
+		tb.Fatalf("handshake of the server: got %v, want no error", err)
 	}
 	d := <-done
 	if d.err != nil {
-		tb.Fatalf("Dial: %v", d.err)
+		tb.Fatalf("Dial: got %v, want no error", d.err)
 	}
 	tb.Cleanup(func() { d.nc.Close() })
-	d.nc.SetReadDeadline(time.Now().Add(3 * patience)) // a test that fails does not hang
+	d.nc.SetReadDeadline(time.Now().Add(3 * testTimeout)) // limits a test that fails
 	return srv, d.nc
 }
 
@@ -147,23 +147,23 @@ func connectTo(tb testing.TB, t transport.Transport, ln net.Listener) (*transpor
 func accept(tb testing.TB, t transport.Transport, ln net.Listener) *transport.Conn {
 	tb.Helper()
 	if d, ok := ln.(interface{ SetDeadline(time.Time) error }); ok {
-		d.SetDeadline(time.Now().Add(patience)) // a client that fails to dial does not hang the test
+		d.SetDeadline(time.Now().Add(testTimeout)) // limits a test whose client fails to dial
 		defer d.SetDeadline(time.Time{})
 	}
 	nc, err := ln.Accept()
 	if err != nil {
-		tb.Fatalf("Accept: %v", err)
+		tb.Fatalf("Accept: got %v, want no error", err)
 	}
 	c := transport.NewConn(t, nc)
-	tb.Cleanup(c.Abort) // Close would say goodbye to a peer that may not listen
+	tb.Cleanup(c.Abort) // Close would send close_notify to a peer that may not read
 	return c
 }
 
-// pipe returns a Conn over net.Pipe: a connection that is no socket.
+// pipe returns a Conn over net.Pipe, which is a connection without a socket.
 func pipe(tb testing.TB, opts transport.TCP) (*transport.Conn, net.Conn) {
 	a, b := net.Pipe()
 	c := transport.NewConn(opts, a)
-	b.SetReadDeadline(time.Now().Add(3 * patience))
+	b.SetReadDeadline(time.Now().Add(3 * testTimeout))
 	tb.Cleanup(func() { c.Abort(); b.Close() })
 	return c, b
 }
@@ -184,7 +184,7 @@ var certificate = sync.OnceValues(func() (tls.Certificate, *x509.CertPool) {
 		Subject:               pkix.Name{CommonName: "localhost"},
 		DNSNames:              []string{"localhost"},
 		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
-		NotBefore:             time.Unix(0, 0), // bubbles of synctest live in the year 2000
+		NotBefore:             time.Unix(0, 0), // the clock of synctest starts in the year 2000
 		NotAfter:              time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC),
 		IsCA:                  true,
 		BasicConstraintsValid: true,
@@ -203,26 +203,26 @@ var certificate = sync.OnceValues(func() (tls.Certificate, *x509.CertPool) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, pool
 })
 
-// eventually waits for a condition.
-func eventually(tb testing.TB, what string, cond func() bool) {
+// waitFor waits until cond returns true.
+func waitFor(tb testing.TB, what string, cond func() bool) {
 	tb.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(patience); !cond(); <-tick.C {
+	for end := time.Now().Add(testTimeout); !cond(); <-tick.C {
 		if time.Now().After(end) {
-			tb.Fatalf("waited %v in vain: %s", patience, what)
+			tb.Fatalf("timeout after %v while waiting for %s", testTimeout, what)
 		}
 	}
 }
 
-// waitBlocked waits until n goroutines are parked inside the function fn, such as
+// waitBlocked waits until n goroutines are blocked inside the function fn, such as
 // "transport.(*Conn).Read(".
 func waitBlocked(tb testing.TB, n int, fn string) {
 	tb.Helper()
-	eventually(tb, "goroutines parked in "+fn, func() bool { return parked(fn) >= n })
+	waitFor(tb, "goroutines parked in "+fn, func() bool { return countBlocked(fn) >= n })
 }
 
-func parked(fn string) (n int) {
+func countBlocked(fn string) (n int) {
 	buf := make([]byte, 256<<10)
 	for {
 		if n := runtime.Stack(buf, true); n < len(buf) {
@@ -241,13 +241,13 @@ func parked(fn string) (n int) {
 	return n
 }
 
-// result is what a call in another goroutine came back with.
+// result is the result of a call in another goroutine.
 type result struct {
 	n   int64
 	err error
 }
 
-// async runs f in a goroutine of its own.
+// async calls f in a new goroutine.
 func async(f func() (int64, error)) <-chan result {
 	done := make(chan result, 1)
 	go func() {
@@ -265,22 +265,22 @@ func asyncWrite(c io.Writer, p []byte) <-chan result {
 	return async(func() (int64, error) { n, err := c.Write(p); return int64(n), err })
 }
 
-// await takes a result that must come without anybody's further doing.
+// await returns the result of a call that must end without further action.
 func await(tb testing.TB, what string, done <-chan result) result {
 	tb.Helper()
 	select {
 	case r := <-done:
 		return r
-	case <-time.After(patience):
+	case <-time.After(testTimeout):
 		buf := make([]byte, 1<<20)
-		tb.Fatalf("%s did not return within %v\n%s", what, patience, buf[:runtime.Stack(buf, true)])
+		tb.Fatalf("%s did not return within %v\n%s", what, testTimeout, buf[:runtime.Stack(buf, true)])
 		return result{}
 	}
 }
 
-// fill is the stream that tests send: the byte at each position is known, so that a
-// reader can tell which part of it has arrived. It repeats only after a prime number of
-// bytes, which no buffer has.
+// fill writes the test data for positions from off on: the byte at each position is known, so that
+// a reader can tell which part has arrived. It repeats after a prime number of bytes, which is not
+// the size of any buffer.
 func fill(p []byte, off int64) []byte {
 	for n := 0; n < len(p); {
 		n += copy(p[n:], known[(off+int64(n))%int64(len(known)):])
@@ -294,7 +294,7 @@ var known = func() []byte {
 	return p
 }()
 
-// stream reads the first n bytes of what fill writes.
+// stream reads the first n bytes of the test data.
 type stream struct{ off, n int64 }
 
 func (s *stream) Read(p []byte) (int, error) {
@@ -307,7 +307,7 @@ func (s *stream) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// checker is a writer that accepts only what fill writes.
+// checker is a writer that accepts only the test data.
 type checker struct{ off int64 }
 
 var errWrongByte = errors.New("the stream is not what was sent")
@@ -328,11 +328,11 @@ func (c *checker) Write(p []byte) (int, error) {
 func wantIs(tb testing.TB, err, target error) {
 	tb.Helper()
 	if !errors.Is(err, target) {
-		tb.Errorf("error is %v, want %v", err, target)
+		tb.Errorf("got error %v, want %v", err, target)
 	}
 }
 
-// tcpOf returns the TCP socket below a connection of a test.
+// tcpOf returns the TCP socket below a connection.
 func tcpOf(tb testing.TB, nc net.Conn) *net.TCPConn {
 	tb.Helper()
 	for {
@@ -341,32 +341,32 @@ func tcpOf(tb testing.TB, nc net.Conn) *net.TCPConn {
 		}
 		w, ok := nc.(interface{ NetConn() net.Conn })
 		if !ok {
-			tb.Fatalf("%T has no TCP socket", nc)
+			tb.Fatalf("got a %T, want one with a TCP socket", nc)
 		}
 		nc = w.NetConn()
 	}
 }
 
-// abstractName returns an address without a file that nobody else uses.
+// abstractName returns an unused address of an abstract Unix socket.
 func abstractName() string {
 	return fmt.Sprintf("unix:@goranch-test-%d-%d", os.Getpid(), abstractNames.Add(1))
 }
 
 var abstractNames atomic.Int64
 
-// flood is more than any socket of a test takes from a writer whose peer reads nothing.
-var flood = make([]byte, 8<<20)
+// bulk is more data than a socket takes while the peer does not read.
+var bulk = make([]byte, 8<<20)
 
-// clog writes to a socket, whose peer reads nothing, until it takes nothing more, and
-// says how much that was.
-func clog(tb testing.TB, nc net.Conn) (total int64) {
+// fillSocket writes to a socket until it takes nothing more, and returns the number of bytes. The
+// peer does not read.
+func fillSocket(tb testing.TB, nc net.Conn) (total int64) {
 	tb.Helper()
 	for idle := 0; idle < 3; {
 		nc.SetWriteDeadline(time.Now().Add(10 * time.Millisecond))
-		n, err := nc.Write(flood)
+		n, err := nc.Write(bulk)
 		total += int64(n)
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
-			tb.Fatalf("the socket takes %d bytes: %v", n, err)
+			tb.Fatalf("after %d bytes: got %v, want ErrDeadlineExceeded", n, err)
 		}
 		if idle++; n > 0 {
 			idle = 0
@@ -376,7 +376,7 @@ func clog(tb testing.TB, nc net.Conn) (total int64) {
 	return total
 }
 
-// exchange makes sure that the two ends are connected to each other.
+// exchange checks that the two ends are connected to each other.
 func exchange(tb testing.TB, a, b net.Conn) {
 	tb.Helper()
 	for _, ends := range [][2]net.Conn{{a, b}, {b, a}} {
@@ -385,16 +385,16 @@ func exchange(tb testing.TB, a, b net.Conn) {
 		got := await(tb, "Read", asyncRead(ends[1], p))
 		await(tb, "Write", sent)
 		if got.err != nil || string(p) != "ping" {
-			tb.Fatalf("exchange: %q, %v", p[:got.n], got.err)
+			tb.Fatalf("exchange: got %q, %v, want the data sent", p[:got.n], got.err)
 		}
 	}
 }
 
-// lines is the output of a program, as far as it has come.
+// lines is the output of a program so far.
 type lines struct {
 	mu   sync.Mutex
 	buf  bytes.Buffer
-	read int // what was awaited before
+	read int // the length that await has consumed
 	done chan struct{}
 }
 
@@ -422,10 +422,10 @@ func (l *lines) all() string {
 	return l.buf.String()
 }
 
-// await waits until what has been put out after the last await contains text.
+// await waits until the output after the last call contains text.
 func (l *lines) await(tb testing.TB, text string) {
 	tb.Helper()
-	eventually(tb, fmt.Sprintf("output of %q", text), func() bool {
+	waitFor(tb, fmt.Sprintf("output of %q", text), func() bool {
 		all := l.all()
 		i := strings.Index(all[l.read:], text)
 		if i < 0 {
@@ -436,12 +436,12 @@ func (l *lines) await(tb testing.TB, text string) {
 	})
 }
 
-// drained waits for the program's end.
+// drained waits until the program has ended.
 func (l *lines) drained(tb testing.TB, cmd *exec.Cmd) error {
 	tb.Helper()
 	select {
 	case <-l.done:
-	case <-time.After(patience):
+	case <-time.After(testTimeout):
 		cmd.Process.Kill()
 		<-l.done
 	}

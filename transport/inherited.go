@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -9,95 +8,85 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+
+	"goranch/internal/listenaddr"
 )
 
-var (
-	// ErrNotInherited is wrapped by the error of a Listen on "fd:N" or "systemd:NAME" when
-	// this process was given no such socket. The text says what there is.
-	ErrNotInherited = errors.New("no such inherited socket")
-
-	// ErrNotListening is wrapped by the error of a Listen on an inherited descriptor that
-	// is no listening stream socket.
-	ErrNotListening = errors.New("not a listening stream socket")
-)
-
-// rebind returns what to give to Listen to come back to the place that Listen(addr)
-// has bound: the port that was chosen for ":0", and for an inherited socket the same
-// descriptor, which nothing else can stand for.
+// rebind implements engine.Rebind.
 func rebind(addr string, bound net.Addr) string {
-	a, err := ParseAddr(addr)
+	a, err := listenaddr.Parse(addr)
 	if err != nil || !a.Inherited() {
-		return AddrString(bound)
+		return listenaddr.String(bound)
 	}
 	if a.Network == "systemd" {
-		if fd, ok := inherited.boundTo(AddrString(bound)); ok {
+		if fd, ok := inherited.boundTo(listenaddr.String(bound)); ok {
 			return "fd:" + strconv.Itoa(fd)
 		}
 	}
 	return addr
 }
 
-// firstInherited is the first descriptor of socket activation, and unnamed what systemd
-// calls those without a name.
+// Socket activation of systemd; see sd_listen_fds(3).
 const (
-	firstInherited = 3
-	maxInherited   = 1 << 16
-	unnamed        = "unknown"
+	firstInherited = 3         // the first descriptor
+	maxInherited   = 1 << 16   // the number of descriptors is limited to detect a wrong LISTEN_FDS
+	unnamed        = "unknown" // the name of sockets without a name
 )
 
-// inherited knows which descriptors are listened on.
-var inherited = sockets{uses: make(map[int]*use)}
+// inherited are the inherited sockets of this process.
+var inherited = inheritedSockets{used: make(map[int]*inheritedSocket)}
 
-type sockets struct {
+// inheritedSockets tracks the listeners of inherited sockets.
+type inheritedSockets struct {
 	mu   sync.Mutex
-	uses map[int]*use
+	used map[int]*inheritedSocket // by descriptor
 }
 
-type use struct {
+type inheritedSocket struct {
 	listeners int
-	addr      string // in the form of AddrString; stays when nobody listens
+	addr      string // in the form of listenaddr.String; remains after the last listener is closed
 }
 
-// boundTo returns the first descriptor with that address; where several share it, one that
-// nobody listens on comes first.
-func (s *sockets) boundTo(addr string) (fd int, ok bool) {
+// boundTo returns the first descriptor that is bound to addr. If several are, one without a
+// listener comes first.
+func (s *inheritedSockets) boundTo(addr string) (fd int, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for n, u := range s.uses {
+	for n, u := range s.used {
 		if u.addr != addr {
 			continue
 		}
-		if best := s.uses[fd]; !ok || u.listeners < best.listeners || u.listeners == best.listeners && n < fd {
+		if best := s.used[fd]; !ok || u.listeners < best.listeners || u.listeners == best.listeners && n < fd {
 			fd, ok = n, true
 		}
 	}
 	return fd, ok
 }
 
-// take notes another listener of fd. s.mu is held.
-func (s *sockets) take(fd int, addr string) {
-	u := s.uses[fd]
+// take counts another listener of fd. s.mu is held.
+func (s *inheritedSockets) take(fd int, addr string) {
+	u := s.used[fd]
 	if u == nil {
-		u = new(use)
-		s.uses[fd] = u
+		u = new(inheritedSocket)
+		s.used[fd] = u
 	}
 	u.listeners++
 	u.addr = addr
 }
 
-func (s *sockets) release(fd int) {
+func (s *inheritedSockets) release(fd int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.uses[fd].listeners--
+	s.used[fd].listeners--
 }
 
-// find returns the descriptor that an address stands for. s.mu is held.
-func (s *sockets) find(a Addr) (fd int, err error) {
+// find returns the descriptor that an address denotes. s.mu is held.
+func (s *inheritedSockets) find(a listenaddr.Addr) (fd int, err error) {
 	if a.Network == "fd" {
 		return strconv.Atoi(a.Address)
 	}
-	// The environment stays as it is: LISTEN_PID keeps children from taking it for
-	// theirs, and a later Listen needs it again.
+	// The environment is not cleared: a later Listen needs it, and LISTEN_PID tells child
+	// processes that it is not for them.
 	names, err := activation(os.Getenv("LISTEN_PID"), os.Getenv("LISTEN_FDS"), os.Getenv("LISTEN_FDNAMES"), os.Getpid())
 	if err != nil {
 		return 0, err
@@ -105,35 +94,36 @@ func (s *sockets) find(a Addr) (fd int, err error) {
 	return s.named(a.Address, names)
 }
 
-// named returns the first socket of that name that nobody listens on; of a name that is
-// none but a number, the socket with that index.
-func (s *sockets) named(name string, names []string) (fd int, err error) {
+// named returns the first socket of that name without a listener. If no socket has the name and the
+// name is a number, it is the index of the socket.
+func (s *inheritedSockets) named(name string, names []string) (fd int, err error) {
 	known := 0
 	for i, n := range names {
 		if n != name {
 			continue
 		}
 		known++
-		if u := s.uses[firstInherited+i]; u == nil || u.listeners == 0 {
+		if u := s.used[firstInherited+i]; u == nil || u.listeners == 0 {
 			return firstInherited + i, nil
 		}
 	}
 	if known > 0 {
-		return 0, fmt.Errorf("%w: each of the %d inherited sockets of that name is listened on", syscall.EADDRINUSE, known)
+		return 0, fmt.Errorf("%w: all %d inherited sockets of that name have a listener", syscall.EADDRINUSE, known)
 	}
 	if i, err := strconv.ParseUint(name, 10, 31); err == nil && i < uint64(len(names)) {
 		return firstInherited + int(i), nil
 	}
-	return 0, fmt.Errorf("%w: there are %d, with the names %q", ErrNotInherited, len(names), names)
+	return 0, fmt.Errorf("%w: %d sockets were inherited, with the names %q", ErrNotInherited, len(names), names)
 }
 
-// activation reads the variables of socket activation, and returns the sockets' names.
+// activation returns the names of the inherited sockets, given the variables of socket activation
+// and the id of this process.
 func activation(pid, fds, names string, self int) ([]string, error) {
 	if pid == "" || fds == "" {
-		return nil, fmt.Errorf("%w: LISTEN_PID and LISTEN_FDS are not both set: this process was not started by socket activation", ErrNotInherited)
+		return nil, fmt.Errorf("%w: LISTEN_PID or LISTEN_FDS is not set: this process was not started by socket activation", ErrNotInherited)
 	}
 	if p, err := strconv.Atoi(pid); err != nil || p != self {
-		return nil, fmt.Errorf("%w: LISTEN_PID is %q, they are for another process: this one is %d", ErrNotInherited, pid, self)
+		return nil, fmt.Errorf("%w: LISTEN_PID is %q, so the sockets are for another process: this one is %d", ErrNotInherited, pid, self)
 	}
 	n, err := strconv.Atoi(fds)
 	if err != nil || n < 1 || n > maxInherited {

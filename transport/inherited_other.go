@@ -5,10 +5,12 @@ package transport
 import (
 	"errors"
 	"net"
+
+	"goranch/internal/listenaddr"
 )
 
-const canInherit = false
-
-func (t TCP) listenInherited(Addr) (net.Listener, error) { return nil, errors.ErrUnsupported }
+func (t TCP) listenInherited(listenaddr.Addr) (net.Listener, error) {
+	return nil, errors.ErrUnsupported
+}
 
 type inheritedListener struct{ net.Listener }

@@ -13,13 +13,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"goranch/internal/backlog"
+	"goranch/internal/listenaddr"
 )
 
-const canInherit = true
-
-// listenInherited listens on a descriptor that this process was started with.
-func (t TCP) listenInherited(a Addr) (net.Listener, error) {
-	inherited.mu.Lock() // until taken, so that no two listeners find the same one
+// listenInherited returns a listener of an inherited socket.
+func (t TCP) listenInherited(a listenaddr.Addr) (net.Listener, error) {
+	inherited.mu.Lock() // held until take, so that two listeners do not find the same socket
 	defer inherited.mu.Unlock()
 	fd, err := inherited.find(a)
 	if err != nil {
@@ -39,25 +38,25 @@ func (t TCP) listenInherited(a Addr) (net.Listener, error) {
 	} else if k := t.keepAlive(); k != (net.KeepAliveConfig{Enable: true}) {
 		l.keepAlive = &k
 	}
-	inherited.take(fd, AddrString(ln.Addr()))
+	inherited.take(fd, listenaddr.String(ln.Addr()))
 	return l, nil
 }
 
-// openInherited makes a listener of a duplicate, so that it can be closed and opened
-// again. Neither that nor fd itself is passed on to children.
+// openInherited returns a listener of a duplicate of fd, so that it can be closed and opened again.
+// Neither descriptor is passed on to child processes.
 func openInherited(fd int) (socketListener, error) {
 	if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
 		return nil, fmt.Errorf("%w: descriptor %d is not open: %w", ErrNotInherited, fd, err)
 	}
 	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
 	if err != nil {
-		return nil, fmt.Errorf("%w: descriptor %d is no socket: %w", ErrNotListening, fd, err)
+		return nil, fmt.Errorf("%w: descriptor %d is not a socket: %w", ErrNotInherited, fd, err)
 	}
 	if kind != unix.SOCK_STREAM {
-		return nil, fmt.Errorf("%w: descriptor %d is a socket for datagrams or of another kind (%d)", ErrNotListening, fd, kind)
+		return nil, fmt.Errorf("%w: descriptor %d is not a stream socket (its SO_TYPE is %d)", ErrNotInherited, fd, kind)
 	}
 	if on, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil || on == 0 {
-		return nil, fmt.Errorf("%w: descriptor %d is a socket that does not listen", ErrNotListening, fd)
+		return nil, fmt.Errorf("%w: descriptor %d is a socket that is not listening", ErrNotInherited, fd)
 	}
 	unix.CloseOnExec(fd)
 	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
@@ -68,14 +67,14 @@ func openInherited(fd int) (socketListener, error) {
 	defer f.Close()
 	ln, err := net.FileListener(f)
 	if err != nil {
-		return nil, fmt.Errorf("%w: descriptor %d: %w", ErrNotListening, fd, err)
+		return nil, fmt.Errorf("%w: descriptor %d: %w", ErrNotInherited, fd, err)
 	}
 	return ln.(socketListener), nil
 }
 
-// adopt applies the options of t to a socket that listens already.
+// adopt applies the options of t to a listening socket.
 func (t TCP) adopt(ln socketListener) error {
-	t.UnixMode = 0 // the file is not ours
+	t.UnixMode = 0 // another process created the file
 	network := ln.Addr().Network()
 	if a, ok := ln.Addr().(*net.TCPAddr); ok {
 		network = "tcp6"
@@ -96,7 +95,7 @@ func (t TCP) adopt(ln socketListener) error {
 	return nil
 }
 
-// socketListener is what net's listeners on sockets have in common.
+// socketListener is implemented by *net.TCPListener and *net.UnixListener.
 type socketListener interface {
 	net.Listener
 	syscall.Conn
@@ -107,12 +106,12 @@ type socketListener interface {
 type inheritedListener struct {
 	socketListener
 	fd        int
-	keepAlive *net.KeepAliveConfig // nil: what net sets on accepted connections is right
+	keepAlive *net.KeepAliveConfig // nil: package net sets the right values
 	close     sync.Once
 }
 
-// Accept replaces the keepalive that net sets on what a listener of a file accepts.
-// Setting it fails only on a connection that is gone.
+// Accept replaces the keepalive options that package net sets on the accepted connections of a
+// listener made from a file. Setting them fails only on a connection that has ended.
 func (l *inheritedListener) Accept() (net.Conn, error) {
 	nc, err := l.socketListener.Accept()
 	if tc, ok := nc.(*net.TCPConn); ok && l.keepAlive != nil {
@@ -121,7 +120,7 @@ func (l *inheritedListener) Accept() (net.Conn, error) {
 	return nc, err
 }
 
-// Inherited makes it a [backlog.Inherited].
+// Inherited implements [backlog.Inherited].
 func (l *inheritedListener) Inherited() {}
 
 func (l *inheritedListener) Close() error {

@@ -18,10 +18,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"goranch/internal/engine"
+	"goranch/internal/listenaddr"
 	"goranch/transport"
 )
 
-// fileOfListener returns a descriptor of a listening socket, as a parent hands it over.
+// fileOfListener returns a descriptor of a listening socket, as a parent process passes it on.
 func fileOfListener(tb testing.TB, ln net.Listener) *os.File {
 	tb.Helper()
 	f, err := ln.(interface{ File() (*os.File, error) }).File()
@@ -32,30 +33,30 @@ func fileOfListener(tb testing.TB, ln net.Listener) *os.File {
 	return f
 }
 
-// handedOver returns the address of an inherited socket that nobody else listens on.
-func handedOver(tb testing.TB, addr string) string {
+// inheritedAddr returns the address of an inherited socket without a listener.
+func inheritedAddr(tb testing.TB, addr string) string {
 	tb.Helper()
 	ln := listen(tb, transport.TCP{}, addr)
 	f := fileOfListener(tb, ln)
 	return fmt.Sprintf("fd:%d", f.Fd())
 }
 
-// An inherited socket serves like one of our own, over every transport, and can be
-// listened on again after it was closed. Who connects meanwhile waits in its queue.
+// An inherited socket serves over every transport, and can be listened on again after Close.
+// Clients that connect in between are queued by the kernel.
 func TestInheritedSocket(t *testing.T) {
 	eachKind(t, func(t *testing.T, k kind) {
-		at := handedOver(t, k.addr(t))
+		at := inheritedAddr(t, k.addr(t))
 		tr := k.make(transport.TCP{})
 		bound := ""
 		for range 3 {
 			ln := listen(t, tr, at)
-			if now := transport.AddrString(ln.Addr()); bound != "" && now != bound {
-				t.Errorf("first at %s, then at %s", bound, now)
+			if now := listenaddr.String(ln.Addr()); bound != "" && now != bound {
+				t.Errorf("listen again: got address %[2]s, want %[1]s", bound, now)
 			} else {
 				bound = now
 			}
 			if got := engine.Rebind(at, ln.Addr()); got != at {
-				t.Errorf("to come back to %s, listen on %s", at, got)
+				t.Errorf("Rebind of %s: got %s, want the descriptor", at, got)
 			}
 			srv, cli := connectTo(t, tr, ln)
 			exchange(t, srv, cli)
@@ -65,7 +66,7 @@ func TestInheritedSocket(t *testing.T) {
 		}
 		early, err := transport.TCP{}.Dial(t.Context(), bound)
 		if err != nil {
-			t.Fatalf("while nobody listens: %v", err)
+			t.Fatalf("dial without a listener: got %v, want no error", err)
 		}
 		defer early.Close()
 		nc, err := listen(t, tr, at).Accept()
@@ -95,13 +96,13 @@ func TestInheritedFaults(t *testing.T) {
 		name, addr string
 		shared     bool
 		want       error
-		says       string
+		text       string
 	}{
 		{"not open", "fd:999999", false, transport.ErrNotInherited, "descriptor 999999 is not open"},
-		{"a file", fmt.Sprintf("fd:%d", plain.Fd()), false, transport.ErrNotListening, "no socket"},
-		{"a datagram socket", fmt.Sprintf("fd:%d", socket(unix.SOCK_DGRAM)), false, transport.ErrNotListening, "datagrams"},
-		{"not listening", fmt.Sprintf("fd:%d", socket(unix.SOCK_STREAM)), false, transport.ErrNotListening, "does not listen"},
-		{"shared", handedOver(t, "127.0.0.1:0"), true, errors.ErrUnsupported, "several sockets"},
+		{"a file", fmt.Sprintf("fd:%d", plain.Fd()), false, transport.ErrNotInherited, "not a socket"},
+		{"a datagram socket", fmt.Sprintf("fd:%d", socket(unix.SOCK_DGRAM)), false, transport.ErrNotInherited, "not a stream socket"},
+		{"not listening", fmt.Sprintf("fd:%d", socket(unix.SOCK_STREAM)), false, transport.ErrNotInherited, "not listening"},
+		{"shared", inheritedAddr(t, "127.0.0.1:0"), true, errors.ErrUnsupported, "several sockets"},
 		{"not activated", "systemd:web", false, transport.ErrNotInherited, "LISTEN_FDS"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -114,26 +115,26 @@ func TestInheritedFaults(t *testing.T) {
 				ln.Close()
 			}
 			wantIs(t, err, tt.want)
-			if err != nil && (!strings.Contains(err.Error(), tt.says) || !strings.Contains(err.Error(), tt.addr)) {
-				t.Errorf("it does not say %q: %v", tt.says, err)
+			if err != nil && (!strings.Contains(err.Error(), tt.text) || !strings.Contains(err.Error(), tt.addr)) {
+				t.Errorf("got error %[2]v, want %[1]q in it", tt.text, err)
 			}
 		})
 	}
 }
 
-// Nothing is left of a Listen that fails late.
+// A Listen that fails late leaves no descriptor open.
 func TestInheritedSocketRefusedByControl(t *testing.T) {
-	at := handedOver(t, "127.0.0.1:0")
+	at := inheritedAddr(t, "127.0.0.1:0")
 	before := descriptors(t)
 	_, err := transport.TCP{Control: func(network, _ string, _ syscall.RawConn) error {
 		if network != "tcp4" {
-			t.Errorf("Control is told of %q", network)
+			t.Errorf("Control: got network %q, want tcp4", network)
 		}
 		return errCause
 	}}.Listen(t.Context(), at)
 	wantIs(t, err, errCause)
 	if after := descriptors(t); after != before {
-		t.Errorf("%d descriptors before, %d after", before, after)
+		t.Errorf("got %d descriptors after the error, want %d", before, after)
 	}
 }
 
@@ -149,16 +150,16 @@ func descriptors(tb testing.TB) int {
 var activations = []struct {
 	pid, fds, names string
 	want            []string
-	says            string // of the fault
+	text            string // a part of the error
 }{
 	{"7", "2", "web:admin", []string{"web", "admin"}, ""},
 	{"7", "2", "", []string{"unknown", "unknown"}, ""},
 	{"7", "1", "", []string{"unknown"}, ""},
 	{"7", "2", ":", []string{"", ""}, ""},
 	{"", "", "", nil, "not started by socket activation"},
-	{"7", "", "", nil, "not both set"},
-	{"", "1", "", nil, "not both set"},
-	{"8", "1", "", nil, `"8", they are for another process: this one is 7`},
+	{"7", "", "", nil, "is not set"},
+	{"", "1", "", nil, "is not set"},
+	{"8", "1", "", nil, `"8", so the sockets are for another process: this one is 7`},
 	{"x", "1", "", nil, `"x"`},
 	{"7", "0", "", nil, "allowed are 1"},
 	{"7", "-1", "", nil, "allowed are 1"},
@@ -171,10 +172,10 @@ func TestActivationVariables(t *testing.T) {
 	for _, tt := range activations {
 		got, err := transport.Activation(tt.pid, tt.fds, tt.names, 7)
 		if diff := cmp.Diff(tt.want, got); diff != "" {
-			t.Errorf("%+v: -want +got\n%s", tt, diff)
+			t.Errorf("%+v: names (-want +got):\n%s", tt, diff)
 		}
-		if (err == nil) != (tt.says == "") || err != nil && (!strings.Contains(err.Error(), tt.says) || !errors.Is(err, transport.ErrNotInherited)) {
-			t.Errorf("%+v: %v", tt, err)
+		if (err == nil) != (tt.text == "") || err != nil && (!strings.Contains(err.Error(), tt.text) || !errors.Is(err, transport.ErrNotInherited)) {
+			t.Errorf("%+v: got %v, want the names or the error", tt, err)
 		}
 	}
 }
@@ -186,10 +187,10 @@ func FuzzActivation(f *testing.F) {
 	f.Fuzz(func(t *testing.T, pid, fds, names string) {
 		got, err := transport.Activation(pid, fds, names, 7)
 		if (err == nil) == (len(got) == 0) || err != nil && !errors.Is(err, transport.ErrNotInherited) {
-			t.Errorf("%q, %v", got, err)
+			t.Errorf("got %q, %v, want either names or an error", got, err)
 		}
 		if err == nil && names != "" && strings.Join(got, ":") != names {
-			t.Errorf("%q of %q", got, names)
+			t.Errorf("got %q, want the names of %q", got, names)
 		}
 	})
 }
@@ -202,11 +203,11 @@ func activated(t *testing.T, test, names string, socks ...*os.File) {
 	cmd.ExtraFiles = socks
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "--- PASS: "+test) {
-		t.Errorf("%v\n%s", err, out)
+		t.Errorf("process: got %v, want no error\n%s", err, out)
 	}
 }
 
-// TestSystemdNames starts a process with four sockets, two of one name.
+// TestSystemdNames starts a process with four sockets, two of which have the same name.
 func TestSystemdNames(t *testing.T) {
 	if os.Getenv("GORANCH_ACTIVATED") == "" {
 		var socks []*os.File
@@ -218,7 +219,7 @@ func TestSystemdNames(t *testing.T) {
 	}
 	var tcp transport.TCP
 	_, err := tcp.Listen(t.Context(), "systemd:web")
-	wantIs(t, err, transport.ErrNotInherited) // no LISTEN_PID yet
+	wantIs(t, err, transport.ErrNotInherited) // LISTEN_PID is not set
 	t.Setenv("LISTEN_PID", fmt.Sprint(os.Getpid()+1))
 	_, err = tcp.Listen(t.Context(), "systemd:web")
 	wantIs(t, err, transport.ErrNotInherited)
@@ -226,53 +227,53 @@ func TestSystemdNames(t *testing.T) {
 
 	first, second := listen(t, tcp, "systemd:web"), listen(t, tcp, "systemd:web")
 	if got, want := first.Addr().String(), listen(t, tcp, "fd:3").Addr().String(); got != want {
-		t.Errorf("the first of the name is at %s, descriptor 3 at %s", got, want)
+		t.Errorf("first socket of the name: got %s, want descriptor 3 at %s", got, want)
 	}
 	if got, want := second.Addr().String(), listen(t, tcp, "fd:6").Addr().String(); got != want {
-		t.Errorf("the second of the name is at %s, descriptor 6 at %s", got, want)
+		t.Errorf("second socket of the name: got %s, want descriptor 6 at %s", got, want)
 	}
 	_, err = tcp.Listen(t.Context(), "systemd:web")
 	wantIs(t, err, syscall.EADDRINUSE)
 	if got := listen(t, tcp, "systemd:2").Addr().Network(); got != "unix" {
-		t.Errorf("index 2 is a %s socket", got)
+		t.Errorf("index 2: got a %s socket, want unix", got)
 	}
 	if got := listen(t, transport.TLS{Config: testTLS()}, "systemd:admin").Addr().Network(); got != "tcp" {
-		t.Errorf("admin is a %s socket", got)
+		t.Errorf("admin: got a %s socket, want tcp", got)
 	}
 	for _, name := range []string{"none", "4", "-1"} {
 		_, err = tcp.Listen(t.Context(), "systemd:"+name)
 		wantIs(t, err, transport.ErrNotInherited)
 		if err != nil && !strings.Contains(err.Error(), `["web" "admin" "local" "web"]`) {
-			t.Errorf("it does not say which names there are: %v", err)
+			t.Errorf("got error %v, want one that lists the names", err)
 		}
 	}
-	// Whoever comes back comes back to its own, not to the first.
+	// A listener that is opened again gets its own socket, not the first one of that name.
 	for again, ln := range map[string]net.Listener{"fd:3": first, "fd:6": second} {
 		if got := engine.Rebind("systemd:web", ln.Addr()); got != again {
-			t.Errorf("%s is found again as %s, not %s", ln.Addr(), got, again)
+			t.Errorf("listen again on %s: got %s, want %s", ln.Addr(), got, again)
 		}
 	}
-	// So they do when both were closed, and the second is first to come back.
+	// The same holds if both were closed, and the second one is opened first.
 	at := [2]string{first.Addr().String(), second.Addr().String()}
 	first.Close()
 	second.Close()
 	second = listen(t, tcp, engine.Rebind("systemd:web", second.Addr()))
 	first = listen(t, tcp, engine.Rebind("systemd:web", first.Addr()))
 	if again := [2]string{first.Addr().String(), second.Addr().String()}; again != at {
-		t.Errorf("at %q before, at %q after", at, again)
+		t.Errorf("got addresses %[2]q, want %[1]q", at, again)
 	}
 	passedOn(t)
 }
 
-// passedOn looks what a child of the process has open: none of the sockets.
+// passedOn checks that a child process has none of the sockets open.
 func passedOn(t *testing.T) {
 	out, err := exec.Command("sh", "-c", "for n in 3 4 5 6; do test -e /dev/fd/$n && ls -l /dev/fd/$n; done; true").CombinedOutput()
 	if err != nil || strings.Contains(string(out), "socket:") {
-		t.Errorf("a child has %s, %v", out, err)
+		t.Errorf("child process: got %s, %v, want no socket", out, err)
 	}
 }
 
-// systemd-socket-activate opens the sockets, and starts us when the first client comes.
+// systemd-socket-activate opens the sockets, and starts the process when the first client connects.
 func TestSystemdSocketActivate(t *testing.T) {
 	const test = "TestSystemdSocketActivate"
 	if os.Getenv("GORANCH_ACTIVATED") == test {
@@ -292,7 +293,7 @@ func TestSystemdSocketActivate(t *testing.T) {
 	}
 	activate, err := exec.LookPath("systemd-socket-activate")
 	if err != nil {
-		t.Skip("SKIPPED: no systemd-socket-activate: apt-get install systemd")
+		t.Skip("systemd-socket-activate is not installed: apt-get install systemd")
 	}
 	path := filepath.Join(shortDir(t), "s")
 	cmd := exec.CommandContext(t.Context(), activate, "-l", path, "--fdname=local", "-E", "GORANCH_ACTIVATED="+test,
@@ -313,16 +314,16 @@ func TestSystemdSocketActivate(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		nc.SetDeadline(time.Now().Add(patience))
+		nc.SetDeadline(time.Now().Add(testTimeout))
 		asyncWrite(nc, []byte("hello"))
 		p := make([]byte, 5)
 		if r := await(t, "the echo", asyncRead(nc, p)); string(p) != "hello" {
-			t.Errorf("%q, %v; its output:\n%s", p[:r.n], r.err, out.all())
+			t.Errorf("got %q, %v, want the echo; output of the process:\n%s", p[:r.n], r.err, out.all())
 		}
 		nc.Close()
 	}
 	if err := out.drained(t, cmd); err != nil {
-		t.Errorf("%v\n%s", err, out.all())
+		t.Errorf("process: got %v, want no error\n%s", err, out.all())
 	}
 	r.Close()
 }

@@ -10,10 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockDir keeps away others who open a listening Unix socket in dir, of this process or
-// another. It is waited for as long as they need at most: whoever holds it for a
-// second is not one of them, and anybody who may read the directory can. Where it cannot be had
-// everything goes on without it.
+// lockDir excludes other goroutines and processes that create a listening Unix socket in dir. It
+// waits for one second at most: any process that may read the directory can hold the lock. Without
+// the lock, Listen continues.
 func lockDir(ctx context.Context, dir string) (unlock func()) {
 	d, err := os.Open(dir)
 	if err != nil {

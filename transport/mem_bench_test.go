@@ -26,7 +26,7 @@ func BenchmarkMemEcho(b *testing.B) {
 	}
 }
 
-// Connections do not share anything, so the time of one round trip may not grow with their number.
+// Connections share nothing, so the time of a round trip must not grow with their number.
 func BenchmarkMemEchoParallel(b *testing.B) {
 	b.ReportAllocs()
 	b.SetParallelism(64)
@@ -65,7 +65,7 @@ func BenchmarkMemStream(b *testing.B) {
 	}
 }
 
-// BenchmarkMemDial is the life of one connection among others that stay.
+// BenchmarkMemDial measures the life of one connection while others stay open.
 func BenchmarkMemDial(b *testing.B) {
 	for _, live := range []int{0, 1_000, 100_000, 1_000_000} {
 		b.Run(fmt.Sprintf("live=%d", live), func(b *testing.B) {
@@ -75,7 +75,7 @@ func BenchmarkMemDial(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer listener.Close()
-			conns := make([]net.Conn, 0, live) // one end keeps both
+			conns := make([]net.Conn, 0, live) // one end keeps both ends alive
 			before := memHeap()
 			for range live {
 				client, _ := memConnect(b, &m, listener)

@@ -14,8 +14,8 @@ import (
 	"goranch/transport"
 )
 
-// memOutcome is err in a word or two: what was done, and why it failed. It
-// insists on what net promises: the type, Timeout, and the bare io.EOF.
+// memOutcome returns a short name of err: the operation and the reason. It checks the type,
+// Timeout, and io.EOF as package net documents them.
 func memOutcome(err error) string {
 	if err == nil {
 		return "ok"
@@ -47,7 +47,7 @@ func memOutcome(err error) string {
 	return op.Op + " " + why
 }
 
-// memDeadline sets the deadline of a listener; 0 clears it.
+// memDeadline sets the deadline of a listener; 0 removes it.
 func memDeadline(l net.Listener, after time.Duration) {
 	var at time.Time
 	if after != 0 {
@@ -74,10 +74,10 @@ func memAcceptClose(l net.Listener) {
 	conn.Close()
 }
 
-// memDrain closes what waits for Accept, and counts it.
+// memDrain closes the connections in the backlog, and returns their number.
 func memDrain(l net.Listener) (n int) {
 	if err := l.(interface{ SetDeadline(time.Time) error }).SetDeadline(time.Now().Add(time.Second)); err != nil {
-		return 0 // is closed
+		return 0 // the listener is closed
 	}
 	for {
 		conn, err := l.Accept()
@@ -89,7 +89,7 @@ func memDrain(l net.Listener) (n int) {
 	}
 }
 
-// memConnect dials and accepts; the caller closes both.
+// memConnect dials and accepts; the caller closes both ends.
 func memConnect(tb testing.TB, m *transport.Mem, l net.Listener) (client, server net.Conn) {
 	tb.Helper()
 	client, err := m.Dial(context.Background(), l.Addr().String())
@@ -103,7 +103,7 @@ func memConnect(tb testing.TB, m *transport.Mem, l net.Listener) (client, server
 	return client, server
 }
 
-// memConns is a connection by itself; the caller closes both ends.
+// memConns returns a new connection; the caller closes both ends.
 func memConns(tb testing.TB) (client, server net.Conn) {
 	tb.Helper()
 	var m transport.Mem

@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// memSocket is what a *net.TCPConn and an end of a Mem have in common.
+// memSocket has the common methods of *net.TCPConn and the ends of a Mem.
 type memSocket interface {
 	net.Conn
 	CloseRead() error
@@ -19,7 +19,7 @@ type memSocket interface {
 	SetLinger(sec int) error
 }
 
-// memSteps does things to both ends of a connection and notes their outcomes.
+// memSteps performs operations on both ends of a connection, and records their outcomes.
 type memSteps struct {
 	t              *testing.T
 	client, server memSocket
@@ -39,7 +39,7 @@ func (s *memSteps) read(c memSocket, size int) {
 	s.got = append(s.got, fmt.Sprintf("%q %s", buf[:n], memOutcome(err)))
 }
 
-// leaveUnread makes sure that something has arrived at c which c will not read.
+// leaveUnread ensures that data has arrived at c that c will not read.
 func (s *memSteps) leaveUnread(c, peer memSocket) {
 	if _, err := peer.Write([]byte("ab")); err != nil {
 		s.t.Fatal(err)
@@ -49,7 +49,7 @@ func (s *memSteps) leaveUnread(c, peer memSocket) {
 	}
 }
 
-// memTCPLike is what a connection does on Linux, and what we promise to do too.
+// memTCPLike is the behaviour of TCP on Linux that Mem has as well.
 var memTCPLike = []struct {
 	name string
 	do   func(s *memSteps)
@@ -98,7 +98,7 @@ var memTCPLike = []struct {
 		s.note(s.server.Close())
 		s.read(s.client, 9)
 		var err error
-		for err == nil { // TCP notices with the second write
+		for err == nil { // TCP reports it with the second write
 			_, err = s.client.Write([]byte("x"))
 		}
 		s.note(err)
@@ -173,21 +173,22 @@ func TestMemConnLikeTCP(t *testing.T) {
 				defer s.server.Close()
 				test.do(&s)
 				if diff := cmp.Diff(test.want, s.got); diff != "" {
-					t.Error("(-want +got)", diff)
+					t.Errorf("(-want +got):\n%s", diff)
 				}
 			})
 		}
 	}
 }
 
-// memTCPConns is the measure of the table above; other kernels than Linux differ in it.
+// memTCPConns provides the connections to which the table above is compared. Other kernels than
+// that of Linux differ from it.
 func memTCPConns(t *testing.T) (client, server memSocket) {
 	if runtime.GOOS != "linux" {
-		t.Skip("the table says what Linux does")
+		t.Skip("the table describes Linux")
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Skip("no TCP here: ", err)
+		t.Skip("no TCP: ", err)
 	}
 	defer l.Close()
 	c, s := memDialTCP(t, l)
@@ -206,7 +207,7 @@ func memDialTCP(t *testing.T, l net.Listener) (client, server net.Conn) {
 	return client, server
 }
 
-// Where we are better than TCP, or different on purpose.
+// The behaviour that differs from TCP intentionally.
 func TestMemConnUnlikeTCP(t *testing.T) {
 	tests := []struct {
 		name string
@@ -240,7 +241,7 @@ func TestMemConnUnlikeTCP(t *testing.T) {
 			defer server.Close()
 			test.do(&s)
 			if diff := cmp.Diff(test.want, s.got); diff != "" {
-				t.Error("(-want +got)", diff)
+				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
 	}

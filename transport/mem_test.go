@@ -38,7 +38,7 @@ func ExampleMem() {
 		return
 	}
 	defer client.Close()
-	fmt.Fprint(client, "hello") // is buffered: nobody has accepted yet
+	fmt.Fprint(client, "hello") // is buffered before Accept
 
 	server, err := listener.Accept()
 	if err != nil {
@@ -57,7 +57,7 @@ func ExampleMem() {
 	// EOF
 }
 
-func TestMemIsPlain(t *testing.T) {
+func TestMemTraits(t *testing.T) {
 	type traits struct {
 		Name          string
 		Secure, Plain bool
@@ -65,13 +65,13 @@ func TestMemIsPlain(t *testing.T) {
 	var m transport.Mem
 	got := traits{m.Name(), m.Secure(), engine.Plain(&m)}
 	if diff := cmp.Diff(traits{Name: "mem", Plain: true}, got); diff != "" {
-		t.Error("(-want +got)", diff)
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 	client, server := memConns(t)
 	defer client.Close()
 	defer server.Close()
 	if conn, err := m.Handshake(t.Context(), server); conn != server || err != nil {
-		t.Errorf("Handshake gives %v, %v: not its argument", conn, err)
+		t.Errorf("Handshake: got %v, %v, want its argument", conn, err)
 	}
 }
 
@@ -79,7 +79,7 @@ func TestMemNames(t *testing.T) {
 	tests := []struct {
 		name   string
 		listen []string // in this order; a leading "-" closes that listener
-		want   []string // the address, or the outcome
+		want   []string // the address or the outcome
 	}{
 		{"free names", []string{"", ":0"}, []string{"mem:1", "mem:2"}},
 		{"a free name that is not", []string{"mem:1", ""}, []string{"mem:1", "mem:2"}},
@@ -108,7 +108,7 @@ func TestMemNames(t *testing.T) {
 				}
 			}
 			if diff := cmp.Diff(test.want, got); diff != "" {
-				t.Error("(-want +got)", diff)
+				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
 	}
@@ -130,18 +130,18 @@ func TestMemRefuses(t *testing.T) {
 		{"negative backlog", &transport.Mem{Backlog: -1}, listen, t.Context(), nil},
 		{"listen after the end", &transport.Mem{}, listen, ended, []error{context.Canceled, cause}},
 		{"dial after the end", &transport.Mem{}, dial, ended, []error{context.Canceled, cause}},
-		{"dial nobody", &transport.Mem{}, dial, t.Context(), []error{syscall.ECONNREFUSED}},
+		{"dial without a listener", &transport.Mem{}, dial, t.Context(), []error{syscall.ECONNREFUSED}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			err := test.do(test.ctx, test.mem)
 			var op *net.OpError
 			if !errors.As(err, &op) || op.Net != "mem" || op.Timeout() {
-				t.Fatalf("is %#v, want a *net.OpError of mem that is no timeout", err)
+				t.Fatalf("got %#v, want a *net.OpError of mem that is no timeout", err)
 			}
 			for _, want := range test.want {
 				if !errors.Is(err, want) {
-					t.Errorf("%v is not %v", err, want)
+					t.Errorf("got %v, want %v", err, want)
 				}
 			}
 		})
@@ -155,25 +155,28 @@ func TestMemAddresses(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	var got [][4]net.Addr
+	var got [][4]string
 	for range 2 {
 		client, server := memConnect(t, &m, l)
-		got = append(got, [4]net.Addr{client.LocalAddr(), client.RemoteAddr(), server.LocalAddr(), server.RemoteAddr()})
+		got = append(got, [4]string{client.LocalAddr().String(), client.RemoteAddr().String(), server.LocalAddr().String(), server.RemoteAddr().String()})
 		client.Close()
 		server.Close()
 	}
-	here, one, two := transport.MemAddr("here"), transport.MemAddr("mem:client-1"), transport.MemAddr("mem:client-2")
-	want := [][4]net.Addr{{one, here, here, one}, {two, here, here, two}}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error("(-want +got)", diff)
+	want := [][4]string{
+		{"mem:client-1", "here", "here", "mem:client-1"},
+		{"mem:client-2", "here", "here", "mem:client-2"},
 	}
-	if here.Network() != "mem" || l.Addr() != here {
-		t.Errorf("the listener is at %s %s", l.Addr().Network(), l.Addr())
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if a := l.Addr(); a.Network() != "mem" || a.String() != "here" {
+		t.Errorf("address of the listener: got %s %s, want mem here", a.Network(), a)
 	}
 }
 
-// An acceptor is woken by a connection, by the deadline, and by Close, at that moment and with that outcome.
-func TestMemAcceptWakes(t *testing.T) {
+// Accept returns at the right time with the right outcome when a connection arrives, the deadline
+// expires or the listener is closed.
+func TestMemAcceptEnds(t *testing.T) {
 	type result struct {
 		After   time.Duration
 		Outcome string
@@ -218,17 +221,18 @@ func TestMemAcceptWakes(t *testing.T) {
 						conn.Close()
 					}
 				}()
-				synctest.Wait() // until Accept blocks
+				synctest.Wait() // until Accept is blocked
 				test.do(&m, l)
 				if diff := cmp.Diff(test.want, <-done); diff != "" {
-					t.Error("(-want +got)", diff)
+					t.Errorf("(-want +got):\n%s", diff)
 				}
 			})
 		})
 	}
 }
 
-// Each acceptor is woken, and a connection that comes at the same time is kept for a later Accept.
+// The deadline ends all Accept calls, and a connection that arrives at the same time stays in the
+// backlog.
 func TestMemAcceptDeadlineKeepsConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var m transport.Mem
@@ -247,22 +251,22 @@ func TestMemAcceptDeadlineKeepsConnections(t *testing.T) {
 		memDialClose(&m, l)
 		for range acceptors {
 			if got := <-outcomes; got != "accept timeout" {
-				t.Error("an acceptor:", got)
+				t.Errorf("Accept: got %v, want ErrDeadlineExceeded", got)
 			}
 		}
 		if _, err := l.Accept(); !errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Error("Accept with a passed deadline and a connection that waits:", err)
+			t.Errorf("Accept after the deadline with a connection in the backlog: got %v, want ErrDeadlineExceeded", err)
 		}
 		memDeadline(l, 0)
 		conn, err := l.Accept()
 		if err != nil {
-			t.Fatal("the connection is lost:", err)
+			t.Fatalf("Accept: got %v, want the connection", err)
 		}
 		conn.Close()
 	})
 }
 
-// memDialled is when and how a Dial ends.
+// memDialled is the time and the outcome of the end of a Dial.
 type memDialled struct {
 	After   time.Duration
 	Outcome string
@@ -271,7 +275,7 @@ type memDialled struct {
 var memDialTable = []struct {
 	name string
 	do   func(l net.Listener)
-	want [2]memDialled // of the two that wait; the second has a timeout of 10 s
+	want [2]memDialled // of the two waiting calls; the second has a timeout of 10 s
 	left int           // connections in the backlog afterwards
 }{
 	{"timeout", func(l net.Listener) { time.Sleep(time.Minute); l.Close() },
@@ -286,8 +290,8 @@ var memDialTable = []struct {
 		[2]memDialled{{time.Minute, "ok"}, {10 * time.Second, "dial context timeout"}}, 0},
 }
 
-// A full backlog keeps diallers waiting, in their order, until something happens.
-func TestMemDialWaitsForRoom(t *testing.T) {
+// With a full backlog, Dial calls wait in order.
+func TestMemDialWaitsForSpace(t *testing.T) {
 	cause := errors.New("enough")
 	for _, test := range memDialTable {
 		t.Run(test.name, func(t *testing.T) {
@@ -311,25 +315,25 @@ func TestMemDialWaitsForRoom(t *testing.T) {
 						if err == nil {
 							conn.Close()
 						} else if errors.Is(err, context.DeadlineExceeded) != errors.Is(err, cause) {
-							t.Error("without its cause:", err)
+							t.Errorf("got %v, want an error with the cause", err)
 						}
 					}()
-					synctest.Wait() // until Dial blocks: it is the next in the order
+					synctest.Wait() // until Dial is blocked, so that the order is fixed
 				}
 				test.do(l)
 				if diff := cmp.Diff(test.want, [2]memDialled{<-done[0], <-done[1]}); diff != "" {
-					t.Error("(-want +got)", diff)
+					t.Errorf("(-want +got):\n%s", diff)
 				}
 				if left := memDrain(l); left != test.left {
-					t.Errorf("%d connections are left in the backlog, want %d", left, test.left)
+					t.Errorf("got %d connections in the backlog, want %d", left, test.left)
 				}
 			})
 		})
 	}
 }
 
-// A connection that is in the backlog belongs to its Dial, even if ctx ends
-// before that has noticed: else nobody would close it.
+// A connection that was added to the backlog is returned by its Dial, even if ctx ends before Dial
+// returns: otherwise its client's end would never be closed.
 func TestMemDialAdmittedLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := transport.Mem{Backlog: 1}
@@ -349,23 +353,24 @@ func TestMemDialAdmittedLate(t *testing.T) {
 					conn.Close()
 				}
 			}()
-			synctest.Wait() // until Dial blocks
+			synctest.Wait() // until Dial is blocked
 			cancel()
 			memAcceptClose(l)
 			want := map[string]int{"ok": 1, "dial context canceled": 0} // either may be first
 			outcome := <-done
 			if left, known := want[outcome]; !known || memDrain(l) != left {
-				t.Fatalf("Dial says %q, and the backlog disagrees", outcome)
+				t.Fatalf("Dial: got %q, want the outcome that agrees with the backlog", outcome)
 			}
 			memDeadline(l, 0)
 		}
 	})
 }
 
-// Who is let into the backlog by an acceptor wakes another one. A wake-up that
-// gets lost is a deadlock, which the bubble reports.
+// A connection that an Accept adds to the backlog wakes another Accept. A lost wake-up is a
+// deadlock, which the bubble reports.
 func TestMemBusyBacklog(t *testing.T) {
-	// With one P the second Dial finds the first in the backlog still, although an acceptor was woken for that.
+	// With one P, the second Dial still finds the first connection in the backlog, although an
+	// Accept was signalled for it.
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	synctest.Test(t, func(t *testing.T) {
 		m := transport.Mem{Backlog: 1}
@@ -379,7 +384,7 @@ func TestMemBusyBacklog(t *testing.T) {
 			for range 2 {
 				group.Go(func() { memAcceptClose(l) })
 			}
-			synctest.Wait() // until both block
+			synctest.Wait() // until both are blocked
 			memDialClose(&m, l)
 			memDialClose(&m, l)
 			group.Wait()
@@ -387,7 +392,7 @@ func TestMemBusyBacklog(t *testing.T) {
 	})
 }
 
-// Close resets who waits for Accept, and leaves alone who was accepted.
+// Close resets the connections in the backlog, and does not affect accepted ones.
 func TestMemListenerClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var m transport.Mem
@@ -418,12 +423,12 @@ func TestMemListenerClose(t *testing.T) {
 		got = append(got, memOutcome(err))
 		want := []string{"ok", "read ECONNRESET", "write EPIPE", "close closed", "accept closed", "set closed", "ok", "ok"}
 		if diff := cmp.Diff(want, got); diff != "" {
-			t.Error("(-want +got)", diff)
+			t.Errorf("(-want +got):\n%s", diff)
 		}
 	})
 }
 
-// The backlog's ring wraps and grows; what comes out is what went in, in that order.
+// The ring buffer of the backlog wraps and grows, and keeps the order.
 func TestMemBacklogOrder(t *testing.T) {
 	m := transport.Mem{Backlog: 100}
 	l, err := m.Listen(t.Context(), "")
@@ -451,6 +456,6 @@ func TestMemBacklogOrder(t *testing.T) {
 		}
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error("(-want +got)", diff)
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

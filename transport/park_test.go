@@ -13,13 +13,15 @@ import (
 	"goranch/transport"
 )
 
-// woken is a Waker that tells a channel.
-type woken chan struct{}
+// The tests of package idle check parking itself. These check how Conn uses it.
 
-func (w woken) Wake() { w <- struct{}{} }
+// waker counts wake-ups.
+type waker chan struct{}
 
-// served returns a connection as its server sees it, and its client.
-func served(t testing.TB) (*transport.Conn, net.Conn) {
+func (w waker) Wake() { w <- struct{}{} }
+
+// newParkable returns a connection of a TCP server, and its client.
+func newParkable(t testing.TB) (*transport.Conn, net.Conn) {
 	t.Helper()
 	if runtime.GOOS != "linux" {
 		t.Skip("connections are parked on Linux only")
@@ -46,131 +48,87 @@ func served(t testing.TB) (*transport.Conn, net.Conn) {
 	return c, client
 }
 
-// rested brings c to the point at which it can be parked.
-func rested(t testing.TB, c *transport.Conn) {
+// interrupt interrupts a read of c, which can then be parked.
+func interrupt(t testing.TB, c *transport.Conn) {
 	t.Helper()
-	l := engine.Of(c).PooledReader()
-	defer l.Release()
+	r := engine.Of(c).PooledReader()
+	defer r.Release()
 	if !engine.Of(c).RequestPark() {
-		t.Fatal("it may not rest")
+		t.Fatal("RequestPark: got false, want true")
 	}
-	if b, err := l.Next(10); len(b) > 0 || err != idle.ErrPark {
-		t.Fatalf("%q, %v", b, err)
+	if b, err := r.Next(10); len(b) > 0 || err != idle.ErrPark {
+		t.Fatalf("Next: got %q, %v, want ErrPark", b, err)
 	}
 }
 
-// Whatever ends the parking of a connection wakes it once.
-func TestPark(t *testing.T) {
+func TestParkedConnIsWokenOnce(t *testing.T) {
+	stop := errors.New("stop")
 	for _, c := range []struct {
 		name string
-		do   func(c *transport.Conn, client net.Conn)
+		wake func(c *transport.Conn, client net.Conn)
 	}{
 		{"data", func(_ *transport.Conn, client net.Conn) { client.Write([]byte("x")) }},
-		{"the end of the stream", func(_ *transport.Conn, client net.Conn) { client.Close() }},
-		{"a read deadline", func(c *transport.Conn, _ net.Conn) { c.SetReadDeadline(time.Now().Add(time.Hour)) }},
-		{"StopReading", func(c *transport.Conn, _ net.Conn) { c.StopReading(errors.New("enough")) }},
+		{"end of stream", func(_ *transport.Conn, client net.Conn) { client.Close() }},
+		{"SetReadDeadline", func(c *transport.Conn, _ net.Conn) { c.SetReadDeadline(time.Now().Add(time.Hour)) }},
+		{"StopReading", func(c *transport.Conn, _ net.Conn) { c.StopReading(stop) }},
 		{"Close", func(c *transport.Conn, _ net.Conn) { c.Close() }},
-		{"Abort, Close, StopReading", func(c *transport.Conn, _ net.Conn) { c.Abort(); c.Close(); c.StopReading(errors.New("enough")) }},
+		{"Abort, Close, StopReading", func(c *transport.Conn, _ net.Conn) { c.Abort(); c.Close(); c.StopReading(stop) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			conn, client := served(t)
-			rested(t, conn)
-			wk := make(woken, 9)
-			if !engine.Of(conn).Park(wk) {
-				t.Fatal("not parked")
+			conn, client := newParkable(t)
+			interrupt(t, conn)
+			w := make(waker, 9)
+			if !engine.Of(conn).Park(w) {
+				t.Fatal("Park: got false, want true")
 			}
-			if engine.Of(conn).Park(wk) || engine.Of(conn).RequestPark() {
-				t.Error("it is parked already")
+			if engine.Of(conn).Park(w) || engine.Of(conn).RequestPark() {
+				t.Error("Park and RequestPark of a parked connection: got true, want false")
 			}
-			c.do(conn, client)
-			<-wk
+			c.wake(conn, client)
+			<-w
 			if st := conn.Stats(); st.Reads > 0 {
-				t.Errorf("a rest is no read: %+v", st)
+				t.Errorf("got %d reads, want 0: an interrupted read does not count", st.Reads)
 			}
-			if len(wk) > 0 {
-				t.Error("woken twice")
+			if n := len(w); n > 0 {
+				t.Errorf("got %d wake-ups, want 1", n+1)
 			}
 		})
 	}
 }
 
-// What has come before the parking counts.
-func TestParkTooLate(t *testing.T) {
-	c, client := served(t)
-	rested(t, c)
-	client.Write([]byte("x"))
-	wk := make(woken, 1)
-	if !engine.Of(c).Park(wk) {
-		t.Fatal("not parked")
-	}
-	<-wk
-	b := make([]byte, 1)
-	if _, err := c.Read(b); err != nil || b[0] != 'x' {
-		t.Errorf("%q, %v", b, err)
-	}
-}
-
-func TestParkRefused(t *testing.T) {
+func TestParkIsRefused(t *testing.T) {
 	for _, c := range []struct {
 		name string
-		do   func(c *transport.Conn, client net.Conn)
+		do   func(c *transport.Conn)
 	}{
-		{"a read deadline", func(c *transport.Conn, _ net.Conn) { c.SetReadDeadline(time.Now().Add(time.Hour)) }},
-		{"reads stopped", func(c *transport.Conn, _ net.Conn) { c.StopReading(errors.New("enough")) }},
-		{"closed", func(c *transport.Conn, _ net.Conn) { c.Close() }},
+		{"read deadline", func(c *transport.Conn) { c.SetReadDeadline(time.Now().Add(time.Hour)) }},
+		{"StopReading", func(c *transport.Conn) { c.StopReading(errors.New("stop")) }},
+		{"Close", func(c *transport.Conn) { c.Close() }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			conn, client := served(t)
-			c.do(conn, client)
-			if engine.Of(conn).RequestPark() || engine.Of(conn).Park(make(woken, 1)) {
-				t.Error("allowed")
+			conn, _ := newParkable(t)
+			c.do(conn)
+			if engine.Of(conn).RequestPark() || engine.Of(conn).Park(make(waker, 1)) {
+				t.Error("RequestPark, Park: got true, want false")
 			}
 		})
 	}
-	c, client := served(t)
-	client.Write([]byte("x"))
-	if _, err := c.Peek(1); err != nil {
-		t.Fatal(err)
-	}
-	if engine.Of(c).Park(make(woken, 1)) {
-		t.Error("parked with something to read")
-	}
-	srv, _ := net.Pipe()
-	defer srv.Close()
-	if c := transport.NewConn(transport.TCP{}, srv); engine.Of(c).RequestPark() || engine.Of(c).Park(make(woken, 1)) {
-		t.Error("what is no socket cannot be waited for")
-	}
-}
-
-// BenchmarkPark is what a rest costs: to be asked for it, to be parked, and to be woken by
-// data, whose sending is part of it. The first who is parked, and the last who is woken, pay for the lot.
-func BenchmarkPark(b *testing.B) {
-	b.Run("alone", park)
-	b.Run("others=1", func(b *testing.B) {
-		c, _ := served(b)
-		rested(b, c)
-		engine.Of(c).Park(make(woken, 1))
-		park(b)
+	t.Run("peeked data", func(t *testing.T) {
+		conn, client := newParkable(t)
+		client.Write([]byte("x"))
+		if _, err := conn.Peek(1); err != nil {
+			t.Fatal(err)
+		}
+		if engine.Of(conn).Park(make(waker, 1)) {
+			t.Error("Park: got true, want false")
+		}
 	})
-}
-
-func park(b *testing.B) {
-	c, client := served(b)
-	wk, msg := make(woken, 1), []byte("x")
-	l := engine.Of(c).PooledReader()
-	defer l.Release()
-	for b.Loop() {
-		engine.Of(c).RequestPark()
-		if _, err := l.Next(1); err != idle.ErrPark {
-			b.Fatal(err)
+	t.Run("no socket", func(t *testing.T) {
+		srv, _ := net.Pipe()
+		defer srv.Close()
+		conn := transport.NewConn(transport.TCP{}, srv)
+		if engine.Of(conn).RequestPark() || engine.Of(conn).Park(make(waker, 1)) {
+			t.Error("RequestPark, Park: got true, want false")
 		}
-		if !engine.Of(c).Park(wk) {
-			b.Fatal("not parked")
-		}
-		client.Write(msg)
-		<-wk
-		if _, err := l.Next(1); err != nil {
-			b.Fatal(err)
-		}
-	}
+	})
 }

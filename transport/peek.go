@@ -1,15 +1,16 @@
 package transport
 
-import "fmt"
+import (
+	"fmt"
 
-// MaxPeek is how many bytes Peek can look at.
-const MaxPeek = 64 << 10
+	"goranch/internal/engine"
+)
 
-// peekSize is what Peek reads at least, so that looking at one byte after the other
-// does not cost a system call for each.
+// peekSize is the least number of bytes that Peek reads at once, so that peeking byte by byte does
+// not cost a system call for each byte.
 const peekSize = 256
 
-// ahead is what was read of a stream before its reader asked for it.
+// ahead is the data that Peek has read.
 type ahead []byte
 
 // peek reads until n bytes are ahead.
@@ -26,12 +27,12 @@ func peek(at **ahead, n int, read func([]byte) (int, error)) ([]byte, error) {
 }
 
 func (a *ahead) fill(n int, read func([]byte) (int, error)) error {
-	if n > MaxPeek {
-		return fmt.Errorf("peek at %d bytes: at most %d can be looked at", n, MaxPeek)
+	if n > engine.MaxPeek {
+		return fmt.Errorf("peek: %d bytes: allowed are at most %d", n, engine.MaxPeek)
 	}
 	for len(*a) < n {
 		if cap(*a) < n {
-			*a = append(make([]byte, 0, max(n, peekSize, min(2*cap(*a), MaxPeek))), *a...)
+			*a = append(make([]byte, 0, max(n, peekSize, min(2*cap(*a), engine.MaxPeek))), *a...)
 		}
 		m, err := read((*a)[len(*a):cap(*a)])
 		*a = (*a)[:len(*a)+m]
@@ -42,14 +43,14 @@ func (a *ahead) fill(n int, read func([]byte) (int, error)) error {
 	return nil
 }
 
-// take moves what is ahead to p, as much as fits.
+// take moves data that is ahead to p.
 func take(at **ahead, p []byte) int {
 	n := copy(p, **at)
 	discard(at, n)
 	return n
 }
 
-// discard drops n bytes. Nothing is held for a connection that needs it no more.
+// discard drops n bytes. When none is left, it frees the buffer.
 func discard(at **ahead, n int) {
 	if *at == nil {
 		return
@@ -66,12 +67,11 @@ func (a *ahead) len() int {
 	return len(*a)
 }
 
-// Peek waits until n bytes have arrived, and returns them, or more, without taking them:
-// the next Read or WriteTo gets them again. What it returns is valid until then. If the
-// stream ends before, or fails, what came so far is returned with the error. n is at
-// most [MaxPeek].
+// Peek waits until n bytes have arrived and returns them, or more, without consuming them: the next
+// Read or WriteTo returns them again. The result is valid until then. If the stream ends or fails
+// earlier, Peek returns the bytes that have arrived with the error. n is at most 64 KiB.
 //
-// It counts as a read, of which there is one at a time; the read deadline holds.
+// Peek is a read: it must not overlap another read, and the read deadline applies.
 func (c *Conn) Peek(n int) ([]byte, error) {
 	if c.top == &c.raw {
 		b, err := peek(&c.raw.ahead, n, c.raw.Conn.Read)
@@ -81,15 +81,11 @@ func (c *Conn) Peek(n int) ([]byte, error) {
 	return b, c.raw.readError(err)
 }
 
-// isAhead reports whether Peek has left something for the next read.
+// isAhead reports whether Peek has left data for the next read.
 func (c *Conn) isAhead() bool { return c.raw.ahead != nil && c.top == &c.raw || c.ahead != nil }
 
-// Peek waits until n bytes have arrived and returns them, or more, without taking them:
-// for transports, in their Handshake.
+// Peek implements [Accepted].
 func (w *rawConn) Peek(n int) ([]byte, error) {
 	b, err := peek(&w.ahead, n, w.Conn.Read)
 	return b, w.readError(err)
 }
-
-// Discard takes n bytes that were returned by Peek.
-func (w *rawConn) Discard(n int) { discard(&w.ahead, n) }

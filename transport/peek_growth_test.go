@@ -3,17 +3,18 @@ package transport_test
 import (
 	"testing"
 
+	"goranch/internal/engine"
 	"goranch/transport"
 )
 
-// Looking at one more byte each time does not copy everything each time.
+// Peeking byte by byte does not copy all data each time.
 func TestPeekGrows(t *testing.T) {
 	conn, peer := kindNamed("tcp").pair(t, transport.TCP{})
-	go peer.Write(make([]byte, transport.MaxPeek))
-	if b, err := conn.Peek(transport.MaxPeek / 2); err != nil || len(b) < transport.MaxPeek/2 {
-		t.Fatal(len(b), err)
+	go peer.Write(make([]byte, engine.MaxPeek))
+	if b, err := conn.Peek(engine.MaxPeek / 2); err != nil || len(b) < engine.MaxPeek/2 {
+		t.Fatalf("Peek: got %d bytes, %v, want half of the maximum", len(b), err)
 	}
-	n := transport.MaxPeek / 2
+	n := engine.MaxPeek / 2
 	allocs := testing.AllocsPerRun(100, func() {
 		n++
 		if _, err := conn.Peek(n); err != nil {
@@ -21,9 +22,9 @@ func TestPeekGrows(t *testing.T) {
 		}
 	})
 	if allocs >= 1 {
-		t.Errorf("%v allocations for each byte", allocs)
+		t.Errorf("got %v allocations for each byte, want less than 1", allocs)
 	}
-	if b, err := conn.Peek(transport.MaxPeek); len(b) != transport.MaxPeek || cap(b) > transport.MaxPeek || err != nil {
-		t.Errorf("all: %d bytes, %v", len(b), err)
+	if b, err := conn.Peek(engine.MaxPeek); len(b) != engine.MaxPeek || cap(b) > engine.MaxPeek || err != nil {
+		t.Errorf("Peek of the maximum: got %d bytes, %v, want all", len(b), err)
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"goranch/transport"
 )
 
-// TestPeek: what was looked at is read again, by Read and by WriteTo, and counted then.
+// Peeked data is read again, by Read and by WriteTo, and counted then.
 func TestPeek(t *testing.T) {
 	eachKind(t, func(t *testing.T, k kind) {
 		conn, peer := k.pair(t, transport.TCP{})
@@ -23,44 +23,44 @@ func TestPeek(t *testing.T) {
 		}()
 		got, err := conn.Peek(8)
 		if err != nil || !strings.HasPrefix("hello world, and more", string(got)) || len(got) < 8 {
-			t.Fatalf("Peek: %q, %v", got, err)
+			t.Fatalf("Peek: got %q, %v, want at least 8 bytes", got, err)
 		}
 		if n := conn.Stats().BytesRead; n != 0 {
-			t.Errorf("%d bytes counted that nobody has read", n)
+			t.Errorf("got %d bytes counted before they were read, want 0", n)
 		}
 		p := make([]byte, 3)
 		if n, err := conn.Read(p); n != 3 || err != nil || string(p) != "hel" {
-			t.Fatalf("Read: %q, %v", p[:n], err)
+			t.Fatalf("Read: got %q, %v, want the peeked data", p[:n], err)
 		}
 		var b strings.Builder
 		if _, err := io.Copy(&b, &io.LimitedReader{R: conn, N: 4}); err != nil || b.String() != "lo w" {
-			t.Fatalf("limited: %q, %v", b.String(), err)
+			t.Fatalf("limited copy: got %q, %v, want the peeked data", b.String(), err)
 		}
 		if _, err := io.Copy(&b, conn); err != nil || b.String() != "lo world, and more" {
-			t.Fatalf("rest: %q, %v", b.String(), err)
+			t.Fatalf("WriteTo: got %q, %v, want the rest", b.String(), err)
 		}
 		if n := conn.Stats().BytesRead; n != 21 {
-			t.Errorf("%d bytes counted, want 21", n)
+			t.Errorf("got %d bytes counted, want 21", n)
 		}
 		if got, err := conn.Peek(1); len(got) != 0 || !errors.Is(err, io.EOF) {
-			t.Errorf("at the end: %q, %v", got, err)
+			t.Errorf("Peek at the end: got %q, %v, want EOF", got, err)
 		}
 	})
 }
 
-func TestPeekTooFar(t *testing.T) {
+func TestPeekTooMuch(t *testing.T) {
 	conn, peer := kindNamed("tcp").pair(t, transport.TCP{})
 	io.WriteString(peer, "short")
 	peer.Close()
 	if got, err := conn.Peek(6); string(got) != "short" || !errors.Is(err, io.EOF) {
-		t.Errorf("%q, %v", got, err)
+		t.Errorf("Peek of more than arrives: got %q, %v, want the data and EOF", got, err)
 	}
-	if _, err := conn.Peek(transport.MaxPeek + 1); err == nil || errors.Is(err, io.EOF) {
-		t.Errorf("too much: %v", err)
+	if _, err := conn.Peek(engine.MaxPeek + 1); err == nil || errors.Is(err, io.EOF) {
+		t.Errorf("Peek of more than the maximum: got %v, want an error", err)
 	}
 }
 
-// TestUpgrade: a greeting in plain text, then TLS.
+// A greeting in plain text is followed by TLS.
 func TestUpgrade(t *testing.T) {
 	server := transport.TLS{Config: testTLS()}
 	conn, peer := kindNamed("tcp").pair(t, transport.TCP{})
@@ -77,20 +77,20 @@ func TestUpgrade(t *testing.T) {
 	io.WriteString(c, "secret")
 	c.CloseWrite()
 	if got, err := io.ReadAll(c); string(got) != "secret" || err != nil {
-		t.Errorf("%q, %v", got, err)
+		t.Errorf("got %q, %v, want the data sent over TLS", got, err)
 	}
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
 	if _, ok := conn.TLS(); !ok {
-		t.Error("no TLS state")
+		t.Error("TLS: got no state, want one")
 	}
 	if err := conn.Upgrade(context.Background(), server); !errors.Is(err, errors.ErrUnsupported) {
-		t.Errorf("twice: %v", err)
+		t.Errorf("second Upgrade: got %v, want ErrUnsupported", err)
 	}
 }
 
-// TestUpgradeAfterPlainText: what came before the handshake must not be taken for what came in it.
+// Plain text that was read ahead must not be taken for data received over TLS.
 func TestUpgradeAfterPlainText(t *testing.T) {
 	conn, peer := kindNamed("tcp").pair(t, transport.TCP{})
 	io.WriteString(peer, "STARTTLS\nDROP TABLE\n")
@@ -101,12 +101,12 @@ func TestUpgradeAfterPlainText(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := conn.Upgrade(context.Background(), transport.TLS{Config: testTLS()}); !errors.Is(err, transport.ErrBuffered) {
-		t.Errorf("got %v", err)
+		t.Errorf("got %v, want ErrBuffered", err)
 	}
 }
 
-// TestSwitch: the beginning of the handshake was looked at to find that it is one.
-func TestSwitch(t *testing.T) {
+// UpgradePeeked accepts a handshake whose beginning was peeked.
+func TestUpgradePeeked(t *testing.T) {
 	conn, peer := kindNamed("tcp").pair(t, transport.TCP{})
 	go func() {
 		c := tls.Client(peer, testTLS())
@@ -114,12 +114,12 @@ func TestSwitch(t *testing.T) {
 		c.Close()
 	}()
 	if b, err := conn.Peek(1); err != nil || b[0] != 22 {
-		t.Fatalf("%x, %v", b, err)
+		t.Fatalf("Peek: got %x, %v, want a ClientHello", b, err)
 	}
 	if err := engine.Of(conn).UpgradePeeked(context.Background(), transport.TLS{Config: testTLS()}); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := io.ReadAll(conn); string(got) != "hello" || err != nil {
-		t.Errorf("%q, %v", got, err)
+		t.Errorf("got %q, %v, want the data sent over TLS", got, err)
 	}
 }

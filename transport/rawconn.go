@@ -12,35 +12,33 @@ import (
 	"goranch/internal/idle"
 )
 
-// sendLimit is how long a write may wait, and what happens after.
+// sendLimit is the send timeout of a transport and its consequences.
 type sendLimit struct {
 	timeout time.Duration // 0: no limit
-	keep    bool          // leave the connection open when it passes
-	lingers bool          // closing waits for the peer
+	keep    bool          // leave the connection open after a timeout
+	lingers bool          // close(2) waits for the peer
 }
 
-// rawConn is the lowest layer of a Conn: the connection as accepted, with the send timeout, and
-// with deadlines that the user, the server and the monitor share. TLS runs above it, so both
-// apply to TLS too.
+// rawConn is the lowest layer of a Conn: the accepted connection with the send timeout and with
+// deadlines that users, supervisor and monitor share. TLS runs above it, so both apply to TLS too.
 //
-// A write first offers its data to the socket. Only when the socket does not take all
-// of it is the clock read and a timer armed, so the limit costs nothing while the
-// peer keeps up.
+// A write first offers its data to the socket. The clock is read and a timer armed only if the
+// socket does not take all of it, so the send timeout costs nothing while the peer keeps up.
 type rawConn struct {
-	net.Conn                 // as accepted
+	net.Conn                 // returned by Accept
 	sys      syscall.RawConn // nil: this package makes no system calls on the connection
 	send     sendLimit
-	handed   *handedOut // nil: only Conn uses the TLS connection above
+	exported *exportedTLS // nil: the TLS connection above is used only through Conn
 
 	// Read side, used by the goroutine that reads.
 	ahead  *ahead     // data that Peek has read; nil: none
-	notNow bool       // reads return errNotNow instead of waiting
-	reads  idle.Reads // deadline, stop and parking; used by any goroutine
+	notNow bool       // Read returns errNotNow instead of waiting
+	reads  idle.Reads // deadline, stop and parking; safe for use by any goroutine
 
 	// Write side. sending is held during a write and guards op and kept.
 	sending sync.Mutex
-	trying  atomic.Bool // TLS writes and must not wait: what the socket does not take is kept
-	kept    []byte
+	trying  atomic.Bool // TryWrite writes a record: the bytes that the socket does not take are kept
+	kept    []byte      // the rest of a record
 	op      writeOp
 
 	mu   sync.Mutex      // guards when; not taken by writes that need not wait
@@ -49,13 +47,14 @@ type rawConn struct {
 	proxy atomic.Pointer[ProxyHeader]
 }
 
-// writeDeadlines are those of a connection that has had any. Most never have.
+// writeDeadlines exist only on connections on which a write deadline was set or a write had to
+// wait.
 type writeDeadlines struct {
-	user  time.Time
+	user  time.Time // set by SetWriteDeadline
 	armed time.Time // the send timeout of the write in progress; zero: no write waits
 }
 
-// deadlines returns the write deadlines, to be changed. w.mu is held.
+// deadlines returns the write deadlines for modification. w.mu is held.
 func (w *rawConn) deadlines() *writeDeadlines {
 	if w.when == nil {
 		w.when = new(writeDeadlines)
@@ -63,11 +62,11 @@ func (w *rawConn) deadlines() *writeDeadlines {
 	return w.when
 }
 
-// NetConn returns the connection as accepted.
+// NetConn returns the connection that Accept returned.
 func (w *rawConn) NetConn() net.Conn { return w.Conn }
 
-// Write, like everything down to the system call, is written so that it needs little stack: the
-// stack of an idle connection stays as large as its last write has made it.
+// Write and everything below it down to the system call need little stack: the stack of an idle
+// connection keeps the size that its last write required.
 func (w *rawConn) Write(p []byte) (n int, err error) {
 	if w.sys == nil {
 		return w.writeForeign(p)
@@ -76,7 +75,7 @@ func (w *rawConn) Write(p []byte) (n int, err error) {
 	if len(w.kept) == 0 && !w.trying.Load() {
 		n, err = w.writeRaw(p, true)
 	} else {
-		n, err = w.writeBehind(p)
+		n, err = w.writeAfterKept(p)
 	}
 	w.sending.Unlock()
 	return n, err
@@ -94,8 +93,8 @@ func (w *rawConn) writeForeign(p []byte) (int, error) {
 	return n, w.sendError(err, w.disarm())
 }
 
-// writeBehind writes p after what was kept, or keeps it too. w.sending is held.
-func (w *rawConn) writeBehind(p []byte) (int, error) {
+// writeAfterKept writes p after the kept bytes, or keeps p as well. w.sending is held.
+func (w *rawConn) writeAfterKept(p []byte) (int, error) {
 	if !w.trying.Load() {
 		if err := w.flushKept(); err != nil {
 			return 0, err
@@ -113,6 +112,18 @@ func (w *rawConn) writeBehind(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// flushKept writes the kept bytes. w.sending is held.
+func (w *rawConn) flushKept() error {
+	if len(w.kept) == 0 {
+		return nil
+	}
+	n, err := w.writeRaw(w.kept, true)
+	if w.kept = w.kept[n:]; len(w.kept) == 0 { // otherwise the rest must precede the next record
+		w.kept = nil
+	}
+	return err
+}
+
 // arm starts the send timeout of a write that has to wait. w.sending is held.
 func (w *rawConn) arm() {
 	if w.send.timeout == 0 {
@@ -125,7 +136,7 @@ func (w *rawConn) arm() {
 	w.Conn.SetWriteDeadline(earlier(d.armed, d.user))
 }
 
-// disarm ends the send timeout, and returns when it would have passed.
+// disarm ends the send timeout, and returns the time for which it was armed.
 func (w *rawConn) disarm() (armed time.Time) {
 	if w.send.timeout == 0 {
 		return armed
@@ -138,8 +149,9 @@ func (w *rawConn) disarm() (armed time.Time) {
 	return armed
 }
 
-// sendError distinguishes the send timeout, which was armed until armed or not at all, from a
-// deadline that the user has set, and from the deadline of a connection that is copied from.
+// sendError distinguishes the send timeout from a deadline that the user has set and from the read
+// deadline of a connection that is being copied. armed is the end of the send timeout; zero if it
+// was not armed.
 func (w *rawConn) sendError(err error, armed time.Time) error {
 	if err == nil || armed.IsZero() || !errors.Is(err, os.ErrDeadlineExceeded) || time.Now().Before(armed) {
 		return err
@@ -151,6 +163,7 @@ func (w *rawConn) sendError(err error, armed time.Time) error {
 		return err
 	}
 	if !w.send.keep {
+		w.reads.Close() // first: a parked connection must be woken while its descriptor is its own
 		w.Conn.Close()
 	}
 	return opError("write", w.Conn, ErrSendTimeout)
@@ -170,8 +183,8 @@ func (w *rawConn) SetWriteDeadline(t time.Time) error {
 	return w.Conn.SetWriteDeadline(earlier(d.armed, t))
 }
 
-// readError replaces the error of a read that was interrupted by the reason for it: the cause of
-// StopReading, or idle.ErrPark.
+// readError replaces the error of an interrupted read by the reason of the interruption: the cause
+// given to StopReading, or idle.ErrPark.
 func (w *rawConn) readError(err error) error {
 	if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
 		return err
@@ -186,7 +199,7 @@ func (w *rawConn) readError(err error) error {
 	}
 }
 
-// earlier returns the earlier of two deadlines, where zero means none.
+// earlier returns the earlier of two deadlines; the zero time means none.
 func earlier(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b

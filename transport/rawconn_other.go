@@ -10,7 +10,7 @@ import (
 func sysConn(net.Conn) syscall.RawConn { return nil }
 
 func (w *rawConn) writeRaw([]byte, bool) (int, error) {
-	panic("unreachable: raw is nil on this system")
+	panic("unreachable: rawConn.sys is nil on this system")
 }
 
-type writeOp struct{} // no system calls of our own, no state of one
+type writeOp struct{}

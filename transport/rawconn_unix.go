@@ -12,8 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sysConn returns the means to call read and write on nc ourselves; nil for what is no
-// socket of the system's.
+// sysConn returns access to the socket of nc; nil if nc is not a socket of package net.
 func sysConn(nc net.Conn) syscall.RawConn {
 	switch c := nc.(type) {
 	case *net.TCPConn:
@@ -26,19 +25,19 @@ func sysConn(nc net.Conn) syscall.RawConn {
 	return nil
 }
 
-// writeOp is the write that is in progress on a connection. Writes are one at a time, so
-// each connection has one.
+// writeOp is the state of the write in progress. A connection has one, because its writes are
+// serialized.
 type writeOp struct {
 	p      []byte
 	n      int
 	err    error
-	f      func(fd uintptr) bool // attempt, bound at the first write
-	wait   bool                  // for the peer, if it does not keep up
-	waited bool                  // the socket did not take everything at once
+	f      func(fd uintptr) bool // attempt, bound once to avoid an allocation for each write
+	wait   bool                  // wait until the socket takes all of p
+	waited bool                  // the socket did not take all of p at once
 }
 
-// writeRaw writes all of p, or, if it is not to wait, what the socket takes. Its caller holds
-// sending, so that concurrent writes do not mix.
+// writeRaw writes all of p, or, without wait, the part that the socket takes. w.sending is held, so
+// that concurrent writes are not interleaved.
 func (w *rawConn) writeRaw(p []byte, wait bool) (int, error) {
 	o := &w.op
 	if o.f == nil {
@@ -48,13 +47,13 @@ func (w *rawConn) writeRaw(p []byte, wait bool) (int, error) {
 	err := w.sys.Write(o.f)
 	o.p = nil
 	if err != nil || o.err != nil || o.waited {
-		return o.n, w.wrote(err)
+		return o.n, w.finishWrite(err)
 	}
 	return o.n, nil
 }
 
-// wrote is the end of a write that failed or had to wait.
-func (w *rawConn) wrote(err error) error {
+// finishWrite ends a write that failed or had to wait.
+func (w *rawConn) finishWrite(err error) error {
 	if err == nil {
 		err = w.op.err
 	}
@@ -68,8 +67,8 @@ func (w *rawConn) wrote(err error) error {
 	return w.sendError(w.asWrite(err), armed)
 }
 
-// attempt writes what the socket takes. It returns false to be called again when the
-// socket takes more, or when the deadline has passed.
+// attempt writes as much as the socket takes. It returns false to be called again when the socket
+// is writable or the deadline has passed.
 func (w *rawConn) attempt(fd uintptr) bool {
 	o := &w.op
 	for {
@@ -100,7 +99,7 @@ func (w *rawConn) attempt(fd uintptr) bool {
 	}
 }
 
-// asWrite gives an error of our own system call, or of RawConn, the form that net's Write has.
+// asWrite wraps an error of this package's system calls, or of RawConn, as net.Conn.Write does.
 func (w *rawConn) asWrite(err error) error { return asOp("write", w.Conn, err) }
 
 func asOp(op string, nc net.Conn, err error) error {

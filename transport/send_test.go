@@ -16,12 +16,12 @@ import (
 
 const shortTimeout = 20 * time.Millisecond
 
-// sends are the ways to send to a peer, each more than it takes.
+// sends are the ways to send more than the peer accepts.
 func sends(tb testing.TB) map[string]func(*transport.Conn) (int64, error) {
-	file := fileOf(tb, int64(len(flood)))
+	file := fileOf(tb, int64(len(bulk)))
 	return map[string]func(*transport.Conn) (int64, error){
-		"Write":    func(c *transport.Conn) (int64, error) { n, err := c.Write(flood); return int64(n), err },
-		"ReadFrom": func(c *transport.Conn) (int64, error) { return c.ReadFrom(&stream{n: int64(len(flood))}) },
+		"Write":    func(c *transport.Conn) (int64, error) { n, err := c.Write(bulk); return int64(n), err },
+		"ReadFrom": func(c *transport.Conn) (int64, error) { return c.ReadFrom(&stream{n: int64(len(bulk))}) },
 		"ReadFrom a file": func(c *transport.Conn) (int64, error) {
 			if _, err := file.Seek(0, io.SeekStart); err != nil {
 				return 0, err
@@ -32,7 +32,7 @@ func sends(tb testing.TB) map[string]func(*transport.Conn) (int64, error) {
 	}
 }
 
-// fileOf returns a file that holds the first n bytes of what fill writes.
+// fileOf returns a file with the first n bytes of the test data.
 func fileOf(tb testing.TB, n int64) *os.File {
 	tb.Helper()
 	f, err := os.Create(filepath.Join(tb.TempDir(), "data"))
@@ -49,7 +49,7 @@ func fileOf(tb testing.TB, n int64) *os.File {
 	return f
 }
 
-// A peer that reads nothing costs its own connection, and no more time than allowed.
+// A peer that does not read costs its own connection, and no more time than the send timeout.
 func TestSendTimeoutCloses(t *testing.T) {
 	sends := sends(t)
 	withPipe(t, func(t *testing.T, pair func(testing.TB, transport.TCP) (*transport.Conn, net.Conn)) {
@@ -60,20 +60,20 @@ func TestSendTimeoutCloses(t *testing.T) {
 			start := time.Now()
 			r := await(t, name, async(func() (int64, error) { return send(srv) }))
 			if d := time.Since(start); d < shortTimeout {
-				t.Errorf("%s: it waited %v, allowed are %v", name, d, shortTimeout)
+				t.Errorf("%s: got an end after %v, want at least %v", name, d, shortTimeout)
 			}
 			wantSendTimeout(t, name, r.err)
-			if r.n >= int64(len(flood)) {
-				t.Errorf("%s: %d bytes, and yet an error", name, r.n)
+			if r.n >= int64(len(bulk)) {
+				t.Errorf("%s: got all %d bytes and an error, want fewer bytes", name, r.n)
 			}
 			if _, err := srv.Write([]byte("x")); err == nil {
-				t.Errorf("%s: the connection is still open", name)
+				t.Errorf("%s: got an open connection, want it closed", name)
 			}
 			if r := await(t, "Read", read); r.err == nil {
-				t.Errorf("%s: a blocked read gets %d bytes", name, r.n)
+				t.Errorf("%s: blocked read: got %d bytes, want an error", name, r.n)
 			}
 			if err := srv.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-				t.Errorf("%s: Close: %v", name, err)
+				t.Errorf("%s: Close: got %v, want no error", name, err)
 			}
 		}
 	})
@@ -82,19 +82,20 @@ func TestSendTimeoutCloses(t *testing.T) {
 func wantSendTimeout(tb testing.TB, what string, err error) {
 	tb.Helper()
 	if !errors.Is(err, transport.ErrSendTimeout) || !errors.Is(err, os.ErrDeadlineExceeded) {
-		tb.Errorf("%s: %v, want the send timeout", what, err)
+		tb.Errorf("%s: got %v, want ErrSendTimeout", what, err)
 	}
 	var ne net.Error
 	if !errors.As(err, &ne) || !ne.Timeout() {
-		tb.Errorf("%s: no timeout to net: %v", what, err)
+		tb.Errorf("%s: got %v, want a net.Error that is a timeout", what, err)
 	}
 	var oe *net.OpError
 	if !errors.As(err, &oe) || oe.Op != "write" {
-		tb.Errorf("%s: not an error of writing: %#v", what, err)
+		tb.Errorf("%s: got %#v, want a *net.OpError of write", what, err)
 	}
 }
 
-// With KeepOnSendTimeout the caller learns how much went out, to the byte, and can go on.
+// With KeepOnSendTimeout, the number of bytes sent is exact, and the connection can be used
+// afterwards.
 func TestSendTimeoutKeeps(t *testing.T) {
 	sends := sends(t)
 	for _, name := range []string{"tcp", "unix"} {
@@ -103,22 +104,22 @@ func TestSendTimeoutKeeps(t *testing.T) {
 				srv, cli := kindNamed(name).pair(t, transport.TCP{WriteBuffer: 4096, SendTimeout: shortTimeout, KeepOnSendTimeout: true})
 				first := await(t, what, async(func() (int64, error) { return send(srv) }))
 				wantSendTimeout(t, what, first.err)
-				again := await(t, "Write", asyncWrite(srv, flood)) // the next write has its own time
+				again := await(t, "Write", asyncWrite(srv, bulk)) // has a send timeout of its own
 				wantSendTimeout(t, what+", again", again.err)
 				if got := srv.Stats().BytesWritten; got != uint64(first.n+again.n) {
-					t.Errorf("%s: counted %d bytes, returned %d and %d", what, got, first.n, again.n)
+					t.Errorf("%s: got %d bytes counted, want the results %d and %d", what, got, first.n, again.n)
 				}
 				p := make([]byte, first.n)
 				if _, err := io.ReadFull(cli, p); err != nil {
-					t.Fatalf("%s: of %d bytes: %v", what, first.n, err)
+					t.Fatalf("%s: read of %d bytes: got %v, want no error", what, first.n, err)
 				}
-				if what != "Write" { // which sent zeros
+				if what != "Write" { // Write sent zeros
 					if _, err := new(checker).Write(p); err != nil {
-						t.Errorf("%s: %v", what, err)
+						t.Errorf("%s: got %v, want the data of the file", what, err)
 					}
 				}
 				drain(t, cli, again.n)
-				exchange(t, srv, cli) // the very next bytes
+				exchange(t, srv, cli) // no byte is missing in between
 			}
 		})
 	}
@@ -131,26 +132,26 @@ func TestSendTimeoutKeeps(t *testing.T) {
 		r := await(t, "Write", write)
 		wantSendTimeout(t, "Write", r.err)
 		if r.n != 4 {
-			t.Errorf("Write says %d, the peer took 4", r.n)
+			t.Errorf("Write: got %d, want 4", r.n)
 		}
 		exchange(t, srv, cli)
 	})
 }
 
-// Half a record is the end of a TLS stream, so there is nothing to keep.
+// An incomplete record ends a TLS stream, so the connection is not kept.
 func TestSendTimeoutNeverKeepsTLS(t *testing.T) {
 	srv, _ := kindNamed("tls1.3").pair(t, transport.TCP{WriteBuffer: 4096, SendTimeout: shortTimeout, KeepOnSendTimeout: true})
-	wantSendTimeout(t, "Write", await(t, "Write", asyncWrite(srv, flood)).err)
+	wantSendTimeout(t, "Write", await(t, "Write", asyncWrite(srv, bulk)).err)
 	wantIs(t, await(t, "Read", asyncRead(srv, make([]byte, 1))).err, net.ErrClosed)
 }
 
-// The zero value waits 30 s, a negative one for ever.
+// The default is 30 s; negative values are no limit.
 func TestSendTimeoutValues(t *testing.T) {
 	for _, tt := range []struct {
 		timeout time.Duration
-		want    time.Duration // 0: never
+		want    time.Duration // 0: none
 	}{
-		{0, transport.DefaultSendTimeout},
+		{0, 30 * time.Second},
 		{7 * time.Second, 7 * time.Second},
 		{time.Nanosecond, time.Nanosecond},
 		{-1, 0},
@@ -172,11 +173,11 @@ func TestSendTimeoutValues(t *testing.T) {
 				case r := <-done:
 					wantSendTimeout(t, k.name, r.err)
 					if d := time.Since(start); d != tt.want || tt.want == 0 {
-						t.Errorf("%s: a timeout of %v came after %v", k.name, tt.timeout, d)
+						t.Errorf("%s: timeout %v: got it after %v, want %v", k.name, tt.timeout, d, tt.want)
 					}
 				case <-time.After(1000 * time.Hour):
 					if tt.want != 0 {
-						t.Errorf("%s: a timeout of %v never comes", k.name, tt.timeout)
+						t.Errorf("%s: timeout %v: got none, want it after %v", k.name, tt.timeout, tt.want)
 					}
 					c.Abort()
 					<-done
@@ -186,7 +187,7 @@ func TestSendTimeoutValues(t *testing.T) {
 	}
 }
 
-// A transport that does not limit the time of a write has none.
+// A transport outside this package has no send timeout.
 func TestForeignTransportHasNoSendTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := net.Pipe()
@@ -195,7 +196,7 @@ func TestForeignTransportHasNoSendTimeout(t *testing.T) {
 		done := asyncWrite(c, []byte("x"))
 		select {
 		case r := <-done:
-			t.Errorf("Write: %v", r.err)
+			t.Errorf("Write: got %v, want no error", r.err)
 		case <-time.After(1000 * time.Hour):
 			c.Abort()
 			<-done
@@ -203,8 +204,8 @@ func TestForeignTransportHasNoSendTimeout(t *testing.T) {
 	})
 }
 
-// The limit is on one write's waiting: a peer that takes every write in time may take as
-// long as it likes over all of them.
+// The send timeout applies to each write: a peer that accepts each write in time may take any time
+// for all of them.
 func TestSendTimeoutIsPerWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := net.Pipe()
@@ -224,37 +225,37 @@ func TestSendTimeoutIsPerWrite(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		// One write of several bytes has to be taken as a whole.
+		// A write of several bytes must be accepted completely within the limit.
 		start := time.Now()
 		n, err := c.Write([]byte("0123"))
 		wantSendTimeout(t, "Write", err)
 		if d := time.Since(start); n != 1 || d != 10*time.Second {
-			t.Errorf("%d bytes in %v", n, d)
+			t.Errorf("got %d bytes in %v, want 1 byte in 10s", n, d)
 		}
 	})
 }
 
-// A writer that waited and got through must not take with it the limit of the next
-// one, which waits already.
-func TestSendTimeoutHoldsForEachOfSeveralWriters(t *testing.T) {
+// A blocked write that succeeds does not remove the send timeout of the next one, which is already
+// waiting.
+func TestSendTimeoutAppliesToEachWriter(t *testing.T) {
 	const timeout = 250 * time.Millisecond
-	file := fileOf(t, int64(len(flood)))
+	file := fileOf(t, int64(len(bulk)))
 	for _, name := range []string{"pipe", "tcp", "unix"} {
 		t.Run(name, func(t *testing.T) {
-			srv, cli, ahead := clogged(t, name, transport.TCP{WriteBuffer: 64 << 10, SendTimeout: timeout})
+			srv, cli, ahead := newBlocked(t, name, transport.TCP{WriteBuffer: 64 << 10, SendTimeout: timeout})
 			first := asyncWrite(srv, more)
 			waitBlocked(t, 1, "transport.(*Conn).Write(")
 			second := async(func() (int64, error) {
 				if name == "tcp" {
-					return srv.ReadFrom(file) // sendfile waits differently
+					return srv.ReadFrom(file) // sendfile waits in another way
 				}
-				n, err := srv.Write(flood)
+				n, err := srv.Write(bulk)
 				return int64(n), err
 			})
 			waitBlocked(t, 2, "transport.(*Conn).")
 			drain(t, cli, ahead+int64(len(more)))
 			if r := await(t, "the first writer", first); r.err != nil {
-				t.Fatalf("the first writer: %v", r.err)
+				t.Fatalf("first writer: got %v, want no error", r.err)
 			}
 			r := await(t, "the second writer", second)
 			wantSendTimeout(t, "the second writer", r.err)
@@ -262,9 +263,9 @@ func TestSendTimeoutHoldsForEachOfSeveralWriters(t *testing.T) {
 	}
 }
 
-// However many wait for a peer that reads nothing, and in whatever order their time
-// is up: each ends. That of a newcomer does not prolong the others'.
-func TestSendTimeoutEndsACrowd(t *testing.T) {
+// All writers that wait for a peer that does not read end, in whatever order their limits expire. A
+// new writer does not extend the limits of the others.
+func TestSendTimeoutEndsAllWriters(t *testing.T) {
 	withPipe(t, func(t *testing.T, pair func(testing.TB, transport.TCP) (*transport.Conn, net.Conn)) {
 		srv, _ := pair(t, transport.TCP{WriteBuffer: 4096, SendTimeout: shortTimeout})
 		start := time.Now()
@@ -273,9 +274,9 @@ func TestSendTimeoutEndsACrowd(t *testing.T) {
 		var mu sync.Mutex
 		for range 20 {
 			wg.Go(func() {
-				_, err := srv.Write(flood)
+				_, err := srv.Write(bulk)
 				if err == nil {
-					t.Error("a write got through")
+					t.Error("got a successful write, want errors only")
 				}
 				if errors.Is(err, transport.ErrSendTimeout) {
 					mu.Lock()
@@ -286,24 +287,24 @@ func TestSendTimeoutEndsACrowd(t *testing.T) {
 		}
 		wg.Wait()
 		if timeouts == 0 {
-			t.Error("no write says that it was the send timeout")
+			t.Error("got no ErrSendTimeout, want one")
 		}
-		// The first to time out closes the connection for all.
+		// The first timeout closes the connection, which ends all writes.
 		if d := time.Since(start); d > 10*shortTimeout+2*time.Second {
-			t.Errorf("it took %v", d)
+			t.Errorf("got the end after %v, want it within a few timeouts", d)
 		}
 	})
 }
 
-// Others that come and go do not prolong the time of one that waits.
-func TestSendTimeoutIsNotProlonged(t *testing.T) {
+// Other writers do not extend the limit of a waiting one.
+func TestSendTimeoutIsNotExtended(t *testing.T) {
 	const timeout = 200 * time.Millisecond
 	file := fileOf(t, 1<<20)
 	for _, name := range []string{"pipe", "tcp"} {
 		t.Run(name, func(t *testing.T) {
-			srv, _, _ := clogged(t, name, transport.TCP{WriteBuffer: 4096, SendTimeout: timeout})
+			srv, _, _ := newBlocked(t, name, transport.TCP{WriteBuffer: 4096, SendTimeout: timeout})
 			start := time.Now()
-			first := asyncWrite(srv, flood)
+			first := asyncWrite(srv, bulk)
 			waitBlocked(t, 1, "transport.(*Conn).Write(")
 			var wg sync.WaitGroup
 			stop := time.NewTicker(timeout / 3)
@@ -314,8 +315,8 @@ func TestSendTimeoutIsNotProlonged(t *testing.T) {
 				case r = <-first:
 					ended = true
 				case <-stop.C:
-					if time.Since(start) > patience {
-						t.Fatal("it never ends")
+					if time.Since(start) > testTimeout {
+						t.Fatal("got no end of the write, want ErrSendTimeout")
 					}
 					wg.Go(func() {
 						if name == "tcp" {
@@ -328,7 +329,7 @@ func TestSendTimeoutIsNotProlonged(t *testing.T) {
 			}
 			wantSendTimeout(t, "the first writer", r.err)
 			if d := time.Since(start); d > 2*timeout {
-				t.Errorf("allowed %v, it took %v", timeout, d)
+				t.Errorf("got the timeout after %[2]v, want at most twice %[1]v", timeout, d)
 			}
 			srv.Abort()
 			wg.Wait()

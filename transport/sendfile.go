@@ -8,21 +8,19 @@ import (
 	"os"
 )
 
-// maxChunk keeps a chunk within what one system call takes, on every system.
+// maxChunk is a size that one system call accepts on every system.
 const maxChunk = 1 << 30
 
-// SendFile sends length bytes of f from offset on, and returns how many went out. A
-// length of 0 sends everything to the end. Where the file ends before, or has been
-// truncated meanwhile, what is there is sent and that is no error. Negative values are
-// refused. f's position is neither used nor moved, so one file may be sent to many at
-// once. To send a file by its name, os.Open it first.
+// SendFile sends length bytes of f from offset on, and returns the number of bytes sent. A length
+// of 0 sends the rest of the file. If the file ends earlier, or is truncated meanwhile, its end is
+// no error. Negative values are refused. The position of f is neither used nor moved, so one file
+// may be sent to several connections at once.
 //
-// chunk is how many bytes must get out within one send timeout; 0 is 256 KiB. Writes of
-// others come between two chunks, not into one.
+// chunk is the number of bytes that must be sent within one send timeout; 0 is 256 KiB. Concurrent
+// writes are sent between two chunks.
 //
-// On Linux, plain TCP and Unix sockets are sent to without copying (sendfile). Over TLS,
-// and elsewhere, the file is copied by pieces of 64 KiB at most, each with a send timeout
-// of its own.
+// On Linux, plain TCP and Unix sockets use sendfile(2). Otherwise, and over TLS, the file is copied
+// in pieces of at most 64 KiB, to each of which the send timeout applies.
 func (c *Conn) SendFile(f *os.File, offset, length, chunk int64) (n int64, err error) {
 	if err := checkRange(offset, length, chunk); err != nil {
 		return 0, opError("write", c.raw.Conn, err)
@@ -31,7 +29,7 @@ func (c *Conn) SendFile(f *os.File, offset, length, chunk int64) (n int64, err e
 	if err != nil {
 		return 0, err
 	}
-	// Files of a kernel's (/proc) say that their size is 0.
+	// The files of /proc report a size of 0.
 	if offset > 0 && fi.Mode().IsRegular() && offset >= fi.Size() {
 		return 0, nil
 	}
@@ -61,8 +59,8 @@ func (c *Conn) SendFile(f *os.File, offset, length, chunk int64) (n int64, err e
 	return n, nil
 }
 
-// errNoSendFile says that the kernel cannot send from that file itself.
-var errNoSendFile = errors.New("no sendfile from this file")
+// errNoSendFile reports that the kernel cannot send from the file.
+var errNoSendFile = errors.New("sendfile: unsupported file")
 
 func checkRange(offset, length, chunk int64) error {
 	var faults []error
@@ -71,13 +69,13 @@ func checkRange(offset, length, chunk int64) error {
 		value int64
 	}{{"offset", offset}, {"length", length}, {"chunk", chunk}} {
 		if v.value < 0 {
-			faults = append(faults, fmt.Errorf("sending a file: %s %d: allowed are 0 and positive numbers: %w", v.name, v.value, os.ErrInvalid))
+			faults = append(faults, fmt.Errorf("send file: %s %d: allowed are 0 and positive numbers: %w", v.name, v.value, os.ErrInvalid))
 		}
 	}
 	return errors.Join(faults...)
 }
 
-// copyFile sends at most n bytes of f from offset on; io.EOF says that there are no more.
+// copyFile sends at most n bytes of f from offset on. It returns io.EOF at the end of the file.
 func (c *Conn) copyFile(f *os.File, offset, n int64) (int64, error) {
 	b := buffers.Get().(buffer)
 	defer buffers.Put(b)

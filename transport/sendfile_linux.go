@@ -10,18 +10,18 @@ import (
 
 const canSendFile = true
 
-// fileOp is a chunk of a file on its way.
+// fileOp is the state of one chunk.
 type fileOp struct {
 	w      *rawConn
 	in     int
 	offset int64
-	n, m   int64 // to send, sent
+	n, m   int64 // bytes to send, bytes sent
 	err    error
 	waited bool
 }
 
-// sendFileKernel sends at most n bytes of f from offset on, within the send timeout;
-// io.EOF says that there are no more. Like a write it arms a timer only if it has to wait.
+// sendFileKernel sends at most n bytes of f from offset on, within the send timeout. It returns
+// io.EOF at the end of the file. Like a write, it arms a timer only if it has to wait.
 func (c *Conn) sendFileKernel(f *os.File, offset, n int64) (int64, error) {
 	w := &c.raw
 	src, err := f.SyscallConn()
@@ -53,7 +53,8 @@ func (c *Conn) sendFileKernel(f *os.File, offset, n int64) (int64, error) {
 	return o.m, w.sendError(w.asWrite(o.err), armed)
 }
 
-// try sends what the socket takes, and returns false to be called again when it takes more.
+// try sends as much as the socket takes. It returns false to be called again when the socket is
+// writable.
 func (o *fileOp) try(fd uintptr) bool {
 	for o.m < o.n {
 		k, err := unix.Sendfile(int(fd), o.in, &o.offset, int(o.n-o.m))

@@ -18,7 +18,7 @@ import (
 	"goranch/transport"
 )
 
-// Each part of a file that can be asked for, in chunks that divide it and that do not.
+// Parts of a file are sent in chunks that divide their length and in chunks that do not.
 func TestSendFile(t *testing.T) {
 	const size = 600_000
 	f, empty := fileOf(t, size), fileOf(t, 0)
@@ -27,11 +27,11 @@ func TestSendFile(t *testing.T) {
 			for _, tt := range []struct{ offset, length, chunk, want int64 }{
 				{0, 0, 0, size},
 				{0, size, 0, size},
-				{0, size + 1, 0, size}, // more than there is
+				{0, size + 1, 0, size}, // more than the file has
 				{1, 0, 0, size - 1},
 				{size - 1, 0, 0, 1},
 				{size, 0, 0, 0},
-				{size + 10, 0, 0, 0}, // beyond the end
+				{size + 10, 0, 0, 0}, // after the end
 				{size + 10, 100, 0, 0},
 				{1<<63 - 1, 0, 0, 0},
 				{0, 1<<63 - 1, 1<<63 - 1, size},
@@ -48,28 +48,27 @@ func TestSendFile(t *testing.T) {
 				})
 				n, err := dst.SendFile(f, tt.offset, tt.length, tt.chunk)
 				if n != tt.want || err != nil {
-					t.Errorf("%+v: %d, %v", tt, n, err)
+					t.Errorf("%+v: got %d, %v, want the part", tt, n, err)
 				}
 				if n, err := dst.SendFile(empty, 0, 0, 0); n != 0 || err != nil {
-					t.Errorf("an empty file: %d, %v", n, err)
+					t.Errorf("empty file: got %d, %v, want 0", n, err)
 				}
 				if pos, _ := f.Seek(0, io.SeekCurrent); pos != 0 {
-					t.Errorf("%+v: the file's position is %d", tt, pos)
+					t.Errorf("%+v: got position %d of the file, want it unchanged", tt, pos)
 				}
 				if s := dst.Stats(); s.BytesWritten != uint64(tt.want) {
-					t.Errorf("%+v: counted %+v", tt, s)
+					t.Errorf("%+v: got %+v, want the bytes counted", tt, s)
 				}
 				dst.Close()
 				if r := await(t, "the peer", got); r.n != tt.want || r.err != nil {
-					t.Errorf("%+v: the peer has %d, %v", tt, r.n, r.err)
+					t.Errorf("%+v: peer got %d, %v, want the part", tt, r.n, r.err)
 				}
 			}
 		})
 	}
 }
 
-// Three ranges one after the other, as clients that resume a download ask for them, and
-// other writes between them.
+// Three ranges are sent one after another, with other writes between them.
 func TestSendFileRanges(t *testing.T) {
 	f := fileOf(t, 500_000)
 	eachKind(t, func(t *testing.T, k kind) {
@@ -78,7 +77,7 @@ func TestSendFileRanges(t *testing.T) {
 			for _, r := range [][2]int64{{0, 10}, {300_000, 150_000}, {10, 299_990}} {
 				got := async(func() (int64, error) { return io.CopyN(&checker{off: r[0]}, out, r[1]) })
 				if n, err := dst.SendFile(f, r[0], r[1], 0); n != r[1] || err != nil {
-					t.Errorf("range %v: %d, %v", r, n, err)
+					t.Errorf("range %v: got %d, %v, want the range", r, n, err)
 				}
 				if r := await(t, "the peer", got); r.err != nil {
 					t.Error(r.err)
@@ -89,7 +88,7 @@ func TestSendFileRanges(t *testing.T) {
 	})
 }
 
-// A file of 64 MiB, most of it a hole, goes to three at once.
+// A sparse file of 64 MiB is sent to three connections at once.
 func TestSendFileLarge(t *testing.T) {
 	const size = 64 << 20
 	f := fileOf(t, 1000)
@@ -102,13 +101,13 @@ func TestSendFileLarge(t *testing.T) {
 		all.Go(func() {
 			n, err := dst.SendFile(f, 0, 0, 0)
 			if n != size || err != nil {
-				t.Errorf("%s: %d, %v", name, n, err)
+				t.Errorf("%s: got %d, %v, want all bytes", name, n, err)
 			}
 			dst.Close()
 		})
 		all.Go(func() {
 			if n, err := io.Copy(io.Discard, struct{ io.Reader }{out}); n != size || err != nil {
-				t.Errorf("%s: received %d, %v", name, n, err)
+				t.Errorf("%s: peer got %d, %v, want all bytes", name, n, err)
 			}
 		})
 	}
@@ -125,7 +124,7 @@ func TestSendFileFaults(t *testing.T) {
 			f                     *os.File
 			offset, length, chunk int64
 			want                  error
-			says                  string
+			text                  string
 		}{
 			{f, -1, 0, 0, os.ErrInvalid, "offset -1"},
 			{f, 0, -2, 0, os.ErrInvalid, "length -2"},
@@ -135,8 +134,8 @@ func TestSendFileFaults(t *testing.T) {
 			{closed, 0, 0, 0, fs.ErrClosed, ""},
 		} {
 			n, err := dst.SendFile(tt.f, tt.offset, tt.length, tt.chunk)
-			if n != 0 || !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.says) {
-				t.Errorf("%s: %+v: %d, %v", name, tt, n, err)
+			if n != 0 || !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.text) {
+				t.Errorf("%s: %+v: got %d, %v, want 0 bytes and that error", name, tt, n, err)
 			}
 		}
 		dir, err := os.Open(t.TempDir())
@@ -145,13 +144,13 @@ func TestSendFileFaults(t *testing.T) {
 		}
 		defer dir.Close()
 		if n, err := dst.SendFile(dir, 0, 0, 0); n != 0 || err == nil {
-			t.Errorf("%s: a directory: %d, %v", name, n, err)
+			t.Errorf("%s: directory: got %d, %v, want an error", name, n, err)
 		}
-		exchange(t, dst, out) // none of them is the connection's fault
+		exchange(t, dst, out) // the connection is still usable
 	}
 }
 
-// stuckFile is a file on its way to a peer that reads nothing.
+// stuckFile begins to send a file to a peer that does not read.
 func stuckFile(t *testing.T, name string, f *os.File) (dst *transport.Conn, out net.Conn, sending <-chan result) {
 	t.Helper()
 	dst, out = kindNamed(name).pair(t, transport.TCP{WriteBuffer: 4096, ReadBuffer: 4096})
@@ -160,7 +159,7 @@ func stuckFile(t *testing.T, name string, f *os.File) (dst *transport.Conn, out 
 	return dst, out, sending
 }
 
-func TestSendFilePeerLeaves(t *testing.T) {
+func TestSendFilePeerCloses(t *testing.T) {
 	f := fileOf(t, 32<<20)
 	for _, name := range []string{"tcp", "unix", "tls1.3"} {
 		dst, out, sending := stuckFile(t, name, f)
@@ -168,18 +167,18 @@ func TestSendFilePeerLeaves(t *testing.T) {
 		r := await(t, "SendFile", sending)
 		var oe *net.OpError
 		if !errors.As(r.err, &oe) || oe.Op != "write" || r.n >= 32<<20 {
-			t.Errorf("%s: %d, %#v", name, r.n, r.err)
+			t.Errorf("%s: got %d, %#v, want a part of the file and a *net.OpError of write", name, r.n, r.err)
 		}
 		if s := dst.Stats(); s.BytesWritten != uint64(r.n) {
-			t.Errorf("%s: sent %d, counted %+v", name, r.n, s)
+			t.Errorf("%s: got %d sent and %+v counted, want the same", name, r.n, s)
 		}
 	}
 }
 
-// What is there is sent, also when it becomes less meanwhile.
+// A file that is truncated while it is sent is sent up to its end.
 func TestSendFileTruncated(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("SKIPPED: files in use are not truncated there")
+		t.Skip("open files cannot be truncated on this system")
 	}
 	for _, name := range []string{"tcp", "unix", "tls1.3"} {
 		f := fileOf(t, 32<<20)
@@ -190,16 +189,16 @@ func TestSendFileTruncated(t *testing.T) {
 		got := async(func() (int64, error) { return io.Copy(io.Discard, struct{ io.Reader }{out}) })
 		r := await(t, "SendFile", sending)
 		if r.err != nil || r.n == 0 || r.n >= 32<<20 {
-			t.Errorf("%s: %d, %v", name, r.n, r.err)
+			t.Errorf("%s: got %d, %v, want a part of the file and no error", name, r.n, r.err)
 		}
 		dst.Close()
 		if g := await(t, "the peer", got); g.n != r.n || g.err != nil {
-			t.Errorf("%s: sent %d, received %d, %v", name, r.n, g.n, g.err)
+			t.Errorf("%s: got %d sent and %d received, %v, want the same", name, r.n, g.n, g.err)
 		}
 	}
 }
 
-// The connection's end ends it.
+// Abort ends SendFile.
 func TestSendFileAborted(t *testing.T) {
 	f := fileOf(t, 32<<20)
 	for _, name := range []string{"tcp", "unix", "tls1.3"} {
@@ -209,7 +208,7 @@ func TestSendFileAborted(t *testing.T) {
 	}
 }
 
-// A slow peer takes longer than the send timeout, but never for one chunk.
+// A slow peer may take longer than the send timeout, but not for one chunk.
 func TestSendFileTimeoutIsPerChunk(t *testing.T) {
 	const timeout, size, piece = time.Second, 1 << 20, 64 << 10
 	dst, out := kindNamed("tcp").pair(t, transport.TCP{WriteBuffer: 4096, ReadBuffer: 4096, SendTimeout: timeout})
@@ -222,23 +221,23 @@ func TestSendFileTimeoutIsPerChunk(t *testing.T) {
 	for got.off < size {
 		<-tick.C
 		if _, err := io.CopyN(got, out, piece); err != nil {
-			t.Fatalf("after %d bytes: %v", got.off, err)
+			t.Fatalf("after %d bytes: got %v, want more", got.off, err)
 		}
 	}
 	if r := await(t, "SendFile", sending); r.n != size || r.err != nil {
-		t.Errorf("%d, %v", r.n, r.err)
+		t.Errorf("got %d, %v, want the whole file", r.n, r.err)
 	}
 	if d := time.Since(start); d < timeout {
-		t.Errorf("it took %v only, and shows nothing", d)
+		t.Errorf("got the end after %v, want more than one timeout", d)
 	}
 }
 
-// Files that say that they are empty, and which no kernel sends by itself, are copied.
-func TestSendFileOfTheKernels(t *testing.T) {
+// Files that report a size of 0, and from which the kernel cannot send, are copied.
+func TestSendFileFromProc(t *testing.T) {
 	path := "/proc/self/limits"
 	want, err := os.ReadFile(path)
 	if err != nil {
-		t.Skipf("SKIPPED: no such file here: %v", err)
+		t.Skipf("no such file: %v", err)
 	}
 	f, err := os.Open(path)
 	if err != nil {
@@ -247,16 +246,16 @@ func TestSendFileOfTheKernels(t *testing.T) {
 	defer f.Close()
 	dst, out := kindNamed("tcp").pair(t, transport.TCP{})
 	if n, err := dst.SendFile(f, 0, 0, 0); n != int64(len(want)) || err != nil {
-		t.Errorf("%d of %d, %v", n, len(want), err)
+		t.Errorf("got %d bytes, want %d: %v", n, len(want), err)
 	}
 	dst.Close()
 	got, _ := io.ReadAll(out)
 	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Error(diff)
+		t.Errorf("data (-want +got):\n%s", diff)
 	}
 }
 
-// By name is what os.Open does.
+// A file is sent by name with os.Open.
 func TestSendFileByName(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "page")
 	if err := os.WriteFile(path, []byte("hello"), 0o600); err != nil {
@@ -273,6 +272,6 @@ func TestSendFileByName(t *testing.T) {
 	}
 	dst.Close()
 	if got, err := io.ReadAll(out); string(got) != "ell" || err != nil {
-		t.Errorf("%q, %v", got, err)
+		t.Errorf("got %q, %v, want ell", got, err)
 	}
 }

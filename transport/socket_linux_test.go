@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"goranch/internal/backlog"
+	"goranch/internal/listenaddr"
 	"goranch/transport"
 )
 
@@ -26,8 +27,8 @@ var (
 	rcvlowat        = option{"SO_RCVLOWAT", unix.SOL_SOCKET, unix.SO_RCVLOWAT}
 )
 
-// What is asked for is asked of the kernel, on sockets of our own and on inherited ones.
-// The kernel counts seconds in retransmissions, after 1, 3, 7 … of them.
+// The options are set on new and on inherited sockets. The kernel stores TCP_DEFER_ACCEPT as a
+// number of retransmissions, after 1, 3, 7 … seconds.
 func TestDeferAcceptAndFastOpenOptions(t *testing.T) {
 	for _, tt := range []struct {
 		opts transport.TCP
@@ -41,12 +42,12 @@ func TestDeferAcceptAndFastOpenOptions(t *testing.T) {
 		{transport.TCP{DeferAccept: 3001 * time.Millisecond}, map[option]int{deferAccept: 7}},
 		{transport.TCP{FastOpen: 17}, map[option]int{fastOpen: 17, deferAccept: 0}},
 	} {
-		for _, addr := range []string{"127.0.0.1:0", handedOver(t, "127.0.0.1:0"), "[::1]:0"} {
+		for _, addr := range []string{"127.0.0.1:0", inheritedAddr(t, "127.0.0.1:0"), "[::1]:0"} {
 			for _, tr := range []transport.Transport{tt.opts, transport.TLS{Config: testTLS(), TCP: tt.opts}} {
 				ln := listen(t, tr, addr)
 				for o, want := range tt.want {
 					if got := sockopt(t, ln, o.level, o.opt); got != want {
-						t.Errorf("%s on %s: %s is %d, want %d", tr.Name(), addr, o.name, got, want)
+						t.Errorf("%s on %s: %s: got %d, want %d", tr.Name(), addr, o.name, got, want)
 					}
 				}
 				ln.Close()
@@ -54,11 +55,11 @@ func TestDeferAcceptAndFastOpenOptions(t *testing.T) {
 		}
 	}
 	opts := transport.TCP{FastOpen: 1, DeferAccept: time.Second}
-	listen(t, opts, socketPath(t)) // ignored there
-	listen(t, opts, handedOver(t, socketPath(t)))
+	listen(t, opts, socketPath(t)) // ignored on Unix sockets
+	listen(t, opts, inheritedAddr(t, socketPath(t)))
 }
 
-// A client that sends nothing is not accepted within the time; those that send are.
+// A client that sends nothing is not accepted within the time; clients that send are.
 func TestDeferAcceptWaitsForData(t *testing.T) {
 	ln := listen(t, transport.TCP{DeferAccept: time.Minute}, "127.0.0.1:0")
 	dial := func() net.Conn {
@@ -73,34 +74,34 @@ func TestDeferAcceptWaitsForData(t *testing.T) {
 	for range 3 {
 		nc := dial()
 		nc.Write([]byte("ping"))
-		ln.(*net.TCPListener).SetDeadline(time.Now().Add(patience))
+		ln.(*net.TCPListener).SetDeadline(time.Now().Add(testTimeout))
 		got, err := ln.Accept()
 		if err != nil {
 			t.Fatal(err)
 		}
 		if got.RemoteAddr().String() != nc.LocalAddr().String() {
-			t.Errorf("accepted is %v, which sent nothing", got.RemoteAddr())
+			t.Errorf("got a connection of %v, want one that has sent data", got.RemoteAddr())
 		}
 		got.Close()
 	}
 	if waits, err := backlog.Pending(ln); waits || err != nil {
-		t.Errorf("the silent one waits for accept: %v, %v", waits, err)
+		t.Errorf("client that sends nothing: got %v, %v, want not pending", waits, err)
 	}
 	silent.Write([]byte("x"))
 	p := make([]byte, 1)
-	ln.(*net.TCPListener).SetDeadline(time.Now().Add(patience))
+	ln.(*net.TCPListener).SetDeadline(time.Now().Add(testTimeout))
 	nc, err := ln.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer nc.Close()
 	if _, err := nc.Read(p); err != nil || p[0] != 'x' {
-		t.Errorf("%q, %v", p, err)
+		t.Errorf("got %q, %v, want x", p, err)
 	}
 }
 
-// A client with Fast Open writes first, and then all is as usual, whether or not this
-// system lets data go with the request.
+// A client with Fast Open writes first. After that the connection is a normal one, whether or not
+// the system sends data with the request.
 func TestFastOpen(t *testing.T) {
 	opts := transport.TCP{FastOpen: 16}
 	ln := listen(t, opts, "127.0.0.1:0")
@@ -110,7 +111,7 @@ func TestFastOpen(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := sockopt(t, nc, fastOpenConnect.level, fastOpenConnect.opt); got != 1 {
-			t.Errorf("%s is %d", fastOpenConnect.name, got)
+			t.Errorf("%s: got %d, want 1", fastOpenConnect.name, got)
 		}
 		if _, err := nc.Write([]byte("ping")); err != nil {
 			t.Fatal(err)
@@ -121,13 +122,13 @@ func TestFastOpen(t *testing.T) {
 		}
 		p := make([]byte, 4)
 		if _, err := io.ReadFull(srv, p); err != nil || string(p) != "ping" {
-			t.Errorf("%q, %v", p, err)
+			t.Errorf("got %q, %v, want the data of the client", p, err)
 		}
 		exchange(t, srv, nc)
 		srv.Close()
 		nc.Close()
 	}
-	tr := kindNamed("tls1.3").make(opts) // of which the client speaks first
+	tr := kindNamed("tls1.3").make(opts) // in TLS the client sends first
 	tln := listen(t, tr, "127.0.0.1:0")
 	for range 3 {
 		srv, cli := connectTo(t, tr, tln)
@@ -135,8 +136,8 @@ func TestFastOpen(t *testing.T) {
 	}
 }
 
-// The fields hold for inherited sockets too, also where net knows better; raw options
-// that Control sets on the listening socket are there on the accepted one.
+// The fields also apply to inherited sockets, where package net sets other values. Accepted sockets
+// inherit the options that Control sets.
 func TestInheritedOptions(t *testing.T) {
 	raw := func(_, _ string, c syscall.RawConn) (err error) {
 		cerr := c.Control(func(fd uintptr) {
@@ -158,7 +159,7 @@ func TestInheritedOptions(t *testing.T) {
 		{"nagle", transport.TCP{Nagle: true}, map[option]int{nodelay: 0}},
 		{"raw", transport.TCP{Control: raw}, map[option]int{tos: 0x10, rcvlowat: 2}},
 	} {
-		for what, addr := range map[string]string{"own": "127.0.0.1:0", "inherited": handedOver(t, "127.0.0.1:0")} {
+		for what, addr := range map[string]string{"own": "127.0.0.1:0", "inherited": inheritedAddr(t, "127.0.0.1:0")} {
 			for _, name := range []string{"tcp", "tls1.3"} {
 				tr := kindNamed(name).make(tt.opts)
 				ln := listen(t, tr, addr)
@@ -166,28 +167,28 @@ func TestInheritedOptions(t *testing.T) {
 				srv, _ := connectAs(t, clean, tr, ln)
 				for o, want := range tt.want {
 					if got := sockopt(t, srv, o.level, o.opt); got != want {
-						t.Errorf("%s, %s, %s: %s is %d, want %d", tt.name, what, name, o.name, got, want)
+						t.Errorf("%s, %s, %s: %s: got %d, want %d", tt.name, what, name, o.name, got, want)
 					}
 				}
 				ln.Close()
 			}
 		}
 	}
-	ln := listen(t, transport.TCP{Linger: 7, ReadBuffer: 32 << 10, Backlog: 5}, handedOver(t, "127.0.0.1:0"))
+	ln := listen(t, transport.TCP{Linger: 7, ReadBuffer: 32 << 10, Backlog: 5}, inheritedAddr(t, "127.0.0.1:0"))
 	if got := lingerOf(t, ln); got.Onoff != 1 || got.Linger != 7 {
-		t.Errorf("linger: %+v", got)
+		t.Errorf("linger: got %+v, want 7 s", got)
 	}
 	if got := sockopt(t, ln, rcvbuf.level, rcvbuf.opt); got != 64<<10 {
-		t.Errorf("the read buffer is %d", got)
+		t.Errorf("read buffer: got %d, want that of the options", got)
 	}
 	onSocket(t, ln, func(fd int) {
 		if info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO); err != nil || info.Sacked != 5 {
-			t.Errorf("the backlog is %d, %v", info.Sacked, err)
+			t.Errorf("backlog: got %d, %v, want that of the options", info.Sacked, err)
 		}
 	})
 }
 
-// connectAs has a client of its own transport.
+// connectAs uses another transport for the client.
 func connectAs(tb testing.TB, client, server transport.Transport, ln net.Listener) (*transport.Conn, net.Conn) {
 	tb.Helper()
 	type dialled struct {
@@ -212,7 +213,7 @@ func connectAs(tb testing.TB, client, server transport.Transport, ln net.Listene
 	return srv, d.nc
 }
 
-// Options of a live connection are read and set, over TLS and Unix sockets too.
+// Options of an open connection are read and set, over TLS and on Unix sockets too.
 func TestSyscallConn(t *testing.T) {
 	eachKind(t, func(t *testing.T, k kind) {
 		srv, cli := k.pair(t, transport.TCP{})
@@ -228,12 +229,12 @@ func TestSyscallConn(t *testing.T) {
 			after, _ = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PRIORITY)
 		})
 		if err != nil || serr != nil || before != 0 || after != 5 {
-			t.Errorf("%d, then %d; %v, %v", before, after, err, serr)
+			t.Errorf("got %d, then %d, %v, %v, want the value that was set", before, after, err, serr)
 		}
 		exchange(t, srv, cli)
 		srv.Close()
 		if err := rc.Control(func(uintptr) {}); err == nil {
-			t.Error("the options of a closed connection are read")
+			t.Error("options of a closed connection: got no error, want one")
 		}
 	})
 	srv, _ := pipe(t, transport.TCP{})
@@ -241,9 +242,9 @@ func TestSyscallConn(t *testing.T) {
 	wantIs(t, err, errors.ErrUnsupported)
 }
 
-// That the socket can be reached does not make a copy to a file go past TLS: package os
-// asks what it copies from for its socket.
-func TestSyscallConnDoesNotPassTLSBy(t *testing.T) {
+// A copy to a file must not bypass TLS, although the socket is accessible: os.File.ReadFrom asks
+// its source for a socket to splice from.
+func TestSyscallConnDoesNotBypassTLS(t *testing.T) {
 	for _, name := range []string{"tcp", "tls1.3"} {
 		srv, cli := kindNamed(name).pair(t, transport.TCP{})
 		f, err := os.Create(filepath.Join(t.TempDir(), "copy"))
@@ -254,14 +255,14 @@ func TestSyscallConnDoesNotPassTLSBy(t *testing.T) {
 		text := bytes.Repeat([]byte("plain text"), 1000)
 		sent := asyncWrite(cli, text)
 		if n, err := f.ReadFrom(io.LimitReader(srv, int64(len(text)))); n != int64(len(text)) || err != nil {
-			t.Errorf("%s: %d, %v", name, n, err)
+			t.Errorf("%s: got %d, %v, want all bytes", name, n, err)
 		}
 		await(t, "Write", sent)
 		if got, err := os.ReadFile(f.Name()); !bytes.Equal(got, text) || err != nil {
-			t.Errorf("%s: the file has %d other bytes, %v", name, len(got), err)
+			t.Errorf("%s: file: got %d bytes, %v, want the data sent", name, len(got), err)
 		}
 		if got := srv.Stats().BytesRead; got != uint64(len(text)) {
-			t.Errorf("%s: counted %d", name, got)
+			t.Errorf("%s: got %d bytes counted, want all", name, got)
 		}
 	}
 }
@@ -271,7 +272,7 @@ func TestPeerCred(t *testing.T) {
 	for _, name := range []string{"unix", "unix+tls"} {
 		srv, _ := kindNamed(name).pair(t, transport.TCP{})
 		if got, err := srv.PeerCred(); err != nil || got != want {
-			t.Errorf("%s: %+v, %v, want %+v", name, got, err, want)
+			t.Errorf("%s: got %+v, %v, want %+v", name, got, err, want)
 		}
 		srv.Abort()
 		_, err := srv.PeerCred()
@@ -284,14 +285,14 @@ func TestPeerCred(t *testing.T) {
 	}
 }
 
-// The queue is looked at without taking anything from it.
-func TestBacklogged(t *testing.T) {
-	for _, addr := range []string{"127.0.0.1:0", "[::1]:0", socketPath(t), abstractName(), handedOver(t, "127.0.0.1:0"), handedOver(t, socketPath(t))} {
+// Pending takes no connection from the queue.
+func TestPendingBacklog(t *testing.T) {
+	for _, addr := range []string{"127.0.0.1:0", "[::1]:0", socketPath(t), abstractName(), inheritedAddr(t, "127.0.0.1:0"), inheritedAddr(t, socketPath(t))} {
 		for _, tr := range []transport.Transport{transport.TCP{}, transport.TLS{Config: testTLS()}} {
 			ln := listen(t, tr, addr)
 			want := func(want bool) {
 				t.Helper()
-				eventually(t, fmt.Sprintf("%s: connections wait: %v", addr, want), func() bool {
+				waitFor(t, fmt.Sprintf("%s: connections wait: %v", addr, want), func() bool {
 					got, err := backlog.Pending(ln)
 					if err != nil {
 						t.Fatal(err)
@@ -301,7 +302,7 @@ func TestBacklogged(t *testing.T) {
 			}
 			want(false)
 			for range 2 {
-				nc, err := transport.TCP{}.Dial(t.Context(), transport.AddrString(ln.Addr()))
+				nc, err := transport.TCP{}.Dial(t.Context(), listenaddr.String(ln.Addr()))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -331,60 +332,8 @@ func TestBacklogged(t *testing.T) {
 	wantIs(t, backlog.Shrink(mem), errors.ErrUnsupported)
 }
 
-// Those who wait can be served, and then there is an end: of those who come later none
-// gets in while one waits, and that one does.
-func TestCloseBacklog(t *testing.T) {
-	ln := listen(t, transport.TCP{}, abstractName())
-	addr := transport.AddrString(ln.Addr())
-	dial := func() error {
-		nc, err := transport.TCP{}.Dial(t.Context(), addr)
-		if err == nil {
-			t.Cleanup(func() { nc.Close() })
-		}
-		return err
-	}
-	for range 3 {
-		if err := dial(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := backlog.Shrink(ln); err != nil {
-		t.Fatal(err)
-	}
-	wantIs(t, dial(), syscall.EAGAIN)
-	served := 0
-	for {
-		waits, err := backlog.Pending(ln)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !waits {
-			break
-		}
-		nc, err := ln.Accept()
-		if err != nil {
-			t.Fatal(err)
-		}
-		nc.Close()
-		served++
-	}
-	if served != 3 {
-		t.Errorf("%d of 3 were served", served)
-	}
-	if err := dial(); err != nil { // the one
-		t.Error(err)
-	}
-	wantIs(t, dial(), syscall.EAGAIN)
-
-	tcp := listen(t, transport.TCP{}, "127.0.0.1:0")
-	if err := backlog.Shrink(tcp); err != nil {
-		t.Error(err)
-	}
-	onSocket(t, tcp, func(fd int) {
-		if info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO); err != nil || info.Sacked != 0 {
-			t.Errorf("the backlog is %d, %v", info.Sacked, err)
-		}
-	})
-	// Of an inherited socket the next process serves those who wait.
-	wantIs(t, backlog.Shrink(listen(t, transport.TCP{}, handedOver(t, "127.0.0.1:0"))), errors.ErrUnsupported)
+// The queue of an inherited socket is not changed: the next process accepts its connections.
+func TestShrinkBacklogOfInherited(t *testing.T) {
+	ln := listen(t, transport.TCP{}, inheritedAddr(t, "127.0.0.1:0"))
+	wantIs(t, backlog.Shrink(ln), errors.ErrUnsupported)
 }

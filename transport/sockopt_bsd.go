@@ -9,13 +9,11 @@ import (
 )
 
 const (
-	abstractSockets  = false
-	maxUnixPath      = 103
 	listenerInherits = false
-	canReusePort     = false // the system has no option that spreads connections
+	canReusePort     = false // the system has no option that distributes connections
 )
 
-// setOptions sets the buffers; package net and tune set the rest on each connection.
+// setOptions sets the buffers. Package net and tune set the other options on each connection.
 func (t TCP) setOptions(fd uintptr, network string, r role) error {
 	if err := t.onlyLinux(network, r); err != nil {
 		return err

@@ -9,17 +9,14 @@ import (
 )
 
 const (
-	abstractSockets = true
-	maxUnixPath     = 107 // sun_path less its final zero byte
-
-	// Linux hands these options of a listening socket to every socket accepted on
-	// it: set once, they cost nothing per connection.
+	// On Linux, accepted sockets inherit these options of the listening socket: they are set once,
+	// not for each connection.
 	listenerInherits = true
 
-	canReusePort = true // and the kernel spreads connections evenly
+	canReusePort = true
 )
 
-// setOptions sets the options of t on a socket that is neither bound nor connected yet.
+// setOptions sets the options of t on a socket before it is bound or connected.
 func (t TCP) setOptions(fd uintptr, network string, r role) error {
 	s := sockopts{fd: int(fd)}
 	s.setBuffers(t)
@@ -27,7 +24,7 @@ func (t TCP) setOptions(fd uintptr, network string, r role) error {
 		s.set("SO_REUSEPORT", unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
 	}
 	if r != dialling && t.UnixMode != 0 && network == "unix" {
-		// The mode of the socket's inode, less the umask, becomes the file's at bind.
+		// bind(2) creates the file with the mode of the socket's inode, reduced by the umask.
 		s.fail("fchmod", unix.Fchmod(s.fd, uint32(t.UnixMode.Perm())))
 	}
 	tcp := strings.HasPrefix(network, "tcp")
@@ -55,7 +52,7 @@ func (t TCP) setOptions(fd uintptr, network string, r role) error {
 	return s.err
 }
 
-// sockopts sets options until one fails. Negative values mean: leave it.
+// sockopts sets options until one fails. Negative values keep the value of the system.
 type sockopts struct {
 	fd  int
 	err error
@@ -87,7 +84,7 @@ func seconds(d time.Duration, zero int) int {
 		return zero
 	}
 	if d < 0 {
-		return -1 // rounding up would make 0 of a second or less
+		return -1 // rounding up would turn a second or less into 0
 	}
 	return int((d + time.Second - 1) / time.Second)
 }

@@ -11,16 +11,17 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"goranch/internal/listenaddr"
 	"goranch/transport"
 )
 
-// sockopt reads one option of a socket.
+// sockopt returns one option of a socket.
 func sockopt(tb testing.TB, s any, level, opt int) int {
 	tb.Helper()
 	v, err := 0, error(nil)
 	onSocket(tb, s, func(fd int) { v, err = unix.GetsockoptInt(fd, level, opt) })
 	if err != nil {
-		tb.Fatalf("getsockopt(%d, %d): %v", level, opt, err)
+		tb.Fatalf("getsockopt(%d, %d): got %v, want no error", level, opt, err)
 	}
 	return v
 }
@@ -55,8 +56,8 @@ var (
 	v6only    = option{"IPV6_V6ONLY", unix.IPPROTO_IPV6, unix.IPV6_V6ONLY}
 )
 
-// What a field says holds for the accepted and for the dialled socket, over TCP and
-// below TLS, and is asked of the listening one already.
+// The fields apply to accepted and dialled sockets, over TCP and below TLS, and are set on the
+// listening socket.
 func TestSocketOptions(t *testing.T) {
 	fresh, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
 	if err != nil {
@@ -90,7 +91,7 @@ func TestSocketOptions(t *testing.T) {
 			map[option]int{keepintvl: system(keepintvl)}},
 		{"the most that is allowed", transport.TCP{KeepAlive: 32767 * time.Second, KeepAliveInterval: 32767 * time.Second, KeepAliveCount: 127},
 			map[option]int{keepidle: 32767, keepintvl: 32767, keepcnt: 127}},
-		// The kernel reserves as much again for its own use, and reports the sum.
+		// The kernel doubles the value for its own use, and reports the sum.
 		{"buffers", transport.TCP{ReadBuffer: 32 << 10, WriteBuffer: 48 << 10}, map[option]int{rcvbuf: 64 << 10, sndbuf: 96 << 10}},
 		{"only the read buffer", transport.TCP{ReadBuffer: 32 << 10}, map[option]int{rcvbuf: 64 << 10}},
 		{"only the write buffer", transport.TCP{WriteBuffer: 32 << 10}, map[option]int{sndbuf: 64 << 10}},
@@ -104,14 +105,14 @@ func TestSocketOptions(t *testing.T) {
 				for o, want := range tt.want {
 					if o != nodelay && (o != keepalive || want != 0) {
 						if got := sockopt(t, ln, o.level, o.opt); got != want {
-							t.Errorf("%s, listening: %s is %d, want %d", k.name, o.name, got, want)
+							t.Errorf("%s, listening: %s: got %d, want %d", k.name, o.name, got, want)
 						}
 					}
 					if got := sockopt(t, srv, o.level, o.opt); got != want {
-						t.Errorf("%s, accepted: %s is %d, want %d", k.name, o.name, got, want)
+						t.Errorf("%s, accepted: %s: got %d, want %d", k.name, o.name, got, want)
 					}
 					if got := sockopt(t, tcpOf(t, cli), o.level, o.opt); got != want {
-						t.Errorf("%s, dialled: %s is %d, want %d", k.name, o.name, got, want)
+						t.Errorf("%s, dialled: %s: got %d, want %d", k.name, o.name, got, want)
 					}
 				}
 			}
@@ -134,10 +135,10 @@ func TestLinger(t *testing.T) {
 			for end, s := range map[string]any{"listening": ln, "accepted": srv, "dialled": tcpOf(t, cli)} {
 				got := lingerOf(t, s)
 				if int(got.Onoff) != tt.onoff || tt.onoff == 1 && int(got.Linger) != tt.seconds {
-					t.Errorf("%s, linger %d, %s: %+v", k.name, tt.linger, end, got)
+					t.Errorf("%s, linger %d, %s: got %+v, want %d, %d s", k.name, tt.linger, end, got, tt.onoff, tt.seconds)
 				}
 			}
-			// With a time to linger, close(2) would wait for the peer.
+			// With a positive linger time, close(2) would wait for the peer.
 			onSocket(t, srv, func(fd int) {
 				unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{})
 			})
@@ -156,7 +157,7 @@ func lingerOf(tb testing.TB, s any) (l unix.Linger) {
 	return l
 }
 
-// Fields that only TCP knows are ignored on Unix sockets; the buffers hold there too.
+// Fields that concern TCP only are ignored on Unix sockets; the buffers apply.
 func TestUnixSocketOptions(t *testing.T) {
 	opts := transport.TCP{
 		Nagle: true, Linger: 5, KeepAlive: time.Minute, KeepAliveInterval: time.Minute, KeepAliveCount: 3,
@@ -165,29 +166,28 @@ func TestUnixSocketOptions(t *testing.T) {
 	ln := listen(t, opts, socketPath(t))
 	srv, cli := connectTo(t, opts, ln)
 	if got := lingerOf(t, srv); got.Onoff != 0 {
-		t.Errorf("a Unix socket lingers: %+v", got)
+		t.Errorf("linger of a Unix socket: got %+v, want off", got)
 	}
 	for end, s := range map[string]any{"listening": ln, "dialled": cli} {
 		if r, w := sockopt(t, s, unix.SOL_SOCKET, unix.SO_RCVBUF), sockopt(t, s, unix.SOL_SOCKET, unix.SO_SNDBUF); r != 64<<10 || w != 96<<10 {
-			t.Errorf("%s: buffers of %d and %d", end, r, w)
+			t.Errorf("%s: got buffers of %d and %d, want those of the options", end, r, w)
 		}
 	}
 }
 
-// Only "tcp6" keeps IPv4 away.
+// Only "tcp6" excludes IPv4.
 func TestV6Only(t *testing.T) {
 	six := listen(t, transport.TCP{Network: "tcp6"}, "[::]:0")
 	if sockopt(t, six, v6only.level, v6only.opt) != 1 {
-		t.Error("tcp6 listens without IPV6_V6ONLY")
+		t.Error("tcp6: got no IPV6_V6ONLY, want it")
 	}
 	both := listen(t, transport.TCP{}, ":0")
 	if sockopt(t, both, v6only.level, v6only.opt) != 0 {
-		t.Error("an empty host is not open to IPv4")
+		t.Error("empty host: got IPV6_V6ONLY, want IPv4 as well")
 	}
 }
 
-// A listening socket reports the queue it was given in the fields of a connection that
-// count segments.
+// A listening socket reports its backlog in fields that count segments for connections.
 func TestBacklogApplied(t *testing.T) {
 	backlogOf := func(ln net.Listener) (n int) {
 		onSocket(t, ln, func(fd int) {
@@ -201,27 +201,27 @@ func TestBacklogApplied(t *testing.T) {
 	}
 	for _, n := range []int{1, 17, 100} {
 		if got := backlogOf(listen(t, transport.TCP{Backlog: n}, "127.0.0.1:0")); got != n {
-			t.Errorf("backlog %d: the kernel holds %d", n, got)
+			t.Errorf("backlog: got %[2]d, want %[1]d", n, got)
 		}
 	}
 	most := backlogOf(listen(t, transport.TCP{}, "127.0.0.1:0"))
 	if most < 128 {
-		t.Errorf("the default backlog is %d", most)
+		t.Errorf("default backlog: got %d, want the maximum of the system", most)
 	}
 	if got := backlogOf(listen(t, transport.TCP{Backlog: 1 << 30}, "127.0.0.1:0")); got != most {
-		t.Errorf("a huge backlog is cut to %d, want the system's %d", got, most)
+		t.Errorf("backlog larger than the maximum: got %d, want %d", got, most)
 	}
 	if got := backlogOf(listen(t, transport.TLS{Config: testTLS(), TCP: transport.TCP{Backlog: 5}}, "127.0.0.1:0")); got != 5 {
-		t.Errorf("below TLS the backlog is %d, want 5", got)
+		t.Errorf("backlog below TLS: got %d, want 5", got)
 	}
 }
 
-// On Unix sockets the queue's end can be felt: connect does not wait.
-func TestBacklogFillsUp(t *testing.T) {
+// On a Unix socket with a full backlog, connect fails at once.
+func TestBacklogFull(t *testing.T) {
 	ln := listen(t, transport.TCP{Backlog: 3}, abstractName())
 	n := 0
 	for {
-		nc, err := transport.TCP{}.Dial(t.Context(), transport.AddrString(ln.Addr()))
+		nc, err := transport.TCP{}.Dial(t.Context(), listenaddr.String(ln.Addr()))
 		if err != nil {
 			wantIs(t, err, syscall.EAGAIN)
 			break
@@ -231,12 +231,12 @@ func TestBacklogFillsUp(t *testing.T) {
 			break
 		}
 	}
-	if n != 3+1 { // the kernel refuses once there are more than the backlog
-		t.Errorf("%d connections fit into a backlog of 3", n)
+	if n != 3+1 { // the kernel refuses when the queue is longer than the backlog
+		t.Errorf("backlog 3: got %d connections, want 4", n)
 	}
 }
 
-func TestControlSeesAnUnboundSocketWithItsOptions(t *testing.T) {
+func TestControlGetsUnboundSocketWithOptions(t *testing.T) {
 	seen := 0
 	opts := transport.TCP{KeepAlive: 33 * time.Second, ReadBuffer: 32 << 10, Control: func(_, _ string, c syscall.RawConn) error {
 		return c.Control(func(fd uintptr) {
@@ -245,12 +245,12 @@ func TestControlSeesAnUnboundSocketWithItsOptions(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			} else if a, ok := sa.(*unix.SockaddrInet4); !ok || a.Port != 0 {
-				t.Errorf("the socket is bound already: %+v", sa)
+				t.Errorf("got a bound socket %+v, want an unbound one", sa)
 			}
 			idle, _ := unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_KEEPIDLE)
 			buf, _ := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF)
 			if idle != 33 || buf != 64<<10 {
-				t.Errorf("before Control: keepalive idle %d, buffer %d", idle, buf)
+				t.Errorf("in Control: got keepalive idle %d, buffer %d, want those of the options", idle, buf)
 			}
 			unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 44)
 		})
@@ -259,16 +259,16 @@ func TestControlSeesAnUnboundSocketWithItsOptions(t *testing.T) {
 	opts.Control = nil
 	srv, _ := connectTo(t, opts, ln)
 	if seen != 1 {
-		t.Errorf("Control was called %d times", seen)
+		t.Errorf("Control: got %d calls, want 1", seen)
 	}
-	// What the hook set stays, and accepted sockets inherit it.
+	// Options set by Control remain, and accepted sockets inherit them.
 	if got := sockopt(t, srv, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE); got != 44 {
-		t.Errorf("the accepted socket's keepalive idle is %d, the hook set 44", got)
+		t.Errorf("keepalive idle of the accepted socket: got %d, want 44 as set by Control", got)
 	}
 }
 
-// Permission to use a low port is taken from the thread that binds, so that the test
-// says the same to root. The thread ends with its goroutine.
+// The capability for low ports is removed from the thread that binds, so that the test also works
+// for root. The thread ends with its goroutine.
 func TestPermissionDenied(t *testing.T) {
 	const port = "127.0.0.1:7"
 	errs := make(chan error, 1)
@@ -288,12 +288,12 @@ func TestPermissionDenied(t *testing.T) {
 	}()
 	err := <-errs
 	if err == nil {
-		t.Skipf("SKIPPED: this system lets everybody listen on %s", port)
+		t.Skipf("this system allows everybody to listen on %s", port)
 	}
 	wantIs(t, err, syscall.EACCES)
 	wantIs(t, err, fs.ErrPermission)
 	var oe *net.OpError
 	if !errors.As(err, &oe) || oe.Op != "listen" {
-		t.Errorf("not an error of listening: %#v", err)
+		t.Errorf("got %#v, want a *net.OpError of listen", err)
 	}
 }

@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// onlyLinux refuses what the system may lack, rather than leave it out in silence.
+// onlyLinux returns an error for options that the system does not have: they are not ignored
+// silently.
 func (t TCP) onlyLinux(network string, r role) error {
 	if !strings.HasPrefix(network, "tcp") {
 		return nil

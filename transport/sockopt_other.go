@@ -9,10 +9,8 @@ import (
 )
 
 const (
-	abstractSockets  = false
-	maxUnixPath      = 107
 	listenerInherits = false
-	canReusePort     = false // the system has no option that spreads connections
+	canReusePort     = false // the system has no option that distributes connections
 )
 
 func (t TCP) setOptions(_ uintptr, network string, r role) error {

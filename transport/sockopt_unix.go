@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// onSocket calls f with the descriptor of a socket of the system's.
+// onSocket calls f with the descriptor of a socket.
 func onSocket(s any, f func(fd int)) error {
 	sc, ok := s.(syscall.Conn)
 	if !ok {

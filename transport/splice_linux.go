@@ -9,17 +9,16 @@ import (
 
 const canSplice = true
 
-// spliceMin is how much must have arrived for the kernel's way to be worth its calls.
+// spliceMin is the least number of received bytes for which splice(2) is faster than copying.
 const spliceMin = 16 << 10
 
-// splice moves what arrives to dst without copying it to user space, up to limit bytes
-// (negative: no limit), for as long as it arrives in bulk.
+// splice moves received data to dst without copying it to user space, up to limit bytes (negative:
+// no limit), while data arrives in bulk.
 //
-// Only what the socket holds already is asked for, so the send timeout of dst never
-// runs while it is the source that makes us wait; and no more than a file's piece at a
-// time, so that a slow receiver is not to take megabytes within one send timeout.
-//
-// If dst fails, what the kernel had in hand is lost: at most one such piece.
+// It requests only data that the socket has received, so that the send timeout of dst does not run
+// while the source is slow, and at most fileChunk bytes at a time, so that a slow receiver need not
+// take more within one send timeout. If dst fails, the data in the pipe of the kernel is lost: at
+// most one such piece.
 func (c *Conn) splice(dst *Conn, limit int64) (n int64, err error) {
 	from, to := c.plainTCP(), dst.plainTCP()
 	for limit != n {
@@ -33,7 +32,7 @@ func (c *Conn) splice(dst *Conn, limit int64) (n int64, err error) {
 		m, err := dst.sendKernel(to, from, have)
 		n += m
 		c.countRead(int(m), nil, err)
-		if errors.Is(err, ErrSendTimeout) { // a deadline's error too, but dst's
+		if errors.Is(err, ErrSendTimeout) { // it matches os.ErrDeadlineExceeded, but is not an error of c
 			return n, err
 		}
 		if err != nil {
@@ -46,7 +45,7 @@ func (c *Conn) splice(dst *Conn, limit int64) (n int64, err error) {
 	return n, nil
 }
 
-// available returns how many bytes the socket holds.
+// available returns the number of bytes that the socket has received.
 func (c *Conn) available() (n int64) {
 	c.raw.sys.Control(func(fd uintptr) {
 		have, err := unix.IoctlGetInt(int(fd), unix.TIOCINQ)

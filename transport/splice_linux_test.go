@@ -17,13 +17,13 @@ import (
 	"goranch/transport"
 )
 
-// relay is a bulk copy in progress between two plain TCP connections whose receiver has
-// stopped reading: the kernel's copy waits for it.
+// relay is a bulk copy between two plain TCP connections whose receiver has stopped reading, so
+// that splice waits for it.
 type relay struct {
 	src, dst *transport.Conn
 	in, out  net.Conn
 	copying  <-chan result
-	got      *checker // what out has received
+	got      *checker // the data that out has received
 }
 
 func stuckRelay(t *testing.T, opts transport.TCP) *relay {
@@ -34,30 +34,30 @@ func stuckRelay(t *testing.T, opts transport.TCP) *relay {
 	flooding := async(func() (int64, error) { return io.Copy(r.in, &stream{n: 1 << 40}) })
 	t.Cleanup(func() {
 		r.src.Abort()
-		await(t, "the flood", flooding)
+		await(t, "the sender", flooding)
 	})
 	r.copying = async(func() (int64, error) { return r.src.WriteTo(r.dst) })
-	// Between splices a piece may be copied by hand. Then the receiver takes a little
-	// more, and the copy comes to wait somewhere else.
+	// Between two splices a piece may be copied in user space. Then the receiver reads a little
+	// more, and the copy blocks elsewhere.
 	for range 1000 {
-		// With a short send timeout it may be over already.
-		eventually(t, "the copy waits", func() bool { return parked("transport.(*Conn).WriteTo(") > 0 || len(r.copying) > 0 })
-		if parked("transport.(*Conn).splice(") > 0 || len(r.copying) > 0 {
+		// With a short send timeout the copy may have ended.
+		waitFor(t, "the copy waits", func() bool { return countBlocked("transport.(*Conn).WriteTo(") > 0 || len(r.copying) > 0 })
+		if countBlocked("transport.(*Conn).splice(") > 0 || len(r.copying) > 0 {
 			return r
 		}
 		if _, err := io.CopyN(r.got, r.out, 100_000); err != nil {
 			t.Fatal(err)
 		}
 	}
-	t.Fatal("the copy never waits in splice")
+	t.Fatal("got a copy that does not block in splice, want one that does")
 	return nil
 }
 
-// receive reads on until what has been said to be sent has arrived.
+// receive reads until upTo bytes have arrived.
 func (r *relay) receive(tb testing.TB, upTo int64) {
 	tb.Helper()
 	if _, err := io.CopyN(r.got, r.out, upTo-r.got.off); err != nil {
-		tb.Fatalf("received %d of %d: %v", r.got.off, upTo, err)
+		tb.Fatalf("got %d bytes, want %d: %v", r.got.off, upTo, err)
 	}
 }
 
@@ -68,33 +68,33 @@ func (r *relay) finish(tb testing.TB) result {
 	res := await(tb, "WriteTo", r.copying)
 	r.out.SetReadDeadline(time.Unix(1, 0))
 	if r := await(tb, "the receiver", reading); r.err != nil && !errors.Is(r.err, os.ErrDeadlineExceeded) {
-		tb.Errorf("the receiver: %v", r.err)
+		tb.Errorf("receiver: got %v, want no error", r.err)
 	}
-	r.out.SetReadDeadline(time.Now().Add(patience))
+	r.out.SetReadDeadline(time.Now().Add(testTimeout))
 	return res
 }
 
-// The source is told to stop while the destination makes the copy wait. The
-// destination did nothing wrong: what it was sent arrives, and it can be written to.
+// StopReading of the source while the destination blocks the copy does not affect the destination:
+// the data sent to it arrives, and it can be written to.
 func TestStopReadingDuringSplice(t *testing.T) {
 	r := stuckRelay(t, transport.TCP{})
 	r.src.StopReading(errCause)
 	res := r.finish(t)
 	wantStopped(t, "WriteTo", res.err)
 	if errors.Is(res.err, transport.ErrSendTimeout) {
-		t.Errorf("the source's end is taken for a send timeout: %v", res.err)
+		t.Errorf("got %v, want the cause, not a send timeout", res.err)
 	}
 	r.receive(t, res.n)
 	if got := r.src.Stats().BytesRead; got != uint64(res.n) {
-		t.Errorf("copied %d, the source counts %d", res.n, got)
+		t.Errorf("got %d copied and %d counted by the source, want the same", res.n, got)
 	}
 	if got := r.dst.Stats().BytesWritten; got != uint64(res.n) {
-		t.Errorf("copied %d, the destination counts %d", res.n, got)
+		t.Errorf("got %d copied and %d counted by the destination, want the same", res.n, got)
 	}
 	exchange(t, r.dst, r.out)
 }
 
-// The same with a deadline, after which the copy can go on.
+// The same holds for a read deadline, after which the copy can be continued.
 func TestReadDeadlineDuringSplice(t *testing.T) {
 	r := stuckRelay(t, transport.TCP{})
 	r.src.SetReadDeadline(time.Now().Add(-time.Second))
@@ -107,11 +107,11 @@ func TestReadDeadlineDuringSplice(t *testing.T) {
 	copying := async(func() (int64, error) { return r.dst.ReadFrom(io.LimitReader(r.src, 10<<20)) })
 	r.receive(t, res.n+10<<20)
 	if res := await(t, "the second copy", copying); res.err != nil {
-		t.Error(res.err)
+		t.Errorf("copy: got %v, want no error", res.err)
 	}
 }
 
-// A send timeout of the destination is its own, even if the source was stopped as well.
+// A send timeout of the destination is reported as such even if the source was stopped as well.
 func TestSendTimeoutDuringSplice(t *testing.T) {
 	for _, stop := range []bool{false, true} {
 		r := stuckRelay(t, transport.TCP{SendTimeout: 200 * time.Millisecond})
@@ -121,23 +121,23 @@ func TestSendTimeoutDuringSplice(t *testing.T) {
 		res := await(t, "WriteTo", r.copying)
 		wantIs(t, res.err, transport.ErrSendTimeout)
 		if _, err := r.dst.Write([]byte("x")); err == nil {
-			t.Error("the destination is still open")
+			t.Error("destination: got an open connection, want it closed")
 		}
-		// The source is not.
+		// The source is still open.
 		exchangeOneWay(t, r.src, r.in)
 	}
 }
 
-// What the kernel had in hand when the destination failed is lost, and only that: one
-// piece. What follows is in order, and the source is sound.
-func TestSourceAfterAFailedSplice(t *testing.T) {
+// If the destination fails, the data in the pipe of the kernel is lost: one piece. The data after
+// it is in order, and the source is usable.
+func TestSourceAfterFailedSplice(t *testing.T) {
 	const piece = 256 << 10
 	for range 3 {
 		r := stuckRelay(t, transport.TCP{SendTimeout: 100 * time.Millisecond, KeepOnSendTimeout: true})
 		res := await(t, "WriteTo", r.copying)
 		wantIs(t, res.err, transport.ErrSendTimeout)
 		r.receive(t, res.n)
-		exchange(t, r.dst, r.out) // kept, and nothing in between
+		exchange(t, r.dst, r.out) // kept open, with no byte missing in between
 
 		p := make([]byte, 64)
 		if _, err := io.ReadFull(r.src, p); err != nil {
@@ -146,12 +146,12 @@ func TestSourceAfterAFailedSplice(t *testing.T) {
 		lost := positionOf(t, p, res.n, piece) - res.n
 		t.Logf("%d bytes were sent, the next %d lost", res.n, lost)
 		if _, err := io.CopyN(&checker{off: res.n + lost + int64(len(p))}, r.src, 1<<20); err != nil {
-			t.Errorf("after the gap: %v", err)
+			t.Errorf("after the lost piece: got %v, want no error", err)
 		}
 	}
 }
 
-// positionOf says where p is found, from the position off on.
+// positionOf returns the position of p in the test data, from off on.
 func positionOf(tb testing.TB, p []byte, off, within int64) int64 {
 	tb.Helper()
 	q := make([]byte, len(p))
@@ -160,13 +160,13 @@ func positionOf(tb testing.TB, p []byte, off, within int64) int64 {
 			return i
 		}
 	}
-	tb.Fatalf("what comes next is not within %d bytes after what was sent", within)
+	tb.Fatalf("got other data, want the test data within %d bytes after the data sent", within)
 	return 0
 }
 
-// A receiver that is slow but steady is sent everything: each piece has its own time,
-// however much has piled up behind it.
-func TestSpliceToASlowReceiver(t *testing.T) {
+// A receiver that is slow but steady receives everything: each piece has its own send timeout,
+// however much data is queued before it.
+func TestSpliceToSlowReceiver(t *testing.T) {
 	const timeout = 160 * time.Millisecond
 	src, in := kindNamed("tcp").pair(t, transport.TCP{})
 	dst, out := kindNamed("tcp").pair(t, transport.TCP{SendTimeout: timeout, WriteBuffer: 64 << 10, ReadBuffer: 64 << 10})
@@ -177,9 +177,9 @@ func TestSpliceToASlowReceiver(t *testing.T) {
 		t.Fatal(err)
 	}
 	queued := 0
-	for range 10 { // until the kernel has let the buffer grow
+	for range 10 { // until the kernel has enlarged the buffer
 		queued = 0
-		eventually(t, "the pile grows no more", func() bool {
+		waitFor(t, "the pile grows no more", func() bool {
 			before := queued
 			onSocket(t, src, func(fd int) { queued, _ = unix.IoctlGetInt(fd, unix.TIOCINQ) })
 			return queued > 0 && queued == before
@@ -198,42 +198,41 @@ func TestSpliceToASlowReceiver(t *testing.T) {
 		<-tick.C
 		if _, err := io.CopyN(got, out, 64<<10); err != nil {
 			r := <-copying
-			t.Fatalf("after %d bytes: %v (the copy: %v)", got.off, err, r.err)
+			t.Fatalf("after %d bytes: got %v (copy: %v), want more", got.off, err, r.err)
 		}
 	}
 	src.Abort()
 	out.Close()
 	await(t, "WriteTo", copying)
-	await(t, "the flood", flooding)
+	await(t, "the sender", flooding)
 }
 
-// Bulk between two plain TCP connections, and files to one, stay in the kernel, whichever
-// way they are copied; strace counts what goes through which system call. Nothing passes TLS
-// by.
+// Bulk data between two plain TCP connections, and files sent to one, are not copied to user space,
+// whichever call is used; strace counts the bytes of each system call. No copy bypasses TLS.
 func TestKernelCopies(t *testing.T) {
 	strace, err := exec.LookPath("strace")
 	if err != nil {
-		t.Skip("SKIPPED: no strace, so nothing shows that splice and sendfile are used")
+		t.Skip("strace is not installed: it shows whether splice and sendfile are used")
 	}
-	// On a busy machine the sender may be so slow that there is never enough for splice.
+	// On a busy machine the sender may be too slow for splice.
 	var sent map[string]int
 	for range 10 {
 		if sent = traceCopies(t, strace); sent["splice"] >= kernelSize {
 			break
 		}
 	}
-	spliced := sent["splice"] / 2 // into the pipe, and out of it
+	spliced := sent["splice"] / 2 // into the pipe and out of it
 	t.Logf("%d bytes were spliced, %d went by sendfile", spliced, sent["sendfile"])
 	if spliced < kernelSize/2 || spliced > kernelSize {
-		t.Errorf("of %d bytes from TCP to TCP, %d were spliced", kernelSize, spliced)
+		t.Errorf("TCP to TCP: of %d bytes, got %d spliced, want more", kernelSize, spliced)
 	}
-	// To TCP by each way, and by SendFile to a Unix socket.
+	// To TCP by each call, and by SendFile to a Unix socket.
 	if want := (len(fileCopies) + 1) * kernelSize; sent["sendfile"] != want {
-		t.Errorf("of %d bytes of files, %d went by sendfile", want, sent["sendfile"])
+		t.Errorf("files: of %d bytes, got %d sent by sendfile, want all", want, sent["sendfile"])
 	}
 }
 
-// traceCopies runs the workload and counts the bytes that went through each system call.
+// traceCopies runs the workload and counts the bytes of each system call.
 func traceCopies(t *testing.T, strace string) map[string]int {
 	log := filepath.Join(t.TempDir(), "strace")
 	cmd := exec.CommandContext(t.Context(), strace, "-f", "-qq", "--seccomp-bpf", "-e", "trace=splice,sendfile", "-o", log,
@@ -242,10 +241,10 @@ func traceCopies(t *testing.T, strace string) map[string]int {
 	out, err := cmd.CombinedOutput()
 	trace, _ := os.ReadFile(log)
 	if len(trace) == 0 && err != nil {
-		t.Skipf("SKIPPED: strace cannot trace here: %v\n%s", err, out)
+		t.Skipf("strace cannot trace on this system: %v\n%s", err, out)
 	}
 	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
+		t.Fatalf("workload: got %v, want no error\n%s", err, out)
 	}
 	sent := make(map[string]int)
 	for _, m := range traced.FindAllStringSubmatch(string(trace), -1) {
@@ -255,7 +254,7 @@ func traceCopies(t *testing.T, strace string) map[string]int {
 	return sent
 }
 
-// A call during which another thread's was reported is reported as resumed.
+// A call that is interrupted by the report of another thread is reported as resumed.
 var traced = regexp.MustCompile(`(splice|sendfile)(?:\(| resumed>).*= (\d+)\n`)
 
 const kernelSize = 2 << 20
@@ -269,7 +268,7 @@ var fileCopies = map[string]func(dst *transport.Conn, f *os.File) (int64, error)
 	"SendFile":      func(dst *transport.Conn, f *os.File) (int64, error) { return dst.SendFile(f, 0, 0, 100_000) },
 }
 
-// TestKernelWorkload is what TestKernelCopies watches.
+// TestKernelWorkload is run by TestKernelCopies under strace.
 func TestKernelWorkload(t *testing.T) {
 	if os.Getenv("GORANCH_KERNEL_WORKLOAD") == "" {
 		return
@@ -278,11 +277,11 @@ func TestKernelWorkload(t *testing.T) {
 		dst, out := pairOf(t, to)
 		got := async(func() (int64, error) { return io.Copy(new(checker), struct{ io.Reader }{out}) })
 		if n, err := copy(dst); n != kernelSize || err != nil {
-			t.Errorf("%s: %d, %v", what, n, err)
+			t.Errorf("%s: got %d, %v, want all bytes", what, n, err)
 		}
 		dst.Close()
 		if r := await(t, "the receiver", got); r.n != kernelSize || r.err != nil {
-			t.Errorf("%s: received %d, %v", what, r.n, r.err)
+			t.Errorf("%s: receiver got %d, %v, want all bytes", what, r.n, r.err)
 		}
 	}
 	for what, copyFile := range fileCopies {

@@ -12,83 +12,79 @@ import (
 	"time"
 
 	"goranch/internal/backlog"
+	"goranch/internal/listenaddr"
+	"goranch/internal/option"
 )
 
-// DefaultSendTimeout is how long a write may wait for a peer that takes nothing.
-const DefaultSendTimeout = 30 * time.Second
-
-// TCP is the transport for TCP over IPv4 and IPv6, and for Unix stream sockets. The
-// zero value is ready to use. Fields that only TCP knows are ignored on Unix sockets.
+// TCP is the transport for TCP over IPv4 and IPv6, and for Unix stream sockets, which ignore the
+// fields that concern TCP only. The zero value is ready to use.
 type TCP struct {
-	// Network is "tcp", "tcp4" or "tcp6": the family of addresses. "tcp6" sets
-	// IPV6_V6ONLY, so that ":80" is free for an IPv4 listener as well. "" is "tcp4" for an
-	// address that is written in IPv4, and "tcp" for others: unlike with package net,
-	// "0.0.0.0:80" does not listen on IPv6 as well.
+	// Network is "tcp", "tcp4" or "tcp6": the address family. "tcp6" sets IPV6_V6ONLY, so that an
+	// IPv4 listener can use the same port. "" is "tcp4" for an IPv4 address, and "tcp" otherwise:
+	// unlike with package net, "0.0.0.0:80" does not listen on IPv6.
 	Network string
 
-	// Backlog is how many connections the kernel holds ready for accept. 0 is the
-	// system's maximum (net.core.somaxconn on Linux), to which larger values are cut.
-	// Negative values are refused. An inherited socket keeps its own unless this is set.
+	// Backlog is the number of connections that the kernel queues for Accept. 0 is the maximum of
+	// the system (net.core.somaxconn on Linux), to which larger values are reduced. Negative values
+	// are refused. An inherited socket keeps its backlog if Backlog is 0.
 	Backlog int
 
-	// Nagle leaves Nagle's algorithm on: small writes wait for more. The default is
-	// off (TCP_NODELAY), as in net and in Ranch.
+	// Nagle enables Nagle's algorithm, which delays small writes. It is disabled by default
+	// (TCP_NODELAY), as in package net and in Ranch.
 	Nagle bool
 
-	// KeepAlive is the time without traffic before the first keepalive probe, 0 is
-	// 15 s; negative switches keepalive off. KeepAliveInterval is the time between
-	// probes, 0 is 15 s; KeepAliveCount the number of unanswered probes that end the
-	// connection, 0 is 9. Negative interval or count leave the system's value. Whole
-	// seconds count; fractions are rounded up.
+	// KeepAlive is the idle time before the first keepalive probe; 0 is 15 s, and negative disables
+	// keepalive. KeepAliveInterval is the time between probes; 0 is 15 s. KeepAliveCount is the
+	// number of unanswered probes after which the connection is closed; 0 is 9. A negative interval
+	// or count keeps the value of the system. Durations are rounded up to whole seconds.
 	KeepAlive         time.Duration
 	KeepAliveInterval time.Duration
 	KeepAliveCount    int
 
-	// Linger is what Close does with data the peer has not taken yet: 0 lets the
-	// kernel go on sending it in the background, a positive number does so for that
-	// many seconds at most, a negative one drops it and resets the connection.
+	// Linger is the treatment of unsent data on Close, in seconds: 0 lets the kernel send it in the
+	// background, a positive number limits that time, and a negative number discards the data and
+	// resets the connection.
 	Linger int
 
-	// ReadBuffer and WriteBuffer are the kernel's buffers in bytes (SO_RCVBUF,
-	// SO_SNDBUF). 0 leaves them to the kernel, which sizes them by itself; negative
-	// values are refused.
+	// ReadBuffer and WriteBuffer are the sizes of the kernel's buffers in bytes (SO_RCVBUF,
+	// SO_SNDBUF). 0 lets the kernel adjust them. Negative values are refused.
 	ReadBuffer  int
 	WriteBuffer int
 
-	// SendTimeout is how long one write may wait for a peer that takes nothing or too
-	// little. 0 is 30 s ([DefaultSendTimeout]), negative means no limit. When it
-	// passes, the write fails with [ErrSendTimeout] and the connection is closed, for
-	// nobody can know how much the peer has got.
+	// SendTimeout is the time for which a write waits for a peer that reads too slowly. 0 is 30 s;
+	// [NoTimeout], like any negative value, is no limit. After it the write fails with
+	// [ErrSendTimeout], and the connection is closed, because it is unknown how much data the peer
+	// has received.
 	SendTimeout time.Duration
-	// KeepOnSendTimeout leaves the connection open after a send timeout; the write
-	// then says how many bytes went out.
+	// KeepOnSendTimeout leaves the connection open after a send timeout. The write returns the
+	// number of bytes that were sent.
 	KeepOnSendTimeout bool
 
-	// Multipath listens with Multipath TCP where the system has it. The default is
-	// off, unlike in net: accepting is cheaper without.
+	// Multipath enables Multipath TCP where the system supports it. Unlike in package net it is
+	// disabled by default, because accepting is then cheaper.
 	Multipath bool
 
-	// DeferAccept (TCP_DEFER_ACCEPT, Linux) is how long a client that has sent nothing yet
-	// is kept from accept; after that it is accepted all the same, or dropped by the
-	// kernel. 0 is off; whole seconds count, fractions are rounded up; negative values are
-	// refused. It is not for protocols whose server speaks first.
+	// DeferAccept (TCP_DEFER_ACCEPT, Linux) is the time for which the kernel withholds from Accept a
+	// client that has sent nothing. After it the connection is accepted, or dropped by the kernel. 0
+	// disables it; values are rounded up to whole seconds; negative values are refused. It does not
+	// suit protocols in which the server sends first.
 	DeferAccept time.Duration
 
-	// FastOpen (TCP Fast Open, Linux) is how many clients may be in the handshake with
-	// data already sent, where the system allows it (net.ipv4.tcp_fastopen). In Dial any
-	// positive number sends the first write along with the connection's request: then the
-	// client must write first, for nothing is sent before, and that the server is not
-	// there is an error of that write. 0 is off; negative values are refused.
+	// FastOpen (TCP Fast Open, Linux) is the number of clients that may be in the handshake with
+	// data already sent, if the system allows it (net.ipv4.tcp_fastopen). With any positive number,
+	// Dial delays connecting until the first write, which carries the request for the connection:
+	// the client must write first, and that write returns the error if there is no server. 0
+	// disables it; negative values are refused.
 	FastOpen int
 
-	// UnixMode is the permission of a Unix socket's file, such as 0o660. 0 leaves it
-	// to the process' umask. The file never has more permission than this, not even
-	// between its creation and the end of Listen. An inherited socket's file is left alone.
+	// UnixMode is the permission of the file of a Unix socket, such as 0o660. 0 leaves it to the
+	// umask of the process. The file never has more permission than this, even while Listen runs.
+	// The file of an inherited socket is not changed.
 	UnixMode fs.FileMode
 
-	// Control, if set, is called with each socket before it is bound or connected, after the
-	// fields above were applied: for options that have no field here. An inherited socket is
-	// bound already. Its error fails the call. On Linux accepted sockets inherit what is set on the listening one.
+	// Control, if set, is called with each socket before it is bound or connected, after the fields
+	// above were applied, for options without a field. An inherited socket is already bound. Its
+	// error fails the call. On Linux, accepted sockets inherit the options of the listening socket.
 	Control func(network, address string, c syscall.RawConn) error
 }
 
@@ -98,74 +94,70 @@ func (TCP) Name() string { return "tcp" }
 // Secure returns false.
 func (TCP) Secure() bool { return false }
 
-// What the systems' kernels take at most.
+// The largest values that the kernels accept.
 const (
 	maxSeconds        = 32767
 	maxKeepAliveCount = 127
 )
 
-// Validate reports every field whose value cannot be used.
+// Validate reports all fields with values that cannot be used.
 func (t TCP) Validate() error {
-	var faults []error
+	var f option.Faults
+	t.check(&f)
+	return f.Err()
+}
+
+func (t TCP) check(f *option.Faults) {
 	switch t.Network {
 	case "", "tcp", "tcp4", "tcp6":
 	default:
-		faults = append(faults, fmt.Errorf("option Network %q: allowed are \"tcp\", \"tcp4\" and \"tcp6\"", t.Network))
+		f.Bad("Network", fmt.Sprintf("%q", t.Network), `"tcp", "tcp4", "tcp6" and ""`)
 	}
-	for _, f := range []struct {
-		name  string
-		value int
-	}{{"Backlog", t.Backlog}, {"ReadBuffer", t.ReadBuffer}, {"WriteBuffer", t.WriteBuffer}} {
-		if f.value < 0 || f.value > math.MaxInt32 {
-			faults = append(faults, fmt.Errorf("option %s %d: allowed are 0 (the system's) and positive numbers up to %d", f.name, f.value, math.MaxInt32))
+	count := func(field string, n int, zero string) {
+		if n < 0 || n > math.MaxInt32 {
+			f.Bad(field, n, fmt.Sprintf("positive numbers up to %d, and 0 for %s", math.MaxInt32, zero))
 		}
 	}
-	for _, f := range []struct {
-		name  string
-		value time.Duration
-	}{{"KeepAlive", t.KeepAlive}, {"KeepAliveInterval", t.KeepAliveInterval}} {
-		if f.value > maxSeconds*time.Second {
-			faults = append(faults, fmt.Errorf("option %s %v: allowed are at most %v", f.name, f.value, maxSeconds*time.Second))
+	atMost := func(field string, d time.Duration) {
+		if d > maxSeconds*time.Second {
+			f.Bad(field, d, fmt.Sprintf("durations up to %v", maxSeconds*time.Second))
 		}
 	}
+	count("Backlog", t.Backlog, "the maximum of the system")
+	count("ReadBuffer", t.ReadBuffer, "the size that the kernel chooses")
+	count("WriteBuffer", t.WriteBuffer, "the size that the kernel chooses")
+	count("FastOpen", t.FastOpen, "off")
+	atMost("KeepAlive", t.KeepAlive)
+	atMost("KeepAliveInterval", t.KeepAliveInterval)
 	if t.KeepAliveCount > maxKeepAliveCount {
-		faults = append(faults, fmt.Errorf("option KeepAliveCount %d: allowed are at most %d", t.KeepAliveCount, maxKeepAliveCount))
+		f.Bad("KeepAliveCount", t.KeepAliveCount, fmt.Sprintf("numbers up to %d", maxKeepAliveCount))
 	}
 	if t.DeferAccept < 0 || t.DeferAccept > maxSeconds*time.Second {
-		faults = append(faults, fmt.Errorf("option DeferAccept %v: allowed are 0 (off) to %v", t.DeferAccept, maxSeconds*time.Second))
-	}
-	if t.FastOpen < 0 || t.FastOpen > math.MaxInt32 {
-		faults = append(faults, fmt.Errorf("option FastOpen %d: allowed are 0 (off) and positive numbers up to %d", t.FastOpen, math.MaxInt32))
+		f.Bad("DeferAccept", t.DeferAccept, fmt.Sprintf("positive durations up to %v, and 0 for off", maxSeconds*time.Second))
 	}
 	if t.Linger > maxSeconds {
-		faults = append(faults, fmt.Errorf("option Linger %d: allowed are at most %d seconds", t.Linger, maxSeconds))
+		f.Bad("Linger", t.Linger, fmt.Sprintf("numbers of seconds up to %d", maxSeconds))
 	}
 	if t.UnixMode&^fs.ModePerm != 0 {
-		faults = append(faults, fmt.Errorf("option UnixMode %v: allowed are permission bits only, 0 to 0o777", t.UnixMode))
+		f.Bad("UnixMode", t.UnixMode, "permission bits, 0 to 0o777")
 	}
-	return errors.Join(faults...)
 }
 
-// Listen opens a listening socket on addr. See [ParseAddr] for its forms.
+// Listen opens a listening socket on addr; see [ParseAddr] for its forms. The file of a Unix socket
+// is replaced if its process has ended; if it accepts connections, the error is syscall.EADDRINUSE.
+// Close removes the file, unless it has been replaced.
 //
-// A Unix socket's file that is left over from a dead process is replaced; one that
-// somebody answers on is not, and the error is syscall.EADDRINUSE. The file is removed
-// when the listener is closed, if it is still the same file.
-//
-// "fd:N" is a listening socket that the process was started with, as descriptor N;
-// "systemd:NAME" is one of socket activation (LISTEN_FDS), by its name or, if none has
-// that name, by its index from 0. Of several of one name it is the first that nobody
-// listens on. The errors are [ErrNotInherited] and [ErrNotListening]. The listener has a duplicate: closing it leaves the socket open, the
-// kernel goes on queueing clients, and Listen can be called again. Network is ignored,
-// the other fields are applied to the socket, where its other owners see them too. Children
-// of this process do not get the socket; the environment is left as it is.
+// "fd:N" is the inherited descriptor N. "systemd:NAME" is a socket of socket activation (LISTEN_FDS)
+// with that name or, if there is none, with that index, counted from 0; of several with that name,
+// the first without a listener. Listen duplicates an inherited socket: after Close it stays open, the
+// kernel still queues clients, and Listen can be called again. Its other owners see the options that
+// are set; Network is ignored. Errors wrap [ErrNotInherited].
 func (t TCP) Listen(ctx context.Context, addr string) (net.Listener, error) {
 	return t.listen(ctx, addr, listening)
 }
 
-// ListenShared is Listen for a TCP socket that shares its port with others of this process
-// (SO_REUSEPORT). The error is errors.ErrUnsupported for Unix and inherited sockets, and on
-// systems other than Linux.
+// ListenShared implements [PortSharer] by SO_REUSEPORT. The error wraps errors.ErrUnsupported for
+// Unix and inherited sockets, and on systems other than Linux.
 func (t TCP) ListenShared(ctx context.Context, addr string) (net.Listener, error) {
 	return t.listen(ctx, addr, sharing)
 }
@@ -179,7 +171,7 @@ func (t TCP) listen(ctx context.Context, addr string, r role) (net.Listener, err
 		return nil, err
 	}
 	if r == sharing && (a.Network == "unix" || a.Inherited() || !canReusePort) {
-		return nil, fmt.Errorf("address %q: several sockets on one address: %w", addr, errors.ErrUnsupported)
+		return nil, fmt.Errorf("address %q: several sockets on one port: %w", addr, errors.ErrUnsupported)
 	}
 	if a.Inherited() {
 		return t.listenInherited(a)
@@ -207,8 +199,7 @@ func (t TCP) listen(ctx context.Context, addr string, r role) (net.Listener, err
 	return ln, nil
 }
 
-// Dial connects to addr with the same socket options that Listen gives to accepted
-// connections.
+// Dial connects to addr with the socket options that Listen gives to accepted connections.
 func (t TCP) Dial(ctx context.Context, addr string) (net.Conn, error) {
 	if err := t.Validate(); err != nil {
 		return nil, err
@@ -218,7 +209,7 @@ func (t TCP) Dial(ctx context.Context, addr string) (net.Conn, error) {
 		return nil, err
 	}
 	if a.Inherited() {
-		return nil, fmt.Errorf("address %q: %w: an inherited socket can only be listened on", addr, ErrBadAddr)
+		return nil, fmt.Errorf("address %q: %w: an inherited socket cannot be dialled", addr, ErrBadAddr)
 	}
 	d := net.Dialer{Control: t.control(dialling), KeepAlive: -1}
 	d.SetMultipathTCP(t.Multipath)
@@ -236,14 +227,14 @@ func (t TCP) Dial(ctx context.Context, addr string) (net.Conn, error) {
 	return nc, nil
 }
 
-// Handshake applies the options that an accepted socket does not inherit, and returns nc.
+// Handshake sets the options that an accepted socket does not inherit, and returns nc.
 func (t TCP) Handshake(_ context.Context, nc net.Conn) (net.Conn, error) {
 	return nc, t.tune(nc, !listenerInherits)
 }
 
-// tune sets what only an open connection can be told. net sets TCP_NODELAY on every
-// connection it accepts, so Nagle is undone here. full also sets what a listening
-// socket could not pass on.
+// tune sets the options that need an open connection. Package net sets TCP_NODELAY on all
+// connections, so Nagle is enabled here. full also sets the options that accepted sockets inherit
+// on some systems.
 func (t TCP) tune(nc net.Conn, full bool) error {
 	if !t.Nagle && (!full || t.Linger == 0) {
 		return nil
@@ -265,8 +256,8 @@ func (t TCP) tune(nc net.Conn, full bool) error {
 	return err
 }
 
-func (t TCP) parse(addr string) (Addr, error) {
-	a, err := ParseAddr(addr)
+func (t TCP) parse(addr string) (listenaddr.Addr, error) {
+	a, err := listenaddr.Parse(addr)
 	if err != nil || a.Network != "tcp" {
 		return a, err
 	}
@@ -284,19 +275,17 @@ func (t TCP) keepAlive() net.KeepAliveConfig {
 
 func (t TCP) sendLimit() sendLimit {
 	d := t.SendTimeout
-	if d == 0 {
-		d = DefaultSendTimeout
-	}
+	option.Default(&d, 30*time.Second)
 	return sendLimit{timeout: max(d, 0), keep: t.KeepOnSendTimeout, lingers: t.Linger > 0}
 }
 
-// role says which end of a connection a socket will be.
+// role is the use of a socket.
 type role int
 
 const (
 	dialling role = iota
 	listening
-	sharing // listening on a port that others of this process listen on
+	sharing // listening on a port with other sockets of this process
 )
 
 func (t TCP) control(r role) func(network, address string, c syscall.RawConn) error {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"goranch/internal/engine"
+	"goranch/internal/listenaddr"
 	"goranch/transport"
 )
 
@@ -30,16 +31,16 @@ func TestNames(t *testing.T) {
 		{&transport.TLS{}, "tls", true, false},
 	} {
 		if tt.t.Name() != tt.name || tt.t.Secure() != tt.secure || engine.Plain(tt.t) != tt.plain {
-			t.Errorf("%T: name %q, secure %v, plain %v", tt.t, tt.t.Name(), tt.t.Secure(), engine.Plain(tt.t))
+			t.Errorf("%T: got name %q, secure %v, plain %v, want %q, %v, %v", tt.t, tt.t.Name(), tt.t.Secure(), engine.Plain(tt.t), tt.name, tt.secure, tt.plain)
 		}
 	}
-	// Without the add-on a transport may wait for its peer.
+	// An unknown transport may wait for its peer in Handshake.
 	if engine.Plain(struct{ transport.Transport }{transport.TCP{}}) {
-		t.Error("a transport that does not say so counts as plain")
+		t.Error("unknown transport: got plain, want not plain")
 	}
 }
 
-// Everything that is wrong is named at once, with its value, and nothing is opened.
+// All faults are reported at once, with their values, and no socket is opened.
 func TestValidateReportsAllFaults(t *testing.T) {
 	bad := transport.TCP{
 		Network:     "udp",
@@ -49,34 +50,34 @@ func TestValidateReportsAllFaults(t *testing.T) {
 		UnixMode:    fs.ModeSetuid | 0o600,
 	}
 	for _, tr := range []transport.Transport{bad, transport.TLS{Config: testTLS(), TCP: bad}} {
-		err := tr.(transport.Validator).Validate()
+		err := tr.(interface{ Validate() error }).Validate()
 		joined, ok := err.(interface{ Unwrap() []error })
 		if !ok || len(joined.Unwrap()) != 5 {
-			t.Fatalf("%s: want 5 joined errors, got %v", tr.Name(), err)
+			t.Fatalf("%s: got %v, want 5 joined errors", tr.Name(), err)
 		}
 		for _, want := range []string{`Network "udp"`, "Backlog -1", "ReadBuffer -2", "WriteBuffer -3", "UnixMode " + bad.UnixMode.String()} {
 			if !strings.Contains(err.Error(), want) {
-				t.Errorf("%s: %q is not named:\n%v", tr.Name(), want, err)
+				t.Errorf("%s: got no fault of %q, want one:\n%v", tr.Name(), want, err)
 			}
 		}
 		if ln, lerr := tr.Listen(t.Context(), "127.0.0.1:0"); lerr == nil {
 			ln.Close()
-			t.Errorf("%s: Listen accepts what Validate refuses", tr.Name())
+			t.Errorf("%s: Listen with faulty options: got no error, want that of Validate", tr.Name())
 		} else if lerr.Error() != err.Error() {
-			t.Errorf("%s: Listen: %v\nValidate: %v", tr.Name(), lerr, err)
+			t.Errorf("%s: Listen: got %v, want that of Validate: %v", tr.Name(), lerr, err)
 		}
 		if nc, derr := tr.Dial(t.Context(), "127.0.0.1:1"); derr == nil {
 			nc.Close()
-			t.Errorf("%s: Dial accepts what Validate refuses", tr.Name())
+			t.Errorf("%s: Dial with faulty options: got no error, want that of Validate", tr.Name())
 		} else if derr.Error() != err.Error() {
-			t.Errorf("%s: Dial: %v\nValidate: %v", tr.Name(), derr, err)
+			t.Errorf("%s: Dial: got %v, want that of Validate: %v", tr.Name(), derr, err)
 		}
 	}
 }
 
-// What is too much for the kernel is refused by name, by both ends alike, and not cut to
-// another number or dropped.
-func TestValidateNamesTooMuch(t *testing.T) {
+// Values that the kernel does not accept are refused by both ends, and are neither reduced nor
+// ignored.
+func TestValidateReportsTooLargeValues(t *testing.T) {
 	for want, bad := range map[string]transport.TCP{
 		"KeepAlive 9h6m8s":          {KeepAlive: 32768 * time.Second},
 		"KeepAliveInterval 9h6m8s":  {KeepAliveInterval: 32768 * time.Second},
@@ -92,7 +93,7 @@ func TestValidateNamesTooMuch(t *testing.T) {
 		"WriteBuffer 2147483648":    {WriteBuffer: tooBig},
 	} {
 		if strings.HasSuffix(want, "2147483648") && tooBig < 0 {
-			continue // cannot be said in 32 bits
+			continue // does not fit into 32 bits
 		}
 		for what, err := range map[string]error{
 			"Validate": bad.Validate(),
@@ -100,7 +101,7 @@ func TestValidateNamesTooMuch(t *testing.T) {
 			"Dial":     func() error { _, err := bad.Dial(t.Context(), "127.0.0.1:1"); return err }(),
 		} {
 			if err == nil || !strings.Contains(err.Error(), want) {
-				t.Errorf("%s does not say %q: %v", what, want, err)
+				t.Errorf("%s: got error %[3]v, want %[2]q in it", what, want, err)
 			}
 		}
 	}
@@ -120,7 +121,7 @@ func TestValidateAllows(t *testing.T) {
 		{Backlog: math.MaxInt32, ReadBuffer: math.MaxInt32, WriteBuffer: math.MaxInt32},
 	} {
 		if err := ok.Validate(); err != nil {
-			t.Errorf("%+v: %v", ok, err)
+			t.Errorf("%+v: got %v, want no error", ok, err)
 		}
 	}
 }
@@ -136,17 +137,17 @@ func TestListenBadAddress(t *testing.T) {
 
 func TestAddressInUse(t *testing.T) {
 	ln := listen(t, transport.TCP{}, "127.0.0.1:0")
-	_, err := transport.TCP{}.Listen(t.Context(), transport.AddrString(ln.Addr()))
+	_, err := transport.TCP{}.Listen(t.Context(), listenaddr.String(ln.Addr()))
 	wantIs(t, err, syscall.EADDRINUSE)
 	var oe *net.OpError
 	if !errors.As(err, &oe) || oe.Op != "listen" {
-		t.Errorf("not an error of listening: %#v", err)
+		t.Errorf("got %#v, want a *net.OpError of listen", err)
 	}
 }
 
 func TestDialRefused(t *testing.T) {
 	ln := listen(t, transport.TCP{}, "127.0.0.1:0")
-	addr := transport.AddrString(ln.Addr())
+	addr := listenaddr.String(ln.Addr())
 	ln.Close()
 	for _, tr := range []transport.Transport{transport.TCP{}, transport.TLS{}} {
 		_, err := tr.Dial(t.Context(), addr)
@@ -158,9 +159,9 @@ func TestContextEndsListenAndDial(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	ln := listen(t, transport.TCP{}, "127.0.0.1:0")
-	if nc, err := (transport.TCP{}).Dial(ctx, transport.AddrString(ln.Addr())); err == nil {
+	if nc, err := (transport.TCP{}).Dial(ctx, listenaddr.String(ln.Addr())); err == nil {
 		nc.Close()
-		t.Error("Dial connects although its context has ended")
+		t.Error("Dial with an ended context: got no error, want one")
 	}
 }
 
@@ -178,7 +179,7 @@ func TestNetworkFamilies(t *testing.T) {
 	} {
 		ln, err := transport.TCP{Network: tt.network}.Listen(t.Context(), tt.addr)
 		if (err == nil) != tt.ok {
-			t.Errorf("%s on %s: %v", tt.network, tt.addr, err)
+			t.Errorf("%s on %s: got %v, want success %v", tt.network, tt.addr, err, tt.ok)
 		}
 		if err == nil {
 			ln.Close()
@@ -186,11 +187,11 @@ func TestNetworkFamilies(t *testing.T) {
 	}
 }
 
-// "tcp6" leaves the port free for a listener of the other family.
+// With "tcp6", an IPv4 listener can use the same port.
 func TestOnePortTwoFamilies(t *testing.T) {
 	var six, four net.Listener
 	var port string
-	for four == nil { // a port free for one family may be somebody's of the other
+	for four == nil { // a port that is free for one family may be in use for the other
 		six = listen(t, transport.TCP{Network: "tcp6"}, ":0")
 		port = strconv.Itoa(six.Addr().(*net.TCPAddr).Port)
 		var err error
@@ -203,12 +204,12 @@ func TestOnePortTwoFamilies(t *testing.T) {
 		host := map[net.Listener]string{six: "::1", four: "127.0.0.1"}[ln]
 		nc, err := transport.TCP{}.Dial(t.Context(), net.JoinHostPort(host, port))
 		if err != nil {
-			t.Fatalf("Dial %s: %v", host, err)
+			t.Fatalf("Dial %s: got %v, want no error", host, err)
 		}
 		defer nc.Close()
 		got := accept(t, transport.TCP{}, ln)
 		if got.RemoteAddr().String() != nc.LocalAddr().String() {
-			t.Errorf("the listener of %s accepted %v, dialled from %v", host, got.RemoteAddr(), nc.LocalAddr())
+			t.Errorf("listener of %s: got a connection of %v, want %v", host, got.RemoteAddr(), nc.LocalAddr())
 		}
 	}
 }
@@ -221,14 +222,14 @@ func TestControl(t *testing.T) {
 		return c.Control(func(uintptr) {})
 	}}
 	ln := listen(t, opts, "127.0.0.1:0")
-	addr := transport.AddrString(ln.Addr())
+	addr := listenaddr.String(ln.Addr())
 	nc, err := opts.Dial(t.Context(), addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	nc.Close()
 	if len(calls) != 2 || calls[0] != (call{"tcp4", "127.0.0.1:0"}) || calls[1] != (call{"tcp4", addr}) {
-		t.Errorf("Control was called with %v", calls)
+		t.Errorf("Control: got calls %v, want one for each socket", calls)
 	}
 }
 
@@ -236,13 +237,13 @@ func TestControlErrorFailsTheCall(t *testing.T) {
 	errOurs := errors.New("option refused")
 	opts := transport.TCP{Control: func(string, string, syscall.RawConn) error { return errOurs }}
 	ln := listen(t, transport.TCP{}, "127.0.0.1:0")
-	addr := transport.AddrString(ln.Addr())
+	addr := listenaddr.String(ln.Addr())
 	_, err := opts.Dial(t.Context(), addr)
 	wantIs(t, err, errOurs)
 	ln.Close()
 	_, err = opts.Listen(t.Context(), addr)
 	wantIs(t, err, errOurs)
-	listen(t, transport.TCP{}, addr) // nothing stayed behind
+	listen(t, transport.TCP{}, addr) // no socket was left open
 }
 
 func TestReusePort(t *testing.T) {
@@ -255,17 +256,17 @@ func TestReusePort(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer first.Close()
-	addr := transport.AddrString(first.Addr())
+	addr := listenaddr.String(first.Addr())
 	second, err := transport.TCP{}.ListenShared(t.Context(), addr)
 	if err != nil {
-		t.Fatalf("a second socket on %s: %v", addr, err)
+		t.Fatalf("second socket on %s: got %v, want no error", addr, err)
 	}
 	defer second.Close()
-	_, err = transport.TCP{}.Listen(t.Context(), addr) // one that did not ask
+	_, err = transport.TCP{}.Listen(t.Context(), addr) // a socket without the option
 	wantIs(t, err, syscall.EADDRINUSE)
 
-	// The kernel chooses by a hash of the addresses: none of 64 connections at one
-	// of two sockets is as good as impossible.
+	// The kernel chooses a socket by a hash of the addresses: it is practically impossible that all
+	// 64 connections go to one of the two.
 	const conns = 64
 	counts := make(chan int, 2)
 	for _, ln := range []net.Listener{first, second} {
@@ -277,7 +278,7 @@ func TestReusePort(t *testing.T) {
 					counts <- n
 					return
 				}
-				nc.Write([]byte{1}) // says that it was accepted
+				nc.Write([]byte{1}) // reports that the connection was accepted
 				nc.Close()
 				n++
 			}
@@ -297,7 +298,7 @@ func TestReusePort(t *testing.T) {
 	second.Close()
 	a, b := <-counts, <-counts
 	if a+b != conns || a == 0 || b == 0 {
-		t.Errorf("of %d connections the sockets accepted %d and %d", conns, a, b)
+		t.Errorf("of %d connections: got %d and %d, want some on each socket", conns, a, b)
 	}
 }
 
@@ -308,8 +309,8 @@ func TestReusePortRefusedOnUnixSockets(t *testing.T) {
 	}
 }
 
-// A negative linger drops what the peer has not taken and resets the connection; a
-// listening socket hands that on to the accepted ones.
+// With a negative linger, Close drops unsent data and resets the connection. Accepted sockets
+// inherit that from the listening one.
 func TestNegativeLingerResets(t *testing.T) {
 	for _, linger := range []int{0, -1} {
 		srv, cli := kindNamed("tcp").pair(t, transport.TCP{Linger: linger})
@@ -317,13 +318,13 @@ func TestNegativeLingerResets(t *testing.T) {
 			t.Fatal(err)
 		}
 		srv.Close()
-		cli.SetReadDeadline(time.Now().Add(patience))
+		cli.SetReadDeadline(time.Now().Add(testTimeout))
 		var err error
 		for p := make([]byte, 64); err == nil; {
 			_, err = cli.Read(p)
 		}
 		if reset := errors.Is(err, syscall.ECONNRESET); reset != (linger < 0) {
-			t.Errorf("linger %d: the peer's read ends with %v", linger, err)
+			t.Errorf("linger %d: peer: got %v, want ECONNRESET only if negative", linger, err)
 		}
 	}
 }

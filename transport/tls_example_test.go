@@ -14,9 +14,9 @@ import (
 	"goranch/transport"
 )
 
-// The server decides when it has seen what the client says first.
+// The server chooses the configuration by the ClientHello.
 func ExampleOnHello() {
-	public := testTLS() // with a certificate
+	public := testTLS() // has a certificate
 	internal := testTLS()
 	internal.ClientAuth, internal.ClientCAs = tls.RequireAndVerifyClientCert, x509.NewCertPool()
 	banned := errors.New("banned")
@@ -25,31 +25,32 @@ func ExampleOnHello() {
 		host, _, _ := net.SplitHostPort(hello.Conn.RemoteAddr().String())
 		switch {
 		case host == "192.0.2.1":
-			return nil, banned // errors.Is(err, banned) holds for the handshake's error
+			return nil, banned // errors.Is(err, banned) holds for the error of the handshake
 		case hello.ServerName == "internal.test":
 			return internal, nil
 		case strings.HasSuffix(hello.ServerName, ".invalid"):
-			return nil, transport.ErrUnknownHost // the client is told unrecognized_name
+			return nil, transport.ErrUnknownHost // the client receives the alert unrecognized_name
 		}
-		return nil, nil // go on with public
+		return nil, nil // continue with public
 	})}
 	fmt.Println(tr.Validate())
 	// Output: <nil>
 }
 
-// STARTTLS: a line in plain text, then TLS.
+// STARTTLS: a line in plain text is followed by TLS.
 func ExampleConn_Upgrade() {
 	secure := transport.TLS{Config: testTLS()}
 	serve := func(ctx context.Context, conn *transport.Conn) error {
 		line := make([]byte, len("STARTTLS\n"))
-		if _, err := io.ReadFull(conn, line); err != nil { // no buffer that could hold more
+		if _, err := io.ReadFull(conn, line); err != nil { // without a buffer, which could read ahead
 			return err
 		}
 		io.WriteString(conn, "go ahead\n")
 		if err := conn.Upgrade(ctx, secure); err != nil {
 			return err // nothing more is sent or read in plain text
 		}
-		fmt.Fprintf(conn, "secure: %v\n", conn.Identity() == nil)
+		_, encrypted := conn.TLS()
+		fmt.Fprintf(conn, "secure: %v\n", encrypted)
 		return nil
 	}
 

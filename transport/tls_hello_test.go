@@ -12,8 +12,8 @@ import (
 	"goranch/transport"
 )
 
-// shake runs both ends' handshakes over an in-memory connection.
-func shake(t *testing.T, server, client *tls.Config) (*transport.Conn, *tls.Conn, error, error) {
+// handshakes runs the handshakes of both ends over an in-memory connection.
+func handshakes(t *testing.T, server, client *tls.Config) (*transport.Conn, *tls.Conn, error, error) {
 	t.Helper()
 	a, b := memConns(t)
 	conn := transport.NewConn(transport.TLS{Config: server}, b)
@@ -27,45 +27,26 @@ func shake(t *testing.T, server, client *tls.Config) (*transport.Conn, *tls.Conn
 	return conn, cli, err, await(t, "the client's handshake", done).err
 }
 
-// The hook sees the ClientHello, and says how it goes on.
+// The function receives the ClientHello, and its result determines the rest of the handshake.
 func TestOnHello(t *testing.T) {
-	reason := errors.New("not on Sundays")
-	named := func(proto string) *tls.Config {
-		c := testTLS()
-		c.NextProtos = []string{proto}
-		return c
-	}
-	base := named("base")
+	base := configNamed("base")
 	base.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) {
 		if h.ServerName == "nested" {
-			return named("own hook"), nil
+			return configNamed("of base"), nil
 		}
 		return nil, nil
 	}
 	var at net.Addr
 	c := transport.OnHello(base, func(ctx context.Context, h *tls.ClientHelloInfo) (*tls.Config, error) {
-		nc := h.Conn.(transport.Accepted)
-		at = nc.RemoteAddr()
+		at = h.Conn.(transport.Accepted).RemoteAddr()
 		if _, ok := ctx.Deadline(); ok || ctx != h.Context() {
-			t.Error("not the handshake's context")
+			t.Error("got another context, want that of the handshake")
 		}
-		switch h.ServerName {
-		case "other":
-			return named("other"), nil
-		case "chained":
-			return transport.OnHello(named("outer"), func(context.Context, *tls.ClientHelloInfo) (*tls.Config, error) { return named("inner"), nil }), nil
-		case "chained, no answer":
-			return transport.OnHello(named("outer"), func(context.Context, *tls.ClientHelloInfo) (*tls.Config, error) { return nil, nil }), nil
-		case "refused":
-			return nil, reason
-		case "unknown":
-			return nil, fmt.Errorf("%w: %w", reason, transport.ErrUnknownHost)
-		}
-		return nil, nil
+		return configByHost(h.ServerName)
 	})
 	for _, tt := range []struct{ name, want, alert string }{
 		{name: "localhost", want: "base"},
-		{name: "nested", want: "own hook"},
+		{name: "nested", want: "of base"},
 		{name: "other", want: "other"},
 		{name: "chained", want: "inner"},
 		{name: "chained, no answer", want: "outer"},
@@ -74,35 +55,62 @@ func TestOnHello(t *testing.T) {
 	} {
 		for _, v := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 			client := &tls.Config{ServerName: tt.name, InsecureSkipVerify: true, MaxVersion: v,
-				NextProtos: []string{"base", "own hook", "other", "outer", "inner"}}
-			conn, _, serr, cerr := shake(t, c, client)
+				NextProtos: []string{"base", "of base", "other", "outer", "inner"}}
+			conn, _, serr, cerr := handshakes(t, c, client)
 			if at == nil || at.String() != conn.RemoteAddr().String() {
-				t.Errorf("%s: the hook sees the address %v", tt.name, at)
+				t.Errorf("%s: got address %v, want that of the client", tt.name, at)
 			}
 			if tt.alert != "" {
-				if !errors.Is(serr, transport.ErrRefused) || !errors.Is(serr, reason) || errors.Is(serr, transport.ErrUnknownHost) != (tt.name == "unknown") {
-					t.Errorf("%s: %v", tt.name, serr)
+				if !errors.Is(serr, errReason) || errors.Is(serr, transport.ErrUnknownHost) != (tt.name == "unknown") {
+					t.Errorf("%s: got %v, want the reason", tt.name, serr)
 				}
 				if cerr == nil || !strings.Contains(cerr.Error(), tt.alert) {
-					t.Errorf("%s: the client is told %v", tt.name, cerr)
+					t.Errorf("%s: client: got %v, want the alert", tt.name, cerr)
 				}
 				continue
 			}
 			if serr != nil || cerr != nil {
-				t.Fatalf("%s: %v, %v", tt.name, serr, cerr)
+				t.Fatalf("%s: got %v, %v, want no errors", tt.name, serr, cerr)
 			}
 			if state, _ := conn.TLS(); state.NegotiatedProtocol != tt.want {
-				t.Errorf("%s: configuration %q, want %q", tt.name, state.NegotiatedProtocol, tt.want)
+				t.Errorf("%s: got configuration %q, want %q", tt.name, state.NegotiatedProtocol, tt.want)
 			}
 		}
 	}
 	if base.NextProtos[0] != "base" || transport.OnHello(nil, nil) == nil {
-		t.Error("OnHello changed its argument, or made nothing of nil")
+		t.Error("got a changed argument or a nil result, want neither")
 	}
 }
 
-// Outside of this package, where nobody looks at the record, the reason comes as crypto/tls
-// passes it.
+var errReason = errors.New("not on Sundays")
+
+// configNamed returns a configuration that is recognized by its protocol.
+func configNamed(proto string) *tls.Config {
+	c := testTLS()
+	c.NextProtos = []string{proto}
+	return c
+}
+
+func configByHost(host string) (*tls.Config, error) {
+	chain := func(inner *tls.Config) *tls.Config {
+		return transport.OnHello(configNamed("outer"), func(context.Context, *tls.ClientHelloInfo) (*tls.Config, error) { return inner, nil })
+	}
+	switch host {
+	case "other":
+		return configNamed("other"), nil
+	case "chained":
+		return chain(configNamed("inner")), nil
+	case "chained, no answer":
+		return chain(nil), nil
+	case "refused":
+		return nil, errReason
+	case "unknown":
+		return nil, fmt.Errorf("%w: %w", errReason, transport.ErrUnknownHost)
+	}
+	return nil, nil
+}
+
+// With crypto/tls alone, the error arrives as crypto/tls passes it on.
 func TestOnHelloWithBareCryptoTLS(t *testing.T) {
 	c := transport.OnHello(testTLS(), func(context.Context, *tls.ClientHelloInfo) (*tls.Config, error) {
 		return nil, transport.ErrUnknownHost
@@ -115,7 +123,7 @@ func TestOnHelloWithBareCryptoTLS(t *testing.T) {
 	await(t, "the client", done)
 }
 
-// Sessions are resumed behind a hook, which is asked each time.
+// Sessions are resumed, and the function is called for each handshake.
 func TestOnHelloKeepsTickets(t *testing.T) {
 	asked := 0
 	c := transport.OnHello(testTLS(), func(context.Context, *tls.ClientHelloInfo) (*tls.Config, error) {
@@ -124,20 +132,20 @@ func TestOnHelloKeepsTickets(t *testing.T) {
 	})
 	client := testTLS()
 	client.ClientSessionCache = tls.NewLRUClientSessionCache(1)
-	client.MaxVersion = tls.VersionTLS12 // tickets come with the handshake
+	client.MaxVersion = tls.VersionTLS12 // in TLS 1.2 tickets are sent during the handshake
 	for i := range 3 {
-		conn, _, serr, cerr := shake(t, c, client)
+		conn, _, serr, cerr := handshakes(t, c, client)
 		if serr != nil || cerr != nil {
-			t.Fatal(serr, cerr)
+			t.Fatalf("handshake: got %v, %v, want no errors", serr, cerr)
 		}
 		if state, _ := conn.TLS(); state.DidResume != (i > 0) || asked != i+1 {
-			t.Errorf("handshake %d: resumed %v, asked %d", i, state.DidResume, asked)
+			t.Errorf("handshake %d: got resumed %v, %d calls, want all but the first resumed, and a call for each", i, state.DidResume, asked)
 		}
 	}
 }
 
-// A ticket for a host that is served opens no door to one that is not.
-func TestOnHelloRefusesInSpiteOfATicket(t *testing.T) {
+// A ticket of a host that is served is not accepted for one that is not.
+func TestOnHelloRefusesTicketOfAnotherHost(t *testing.T) {
 	c := transport.OnHello(testTLS(), func(_ context.Context, h *tls.ClientHelloInfo) (*tls.Config, error) {
 		if h.ServerName != "localhost" {
 			return nil, transport.ErrUnknownHost
@@ -148,22 +156,22 @@ func TestOnHelloRefusesInSpiteOfATicket(t *testing.T) {
 		cache := new(oneSession)
 		client := &tls.Config{ServerName: "localhost", InsecureSkipVerify: true, MaxVersion: v, ClientSessionCache: cache}
 		for i := range 2 {
-			conn, cli, serr, cerr := shake(t, c, client)
+			conn, cli, serr, cerr := handshakes(t, c, client)
 			if serr != nil || cerr != nil {
-				t.Fatal(serr, cerr)
+				t.Fatalf("handshake: got %v, %v, want no errors", serr, cerr)
 			}
-			exchange(t, conn, cli) // with TLS 1.3 tickets come after the handshake
+			exchange(t, conn, cli) // in TLS 1.3 tickets are sent after the handshake
 			if state, _ := conn.TLS(); state.DidResume != (i > 0) {
-				t.Fatalf("%s: resumed %v", tls.VersionName(v), state.DidResume)
+				t.Fatalf("%s: got resumed %v, want all but the first handshake resumed", tls.VersionName(v), state.DidResume)
 			}
 		}
 		client.ServerName = "elsewhere"
-		_, _, err, _ := shake(t, c, client)
+		_, _, err, _ := handshakes(t, c, client)
 		wantIs(t, err, transport.ErrUnknownHost)
 	}
 }
 
-// oneSession keeps one session for all hosts.
+// oneSession stores one session for all hosts.
 type oneSession struct{ state *tls.ClientSessionState }
 
 func (s *oneSession) Get(string) (*tls.ClientSessionState, bool) { return s.state, s.state != nil }

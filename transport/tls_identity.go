@@ -10,44 +10,29 @@ import (
 	"strings"
 )
 
-// Identity is who a peer has proved to be by its certificate.
+// Identity is the identity of a peer that a verified certificate proves.
 type Identity struct {
-	// CommonName is the subject's; "" if it has none. Many may have the same.
+	// CommonName is that of the subject; "" if it has none. It is not unique.
 	CommonName string
-	// DNSNames, URIs, Emails and IPs are the alternative names, nil if there are none.
+	// DNSNames, URIs, Emails and IPs are the subject alternative names; nil if there are none.
 	DNSNames []string
 	URIs     []string
 	Emails   []string
 	IPs      []netip.Addr
-	// Serial is the number the issuer gave it, in hexadecimal as openssl shows it. It is unique
-	// for one issuer only.
+	// Serial is the serial number, unique for its issuer, in hexadecimal as openssl prints it.
 	Serial string
-	// Fingerprint is the SHA-256 of the certificate, as 64 hexadecimal digits in lower case.
+	// SPIFFE is the SPIFFE ID, such as "spiffe://example.org/billing"; "" if the certificate is not
+	// an X.509-SVID, which has exactly one URI.
+	SPIFFE string
+	// Fingerprint is the SHA-256 digest of the certificate, as 64 lower-case hexadecimal digits.
 	Fingerprint string
-	// Certificate is the certificate itself. It is shared, and must not be changed.
+	// Certificate is the certificate. It is shared and must not be changed.
 	Certificate *x509.Certificate
 }
 
-// SPIFFE returns the SPIFFE ID, such as "spiffe://example.org/billing", or "" if the
-// certificate is no SVID: those have exactly one URI.
-func (id *Identity) SPIFFE() string {
-	if len(id.URIs) == 1 && strings.HasPrefix(id.URIs[0], "spiffe://") {
-		return id.URIs[0]
-	}
-	return ""
-}
-
-// Identity returns who the client is by its VERIFIED certificate. It is nil without TLS,
-// without a certificate, and when the certificate was not verified against ClientCAs: with
-// tls.RequestClientCert and tls.RequireAnyClientCert anybody can claim to be anybody; TLS has
-// those. It may be called from any goroutine; each call makes a new one.
-func (c *Conn) Identity() *Identity {
-	state, _ := c.TLS()
-	return IdentityOf(state)
-}
-
-// IdentityOf is [Conn.Identity] for the state of a TLS connection from elsewhere, and for the
-// client's side.
+// IdentityOf returns the identity of the peer of a TLS connection, such as [Conn.TLS] or an HTTP
+// request reports it. It is nil without TLS, without a certificate, and if the certificate was not
+// verified: with tls.RequestClientCert and tls.RequireAnyClientCert a client can claim any name.
 func IdentityOf(state tls.ConnectionState) *Identity {
 	if len(state.VerifiedChains) == 0 || len(state.VerifiedChains[0]) == 0 {
 		return nil
@@ -69,6 +54,9 @@ func IdentityOf(state tls.ConnectionState) *Identity {
 	}
 	for _, u := range leaf.URIs {
 		id.URIs = append(id.URIs, u.String())
+	}
+	if len(id.URIs) == 1 && strings.HasPrefix(id.URIs[0], "spiffe://") {
+		id.SPIFFE = id.URIs[0]
 	}
 	for _, ip := range leaf.IPAddresses {
 		if a, ok := netip.AddrFromSlice(ip); ok {

@@ -22,7 +22,7 @@ import (
 	"goranch/transport"
 )
 
-// clientCert makes a self-signed client's certificate.
+// clientCert returns a self-signed client certificate.
 func clientCert(t *testing.T, uris ...string) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -61,7 +61,7 @@ func TestIdentity(t *testing.T) {
 	want := &transport.Identity{
 		CommonName: "alice", DNSNames: []string{"alice.test"}, URIs: []string{id}, Emails: []string{"alice@example.org"},
 		IPs:    []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")},
-		Serial: "0ABC", Fingerprint: hex.EncodeToString(sum[:]),
+		Serial: "0ABC", SPIFFE: id, Fingerprint: hex.EncodeToString(sum[:]),
 	}
 	pool := x509.NewCertPool()
 	pool.AddCert(cert.Leaf)
@@ -71,7 +71,7 @@ func TestIdentity(t *testing.T) {
 		want   *transport.Identity
 	}{
 		{tls.NoClientCert, true, nil},
-		{tls.RequestClientCert, true, nil}, // offered, not verified
+		{tls.RequestClientCert, true, nil}, // presented, but not verified
 		{tls.RequireAnyClientCert, true, nil},
 		{tls.VerifyClientCertIfGiven, false, nil},
 		{tls.VerifyClientCertIfGiven, true, want},
@@ -83,21 +83,23 @@ func TestIdentity(t *testing.T) {
 		if tt.offers {
 			client.Certificates = []tls.Certificate{cert}
 		}
-		conn, _, serr, cerr := shake(t, server, client)
+		conn, _, serr, cerr := handshakes(t, server, client)
 		if serr != nil || cerr != nil {
-			t.Fatalf("%v: %v, %v", tt.auth, serr, cerr)
+			t.Fatalf("%v: got %v, %v, want no errors", tt.auth, serr, cerr)
 		}
-		got := conn.Identity()
+		state, _ := conn.TLS()
+		got := transport.IdentityOf(state)
 		if diff := cmp.Diff(tt.want, got, cmpopts.IgnoreFields(transport.Identity{}, "Certificate"), cmpopts.EquateComparable(netip.Addr{})); diff != "" {
-			t.Errorf("%v, offers %v:\n%s", tt.auth, tt.offers, diff)
+			t.Errorf("%v, certificate presented %v (-want +got):\n%s", tt.auth, tt.offers, diff)
 		}
-		if got != nil && (got.SPIFFE() != id || !got.Certificate.Equal(cert.Leaf)) {
-			t.Errorf("%v: %q, %v", tt.auth, got.SPIFFE(), got.Certificate)
+		if got != nil && !got.Certificate.Equal(cert.Leaf) {
+			t.Errorf("%v: got another certificate, want that of the client", tt.auth)
 		}
 	}
 	plain, _ := kindNamed("tcp").pair(t, transport.TCP{})
-	if id := plain.Identity(); id != nil {
-		t.Errorf("without TLS: %+v", id)
+	state, _ := plain.TLS()
+	if id := transport.IdentityOf(state); id != nil {
+		t.Errorf("without TLS: got %+v, want nil", id)
 	}
 }
 
@@ -113,8 +115,8 @@ func TestSPIFFE(t *testing.T) {
 	} {
 		leaf := clientCert(t, tt.uris...).Leaf
 		id := transport.IdentityOf(tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{leaf}}})
-		if got := id.SPIFFE(); got != tt.want {
-			t.Errorf("%v: %q, want %q", tt.uris, got, tt.want)
+		if got := id.SPIFFE; got != tt.want {
+			t.Errorf("%v: got %q, want %q", tt.uris, got, tt.want)
 		}
 	}
 }

@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// What the guide advises instead of pre-shared keys: the fingerprint of a self-signed certificate.
+// The guide recommends this instead of pre-shared keys: the fingerprint of a self-signed
+// certificate is pinned.
 func TestPinnedClientCertificate(t *testing.T) {
 	known, stranger := clientCert(t), clientCert(t)
 	pin := sha256.Sum256(known.Leaf.Raw)
@@ -23,21 +24,21 @@ func TestPinnedClientCertificate(t *testing.T) {
 	}
 	client := testTLS()
 	client.ClientSessionCache = tls.NewLRUClientSessionCache(1)
-	client.MaxVersion = tls.VersionTLS12 // tickets come with the handshake
+	client.MaxVersion = tls.VersionTLS12 // in TLS 1.2 tickets are sent during the handshake
 	client.Certificates = []tls.Certificate{known}
-	for i := range 2 { // it is asked of resumed sessions as well
-		conn, _, serr, cerr := shake(t, server, client)
+	for i := range 2 { // resumed sessions are checked as well
+		conn, _, serr, cerr := handshakes(t, server, client)
 		if serr != nil || cerr != nil {
-			t.Fatal(serr, cerr)
+			t.Fatalf("handshake: got %v, %v, want no errors", serr, cerr)
 		}
 		if state, _ := conn.TLS(); state.DidResume != (i > 0) {
-			t.Errorf("resumed %v", state.DidResume)
+			t.Errorf("got resumed %v, want %v", state.DidResume, i > 0)
 		}
 	}
 	pin = [32]byte{}
-	_, _, err, _ := shake(t, server, client)
+	_, _, err, _ := handshakes(t, server, client)
 	wantIs(t, err, errStranger)
 	client.ClientSessionCache, client.Certificates = nil, []tls.Certificate{stranger}
-	_, _, err, _ = shake(t, server, client)
+	_, _, err, _ = handshakes(t, server, client)
 	wantIs(t, err, errStranger)
 }

@@ -20,7 +20,7 @@ func TestTLSValidate(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		c    *tls.Config
-		want []string // parts of the error; none: good
+		want []string // parts of the error; none: valid
 	}{
 		{"none", nil, nil},
 		{"plain", testTLS(), nil},
@@ -47,27 +47,27 @@ func TestTLSValidate(t *testing.T) {
 		tr := transport.TLS{Config: tt.c}
 		err := tr.Validate()
 		if (err != nil) != (len(tt.want) > 0) {
-			t.Errorf("%s: %v", tt.name, err)
+			t.Errorf("%s: got %v, want no error", tt.name, err)
 			continue
 		}
 		for _, want := range tt.want {
 			if !strings.Contains(err.Error(), want) {
-				t.Errorf("%s: %q is not named: %v", tt.name, want, err)
+				t.Errorf("%s: got no fault of %q, want one: %v", tt.name, want, err)
 			}
 		}
 		if err != nil {
 			if ln, lerr := tr.Listen(t.Context(), "127.0.0.1:0"); lerr == nil {
 				ln.Close()
-				t.Errorf("%s: Listen does not look", tt.name)
+				t.Errorf("%s: Listen: got no error, want that of Validate", tt.name)
 			}
 		}
 	}
 	if err := (transport.TLS{TCP: transport.TCP{Backlog: -1}}).Validate(); err == nil || !strings.Contains(err.Error(), "Backlog") {
-		t.Errorf("the sockets below: %v", err)
+		t.Errorf("options of TCP: got %v, want their fault", err)
 	}
 }
 
-// A handshake with nothing to present is an error, not a crash.
+// A handshake without a certificate is an error and does not panic.
 func TestTLSHandshakeWithoutCertificate(t *testing.T) {
 	_, b := memConns(t)
 	err := transport.NewConn(transport.TLS{}, b).Handshake(t.Context())
@@ -75,20 +75,20 @@ func TestTLSHandshakeWithoutCertificate(t *testing.T) {
 	b.Close()
 }
 
-// Reasons survive the way through crypto/tls.
+// errors.Is finds the errors of callbacks after they have passed through crypto/tls.
 func TestTLSHandshakeErrorsAreWrapped(t *testing.T) {
 	reason := errors.New("revoked")
 	c := testTLS()
 	c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, c.RootCAs
 	c.VerifyConnection = func(tls.ConnectionState) error { return reason }
 	client := testTLS()
-	_, _, err, _ := shake(t, c, client)
+	_, _, err, _ := handshakes(t, c, client)
 	wantIs(t, err, reason)
 
 	c.VerifyConnection, c.ClientCAs = nil, x509.NewCertPool()
-	_, _, err, _ = shake(t, c, client)
+	_, _, err, _ = handshakes(t, c, client)
 	var e *tls.CertificateVerificationError
 	if !errors.As(err, &e) || !errors.As(err, new(x509.UnknownAuthorityError)) {
-		t.Errorf("%v, %v", e, err)
+		t.Errorf("got %v, %v, want the error of the callback", e, err)
 	}
 }

@@ -10,8 +10,8 @@ import (
 	"goranch/transport"
 )
 
-// The connection of crypto/tls carries the payload, and its Close is told of once, even if
-// the Conn was closed or aborted before.
+// The connection of crypto/tls carries the payload, and the end is reported once, even if the Conn
+// was closed or aborted before.
 func TestTLSConn(t *testing.T) {
 	for name, before := range map[string]func(*transport.Conn){
 		"open":    func(*transport.Conn) {},
@@ -22,31 +22,31 @@ func TestTLSConn(t *testing.T) {
 			closed := 0
 			tc := engine.Of(conn).TLSConn(func() { closed++ })
 			if tc == nil {
-				t.Fatal("none")
+				t.Fatal("TLSConn: got nil, want the connection")
 			}
 			go io.WriteString(peer, "hello")
 			got := make([]byte, 5)
 			if _, err := io.ReadFull(tc, got); err != nil || string(got) != "hello" {
-				t.Errorf("%q, %v", got, err)
+				t.Errorf("got %q, %v, want the data sent", got, err)
 			}
 			if transport.Of(tc) != conn {
-				t.Error("Of does not find the connection")
+				t.Error("Of: got another connection, want the Conn")
 			}
 			before(conn)
 			tc.Close()
 			tc.Close()
 			conn.Close()
 			if closed != 1 {
-				t.Errorf("told %d times", closed)
+				t.Errorf("got %d reports of the end, want 1", closed)
 			}
 		})
 	}
 }
 
-func TestTLSConnWhereThereIsNone(t *testing.T) {
+func TestTLSConnNil(t *testing.T) {
 	plain, _ := kindNamed("tcp").pair(t, transport.TCP{})
 	if engine.Of(plain).TLSConn(func() {}) != nil {
-		t.Error("one of a plain connection")
+		t.Error("plain connection: got a TLS connection, want nil")
 	}
 	conn, peer := kindNamed("tls1.3").pair(t, transport.TCP{})
 	go io.WriteString(peer, "hello")
@@ -54,7 +54,7 @@ func TestTLSConnWhereThereIsNone(t *testing.T) {
 		t.Fatal(err)
 	}
 	if engine.Of(conn).TLSConn(func() {}) != nil {
-		t.Error("one that lacks what was looked at")
+		t.Error("with peeked data: got a TLS connection, want nil")
 	}
 }
 

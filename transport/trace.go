@@ -1,37 +1,21 @@
 package transport
 
-// TraceOp is what a traced connection does.
-type TraceOp uint8
-
-const (
-	TraceRead TraceOp = iota
-	TraceWrite
-)
-
-// String returns "read" or "write".
-func (o TraceOp) String() string {
-	if o == TraceRead {
-		return "read"
-	}
-	return "write"
-}
-
 // TraceEvent is one read or write of a traced connection.
 type TraceEvent struct {
 	Conn *Conn
-	Op   TraceOp
-	N    int    // bytes carried
-	Data []byte // the bytes, valid during the call only; nil if the kernel moved them
+	Op   string // "read" or "write"
+	N    int    // bytes transferred
+	Data []byte // the bytes, valid only during the call; nil if the kernel moved them
 	Err  error
 }
 
-// Tracer gets what a connection does. It is called in the goroutine that reads or writes.
-type Tracer func(TraceEvent)
+// tracer receives the reads and writes of a connection, in the goroutine that reads or writes.
+type tracer = func(TraceEvent)
 
-func (c *Conn) trace(op TraceOp, n int, p []byte, err error) {
+func (c *Conn) trace(op string, n int, p []byte, err error) {
 	f := c.tracer.Load()
 	if f == nil {
-		return // just ended
+		return // the tracer was removed after the caller's check
 	}
 	if p != nil {
 		p = p[:n]

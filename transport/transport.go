@@ -1,76 +1,98 @@
-// Package transport is how bytes travel: it opens listening sockets, dials, and
-// prepares accepted connections for the protocols that speak over them.
+// Package transport opens listening sockets, dials, and prepares accepted connections for the
+// protocols that use them.
 //
-// A [Transport] is TCP or TLS over IPv4, IPv6 and Unix sockets, an in-memory one for
-// tests ([Mem]), a net.Listener that somebody else opened ([FromListener]), one around
-// another, such as that of package transport/proxy, or one of your own. A protocol never sees the difference: it holds a [Conn], which is a
-// net.Conn that also knows its id, its transport, its counters and its TLS state.
+// A [Transport] is [TCP] or [TLS] over IPv4, IPv6 and Unix sockets, an in-memory transport for tests
+// ([Mem]), an existing net.Listener ([FromListener]), a wrapper such as that of package
+// transport/proxy, or an implementation of your own. Protocols are independent of the transport:
+// they use a [Conn], which is a net.Conn with an id, counters and the state of TLS.
 //
 //	ln, err := transport.TCP{}.Listen(ctx, "127.0.0.1:0")
 //	…
 //	nc, err := ln.Accept()
 //	conn := transport.NewConn(transport.TCP{}, nc)
 //	defer conn.Close()
-//	io.Copy(conn, conn) // holds no buffer while the peer is silent
+//	io.Copy(conn, conn) // allocates no buffer while no data arrives
 //
-// Most programs never call any of this: package ranch does it for them.
+// Package ranch does this for servers.
 //
 // # Addresses
 //
-// Listen and Dial take "host:port" (IPv4, or IPv6 in brackets; an empty host is every
-// address, port 0 a free one), "unix:/path" and, on Linux, "unix:@abstract". Listen also
-// takes sockets that the process was started with: "fd:N" and "systemd:NAME".
+// Listen and Dial take "host:port" (an IPv6 host in brackets; an empty host is all addresses, port 0
+// a free port), "unix:/path" and, on Linux, "unix:@abstract". Listen also takes sockets that the
+// process has inherited: "fd:N" and "systemd:NAME".
 package transport
 
 import (
 	"context"
 	"net"
+	"time"
 )
 
-// Transport opens listening sockets and prepares the connections accepted on them.
+// Values of options in all packages of this module. The zero value of an option stands for its
+// default, which the documentation of the field states.
+const (
+	NoLimit                 = -1 // a number or size without limit
+	NoTimeout time.Duration = -1 // a time without limit
+)
+
+// Transport opens listening sockets and prepares the connections accepted on them. Its methods are
+// called from several goroutines and for several listeners at once, and must not change it.
 //
-// A Transport is used by several goroutines at once and by several listeners, so
-// its methods must not change it.
+// A Transport may also have a method Validate() error, which reports all its faulty settings: the
+// field, its value and what is allowed. Package ranch calls it before it starts a listener.
 type Transport interface {
-	// Name says which transport this is in logs and metrics: "tcp", "tls", "mem".
+	// Name returns the name of the transport in logs and metrics: "tcp", "tls", "mem".
 	Name() string
 	// Secure reports whether the payload is encrypted on the wire.
 	Secure() bool
-	// Listen opens one listening socket. The forms of addr are those of [ParseAddr],
-	// unless the transport has an address family of its own.
+	// Listen opens one listening socket. addr has one of the forms of [ParseAddr], unless the
+	// transport has addresses of its own.
 	Listen(ctx context.Context, addr string) (net.Listener, error)
 	// Dial connects to a listener of the same transport.
 	Dial(ctx context.Context, addr string) (net.Conn, error)
-	// Handshake prepares an accepted connection on the server's side, within the time
-	// that ctx allows. It runs in the connection's own goroutine, never in an acceptor.
-	// A transport that has nothing to agree upon returns nc.
+	// Handshake prepares an accepted connection on the server's side until ctx ends. It is called in
+	// the goroutine of the connection. A transport without a handshake returns nc.
 	//
-	// nc is the accepted connection behind the send timeout of its [Conn]; its method
-	// NetConn returns the one that Accept returned.
+	// nc is an [Accepted]. Its method NetConn() net.Conn returns the connection that Accept returned.
 	Handshake(ctx context.Context, nc net.Conn) (net.Conn, error)
 }
 
-// Validator is an add-on to [Transport] for those whose settings can be wrong. The
-// error names every faulty field, its value and what is allowed, joined by errors.Join.
-type Validator interface {
-	Validate() error
+// Accepted is the connection that [Conn] passes to the Handshake of its [Transport]: the accepted
+// connection, to which the send timeout applies, for transports that inspect the first bytes.
+type Accepted interface {
+	net.Conn
+	// Peek waits until n bytes have arrived and returns them, or more, without consuming them: the
+	// next Read returns them again. If the stream ends or fails earlier, Peek returns the bytes that
+	// have arrived with the error. n is at most 64 KiB.
+	Peek(n int) ([]byte, error)
+	// SetProxy makes the addresses in h those of the connection. It is called once, during the
+	// handshake.
+	SetProxy(h *ProxyHeader)
 }
 
-// Unwrapper is an add-on to [Transport] for those that add something to another one and
-// leave the rest to it: its send timeout holds, and its forms of addresses.
+// Unwrapper is an optional interface of a [Transport] that wraps another one. The send timeout and
+// the forms of addresses are then those of the wrapped transport.
 type Unwrapper interface {
 	Unwrap() Transport
 }
 
-// sender is an add-on to Transport for those that limit the time of a write.
-type sender interface {
+// PortSharer is an optional interface of a [Transport] that can open several listening sockets on
+// one port, over which the kernel distributes connections (SO_REUSEPORT).
+type PortSharer interface {
+	// ListenShared is Listen for a socket that shares its port with other sockets of this process.
+	// The error wraps errors.ErrUnsupported if the system or the address does not allow that.
+	ListenShared(ctx context.Context, addr string) (net.Listener, error)
+}
+
+// sendLimiter is implemented by the transports of this package that have a send timeout.
+type sendLimiter interface {
 	sendLimit() sendLimit
 }
 
-// sendLimitOf returns the limit of t, or of the first that it wraps which has one.
+// sendLimitOf returns the limit of t, or of the first transport wrapped by it that has one.
 func sendLimitOf(t Transport) sendLimit {
 	for {
-		if s, ok := t.(sender); ok {
+		if s, ok := t.(sendLimiter); ok {
 			return s.sendLimit()
 		}
 		u, ok := t.(Unwrapper)
@@ -79,12 +101,4 @@ func sendLimitOf(t Transport) sendLimit {
 		}
 		t = u.Unwrap()
 	}
-}
-
-// PortSharer is an add-on to [Transport] for those that can open several listening sockets on one
-// port, over which the kernel spreads connections (SO_REUSEPORT).
-type PortSharer interface {
-	// ListenShared is Listen for a socket that shares its port with others of this process. The
-	// error is errors.ErrUnsupported where the system or the address does not allow that.
-	ListenShared(ctx context.Context, addr string) (net.Listener, error)
 }

@@ -13,12 +13,12 @@ import (
 	"time"
 )
 
-// listenUnix binds path, or @name, after making sure that nobody serves there.
+// listenUnix listens on path, or @name, if no other process does.
 func listenUnix(ctx context.Context, lc *net.ListenConfig, path string, mode fs.FileMode) (net.Listener, error) {
 	if path[0] == '@' {
 		return lc.Listen(ctx, "unix", path)
 	}
-	// Between bind and listen a socket looks as stale as that of a dead process.
+	// Between bind(2) and listen(2) a socket refuses connections, as that of a dead process does.
 	defer lockDir(ctx, filepath.Dir(path))()
 	if err := removeStale(ctx, path); err != nil {
 		return nil, err
@@ -31,7 +31,7 @@ func listenUnix(ctx context.Context, lc *net.ListenConfig, path string, mode fs.
 	ul.SetUnlinkOnClose(false)
 	own, err := os.Lstat(path)
 	if err == nil && mode != 0 {
-		err = os.Chmod(path, mode) // what the umask took away
+		err = os.Chmod(path, mode) // adds the bits that the umask removed
 	}
 	if err != nil {
 		ul.Close()
@@ -41,8 +41,8 @@ func listenUnix(ctx context.Context, lc *net.ListenConfig, path string, mode fs.
 	return &unixListener{UnixListener: ul, path: path, own: own}, nil
 }
 
-// removeStale removes the socket file of a process that is gone. Only a refused
-// connection proves that; whatever else stands there is left alone.
+// removeStale removes the socket file of a process that has ended. Only a refused connection proves
+// that; the file is left alone in all other cases.
 func removeStale(ctx context.Context, path string) error {
 	fi, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -56,7 +56,7 @@ func removeStale(ctx context.Context, path string) error {
 		return &net.OpError{Op: "listen", Net: "unix", Addr: addr, Err: fmt.Errorf("%w: %s", syscall.EADDRINUSE, why)}
 	}
 	if fi.Mode().Type() != fs.ModeSocket {
-		return inUse("a file that is no socket is there; it is left alone")
+		return inUse("the file exists and is not a socket")
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
@@ -65,15 +65,15 @@ func removeStale(ctx context.Context, path string) error {
 	switch {
 	case err == nil:
 		nc.Close()
-		return inUse("somebody answers on it")
+		return inUse("another listener accepts connections on it")
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return os.Remove(path)
-	default: // a full backlog (EAGAIN), no permission: alive, or not ours to judge
-		return inUse(fmt.Sprintf("cannot tell whether somebody answers on it: %v", err))
+	default: // a full backlog (EAGAIN) or no permission: there may be a listener
+		return inUse(fmt.Sprintf("the socket may have a listener: %v", err))
 	}
 }
 
-// unixListener removes its socket file when it is closed, unless another has taken its place.
+// unixListener removes its socket file when it is closed, unless the file has been replaced.
 type unixListener struct {
 	*net.UnixListener
 	path  string

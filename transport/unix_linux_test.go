@@ -11,12 +11,13 @@ import (
 	"syscall"
 	"testing"
 
+	"goranch/internal/listenaddr"
 	"goranch/transport"
 )
 
-// The file never has more permission than asked for, not even while Listen is
-// running: a process that watches it all the time sees nothing wider.
-func TestUnixModeIsNeverWider(t *testing.T) {
+// The file never has more permission than UnixMode, even while Listen runs: a goroutine that checks
+// it all the time sees no more.
+func TestUnixModeIsNeverExceeded(t *testing.T) {
 	umask(t, 0)
 	path := filepath.Join(shortDir(t), "s")
 	var stop atomic.Bool
@@ -38,23 +39,23 @@ func TestUnixModeIsNeverWider(t *testing.T) {
 		ln := listen(t, transport.TCP{UnixMode: 0o600}, "unix:"+path)
 		ln.Close()
 		if i > 100_000 {
-			t.Fatal("the watcher never sees the file")
+			t.Fatal("got no file, want the watcher to see it")
 		}
 	}
 	stop.Store(true)
 	if r := await(t, "the watcher", watcher); r.err != nil {
-		t.Errorf("the file was seen with mode %03o", r.n)
+		t.Errorf("got mode %03o, want at most 600", r.n)
 	}
 }
 
 func TestAbstractNames(t *testing.T) {
 	addr := abstractName()
 	ln := listen(t, transport.TCP{UnixMode: 0o600}, addr)
-	if got := transport.AddrString(ln.Addr()); got != addr {
-		t.Errorf("bound to %q, asked for %q", got, addr)
+	if got := listenaddr.String(ln.Addr()); got != addr {
+		t.Errorf("got address %q, want %q", got, addr)
 	}
 	if _, err := os.Lstat(strings.TrimPrefix(addr, "unix:")); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("a file for an abstract name: %v", err)
+		t.Errorf("file of an abstract name: got %v, want ErrNotExist", err)
 	}
 	srv, cli := connectTo(t, transport.TCP{}, ln)
 	exchange(t, srv, cli)

@@ -16,7 +16,7 @@ import (
 	"goranch/transport"
 )
 
-// umask sets the process' umask for the rest of the test.
+// umask sets the umask of the process until the end of the test.
 func umask(t *testing.T, mask int) {
 	old := syscall.Umask(mask)
 	t.Cleanup(func() { syscall.Umask(old) })
@@ -45,7 +45,7 @@ func TestUnixModeIsExact(t *testing.T) {
 			t.Fatal(err)
 		}
 		if fi.Mode() != fs.ModeSocket|tt.want {
-			t.Errorf("umask %03o, UnixMode %03o: the file has %v", tt.umask, tt.mode, fi.Mode())
+			t.Errorf("umask %03o, UnixMode %03o: got %v, want %v", tt.umask, tt.mode, fi.Mode(), tt.want)
 		}
 		ln.Close()
 	}
@@ -58,7 +58,7 @@ func TestUnixStaleFileIsReplaced(t *testing.T) {
 	exchange(t, srv, cli)
 }
 
-// staleSocket leaves a socket file that nobody listens on, as a killed process does.
+// staleSocket leaves a socket file without a listener, as a killed process does.
 func staleSocket(tb testing.TB) string {
 	tb.Helper()
 	path := filepath.Join(shortDir(tb), "s")
@@ -76,22 +76,22 @@ func leaveStale(tb testing.TB, path string) {
 	ln.Close()
 }
 
-func TestUnixLiveSocketIsInUse(t *testing.T) {
+func TestUnixSocketInUse(t *testing.T) {
 	path := filepath.Join(shortDir(t), "s")
 	live := listen(t, transport.TCP{}, "unix:"+path)
 	_, err := transport.TCP{}.Listen(t.Context(), "unix:"+path)
 	wantIs(t, err, syscall.EADDRINUSE)
 	var oe *net.OpError
 	if !errors.As(err, &oe) || oe.Op != "listen" || oe.Addr.String() != path {
-		t.Errorf("not an error of listening on it: %#v", err)
+		t.Errorf("got %#v, want a *net.OpError of listen", err)
 	}
-	accept(t, transport.TCP{}, live) // the knock of the second Listen
+	accept(t, transport.TCP{}, live) // the probe of the second Listen
 	srv, cli := connectTo(t, transport.TCP{}, live)
 	exchange(t, srv, cli)
 }
 
-// A listener that does not accept at present is alive all the same.
-func TestUnixBusySocketIsInUse(t *testing.T) {
+// A listener that does not accept at present keeps its file.
+func TestUnixSocketWithFullQueueIsInUse(t *testing.T) {
 	path := filepath.Join(shortDir(t), "s")
 	live := listen(t, transport.TCP{Backlog: 1}, "unix:"+path)
 	for {
@@ -110,7 +110,7 @@ func TestUnixBusySocketIsInUse(t *testing.T) {
 	listen(t, transport.TCP{}, "unix:"+path)
 }
 
-// A socket of another type cannot be connected to, but somebody may hold it.
+// A socket of another type cannot be connected to, but may be in use.
 func TestUnixDatagramSocketIsInUse(t *testing.T) {
 	path := filepath.Join(shortDir(t), "s")
 	pc, err := net.ListenPacket("unixgram", path)
@@ -125,7 +125,7 @@ func TestUnixDatagramSocketIsInUse(t *testing.T) {
 	}
 }
 
-func TestUnixWhatIsNoSocketIsLeftAlone(t *testing.T) {
+func TestUnixOtherFilesAreKept(t *testing.T) {
 	dir := shortDir(t)
 	for name, create := range map[string]func(path string) error{
 		"file":      func(p string) error { return os.WriteFile(p, []byte("precious"), 0o600) },
@@ -146,15 +146,15 @@ func TestUnixWhatIsNoSocketIsLeftAlone(t *testing.T) {
 		}
 		_, err = transport.TCP{}.Listen(t.Context(), "unix:"+path)
 		if !errors.Is(err, syscall.EADDRINUSE) {
-			t.Errorf("%s: %v, want EADDRINUSE", name, err)
+			t.Errorf("%s: got %v, want EADDRINUSE", name, err)
 		}
 		after, err := os.Lstat(path)
 		if err != nil || !os.SameFile(before, after) || before.Mode() != after.Mode() {
-			t.Errorf("%s: was touched: %v, %v", name, after, err)
+			t.Errorf("%s: got %v, %v, want the file unchanged", name, after, err)
 		}
 		if name == "file" {
 			if b, err := os.ReadFile(path); string(b) != "precious" {
-				t.Errorf("the file holds %q, %v", b, err)
+				t.Errorf("file: got %q, %v, want it unchanged", b, err)
 			}
 		}
 		os.Remove(path)
@@ -164,20 +164,19 @@ func TestUnixWhatIsNoSocketIsLeftAlone(t *testing.T) {
 func TestUnixFileIsRemovedAtClose(t *testing.T) {
 	path := filepath.Join(shortDir(t), "s")
 	ln := listen(t, transport.TCP{UnixMode: 0o600}, "unix:"+path)
-	// A change of permissions, as a callback after Listen may make, does not
-	// make it another file.
+	// A change of its permissions, for instance after Listen, does not make it another file.
 	if err := os.Chmod(path, 0o660); err != nil {
 		t.Fatal(err)
 	}
 	if err := ln.Close(); err != nil {
-		t.Errorf("Close: %v", err)
+		t.Errorf("Close: got %v, want no error", err)
 	}
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("after Close: %v", err)
+		t.Errorf("after Close: got %v, want ErrNotExist", err)
 	}
 }
 
-func TestUnixFileOfAnotherIsNotRemoved(t *testing.T) {
+func TestUnixReplacedFileIsKept(t *testing.T) {
 	dir := shortDir(t)
 	path := filepath.Join(dir, "s")
 	first := listen(t, transport.TCP{}, "unix:"+path)
@@ -199,21 +198,20 @@ func TestUnixFileOfAnotherIsNotRemoved(t *testing.T) {
 	}
 	third.Close()
 	if b, err := os.ReadFile(path); string(b) != "precious" {
-		t.Errorf("a file that took the socket's place holds %q, %v", b, err)
+		t.Errorf("replaced file: got %q, %v, want it unchanged", b, err)
 	}
 }
 
-func TestUnixFileGoneBeforeClose(t *testing.T) {
+func TestUnixFileRemovedBeforeClose(t *testing.T) {
 	path := filepath.Join(shortDir(t), "s")
 	ln := listen(t, transport.TCP{}, "unix:"+path)
 	os.Remove(path)
 	if err := ln.Close(); err != nil {
-		t.Errorf("Close: %v", err)
+		t.Errorf("Close: got %v, want no error", err)
 	}
 }
 
-// A second Close fails as that of any listener, and does not take the file of whoever
-// listens there now.
+// A second Close fails as that of package net does, and does not remove the file of a new listener.
 func TestUnixDoubleClose(t *testing.T) {
 	path := filepath.Join(shortDir(t), "s")
 	first := listen(t, transport.TCP{}, "unix:"+path)
@@ -229,7 +227,7 @@ func TestUnixDoubleClose(t *testing.T) {
 	}
 	wg.Wait()
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("after Close: %v", err)
+		t.Errorf("file of the new listener: got %v, want no error", err)
 	}
 }
 
@@ -244,8 +242,8 @@ func TestUnixCloseEndsAccept(t *testing.T) {
 func TestUnixLongPaths(t *testing.T) {
 	t.Chdir(shortDir(t))
 	longest := strings.Repeat("x", 107)
-	if _, err := transport.ParseAddr("unix:" + longest); err != nil {
-		longest = longest[:103] // BSD
+	if _, _, err := transport.ParseAddr("unix:" + longest); err != nil {
+		longest = longest[:103] // the limit of BSD
 	}
 	ln := listen(t, transport.TCP{}, "unix:"+longest)
 	srv, cli := connectTo(t, transport.TCP{}, ln)
@@ -263,9 +261,8 @@ func TestUnixMissingDirectory(t *testing.T) {
 	wantIs(t, err, fs.ErrNotExist)
 }
 
-// Of several that find the same stale file, one listens and the others learn that
-// somebody does.
-func TestUnixRaceForAStaleFile(t *testing.T) {
+// Of several processes that find the same stale file, one listens and the others get EADDRINUSE.
+func TestUnixRaceForStaleFile(t *testing.T) {
 	for range 50 {
 		path := staleSocket(t)
 		const racers = 4
@@ -276,7 +273,7 @@ func TestUnixRaceForAStaleFile(t *testing.T) {
 				ln, err := transport.TCP{}.Listen(t.Context(), "unix:"+path)
 				if err != nil {
 					if !errors.Is(err, syscall.EADDRINUSE) {
-						t.Errorf("Listen: %v", err)
+						t.Errorf("Listen: got %v, want no error or EADDRINUSE", err)
 					}
 					return
 				}
@@ -292,11 +289,11 @@ func TestUnixRaceForAStaleFile(t *testing.T) {
 			}
 		}
 		if won != 1 {
-			t.Fatalf("%d of %d listen on one path", won, racers)
+			t.Fatalf("got %d of %d listeners on one path, want 1", won, racers)
 		}
 		nc, err := net.Dial("unix", path)
 		if err != nil {
-			t.Fatalf("the winner cannot be reached: %v", err)
+			t.Fatalf("dial: got %v, want no error", err)
 		}
 		nc.Close()
 	}

@@ -12,25 +12,25 @@ import (
 	"goranch/transport"
 )
 
-// wrapper is a transport around another, whose interface hides what that one has besides.
+// wrapper wraps a transport and hides its optional interfaces.
 type wrapper struct{ transport.Transport }
 
 func (w wrapper) Unwrap() transport.Transport { return w.Transport }
 
-// TestWrappedNothing: a wrapper around nothing has no send timeout, and no panic.
-func TestWrappedNothing(t *testing.T) {
+// A wrapper of a nil transport has no send timeout, and does not panic.
+func TestWrappedNil(t *testing.T) {
 	a, b := net.Pipe()
 	defer b.Close()
 	transport.NewConn(wrapper{}, a).Close()
 }
 
-// TestTLSInTwoSteps: between them, something can be said in plain text.
-func TestTLSInTwoSteps(t *testing.T) {
+// Between the steps of Dial, plain text can be sent.
+func TestStepsOfTLS(t *testing.T) {
 	tr := transport.TLS{Config: testTLS()}
 	ln := listen(t, tr, "127.0.0.1:0")
-	steps, ok := engine.DialSteps(tr)
+	steps, ok := engine.StepsOf(tr)
 	if !ok {
-		t.Fatal("got no steps")
+		t.Fatal("got no steps, want those of TLS")
 	}
 	done := async(func() (int64, error) {
 		addr := ln.Addr().String()
@@ -50,29 +50,29 @@ func TestTLSInTwoSteps(t *testing.T) {
 	srv := accept(t, transport.TCP{}, ln)
 	before := make([]byte, 6)
 	if _, err := io.ReadFull(srv, before); err != nil || string(before) != "before" {
-		t.Fatalf("%q, %v", before, err)
+		t.Fatalf("got %q, %v, want before", before, err)
 	}
 	if err := srv.Upgrade(t.Context(), tr); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := io.ReadAll(srv); string(got) != "after" || err != nil {
-		t.Errorf("%q, %v", got, err)
+		t.Errorf("got %q, %v, want after", got, err)
 	}
 	if r := await(t, "the client", done); r.err != nil {
-		t.Error(r.err)
+		t.Errorf("client: got %v, want no error", r.err)
 	}
 }
 
-// TestTLSClientClosesOnError what it was given.
-func TestTLSClientClosesOnError(t *testing.T) {
+// Client closes the connection on error.
+func TestStepsOfTLSCloseOnError(t *testing.T) {
 	a, b := net.Pipe()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	steps, _ := engine.DialSteps(transport.TLS{Config: &tls.Config{ServerName: "x"}})
+	steps, _ := engine.StepsOf(transport.TLS{Config: &tls.Config{ServerName: "x"}})
 	if _, err := steps.Client(ctx, a, "x:1"); !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v", err)
+		t.Errorf("got %v, want context.Canceled", err)
 	}
 	if _, err := b.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
-		t.Errorf("the connection is open: %v", err)
+		t.Errorf("read of the peer: got %v, want EOF", err)
 	}
 }

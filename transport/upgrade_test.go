@@ -15,11 +15,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"goranch/internal/engine"
 	"goranch/transport"
 )
 
 // upgraded returns both ends of an in-memory connection that was upgraded after ten bytes of plain
-// text each way.
+// text in each direction.
 func upgraded(t *testing.T) (*transport.Conn, *tls.Conn) {
 	t.Helper()
 	a, b := memConns(t)
@@ -44,8 +45,8 @@ func upgraded(t *testing.T) (*transport.Conn, *tls.Conn) {
 	return conn, cli
 }
 
-// After an upgrade data goes both ways at once, by io.Copy too, and what is counted is the payload,
-// neither handshake nor records.
+// After an upgrade, data flows in both directions at once, also with io.Copy. The counters count
+// payload, neither handshake nor records.
 func TestUpgradeCarriesBothDirections(t *testing.T) {
 	const size = 1 << 20
 	conn, cli := upgraded(t)
@@ -62,16 +63,16 @@ func TestUpgradeCarriesBothDirections(t *testing.T) {
 	cliIn := async(func() (int64, error) { return io.Copy(sent, cli) })
 	for what, done := range map[string]<-chan result{"in": in, "out": out, "client's out": cliOut, "client's in": cliIn} {
 		if r := await(t, what, done); r.n != size || r.err != nil {
-			t.Errorf("%s: %d bytes, %v", what, r.n, r.err)
+			t.Errorf("%s: got %d bytes, %v, want all", what, r.n, r.err)
 		}
 	}
 	if s := conn.Stats(); s.BytesRead != 10+size || s.BytesWritten != 10+size {
-		t.Errorf("%+v, want %d bytes each way", s, 10+size)
+		t.Errorf("got %+v, want %d bytes in each direction", s, 10+size)
 	}
 }
 
-// A client that was told to begin and does not costs five seconds and its connection.
-func TestUpgradeHasItsOwnLimit(t *testing.T) {
+// A client that does not begin the handshake costs five seconds and its connection.
+func TestUpgradeTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := memConns(t)
 		defer a.Close()
@@ -80,10 +81,10 @@ func TestUpgradeHasItsOwnLimit(t *testing.T) {
 		start := time.Now()
 		err := conn.Upgrade(context.Background(), transport.TLS{Config: testTLS()})
 		wantIs(t, err, context.DeadlineExceeded)
-		if d := time.Since(start); d != transport.DefaultUpgradeTimeout {
-			t.Errorf("after %v", d)
+		if d := time.Since(start); d != engine.UpgradeTimeout {
+			t.Errorf("got the end after %v, want 5s", d)
 		}
-		// That of the caller holds if there is one.
+		// The deadline of the caller's context applies instead.
 		a2, b2 := memConns(t)
 		defer a2.Close()
 		other := transport.NewConn(new(transport.Mem), b2)
@@ -93,12 +94,12 @@ func TestUpgradeHasItsOwnLimit(t *testing.T) {
 		start = time.Now()
 		wantIs(t, other.Upgrade(ctx, transport.TLS{Config: testTLS()}), context.DeadlineExceeded)
 		if d := time.Since(start); d != time.Minute {
-			t.Errorf("after %v", d)
+			t.Errorf("got the end after %v, want the deadline", d)
 		}
 	})
 }
 
-// StopReading is how a connection is told to end; an upgrade in progress hears it.
+// StopReading ends an upgrade in progress.
 func TestStopReadingDuringUpgrade(t *testing.T) {
 	cause := errors.New("the server ends")
 	synctest.Test(t, func(t *testing.T) {
@@ -113,13 +114,13 @@ func TestStopReadingDuringUpgrade(t *testing.T) {
 		conn.StopReading(cause)
 		wantIs(t, <-done, cause)
 		if d := time.Since(start); d != 0 {
-			t.Errorf("after %v", d)
+			t.Errorf("got the end after %v, want it at once", d)
 		}
 	})
 }
 
-// An upgrade that fails ends its connection: what the protocol says after it does not go out in
-// plain text. Others live on.
+// After a failed upgrade, the connection does not continue in plain text. Other connections are not
+// affected.
 func TestFailedUpgrade(t *testing.T) {
 	reason := errors.New("not you")
 	refusing := transport.TLS{Config: transport.OnHello(testTLS(), func(context.Context, *tls.ClientHelloInfo) (*tls.Config, error) { return nil, reason })}
@@ -136,7 +137,7 @@ func TestFailedUpgrade(t *testing.T) {
 		bystander, cli := upgraded(t)
 		a, b := memConns(t)
 		conn := transport.NewConn(new(transport.Mem), b)
-		heard := async(func() (int64, error) {
+		clientRead := async(func() (int64, error) {
 			if tt.client != nil {
 				tt.client(a)
 			} else {
@@ -153,32 +154,32 @@ func TestFailedUpgrade(t *testing.T) {
 		})
 		err := conn.Upgrade(t.Context(), tt.to)
 		if err == nil || tt.is != nil && !errors.Is(err, tt.is) {
-			t.Errorf("%s: %v", tt.name, err)
+			t.Errorf("%s: got %v, want the error of the handshake", tt.name, err)
 		}
 		if n, werr := io.WriteString(conn, "secret"); n != 0 || werr == nil || werr.Error() != err.Error() {
-			t.Fatalf("%s: Write: %d, %v", tt.name, n, werr)
+			t.Fatalf("%s: Write: got %d, %v, want the error of the handshake", tt.name, n, werr)
 		}
 		if n, rerr := conn.Read(make([]byte, 10)); n != 0 || rerr == nil {
-			t.Errorf("%s: Read: %d, %v", tt.name, n, rerr)
+			t.Errorf("%s: Read: got %d, %v, want the error of the handshake", tt.name, n, rerr)
 		}
 		if n, rerr := io.Copy(io.Discard, conn); n != 0 || rerr == nil {
-			t.Errorf("%s: WriteTo: %d, %v", tt.name, n, rerr)
+			t.Errorf("%s: WriteTo: got %d, %v, want the error of the handshake", tt.name, n, rerr)
 		}
 		if err := conn.Upgrade(t.Context(), transport.TLS{Config: testTLS()}); err == nil {
-			t.Errorf("%s: upgraded after all", tt.name)
+			t.Errorf("%s: got TLS, want none", tt.name)
 		}
 		if err := conn.Close(); err != nil {
-			t.Errorf("%s: Close: %v", tt.name, err)
+			t.Errorf("%s: Close: got %v, want no error", tt.name, err)
 		}
-		if r := await(t, "the client", heard); r.err != nil {
-			t.Errorf("%s: the client hears %v", tt.name, r.err)
+		if r := await(t, "the client", clientRead); r.err != nil {
+			t.Errorf("%s: client: got %v, want the alert", tt.name, r.err)
 		}
 		a.Close()
 		exchange(t, bystander, cli)
 	}
 }
 
-// smtp speaks as much of it as a client needs to begin TLS, and then echoes a line.
+// smtp implements the part of SMTP with which a client begins TLS, and then echoes a line.
 func smtp(c *transport.Conn, t transport.Transport) error {
 	fmt.Fprint(c, "220 test ESMTP\r\n")
 	in := bufio.NewReader(c)
@@ -211,11 +212,11 @@ func smtp(c *transport.Conn, t transport.Transport) error {
 func TestOpenSSLStartTLS(t *testing.T) {
 	openssl, err := exec.LookPath("openssl")
 	if err != nil {
-		t.Skip("SKIPPED: no openssl; apt-get install openssl")
+		t.Skip("openssl is not installed: apt-get install openssl")
 	}
 	ln := listen(t, transport.TCP{}, "127.0.0.1:0")
 	for _, version := range []string{"-tls1_2", "-tls1_3"} {
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 		cmd := exec.CommandContext(ctx, openssl, "s_client", "-connect", ln.Addr().String(), "-starttls", "smtp", "-servername", "localhost", "-ign_eof", "-crlf", version)
 		cmd.Stdin = strings.NewReader("EHLO secure\nQUIT\n")
 		var out bytes.Buffer
@@ -225,16 +226,16 @@ func TestOpenSSLStartTLS(t *testing.T) {
 		}
 		srv := accept(t, transport.TCP{}, ln)
 		if err := smtp(srv, transport.TLS{Config: testTLS()}); err != nil {
-			t.Errorf("%s: %v", version, err)
+			t.Errorf("%s: got %v, want no error", version, err)
 		}
 		state, ok := srv.TLS()
 		srv.Close()
 		if err := cmd.Wait(); err != nil {
-			t.Errorf("%s: openssl: %v", version, err)
+			t.Errorf("%s: openssl: got %v, want no error", version, err)
 		}
 		cancel()
 		if !ok || state.ServerName != "localhost" || !strings.Contains(out.String(), "221 bye") || !strings.Contains(out.String(), "250 STARTTLS") {
-			t.Errorf("%s: %v, %+v, openssl says\n%s", version, ok, state, out.String())
+			t.Errorf("%s: got %v, %+v, want TLS; output of openssl:\n%s", version, ok, state, out.String())
 		}
 	}
 }

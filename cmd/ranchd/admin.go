@@ -3,41 +3,33 @@ package main
 import (
 	"slices"
 
-	"goranch/protocol/pubsub"
 	"goranch/protocol/session"
 	"goranch/protocol/shell"
 	"goranch/ranch/admin"
 )
 
-// adminCommands are those of the operators' shell.
-func (d *daemon) adminCommands() []shell.Command {
-	o := admin.Options{Server: &d.server, Version: version(), Started: d.began, Config: d.shown}
+// operatorCommands returns the commands of the operators' shell.
+func (d *daemon) operatorCommands() []shell.Command {
+	o := admin.Options{Server: &d.server, Version: version(), Started: d.started, Config: func() any { return d.FlagValues }}
 	for _, e := range d.Endpoints {
 		if e.Service == adminService {
-			o.Keep = append(o.Keep, e.Name)
+			o.Protected = append(o.Protected, e.Name)
 		}
 	}
 	if d.shell != nil {
-		o.Sessions = append(o.Sessions, admin.SessionSource{Name: "shell", Sessions: d.shell.Sessions()})
+		m := d.shell.Sessions()
+		o.Sessions = append(o.Sessions, admin.Sessions{Name: "shell", Stats: m.Stats, List: m.List})
 	}
 	if d.topics != nil {
-		o.Sessions = append(o.Sessions, admin.SessionSource{Name: "topics", Sessions: topicSessions{d.topics}})
+		stats := func() session.Stats { return d.topics.Stats().Sessions }
+		o.Sessions = append(o.Sessions, admin.Sessions{Name: "topics", Stats: stats, List: d.topics.Sessions})
 	}
 	return admin.Commands(o)
 }
 
-// shown is what ranchd was started with, as the flags are called.
-func (c *config) shown() any { return c.Flags }
-
-// topicSessions are the sessions of the topic server.
-type topicSessions struct{ *pubsub.Server }
-
-func (t topicSessions) Stats() session.Stats { return t.Server.Stats().Sessions }
-func (t topicSessions) List() []session.Info { return t.Sessions() }
-
-// lookAround are those of them that the shell for everybody has.
-func (d *daemon) lookAround() []shell.Command {
-	all := admin.Commands(admin.Options{Server: &d.server, Version: version(), Started: d.began})
+// publicCommands returns those of them that the public shell has.
+func (d *daemon) publicCommands() []shell.Command {
+	all := admin.Commands(admin.Options{Server: &d.server, Version: version(), Started: d.started})
 	return slices.DeleteFunc(all, func(c shell.Command) bool {
 		return !slices.Contains([]string{"status", "stats", "connections"}, c.Name)
 	})

@@ -7,38 +7,38 @@ import (
 	"net/netip"
 	"strings"
 
+	"goranch/internal/listenaddr"
 	"goranch/ranch"
-	"goranch/transport"
 )
 
-// banner says what is served where, how to try it, and how to end it.
-func (d *daemon) banner(w io.Writer) {
+// printBanner prints the listeners, commands to try them, and how to stop.
+func (d *daemon) printBanner(w io.Writer) {
 	var b strings.Builder
-	b.WriteString("ranchd serves\n\n")
+	b.WriteString("ranchd is listening:\n\n")
 	for i, l := range d.listeners {
 		e := d.Endpoints[i]
 		fmt.Fprintf(&b, "  %s: %s on %s\n", e.Name, e.Service, e.bound(l.Addr()))
-		fmt.Fprintf(&b, "      %s\n", try(e, l.Addr()))
+		fmt.Fprintf(&b, "      %s\n", tryCommand(e, l.Addr()))
 	}
 	b.WriteString("\n")
-	if d.certificate != nil {
-		fmt.Fprintf(&b, "TLS has a self-signed certificate, for trying out only. Its SHA-256 fingerprint:\n  %s\n", fingerprint(*d.certificate))
+	if d.selfSigned != nil {
+		fmt.Fprintf(&b, "TLS uses a self-signed certificate, for testing only. Its SHA-256 fingerprint:\n  %s\n", fingerprint(*d.selfSigned))
 	}
-	more := ""
-	if d.AnyCap && d.topics != nil {
-		more = fmt.Sprintf(", of topics %d", topicsConnections)
+	topics := ""
+	if d.DefaultCap && d.topics != nil {
+		topics = fmt.Sprintf(" (topics: %d)", topicsConnections)
 	}
-	fmt.Fprintf(&b, "Connections at once on each: %s%s. Stop with Ctrl-C.\n", limitText(d.Options.MaxConnections), more)
+	fmt.Fprintf(&b, "Maximum connections per listener: %s%s. Press Ctrl-C to stop.\n", formatCap(d.Options.MaxConnections), topics)
 	io.WriteString(w, b.String())
 }
 
-// bound returns where an endpoint is, now that the system has chosen what it was left to.
+// bound returns the endpoint with the address that the system has bound, without its name.
 func (e endpoint) bound(a net.Addr) endpoint {
-	return endpoint{TLS: e.TLS, Addr: transport.Addr{Network: a.Network(), Address: a.String()}}
+	return endpoint{TLS: e.TLS, Addr: listenaddr.Addr{Network: a.Network(), Address: a.String()}}
 }
 
-// try returns a line for the shell that talks to an endpoint bound to a.
-func try(e endpoint, a net.Addr) string {
+// tryCommand returns a shell command that connects to an endpoint bound to a.
+func tryCommand(e endpoint, a net.Addr) string {
 	line := tryEcho(e, a)
 	switch e.Service {
 	case adminService:
@@ -51,8 +51,8 @@ func try(e endpoint, a net.Addr) string {
 		if _, ok := a.(*net.UnixAddr); ok {
 			return "curl --unix-socket " + quote(a.String()) + " " + scheme + "://localhost/"
 		}
-		host, port := reachable(a)
-		return "a browser at " + scheme + "://" + net.JoinHostPort(host, port) + "/"
+		host, port := dialAddr(a)
+		return "open in a browser: " + scheme + "://" + net.JoinHostPort(host, port) + "/"
 	case shellService:
 		return strings.Replace(line, "printf hello", `printf 'help\n'`, 1)
 	case topicsService:
@@ -64,13 +64,13 @@ func try(e endpoint, a net.Addr) string {
 		return tryPacket + call
 	}
 	if client, ok := strings.CutSuffix(line, "  # then type a line"); ok {
-		// -quiet alone would go on when there is nothing more to send.
+		// With -quiet alone, s_client does not exit at the end of its input.
 		return "(" + tryPacket + "; sleep 1) | " + strings.Replace(client, "-quiet", "-quiet -no_ign_eof", 1)
 	}
 	return line
 }
 
-// tryPacket asks the packet server for the time: a length in octal, and a call.
+// tryPacket calls the method time of the packet server: the length in octal, then the call.
 const tryPacket = `printf '\0\0\0\050{"jsonrpc":"2.0","method":"time","id":1}'`
 
 func tryEcho(e endpoint, a net.Addr) string {
@@ -79,20 +79,19 @@ func tryEcho(e endpoint, a net.Addr) string {
 		case !e.TLS:
 			return "printf hello | nc -N -U " + quote(u.Name)
 		case u.Name[0] == '@':
-			return "# no common client speaks TLS on an abstract socket"
+			return "# common clients do not support TLS on an abstract socket"
 		}
 		return "openssl s_client -quiet -unix " + quote(u.Name) + "  # then type a line"
 	}
-	host, port := reachable(a)
+	host, port := dialAddr(a)
 	if e.TLS {
 		return "openssl s_client -quiet -connect " + quote(net.JoinHostPort(host, port)) + "  # then type a line"
 	}
 	return "printf hello | nc -N " + quote(host) + " " + port
 }
 
-// reachable returns an address of this machine for a listener bound to a, which may be
-// bound to all of them.
-func reachable(a net.Addr) (host, port string) {
+// dialAddr returns an address of this host for a listener bound to a, which can be unspecified.
+func dialAddr(a net.Addr) (host, port string) {
 	host, port, _ = net.SplitHostPort(a.String())
 	if ip, err := netip.ParseAddr(host); err == nil && ip.IsUnspecified() {
 		host = "::1"
@@ -103,7 +102,7 @@ func reachable(a net.Addr) (host, port string) {
 	return host, port
 }
 
-// quote makes one word of s for a shell.
+// quote returns s as one word for a Unix shell.
 func quote(s string) string {
 	const safe = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/@%+=:,._-"
 	if s != "" && strings.Trim(s, safe) == "" {
@@ -112,16 +111,17 @@ func quote(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
-func limitText(n int) string {
+// formatCap returns a cap as the flag has it.
+func formatCap(n int) string {
 	if n == ranch.Unlimited {
 		return "unlimited"
 	}
 	return fmt.Sprint(n)
 }
 
-// checked says what would be served.
-func (c *config) checked(w io.Writer) {
-	fmt.Fprintln(w, "ranchd: flags and files are in order; it would serve")
+// printEndpoints prints the endpoints of a valid configuration.
+func (c *config) printEndpoints(w io.Writer) {
+	fmt.Fprintln(w, "ranchd: flags and files are valid; it would listen on:")
 	for _, e := range c.Endpoints {
 		fmt.Fprintf(w, "  %s\n", e)
 	}

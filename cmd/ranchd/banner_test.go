@@ -5,10 +5,10 @@ import (
 	"testing"
 )
 
-func TestTryPacket(t *testing.T) {
+func TestTryPacketCommand(t *testing.T) {
 	const call = `printf '\0\0\0\050{"jsonrpc":"2.0","method":"time","id":1}'`
 	if n := len(`{"jsonrpc":"2.0","method":"time","id":1}`); n != 0o50 {
-		t.Errorf("the call has %o bytes in octal", n)
+		t.Errorf("length of the call: got %#o, want %#o", n, 0o50)
 	}
 	for _, c := range []struct {
 		tls   bool
@@ -18,15 +18,15 @@ func TestTryPacket(t *testing.T) {
 		{false, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8082}, call + " | nc -N 127.0.0.1 8082"},
 		{false, &net.UnixAddr{Name: "/p"}, call + " | nc -N -U /p"},
 		{true, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8082}, "(" + call + "; sleep 1) | openssl s_client -quiet -no_ign_eof -connect 127.0.0.1:8082"},
-		{true, &net.UnixAddr{Name: "@p"}, "# no common client speaks TLS on an abstract socket"},
+		{true, &net.UnixAddr{Name: "@p"}, "# common clients do not support TLS on an abstract socket"},
 	} {
-		if got := try(endpoint{Service: packetService, TLS: c.tls}, c.bound); got != c.want {
-			t.Errorf("%v:\n got %s\nwant %s", c.bound, got, c.want)
+		if got := tryCommand(endpoint{Service: packetService, TLS: c.tls}, c.bound); got != c.want {
+			t.Errorf("%v: got\n%s\nwant\n%s", c.bound, got, c.want)
 		}
 	}
 }
 
-func TestTry(t *testing.T) {
+func TestTryCommand(t *testing.T) {
 	for _, c := range []struct {
 		tls   bool
 		bound net.Addr
@@ -41,10 +41,10 @@ func TestTry(t *testing.T) {
 		{false, &net.UnixAddr{Name: "/run/it's;.sock"}, `printf hello | nc -N -U '/run/it'\''s;.sock'`},
 		{false, &net.UnixAddr{Name: "@name"}, "printf hello | nc -N -U @name"},
 		{true, &net.UnixAddr{Name: "/run/a.sock"}, "openssl s_client -quiet -unix /run/a.sock  # then type a line"},
-		{true, &net.UnixAddr{Name: "@name"}, "# no common client speaks TLS on an abstract socket"},
+		{true, &net.UnixAddr{Name: "@name"}, "# common clients do not support TLS on an abstract socket"},
 	} {
-		if got := try(endpoint{TLS: c.tls}, c.bound); got != c.want {
-			t.Errorf("%v:\n got %s\nwant %s", c.bound, got, c.want)
+		if got := tryCommand(endpoint{TLS: c.tls}, c.bound); got != c.want {
+			t.Errorf("%v: got\n%s\nwant\n%s", c.bound, got, c.want)
 		}
 	}
 }

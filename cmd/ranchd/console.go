@@ -18,58 +18,57 @@ import (
 	"goranch/transport"
 )
 
-// errNoTerminal is why there is no console.
-var errNoTerminal = errors.New("--console: standard input and output have to be a terminal: use ranchctl from elsewhere")
+var errNoTerminal = errors.New("--console requires a terminal on standard input and output; to connect from another terminal, use ranchctl")
 
-// divertable is where the log goes: to the console, while there is one, so that it does not write
-// into the line that is being typed.
-type divertable struct {
+// switchWriter is the destination of the log. While the console runs it is the console, which
+// writes log lines above the line that is being typed.
+type switchWriter struct {
 	mu sync.Mutex
-	to io.Writer
+	w  io.Writer
 }
 
-func (d *divertable) Write(p []byte) (int, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.to.Write(p)
+func (s *switchWriter) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.w.Write(p)
 }
 
-func (d *divertable) divert(to io.Writer) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.to = to
+func (s *switchWriter) set(w io.Writer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.w = w
 }
 
-// isTerminal reports whether w, or r, is one.
+// isTerminal reports whether a reader or writer is a terminal.
 func isTerminal(f any) bool {
 	file, ok := f.(*os.File)
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
-// converse is the operators' shell on this terminal. It returns when the operator leaves, or when ctx ends.
-func (d *daemon) converse(ctx context.Context) error {
+// runConsole runs the operators' shell on this terminal. It returns when the operator quits or ctx
+// ends.
+func (d *daemon) runConsole(ctx context.Context) error {
 	mem := new(transport.Mem)
-	operator := func(context.Context, *transport.Conn) (shell.User, error) {
+	p, err := d.newOperatorShell(func(context.Context, *transport.Conn) (shell.User, error) {
 		return shell.User{Name: "console", Role: shell.Operator}, nil
-	}
-	p, err := d.operators(operator)
+	})
 	if err != nil {
 		return err
 	}
-	var inner ranch.Server // not among those that it shows and suspends
-	l, err := inner.StartListener("console", mem, ranch.Options{Addr: "console", Logger: slog.New(slog.DiscardHandler)}, p)
+	var server ranch.Server // its own, so that commands do not list or suspend it
+	l, err := server.StartListener("console", mem, ranch.Options{Addr: "console", Logger: slog.New(slog.DiscardHandler)}, p)
 	if err != nil {
 		return err
 	}
 	defer l.Stop()
 	fd := int(os.Stdin.Fd())
-	before, err := term.MakeRaw(fd)
+	state, err := term.MakeRaw(fd)
 	if err != nil {
-		return fmt.Errorf("the terminal: %w", err)
+		return fmt.Errorf("terminal: %w", err)
 	}
-	defer term.Restore(fd, before)
+	defer term.Restore(fd, state)
 	if isTerminal(os.Stderr) {
-		defer d.logTo.divert(os.Stderr)
+		defer d.logWriter.set(os.Stderr)
 	}
 	return console.Run(ctx, console.Options{
 		Client: client.Options{Transport: mem, Addr: "console"},
@@ -83,7 +82,7 @@ func (d *daemon) converse(ctx context.Context) error {
 		},
 		Above: func(w io.Writer) {
 			if isTerminal(os.Stderr) {
-				d.logTo.divert(w)
+				d.logWriter.set(w)
 			}
 		},
 	})

@@ -12,12 +12,10 @@ import (
 	"time"
 )
 
-// testConsole talks to ranchd on its own terminal. Log lines come above the one that is being typed;
-// leaving the console ends ranchd in order.
+// testConsole runs --console on a terminal. Log lines appear above the line that is being typed,
+// and quit ends ranchd.
 func testConsole(t *testing.T, bin string) {
-	if _, err := exec.LookPath("tmux"); err != nil {
-		t.Skip("a terminal needs tmux: apt-get install tmux")
-	}
+	requireProgram(t, "tmux", "tmux")
 	code := filepath.Join(t.TempDir(), "code")
 	socket := fmt.Sprintf("ranchd-test-%d", os.Getpid())
 	tmux := func(args ...string) string {
@@ -33,35 +31,35 @@ func testConsole(t *testing.T, bin string) {
 	line := fmt.Sprintf("%s --console --quiet --listen s=shell+tcp://127.0.0.1:0; echo $? > %s", bin, code)
 	tmux("new-session", "-d", "-x", "100", "-y", "40", line)
 	defer exec.Command("tmux", "-L", socket, "kill-server").Run()
-	await := func(what string, ok func() bool) {
+	waitFor := func(what string, ok func() bool) {
 		t.Helper()
-		for end := time.Now().Add(patience); !ok(); time.Sleep(20 * time.Millisecond) {
-			if time.Now().After(end) {
-				t.Fatalf("%s\n%s", what, tmux("capture-pane", "-p"))
+		for deadline := time.Now().Add(timeout); !ok(); time.Sleep(20 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("got screen\n%s\nwant %s", tmux("capture-pane", "-p"), what)
 			}
 		}
 	}
-	says := func(what string) {
+	waitForText := func(text string) {
 		t.Helper()
-		await("it does not say "+what, func() bool { return strings.Contains(tmux("capture-pane", "-p"), what) })
+		waitFor(text, func() bool { return strings.Contains(tmux("capture-pane", "-p"), text) })
 	}
-	says("ranchd>")
+	waitForText("ranchd>")
 	tmux("send-keys", "listeners", "Enter")
-	says("ACTIVE")
+	waitForText("ACTIVE")
 	tmux("send-keys", "cap s 7", "Enter")
-	says("command=cap") // of the audit
-	says("Was:")
+	waitForText("command=cap") // the audit log
+	waitForText("Previous cap:")
 	tmux("send-keys", "quit", "Enter")
-	await("it does not end", func() bool {
+	waitFor("the end with exit code 0", func() bool {
 		b, _ := os.ReadFile(code)
 		return string(b) == "0\n"
 	})
 }
 
-func TestNoConsoleWithoutATerminal(t *testing.T) {
-	p := launch(t, "--console", "--listen", "127.0.0.1:0")
-	p.exits(t, exitUsage)
+func TestConsoleWithoutTerminal(t *testing.T) {
+	p := startProgram(t, "--console", "--listen", "127.0.0.1:0")
+	p.wantExit(t, exitUsage)
 	if !strings.Contains(p.log.String(), "terminal") {
-		t.Errorf("%s", &p.log)
+		t.Errorf("got %s, want terminal in it", &p.log)
 	}
 }

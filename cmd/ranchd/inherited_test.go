@@ -15,10 +15,10 @@ import (
 	"goranch/transport"
 )
 
-// testInherited hands it two sockets open, as descriptors 3 and 4, which outlive it.
+// testInherited passes two listening sockets as descriptors 3 and 4. They survive the process.
 func testInherited(t *testing.T, bin string) {
-	c := &child{cmd: exec.Command(bin, "--listen", "a=fd:3", "--listen", "b=tls+fd:4", "--log-format", "json")}
-	c.cmd.Stdout, c.cmd.Stderr = &c.out, &c.log
+	p := &process{cmd: exec.Command(bin, "--listen", "a=fd:3", "--listen", "b=tls+fd:4", "--log-format", "json")}
+	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.log
 	var addrs []string
 	for range 2 {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -31,68 +31,63 @@ func testInherited(t *testing.T, bin string) {
 			t.Fatal(err)
 		}
 		defer f.Close()
-		c.cmd.ExtraFiles = append(c.cmd.ExtraFiles, f)
+		p.cmd.ExtraFiles = append(p.cmd.ExtraFiles, f)
 		addrs = append(addrs, ln.Addr().String())
 	}
-	c.start(t)
-	echoes(t, dial(t, transport.TCP{}, addrs[0]))
-	sum := c.log.event(t, "TLS has a self-signed certificate made in memory, for trying out only", nil)["sha256"].(string)
-	echoes(t, dial(t, trusting(t, sum), addrs[1]))
-	if got := c.log.addr(t, "a"); got != addrs[0] {
-		t.Errorf("it listens on %s, not %s", got, addrs[0])
+	p.start(t)
+	checkEcho(t, dial(t, transport.TCP{}, addrs[0]))
+	checkEcho(t, dial(t, tlsByFingerprint(t, p.log.selfSigned(t)), addrs[1]))
+	if got := p.log.addr(t, "a"); got != addrs[0] {
+		t.Errorf("address: got %s, want %s", got, addrs[0])
 	}
-	if try := c.try(t, "a"); !strings.Contains(try, "nc -N 127.0.0.1 ") {
-		t.Errorf("the banner says %q", try)
+	if got := p.tryCommand(t, "a"); !strings.Contains(got, "nc -N 127.0.0.1 ") {
+		t.Errorf("command of the banner: got %q, want nc", got)
 	}
-	c.cmd.Process.Signal(syscall.SIGTERM)
-	c.exits(t, exitInOrder)
-	dial(t, transport.TCP{}, addrs[0]) // waits for the next process
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	p.wantExit(t, exitOK)
+	dial(t, transport.TCP{}, addrs[0]) // waits in the accept queue for the next process
 
-	none := spawn(t, bin, "--listen", "a=fd:3", "--log-format", "json")
-	none.exits(t, exitFailed)
-	e := none.log.event(t, "a listener could not be started", nil)
-	if advice, _ := e["advice"].(string); !strings.Contains(advice, "descriptor 3") {
-		t.Errorf("without a socket: %v", e)
+	p = startProcess(t, bin, "--listen", "a=fd:3", "--log-format", "json")
+	p.wantExit(t, exitFailed)
+	e := p.log.event(t, "starting a listener failed", nil)
+	if hint, _ := e["hint"].(string); !strings.Contains(hint, "descriptor 3") {
+		t.Errorf("without a socket: got %v, want descriptor 3 in the hint", e)
 	}
 }
 
-// testActivated starts it by socket activation, when its first client comes.
+// testActivated starts the program by socket activation.
 func testActivated(t *testing.T, bin string) {
-	activate, err := exec.LookPath("systemd-socket-activate")
-	if err != nil {
-		t.Skip("SKIPPED: no systemd-socket-activate: apt-get install systemd")
-	}
 	if runtime.GOOS != "linux" {
-		t.Skip("SKIPPED: systemd is for Linux")
+		t.Skip("SKIPPED: systemd requires Linux; to run this test: go test ./cmd/ranchd -run Binary/activated on Linux")
 	}
-	dir, err := os.MkdirTemp("", "rd") // t.TempDir is too long for a socket
+	activate := requireProgram(t, "systemd-socket-activate", "systemd")
+	dir, err := os.MkdirTemp("", "rd") // the paths of t.TempDir are too long for sockets
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
-	web, admin, name := filepath.Join(dir, "w"), filepath.Join(dir, "a"), filepath.Join(dir, "n")
-	c := spawn(t, activate, "-l", web, "-l", admin, "-l", name, "--fdname=web:admin:web", bin, "--log-format", "json",
-		"--listen", "w=systemd:web", "--listen", "v=systemd:web", "--listen", "a=tls+systemd:admin")
-	c.log.line(t, "that it listens", func(line string) bool { return strings.Contains(line, "Listening on "+name) })
-	echoes(t, dial(t, transport.TCP{}, "unix:"+web)) // only now it is started
-	echoes(t, dial(t, transport.TCP{}, "unix:"+name))
-	sum := c.log.event(t, "TLS has a self-signed certificate made in memory, for trying out only", nil)["sha256"].(string)
-	echoes(t, dial(t, trusting(t, sum), "unix:"+admin))
-	for listener, path := range map[string]string{"w": web, "v": name, "a": admin} {
-		if got := c.log.addr(t, listener); got != "unix:"+path {
-			t.Errorf("%s listens on %s, not %s", listener, got, path)
+	first, second, tls := filepath.Join(dir, "1"), filepath.Join(dir, "2"), filepath.Join(dir, "t")
+	p := startProcess(t, activate, "-l", first, "-l", tls, "-l", second, "--fdname=plain:tls:plain", bin, "--log-format", "json",
+		"--listen", "a=systemd:plain", "--listen", "b=systemd:plain", "--listen", "c=tls+systemd:tls")
+	p.log.line(t, "the last listening socket", func(line string) bool { return strings.Contains(line, "Listening on "+second) })
+	checkEcho(t, dial(t, transport.TCP{}, "unix:"+first)) // starts the program
+	checkEcho(t, dial(t, transport.TCP{}, "unix:"+second))
+	checkEcho(t, dial(t, tlsByFingerprint(t, p.log.selfSigned(t)), "unix:"+tls))
+	for listener, path := range map[string]string{"a": first, "b": second, "c": tls} {
+		if got := p.log.addr(t, listener); got != "unix:"+path {
+			t.Errorf("address of %s: got %s, want %s", listener, got, path)
 		}
 	}
-	c.cmd.Process.Signal(syscall.SIGTERM)
-	c.exits(t, exitInOrder)
-	if _, err := os.Stat(web); err != nil {
-		t.Errorf("the socket of systemd's is gone: %v", err)
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	p.wantExit(t, exitOK)
+	if _, err := os.Stat(first); err != nil {
+		t.Errorf("socket file of systemd after the end: got %v, want it to exist", err)
 	}
 
-	c = spawn(t, bin, "--log-format", "json", "--listen", "systemd:web")
-	c.exits(t, exitFailed)
-	e := c.log.event(t, "a listener could not be started", nil)
-	if advice, _ := e["advice"].(string); !strings.Contains(advice, "FileDescriptorName=web") {
-		t.Errorf("without activation: %v", e)
+	p = startProcess(t, bin, "--log-format", "json", "--listen", "systemd:plain")
+	p.wantExit(t, exitFailed)
+	e := p.log.event(t, "starting a listener failed", nil)
+	if hint, _ := e["hint"].(string); !strings.Contains(hint, "FileDescriptorName=plain") {
+		t.Errorf("without activation: got %v, want FileDescriptorName=plain in the hint", e)
 	}
 }

@@ -8,16 +8,16 @@ import (
 	"strconv"
 	"strings"
 
-	"goranch/transport"
+	"goranch/internal/listenaddr"
 )
 
-// defaultListen is what is served when nobody says what: reachable from this machine
-// only, echo on its registered port 7 moved to where no privilege is needed.
+// defaultListen is the default of --listen: all protocols on loopback. 8007 stands for 7, the port
+// of echo, which requires privileges.
 var defaultListen = []string{"tcp://127.0.0.1:8007", "tls://127.0.0.1:8008",
 	"shell+tcp://127.0.0.1:8080", "topics+tcp://127.0.0.1:8081", "packet+tcp://127.0.0.1:8082", "web+tcp://127.0.0.1:8083"}
 
-// service is the protocol that an endpoint speaks. Its name and a "+" stand before the scheme,
-// without them it is echo.
+// service is the protocol of an endpoint. In an address its name and "+" precede the scheme; an
+// address without them is echo.
 type service string
 
 const (
@@ -26,7 +26,7 @@ const (
 	topicsService service = "topics"
 	packetService service = "packet"
 	webService    service = "web"
-	adminService  service = "admin" // by --admin only
+	adminService  service = "admin" // only by --admin
 )
 
 func (s service) String() string {
@@ -36,22 +36,23 @@ func (s service) String() string {
 	return string(s)
 }
 
-var prefixed = []service{shellService, topicsService, packetService, webService}
+// prefixes are the services that an address can name.
+var prefixes = []service{shellService, topicsService, packetService, webService}
 
-// loopback stands for a host that was left out. In net it would be every interface,
-// which nobody should get by leaving something out.
+// loopback is the default host. Package net would listen on every interface, which must be written
+// explicitly here.
 const loopback = "127.0.0.1"
 
-// endpoint is one value of --listen, taken apart.
+// endpoint is a parsed value of --listen.
 type endpoint struct {
-	Name      string // the listener's; "" until nameAll has given it one
+	Name      string // of the listener; "" until nameEndpoints sets it
 	Service   service
 	TLS       bool
-	Addr      transport.Addr
-	Defaulted bool // the host was left out
+	Addr      listenaddr.Addr
+	Defaulted bool // the host is the default
 }
 
-// String returns the form that parseEndpoint reads.
+// String returns the endpoint in the form that parseEndpoint reads.
 func (e endpoint) String() string {
 	scheme := e.Addr.Network
 	switch {
@@ -72,7 +73,7 @@ func (e endpoint) String() string {
 
 func (e endpoint) unix() bool { return e.Addr.Network == "unix" }
 
-// host returns the host as an IP address. Names, and Unix sockets, have none.
+// host returns the IP address of the host. ok is false for host names and Unix sockets.
 func (e endpoint) host() (ip netip.Addr, ok bool) {
 	host, _, _ := net.SplitHostPort(e.Addr.Address)
 	ip, err := netip.ParseAddr(host)
@@ -85,23 +86,22 @@ func (e endpoint) anyPort() bool {
 	return port == "0" && !e.unix()
 }
 
-const listenForms = "use tcp://host:port, tls://host:port, unix:/path, unix:@name, fd:N or systemd:NAME, with tls+ before the last three for TLS, with shell+, topics+, web+ or packet+ before all that for another protocol than echo, and with NAME= before it if it is to have a name"
+const listenForms = "use tcp://host:port, tls://host:port, unix:/path, unix:@name, fd:N or systemd:NAME; ranchd --help lists the prefixes for TLS, protocols and names"
 
-// parseEndpoint reads "[NAME=]ADDRESS". An address without a scheme is TCP, one without
-// a host is loopback.
+// parseEndpoint reads "[NAME=]ADDRESS". The default scheme is tcp, the default host is loopback.
 func parseEndpoint(s string) (endpoint, error) {
 	if i := strings.IndexFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f }); i >= 0 {
-		return endpoint{}, errors.New("it contains a space or a control character")
+		return endpoint{}, errors.New("the address contains a space or a control character")
 	}
 	var e endpoint
-	// A path may contain "=" too, but then something of an address stands before it.
+	// A path can contain "=" too, but its scheme contains one of these characters.
 	if name, rest, ok := strings.Cut(s, "="); ok && !strings.ContainsAny(name, ":/@[") {
 		if err := checkName(name); err != nil {
 			return endpoint{}, err
 		}
 		e.Name, s = name, rest
 	}
-	for _, name := range prefixed {
+	for _, name := range prefixes {
 		if rest, ok := strings.CutPrefix(s, string(name)+"+"); ok {
 			e.Service, s = name, rest
 		}
@@ -118,10 +118,10 @@ func parseEndpoint(s string) (endpoint, error) {
 	case "fd", "systemd", "tls+fd", "tls+systemd":
 		plain, isTLS := strings.CutPrefix(scheme, "tls+")
 		e.TLS = isTLS
-		e.Addr, err = transport.ParseAddr(plain + ":" + rest)
+		e.Addr, err = listenaddr.Parse(plain + ":" + rest)
 	default:
 		if hasScheme {
-			err = fmt.Errorf("unknown scheme %q: %s", scheme, listenForms)
+			err = fmt.Errorf("unknown scheme %q; %s", scheme, listenForms)
 		} else {
 			err = e.parseTCP(s)
 		}
@@ -132,8 +132,8 @@ func parseEndpoint(s string) (endpoint, error) {
 	return e, nil
 }
 
-// cutScheme separates the scheme. Only words that can be no host are schemes without
-// "//": "tls:443" would otherwise serve in the clear on a host called tls.
+// cutScheme splits an address into its scheme and the rest. The known schemes are recognized
+// without "//" too: "tls:443" would otherwise be plain TCP on a host named tls.
 func cutScheme(s string) (scheme, rest string, ok bool) {
 	scheme, rest, _ = strings.Cut(s, ":")
 	if rest, ok = strings.CutPrefix(rest, "//"); ok {
@@ -149,11 +149,11 @@ func cutScheme(s string) (scheme, rest string, ok bool) {
 func (e *endpoint) parseTCP(s string) error {
 	host, port, err := net.SplitHostPort(s)
 	if err != nil || port == "" {
-		return fmt.Errorf("%q is no host:port, nor [ipv6]:port: %s", s, listenForms)
+		return fmt.Errorf("%q is not host:port or [ipv6]:port; %s", s, listenForms)
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil {
-		return fmt.Errorf("port %q: allowed are the numbers 0 to 65535, where 0 is any free one", port)
+		return fmt.Errorf("port %q: allowed are the numbers 0 to 65535; 0 chooses a free port", port)
 	}
 	if host == "" {
 		host, e.Defaulted = loopback, true
@@ -163,35 +163,35 @@ func (e *endpoint) parseTCP(s string) error {
 	} else if err := checkHost(host); err != nil {
 		return err
 	}
-	e.Addr = transport.Addr{Network: "tcp", Address: net.JoinHostPort(host, strconv.FormatUint(n, 10))}
+	e.Addr = listenaddr.Addr{Network: "tcp", Address: net.JoinHostPort(host, strconv.FormatUint(n, 10))}
 	return nil
 }
 
-// checkHost refuses what is no name of a host. Resolvers read "0" and "0x0" as 0.0.0.0,
-// so whatever ends in a number has to be a complete address.
+// checkHost refuses invalid host names. Resolvers read "0" and "0x0" as 0.0.0.0, so a host that
+// ends in a number must be a complete IP address.
 func checkHost(host string) error {
-	const all = "for every interface write 0.0.0.0 or [::]"
+	const all = "use 0.0.0.0 or [::] for every interface"
 	if len(host) > 253 || strings.Trim(host, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.") != "" {
-		return fmt.Errorf("host %q is neither an IP address nor a name; %s", host, all)
+		return fmt.Errorf("host %q is neither an IP address nor a host name; %s", host, all)
 	}
 	labels := strings.Split(strings.TrimSuffix(host, "."), ".")
 	for _, label := range labels {
 		if label == "" {
-			return fmt.Errorf("host %q is neither an IP address nor a name; %s", host, all)
+			return fmt.Errorf("host %q is neither an IP address nor a host name; %s", host, all)
 		}
 	}
 	last := labels[len(labels)-1]
 	if _, err := strconv.ParseUint(last, 0, 64); err == nil || strings.Trim(last, "0123456789") == "" {
-		return fmt.Errorf("host %q looks like an IP address but is none; %s", host, all)
+		return fmt.Errorf("host %q looks like an IP address but is invalid; %s", host, all)
 	}
 	return nil
 }
 
 func (e *endpoint) parseUnix(s string) error {
 	if s == "" || s[0] != '/' && s[0] != '@' {
-		return fmt.Errorf("%q: a Unix socket needs an absolute path (unix:/path) or a name (unix:@name)", s)
+		return fmt.Errorf("%q: allowed for Unix sockets are absolute paths (unix:/path) and names (unix:@name)", s)
 	}
-	a, err := transport.ParseAddr("unix:" + s) // knows how long a path may be, and whether names are possible
+	a, err := listenaddr.Parse("unix:" + s) // checks the length, and names on this system
 	if err != nil {
 		return err
 	}
@@ -210,12 +210,12 @@ func checkName(name string) error {
 	return nil
 }
 
-// nameAll gives a name to each endpoint that has none, after protocol and transport, with a
-// number where that is taken.
-func nameAll(all []endpoint) {
-	taken := make(map[string]bool)
+// nameEndpoints names endpoints without a name by protocol and transport, with a number if the name
+// is used.
+func nameEndpoints(all []endpoint) {
+	used := make(map[string]bool)
 	for _, e := range all {
-		taken[e.Name] = true
+		used[e.Name] = true
 	}
 	for i := range all {
 		if all[i].Name != "" {
@@ -229,9 +229,9 @@ func nameAll(all []endpoint) {
 			base = all[i].Service.String() + "-tls"
 		}
 		name := base
-		for n := 2; taken[name]; n++ {
+		for n := 2; used[name]; n++ {
 			name = fmt.Sprintf("%s-%d", base, n)
 		}
-		all[i].Name, taken[name] = name, true
+		all[i].Name, used[name] = name, true
 	}
 }

@@ -8,11 +8,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"goranch/transport"
+	"goranch/internal/listenaddr"
 )
 
-func tcp(addr string) transport.Addr  { return transport.Addr{Network: "tcp", Address: addr} }
-func unix(path string) transport.Addr { return transport.Addr{Network: "unix", Address: path} }
+func tcp(addr string) listenaddr.Addr  { return listenaddr.Addr{Network: "tcp", Address: addr} }
+func unix(path string) listenaddr.Addr { return listenaddr.Addr{Network: "unix", Address: path} }
 
 var goodAddresses = []struct {
 	in   string
@@ -47,12 +47,12 @@ var inheritedAddresses = []struct {
 	in   string
 	want endpoint
 }{
-	{"fd:3", endpoint{Addr: transport.Addr{Network: "fd", Address: "3"}}},
-	{"a=fd://03", endpoint{Name: "a", Addr: transport.Addr{Network: "fd", Address: "3"}}},
-	{"tls+fd:4", endpoint{TLS: true, Addr: transport.Addr{Network: "fd", Address: "4"}}},
-	{"systemd:echo", endpoint{Addr: transport.Addr{Network: "systemd", Address: "echo"}}},
-	{"systemd://0", endpoint{Addr: transport.Addr{Network: "systemd", Address: "0"}}},
-	{"b=tls+systemd:echo.socket", endpoint{Name: "b", TLS: true, Addr: transport.Addr{Network: "systemd", Address: "echo.socket"}}},
+	{"fd:3", endpoint{Addr: listenaddr.Addr{Network: "fd", Address: "3"}}},
+	{"a=fd://03", endpoint{Name: "a", Addr: listenaddr.Addr{Network: "fd", Address: "3"}}},
+	{"tls+fd:4", endpoint{TLS: true, Addr: listenaddr.Addr{Network: "fd", Address: "4"}}},
+	{"systemd:echo", endpoint{Addr: listenaddr.Addr{Network: "systemd", Address: "echo"}}},
+	{"systemd://0", endpoint{Addr: listenaddr.Addr{Network: "systemd", Address: "0"}}},
+	{"b=tls+systemd:echo.socket", endpoint{Name: "b", TLS: true, Addr: listenaddr.Addr{Network: "systemd", Address: "echo.socket"}}},
 }
 
 func TestParseEndpoint(t *testing.T) {
@@ -76,27 +76,27 @@ func TestParseEndpoint(t *testing.T) {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(c.want, got); diff != "" {
-				t.Errorf("want -, got +:\n%s", diff)
+				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
 	}
 }
 
-var badAddresses = []struct{ in, says string }{
-	{"", "no host:port"},
-	{"8007", "no host:port"},
-	{"packet+", "no host:port"},
+var badAddresses = []struct{ in, want string }{
+	{"", "not host:port"},
+	{"8007", "not host:port"},
+	{"packet+", "not host:port"},
 	{"packet+packet+tcp://a:1", `unknown scheme "packet+tcp"`},
-	{"tcp://", "no host:port"},
-	{"tcp://localhost", "no host:port"},
-	{"tcp://localhost:", "no host:port"},
+	{"tcp://", "not host:port"},
+	{"tcp://localhost", "not host:port"},
+	{"tcp://localhost:", "not host:port"},
 	{"tcp://::1:80", "[ipv6]:port"},
 	{"tcp://localhost:http", "0 to 65535"},
 	{"tcp://localhost:65536", "0 to 65535"},
 	{"tcp://localhost:-1", "0 to 65535"},
 	{"tcp://localhost:1/path", "0 to 65535"},
 	{"tcp://*:80", "0.0.0.0 or [::]"},
-	{"tcp://0:80", "looks like an IP address"}, // resolvers take it for 0.0.0.0
+	{"tcp://0:80", "looks like an IP address"}, // resolvers read it as 0.0.0.0
 	{"tcp://0x0:80", "looks like an IP address"},
 	{"tcp://0.0:80", "looks like an IP address"},
 	{"tcp://127.0.0.1.1:80", "looks like an IP address"},
@@ -104,7 +104,7 @@ var badAddresses = []struct{ in, says string }{
 	{"tcp://a..b:80", "neither"},
 	{"tcp://.:80", "neither"},
 	{"tcp://user@host:80", "neither"},
-	{"tls:443", "tls://host:port"}, // not a host called tls, in the clear
+	{"tls:443", "tls://host:port"}, // not a host named tls without TLS
 	{"tcp:443", "tcp://host:port"},
 	{"http://localhost:80", `unknown scheme "http"`},
 	{"TCP://localhost:80", `unknown scheme "TCP"`},
@@ -132,10 +132,10 @@ func TestParseEndpointFaults(t *testing.T) {
 		t.Run(c.in, func(t *testing.T) {
 			got, err := parseEndpoint(c.in)
 			if err == nil {
-				t.Fatalf("read as %+v", got)
+				t.Fatalf("got %+v, want an error", got)
 			}
-			if !strings.Contains(err.Error(), c.says) {
-				t.Errorf("the fault does not say %q: %v", c.says, err)
+			if !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got error %v, want %q in it", err, c.want)
 			}
 		})
 	}
@@ -155,44 +155,44 @@ func FuzzParseEndpoint(f *testing.F) {
 		e, err := parseEndpoint(in)
 		if err != nil {
 			if diff := cmp.Diff(endpoint{}, e); diff != "" {
-				t.Errorf("something came with the error %v:\n%s", err, diff)
+				t.Errorf("endpoint with error %v: (-want +got):\n%s", err, diff)
 			}
 			return
 		}
-		if _, err := transport.ParseAddr(e.Addr.String()); err != nil {
-			t.Errorf("%q became %+v, which the library refuses: %v", in, e, err)
+		if _, err := listenaddr.Parse(e.Addr.String()); err != nil {
+			t.Errorf("%q: got %+v, which package transport refuses: %v", in, e, err)
 		}
 		if ip, ok := e.host(); ok && ip.Unmap().IsUnspecified() && !strings.Contains(in, "0.0.0.0") && !strings.Contains(in, "[") {
-			t.Errorf("%q listens on every interface, which it does not say: %+v", in, e)
+			t.Errorf("%q: got every interface %+v, want an explicit address for it", in, e)
 		}
 		if strings.HasPrefix(e.Addr.Address, ":") {
-			t.Errorf("%q listens on every interface for want of a host: %+v", in, e)
+			t.Errorf("%q: got %+v without a host, want the default host", in, e)
 		}
 		again, err := parseEndpoint(e.String())
 		if err != nil {
-			t.Fatalf("%q became %q, which cannot be read: %v", in, e, err)
+			t.Fatalf("text of %q: got %q, which is invalid: %v", in, e, err)
 		}
-		again.Defaulted = e.Defaulted // it names the host now
+		again.Defaulted = e.Defaulted // the text names the host
 		if diff := cmp.Diff(e, again); diff != "" {
-			t.Errorf("%q changes when it is written and read, first -, then +:\n%s", in, diff)
+			t.Errorf("%q after String and parsing: (-want +got):\n%s", in, diff)
 		}
 	})
 }
 
-func TestNameAll(t *testing.T) {
+func TestNameEndpoints(t *testing.T) {
 	all := []endpoint{
 		{Addr: tcp("a:1")}, {Addr: tcp("a:2")}, {Name: "echo-tcp-2"}, {TLS: true, Addr: tcp("a:3")},
 		{Addr: unix("/a")}, {TLS: true, Addr: unix("/b")}, {Name: "echo-unix"},
-		{Addr: transport.Addr{Network: "systemd", Address: "x"}}, {TLS: true, Addr: transport.Addr{Network: "fd", Address: "3"}},
+		{Addr: listenaddr.Addr{Network: "systemd", Address: "x"}}, {TLS: true, Addr: listenaddr.Addr{Network: "fd", Address: "3"}},
 		{Service: packetService, Addr: tcp("a:4")}, {Service: packetService, TLS: true, Addr: unix("/c")},
 	}
-	nameAll(all)
+	nameEndpoints(all)
 	var got []string
 	for _, e := range all {
 		got = append(got, e.Name)
 	}
 	want := []string{"echo-tcp", "echo-tcp-3", "echo-tcp-2", "echo-tls", "echo-unix-2", "echo-tls-unix", "echo-unix", "echo-systemd", "echo-tls-fd", "packet-tcp", "packet-tls-unix"}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("want -, got +:\n%s", diff)
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

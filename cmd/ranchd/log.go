@@ -11,18 +11,18 @@ import (
 	"golang.org/x/term"
 )
 
-// logFormat is how log lines look.
+// logFormat is a format of log lines.
 type logFormat string
 
 const (
-	logAuto  logFormat = "auto" // color on a terminal, else text
-	logText  logFormat = "text" // key=value, as slog writes it
+	logAuto  logFormat = "auto" // color on a terminal, otherwise text
+	logText  logFormat = "text" // key=value of slog.TextHandler
 	logColor logFormat = "color"
 	logJSON  logFormat = "json"
 )
 
-// on returns the format for a log that goes to w.
-func (f logFormat) on(w io.Writer) logFormat {
+// resolve returns the format for a log on w.
+func (f logFormat) resolve(w io.Writer) logFormat {
 	switch {
 	case f != logAuto:
 		return f
@@ -33,7 +33,7 @@ func (f logFormat) on(w io.Writer) logFormat {
 }
 
 func newLogger(w io.Writer, format logFormat, level slog.Level) *slog.Logger {
-	format = format.on(w)
+	format = format.resolve(w)
 	opts := &slog.HandlerOptions{Level: level}
 	switch format {
 	case logJSON:
@@ -44,8 +44,8 @@ func newLogger(w io.Writer, format logFormat, level slog.Level) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, opts))
 }
 
-// wantsColor follows no-color.org. Consoles of Windows show the codes as they are
-// unless somebody has told them not to, so there colour has to be asked for.
+// wantsColor reports whether w is a terminal on which colors are wanted (https://no-color.org).
+// Consoles of Windows show the escape sequences unless a setting enables them.
 func wantsColor(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && runtime.GOOS != "windows" && term.IsTerminal(int(f.Fd()))

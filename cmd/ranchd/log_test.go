@@ -15,20 +15,20 @@ func TestLogFormats(t *testing.T) {
 	}
 	defer file.Close()
 	if wantsColor(file) || wantsColor(new(bytes.Buffer)) {
-		t.Error("colour, although it is no terminal")
+		t.Error("wantsColor of a file or a buffer: got true, want false")
 	}
 	for format, want := range map[logFormat]string{
-		logAuto:  `level=INFO msg="a word" n=1`,
-		logText:  `level=INFO msg="a word" n=1`,
-		logJSON:  `"level":"INFO","msg":"a word","n":1}`,
-		logColor: "\x1b[92mINF\x1b[0m a word",
+		logAuto:  `level=INFO msg="a message" n=1`,
+		logText:  `level=INFO msg="a message" n=1`,
+		logJSON:  `"level":"INFO","msg":"a message","n":1}`,
+		logColor: "\x1b[92mINF\x1b[0m a message",
 	} {
 		var b bytes.Buffer
 		log := newLogger(&b, format, slog.LevelInfo)
-		log.Debug("nothing")
-		log.Info("a word", "n", 1)
-		if !strings.Contains(b.String(), want) || strings.Contains(b.String(), "nothing") || strings.Count(b.String(), "\n") != 1 {
-			t.Errorf("%s: %q", format, b.String())
+		log.Debug("suppressed")
+		log.Info("a message", "n", 1)
+		if !strings.Contains(b.String(), want) || strings.Contains(b.String(), "suppressed") || strings.Count(b.String(), "\n") != 1 {
+			t.Errorf("%s: got %q, want one line with %q", format, b.String(), want)
 		}
 	}
 }

@@ -9,11 +9,11 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	for _, kv := range os.Environ() { // settings of whoever runs the tests are not theirs
+	for _, kv := range os.Environ() { // settings of the user must not affect the tests
 		if name, _, _ := strings.Cut(kv, "="); strings.HasPrefix(name, "RANCHD_") {
 			os.Unsetenv(name)
 		}
 	}
-	os.Setenv("RANCHD_ADMIN", "none") // they run at the same time, and there is one such socket
+	os.Setenv("RANCHD_ADMIN", "none") // several test processes would share the default socket
 	goleak.VerifyTestMain(m)
 }

@@ -16,10 +16,10 @@ import (
 	"goranch/transport"
 )
 
-// patience is how long a test waits for something that should happen at once.
-const patience = 20 * time.Second
+// timeout limits each wait of a test.
+const timeout = 20 * time.Second
 
-// output is what a program has written, for others to wait on.
+// output is the output of a program. It can be read while the program writes.
 type output struct {
 	mu      sync.Mutex
 	text    []byte
@@ -43,10 +43,10 @@ func (o *output) String() string {
 	return string(o.text)
 }
 
-// line returns the first complete line that ok holds for, and waits until there is one.
+// line waits for a complete line for which ok returns true, and returns the first.
 func (o *output) line(t *testing.T, what string, ok func(line string) bool) string {
 	t.Helper()
-	late := time.After(patience)
+	expired := time.After(timeout)
 	for {
 		o.mu.Lock()
 		text := o.text
@@ -67,17 +67,17 @@ func (o *output) line(t *testing.T, what string, ok func(line string) bool) stri
 		}
 		select {
 		case <-changed:
-		case <-late:
-			t.Fatalf("%s: no such line in\n%s", what, o)
+		case <-expired:
+			t.Fatalf("got output\n%s\nwant a line with %s", o, what)
 		}
 	}
 }
 
-// event waits for a JSON log line with that message, and those values of attributes.
+// event waits for a JSON log line with the message and the attributes.
 func (o *output) event(t *testing.T, msg string, attrs map[string]any) map[string]any {
 	t.Helper()
 	var found map[string]any
-	o.line(t, msg, func(line string) bool {
+	o.line(t, "the message "+msg, func(line string) bool {
 		var e map[string]any
 		if json.Unmarshal([]byte(line), &e) != nil || e["msg"] != msg {
 			return false
@@ -93,87 +93,92 @@ func (o *output) event(t *testing.T, msg string, attrs map[string]any) map[strin
 	return found
 }
 
-// addr waits until a listener is started, and returns where.
+// addr waits until a listener is started and returns its address.
 func (o *output) addr(t *testing.T, listener string) string {
 	t.Helper()
 	return o.event(t, "listener started", map[string]any{"listener": listener})["addr"].(string)
 }
 
-// program is ranchd, running in this process.
+// selfSigned waits for the fingerprint of the self-signed certificate.
+func (o *output) selfSigned(t *testing.T) string {
+	t.Helper()
+	return o.event(t, "using a self-signed certificate, for testing only", nil)["sha256"].(string)
+}
+
+// program is ranchd in this process.
 type program struct {
 	out, log output
 	signals  chan os.Signal
-	end      context.CancelFunc // as if the context given to run had ended
+	stop     context.CancelFunc // ends the context of run
 	code     chan int
 }
 
-// launch runs the program with these arguments and JSON logs of every connection.
-func launch(t *testing.T, args ...string) *program {
+// startProgram runs the program with these arguments and a JSON log at level debug.
+func startProgram(t *testing.T, args ...string) *program {
 	t.Helper()
 	args = append(args, "--log-format", "json", "--log-level", "debug")
-	return launchFunc(t, func(p *program, ctx context.Context) int { return run(ctx, args, &p.out, &p.log, p.signals) })
+	return startFunc(t, func(p *program, ctx context.Context) int { return run(ctx, args, &p.out, &p.log, p.signals) })
 }
 
-func launchFunc(t *testing.T, f func(*program, context.Context) int) *program {
+func startFunc(t *testing.T, f func(*program, context.Context) int) *program {
 	t.Helper()
 	p := &program{signals: make(chan os.Signal, 8), code: make(chan int, 1)}
 	ctx, cancel := context.WithCancel(context.Background())
-	p.end = cancel
-	gone := make(chan struct{})
+	p.stop = cancel
+	done := make(chan struct{})
 	go func() {
-		defer close(gone)
+		defer close(done)
 		p.code <- f(p, ctx)
 	}()
 	t.Cleanup(func() {
 		cancel()
-		<-gone
+		<-done
 	})
 	return p
 }
 
-// exits waits for the end and compares the exit code.
-func (p *program) exits(t *testing.T, want int) {
+// wantExit waits for the end of the program and compares its exit code.
+func (p *program) wantExit(t *testing.T, want int) {
 	t.Helper()
 	select {
 	case got := <-p.code:
 		if got != want {
-			t.Errorf("exit code %d, want %d; log:\n%s", got, want, &p.log)
+			t.Errorf("exit code: got %d, want %d; log:\n%s", got, want, &p.log)
 		}
-	case <-time.After(patience):
-		t.Fatalf("it does not end; log:\n%s", &p.log)
+	case <-time.After(timeout):
+		t.Fatalf("the program is running after %v, want exit code %d; log:\n%s", timeout, want, &p.log)
 	}
 }
 
-// dial connects, and closes at the test's end.
+// dial connects, and closes the connection at the end of the test.
 func dial(t *testing.T, tr transport.Transport, addr string) net.Conn {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
 	nc, err := tr.Dial(ctx, addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { nc.Close() })
-	nc.SetDeadline(time.Now().Add(patience))
+	nc.SetDeadline(time.Now().Add(timeout))
 	return nc
 }
 
-// trusting returns a TLS client that accepts the server with the certificate whose
-// fingerprint is given, and no other.
-func trusting(t *testing.T, sha256 string) transport.TLS {
+// tlsByFingerprint returns a TLS transport that accepts only the certificate with that fingerprint.
+func tlsByFingerprint(t *testing.T, sha256 string) transport.TLS {
 	return transport.TLS{Config: &tls.Config{
 		InsecureSkipVerify: true,
 		VerifyConnection: func(s tls.ConnectionState) error {
 			if got := fingerprint(tls.Certificate{Certificate: [][]byte{s.PeerCertificates[0].Raw}}); got != sha256 {
-				t.Errorf("the server's certificate is %s, logged was %s", got, sha256)
+				t.Errorf("certificate of the server: got %s, want %s", got, sha256)
 			}
 			return nil
 		},
 	}}
 }
 
-// trustingFile returns a TLS client that trusts the certificate in a file.
-func trustingFile(t *testing.T, file string) transport.TLS {
+// tlsByFile returns a TLS transport that trusts the certificate in a file.
+func tlsByFile(t *testing.T, file string) transport.TLS {
 	t.Helper()
 	pem, err := os.ReadFile(file)
 	if err != nil {
@@ -184,8 +189,8 @@ func trustingFile(t *testing.T, file string) transport.TLS {
 	return transport.TLS{Config: &tls.Config{RootCAs: roots, ServerName: "localhost"}}
 }
 
-// echoes sends a word and wants it back.
-func echoes(t *testing.T, nc net.Conn) {
+// checkEcho sends a word and wants it back.
+func checkEcho(t *testing.T, nc net.Conn) {
 	t.Helper()
 	const word = "hello"
 	if _, err := io.WriteString(nc, word); err != nil {
@@ -193,6 +198,6 @@ func echoes(t *testing.T, nc net.Conn) {
 	}
 	got := make([]byte, len(word))
 	if _, err := io.ReadFull(nc, got); err != nil || string(got) != word {
-		t.Fatalf("sent %q, got back %q, %v", word, got, err)
+		t.Fatalf("echo: got %q and error %v, want %q", got, err, word)
 	}
 }

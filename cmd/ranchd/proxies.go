@@ -9,10 +9,10 @@ import (
 	"goranch/transport/proxy"
 )
 
-// proxies are those whose PROXY header is required, and believed. The zero value is nobody.
+// proxies are the proxies whose connections must begin with a PROXY header. The zero value is none.
 type proxies struct {
 	Networks []netip.Prefix
-	Local    bool
+	Local    bool // Unix sockets
 }
 
 func parseProxies(s string) (p proxies, err error) {
@@ -24,22 +24,22 @@ func parseProxies(s string) (p proxies, err error) {
 			p.Local = true
 			continue
 		}
-		net, err := netip.ParsePrefix(w)
+		network, err := netip.ParsePrefix(w)
 		if addr, aerr := netip.ParseAddr(w); aerr == nil {
-			net, err = netip.PrefixFrom(addr, addr.BitLen()), nil
+			network, err = netip.PrefixFrom(addr, addr.BitLen()), nil
 		}
-		if err != nil || net.Addr().Zone() != "" {
+		if err != nil || network.Addr().Zone() != "" {
 			return p, errors.New("allowed are networks such as 10.0.0.0/8, addresses, and local, separated by commas")
 		}
-		p.Networks = append(p.Networks, net.Masked())
+		p.Networks = append(p.Networks, network.Masked())
 	}
 	return p, nil
 }
 
 func (p proxies) any() bool { return len(p.Networks) > 0 || p.Local }
 
-// before returns t, with the header read before it if there are any proxies.
-func (p proxies) before(t transport.Transport) transport.Transport {
+// wrap returns t, wrapped to read the PROXY header if there are proxies.
+func (p proxies) wrap(t transport.Transport) transport.Transport {
 	if !p.any() {
 		return t
 	}

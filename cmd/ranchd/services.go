@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"path/filepath"
 	"slices"
 	"time"
@@ -21,32 +20,27 @@ import (
 	"goranch/ranch/admin"
 )
 
-// services are the protocols that are served, one of each for all endpoints.
+// services are the protocols of the endpoints. Endpoints with the same service share one.
 type services struct {
 	protocols map[service]protocol.Protocol
-	closers   []func(context.Context) error // in the order in which they were made
+	closers   []func(context.Context) error // in the order of creation
 }
 
-// postListener is a protocol that has to know when it is listened on.
-type postListener interface {
-	PostListen(net.Listener) error
-}
-
-// prepare makes the protocols that the endpoints ask for.
-func (d *daemon) prepare() error {
+// createServices creates the protocols of all endpoints.
+func (d *daemon) createServices() error {
 	if d.services.protocols == nil {
 		d.services.protocols = map[service]protocol.Protocol{echoService: echo.Protocol{}}
 	}
 	for _, e := range d.Endpoints {
-		if err := d.provide(e.Service); err != nil {
+		if err := d.createService(e.Service); err != nil {
 			return fmt.Errorf("%s: %w", e.Service, err)
 		}
 	}
 	return nil
 }
 
-// provide makes a protocol unless it is there.
-func (d *daemon) provide(s service) error {
+// createService creates a protocol unless it exists.
+func (d *daemon) createService(s service) error {
 	if d.services.protocols[s] != nil {
 		return nil
 	}
@@ -66,13 +60,13 @@ func (d *daemon) newProtocol(s service) (protocol.Protocol, error) {
 	case webService:
 		return d.newWeb()
 	case shellService:
-		return d.newShell()
+		return d.newPublicShell()
 	default:
-		return d.newAdmin()
+		return d.newOperatorShell(d.Access.operatorAuth())
 	}
 }
 
-// newPacket makes the packet server with its rooms.
+// newPacket returns the packet server with chat rooms.
 func newPacket() (protocol.Protocol, error) {
 	s, err := packet.NewServer(packet.Options{})
 	if err == nil {
@@ -82,13 +76,13 @@ func newPacket() (protocol.Protocol, error) {
 }
 
 func (d *daemon) newTopics() (protocol.Protocol, error) {
-	store, err := d.store("topics")
+	store, err := d.openStore("topics")
 	if err != nil {
 		return nil, err
 	}
 	s, err := pubsub.NewServer(pubsub.Options{
 		SessionTTL: d.Sessions.TTL, MaxSessions: d.Sessions.Max, Store: store,
-		OnError: func(err error) { d.log.Warn("topic server", "err", err) },
+		OnError: func(err error) { d.log.Warn("topic server error", "err", err) },
 	})
 	if err != nil {
 		return nil, errors.Join(err, closeStore(store))
@@ -98,19 +92,20 @@ func (d *daemon) newTopics() (protocol.Protocol, error) {
 	return s, nil
 }
 
-// newShell makes the shell for everybody: it looks around, and runs the programs that were chosen.
-func (d *daemon) newShell() (protocol.Protocol, error) {
-	store, err := d.store("shell")
+// newPublicShell returns the shell of --listen shell+…: it has a few read-only commands and the
+// programs of --program.
+func (d *daemon) newPublicShell() (protocol.Protocol, error) {
+	store, err := d.openStore("shell")
 	if err != nil {
 		return nil, err
 	}
 	s, err := shell.New(shell.Options{
-		Commands: d.lookAround(), Programs: d.Shell.Programs, Root: d.Shell.Root, Version: version(),
+		Commands: d.publicCommands(), Programs: d.Shell.Programs, Root: d.Shell.Root, Version: version(),
 		Sessions: session.Options[shell.State]{
 			TTL: d.Sessions.TTL, Max: d.Sessions.Max, NewID: d.Shell.NewID, Store: store,
-			OnError: func(err error) { d.log.Warn("sessions of the shell", "err", err) },
+			OnError: func(err error) { d.log.Warn("shell session error", "err", err) },
 		},
-		Authenticate: d.Access.anybody(), Token: d.Access.token(), Audit: admin.Audit(d.log),
+		Authenticate: d.Access.publicAuth(), Token: d.Access.tokenAuth(), Audit: admin.Audit(d.log),
 	})
 	if err != nil {
 		return nil, errors.Join(err, closeStore(store))
@@ -120,14 +115,12 @@ func (d *daemon) newShell() (protocol.Protocol, error) {
 	return s, nil
 }
 
-func (d *daemon) newAdmin() (protocol.Protocol, error) { return d.operators(d.Access.operators()) }
-
-// operators makes the operators' shell, for those who pass. Its sessions do not outlast the program.
-func (d *daemon) operators(who access.Authenticator) (protocol.Protocol, error) {
+// newOperatorShell returns a shell with the commands of package admin. Its sessions are not stored.
+func (d *daemon) newOperatorShell(auth access.Authenticator) (protocol.Protocol, error) {
 	s, err := shell.New(shell.Options{
-		Commands: d.adminCommands(), Version: version(),
+		Commands: d.operatorCommands(), Version: version(),
 		Sessions:     session.Options[shell.State]{TTL: d.Sessions.TTL, Max: 1000},
-		Authenticate: who, Token: d.Access.token(), Audit: admin.Audit(d.log),
+		Authenticate: auth, Token: d.Access.tokenAuth(), Audit: admin.Audit(d.log),
 	})
 	if err != nil {
 		return nil, err
@@ -136,8 +129,8 @@ func (d *daemon) operators(who access.Authenticator) (protocol.Protocol, error) 
 	return s, nil
 }
 
-// store opens the file in which sessions outlast the program; nil if there is to be none.
-func (d *daemon) store(name string) (session.Store, error) {
+// openStore opens the session store in the directory of --state, or returns nil if there is none.
+func (d *daemon) openStore(name string) (session.Store, error) {
 	if d.Sessions.Dir == "" {
 		return nil, nil
 	}
@@ -151,29 +144,17 @@ func closeStore(s session.Store) error {
 	return s.Close()
 }
 
-// finish closes the protocols, when all connections have ended.
-func (d *daemon) finish() {
-	ctx, cancel := context.WithTimeout(context.Background(), finishTime)
+// closeTimeout limits the time to close all services.
+const closeTimeout = 5 * time.Second
+
+// closeServices closes the protocols after their connections have ended.
+func (d *daemon) closeServices() {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	for _, f := range slices.Backward(d.services.closers) {
 		if err := f(ctx); err != nil {
-			d.log.Error("sessions could not be saved", "err", err)
+			d.log.Error("closing a protocol failed", "err", err)
 		}
 	}
 	d.services.closers = nil
-}
-
-// finishTime is the limit for what is left to do when all connections have ended.
-const finishTime = 5 * time.Second
-
-// exposed reports endpoints of shells that would be open to strangers.
-func (c *config) exposed(bad *faults) {
-	for _, e := range c.Endpoints {
-		if e.Service != shellService && e.Service != adminService {
-			continue
-		}
-		if err := access.CheckListen(e.Addr.Network, e.Addr.Address, c.Access.listen(e, c)); err != nil {
-			*bad = append(*bad, fmt.Errorf("--listen %q: %w", e, err))
-		}
-	}
 }

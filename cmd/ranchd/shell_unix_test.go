@@ -19,70 +19,65 @@ import (
 	"time"
 )
 
-// The dialogue of the original's README, by telnet; then again after the server was killed.
+// dialogue is the session in the README of the original server, by telnet. It then resumes the
+// session, after the server was killed if PID is set.
 const dialogue = `
 set timeout 20
-proc say {line} { send "$line\r" }
-proc hear {what} { expect -ex $what {} timeout { puts "\nMISSING: $what"; exit 1 } eof { puts "\nENDED BEFORE: $what"; exit 1 } }
+proc request {line} { send "$line\r" }
+proc want {what} { expect -ex $what {} timeout { puts "\nTIMEOUT, WANT: $what"; exit 1 } eof { puts "\nEOF, WANT: $what"; exit 1 } }
 spawn telnet 127.0.0.1 $env(PORT)
-expect -re {Client identification (\d+)} { set id $expect_out(1,string) } timeout { puts "MISSING: id"; exit 1 }
-say "pwd"; hear "/"
-say "ls"; hear "sub/"
-say "cd sub"; say "pwd"; hear "/sub"
-say "set colour blue"
-say "get colour"; hear "\nblue"
-send "\x1d"; hear "telnet>"; send "quit\r"
+expect -re {Client identification (\d+)} { set id $expect_out(1,string) } timeout { puts "TIMEOUT, WANT: id"; exit 1 }
+request "pwd"; want "/"
+request "ls"; want "sub/"
+request "cd sub"; request "pwd"; want "/sub"
+request "set colour blue"
+request "get colour"; want "\nblue"
+send "\x1d"; want "telnet>"; send "quit\r"
 expect eof
-if {[info exists env(PID)]} { exec kill -9 $env(PID); exec sh -c $env(AGAIN); }
+if {[info exists env(PID)]} { exec kill -9 $env(PID); exec sh -c $env(RESTART); }
 set env(PORT) [exec sh -c $env(NEWPORT)]
 spawn telnet 127.0.0.1 $env(PORT)
-hear "Client identification"
-say "reconnect:$id"; hear "Conexao restabelecida"
-say "pwd"; hear "/sub"
-say "get colour"; hear "\nblue"
-say "history"; hear "1  pwd"; hear "2  ls"; hear "3  cd sub"
-say "reconnect:$id"; hear "Você ja esta conectado."
-say "quit"
+want "Client identification"
+request "reconnect:$id"; want "Conexao restabelecida"
+request "pwd"; want "/sub"
+request "get colour"; want "\nblue"
+request "history"; want "1  pwd"; want "2  ls"; want "3  cd sub"
+request "reconnect:$id"; want "Você ja esta conectado."
+request "quit"
 expect eof
 `
 
 func testDialogue(t *testing.T, bin string) {
-	for _, tool := range []string{"expect", "telnet"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("the dialogue needs %s: apt-get install expect telnet", tool)
-		}
-	}
+	requireProgram(t, "expect", "expect")
+	requireProgram(t, "telnet", "telnet")
 	root := t.TempDir()
 	if err := os.Mkdir(filepath.Join(root, "sub"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	state, log := t.TempDir(), filepath.Join(t.TempDir(), "log")
 	args := []string{"--quiet", "--log-format", "json", "--listen", "s=shell+tcp://127.0.0.1:0", "--shell-root", root, "--state", state}
-	port := func(c *child) string {
-		_, p, _ := net.SplitHostPort(c.log.addr(t, "s"))
-		return p
-	}
-	say := func(env ...string) {
+	p := startProcess(t, bin, args...)
+	_, port, _ := net.SplitHostPort(p.log.addr(t, "s"))
+	runDialogue := func(env ...string) {
 		t.Helper()
 		cmd := exec.Command("expect", "-c", dialogue)
 		cmd.Env = append(os.Environ(), env...)
 		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("%v\n%s", err, out)
+			t.Errorf("expect: got %v, want nil\n%s", err, out)
 		}
 	}
-	c := spawn(t, bin, args...)
-	say("PORT="+port(c), "NEWPORT=echo "+port(c))
+	runDialogue("PORT="+port, "NEWPORT=echo "+port)
 
-	again := fmt.Sprintf("%s %s >/dev/null 2>%s & echo $! >%s.pid", bin, strings.Join(args, " "), log, log)
-	find := fmt.Sprintf(`for i in $(seq 200); do p=$(sed -n 's/.*"listener":"s","addr":"127.0.0.1:\([0-9]*\)".*/\1/p' %s); [ -n "$p" ] && break; sleep 0.05; done; echo $p`, log)
-	say("PORT="+port(c), "PID="+strconv.Itoa(c.cmd.Process.Pid), "AGAIN="+again, "NEWPORT="+find)
+	restart := fmt.Sprintf("%s %s >/dev/null 2>%s & echo $! >%s.pid", bin, strings.Join(args, " "), log, log)
+	newPort := fmt.Sprintf(`for i in $(seq 200); do p=$(sed -n 's/.*"listener":"s","addr":"127.0.0.1:\([0-9]*\)".*/\1/p' %s); [ -n "$p" ] && break; sleep 0.05; done; echo $p`, log)
+	runDialogue("PORT="+port, "PID="+strconv.Itoa(p.cmd.Process.Pid), "RESTART="+restart, "NEWPORT="+newPort)
 	if b, err := os.ReadFile(log + ".pid"); err == nil {
 		exec.Command("kill", strings.TrimSpace(string(b))).Run()
 	}
 }
 
-// Sessions whose identification was sent are there after a crash, however often that happens under load. The
-// environment's CRASHES says how often; 100 takes some minutes.
+// A session whose id was sent to the client survives crashes under load. The environment variable
+// CRASHES is the number of crashes; 100 take some minutes.
 func testCrashes(t *testing.T, bin string) {
 	crashes := 5
 	if n, err := strconv.Atoi(os.Getenv("CRASHES")); err == nil {
@@ -92,11 +87,11 @@ func testCrashes(t *testing.T, bin string) {
 		"--max-sessions", "unlimited", "--max-connections", "unlimited"}
 	var ids []string
 	for range crashes {
-		c := spawn(t, bin, args...)
-		addr := c.log.addr(t, "s")
-		for range 20 { // of those that were there before, some
+		p := startProcess(t, bin, args...)
+		addr := p.log.addr(t, "s")
+		for range 20 { // a sample of the earlier sessions
 			if len(ids) > 0 {
-				resumed(t, addr, ids[rand.IntN(len(ids))])
+				resumeSession(t, addr, ids[rand.IntN(len(ids))])
 			}
 		}
 		var mu sync.Mutex
@@ -104,7 +99,7 @@ func testCrashes(t *testing.T, bin string) {
 		for range 20 {
 			wg.Go(func() {
 				for {
-					id, err := identified(addr)
+					id, err := newSession(addr)
 					if err != nil {
 						return
 					}
@@ -115,28 +110,28 @@ func testCrashes(t *testing.T, bin string) {
 			})
 		}
 		time.Sleep(time.Duration(20+rand.IntN(200)) * time.Millisecond)
-		c.cmd.Process.Kill()
-		<-c.gone
+		p.cmd.Process.Kill()
+		<-p.done
 		wg.Wait()
 	}
-	c := spawn(t, bin, args...)
-	addr := c.log.addr(t, "s")
+	p := startProcess(t, bin, args...)
+	addr := p.log.addr(t, "s")
 	for _, id := range ids[max(0, len(ids)-2000):] {
-		resumed(t, addr, id)
+		resumeSession(t, addr, id)
 	}
-	t.Logf("%d crashes, %d sessions acknowledged", crashes, len(ids))
+	t.Logf("%d crashes, %d sessions", crashes, len(ids))
 }
 
 var identification = regexp.MustCompile(`^Client identification (\d+)\n$`)
 
-// identified opens a session, and leaves it by closing the connection.
-func identified(addr string) (id string, err error) {
+// newSession starts a session, closes the connection and returns the id of the session.
+func newSession(addr string) (id string, err error) {
 	nc, err := net.Dial("tcp", addr)
 	if err != nil {
 		return "", err
 	}
 	defer nc.Close()
-	nc.SetDeadline(time.Now().Add(patience))
+	nc.SetDeadline(time.Now().Add(timeout))
 	line, err := bufio.NewReader(nc).ReadString('\n')
 	if err != nil {
 		return "", err
@@ -144,22 +139,22 @@ func identified(addr string) (id string, err error) {
 	if m := identification.FindStringSubmatch(line); m != nil {
 		return m[1], nil
 	}
-	return "", fmt.Errorf("%q", line)
+	return "", fmt.Errorf("got %q, want a session id", line)
 }
 
-func resumed(t *testing.T, addr, id string) {
+func resumeSession(t *testing.T, addr, id string) {
 	t.Helper()
 	nc, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	nc.SetDeadline(time.Now().Add(patience))
+	nc.SetDeadline(time.Now().Add(timeout))
 	fmt.Fprintf(nc, "reconnect:%s\n", id)
 	r := bufio.NewReader(nc)
 	r.ReadString('\n')
 	if line, err := r.ReadString('\n'); line != "Conexao restabelecida\n" {
 		rest, _ := io.ReadAll(io.LimitReader(r, 200))
-		t.Fatalf("session %s: %q, %v %s", id, line, err, rest)
+		t.Fatalf("resume session %s: got %q, then %q and error %v, want Conexao restabelecida", id, line, rest, err)
 	}
 }

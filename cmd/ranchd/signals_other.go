@@ -8,14 +8,14 @@ import (
 	"syscall"
 )
 
-// notifications returns the signals that run acts on. There is room for some that
-// arrive while it is busy; package signal drops what does not fit.
+// notifications returns the signals that run handles. The channel has a buffer because package
+// signal drops signals that arrive while run is busy.
 func notifications() <-chan os.Signal {
 	c := make(chan os.Signal, 8)
 	signal.Notify(c, os.Interrupt, syscall.SIGTERM)
 	return c
 }
 
-func asksForInfo(os.Signal) bool { return false }
+func requestsInfo(os.Signal) bool { return false }
 
-func asksForReload(os.Signal) bool { return false }
+func requestsReload(os.Signal) bool { return false }

@@ -8,20 +8,19 @@ import (
 	"syscall"
 )
 
-// notifications returns the signals that run acts on. There is room for some that
-// arrive while it is busy; package signal drops what does not fit.
+// notifications returns the signals that run handles. The channel has a buffer because package
+// signal drops signals that arrive while run is busy.
 func notifications() <-chan os.Signal {
-	// Without this a log reader that goes away (ranchd 2>&1 | head) takes the server,
-	// and every connection, with it.
+	// Writing to a closed pipe, as in "ranchd 2>&1 | head", would otherwise end the process.
 	signal.Ignore(syscall.SIGPIPE)
 	c := make(chan os.Signal, 8)
 	signal.Notify(c, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1)
 	return c
 }
 
-// asksForInfo tells the signal that asks what the listeners do from those that stop.
-func asksForInfo(sig os.Signal) bool { return sig == syscall.SIGUSR1 }
+// requestsInfo reports whether the signal requests listener info in the log.
+func requestsInfo(sig os.Signal) bool { return sig == syscall.SIGUSR1 }
 
-// asksForReload does so if there are files to read anew. If not, it is what it always was: the
-// terminal has gone.
-func asksForReload(sig os.Signal) bool { return sig == syscall.SIGHUP }
+// requestsReload reports whether the signal requests a reload of certificate files. Without files,
+// SIGHUP stops the server, as when its terminal is closed.
+func requestsReload(sig os.Signal) bool { return sig == syscall.SIGHUP }

@@ -12,11 +12,15 @@ import (
 
 	"goranch/conns"
 	"goranch/ranch"
+	"goranch/transport"
 )
 
-// What flags mean: each function reads one kind of value, and says what is allowed.
+// Parsers of flag values. Their errors say what is allowed.
 
-// maxAcceptors is package ranch's limit.
+// infinity is the value of "infinity".
+const infinity = ranch.Infinity
+
+// maxAcceptors is the limit of package ranch.
 const maxAcceptors = 10_000
 
 func number(lowest, highest int) func(string) (int, error) {
@@ -29,7 +33,7 @@ func number(lowest, highest int) func(string) (int, error) {
 	}
 }
 
-// orDefault leaves a flag that was not given to the library.
+// orDefault returns 0, the default of package ranch, for a flag that is not given.
 func orDefault(parse func(string) (int, error)) func(string) (int, error) {
 	return func(s string) (int, error) {
 		if s == "" {
@@ -39,6 +43,7 @@ func orDefault(parse func(string) (int, error)) func(string) (int, error) {
 	}
 }
 
+// orUnlimited reads a number or "unlimited", which is ranch.Unlimited.
 func orUnlimited(s string) (int, error) {
 	if s == "unlimited" {
 		return ranch.Unlimited, nil
@@ -50,13 +55,30 @@ func orUnlimited(s string) (int, error) {
 	return n, err
 }
 
-// positive reads a time. 0 is refused: to the library it is the default, to an operator
-// no time at all, or no limit.
+// orZero is orUnlimited where no limit is 0.
+func orZero(s string) (int, error) {
+	n, err := orUnlimited(s)
+	if n == ranch.Unlimited {
+		n = 0
+	}
+	return n, err
+}
+
+// maxSessions is orUnlimited where no limit is transport.NoLimit.
+func maxSessions(s string) (int, error) {
+	if s == "unlimited" {
+		return transport.NoLimit, nil
+	}
+	return orUnlimited(s)
+}
+
+// positive reads a duration. It refuses 0, which could be understood as the default, as no time or
+// as no limit.
 func positive(s string) (time.Duration, error) {
 	if d, err := notNegative(s); err == nil && d > 0 {
 		return d, nil
 	}
-	return 0, errors.New("allowed are times such as 500ms, 5s or 2m, and infinity")
+	return 0, errors.New("allowed are durations such as 500ms, 5s or 2m, and infinity")
 }
 
 func notNegative(s string) (time.Duration, error) {
@@ -65,34 +87,35 @@ func notNegative(s string) (time.Duration, error) {
 	}
 	d, err := time.ParseDuration(s)
 	if err != nil || d < 0 {
-		return 0, errors.New("allowed are 0, times such as 500ms, 5s or 2m, and infinity")
+		return 0, errors.New("allowed are 0, durations such as 500ms, 5s or 2m, and infinity")
 	}
 	return d, nil
 }
 
-// never translates infinity to the library's word for no limit.
-func never(d time.Duration) time.Duration {
+// orNoTimeout replaces infinity by transport.NoTimeout.
+func orNoTimeout(d time.Duration) time.Duration {
 	if d == infinity {
-		return -1
+		return transport.NoTimeout
 	}
 	return d
 }
 
-// zero translates infinity to the library's word for no limit where that is 0.
-func zero(d time.Duration) time.Duration {
+// infinityAsZero replaces infinity by 0, for options where 0 is no limit.
+func infinityAsZero(d time.Duration) time.Duration {
 	if d == infinity {
 		return 0
 	}
 	return d
 }
 
+// refuseAfter reads a value of ranch.Options.RefuseAfter, where 0 is never and -1 is at once.
 func refuseAfter(s string) (time.Duration, error) {
 	if s == "never" {
 		return 0, nil
 	}
 	d, err := time.ParseDuration(s)
 	if err != nil || d < 0 {
-		return 0, errors.New("allowed are never, 0, and times such as 500ms, 5s or 2m")
+		return 0, errors.New("allowed are never, 0, and durations such as 500ms, 5s or 2m")
 	}
 	if d == 0 {
 		return -1, nil
@@ -100,23 +123,14 @@ func refuseAfter(s string) (time.Duration, error) {
 	return d, nil
 }
 
-// orNoLimit reads a number where the library's word for no limit is 0.
-func orNoLimit(s string) (int, error) {
-	n, err := orUnlimited(s)
-	if n == ranch.Unlimited {
-		n = 0
-	}
-	return n, err
-}
-
 func rate(s string) (conns.Rate, error) {
 	if s == "unlimited" {
 		return conns.Rate{}, nil
 	}
-	perSecond, burst, bursts := strings.Cut(s, ":")
+	perSecond, burst, hasBurst := strings.Cut(s, ":")
 	r, err := strconv.ParseFloat(perSecond, 64)
 	n := 0
-	if bursts && err == nil {
+	if hasBurst && err == nil {
 		n, err = number(1, math.MaxInt32)(burst)
 	}
 	if err != nil || !(r > 0 && r <= 1e9) {
@@ -125,24 +139,24 @@ func rate(s string) (conns.Rate, error) {
 	return conns.Rate{PerSecond: r, Burst: n}, nil
 }
 
-func share(s string) (float64, error) {
+func fraction(s string) (float64, error) {
 	x, err := strconv.ParseFloat(s, 64)
 	if err != nil || !(x >= 0 && x <= 1) {
-		return 0, errors.New("allowed are shares such as 0.9, up to 1, and 0 for none")
+		return 0, errors.New("allowed are fractions such as 0.9, up to 1, and 0 for no alarm")
 	}
 	return x, nil
 }
 
-// alarms are what the daemon warns of by itself.
-func alarms(share float64) map[string]ranch.Alarm {
-	if share == 0 || runtime.GOOS == "windows" {
+// alarms returns the alarms of every listener. Windows has no limit of descriptors.
+func alarms(descriptors float64) map[string]ranch.Alarm {
+	if descriptors == 0 || runtime.GOOS == "windows" {
 		return nil
 	}
-	return map[string]ranch.Alarm{"descriptors": {Descriptors: share, Cooldown: time.Minute}}
+	return map[string]ranch.Alarm{"descriptors": {Descriptors: descriptors, Cooldown: time.Minute}}
 }
 
-// fileMode reads permissions. 0 is refused: nobody could connect, and to the library
-// it is the umask's choice.
+// fileMode reads a file mode. It refuses 0, with which no client could connect and which package
+// transport understands as not set.
 func fileMode(s string) (fs.FileMode, error) {
 	if s == "" {
 		return 0, nil

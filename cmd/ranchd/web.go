@@ -3,12 +3,9 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
-	"path"
-	"strings"
 	"time"
 
 	"goranch/protocol"
@@ -19,47 +16,17 @@ import (
 	"goranch/transport/proxy"
 )
 
-// Limits of requests.
+// Limits of HTTP connections.
 const (
-	headerTime  = 10 * time.Second // to receive a request
-	headerBytes = 12 << 10         // net/http adds 4 KiB
-	browserIdle = 2 * time.Minute  // between two requests
+	httpReadTimeout = 10 * time.Second // to receive a request
+	httpIdleTimeout = 2 * time.Minute  // between two requests
+	httpHeaderBytes = 12 << 10         // net/http adds 4 KiB
 )
 
-// webAccess is which hosts and origins web listeners serve.
-type webAccess struct{ Origins, Hosts []string }
-
-func (f *flags) webAccess(bad *faults) webAccess {
-	for _, p := range []struct {
-		flag     string
-		patterns []string
-	}{{"--allowed-origin", f.AllowedOrigin}, {"--allowed-host", f.AllowedHost}} {
-		for _, v := range p.patterns {
-			if _, err := path.Match(v, ""); err != nil || v == "" || strings.Contains(v, "/") {
-				*bad = append(*bad, fmt.Errorf("%s %q: allowed are hosts without a scheme, such as topics.example.org or *.example.org:8443", p.flag, v))
-			}
-		}
-	}
-	return webAccess{f.AllowedOrigin, f.AllowedHost}
-}
-
-// dialTopics connects to the topic server with the address of the browser in a PROXY header, so that
-// the server's limits per source address apply to browsers.
-func dialTopics(ctx context.Context, mem *transport.Mem) (net.Conn, error) {
-	header := &transport.ProxyHeader{Local: true}
-	if addr, ok := web.BrowserAddr(ctx).(*net.TCPAddr); ok {
-		server := &net.TCPAddr{IP: net.IPv4zero}
-		if addr.IP.To4() == nil {
-			server.IP = net.IPv6zero
-		}
-		header = &transport.ProxyHeader{Source: addr, Destination: server}
-	}
-	return proxy.Transport{Inner: mem, Header: header}.Dial(ctx, "topics")
-}
-
-// newWeb makes the gateway by which browsers come to the topics: a connection in memory for each of them.
+// newWeb returns the gateway of browsers to the topic server. It opens an in-memory connection to
+// the topic server for each client.
 func (d *daemon) newWeb() (protocol.Protocol, error) {
-	if err := d.provide(topicsService); err != nil {
+	if err := d.createService(topicsService); err != nil {
 		return nil, err
 	}
 	mem := new(transport.Mem)
@@ -76,12 +43,15 @@ func (d *daemon) newWeb() (protocol.Protocol, error) {
 	if err != nil {
 		return nil, errors.Join(err, inner.Stop())
 	}
-	srv := &http.Server{Handler: gw, ReadTimeout: headerTime, MaxHeaderBytes: headerBytes, IdleTimeout: browserIdle, ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelDebug)}
+	srv := &http.Server{
+		Handler: gw, ReadTimeout: httpReadTimeout, IdleTimeout: httpIdleTimeout, MaxHeaderBytes: httpHeaderBytes,
+		ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelDebug),
+	}
 	nl := netlisten.New(func(ctx context.Context) {
 		gw.Shutdown(ctx)
 		netlisten.StopHTTP(srv)(ctx)
 	})
-	go srv.Serve(nl) // until Shutdown
+	go srv.Serve(nl) // returns after Shutdown
 	d.services.closers = append(d.services.closers, func(ctx context.Context) error {
 		return errors.Join(gw.Shutdown(ctx), srv.Shutdown(ctx), inner.Stop())
 	})

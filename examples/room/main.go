@@ -16,9 +16,11 @@ import (
 	"io"
 	"log"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -141,10 +143,8 @@ func measure(what string, group *packet.Group, received <-chan time.Time, reader
 // report prints the reasons why connections ended.
 func report(l *ranch.Listener) error {
 	info := l.Info()
-	for _, r := range conns.Reasons() {
-		if n := info.Reasons[r]; n > 0 {
-			fmt.Printf("closed connections: %d, reason %v\n", n, r)
-		}
+	for _, r := range slices.Sorted(maps.Keys(info.Reasons)) {
+		fmt.Printf("closed connections: %d, reason %v\n", info.Reasons[r], r)
 	}
 	if n := info.Reasons[conns.QueueFull]; n != uint64(*silent) {
 		return fmt.Errorf("%d connections were closed with a full queue, want %d: raise -count or -size to fill the queues", n, *silent)

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// shortest is 0 on Linux, which is a queue of one; elsewhere 0 is the system's maximum.
+// shortest is 0 on Linux, which is a queue of one connection. On other systems 0 is the maximum.
 var shortest = map[bool]int{true: 0, false: 1}[runtime.GOOS == "linux"]
 
 func set(ln net.Listener, n int) error {

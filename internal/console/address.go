@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"goranch/internal/listenaddr"
 	"goranch/transport"
 )
 
@@ -31,7 +32,7 @@ func adminSocket(runtimeDir string, uid int, tmp string) string {
 // Address is the address of a shell.
 type Address struct {
 	TLS  bool
-	Addr transport.Addr
+	Addr listenaddr.Addr
 }
 
 const addressForms = "use unix:/path, tcp://host:port or tls://host:port"
@@ -46,14 +47,14 @@ func ParseAddress(s string) (Address, error) {
 	switch {
 	case ok && (scheme == "unix" || scheme == "tls+unix"):
 		a.TLS = scheme == "tls+unix"
-		a.Addr, err = transport.ParseAddr("unix:" + rest)
+		a.Addr, err = listenaddr.Parse("unix:" + rest)
 	case slashes && (scheme == "tcp" || scheme == "tls"):
 		a.TLS = scheme == "tls"
-		a.Addr, err = transport.ParseAddr(rest)
+		a.Addr, err = listenaddr.Parse(rest)
 	case slashes:
 		return Address{}, fmt.Errorf("address %q: unknown scheme %q: %s", s, scheme, addressForms)
 	case ok && scheme != "tls" && scheme != "tcp": // "tls:443" would be a host named tls, without TLS
-		a.Addr, err = transport.ParseAddr(s)
+		a.Addr, err = listenaddr.Parse(s)
 	default:
 		return Address{}, fmt.Errorf("address %q: %s", s, addressForms)
 	}

@@ -1,6 +1,6 @@
 // Package descriptors counts the open file descriptors of this process.
 package descriptors
 
-// Count returns how many descriptors the process has open, and how many it may have. The error is
-// errors.ErrUnsupported on systems other than Unix.
+// Count returns the number of open file descriptors of the process, and their limit
+// (RLIMIT_NOFILE). On systems other than Unix, the error wraps errors.ErrUnsupported.
 func Count() (open, limit int, err error) { return count() }

@@ -19,7 +19,7 @@ func count() (open, limit int, err error) {
 	dir := "/dev/fd"
 	if runtime.GOOS == "linux" {
 		dir = "/proc/self/fd"
-		if fi, err := os.Stat(dir); err == nil && fi.Size() > 0 { // since Linux 6.2 the size is the number
+		if fi, err := os.Stat(dir); err == nil && fi.Size() > 0 { // since Linux 6.2 the size is the count
 			return int(fi.Size()), limit, nil
 		}
 	}

@@ -10,10 +10,10 @@ import (
 
 const canPark = true
 
-// parkedConns holds the parked connections of this process.
+// parkedConns are the parked connections of this process.
 var parkedConns table
 
-// table holds parked connections by file descriptor, with the epoll instance that watches them.
+// table is the set of parked connections and the epoll instance that watches their sockets.
 type table struct {
 	mu      sync.Mutex
 	entries []entry  // by file descriptor
@@ -27,7 +27,7 @@ type entry struct {
 	waker Waker
 }
 
-// add registers a connection. Its descriptor stays open until it is removed.
+// add registers a connection. Its descriptor must stay open until the entry is removed.
 func (t *table) add(fd int, r *Reads, w Waker) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -42,12 +42,17 @@ func (t *table) add(fd int, r *Reads, w Waker) bool {
 	if fd >= len(t.entries) {
 		t.entries = append(t.entries, make([]entry, fd+1-len(t.entries))...)
 	}
+	if old := t.entries[fd]; old.reads != nil {
+		// Other code has closed its socket, past Close, and the kernel has dropped it from epoll.
+		go old.wake() // Reads.mu is locked before t.mu
+	} else {
+		t.n++
+	}
 	t.entries[fd] = entry{r, w}
-	t.n++
 	return true
 }
 
-// remove takes r out and returns its Waker; nil if the poller has taken it out already.
+// remove removes the entry of r and returns its Waker; nil if the poller has removed it.
 func (t *table) remove(fd int, r *Reads) Waker {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -57,7 +62,7 @@ func (t *table) remove(fd int, r *Reads) Waker {
 	return t.clear(fd).waker
 }
 
-// clear takes an entry out while its descriptor cannot have been reused. t.mu is held.
+// clear removes an entry whose descriptor is still open. t.mu is held.
 func (t *table) clear(fd int) entry {
 	e := t.entries[fd]
 	t.entries[fd] = entry{}
@@ -72,7 +77,7 @@ func (t *table) open() bool {
 	if err != nil {
 		return false
 	}
-	unix.SetNonblock(fd, true) // the runtime's poller takes only non-blocking descriptors
+	unix.SetNonblock(fd, true) // required by the runtime's poller
 	f := os.NewFile(uintptr(fd), "parked connections")
 	raw, err := f.SyscallConn()
 	if err != nil {
@@ -91,7 +96,7 @@ func (t *table) closeIfEmpty() {
 	}
 }
 
-// poll wakes connections whose sockets are readable, until the epoll instance is closed.
+// poll wakes connections with readable sockets until the epoll instance is closed.
 func (t *table) poll(raw syscall.RawConn) {
 	var events [128]unix.EpollEvent
 	for {
@@ -109,9 +114,9 @@ func (t *table) poll(raw syscall.RawConn) {
 	}
 }
 
-// readable wakes the connection that is parked with that descriptor. It may be another one than
-// the event was for, if the descriptor was closed and reused in the meantime: then its read finds
-// nothing, and it is parked again later.
+// readable wakes the connection that is parked with fd. If the descriptor was closed and reused
+// after the event, that is another connection: its read finds no data, and it is parked again
+// later.
 func (t *table) readable(fd int) {
 	t.mu.Lock()
 	var e entry
@@ -119,9 +124,13 @@ func (t *table) readable(fd int) {
 		e = t.clear(fd)
 	}
 	t.mu.Unlock()
-	if e.reads == nil {
-		return
+	if e.reads != nil {
+		e.wake()
 	}
+}
+
+// wake wakes a connection whose entry was taken out of the table.
+func (e entry) wake() {
 	e.reads.mu.Lock()
 	e.reads.fd = 0
 	e.reads.mu.Unlock()

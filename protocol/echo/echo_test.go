@@ -49,14 +49,14 @@ func newTestServer(t *testing.T, tr transport.Transport, addr string) (*ranch.Li
 	ends, started := make(chan ranch.Event, 1), make(chan struct{})
 	l, err := ranch.NewListener("echo", tr, ranch.Options{
 		Addr: addr, Logger: slog.New(slog.DiscardHandler),
-		Observer: ranch.Observer(func(e ranch.Event) {
+		Observer: func(e ranch.Event) {
 			switch e.Kind {
 			case ranch.ListenerStarted:
 				close(started)
 			case ranch.ConnEnded:
 				ends <- e
 			}
-		}),
+		},
 	}, echo.Protocol{})
 	if err != nil {
 		t.Fatal(err)

@@ -34,11 +34,11 @@ func newTestServer(t *testing.T, opts packet.Options) *testServer {
 	s := &testServer{Server: p, mem: new(transport.Mem), ended: make(chan ranch.Event, 100)}
 	s.listener, err = new(ranch.Server).StartListener("p", s.mem, ranch.Options{
 		Addr: "p", Logger: slog.New(slog.DiscardHandler),
-		Observer: ranch.Observer(func(e ranch.Event) {
+		Observer: func(e ranch.Event) {
 			if e.Kind == ranch.ConnEnded {
 				s.ended <- e
 			}
-		}),
+		},
 	}, p)
 	if err != nil {
 		t.Fatal(err)

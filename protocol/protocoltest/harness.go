@@ -63,11 +63,11 @@ func Open(t testing.TB, newHandler func() protocol.Handler, opts protocol.Option
 	var err error
 	h.l, err = new(ranch.Server).StartListener("test", mem, ranch.Options{
 		Addr: "test", Logger: slog.New(slog.DiscardHandler),
-		Observer: ranch.Observer(func(e ranch.Event) {
+		Observer: func(e ranch.Event) {
 			if e.Kind == ranch.ConnEnded {
 				h.ends <- e
 			}
-		}),
+		},
 	}, protocol.Handle(newFirst, opts))
 	if err != nil {
 		t.Fatal(err)

@@ -186,7 +186,7 @@ func (srv *testServer) recordWrites() func() []string {
 	var mu sync.Mutex
 	var writes []string
 	srv.listener.Trace(conns.Trace{Func: func(e transport.TraceEvent) {
-		if e.Op == transport.TraceWrite && e.N > 0 {
+		if e.Op == "write" && e.N > 0 {
 			mu.Lock()
 			defer mu.Unlock()
 			writes = append(writes, string(e.Data))

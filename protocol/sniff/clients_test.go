@@ -163,13 +163,13 @@ func TestIncompleteHandshake(t *testing.T) {
 	up := &sniff.Upgrade{To: transport.TLS{Config: &tls.Config{Certificates: ts.TLS.Certificates}}, Protocol: namedEcho("tls"), Timeout: 50 * time.Millisecond}
 	mux := newMux(t, sniff.Config{Rules: []sniff.Rule{{Match: sniff.TLS(), Protocol: up}}, Default: echo.Protocol{}})
 	for first, want := range map[string]conns.Reason{hello: conns.TimedOut, hello + strings.Repeat("\xff", 1<<10): conns.BadInput} {
-		t.Run(want.String(), func(t *testing.T) {
+		t.Run(want.Error(), func(t *testing.T) {
 			ends := make(chan ranch.Event, 2)
-			l, err := new(ranch.Server).StartListener("x", transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", Logger: quiet, Observer: ranch.Observer(func(e ranch.Event) {
+			l, err := new(ranch.Server).StartListener("x", transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", Logger: quiet, Observer: func(e ranch.Event) {
 				if e.Kind == ranch.ConnEnded {
 					ends <- e
 				}
-			})}, mux)
+			}}, mux)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -25,6 +25,7 @@ import (
 	"os"
 	"time"
 
+	"goranch/internal/engine"
 	"goranch/internal/option"
 	"goranch/protocol"
 	"goranch/transport"
@@ -57,7 +58,7 @@ type Config struct {
 	// the server sends first. nil ends them with [ErrNoMatch].
 	Silent protocol.Protocol
 	// MaxBytes is the number of bytes that are examined. 0 is 512; the maximum is
-	// transport.MaxPeek. If a rule is undecided then, the connection ends with [ErrNoMatch].
+	// engine.MaxPeek. If a rule is undecided then, the connection ends with [ErrNoMatch].
 	MaxBytes int
 	// Timeout limits the time until a rule matches. 0 is 3 s; transport.NoTimeout, or any negative
 	// value, is no limit, so that Silent is never used. If a rule is undecided at the limit, the
@@ -95,8 +96,8 @@ func (c Config) validate() error {
 	}
 	check("Default", c.Default)
 	check("Silent", c.Silent)
-	if c.MaxBytes < 0 || c.MaxBytes > transport.MaxPeek {
-		f.Bad("MaxBytes", c.MaxBytes, fmt.Sprintf("1 to %d, and 0 for 512", transport.MaxPeek))
+	if c.MaxBytes < 0 || c.MaxBytes > engine.MaxPeek {
+		f.Bad("MaxBytes", c.MaxBytes, fmt.Sprintf("1 to %d, and 0 for 512", engine.MaxPeek))
 	}
 	return f.Err()
 }

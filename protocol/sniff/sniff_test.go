@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"goranch/conns"
+	"goranch/internal/engine"
 	"goranch/protocol"
 	"goranch/protocol/echo"
 	"goranch/protocol/sniff"
@@ -60,11 +61,11 @@ func serveClient(t *testing.T, p protocol.Protocol, client func(net.Conn)) error
 	t.Helper()
 	mem := new(transport.Mem)
 	ends := make(chan ranch.Event, 1)
-	l, err := new(ranch.Server).StartListener("test", mem, ranch.Options{Addr: "x", Logger: quiet, Observer: ranch.Observer(func(e ranch.Event) {
+	l, err := new(ranch.Server).StartListener("test", mem, ranch.Options{Addr: "x", Logger: quiet, Observer: func(e ranch.Event) {
 		if e.Kind == ranch.ConnEnded {
 			ends <- e
 		}
-	})}, p)
+	}}, p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,14 +161,14 @@ func TestErrors(t *testing.T) {
 		{"undecided", sniff.Config{Rules: undecided}, send(strings.Repeat("x", 512)), sniff.ErrNoMatch, conns.BadInput, 0},
 		{"undecided, in pieces", sniff.Config{Rules: undecided, MaxBytes: 5}, send("1", "2", "3", "4", "5"), sniff.ErrNoMatch, conns.BadInput, 0},
 		{"end of input, undecided", sniff.Config{Rules: undecided, MaxBytes: 5}, send("1", "2", "3", "4"), sniff.ErrNoMatch, conns.BadInput, 0},
-		{"undecided, the maximum", sniff.Config{Rules: undecided, MaxBytes: transport.MaxPeek}, send(strings.Repeat("x", transport.MaxPeek)), sniff.ErrNoMatch, conns.BadInput, 0},
+		{"undecided, the maximum", sniff.Config{Rules: undecided, MaxBytes: engine.MaxPeek}, send(strings.Repeat("x", engine.MaxPeek)), sniff.ErrNoMatch, conns.BadInput, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				begin := time.Now()
 				_, err := exchange(t, newMux(t, tt.c), tt.client)
-				if !errors.Is(err, tt.want) || conns.ReasonOf(err) != tt.reason || time.Since(begin) != tt.after {
-					t.Errorf("got %v (%v) after %v, want %v (%v) after %v", err, conns.ReasonOf(err), time.Since(begin), tt.want, tt.reason, tt.after)
+				if !errors.Is(err, tt.want) || reasonOf(err) != tt.reason || time.Since(begin) != tt.after {
+					t.Errorf("got %v (%v) after %v, want %v (%v) after %v", err, reasonOf(err), time.Since(begin), tt.want, tt.reason, tt.after)
 				}
 				if want := tt.after > 0; errors.Is(err, os.ErrDeadlineExceeded) != want {
 					t.Errorf("got %v, want a timeout: %t", err, want)
@@ -175,6 +176,19 @@ func TestErrors(t *testing.T) {
 			})
 		})
 	}
+}
+
+// reasonOf returns the reason that a supervisor derives from err.
+func reasonOf(err error) conns.Reason {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return conns.TimedOut
+	case errors.Is(err, protocol.ErrBadInput):
+		return conns.BadInput
+	case errors.Is(err, io.EOF):
+		return conns.PeerClosed
+	}
+	return conns.Failed
 }
 
 // A client that sends nothing within the time limit is served by Silent, without a deadline.
@@ -285,14 +299,14 @@ func TestBadConfig(t *testing.T) {
 		{"nothing", sniff.Config{}, []string{"option Rules of length 0: allowed are 1 or more rules"}},
 		{"all", sniff.Config{
 			Rules:    []sniff.Rule{{Name: "x"}, {Match: sniff.TLS(), Protocol: &sniff.Upgrade{To: transport.TLS{}}}},
-			MaxBytes: transport.MaxPeek + 1,
+			MaxBytes: engine.MaxPeek + 1,
 			Silent:   &sniff.Upgrade{To: transport.TCP{Backlog: -1}, Protocol: echo.Protocol{}},
 		}, []string{
 			`option Rules[0] "x" Match <nil>: allowed are TLS(), HTTP1(), Prefix(…), and any other function`,
 			`option Rules[0] "x" Protocol <nil>: allowed are protocols other than nil`,
-			`Rules[1] "" Protocol: To: no certificate: set Certificates, GetCertificate or GetConfigForClient`,
+			`Rules[1] "" Protocol: option To: no certificate: set Certificates, GetCertificate or GetConfigForClient`,
 			`option Protocol <nil>: allowed are protocols other than nil`,
-			`Silent: To: option Backlog -1: allowed are 0 (the system's) and positive numbers up to 2147483647`,
+			`Silent: option To: option Backlog -1: allowed are positive numbers up to 2147483647, and 0 for the maximum of the system`,
 			`option MaxBytes 65537: allowed are 1 to 65536, and 0 for 512`,
 		}},
 		{"no upgrade", sniff.Config{Rules: []sniff.Rule{{Match: sniff.TLS(), Protocol: &sniff.Upgrade{}}}}, []string{

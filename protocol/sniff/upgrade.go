@@ -38,13 +38,13 @@ func (u *Upgrade) Validate() error {
 	var f option.Faults
 	if u.To == nil {
 		f.Bad("To", nil, "transports such as transport.TLS{…}")
-	} else if v, ok := u.To.(transport.Validator); ok {
+	} else if v, ok := u.To.(interface{ Validate() error }); ok {
 		if err := v.Validate(); err != nil {
-			f.Add(fmt.Errorf("To: %w", err))
+			f.Add(fmt.Errorf("option To: %w", err))
 		}
 	}
 	if t, ok := u.To.(transport.TLS); ok && !hasCertificate(t.Config) {
-		f.Add(fmt.Errorf("To: %w", transport.ErrNoCertificate))
+		f.Add(fmt.Errorf("option To: %w", transport.ErrNoCertificate))
 	}
 	if u.Protocol == nil {
 		f.Bad("Protocol", nil, "protocols other than nil")
@@ -84,7 +84,7 @@ func (u *Upgrade) handshake(ctx context.Context, conn *transport.Conn) error {
 	case limit < 0:
 		limit = 1<<63 - 1 // without a deadline UpgradePeeked would use its default
 	case limit == 0:
-		limit = transport.DefaultUpgradeTimeout
+		limit = engine.UpgradeTimeout
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

@@ -1,6 +1,5 @@
-// Package admin is the commands with which operators look at a server and change it while it runs.
-//
-// [Commands] returns them for a shell, which is served like any protocol:
+// Package admin provides the commands of an operators' shell, which show the state of a server and
+// change it while it runs.
 //
 //	s, err := shell.New(shell.Options{
 //		Commands: admin.Commands(admin.Options{Server: server, Version: version}),
@@ -9,14 +8,13 @@
 //	…
 //	server.StartListener("admin", transport.TCP{}, ranch.Options{Addr: "unix:/run/server.sock"}, s)
 //
-// Viewers may look: status, stats, listeners, connections, connection, closed, top, alarms, limits, descriptors, memory,
-// goroutines, sessions, traces, config and version. Operators may change: kill, cap, limit, suspend, resume, drain, trace
-// and gc; each of these is told to the shell's Audit when it has ended.
+// Viewers can run the commands that show something: status, stats, listeners, connections,
+// connection, closed, top, alarms, limits, descriptors, memory, goroutines, sessions, traces,
+// config and version. Operators can also run those that change something: kill, cap, limit,
+// suspend, resume, drain, trace and gc. The shell passes each call of these to its Audit.
 //
-// A command that chooses among connections takes a [Filter].
-//
-// The listener by which the operator is connected, and those that Options.Keep names, are left out where a command says "all",
-// so that who suspends all can still come back.
+// In suspend, resume and drain the name "all" excludes the listener of the operator's own
+// connection and those in Options.Protected, so the operator can connect again after "suspend all".
 package admin
 
 import (
@@ -29,51 +27,53 @@ import (
 	"goranch/ranch"
 )
 
-// Options are what [Commands] are about. The zero value of each field is its default.
+// Options are the settings of [Commands]. The zero value of each field is its default.
 type Options struct {
 	// Server has the listeners. nil is ranch.Default.
 	Server *ranch.Server
-	// Keep names listeners that "all" does not mean, and of which "trace NETWORK" shows nothing: those of the shell.
-	Keep []string
-	// Sessions are shown by the commands sessions and status. Its ids, which are secrets, are not. nil is none.
-	Sessions []SessionSource
-	// Config returns what the server was started with, with secrets left out: every viewer may see it. It is shown as
-	// [shell.Call.Return] says. nil is nothing.
+	// Protected names listeners that "all" excludes and that a trace of a network does not show:
+	// those of the operators' shell.
+	Protected []string
+	// Sessions are shown by the commands sessions and status, without their ids, which are secret.
+	// nil is none.
+	Sessions []Sessions
+	// Config returns the configuration of the server for the command config. Every viewer can read
+	// it, so it must not contain secrets. [shell.Call.Return] says how values are shown. nil shows
+	// an error.
 	Config func() any
-	// Version is the server's. "" is "unknown".
+	// Version is the version of the server. "" is "unknown".
 	Version string
 	// Started is when the server was started. The zero value is the time of the call of Commands.
 	Started time.Time
 }
 
-// SessionSource is a manager of sessions by name, such as that of a shell:
+// Sessions gives access to the sessions of one service, for example those of a shell:
 //
-//	admin.SessionSource{Name: "shell", Sessions: s.Sessions()}
-type SessionSource struct {
-	Name     string
-	Sessions Sessions
+//	m := s.Sessions()
+//	admin.Sessions{Name: "shell", Stats: m.Stats, List: m.List}
+//
+// Both functions are required and must be safe for concurrent use.
+type Sessions struct {
+	Name  string // the service
+	Stats func() session.Stats
+	List  func() []session.Info
 }
 
-// Sessions is what a [session.Manager] of any type can tell.
-type Sessions interface {
-	Stats() session.Stats
-	List() []session.Info
-}
-
-// admin is the commands' own state.
+// admin is the state that the commands share.
 type admin struct {
 	Options
 	server *ranch.Server
 
 	mu     sync.Mutex
-	traces map[*tracing]struct{}
+	traces map[*trace]struct{} // running traces
 }
 
-// Commands returns the commands. They replace the shell's own of the names status, stats, connections and version.
+// Commands returns the commands. They replace the built-in commands status, stats, connections and
+// version of the shell.
 func Commands(o Options) []shell.Command { return newAdmin(o).commands() }
 
 func newAdmin(o Options) *admin {
-	a := &admin{Options: o, server: o.Server, traces: map[*tracing]struct{}{}}
+	a := &admin{Options: o, server: o.Server, traces: map[*trace]struct{}{}}
 	if a.server == nil {
 		a.server = ranch.Default
 	}
@@ -87,5 +87,10 @@ func newAdmin(o Options) *admin {
 }
 
 func (a *admin) commands() []shell.Command {
-	return slices.Concat(a.statusCommands(), a.connectionCommands(), a.listenerCommands(), a.liveCommands(), a.processCommands())
+	return slices.Concat(
+		a.statusCommands(), a.sessionCommands(),
+		a.connectionCommands(), a.closedCommands(), a.killCommands(),
+		a.listenerCommands(), a.controlCommands(), a.drainCommands(), a.alarmCommands(), a.limitCommands(),
+		a.topCommands(), a.traceCommands(),
+		a.memoryCommands(), a.goroutineCommands(), a.descriptorCommands())
 }

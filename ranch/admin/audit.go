@@ -7,12 +7,13 @@ import (
 	"goranch/protocol/shell"
 )
 
-// maxAudited is how much of a request is logged.
-const maxAudited = 1024
+// maxAuditLine is how many bytes of a request are logged.
+const maxAuditLine = 1024
 
-// Audit returns what writes a line for each command that changes something to a log: who, from where, what, how it
-// went, and how long it took. It is for [shell.Options].Audit. What has succeeded is logged at level info, what has
-// failed, and what was not allowed, as a warning. nil is slog.Default().
+// Audit returns a function for [shell.Options].Audit that logs each call of a command that changes
+// something: the user, the address, the request, its result and its duration. A call that succeeded
+// is logged at level info, one that failed or was denied at level warn. nil is slog.Default() at
+// the time of the call.
 func Audit(logger *slog.Logger) func(shell.AuditEntry) {
 	return func(e shell.AuditEntry) {
 		l := logger
@@ -20,13 +21,14 @@ func Audit(logger *slog.Logger) func(shell.AuditEntry) {
 			l = slog.Default()
 		}
 		line := e.Line
-		if len(line) > maxAudited {
-			line = line[:maxAudited] + "..."
+		if len(line) > maxAuditLine {
+			line = line[:maxAuditLine] + "..."
 		}
 		level, result := slog.LevelInfo, "done"
 		attrs := []slog.Attr{
 			slog.String("user", e.User.Name), slog.String("role", e.User.Role.String()), slog.String("remote", e.Remote),
-			slog.String("command", e.Command), slog.String("line", line), slog.Time("began", e.Time), slog.Duration("duration", e.Duration),
+			slog.String("command", e.Command), slog.String("line", line),
+			slog.Time("began", e.Time), slog.Duration("duration", e.Duration),
 		}
 		if e.Err != nil {
 			level, result = slog.LevelWarn, "failed"

@@ -7,7 +7,10 @@ import (
 	"io"
 	"log"
 	"log/slog"
+	"net"
+	"time"
 
+	"goranch/conns"
 	"goranch/protocol/echo"
 	"goranch/protocol/shell"
 	"goranch/ranch"
@@ -17,11 +20,11 @@ import (
 
 func Example() {
 	server, mem := new(ranch.Server), new(transport.Mem)
-	quiet := slog.New(slog.DiscardHandler)
+	discard := slog.New(slog.DiscardHandler)
 	s, err := shell.New(shell.Options{
 		Commands: admin.Commands(admin.Options{Server: server, Version: "v1.2.3"}),
-		Audit:    admin.Audit(quiet),
-		Authenticate: func(context.Context, *transport.Conn) (shell.User, error) { // see package access for real ones
+		Audit:    admin.Audit(discard),
+		Authenticate: func(context.Context, *transport.Conn) (shell.User, error) { // package access has others
 			return shell.User{Name: "alice", Role: shell.Operator}, nil
 		},
 	})
@@ -32,7 +35,7 @@ func Example() {
 	for name, p := range map[string]interface {
 		Serve(context.Context, *transport.Conn) error
 	}{"echo": echo.Protocol{}, "admin": s} {
-		if _, err := server.StartListener(name, mem, ranch.Options{Addr: name, Logger: quiet}, p); err != nil {
+		if _, err := server.StartListener(name, mem, ranch.Options{Addr: name, Logger: discard}, p); err != nil {
 			log.Fatal(err)
 		}
 	}
@@ -44,27 +47,31 @@ func Example() {
 	}
 	defer operator.Close()
 	in := bufio.NewReader(operator)
-	in.ReadString('\n') // the id of the session
+	in.ReadString('\n') // the session id
 	io.WriteString(operator, "cap echo 500\nsuspend all\nlimit ehco idle-timeout=5m\nquit\n")
 	answers, _ := io.ReadAll(in)
 	fmt.Print(string(answers))
 	// Output:
-	// Listener             echo
-	// Cap                  500
-	// Was                  1024
-	// Connections counted  0
+	// Listener            echo
+	// Cap                 500
+	// Previous cap        1024
+	// Active connections  0
 	// LISTENER  STATUS     ADDRESS
 	// echo      suspended  echo
-	// error: there is no listener "ehco": there are admin, echo; did you mean echo?
+	// error: no listener "ehco"; listeners: admin, echo; did you mean echo?
 	// bye
 }
 
 func ExampleParseFilter() {
-	f, err := admin.ParseFilter("listener=echo peer=10.0.0.0/8 and idle>30s")
-	fmt.Println(f, err)
+	match, err := admin.ParseFilter("listener=echo peer=10.0.0.0/8 and idle>30s")
+	if err != nil {
+		log.Fatal(err)
+	}
+	idle := conns.Info{RemoteAddr: &net.TCPAddr{IP: net.IPv4(10, 1, 2, 3), Port: 5555}, Idle: time.Minute}
+	fmt.Println(match("echo", &idle), match("chat", &idle))
 	_, err = admin.ParseFilter("idel>30s")
 	fmt.Println(err)
 	// Output:
-	// listener=echo peer=10.0.0.0/8 idle>30s <nil>
-	// filter term "idel>30s": there is no field "idel" of live connections: allowed are id, listener, peer, transport, protocol, state, tls, sni, alpn, counted, age, idle, read, written, bytes; did you mean idle?
+	// true false
+	// filter term "idel>30s": no field "idel" of live connections: allowed are id, listener, peer, transport, protocol, state, tls, sni, alpn, counted, age, idle, read, written, bytes; did you mean idle?
 }

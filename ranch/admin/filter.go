@@ -10,111 +10,113 @@ import (
 	"goranch/protocol/shell"
 )
 
-// Filter chooses connections. It is terms such as "peer=10.0.0.0/8" or "idle>30s", all of which must hold. The zero value
-// chooses every connection.
+// ParseFilter reads a filter of live connections, such as "peer=10.0.0.0/8 idle>30s", and returns a
+// function that reports whether a connection of that listener matches. All terms must match; ""
+// matches every connection. docs/admin.md describes the fields, operators and values.
 //
-// A term is a field, an operator and a value, without blanks between them; a value with blanks stands in double quotes. The
-// fields of text take = and !=, those of numbers, sizes and times < <= > >=, and numbers = and != as well:
-//
-//	id=7                        listener=echo     transport=tls     protocol=echo.Protocol
-//	peer=10.0.0.0/8             a network, an address, an address with port, or any other address as it is shown
-//	state=serving               or handshaking, ending
-//	tls=true  counted=false     is encrypted; is counted by the cap
-//	sni=example.com  alpn=h2    what the client of TLS has asked for, and what was agreed upon
-//	age<5m  idle>30s            times as Go writes them: 500ms, 30s, 1h30m
-//	read>1MiB  written  bytes   sizes: B, KiB, MiB, GiB, TiB, and kB, MB, GB, TB; bytes is both directions
-//	reason=killed served=true ended<1m   of closed connections: why, whether the protocol was called, how long ago
-//
-// Of closed connections age is how long they lived, and state, tls, sni, alpn and idle are not known.
-type Filter struct{ terms []term }
+// The error names the faulty term and what is allowed. The function is safe for concurrent use.
+func ParseFilter(s string) (func(listener string, i *conns.Info) bool, error) {
+	f, err := parseFilter(s, live)
+	if err != nil {
+		return nil, err
+	}
+	return f.matchConn, nil
+}
+
+// ParseClosedFilter is ParseFilter for closed connections. It knows the fields reason, served and
+// ended, and not state, tls, sni, alpn, counted and idle; age is how long the connection lived.
+func ParseClosedFilter(s string) (func(listener string, c *conns.Info) bool, error) {
+	f, err := parseFilter(s, closed)
+	if err != nil {
+		return nil, err
+	}
+	return f.matchConn, nil
+}
+
+// filter selects connections that match all its terms. The zero value matches every connection.
+type filter struct{ terms []term }
 
 // maxTerms is how many terms a filter may have.
 const maxTerms = 32
 
 type term struct {
 	text  string
-	holds func(*subject) bool
+	match func(*subject) bool
 }
 
-// subject is a connection that is looked at.
+// subject is a connection that is compared with a filter.
 type subject struct {
 	listener string
 	info     *conns.Info
-	ended    *conns.ClosedConn // nil: it lives
 	now      time.Time
 }
 
+// age returns the age of a live connection, or how long a closed one lived.
 func (s *subject) age() time.Duration {
-	if s.ended != nil {
-		return s.ended.At.Sub(s.info.Since)
+	if !s.info.Closed.IsZero() {
+		return s.info.Closed.Sub(s.info.Since)
 	}
 	return s.now.Sub(s.info.Since)
 }
 
-// ParseFilter reads a filter for live connections. Its error names the term that is wrong, and what is allowed.
-func ParseFilter(s string) (Filter, error) { return parseFilter(s, live) }
-
-// ParseClosedFilter reads a filter for closed connections.
-func ParseClosedFilter(s string) (Filter, error) { return parseFilter(s, closed) }
-
-func parseFilter(s string, of scope) (Filter, error) {
+func parseFilter(s string, of scope) (filter, error) {
 	words, err := splitTerms(s)
 	if err != nil {
-		return Filter{}, err
+		return filter{}, err
 	}
 	return newFilter(words, of)
 }
 
-// newFilter makes a filter of terms that are apart already. The word "and" may stand between them.
-func newFilter(words []string, of scope) (Filter, error) {
-	var f Filter
+// newFilter returns the filter with these terms. The word "and" is allowed between terms.
+func newFilter(words []string, of scope) (filter, error) {
+	var f filter
 	for i, w := range words {
 		if strings.EqualFold(w, "and") && i > 0 && i < len(words)-1 {
 			continue
 		}
 		if len(f.terms) == maxTerms {
-			return Filter{}, shell.Usage("filter: %d terms: allowed are %d at most", len(words), maxTerms)
+			return filter{}, shell.Usage("filter with %d terms: allowed are at most %d", len(words), maxTerms)
 		}
-		holds, err := parseTerm(w, of)
+		match, err := parseTerm(w, of)
 		if err != nil {
-			return Filter{}, err
+			return filter{}, err
 		}
-		f.terms = append(f.terms, term{w, holds})
+		f.terms = append(f.terms, term{w, match})
 	}
 	return f, nil
 }
 
-// splitTerms divides at blanks that are not in double quotes, and drops those.
+// splitTerms splits s at spaces outside double quotes and removes the quotes.
 func splitTerms(s string) (words []string, err error) {
 	var word strings.Builder
-	quoted, began := false, false
+	quoted, started := false, false
 	end := func() {
-		if began {
+		if started {
 			words = append(words, word.String())
 		}
 		word.Reset()
-		began = false
+		started = false
 	}
 	for _, r := range s {
 		switch {
 		case r == '"':
-			quoted, began = !quoted, true
+			quoted, started = !quoted, true
 		case !quoted && (r == ' ' || r == '\t'):
 			end()
 		default:
 			word.WriteRune(r)
-			began = true
+			started = true
 		}
 	}
 	if quoted {
-		return nil, shell.Usage("filter %q: a quote without its end", s)
+		return nil, shell.Usage("filter %q: missing closing quote", s)
 	}
 	end()
 	return words, nil
 }
 
-// String returns the filter as ParseFilter reads it.
-func (f Filter) String() string {
+// String returns the filter in the form that parseFilter reads.
+func (f filter) String() string {
 	words := make([]string, len(f.terms))
 	for i, t := range f.terms {
 		words[i] = t.text
@@ -125,49 +127,41 @@ func (f Filter) String() string {
 	return strings.Join(words, " ")
 }
 
-// Empty reports whether the filter chooses every connection.
-func (f Filter) Empty() bool { return len(f.terms) == 0 }
-
-// Match reports whether the filter chooses a live connection of that listener.
-func (f Filter) Match(listener string, i *conns.Info) bool {
-	return f.Empty() || f.holds(&subject{listener: listener, info: i, now: time.Now()})
+func (f filter) matchConn(listener string, i *conns.Info) bool {
+	return len(f.terms) == 0 || f.match(&subject{listener: listener, info: i, now: time.Now()})
 }
 
-// MatchClosed reports whether the filter chooses a closed connection of that listener.
-func (f Filter) MatchClosed(listener string, e *conns.ClosedConn) bool {
-	return f.Empty() || f.holds(&subject{listener: listener, info: &e.Info, ended: e, now: time.Now()})
-}
-
-func (f Filter) holds(s *subject) bool {
+func (f filter) match(s *subject) bool {
 	for i := range f.terms {
-		if !f.terms[i].holds(s) {
+		if !f.terms[i].match(s) {
 			return false
 		}
 	}
 	return true
 }
 
-// matcher is the filter for a listener's Select: nil if it chooses all, which costs less.
-func (f Filter) matcher(listener string) func(*conns.Info) bool {
-	if f.Empty() {
+// matcher returns the Match of a query of the listener: nil if the filter matches every connection,
+// which is cheaper.
+func (f filter) matcher(listener string) func(*conns.Info) bool {
+	if len(f.terms) == 0 {
 		return nil
 	}
 	now := time.Now()
-	return func(i *conns.Info) bool { return f.holds(&subject{listener: listener, info: i, now: now}) }
+	return func(i *conns.Info) bool { return f.match(&subject{listener: listener, info: i, now: now}) }
 }
 
-// operators, the longer of two that begin alike first.
+// operators lists an operator before those that are its prefix.
 var operators = []string{"!=", ">=", "<=", "==", "=", ">", "<"}
 
 func parseTerm(text string, of scope) (func(*subject) bool, error) {
 	at := strings.IndexAny(text, "=<>!")
 	if at < 0 {
-		return nil, termError(text, "it has no operator: terms are like idle>30s or peer=10.0.0.0/8")
+		return nil, termError(text, "no operator; terms are written like idle>30s or peer=10.0.0.0/8")
 	}
 	name, rest := text[:at], text[at:]
 	f := fieldOf(name, of)
 	if f == nil {
-		err := termError(text, "there is no field %q of %s connections: allowed are %s", name, of, strings.Join(fieldNames(of), ", "))
+		err := termError(text, "no field %q of %s connections: allowed are %s", name, of, strings.Join(fieldNames(of), ", "))
 		err.Suggestion = nearest.Name(name, fieldNames(of))
 		return nil, err
 	}
@@ -182,17 +176,17 @@ func parseTerm(text string, of scope) (func(*subject) bool, error) {
 	if op == "==" {
 		op = "="
 	}
-	if !f.takes(op) {
-		return nil, termError(text, "allowed after %s are %s", name, strings.Join(f.ops, " "))
+	if !f.allows(op) {
+		return nil, termError(text, "operators allowed after %s are %s", name, strings.Join(f.ops, " "))
 	}
 	if value == "" {
-		return nil, termError(text, "the value is missing")
+		return nil, termError(text, "missing value")
 	}
-	holds, err := f.compile(op, value)
+	match, err := f.compile(op, value)
 	if err != nil {
 		return nil, termError(text, "%v", err)
 	}
-	return holds, nil
+	return match, nil
 }
 
 func termError(text, format string, args ...any) *shell.Error {

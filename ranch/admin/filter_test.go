@@ -13,16 +13,16 @@ import (
 	"goranch/transport"
 )
 
-func tcp(s string) net.Addr {
+func tcpAddr(s string) net.Addr {
 	a, _ := net.ResolveTCPAddr("tcp", s)
 	return a
 }
 
 func TestFilter(t *testing.T) {
 	now := time.Now()
-	v4 := conns.Info{ID: 7, Transport: "tls", RemoteAddr: tcp("10.1.2.3:5555"), State: conns.StateServing, Since: now.Add(-time.Minute), Idle: 30 * time.Second,
+	v4 := conns.Info{ID: 7, Transport: "tls", RemoteAddr: tcpAddr("10.1.2.3:5555"), Served: true, Since: now.Add(-time.Minute), Idle: 30 * time.Second,
 		Counted: true, Protocol: echo.Protocol{}, Stats: transport.Stats{BytesRead: 1 << 20, BytesWritten: 10}, TLS: &conns.TLSInfo{ServerName: "a b", ALPN: "h2"}}
-	v6 := conns.Info{ID: 8, Transport: "tcp", RemoteAddr: tcp("[2001:db8::1]:5555"), State: conns.StateEnding, Since: now}
+	v6 := conns.Info{ID: 8, Transport: "tcp", RemoteAddr: tcpAddr("[2001:db8::1]:5555"), Ending: true, Since: now}
 	local := conns.Info{ID: 9, Transport: "tcp", RemoteAddr: &net.UnixAddr{Net: "unix", Name: "@x"}, Since: now}
 	mapped := conns.Info{ID: 10, RemoteAddr: &net.TCPAddr{IP: net.ParseIP("10.9.9.9").To16(), Port: 1}, Since: now}
 	for filter, want := range map[string]string{
@@ -60,62 +60,62 @@ func TestFilter(t *testing.T) {
 		"written<10B":                        "8 9 10",
 		"bytes=0 transport=tcp state=ending": "8",
 	} {
-		f, err := ParseFilter(filter)
+		match, err := ParseFilter(filter)
 		if err != nil {
-			t.Errorf("%s: %v", filter, err)
+			t.Errorf("%s: got error %v, want none", filter, err)
 			continue
 		}
 		var got []string
 		for _, i := range []*conns.Info{&v4, &v6, &local, &mapped} {
-			if f.Match("l", i) {
+			if match("l", i) {
 				got = append(got, map[uint64]string{7: "7", 8: "8", 9: "9", 10: "10"}[i.ID])
 			}
 		}
 		if diff := cmp.Diff(want, strings.Join(got, " ")); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", filter, diff)
+			t.Errorf("%s: (-want +got):\n%s", filter, diff)
 		}
 	}
 }
 
-func TestFilterOfClosed(t *testing.T) {
+func TestClosedFilter(t *testing.T) {
 	now := time.Now()
-	e := conns.ClosedConn{Info: conns.Info{ID: 7, RemoteAddr: tcp("10.1.2.3:5555"), Since: now.Add(-time.Hour), State: conns.StateClosed},
-		At: now.Add(-time.Minute), Reason: conns.RefusedAddress}
+	e := conns.Info{ID: 7, RemoteAddr: tcpAddr("10.1.2.3:5555"), Since: now.Add(-time.Hour),
+		Closed: now.Add(-time.Minute), Reason: conns.RefusedAddress}
 	for filter, want := range map[string]bool{
-		"reason=refused-too-many-of-its-address":    true,
-		`reason="refused: too many of its address"`: true,
-		"reason!=refused-too-many-of-its-address":   false,
-		"reason=peer_closed":                        false,
-		"served=false ended>59s ended<2m":           true,
-		"age=1h":                                    false, // refused
-		"age<1h":                                    true,
-		"age>58m":                                   true,
-		"age>=1h":                                   false,
-		"peer=10.0.0.0/8":                           true,
+		"reason=refused-too-many-connections-from-its-address":    true,
+		`reason="refused: too many connections from its address"`: true,
+		"reason!=refused-too-many-connections-from-its-address":   false,
+		"reason=peer_closed":              false,
+		"served=false ended>59s ended<2m": true,
+		"age=1h":                          false, // an error
+		"age<1h":                          true,
+		"age>58m":                         true,
+		"age>=1h":                         false,
+		"peer=10.0.0.0/8":                 true,
 	} {
-		f, err := ParseClosedFilter(filter)
+		match, err := ParseClosedFilter(filter)
 		if err != nil {
 			if filter != "age=1h" {
-				t.Errorf("%s: %v", filter, err)
+				t.Errorf("%s: got error %v, want none", filter, err)
 			}
 			continue
 		}
-		if got := f.MatchClosed("l", &e); got != want {
-			t.Errorf("%s: %t", filter, got)
+		if got := match("l", &e); got != want {
+			t.Errorf("%s: got %t, want %t", filter, got, want)
 		}
 	}
 }
 
-func TestFaultyFilters(t *testing.T) {
+func TestFilterErrors(t *testing.T) {
 	for filter, want := range map[string]string{
-		"echo":                      `filter term "echo": it has no operator`,
-		"=echo":                     `there is no field ""`,
+		"echo":                      `filter term "echo": no operator`,
+		"=echo":                     `no field ""`,
 		"lsitener=echo":             `allowed are id, listener, peer,`,
-		"listener>echo":             "allowed after listener are = !=",
-		"listener!echo":             "allowed after listener are = !=",
-		"age=5m":                    "allowed after age are < <= > >=",
-		"age>5":                     "allowed are times such as",
-		"age>-5s":                   "allowed are times such as",
+		"listener>echo":             "operators allowed after listener are = !=",
+		"listener!echo":             "operators allowed after listener are = !=",
+		"age=5m":                    "operators allowed after age are < <= > >=",
+		"age>5":                     "allowed are durations such as",
+		"age>-5s":                   "allowed are durations such as",
 		"bytes>1MB5":                "allowed are sizes such as",
 		"bytes>-1":                  "allowed are sizes such as",
 		"bytes>NaN":                 "allowed are sizes such as",
@@ -127,24 +127,25 @@ func TestFaultyFilters(t *testing.T) {
 		"state=closed":              "allowed are handshaking, serving, ending",
 		"peer=10.0.0.0/33":          "allowed are networks",
 		"peer=10.0.0":               "allowed are networks",
-		"peer=":                     "the value is missing",
-		`sni="a`:                    "a quote without its end",
-		strings.Repeat("id>1 ", 33): "allowed are 32 at most",
+		"peer=":                     "missing value",
+		`sni="a`:                    "missing closing quote",
+		strings.Repeat("id>1 ", 33): "allowed are at most 32",
 	} {
 		if _, err := ParseFilter(filter); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: no %q in %v", filter, want, err)
+			t.Errorf("%s: got error %v, want %q in it", filter, err, want)
 		}
 	}
 }
 
-// Whatever is parsed is printed so that it means the same, and matches without a panic.
+// A parsed filter has a text form with the same meaning, and matching does not panic.
 func FuzzFilter(f *testing.F) {
 	for _, s := range []string{"", "listener=echo peer=10.0.0.0/8 idle>30s", "bytes>1.5MiB and age<5m", `sni="a b" tls!=true`, "peer=[::1%eth0]:5", "reason=bad-input ended<1m",
 		"peer=::ffff:1.2.3.4/100", "id>=18446744073709551615", `listener=""`, "a\"b\" \"", "peer=unix:@x state=ending"} {
 		f.Add(s)
 	}
-	info := conns.Info{ID: 7, RemoteAddr: tcp("10.1.2.3:5555"), Since: time.Now()}
-	ended := conns.ClosedConn{Info: info, At: time.Now()}
+	info := conns.Info{ID: 7, RemoteAddr: tcpAddr("10.1.2.3:5555"), Since: time.Now()}
+	ended := info
+	ended.Closed = time.Now()
 	f.Fuzz(func(t *testing.T, s string) {
 		for _, of := range []scope{live, closed} {
 			one, err := parseFilter(s, of)
@@ -153,17 +154,17 @@ func FuzzFilter(f *testing.F) {
 			}
 			again, err := parseFilter(one.String(), of)
 			if err != nil {
-				t.Fatalf("%q is printed as %q: %v", s, one, err)
+				t.Fatalf("text of %q: got %q, which is invalid: %v", s, one, err)
 			}
 			if again.String() != one.String() {
-				t.Fatalf("%q, then %q", one, again)
+				t.Fatalf("text after parsing again: got %q, want %q", again, one)
 			}
 			if of == live {
-				if one.Match("l", &info) != again.Match("l", &info) {
-					t.Fatalf("%q does not mean %q", s, one)
+				if got, want := again.matchConn("l", &info), one.matchConn("l", &info); got != want {
+					t.Fatalf("match of %q: got %t, want %t as with %q", again, got, want, s)
 				}
 			} else {
-				one.MatchClosed("l", &ended)
+				one.matchConn("l", &ended)
 			}
 		}
 	})

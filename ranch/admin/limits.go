@@ -1,10 +1,7 @@
 package admin
 
 import (
-	"context"
 	"errors"
-	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -12,50 +9,62 @@ import (
 	"time"
 
 	"goranch/conns"
-	"goranch/internal/nearest"
-	"goranch/protocol/shell"
 	"goranch/ranch"
+	"goranch/transport"
 )
 
-// limit is one of a listener's options, as it is shown and set.
+// limit is an option of a listener that the commands limits and limit show and set.
 type limit struct {
-	name, means, allowed string
-	get                  func(*ranch.Options) string
-	set                  func(*ranch.Options, string) error
+	name, alias string // alias is a former name, which is still accepted; "" is none
+	description string
+	allowed     string // completes "allowed are ..."
+	get         func(*ranch.Options) string
+	set         func(*ranch.Options, string) error
 }
 
 const (
-	times   = "times such as 500ms, 5s or 2m, and none"
-	numbers = "numbers from 1 on, and none"
-	ratings = "numbers per second such as 100 or 0.5, with a burst such as 100:20, and unlimited"
+	durations = "durations such as 500ms, 5s or 2m, and none"
+	counts    = "numbers from 1, and none"
+	rates     = "numbers per second such as 100 or 0.5, with a burst such as 100:20, and unlimited"
 )
 
-// limits are the options that can be changed, in the order in which they are shown.
+// errValue is returned by the set of a limit. The caller says what is allowed.
+var errValue = errors.New("invalid value")
+
+// limits are in the order in which they are shown.
 var limits = []limit{
-	rated("accept-rate", "how fast connections are accepted", func(o *ranch.Options) *conns.Rate { return &o.AcceptRate }),
-	rated("address-rate", "how fast one address may connect", func(o *ranch.Options) *conns.Rate { return &o.AddressRate }),
-	counted("max-per-address", "connections that one address may have", func(o *ranch.Options) *int { return &o.PerAddress }),
-	counted("max-handshakes", "handshakes in progress", func(o *ranch.Options) *int { return &o.MaxHandshakes }),
-	timed("handshake-timeout", "time for the handshake", times, "none", -1, func(o *ranch.Options) *time.Duration { return &o.HandshakeTimeout }),
-	timed("idle-timeout", "ends who carries nothing", times, "none", 0, func(o *ranch.Options) *time.Duration { return &o.IdleTimeout }),
-	timed("read-timeout", "ends who sends nothing", times, "none", 0, func(o *ranch.Options) *time.Duration { return &o.ReadTimeout }),
-	timed("write-timeout", "ends whom nothing is sent to", times, "none", 0, func(o *ranch.Options) *time.Duration { return &o.WriteTimeout }),
-	timed("lifetime", "ends who is that old", times, "none", 0, func(o *ranch.Options) *time.Duration { return &o.Lifetime }),
-	{"lifetime-jitter", "share by which lives are shortened at random", "shares from 0 to 1",
-		func(o *ranch.Options) string { return strconv.FormatFloat(o.LifetimeJitter, 'g', -1, 64) },
-		func(o *ranch.Options, s string) (err error) {
+	rateLimit("accept-rate", "connections accepted per second", func(o *ranch.Options) *conns.Rate { return &o.AcceptRate }),
+	rateLimit("address-rate", "connections accepted per second from one source address", func(o *ranch.Options) *conns.Rate { return &o.AddressRate }),
+	countLimit("max-per-address", "connections of one source address", func(o *ranch.Options) *int { return &o.PerAddress }),
+	countLimit("max-handshakes", "handshakes in progress", func(o *ranch.Options) *int { return &o.MaxHandshakes }),
+	timeLimit(limit{name: "handshake-timeout", description: "time limit of a handshake", allowed: durations},
+		"none", transport.NoTimeout, func(o *ranch.Options) *time.Duration { return &o.HandshakeTimeout }),
+	timeLimit(limit{name: "idle-timeout", description: "ends connections without traffic for this long", allowed: durations},
+		"none", 0, func(o *ranch.Options) *time.Duration { return &o.IdleTimeout }),
+	timeLimit(limit{name: "read-timeout", description: "ends connections that have received nothing for this long", allowed: durations},
+		"none", 0, func(o *ranch.Options) *time.Duration { return &o.ReadTimeout }),
+	timeLimit(limit{name: "write-timeout", description: "ends connections that have sent nothing for this long", allowed: durations},
+		"none", 0, func(o *ranch.Options) *time.Duration { return &o.WriteTimeout }),
+	timeLimit(limit{name: "lifetime", description: "ends connections at this age", allowed: durations},
+		"none", 0, func(o *ranch.Options) *time.Duration { return &o.Lifetime }),
+	{name: "lifetime-jitter", description: "largest fraction by which lifetimes are shortened at random", allowed: "fractions from 0 to 1",
+		get: func(o *ranch.Options) string { return strconv.FormatFloat(o.LifetimeJitter, 'g', -1, 64) },
+		set: func(o *ranch.Options, s string) (err error) {
 			o.LifetimeJitter, err = strconv.ParseFloat(s, 64)
 			return err
 		}},
-	timed("rest-after", "silence after which a connection gives up its goroutine", "times such as 500ms or 1s, and never", "never", -1,
-		func(o *ranch.Options) *time.Duration { return &o.ParkAfter }),
-	timed("refuse-after", "how long who comes at the cap waits before being refused", "0s, times such as 500ms or 2s, and never", "never", 0,
-		func(o *ranch.Options) *time.Duration { return &o.RefuseAfter }),
-	timed("shutdown-timeout", "time to go on for who was told to end", "0s, times such as 500ms or 5s, and infinity", "infinity", ranch.Infinity,
-		func(o *ranch.Options) *time.Duration { return &o.ShutdownTimeout }),
-	{"evict", "who makes room when the cap is lowered", "none, oldest, most-idle and random",
-		func(o *ranch.Options) string { return o.Evict.String() },
-		func(o *ranch.Options, s string) error {
+	timeLimit(limit{name: "park-after", alias: "rest-after",
+		description: "idle time after which a connection is parked, without a goroutine", allowed: "durations such as 500ms or 1s, and never"},
+		"never", transport.NoTimeout, func(o *ranch.Options) *time.Duration { return &o.ParkAfter }),
+	timeLimit(limit{name: "refuse-after",
+		description: "time a connection waits at the cap before it is refused", allowed: "0s, durations such as 500ms or 2s, and never"},
+		"never", 0, func(o *ranch.Options) *time.Duration { return &o.RefuseAfter }),
+	timeLimit(limit{name: "shutdown-timeout",
+		description: "time from asking a connection to stop until it is closed", allowed: "0s, durations such as 500ms or 5s, and infinity"},
+		"infinity", ranch.Infinity, func(o *ranch.Options) *time.Duration { return &o.ShutdownTimeout }),
+	{name: "evict", description: "which connections are evicted when the cap is lowered", allowed: "none, oldest, most-idle and random",
+		get: func(o *ranch.Options) string { return o.Evict.String() },
+		set: func(o *ranch.Options, s string) error {
 			p, err := conns.ParseEvictionPolicy(s)
 			if err == nil {
 				o.Evict = p
@@ -64,93 +73,9 @@ var limits = []limit{
 		}},
 }
 
-func rated(name, means string, field func(*ranch.Options) *conns.Rate) limit {
-	return limit{name, means, ratings, func(o *ranch.Options) string {
-		r := *field(o)
-		s := strconv.FormatFloat(r.PerSecond, 'g', -1, 64)
-		switch {
-		case r.PerSecond <= 0:
-			return "unlimited"
-		case r.Burst > 0:
-			s += ":" + strconv.Itoa(r.Burst)
-		}
-		return s
-	}, func(o *ranch.Options, s string) (err error) {
-		*field(o), err = parseRate(s)
-		return err
-	}}
-}
-
-func parseRate(s string) (r conns.Rate, err error) {
-	if s == "unlimited" {
-		return r, nil
-	}
-	perSecond, burst, bursts := strings.Cut(s, ":")
-	if r.PerSecond, err = strconv.ParseFloat(perSecond, 64); err == nil && bursts {
-		r.Burst, err = strconv.Atoi(burst)
-	}
-	if err != nil || !(r.PerSecond > 0 && r.PerSecond <= 1e9) || bursts && (r.Burst < 1 || r.Burst > math.MaxInt32) {
-		return conns.Rate{}, errors.New("no rate")
-	}
-	return r, nil
-}
-
-func counted(name, means string, field func(*ranch.Options) *int) limit {
-	return limit{name, means, numbers, func(o *ranch.Options) string {
-		if n := *field(o); n > 0 {
-			return strconv.Itoa(n)
-		}
-		return "none"
-	}, func(o *ranch.Options, s string) error {
-		if s == "none" {
-			*field(o) = 0
-			return nil
-		}
-		n, err := strconv.Atoi(s)
-		if err != nil || n < 1 || n > math.MaxInt32 {
-			return errors.New("no such number")
-		}
-		*field(o) = n
-		return nil
-	}}
-}
-
-// timed is a limit of time, of which none, spelt word, means that there is none. If that is not 0, and where 0 would
-// be no time at all, 0s is for the library -1.
-func timed(name, means, allowed, word string, none time.Duration, field func(*ranch.Options) *time.Duration) limit {
-	zero := strings.HasPrefix(allowed, "0s")
-	return limit{name, means, allowed, func(o *ranch.Options) string {
-		switch d := *field(o); {
-		case d == none || none < 0 && d < 0:
-			return word
-		case d < 0:
-			return "0s"
-		default:
-			return d.String()
-		}
-	}, func(o *ranch.Options, s string) error {
-		if s == word {
-			*field(o) = none
-			return nil
-		}
-		d, err := time.ParseDuration(s)
-		if err != nil || d < 0 || d == 0 && !zero {
-			return errors.New("no such time")
-		}
-		if d == 0 {
-			d = -1
-		}
-		*field(o) = d
-		return nil
-	}}
-}
-
-func limitsHelp() string {
-	var b strings.Builder
-	for _, l := range limits {
-		fmt.Fprintf(&b, "  %-18s %s: %s\n", l.name, l.means, l.allowed)
-	}
-	return strings.TrimRight(b.String(), "\n")
+// limitIndex returns the index in limits of a limit by its name or alias, or -1.
+func limitIndex(name string) int {
+	return slices.IndexFunc(limits, func(l limit) bool { return name != "" && (l.name == name || l.alias == name) })
 }
 
 func limitNames() []string {
@@ -161,97 +86,90 @@ func limitNames() []string {
 	return names
 }
 
-func (a *admin) limits(_ context.Context, c *shell.Call) error {
-	listeners := a.listeners()
-	if len(c.Args) > 1 {
-		return shell.Usage("limits shows them: to change them is limit %s", strings.Join(c.Args, " "))
-	}
-	if len(c.Args) == 1 {
-		l, err := a.listener(c.Args[0])
-		if err != nil {
+func rateLimit(name, description string, field func(*ranch.Options) *conns.Rate) limit {
+	return limit{name: name, description: description, allowed: rates,
+		get: func(o *ranch.Options) string { return formatRate(*field(o)) },
+		set: func(o *ranch.Options, s string) (err error) {
+			*field(o), err = parseRate(s)
 			return err
-		}
-		listeners = []*ranch.Listener{l}
-	}
-	t := shell.Table{Columns: []shell.Column{
-		{Key: "listener", Title: "LISTENER"}, {Key: "limit", Title: "LIMIT"}, {Key: "value", Title: "VALUE"}, {Key: "means", Title: "MEANS", Wide: true},
-	}}
-	for _, l := range listeners {
-		o := l.Options()
-		for _, one := range limits {
-			t.Rows = append(t.Rows, []any{l.Ref(), one.name, one.get(&o), one.means})
-		}
-	}
-	c.Return(t)
-	return nil
+		}}
 }
 
-func (a *admin) setLimits(_ context.Context, c *shell.Call) error {
-	l, err := a.listener(c.Args[0])
-	if err != nil {
-		return err
+func formatRate(r conns.Rate) string {
+	if r.PerSecond <= 0 {
+		return "unlimited"
 	}
-	changes, err := parseLimits(c.Args[1:])
-	if err != nil {
-		return err
+	s := strconv.FormatFloat(r.PerSecond, 'g', -1, 64)
+	if r.Burst > 0 {
+		s += ":" + strconv.Itoa(r.Burst)
 	}
-	t := shell.Table{Columns: []shell.Column{{Key: "listener", Title: "LISTENER"}, {Key: "limit", Title: "LIMIT"}, {Key: "value", Title: "VALUE"}, {Key: "was", Title: "WAS"}}}
-	_, err = l.ChangeOptions(func(o *ranch.Options) {
-		for _, i := range slices.Sorted(maps.Keys(changes)) {
-			was := limits[i].get(o)
-			limits[i].set(o, changes[i]) // it has been tried
-			t.Rows = append(t.Rows, []any{l.Ref(), limits[i].name, limits[i].get(o), was})
-		}
-	})
-	if err != nil {
-		return err
-	}
-	c.Return(t)
-	return nil
+	return s
 }
 
-// parseLimits reads name=value, and tries each; the keys are places in limits. The error joins all faults.
-func parseLimits(args []string) (map[int]string, error) {
-	changes, scratch := map[int]string{}, ranch.Options{}
-	var faults []string
-	suggestion := ""
-	for _, arg := range args {
-		name, value, has := strings.Cut(arg, "=")
-		i := slices.Index(limitNames(), name)
-		_, twice := changes[i]
-		switch {
-		case i < 0 || !has:
-			suggestion = nearest.Name(name, limitNames())
-			faults = append(faults, fmt.Sprintf("%q: allowed are name=value with the names %s", arg, strings.Join(limitNames(), ", ")))
-		case twice:
-			faults = append(faults, fmt.Sprintf("%s is given twice", name))
-		case limits[i].set(&scratch, value) != nil:
-			faults = append(faults, fmt.Sprintf("%s %q: allowed are %s", name, value, limits[i].allowed))
+func parseRate(s string) (r conns.Rate, err error) {
+	if s == "unlimited" {
+		return r, nil
+	}
+	perSecond, burst, hasBurst := strings.Cut(s, ":")
+	if r.PerSecond, err = strconv.ParseFloat(perSecond, 64); err == nil && hasBurst {
+		r.Burst, err = strconv.Atoi(burst)
+	}
+	if err != nil || !(r.PerSecond > 0 && r.PerSecond <= 1e9) || hasBurst && (r.Burst < 1 || r.Burst > math.MaxInt32) {
+		return conns.Rate{}, errValue
+	}
+	return r, nil
+}
+
+func countLimit(name, description string, field func(*ranch.Options) *int) limit {
+	return limit{name: name, description: description, allowed: counts,
+		get: func(o *ranch.Options) string {
+			if n := *field(o); n > 0 {
+				return strconv.Itoa(n)
+			}
+			return "none"
+		},
+		set: func(o *ranch.Options, s string) error {
+			if s == "none" {
+				*field(o) = 0
+				return nil
+			}
+			n, err := strconv.Atoi(s)
+			if err != nil || n < 1 || n > math.MaxInt32 {
+				return errValue
+			}
+			*field(o) = n
+			return nil
+		}}
+}
+
+// timeLimit completes l. word is the text for no limit, and none its value in the options. If l
+// allows 0s, the options represent it as -1, because their 0 is the default.
+func timeLimit(l limit, word string, none time.Duration, field func(*ranch.Options) *time.Duration) limit {
+	allowsZero := strings.HasPrefix(l.allowed, "0s")
+	l.get = func(o *ranch.Options) string {
+		switch d := *field(o); {
+		case d == none || !allowsZero && d < 0: // NoTimeout is the same as 0 where 0 is no limit
+			return word
+		case d < 0:
+			return "0s"
 		default:
-			changes[i] = value
+			return d.String()
 		}
 	}
-	if len(faults) > 0 {
-		err := shell.Usage("%s", strings.Join(faults, "\n"))
-		err.Suggestion = suggestion
-		return nil, err
-	}
-	return changes, nil
-}
-
-// completeLimits completes a listener, and then names, and values of those that have few.
-func (a *admin) completeLimits(ctx context.Context, c *shell.Call, args []string) []string {
-	if len(args) == 1 {
-		return a.completeListener(ctx, c, args)
-	}
-	var words []string
-	for _, l := range limits {
-		words = append(words, l.name+"=")
-	}
-	if strings.HasPrefix(args[len(args)-1], "evict=") {
-		for p := conns.EvictNone; p <= conns.EvictRandom; p++ {
-			words = append(words, "evict="+p.String())
+	l.set = func(o *ranch.Options, s string) error {
+		if s == word {
+			*field(o) = none
+			return nil
 		}
+		d, err := time.ParseDuration(s)
+		if err != nil || d < 0 || d == 0 && !allowsZero {
+			return errValue
+		}
+		if d == 0 {
+			d = -1
+		}
+		*field(o) = d
+		return nil
 	}
-	return words
+	return l
 }

@@ -10,37 +10,30 @@ import (
 	"goranch/protocol/shell"
 )
 
-func (a *admin) liveCommands() []shell.Command {
+func (a *admin) topCommands() []shell.Command {
 	return []shell.Command{
 		{Name: "top", Usage: "[<filter> ...] [--interval TIME] [--limit N] [--count N]", Role: shell.Viewer, MaxArgs: maxTerms,
-			Help: "Show the busiest connections, again and again, until cancelled.\n\n" +
-				"Each table shows what was carried since the one before; its first row is the sum of all connections that\n" +
-				"the filter chooses." + liveHelp,
+			Help: "Show the connections with the most traffic, repeatedly until cancelled.\n\n" +
+				"Each table shows the traffic since the previous one. Its first row is the sum of all matching\n" +
+				"connections." + liveFilterHelp,
 			Flags: []shell.Flag{
-				{Name: "interval", Value: "TIME", Help: "The time between two tables; 1s if not given, from 100ms to 1h."},
-				{Name: "limit", Value: "N", Help: "Show N connections; 10 if not given, up to 1000."},
-				{Name: "count", Value: "N", Help: "End after N tables."},
-				{Name: "filter", Value: "FILTER", Help: "Look at those for which the filter holds; the same as the arguments."},
-			}, Run: a.top, Complete: a.completeFilter(live)},
-		{Name: "trace", Usage: "<id> | <network> [on|off] [--bytes N]", Role: shell.Operator, Changes: true, MinArgs: 1, MaxArgs: 2,
-			Help: "Show each read and write of a connection, or of all whose peers are in a network, until cancelled.\n\n" +
-				"What is shown may hold secrets of users: passwords, tokens, messages; of TLS it is the plain text. It is audited when it ends.\n" +
-				"\"off\" ends the traces of that id or network, whoever has begun them. A network means the listeners there are now,\n" +
-				"without those of the shell. What comes faster than you read it is dropped, and you are told how much.",
-			Flags: []shell.Flag{{Name: "bytes", Value: "N", Help: "How many bytes of each to show; 64 if not given, up to 4096; 0 is none."}},
-			Run:   a.trace, Complete: a.completeTrace},
-		{Name: "traces", Role: shell.Viewer, Help: "Show which traces are on, and whose they are.", Run: a.showTraces},
+				{Name: "interval", Value: "TIME", Help: "Time between two tables, 100ms to 1h. Default: 1s."},
+				{Name: "limit", Value: "N", Help: "Show at most N connections, up to 1000. Default: 10."},
+				{Name: "count", Value: "N", Help: "End after N tables. Default: no limit."},
+				{Name: "filter", Value: "FILTER", Help: "Measure connections that match the filter, like the arguments."},
+			},
+			Run: a.top, Complete: a.completeFilter(live)},
 	}
 }
 
-// meter measures what connections carry between two looks.
+// meter measures the traffic of connections between two samples.
 type meter struct {
-	filter    Filter
-	now, last map[uint64]uint64 // bytes by id; the maps take turns
-	at        time.Time
+	filter            filter
+	current, previous map[uint64]uint64 // total bytes by connection id; swapped by each sample
+	at                time.Time         // of the last sample
 }
 
-// usage is what a connection has carried since the last look.
+// usage is the traffic of a connection since the previous sample.
 type usage struct {
 	listener string
 	conns.Info
@@ -49,29 +42,31 @@ type usage struct {
 
 var topColumns = []shell.Column{
 	{Key: "id", Title: "ID", Right: true}, {Key: "listener", Title: "LISTENER"}, {Key: "peer", Title: "PEER"},
-	{Key: "per_second", Title: "PER SECOND", Right: true, Kind: shell.KindBytes}, {Key: "bytes", Title: "BYTES", Right: true, Kind: shell.KindBytes},
-	{Key: "age", Title: "AGE", Right: true, Kind: shell.KindDuration, Wide: true}, {Key: "state", Title: "STATE", Wide: true},
+	{Key: "per_second", Title: "PER SECOND", Right: true, Kind: shell.KindBytes},
+	{Key: "bytes", Title: "BYTES", Right: true, Kind: shell.KindBytes},
+	{Key: "age", Title: "AGE", Right: true, Kind: shell.KindDuration, Wide: true},
+	{Key: "state", Title: "STATE", Wide: true},
 }
 
 func (a *admin) top(ctx context.Context, c *shell.Call) error {
-	f, err := a.filter(c, live)
+	f, err := a.parseFilter(c, live)
 	if err != nil {
 		return err
 	}
-	interval, err := period(c, "interval", time.Second, 100*time.Millisecond, time.Hour)
+	interval, err := durationFlag(c, "interval", time.Second, 100*time.Millisecond, time.Hour)
 	if err != nil {
 		return err
 	}
-	limit, err := whole(c, "limit", 10, 1, maxRows)
+	limit, err := intFlag(c, "limit", 10, 1, maxRows)
 	if err != nil {
 		return err
 	}
-	frames, err := whole(c, "count", 0, 1, 1_000_000_000)
+	frames, err := intFlag(c, "count", 0, 1, 1_000_000_000)
 	if err != nil {
 		return err
 	}
-	m := &meter{filter: f, now: map[uint64]uint64{}, last: map[uint64]uint64{}}
-	a.look(m, 0)
+	m := &meter{filter: f, current: map[uint64]uint64{}, previous: map[uint64]uint64{}}
+	a.sample(m, 0)
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for n := 1; ; n++ {
@@ -80,7 +75,7 @@ func (a *admin) top(ctx context.Context, c *shell.Call) error {
 			return context.Cause(ctx)
 		case <-tick.C:
 		}
-		if err := c.Frame(a.look(m, limit)); err != nil {
+		if err := c.Frame(a.sample(m, limit)); err != nil {
 			return err
 		}
 		if n == frames {
@@ -89,36 +84,39 @@ func (a *admin) top(ctx context.Context, c *shell.Call) error {
 	}
 }
 
-// look returns the busiest connections since the last look.
-func (a *admin) look(m *meter, most int) shell.Table {
+// sample returns the connections with the most traffic since the previous sample, at most limit.
+func (a *admin) sample(m *meter, limit int) shell.Table {
 	now := time.Now()
 	elapsed := now.Sub(m.at).Seconds()
-	m.now, m.last, m.at = m.last, m.now, now
-	clear(m.now)
+	m.current, m.previous, m.at = m.previous, m.current, now
+	clear(m.current)
 	var busiest []usage
-	var all int
-	var sum, carriedAll uint64
+	var connections int
+	var sum, sumTotal uint64
 	for _, l := range a.listeners() {
 		l.Select(conns.Query{Match: func(i *conns.Info) bool {
-			if !m.filter.Match(l.Ref(), i) {
+			if !m.filter.matchConn(l.Ref(), i) {
 				return false
 			}
-			all++
-			total := carried(i)
-			moved := total - m.last[i.ID] // one that has come since has had none
-			m.now[i.ID] = total
-			sum += moved
-			carriedAll += total
-			if most > 0 {
-				busiest = keep(busiest, usage{l.Ref(), *i, moved}, most)
+			connections++
+			total := totalBytes(i)
+			bytes := total - m.previous[i.ID] // a connection that is new had 0
+			m.current[i.ID] = total
+			sum += bytes
+			sumTotal += total
+			if limit > 0 {
+				busiest = addUsage(busiest, usage{l.Ref(), *i, bytes}, limit)
 			}
-			return false // it is looked at, nothing more
+			return false // the result of Select is not used
 		}})
 	}
-	t := shell.Table{Columns: topColumns, Total: all + 1}
-	t.Rows = append(t.Rows, []any{nil, "all", count(all, "connection"), perSecond(sum, elapsed), shell.Bytes(carriedAll), nil, nil})
-	for _, r := range order(busiest, most) {
-		t.Rows = append(t.Rows, []any{r.ID, r.listener, addrString(r.RemoteAddr), perSecond(r.bytes, elapsed), shell.Bytes(carried(&r.Info)), since(r.Since), r.State.String()})
+	t := shell.Table{Columns: topColumns, Total: connections + 1}
+	t.Rows = append(t.Rows, []any{nil, all, plural(connections, "connection"), perSecond(sum, elapsed), shell.Bytes(sumTotal), nil, nil})
+	for _, u := range sortUsage(busiest, limit) {
+		t.Rows = append(t.Rows, []any{
+			u.ID, u.listener, addrString(u.RemoteAddr), perSecond(u.bytes, elapsed),
+			shell.Bytes(totalBytes(&u.Info)), since(u.Since), u.State(),
+		})
 	}
 	return t
 }
@@ -127,18 +125,19 @@ func perSecond(bytes uint64, seconds float64) shell.Bytes {
 	return shell.Bytes(float64(bytes) / seconds)
 }
 
-// keep adds r if it may be among the busiest, of which there are not many more than most.
-func keep(all []usage, r usage, most int) []usage {
-	if all = append(all, r); len(all) >= 2*most+64 {
-		all = order(all, most)
+// addUsage appends u. It trims the list to the first limit entries from time to time, so that
+// memory does not depend on the number of connections.
+func addUsage(list []usage, u usage, limit int) []usage {
+	if list = append(list, u); len(list) >= 2*limit+64 {
+		list = sortUsage(list, limit)
 	}
-	return all
+	return list
 }
 
-// order returns the busiest in order.
-func order(all []usage, most int) []usage {
-	slices.SortFunc(all, func(a, b usage) int {
-		return cmp.Or(cmp.Compare(b.bytes, a.bytes), cmp.Compare(carried(&b.Info), carried(&a.Info)), cmp.Compare(a.ID, b.ID))
+// sortUsage sorts by traffic, the most first, and returns the first limit entries.
+func sortUsage(list []usage, limit int) []usage {
+	slices.SortFunc(list, func(a, b usage) int {
+		return cmp.Or(cmp.Compare(b.bytes, a.bytes), cmp.Compare(totalBytes(&b.Info), totalBytes(&a.Info)), cmp.Compare(a.ID, b.ID))
 	})
-	return all[:min(len(all), most)]
+	return list[:min(len(list), limit)]
 }

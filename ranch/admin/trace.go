@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -17,29 +16,45 @@ import (
 )
 
 const (
-	defaultTraced = 64   // bytes shown of each read and write
-	maxTraced     = 4096 // may be asked for
-	maxPending    = 1024 // reads and writes that wait to be shown
+	defaultTraceBytes = 64   // shown of each read and write
+	maxTraceBytes     = 4096 // the largest value of --bytes
+	maxTraceQueue     = 1024 // events that wait to be shown
 )
 
-// errTraceOff ends a trace that somebody has switched off.
-var errTraceOff = errors.New("the trace was switched off")
+// errTraceOff ends a trace that "trace TARGET off" stops.
+var errTraceOff = errors.New("stopped by trace off")
 
-// tracing is one trace that is on.
-type tracing struct {
-	target  string
-	by      shell.User
-	remote  string
-	asking  uint64 // the connection that sees it
-	since   time.Time
-	end     context.CancelCauseFunc
-	bytes   int
+func (a *admin) traceCommands() []shell.Command {
+	return []shell.Command{
+		{Name: "trace", Usage: "<id> | <network> [on|off] [--bytes N]", Role: shell.Operator, Changes: true, MinArgs: 1, MaxArgs: 2,
+			Help: "Show the reads and writes of a connection, or of all peers in a network, until cancelled.\n\n" +
+				"The output can contain secrets of users, such as passwords; of TLS connections it is the\n" +
+				"plaintext. The call is audited when it ends. \"off\" stops the traces of that id or network,\n" +
+				"including those of other operators. A network applies to the current listeners except those of\n" +
+				"the shell. Events that arrive faster than they can be shown are dropped and counted.",
+			Flags: []shell.Flag{{Name: "bytes", Value: "N",
+				Help: "Bytes shown of each read and write, up to 4096; 0 shows none. Default: 64."}},
+			Run: a.trace, Complete: a.completeTrace},
+		{Name: "traces", Role: shell.Viewer, Help: "List running traces and their users.", Run: a.showTraces},
+	}
+}
+
+// trace is a running trace.
+type trace struct {
+	target string // id or network
+	user   shell.User
+	remote string
+	output uint64 // id of the connection to which the output is written
+	since  time.Time
+	cancel context.CancelCauseFunc
+	bytes  int // shown of each event
+
 	lines   chan []byte
-	dropped atomic.Uint64
+	dropped atomic.Uint64 // since the last report
 	shown   atomic.Uint64
 }
 
-// trace shows what connections carry. The connections that are traced never wait for it.
+// trace shows reads and writes. The traced connections never wait for it.
 func (a *admin) trace(ctx context.Context, c *shell.Call) error {
 	id, network, err := parseTarget(c.Args[0])
 	if err != nil {
@@ -49,34 +64,34 @@ func (a *admin) trace(ctx context.Context, c *shell.Call) error {
 		switch c.Args[1] {
 		case "on":
 		case "off":
-			return a.traceOff(c)
+			return a.stopTraces(c)
 		default:
 			return shell.Usage("trace %s %q: allowed are on and off", c.Args[0], c.Args[1])
 		}
 	}
-	n, err := whole(c, "bytes", defaultTraced, 0, maxTraced)
+	n, err := intFlag(c, "bytes", defaultTraceBytes, 0, maxTraceBytes)
 	if err != nil {
 		return err
 	}
-	listeners, err := a.traced(c, id)
+	listeners, err := a.tracedListeners(c, id)
 	if err != nil {
 		return err
 	}
-	ctx, end := context.WithCancelCause(ctx)
-	defer end(nil)
-	tr := &tracing{target: c.Args[0], by: c.User, remote: c.Remote.String(), asking: c.Conn().ID(), since: time.Now(),
-		end: end, bytes: n, lines: make(chan []byte, maxPending)}
-	a.begin(tr)
-	defer a.finish(tr)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	tr := &trace{target: c.Args[0], user: c.User, remote: c.Remote.String(), output: c.Conn().ID(), since: time.Now(),
+		cancel: cancel, bytes: n, lines: make(chan []byte, maxTraceQueue)}
+	a.addTrace(tr)
+	defer a.removeTrace(tr)
 	for _, l := range listeners {
 		defer l.Trace(conns.Trace{ID: id, Network: network, Func: a.tracer(tr, l.Ref())})()
 	}
-	err = a.follow(ctx, c, tr, func() bool {
+	err = tr.run(ctx, c, func() bool {
 		if id == 0 {
 			return true
 		}
-		_, lives := listeners[0].Connection(id)
-		return lives
+		_, ok := listeners[0].Connection(id)
+		return ok
 	})
 	if cause := context.Cause(ctx); errors.Is(cause, errTraceOff) {
 		err = nil
@@ -85,7 +100,7 @@ func (a *admin) trace(ctx context.Context, c *shell.Call) error {
 	return err
 }
 
-// parseTarget reads an id, a network or an address.
+// parseTarget reads a connection id, a network or an IP address. id is 0 for the latter two.
 func parseTarget(s string) (id uint64, network netip.Prefix, err error) {
 	if id, err := strconv.ParseUint(s, 10, 64); err == nil && id > 0 {
 		return id, netip.Prefix{}, nil
@@ -93,29 +108,29 @@ func parseTarget(s string) (id uint64, network netip.Prefix, err error) {
 	if p, ok := parseNetwork(s); ok {
 		return 0, p, nil
 	}
-	return 0, netip.Prefix{}, shell.Usage("%q: allowed are ids of connections, such as 7, and networks, such as 10.0.0.0/8 or 10.1.2.3", s)
+	return 0, netip.Prefix{}, shell.Usage("%q: allowed are connection ids such as 7, and networks such as 10.0.0.0/8 or 10.1.2.3", s)
 }
 
-// traced returns the listeners that a trace concerns: what the shell itself sends is no part of what
-// it shows, for that would never end.
-func (a *admin) traced(c *shell.Call, id uint64) ([]*ranch.Listener, error) {
+// tracedListeners returns the listeners that a trace applies to. It excludes those of the shell:
+// the output of a trace is itself a write, so a trace that showed it would never end.
+func (a *admin) tracedListeners(c *shell.Call, id uint64) ([]*ranch.Listener, error) {
 	if id == 0 {
-		return slices.DeleteFunc(a.listeners(), func(l *ranch.Listener) bool { return a.kept(c, l) }), nil
+		return a.unprotected(c), nil
 	}
 	if id == c.Conn().ID() {
-		return nil, fmt.Errorf("connection %d is yours: a trace would show itself", id)
+		return nil, fmt.Errorf("connection %d is your own: the trace would show its own output", id)
 	}
 	l, _, err := a.connection(id)
 	return []*ranch.Listener{l}, err
 }
 
-// tracer is called by the connections that are traced.
-func (a *admin) tracer(tr *tracing, listener string) transport.Tracer {
+// tracer returns the function that traced connections call.
+func (a *admin) tracer(tr *trace, listener string) func(transport.TraceEvent) {
 	return func(e transport.TraceEvent) {
-		if a.isAsking(e.Conn.ID()) { // two traces of each other would never end either
+		if a.isTraceOutput(e.Conn.ID()) { // two connections that trace each other would never end either
 			return
 		}
-		if len(tr.lines) == maxPending { // nothing is formatted in vain
+		if len(tr.lines) == maxTraceQueue { // saves formatting
 			tr.dropped.Add(1)
 			return
 		}
@@ -127,11 +142,11 @@ func (a *admin) tracer(tr *tracing, listener string) transport.Tracer {
 	}
 }
 
-// appendEvent appends a line for a read or write.
-func appendEvent(b []byte, listener string, e transport.TraceEvent, most int) []byte {
+// appendEvent appends a line for a read or write with at most maxBytes of its data.
+func appendEvent(b []byte, listener string, e transport.TraceEvent, maxBytes int) []byte {
 	b = time.Now().AppendFormat(b, "15:04:05.000000")
 	b = fmt.Appendf(b, " %d %s %s %s %d", e.Conn.ID(), listener, addrString(e.Conn.RemoteAddr()), e.Op, e.N)
-	if n := min(most, len(e.Data)); n > 0 {
+	if n := min(maxBytes, len(e.Data)); n > 0 {
 		b = strconv.AppendQuoteToASCII(append(b, ' '), string(e.Data[:n]))
 		if n < len(e.Data) {
 			b = append(b, "..."...)
@@ -143,9 +158,9 @@ func appendEvent(b []byte, listener string, e transport.TraceEvent, most int) []
 	return append(b, '\n')
 }
 
-// follow shows what is traced until ctx ends, or nothing lives any more that could be.
-func (a *admin) follow(ctx context.Context, c *shell.Call, tr *tracing, lives func() bool) error {
-	fmt.Fprintf(c.Out, "tracing %s; cancel to end\n", tr.target)
+// run shows the events until ctx ends or isLive returns false.
+func (tr *trace) run(ctx context.Context, c *shell.Call, isLive func() bool) error {
+	fmt.Fprintf(c.Out, "tracing %s; cancel to stop\n", tr.target)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
@@ -158,10 +173,10 @@ func (a *admin) follow(ctx context.Context, c *shell.Call, tr *tracing, lives fu
 				return err
 			}
 		case <-tick.C:
-			ended = !lives()
+			ended = !isLive()
 		}
 		if n := tr.dropped.Swap(0); n > 0 {
-			fmt.Fprintf(c.Out, "(%s dropped)\n", count(int(n), "event"))
+			fmt.Fprintf(c.Out, "(%s dropped)\n", plural(int(n), "event"))
 		}
 		if ended {
 			for len(tr.lines) > 0 {
@@ -175,84 +190,8 @@ func (a *admin) follow(ctx context.Context, c *shell.Call, tr *tracing, lives fu
 	}
 }
 
-func (tr *tracing) show(c *shell.Call, line []byte) error {
+func (tr *trace) show(c *shell.Call, line []byte) error {
 	tr.shown.Add(1)
 	_, err := c.Out.Write(line)
 	return err
-}
-
-func (a *admin) begin(tr *tracing) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.traces[tr] = struct{}{}
-}
-
-func (a *admin) finish(tr *tracing) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	delete(a.traces, tr)
-}
-
-// isAsking reports whether a connection is shown a trace.
-func (a *admin) isAsking(id uint64) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for tr := range a.traces {
-		if tr.asking == id {
-			return true
-		}
-	}
-	return false
-}
-
-func (a *admin) traceOff(c *shell.Call) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	n := 0
-	for tr := range a.traces {
-		if tr.target == c.Args[0] {
-			tr.end(errTraceOff)
-			n++
-		}
-	}
-	if n == 0 {
-		return fmt.Errorf("there is no trace of %s", c.Args[0])
-	}
-	c.Return(shell.Fields{{Key: "ended", Title: "Traces ended", Value: n}})
-	return nil
-}
-
-// on returns the traces that are on, the oldest first.
-func (a *admin) on() []*tracing {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	var on []*tracing
-	for tr := range a.traces {
-		on = append(on, tr)
-	}
-	slices.SortFunc(on, func(x, y *tracing) int { return x.since.Compare(y.since) })
-	return on
-}
-
-func (a *admin) showTraces(_ context.Context, c *shell.Call) error {
-	t := shell.Table{Columns: []shell.Column{
-		{Key: "target", Title: "TRACE OF"}, {Key: "by", Title: "BY"}, {Key: "remote", Title: "FROM"},
-		{Key: "since", Title: "SINCE", Kind: shell.KindTime}, {Key: "shown", Title: "SHOWN", Right: true},
-	}}
-	for _, tr := range a.on() {
-		t.Rows = append(t.Rows, []any{tr.target, tr.by.Name, tr.remote, tr.since, tr.shown.Load()})
-	}
-	c.Return(t)
-	return nil
-}
-
-func (a *admin) completeTrace(ctx context.Context, c *shell.Call, args []string) []string {
-	if len(args) == 2 {
-		return []string{"on", "off"}
-	}
-	words := a.completeID(ctx, c, args)
-	for _, tr := range a.on() {
-		words = append(words, tr.target)
-	}
-	return words
 }

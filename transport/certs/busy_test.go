@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -17,19 +18,19 @@ import (
 	"goranch/transport/certs"
 )
 
-// Certificates are exchanged while 1,000 connections exchange data and new ones arrive. None
-// may drop, and what begins after the exchange sees the new certificate.
-func TestSwapUnderBusyConnections(t *testing.T) {
+// The certificate is replaced while 1,000 connections exchange data and new ones arrive. No
+// connection is dropped, and new ones get the new certificate.
+func TestReloadUnderBusyConnections(t *testing.T) {
 	conns := 1000
 	if testing.Short() || raceEnabled {
 		conns = 200
 	}
 	d, ca := newDir(t), newAuthority(t, "ca")
-	swapped := make(chan error, 10)
+	reloads := make(chan error, 10)
 	s := open(t, certs.Options{
 		Pairs:    []certs.Pair{d.pair(ca, "a", "a.test")},
 		Interval: time.Millisecond,
-		Notify:   func(err error) { swapped <- err },
+		Notify:   func(err error) { reloads <- err },
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	ran := make(chan error, 1)
@@ -37,79 +38,104 @@ func TestSwapUnderBusyConnections(t *testing.T) {
 	defer func() { cancel(); <-ran }()
 	srv := serve(t, s.Config(nil))
 	c := &tls.Config{RootCAs: ca.pool(), ServerName: "a.test"}
+	busy := newBusyClients(t, srv, c, conns)
 
 	start := time.Now()
+	const replacements = 5
+	for range replacements {
+		before := busy.rounds.Load()
+		cert, key := ca.server(t, "a.test")
+		d.write("a.key", key) // separately: for a moment the files do not match
+		d.write("a.crt", cert)
+		for awaitReload(t, reloads); served(t, srv, c) != fileSum(cert); {
+			awaitReload(t, reloads)
+		}
+		busy.await(t, before+int64(conns)) // the connections are busy all the time
+	}
+	took := time.Since(start)
+	dropped := busy.stop(t)
+	t.Logf("%d replacements in %v under %d connections: %d echoes of 1,000 bytes, %d dropped connections",
+		replacements, took.Round(time.Millisecond), conns, busy.rounds.Load(), dropped)
+}
+
+// awaitReload waits for the next successful reload. Files that do not match are reported before it.
+func awaitReload(t *testing.T, reloads <-chan error) {
+	t.Helper()
+	for {
+		select {
+		case err := <-reloads:
+			if err == nil {
+				return
+			}
+		case <-time.After(testTimeout):
+			t.Fatal("timeout while waiting for the new files")
+		}
+	}
+}
+
+// busyClients are connections that exchange data until they are stopped.
+type busyClients struct {
+	rounds  atomic.Int64 // echoes received by all clients
+	stopped atomic.Bool
+	failed  chan error
+	wg      sync.WaitGroup
+}
+
+func newBusyClients(t *testing.T, srv *server, c *tls.Config, conns int) *busyClients {
+	t.Helper()
+	b := &busyClients{failed: make(chan error, conns)}
 	clients := make([]*tls.Conn, conns)
 	for i := range clients {
 		clients[i], _ = srv.mustDial(t, c)
 	}
-	t.Logf("%d connections after %v", conns, time.Since(start))
-
-	var rounds, newcomers atomic.Int64
-	var stop atomic.Bool
-	failed := make(chan error, conns)
-	var wg sync.WaitGroup
 	for i, cli := range clients {
-		wg.Go(func() {
-			msg, got := make([]byte, 1000), make([]byte, 1000)
-			rand.Read(msg)
-			for n := 0; n < 3 || !stop.Load(); n++ {
-				_, err := cli.Write(msg)
-				if err == nil {
-					_, err = io.ReadFull(cli, got)
-				}
-				if err == nil && !bytes.Equal(got, msg) {
-					err = fmt.Errorf("the echo differs")
-				}
-				if err != nil {
-					failed <- fmt.Errorf("connection %d, round %d: %w", i, n, err)
-					return
-				}
-				rounds.Add(1)
-			}
-		})
+		b.wg.Go(func() { b.run(i, cli) })
 	}
-	start = time.Now()
-	swaps := 0
-	for range 5 {
-		before := rounds.Load()
-		cert, key := ca.server(t, "a.test")
-		d.write("a.key", key) // not at once: for a moment they do not fit together
-		d.write("a.crt", cert)
-		for {
-			var err error
-			select {
-			case err = <-swapped: // the fault while they do not fit, or their exchange
-			case <-time.After(patience):
-				t.Fatal("the new files are not found")
-			}
-			if err == nil {
-				swaps++
-				if served(t, srv, c) == fileSum(cert) {
-					break
-				}
-			}
+	return b
+}
+
+func (b *busyClients) run(id int, cli *tls.Conn) {
+	msg, got := make([]byte, 1000), make([]byte, 1000)
+	rand.Read(msg)
+	for n := 0; n < 3 || !b.stopped.Load(); n++ {
+		_, err := cli.Write(msg)
+		if err == nil {
+			_, err = io.ReadFull(cli, got)
 		}
-		newcomers.Add(1)
-		for rounds.Load() < before+int64(conns) { // busy all the while
-			select {
-			case err := <-failed:
-				t.Fatal(err)
-			case <-time.After(time.Millisecond):
-			}
+		if err == nil && !bytes.Equal(got, msg) {
+			err = errors.New("the echo differs")
+		}
+		if err != nil {
+			b.failed <- fmt.Errorf("connection %d, round %d: %w", id, n, err)
+			return
+		}
+		b.rounds.Add(1)
+	}
+}
+
+// await waits for a number of rounds.
+func (b *busyClients) await(t *testing.T, rounds int64) {
+	t.Helper()
+	for b.rounds.Load() < rounds {
+		select {
+		case err := <-b.failed:
+			t.Fatal(err)
+		case <-time.After(time.Millisecond):
 		}
 	}
-	took := time.Since(start)
-	stop.Store(true)
-	wg.Wait()
-	close(failed)
-	dropped := 0
-	for err := range failed {
-		dropped++
+}
+
+// stop ends the clients and returns the number of those that have failed.
+func (b *busyClients) stop(t *testing.T) (failed int) {
+	t.Helper()
+	b.stopped.Store(true)
+	b.wg.Wait()
+	close(b.failed)
+	for err := range b.failed {
+		failed++
 		t.Error(err)
 	}
-	t.Logf("%d exchanges of the certificate in %v under %d connections: %d echoes of 1,000 bytes, %d dropped, %d new connections with the new certificate",
-		swaps, took.Round(time.Millisecond), conns, rounds.Load(), dropped, newcomers.Load())
+	return failed
 }
 
 // served returns the fingerprint of the certificate that a new connection gets.

@@ -20,7 +20,7 @@ import (
 	"goranch/transport/certs"
 )
 
-// Two certificates, of which one is renewed while the server runs.
+// One of two certificates is renewed while the server runs.
 func Example() {
 	dir, err := os.MkdirTemp("", "certs")
 	if err != nil {
@@ -40,7 +40,7 @@ func Example() {
 		},
 	})
 	if err != nil {
-		log.Fatal(err) // names every file that cannot be used
+		log.Fatal(err) // reports all files that cannot be used
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -53,7 +53,7 @@ func Example() {
 	}
 
 	selfSigned(dir, "shop.test")
-	fmt.Println(store.Reload()) // at once, as on SIGHUP
+	fmt.Println(store.Reload()) // without waiting for the interval, as on SIGHUP
 
 	os.Remove(shop.Key)
 	_, err = store.Reload()

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// Nobody gets a certificate that a client would not take for the host, nor is one kept from
-// a host that it is good for.
+// FuzzLookup checks that a host gets a certificate if and only if a client would accept it for the
+// host.
 func FuzzLookup(f *testing.F) {
 	for _, s := range [][2]string{
 		{"example.com", "example.com"}, {"*.example.com", "a.example.com"}, {"*.example.com", "a.b.example.com"},
@@ -28,10 +28,10 @@ func FuzzLookup(f *testing.F) {
 		got := s.lookup(host) != nil
 		_, valid := hostName(host)
 		if !valid && got {
-			t.Errorf("%q is no host name, and found", host)
+			t.Errorf("%q: got a certificate, want none: it is not a host name", host)
 		}
 		if net.ParseIP(host) != nil || !valid || strings.HasSuffix(name, ".") {
-			return // addresses are not looked up by name; names in certificates do not end in a dot
+			return // IP addresses are not looked up by name; names in certificates do not end in a dot
 		}
 		if want := (&x509.Certificate{DNSNames: []string{name}}).VerifyHostname(host) == nil; got != want {
 			t.Errorf("name %q, host %q: found %v, good for it %v", name, host, got, want)
@@ -49,10 +49,10 @@ func FuzzTicketKeys(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		keys, err := parseTicketKeys(b)
 		if (err == nil) != (len(keys) >= 1 && len(keys) <= maxTicketKeys) {
-			t.Errorf("%d keys, %v", len(keys), err)
+			t.Errorf("got %d keys, %v, want either keys or an error", len(keys), err)
 		}
 		if err != nil && hexDigits.MatchString(err.Error()) {
-			t.Errorf("the error shows a secret: %v", err)
+			t.Errorf("got error %v, want one without the key", err)
 		}
 	})
 }
@@ -64,10 +64,10 @@ func FuzzCertificates(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		list, err := certificates(b)
 		if (err == nil) != (len(list) > 0) {
-			t.Errorf("%d certificates, %v", len(list), err)
+			t.Errorf("got %d certificates, %v, want either certificates or an error", len(list), err)
 		}
-		if err == nil && !bytes.Contains(b, beginning) {
-			t.Error("certificates out of nothing")
+		if err == nil && !bytes.Contains(b, pemBegin) {
+			t.Error("got certificates from a file without any, want none")
 		}
 	})
 }

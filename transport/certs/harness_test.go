@@ -25,10 +25,10 @@ import (
 	"goranch/transport/certs"
 )
 
-// patience is how long a test waits for what must happen.
-const patience = 20 * time.Second
+// testTimeout limits the time that a test waits for a condition.
+const testTimeout = 20 * time.Second
 
-// authority signs certificates.
+// authority is a certificate authority.
 type authority struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
@@ -50,7 +50,7 @@ func (a *authority) pool() *x509.CertPool {
 	return p
 }
 
-// issue signs tmpl, by itself if there is no authority.
+// issue returns a certificate signed by the authority, or a self-signed one if that is nil.
 func issue(tb testing.TB, by *authority, tmpl *x509.Certificate) (*x509.Certificate, *ecdsa.PrivateKey) {
 	tb.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -91,19 +91,19 @@ func keyPEM(tb testing.TB, k *ecdsa.PrivateKey) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
 
-// server issues a server's certificate and returns it and its key, as PEM.
+// server returns a new server certificate and its key, as PEM.
 func (a *authority) server(tb testing.TB, names ...string) (cert, key string) {
 	c, k := issue(tb, a, &x509.Certificate{Subject: pkix.Name{CommonName: "server"}, DNSNames: names})
 	return certPEM(c), keyPEM(tb, k)
 }
 
-// client issues a client's certificate.
+// client returns a new client certificate.
 func (a *authority) client(tb testing.TB, name string) tls.Certificate {
 	c, k := issue(tb, a, &x509.Certificate{Subject: pkix.Name{CommonName: name}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
 	return tls.Certificate{Certificate: [][]byte{c.Raw}, PrivateKey: k, Leaf: c}
 }
 
-// dir is a directory of files.
+// dir is a directory for the files of a test.
 type dir struct {
 	tb   testing.TB
 	path string
@@ -139,17 +139,17 @@ func open(tb testing.TB, o certs.Options) *certs.Store {
 func reload(tb testing.TB, s *certs.Store) {
 	tb.Helper()
 	if changed, err := s.Reload(); !changed || err != nil {
-		tb.Fatalf("Reload: %v, %v", changed, err)
+		tb.Fatalf("Reload: got %v, %v, want true and no error", changed, err)
 	}
 }
 
-// server echoes over TLS and tells how handshakes went.
+// server is an echo server over TLS that records the results of handshakes.
 type server struct {
-	addr  string
-	shook chan shaken
+	addr       string
+	handshakes chan handshakeResult
 }
 
-type shaken struct {
+type handshakeResult struct {
 	conn *transport.Conn
 	err  error
 }
@@ -166,7 +166,7 @@ func serveBy(tb testing.TB, c *tls.Config, protocol func(*transport.Conn)) *serv
 	if err != nil {
 		tb.Fatal(err)
 	}
-	s := &server{addr: ln.Addr().String(), shook: make(chan shaken, 5000)}
+	s := &server{addr: ln.Addr().String(), handshakes: make(chan handshakeResult, 5000)}
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for {
@@ -177,10 +177,10 @@ func serveBy(tb testing.TB, c *tls.Config, protocol func(*transport.Conn)) *serv
 			wg.Go(func() {
 				conn := transport.NewConn(tr, nc)
 				defer conn.Close()
-				ctx, cancel := context.WithTimeout(context.Background(), patience)
+				ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 				defer cancel()
 				err := conn.Handshake(ctx)
-				s.shook <- shaken{conn, err}
+				s.handshakes <- handshakeResult{conn, err}
 				if err == nil {
 					protocol(conn)
 				}
@@ -191,16 +191,16 @@ func serveBy(tb testing.TB, c *tls.Config, protocol func(*transport.Conn)) *serv
 	return s
 }
 
-// dial shakes hands and exchanges a byte, after which tickets have arrived and what the server
-// thinks of the client's certificate is known.
+// dial runs the handshake and exchanges a byte. After that, tickets have arrived and the server has
+// verified the client's certificate.
 func (s *server) dial(tb testing.TB, c *tls.Config) (*tls.Conn, error) {
 	tb.Helper()
-	nc, err := net.DialTimeout("tcp", s.addr, patience)
+	nc, err := net.DialTimeout("tcp", s.addr, testTimeout)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { nc.Close() })
-	nc.SetDeadline(time.Now().Add(patience))
+	nc.SetDeadline(time.Now().Add(testTimeout))
 	tc := tls.Client(nc, c)
 	err = tc.Handshake()
 	if err == nil {
@@ -217,46 +217,52 @@ func ping(c io.ReadWriter) error {
 	return err
 }
 
-// last returns how the server saw the oldest handshake not yet asked for.
-func (s *server) last(tb testing.TB) shaken {
+// last returns the result of the oldest handshake that was not returned yet.
+func (s *server) last(tb testing.TB) handshakeResult {
 	tb.Helper()
 	select {
-	case r := <-s.shook:
+	case r := <-s.handshakes:
 		return r
-	case <-time.After(patience):
-		tb.Fatal("no handshake")
-		return shaken{}
+	case <-time.After(testTimeout):
+		tb.Fatal("got no handshake, want one")
+		return handshakeResult{}
 	}
 }
 
-// mustDial expects a good handshake, and returns both ends' view of it.
+// mustDial expects a successful handshake, and returns both ends.
 func (s *server) mustDial(tb testing.TB, c *tls.Config) (*tls.Conn, *transport.Conn) {
 	tb.Helper()
 	tc, err := s.dial(tb, c)
 	r := s.last(tb)
 	if err != nil || r.err != nil {
-		tb.Fatalf("client: %v; server: %v", err, r.err)
+		tb.Fatalf("handshake: got %v for the client and %v for the server, want no errors", err, r.err)
 	}
 	return tc, r.conn
 }
 
-// mustFail expects a handshake that the server ends with an error that wraps all of targets.
+// identity returns the identity of the client.
+func identity(c *transport.Conn) *transport.Identity {
+	state, _ := c.TLS()
+	return transport.IdentityOf(state)
+}
+
+// mustFail expects a handshake that the server ends with an error that wraps all targets.
 func (s *server) mustFail(tb testing.TB, c *tls.Config, targets ...error) error {
 	tb.Helper()
 	_, err := s.dial(tb, c)
 	r := s.last(tb)
 	if err == nil || r.err == nil {
-		tb.Fatalf("client: %v; server: %v", err, r.err)
+		tb.Fatalf("handshake: got %v for the client and %v for the server, want errors", err, r.err)
 	}
 	for _, target := range targets {
 		if !errors.Is(r.err, target) {
-			tb.Errorf("the server's error %q does not wrap %q", r.err, target)
+			tb.Errorf("got server error %q, want one that wraps %q", r.err, target)
 		}
 	}
 	return err
 }
 
-// sessions keeps one session for all hosts.
+// sessions stores one session for all hosts.
 type sessions struct{ state *tls.ClientSessionState }
 
 func (s *sessions) Get(string) (*tls.ClientSessionState, bool) { return s.state, s.state != nil }

@@ -16,21 +16,22 @@ import (
 	"goranch/internal/reload"
 )
 
-// maxFile is more than any bundle has, and keeps a wrong name from filling the memory.
+// maxFile is larger than any bundle, and limits the memory that a wrong file name can use.
 const maxFile = 4 << 20
 
-// set is what was read together. Only the ticket keys of a copy change.
+// set is the content of the files read by one reload. It is not modified; a change of the ticket
+// keys replaces it by a copy.
 type set struct {
 	certs     []Certificate
 	names     map[string][]*tls.Certificate // host names and wildcards in lower case
 	clientCAs *x509.CertPool                // nil: no bundles
-	casSum    [32]byte                      // of the certificates in it, whatever their order
+	casSum    [32]byte                      // of the certificates in it, independent of their order
 
-	keys   []ticketKey // newest first, never empty in the current set
-	shared bool        // keys were given to us
+	keys   []ticketKey // newest first; never empty in the current set
+	shared bool        // keys are configured, not created by this process
 }
 
-// files is what stands in them at a moment.
+// files is the content of all files, read at one time.
 type files struct {
 	data map[string][]byte
 	errs map[string]error
@@ -62,7 +63,7 @@ func (o *Options) paths() (list []string) {
 	return slices.Compact(list)
 }
 
-// build makes a set of the files, or says what is wrong with each.
+// build makes a set of the files, or reports the faults of all files.
 func (f *files) build(o *Options) (*set, error) {
 	s := &set{names: map[string][]*tls.Certificate{}}
 	var faults []error
@@ -150,19 +151,19 @@ func (f *files) addClientCAs(s *set, paths []string) error {
 	return errors.Join(faults...)
 }
 
-var beginning = []byte("-----BEGIN")
+var pemBegin = []byte("-----BEGIN")
 
-// certificates reads all the certificates of a PEM file, of which there must be one. Other
-// blocks are skipped. Package tls takes what is whole and passes over the rest; a file that is
-// being written must not lose the end of its chain that way.
+// certificates parses all certificates of a PEM file; other blocks are ignored. There must be at
+// least one, and none may be incomplete: package tls ignores incomplete blocks, and so would lose
+// the end of the chain in a file that is being written.
 func certificates(b []byte) (list []*x509.Certificate, err error) {
-	begun := bytes.Count(b, beginning)
+	unread := bytes.Count(b, pemBegin)
 	for {
 		var block *pem.Block
 		if block, b = pem.Decode(b); block == nil {
 			break
 		}
-		begun--
+		unread--
 		if block.Type != "CERTIFICATE" {
 			continue
 		}
@@ -173,8 +174,8 @@ func certificates(b []byte) (list []*x509.Certificate, err error) {
 		list = append(list, c)
 	}
 	switch {
-	case begun > 0:
-		return nil, fmt.Errorf("after %d whole certificates one is damaged or cut off", len(list))
+	case unread > 0:
+		return nil, fmt.Errorf("after %d complete certificates a block is damaged or incomplete", len(list))
 	case len(list) == 0:
 		return nil, errors.New("no PEM block of type CERTIFICATE")
 	}

@@ -2,10 +2,13 @@ package certs
 
 import (
 	"crypto/tls"
+	"fmt"
 	"strings"
+
+	"goranch/transport"
 )
 
-// get is the GetCertificate of a configuration.
+// get implements tls.Config.GetCertificate.
 func (s *set) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	list := s.lookup(hello.ServerName)
 	if len(list) == 0 {
@@ -19,7 +22,7 @@ func (s *set) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return list[0], nil
 }
 
-// lookup returns the certificates for a host, nil if there is none.
+// lookup returns the certificates for a host; nil if there are none.
 func (s *set) lookup(host string) []*tls.Certificate {
 	host, ok := hostName(host)
 	if !ok {
@@ -35,8 +38,8 @@ func (s *set) lookup(host string) []*tls.Certificate {
 	return s.names["*."+parent]
 }
 
-// pattern returns a name of a certificate as hosts are looked up by: in lower case, and "*" only as
-// the first label, for which it stands in whole.
+// pattern returns a name of a certificate in the form in which hosts are looked up: in lower case,
+// with "*" only as the complete first label.
 func pattern(name string) (string, bool) {
 	if parent, ok := strings.CutPrefix(name, "*."); ok {
 		parent, ok = hostName(parent)
@@ -45,8 +48,8 @@ func pattern(name string) (string, bool) {
 	return hostName(name)
 }
 
-// hostName returns a host in lower case and without the dot of an absolute name, and whether it
-// is one: letters, digits, hyphens not at a label's beginning, and underscores, which are seen
+// hostName returns a host in lower case without the dot of an absolute name, and whether it is
+// valid: labels of letters, digits, hyphens except at the beginning, and underscores, which occur
 // in practice.
 func hostName(host string) (string, bool) {
 	host = strings.TrimSuffix(host, ".")
@@ -63,4 +66,11 @@ func hostName(host string) (string, bool) {
 		}
 	}
 	return strings.ToLower(host), true
+}
+
+func unknownHost(host string) error {
+	if host == "" {
+		return fmt.Errorf("the client requests no host: %w", transport.ErrUnknownHost)
+	}
+	return fmt.Errorf("no certificate for host %q: %w", host, transport.ErrUnknownHost)
 }

@@ -13,23 +13,23 @@ import (
 	"goranch/transport/certs"
 )
 
-// sClient runs openssl s_client until the server has echoed a line, or the handshake has
-// failed, and returns what it has put out.
+// sClient runs openssl s_client until the server has echoed a line or the handshake has failed, and
+// returns its output.
 func sClient(t *testing.T, addr string, args ...string) (string, error) {
 	t.Helper()
 	openssl, err := exec.LookPath("openssl")
 	if err != nil {
-		t.Skip("SKIPPED: no openssl; apt-get install openssl")
+		t.Skip("openssl is not installed: apt-get install openssl")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, openssl, append([]string{"s_client", "-connect", addr, "-ign_eof", "-verify_return_error"}, args...)...)
-	cmd.Stdin = strings.NewReader("said by openssl\n")
+	cmd.Stdin = strings.NewReader("sent by openssl\n")
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
 
-// oneLine echoes one line and ends; s_client cannot be told to end after an answer.
+// oneLine echoes one line and ends, because s_client has no option to end after an answer.
 func oneLine(t *testing.T, s *certs.Store, base *tls.Config) *server {
 	return serveBy(t, s.Config(base), func(c *transport.Conn) {
 		p := make([]byte, 100)
@@ -48,7 +48,7 @@ func expect(t *testing.T, what, out string, want ...string) {
 	t.Helper()
 	for _, w := range want {
 		if !strings.Contains(out, w) {
-			t.Errorf("%s: openssl does not say %q:\n%s", what, w, out)
+			t.Errorf("%s: output of openssl: got no %q, want it:\n%s", what, w, out)
 		}
 	}
 }
@@ -60,9 +60,9 @@ func TestOpenSSLServerName(t *testing.T) {
 	roots := d.write("roots.pem", ca.pem)
 	for _, tt := range []struct{ name, version string }{{"a.test", "-tls1_2"}, {"a.test", "-tls1_3"}, {"x.b.test", "-tls1_3"}} {
 		out, err := sClient(t, srv.addr, "-servername", tt.name, "-verify_hostname", tt.name, "-CAfile", roots, tt.version)
-		expect(t, tt.name, out, "said by openssl\n", "Verify return code: 0 (ok)")
+		expect(t, tt.name, out, "sent by openssl\n", "Verify return code: 0 (ok)")
 		if r := srv.last(t); err != nil || r.err != nil {
-			t.Errorf("%s: %v, %v", tt.name, err, r.err)
+			t.Errorf("%s: got %v, %v, want no errors", tt.name, err, r.err)
 		}
 	}
 	for _, args := range [][]string{{"-servername", "c.test"}, {"-servername", "b.test"}, {"-servername", "c.test", "-tls1_2"}, {"-noservername"}} {
@@ -70,7 +70,7 @@ func TestOpenSSLServerName(t *testing.T) {
 		expect(t, strings.Join(args, " "), out, "SSL alert number 112")
 		r := srv.last(t)
 		if err == nil || r.err == nil || !strings.Contains(r.err.Error(), "refused after the ClientHello") {
-			t.Errorf("%v: %v, %v", args, err, r.err)
+			t.Errorf("%v: got %v, %v, want errors", args, err, r.err)
 		}
 	}
 }
@@ -91,7 +91,7 @@ func TestOpenSSLVersionsAndALPN(t *testing.T) {
 		{only(tls.VersionTLS13), "-tls1_3", "New, TLSv1.3", true},
 		{only(tls.VersionTLS12), "-tls1_3", "alert protocol version", false},
 		{only(tls.VersionTLS13), "-tls1_2", "alert protocol version", false},
-		{only(tls.VersionTLS13), "-alpn lines/1,lines/2", "ALPN protocol: lines/2", true}, // ours decides
+		{only(tls.VersionTLS13), "-alpn lines/1,lines/2", "ALPN protocol: lines/2", true}, // the server decides
 		{only(tls.VersionTLS12), "-alpn lines/1", "ALPN protocol: lines/1", true},
 		{only(tls.VersionTLS13), "-alpn other", "alert no application protocol", false},
 		{&tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256}}, "-tls1_2",
@@ -101,7 +101,7 @@ func TestOpenSSLVersionsAndALPN(t *testing.T) {
 		out, err := sClient(t, srv.addr, append(strings.Fields(tt.args), "-CAfile", d.write("roots.pem", ca.pem))...)
 		expect(t, tt.args, out, tt.want)
 		if r := srv.last(t); (err == nil) != tt.ok || (r.err == nil) != tt.ok {
-			t.Errorf("%s: %v, %v", tt.args, err, r.err)
+			t.Errorf("%s: got %v, %v, want success %v", tt.args, err, r.err, tt.ok)
 		}
 	}
 }
@@ -116,22 +116,22 @@ func TestOpenSSLClientCertificate(t *testing.T) {
 	}
 	for _, version := range []string{"-tls1_2", "-tls1_3"} {
 		out, err := sClient(t, srv.addr, append(files(mine, "alice"), version)...)
-		expect(t, "alice", out, "said by openssl\n")
+		expect(t, "alice", out, "sent by openssl\n")
 		r := srv.last(t)
 		if err != nil || r.err != nil {
-			t.Errorf("%v, %v", err, r.err)
-		} else if id := r.conn.Identity(); id == nil || id.CommonName != "alice" {
-			t.Errorf("identity %+v", id)
+			t.Errorf("got %v, %v, want no errors", err, r.err)
+		} else if id := identity(r.conn); id == nil || id.CommonName != "alice" {
+			t.Errorf("got identity %+v, want that of the client", id)
 		}
 		out, _ = sClient(t, srv.addr, append(files(wrong, "mallory"), version)...)
 		expect(t, "mallory", out, "alert")
-		if r := srv.last(t); r.err == nil || r.conn.Identity() != nil {
-			t.Errorf("the wrong CA's client: %v, %+v", r.err, r.conn.Identity())
+		if r := srv.last(t); r.err == nil || identity(r.conn) != nil {
+			t.Errorf("client of another CA: got %v, %+v, want an error and no identity", r.err, identity(r.conn))
 		}
 		out, _ = sClient(t, srv.addr, version, "-CAfile", d.file("roots.pem"))
 		expect(t, "nobody", out, "alert")
 		if r := srv.last(t); r.err == nil {
-			t.Error("a client without a certificate is let in")
+			t.Error("client without a certificate: got no error, want one")
 		}
 	}
 }
@@ -148,9 +148,9 @@ func TestOpenSSLResumption(t *testing.T) {
 		d.pair(ca, "a", "a.test") // a new certificate does not end sessions
 		reload(t, s)
 		out, _ = sClient(t, srv.addr, version, "-CAfile", d.file("roots.pem"), "-servername", "a.test", "-sess_in", file)
-		expect(t, "second", out, "Reused, TLSv1", "said by openssl\n")
+		expect(t, "second", out, "Reused, TLSv1", "sent by openssl\n")
 		if r := srv.last(t); r.err != nil || !resumed(r.conn) {
-			t.Errorf("%s: %v", version, r.err)
+			t.Errorf("%s: got %v, want no error", version, r.err)
 		}
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Keys of this process are new every day, without a goroutine, and kept for a week.
+// Keys of the process are created every day, without a goroutine, and are kept for a week.
 func TestTicketKeyRotation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := new(Store)
@@ -17,15 +17,15 @@ func TestTicketKeyRotation(t *testing.T) {
 		for day := range 20 {
 			cur := s.current()
 			if want := min(day+1, 7); len(cur.keys) != want {
-				t.Errorf("day %d: %d keys, want %d", day, len(cur.keys), want)
+				t.Errorf("day %d: got %d keys, want %d", day, len(cur.keys), want)
 			}
 			if seen[cur.keys[0].key] {
-				t.Errorf("day %d: the key is an old one", day)
+				t.Errorf("day %d: got an old key, want a new one", day)
 			}
 			seen[cur.keys[0].key] = true
 			time.Sleep(12 * time.Hour)
 			if s.current() != cur {
-				t.Errorf("day %d: changed at noon", day)
+				t.Errorf("day %d: got another key at noon, want the same", day)
 			}
 			time.Sleep(12 * time.Hour)
 		}
@@ -34,7 +34,7 @@ func TestTicketKeyRotation(t *testing.T) {
 		s.cur.Store(given)
 		time.Sleep(1000 * time.Hour)
 		if s.current() != given {
-			t.Error("keys that were given were changed")
+			t.Error("configured keys: got a change, want none")
 		}
 	})
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -15,17 +14,16 @@ import (
 	"goranch/transport"
 )
 
-// Store holds the certificates that were good last. Its methods may be called from any
-// goroutine. It has no goroutine of its own and nothing to close.
+// Store holds the certificates of the last successful reload. Its methods may be called from any
+// goroutine. It has no goroutine and need not be closed.
 type Store struct {
 	opts  Options
 	cur   atomic.Pointer[set]
-	files reload.Files // its lock is never taken by a handshake
-	swap  sync.Mutex   // held to replace cur; never while files are read
+	files reload.Files // handshakes do not take its lock
+	swap  sync.Mutex   // held to replace cur; not held while files are read
 }
 
-// Open reads the files. Its error names every option and every file that cannot be used, with
-// the reason, and wraps that of the system or one of this package.
+// Open reads the files. Its error reports all options and files that cannot be used.
 func Open(o Options) (*Store, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
@@ -39,18 +37,18 @@ func Open(o Options) (*Store, error) {
 	return s, nil
 }
 
-// Reload looks at the files now, for instance on SIGHUP, and reports whether new ones
-// are in use. Its error is what is wrong with the files, also if that was told before;
-// what was good stays in use.
+// Reload checks the files now, for instance on SIGHUP, and reports whether new ones are in use. Its
+// error reports the faults of the files, also if they were reported before; the previous content
+// then stays in use.
 func (s *Store) Reload() (changed bool, err error) { return s.files.Reload() }
 
-// Run looks at the files at each interval and reports to Notify, until ctx ends. It always
-// returns nil. It may be started and ended at any time, but once at a time.
+// Run checks the files at each interval and reports changes to Notify until ctx ends. It always
+// returns nil. Only one call may run at a time.
 func (s *Store) Run(ctx context.Context) error {
-	return s.files.Run(ctx, cmp.Or(s.opts.Interval, DefaultInterval), s.opts.Notify)
+	return s.files.Run(ctx, cmp.Or(s.opts.Interval, 10*time.Second), s.opts.Notify)
 }
 
-// read is that of the files.
+// read implements the function reload.Files.Read.
 func (s *Store) read() (sum [32]byte, use func() error) {
 	found := read(&s.opts)
 	return found.sum, func() error {
@@ -68,7 +66,8 @@ func (s *Store) read() (sum [32]byte, use func() error) {
 	}
 }
 
-// Certificates describes those in use, in the order of the options. Warn when NotAfter comes near.
+// Certificates describes the certificates in use, in the order of the options. Monitor their
+// NotAfter.
 func (s *Store) Certificates() []Certificate {
 	list := slices.Clone(s.cur.Load().certs)
 	for i := range list {
@@ -77,28 +76,14 @@ func (s *Store) Certificates() []Certificate {
 	return list
 }
 
-// NotAfter returns when the first of the certificates in use expires.
-func (s *Store) NotAfter() time.Time {
-	list := s.cur.Load().certs
-	first := list[0].NotAfter
-	for _, c := range list[1:] {
-		if c.NotAfter.Before(first) {
-			first = c.NotAfter
-		}
-	}
-	return first
-}
-
-// Config returns a server's configuration with what the Store holds, then and in future. The
-// rest is taken from base, which may be nil and is not kept: versions, cipher suites, ALPN,
-// callbacks. Its Certificates and GetCertificate are replaced; so are its ClientCAs if the
-// Store has some, and ClientAuth is then at least tls.VerifyClientCertIfGiven: NoClientCert
-// becomes RequireAndVerifyClientCert, and the two kinds that verify nothing become their kinds
-// that do. With no client CAs from anywhere no client's certificate is good. Its
-// GetConfigForClient, if set, is asked first; when that returns nil the Store goes on.
+// Config returns a configuration for servers that always uses the current files. Its other settings
+// are copied from base, which may be nil. Certificates and GetCertificate of base are ignored.
+// GetConfigForClient of base is called first, and its result is used if it is not nil.
 //
-// Sessions are resumed only under the client CAs under which they began. Who wants several
-// policies over the same files calls Config several times.
+// If the Store has client CAs, they replace those of base, and certificates are always verified:
+// NoClientCert becomes RequireAndVerifyClientCert, and the types without verification become those
+// with it. Without client CAs from either source, no client certificate is valid. Sessions are
+// resumed only under the same client CAs and ClientAuth. Call Config once for each policy.
 func (s *Store) Config(base *tls.Config) *tls.Config {
 	v := &view{store: s, base: base.Clone()}
 	if v.base == nil {
@@ -117,16 +102,16 @@ func (s *Store) Config(base *tls.Config) *tls.Config {
 	return transport.OnHello(v.base, v.hello)
 }
 
-// view is a Store seen by one listener.
+// view is a configuration returned by Config.
 type view struct {
 	store  *Store
 	base   *tls.Config
 	first  func(*tls.ClientHelloInfo) (*tls.Config, error)
-	cached atomic.Pointer[served]
+	cached atomic.Pointer[setConfig]
 }
 
-// served is the configuration made of a set. It lives as long as the set is the current one.
-type served struct {
+// setConfig caches the configuration for a set while the set is the current one.
+type setConfig struct {
 	set    *set
 	config *tls.Config
 }
@@ -143,7 +128,7 @@ func (v *view) hello(_ context.Context, hello *tls.ClientHelloInfo) (*tls.Config
 		refuses = o.RefuseNameless
 	}
 	if refuses && set.lookup(hello.ServerName) == nil {
-		return nil, &UnknownHostError{Host: hello.ServerName}
+		return nil, unknownHost(hello.ServerName)
 	}
 	if c := v.cached.Load(); c != nil && c.set == set {
 		return c.config, nil
@@ -153,20 +138,20 @@ func (v *view) hello(_ context.Context, hello *tls.ClientHelloInfo) (*tls.Config
 	if set.clientCAs != nil {
 		c.ClientCAs = set.clientCAs
 	} else if c.ClientCAs == nil {
-		c.ClientCAs = x509.NewCertPool() // nobody; crypto/tls would take the system's roots
+		c.ClientCAs = x509.NewCertPool() // with nil, crypto/tls would use the roots of the system
 	}
 	if !c.SessionTicketsDisabled {
 		c.SetSessionTicketKeys(set.derive(c.ClientAuth))
 	}
-	v.cached.Store(&served{set, c})
+	v.cached.Store(&setConfig{set, c})
 	return c, nil
 }
 
-// SetTicketKeys replaces the keys given by Options.TicketKeys: newest first, 1 to 16. The
-// error wraps [ErrBadOption]; it is one as well when the keys come from TicketKeyFile.
+// SetTicketKeys replaces Options.TicketKeys: 1 to 16 keys, newest first. It returns an error for
+// another number, and if TicketKeyFile is set.
 func (s *Store) SetTicketKeys(keys [][32]byte) error {
 	if len(keys) == 0 || len(keys) > maxTicketKeys || s.opts.TicketKeyFile != "" {
-		return errors.Join(ErrBadOption, errTicketKeys)
+		return errTicketKeys
 	}
 	s.swap.Lock()
 	defer s.swap.Unlock()

@@ -14,11 +14,11 @@ import (
 
 const (
 	maxTicketKeys  = 16
-	ticketRotation = 24 * time.Hour     // as crypto/tls does by itself
-	ticketLifetime = 7 * 24 * time.Hour // clients keep tickets no longer
+	ticketRotation = 24 * time.Hour     // as in crypto/tls
+	ticketLifetime = 7 * 24 * time.Hour // the limit of TLS 1.3
 )
 
-var errTicketKeys = fmt.Errorf("ticket keys: allowed are 1 to %d keys, and only without TicketKeyFile", maxTicketKeys)
+var errTicketKeys = fmt.Errorf("ticket keys: allowed are 1 to %d keys, without TicketKeyFile", maxTicketKeys)
 
 type ticketKey struct {
 	key  [32]byte
@@ -38,7 +38,7 @@ func sharedKeys(keys [][32]byte) (list []ticketKey) {
 	return list
 }
 
-// ticketKeys returns the keys for a new set that brings none. Its caller holds swap.
+// ticketKeys returns the keys for a new set without keys of its own. s.swap is held.
 func (s *Store) ticketKeys() (keys []ticketKey, shared bool) {
 	if cur := s.cur.Load(); cur != nil {
 		return cur.keys, cur.shared
@@ -49,8 +49,8 @@ func (s *Store) ticketKeys() (keys []ticketKey, shared bool) {
 	return []ticketKey{newTicketKey()}, false
 }
 
-// current returns the set in use, after a change of the ticket key if it is due: the
-// first handshake after that time makes it, so that no goroutine has to.
+// current returns the current set. If its ticket key is due for rotation, the first handshake
+// replaces it, so that no goroutine is needed.
 func (s *Store) current() *set {
 	cur := s.cur.Load()
 	if !cur.stale() {
@@ -74,10 +74,10 @@ func (s *Store) current() *set {
 
 func (s *set) stale() bool { return !s.shared && time.Since(s.keys[0].made) >= ticketRotation }
 
-// derive returns the keys for a configuration. A ticket says that a client's certificate was
-// verified, and resuming does not ask for it again. crypto/tls looks whether the root is still
-// trusted; besides, keys differ with the trusted CAs and with what is asked of clients, so that
-// a ticket is worth nothing elsewhere, on whichever node it was issued.
+// derive returns the keys for a configuration. A ticket records that the client's certificate was
+// verified, and a resumed session does not verify it again; crypto/tls only checks that its root is
+// still trusted. The derived keys therefore depend on the client CAs and on ClientAuth, so that a
+// ticket is valid only under the same policy, on any server with the same keys.
 func (s *set) derive(auth tls.ClientAuthType) (keys [][32]byte) {
 	for _, k := range s.keys {
 		mac := hmac.New(sha256.New, k.key[:])
@@ -100,7 +100,7 @@ func (f *files) ticketKeys(path string) ([][32]byte, error) {
 	return keys, nil
 }
 
-// parseTicketKeys never shows what it has read: even a damaged key is a secret.
+// parseTicketKeys does not include file content in errors: a damaged key is still a secret.
 func parseTicketKeys(b []byte) (keys [][32]byte, err error) {
 	n := 0
 	for line := range bytes.Lines(b) {

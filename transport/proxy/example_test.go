@@ -18,14 +18,14 @@ import (
 
 var quiet = slog.New(slog.DiscardHandler)
 
-// A server behind a proxy on this machine. Dial plays the proxy.
+// A server behind a proxy on this machine. Dial acts as the proxy.
 func Example() {
 	behind := proxy.Transport{
-		Inner: transport.TCP{}, // or TLS: the header comes before it
+		Inner: transport.TCP{}, // or TLS: the header is read before it
 		Rules: []proxy.Rule{{Net: netip.MustParsePrefix("127.0.0.0/8")}},
 	}
 	hello := protocol.Func(func(ctx context.Context, conn *transport.Conn) error {
-		host, _ := proxy.Authority(conn.Proxy())
+		host := proxy.DetailsOf(conn.Proxy()).Authority
 		_, err := fmt.Fprintf(conn, "hello, %v, this is %s\n", conn.RemoteAddr(), host)
 		return err
 	})
@@ -35,10 +35,14 @@ func Example() {
 	}
 	defer ranch.StopListener("hello")
 
+	tlvs, err := proxy.Details{Authority: "example.org"}.TLVs()
+	if err != nil {
+		log.Fatal(err)
+	}
 	behind.Header = &transport.ProxyHeader{
 		Source:      net.TCPAddrFromAddrPort(netip.MustParseAddrPort("192.0.2.1:50000")),
 		Destination: net.TCPAddrFromAddrPort(netip.MustParseAddrPort("198.51.100.1:443")),
-		TLVs:        []transport.TLV{{Type: proxy.TypeAuthority, Value: []byte("example.org")}},
+		TLVs:        tlvs,
 	}
 	nc, err := behind.Dial(context.Background(), l.Addr().String())
 	if err != nil {
@@ -51,7 +55,7 @@ func Example() {
 	// hello, 192.0.2.1:50000, this is example.org
 }
 
-// A proxy, which tells the server behind it of its clients.
+// A proxy that passes the addresses of its clients on to a server.
 func ExampleForward() {
 	behind := proxy.Transport{Inner: transport.TCP{}, Rules: []proxy.Rule{{Net: netip.MustParsePrefix("127.0.0.0/8")}}}
 	hello := protocol.Func(func(_ context.Context, conn *transport.Conn) error {
@@ -65,44 +69,44 @@ func ExampleForward() {
 	defer ranch.StopListener("server")
 	backend := server.Addr().String()
 
-	relay := protocol.Func(func(ctx context.Context, conn *transport.Conn) error {
+	front := protocol.Func(func(ctx context.Context, conn *transport.Conn) error {
 		t := proxy.Transport{Inner: transport.TCP{}, Header: proxy.Forward(conn)}
 		out, err := t.Dial(ctx, backend)
 		if err != nil {
 			return err
 		}
 		defer out.Close()
-		_, err = io.Copy(conn, out) // one direction, to be brief
+		_, err = io.Copy(conn, out) // copies one direction only
 		return err
 	})
-	front, err := ranch.StartListener("front", transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", Logger: quiet}, relay)
+	l, err := ranch.StartListener("front", transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", Logger: quiet}, front)
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer ranch.StopListener("front")
 
-	nc, err := net.Dial("tcp", front.Addr().String())
+	nc, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer nc.Close()
 	answer, err := io.ReadAll(nc)
-	fmt.Println("the server knows the client:", string(answer) == nc.LocalAddr().String(), err)
+	fmt.Println("the server has the address of the client:", string(answer) == nc.LocalAddr().String(), err)
 	// Output:
-	// the server knows the client: true <nil>
+	// the server has the address of the client: true <nil>
 }
 
-// Everything that is wrong is said at once.
+// Validate reports all faults at once.
 func ExampleTransport_Validate() {
 	err := proxy.Transport{Rules: []proxy.Rule{{}}, MaxHeaderBytes: 100}.Validate()
 	fmt.Println(err)
 	// Output:
 	// option Rules[0].Net invalid Prefix: allowed are networks such as 10.0.0.0/8 and 2001:db8::/32
-	// option Inner nil: a transport is needed, such as transport.TCP{}
+	// option Inner nil: allowed are transports, such as transport.TCP{}
 	// option MaxHeaderBytes 100: allowed are 216 to 65520, and 0 for 4096
 }
 
-// Who sends a header without being trusted is turned away.
+// A header from a peer that is not trusted is refused.
 func ExampleTransport_Handshake() {
 	t := proxy.Transport{Inner: transport.TCP{}}
 	client, nc := net.Pipe()
@@ -112,5 +116,5 @@ func ExampleTransport_Handshake() {
 	nc.Close()
 	client.Close()
 	// Output:
-	// true PROXY header from pipe: the peer is not trusted to send one
+	// true PROXY header from pipe: the peer is not trusted to send a header
 }

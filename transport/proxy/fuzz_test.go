@@ -13,13 +13,13 @@ import (
 	"goranch/transport"
 )
 
-// stream is a peer whose bytes arrive step by step, and that notices how far it was read.
+// stream is a connection on which step bytes arrive at a time.
 type stream struct {
-	b       []byte
-	step    int
-	ahead   int // arrived
-	discard int
-	header  *transport.ProxyHeader
+	b      []byte
+	step   int
+	ahead  int // bytes that have arrived
+	read   int // bytes consumed
+	header *transport.ProxyHeader
 	transport.Accepted
 }
 
@@ -33,12 +33,17 @@ func (s *stream) Peek(n int) ([]byte, error) {
 	return s.b[:s.ahead], nil
 }
 
-func (s *stream) Discard(n int)                     { s.discard += n }
+func (s *stream) Read(p []byte) (int, error) {
+	n := copy(p, s.b[s.read:s.ahead])
+	s.read += n
+	return n, nil
+}
+
 func (s *stream) SetProxy(h *transport.ProxyHeader) { s.header = h }
 
-// FuzzReceive: whatever arrives, however it is cut, is accepted or refused with an error
-// of ours; what is accepted ends where the header says, does not ask for a byte more, and
-// is read again the same from what the writer makes of it.
+// FuzzReceive checks for any input, split in any way, that receive accepts it or returns an error of
+// this package, that it consumes exactly the header and waits for no byte after it, and that Format
+// encodes the header so that it is read with the same content.
 func FuzzReceive(f *testing.F) {
 	v2 := string(signatures[2])
 	addrs := "\xc0\x00\x02\x01\xc0\x00\x02\x02\x03\xe8\x01\xbb"
@@ -59,46 +64,46 @@ func FuzzReceive(f *testing.F) {
 		in := &stream{b: b, step: int(step) + 1}
 		err := Transport{}.receive(in, Require)
 		if err != nil {
-			if in.discard != 0 || in.header != nil {
-				t.Errorf("%v, but %d bytes taken", err, in.discard)
+			if in.read != 0 || in.header != nil {
+				t.Errorf("got %v and %d bytes consumed, want none", err, in.read)
 			}
-			for _, known := range []error{ErrNoHeader, ErrMalformed, ErrChecksum, ErrTooLarge} {
+			for _, known := range []error{ErrNoHeader, errMalformed, errChecksum, errTooLarge} {
 				if errors.Is(err, known) {
 					return
 				}
 			}
-			t.Fatalf("an error of another kind: %v", err)
+			t.Fatalf("got error %v, want one of this package", err)
 		}
-		if in.ahead >= in.discard+in.step {
-			t.Errorf("%d bytes awaited, the header has %d", in.ahead, in.discard)
+		if in.ahead >= in.read+in.step {
+			t.Errorf("waited for %d bytes, want at most the header of %d bytes", in.ahead, in.read)
 		}
-		again := &stream{b: b[:in.discard], step: 1}
-		if err := (Transport{}).receive(again, Require); err != nil || again.discard != in.discard {
-			t.Fatalf("the %d bytes of the header alone: %d, %v", in.discard, again.discard, err)
+		again := &stream{b: b[:in.read], step: 1}
+		if err := (Transport{}).receive(again, Require); err != nil || again.read != in.read {
+			t.Fatalf("header alone: got %d bytes, %v, want %d", again.read, err, in.read)
 		}
 		want := formOf(in.header)
 		if diff := cmp.Diff(want, formOf(again.header)); diff != "" {
-			t.Fatalf("byte by byte (-at once +so):\n%s", diff)
+			t.Fatalf("byte by byte (-want +got):\n%s", diff)
 		}
 		sum := in.header.Version == 2
 		out, err := Format(in.header, sum)
 		if err != nil {
-			t.Fatalf("cannot be written: %v", err)
+			t.Fatalf("Format: got %v, want no error", err)
 		}
-		if len(out)-fixedSize > DefaultMaxHeaderBytes {
-			return // the checksum was too much
+		if len(out)-fixedSize > defaultHeaderBytes {
+			return // the checksum makes it too large
 		}
 		back := &stream{b: append(out, b...), step: 1}
-		if err := (Transport{}).receive(back, Require); err != nil || back.discard != len(out) {
-			t.Fatalf("written as %q, read with %d bytes: %v", out, back.discard, err)
+		if err := (Transport{}).receive(back, Require); err != nil || back.read != len(out) {
+			t.Fatalf("read of %q: got %d bytes, %v, want %d", out, back.read, err, len(out))
 		}
 		if diff := cmp.Diff(want, formOf(back.header)); diff != "" {
-			t.Errorf("round trip (-read +read again):\n%s", diff)
+			t.Errorf("round trip (-want +got):\n%s", diff)
 		}
 	})
 }
 
-// form is a header without what the way through the writer changes: the checksum.
+// form is a header without its checksum, which Format replaces.
 type form struct {
 	Version   int
 	Local     bool
@@ -115,7 +120,7 @@ func formOf(h *transport.ProxyHeader) form {
 	}
 	f := form{Version: h.Version, Local: h.Local, Src: addr(h.Source), Dest: addr(h.Destination)}
 	for _, tlv := range h.TLVs {
-		if tlv.Type != TypeCRC32C {
+		if tlv.Type != typeCRC32C {
 			f.TLVs = append(f.TLVs, transport.TLV{Type: tlv.Type, Value: bytes.Clone(tlv.Value)})
 		}
 	}

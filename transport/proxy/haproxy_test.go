@@ -20,8 +20,8 @@ import (
 	"goranch/transport/proxy"
 )
 
-// haproxy starts a real one, whose frontend listens on a socket that the test has opened,
-// and returns its address. It is ended with the test.
+// haproxy starts haproxy with a frontend that listens on a socket of the test, and returns its
+// address. The process ends with the test.
 func haproxy(t *testing.T, bind, config string) (addr string) {
 	t.Helper()
 	if runtime.GOOS == "windows" {
@@ -43,7 +43,7 @@ func haproxy(t *testing.T, bind, config string) (addr string) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*testTimeout)
 	var out bytes.Buffer
 	cmd := exec.CommandContext(ctx, program, "-db", "-f", file)
 	cmd.ExtraFiles = []*os.File{socket}
@@ -55,27 +55,27 @@ func haproxy(t *testing.T, bind, config string) (addr string) {
 		cancel()
 		cmd.Wait()
 		if t.Failed() {
-			t.Logf("haproxy said:\n%s\nconfiguration:\n%s", &out, text)
+			t.Logf("output of haproxy:\n%s\nconfiguration:\n%s", &out, text)
 		}
 	})
 	return ln.Addr().String()
 }
 
-// echoed sends the greeting and wants it back; then it closes nc.
+// echoed sends the greeting, expects it back, and closes nc.
 func echoed(t *testing.T, nc net.Conn) (addr string) {
 	t.Helper()
 	defer nc.Close()
-	nc.SetDeadline(time.Now().Add(patience))
+	nc.SetDeadline(time.Now().Add(testTimeout))
 	io.WriteString(nc, greeting)
 	got := make([]byte, len(greeting))
 	if _, err := io.ReadFull(nc, got); err != nil || string(got) != greeting {
-		t.Fatalf("read %q, %v", got, err)
+		t.Fatalf("got %q, %v, want the greeting", got, err)
 	}
 	return nc.LocalAddr().String()
 }
 
-// TestBehindHaproxy: a listener behind a real proxy knows the client, not the proxy,
-// whatever the header's version, below TLS, and over a Unix socket.
+// Behind haproxy, a listener reports the address of the client, with each version of the header,
+// below TLS, and over a Unix socket.
 func TestBehindHaproxy(t *testing.T) {
 	for _, c := range []struct {
 		name, send string
@@ -105,23 +105,23 @@ func TestBehindHaproxy(t *testing.T) {
 			client := echoed(t, nc)
 			e := s.end(t)
 			if e.peer != client || e.header == nil || e.header.Version != c.version {
-				t.Errorf("peer %s, want %s; header %+v, error %v", e.peer, client, e.header, e.Err)
+				t.Errorf("got peer %s, want %s; header %+v, error %v", e.peer, client, e.header, e.Err)
 			}
 			if got := e.Conn.LocalAddr().String(); got != via {
 				t.Errorf("local address %s, want %s", got, via)
 			}
 			if sum := strings.Contains(c.send, "crc32c"); sum != (e.header != nil && len(e.header.TLVs) == 1) {
-				t.Errorf("TLVs %+v", e.header.TLVs)
+				t.Errorf("got TLVs %+v, want a checksum only if haproxy sends one", e.header.TLVs)
 			}
 			s.Stop()
 			if !strings.Contains(s.log.String(), "peer="+client+" reason=") {
-				t.Errorf("the client %s is not in the log:\n%s", client, s.log)
+				t.Errorf("got a log without the client %s, want one with it:\n%s", client, s.log)
 			}
 		})
 	}
 }
 
-// TestBehindHaproxyWithTLS: haproxy ends TLS and says of what kind it was.
+// haproxy terminates TLS, and describes it in the header.
 func TestBehindHaproxyWithTLS(t *testing.T) {
 	for _, c := range []struct {
 		name, send    string
@@ -140,14 +140,15 @@ func TestBehindHaproxyWithTLS(t *testing.T) {
 			client := echoed(t, nc)
 			e := s.end(t)
 			if e.peer != client {
-				t.Errorf("peer %s, want %s", e.peer, client)
+				t.Errorf("got peer %s, want %s", e.peer, client)
 			}
-			got, ok := proxy.SSL(e.header)
-			if !ok || !got.TLS || got.Version != "TLSv1.3" || !got.Verified() {
-				t.Errorf("SSL %v: %+v", ok, got)
+			d := proxy.DetailsOf(e.header)
+			got := d.SSL
+			if got == nil || !got.TLS || got.Version != "TLSv1.3" || !got.Verified {
+				t.Fatalf("SSL: got %+v, want a verified certificate over TLSv1.3", got)
 			}
 			if c.showsIdentity && got.CN != "player one" {
-				t.Errorf("common name %q", got.CN)
+				t.Errorf("common name: got %q, want %q", got.CN, "player one")
 			}
 			if c.name != "options" {
 				return
@@ -155,26 +156,24 @@ func TestBehindHaproxyWithTLS(t *testing.T) {
 			if want := tls.CipherSuiteName(nc.ConnectionState().CipherSuite); got.Cipher != want || got.KeyAlg == "" || got.SigAlg == "" {
 				t.Errorf("cipher %q, want %q; key %q, signature %q", got.Cipher, want, got.KeyAlg, got.SigAlg)
 			}
-			wantTLV(t, "authority", true, "localhost")(proxy.Authority(e.header))
-			id, ok := proxy.UniqueID(e.header)
-			if !ok || len(id) == 0 {
-				t.Errorf("unique id %q, %v", id, ok)
+			if d.Authority != "localhost" || len(d.UniqueID) == 0 {
+				t.Errorf("got authority %q and unique id %q, want localhost and an id", d.Authority, d.UniqueID)
 			}
 		})
 	}
 }
 
-// TestHealthChecks: haproxy asks whether the server is well, in its own name.
+// A health check of haproxy is a connection of its own.
 func TestHealthChecks(t *testing.T) {
 	s := start(t, kinds[0].trusting(), ranch.Options{Addr: "127.0.0.1:0"})
 	haproxy(t, "", fmt.Sprintf(" default_backend b\nbackend b\n option tcp-check\n tcp-check connect send-proxy\n tcp-check send-binary 6869\n tcp-check expect binary 6869\n server s %s send-proxy-v2 check inter 100ms", s.Addr()))
 	e := s.end(t)
 	if e.header == nil || !e.header.Local && e.header.Source != nil || e.peer != e.Conn.NetConn().RemoteAddr().String() {
-		t.Errorf("peer %s, header %+v, %v", e.peer, e.header, e.Err)
+		t.Errorf("got peer %s, header %+v, %v, want the address of the socket", e.peer, e.header, e.Err)
 	}
 }
 
-// TestDialToHaproxy: what Dial writes, haproxy believes; it says so over HTTP.
+// haproxy accepts the headers that Dial writes, and reports the addresses over HTTP.
 func TestDialToHaproxy(t *testing.T) {
 	for name, h := range map[string]*transport.ProxyHeader{
 		"own":     nil,
@@ -193,7 +192,7 @@ func TestDialToHaproxy(t *testing.T) {
  http-request return status 200 content-type text/plain lf-string "from %[src] %[src_port] to %[dst] %[dst_port]\n"`)
 				nc := must[net.Conn](t)(tr.Dial(t.Context(), via))
 				defer nc.Close()
-				nc.SetDeadline(time.Now().Add(patience))
+				nc.SetDeadline(time.Now().Add(testTimeout))
 				io.WriteString(nc, "GET / HTTP/1.0\r\n\r\n")
 				answer := must[[]byte](t)(io.ReadAll(nc))
 				src, dst := nc.LocalAddr().(*net.TCPAddr), nc.RemoteAddr().(*net.TCPAddr)
@@ -202,7 +201,7 @@ func TestDialToHaproxy(t *testing.T) {
 				}
 				want := fmt.Sprintf("from %v %d to %v %d\n", src.IP, src.Port, dst.IP, dst.Port)
 				if !strings.HasSuffix(string(answer), want) {
-					t.Errorf("haproxy answered %q, want %q", answer, want)
+					t.Errorf("haproxy: got %q, want %q", answer, want)
 				}
 			})
 		}

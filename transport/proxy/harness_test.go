@@ -20,16 +20,17 @@ import (
 	"time"
 
 	"goranch/internal/engine"
+	"goranch/internal/listenaddr"
 	"goranch/transport"
 	"goranch/transport/proxy"
 )
 
-// patience is how long a test waits for what must happen.
-const patience = 10 * time.Second
+// testTimeout limits the time that a test waits for a condition.
+const testTimeout = 10 * time.Second
 
 var loopback = netip.MustParsePrefix("127.0.0.0/8")
 
-// kind is one way to get a connection.
+// kind is one way to make a connection.
 type kind struct {
 	name string
 	make func() transport.Transport
@@ -44,7 +45,7 @@ var kinds = []kind{
 	{"mem", func() transport.Transport { return new(transport.Mem) }, func(testing.TB) string { return "m" }},
 }
 
-// trusting believes whoever connects in a test.
+// trusting accepts headers from the connections of tests.
 func (k kind) trusting() proxy.Transport {
 	return proxy.Transport{Inner: k.make(), Rules: []proxy.Rule{{Net: loopback}}, Local: proxy.Require}
 }
@@ -59,7 +60,7 @@ func anyPort(testing.TB) string { return "127.0.0.1:0" }
 
 func socketPath(tb testing.TB) string { return "unix:" + filepath.Join(shortDir(tb), "s") }
 
-// shortDir is short enough for a Unix socket's name.
+// shortDir returns a directory with a path that is short enough for a Unix socket.
 func shortDir(tb testing.TB) string {
 	tb.Helper()
 	dir, err := os.MkdirTemp("", "px")
@@ -70,11 +71,11 @@ func shortDir(tb testing.TB) string {
 	return dir
 }
 
-// connect accepts a connection of tr's that dial opens, and makes the server's handshake
-// while dial goes on.
-func connect(t *testing.T, tr transport.Transport, addr string, dial func(ctx context.Context, addr string) (net.Conn, error)) (srv *transport.Conn, client net.Conn, shake error) {
+// connect accepts a connection that dial opens, and runs the server's handshake while dial
+// continues.
+func connect(t *testing.T, tr transport.Transport, addr string, dial func(ctx context.Context, addr string) (net.Conn, error)) (srv *transport.Conn, client net.Conn, handshakeErr error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	t.Cleanup(cancel)
 	ln, err := tr.Listen(ctx, addr)
 	if err != nil {
@@ -87,7 +88,7 @@ func connect(t *testing.T, tr transport.Transport, addr string, dial func(ctx co
 	}
 	done := make(chan dialled, 1)
 	go func() {
-		nc, err := dial(ctx, transport.AddrString(ln.Addr()))
+		nc, err := dial(ctx, listenaddr.String(ln.Addr()))
 		done <- dialled{nc, err}
 	}()
 	nc, err := ln.Accept()
@@ -96,35 +97,35 @@ func connect(t *testing.T, tr transport.Transport, addr string, dial func(ctx co
 	}
 	srv = transport.NewConn(tr, nc)
 	t.Cleanup(srv.Abort)
-	if shake = srv.Handshake(ctx); shake != nil {
+	if handshakeErr = srv.Handshake(ctx); handshakeErr != nil {
 		srv.Abort()
 	}
 	d := <-done
-	if d.err != nil && shake == nil {
-		t.Fatalf("Dial: %v", d.err)
+	if d.err != nil && handshakeErr == nil {
+		t.Fatalf("Dial: got %v, want no error", d.err)
 	}
 	if d.nc != nil && d.err == nil {
 		t.Cleanup(func() { d.nc.Close() })
-		d.nc.SetReadDeadline(time.Now().Add(patience))
+		d.nc.SetReadDeadline(time.Now().Add(testTimeout))
 	}
-	srv.SetReadDeadline(time.Now().Add(patience))
-	return srv, d.nc, shake
+	srv.SetReadDeadline(time.Now().Add(testTimeout))
+	return srv, d.nc, handshakeErr
 }
 
-// How a header is sent: in a write of its own, in one with what comes next, be that TLS or
-// the greeting, or each byte by itself.
+// The ways to send a header: in a write of its own, in one write with the data after it (TLS or the
+// greeting), or byte by byte.
 const (
 	apart    = "apart"
 	joined   = "joined"
 	byteWise = "byte by byte"
 )
 
-// after returns a dialer that lets head out before the first byte of the inner transport.
+// after returns a dialer that sends head before the first byte of the inner transport.
 func after(inner transport.Transport, head []byte, how string) func(context.Context, string) (net.Conn, error) {
 	return func(ctx context.Context, addr string) (net.Conn, error) {
 		var nc net.Conn
 		var err error
-		l, layered := engine.DialSteps(inner)
+		l, layered := engine.StepsOf(inner)
 		if layered {
 			nc, err = l.Connect(ctx, addr)
 		} else {
@@ -153,10 +154,10 @@ func after(inner transport.Transport, head []byte, how string) func(context.Cont
 	}
 }
 
-// greeting is what a client says first.
+// greeting is the first data of a client.
 const greeting = "PROXY hello"
 
-// preface puts head before the first bytes that are written.
+// preface writes head before the first data.
 type preface struct {
 	net.Conn
 	head []byte
@@ -173,7 +174,7 @@ func (p *preface) Write(b []byte) (int, error) {
 func wantIs(t *testing.T, err, target error) {
 	t.Helper()
 	if !errors.Is(err, target) {
-		t.Errorf("error is %v, want %v", err, target)
+		t.Errorf("got error %v, want %v", err, target)
 	}
 }
 
@@ -189,8 +190,7 @@ func must[T any](t testing.TB) func(T, error) T {
 
 func tcpAddr(s string) *net.TCPAddr { return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(s)) }
 
-// testTLS returns a configuration for both ends, with a certificate for localhost that
-// serves either.
+// testTLS returns a configuration for both ends, with a certificate for localhost.
 func testTLS() *tls.Config {
 	cert, pool := certificate()
 	return &tls.Config{Certificates: []tls.Certificate{cert}, RootCAs: pool, ClientCAs: pool, ServerName: "localhost"}
@@ -205,7 +205,7 @@ var certificate = sync.OnceValues(func() (tls.Certificate, *x509.CertPool) {
 		SerialNumber:          big.NewInt(1),
 		Subject:               pkix.Name{CommonName: "player one"},
 		DNSNames:              []string{"localhost"},
-		NotBefore:             time.Unix(0, 0), // bubbles of synctest live in the year 2000
+		NotBefore:             time.Unix(0, 0), // the clock of synctest starts in the year 2000
 		NotAfter:              time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC),
 		IsCA:                  true,
 		BasicConstraintsValid: true,
@@ -224,7 +224,7 @@ var certificate = sync.OnceValues(func() (tls.Certificate, *x509.CertPool) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, pool
 })
 
-// certificateFile writes the certificate and its key as haproxy wants them, in one file.
+// certificateFile writes the certificate and its key into one file, as haproxy requires.
 func certificateFile(t *testing.T, dir string) string {
 	t.Helper()
 	cert, _ := certificate()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,8 +15,8 @@ import (
 	"goranch/transport/proxy"
 )
 
-// TestTimeout: a peer that says nothing, and one that stops in the middle, cost their own
-// connection, after exactly the time.
+// A peer that sends nothing, and one that stops inside the header, cost their own connection, after
+// the time limit.
 func TestTimeout(t *testing.T) {
 	for name, sent := range map[string]string{"silent": "", "v1": "PROXY TCP4 192", "v2": "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0cabc"} {
 		for _, c := range []struct{ set, want time.Duration }{{0, 3 * time.Second}, {time.Minute, time.Minute}, {-1, time.Hour}} {
@@ -28,16 +29,16 @@ func TestTimeout(t *testing.T) {
 					begin := time.Now()
 					err := srv.Handshake(ctx)
 					if d := time.Since(begin); d != c.want {
-						t.Errorf("after %v, want %v", d, c.want)
+						t.Errorf("got the end after %v, want %v", d, c.want)
 					}
 					if c.set < 0 {
 						wantIs(t, err, context.DeadlineExceeded)
 						return
 					}
-					wantIs(t, err, proxy.ErrTimeout)
+					wantIs(t, err, os.ErrDeadlineExceeded)
 					var ne net.Error
 					if !errors.As(err, &ne) || !ne.Timeout() {
-						t.Errorf("%v is no timeout", err)
+						t.Errorf("got %v, want a net.Error that is a timeout", err)
 					}
 				})
 			})
@@ -45,7 +46,7 @@ func TestTimeout(t *testing.T) {
 	}
 }
 
-// TestShortGreeting: as soon as what came can be no header, nothing more is waited for.
+// As soon as the data cannot begin a header, the handshake does not wait for more.
 func TestShortGreeting(t *testing.T) {
 	for _, sent := range []string{"h", "PING", "\r\n\r\nx", "PROXYS"} {
 		for _, p := range []proxy.Policy{proxy.Use, proxy.Ignore, proxy.Refuse} {
@@ -54,30 +55,30 @@ func TestShortGreeting(t *testing.T) {
 				io.WriteString(client, sent)
 				begin := time.Now()
 				if err := srv.Handshake(t.Context()); err != nil || time.Since(begin) > 0 {
-					t.Fatalf("%q, %v: %v after %v", sent, p, err, time.Since(begin))
+					t.Fatalf("%q, %v: got %v after %v, want no error at once", sent, p, err, time.Since(begin))
 				}
 				got := make([]byte, len(sent))
 				if _, err := io.ReadFull(srv, got); err != nil || string(got) != sent {
-					t.Errorf("%q, %v: read %q, %v", sent, p, got, err)
+					t.Errorf("%q, %v: got %q, %v, want the payload", sent, p, got, err)
 				}
 			})
 		}
 	}
 }
 
-// TestPassWaitsForNobody, so that the server can speak first.
-func TestPassWaitsForNobody(t *testing.T) {
+// The policy Pass waits for no data, so that the server can send first.
+func TestPassDoesNotWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, _ := memPair(t, proxy.Transport{Local: proxy.Pass})
 		begin := time.Now()
 		if err := srv.Handshake(t.Context()); err != nil || time.Since(begin) > 0 {
-			t.Errorf("%v after %v", err, time.Since(begin))
+			t.Errorf("got %v after %v, want no error at once", err, time.Since(begin))
 		}
 	})
 }
 
-// TestRefusedAtTheSignature: who is not trusted cannot make the server wait for the rest.
-func TestRefusedAtTheSignature(t *testing.T) {
+// A peer that is not trusted cannot make the server wait for the rest of the header.
+func TestRefusedAtSignature(t *testing.T) {
 	for _, sent := range []string{"PROXY ", "\r\n\r\n\x00\r\nQUIT\n"} {
 		synctest.Test(t, func(t *testing.T) {
 			srv, client := memPair(t, proxy.Transport{})
@@ -85,14 +86,14 @@ func TestRefusedAtTheSignature(t *testing.T) {
 			begin := time.Now()
 			wantIs(t, srv.Handshake(t.Context()), proxy.ErrRefused)
 			if d := time.Since(begin); d > 0 {
-				t.Errorf("%q: after %v", sent, d)
+				t.Errorf("%q: got the end after %v, want it at once", sent, d)
 			}
 		})
 	}
 }
 
-// memPair returns both ends of a connection whose transport is tr over memory. They are
-// closed at the end of the test.
+// memPair returns both ends of a connection of tr over memory. They are closed at the end of the
+// test.
 func memPair(t *testing.T, tr proxy.Transport) (*transport.Conn, net.Conn) {
 	t.Helper()
 	mem := new(transport.Mem)
@@ -105,8 +106,8 @@ func memPair(t *testing.T, tr proxy.Transport) (*transport.Conn, net.Conn) {
 	return srv, client
 }
 
-// TestContextEndsTheWait at once, with its cause.
-func TestContextEndsTheWait(t *testing.T) {
+// The end of the context ends the handshake at once, with its cause.
+func TestContextEndsHandshake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, _ := memPair(t, proxy.Transport{Local: proxy.Require})
 		ctx, cancel := context.WithCancelCause(t.Context())
@@ -117,13 +118,13 @@ func TestContextEndsTheWait(t *testing.T) {
 		cancel(cause)
 		wantIs(t, <-done, cause)
 		if d := time.Since(begin); d != 0 {
-			t.Errorf("after %v", d)
+			t.Errorf("got the end after %v, want it at once", d)
 		}
 	})
 }
 
-// TestDeadlineOfTheHeaderIsNotThatOfThePayload.
-func TestDeadlineOfTheHeaderIsNotThatOfThePayload(t *testing.T) {
+// The deadline for the header does not apply to the payload.
+func TestHeaderDeadlineDoesNotApplyToPayload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, client := memPair(t, proxy.Transport{Local: proxy.Require})
 		io.WriteString(client, "PROXY UNKNOWN\r\n")
@@ -133,23 +134,23 @@ func TestDeadlineOfTheHeaderIsNotThatOfThePayload(t *testing.T) {
 		time.AfterFunc(time.Hour, func() { io.WriteString(client, "late") })
 		got := make([]byte, 4)
 		if _, err := io.ReadFull(srv, got); err != nil || string(got) != "late" {
-			t.Errorf("%q, %v", got, err)
+			t.Errorf("got %q, %v, want the payload", got, err)
 		}
 	})
 }
 
-// TestDialStops when the peer does not take the header.
-func TestDialStops(t *testing.T) {
+// Dial fails if the peer does not accept the header in time.
+func TestDialTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, b := net.Pipe() // takes nothing that is not read
+		a, b := net.Pipe() // accepts nothing without a reader
 		defer a.Close()
 		defer b.Close()
 		tr := proxy.Transport{Inner: dialer{nc: a}}
 		begin := time.Now()
 		_, err := tr.Dial(t.Context(), "pipe")
-		wantIs(t, err, proxy.ErrTimeout)
-		if d := time.Since(begin); d != proxy.DefaultHeaderTimeout {
-			t.Errorf("after %v", d)
+		wantIs(t, err, os.ErrDeadlineExceeded)
+		if d := time.Since(begin); d != 3*time.Second {
+			t.Errorf("got the end after %v, want it at the limit", d)
 		}
 	})
 }

@@ -6,33 +6,34 @@ import (
 	"net/netip"
 
 	"goranch/internal/engine"
+	"goranch/internal/option"
 	"goranch/transport"
 )
 
-// Policy says what a peer's header is worth.
+// Policy is the treatment of the headers of a peer.
 //
-// All but [Pass] wait for the first bytes of the peer, to see whether they are a header,
-// and fail with [ErrTimeout] if there are none: in a protocol in which the server speaks
-// first, clients that send no header need Pass.
+// All policies but [Pass] wait for the first bytes of the peer to find out whether they are a
+// header; the handshake fails if none arrive within HeaderTimeout. In a protocol in which the server
+// sends first, clients without a header need Pass.
 type Policy uint8
 
 const (
-	// Require: a connection without a header is refused with [ErrNoHeader].
+	// Require refuses connections without a header, with [ErrNoHeader].
 	Require Policy = iota + 1
-	// Use: a header holds if there is one; without one the peer is the client itself.
+	// Use accepts headers. A peer without a header is the client itself.
 	Use
-	// Ignore: a header is taken away if there is one, and not believed.
+	// Ignore removes a header and does not use it.
 	Ignore
-	// Refuse: a connection with a header is refused with [ErrRefused].
+	// Refuse refuses connections with a header, with [ErrRefused].
 	Refuse
-	// Pass: nothing is looked at; a header is payload like anything else.
+	// Pass does not look for headers: a header is payload.
 	Pass
 	afterPolicies
 )
 
 var policyNames = [afterPolicies]string{"default", "require", "use", "ignore", "refuse", "pass"}
 
-// String returns the policy in lower case, "default" for 0.
+// String returns the name of the policy in lower case, and "default" for 0.
 func (p Policy) String() string {
 	if p < afterPolicies {
 		return policyNames[p]
@@ -41,13 +42,11 @@ func (p Policy) String() string {
 }
 
 func (p Policy) or(def Policy) Policy {
-	if p == 0 {
-		return def
-	}
+	option.Default(&p, def)
 	return p
 }
 
-// policy returns what holds for a peer.
+// policy returns the policy for a peer.
 func (t Transport) policy(peer net.Addr) Policy {
 	ip, ok := ipOf(peer)
 	if !ok {
@@ -71,9 +70,9 @@ func ipOf(a net.Addr) (netip.Addr, bool) {
 	return ip.Unmap(), ok
 }
 
-// behindProxy reports whether a header from peer would be believed: then the limits per address
-// apply to the client that it names, not to peer.
-func (t Transport) behindProxy(peer net.Addr) bool {
+// acceptsHeaderFrom reports whether a header from peer is used. The limits per address then apply to
+// the client that it names.
+func (t Transport) acceptsHeaderFrom(peer net.Addr) bool {
 	p := t.policy(peer)
 	return p == Require || p == Use
 }
@@ -83,9 +82,9 @@ func init() {
 		for {
 			switch p := t.(type) {
 			case Transport:
-				return p.behindProxy(peer)
+				return p.acceptsHeaderFrom(peer)
 			case *Transport:
-				return p.behindProxy(peer)
+				return p.acceptsHeaderFrom(peer)
 			}
 			u, ok := t.(transport.Unwrapper)
 			if !ok {
@@ -96,27 +95,26 @@ func init() {
 	}
 }
 
-func (t Transport) checkPolicies() (faults []error) {
-	policy := func(field string, p Policy) {
+func (t Transport) checkPolicies(f *option.Faults) {
+	check := func(field string, p Policy) {
 		if p >= afterPolicies {
-			faults = append(faults, fmt.Errorf("option %s %v: allowed are Require, Use, Ignore, Refuse, Pass, and 0 for the default", field, p))
+			f.Bad(field, p, "Require, Use, Ignore, Refuse, Pass, and 0 for the default")
 		}
 	}
 	seen := make(map[netip.Prefix]bool, len(t.Rules))
 	for i, r := range t.Rules {
-		policy(fmt.Sprintf("Rules[%d].Policy", i), r.Policy)
-		net := r.Net.Masked()
-		switch field := fmt.Sprintf("option Rules[%d].Net %v", i, r.Net); {
+		check(fmt.Sprintf("Rules[%d].Policy", i), r.Policy)
+		masked := r.Net.Masked()
+		switch field := fmt.Sprintf("Rules[%d].Net", i); {
 		case !r.Net.IsValid():
-			faults = append(faults, fmt.Errorf("%s: allowed are networks such as 10.0.0.0/8 and 2001:db8::/32", field))
+			f.Bad(field, r.Net, "networks such as 10.0.0.0/8 and 2001:db8::/32")
 		case r.Net.Addr().Is4In6():
-			faults = append(faults, fmt.Errorf("%s: IPv4 is written as such, like 10.0.0.0/8", field))
-		case seen[net]:
-			faults = append(faults, fmt.Errorf("%s: a network has one rule at most", field))
+			f.Bad(field, r.Net, "IPv4 networks in the form 10.0.0.0/8")
+		case seen[masked]:
+			f.Bad(field, r.Net, "networks without another rule")
 		}
-		seen[net] = true
+		seen[masked] = true
 	}
-	policy("Default", t.Default)
-	policy("Local", t.Local)
-	return faults
+	check("Default", t.Default)
+	check("Local", t.Local)
 }

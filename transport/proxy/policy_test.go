@@ -13,7 +13,7 @@ import (
 	"goranch/transport/proxy"
 )
 
-// TestPolicies: what each makes of a header, of a bad one, and of none.
+// Each policy is tested with a header, with a bad one, and without one.
 func TestPolicies(t *testing.T) {
 	const header, bad, none = "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", "PROXY TCP4 x\r\n", ""
 	const client, own = "192.0.2.1:1", "mem:client-1"
@@ -43,38 +43,38 @@ func TestPolicies(t *testing.T) {
 		{proxy.Pass, none, nil, own, "data"},
 	} {
 		t.Run(fmt.Sprintf("%v %.12q", c.p, c.sent), func(t *testing.T) {
-			srv, err := hear(t, c.p, c.sent+"data")
+			srv, err := serveHeader(t, c.p, c.sent+"data")
 			if !errors.Is(err, c.want) {
-				t.Fatalf("error is %v, want %v", err, c.want)
+				t.Fatalf("got error %v, want %v", err, c.want)
 			}
 			if err != nil {
 				return
 			}
 			if got := srv.RemoteAddr().String(); got != c.peer {
-				t.Errorf("peer %s, want %s", got, c.peer)
+				t.Errorf("peer: got %s, want %s", got, c.peer)
 			}
 			if has := srv.Proxy() != nil; has != (c.peer == client) {
-				t.Errorf("header: %v", srv.Proxy())
+				t.Errorf("got header %v, want one only if it is used", srv.Proxy())
 			}
 			if got, err := io.ReadAll(srv); string(got) != c.payload || err != nil {
-				t.Errorf("payload %q, %v", got, err)
+				t.Errorf("got payload %q, %v, want %q", got, err, c.payload)
 			}
 		})
 	}
 }
 
-// TestSilentEnd: a peer that leaves without a word is no fault where none is required.
-func TestSilentEnd(t *testing.T) {
+// A peer that closes without sending anything is accepted if no header is required.
+func TestEndWithoutData(t *testing.T) {
 	for _, p := range []proxy.Policy{proxy.Use, proxy.Ignore, proxy.Refuse, proxy.Pass} {
-		if srv, err := hear(t, p, ""); err != nil {
-			t.Errorf("%v: %v", p, err)
+		if srv, err := serveHeader(t, p, ""); err != nil {
+			t.Errorf("%v: got %v, want no error", p, err)
 		} else if got, err := io.ReadAll(srv); len(got) > 0 || err != nil {
-			t.Errorf("%v: %q, %v", p, got, err)
+			t.Errorf("%v: got %q, %v, want EOF", p, got, err)
 		}
 	}
 }
 
-// addressed is a connection from an address of the test's choice.
+// addressed is a connection with a chosen remote address.
 type addressed struct {
 	net.Conn
 	remote net.Addr
@@ -82,8 +82,9 @@ type addressed struct {
 
 func (a addressed) RemoteAddr() net.Addr { return a.remote }
 
-// TestLongestPrefixWins whatever the order of the rules, and who matches none is not trusted.
-func TestLongestPrefixWins(t *testing.T) {
+// The rule with the longest prefix applies, in any order of the rules. Peers without a rule are not
+// trusted.
+func TestLongestPrefix(t *testing.T) {
 	rules := []proxy.Rule{
 		{Net: netip.MustParsePrefix("10.1.0.0/16"), Policy: proxy.Refuse},
 		{Net: netip.MustParsePrefix("10.0.0.0/8")},
@@ -106,7 +107,7 @@ func TestLongestPrefixWins(t *testing.T) {
 		{ip("2001:db8::1"), 0, nil, false},
 		{&net.TCPAddr{IP: net.ParseIP("2001:db8::1"), Zone: "eth0"}, 0, nil, false},
 		{ip("2001:db9::1"), 0, proxy.ErrRefused, false},
-		{&net.UnixAddr{Net: "unix"}, proxy.Use, proxy.ErrRefused, false}, // Local says, not Default
+		{&net.UnixAddr{Net: "unix"}, proxy.Use, proxy.ErrRefused, false}, // the policy is Local, not Default
 		{nil, proxy.Use, proxy.ErrRefused, false},
 	} {
 		t.Run(fmt.Sprintf("%v %v", c.peer, c.def), func(t *testing.T) {
@@ -117,10 +118,10 @@ func TestLongestPrefixWins(t *testing.T) {
 			nc, err := tr.Handshake(context.Background(), addressed{a, c.peer})
 			b.Close()
 			if !errors.Is(err, c.want) {
-				t.Fatalf("error is %v, want %v", err, c.want)
+				t.Fatalf("got error %v, want %v", err, c.want)
 			}
 			if err == nil && (nc.(*transport.Conn).Proxy() != nil) != c.believed {
-				t.Errorf("header: %v", nc.(*transport.Conn).Proxy())
+				t.Errorf("got header %v, want it used %v", nc.(*transport.Conn).Proxy(), c.believed)
 			}
 		})
 	}
@@ -129,7 +130,7 @@ func TestLongestPrefixWins(t *testing.T) {
 func TestPolicyNames(t *testing.T) {
 	for p, want := range map[proxy.Policy]string{0: "default", proxy.Require: "require", proxy.Pass: "pass", 6: "Policy(6)"} {
 		if p.String() != want {
-			t.Errorf("%d is %q, want %q", uint8(p), p, want)
+			t.Errorf("policy %d: got %q, want %q", uint8(p), p, want)
 		}
 	}
 }

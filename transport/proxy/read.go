@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	maxLine   = 107 // version 1, its end included
-	fixedSize = 16  // version 2: signature, version and command, family, length
+	maxLine   = 107 // of version 1, with CRLF
+	fixedSize = 16  // of version 2: signature, version and command, family, length
 	sizeIPv4  = 2*4 + 2*2
 	sizeIPv6  = 2*16 + 2*2
 	sizeUnix  = 2 * unixName
@@ -26,16 +26,16 @@ const (
 
 var signatures = [...]string{1: "PROXY ", 2: string(proxyproto.SIGV2)}
 
-// peeker is of [transport.Accepted] what looking for a header takes.
+// peeker is implemented by [transport.Accepted].
 type peeker interface {
 	Peek(n int) ([]byte, error)
 }
 
-// receive reads the peer's header, or finds that there is none, as policy p allows.
+// receive reads the header of the peer under policy p.
 func (t Transport) receive(a transport.Accepted, p Policy) error {
-	version, err := sniff(a)
+	version, err := detect(a)
 	switch {
-	case err != nil && !errors.Is(err, io.EOF): // nobody says anything more: there is none
+	case err != nil && !errors.Is(err, io.EOF): // at the end of the stream there is no header
 		return err
 	case version == 0 && p == Require && err != nil:
 		return fmt.Errorf("%w: %w", ErrNoHeader, err)
@@ -46,7 +46,7 @@ func (t Transport) receive(a transport.Accepted, p Policy) error {
 	case p == Refuse:
 		return ErrRefused
 	}
-	b, err := frame(a, version, t.maxHeaderBytes())
+	b, err := peekHeader(a, version, t.maxHeaderBytes())
 	if err != nil {
 		return err
 	}
@@ -54,19 +54,21 @@ func (t Transport) receive(a transport.Accepted, p Policy) error {
 	if err != nil {
 		return err
 	}
-	a.Discard(len(b))
+	if _, err := io.ReadFull(a, b); err != nil { // consumes the peeked bytes
+		return err
+	}
 	if p != Ignore {
 		a.SetProxy(h)
 	}
 	return nil
 }
 
-// sniff returns the version of the header that the stream begins with, 0 if there is
-// none. It waits for one byte more only while there can be one.
-func sniff(p peeker) (version int, err error) {
+// detect returns the version of the header with which the stream begins; 0 if there is none. It
+// waits for another byte only while the bytes so far can begin a header.
+func detect(p peeker) (version int, err error) {
 	for n := 1; ; n++ {
 		b, err := p.Peek(n)
-		open := false
+		possible := false
 		for v := 1; v < len(signatures); v++ {
 			m := min(len(b), len(signatures[v]))
 			if string(b[:m]) != signatures[v][:m] {
@@ -75,9 +77,9 @@ func sniff(p peeker) (version int, err error) {
 			if m == len(signatures[v]) {
 				return v, nil
 			}
-			open = true
+			possible = true
 		}
-		if !open {
+		if !possible {
 			return 0, nil
 		}
 		if err != nil {
@@ -87,26 +89,26 @@ func sniff(p peeker) (version int, err error) {
 	}
 }
 
-// frame waits until the header is complete, and returns it.
-func frame(p peeker, version, limit int) ([]byte, error) {
+// peekHeader waits until the header is complete, and returns it.
+func peekHeader(p peeker, version, limit int) ([]byte, error) {
 	if version == 1 {
-		return line(p)
+		return peekLine(p)
 	}
 	b, err := p.Peek(fixedSize)
 	if err != nil {
-		return nil, tooShort(err)
+		return nil, incomplete(err)
 	}
 	n := int(binary.BigEndian.Uint16(b[fixedSize-2:]))
 	if n > limit {
-		return nil, fmt.Errorf("%w: %d bytes, allowed are %d", ErrTooLarge, n, limit)
+		return nil, fmt.Errorf("%w: %d bytes, allowed are at most %d", errTooLarge, n, limit)
 	}
 	if b, err = p.Peek(fixedSize + n); err != nil {
-		return nil, tooShort(err)
+		return nil, incomplete(err)
 	}
 	return b[:fixedSize+n], nil
 }
 
-func line(p peeker) ([]byte, error) {
+func peekLine(p peeker) ([]byte, error) {
 	for n := 1; ; n++ {
 		b, err := p.Peek(n)
 		b = b[:min(len(b), maxLine)]
@@ -114,30 +116,23 @@ func line(p peeker) ([]byte, error) {
 			return b[:i+1], nil
 		}
 		if len(b) == maxLine {
-			return nil, fmt.Errorf("%w: a line of more than %d bytes", ErrTooLarge, maxLine)
+			return nil, fmt.Errorf("%w: the line has more than %d bytes", errTooLarge, maxLine)
 		}
 		if err != nil {
-			return nil, tooShort(err)
+			return nil, incomplete(err)
 		}
 		n = len(b)
 	}
 }
 
-func tooShort(err error) error {
+func incomplete(err error) error {
 	if errors.Is(err, io.EOF) {
 		return malformed(io.ErrUnexpectedEOF)
 	}
 	return err
 }
 
-func malformed(why any) error {
-	if err, ok := why.(error); ok {
-		return fmt.Errorf("%w: %w", ErrMalformed, err)
-	}
-	return fmt.Errorf("%w: %v", ErrMalformed, why)
-}
-
-// parse reads a header that is complete. It keeps nothing of b.
+// parse reads a complete header. The result does not share memory with b.
 func parse(b []byte) (*transport.ProxyHeader, error) {
 	h := &transport.ProxyHeader{Version: 1}
 	if b[0] == signatures[1][0] {
@@ -150,21 +145,21 @@ func parse(b []byte) (*transport.ProxyHeader, error) {
 		h.Local = true
 	case proxyproto.PROXY:
 	default:
-		return nil, malformed(fmt.Sprintf("version and command %#x", b[12]))
+		return nil, malformedf("version and command %#x", b[12])
 	}
 	size, ok := sizeOf(family)
 	if !ok {
-		return nil, malformed(fmt.Sprintf("address family and protocol %#x", b[13]))
+		return nil, malformedf("address family and protocol %#x", b[13])
 	}
 	size += fixedSize
 	if len(b) < size {
-		if h.Local { // the addresses of one are to be skipped, whatever they are
+		if h.Local { // its addresses must be skipped, whatever they are
 			return h, nil
 		}
-		return nil, malformed(fmt.Sprintf("%d bytes have no room for the addresses", len(b)))
+		return nil, malformedf("%d bytes are too few for the addresses", len(b))
 	}
 	if family != proxyproto.UNSPEC && !h.Local {
-		head := bytes.Clone(b[:size]) // apart from the rest, of which the library takes 4096 bytes only
+		head := bytes.Clone(b[:size]) // without the TLVs, of which the library reads 4096 bytes at most
 		binary.BigEndian.PutUint16(head[fixedSize-2:], uint16(size-fixedSize))
 		if err := parseAddrs(h, head); err != nil {
 			return nil, err
@@ -173,7 +168,7 @@ func parse(b []byte) (*transport.ProxyHeader, error) {
 	return h, parseTLVs(h, b, size)
 }
 
-// sizeOf returns how many bytes the addresses of a family take.
+// sizeOf returns the size in bytes of the addresses of a family.
 func sizeOf(f proxyproto.AddressFamilyAndProtocol) (int, bool) {
 	switch f {
 	case proxyproto.UNSPEC:
@@ -195,16 +190,16 @@ func parseAddrs(h *transport.ProxyHeader, b []byte) error {
 		return malformed(err)
 	}
 	if h.Version == 2 && ph.TransportProtocol.IsUnix() {
-		abstract(ph.SourceAddr, b[fixedSize:][:unixName])
-		abstract(ph.DestinationAddr, b[fixedSize+unixName:])
+		restoreAbstract(ph.SourceAddr, b[fixedSize:][:unixName])
+		restoreAbstract(ph.DestinationAddr, b[fixedSize+unixName:])
 	}
 	h.Source, h.Destination = ph.SourceAddr, ph.DestinationAddr
 	return nil
 }
 
-// abstract restores the name of a socket without a file, which begins with a zero byte:
-// the library takes it for none.
-func abstract(a net.Addr, raw []byte) {
+// restoreAbstract sets the name of an abstract socket. It begins with a zero byte, which the library
+// takes for an empty name.
+func restoreAbstract(a net.Addr, raw []byte) {
 	if name := bytes.TrimRight(raw, "\x00"); len(name) > 0 && name[0] == 0 {
 		a.(*net.UnixAddr).Name = "@" + string(name[1:])
 	}
@@ -212,37 +207,37 @@ func abstract(a net.Addr, raw []byte) {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// parseTLVs reads what follows the addresses, and verifies the checksum, if there is one.
+// parseTLVs reads the TLVs after the addresses, and verifies the checksum if there is one.
 func parseTLVs(h *transport.ProxyHeader, b []byte, at int) error {
 	tlvs, err := proxyproto.SplitTLVs(b[at:])
 	if err != nil {
-		if h.Local { // may as well be addresses
+		if h.Local { // the bytes may be addresses
 			return nil
 		}
 		return malformed(err)
 	}
-	sum := 0 // where the checksum's value is
+	sum := 0 // the offset of the checksum's value
 	for _, tlv := range tlvs {
 		value := at + 3
-		at = value + int(binary.BigEndian.Uint16(b[at+1:])) // the library drops the value of a NOOP
+		at = value + int(binary.BigEndian.Uint16(b[at+1:])) // not from tlv: the library drops the value of a NOOP
 		if err := checkTLV(byte(tlv.Type), tlv.Value); err != nil {
 			return malformed(err)
 		}
 		if tlv.Type == proxyproto.PP2_TYPE_CRC32C {
-			if sum != 0 { // once, or whoever sends many has us sum many times
-				return malformed("two checksums")
+			if sum != 0 { // each would cost the computation of a checksum
+				return malformedf("two checksums")
 			}
 			sum = value
 		}
 		h.TLVs = append(h.TLVs, transport.TLV{Type: byte(tlv.Type), Value: tlv.Value})
 	}
 	if sum != 0 && crcOf(b, sum) != binary.BigEndian.Uint32(b[sum:]) {
-		return ErrChecksum
+		return errChecksum
 	}
 	return nil
 }
 
-// crcOf is the checksum of b with zeros in place of the four bytes at.
+// crcOf returns the CRC32C of b with zeros in place of the four bytes at offset at.
 func crcOf(b []byte, at int) uint32 {
 	crc := crc32.Update(0, castagnoli, b[:at])
 	crc = crc32.Update(crc, castagnoli, make([]byte, 4))

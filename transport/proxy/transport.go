@@ -1,6 +1,5 @@
-// Package proxy is the PROXY protocol, versions 1 and 2, as an option of any transport:
-// a proxy in front of the server says in a header, before the first byte of payload,
-// who its client is.
+// Package proxy implements the PROXY protocol, versions 1 and 2, for any transport: a proxy in front
+// of the server sends the addresses of its client in a header before the payload.
 //
 //	t := proxy.Transport{
 //		Inner: transport.TLS{Config: config},
@@ -8,22 +7,21 @@
 //	}
 //	l, err := ranch.StartListener("game", t, ranch.Options{Addr: ":443"}, protocol)
 //
-// From then on a connection's RemoteAddr is the client's, and its method Proxy returns
-// the whole header, of which [SSL], [Authority], [UniqueID] and others tell the
-// particulars; it is nil, of which they tell none, where there was no header.
-// NetConn().RemoteAddr() is still the proxy.
+// RemoteAddr of a connection is then the address of the client, and Proxy returns the header, whose
+// TLVs [DetailsOf] decodes. NetConn().RemoteAddr() is the address of the proxy.
 //
-// Whoever may send a header may claim any address. So only the networks in Rules are
-// believed; a header from elsewhere ends the connection.
+// The sender of a header can claim any address. Headers are therefore accepted only from the networks
+// in Rules; a header from another peer ends the connection.
 //
-// Dial writes a header: of the connection itself, or one that passes on the client of a
-// connection ([Forward]).
+// Dial writes a header: one with the addresses of the connection itself, or one that passes on the
+// client of another connection ([Forward]).
 //
-// The header is read in the connection's own goroutine, during the handshake; TLS comes
-// after it. Not a byte behind it is taken. It is limited in size and time.
+// The header is read during the handshake, in the goroutine of the connection, before TLS. It is
+// limited in size and time. Bytes after it are not consumed.
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,46 +30,43 @@ import (
 	"time"
 
 	"goranch/internal/engine"
+	"goranch/internal/option"
 	"goranch/transport"
 )
 
-// Defaults and limits of [Transport].
 const (
-	DefaultHeaderTimeout  = 3 * time.Second
-	DefaultMaxHeaderBytes = 4096
-
-	minHeaderBytes = sizeUnix // each address fits
-	maxHeaderBytes = transport.MaxPeek - fixedSize
+	defaultHeaderBytes = 4096
+	minHeaderBytes     = sizeUnix // the largest addresses
+	maxHeaderBytes     = engine.MaxPeek - fixedSize
 )
 
-// Transport is another transport behind a proxy, or in front of a server that wants to
-// hear of one. It must not be changed once in use.
+// Transport adds the PROXY protocol to another transport: Handshake reads a header, Dial writes one.
+// It must not be changed once in use.
 type Transport struct {
-	// Inner is the transport that everything else is left to. There must be one.
+	// Inner is the wrapped transport. It is required.
 	Inner transport.Transport
 
-	// Rules say what holds for which network of peers, a peer being who has connected:
-	// the proxy. The rule with the longest prefix wins; their order does not matter. A
-	// network has one rule at most.
+	// Rules are the policies for networks of peers, that is, of proxies. The rule with the longest
+	// prefix applies; their order does not matter. A network has at most one rule.
 	Rules []Rule
-	// Default is the policy for peers of no rule's network. 0 is [Refuse].
+	// Default is the policy for peers to which no rule applies. 0 is [Refuse].
 	Default Policy
-	// Local is the policy for peers that have no IP address: those on Unix sockets, and
-	// of the in-memory transport. 0 is [Refuse].
+	// Local is the policy for peers without an IP address: those of Unix sockets and of the
+	// in-memory transport. 0 is [Refuse].
 	Local Policy
 
-	// HeaderTimeout is the time for the whole header, from the beginning of the handshake;
-	// then the handshake fails with [ErrTimeout]. Dial has as long to write one. 0 is 3 s;
-	// negative means no limit but that of the context.
+	// HeaderTimeout limits the time for reading the header, from the beginning of the handshake, and
+	// for writing one in Dial. After it the error matches os.ErrDeadlineExceeded. 0 is 3 s;
+	// transport.NoTimeout, like any negative value, is no limit but that of the context.
 	HeaderTimeout time.Duration
-	// MaxHeaderBytes is how long a header of version 2 may be, after the 16 bytes that it
-	// begins with; then the handshake fails with [ErrTooLarge]. 0 is 4096; otherwise 216 to 65520.
-	// Version 1 has at most 107 bytes.
+	// MaxHeaderBytes limits the size of a header of version 2 after its first 16 bytes. A larger one
+	// fails with [ErrBadHeader]. 0 is 4096; otherwise 216 to 65520 are allowed. Version 1 has at
+	// most 107 bytes.
 	MaxHeaderBytes int
 
-	// Header is what Dial writes, nil the header of version 2 with the addresses of
-	// the connection itself. Its Version 0 is 2. If it has neither Source nor Destination
-	// and is not Local, they too are those of the connection.
+	// Header is the header that Dial writes; nil is one of version 2 with the addresses of the
+	// connection. These are also used if Header has neither Source nor Destination and is not
+	// Local. Version 0 is 2.
 	Header *transport.ProxyHeader
 	// Checksum adds a CRC32C to the header that Dial writes. Version 1 has none.
 	Checksum bool
@@ -79,9 +74,9 @@ type Transport struct {
 
 // Rule is the policy for a network.
 type Rule struct {
-	// Net is the network. IPv4 is written as such, also where it arrives as ::ffff:a.b.c.d.
+	// Net is the network. An IPv4 network also contains the mapped addresses ::ffff:a.b.c.d.
 	Net netip.Prefix
-	// Policy says what holds for it. 0 is [Require].
+	// Policy is the policy for its addresses. 0 is [Require].
 	Policy Policy
 }
 
@@ -93,33 +88,33 @@ func (t Transport) Name() string {
 	return "proxy+" + t.Inner.Name()
 }
 
-// Secure reports whether the inner transport encrypts the payload. The header is never
-// encrypted.
+// Secure reports whether the inner transport encrypts the payload. The header is not encrypted.
 func (t Transport) Secure() bool { return t.Inner != nil && t.Inner.Secure() }
 
 // Unwrap returns the inner transport.
 func (t Transport) Unwrap() transport.Transport { return t.Inner }
 
-// Validate reports every field that cannot be used, those of the inner transport
+// Validate reports all fields with values that cannot be used, those of the inner transport
 // included.
 func (t Transport) Validate() error {
-	faults := t.checkPolicies()
+	var f option.Faults
+	t.checkPolicies(&f)
 	if t.Inner == nil {
-		faults = append(faults, errNoInner)
-	} else if v, ok := t.Inner.(transport.Validator); ok {
+		f.Add(errNoInner)
+	} else if v, ok := t.Inner.(interface{ Validate() error }); ok {
 		if err := v.Validate(); err != nil {
-			faults = append(faults, fmt.Errorf("option Inner: %w", err))
+			f.Add(fmt.Errorf("option Inner: %w", err))
 		}
 	}
 	if n := t.MaxHeaderBytes; n != 0 && (n < minHeaderBytes || n > maxHeaderBytes) {
-		faults = append(faults, fmt.Errorf("option MaxHeaderBytes %d: allowed are %d to %d, and 0 for %d", n, minHeaderBytes, maxHeaderBytes, DefaultMaxHeaderBytes))
+		f.Bad("MaxHeaderBytes", n, fmt.Sprintf("%d to %d, and 0 for %d", minHeaderBytes, maxHeaderBytes, defaultHeaderBytes))
 	}
 	if h := t.Header; h != nil {
 		if err := check(h, t.Checksum); err != nil {
-			faults = append(faults, fmt.Errorf("option Header: %w", err))
+			f.Add(fmt.Errorf("option Header: %w", err))
 		}
 	}
-	return errors.Join(faults...)
+	return f.Err()
 }
 
 // Listen opens a listening socket of the inner transport.
@@ -130,8 +125,8 @@ func (t Transport) Listen(ctx context.Context, addr string) (net.Listener, error
 	return t.Inner.Listen(ctx, addr)
 }
 
-// ListenShared opens a listening socket of the inner transport that shares its port. The error is
-// errors.ErrUnsupported if the inner transport is no [transport.PortSharer].
+// ListenShared opens a listening socket of the inner transport that shares its port. The error
+// wraps errors.ErrUnsupported if the inner transport is not a [transport.PortSharer].
 func (t Transport) ListenShared(ctx context.Context, addr string) (net.Listener, error) {
 	if err := t.Validate(); err != nil {
 		return nil, err
@@ -142,9 +137,9 @@ func (t Transport) ListenShared(ctx context.Context, addr string) (net.Listener,
 	return nil, fmt.Errorf("transport %s: several sockets on one port: %w", t.Inner.Name(), errors.ErrUnsupported)
 }
 
-// Dial connects, writes a header, and continues as the inner transport does. The inner transport
-// is one of package transport, another Transport, or one that is not secure: for other secure
-// transports the error is errors.ErrUnsupported, because the header goes before their handshake.
+// Dial connects, writes a header, and continues as the inner transport does. If that is a secure
+// transport outside this module, the error wraps errors.ErrUnsupported, because the header must be
+// sent before its handshake.
 func (t Transport) Dial(ctx context.Context, addr string) (net.Conn, error) {
 	s := t.dialSteps()
 	nc, err := s.Connect(ctx, addr)
@@ -154,11 +149,11 @@ func (t Transport) Dial(ctx context.Context, addr string) (net.Conn, error) {
 	return s.Client(ctx, nc, addr)
 }
 
-// dialSteps returns the steps of Dial: the first connects and writes the header, the second is the
-// second one of the inner transport.
-func (t Transport) dialSteps() engine.DialStep {
+// dialSteps returns the steps of Dial: the first connects and writes the header, the second is that
+// of the inner transport.
+func (t Transport) dialSteps() engine.DialSteps {
 	inner, err := innerSteps(t.Inner)
-	return engine.DialStep{
+	return engine.DialSteps{
 		Connect: func(ctx context.Context, addr string) (net.Conn, error) {
 			if err := errors.Join(t.Validate(), err); err != nil {
 				return nil, err
@@ -177,26 +172,26 @@ func (t Transport) dialSteps() engine.DialStep {
 	}
 }
 
-func innerSteps(t transport.Transport) (engine.DialStep, error) {
+func innerSteps(t transport.Transport) (engine.DialSteps, error) {
 	switch p := t.(type) {
 	case nil:
-		return engine.DialStep{}, nil // Validate reports it
+		return engine.DialSteps{}, nil // Validate reports it
 	case Transport:
 		return p.dialSteps(), nil
 	case *Transport:
 		return p.dialSteps(), nil
 	}
-	if s, ok := engine.DialSteps(t); ok {
+	if s, ok := engine.StepsOf(t); ok {
 		return s, nil
 	}
 	if t.Secure() {
-		return engine.DialStep{}, fmt.Errorf("a PROXY header before the handshake of transport %s: %w", t.Name(), errors.ErrUnsupported)
+		return engine.DialSteps{}, fmt.Errorf("a PROXY header before the handshake of transport %s: %w", t.Name(), errors.ErrUnsupported)
 	}
 	plain := func(_ context.Context, nc net.Conn, _ string) (net.Conn, error) { return nc, nil }
-	return engine.DialStep{Connect: t.Dial, Client: plain}, nil
+	return engine.DialSteps{Connect: t.Dial, Client: plain}, nil
 }
 
-// send writes the header that Dial is to write.
+// send writes the header of Dial.
 func (t Transport) send(ctx context.Context, nc net.Conn) error {
 	h := transport.ProxyHeader{}
 	if t.Header != nil {
@@ -209,17 +204,17 @@ func (t Transport) send(ctx context.Context, nc net.Conn) error {
 	if err != nil {
 		return err
 	}
-	return limited(ctx, t.headerTimeout(), nc.SetWriteDeadline, func() error {
+	return withTimeout(ctx, t.headerTimeout(), nc.SetWriteDeadline, func() error {
 		_, err := nc.Write(b)
 		return err
 	})
 }
 
-// Handshake reads the header, as the policy for the peer says, and goes on with the
-// handshake of the inner transport. On error the connection can only be closed.
+// Handshake reads the header under the policy for the peer, and runs the handshake of the inner
+// transport. After an error the connection can only be closed.
 //
-// nc is what a [transport.Conn] gives to its transport. Another connection is put into
-// one, and that is returned: it has read ahead, so nc must not be used any more.
+// nc is the [transport.Accepted] of a [transport.Conn]. For any other connection, Handshake returns
+// a new transport.Conn, which may have read ahead: nc must not be used any more.
 func (t Transport) Handshake(ctx context.Context, nc net.Conn) (net.Conn, error) {
 	if t.Inner == nil {
 		return nil, errNoInner
@@ -232,10 +227,13 @@ func (t Transport) Handshake(ctx context.Context, nc net.Conn) (net.Conn, error)
 		}
 		return c, nil
 	}
-	peer := a.NetConn().RemoteAddr()
+	peer := nc.RemoteAddr()
+	if w, ok := nc.(interface{ NetConn() net.Conn }); ok { // an outer proxy.Transport has replaced the address
+		peer = w.NetConn().RemoteAddr()
+	}
 	if p := t.policy(peer); p != Pass {
 		read := func() error { return t.receive(a, p) }
-		if err := limited(ctx, t.headerTimeout(), a.SetReadDeadline, read); err != nil {
+		if err := withTimeout(ctx, t.headerTimeout(), a.SetReadDeadline, read); err != nil {
 			return nil, fmt.Errorf("PROXY header from %v: %w", peer, err)
 		}
 	}
@@ -243,15 +241,7 @@ func (t Transport) Handshake(ctx context.Context, nc net.Conn) (net.Conn, error)
 }
 
 func (t Transport) headerTimeout() time.Duration {
-	if t.HeaderTimeout == 0 {
-		return DefaultHeaderTimeout
-	}
-	return t.HeaderTimeout
+	return cmp.Or(t.HeaderTimeout, 3*time.Second)
 }
 
-func (t Transport) maxHeaderBytes() int {
-	if t.MaxHeaderBytes == 0 {
-		return DefaultMaxHeaderBytes
-	}
-	return t.MaxHeaderBytes
-}
+func (t Transport) maxHeaderBytes() int { return cmp.Or(t.MaxHeaderBytes, defaultHeaderBytes) }

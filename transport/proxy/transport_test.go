@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +19,7 @@ import (
 	"goranch/transport/proxy"
 )
 
-// headers are what a proxy may say of a client, one for each form.
+// headers has one header of each form.
 var headers = map[string]*transport.ProxyHeader{
 	"v1 IPv4":    {Version: 1, Source: tcpAddr("192.0.2.1:1000"), Destination: tcpAddr("192.0.2.2:443")},
 	"v1 IPv6":    {Version: 1, Source: tcpAddr("[2001:db8::1]:1000"), Destination: tcpAddr("[2001:db8::2]:443")},
@@ -35,8 +36,9 @@ var headers = map[string]*transport.ProxyHeader{
 	"v2 local":        {Version: 2, Local: true},
 }
 
-// TestHeaderOfEachForm: over each transport, however the header is cut, the addresses are those in the header, and the payload begins where it ends.
-func TestHeaderOfEachForm(t *testing.T) {
+// Over each transport, and however the header is split, the connection has the addresses of the
+// header, and the payload begins after it.
+func TestHeaderForms(t *testing.T) {
 	eachKind(t, func(t *testing.T, k kind) {
 		for name, h := range headers {
 			for _, how := range []string{apart, joined, byteWise} {
@@ -55,11 +57,11 @@ func TestHeaderOfEachForm(t *testing.T) {
 	})
 }
 
-// wantHeader: the connection reports h, or its own addresses where h has none.
+// wantHeader checks that the connection reports h, or its own addresses if h has none.
 func wantHeader(t *testing.T, srv *transport.Conn, h *transport.ProxyHeader) {
 	t.Helper()
 	if diff := cmp.Diff(addrsAsText(h), addrsAsText(srv.Proxy())); diff != "" {
-		t.Errorf("header (-sent +read):\n%s", diff)
+		t.Errorf("header (-want +got):\n%s", diff)
 	}
 	own := srv.NetConn()
 	want := [2]net.Addr{own.RemoteAddr(), own.LocalAddr()}
@@ -73,7 +75,7 @@ func wantHeader(t *testing.T, srv *transport.Conn, h *transport.ProxyHeader) {
 	}
 }
 
-// text is a header whose addresses can be compared.
+// text is a header with addresses in a comparable form.
 type text struct {
 	Version int
 	Local   bool
@@ -95,22 +97,22 @@ func addrsAsText(h *transport.ProxyHeader) *text {
 	return &text{h.Version, h.Local, addr(h.Source), addr(h.Destination), h.TLVs}
 }
 
-// wantEcho: the first byte of payload is the first one of the greeting, and what the server
-// writes arrives.
+// wantEcho checks that the payload begins with the first byte of the greeting, and that data of the
+// server arrives.
 func wantEcho(t *testing.T, srv, client net.Conn) {
 	t.Helper()
 	got := make([]byte, len(greeting))
 	if _, err := io.ReadFull(srv, got); err != nil || string(got) != greeting {
-		t.Fatalf("server read %q, %v", got, err)
+		t.Fatalf("server: got %q, %v, want the greeting", got, err)
 	}
 	io.WriteString(srv, greeting)
 	if _, err := io.ReadFull(client, got); err != nil || string(got) != greeting {
-		t.Fatalf("client read %q, %v", got, err)
+		t.Fatalf("client: got %q, %v, want the greeting", got, err)
 	}
 }
 
-// TestByteByByte: a pipe hands over each write by itself. It is no connection of a Conn's
-// either, so the handshake makes one.
+// A pipe passes on each write separately. It is not an Accepted either, so the handshake creates a
+// Conn.
 func TestByteByByte(t *testing.T) {
 	for name, h := range headers {
 		t.Run(name, func(t *testing.T) {
@@ -132,14 +134,14 @@ func TestByteByByte(t *testing.T) {
 			wantHeader(t, nc.(*transport.Conn), h)
 			got := make([]byte, 7)
 			if _, err := io.ReadFull(nc, got); err != nil || string(got) != "payload" {
-				t.Errorf("payload %q, %v", got, err)
+				t.Errorf("got %q, %v, want payload", got, err)
 			}
 			<-sent
 		})
 	}
 }
 
-// TestDial: what Dial writes is what the server reads, over each transport.
+// The server reads the header that Dial has written, over each transport.
 func TestDial(t *testing.T) {
 	eachKind(t, func(t *testing.T, k kind) {
 		for name, h := range headers {
@@ -158,7 +160,7 @@ func TestDial(t *testing.T) {
 					if sum {
 						last := srv.Proxy().TLVs[len(h.TLVs)]
 						if last.Type != proxy.TypeCRC32C {
-							t.Fatalf("no checksum but %v", last)
+							t.Fatalf("last TLV: got %v, want a checksum", last)
 						}
 						want.TLVs = append(want.TLVs[:len(h.TLVs):len(h.TLVs)], last)
 					}
@@ -171,8 +173,8 @@ func TestDial(t *testing.T) {
 	})
 }
 
-// TestDialTellsItsOwnAddresses unless it is told others.
-func TestDialTellsItsOwnAddresses(t *testing.T) {
+// Dial sends the addresses of the connection unless Header has others.
+func TestDialSendsOwnAddresses(t *testing.T) {
 	for version, h := range []*transport.ProxyHeader{1: {Version: 1}, 2: nil} {
 		if version == 0 {
 			continue
@@ -187,7 +189,7 @@ func TestDialTellsItsOwnAddresses(t *testing.T) {
 	}
 }
 
-// TestRejected: each fault has its error, and the inner handshake is not reached.
+// Each fault has its error, and the handshake of the inner transport does not run.
 func TestRejected(t *testing.T) {
 	v2 := "\r\n\r\n\x00\r\nQUIT\n"
 	v4 := "\xc0\x00\x02\x01\xc0\x00\x02\x02\x03\xe8\x01\xbb"
@@ -234,23 +236,23 @@ func TestRejected(t *testing.T) {
 		"local, wrong checksum":    {v2 + "\x20\x00\x00\x07\x03\x00\x04abcd", proxy.ErrChecksum},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := hear(t, proxy.Require, c.sent)
+			_, err := serveHeader(t, proxy.Require, c.sent)
 			wantIs(t, err, c.want)
 			if t.Failed() || err == nil {
 				return
 			}
-			for _, other := range []error{proxy.ErrNoHeader, proxy.ErrMalformed, proxy.ErrTooLarge, proxy.ErrChecksum, proxy.ErrRefused, proxy.ErrTimeout} {
+			for _, other := range []error{proxy.ErrNoHeader, proxy.ErrMalformed, proxy.ErrTooLarge, proxy.ErrChecksum, proxy.ErrRefused, os.ErrDeadlineExceeded} {
 				if other != c.want && errors.Is(err, other) {
-					t.Errorf("%v is %v too", err, other)
+					t.Errorf("got %v, which matches %v as well, want one error", err, other)
 				}
 			}
 		})
 	}
 }
 
-// hear sends what a peer sends, and its end, to a server with that policy for it, and
-// returns the connection after the handshake.
-func hear(t *testing.T, p proxy.Policy, sent string) (*transport.Conn, error) {
+// serveHeader sends data and the end of the stream to a server with that policy, and returns the
+// connection after the handshake.
+func serveHeader(t *testing.T, p proxy.Policy, sent string) (*transport.Conn, error) {
 	t.Helper()
 	mem := new(transport.Mem)
 	tr := proxy.Transport{Inner: mem, Local: p}
@@ -265,7 +267,7 @@ func hear(t *testing.T, p proxy.Policy, sent string) (*transport.Conn, error) {
 	return srv, err
 }
 
-// TestAccepted: what is odd but allowed.
+// Headers that are unusual but allowed.
 func TestAccepted(t *testing.T) {
 	v2 := "\r\n\r\n\x00\r\nQUIT\n"
 	for name, c := range map[string]struct {
@@ -282,37 +284,36 @@ func TestAccepted(t *testing.T) {
 		"padding":                    {v2 + "\x21\x00\x00\x0a\x04\x00\x02xx\x05\x00\x02id", 2},
 	} {
 		t.Run(name, func(t *testing.T) {
-			srv, err := hear(t, proxy.Require, c.sent+"payload")
+			srv, err := serveHeader(t, proxy.Require, c.sent+"payload")
 			if err != nil {
 				t.Fatal(err)
 			}
 			if srv.RemoteAddr() != srv.NetConn().RemoteAddr() || srv.LocalAddr() != srv.NetConn().LocalAddr() {
-				t.Errorf("addresses %v, %v are not the connection's own", srv.RemoteAddr(), srv.LocalAddr())
+				t.Errorf("got addresses %v and %v, want those of the connection", srv.RemoteAddr(), srv.LocalAddr())
 			}
 			if n := len(srv.Proxy().TLVs); n != c.tlvs {
-				t.Errorf("%d TLVs, want %d", n, c.tlvs)
+				t.Errorf("got %d TLVs, want %d", n, c.tlvs)
 			}
 			if got, err := io.ReadAll(srv); string(got) != "payload" || err != nil {
-				t.Errorf("payload %q, %v", got, err)
+				t.Errorf("got %q, %v, want payload", got, err)
 			}
 		})
 	}
 }
 
-// TestMaxHeaderBytes: more than the library takes, if it is allowed, and not a byte more
-// than that.
+// MaxHeaderBytes may be more than the library allows, and is exact.
 func TestMaxHeaderBytes(t *testing.T) {
 	h := &transport.ProxyHeader{Local: true, TLVs: []transport.TLV{{Type: proxy.TypeNoop, Value: make([]byte, 9997)}}}
 	for limit, want := range map[int]error{10000: nil, 9999: proxy.ErrTooLarge} {
 		mem := new(transport.Mem)
 		tr := proxy.Transport{Inner: mem, Local: proxy.Require, MaxHeaderBytes: limit, Header: h}
 		if _, _, err := connect(t, tr, "m", tr.Dial); !errors.Is(err, want) {
-			t.Errorf("limit %d: %v, want %v", limit, err, want)
+			t.Errorf("limit %d: got %v, want %v", limit, err, want)
 		}
 	}
 }
 
-// dialer is a transport of the user's own.
+// dialer is a transport outside this module.
 type dialer struct {
 	transport.Transport
 	nc     net.Conn
@@ -326,8 +327,9 @@ func (dialer) Handshake(context.Context, net.Conn) (net.Conn, error) {
 	return nil, errors.ErrUnsupported
 }
 
-// TestDialNeedsTwoSteps where the payload is encrypted: the header would not come first.
-func TestDialNeedsTwoSteps(t *testing.T) {
+// Dial is refused if the payload is encrypted and the inner transport has no separate steps: the
+// header must be sent first.
+func TestDialNeedsSteps(t *testing.T) {
 	_, err := proxy.Transport{Inner: dialer{secure: true}}.Dial(t.Context(), "x")
 	wantIs(t, err, errors.ErrUnsupported)
 }
@@ -347,57 +349,57 @@ func TestValidate(t *testing.T) {
 		"twice":         {proxy.Transport{Inner: transport.TCP{}, Rules: []proxy.Rule{{Net: net10}, {Net: netip.MustParsePrefix("10.9.9.9/8")}}}, []string{"Rules[1].Net 10.9.9.9/8"}},
 		"header limit":  {proxy.Transport{Inner: transport.TCP{}, MaxHeaderBytes: 215}, []string{"MaxHeaderBytes 215", "216 to 65520"}},
 		"header limit+": {proxy.Transport{Inner: transport.TCP{}, MaxHeaderBytes: 65521}, []string{"MaxHeaderBytes 65521"}},
-		"header":        {proxy.Transport{Inner: transport.TCP{}, Header: &transport.ProxyHeader{Version: 1, TLVs: make([]transport.TLV, 1)}, Checksum: true}, []string{"TLVs", "checksum"}},
+		"header":        {proxy.Transport{Inner: transport.TCP{}, Header: &transport.ProxyHeader{Version: 1, TLVs: make([]transport.TLV, 1)}, Checksum: true}, []string{"TLVs", "Checksum"}},
 		"everything":    {proxy.Transport{Default: 9, MaxHeaderBytes: -1}, []string{"Inner nil", "Default", "MaxHeaderBytes -1"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := c.t.Validate()
 			if (err == nil) != (c.want == nil) {
-				t.Fatalf("got %v", err)
+				t.Fatalf("got %v, want faults %q", err, c.want)
 			}
 			for _, w := range c.want {
 				if !strings.Contains(err.Error(), w) {
-					t.Errorf("%q is not in: %v", w, err)
+					t.Errorf("got error %[2]v, want %[1]q in it", w, err)
 				}
 			}
 			if err != nil {
 				if _, lerr := c.t.Listen(t.Context(), "127.0.0.1:0"); lerr == nil {
-					t.Error("Listen takes it")
+					t.Error("Listen: got no error, want that of Validate")
 				}
 				if _, derr := c.t.Dial(t.Context(), "127.0.0.1:1"); derr == nil || derr.Error() != err.Error() {
-					t.Errorf("Dial: %v", derr)
+					t.Errorf("Dial: got %v, want that of Validate", derr)
 				}
 			}
 		})
 	}
 }
 
-// TestWrapped: what others ask a transport for, they get from the inner one.
+// The optional interfaces of the inner transport are available through the wrapper.
 func TestWrapped(t *testing.T) {
 	tr := proxy.Transport{Inner: transport.TLS{Config: testTLS()}}
 	if tr.Name() != "proxy+tls" || !tr.Secure() || engine.Plain(tr) || engine.Plain(proxy.Transport{Inner: transport.TCP{}}) {
-		t.Errorf("name %q, secure %v", tr.Name(), tr.Secure())
+		t.Errorf("got name %q, secure %v, want proxy+tls, true, not plain", tr.Name(), tr.Secure())
 	}
 	if inner := (proxy.Transport{Inner: &tr}).Unwrap(); inner != transport.Transport(&tr) {
 		t.Errorf("Unwrap: got %v, want the inner transport", inner)
 	}
 	if (proxy.Transport{}).Secure() || (proxy.Transport{}).Name() != "proxy" {
-		t.Error("without an inner one")
+		t.Error("Listen without an inner transport: got no error, want one")
 	}
 	if _, err := (proxy.Transport{}).Handshake(t.Context(), nil); err == nil {
-		t.Error("Handshake without an inner one")
+		t.Error("Handshake without an inner transport: got no error, want one")
 	}
 }
 
-// TestSendTimeoutOfTheInnerTransport holds.
-func TestSendTimeoutOfTheInnerTransport(t *testing.T) {
+// The send timeout of the inner transport applies.
+func TestSendTimeoutOfInner(t *testing.T) {
 	k := kind{make: func() transport.Transport { return transport.TCP{SendTimeout: 50 * time.Millisecond} }}
 	tr := k.trusting()
 	srv, _, err := connect(t, tr, anyPort(t), tr.Dial)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for err == nil { // until the client, which reads nothing, has no more room
+	for err == nil { // until the client, which does not read, accepts nothing more
 		_, err = srv.Write(make([]byte, 1<<20))
 	}
 	wantIs(t, err, transport.ErrSendTimeout)

@@ -19,6 +19,7 @@ import (
 	"goranch/protocol/pubsub/web"
 	"goranch/ranch"
 	"goranch/transport"
+	"goranch/transport/proxy"
 )
 
 // costServerEnv makes the test binary a topic server with a gateway, whose costs the benchmark
@@ -32,17 +33,21 @@ func serveCosts() {
 	if err != nil {
 		panic(err)
 	}
-	var addrs []string
+	var topicsAddr net.Addr
 	var mem transport.Mem
-	for _, tr := range []transport.Transport{transport.TCP{}, &mem} {
-		addr := map[bool]string{true: "127.0.0.1:0", false: "topics"}[tr.Name() == "tcp"]
+	for addr, tr := range map[string]transport.Transport{"127.0.0.1:0": transport.TCP{}, "topics": proxy.Transport{Inner: &mem, Local: proxy.Require}} {
 		l, err := new(ranch.Server).StartListener("topics", tr, ranch.Options{Addr: addr, MaxConnections: ranch.Unlimited, Logger: slog.New(slog.DiscardHandler)}, topics)
 		if err != nil {
 			panic(err)
 		}
-		addrs = append(addrs, l.Addr().String())
+		if addr != "topics" {
+			topicsAddr = l.Addr()
+		}
 	}
-	gw, err := web.NewGateway(web.Options{Dial: func(ctx context.Context) (net.Conn, error) { return mem.Dial(ctx, "topics") }})
+	gw, err := web.NewGateway(web.Options{Dial: func(ctx context.Context) (net.Conn, error) {
+		header := &transport.ProxyHeader{Source: web.BrowserAddr(ctx), Destination: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}}
+		return proxy.Transport{Inner: &mem, Header: header}.Dial(ctx, "topics")
+	}})
 	if err != nil {
 		panic(err)
 	}
@@ -50,7 +55,7 @@ func serveCosts() {
 	if err != nil {
 		panic(err)
 	}
-	fmt.Println(addrs[0], l.Addr())
+	fmt.Println(topicsAddr, l.Addr())
 	go (&http.Server{Handler: gw, ReadTimeout: 10 * time.Second, MaxHeaderBytes: 12 << 10}).Serve(l)
 	io.Copy(io.Discard, os.Stdin)
 	os.Exit(0)

@@ -110,24 +110,40 @@ func (u *upstream) request(action, data string, fields map[string]any) error {
 	return u.write(b)
 }
 
+// longFrames holds buffers in which frames are put together that exceed the reader's buffer.
+var longFrames = sync.Pool{New: func() any { return new([]byte) }}
+
+// maxPooled is the size of the largest buffer that is kept in longFrames.
+const maxPooled = 256 << 10
+
 // readFrame reads a frame of the server and returns it without its end, in memory of its own.
 func readFrame(r *bufio.Reader) (frame []byte, err error) {
-	for {
-		part, err := r.ReadSlice(0x01)
-		if frame = append(frame, part...); len(frame) > maxServerFrame {
+	part, err := r.ReadSlice(0x01)
+	if err == nil {
+		return bytes.Clone(part[:len(part)-1]), nil
+	}
+	long := longFrames.Get().(*[]byte)
+	defer func() {
+		if cap(*long) <= maxPooled {
+			longFrames.Put(long)
+		}
+	}()
+	*long = append((*long)[:0], part...)
+	for err == bufio.ErrBufferFull {
+		part, err = r.ReadSlice(0x01)
+		if *long = append(*long, part...); len(*long) > maxServerFrame {
 			return nil, errLongFrame
 		}
-		if err == nil {
-			return frame[:len(frame)-1], nil
-		} else if err != bufio.ErrBufferFull {
-			return nil, err
-		}
 	}
+	if err != nil {
+		return nil, err
+	}
+	return bytes.Clone((*long)[:len(*long)-1]), nil
 }
 
 func (u *upstream) read() {
 	defer close(u.done)
-	r := bufio.NewReaderSize(u.nc, 2<<10)
+	r := bufio.NewReader(u.nc)
 	end := errUpstreamClosed
 	for {
 		b, err := readFrame(r)

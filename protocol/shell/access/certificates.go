@@ -94,7 +94,8 @@ func parseRule(s string) (certificateRule, error) {
 }
 
 func (c *certificateRules) authenticate(_ context.Context, conn *transport.Conn) (shell.User, error) {
-	id := conn.Identity()
+	state, _ := conn.TLS()
+	id := transport.IdentityOf(state)
 	if id == nil {
 		return shell.User{}, fmt.Errorf("%w: the client has no verified certificate", ErrNotApplicable)
 	}

@@ -5,7 +5,7 @@ import (
 	"net"
 	"net/netip"
 
-	"goranch/transport"
+	"goranch/internal/listenaddr"
 )
 
 // Listen describes a listener of a shell to [CheckListen]. The zero value is plain TCP without
@@ -29,7 +29,7 @@ type Listen struct {
 // address. It is meant for shells with commands or programs that change something. The error says
 // what to configure.
 //
-// network and address are those of a [transport.Addr] before listening, or the Network and String
+// network and address are the results of [transport.ParseAddr] before listening, or the Network and String
 // of the listener's net.Addr. Unix sockets, in-memory addresses and loopback addresses are local;
 // of host names only "localhost" is. Inherited sockets ("fd", "systemd") count as reachable,
 // because their address is unknown until the listener exists. On a loopback address every local
@@ -37,7 +37,7 @@ type Listen struct {
 func CheckListen(network, address string, l Listen) error {
 	local := isLocal(network, address)
 	fault := func(why string) error {
-		return fmt.Errorf("listen on %q: unauthenticated access to the shell: %s", transport.Addr{Network: network, Address: address}, why)
+		return fmt.Errorf("listen on %q: unauthenticated access to the shell: %s", listenaddr.Addr{Network: network, Address: address}, why)
 	}
 	switch {
 	case local && !l.Proxied:
@@ -60,7 +60,7 @@ func CheckListen(network, address string, l Listen) error {
 // local.
 func isLocal(network, address string) bool {
 	switch network {
-	case "unix", transport.MemAddr("").Network():
+	case "unix", "mem":
 		return true
 	case "tcp":
 	default:

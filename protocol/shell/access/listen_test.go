@@ -18,7 +18,12 @@ const (
 
 // Addresses of listeners.
 func TestCheckListen(t *testing.T) {
-	mem := transport.MemAddr("a")
+	ln, err := new(transport.Mem).Listen(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	mem := ln.Addr()
 	for _, c := range []struct {
 		addr net.Addr
 		l    Listen
@@ -69,12 +74,12 @@ func TestCheckListenBeforeListening(t *testing.T) {
 		{":8080", unauthenticated}, {"", unauthenticated}, {"0.0.0.0:1", unauthenticated}, {"[::]:1", unauthenticated}, {"localhost.example:1", unauthenticated},
 		{"host:1", unauthenticated}, {"127.0.0.1.example:1", unauthenticated}, {"fd:3", unauthenticated}, {"systemd:a", unauthenticated},
 	} {
-		a, err := transport.ParseAddr(c.addr)
+		network, address, err := transport.ParseAddr(c.addr)
 		if err != nil {
 			t.Fatal(err)
 		}
-		wantFault(t, CheckListen(a.Network, a.Address, Listen{}), c.want, "%q", c.addr)
-		wantFault(t, CheckListen(a.Network, a.Address, Listen{Secure: true, Tokens: true}), "", "%q with TLS and tokens", c.addr)
+		wantFault(t, CheckListen(network, address, Listen{}), c.want, "%q", c.addr)
+		wantFault(t, CheckListen(network, address, Listen{Secure: true, Tokens: true}), "", "%q with TLS and tokens", c.addr)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"goranch/internal/listenaddr"
 	"goranch/protocol/shell"
 	"goranch/transport"
 )
@@ -31,7 +32,7 @@ func accept(t *testing.T, tr transport.Transport, addr string, dial func(addr st
 	defer ln.Close()
 	dialled := make(chan error, 1)
 	go func() {
-		nc, err := dial(transport.AddrString(ln.Addr()))
+		nc, err := dial(listenaddr.String(ln.Addr()))
 		if err == nil {
 			t.Cleanup(func() { nc.Close() })
 		}

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"goranch/protocol/pubsub"
+	"goranch/protocol/shell"
+	"goranch/ranch"
+)
+
+// run runs the program and returns its exit code. The end of ctx has the effect of a first signal.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer, signals <-chan os.Signal) int {
+	c, code, done := parse(args, stdout, stderr)
+	if done {
+		return code
+	}
+	if c.Console && !(isTerminal(os.Stdin) && isTerminal(stdout)) {
+		return printFaults(stderr, errNoTerminal)
+	}
+	d := &daemon{config: c, logWriter: &switchWriter{w: stderr}, stdout: stdout, started: time.Now()}
+	d.log = newLogger(d.logWriter, c.LogFormat.resolve(stderr), c.LogLevel)
+	c.OnReload, c.OnTokenReload = d.logReload, d.logTokenReload
+	d.logRemarks()
+	if c.Check {
+		c.printEndpoints(stdout)
+		return exitOK
+	}
+	return d.run(ctx, signals)
+}
+
+// daemon runs the listeners of one configuration.
+type daemon struct {
+	*config
+	started time.Time
+
+	// output
+	log       *slog.Logger
+	logWriter *switchWriter
+	stdout    io.Writer
+
+	// services
+	server   ranch.Server
+	services services
+	topics   *pubsub.Server // nil if not served
+	shell    *shell.Shell   // nil if not served
+	certLog  certLog
+
+	// owned by the goroutine of serve
+	selfSigned *tls.Certificate  // nil if certificate files are given or TLS is not used
+	listeners  []*ranch.Listener // those started, in the order of Endpoints
+}
+
+// run serves until a signal or the end of ctx stops it. After a second signal it returns although
+// serve has not.
+func (d *daemon) run(ctx context.Context, signals <-chan os.Signal) int {
+	drain, startDrain := context.WithCancel(ctx)
+	defer startDrain()
+	abort, startAbort := context.WithCancel(context.WithoutCancel(ctx))
+	defer startAbort()
+	done := make(chan int, 1)
+	go func() { done <- d.serve(drain, abort) }()
+	defer d.watchFiles()()
+	for {
+		select {
+		case code := <-done:
+			return code
+		case sig := <-signals:
+			switch {
+			case requestsInfo(sig):
+				d.logInfo()
+			case requestsReload(sig) && d.Store != nil:
+				d.reload()
+			case drain.Err() == nil:
+				d.log.Info("stopping; a second signal exits at once", "signal", sig.String(), "limit", formatTimeout(d.ShutdownTimeout))
+				startDrain()
+			default:
+				d.log.Warn("second signal; exiting at once", "signal", sig.String())
+				return signalExit(sig)
+			}
+		}
+	}
+}
+
+// logRemarks logs settings that are valid but may not be intended.
+func (d *daemon) logRemarks() {
+	for _, e := range d.Endpoints {
+		if e.Defaulted {
+			d.log.Info("address without a host; listening on loopback only", "listener", e.Name, "addr", e.Addr.String())
+		}
+	}
+	if d.Store != nil {
+		d.logCertificates()
+	}
+	if d.Shell.NewID != nil {
+		d.log.Warn("insecure: a client that knows the address of another can take over its session", "flag", "--session-ids djb")
+	}
+	if d.Access.PlainTokens {
+		d.log.Warn("insecure unless the network is encrypted: tokens are sent in plaintext", "flag", "--plain-tokens")
+	}
+}

@@ -1,0 +1,3 @@
+package ranch
+
+var LogObserver = logObserver

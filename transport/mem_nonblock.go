@@ -1,0 +1,29 @@
+package transport
+
+func (c *memConn) tryWrite(p []byte) (int, error) {
+	n, err := c.out().tryWrite(p)
+	if err != nil {
+		err = c.opError("write", err)
+	}
+	return n, err
+}
+
+func (h *memHalf) tryWrite(p []byte) (n int, err error) {
+	h.mu.Lock()
+	defer h.cond.Broadcast()
+	defer h.mu.Unlock()
+	if err := h.writeError(); err != nil || h.writing {
+		return 0, err
+	}
+	return h.put(p), nil
+}
+
+// waitReadable returns when Read would not block: there is data, or Read fails.
+func (c *memConn) waitReadable() {
+	h := &c.in
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for h.buf == nil && !h.eof && h.reader == memOpen && h.writer != memClosed && !h.readDeadline.expired {
+		h.cond.Wait()
+	}
+}

@@ -1,0 +1,88 @@
+package transport
+
+// TryWrite takes nothing on connections on which this package makes no system calls, except on
+// those of [Mem]. It is a method of engineConn, and not a wrapper of a method of Conn, because every
+// frame on the way to the socket adds to the stack of idle connections.
+func (e *engineConn) TryWrite(p []byte) (n int, err error) {
+	c := (*Conn)(e)
+	w := &c.raw
+	if c.top != w || w.sys == nil || c.tracer.Load() != nil {
+		return c.tryOther(p)
+	}
+	if !w.sending.TryLock() {
+		return 0, nil
+	}
+	n, err = w.writeRaw(p, false)
+	w.sending.Unlock()
+	if n > 0 || err != nil {
+		c.writes.Add(1)
+		c.writeBytes.Add(uint64(n))
+	}
+	return n, err
+}
+
+// tryOther is TryWrite for everything but plain sockets that are not traced.
+//
+//go:noinline
+func (c *Conn) tryOther(p []byte) (n int, err error) {
+	if w := &c.raw; c.top != w {
+		n, err = c.tryRecord(p)
+	} else if w.sys != nil {
+		if w.sending.TryLock() {
+			n, err = w.writeRaw(p, false)
+			w.sending.Unlock()
+		}
+	} else if m, ok := c.raw.Conn.(*memConn); ok {
+		n, err = m.tryWrite(p)
+	}
+	if n > 0 || err != nil {
+		c.countWrite(n, p, err)
+	}
+	return n, err
+}
+
+// tryRecord writes p through TLS. The raw connection keeps the bytes that the socket does not take.
+func (c *Conn) tryRecord(p []byte) (int, error) {
+	w := &c.raw
+	if w.sys == nil || len(p) == 0 || !c.records.TryLock() {
+		return 0, nil
+	}
+	defer c.records.Unlock()
+	if c.unflushed() {
+		return 0, nil
+	}
+	w.trying.Store(true)
+	defer w.trying.Store(false)
+	return c.top.Write(p)
+}
+
+// unflushed reports whether a part of a record waits for flush.
+func (c *Conn) unflushed() bool {
+	w := &c.raw
+	if c.top == w || w.sys == nil {
+		return false
+	}
+	w.sending.Lock()
+	defer w.sending.Unlock()
+	return len(w.kept) > 0
+}
+
+// flush writes the kept part of a record, within the send timeout.
+func (c *Conn) flush() error {
+	w := &c.raw
+	if w.sys == nil {
+		return nil
+	}
+	w.sending.Lock()
+	defer w.sending.Unlock()
+	return w.flushKept()
+}
+
+// canTryWrite reports whether TryWrite ever takes anything.
+func (c *Conn) canTryWrite() bool {
+	if c.raw.sys != nil {
+		return true
+	}
+	_, mem := c.raw.Conn.(*memConn)
+	return mem && c.top == &c.raw
+}
