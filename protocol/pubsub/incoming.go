@@ -3,11 +3,10 @@ package pubsub
 import (
 	"bytes"
 	"fmt"
-	"math/bits"
-	"sync"
 	"sync/atomic"
 	"time"
 
+	"goranch/internal/bufpool"
 	"goranch/protocol"
 )
 
@@ -20,36 +19,6 @@ type incoming struct {
 	message message
 }
 
-// Buffers of incomplete frames have sizes that are powers of two, from minBuffer on.
-const (
-	minBuffer  = 512
-	numBuffers = 10 // larger ones than 256 KiB are not pooled
-)
-
-var buffers [numBuffers]sync.Pool
-
-// bufferSize returns the size of a buffer for n bytes, and its index in buffers.
-func bufferSize(n int) (size, class int) {
-	class = bits.Len(uint(max(n, 1)-1) / minBuffer)
-	return minBuffer << class, class
-}
-
-func newBuffer(n int) []byte {
-	size, class := bufferSize(n)
-	if class < numBuffers {
-		if b, ok := buffers[class].Get().(*[]byte); ok {
-			return (*b)[:0]
-		}
-	}
-	return make([]byte, 0, size)
-}
-
-func freeBuffer(b []byte) {
-	if _, class := bufferSize(cap(b)); cap(b) > 0 && class < numBuffers {
-		buffers[class].Put(&b)
-	}
-}
-
 // add appends a piece to the frame. The error wraps protocol.ErrFrameTooLarge or [ErrLimit].
 func (in *incoming) add(piece []byte, maxFrame int, a *account) error {
 	n := len(in.buf) + len(piece)
@@ -57,12 +26,11 @@ func (in *incoming) add(piece []byte, maxFrame int, a *account) error {
 		return frameTooLarge(maxFrame)
 	}
 	if n > cap(in.buf) {
-		size, _ := bufferSize(n)
-		if err := a.chargeIncomplete(size - cap(in.buf)); err != nil {
+		if err := a.chargeIncomplete(bufpool.Size(n) - cap(in.buf)); err != nil {
 			return err
 		}
-		larger := append(newBuffer(n), in.buf...)
-		freeBuffer(in.buf)
+		larger := append(bufpool.Get(n), in.buf...)
+		bufpool.Put(in.buf)
 		in.buf = larger
 	}
 	if len(in.buf) == 0 {
@@ -76,7 +44,7 @@ func (in *incoming) add(piece []byte, maxFrame int, a *account) error {
 func (in *incoming) reset(a *account) {
 	if cap(in.buf) > 0 {
 		a.releaseIncomplete(cap(in.buf))
-		freeBuffer(in.buf)
+		bufpool.Put(in.buf)
 		in.buf = nil
 		in.since.Store(0)
 	}

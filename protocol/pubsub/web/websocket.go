@@ -11,6 +11,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/coder/websocket"
+
+	"goranch/internal/bufpool"
 )
 
 // errBadMessage ends a WebSocket whose browser has sent a message that is not a request.
@@ -96,51 +98,61 @@ func closeStatus(err error) (websocket.StatusCode, string) {
 // forwardRequests sends the browser's requests to the topic server.
 func (s *webSocket) forwardRequests(ctx context.Context) error {
 	for {
-		kind, b, err := s.readMessage(ctx)
-		if err != nil {
-			return err
-		}
-		b = bytes.TrimSpace(b)
-		if kind != websocket.MessageText || !bytes.HasPrefix(b, []byte("{")) || bytes.IndexByte(b, 0x00) >= 0 {
-			return errBadMessage
-		}
-		if err := s.upstream.write(b); err != nil {
+		err := s.readMessage(ctx, s.forwardRequest)
+		if err == errUpstreamClosed {
 			// forwardFrames still sends what the server has said, and ends the WebSocket.
 			<-s.upstream.done
 			<-ctx.Done()
-			return errUpstreamClosed
+		}
+		if err != nil {
+			return err
 		}
 	}
+}
+
+func (s *webSocket) forwardRequest(kind websocket.MessageType, b []byte) error {
+	b = bytes.TrimSpace(b)
+	if kind != websocket.MessageText || !bytes.HasPrefix(b, []byte("{")) || bytes.IndexByte(b, 0x00) >= 0 {
+		return errBadMessage
+	}
+	if s.upstream.write(b) != nil {
+		return errUpstreamClosed
+	}
+	return nil
 }
 
 // messageTime limits how long a message of a browser may take to arrive.
 const messageTime = time.Minute
 
-// readMessage reads a message. Its buffer grows with what has arrived.
-func (s *webSocket) readMessage(ctx context.Context) (kind websocket.MessageType, b []byte, err error) {
+// readMessage passes the next message to handle. Its buffer grows with what has arrived.
+func (s *webSocket) readMessage(ctx context.Context, handle func(websocket.MessageType, []byte) error) error {
 	kind, r, err := s.conn.Reader(ctx)
 	if err != nil {
-		return 0, nil, err
+		return err
 	}
 	timer := time.AfterFunc(messageTime, func() { s.conn.CloseNow() })
 	defer timer.Stop()
-	defer func() { s.g.incomplete.release(cap(b)) }()
+	var b []byte
+	defer func() {
+		s.g.incomplete.release(cap(b))
+		bufpool.Put(b)
+	}()
 	for {
 		if len(b) == cap(b) {
-			larger := make([]byte, len(b), max(512, cap(b)+cap(b)/2))
-			copy(larger, b)
+			larger := append(bufpool.Get(len(b)+1), b...)
 			n := cap(larger) - cap(b)
+			bufpool.Put(b)
 			b = larger
 			if !s.g.incomplete.charge(n, cap(b)) {
-				return 0, b, errBusy
+				return errBusy
 			}
 		}
 		n, err := r.Read(b[len(b):cap(b)])
 		b = b[:len(b)+n]
 		if err == io.EOF {
-			return kind, b, nil
+			return handle(kind, b)
 		} else if err != nil {
-			return 0, b, err
+			return err
 		}
 	}
 }
