@@ -10,7 +10,7 @@ func init() {
 }
 
 func startTopics(cfg serveConfig) (string, error) {
-	s, err := pubsub.NewServer(pubsub.Options{PublishRate: -1})
+	s, err := pubsub.NewServer(pubsub.Options{PublishRate: -1, RequestRate: -1, AddressBytes: -1})
 	if err != nil {
 		return "", err
 	}

@@ -42,6 +42,7 @@ type config struct {
 	OnTokenReload func(error) // called after the token file has changed; set before the Run of the tokens
 	Shell         shellConfig
 	Sessions      sessionConfig
+	Web           webAccess
 
 	// process
 	ShutdownTimeout time.Duration // or infinity
@@ -91,6 +92,7 @@ func (f *flags) config() (*config, error) {
 	c.Store = f.store(&all, usesTLS, interval, func(err error) { c.OnReload(err) })
 	c.Access = f.shellAccess(&all, interval, func(err error) { c.OnTokenReload(err) })
 	c.Shell, c.Sessions = f.shellConfig(&all), f.sessionConfig(&all)
+	c.Web = f.webAccess(&all)
 	if e, ok := f.adminEndpoint(&all); ok {
 		c.Endpoints = append(c.Endpoints, e)
 	}

@@ -20,6 +20,9 @@ type flags struct {
 	SessionIDs            string   `name:"session-ids" placeholder:"KIND" default:"random" help:"Session ids of the shell: random, or djb, a predictable hash of the client's address, for clients that expect it. Default: ${default}."`
 	AllowPredictableIDs   bool     `name:"allow-predictable-ids" aliases:"accept-guessable-ids" env:"RANCHD_ALLOW_PREDICTABLE_IDS,RANCHD_ACCEPT_GUESSABLE_IDS" help:"Allow --session-ids djb on addresses that other hosts can reach."`
 
+	AllowedOrigin []string `sep:"," placeholder:"HOST,..." help:"Hosts whose pages may connect to web listeners in addition to pages of the listener itself: names or patterns such as *.example.org, with the port unless it is the default one, or * for all."`
+	AllowedHost   []string `sep:"," placeholder:"HOST,..." help:"Hosts that requests to web listeners may name, in the same form. Default: all, but on loopback addresses only localhost, loopback addresses and --allowed-origin; behind a proxy on the same machine, give the names that it passes on."`
+
 	Cert           []string `sep:"none" placeholder:"FILE" help:"TLS certificate with its chain, PEM; may be repeated, each with a --key. A client gets the certificate for its server name (SNI), otherwise the first. Certificate files are reloaded when they change. Default: a self-signed certificate in memory, for testing only."`
 	Key            []string `sep:"none" placeholder:"FILE" help:"Private key of a certificate, PEM; as many as --cert, in the same order. It may be in the same file."`
 	ClientCA       []string `name:"client-ca" sep:"none" placeholder:"FILE" help:"CA certificates that sign client certificates, PEM; may be repeated, and reloaded too. Clients must then present a certificate. Default: no client certificates."`

@@ -81,7 +81,7 @@ func (d *daemon) newTopics() (protocol.Protocol, error) {
 		return nil, err
 	}
 	s, err := pubsub.NewServer(pubsub.Options{
-		SessionTTL: d.Sessions.TTL, MaxSessions: d.Sessions.Max, Store: store,
+		SessionTTL: d.Sessions.TTL, MaxSessions: d.Sessions.Max, MaxSessionsPerAddress: d.Sessions.MaxPerAddress, Store: store,
 		OnError: func(err error) { d.log.Warn("topic server error", "err", err) },
 	})
 	if err != nil {

@@ -13,12 +13,14 @@ import (
 	"goranch/protocol/pubsub/web"
 	"goranch/ranch"
 	"goranch/transport"
+	"goranch/transport/proxy"
 )
 
-// Timeouts of HTTP connections.
+// Limits of HTTP connections.
 const (
-	httpHeaderTimeout = 10 * time.Second
-	httpIdleTimeout   = 2 * time.Minute
+	httpReadTimeout = 10 * time.Second // to receive a request
+	httpIdleTimeout = 2 * time.Minute  // between two requests
+	httpHeaderBytes = 12 << 10         // net/http adds 4 KiB
 )
 
 // newWeb returns the gateway of browsers to the topic server. It opens an in-memory connection to
@@ -28,18 +30,21 @@ func (d *daemon) newWeb() (protocol.Protocol, error) {
 		return nil, err
 	}
 	mem := new(transport.Mem)
-	inner, err := new(ranch.Server).StartListener("browsers", mem, ranch.Options{
+	inner, err := new(ranch.Server).StartListener("browsers", proxy.Transport{Inner: mem, Local: proxy.Require}, ranch.Options{
 		Addr: "topics", MaxConnections: ranch.Unlimited, Logger: slog.New(slog.DiscardHandler),
 	}, d.topics)
 	if err != nil {
 		return nil, err
 	}
-	gw, err := web.NewGateway(web.Options{Dial: func(ctx context.Context) (net.Conn, error) { return mem.Dial(ctx, "topics") }})
+	gw, err := web.NewGateway(web.Options{
+		Origins: d.Web.Origins, Hosts: d.Web.Hosts,
+		Dial: func(ctx context.Context) (net.Conn, error) { return dialTopics(ctx, mem) },
+	})
 	if err != nil {
 		return nil, errors.Join(err, inner.Stop())
 	}
 	srv := &http.Server{
-		Handler: gw, ReadHeaderTimeout: httpHeaderTimeout, IdleTimeout: httpIdleTimeout,
+		Handler: gw, ReadTimeout: httpReadTimeout, IdleTimeout: httpIdleTimeout, MaxHeaderBytes: httpHeaderBytes,
 		ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelDebug),
 	}
 	stop := netlisten.StopHTTP(srv)

@@ -1,14 +1,15 @@
 package pubsub
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
-	"syscall"
 	"time"
 
 	"golang.org/x/time/rate"
 
+	"goranch/internal/httpline"
 	"goranch/protocol"
 	"goranch/protocol/session"
 	"goranch/transport"
@@ -25,9 +26,13 @@ type Client struct {
 	sub   *subscriber
 
 	// The request stream.
-	expectMessage  bool          // PUBLISH was received; the next frame is the message
-	hasRequested   bool          // a request was handled; attach is no longer allowed
-	publishLimiter *rate.Limiter // nil until the first publish
+	incoming      incoming
+	hasFrame      bool // a frame has arrived completely
+	expectMessage bool // PUBLISH was received; the next frame is the message
+	hasRequested  bool // a request was handled; attach is no longer allowed
+	account       *account
+	requests      *rate.Limiter
+	publishes     *rate.Limiter // nil until the first publish
 
 	monitor clientMonitor
 }
@@ -44,12 +49,14 @@ type handler Client
 
 func (h *handler) HandleConnect(p *protocol.Peer) protocol.Action {
 	h.peer = p
+	h.account = h.server.accounts.open(p.Conn().RemoteAddr(), h.server.opts.AddressBytes)
+	h.requests = newLimiter(h.server.opts.RequestRate)
 	var err error
 	h.lease, err = h.server.sessions.Create(p.Context(), p.Conn().RemoteAddr(), (*sessionConn)(h), sessionState{})
 	if err != nil {
 		return h.refuse(err)
 	}
-	h.sub = &subscriber{server: h.server, session: h.lease.Unbound(), peer: p}
+	h.sub = &subscriber{server: h.server, session: h.lease.Unbound(), peer: p, account: h.account}
 	h.lease.View(func(st *sessionState) { st.subscriber = h.sub })
 	h.server.monitor.add((*Client)(h))
 	if err := ignoreDropped(p.Send(greeting(h.lease.ID(), time.Now()))); err != nil {
@@ -58,22 +65,78 @@ func (h *handler) HandleConnect(p *protocol.Peer) protocol.Action {
 	return protocol.Continue()
 }
 
-func (h *handler) HandleData(p *protocol.Peer, frame []byte) protocol.Action {
-	if len(frame) > h.server.opts.MaxFrame {
-		return h.refuse(fmt.Errorf("%w: the limit is %d bytes", protocol.ErrFrameTooLarge, h.server.opts.MaxFrame))
-	}
-	switch string(frame) {
-	case marker, "":
-		return protocol.Continue()
-	}
-	if h.expectMessage {
-		if _, err := h.publish(frame); err != nil {
+// HandleData handles a piece of a frame.
+func (h *handler) HandleData(_ *protocol.Peer, piece []byte) protocol.Action {
+	frame, complete := bytes.CutSuffix(piece, []byte{clientEnd})
+	if len(h.incoming.buf) > 0 || !complete && !h.expectMessage {
+		if err := h.incoming.add(frame, h.server.opts.MaxFrame, h.account); err != nil {
 			return h.refuse(err)
 		}
-		return protocol.Stop()
+		frame = h.incoming.buf
+	}
+	if len(frame) > h.server.opts.MaxFrame {
+		return h.refuse(frameTooLarge(h.server.opts.MaxFrame))
+	}
+	if h.expectMessage {
+		return h.handleMessage(frame, complete)
+	}
+	if !h.hasFrame && isHTTP(frame) {
+		return h.refuse(errHTTP)
+	}
+	if !complete {
+		return protocol.Continue()
+	}
+	h.hasFrame = true
+	defer h.incoming.reset(h.account)
+	return h.handleFrame(frame)
+}
+
+var errHTTP = fmt.Errorf("%w: HTTP is not served here", protocol.ErrBadInput)
+
+// isHTTP reports whether the first frame of a client begins with the first line of an HTTP request.
+// A web page can make a browser send one, with frames of its choice in the body.
+func isHTTP(frame []byte) bool {
+	line, _, ended := bytes.Cut(frame[:min(len(frame), 8<<10)], []byte("\n"))
+	return ended && httpline.IsRequest(line)
+}
+
+// handleMessage handles what has arrived of the message after PUBLISH.
+func (h *handler) handleMessage(frame []byte, complete bool) protocol.Action {
+	topic, message, ready, err := h.incoming.scanMessage(frame)
+	switch {
+	case err != nil:
+		return h.refuse(err)
+	case ready:
+		_, err = h.publish(topic, message)
+	case !complete:
+		if len(h.incoming.buf) == 0 {
+			err = h.incoming.add(frame, h.server.opts.MaxFrame, h.account)
+		}
+		if err != nil {
+			return h.refuse(err)
+		}
+		return protocol.Continue()
+	case string(frame) == marker || len(frame) == 0:
+		h.incoming.reset(h.account)
+		if err = h.allowFrames(1); err == nil {
+			return protocol.Continue()
+		}
+	default:
+		_, err = h.publishFrame(frame) // for its error: the frame is not complete JSON
+	}
+	if err != nil {
+		return h.refuse(err)
+	}
+	return protocol.Stop()
+}
+
+// handleFrame handles a frame that is not a message after PUBLISH.
+func (h *handler) handleFrame(frame []byte) protocol.Action {
+	if err := h.allowFrames(1 + len(frame)/bytesPerFrame); err != nil {
+		return h.refuse(err)
 	}
 	switch string(frame) {
-	case ping, pong:
+	case marker, "", ping, pong:
 		return protocol.Continue()
 	case publish:
 		h.expectMessage = true
@@ -90,11 +153,21 @@ func (h *handler) HandleData(p *protocol.Peer, frame []byte) protocol.Action {
 	return protocol.Continue()
 }
 
-// HandleEnd publishes a message whose final NUL is missing: a publisher may close instead.
-func (h *handler) HandleEnd(_ *protocol.Peer, rest []byte) {
-	if h.expectMessage && len(rest) > 0 && string(rest) != marker {
-		if _, err := h.publish(rest); err != nil {
-			h.refuse(err) // a client that has only closed its write side still reads
+// allowFrames counts frames of any kind.
+func (h *handler) allowFrames(n int) error {
+	if !h.requests.AllowN(time.Now(), n) {
+		return limitError("frames per second per connection", h.server.opts.RequestRate)
+	}
+	return nil
+}
+
+// HandleEnd refuses a message of which the end is missing: a client that has only closed its write
+// side still reads.
+func (h *handler) HandleEnd(*protocol.Peer, []byte) {
+	if frame := h.incoming.buf; h.expectMessage && len(frame) > 0 && string(frame) != marker {
+		_, err := h.publishFrame(frame)
+		if err != nil {
+			h.refuse(err)
 		}
 	}
 }
@@ -108,11 +181,7 @@ func (h *handler) refuse(err error) protocol.Action {
 
 // HandleLeave detaches the session as soon as the connection ends, which is before its queue is
 // flushed and closed, so that the session buffers every message that is published from now on.
-func (h *handler) HandleLeave(p *protocol.Peer, err error, rest []byte) {
-	// A publisher that closes without having read its greeting resets the connection.
-	if errors.Is(err, syscall.ECONNRESET) {
-		h.HandleEnd(p, rest)
-	}
+func (h *handler) HandleLeave(p *protocol.Peer, _ error, _ []byte) {
 	if h.sub == nil {
 		return
 	}
@@ -123,6 +192,8 @@ func (h *handler) HandleLeave(p *protocol.Peer, err error, rest []byte) {
 
 func (h *handler) HandleClose(p *protocol.Peer, err error) {
 	h.server.monitor.remove((*Client)(h))
+	h.incoming.reset(h.account)
+	h.server.accounts.close(p.Conn().RemoteAddr(), h.account)
 	if errors.Is(err, protocol.ErrQueueFull) {
 		h.server.counters.slow.Add(1)
 	}

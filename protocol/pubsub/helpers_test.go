@@ -173,3 +173,34 @@ func heapBytes() int64 {
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
 }
+
+// subscribeAll subscribes to names in batches until the server refuses one. It returns the number of
+// subscriptions.
+func (c *testClient) subscribeAll(names []string) (acks int) {
+	for len(names) > 0 {
+		n := min(100, len(names))
+		var b strings.Builder
+		for _, name := range names[:n] {
+			fmt.Fprintf(&b, "{\"action\":\"subscribe\",\"data\":%q}\x00", name)
+		}
+		if _, err := io.WriteString(c.nc, b.String()); err != nil {
+			return acks
+		}
+		for range n {
+			if c.frame() != "ACK" {
+				return acks
+			}
+			acks++
+		}
+		names = names[n:]
+	}
+	return acks
+}
+
+// namesOf returns n names made from a format with one %d.
+func namesOf(format string, n int) (names []string) {
+	for i := range n {
+		names = append(names, fmt.Sprintf(format, i))
+	}
+	return names
+}

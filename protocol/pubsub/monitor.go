@@ -1,9 +1,12 @@
 package pubsub
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"goranch/protocol"
 )
 
 // monitor sends heartbeats to all clients, closes clients that do not answer, reports dropped
@@ -134,8 +137,8 @@ func (m *monitor) run() {
 	}
 }
 
-// interval returns a sixth of Options.Heartbeat or a quarter of Options.Retain, whichever is less,
-// within 10 ms and 5 s.
+// interval returns a sixth of Options.Heartbeat, or a quarter of Options.Retain or
+// Options.FrameTimeout, whichever is least, within 10 ms and 5 s.
 func (m *monitor) interval() time.Duration {
 	d := 5 * time.Second
 	if h := m.server.opts.Heartbeat; h > 0 {
@@ -143,6 +146,9 @@ func (m *monitor) interval() time.Duration {
 	}
 	if r := m.server.opts.Retain; r > 0 {
 		d = min(d, r/4)
+	}
+	if t := m.server.opts.FrameTimeout; t > 0 {
+		d = min(d, t/4)
 	}
 	return max(d, 10*time.Millisecond)
 }
@@ -156,6 +162,13 @@ func (c *Client) check(now time.Time) {
 	}
 	if st.BytesRead != m.bytesRead {
 		m.bytesRead, m.missed = st.BytesRead, 0
+	}
+	if h := (*handler)(c); h.incoming.overdue(now, opts.FrameTimeout) {
+		c.server.counters.refused.Add(1)
+		err := fmt.Errorf("%w: a frame has not arrived completely within %v", protocol.ErrBadInput, opts.FrameTimeout)
+		sendAlone(c.peer, errorFrame(err))
+		c.peer.Close(err)
+		return
 	}
 	if opts.Heartbeat > 0 && now.Sub(m.lastWrite) >= opts.Heartbeat {
 		if opts.MissedHeartbeats > 0 && m.missed >= opts.MissedHeartbeats {

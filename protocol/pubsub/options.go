@@ -27,6 +27,20 @@ type Options struct {
 	// twice that number; a connection that exceeds it is closed with [ErrLimit]. 0 is 10,000;
 	// transport.NoLimit or another negative value disables the limit.
 	PublishRate int
+	// RequestRate limits the frames per second that one connection sends, whatever they contain, with
+	// bursts of twice that number; a connection that exceeds it is closed with [ErrLimit]. Each 2 KiB
+	// of a frame, and of the history that answers a subscribe request, count as a further frame. 0 is
+	// 20,000; transport.NoLimit or another negative value disables the limit.
+	RequestRate int
+	// FrameTimeout is how long a frame may take to arrive; a connection on which one takes longer is
+	// closed. 0 is 1 min; transport.NoTimeout or another negative value disables the limit.
+	FrameTimeout time.Duration
+	// AddressBytes limits the memory that the connections from one source address (IPv6: one /64)
+	// make the server keep: their subscriptions, which count as 512 bytes and the length of the name
+	// each, and frames that have not arrived completely, which may take a quarter of it. A request beyond the limit closes its
+	// connection with [ErrLimit]. Connections without an IP address are not limited. 0 is 64 MiB;
+	// transport.NoLimit or another negative value disables the limit.
+	AddressBytes int
 	// Queue bounds what waits to be sent to a client. The default closes a client for which more
 	// than 1 MiB waits. The policy protocol.Block is refused, because one subscriber must not delay
 	// the others. The callbacks must not use the server. The server sets Frames itself.
@@ -44,19 +58,20 @@ type Options struct {
 
 	// Topics and their history.
 
-	// MaxTopics limits the number of topics, patterns included. 0 is 1,048,576; negative values are
-	// refused.
+	// MaxTopics limits the number of topics with subscribers, patterns included. 0 is 1,048,576;
+	// negative values are refused.
 	MaxTopics int
 	// History is the number of recent messages that a topic keeps, and HistoryBytes their total
 	// length. A message longer than HistoryBytes empties the history. 0 is 16 messages and 64 KiB;
 	// negative values keep no history.
 	History, HistoryBytes int
-	// HistoryTotal limits the history of all topics together, in bytes. Beyond the limit, a topic
-	// that receives a message removes its own oldest ones. 0 is 256 MiB; transport.NoLimit or
-	// another negative value disables the limit.
+	// HistoryTotal limits the memory of all histories together, including the topics that are kept
+	// only for their history, in bytes. Beyond the limit the topic without subscribers whose last
+	// message is the oldest loses its history; if all have subscribers, the oldest of them. 0 is
+	// 256 MiB; transport.NoLimit or another negative value disables the limit.
 	HistoryTotal int
-	// Retain is how long the history of a topic without subscribers is kept. 0 is 1 min; negative
-	// values remove it with the last subscriber.
+	// Retain is how long the history of a topic without subscribers is kept after its last message.
+	// 0 is 1 min; negative values remove it with the last subscriber.
 	Retain time.Duration
 
 	// Sessions.
@@ -67,10 +82,14 @@ type Options struct {
 	// MaxBuffered limits the messages that a detached session buffers, in bytes; the oldest are
 	// dropped first. 0 is 64 KiB; negative values buffer nothing.
 	MaxBuffered int
-	// MaxSessions limits the number of sessions. A new session beyond the limit ends the one that
-	// has been detached for the longest time. 0 is 100,000; transport.NoLimit or another negative
-	// value disables the limit.
+	// MaxSessions limits the number of sessions. A new session beyond the limit ends a detached one.
+	// 0 is 100,000; transport.NoLimit or another negative value disables the limit. Their
+	// memory is limited to the default of [session.Options].
 	MaxSessions int
+	// MaxSessionsPerAddress limits the detached sessions of one source address (IPv6: one /64); the
+	// oldest ends. 0 is 1,000, which may also use at most 4 MiB; transport.NoLimit or another negative
+	// value disables both limits.
+	MaxSessionsPerAddress int
 	// Store keeps the sessions across a restart; their subscriptions take effect when the client
 	// attaches. The server owns the store and closes it. nil keeps them in memory only.
 	Store session.Store
@@ -127,6 +146,9 @@ func (o Options) withDefaults() Options {
 	option.Default(&o.MaxTopics, 1<<20)
 	option.Default(&o.MaxSubscriptions, 1000)
 	option.Default(&o.PublishRate, 10_000)
+	option.Default(&o.RequestRate, 20_000)
+	option.Default(&o.FrameTimeout, time.Minute)
+	option.Default(&o.AddressBytes, 64<<20)
 	option.Default(&o.Heartbeat, 30*time.Second)
 	option.Default(&o.MissedHeartbeats, 3)
 	option.Default(&o.History, 16)
@@ -139,10 +161,10 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// newPublishLimiter returns the rate limiter for the messages that one connection publishes.
-func (o *Options) newPublishLimiter() *rate.Limiter {
-	if o.PublishRate < 0 {
+// newLimiter returns a rate limiter for one connection, with bursts of twice the rate.
+func newLimiter(perSecond int) *rate.Limiter {
+	if perSecond < 0 {
 		return rate.NewLimiter(rate.Inf, 0)
 	}
-	return rate.NewLimiter(rate.Limit(o.PublishRate), 2*o.PublishRate)
+	return rate.NewLimiter(rate.Limit(perSecond), 2*perSecond)
 }

@@ -3,11 +3,12 @@ package pubsub
 import (
 	"cmp"
 	"fmt"
+	"hash/maphash"
+	"math/bits"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"unicode/utf8"
 
 	"goranch/protocol"
 )
@@ -19,138 +20,234 @@ const (
 	allTokens = ">"
 )
 
+// Limits of patterns.
+const (
+	// maxPatternTokens limits the tokens of a pattern.
+	maxPatternTokens = 32
+	// maxRareShapes limits the shapes of patterns that are neither short nor simple; see shape.
+	maxRareShapes = 1024
+	// shortPattern is the number of tokens up to which all shapes are allowed.
+	shortPattern = 6
+)
+
 func isPattern(name string) bool {
 	if !strings.ContainsAny(name, oneToken+allTokens) {
 		return false
 	}
-	tokens := strings.Split(name, ".")
-	for i, t := range tokens {
-		if t == oneToken || t == allTokens && i == len(tokens)-1 {
+	for {
+		token, rest, more := strings.Cut(name, ".")
+		if token == oneToken || token == allTokens && !more {
 			return true
 		}
+		if !more {
+			return false
+		}
+		name = rest
 	}
-	return false
 }
 
-// checkTopic returns an error if name is not a valid topic or pattern.
-func checkTopic(name string, maxLen int) error {
-	switch {
-	case name == "":
-		return fmt.Errorf("%w: empty topic name", protocol.ErrBadInput)
-	case len(name) > maxLen:
-		return fmt.Errorf("%w: topic name of %d bytes, the limit is %d", protocol.ErrBadInput, len(name), maxLen)
-	case !utf8.ValidString(name):
-		return fmt.Errorf("%w: topic name is not valid UTF-8", protocol.ErrBadInput)
+// checkPattern returns an error if name is a pattern with too many tokens.
+func checkPattern(name string) error {
+	if n := strings.Count(name, ".") + 1; n > maxPatternTokens && isPattern(name) {
+		return fmt.Errorf("%w: pattern of %d tokens, the limit is %d", protocol.ErrBadInput, n, maxPatternTokens)
 	}
 	return nil
 }
 
-// patternTree finds the patterns that match a topic.
-type patternTree struct {
-	count   atomic.Int64 // 0 lets match return without a lock
-	mu      sync.RWMutex
-	root    patternNode
-	created atomic.Uint64 // patterns ever added; changed under mu
-}
-
-// patternNode is a position between two tokens.
-type patternNode struct {
-	end     *topic // the pattern that ends here
-	endRest *topic // the pattern whose last token, here, is ">"
-	next    map[string]*patternNode
-}
-
-func (pt *patternTree) add(t *topic) {
-	pt.mu.Lock()
-	defer pt.mu.Unlock()
-	t.patternSeq = pt.created.Add(1)
-	n := &pt.root
-	tokens := strings.Split(t.name, ".")
-	for i, token := range tokens {
-		if token == allTokens && i == len(tokens)-1 {
-			n.endRest = t
-			pt.count.Add(1)
-			return
-		}
-		if n.next == nil {
-			n.next = make(map[string]*patternNode)
-		}
-		if n.next[token] == nil {
-			n.next[token] = new(patternNode)
-		}
-		n = n.next[token]
-	}
-	n.end = t
-	pt.count.Add(1)
-}
-
-func (pt *patternTree) remove(t *topic) {
-	pt.mu.Lock()
-	defer pt.mu.Unlock()
-	pt.root.remove(t, strings.Split(t.name, "."))
-	pt.count.Add(-1)
-}
-
-// remove removes t, and reports whether n is empty afterwards.
-func (n *patternNode) remove(t *topic, tokens []string) bool {
-	switch {
-	case len(tokens) == 0:
-		n.end = nil
-	case n.endRest == t:
-		n.endRest = nil
-	default:
-		if child := n.next[tokens[0]]; child != nil && child.remove(t, tokens[1:]) {
-			delete(n.next, tokens[0])
-		}
-	}
-	return n.end == nil && n.endRest == nil && len(n.next) == 0
-}
-
-// lockMatching returns the patterns that match a topic, locked.
-func (pt *patternTree) lockMatching(name string) []*topic {
+// matches reports whether pattern matches name.
+func matches(pattern, name string) bool {
 	for {
-		created := pt.created.Load()
-		matching := pt.match(name)
-		for _, t := range matching {
-			t.mu.Lock()
+		p, restOfPattern, morePattern := strings.Cut(pattern, ".")
+		if p == allTokens && !morePattern {
+			return true
 		}
-		// Before the locks were held, a session may have moved from one of these patterns to a new
-		// one, which would then be missing.
-		if len(matching) == 0 || pt.created.Load() == created {
-			return matching
+		n, restOfName, moreName := strings.Cut(name, ".")
+		if p != oneToken && p != n || morePattern != moreName {
+			return false
 		}
-		for _, t := range matching {
-			t.mu.Unlock()
+		if !morePattern {
+			return true
 		}
+		pattern, name = restOfPattern, restOfName
 	}
 }
 
-// match returns the patterns that match a topic, in the order of their creation.
-func (pt *patternTree) match(name string) []*topic {
-	if pt.count.Load() == 0 {
+// patternIndex finds the patterns that match a topic. Patterns are grouped by their shape, and the
+// patterns of one shape are found by one look-up. The cost of a search therefore depends on the
+// shapes in use, of which a topic of few tokens has few, and neither on the number of patterns nor
+// on their length.
+type patternIndex struct {
+	seed  maphash.Seed
+	count atomic.Int64 // 0 lets match return without a lock
+
+	mu      sync.RWMutex
+	created uint64
+	exact   [maxPatternTokens + 1][]*shape // by the number of tokens
+	open    [maxPatternTokens][]*shape     // of patterns that end with ">", by the number of tokens before it
+	rare    int                            // shapes that count against maxRareShapes
+}
+
+// shape is the set of patterns that have "*" as the same tokens.
+type shape struct {
+	wildcards uint32
+	rare      bool
+	patterns  map[uint64]*topic // by the sum of the hashes of the other tokens
+}
+
+// patternEntry is a topic's place in the index; nil for topics that are no patterns.
+type patternEntry struct {
+	seq  uint64 // place in the order of creation, in which patterns are locked
+	next *topic // another pattern with the same sum
+}
+
+// parsedPattern is a name as the index sees it.
+type parsedPattern struct {
+	tokens    int // without ">"
+	open      bool
+	wildcards uint32
+	sum       uint64
+}
+
+// hash returns the hash of a token. The position is part of it, and the seed prevents clients from
+// choosing tokens with equal hashes.
+func (pi *patternIndex) hash(token string, position int) uint64 {
+	const odd = 0x9e3779b97f4a7c15
+	h := maphash.String(pi.seed, token) + uint64(position)*odd
+	h ^= h >> 29
+	return h * odd
+}
+
+func (pi *patternIndex) parse(pattern string) (p parsedPattern) {
+	for more := true; more; {
+		var token string
+		token, pattern, more = strings.Cut(pattern, ".")
+		switch {
+		case token == allTokens && !more:
+			p.open = true
+			return p
+		case token == oneToken:
+			p.wildcards |= 1 << p.tokens
+		default:
+			p.sum += pi.hash(token, p.tokens)
+		}
+		p.tokens++
+	}
+	return p
+}
+
+func (p *parsedPattern) rare() bool {
+	return p.tokens > shortPattern && bits.OnesCount32(p.wildcards) > 1
+}
+
+func (pi *patternIndex) shapes(p *parsedPattern) *[]*shape {
+	if p.open {
+		return &pi.open[p.tokens]
+	}
+	return &pi.exact[p.tokens]
+}
+
+// add adds t, a pattern. The error wraps [ErrLimit].
+func (pi *patternIndex) add(t *topic) error {
+	p := pi.parse(t.name)
+	pi.mu.Lock()
+	defer pi.mu.Unlock()
+	list := pi.shapes(&p)
+	i := slices.IndexFunc(*list, func(s *shape) bool { return s.wildcards == p.wildcards })
+	if i < 0 {
+		if p.rare() {
+			if pi.rare == maxRareShapes {
+				return limitError(fmt.Sprintf("arrangements of wildcards in patterns of more than %d tokens", shortPattern), maxRareShapes)
+			}
+			pi.rare++
+		}
+		i = len(*list)
+		*list = append(*list, &shape{wildcards: p.wildcards, rare: p.rare(), patterns: make(map[uint64]*topic)})
+	}
+	s := (*list)[i]
+	pi.created++
+	t.pattern = &patternEntry{seq: pi.created, next: s.patterns[p.sum]}
+	s.patterns[p.sum] = t
+	pi.count.Add(1)
+	return nil
+}
+
+func (pi *patternIndex) remove(t *topic) {
+	p := pi.parse(t.name)
+	pi.mu.Lock()
+	defer pi.mu.Unlock()
+	list := pi.shapes(&p)
+	i := slices.IndexFunc(*list, func(s *shape) bool { return s.wildcards == p.wildcards })
+	s := (*list)[i]
+	if first := s.patterns[p.sum]; first != t {
+		for first.pattern.next != t {
+			first = first.pattern.next
+		}
+		first.pattern.next = t.pattern.next
+	} else if t.pattern.next != nil {
+		s.patterns[p.sum] = t.pattern.next
+	} else {
+		delete(s.patterns, p.sum)
+	}
+	if len(s.patterns) == 0 {
+		*list = slices.Delete(*list, i, i+1)
+		if s.rare {
+			pi.rare--
+		}
+	}
+	pi.count.Add(-1)
+}
+
+// lockMatching returns the patterns that match a topic, locked, in the order of their creation. No
+// pattern is added meanwhile: a session could move to it from one that is not locked yet, and would
+// then miss the message.
+func (pi *patternIndex) lockMatching(name string) []*topic {
+	if pi.count.Load() == 0 {
 		return nil
 	}
-	pt.mu.RLock()
-	defer pt.mu.RUnlock()
-	all := pt.root.match(nil, name)
-	slices.SortFunc(all, func(a, b *topic) int { return cmp.Compare(a.patternSeq, b.patternSeq) })
+	pi.mu.RLock()
+	defer pi.mu.RUnlock()
+	matching := pi.match(name)
+	for _, t := range matching {
+		t.mu.Lock()
+	}
+	return matching
+}
+
+// match returns the patterns that match a topic, in the order of their creation. pi.mu is held.
+func (pi *patternIndex) match(name string) (all []*topic) {
+	all = pi.search(pi.open[0], 0, nil, name, all) // ">" matches every topic
+	var hashes [maxPatternTokens]uint64
+	sum, tokens := uint64(0), 0
+	rest, more := name, true
+	for more && tokens < maxPatternTokens {
+		var token string
+		token, rest, more = strings.Cut(rest, ".")
+		hashes[tokens] = pi.hash(token, tokens)
+		sum += hashes[tokens]
+		tokens++
+		if more && tokens < maxPatternTokens {
+			all = pi.search(pi.open[tokens], sum, &hashes, name, all)
+		}
+	}
+	if !more {
+		all = pi.search(pi.exact[tokens], sum, &hashes, name, all)
+	}
+	slices.SortFunc(all, func(a, b *topic) int { return cmp.Compare(a.pattern.seq, b.pattern.seq) })
 	return all
 }
 
-// match appends the patterns below n that match name.
-func (n *patternNode) match(all []*topic, name string) []*topic {
-	if n.endRest != nil {
-		all = append(all, n.endRest)
-	}
-	token, rest, more := strings.Cut(name, ".")
-	for i, key := range [...]string{token, oneToken} {
-		child := n.next[key]
-		switch {
-		case child == nil, i > 0 && token == oneToken: // already visited
-		case more:
-			all = child.match(all, rest)
-		case child.end != nil:
-			all = append(all, child.end)
+// search appends the patterns of the shapes that match name. sum is the sum of the hashes of the
+// first tokens of name, as many as the shapes have.
+func (pi *patternIndex) search(shapes []*shape, sum uint64, hashes *[maxPatternTokens]uint64, name string, all []*topic) []*topic {
+	for _, s := range shapes {
+		literals := sum
+		for w := s.wildcards; w != 0; w &= w - 1 {
+			literals -= hashes[bits.TrailingZeros32(w)]
+		}
+		for t := s.patterns[literals]; t != nil; t = t.pattern.next {
+			if matches(t.name, name) {
+				all = append(all, t)
+			}
 		}
 	}
 	return all

@@ -48,9 +48,11 @@ type Server struct {
 	protocol     protocol.Protocol
 	sessions     *session.Manager[sessionState]
 	topics       topicTable
-	patterns     patternTree
+	patterns     patternIndex
 	monitor      monitor
+	accounts     accounts
 	counters     counters
+	ended        endQueue
 	stopReceiver func() // ends the reception of messages from the broker
 }
 
@@ -76,15 +78,17 @@ func NewServer(opts Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{opts: opts.withDefaults(), stopReceiver: func() {}}
-	s.topics.server, s.topics.seed = s, maphash.MakeSeed()
+	s.topics.server, s.topics.seed, s.patterns.seed = s, maphash.MakeSeed(), maphash.MakeSeed()
+	s.topics.histories.limit = int64(s.opts.HistoryTotal)
 	s.monitor.server = s
 	s.opts.Queue.Frames = s.countDropped
 	s.protocol = protocol.Handle(func() protocol.Handler { return &handler{server: s} },
-		protocol.Options{Codec: codec{s.opts.MaxFrame}, Queue: s.opts.Queue})
+		protocol.Options{Codec: codec{}, Queue: s.opts.Queue})
 	var err error
 	s.sessions, err = session.New(session.Options[sessionState]{
 		TTL: s.opts.SessionTTL, Max: s.opts.MaxSessions, Evict: true, MaxOutput: s.opts.MaxBuffered,
-		Store: s.opts.Store, OnError: s.opts.OnError, OnEnd: sessionEnded,
+		Store: s.opts.Store, OnError: s.opts.OnError, OnEnd: s.sessionEnded, Size: (*sessionState).size,
+		MaxPerAddress: s.opts.MaxSessionsPerAddress, MaxBytesPerAddress: min(s.opts.MaxSessionsPerAddress, 0),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("topic server: %w", err)
@@ -106,11 +110,11 @@ func (s *Server) countDropped(b []byte) int {
 	return messages + unreported
 }
 
-func sessionEnded(ended *session.Session[sessionState]) {
+func (s *Server) sessionEnded(ended *session.Session[sessionState]) {
 	var sub *subscriber
 	ended.View(func(st *sessionState) { sub = st.subscriber })
 	if sub != nil {
-		sub.end()
+		s.ended.add(sub)
 	}
 }
 
@@ -128,7 +132,9 @@ func (s *Server) Unwrap() protocol.Protocol { return s.protocol }
 func (s *Server) Close(ctx context.Context) error {
 	s.stopReceiver()
 	s.monitor.close()
-	return s.sessions.Close(ctx)
+	err := s.sessions.Close(ctx)
+	s.ended.done.Wait()
+	return err
 }
 
 // Subscribers returns how many sessions are subscribed to name, a topic or a pattern, including

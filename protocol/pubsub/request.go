@@ -3,7 +3,7 @@ package pubsub
 import (
 	"errors"
 	"fmt"
-	"slices"
+	"maps"
 
 	"goranch/protocol"
 )
@@ -13,7 +13,11 @@ func (h *handler) handle(r *request) error {
 	switch r.Action {
 	case "subscribe", "unsubscribe", "presence", "attach":
 	case "publish":
-		n, err := h.publish(r.Data)
+		topic, message, err := r.messageData()
+		if err != nil {
+			return err
+		}
+		n, err := h.publish(topic, message)
 		if err != nil {
 			return err
 		}
@@ -75,12 +79,28 @@ func (h *handler) subscribe(topic string, r *request) error {
 		return fmt.Errorf("%w: a pattern has no history", protocol.ErrBadInput)
 	}
 	return h.sub.subscribe(h.peer, topic, history, func(recent [][]byte) error {
+		if err := h.allowHistory(recent); err != nil {
+			return err
+		}
 		err := ignoreDropped(sendAlone(h.peer, ack))
 		for _, frame := range recent {
 			err = errors.Join(err, ignoreDropped(h.peer.Outbox().Send(frame)))
 		}
 		return err
 	})
+}
+
+// bytesPerFrame is how many bytes, of a request or of the history that answers it, count as one
+// frame of the client's rate limit.
+const bytesPerFrame = 2 << 10
+
+// allowHistory counts the history that a subscribe request is answered with.
+func (h *handler) allowHistory(recent [][]byte) error {
+	n := 0
+	for _, frame := range recent {
+		n += len(frame)
+	}
+	return h.allowFrames(n / bytesPerFrame)
 }
 
 // attach replaces the connection's own session by the one with that token.
@@ -104,7 +124,7 @@ func (h *handler) attachOther(token string) error {
 	own, sub := h.lease, (*subscriber)(nil)
 	err = lease.Do(func(st *sessionState) { // View would also change a session that has ended
 		if st.subscriber == nil {
-			st.subscriber = &subscriber{server: h.server, session: lease.Unbound(), topics: slices.Clone(st.Topics)}
+			st.subscriber = &subscriber{server: h.server, session: lease.Unbound(), restore: maps.Clone(st.Topics)}
 		}
 		sub = st.subscriber
 	})
@@ -113,23 +133,31 @@ func (h *handler) attachOther(token string) error {
 	}
 	h.lease, h.sub = lease, sub
 	own.End()
-	return sub.attach(h.peer, lease)
+	return sub.attach(h.peer, h.account, lease)
 }
 
-// publish publishes a message that the client has sent.
-func (h *handler) publish(b []byte) (n int, err error) {
+// publishFrame parses and publishes a message that the client has sent.
+func (h *handler) publishFrame(b []byte) (n int, err error) {
 	topic, message, err := parseMessage(b)
 	if err != nil {
 		return 0, err
 	}
-	if h.publishLimiter == nil {
-		h.publishLimiter = h.server.opts.newPublishLimiter()
+	return h.publish(topic, message)
+}
+
+// publish publishes a message that the client has sent.
+func (h *handler) publish(topic string, message []byte) (n int, err error) {
+	if h.publishes == nil {
+		h.publishes = newLimiter(h.server.opts.PublishRate)
 	}
-	if !h.publishLimiter.Allow() {
+	if !h.publishes.Allow() {
 		return 0, limitError("messages per second per connection", h.server.opts.PublishRate)
+	}
+	if err := checkPublishTopic(topic, h.server.opts.MaxTopic); err != nil {
+		return 0, err
 	}
 	if err := h.authorize(ActionPublish, topic); err != nil {
 		return 0, err
 	}
-	return h.server.publish(topic, message)
+	return h.server.publish(topic, message), nil
 }

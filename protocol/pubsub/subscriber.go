@@ -1,10 +1,12 @@
 package pubsub
 
 import (
+	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
-	"strings"
 	"sync"
+	"sync/atomic"
 
 	"goranch/protocol"
 	"goranch/protocol/session"
@@ -12,25 +14,64 @@ import (
 
 // sessionState is what a session stores. Store encodes the exported fields.
 type sessionState struct {
-	Topics     []string
+	Topics     topicNames
 	subscriber *subscriber // nil for a session from the store to which no client has attached yet
 }
+
+// size returns the memory of the session's subscriptions, in bytes.
+func (st *sessionState) size() int {
+	if st.subscriber != nil {
+		return int(st.subscriber.bytes.Load())
+	}
+	n := 0
+	for name := range st.Topics {
+		n += subscriptionBytes(name)
+	}
+	return n
+}
+
+// topicNames is a set that is encoded as an array.
+type topicNames map[string]struct{}
+
+func (n topicNames) MarshalJSON() ([]byte, error) {
+	return json.Marshal(slices.Sorted(maps.Keys(n)))
+}
+
+func (n *topicNames) UnmarshalJSON(b []byte) error {
+	var names []string
+	if err := json.Unmarshal(b, &names); err != nil {
+		return err
+	}
+	*n = make(topicNames, len(names))
+	for _, name := range names {
+		(*n)[name] = struct{}{}
+	}
+	return nil
+}
+
+// maxGroups limits the topics whose group a session joins. Joining and leaving a group takes time
+// that grows with the number of a peer's groups.
+const maxGroups = 32
 
 // subscriber is the running side of a session: its subscriptions, and the connection through which
 // it is reached. Locks are taken in the order subscriber, topic, session.
 type subscriber struct {
 	server  *Server
 	session *session.Session[sessionState]
+	bytes   atomic.Int64 // memory of the subscriptions
 
-	mu     sync.Mutex
-	peer   *protocol.Peer // nil while detached
-	topics []string
-	ended  bool // the session has ended
+	mu       sync.Mutex
+	peer     *protocol.Peer // nil while detached
+	account  *account       // of the peer; charged with bytes
+	topics   map[string]*subscription
+	patterns int             // among topics
+	grouped  []*subscription // in the groups of their topics, unless viaSession is set or peer is nil
+	// viaSession is set by the first pattern. It stays set until the session has no subscriptions
+	// or is attached again, so that a client cannot move its subscriptions back and forth.
+	viaSession bool
+	restore    topicNames // from the store, to subscribe to when a client attaches
+	ended      bool       // the session has ended
 }
-
-// usesGroups reports whether sub receives its messages through the groups of its topics. sub.mu is
-// held.
-func (sub *subscriber) usesGroups() bool { return !slices.ContainsFunc(sub.topics, isPattern) }
 
 // checkPeer returns an error if p may make no more requests, because the session has ended or
 // another connection has attached to it. sub.mu is held.
@@ -48,42 +89,71 @@ func (sub *subscriber) checkPeer(p *protocol.Peer) error {
 // topic, at most history of them, when the subscription is in effect and before any new message is
 // delivered.
 func (sub *subscriber) subscribe(p *protocol.Peer, name string, history int, answer func(recent [][]byte) error) error {
-	s := sub.server
 	sub.mu.Lock()
 	defer sub.mu.Unlock()
 	if err := sub.checkPeer(p); err != nil {
 		return err
 	}
-	if slices.Contains(sub.topics, name) {
-		return answer(s.recent(name, history))
+	if sn := sub.topics[name]; sn != nil {
+		return answer(sn.topic.recent(history))
 	}
-	if len(sub.topics) >= s.opts.MaxSubscriptions {
-		return limitError("subscriptions per session", s.opts.MaxSubscriptions)
+	if limit := sub.server.opts.MaxSubscriptions; len(sub.topics) >= limit {
+		return limitError("subscriptions per session", limit)
 	}
-	before := sub.topics
-	sub.topics = append(sub.topics, strings.Clone(name))
-	if isPattern(name) && !slices.ContainsFunc(before, isPattern) {
-		sub.rejoin(before, p) // out of the groups, before the pattern can deliver a second time
-	}
-	t, err := s.topics.lockOrCreate(name)
-	if err != nil {
-		sub.topics = before
-		sub.rejoin(before, p)
+	if err := sub.account.charge(subscriptionBytes(name)); err != nil {
 		return err
 	}
-	err = answer(t.history.last(history))
-	t.add(sub, p, sub.usesGroups())
-	s.topics.release(t)
-	return errors.Join(err, sub.save())
+	if err := sub.add(name, func(t *topic) error { return answer(t.history.last(history)) }); err != nil {
+		return err
+	}
+	return sub.save(func(names topicNames) { names[name] = struct{}{} })
 }
 
-// save updates the topics in the session's state, if there is a store.
-func (sub *subscriber) save() error {
+// add adds a subscription, whose bytes the account is charged with. It calls answer, unless that is
+// nil, while the topic is locked; after an error of answer the subscription exists. sub.mu is held.
+func (sub *subscriber) add(name string, answer func(*topic) error) error {
+	s, pattern := sub.server, isPattern(name)
+	if pattern && !sub.viaSession {
+		sub.viaSession = true
+		sub.regroup(sub.peer) // out of the groups, before the pattern can deliver a second time
+	}
+	t, err := s.topics.lockToSubscribe(name)
+	if err != nil {
+		sub.account.release(subscriptionBytes(name))
+		return err
+	}
+	sn := &subscription{sub: sub, topic: t}
+	if answer != nil {
+		err = answer(t)
+	}
+	grouped := !sub.viaSession && len(sub.grouped) < maxGroups
+	t.add(sn, sub.peer, grouped)
+	if grouped {
+		sub.grouped = append(sub.grouped, sn)
+	}
+	if sub.topics == nil {
+		sub.topics = make(map[string]*subscription)
+	}
+	sub.topics[t.name] = sn
+	if pattern {
+		sub.patterns++
+	}
+	sub.bytes.Add(int64(subscriptionBytes(name)))
+	s.topics.release(t)
+	return err
+}
+
+// save changes the topics in the session's state, if there is a store.
+func (sub *subscriber) save(change func(topicNames)) error {
 	if sub.server.opts.Store == nil {
 		return nil
 	}
-	names := slices.Clone(sub.topics)
-	return sub.session.Do(func(st *sessionState) { st.Topics = names })
+	return sub.session.Do(func(st *sessionState) {
+		if st.Topics == nil {
+			st.Topics = make(topicNames)
+		}
+		change(st.Topics)
+	})
 }
 
 // unsubscribe removes a subscription. It ignores a name that is not subscribed to.
@@ -93,47 +163,52 @@ func (sub *subscriber) unsubscribe(p *protocol.Peer, name string) error {
 	if err := sub.checkPeer(p); err != nil {
 		return err
 	}
-	i := slices.Index(sub.topics, name)
-	if i < 0 {
+	sn := sub.topics[name]
+	if sn == nil {
 		return nil
 	}
-	before := sub.usesGroups()
-	sub.topics = slices.Delete(sub.topics, i, i+1)
-	sub.leave(name)
-	if sub.usesGroups() != before {
-		sub.rejoin(sub.topics, p)
+	delete(sub.topics, name)
+	if i := slices.Index(sub.grouped, sn); i >= 0 {
+		sub.grouped = slices.Delete(sub.grouped, i, i+1)
 	}
-	return sub.save()
+	if sn.topic.pattern != nil {
+		sub.patterns--
+	}
+	if len(sub.topics) == 0 {
+		sub.viaSession = false
+	}
+	sub.leave(sn)
+	return sub.save(func(names topicNames) { delete(names, name) })
 }
 
 // leave removes sub from a topic. sub.mu is held.
-func (sub *subscriber) leave(name string) {
-	if t := sub.server.topics.lock(name); t != nil {
-		t.remove(sub, sub.peer)
-		sub.server.topics.release(t)
-	}
+func (sub *subscriber) leave(sn *subscription) {
+	n := subscriptionBytes(sn.topic.name)
+	sub.account.release(n)
+	sub.bytes.Add(-int64(n))
+	sn.topic.mu.Lock()
+	sn.topic.remove(sn, sub.peer)
+	sub.server.topics.release(sn.topic)
 }
 
-// rejoin moves sub to where it belongs in the named topics, the group or viaSessions, after its
-// connection or usesGroups has changed. old is its connection before that, or nil. sub.mu is held.
-func (sub *subscriber) rejoin(names []string, old *protocol.Peer) {
-	viaGroup := sub.usesGroups()
-	for _, name := range names {
-		t, err := sub.server.topics.lockOrCreate(name)
-		if err != nil {
-			continue // MaxTopics was reached before this session attached after a restart
-		}
+// regroup moves the subscriptions in grouped to where they belong, the group or the session, after
+// the connection or viaSession has changed. old is the connection before that, or nil. sub.mu is
+// held.
+func (sub *subscriber) regroup(old *protocol.Peer) {
+	for _, sn := range sub.grouped {
+		t := sn.topic
+		t.mu.Lock()
 		if sub.peer != nil {
 			t.flushGroup(old) // earlier messages must arrive first
 		}
-		t.remove(sub, old)
-		t.add(sub, sub.peer, viaGroup)
-		sub.server.topics.release(t)
+		t.remove(sn, old)
+		t.add(sn, sub.peer, !sub.viaSession)
+		t.mu.Unlock()
 	}
 }
 
 // attach makes p the connection of sub, unless another one has attached since lease was granted.
-func (sub *subscriber) attach(p *protocol.Peer, lease *session.Session[sessionState]) error {
+func (sub *subscriber) attach(p *protocol.Peer, a *account, lease *session.Session[sessionState]) error {
 	sub.mu.Lock()
 	defer sub.mu.Unlock()
 	if sub.ended {
@@ -143,9 +218,27 @@ func (sub *subscriber) attach(p *protocol.Peer, lease *session.Session[sessionSt
 		return err
 	}
 	old := sub.peer
-	sub.peer = p
-	sub.rejoin(sub.topics, old)
+	sub.setPeer(p, a)
+	sub.viaSession = sub.patterns > 0
+	sub.regroup(old)
+	for name := range sub.restore {
+		a.force(subscriptionBytes(name))
+		if err := checkTopic(name, sub.server.opts.MaxTopic); err != nil {
+			a.release(subscriptionBytes(name))
+			continue
+		}
+		sub.add(name, nil) // MaxTopics may have been reached since the restart
+	}
+	sub.restore = nil
 	return nil
+}
+
+// setPeer changes the connection and charges its account. sub.mu is held.
+func (sub *subscriber) setPeer(p *protocol.Peer, a *account) {
+	n := int(sub.bytes.Load())
+	sub.account.release(n)
+	a.force(n)
+	sub.peer, sub.account = p, a
 }
 
 // detach detaches p from the session, which is kept for a later attach. It reports false if the
@@ -156,11 +249,11 @@ func (sub *subscriber) detach(p *protocol.Peer, lease *session.Session[sessionSt
 	if sub.peer != p {
 		return !errors.Is(lease.Detach(), session.ErrUnknown)
 	}
-	sub.peer = nil
 	if len(sub.topics) == 0 || errors.Is(lease.Detach(), session.ErrUnknown) {
-		return false
+		return false // end needs the peer to leave its groups
 	}
-	sub.rejoin(sub.topics, p) // after Detach, so that the session buffers what follows
+	sub.setPeer(nil, nil)
+	sub.regroup(p) // after Detach, so that the session buffers what follows
 	return true
 }
 
@@ -168,8 +261,51 @@ func (sub *subscriber) detach(p *protocol.Peer, lease *session.Session[sessionSt
 func (sub *subscriber) end() {
 	sub.mu.Lock()
 	defer sub.mu.Unlock()
-	for _, name := range sub.topics {
-		sub.leave(name)
+	for _, sn := range sub.topics {
+		sub.leave(sn)
 	}
-	sub.topics, sub.ended = nil, true
+	sub.topics, sub.grouped, sub.patterns, sub.ended = nil, nil, 0, true
+	sub.setPeer(nil, nil)
+}
+
+// endQueue ends subscribers in a goroutine of its own: a session may be evicted while locks are held
+// that end needs, such as that of a topic that delivers to another session.
+type endQueue struct {
+	mu      sync.Mutex
+	pending []*subscriber
+	running bool
+	done    sync.WaitGroup
+}
+
+func (q *endQueue) add(sub *subscriber) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.pending = append(q.pending, sub)
+	if !q.running {
+		q.running = true
+		q.done.Go(q.run)
+	}
+}
+
+func (q *endQueue) run() {
+	for {
+		q.mu.Lock()
+		batch := q.pending
+		q.pending = nil
+		q.running = len(batch) > 0
+		q.mu.Unlock()
+		if len(batch) == 0 {
+			return
+		}
+		for _, sub := range batch {
+			sub.end()
+		}
+	}
+}
+
+// recent returns the last n messages of the topic's history.
+func (t *topic) recent(n int) [][]byte {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(t.history.last(n))
 }

@@ -1,8 +1,8 @@
 package pubsub
 
 import (
+	"slices"
 	"sync"
-	"time"
 
 	"goranch/protocol"
 )
@@ -10,54 +10,76 @@ import (
 // topic is a topic or a pattern, with its subscribers.
 //
 // A message reaches a subscriber in one of two ways. Attached sessions that subscribe to topics
-// only are in the group, whose broadcast is fast. All others receive it through their session:
-// detached sessions, because it buffers their messages, and sessions with patterns, because a
-// message must reach them once even if several of their subscriptions match.
+// only are in the groups of their first topics, whose broadcast is fast. All other subscriptions
+// receive it through their session: those of detached sessions, because it buffers their messages;
+// those of sessions with patterns, because a message must reach them once even if several of their
+// subscriptions match; and further ones of a session, because each group takes time and memory of
+// the peer.
 type topic struct {
-	name       string
-	patternSeq uint64 // of a pattern: its place in the locking order
+	name    string
+	pattern *patternEntry // nil for topics
 
-	mu          sync.Mutex // held during a publish, which gives the topic its order
-	removed     bool       // from the topicTable
-	group       *protocol.Group
-	viaSessions map[*subscriber]struct{}
-	history     history
-	emptySince  time.Time // zero while there are subscribers
+	mu      sync.Mutex // held during a publish, which gives the topic its order
+	removed bool       // from the topicTable
+	counted bool       // against MaxTopics, because it has subscribers
+	group   *protocol.Group
+	direct  []*subscription // served through their sessions
+	history history
+
+	place      historyPlace
+	placedUsed bool // the last argument of histories.update; guarded by mu
 }
+
+// subscription is one subscription of a session.
+type subscription struct {
+	sub    *subscriber
+	topic  *topic
+	direct int // index in topic.direct, plus 1; 0 in the group. topic.mu guards it.
+}
+
+// subscriptionBytes is the memory of a subscription, in bytes, for limits.
+func subscriptionBytes(name string) int { return 512 + len(name) }
 
 // subscribers returns the number of subscribers. t.mu is held.
 func (t *topic) subscribers() int {
-	n := len(t.viaSessions)
+	n := len(t.direct)
 	if t.group != nil {
 		n += t.group.Count()
 	}
 	return n
 }
 
-// add adds sub, to the group if viaGroup is set and p, its connection, is not nil. t.mu is held.
-func (t *topic) add(sub *subscriber, p *protocol.Peer, viaGroup bool) {
+// add adds sn, to the group if viaGroup is set and p, its connection, is not nil. t.mu is held.
+func (t *topic) add(sn *subscription, p *protocol.Peer, viaGroup bool) {
 	if viaGroup && p != nil {
 		if t.group == nil {
 			t.group = &protocol.Group{Codec: codec{}}
 		}
 		if t.group.Join(p) == nil {
-			delete(t.viaSessions, sub)
 			return
 		}
 	}
-	if t.viaSessions == nil {
-		t.viaSessions = make(map[*subscriber]struct{})
-	}
-	t.viaSessions[sub] = struct{}{}
+	t.direct = append(t.direct, sn)
+	sn.direct = len(t.direct)
 }
 
-// remove removes sub, whose connection is or was p; p may be nil. t.mu is held.
-func (t *topic) remove(sub *subscriber, p *protocol.Peer) {
-	if delete(t.viaSessions, sub); len(t.viaSessions) == 0 {
-		t.viaSessions = nil // a map never shrinks
+// remove removes sn, whose connection is or was p; p may be nil. t.mu is held.
+func (t *topic) remove(sn *subscription, p *protocol.Peer) {
+	if sn.direct == 0 {
+		if t.group != nil && p != nil {
+			t.group.Leave(p)
+		}
+		return
 	}
-	if t.group != nil && p != nil {
-		t.group.Leave(p)
+	last := len(t.direct) - 1
+	moved := t.direct[last]
+	t.direct[sn.direct-1] = moved
+	moved.direct = sn.direct
+	t.direct[last] = nil
+	t.direct = t.direct[:last]
+	sn.direct = 0
+	if last <= cap(t.direct)/4 {
+		t.direct = slices.Clip(slices.Clone(t.direct)) // nil if it is empty
 	}
 }
 
@@ -75,42 +97,16 @@ func (t *topic) deliver(frame []byte, delivered map[*subscriber]struct{}) (n int
 	if t.group != nil {
 		n = t.group.BroadcastEncoded(frame, nil)
 	}
-	for sub := range t.viaSessions {
+	for _, sn := range t.direct {
 		if delivered != nil {
-			if _, ok := delivered[sub]; ok {
+			if _, ok := delivered[sn.sub]; ok {
 				continue
 			}
-			delivered[sub] = struct{}{}
+			delivered[sn.sub] = struct{}{}
 		}
-		if sub.session.Output(frame) == nil {
+		if sn.sub.session.Output(frame) == nil {
 			n++
 		}
 	}
 	return n
 }
-
-// history holds the last messages of a topic.
-type history struct {
-	frames [][]byte
-	bytes  int
-}
-
-// add appends a frame, and removes the oldest ones beyond the limits.
-func (h *history) add(frame []byte, maxFrames, maxBytes int) {
-	if maxFrames <= 0 || maxBytes <= 0 {
-		return
-	}
-	h.frames = append(h.frames, frame)
-	h.bytes += len(frame)
-	for len(h.frames) > maxFrames || h.bytes > maxBytes {
-		h.removeOldest()
-	}
-}
-
-func (h *history) removeOldest() {
-	h.bytes -= len(h.frames[0])
-	h.frames[0] = nil
-	h.frames = h.frames[1:]
-}
-
-func (h *history) last(n int) [][]byte { return h.frames[len(h.frames)-min(n, len(h.frames)):] }

@@ -13,13 +13,14 @@ import (
 const numShards = 64
 
 // topicTable holds all topics, patterns included. A topic is created by its first use. It is
-// removed with its last subscriber, or Options.Retain later if it has a history.
+// removed with its last subscriber, or with its history if that is kept longer.
 type topicTable struct {
-	server       *Server
-	seed         maphash.Seed
-	count        atomic.Int64
-	historyBytes atomic.Int64 // of all topics
-	shards       [numShards]topicShard
+	server     *Server
+	seed       maphash.Seed
+	count      atomic.Int64 // all topics
+	subscribed atomic.Int64 // topics with subscribers, which Options.MaxTopics limits
+	histories  histories
+	shards     [numShards]topicShard
 }
 
 type topicShard struct {
@@ -50,7 +51,8 @@ func (ts *topicTable) lock(name string) *topic {
 	}
 }
 
-// lockOrCreate returns the topic with that name, locked; it creates the topic if there is none.
+// lockOrCreate returns the topic with that name, locked; it creates the topic if there is none. The
+// error wraps [ErrLimit]; there is none for topics that are no patterns.
 func (ts *topicTable) lockOrCreate(name string) (*topic, error) {
 	for {
 		if t := ts.lock(name); t != nil {
@@ -69,87 +71,89 @@ func (ts *topicTable) create(name string) error {
 	if sh.byName[name] != nil {
 		return nil
 	}
-	if limit := ts.server.opts.MaxTopics; ts.count.Add(1) > int64(limit) {
-		ts.count.Add(-1)
-		return limitError("topics", limit)
+	t := &topic{name: strings.Clone(name)}
+	if isPattern(name) {
+		if err := ts.server.patterns.add(t); err != nil {
+			return err
+		}
 	}
 	if sh.byName == nil {
 		sh.byName = make(map[string]*topic)
 	}
-	t := &topic{name: strings.Clone(name), emptySince: time.Now()}
 	sh.byName[t.name] = t
-	if isPattern(name) {
-		ts.server.patterns.add(t)
-	}
+	ts.count.Add(1)
 	return nil
 }
 
-// release unlocks t, and removes it if it has neither subscribers nor a history to keep.
-func (ts *topicTable) release(t *topic) {
-	empty := t.subscribers() == 0
-	switch {
-	case !empty:
-		t.emptySince = time.Time{}
-	case t.emptySince.IsZero():
-		t.emptySince = time.Now()
+// lockToSubscribe is lockOrCreate for a topic that is about to get a subscriber. The error wraps
+// [ErrLimit].
+func (ts *topicTable) lockToSubscribe(name string) (*topic, error) {
+	t, err := ts.lockOrCreate(name)
+	if err != nil || t.counted {
+		return t, err
 	}
-	t.mu.Unlock()
-	if empty {
-		ts.removeUnused(t)
+	if limit := ts.server.opts.MaxTopics; ts.subscribed.Add(1) > int64(limit) {
+		ts.subscribed.Add(-1)
+		ts.release(t)
+		return nil, limitError("topics", limit)
 	}
+	t.counted = true
+	return t, nil
 }
 
-// removeUnused removes t if it has no subscribers, and no history that is still to be kept.
+// release unlocks t after a change of its subscribers or history, and removes it if it has neither.
+func (ts *topicTable) release(t *topic) {
+	used := t.subscribers() > 0
+	if !used && t.counted {
+		ts.subscribed.Add(-1)
+		t.counted = false
+	}
+	if !used && ts.server.opts.Retain < 0 {
+		t.history = history{}
+	}
+	var victims []*topic
+	if len(t.history.frames) > 0 && t.placedUsed != used {
+		victims = ts.histories.update(t, used)
+	}
+	unused := !used && len(t.history.frames) == 0
+	t.mu.Unlock()
+	if unused {
+		ts.removeUnused(t)
+	}
+	ts.evict(victims)
+}
+
+// removeUnused removes t if it has neither subscribers nor a history.
 func (ts *topicTable) removeUnused(t *topic) {
 	sh := ts.shard(t.name)
 	sh.mu.Lock()
-	defer sh.mu.Unlock()
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	keepHistory := len(t.history.frames) > 0 && time.Since(t.emptySince) < ts.server.opts.Retain
-	if t.removed || t.subscribers() > 0 || keepHistory {
-		return
+	remove := !t.removed && t.subscribers() == 0 && len(t.history.frames) == 0
+	if remove {
+		t.removed = true
+		ts.histories.update(t, false)
+		delete(sh.byName, t.name)
+		ts.count.Add(-1)
 	}
-	t.removed = true
-	ts.historyBytes.Add(-int64(t.history.bytes))
-	delete(sh.byName, t.name)
-	ts.count.Add(-1)
-	if isPattern(t.name) {
-		ts.server.patterns.remove(t)
+	t.mu.Unlock()
+	sh.mu.Unlock()
+	if remove && t.pattern != nil {
+		ts.server.patterns.remove(t) // without t.mu, for which lockMatching may wait
 	}
 }
 
-// addHistory adds a frame to the history of t, as far as the limits allow. t.mu is held.
-func (ts *topicTable) addHistory(t *topic, frame []byte) {
-	opts, h := &ts.server.opts, &t.history
-	before := h.bytes
-	h.add(frame, opts.History, opts.HistoryBytes)
-	if limit := int64(opts.HistoryTotal); limit > 0 {
-		for len(h.frames) > 0 && ts.historyBytes.Load()+int64(h.bytes-before) > limit {
-			h.removeOldest()
-		}
+// addHistory adds a frame to the history of t, and returns the topics to evict when t is unlocked.
+// t.mu is held.
+func (ts *topicTable) addHistory(t *topic, frame []byte) (victims []*topic) {
+	opts := &ts.server.opts
+	if opts.History <= 0 || opts.HistoryBytes <= 0 {
+		return nil
 	}
-	ts.historyBytes.Add(int64(h.bytes - before))
+	t.history.add(frame, opts.History, opts.HistoryBytes)
+	return ts.histories.update(t, t.subscribers() > 0)
 }
 
 // removeExpired removes the topics without subscribers whose history has been kept long enough.
 func (ts *topicTable) removeExpired() {
-	var all []*topic
-	for i := range ts.shards {
-		sh := &ts.shards[i]
-		all = all[:0]
-		sh.mu.RLock()
-		for _, t := range sh.byName {
-			all = append(all, t)
-		}
-		sh.mu.RUnlock()
-		for _, t := range all {
-			t.mu.Lock()
-			empty := t.subscribers() == 0
-			t.mu.Unlock()
-			if empty {
-				ts.removeUnused(t)
-			}
-		}
-	}
+	ts.evict(ts.histories.takeExpired(time.Now().Add(-ts.server.opts.Retain)))
 }

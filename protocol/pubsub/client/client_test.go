@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -190,4 +191,26 @@ func TestCloseWhileFull(t *testing.T) {
 		synctest.Wait()
 		c.Close()
 	})
+}
+
+// Text that encoding/json would replace is refused before it is sent.
+func TestInvalidUTF8IsRefusedAtEntry(t *testing.T) {
+	srv := newTestServer(t, pubsub.Options{})
+	c, _ := srv.dial(client.Options{})
+	for what, call := range map[string]func() error{
+		"topic":        func() error { _, err := c.Publish(t.Context(), "a\xff", "e", "", 1); return err },
+		"event":        func() error { _, err := c.Publish(t.Context(), "a", "e\xff", "", 1); return err },
+		"id":           func() error { _, err := c.Publish(t.Context(), "a", "e", "\xff", 1); return err },
+		"data":         func() error { _, err := c.Publish(t.Context(), "a", "e", "", json.RawMessage("\"\xff\"")); return err },
+		"presence":     func() error { _, err := c.Presence(t.Context(), "\xff"); return err },
+		"subscription": func() error { _, err := c.Subscribe(t.Context(), "\xff", client.SubscribeOptions{}); return err },
+		"control":      func() error { _, err := c.Subscribe(t.Context(), "a\x1b", client.SubscribeOptions{}); return err },
+	} {
+		if err := call(); err == nil || errors.Is(err, client.ErrRefused) {
+			t.Errorf("%s: got %v, want an error of the client", what, err)
+		}
+	}
+	if n, err := c.Publish(t.Context(), "a", "é", "", "😀"); n != 0 || err != nil {
+		t.Errorf("valid text: got %d, %v, want no error", n, err)
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unicode/utf8"
 
 	"goranch/protocol"
 )
@@ -115,6 +116,8 @@ func (r *request) encode(maxLen int) ([]byte, error) {
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", r.Action, err)
+	case !utf8.Valid(b): // Data may be a json.RawMessage
+		return nil, fmt.Errorf("%s: the data is not valid UTF-8", r.Action)
 	case len(b) > maxLen:
 		return nil, fmt.Errorf("%s: %w: %d bytes, the limit is %d", r.Action, protocol.ErrFrameTooLarge, len(b), maxLen)
 	}

@@ -2,19 +2,22 @@ package client
 
 import (
 	"context"
-	"errors"
+	"fmt"
+	"unicode/utf8"
 )
 
 // Publish publishes a message and waits until the server has acknowledged it. data is any value
 // that encoding/json can encode. n is the number of the server's subscribers to which the message
 // was handed. While the client is disconnected, Publish waits for a connection.
 //
-// The error is that of encoding/json; [ErrRefused], which also ends the connection;
+// topic, event and id must be valid UTF-8, and so must data if it is JSON text.
+//
+// The error is about the arguments, or that of encoding/json; [ErrRefused], which also ends the connection;
 // [ErrDisconnected]; the one with which the client has ended; or the cause of ctx, in which case
 // the message may have been published.
 func (c *Client) Publish(ctx context.Context, topic, event, id string, data any) (n int, err error) {
-	if topic == "" {
-		return 0, errors.New("publish: empty topic name")
+	if err := checkText("publish", topic, event, id); err != nil {
+		return 0, err
 	}
 	return c.do(ctx, &request{Action: "publish", Data: struct {
 		Topic string `json:"topic"`
@@ -28,10 +31,24 @@ func (c *Client) Publish(ctx context.Context, topic, event, id string, data any)
 // including this client's. Patterns that match a topic do not count for the topic. The errors are
 // those of [Client.Publish].
 func (c *Client) Presence(ctx context.Context, name string) (n int, err error) {
-	if name == "" {
-		return 0, errors.New("presence: empty topic name")
+	if err := checkText("presence", name); err != nil {
+		return 0, err
 	}
 	return c.do(ctx, &request{Action: "presence", Data: name})
+}
+
+// checkText returns an error if name, a topic or pattern, is empty, or if it or one of the other
+// texts is not valid UTF-8, which encoding/json would replace.
+func checkText(action, name string, others ...string) error {
+	if name == "" {
+		return fmt.Errorf("%s: empty topic name", action)
+	}
+	for _, text := range append(others, name) {
+		if !utf8.ValidString(text) {
+			return fmt.Errorf("%s: %.100q is not valid UTF-8", action, text)
+		}
+	}
+	return nil
 }
 
 // do waits for a connection and sends a request over it.

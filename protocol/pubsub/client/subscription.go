@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"goranch/internal/option"
 	"goranch/protocol"
@@ -36,8 +38,10 @@ func (o *SubscribeOptions) validate(name string) error {
 	switch {
 	case name == "":
 		faults.Add(errors.New("empty topic name"))
-	case strings.ContainsAny(name, "\x00\x01"):
-		faults.Add(fmt.Errorf("topic name %q contains a byte that ends frames", name))
+	case !utf8.ValidString(name):
+		faults.Add(fmt.Errorf("topic name %q is not valid UTF-8", name))
+	case strings.ContainsFunc(name, unicode.IsControl):
+		faults.Add(fmt.Errorf("topic name %q contains a control character", name))
 	case isPattern(name) && (o.Last || o.History > 0):
 		faults.Add(fmt.Errorf("%q is a pattern, which has no history: Last and History must be zero", name))
 	}

@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // maxEventID limits the length of a Last-Event-ID; longer ones are ignored.
@@ -26,9 +28,19 @@ type eventsRequest struct {
 
 func (g *Gateway) parseEventsRequest(r *http.Request) (req eventsRequest, err error) {
 	q := r.URL.Query()
-	req.topics = q["topic"]
+	for _, topic := range q["topic"] {
+		if !utf8.ValidString(topic) { // encoding/json would replace it
+			return req, fmt.Errorf("topic=%.100q: not valid UTF-8", topic)
+		}
+		if !slices.Contains(req.topics, topic) {
+			req.topics = append(req.topics, topic)
+		}
+		if len(req.topics) > g.opts.MaxTopics {
+			break
+		}
+	}
 	if n := len(req.topics); n == 0 || n > g.opts.MaxTopics {
-		return req, fmt.Errorf("%d topics: allowed are 1 to %d", n, g.opts.MaxTopics)
+		return req, fmt.Errorf("%d topics: allowed are 1 to %d", len(q["topic"]), g.opts.MaxTopics)
 	}
 	req.history = map[string]any{}
 	if v := q.Get("last"); v != "" {
@@ -60,8 +72,9 @@ type eventStream struct {
 	upstream *upstream
 	token    string
 	resumed  bool
-	initial  []frame // sent before the frames of upstream
-	lost     uint64  // messages that could not be replayed
+	initial  []frame  // sent before the frames of upstream
+	rest     []string // topics to subscribe to when initial has been sent
+	lost     uint64   // messages that could not be replayed
 }
 
 func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request) {
@@ -74,7 +87,8 @@ func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request) {
 	defer cancel(nil)
 	defer context.AfterFunc(g.ctx, func() { cancel(errShutdown) })()
 	s := &eventStream{g: g, w: w, rc: http.NewResponseController(w)}
-	if err := s.open(ctx, req); err != nil {
+	s.rc.SetReadDeadline(time.Time{}) // that of the request would end the stream
+	if err := s.open(withBrowserAddr(ctx, r), req); err != nil {
 		status := http.StatusBadGateway
 		var refused serverError
 		if errors.As(err, &refused) {
@@ -84,6 +98,7 @@ func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer s.upstream.close()
+	s.upstream.setOnSlow(func() { s.rc.SetWriteDeadline(time.Now()) }) // the stream may be blocked in a write
 	g.count(func(st *Stats) {
 		st.Streams++
 		if s.resumed {
@@ -93,7 +108,12 @@ func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request) {
 	if r.ProtoMajor == 1 {
 		w.Header().Set("Connection", "close") // the stream changes the connection's write deadline
 	}
-	err = s.serve(ctx)
+	err = s.serve(ctx, req)
+	select {
+	case <-s.upstream.slow:
+		err = errSlow // of which a failed write is the consequence
+	default:
+	}
 	if errors.Is(err, errSlow) {
 		g.count(func(st *Stats) { st.Slow++ })
 	}
@@ -130,7 +150,7 @@ func (s *eventStream) newSession(ctx context.Context) (err error) {
 		s.upstream.close()
 		return err
 	}
-	b := &replayBuffer{upstream: s.upstream}
+	b := &replayBuffer{table: &s.g.replays, upstream: s.upstream}
 	s.upstream.setReplay(b)
 	s.g.replays.put(s.token, b)
 	return nil
@@ -160,7 +180,7 @@ func (s *eventStream) resumeSession(ctx context.Context, req eventsRequest) (err
 		return err
 	}
 	s.token, s.resumed = req.token, true
-	b := &replayBuffer{upstream: s.upstream, last: req.lastReceived}
+	b := &replayBuffer{table: &s.g.replays, upstream: s.upstream, last: req.lastReceived}
 	if earlier != nil {
 		s.initial, s.lost = earlier.after(req.lastReceived)
 		b = earlier.successor(s.upstream, req.lastReceived)
@@ -176,21 +196,19 @@ func (s *eventStream) resumeSession(ctx context.Context, req eventsRequest) (err
 	return nil
 }
 
-// subscribe subscribes to all topics. A resumed session is subscribed already, unless the browser
-// has changed its topics; history is requested for new sessions only.
+// subscribe subscribes to the topics, so that a refusal can still set the status. Topics whose
+// history exceeds the memory of a stream are left for later.
 func (s *eventStream) subscribe(ctx context.Context, req eventsRequest) error {
-	for _, topic := range req.topics {
-		history := req.history
-		if s.resumed {
-			history = nil
+	for i, topic := range req.topics {
+		bytes := 0
+		for _, f := range s.initial {
+			bytes += len(f.data)
 		}
-		if err := s.upstream.request("subscribe", topic, history); err != nil {
-			// The server has closed the connection; its error frame gives the reason.
-			<-s.upstream.done
-			_, err = s.upstream.readACK(ctx)
-			return err
+		if bytes > s.g.opts.MaxBuffered/4 && !s.resumed {
+			s.rest = req.topics[i:]
+			return nil
 		}
-		before, err := s.upstream.readACK(ctx)
+		before, err := s.subscribeTo(ctx, topic, req)
 		if err != nil {
 			return err
 		}
@@ -199,10 +217,36 @@ func (s *eventStream) subscribe(ctx context.Context, req eventsRequest) error {
 	return nil
 }
 
+// subscribeTo subscribes to a topic and returns the frames before the ACK. A resumed session is
+// subscribed already, unless the browser has changed its topics; history is requested for new
+// sessions only.
+func (s *eventStream) subscribeTo(ctx context.Context, topic string, req eventsRequest) (before []frame, err error) {
+	history := req.history
+	if s.resumed {
+		history = nil
+	}
+	if err := s.upstream.request("subscribe", topic, history); err != nil {
+		// The server has closed the connection; its error frame gives the reason.
+		<-s.upstream.done
+		_, err = s.upstream.readACK(ctx)
+		return nil, err
+	}
+	return s.upstream.readACK(ctx)
+}
+
 // serve sends events until the stream ends.
-func (s *eventStream) serve(ctx context.Context) error {
+func (s *eventStream) serve(ctx context.Context, req eventsRequest) error {
 	if err := s.sendStart(); err != nil {
 		return err
+	}
+	for _, topic := range s.rest {
+		before, err := s.subscribeTo(ctx, topic, req)
+		if err != nil {
+			return err
+		}
+		if err := s.sendFrames(before); err != nil {
+			return err
+		}
 	}
 	var tick <-chan time.Time
 	if s.g.opts.KeepAlive > 0 {
@@ -238,12 +282,17 @@ func (s *eventStream) sendStart() error {
 			return err
 		}
 	}
-	for _, f := range s.initial {
+	initial := s.initial
+	s.initial = nil
+	return s.sendFrames(initial)
+}
+
+func (s *eventStream) sendFrames(all []frame) error {
+	for _, f := range all {
 		if err := s.sendFrame(f); err != nil {
 			return err
 		}
 	}
-	s.initial = nil
 	return nil
 }
 
@@ -254,25 +303,28 @@ func (s *eventStream) sendFrame(f frame) error {
 	return s.sendEvent("notice", 0, f.data)
 }
 
-// newlines replaces line ends, which would end the data field. In JSON they are white space.
-var newlines = strings.NewReplacer("\r", " ", "\n", " ")
-
 func (s *eventStream) sendEvent(kind string, number uint64, data []byte) error {
-	var b bytes.Buffer
+	head := make([]byte, 0, 128)
 	if kind != "" {
-		fmt.Fprintf(&b, "event: %s\n", kind)
+		head = fmt.Appendf(head, "event: %s\n", kind)
 	}
 	if number > 0 {
-		fmt.Fprintf(&b, "id: %s.%d\n", s.token, number)
+		head = fmt.Appendf(head, "id: %s.%d\n", s.token, number)
 	}
-	fmt.Fprintf(&b, "data: %s\n\n", newlines.Replace(string(data)))
-	return s.write(b.Bytes())
+	head = append(head, "data: "...)
+	if bytes.ContainsAny(data, "\r\n") { // which would end the field; in JSON they are white space
+		data = bytes.ReplaceAll(bytes.ReplaceAll(data, []byte("\r"), []byte(" ")), []byte("\n"), []byte(" "))
+	}
+	return s.write(head, data, []byte("\n\n"))
 }
 
-func (s *eventStream) write(b []byte) error {
+// write writes parts and flushes them.
+func (s *eventStream) write(parts ...[]byte) error {
 	s.rc.SetWriteDeadline(time.Now().Add(s.g.opts.WriteTimeout)) // not all ResponseWriters support it
-	if _, err := s.w.Write(b); err != nil {
-		return err
+	for _, b := range parts {
+		if _, err := s.w.Write(b); err != nil {
+			return err
+		}
 	}
 	return s.rc.Flush()
 }

@@ -2,6 +2,7 @@ package web_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -83,8 +84,13 @@ func TestEventsLost(t *testing.T) {
 		srv.publish("a", i)
 	}
 	s.expect(delivered("a", "0"))
+	first := s.lastID
+	for i := range 99 { // until the gateway has them
+		s.expect(delivered("a", fmt.Sprint(i+1)))
+	}
 	s.cancel()
 	waitFor(t, "disconnect of the browser", func() bool { return srv.gateway.Stats().Browsers == 0 })
+	s.lastID = first
 	resumed := srv.reconnect(s, "topic=a")
 	resumed.expect(`session {"resumed":true}`, `notice {"lost_events":35}`, delivered("a", "36"))
 }
@@ -146,4 +152,43 @@ func TestSlowEvents(t *testing.T) {
 		}
 	}
 	t.Error("got 100,000 events, want the stream to end")
+}
+
+// A stream whose browser does not read is closed at once when its queue is full, and its memory is
+// freed, although the write to the browser still waits.
+func TestSlowEventsAreClosedAtOnce(t *testing.T) {
+	srv := newTestServer(t, pubsub.Options{}, web.Options{WriteTimeout: time.Minute, KeepAlive: -1})
+	s := srv.events("topic=a", nil)
+	s.expect(`session {"resumed":false}`)
+	start := time.Now()
+	big := strings.Repeat("x", 30_000)
+	waitFor(t, "disconnect of the slow browser", func() bool { srv.publish("a", big); return srv.gateway.Stats().Browsers == 0 })
+	if d := time.Since(start); d > 20*time.Second || srv.gateway.Stats().Slow != 1 {
+		t.Errorf("got %d slow browsers after %v, want 1 within 20 s", srv.gateway.Stats().Slow, d)
+	}
+}
+
+// The replay buffers of all sessions together are limited; the oldest are evicted.
+func TestReplayTotal(t *testing.T) {
+	srv := newTestServer(t, pubsub.Options{}, web.Options{})
+	big := strings.Repeat("x", 50_000)
+	var first, last *eventSource
+	for i := range 400 { // 20 MB
+		s := srv.events(fmt.Sprint("topic=t", i), nil)
+		s.expect(`session {"resumed":false}`)
+		srv.publish(fmt.Sprint("t", i), 1, big)
+		s.expect(delivered(fmt.Sprint("t", i), "1"))
+		id := s.lastID
+		s.expect(delivered(fmt.Sprint("t", i), `"`+big+`"`))
+		s.lastID = id
+		if i == 0 {
+			first = s
+		}
+		last = s
+	}
+	first.cancel()
+	last.cancel()
+	waitFor(t, "disconnect of two browsers", func() bool { return srv.gateway.Stats().Browsers == 398 })
+	srv.reconnect(first, "topic=t0").expect(`session {"resumed":true}`)
+	srv.reconnect(last, "topic=t399").expect(`session {"resumed":true}`, delivered("t399", `"`+big+`"`))
 }

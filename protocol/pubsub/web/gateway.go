@@ -19,8 +19,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net"
 	"net/http"
+	"net/netip"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
 // errShutdown ends connections when the gateway is shut down.
@@ -39,8 +43,27 @@ type Gateway struct {
 	drained  chan struct{} // closed after Shutdown when no browser is connected
 	stats    Stats
 
-	replays replayTable
+	queued     budget // data that waits for browsers
+	incomplete budget // messages of browsers that have not arrived completely
+	replays    replayTable
 }
+
+// budget limits memory that browsers use together, in bytes. A negative limit is none.
+type budget struct {
+	limit int64
+	used  atomic.Int64
+}
+
+// guaranteed is what each browser may use of a budget in any case.
+const guaranteed = 16 << 10
+
+// charge adds n bytes, with which one browser uses own. It reports false if these are too many.
+func (b *budget) charge(n, own int) bool {
+	used := b.used.Add(int64(n))
+	return b.limit < 0 || used <= b.limit || own <= guaranteed
+}
+
+func (b *budget) release(n int) { b.used.Add(-int64(n)) }
 
 // Stats holds the counters of a [Gateway] since it was created, and its current size.
 type Stats struct {
@@ -58,6 +81,11 @@ func NewGateway(opts Options) (*Gateway, error) {
 		return nil, err
 	}
 	g := &Gateway{opts: opts.withDefaults(), mux: http.NewServeMux()}
+	g.queued.limit = int64(g.opts.MaxBufferedTotal)
+	g.incomplete.limit = int64(g.opts.MaxBufferedTotal) / 4
+	if g.queued.limit < 0 {
+		g.incomplete.limit = -1
+	}
 	g.ctx, g.stop = context.WithCancelCause(context.Background())
 	g.mux.HandleFunc("GET /ws", g.admit(g.serveWebSocket))
 	g.mux.HandleFunc("GET /events", g.admit(g.serveEvents))
@@ -69,7 +97,41 @@ func NewGateway(opts Options) (*Gateway, error) {
 
 // ServeHTTP serves one of the gateway's paths. It returns when the WebSocket or event stream has
 // ended.
-func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.mux.ServeHTTP(w, r) }
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if err := g.checkHost(r); err != nil {
+		g.refuse(w, http.StatusForbidden, err)
+		return
+	}
+	if r.ContentLength != 0 {
+		// net/http would wait for the body when this request has been answered.
+		w.Header().Set("Connection", "close")
+		http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime))
+		g.refuse(w, http.StatusRequestEntityTooLarge, errors.New("requests have no body here"))
+		return
+	}
+	g.mux.ServeHTTP(w, r)
+}
+
+// bodyTime limits how long net/http reads the body of a refused request.
+const bodyTime = time.Second
+
+type browserAddrKey struct{}
+
+// BrowserAddr returns the address of the browser for which Options.Dial is called with ctx, nil if
+// it has no IP address.
+func BrowserAddr(ctx context.Context) net.Addr {
+	addr, _ := ctx.Value(browserAddrKey{}).(net.Addr)
+	return addr
+}
+
+// withBrowserAddr returns the context for Options.Dial.
+func withBrowserAddr(ctx context.Context, r *http.Request) context.Context {
+	ap, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return ctx
+	}
+	return context.WithValue(ctx, browserAddrKey{}, net.TCPAddrFromAddrPort(ap))
+}
 
 // Stats returns the current counters.
 func (g *Gateway) Stats() Stats {
@@ -113,8 +175,8 @@ func (g *Gateway) admit(serve http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
-		if !g.originAllowed(r) {
-			g.refuse(w, http.StatusForbidden, errors.New("requests from this origin are not allowed"))
+		if err := g.checkOrigin(r); err != nil {
+			g.refuse(w, http.StatusForbidden, err)
 			return
 		}
 		if err := g.opts.Authorize(r); err != nil {

@@ -11,6 +11,7 @@ import (
 	"net"
 	"sync"
 	"time"
+	"unicode/utf8"
 )
 
 // maxServerFrame limits the length of a frame of the topic server, in bytes.
@@ -19,6 +20,7 @@ const maxServerFrame = 16 << 20
 var (
 	errSlow           = errors.New("the browser reads too slowly")
 	errUpstreamClosed = errors.New("the topic server has closed the connection")
+	errLongFrame      = errors.New("the topic server has sent too long a frame")
 )
 
 // serverError is the reason that the topic server gives before it closes a connection.
@@ -30,6 +32,7 @@ func (e serverError) Error() string { return string(e) }
 // independently of the browser.
 type upstream struct {
 	nc       net.Conn
+	g        *Gateway
 	opts     *Options
 	readable chan struct{} // has one element when the queue or err has changed
 	slow     chan struct{} // closed when the queue exceeds MaxBuffered
@@ -41,6 +44,7 @@ type upstream struct {
 	queue  []frame
 	bytes  int
 	replay *replayBuffer // numbers the messages; nil for WebSockets
+	onSlow func()        // called when slow is closed; nil for WebSockets
 	err    error         // the end of the stream, after the queue
 }
 
@@ -58,7 +62,7 @@ func (g *Gateway) dial(ctx context.Context) (*upstream, error) {
 		return nil, fmt.Errorf("connect to the topic server: %w", err)
 	}
 	u := &upstream{
-		nc: nc, opts: &g.opts,
+		nc: nc, g: g, opts: &g.opts,
 		readable: make(chan struct{}, 1), slow: make(chan struct{}), done: make(chan struct{}),
 	}
 	go u.read()
@@ -68,12 +72,21 @@ func (g *Gateway) dial(ctx context.Context) (*upstream, error) {
 // close closes the connection. It first reads what the server has already sent, for the replay
 // buffer.
 func (u *upstream) close() {
+	defer u.drop()
 	if half, ok := u.nc.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
 		u.nc.SetReadDeadline(time.Now().Add(time.Second))
 		<-u.done
 	}
 	u.nc.Close()
 	<-u.done
+}
+
+// drop drops the queue, to which nothing is added any more.
+func (u *upstream) drop() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.g.queued.release(u.bytes)
+	u.queue, u.bytes = nil, 0
 }
 
 func (u *upstream) write(b []byte) error {
@@ -97,34 +110,63 @@ func (u *upstream) request(action, data string, fields map[string]any) error {
 	return u.write(b)
 }
 
-// splitFrames is a [bufio.SplitFunc] for frames that end with SOH.
-func splitFrames(data []byte, atEOF bool) (took int, frame []byte, err error) {
-	if i := bytes.IndexByte(data, 0x01); i >= 0 {
-		return i + 1, data[:i], nil
+// longFrames holds buffers in which frames are put together that exceed the reader's buffer.
+var longFrames = sync.Pool{New: func() any { return new([]byte) }}
+
+// maxPooled is the size of the largest buffer that is kept in longFrames.
+const maxPooled = 256 << 10
+
+// readFrame reads a frame of the server and returns it without its end, in memory of its own.
+func readFrame(r *bufio.Reader) (frame []byte, err error) {
+	part, err := r.ReadSlice(0x01)
+	if err == nil {
+		return bytes.Clone(part[:len(part)-1]), nil
 	}
-	return 0, nil, nil
+	long := longFrames.Get().(*[]byte)
+	defer func() {
+		if cap(*long) <= maxPooled {
+			longFrames.Put(long)
+		}
+	}()
+	*long = append((*long)[:0], part...)
+	for err == bufio.ErrBufferFull {
+		part, err = r.ReadSlice(0x01)
+		if *long = append(*long, part...); len(*long) > maxServerFrame {
+			return nil, errLongFrame
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return bytes.Clone((*long)[:len(*long)-1]), nil
 }
 
 func (u *upstream) read() {
 	defer close(u.done)
-	s := bufio.NewScanner(u.nc)
-	s.Buffer(nil, maxServerFrame)
-	s.Split(splitFrames)
+	r := bufio.NewReader(u.nc)
 	end := errUpstreamClosed
-	for s.Scan() {
-		b := s.Bytes()
-		if string(b) == "PING" {
-			u.write([]byte("PONG")) // a failure also ends the scan
-			continue
-		}
-		var r struct {
-			Error *string `json:"error"`
-		}
-		if bytes.HasPrefix(b, []byte(`{"error":`)) && json.Unmarshal(b, &r) == nil && r.Error != nil {
-			end = serverError(*r.Error)
+	for {
+		b, err := readFrame(r)
+		if err != nil {
 			break
 		}
-		if !u.push(bytes.Clone(b)) {
+		if string(b) == "PING" {
+			u.write([]byte("PONG")) // a failure also ends the next read
+			continue
+		}
+		var refusal struct {
+			Error *string `json:"error"`
+		}
+		if bytes.HasPrefix(b, []byte(`{"error":`)) && json.Unmarshal(b, &refusal) == nil && refusal.Error != nil {
+			end = serverError(*refusal.Error)
+			break
+		}
+		// The server refuses invalid UTF-8, but one of another kind or version may not, and browsers
+		// close a WebSocket that carries it.
+		if !utf8.Valid(b) {
+			b = bytes.ToValidUTF8(b, []byte("\uFFFD"))
+		}
+		if !u.push(b) {
 			end = errSlow
 			break
 		}
@@ -132,9 +174,14 @@ func (u *upstream) read() {
 	u.nc.Close()
 	u.mu.Lock()
 	u.err = end
+	onSlow := u.onSlow
 	u.mu.Unlock()
 	if end == errSlow {
+		u.drop()
 		close(u.slow)
+		if onSlow != nil {
+			onSlow()
+		}
 	}
 	u.notify()
 }
@@ -150,7 +197,7 @@ func (u *upstream) push(data []byte) bool {
 	u.queue = append(u.queue, f)
 	u.bytes += len(data)
 	u.notify()
-	return u.bytes <= u.opts.MaxBuffered || len(u.queue) == 1
+	return u.g.queued.charge(len(data), u.bytes) && u.bytes <= u.opts.MaxBuffered || len(u.queue) == 1
 }
 
 func (u *upstream) notify() {
@@ -158,6 +205,13 @@ func (u *upstream) notify() {
 	case u.readable <- struct{}{}:
 	default:
 	}
+}
+
+// setOnSlow sets a function that is called when the queue exceeds a limit.
+func (u *upstream) setOnSlow(f func()) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.onSlow = f
 }
 
 // setReplay makes b number and hold all messages from now on, including those in the queue.
@@ -185,7 +239,11 @@ func (u *upstream) next(ctx context.Context, tick <-chan time.Time) (frame, erro
 			u.queue[0] = frame{}
 			u.queue = u.queue[1:]
 			u.bytes -= len(f.data)
+			if len(u.queue) == 0 {
+				u.queue = nil // with the frames that were taken
+			}
 			u.mu.Unlock()
+			u.g.queued.release(len(f.data))
 			return f, nil
 		}
 		err := u.err

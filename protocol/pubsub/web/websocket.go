@@ -4,16 +4,22 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"sync"
 	"time"
 	"unicode/utf8"
 
 	"github.com/coder/websocket"
+
+	"goranch/internal/bufpool"
 )
 
 // errBadMessage ends a WebSocket whose browser has sent a message that is not a request.
 var errBadMessage = errors.New("a message must be one JSON object in a text frame")
+
+// errBusy ends a WebSocket whose message exceeds what is left of MaxBufferedTotal.
+var errBusy = errors.New("too many messages are incomplete")
 
 // maxCloseReason is the length of the longest reason in a close frame, in bytes (RFC 6455).
 const maxCloseReason = 123
@@ -26,7 +32,7 @@ type webSocket struct {
 }
 
 func (g *Gateway) serveWebSocket(w http.ResponseWriter, r *http.Request) {
-	up, err := g.dial(r.Context())
+	up, err := g.dial(withBrowserAddr(r.Context(), r))
 	if err != nil {
 		g.refuse(w, http.StatusBadGateway, err)
 		return
@@ -75,7 +81,7 @@ func closeStatus(err error) (websocket.StatusCode, string) {
 	case errors.As(err, &refused):
 	case errors.Is(err, errShutdown), errors.Is(err, errUpstreamClosed):
 		status = websocket.StatusGoingAway
-	case errors.Is(err, errSlow):
+	case errors.Is(err, errSlow), errors.Is(err, errBusy):
 		status = websocket.StatusTryAgainLater
 	case errors.Is(err, errBadMessage):
 		status = websocket.StatusUnsupportedData
@@ -92,19 +98,61 @@ func closeStatus(err error) (websocket.StatusCode, string) {
 // forwardRequests sends the browser's requests to the topic server.
 func (s *webSocket) forwardRequests(ctx context.Context) error {
 	for {
-		kind, b, err := s.conn.Read(ctx)
-		if err != nil {
-			return err
-		}
-		b = bytes.TrimSpace(b)
-		if kind != websocket.MessageText || !bytes.HasPrefix(b, []byte("{")) || bytes.IndexByte(b, 0x00) >= 0 {
-			return errBadMessage
-		}
-		if err := s.upstream.write(b); err != nil {
+		err := s.readMessage(ctx, s.forwardRequest)
+		if err == errUpstreamClosed {
 			// forwardFrames still sends what the server has said, and ends the WebSocket.
 			<-s.upstream.done
 			<-ctx.Done()
-			return errUpstreamClosed
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (s *webSocket) forwardRequest(kind websocket.MessageType, b []byte) error {
+	b = bytes.TrimSpace(b)
+	if kind != websocket.MessageText || !bytes.HasPrefix(b, []byte("{")) || bytes.IndexByte(b, 0x00) >= 0 {
+		return errBadMessage
+	}
+	if s.upstream.write(b) != nil {
+		return errUpstreamClosed
+	}
+	return nil
+}
+
+// messageTime limits how long a message of a browser may take to arrive.
+const messageTime = time.Minute
+
+// readMessage passes the next message to handle. Its buffer grows with what has arrived.
+func (s *webSocket) readMessage(ctx context.Context, handle func(websocket.MessageType, []byte) error) error {
+	kind, r, err := s.conn.Reader(ctx)
+	if err != nil {
+		return err
+	}
+	timer := time.AfterFunc(messageTime, func() { s.conn.CloseNow() })
+	defer timer.Stop()
+	var b []byte
+	defer func() {
+		s.g.incomplete.release(cap(b))
+		bufpool.Put(b)
+	}()
+	for {
+		if len(b) == cap(b) {
+			larger := append(bufpool.Get(len(b)+1), b...)
+			n := cap(larger) - cap(b)
+			bufpool.Put(b)
+			b = larger
+			if !s.g.incomplete.charge(n, cap(b)) {
+				return errBusy
+			}
+		}
+		n, err := r.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		if err == io.EOF {
+			return handle(kind, b)
+		} else if err != nil {
+			return err
 		}
 	}
 }
