@@ -46,8 +46,7 @@ func (p *Peer) finish(err error) {
 		defer c.HandleClose(p, err)
 	}
 	p.callLeaver(err)
-	freeFrameBuffer(p.partial)
-	p.partial = nil
+	p.freePartial()
 	var panicked *PanicError
 	if errors.As(err, &panicked) {
 		p.flush(-1)
