@@ -28,7 +28,7 @@ type process struct {
 }
 
 // startProcess starts a program with these arguments and kills it at the end of the test.
-func startProcess(t *testing.T, path string, args ...string) *process {
+func startProcess(t testing.TB, path string, args ...string) *process {
 	t.Helper()
 	p := &process{cmd: exec.Command(path, args...)}
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.log
@@ -36,7 +36,7 @@ func startProcess(t *testing.T, path string, args ...string) *process {
 	return p
 }
 
-func (p *process) start(t *testing.T) {
+func (p *process) start(t testing.TB) {
 	t.Helper()
 	p.done = make(chan struct{})
 	if err := p.cmd.Start(); err != nil {

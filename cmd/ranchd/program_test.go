@@ -44,7 +44,7 @@ func (o *output) String() string {
 }
 
 // line waits for a complete line for which ok returns true, and returns the first.
-func (o *output) line(t *testing.T, what string, ok func(line string) bool) string {
+func (o *output) line(t testing.TB, what string, ok func(line string) bool) string {
 	t.Helper()
 	expired := time.After(timeout)
 	for {
@@ -74,7 +74,7 @@ func (o *output) line(t *testing.T, what string, ok func(line string) bool) stri
 }
 
 // event waits for a JSON log line with the message and the attributes.
-func (o *output) event(t *testing.T, msg string, attrs map[string]any) map[string]any {
+func (o *output) event(t testing.TB, msg string, attrs map[string]any) map[string]any {
 	t.Helper()
 	var found map[string]any
 	o.line(t, "the message "+msg, func(line string) bool {
@@ -94,7 +94,7 @@ func (o *output) event(t *testing.T, msg string, attrs map[string]any) map[strin
 }
 
 // addr waits until a listener is started and returns its address.
-func (o *output) addr(t *testing.T, listener string) string {
+func (o *output) addr(t testing.TB, listener string) string {
 	t.Helper()
 	return o.event(t, "listener started", map[string]any{"listener": listener})["addr"].(string)
 }
@@ -151,7 +151,7 @@ func (p *program) wantExit(t *testing.T, want int) {
 }
 
 // dial connects, and closes the connection at the end of the test.
-func dial(t *testing.T, tr transport.Transport, addr string) net.Conn {
+func dial(t testing.TB, tr transport.Transport, addr string) net.Conn {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
