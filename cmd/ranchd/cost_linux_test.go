@@ -44,15 +44,7 @@ var memoryCosts = []struct {
 		nc.Write(append([]byte("\x00\x03\xff\xf0{"), strings.Repeat(" ", 130_000)...))
 	}},
 	{"echo/idle", "echo", 500, func(net.Conn) {}},
-	{"echo/doesNotRead", "echo", 200, func(nc net.Conn) {
-		nc.SetWriteDeadline(time.Now().Add(time.Second))
-		io.Copy(nc, io.LimitReader(zeros{}, 16<<20))
-	}},
 }
-
-type zeros struct{}
-
-func (zeros) Read(b []byte) (int, error) { return len(b), nil }
 
 func readLines(r io.Reader, n int) {
 	b := bufio.NewReaderSize(r, 16<<10)
