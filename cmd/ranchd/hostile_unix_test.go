@@ -33,6 +33,7 @@ func TestHostile(t *testing.T) {
 	t.Run("httpToTheShell", func(t *testing.T) { testHTTPToTheShell(t, bin) })
 	t.Run("exhaustedDescriptors", func(t *testing.T) { testExhaustedDescriptors(t, bin) })
 	t.Run("floodOfWarnings", func(t *testing.T) { testFloodOfWarnings(t, bin) })
+	t.Run("nasty", func(t *testing.T) { testNasty(t, bin) })
 }
 
 // fullPipe returns the write end of a pipe that nothing reads and that is full.
