@@ -31,7 +31,7 @@ func TestMessages(t *testing.T) {
 	}
 	der, _ := pem.Decode([]byte(cert))
 	for _, c := range []struct{ name, cert, key, want string }{
-		{"encrypted key", cert, string(pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: block.Bytes})), "the key is encrypted"},
+		{"encrypted key", cert, string(pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte("ciphertext")})), "the key is encrypted"},
 		{"encrypted key, old format", cert, string(pem.EncodeToMemory(legacy)), "the key is encrypted"},
 		{"CA first", ca.pem + cert, key, "the key belongs to certificate 2 of the file"},
 		{"byte order mark", "\xef\xbb\xbf" + cert, key, "byte order mark"},
