@@ -19,7 +19,7 @@ func TestWaitForConnectionsEndsWithTheListener(t *testing.T) {
 	}{
 		"stopped":  {(*ranch.Listener).Stop, "by Stop"},
 		"drained":  {func(l *ranch.Listener) error { return l.Drain(context.Background()) }, "by Drain"},
-		"replaced": {replace, "another listener has its name"},
+		"replaced": {replace, "by Stop"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -46,7 +46,8 @@ func TestWaitForConnectionsEndsWithTheListener(t *testing.T) {
 	}
 }
 
-// replace stops l and starts another listener under its name before a waiting goroutine runs.
+// replace stops l and starts another listener under its name, which may be before a goroutine that
+// waits has run; its error then says so too.
 func replace(l *ranch.Listener) error {
 	if err := l.Stop(); err != nil {
 		return err
