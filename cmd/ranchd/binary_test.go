@@ -46,7 +46,7 @@ func TestBinary(t *testing.T) {
 // testPlainLog checks the default format of a log that is not on a terminal.
 func testPlainLog(t *testing.T, bin string) {
 	p := startProcess(t, bin, "--listen", "tcp://127.0.0.1:0")
-	p.out.line(t, "the end of the banner", func(line string) bool { return strings.Contains(line, "Ctrl-C") })
+	p.log.line(t, "the message serving", func(line string) bool { return strings.Contains(line, "serving") })
 	if first, _, _ := strings.Cut(p.log.String(), "\n"); !strings.HasPrefix(first, "time=") || strings.Contains(p.log.String(), "\x1b") {
 		t.Errorf("got log\n%s\nwant plain text", &p.log)
 	}
