@@ -105,5 +105,3 @@ func dialSlowly(t *testing.T, tr transport.Transport, l *ranch.Listener) net.Con
 	t.Cleanup(func() { nc.Close() })
 	return nc
 }
-
-func transportAddr(l *ranch.Listener) string { return dialAddr(l) }

@@ -22,8 +22,8 @@ func (s stringer) String() string { return string(s) }
 func TestPrintableAttr(t *testing.T) {
 	for _, s := range termtext.Nasty {
 		var got bytes.Buffer
-		log := slog.New(tint.NewHandler(&got, &tint.Options{NoColor: true, ReplaceAttr: logging.PrintableAttr}))
-		coloured := slog.New(tint.NewHandler(&got, &tint.Options{ReplaceAttr: logging.PrintableAttr}))
+		log := slog.New(tint.NewTextHandler(&got, &tint.Options{NoColor: true, ReplaceAttr: logging.PrintableAttr}))
+		coloured := slog.New(tint.NewTextHandler(&got, &tint.Options{ReplaceAttr: logging.PrintableAttr}))
 		for _, l := range []*slog.Logger{log, coloured} {
 			l.Info("message", "string", s, "err", errors.New(s), "stringer", stringer(s), "any", []string{s},
 				"addr", &net.UnixAddr{Name: s}, slog.Group("group", "string", s))
