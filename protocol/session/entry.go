@@ -43,13 +43,11 @@ type entry[T any] struct {
 	brief         bool // its last attachment lasted less than briefTime
 
 	// Position in the lists of detached sessions, guarded by their lock.
-	class      uint8
-	listed     bool
-	size       int32 // bytes that count against the limits
-	prev, next *entry[T]
-	peer       *peerSessions[T] // of its source address; nil: not limited
-	prevOfPeer *entry[T]
-	nextOfPeer *entry[T]
+	class  uint8
+	listed bool
+	size   int32            // bytes that count against the limits
+	peer   *peerSessions[T] // of its source address; nil: not limited
+	links  [2]link[T]       // in the lists of its class and of its peer
 }
 
 // init makes the unbound handle of a new entry.

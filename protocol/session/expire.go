@@ -27,7 +27,7 @@ const (
 // the first of a class expires first.
 type detachedList[T any] struct {
 	mu       sync.Mutex
-	classes  [classes]struct{ first, last *entry[T] }
+	classes  [classes]chain[T]
 	fresh    int // in the lowest class
 	peers    map[netip.Addr]*peerSessions[T]
 	bytes    int
@@ -38,9 +38,9 @@ type detachedList[T any] struct {
 
 // peerSessions are the detached sessions of one source address.
 type peerSessions[T any] struct {
-	key         netip.Addr
-	first, last *entry[T]
-	n, bytes    int
+	chain[T]
+	key      netip.Addr
+	n, bytes int
 }
 
 func (l *detachedList[T]) close() {
@@ -55,14 +55,8 @@ func (l *detachedList[T]) push(e *entry[T]) {
 	size, class := e.bytes(), e.evictionClass()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	c := &l.classes[class]
-	e.class, e.listed, e.prev, e.size = class, true, c.last, int32(min(size, math.MaxInt32))
-	if c.last == nil {
-		c.first = e
-	} else {
-		c.last.next = e
-	}
-	c.last = e
+	e.class, e.listed, e.size = class, true, int32(min(size, math.MaxInt32))
+	l.classes[class].push(e, ofClass)
 	l.bytes += int(e.size)
 	if class == 0 {
 		l.fresh++
@@ -103,13 +97,8 @@ func (l *detachedList[T]) addToPeer(e *entry[T]) {
 		p = &peerSessions[T]{key: key}
 		l.peers[key] = p
 	}
-	e.peer, e.prevOfPeer = p, p.last
-	if p.last == nil {
-		p.first = e
-	} else {
-		p.last.nextOfPeer = e
-	}
-	p.last = e
+	e.peer = p
+	p.push(e, ofPeer)
 	p.n++
 	p.bytes += int(e.size)
 }
@@ -146,23 +135,13 @@ func (l *detachedList[T]) unlink(e *entry[T]) {
 	if !e.listed {
 		return
 	}
-	c := &l.classes[e.class]
-	if e.prev == nil {
-		c.first = e.next
-	} else {
-		e.prev.next = e.next
-	}
-	if e.next == nil {
-		c.last = e.prev
-	} else {
-		e.next.prev = e.prev
-	}
+	l.classes[e.class].remove(e, ofClass)
 	l.bytes -= int(e.size)
 	if e.class == 0 {
 		l.fresh--
 	}
 	l.removeFromPeer(e)
-	e.prev, e.next, e.listed, e.size = nil, nil, false, 0
+	e.listed, e.size = false, 0
 }
 
 func (l *detachedList[T]) removeFromPeer(e *entry[T]) {
@@ -170,21 +149,12 @@ func (l *detachedList[T]) removeFromPeer(e *entry[T]) {
 	if p == nil {
 		return
 	}
-	if e.prevOfPeer == nil {
-		p.first = e.nextOfPeer
-	} else {
-		e.prevOfPeer.nextOfPeer = e.nextOfPeer
-	}
-	if e.nextOfPeer == nil {
-		p.last = e.prevOfPeer
-	} else {
-		e.nextOfPeer.prevOfPeer = e.prevOfPeer
-	}
+	p.remove(e, ofPeer)
 	p.bytes -= int(e.size)
 	if p.n--; p.n == 0 {
 		delete(l.peers, p.key)
 	}
-	e.peer, e.prevOfPeer, e.nextOfPeer = nil, nil, nil
+	e.peer = nil
 }
 
 // oldest returns the session that was detached longest; nil if there is none. l.mu is held.
