@@ -9,10 +9,7 @@ import "goranch/internal/bufpool"
 //
 //go:noinline
 func (p *Peer) appendPartial(b []byte) {
-	if n := len(p.partial) + len(b); n > cap(p.partial) {
-		p.movePartial(p.partial, n)
-	}
-	p.partial = append(p.partial, b...)
+	p.partial = append(bufpool.Grow(p.partial, len(p.partial)+len(b)), b...)
 }
 
 // setPartial reduces the incomplete frame to rest, which is the end of it.
@@ -21,17 +18,12 @@ func (p *Peer) setPartial(rest []byte) {
 	case len(rest) == 0:
 		p.freePartial()
 	case cap(p.partial) > 4*bufpool.Size(len(rest)):
-		p.movePartial(rest, len(rest))
+		smaller := append(bufpool.Get(len(rest)), rest...)
+		p.freePartial()
+		p.partial = smaller
 	default:
 		p.partial = p.partial[:copy(p.partial, rest)]
 	}
-}
-
-// movePartial makes b the incomplete frame, in another buffer for n bytes.
-func (p *Peer) movePartial(b []byte, n int) {
-	moved := append(bufpool.Get(n), b...)
-	p.freePartial()
-	p.partial = moved
 }
 
 func (p *Peer) freePartial() {

@@ -29,6 +29,17 @@ func Get(n int) []byte {
 	return make([]byte, 0, Size(n))
 }
 
+// Grow returns a buffer for n bytes with the data of b, which is put back: b must not be used any more.
+// If b has the capacity, it is returned itself.
+func Grow(b []byte, n int) []byte {
+	if n <= cap(b) {
+		return b
+	}
+	larger := append(Get(n), b...)
+	Put(b)
+	return larger
+}
+
 // Put returns a buffer of Get, which must not be used any more. nil has no effect.
 func Put(b []byte) {
 	if c := class(cap(b)); c < classes && cap(b) == Size(cap(b)) {

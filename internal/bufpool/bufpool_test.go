@@ -19,6 +19,12 @@ func TestSizes(t *testing.T) {
 			bufpool.Put(append(b, make([]byte, n)...))
 		}
 	}
+	if got := bufpool.Grow(append(bufpool.Get(3), "abc"...), 513); string(got) != "abc" || cap(got) != 1024 {
+		t.Errorf("Grow to 513: got %q of %d bytes, want abc of 1024", got, cap(got))
+	}
+	if b := bufpool.Get(3); &bufpool.Grow(b, 512)[:1][0] != &b[:1][0] {
+		t.Error("Grow within the capacity: got another buffer, want the same")
+	}
 	bufpool.Put(nil)
 	bufpool.Put(make([]byte, 700)) // not of Get
 	if got := cap(bufpool.Get(700)); got != 1024 {

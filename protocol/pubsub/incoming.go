@@ -29,9 +29,7 @@ func (in *incoming) add(piece []byte, maxFrame int, a *account) error {
 		if err := a.chargeIncomplete(bufpool.Size(n) - cap(in.buf)); err != nil {
 			return err
 		}
-		larger := append(bufpool.Get(n), in.buf...)
-		bufpool.Put(in.buf)
-		in.buf = larger
+		in.buf = bufpool.Grow(in.buf, n)
 	}
 	if len(in.buf) == 0 {
 		in.since.Store(time.Now().UnixNano())

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 	"unicode/utf8"
+
+	"goranch/internal/bufpool"
 )
 
 // maxServerFrame limits the length of a frame of the topic server, in bytes.
@@ -110,35 +112,27 @@ func (u *upstream) request(action, data string, fields map[string]any) error {
 	return u.write(b)
 }
 
-// longFrames holds buffers in which frames are put together that exceed the reader's buffer.
-var longFrames = sync.Pool{New: func() any { return new([]byte) }}
-
-// maxPooled is the size of the largest buffer that is kept in longFrames.
-const maxPooled = 256 << 10
-
 // readFrame reads a frame of the server and returns it without its end, in memory of its own.
 func readFrame(r *bufio.Reader) (frame []byte, err error) {
 	part, err := r.ReadSlice(0x01)
 	if err == nil {
 		return bytes.Clone(part[:len(part)-1]), nil
 	}
-	long := longFrames.Get().(*[]byte)
-	defer func() {
-		if cap(*long) <= maxPooled {
-			longFrames.Put(long)
-		}
-	}()
-	*long = append((*long)[:0], part...)
-	for err == bufio.ErrBufferFull {
-		part, err = r.ReadSlice(0x01)
-		if *long = append(*long, part...); len(*long) > maxServerFrame {
+	var long []byte
+	defer func() { bufpool.Put(long) }()
+	for {
+		if long = append(bufpool.Grow(long, len(long)+len(part)), part...); len(long) > maxServerFrame {
 			return nil, errLongFrame
 		}
+		if err != bufio.ErrBufferFull {
+			break
+		}
+		part, err = r.ReadSlice(0x01)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return bytes.Clone((*long)[:len(*long)-1]), nil
+	return bytes.Clone(long[:len(long)-1]), nil
 }
 
 func (u *upstream) read() {

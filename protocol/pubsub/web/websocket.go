@@ -139,11 +139,9 @@ func (s *webSocket) readMessage(ctx context.Context, handle func(websocket.Messa
 	}()
 	for {
 		if len(b) == cap(b) {
-			larger := append(bufpool.Get(len(b)+1), b...)
-			n := cap(larger) - cap(b)
-			bufpool.Put(b)
-			b = larger
-			if !s.g.incomplete.charge(n, cap(b)) {
+			before := cap(b)
+			b = bufpool.Grow(b, before+1)
+			if !s.g.incomplete.charge(cap(b)-before, cap(b)) {
 				return errBusy
 			}
 		}
