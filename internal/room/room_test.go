@@ -139,6 +139,7 @@ func TestConnectionEnd(t *testing.T) {
 			bob.wantResult(obj{"members": 1.0}, "room.join", obj{"room": "Q", "name": "Bob"})
 			bob.wantResult(obj{"members": 2.0}, "room.join", obj{"room": "R", "name": "Bob"})
 			ann.wantNotification(`room.joined {"room":"R","name":"Bob"}`)
+			synctest.Wait() // until the previous connection is not counted any more
 			if n := len(s.Connections()); n != 2 {
 				t.Fatalf("got %d connections, want 2", n)
 			}

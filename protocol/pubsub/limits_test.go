@@ -441,16 +441,13 @@ func TestHTTPIsRefusedAtItsFirstLine(t *testing.T) {
 			a := srv.client()
 			a.subscribe("x")
 			c := srv.client()
-			go func() {
-				stream := "POST /x HTTP/1.1\r\nHost: a\r\n\r\n\x00PUBLISH\x00" + message("x", "1") + "\x00"
-				for len(stream) > 0 {
-					n := min(piece, len(stream))
-					if _, err := io.WriteString(c.nc, stream[:n]); err != nil {
-						return
-					}
-					stream = stream[n:]
-				}
-			}()
+			stream := "POST /x HTTP/1.1\r\nHost: a\r\n\r\n\x00PUBLISH\x00" + message("x", "1") + "\x00"
+			for err := error(nil); err == nil && len(stream) > 0; {
+				n := min(piece, len(stream))
+				_, err = io.WriteString(c.nc, stream[:n])
+				stream = stream[n:]
+				synctest.Wait() // the server has read it: unread data would reset the connection
+			}
 			c.expect(`{"error":"bad input: HTTP is not served here"}`, "EOF")
 			synctest.Wait()
 			if n := srv.Stats().Published; n != 0 {
