@@ -227,7 +227,7 @@ func (c *connection) report(end *ConnEnd) {
 	if c.address != nil {
 		s.addresses.remove(c.address, s.now())
 	}
-	c.uncount()
+	c.Uncount()
 	if s.cfg.Ended != nil {
 		s.cfg.Ended(*end)
 	}
@@ -262,18 +262,10 @@ func (c *connection) used(at int64) {
 	c.wroteAt.Store(at)
 }
 
-// uncount releases the slot, the first time it is called.
-func (c *connection) uncount() {
+// Uncount releases the slot, the first time it is called. Package ranch calls it for a connection
+// that is no longer to be counted.
+func (c *connection) Uncount() {
 	if c.counted.CompareAndSwap(true, false) {
 		c.sup.cfg.Gate.Release()
-	}
-}
-
-// Remove stops counting conn against the cap under which it was accepted: its slot is released
-// while the connection continues. Calling it again has no effect, nor has calling it with a
-// connection that no supervisor owns.
-func Remove(conn *transport.Conn) {
-	if c, ok := engine.Of(conn).Owner().(*connection); ok {
-		c.uncount()
 	}
 }

@@ -47,19 +47,3 @@ func TestEvict(t *testing.T) {
 		}
 	})
 }
-
-func TestEvictionPolicyNames(t *testing.T) {
-	for p := conns.EvictNone; p <= conns.EvictRandom; p++ {
-		if got, err := conns.ParseEvictionPolicy(p.String()); got != p || err != nil {
-			t.Errorf("ParseEvictionPolicy(%q): got %v, %v, want %v, nil", p, got, err, p)
-		}
-	}
-	for name, want := range map[string]conns.EvictionPolicy{"nobody": conns.EvictNone, "idlest": conns.EvictMostIdle} {
-		if got, err := conns.ParseEvictionPolicy(name); got != want || err != nil {
-			t.Errorf("ParseEvictionPolicy(%q): got %v, %v, want %v, nil", name, got, err, want)
-		}
-	}
-	if _, err := conns.ParseEvictionPolicy("youngest"); err == nil {
-		t.Error("ParseEvictionPolicy(youngest): got no error, want one")
-	}
-}

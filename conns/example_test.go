@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"math"
 	"net"
 
 	"goranch/conns"
@@ -39,7 +40,7 @@ func ExampleGate() {
 // Wait returns as soon as the number of slots in use satisfies the condition.
 func ExampleGate_Wait() {
 	ctx := context.Background()
-	gate := conns.NewGate(conns.Unlimited)
+	gate := conns.NewGate(math.MaxInt)
 	gate.Reserve(ctx)
 	gate.Confirm(ctx)
 

@@ -1,6 +1,10 @@
 package conns
 
-import "goranch/protocol"
+import (
+	"goranch/internal/engine"
+	"goranch/protocol"
+	"goranch/transport"
+)
 
 // For tests of the public API, which are in another package.
 const StuckGrace = stuckGrace
@@ -33,4 +37,11 @@ func (g *Gate) Watchers() int {
 // go on. It stands for a protocol that returns before the second half.
 func (s *Supervisor) CancelOnly() {
 	s.each(func(c *connection) { c.cancel(protocol.ErrShutdown) })
+}
+
+// Remove is ranch.RemoveConnection, which package ranch tests.
+func Remove(conn *transport.Conn) {
+	if c, ok := engine.Of(conn).Owner().(*connection); ok {
+		c.Uncount()
+	}
 }

@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// Unlimited is the limit of a gate that admits every connection.
-const Unlimited = math.MaxInt
+// unlimited is the limit of a gate that admits every connection; ranch.Unlimited has this value.
+const unlimited = math.MaxInt
 
 // Gate enforces the cap of a listener: how many connections may be live at once. A slot is reserved
 // by Reserve, before accept; used after Confirm, when there is a connection; and free after
@@ -29,7 +29,7 @@ type Gate struct {
 	watchers map[*watcher]struct{}
 }
 
-// NewGate returns a gate that admits limit connections at once. 0 admits none, [Unlimited] any
+// NewGate returns a gate that admits limit connections at once. 0 admits none, math.MaxInt any
 // number; a negative limit counts as 0.
 func NewGate(limit int) *Gate { return &Gate{limit: max(limit, 0)} }
 
@@ -162,7 +162,7 @@ func (g *Gate) SetLimit(limit int) (over bool) {
 
 // GateState is the state of a gate at one instant.
 type GateState struct {
-	Limit    int // Unlimited if there is none
+	Limit    int // math.MaxInt if there is none
 	Used     int // slots with a connection
 	Reserved int // slots reserved by acceptors
 	Waiting  int // acceptors and pending connections that wait for a slot

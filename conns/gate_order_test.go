@@ -3,6 +3,7 @@ package conns_test
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -111,7 +112,7 @@ func TestGateWakesExactlyTheFreed(t *testing.T) {
 		{"two releases", 3, 3, 5, func(g *conns.Gate) { g.Release(); g.Release() }, 2},
 		{"raised by three", 3, 3, 5, func(g *conns.Gate) { g.SetLimit(6) }, 3},
 		{"raised above all waiters", 3, 3, 5, func(g *conns.Gate) { g.SetLimit(100) }, 5},
-		{"unlimited", 0, 0, 5, func(g *conns.Gate) { g.SetLimit(conns.Unlimited) }, 5},
+		{"unlimited", 0, 0, 5, func(g *conns.Gate) { g.SetLimit(math.MaxInt) }, 5},
 		{"lowered", 3, 3, 5, func(g *conns.Gate) { g.SetLimit(1) }, 0},
 		{"released down to a lowered limit", 3, 3, 5, func(g *conns.Gate) { g.SetLimit(1); g.Release(); g.Release() }, 0},
 		{"released below a lowered limit", 3, 3, 5, func(g *conns.Gate) { g.SetLimit(1); g.Release(); g.Release(); g.Release() }, 1},

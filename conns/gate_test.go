@@ -3,6 +3,7 @@ package conns_test
 import (
 	"context"
 	"errors"
+	"math"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -120,7 +121,7 @@ var gateCases = []struct {
 		[]bool{true, true, true, false, false}, conns.GateState{Limit: 1, Reserved: 1}},
 	{"to unlimited and back", 1,
 		func(g *conns.Gate) []bool {
-			got := []bool{g.SetLimit(conns.Unlimited)}
+			got := []bool{g.SetLimit(math.MaxInt)}
 			for range 3 {
 				got = append(got, g.TryReserve(), g.TryConfirm())
 			}
@@ -128,11 +129,11 @@ var gateCases = []struct {
 		},
 		[]bool{false, true, true, true, true, true, true, false, true, false},
 		conns.GateState{Limit: 1, Used: 3, Peak: 3}},
-	{"unlimited", conns.Unlimited,
+	{"unlimited", math.MaxInt,
 		func(g *conns.Gate) []bool {
 			return []bool{g.TryReserve(), g.TryConfirm(), g.TryReserve(), g.State().Over}
 		},
-		[]bool{true, true, true, false}, conns.GateState{Limit: conns.Unlimited, Used: 1, Reserved: 1, Peak: 1}},
+		[]bool{true, true, true, false}, conns.GateState{Limit: math.MaxInt, Used: 1, Reserved: 1, Peak: 1}},
 }
 
 func TestGateOfOneGoroutine(t *testing.T) {
@@ -202,7 +203,7 @@ func TestGatePanicsAtMisuse(t *testing.T) {
 }
 
 func TestGatePeak(t *testing.T) {
-	g := conns.NewGate(conns.Unlimited)
+	g := conns.NewGate(math.MaxInt)
 	var peaks []int
 	for _, n := range []int{3, -2, 1, -2, 5, -5} {
 		if n > 0 {

@@ -2,7 +2,6 @@ package conns
 
 import (
 	"crypto/tls"
-	"fmt"
 	"net"
 	"time"
 
@@ -42,19 +41,6 @@ func (i *Info) State() string {
 		return "serving"
 	}
 	return "handshaking"
-}
-
-// ProtocolName returns the result of the protocol's method Name() string, or its type if it has
-// none.
-func (i *Info) ProtocolName() string {
-	switch p := i.Protocol.(type) {
-	case nil:
-		return ""
-	case interface{ Name() string }:
-		return p.Name()
-	default:
-		return fmt.Sprintf("%T", p)
-	}
 }
 
 // TLSInfo describes the TLS state of a connection.

@@ -2,6 +2,7 @@ package conns_test
 
 import (
 	"context"
+	"math"
 	"slices"
 	"time"
 
@@ -129,7 +130,7 @@ func (m *model) CancelWaiter(t *rapid.T) {
 }
 
 func (m *model) SetLimit(t *rapid.T) {
-	n := rapid.OneOf(rapid.IntRange(-1, 6), rapid.Just(conns.Unlimited), rapid.Just(0)).Draw(t, "limit")
+	n := rapid.OneOf(rapid.IntRange(-1, 6), rapid.Just(math.MaxInt), rapid.Just(0)).Draw(t, "limit")
 	m.limitNow.Store(int64(max(n, 0)))
 	m.ceiling = max(n, 0, m.state.Used+m.state.Reserved)
 	m.state.Limit = max(n, 0)

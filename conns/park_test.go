@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net"
 	"runtime"
@@ -39,7 +40,7 @@ func newParkHarness(t *testing.T, limits conns.Limits) *harness {
 	if runtime.GOOS != "linux" {
 		t.Skip("connections are parked on Linux only")
 	}
-	h := newHarness(t, conns.Unlimited, 0)
+	h := newHarness(t, math.MaxInt, 0)
 	limits.ParkAfter = 10 * time.Millisecond
 	h.sup.Set(conns.Settings{Limits: limits, Grace: 10 * time.Second})
 	ctx, cancel := context.WithCancel(bg)

@@ -104,7 +104,7 @@ func TestSelectAndKillByID(t *testing.T) {
 // Connections end in any order; Select returns exactly those that live, oldest first.
 func TestSelectAfterEndsInAnyOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHarness(t, conns.Unlimited, 0)
+		h := newHarness(t, math.MaxInt, 0)
 		const n = 200 // several in each shard
 		for range n {
 			h.start(plain, newStub(), untilCancelled)
@@ -136,7 +136,7 @@ func TestSelectAfterEndsInAnyOrder(t *testing.T) {
 // A page is as large as its Limit, however large that is.
 func TestSelectLimits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHarness(t, conns.Unlimited, 0)
+		h := newHarness(t, math.MaxInt, 0)
 		const n = 200
 		for range n {
 			h.start(plain, newStub(), untilCancelled)

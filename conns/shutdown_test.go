@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"strings"
 	"sync"
@@ -125,7 +126,7 @@ func TestShutdownTimes(t *testing.T) {
 func TestStuckError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 12
-		h := newHarness(t, conns.Unlimited, 0)
+		h := newHarness(t, math.MaxInt, 0)
 		release := make(chan struct{})
 		stuck := stuckProtocol{release}
 		var want []uint64
@@ -219,7 +220,7 @@ func TestShutdownConcurrently(t *testing.T) {
 // A connection that is started during a Shutdown is ended by it or refused.
 func TestStartDuringShutdown(t *testing.T) {
 	for range 50 {
-		h := newHarness(t, conns.Unlimited, 0)
+		h := newHarness(t, math.MaxInt, 0)
 		var wg sync.WaitGroup
 		begun := make(chan struct{})
 		for range 4 {
@@ -248,7 +249,7 @@ func TestStartDuringShutdown(t *testing.T) {
 // When the first connection is asked to stop, new ones are refused already: Shutdown might not ask
 // one that was registered later.
 func TestShutdownRefusesBeforeItAsks(t *testing.T) {
-	h := newHarness(t, conns.Unlimited, 0)
+	h := newHarness(t, math.MaxInt, 0)
 	const late = 100 // some for each shard
 	first := newStub()
 	first.onStop = func() {

@@ -122,7 +122,7 @@ func New(cfg Config) *Supervisor {
 	if cfg.KeepClosed == 0 {
 		cfg.KeepClosed = 100
 	}
-	s := &Supervisor{cfg: cfg, created: time.Now(), handshakes: NewGate(Unlimited)}
+	s := &Supervisor{cfg: cfg, created: time.Now(), handshakes: NewGate(unlimited)}
 	s.Set(cfg.Settings)
 	n := 1
 	for n < 4*runtime.GOMAXPROCS(0) {
@@ -144,7 +144,7 @@ func (s *Supervisor) Set(to Settings) {
 	s.settings.Store(&to)
 	n := to.Limits.MaxHandshakes
 	if n <= 0 {
-		n = Unlimited
+		n = unlimited
 	}
 	s.handshakes.SetLimit(n)
 }
@@ -164,7 +164,7 @@ func (s *Supervisor) Start(ctx context.Context, t transport.Transport, nc net.Co
 	if !s.register(c) {
 		c.cancel(protocol.ErrShutdown)
 		abort(&c.conn)
-		c.uncount()
+		c.Uncount()
 		s.refuse(&c.conn, Refused)
 		return
 	}

@@ -7,16 +7,16 @@ import (
 	"sync"
 )
 
-// optionalCallbacks are the methods that a Handler may have besides HandleData.
+// optionalCallbacks are the methods of Callbacks.
 var optionalCallbacks = map[string]reflect.Type{
-	"HandleConnect":  reflect.TypeFor[Connecter](),
-	"HandleMessage":  reflect.TypeFor[Messenger](),
-	"HandleTick":     reflect.TypeFor[Ticker](),
-	"HandleTimeout":  reflect.TypeFor[Timeouter](),
-	"HandleShutdown": reflect.TypeFor[Shutdowner](),
-	"HandleEnd":      reflect.TypeFor[Ender](),
-	"HandleLeave":    reflect.TypeFor[Leaver](),
-	"HandleClose":    reflect.TypeFor[Closer](),
+	"HandleConnect":  reflect.TypeFor[connecter](),
+	"HandleMessage":  reflect.TypeFor[messenger](),
+	"HandleTick":     reflect.TypeFor[ticker](),
+	"HandleTimeout":  reflect.TypeFor[timeouter](),
+	"HandleShutdown": reflect.TypeFor[shutdowner](),
+	"HandleEnd":      reflect.TypeFor[ender](),
+	"HandleLeave":    reflect.TypeFor[leaver](),
+	"HandleClose":    reflect.TypeFor[closer](),
 }
 
 var checkedHandlers sync.Map // reflect.Type of a handler without faults → struct{}

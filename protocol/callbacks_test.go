@@ -11,16 +11,6 @@ import (
 	"goranch/protocol"
 )
 
-// The compile-time check that the documentation of Handler recommends.
-var (
-	_ protocol.Connecter  = (*script)(nil)
-	_ protocol.Messenger  = (*script)(nil)
-	_ protocol.Ticker     = (*script)(nil)
-	_ protocol.Timeouter  = (*timed)(nil)
-	_ protocol.Shutdowner = (*script)(nil)
-	_ protocol.Closer     = (*script)(nil)
-)
-
 // base has HandleData only.
 type base struct{}
 

@@ -27,7 +27,7 @@ func (p *Peer) endError(err error) error {
 func (p *Peer) isEnder() bool {
 	p.callMu.Lock()
 	defer p.callMu.Unlock()
-	_, ok := p.h.(Ender)
+	_, ok := p.h.(ender)
 	return ok
 }
 
@@ -42,7 +42,7 @@ func (p *Peer) finish(err error) {
 	p.mu.Lock()
 	p.mail.closed = true
 	p.mu.Unlock()
-	if c, ok := p.h.(Closer); ok {
+	if c, ok := p.h.(closer); ok {
 		defer c.HandleClose(p, err)
 	}
 	p.callLeaver(err)
@@ -52,7 +52,7 @@ func (p *Peer) finish(err error) {
 		p.flush(-1)
 		return
 	}
-	if s, ok := p.h.(Shutdowner); ok && errors.Is(err, ErrShutdown) {
+	if s, ok := p.h.(shutdowner); ok && errors.Is(err, ErrShutdown) {
 		s.HandleShutdown(p)
 	}
 	p.flush(p.hp.FlushTime)
@@ -60,7 +60,7 @@ func (p *Peer) finish(err error) {
 
 func (p *Peer) callLeaver(err error) {
 	defer p.leaveGroups() // also after a panic
-	if l, ok := p.h.(Leaver); ok {
+	if l, ok := p.h.(leaver); ok {
 		l.HandleLeave(p, err, p.partial)
 	}
 }

@@ -27,7 +27,7 @@ func (m *mailbox) dropOldest() {
 	m.messages = m.messages[:len(m.messages)-1]
 }
 
-// Post delivers msg to the connection's handler if it is a [Messenger], else msg is discarded. Post
+// Post delivers msg to the connection's handler if it has HandleMessage, else msg is discarded. Post
 // does not wait. The error is [ErrMailboxFull] or [ErrEnded]; the message is not delivered then. A
 // message is also lost if the connection ends before it is delivered.
 func (p *Peer) Post(msg any) error {
@@ -102,14 +102,14 @@ func (p *Peer) deliver() {
 }
 
 func tick(h Handler, p *Peer) Action {
-	if t, ok := h.(Ticker); ok {
+	if t, ok := h.(ticker); ok {
 		return t.HandleTick(p)
 	}
 	return Action{}
 }
 
 func message(h Handler, p *Peer, msg any) Action {
-	if m, ok := h.(Messenger); ok {
+	if m, ok := h.(messenger); ok {
 		return m.HandleMessage(p, msg)
 	}
 	return Action{}

@@ -12,7 +12,7 @@ type Options struct {
 	// Codec divides the stream into frames. nil is [Raw]: the result of each read is a frame.
 	Codec Codec
 
-	// Tick is the period of [Ticker]. 0 is no ticks; negative values are refused.
+	// Tick is the period of HandleTick. 0 is no ticks; negative values are refused.
 	//
 	// Ticks and read timeouts are up to a tenth of a second late, or a sixteenth of the shorter of
 	// the two if that is less, but at least 10 ms.

@@ -61,7 +61,7 @@ func (p *Peer) connect() error {
 	checkCallbacks(h)
 	p.h = h
 	p.startTimers()
-	if c, ok := p.h.(Connecter); ok {
+	if c, ok := p.h.(connecter); ok {
 		return p.apply(c.HandleConnect(p))
 	}
 	return nil
@@ -191,7 +191,7 @@ func (p *Peer) apply(a Action) error {
 			checkCallbacks(h)
 			p.h = h
 			p.startTicks()
-			if c, ok := p.h.(Connecter); ok {
+			if c, ok := p.h.(connecter); ok {
 				a = c.HandleConnect(p)
 				continue
 			}
@@ -200,7 +200,7 @@ func (p *Peer) apply(a Action) error {
 	}
 }
 
-// callEnder calls an Ender at the end of input. As in data, callMu stays locked after a panic.
+// callEnder calls HandleEnd at the end of input. As in data, callMu stays locked after a panic.
 //
 //go:noinline
 func (p *Peer) callEnder() {
@@ -209,7 +209,7 @@ func (p *Peer) callEnder() {
 	}
 	p.callMu.Lock()
 	p.inCallback = true
-	e, ok := p.h.(Ender)
+	e, ok := p.h.(ender)
 	if ok {
 		e.HandleEnd(p, p.partial)
 	}

@@ -35,9 +35,9 @@ func (p *Peer) startTimers() {
 	}
 }
 
-// startTicks starts the ticks if the handler is a Ticker. p.callMu is held.
+// startTicks starts the ticks if the handler has HandleTick. p.callMu is held.
 func (p *Peer) startTicks() {
-	if _, ticks := p.h.(Ticker); !ticks || p.hp.Tick == 0 {
+	if _, ticks := p.h.(ticker); !ticks || p.hp.Tick == 0 {
 		return
 	}
 	t, w := p.needTimers(), p.hp.wheel
@@ -140,7 +140,7 @@ func (p *Peer) timeout(h Handler) Action {
 		return Action{} // a frame has arrived since the timer fired
 	}
 	t.frameAt.Store(w.now.Load())
-	if h, ok := h.(Timeouter); ok {
+	if h, ok := h.(timeouter); ok {
 		return h.HandleTimeout(p)
 	}
 	return Fail(fmt.Errorf("no frame within %v: %w", d, os.ErrDeadlineExceeded))

@@ -13,21 +13,19 @@ var (
 	errSuspended = errors.New("the listener is suspended")
 )
 
-// Error is the error of an operation on a listener.
-type Error struct {
-	Op  string // "start", "stop", "suspend", "resume", "set", "get", "wait" or "find"
-	Ref string // the name of the listener
-	Err error  // the cause
+// opError is the error of an operation on a listener.
+type opError struct {
+	op  string // "start", "stop", "suspend", "resume", "set", "get", "wait" or "find"
+	ref string // the name of the listener
+	err error  // the cause
 }
 
-func (e *Error) Error() string { return "ranch: " + e.Op + " " + e.Ref + ": " + e.Err.Error() }
-
-// Unwrap returns the cause.
-func (e *Error) Unwrap() error { return e.Err }
+func (e *opError) Error() string { return "ranch: " + e.op + " " + e.ref + ": " + e.err.Error() }
+func (e *opError) Unwrap() error { return e.err }
 
 func opErr(op, ref string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return &Error{Op: op, Ref: ref, Err: err}
+	return &opError{op, ref, err}
 }

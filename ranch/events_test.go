@@ -148,7 +148,7 @@ func TestEventsOfEndedConnections(t *testing.T) {
 		{"closed in the handshake", never, greetAndEcho, func(_ *ranch.Listener, nc net.Conn) { nc.Close() }, eventSummary{Reason: conns.HandshakeFailed, Err: "EOF"}},
 		{"handshake panicked", shake(func(context.Context, net.Conn) error { panic("test") }), greetAndEcho, nil, eventSummary{Reason: conns.Panicked, Err: "panic: test"}},
 		{"handshake timeout", shake(func(ctx context.Context, _ net.Conn) error { <-ctx.Done(); return errTest }), greetAndEcho, nil, eventSummary{Reason: conns.HandshakeTimeout, Err: "context deadline exceeded\ntest error", Duration: 5 * s}},
-		{"killed", new(fakeTransport), reads, func(l *ranch.Listener, _ net.Conn) { l.Kill(l.Connections()[0].ID) }, eventSummary{Reason: conns.Killed, Served: true, Err: "io: read/write on closed pipe"}},
+		{"killed", new(fakeTransport), reads, func(l *ranch.Listener, _ net.Conn) { l.Kill(conns.Query{ID: l.Connections()[0].ID}) }, eventSummary{Reason: conns.Killed, Served: true, Err: "io: read/write on closed pipe"}},
 		{"shutdown", new(fakeTransport), reads, func(l *ranch.Listener, _ net.Conn) { l.Stop() }, eventSummary{Reason: conns.Shutdown, Served: true, Err: "read pipe pipe->pipe: the listener is shutting down"}},
 		{"aborted", new(fakeTransport), writeUntilClosed, func(l *ranch.Listener, _ net.Conn) { l.Stop() }, eventSummary{Reason: conns.Aborted, Served: true, Err: "io: read/write on closed pipe", Duration: 5 * s}},
 	} {

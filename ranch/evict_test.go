@@ -16,7 +16,7 @@ import (
 // When the cap is lowered, connections are evicted by the policy.
 func TestEvict(t *testing.T) {
 	for _, policy := range []conns.EvictionPolicy{conns.EvictNone, conns.EvictOldest, conns.EvictMostIdle, conns.EvictRandom} {
-		t.Run(policy.String(), func(t *testing.T) {
+		t.Run(string(policy), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := new(fakeTransport)
 				l, rec := startListener(t, f, ranch.Options{MaxConnections: 10, Evict: policy}, greetAndEcho)

@@ -132,7 +132,7 @@ func TestRecentlyClosed(t *testing.T) {
 			v := m.newClient(t, l).waitServed(t)
 			v.checkEcho(t)
 			if i == 3 {
-				l.Kill(l.Connections()[0].ID)
+				l.Kill(conns.Query{ID: l.Connections()[0].ID})
 			} else {
 				v.close()
 			}
@@ -159,10 +159,6 @@ func TestRecentlyClosed(t *testing.T) {
 
 func TestNoRecentlyClosed(t *testing.T) {
 	l, rec := startListener(t, new(fakeTransport), ranch.Options{KeepClosed: -1}, greetAndReturn('x'))
-	l2, err := l.Connection(1)
-	if err {
-		t.Errorf("Connection(1): got %+v, want none", l2)
-	}
 	if got := l.RecentlyClosed(); len(got) != 0 || rec.count(ranch.ConnEnded) != 0 {
 		t.Errorf("got %+v, want none", got)
 	}
@@ -177,8 +173,8 @@ func TestInfoOfTLS(t *testing.T) {
 		if secure := m.t.Secure(); secure != (i.TLS != nil) || secure && i.TLS.Version != "TLS 1.3" {
 			t.Errorf("got TLS %+v, want TLS 1.3 if secure: %v", i.TLS, secure)
 		}
-		if i.State() != "serving" || i.ProtocolName() != "protocol.Func" {
-			t.Errorf("got %v, %s, want serving, protocol.Func", i.State(), i.ProtocolName())
+		if _, ok := i.Protocol.(protocol.Func); i.State() != "serving" || !ok {
+			t.Errorf("got %v, %T, want serving, protocol.Func", i.State(), i.Protocol)
 		}
 	})
 }

@@ -42,7 +42,7 @@ func TestConnectionsAndKill(t *testing.T) {
 				t.Errorf("got connection %d after %d, want the oldest first", c.ID, cs[i-1].ID)
 			}
 		}
-		if !l.Kill(cs[1].ID) {
+		if l.Kill(conns.Query{ID: cs[1].ID}) == 0 {
 			t.Fatalf("Kill(%d): got false, want true", cs[1].ID)
 		}
 		e := rec.wait(t, ranch.ConnEnded, 1)[0]
@@ -50,7 +50,7 @@ func TestConnectionsAndKill(t *testing.T) {
 			t.Errorf("connection %d: got reason %v, want %v", e.Conn.ID(), e.Reason, conns.Killed)
 		}
 		receive(t, "the client's connection ends", all[1].served)
-		if l.Kill(cs[1].ID) {
+		if l.Kill(conns.Query{ID: cs[1].ID}) > 0 {
 			t.Error("second Kill: got true, want false")
 		}
 		waitActive(t, l, 2)
@@ -68,7 +68,7 @@ func TestKillMany(t *testing.T) {
 			var wg sync.WaitGroup
 			for _, c := range l.Connections() {
 				wg.Go(func() {
-					if !l.Kill(c.ID) {
+					if l.Kill(conns.Query{ID: c.ID}) == 0 {
 						t.Errorf("Kill(%d): got false, want true", c.ID)
 					}
 				})

@@ -62,7 +62,7 @@ func TestMaxHandshakes(t *testing.T) {
 func TestBadLimits(t *testing.T) {
 	_, err := ranch.NewListener(ref, transport.TCP{}, ranch.Options{
 		Limits: conns.Limits{PerAddress: -2, MaxHandshakes: -2, IdleTimeout: -2, ReadTimeout: -2, WriteTimeout: -2, Lifetime: -2, LifetimeJitter: 2, AcceptRate: conns.Rate{PerSecond: -1}, AddressRate: conns.Rate{PerSecond: 1, Burst: -1}},
-		Evict:  9,
+		Evict:  "youngest",
 		Alarms: map[string]ranch.Alarm{"a": {}, "b": {Connections: 1, Descriptors: 0.5}, "c": {Connections: -1}, "d": {Descriptors: 2}, "e": {Connections: 1, Cooldown: -1}},
 	}, greetAndEcho)
 	if !errors.Is(err, ranch.ErrBadOption) {

@@ -183,30 +183,12 @@ func (l *Listener) Connections() []conns.Info {
 // and Limit.
 func (l *Listener) Select(q conns.Query) (page []conns.Info, total int) { return l.sup.Select(q) }
 
-// Connection returns the live connection with that ID, and whether it exists.
-func (l *Listener) Connection(id uint64) (info conns.Info, ok bool) {
-	if id == 0 { // a Query without ID
-		return info, false
-	}
-	found, _ := l.sup.Select(conns.Query{ID: id})
-	if len(found) == 0 {
-		return info, false
-	}
-	return found[0], true
-}
-
 // RecentlyClosed returns the most recently closed connections, at most Options.KeepClosed, the
 // latest first.
 func (l *Listener) RecentlyClosed() []conns.Info { return l.sup.RecentlyClosed() }
 
-// Kill closes the connection with that ID at once, and reports whether it existed.
-func (l *Listener) Kill(id uint64) bool { return id != 0 && l.sup.Kill(conns.Query{ID: id}) > 0 }
-
-// KillMatching closes the connections for which match returns true, at once, and returns their
-// number.
-func (l *Listener) KillMatching(match func(*conns.Info) bool) int {
-	return l.sup.Kill(conns.Query{Match: match})
-}
+// Kill closes the live connections that q selects at once, and returns their number.
+func (l *Listener) Kill(q conns.Query) int { return l.sup.Kill(q) }
 
 // Trace reports every read and write of the live and later connections that t selects, until stop
 // is called. It may be called several times; see [LogTracer].

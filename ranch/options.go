@@ -17,7 +17,7 @@ import (
 
 const (
 	// Unlimited is the MaxConnections of a listener without a cap.
-	Unlimited = conns.Unlimited
+	Unlimited = math.MaxInt
 
 	// BrutalKill is the ShutdownTimeout that closes connections at once.
 	BrutalKill time.Duration = -1
@@ -65,7 +65,7 @@ type Options struct {
 	RefuseAfter time.Duration
 
 	// Evict selects the connections that are asked to stop when the cap is lowered below their
-	// number. 0 is conns.EvictNone.
+	// number. "" is conns.EvictNone.
 	Evict conns.EvictionPolicy
 
 	// Alarms are the alarms by name. nil is none.
@@ -99,6 +99,7 @@ func (o Options) withDefaults() Options {
 	option.Default(&o.HandshakeTimeout, 5*time.Second)
 	option.Default(&o.ShutdownTimeout, 5*time.Second)
 	option.Default(&o.ParkAfter, time.Second)
+	option.Default(&o.Evict, conns.EvictNone)
 	o.Alarms = maps.Clone(o.Alarms) // the caller may change its map
 	if o.Logger == nil {
 		o.Logger = slog.Default()
@@ -129,8 +130,10 @@ func (o Options) validate() error {
 		f.Bad("ShutdownTimeout", o.ShutdownTimeout, "positive durations, 0 for 5s, BrutalKill and Infinity")
 	}
 	f.Add(o.Limits.Validate())
-	if o.Evict > conns.EvictRandom {
-		f.Bad("Evict", o.Evict, "conns.EvictNone, EvictOldest, EvictMostIdle and EvictRandom")
+	switch o.Evict {
+	case conns.EvictNone, conns.EvictOldest, conns.EvictMostIdle, conns.EvictRandom:
+	default:
+		f.Bad("Evict", o.Evict, "none, oldest, most-idle and random")
 	}
 	for name, a := range o.Alarms {
 		a.check(name, &f)

@@ -145,7 +145,7 @@ func TestParkedConnectionEnds(t *testing.T) {
 		{"the peer closes", func(_ *ranch.Listener, nc net.Conn, _ *protocol.Peer) { nc.Close() }, io.EOF},
 		{"Peer.Close", func(_ *ranch.Listener, _ net.Conn, p *protocol.Peer) { p.Close(errClose) }, errClose},
 		{"stop", func(l *ranch.Listener, _ net.Conn, _ *protocol.Peer) { l.Stop() }, protocol.ErrShutdown},
-		{"kill", func(l *ranch.Listener, _ net.Conn, p *protocol.Peer) { l.Kill(p.Conn().ID()) }, net.ErrClosed},
+		{"kill", func(l *ranch.Listener, _ net.Conn, p *protocol.Peer) { l.Kill(conns.Query{ID: p.Conn().ID()}) }, net.ErrClosed},
 		{"closed by other code", func(_ *ranch.Listener, _ net.Conn, p *protocol.Peer) { p.Conn().Close() }, net.ErrClosed},
 		{"reads stopped", func(_ *ranch.Listener, _ net.Conn, p *protocol.Peer) { p.Conn().StopReading(errClose) }, errClose},
 	} {

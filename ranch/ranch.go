@@ -39,7 +39,7 @@ import (
 	"errors"
 	"fmt"
 
-	"goranch/conns"
+	"goranch/internal/engine"
 	"goranch/protocol"
 	"goranch/transport"
 )
@@ -61,9 +61,9 @@ func StopListener(ref string) error {
 // notFoundIfStopped returns the error of a stop by name: a listener that was stopped in the
 // meantime has no name.
 func notFoundIfStopped(err error) error {
-	var e *Error
+	var e *opError
 	if errors.Is(err, ErrStopped) && errors.As(err, &e) {
-		return opErr(e.Op, e.Ref, ErrNotFound)
+		return opErr(e.op, e.ref, ErrNotFound)
 	}
 	return err
 }
@@ -104,7 +104,11 @@ func WaitForConnections(ctx context.Context, ref string, op Op, n int) error {
 
 // RemoveConnection stops counting conn against the cap of its listener: its slot is released, and
 // conn stays open. Further calls, and calls for other connections, have no effect.
-func RemoveConnection(conn *transport.Conn) { conns.Remove(conn) }
+func RemoveConnection(conn *transport.Conn) {
+	if c, ok := engine.Of(conn).Owner().(interface{ Uncount() }); ok { // else no listener has accepted it
+		c.Uncount()
+	}
+}
 
 // Drain drains the named listeners of [Default], or all; see [Server.Drain].
 func Drain(ctx context.Context, refs ...string) error { return Default.Drain(ctx, refs...) }

@@ -59,7 +59,7 @@ func TestSelect(t *testing.T) {
 				t.Errorf("%s: got %d in all, want %d (-want +got):\n%s", c.name, total, c.total, diff)
 			}
 		}
-		if n := l.KillMatching(func(i *conns.Info) bool { return i.Stats.BytesRead == 0 }); n != 1 {
+		if n := l.Kill(conns.Query{Match: func(i *conns.Info) bool { return i.Stats.BytesRead == 0 }}); n != 1 {
 			t.Errorf("KillMatching: got %d, want 1", n)
 		}
 		waitActive(t, l, 4)

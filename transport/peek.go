@@ -84,7 +84,7 @@ func (c *Conn) Peek(n int) ([]byte, error) {
 // isAhead reports whether Peek has left data for the next read.
 func (c *Conn) isAhead() bool { return c.raw.ahead != nil && c.top == &c.raw || c.ahead != nil }
 
-// Peek implements [Accepted].
+// Peek is Conn.Peek for the Handshake of a transport.
 func (w *rawConn) Peek(n int) ([]byte, error) {
 	b, err := peek(&w.ahead, n, w.Conn.Read)
 	return b, w.readError(err)

@@ -38,7 +38,7 @@ func TestOnHello(t *testing.T) {
 	}
 	var at net.Addr
 	c := transport.OnHello(base, func(ctx context.Context, h *tls.ClientHelloInfo) (*tls.Config, error) {
-		at = h.Conn.(transport.Accepted).RemoteAddr()
+		at = h.Conn.RemoteAddr()
 		if _, ok := ctx.Deadline(); ok || ctx != h.Context() {
 			t.Error("got another context, want that of the handshake")
 		}

@@ -53,21 +53,13 @@ type Transport interface {
 	// Handshake prepares an accepted connection on the server's side until ctx ends. It is called in
 	// the goroutine of the connection. A transport without a handshake returns nc.
 	//
-	// nc is an [Accepted]. Its method NetConn() net.Conn returns the connection that Accept returned.
+	// nc is the accepted connection, to which the send timeout applies. For transports that inspect
+	// the first bytes it also has these methods:
+	//
+	//	NetConn() net.Conn            // the connection that Accept returned
+	//	Peek(n int) ([]byte, error)   // as Conn.Peek
+	//	SetProxy(header *ProxyHeader) // makes the addresses of header those of the connection; at most once
 	Handshake(ctx context.Context, nc net.Conn) (net.Conn, error)
-}
-
-// Accepted is the connection that [Conn] passes to the Handshake of its [Transport]: the accepted
-// connection, to which the send timeout applies, for transports that inspect the first bytes.
-type Accepted interface {
-	net.Conn
-	// Peek waits until n bytes have arrived and returns them, or more, without consuming them: the
-	// next Read returns them again. If the stream ends or fails earlier, Peek returns the bytes that
-	// have arrived with the error. n is at most 64 KiB.
-	Peek(n int) ([]byte, error)
-	// SetProxy makes the addresses in h those of the connection. It is called once, during the
-	// handshake.
-	SetProxy(h *ProxyHeader)
 }
 
 // Unwrapper is an optional interface of a [Transport] that wraps another one. The send timeout and

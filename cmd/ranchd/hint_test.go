@@ -8,8 +8,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-
-	"goranch/ranch"
 )
 
 func TestHint(t *testing.T) {
@@ -29,7 +27,7 @@ func TestHint(t *testing.T) {
 		{endpoint{Addr: tcp("[fe80::1%nix0]:80")}, syscall.EINVAL, "nix0 after % must be"},
 		{onTCP, syscall.EADDRNOTAVAIL, "no network interface"},
 	} {
-		err := &ranch.Error{Op: "start", Ref: "x", Err: fmt.Errorf("listen: %w", c.err)}
+		err := fmt.Errorf("ranch: start x: listen: %w", c.err)
 		if got := hint(c.e, err); !strings.Contains(got, c.want) {
 			t.Errorf("%v: got %q, want %q in it", err, got, c.want)
 		}

@@ -135,7 +135,7 @@ func (d *daemon) openStore(name string) (session.Store, error) {
 	if d.Sessions.Dir == "" {
 		return nil, nil
 	}
-	return boltstore.Open(filepath.Join(d.Sessions.Dir, name+".db"), boltstore.Options{})
+	return boltstore.Open(filepath.Join(d.Sessions.Dir, name+".db"))
 }
 
 func closeStore(s session.Store) error {

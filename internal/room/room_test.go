@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"goranch/conns"
 	"goranch/internal/room"
 	"goranch/protocol/packet"
 	"goranch/protocol/packet/client"
@@ -128,7 +129,7 @@ func TestConnectionEnd(t *testing.T) {
 		ann.wantResult(obj{"members": 1.0}, "room.join", obj{"room": "R", "name": "Ann"})
 		for _, end := range []func(c *testClient){
 			func(c *testClient) { c.Close() },
-			func(*testClient) { s.Kill(2) },
+			func(*testClient) { s.Kill(conns.Query{ID: 2}) },
 			func(c *testClient) { // exceeds the rate limit
 				for range 500 {
 					c.Notify(context.Background(), "echo", nil)

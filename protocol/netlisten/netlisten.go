@@ -36,9 +36,9 @@ import (
 	"goranch/transport"
 )
 
-// ErrRefused is wrapped by the error of a connection that was not accepted, because the Listener
+// errRefused is wrapped by the error of a connection that was not accepted, because the Listener
 // was closed or the connection was stopped while it waited.
-var ErrRefused = errors.New("the server no longer accepts connections")
+var errRefused = errors.New("the server no longer accepts connections")
 
 var errClosed = fmt.Errorf("accept: %w", net.ErrClosed)
 
@@ -105,7 +105,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 	}
 }
 
-// Close makes Accept return. Waiting and new connections are closed with [ErrRefused]; accepted
+// Close makes Accept return. Waiting and new connections are closed; accepted
 // connections stay open. Stop the ranch listener first, so that it accepts no connections that are
 // then refused. Calling Close again does nothing. The error is always nil.
 func (l *Listener) Close() error {
@@ -157,8 +157,8 @@ func (unbound) String() string  { return "not bound yet" }
 // DrainsItself implements [protocol.Drainer].
 func (l *Listener) DrainsItself() {}
 
-// Serve passes conn to Accept and returns when it was closed. The error is nil, or wraps
-// [ErrRefused].
+// Serve passes conn to Accept and returns when it was closed. The error is nil, or says
+// why conn was not accepted.
 func (l *Listener) Serve(ctx context.Context, conn *transport.Conn) error {
 	done := make(chan struct{})
 	release := sync.OnceFunc(func() {
@@ -218,9 +218,9 @@ func isShutdown(ctx context.Context) bool { return errors.Is(context.Cause(ctx),
 
 func refused(ctx context.Context) error {
 	if ctx.Err() != nil {
-		return fmt.Errorf("%w: %w", ErrRefused, context.Cause(ctx))
+		return fmt.Errorf("%w: %w", errRefused, context.Cause(ctx))
 	}
-	return ErrRefused
+	return errRefused
 }
 
 func (l *Listener) add() {

@@ -57,7 +57,7 @@ func TestKill(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !l.Kill(transport.Of(nc).ID()) {
+	if l.Kill(conns.Query{ID: transport.Of(nc).ID()}) == 0 {
 		t.Error("Kill: got false, want true")
 	}
 	if _, err := nc.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
@@ -72,7 +72,7 @@ func TestKill(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range l.Connections() {
-		l.Kill(c.ID)
+		l.Kill(conns.Query{ID: c.ID})
 	}
 	if err := l.WaitForConnections(timeout(t), ranch.Equal, 0); err != nil {
 		t.Fatal(err)

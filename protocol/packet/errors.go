@@ -6,16 +6,16 @@ import (
 )
 
 // Codes of an [Error]. JSON-RPC 2.0 also defines -32700 for a frame that is not JSON, -32600 for
-// JSON that is not a request, and -32603 for an internal error.
+// JSON that is not a request, -32601 for an unknown method, and -32603 for an internal error.
 const (
-	CodeMethodNotFound = -32601
-	CodeInvalidParams  = -32602
-	CodeLimit          = -32000 // a limit was exceeded; the server closes the connection
+	CodeInvalidParams = -32602
+	CodeLimit         = -32000 // a limit was exceeded; the server closes the connection
 )
 
 const (
 	codeParse          = -32700
 	codeInvalidRequest = -32600
+	codeMethodNotFound = -32601
 	codeInternal       = -32603
 )
 
@@ -23,7 +23,7 @@ const (
 var standardMessages = map[int]string{
 	codeParse:          "Parse error",
 	codeInvalidRequest: "Invalid Request",
-	CodeMethodNotFound: "Method not found",
+	codeMethodNotFound: "Method not found",
 	CodeInvalidParams:  "Invalid params",
 	codeInternal:       "Internal error",
 }

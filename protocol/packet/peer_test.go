@@ -54,7 +54,9 @@ func endings() []ending {
 			func(t *testing.T, _ *testServer, nc net.Conn) { send(t, nc, update); send(t, nc, update) }, protocol.ErrBadInput, conns.BadInput},
 		{"read timeout", packet.Options{ReadTimeout: time.Second}, nil, os.ErrDeadlineExceeded, conns.TimedOut},
 		{"killed", packet.Options{},
-			func(_ *testing.T, s *testServer, _ net.Conn) { s.listener.Kill(s.Peers()[0].Conn().ID()) }, nil, conns.Killed},
+			func(_ *testing.T, s *testServer, _ net.Conn) {
+				s.listener.Kill(conns.Query{ID: s.Peers()[0].Conn().ID()})
+			}, nil, conns.Killed},
 		{"queue full", packet.Options{Queue: protocol.QueueOptions{MaxBytes: 1000}},
 			func(_ *testing.T, s *testServer, _ net.Conn) {
 				for range 10 {

@@ -66,7 +66,7 @@ func (s *Server) appendResponse(dst []byte, p *Peer, r *request) []byte {
 func (s *Server) call(call *Call, r *request) (any, *Error) {
 	m, ok := s.methods.Load(r.method)
 	if !ok {
-		return nil, newError(CodeMethodNotFound, "")
+		return nil, newError(codeMethodNotFound, "")
 	}
 	result, err := m.(method)(call, r.params)
 	if err == nil {

@@ -7,8 +7,7 @@ import (
 	"sync"
 )
 
-// ErrFlaky is the error of a connection made by [NewFlaky] that fails.
-var ErrFlaky = errors.New("the connection is flaky")
+var errFlaky = errors.New("the connection is flaky")
 
 // FlakyOptions are the settings of [NewFlaky]. A field that is zero changes nothing.
 type FlakyOptions struct {
@@ -22,7 +21,7 @@ type FlakyOptions struct {
 	// Most limits the bytes of one read, and of one write of the connection below. 0 and negative
 	// values are no limit.
 	Most int
-	// Err is the error of calls that fail. nil is [ErrFlaky].
+	// Err is the error of calls that fail. nil is an error that says so.
 	Err error
 }
 
@@ -30,7 +29,7 @@ type FlakyOptions struct {
 // says. Its methods may be called from any goroutine.
 func NewFlaky(nc net.Conn, opts FlakyOptions) net.Conn {
 	if opts.Err == nil {
-		opts.Err = ErrFlaky
+		opts.Err = errFlaky
 	}
 	return &flaky{Conn: nc, FlakyOptions: opts, random: rand.New(rand.NewPCG(opts.Seed, opts.Seed))}
 }

@@ -41,7 +41,7 @@ func (a *account) releaseIncomplete(n int) {
 	}
 }
 
-// charge adds n bytes, or returns an error that wraps [ErrLimit].
+// charge adds n bytes, or returns an error that wraps errLimit.
 func (a *account) charge(n int) error {
 	if a == nil {
 		return nil

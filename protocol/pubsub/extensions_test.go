@@ -159,7 +159,7 @@ func TestAuthorize(t *testing.T) {
 func TestStore(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "sessions.db")
 	start := func() *testServer {
-		store, err := boltstore.Open(file, boltstore.Options{})
+		store, err := boltstore.Open(file)
 		if err != nil {
 			t.Fatalf("boltstore.Open: got %v, want no error", err)
 		}

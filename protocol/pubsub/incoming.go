@@ -19,7 +19,7 @@ type incoming struct {
 	message message
 }
 
-// add appends a piece to the frame. The error wraps protocol.ErrFrameTooLarge or [ErrLimit].
+// add appends a piece to the frame. The error wraps protocol.ErrFrameTooLarge or errLimit.
 func (in *incoming) add(piece []byte, maxFrame int, a *account) error {
 	n := len(in.buf) + len(piece)
 	if n > maxFrame {

@@ -173,7 +173,7 @@ func (c *Client) check(now time.Time) {
 	if opts.Heartbeat > 0 && now.Sub(m.lastWrite) >= opts.Heartbeat {
 		if opts.MissedHeartbeats > 0 && m.missed >= opts.MissedHeartbeats {
 			c.server.counters.silent.Add(1)
-			c.peer.Close(ErrSilent)
+			c.peer.Close(errSilent)
 			return
 		}
 		m.missed++

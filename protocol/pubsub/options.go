@@ -24,11 +24,11 @@ type Options struct {
 	// refused.
 	MaxSubscriptions int
 	// PublishRate limits the messages per second that one connection publishes, with bursts of
-	// twice that number; a connection that exceeds it is closed with [ErrLimit]. 0 is 10,000;
+	// twice that number; a connection that exceeds it is ended as bad input. 0 is 10,000;
 	// transport.NoLimit or another negative value disables the limit.
 	PublishRate int
 	// RequestRate limits the frames per second that one connection sends, whatever they contain, with
-	// bursts of twice that number; a connection that exceeds it is closed with [ErrLimit]. Each 2 KiB
+	// bursts of twice that number; a connection that exceeds it is ended as bad input. Each 2 KiB
 	// of a frame, and of the history that answers a subscribe request, count as a further frame. 0 is
 	// 20,000; transport.NoLimit or another negative value disables the limit.
 	RequestRate int
@@ -38,7 +38,7 @@ type Options struct {
 	// AddressBytes limits the memory that the connections from one source address (IPv6: one /64)
 	// make the server keep: their subscriptions, which count as 512 bytes and the length of the name
 	// each, and frames that have not arrived completely, which may take a quarter of it. A request beyond the limit closes its
-	// connection with [ErrLimit]. Connections without an IP address are not limited. 0 is 64 MiB;
+	// connection as bad input. Connections without an IP address are not limited. 0 is 64 MiB;
 	// transport.NoLimit or another negative value disables the limit.
 	AddressBytes int
 	// Queue bounds what waits to be sent to a client. The default closes a client for which more
@@ -52,7 +52,7 @@ type Options struct {
 	// up to a sixth late. 0 is 30 s; transport.NoTimeout or another negative value sends none.
 	Heartbeat time.Duration
 	// MissedHeartbeats is how many PINGs in a row a client may leave unanswered, by sending nothing
-	// at all, before its connection is closed with [ErrSilent]. 0 is 3; transport.NoLimit or another
+	// at all, before its connection is ended as bad input. 0 is 3; transport.NoLimit or another
 	// negative value never closes it.
 	MissedHeartbeats int
 

@@ -146,7 +146,7 @@ func (pi *patternIndex) shapes(p *parsedPattern) *[]*shape {
 	return &pi.exact[p.tokens]
 }
 
-// add adds t, a pattern. The error wraps [ErrLimit].
+// add adds t, a pattern. The error wraps errLimit.
 func (pi *patternIndex) add(t *topic) error {
 	p := pi.parse(t.name)
 	pi.mu.Lock()

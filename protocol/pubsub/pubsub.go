@@ -26,19 +26,16 @@ import (
 	"goranch/transport"
 )
 
+// ErrTakenOver ends a connection whose session was attached to another connection.
+var ErrTakenOver = errors.New("the session was attached to another connection")
+
 var (
-	// ErrLimit is wrapped by the error of a client that exceeds a limit of [Options]. It wraps
-	// [protocol.ErrBadInput].
-	ErrLimit = fmt.Errorf("%w: limit exceeded", protocol.ErrBadInput)
-	// ErrSilent ends a connection whose client has left MissedHeartbeats heartbeats unanswered. It
-	// wraps [protocol.ErrBadInput].
-	ErrSilent = fmt.Errorf("%w: too many heartbeats without an answer", protocol.ErrBadInput)
-	// ErrTakenOver ends a connection whose session was attached to another connection.
-	ErrTakenOver = errors.New("the session was attached to another connection")
+	errLimit  = fmt.Errorf("%w: limit exceeded", protocol.ErrBadInput) // of [Options]
+	errSilent = fmt.Errorf("%w: too many heartbeats without an answer", protocol.ErrBadInput)
 )
 
 func limitError(what string, limit int) error {
-	return fmt.Errorf("%w: at most %d %s", ErrLimit, limit, what)
+	return fmt.Errorf("%w: at most %d %s", errLimit, limit, what)
 }
 
 // Server is a protocol that serves topics. One Server may serve several listeners. All methods may

@@ -52,7 +52,7 @@ func (ts *topicTable) lock(name string) *topic {
 }
 
 // lockOrCreate returns the topic with that name, locked; it creates the topic if there is none. The
-// error wraps [ErrLimit]; there is none for topics that are no patterns.
+// error wraps errLimit; there is none for topics that are no patterns.
 func (ts *topicTable) lockOrCreate(name string) (*topic, error) {
 	for {
 		if t := ts.lock(name); t != nil {
@@ -86,7 +86,7 @@ func (ts *topicTable) create(name string) error {
 }
 
 // lockToSubscribe is lockOrCreate for a topic that is about to get a subscriber. The error wraps
-// [ErrLimit].
+// errLimit.
 func (ts *topicTable) lockToSubscribe(name string) (*topic, error) {
 	t, err := ts.lockOrCreate(name)
 	if err != nil || t.counted {

@@ -30,7 +30,7 @@ func Example() {
 	dir, _ := os.MkdirTemp("", "sessions")
 	defer os.RemoveAll(dir)
 	newManager := func() *session.Manager[Place] {
-		store, err := boltstore.Open(filepath.Join(dir, "sessions.db"), boltstore.Options{})
+		store, err := boltstore.Open(filepath.Join(dir, "sessions.db"))
 		if err != nil {
 			panic(err)
 		}

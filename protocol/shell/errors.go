@@ -43,9 +43,9 @@ var (
 	ErrCancelled = errors.New("cancelled")
 	// ErrSessionEnded is the cause of a command's context whose session has ended.
 	ErrSessionEnded = errors.New("the session has ended")
-	// ErrClosed is the cause of a command's context after Shell.Close, and the error of connections
+	// errClosed is the cause of a command's context after Shell.Close, and the error of connections
 	// that it closes.
-	ErrClosed = errors.New("the shell is closed")
+	errClosed = errors.New("the shell is closed")
 )
 
 // asError returns the Error to send for err, the error of a command with the context ctx.

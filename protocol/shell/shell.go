@@ -141,10 +141,7 @@ func (s *Shell) Commands() []Command { return s.registry.list() }
 // Sessions returns the manager of the shell's sessions, to list and end them.
 func (s *Shell) Sessions() *session.Manager[State] { return s.sessions }
 
-// Requests returns the number of requests that have run, and how many of them have failed.
-func (s *Shell) Requests() (total, failed uint64) { return s.requests.Load(), s.failures.Load() }
-
-// Close cancels all commands and waits for them, closes the connections with [ErrClosed], and saves
+// Close cancels all commands and waits for them, closes the connections, and saves
 // and closes the sessions. The error is that of the session manager or the cause of ctx; Close can
 // be called again then.
 func (s *Shell) Close(ctx context.Context) error {
@@ -152,10 +149,10 @@ func (s *Shell) Close(ctx context.Context) error {
 	s.closed = true
 	s.stopIdle()
 	for c := range s.conns {
-		c.peer.Close(ErrClosed)
+		c.peer.Close(errClosed)
 	}
 	s.mu.Unlock()
-	s.cancel(ErrClosed)
+	s.cancel(errClosed)
 	done := make(chan struct{})
 	go func() { s.jobs.Wait(); close(done) }()
 	select {
@@ -178,7 +175,7 @@ func (s *Shell) addConn(c *conn) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return ErrClosed
+		return errClosed
 	}
 	s.conns[c] = struct{}{}
 	return nil

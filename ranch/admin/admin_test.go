@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"goranch/conns"
 	"goranch/protocol/session"
 	"goranch/ranch"
 	"goranch/ranch/admin"
@@ -34,7 +35,7 @@ func TestViewerCommands(t *testing.T) {
 	}
 	small, big := s.echoConnection(10), s.echoConnection(2000)
 	killed := s.echoConnection(5)
-	l.Kill(killed)
+	l.Kill(conns.Query{ID: killed})
 	s.waitFor("the end of the killed connection", func() bool { return len(l.RecentlyClosed()) == 1 })
 	textClient, jsonClient := s.client(), s.jsonClient()
 	for _, tc := range []struct {

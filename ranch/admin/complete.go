@@ -92,8 +92,8 @@ func (a *admin) completeLimit(ctx context.Context, c *shell.Call, args []string)
 		words = append(words, l.name+"=")
 	}
 	if strings.HasPrefix(args[len(args)-1], "evict=") {
-		for p := conns.EvictNone; p <= conns.EvictRandom; p++ {
-			words = append(words, "evict="+p.String())
+		for _, p := range policies {
+			words = append(words, "evict="+p)
 		}
 	}
 	return words

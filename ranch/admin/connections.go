@@ -76,7 +76,7 @@ func (r *row) cells() []any {
 	return []any{
 		r.ID, r.listener, addrString(r.RemoteAddr), r.State(), since(r.Since), r.Idle,
 		shell.Bytes(r.Stats.BytesRead), shell.Bytes(r.Stats.BytesWritten),
-		r.Transport, tls, r.ProtocolName(), r.Counted,
+		r.Transport, tls, protocolName(r.Protocol), r.Counted,
 	}
 }
 
@@ -167,7 +167,7 @@ func (a *admin) showConnection(_ context.Context, c *shell.Call) error {
 		{Key: "peer", Title: "Peer", Value: addrString(i.RemoteAddr)},
 		{Key: "local", Title: "Local address", Value: addrString(i.LocalAddr)},
 		{Key: "transport", Title: "Transport", Value: i.Transport},
-		{Key: "protocol", Title: "Protocol", Value: i.ProtocolName()},
+		{Key: "protocol", Title: "Protocol", Value: protocolName(i.Protocol)},
 		{Key: "state", Title: "State", Value: i.State()},
 		{Key: "counted", Title: "Counted by the cap", Value: i.Counted},
 		{Key: "since", Title: "Since", Value: i.Since},

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"goranch/conns"
+	"goranch/protocol"
 )
 
 // scope says to which connections a field applies.
@@ -53,7 +54,7 @@ var fields = []field{
 	{"listener", live | closed, equality, text(func(s *subject) string { return s.listener })},
 	{"peer", live | closed, equality, peer},
 	{"transport", live | closed, equality, text(func(s *subject) string { return s.info.Transport })},
-	{"protocol", live | closed, equality, text(func(s *subject) string { return s.info.ProtocolName() })},
+	{"protocol", live | closed, equality, text(func(s *subject) string { return protocolName(s.info.Protocol) })},
 	{"state", live, equality, choice(states, func(s *subject) string { return s.info.State() })},
 	{"tls", live, equality, boolean(func(s *subject) bool { return s.info.TLS != nil })},
 	{"sni", live, equality, text(func(s *subject) string { return tlsOf(s).ServerName })},
@@ -226,4 +227,17 @@ func peer(op, value string) (func(*subject) bool, error) {
 		return nil, errors.New("allowed are networks such as 10.0.0.0/8, addresses such as 10.1.2.3 and [::1]:5555, and other addresses as tables show them")
 	}
 	return func(s *subject) bool { return (addrString(s.info.RemoteAddr) == value) == want }, nil
+}
+
+// protocolName returns the result of the protocol's method Name() string, or its type if it has
+// none.
+func protocolName(p protocol.Protocol) string {
+	switch p := p.(type) {
+	case nil:
+		return ""
+	case interface{ Name() string }:
+		return p.Name()
+	default:
+		return fmt.Sprintf("%T", p)
+	}
 }

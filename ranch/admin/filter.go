@@ -23,16 +23,6 @@ func ParseFilter(s string) (func(listener string, i *conns.Info) bool, error) {
 	return f.matchConn, nil
 }
 
-// ParseClosedFilter is ParseFilter for closed connections. It knows the fields reason, served and
-// ended, and not state, tls, sni, alpn, counted and idle; age is how long the connection lived.
-func ParseClosedFilter(s string) (func(listener string, c *conns.Info) bool, error) {
-	f, err := parseFilter(s, closed)
-	if err != nil {
-		return nil, err
-	}
-	return f.matchConn, nil
-}
-
 // filter selects connections that match all its terms. The zero value matches every connection.
 type filter struct{ terms []term }
 

@@ -93,14 +93,14 @@ func TestClosedFilter(t *testing.T) {
 		"age>=1h":                         false,
 		"peer=10.0.0.0/8":                 true,
 	} {
-		match, err := ParseClosedFilter(filter)
+		f, err := parseFilter(filter, closed)
 		if err != nil {
 			if filter != "age=1h" {
 				t.Errorf("%s: got error %v, want none", filter, err)
 			}
 			continue
 		}
-		if got := match("l", &e); got != want {
+		if got := f.matchConn("l", &e); got != want {
 			t.Errorf("%s: got %t, want %t", filter, got, want)
 		}
 	}

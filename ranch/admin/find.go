@@ -80,8 +80,13 @@ func (a *admin) unprotected(c *shell.Call) []*ranch.Listener {
 
 // isOwn reports whether l is the listener of the operator's connection.
 func isOwn(c *shell.Call, l *ranch.Listener) bool {
-	_, ok := l.Connection(c.Conn().ID())
-	return ok
+	return has(l, c.Conn().ID())
+}
+
+// has reports whether l has a live connection with that ID.
+func has(l *ranch.Listener, id uint64) bool {
+	_, n := l.Select(conns.Query{ID: id})
+	return id != 0 && n > 0
 }
 
 // connection returns a live connection and its listener. Its error says why and when the connection
@@ -89,8 +94,8 @@ func isOwn(c *shell.Call, l *ranch.Listener) bool {
 func (a *admin) connection(id uint64) (*ranch.Listener, conns.Info, error) {
 	listeners := a.listeners()
 	for _, l := range listeners {
-		if i, ok := l.Connection(id); ok {
-			return l, i, nil
+		if found, _ := l.Select(conns.Query{ID: id}); id != 0 && len(found) > 0 {
+			return l, found[0], nil
 		}
 	}
 	for _, l := range listeners {

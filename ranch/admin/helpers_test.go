@@ -137,8 +137,8 @@ func (s *testServer) echoConnection(n int) uint64 {
 	}
 	id := after[len(after)-1].ID
 	s.waitFor("the counter of written bytes", func() bool {
-		i, _ := s.listener("echo").Connection(id)
-		return i.Stats.BytesWritten == uint64(max(n, 1))
+		found, _ := s.listener("echo").Select(conns.Query{ID: id})
+		return len(found) > 0 && found[0].Stats.BytesWritten == uint64(max(n, 1))
 	})
 	return id
 }

@@ -35,7 +35,7 @@ func (a *admin) kill(_ context.Context, c *shell.Call) error {
 	for _, l := range a.listeners() {
 		match := func(i *conns.Info) bool { return i.ID != own && f.matchConn(l.Ref(), i) }
 		if confirmed {
-			n += l.KillMatching(match)
+			n += l.Kill(conns.Query{Match: match})
 		} else {
 			_, m := l.Select(conns.Query{Limit: 1, Match: match})
 			n += m
@@ -61,7 +61,7 @@ func (a *admin) killIDs(c *shell.Call) error {
 	killed := 0
 	for _, id := range ids {
 		l, _, err := a.connection(id)
-		if err == nil && !l.Kill(id) { // it ended in the meantime
+		if err == nil && l.Kill(conns.Query{ID: id}) == 0 { // it ended in the meantime
 			_, _, err = a.connection(id)
 		}
 		if err == nil {

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -63,15 +64,24 @@ var limits = []limit{
 		description: "time from asking a connection to stop until it is closed", allowed: "0s, durations such as 500ms or 5s, and infinity"},
 		"infinity", ranch.Infinity, func(o *ranch.Options) *time.Duration { return &o.ShutdownTimeout }),
 	{name: "evict", description: "which connections are evicted when the cap is lowered", allowed: "none, oldest, most-idle and random",
-		get: func(o *ranch.Options) string { return o.Evict.String() },
+		get: func(o *ranch.Options) string { return string(o.Evict) },
 		set: func(o *ranch.Options, s string) error {
-			p, err := conns.ParseEvictionPolicy(s)
-			if err == nil {
-				o.Evict = p
+			if former, ok := formerPolicies[s]; ok {
+				s = former
 			}
-			return err
+			if !slices.Contains(policies, s) {
+				return fmt.Errorf("eviction policy %q: allowed are %q", s, policies)
+			}
+			o.Evict = conns.EvictionPolicy(s)
+			return nil
 		}},
 }
+
+// policies are the eviction policies, and formerPolicies their former names.
+var (
+	policies       = []string{string(conns.EvictNone), string(conns.EvictOldest), string(conns.EvictMostIdle), string(conns.EvictRandom)}
+	formerPolicies = map[string]string{"nobody": string(conns.EvictNone), "idlest": string(conns.EvictMostIdle)}
+)
 
 // limitIndex returns the index in limits of a limit by its name or alias, or -1.
 func limitIndex(name string) int {

@@ -3,7 +3,6 @@ package admin
 import (
 	"context"
 
-	"goranch/conns"
 	"goranch/protocol/shell"
 )
 
@@ -47,13 +46,12 @@ func (a *admin) showListener(c *shell.Call) error {
 		return err
 	}
 	i := l.Info()
-	named := conns.Info{Protocol: i.Protocol} // for its ProtocolName
 	c.Return(shell.Fields{
 		{Key: "listener", Title: "Listener", Value: i.Ref},
 		{Key: "status", Title: "Status", Value: string(i.Status)},
 		{Key: "transport", Title: "Transport", Value: i.Transport},
 		{Key: "addr", Title: "Address", Value: addrString(i.Addr)},
-		{Key: "protocol", Title: "Protocol", Value: named.ProtocolName()},
+		{Key: "protocol", Title: "Protocol", Value: protocolName(i.Protocol)},
 		{Key: "active", Title: "Active connections", Value: i.ActiveConnections},
 		{Key: "cap", Title: "Cap", Value: capValue(i.MaxConnections)},
 		{Key: "peak", Title: "Peak", Value: i.PeakConnections},

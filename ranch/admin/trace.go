@@ -87,11 +87,7 @@ func (a *admin) trace(ctx context.Context, c *shell.Call) error {
 		defer l.Trace(conns.Trace{ID: id, Network: network, Func: a.tracer(tr, l.Ref())})()
 	}
 	err = tr.run(ctx, c, func() bool {
-		if id == 0 {
-			return true
-		}
-		_, ok := listeners[0].Connection(id)
-		return ok
+		return id == 0 || has(listeners[0], id)
 	})
 	if cause := context.Cause(ctx); errors.Is(cause, errTraceOff) {
 		err = nil

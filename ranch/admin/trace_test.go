@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"goranch/conns"
 	"goranch/protocol"
 	"goranch/ranch"
 	"goranch/ranch/admin"
@@ -86,7 +87,7 @@ func TestTraceEndsWithConnection(t *testing.T) {
 		js := s.jsonClient()
 		js.send(fmt.Sprint("trace ", id))
 		js.answer()
-		s.listener("echo").Kill(id)
+		s.listener("echo").Kill(conns.Query{ID: id})
 		if a := js.lastAnswer(); string(a.Result) != `"the connection has ended"` {
 			t.Errorf("end of the trace: got %+v, want the connection has ended", a)
 		}

@@ -26,14 +26,10 @@ import (
 	"goranch/internal/option"
 )
 
-// Errors of [Open] and [Store.Reload] wrap these.
 var (
-	// ErrBadPair reports a certificate that is incomplete or does not belong to its key.
-	ErrBadPair = errors.New("not a certificate and its key")
-	// ErrBadClientCA reports a file of client CAs that is empty, damaged or incomplete.
-	ErrBadClientCA = errors.New("not a bundle of certificates")
-	// ErrBadTicketKeys reports a file of session ticket keys that is empty or damaged.
-	ErrBadTicketKeys = errors.New("not a list of session ticket keys")
+	errBadPair       = errors.New("not a certificate and its key") // incomplete, or not its key
+	errBadClientCA   = errors.New("not a bundle of certificates")  // empty, damaged or incomplete
+	errBadTicketKeys = errors.New("not a list of session ticket keys")
 )
 
 // Pair names the PEM files of a certificate, followed by its chain, and of its key. Both may be in

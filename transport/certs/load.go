@@ -97,11 +97,11 @@ func (f *files) addPair(s *set, p Pair) error {
 	}
 	chain, err := certificates(f.data[p.Cert])
 	if err != nil {
-		return fmt.Errorf("certificate %q: %w: %w", p.Cert, ErrBadPair, err)
+		return fmt.Errorf("certificate %q: %w: %w", p.Cert, errBadPair, err)
 	}
 	cert, err := tls.X509KeyPair(f.data[p.Cert], f.data[p.Key])
 	if err != nil {
-		return fmt.Errorf("certificate %q, key %q: %w: %w", p.Cert, p.Key, ErrBadPair, pairFault(f.data[p.Key], chain, err))
+		return fmt.Errorf("certificate %q, key %q: %w: %w", p.Cert, p.Key, errBadPair, pairFault(f.data[p.Key], chain, err))
 	}
 	sum := sha256.Sum256(cert.Leaf.Raw)
 	c := Certificate{
@@ -175,7 +175,7 @@ func (f *files) addClientCAs(s *set, paths []string) error {
 		}
 		list, err := certificates(f.data[path])
 		if err != nil {
-			faults = append(faults, fmt.Errorf("client CAs %q: %w: %w", path, ErrBadClientCA, err))
+			faults = append(faults, fmt.Errorf("client CAs %q: %w: %w", path, errBadClientCA, err))
 		}
 		for _, c := range list {
 			s.clientCAs.AddCert(c)

@@ -95,7 +95,7 @@ func (f *files) ticketKeys(path string) ([][32]byte, error) {
 	}
 	keys, err := parseTicketKeys(f.data[path])
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrBadTicketKeys, err)
+		return nil, fmt.Errorf("%w: %w", errBadTicketKeys, err)
 	}
 	return keys, nil
 }

@@ -20,7 +20,7 @@ type stream struct {
 	ahead  int // bytes that have arrived
 	read   int // bytes consumed
 	header *transport.ProxyHeader
-	transport.Accepted
+	accepted
 }
 
 func (s *stream) Peek(n int) ([]byte, error) {

@@ -15,31 +15,20 @@ import (
 // All policies but [Pass] wait for the first bytes of the peer to find out whether they are a
 // header; the handshake fails if none arrive within HeaderTimeout. In a protocol in which the server
 // sends first, clients without a header need Pass.
-type Policy uint8
+type Policy string
 
 const (
 	// Require refuses connections without a header, with [ErrNoHeader].
-	Require Policy = iota + 1
+	Require Policy = "require"
 	// Use accepts headers. A peer without a header is the client itself.
-	Use
+	Use Policy = "use"
 	// Ignore removes a header and does not use it.
-	Ignore
+	Ignore Policy = "ignore"
 	// Refuse refuses connections with a header, with [ErrRefused].
-	Refuse
+	Refuse Policy = "refuse"
 	// Pass does not look for headers: a header is payload.
-	Pass
-	afterPolicies
+	Pass Policy = "pass"
 )
-
-var policyNames = [afterPolicies]string{"default", "require", "use", "ignore", "refuse", "pass"}
-
-// String returns the name of the policy in lower case, and "default" for 0.
-func (p Policy) String() string {
-	if p < afterPolicies {
-		return policyNames[p]
-	}
-	return fmt.Sprintf("Policy(%d)", uint8(p))
-}
 
 func (p Policy) or(def Policy) Policy {
 	option.Default(&p, def)
@@ -97,8 +86,10 @@ func init() {
 
 func (t Transport) checkPolicies(f *option.Faults) {
 	check := func(field string, p Policy) {
-		if p >= afterPolicies {
-			f.Bad(field, p, "Require, Use, Ignore, Refuse, Pass, and 0 for the default")
+		switch p {
+		case "", Require, Use, Ignore, Refuse, Pass:
+		default:
+			f.Bad(field, p, `require, use, ignore, refuse, pass, and "" for the default`)
 		}
 	}
 	seen := make(map[netip.Prefix]bool, len(t.Rules))

@@ -26,13 +26,19 @@ const (
 
 var signatures = [...]string{1: "PROXY ", 2: string(proxyproto.SIGV2)}
 
-// peeker is implemented by [transport.Accepted].
+// accepted is the connection that a transport.Conn passes to the Handshake of a transport.
+type accepted interface {
+	net.Conn
+	peeker
+	SetProxy(h *transport.ProxyHeader)
+}
+
 type peeker interface {
 	Peek(n int) ([]byte, error)
 }
 
 // receive reads the header of the peer under policy p.
-func (t Transport) receive(a transport.Accepted, p Policy) error {
+func (t Transport) receive(a accepted, p Policy) error {
 	version, err := detect(a)
 	switch {
 	case err != nil && !errors.Is(err, io.EOF): // at the end of the stream there is no header

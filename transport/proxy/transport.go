@@ -49,10 +49,10 @@ type Transport struct {
 	// Rules are the policies for networks of peers, that is, of proxies. The rule with the longest
 	// prefix applies; their order does not matter. A network has at most one rule.
 	Rules []Rule
-	// Default is the policy for peers to which no rule applies. 0 is [Refuse].
+	// Default is the policy for peers to which no rule applies. "" is [Refuse].
 	Default Policy
 	// Local is the policy for peers without an IP address: those of Unix sockets and of the
-	// in-memory transport. 0 is [Refuse].
+	// in-memory transport. "" is [Refuse].
 	Local Policy
 
 	// HeaderTimeout limits the time for reading the header, from the beginning of the handshake, and
@@ -76,7 +76,7 @@ type Transport struct {
 type Rule struct {
 	// Net is the network. An IPv4 network also contains the mapped addresses ::ffff:a.b.c.d.
 	Net netip.Prefix
-	// Policy is the policy for its addresses. 0 is [Require].
+	// Policy is the policy for its addresses. "" is [Require].
 	Policy Policy
 }
 
@@ -213,13 +213,13 @@ func (t Transport) send(ctx context.Context, nc net.Conn) error {
 // Handshake reads the header under the policy for the peer, and runs the handshake of the inner
 // transport. After an error the connection can only be closed.
 //
-// nc is the [transport.Accepted] of a [transport.Conn]. For any other connection, Handshake returns
+// nc is what a [transport.Conn] passes. For any other connection, Handshake returns
 // a new transport.Conn, which may have read ahead: nc must not be used afterwards.
 func (t Transport) Handshake(ctx context.Context, nc net.Conn) (net.Conn, error) {
 	if t.Inner == nil {
 		return nil, errNoInner
 	}
-	a, ok := nc.(transport.Accepted)
+	a, ok := nc.(accepted)
 	if !ok {
 		c := transport.NewConn(t, nc)
 		if err := c.Handshake(ctx); err != nil {

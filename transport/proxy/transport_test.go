@@ -374,14 +374,14 @@ func TestValidate(t *testing.T) {
 		"good":          {proxy.Transport{Inner: transport.TCP{}, Rules: []proxy.Rule{{Net: net10}, {Net: loopback, Policy: proxy.Pass}}, MaxHeaderBytes: 216}, nil},
 		"no inner":      {proxy.Transport{}, []string{"Inner nil"}},
 		"inner":         {proxy.Transport{Inner: transport.TCP{Backlog: -1}}, []string{"Inner", "Backlog -1"}},
-		"policies":      {proxy.Transport{Inner: transport.TCP{}, Default: 6, Local: 7, Rules: []proxy.Rule{{net10, 8}}}, []string{"Default Policy(6)", "Local Policy(7)", "Rules[0].Policy Policy(8)"}},
+		"policies":      {proxy.Transport{Inner: transport.TCP{}, Default: "a", Local: "b", Rules: []proxy.Rule{{net10, "c"}}}, []string{"Default a", "Local b", "Rules[0].Policy c"}},
 		"no network":    {proxy.Transport{Inner: transport.TCP{}, Rules: []proxy.Rule{{}}}, []string{"Rules[0].Net invalid Prefix"}},
 		"mapped":        {proxy.Transport{Inner: transport.TCP{}, Rules: []proxy.Rule{{Net: netip.MustParsePrefix("::ffff:10.0.0.0/104")}}}, []string{"Rules[0].Net ::ffff:10.0.0.0/104"}},
 		"twice":         {proxy.Transport{Inner: transport.TCP{}, Rules: []proxy.Rule{{Net: net10}, {Net: netip.MustParsePrefix("10.9.9.9/8")}}}, []string{"Rules[1].Net 10.9.9.9/8"}},
 		"header limit":  {proxy.Transport{Inner: transport.TCP{}, MaxHeaderBytes: 215}, []string{"MaxHeaderBytes 215", "216 to 65520"}},
 		"header limit+": {proxy.Transport{Inner: transport.TCP{}, MaxHeaderBytes: 65521}, []string{"MaxHeaderBytes 65521"}},
 		"header":        {proxy.Transport{Inner: transport.TCP{}, Header: &transport.ProxyHeader{Version: 1, TLVs: make([]transport.TLV, 1)}, Checksum: true}, []string{"TLVs", "Checksum"}},
-		"everything":    {proxy.Transport{Default: 9, MaxHeaderBytes: -1}, []string{"Inner nil", "Default", "MaxHeaderBytes -1"}},
+		"everything":    {proxy.Transport{Default: "x", MaxHeaderBytes: -1}, []string{"Inner nil", "Default", "MaxHeaderBytes -1"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := c.t.Validate()

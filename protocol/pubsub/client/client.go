@@ -36,9 +36,9 @@ var (
 	ErrGaveUp = errors.New("gave up connecting")
 	// ErrUnsubscribed is the error of a subscription after [Subscription.Unsubscribe].
 	ErrUnsubscribed = errors.New("unsubscribed")
-	// ErrSubscribed is wrapped by the error of a second Subscribe to the same topic or pattern.
-	ErrSubscribed = errors.New("already subscribed")
 )
+
+var errSubscribed = errors.New("already subscribed")
 
 // Client is a client of a topic server. All methods may be called from any goroutine. A Client runs
 // one goroutine, and two more while it is connected.

@@ -12,8 +12,8 @@ import (
 // dots, "*" matches one token, and ">" as the last token matches one or more. Subscribe waits until
 // the server has confirmed the subscription, and tries again over new connections.
 //
-// The error wraps [ErrRefused] if the server refuses the subscription, and [ErrSubscribed] if the
-// client has already subscribed to name; otherwise it is about the options, the one with which the
+// The error wraps [ErrRefused] if the server refuses the subscription; otherwise it says
+// that the client has already subscribed to name, or it is about the options, the one with which the
 // client has ended, or the cause of ctx.
 func (c *Client) Subscribe(ctx context.Context, name string, opts SubscribeOptions) (*Subscription, error) {
 	if err := opts.validate(name); err != nil {
@@ -47,7 +47,7 @@ func (c *Client) add(s *Subscription) error {
 	case c.Err() != nil:
 		return c.Err()
 	case c.subs[s.name] != nil:
-		return fmt.Errorf("%w: %q", ErrSubscribed, s.name)
+		return fmt.Errorf("%w: %q", errSubscribed, s.name)
 	}
 	c.subs[s.name] = s
 	if isPattern(s.name) {

@@ -1,6 +1,6 @@
 // Package boltstore provides a [session.Store] in a file. Sessions survive restarts and crashes.
 //
-//	store, err := boltstore.Open("/var/lib/shell/sessions.db", boltstore.Options{})
+//	store, err := boltstore.Open("/var/lib/shell/sessions.db")
 //	if err != nil {
 //		return err
 //	}
@@ -32,16 +32,12 @@ var (
 	ErrLocked = errors.New("the session file is in use")
 	// ErrCorrupt is wrapped by errors about a file that is damaged or not a session file.
 	ErrCorrupt = errors.New("the session file is damaged or has another format")
-	// ErrClosed is returned by the methods of a closed store.
-	ErrClosed = errors.New("the session store is closed")
 )
 
-// Options are the settings of a store. The zero value of each field is its default.
-type Options struct {
-	// LockTimeout is how long Open waits for another process to close the file. 0 is 1 s; negative
-	// does not wait.
-	LockTimeout time.Duration
-}
+var errClosed = errors.New("the session store is closed")
+
+// lockTimeout is how long Open waits for another process to close the file.
+const lockTimeout = time.Second
 
 // store is a session.Store in a bbolt database.
 type store struct {
@@ -50,17 +46,12 @@ type store struct {
 
 var bucket = []byte("sessions/1")
 
-// Open opens the file at path. If it does not exist it is created with mode 0600; its directory
+// Open opens the file at path. It waits up to 1 s for another process to close the file. If it does not exist it is created with mode 0600; its directory
 // must exist. The error wraps ErrLocked, ErrCorrupt or the error of the file system. A file to
 // which others have access is refused with fs.ErrPermission, and so is one that cannot be written.
-func Open(path string, opts Options) (session.Store, error) {
-	timeout := opts.LockTimeout
-	switch {
-	case timeout == 0:
-		timeout = time.Second
-	case timeout < 0:
-		timeout = time.Nanosecond // bbolt waits forever for 0
-	}
+func Open(path string) (session.Store, error) { return open(path, lockTimeout) }
+
+func open(path string, timeout time.Duration) (session.Store, error) {
 	if err := checkFile(path); err != nil {
 		return nil, fmt.Errorf("session file %s: %w", path, err)
 	}
@@ -165,7 +156,7 @@ func (s *store) Close() error { return s.db.Close() }
 
 func translate(err error) error {
 	if errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
-		return ErrClosed
+		return errClosed
 	}
 	return err
 }

@@ -19,7 +19,7 @@ import (
 
 func openStore(t testing.TB, path string) session.Store {
 	t.Helper()
-	s, err := boltstore.Open(path, boltstore.Options{})
+	s, err := boltstore.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +105,7 @@ func TestUnusableFiles(t *testing.T) {
 		{filepath.Join(dir, "none", "s.db"), fs.ErrNotExist},
 	}
 	for _, tt := range tests {
-		s, err := boltstore.Open(tt.path, boltstore.Options{LockTimeout: -1})
+		s, err := boltstore.OpenAtOnce(tt.path)
 		if !errors.Is(err, tt.want) {
 			t.Errorf("%s: got error %v, want %v", filepath.Base(tt.path), err, tt.want)
 		}

@@ -35,7 +35,7 @@ func childCommand(name, path string) *exec.Cmd {
 // saveForever saves sessions n/0 to n/9 in step n, removes those of step n-2, and prints n after
 // Save has returned.
 func saveForever(path string) {
-	s, err := boltstore.Open(path, boltstore.Options{})
+	s, err := boltstore.Open(path)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -127,7 +127,7 @@ func killWhileSaving(t *testing.T, path string) int {
 // saveWithinLimit runs fill with a limited file size.
 func saveWithinLimit(path string) {
 	signal.Ignore(syscall.SIGXFSZ)
-	s, err := boltstore.Open(path, boltstore.Options{})
+	s, err := boltstore.Open(path)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -198,7 +198,7 @@ func TestFullAndReadOnlyDisks(t *testing.T) {
 	}
 	t.Log(out)
 	must(t, syscall.Mount("tmpfs", dir, "tmpfs", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
-	if s, err := boltstore.Open(path, boltstore.Options{}); !errors.Is(err, syscall.EROFS) {
+	if s, err := boltstore.Open(path); !errors.Is(err, syscall.EROFS) {
 		t.Errorf("Open on a read-only file system: got error %v, want %v", err, syscall.EROFS)
 		if err == nil {
 			s.Close()

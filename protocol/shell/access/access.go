@@ -18,9 +18,10 @@
 // A Guest can only present a token. [CheckListen] refuses listener addresses on which
 // unauthenticated clients of other hosts could use a shell.
 //
-// Errors for a refused client wrap [ErrDenied] or are a [*WaitError]. Their texts may be sent to
-// the client: they name the client and nothing of the configuration. Errors about options and files
-// never contain a secret, nor text that may be a secret in the wrong place.
+// Errors for a refused client wrap [ErrDenied], or say how long to wait after too many invalid
+// tokens. Their texts may be sent to the client: they name the client and nothing of the
+// configuration. Errors about options and files never contain a secret, nor text that may be a secret
+// in the wrong place.
 package access
 
 import (

@@ -91,10 +91,10 @@ func OpenTokens(o TokenOptions) (*Tokens, error) {
 // Token returns the user for a token that the client of conn has presented. It can be used as
 // shell.Options.Token.
 //
-// Every invalid token gets the same error, which wraps ErrDenied. After some of them the client's
-// address gets a [*WaitError] for every token, for a time that doubles with each further one. A
-// valid token resets the count. Blanks around a token are ignored. Clients without an IP address
-// (Unix sockets, in-memory connections) are not limited.
+// Every invalid token gets the same error, which wraps ErrDenied. After some of them every token from
+// the client's address is refused with an error that says how long to wait; the wait doubles with
+// each further one. A valid token resets the count. Blanks around a token are ignored. Clients without
+// an IP address (Unix sockets, in-memory connections) are not limited.
 func (t *Tokens) Token(_ context.Context, conn *transport.Conn, token string) (shell.User, error) {
 	return t.Check(conn.RemoteAddr(), token)
 }
@@ -102,7 +102,7 @@ func (t *Tokens) Token(_ context.Context, conn *transport.Conn, token string) (s
 // Check is like Token for a client at addr that has no transport.Conn.
 func (t *Tokens) Check(addr net.Addr, token string) (shell.User, error) {
 	if wait, ok := t.attempts.Allow(addr); !ok {
-		return shell.User{}, &WaitError{Wait: wait}
+		return shell.User{}, &waitError{wait}
 	}
 	user, ok := t.find(token)
 	if !ok {
@@ -179,12 +179,12 @@ func GenerateToken(role shell.Role, name string) (token, line string, err error)
 	return token, strings.Join([]string{word, name, hashPrefix + hex.EncodeToString(sum[:])}, " "), nil
 }
 
-// WaitError is the error for an address with too many invalid tokens.
-type WaitError struct {
-	Wait time.Duration // time until the next attempt is allowed
+// waitError is the error for an address with too many invalid tokens.
+type waitError struct {
+	wait time.Duration // time until the next attempt is allowed
 }
 
 // Error contains the time in whole seconds, rounded up.
-func (e *WaitError) Error() string {
-	return fmt.Sprintf("too many failed attempts: try again in %v", (e.Wait + time.Second - 1).Truncate(time.Second))
+func (e *waitError) Error() string {
+	return fmt.Sprintf("too many failed attempts: try again in %v", (e.wait + time.Second - 1).Truncate(time.Second))
 }

@@ -113,7 +113,7 @@ func TestTokenAttemptsAreLimited(t *testing.T) {
 			_, err := tokens.Check(addr, token)
 			got := ""
 			switch {
-			case errors.As(err, new(*WaitError)):
+			case errors.As(err, new(*waitError)):
 				got = "wait"
 			case errors.Is(err, ErrDenied):
 				got = "denied"
@@ -133,8 +133,8 @@ func TestTokenAttemptsAreLimited(t *testing.T) {
 		check(other, opsToken, "")
 		time.Sleep(300 * time.Millisecond)
 		_, err := tokens.Check(guesser, opsToken)
-		var wait *WaitError
-		if !errors.As(err, &wait) || wait.Wait != 700*time.Millisecond || err.Error() != "too many failed attempts: try again in 1s" {
+		var wait *waitError
+		if !errors.As(err, &wait) || wait.wait != 700*time.Millisecond || err.Error() != "too many failed attempts: try again in 1s" {
 			t.Errorf("got error %v, want a wait of 700ms, rounded up to 1s", err)
 		}
 		time.Sleep(700 * time.Millisecond)
@@ -148,12 +148,12 @@ func TestTokenAttemptsAreLimited(t *testing.T) {
 		check(guesser, opsToken, "")
 		for range 20 {
 			if _, err := tokens.Check(guesser, "wrong"); errors.As(err, &wait) {
-				time.Sleep(wait.Wait)
+				time.Sleep(wait.wait)
 			}
 		}
 		_, err = tokens.Check(guesser, opsToken)
-		if errors.As(err, &wait) && wait.Wait > 3*time.Second {
-			t.Errorf("got a wait of %v, want at most 3s", wait.Wait)
+		if errors.As(err, &wait) && wait.wait > 3*time.Second {
+			t.Errorf("got a wait of %v, want at most 3s", wait.wait)
 		}
 	})
 }

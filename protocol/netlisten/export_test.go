@@ -1,0 +1,3 @@
+package netlisten
+
+var ErrRefused = errRefused

@@ -1,0 +1,3 @@
+package protocoltest
+
+var ErrFlaky = errFlaky

@@ -1,0 +1,3 @@
+package certs
+
+var ErrBadPair, ErrBadClientCA, ErrBadTicketKeys = errBadPair, errBadClientCA, errBadTicketKeys
