@@ -4,6 +4,7 @@ package main
 
 import (
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +19,16 @@ func requireProgram(t *testing.T, name, debianPackage string) string {
 		t.Skipf("SKIPPED: %s is not installed; to run this test: apt-get install %s", name, debianPackage)
 	}
 	return path
+}
+
+// buildProgram builds ranchd in a temporary directory and returns its path.
+func buildProgram(t testing.TB) string {
+	t.Helper()
+	bin := filepath.Join(t.TempDir(), "ranchd")
+	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return bin
 }
 
 // process is ranchd in its own process.
