@@ -83,7 +83,7 @@ func BenchmarkHostileMemory(b *testing.B) {
 }
 
 // residentKB returns the resident memory of a process.
-func residentKB(b *testing.B, p *process) (kb int) {
+func residentKB(b testing.TB, p *process) (kb int) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	if err != nil {
 		b.Fatal(err)
@@ -91,4 +91,15 @@ func residentKB(b *testing.B, p *process) (kb int) {
 	_, rest, _ := strings.Cut(string(text), "VmRSS:")
 	fmt.Sscan(rest, &kb)
 	return kb
+}
+
+func subscribes(format string, n int) (frames []string) {
+	for i := range n {
+		frames = append(frames, fmt.Sprintf(`{"action":"subscribe","data":"`+format+`"}`, i))
+	}
+	return frames
+}
+
+func publishFrame(topic string, data string) string {
+	return `{"action":"publish","data":{"topic":"` + topic + `","data":` + data + `}}`
 }

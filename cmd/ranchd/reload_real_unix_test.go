@@ -100,7 +100,7 @@ func TestReloadFiles(t *testing.T) {
 // TestReloadFilesCoversHelp checks that TestReloadFiles has all flags whose help says that files are reloaded.
 func TestReloadFilesCoversHelp(t *testing.T) {
 	var want, got []string
-	for f := range reflect.TypeFor[flags]().Fields() {
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[flags]()) {
 		if strings.Contains(f.Tag.Get("help"), "reloaded") {
 			want = append(want, f.Name)
 		}
