@@ -3,6 +3,8 @@
 package main
 
 import (
+	"bufio"
+	"io"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -85,4 +87,14 @@ func (p *process) tryCommand(t *testing.T, listener string) string {
 		previous = line
 		return found
 	}))
+}
+
+// readLines reads so many lines, or fewer if the connection ends.
+func readLines(r io.Reader, n int) {
+	b := bufio.NewReaderSize(r, 16<<10)
+	for range n {
+		if _, err := b.ReadString('\n'); err != nil {
+			return
+		}
+	}
 }
