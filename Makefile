@@ -3,7 +3,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.6.0
 FUZZTIME   ?= 10s
 
-.PHONY: test race vet lint vuln fuzz examples bench cross
+.PHONY: test race vet lint vuln fuzz examples bench costs cross
 
 test:
 	go test ./...
@@ -33,6 +33,10 @@ examples:
 
 bench:
 	cd bench && go run .
+
+# Prints the table of docs/operations.md; takes 4 minutes, on Linux only. ROWS selects a part, such as shell.
+costs:
+	@go test ./cmd/ranchd -run XXX -bench 'Hostile/$(ROWS)' -benchtime 1x | sed -n '/^|/p;/FAIL/p'
 
 cross:
 	for t in linux/arm64 darwin/arm64 windows/amd64; do \

@@ -21,11 +21,7 @@ import (
 
 // TestBinary tests the built program in its own process.
 func TestBinary(t *testing.T) {
-	dir := t.TempDir()
-	bin := filepath.Join(dir, "ranchd")
-	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
+	bin := buildProgram(t)
 	t.Run("banner", func(t *testing.T) { testBanner(t, bin) })
 	t.Run("plainLog", func(t *testing.T) { testPlainLog(t, bin) })
 	t.Run("shutdownTimeout", func(t *testing.T) { testShutdownTimeout(t, bin) })
@@ -40,7 +36,7 @@ func TestBinary(t *testing.T) {
 	t.Run("console", func(t *testing.T) { testConsole(t, bin) })
 	t.Run("dialogue", func(t *testing.T) { testDialogue(t, bin) })
 	t.Run("crashes", func(t *testing.T) { testCrashes(t, bin) })
-	t.Run("permission", func(t *testing.T) { testPermission(t, bin, dir) })
+	t.Run("permission", func(t *testing.T) { testPermission(t, bin, filepath.Dir(bin)) })
 }
 
 // testPlainLog checks the default format of a log that is not on a terminal.

@@ -22,10 +22,7 @@ import (
 
 // TestHostile tests the built program under conditions that break servers.
 func TestHostile(t *testing.T) {
-	bin := filepath.Join(t.TempDir(), "ranchd")
-	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
+	bin := buildProgram(t)
 	t.Run("unreadLog", func(t *testing.T) { testUnreadLog(t, bin) })
 	t.Run("unreadOutput", func(t *testing.T) { testUnreadOutput(t, bin) })
 	t.Run("fallbacks", func(t *testing.T) { testFallbacks(t, bin) })

@@ -3,7 +3,10 @@
 package main
 
 import (
+	"bufio"
+	"io"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +21,16 @@ func requireProgram(t *testing.T, name, debianPackage string) string {
 		t.Skipf("SKIPPED: %s is not installed; to run this test: apt-get install %s", name, debianPackage)
 	}
 	return path
+}
+
+// buildProgram builds ranchd in a temporary directory and returns its path.
+func buildProgram(t testing.TB) string {
+	t.Helper()
+	bin := filepath.Join(t.TempDir(), "ranchd")
+	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return bin
 }
 
 // process is ranchd in its own process.
@@ -74,4 +87,14 @@ func (p *process) tryCommand(t *testing.T, listener string) string {
 		previous = line
 		return found
 	}))
+}
+
+// readLines reads so many lines, or fewer if the connection ends.
+func readLines(r io.Reader, n int) {
+	b := bufio.NewReaderSize(r, 16<<10)
+	for range n {
+		if _, err := b.ReadString('\n'); err != nil {
+			return
+		}
+	}
 }

@@ -65,8 +65,7 @@ func (d *daemon) logTokenReload(err error) {
 	d.log.Info("token file reloaded")
 }
 
-// reload reads the files at a signal and logs the result, for certificates including that nothing
-// has changed.
+// reload reads the files at a signal and logs the result, including that nothing has changed.
 func (d *daemon) reload() {
 	if d.Store != nil {
 		switch changed, err := d.Store.Reload(); {
@@ -77,8 +76,11 @@ func (d *daemon) reload() {
 		}
 	}
 	if d.Access.Tokens != nil {
-		if changed, err := d.Access.Tokens.Reload(); changed || err != nil {
+		switch changed, err := d.Access.Tokens.Reload(); {
+		case changed || err != nil:
 			d.logTokenReload(err)
+		default:
+			d.log.Info("token file has not changed")
 		}
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -27,12 +26,7 @@ import (
 	"goranch/transport"
 )
 
-func TestMain(m *testing.M) {
-	if os.Getenv("GORANCH_COST_SERVER") != "" {
-		serveCosts()
-	}
-	goleak.VerifyTestMain(m)
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // testServer is a topic server in memory with a gateway, and an HTTP server that serves the gateway
 // below /topics/.
