@@ -73,13 +73,13 @@ func (c *connection) check(now int64, set *Settings) (requested bool) {
 		c.written = sent
 		c.wroteAt.Store(seen)
 	}
-	if why := c.stopReason.Load(); why != 0 {
+	if why := c.flags.stopReason(); why != 0 {
 		if time.Duration(now-c.stopAt.Load()) >= set.Grace {
-			c.close(Reason(why), context.Cause(c.ctx))
+			c.close(why, context.Cause(c.ctx))
 		}
 		return false
 	}
-	if !c.serving.Load() {
+	if !c.flags.has(flagServing) {
 		return false
 	}
 	lim := &set.Limits
@@ -111,8 +111,8 @@ func (c *connection) exceeded(now int64, lim *Limits) Reason {
 // stop asks c to stop for that reason. Monitor closes it after grace; without a grace it is closed
 // at once. Only the first call has an effect.
 func (c *connection) stop(why Reason, grace time.Duration) {
-	c.stopAt.CompareAndSwap(0, max(c.sup.now(), 1)) // before stopReason, which Monitor reads first
-	if !c.stopReason.CompareAndSwap(0, uint32(why)) {
+	c.stopAt.CompareAndSwap(0, max(c.sup.now(), 1)) // before the reason, which Monitor reads first
+	if !c.flags.setStopReason(why) {
 		return
 	}
 	if grace <= 0 {
@@ -133,7 +133,7 @@ func (c *connection) requestStop(cause error) {
 
 // close closes the connection at once.
 func (c *connection) close(why Reason, cause error) {
-	c.closeReason.CompareAndSwap(0, uint32(why))
+	c.flags.setCloseReason(why)
 	c.cancel(cause)
 	abort(&c.conn)
 }

@@ -21,13 +21,15 @@ func (c *engineConn) CanTryWrite() bool                 { return c.conn().canTry
 func (c *engineConn) Unflushed() bool                   { return c.conn().unflushed() }
 func (c *engineConn) Progress() uint64                  { return c.conn().progress() }
 func (c *engineConn) Flush() error                      { return c.conn().flush() }
+func (c *engineConn) Seal() (read, written uint64)      { return c.conn().seal() }
+func (c *engineConn) Bytes() (uint64, uint64, bool)     { return c.conn().bytes() }
 func (c *engineConn) TLSConn(onEnd func()) *tls.Conn    { return c.conn().tlsConn(onEnd) }
 
 func (c *Conn) progress() uint64 {
 	if m, ok := c.raw.Conn.(*memConn); ok {
 		return m.out().taken.Load()
 	}
-	return c.raw.progress.Load() + c.writeBytes.Load()
+	return c.raw.progress.Load() + c.writeBytes.Load()&^sealed
 }
 
 func (c *engineConn) RequestPark() bool {
