@@ -27,6 +27,7 @@ func (m *model) Check(*rapid.T) {
 	}
 	m.checkCalls()
 	m.state.Waiting = len(m.reserves) + len(m.pending) + len(m.confirms)
+	m.state.WaitingAcceptors = len(m.reserves)
 	m.state.Over = m.state.Used+m.state.Reserved > m.state.Limit
 	m.state.Contended = len(m.pending) > 0 && m.reservations() > 0
 	if diff := cmp.Diff(m.state, m.gate.State()); diff != "" {

@@ -147,8 +147,21 @@ func (s *Supervisor) Set(to Settings) {
 // context.WithoutCancel: Shutdown ends connections, and a parent that can end adds a lock shared by
 // all of them.
 func (s *Supervisor) Start(ctx context.Context, t transport.Transport, nc net.Conn, p protocol.Protocol) {
-	c := &connection{sup: s, protocol: p, started: s.now()}
-	c.used(c.started)
+	now := s.now()
+	s.start(ctx, t, nc, p, now, now)
+}
+
+// StartPending is Start for a connection that was accepted at that time and has waited for its slot.
+func (s *Supervisor) StartPending(ctx context.Context, t transport.Transport, nc net.Conn, p protocol.Protocol, accepted time.Time) {
+	now := s.now()
+	s.start(ctx, t, nc, p, min(int64(accepted.Sub(s.created)), now), now)
+}
+
+// start starts a connection that was accepted at a time on the supervisor's clock. What it has
+// waited is not idle time.
+func (s *Supervisor) start(ctx context.Context, t transport.Transport, nc net.Conn, p protocol.Protocol, accepted, now int64) {
+	c := &connection{sup: s, protocol: p, started: accepted}
+	c.used(now)
 	engine.Init(&c.conn, t, nc, c)
 	c.ctx, c.cancel = context.WithCancelCause(ctx)
 	c.flags.set(flagCounted)
