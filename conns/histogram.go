@@ -99,8 +99,9 @@ func (h *histogram) observe(d time.Duration) {
 	h.nanoseconds.Add(uint64(d % time.Second))
 }
 
-// fractions are the bounds of the buckets of a power of two, as fractions from 0.5 to 1.
-var fractions = [4]float64{0.5, math.Exp2(-0.75), math.Exp2(-0.5), math.Exp2(-0.25)}
+// fractions are the bounds of the buckets of a power of two, as fractions from 0.5 to 1. These are
+// the numbers of Prometheus, the last digits included.
+var fractions = [4]float64{0.5, 0.5946035575013605, 0.7071067811865475, 0.8408964152537144}
 
 // bucketOf returns the index of the bucket for d; a negative number is the zero bucket.
 func bucketOf(d time.Duration) int {

@@ -133,3 +133,6 @@ func (c *connection) reason() Reason {
 	}
 	return r
 }
+
+// Refusal reports whether r is a reason for which connections are refused.
+func (r Reason) Refusal() bool { return r.refused() }
