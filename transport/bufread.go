@@ -3,13 +3,12 @@ package transport
 import (
 	"crypto/tls"
 	"net"
+	"sync"
 
 	"goranch/internal/engine"
 	"goranch/internal/idle"
 )
 
-// pooledReader returns a reader that holds no buffer while it waits.
-//
 // pooledReader returns a reader that holds no buffer while it waits.
 //
 //go:noinline
@@ -47,19 +46,48 @@ func (r *aheadReader) Next(max int) ([]byte, error) {
 	return b[:n], err
 }
 
-// pooledBuffer holds a buffer from the pool, or none.
-type pooledBuffer struct{ buf buffer }
-
-func (b *pooledBuffer) take() {
-	if b.buf == nil {
-		b.buf = buffers.Get().(buffer)
-	}
+// pooledBuffer holds a buffer from a pool, or none. It is a small one until a read has filled that: a
+// protocol may keep the buffer for long, because it waits in a callback, and clients that send
+// little must not make it keep much.
+type pooledBuffer struct {
+	small smallBuffer
+	large buffer
+	bulk  bool // the last read has received as much as a small buffer holds
 }
 
+const smallBufferSize = 4 << 10
+
+type smallBuffer = *[smallBufferSize]byte
+
+var smallBuffers = sync.Pool{New: func() any { return new([smallBufferSize]byte) }}
+
+// take returns a buffer of at most max bytes for the next read.
+func (b *pooledBuffer) take(max int) []byte {
+	if b.bulk {
+		if b.large == nil {
+			b.Release()
+			b.large = buffers.Get().(buffer)
+		}
+		return b.large[:max]
+	}
+	if b.small == nil {
+		b.Release()
+		b.small = smallBuffers.Get().(smallBuffer)
+	}
+	return b.small[:min(max, smallBufferSize)]
+}
+
+// filled records that n bytes were read.
+func (b *pooledBuffer) filled(n int) { b.bulk = n >= smallBufferSize }
+
 func (b *pooledBuffer) Release() {
-	if b.buf != nil {
-		buffers.Put(b.buf)
-		b.buf = nil
+	if b.large != nil {
+		buffers.Put(b.large)
+		b.large = nil
+	}
+	if b.small != nil {
+		smallBuffers.Put(b.small)
+		b.small = nil
 	}
 }
 
@@ -82,9 +110,10 @@ func (r *plainReader) Next(max int) ([]byte, error) {
 		r.Release()
 		w.waitReadable()
 	}
-	r.take()
-	n, err := r.c.Read(r.buf[:max])
-	return r.buf[:n], err
+	b := r.take(max)
+	n, err := r.c.Read(b)
+	r.filled(n)
+	return b[:n], err
 }
 
 // tlsReader waits with a buffer of one byte. It then reads the rest of the record, which crypto/tls
@@ -107,16 +136,18 @@ func (r *tlsReader) Next(max int) ([]byte, error) {
 		}
 		return r.first[:n], err
 	}
-	r.take()
-	r.buf[0] = r.first[0]
+	b := r.take(max)
+	b[0] = r.first[0]
 	r.c.raw.notNow = true
-	n, err = r.tls.Read(r.buf[1:max])
+	n, err = r.tls.Read(b[1:])
 	r.c.raw.notNow = false
 	if err == errNotNow {
 		err = nil
 	}
-	r.c.countRead(1+n, r.buf[:], err)
-	return r.buf[:1+n], r.c.raw.readError(err)
+	n++
+	r.filled(n)
+	r.c.countRead(n, b, err)
+	return b[:n], r.c.raw.readError(err)
 }
 
 // errNotNow is the error of a read that would have to wait for the socket.
