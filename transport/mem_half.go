@@ -38,6 +38,7 @@ type memHalf struct {
 	abort   bool          // the reader's Close resets the peer even if nothing is unread
 	eof     bool          // the writer has called CloseWrite, or Close without a reset
 
+	onReadable                  func() // see NotifyReadable; nil: none
 	reader, writer              memState
 	readDeadline, writeDeadline memDeadline
 }
@@ -136,7 +137,9 @@ func (h *memHalf) put(p []byte) (n int) {
 	} else {
 		h.buf = h.buf.grow(len(p))
 	}
-	return n + h.buf.write(p)
+	n += h.buf.write(p)
+	h.notify()
+	return n
 }
 
 // release drops the buffered data and returns the buffer to the pool.
@@ -158,6 +161,7 @@ func (h *memHalf) closeReader() (unread bool, err error) {
 	h.reader = memClosed
 	h.release()
 	h.readDeadline.stop()
+	h.notify()
 	h.cond.Broadcast()
 	return unread, nil
 }
@@ -169,6 +173,7 @@ func (h *memHalf) closeWriter(reset bool) {
 	h.eof = h.eof || !reset
 	h.writer = memClosed
 	h.writeDeadline.stop()
+	h.notify()
 	h.cond.Broadcast()
 }
 
@@ -180,6 +185,7 @@ func (h *memHalf) shutReader() error {
 	}
 	h.reader = memShut
 	h.release()
+	h.notify()
 	h.cond.Broadcast()
 	return nil
 }
@@ -191,6 +197,7 @@ func (h *memHalf) shutWriter() error {
 		return net.ErrClosed
 	}
 	h.writer, h.eof = memShut, true
+	h.notify()
 	h.cond.Broadcast()
 	return nil
 }
@@ -211,7 +218,7 @@ func (h *memHalf) setReadDeadline(t time.Time) error {
 	if h.reader == memClosed {
 		return net.ErrClosed
 	}
-	h.readDeadline.set(t, &h.cond)
+	h.readDeadline.set(t, &h.cond, h)
 	return nil
 }
 
@@ -221,6 +228,6 @@ func (h *memHalf) setWriteDeadline(t time.Time) error {
 	if h.writer == memClosed {
 		return net.ErrClosed
 	}
-	h.writeDeadline.set(t, &h.cond)
+	h.writeDeadline.set(t, &h.cond, nil)
 	return nil
 }

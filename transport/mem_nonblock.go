@@ -23,7 +23,32 @@ func (c *memConn) waitReadable() {
 	h := &c.in
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for h.buf == nil && !h.eof && h.reader == memOpen && h.writer != memClosed && !h.readDeadline.expired {
+	for !h.readable() {
 		h.cond.Wait()
+	}
+}
+
+func (h *memHalf) readable() bool {
+	return h.buf != nil || h.eof || h.reader != memOpen || h.writer == memClosed || h.readDeadline.expired
+}
+
+// NotifyReadable implements [engine.Notifier].
+func (c *memConn) NotifyReadable(f func()) bool {
+	h := &c.in
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.readable() {
+		return false
+	}
+	h.onReadable = f
+	return true
+}
+
+// notify calls the function of NotifyReadable if Read would not block any more. h.mu is held, unless
+// h is nil.
+func (h *memHalf) notify() {
+	if h != nil && h.onReadable != nil && h.readable() {
+		go h.onReadable()
+		h.onReadable = nil
 	}
 }

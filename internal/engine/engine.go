@@ -61,6 +61,14 @@ type Conn interface {
 	SetTracer(tracer any)
 }
 
+// Notifier is implemented by connections in memory.
+type Notifier interface {
+	// NotifyReadable has f called once, in a goroutine of its own, as soon as Read would not block:
+	// there is data, or Read fails. It returns false, without effect, if that is so already. Nothing
+	// may read the connection until then, and each call replaces the function of the one before.
+	NotifyReadable(f func()) bool
+}
+
 // PooledReader reads a connection into buffers from a pool, and holds none while it waits. It is
 // used by one goroutine.
 type PooledReader interface {
