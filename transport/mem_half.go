@@ -38,7 +38,9 @@ type memHalf struct {
 	abort   bool          // the reader's Close resets the peer even if nothing is unread
 	eof     bool          // the writer has called CloseWrite, or Close without a reset
 
-	onReadable                  func() // see NotifyReadable; nil: none
+	onReadable func()       // see NotifyReadable; nil: none
+	receive    func([]byte) // see Receive; nil: none
+
 	reader, writer              memState
 	readDeadline, writeDeadline memDeadline
 }
@@ -125,6 +127,10 @@ func (h *memHalf) writeError() error {
 // put stores as much of p as there is space for, without waiting.
 func (h *memHalf) put(p []byte) (n int) {
 	defer func() { h.taken.Add(uint64(n)) }()
+	if h.receive != nil {
+		h.receive(p)
+		return len(p)
+	}
 	n = copy(h.direct, p) // direct is full once buf is in use, so the order is kept
 	h.direct = h.direct[n:]
 	h.filled += n

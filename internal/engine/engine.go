@@ -61,12 +61,13 @@ type Conn interface {
 	SetTracer(tracer any)
 }
 
-// Notifier is implemented by connections in memory.
-type Notifier interface {
-	// NotifyReadable has f called once, in a goroutine of its own, as soon as Read would not block:
-	// there is data, or Read fails. It returns false, without effect, if that is so already. Nothing
-	// may read the connection until then, and each call replaces the function of the one before.
-	NotifyReadable(f func()) bool
+// Receiver is implemented by both ends of a connection in memory.
+type Receiver interface {
+	// Receive has data called with all that arrives, instead of buffering it for Read, in the
+	// goroutine that writes it. data must neither block, nor keep its argument, nor use the
+	// connection. When the stream ends or fails, or reads are interrupted, ended is called once, in
+	// a goroutine of its own. Receive is called once, when nothing reads the connection any more.
+	Receive(data func([]byte), ended func())
 }
 
 // PooledReader reads a connection into buffers from a pool, and holds none while it waits. It is
