@@ -154,8 +154,6 @@ func publishFrame(topic string, data string) string {
 	return `{"action":"publish","data":{"topic":"` + topic + `","data":` + data + `}}`
 }
 
-const upgradeRequest = "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-
 // webSocketText returns the header of a text frame, masked with zeros, and n bytes of its payload.
 func webSocketText(length, n int) string {
 	header := []byte{0x81, 0x80 | 127, 0, 0, 0, 0, byte(length >> 24), byte(length >> 16), byte(length >> 8), byte(length), 0, 0, 0, 0}
@@ -173,7 +171,7 @@ var memoryAttacks = []struct {
 	{"topics/halfFrame100B", 500, func(s *costServer, _ int) { s.dial(s.topics, `{"action":"`+strings.Repeat("a", 100)) }, 0},
 	{"topics/halfFrame5kB", 500, func(s *costServer, _ int) { s.dial(s.topics, `{"action":"`+strings.Repeat("a", 5000)) }, 0},
 	{"topics/halfFrame250kB", 500, func(s *costServer, _ int) { s.dial(s.topics, `{"action":"`+strings.Repeat("a", 250_000)) }, 0},
-	{"topics/notRead", 50, func(s *costServer, _ int) { s.dial(s.topics, subscribes("x", 1)[0]+"\x00") }, 100},
+	{"topics/notRead", 50, func(s *costServer, _ int) { s.dial(s.topics, subscribe+"\x00") }, 100},
 	{"topics/1000subscriptions", 200, func(s *costServer, i int) { s.requests(subscribes(fmt.Sprint("s", i, ".%d"), 1000)) }, 0},
 	{"topics/1000subscriptionsDropped", 200, func(s *costServer, i int) {
 		s.requests(subscribes(fmt.Sprint("s", i, ".%d"), 1000)).(*net.TCPConn).CloseWrite()
@@ -185,7 +183,7 @@ var memoryAttacks = []struct {
 	}, 0},
 	{"web/halfMessage250kB", 200, func(s *costServer, _ int) { s.dial(s.web, upgradeRequest+webSocketText(262_144, 250_000)) }, 0},
 	{"web/webSocketNotRead", 200, func(s *costServer, _ int) {
-		s.dial(s.web, upgradeRequest+string([]byte{0x81, 0x80 | 33, 0, 0, 0, 0})+subscribes("x", 1)[0])
+		s.dial(s.web, upgradeRequest+subscribeMessage)
 	}, 100},
 	{"web/eventsNotRead", 200, func(s *costServer, _ int) { s.dial(s.web, "GET /events?topic=x HTTP/1.1\r\nHost: localhost\r\n\r\n") }, 100},
 	{"web/history100times", 100, func(s *costServer, _ int) {
