@@ -46,48 +46,49 @@ func (r *aheadReader) Next(max int) ([]byte, error) {
 	return b[:n], err
 }
 
-// pooledBuffer holds a buffer from a pool, or none. It is a small one until a read has filled that: a
-// protocol may keep the buffer for long, because it waits in a callback, and clients that send
-// little must not make it keep much.
-type pooledBuffer struct {
-	small smallBuffer
-	large buffer
-	bulk  bool // the last read has received as much as a small buffer holds
+// readBuffers are pools of buffers of 4, 16 and 64 KiB.
+var readBuffers [3]sync.Pool
+
+func readBufferSize(class int) int { return 4 << 10 << (2 * class) }
+
+type readBuffer struct {
+	data  []byte
+	class int
 }
 
-const smallBufferSize = 4 << 10
-
-type smallBuffer = *[smallBufferSize]byte
-
-var smallBuffers = sync.Pool{New: func() any { return new([smallBufferSize]byte) }}
+// pooledBuffer holds a buffer from readBuffers, or none. Its size depends on what the last read has
+// received: a protocol may keep the buffer for long, because it waits in a callback, and clients that
+// send little must not make it keep much.
+type pooledBuffer struct {
+	buf   *readBuffer
+	class int // of the next buffer
+}
 
 // take returns a buffer of at most max bytes for the next read.
 func (b *pooledBuffer) take(max int) []byte {
-	if b.bulk {
-		if b.large == nil {
-			b.Release()
-			b.large = buffers.Get().(buffer)
-		}
-		return b.large[:max]
-	}
-	if b.small == nil {
+	if b.buf == nil || b.buf.class != b.class {
 		b.Release()
-		b.small = smallBuffers.Get().(smallBuffer)
+		var ok bool
+		if b.buf, ok = readBuffers[b.class].Get().(*readBuffer); !ok {
+			b.buf = &readBuffer{make([]byte, readBufferSize(b.class)), b.class}
+		}
 	}
-	return b.small[:min(max, smallBufferSize)]
+	return b.buf.data[:min(max, len(b.buf.data))]
 }
 
-// filled records that n bytes were read.
-func (b *pooledBuffer) filled(n int) { b.bulk = n >= smallBufferSize }
+// filled records that n bytes were read. A read that has filled its buffer is followed by one with a
+// larger one.
+func (b *pooledBuffer) filled(n int) {
+	b.class = 0
+	for b.class < len(readBuffers)-1 && n >= readBufferSize(b.class) {
+		b.class++
+	}
+}
 
 func (b *pooledBuffer) Release() {
-	if b.large != nil {
-		buffers.Put(b.large)
-		b.large = nil
-	}
-	if b.small != nil {
-		smallBuffers.Put(b.small)
-		b.small = nil
+	if b.buf != nil {
+		readBuffers[b.buf.class].Put(b.buf)
+		b.buf = nil
 	}
 }
 
