@@ -66,6 +66,13 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return h.conn, bufio.NewReadWriter(h.reader, bufio.NewWriterSize(h.conn, writeBuffer)), nil
 }
 
+// WriteHeaderNow is called by package websocket for the ResponseWriters that have it.
+func (h *hijacker) WriteHeaderNow() {
+	if w, ok := h.ResponseWriter.(interface{ WriteHeaderNow() }); ok {
+		w.WriteHeaderNow()
+	}
+}
+
 // canHijack reports whether the connection of w can be taken over, as package websocket decides it.
 func canHijack(w http.ResponseWriter) bool {
 	for {
