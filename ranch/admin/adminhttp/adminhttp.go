@@ -29,6 +29,7 @@ package adminhttp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"sync"
@@ -163,12 +164,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusForbidden, err)
 		return
 	}
-	if r.ContentLength > int64(h.opts.MaxBody) {
-		refuseBody(w, rc, h.opts.MaxBody)
+	switch {
+	case r.Method != http.MethodPost && r.ContentLength != 0:
+		refuseBody(w, rc, http.StatusRequestEntityTooLarge, errors.New("only a POST may have a body"))
+		return
+	case r.ContentLength > int64(h.opts.MaxBody):
+		refuseBody(w, rc, http.StatusRequestEntityTooLarge, fmt.Errorf("the body exceeds %d bytes", h.opts.MaxBody))
 		return
 	}
-	if r.ContentLength != 0 {
-		r.Body = http.MaxBytesReader(w, r.Body, int64(h.opts.MaxBody))
-	}
+	r.Body = http.MaxBytesReader(w, r.Body, int64(h.opts.MaxBody))
 	h.mux.ServeHTTP(w, r)
 }

@@ -65,15 +65,15 @@ func (c *commandRequest) flags() map[string]string {
 func (h *Handler) readBody(w http.ResponseWriter, r *request, v any) bool {
 	rc := http.NewResponseController(w)
 	b, err := io.ReadAll(r.Body)
-	rc.SetReadDeadline(time.Time{}) // net/http would cancel a long command at that of the request
 	switch {
 	case isTooLarge(err):
-		refuseBody(w, rc, h.opts.MaxBody)
+		refuseBody(w, rc, http.StatusRequestEntityTooLarge, fmt.Errorf("the body exceeds %d bytes", h.opts.MaxBody))
 		return false
 	case err != nil:
-		refuse(w, http.StatusRequestTimeout, fmt.Errorf("the body was not received: %w", err))
+		refuseBody(w, rc, http.StatusRequestTimeout, fmt.Errorf("the body was not received: %w", err))
 		return false
 	}
+	rc.SetReadDeadline(time.Time{}) // net/http would cancel a long command at that of the request
 	if len(bytes.TrimSpace(b)) == 0 {
 		return true
 	}

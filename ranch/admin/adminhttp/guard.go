@@ -69,11 +69,11 @@ func checkContentType(r *http.Request) error {
 // bodyTime limits how long net/http reads the body of a refused request.
 const bodyTime = time.Second
 
-// refuseBody refuses a body that is too large, and closes the connection rather than read it.
-func refuseBody(w http.ResponseWriter, rc *http.ResponseController, limit int) {
+// refuseBody refuses a request because of its body, and closes the connection rather than read it.
+func refuseBody(w http.ResponseWriter, rc *http.ResponseController, status int, err error) {
 	w.Header().Set("Connection", "close")
 	rc.SetReadDeadline(time.Now().Add(bodyTime))
-	refuse(w, http.StatusRequestEntityTooLarge, fmt.Errorf("the body exceeds %d bytes", limit))
+	refuse(w, status, err)
 }
 
 // isTooLarge reports whether reading a body has reached its limit.

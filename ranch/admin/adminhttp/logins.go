@@ -26,6 +26,8 @@ type login struct {
 	expires time.Time
 }
 
+func (l *login) ended(now time.Time) bool { return !now.Before(l.expires) }
+
 // logins holds tickets, each for one login, and the logins made with them. The keys are hashes of
 // 256 random bits, so the time of a look-up says nothing about a secret.
 type logins struct {
@@ -51,7 +53,7 @@ func addSecret(to *map[[sha256.Size]byte]login, prefix string, l login) string {
 	now := time.Now()
 	var first [sha256.Size]byte
 	for key, other := range *to {
-		if other.expires.Before(now) {
+		if other.ended(now) {
 			delete(*to, key)
 		} else if f, found := (*to)[first]; !found || other.expires.Before(f.expires) {
 			first = key
@@ -79,7 +81,7 @@ func (ls *logins) find(token string) (shell.User, time.Time, error) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	l, ok := ls.logins[key]
-	if !ok || l.expires.Before(time.Now()) {
+	if !ok || l.ended(time.Now()) {
 		return shell.User{}, time.Time{}, errExpired
 	}
 	return l.user, l.expires, nil
@@ -92,7 +94,7 @@ func (ls *logins) use(ticket string, valid time.Duration) (token string, l login
 	defer ls.mu.Unlock()
 	l, ok := ls.tickets[key]
 	delete(ls.tickets, key)
-	if !ok || l.expires.Before(time.Now()) {
+	if !ok || l.ended(time.Now()) {
 		return "", login{}, errExpired
 	}
 	l.expires = time.Now().Add(valid)

@@ -6,6 +6,7 @@ import (
 	"log"
 	"log/slog"
 	"net/http"
+	"regexp"
 	"time"
 
 	"goranch/internal/option"
@@ -72,6 +73,9 @@ type Options struct {
 	NoPage bool
 }
 
+// commandName is the form of names that a path can contain.
+var commandName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+
 func (o *Options) validate() error {
 	var f option.Faults
 	f.NotNegative("MaxBody", o.MaxBody, "0 for 65536")
@@ -87,8 +91,8 @@ func (o *Options) validate() error {
 	}
 	names := map[string]bool{}
 	for _, c := range o.Commands {
-		if c.Name == "" || c.Run == nil || names[c.Name] {
-			f.Bad("Commands", fmt.Sprintf("%q", c.Name), "commands with a Run and a name of their own")
+		if !commandName.MatchString(c.Name) || c.Run == nil || names[c.Name] {
+			f.Bad("Commands", fmt.Sprintf("%q", c.Name), "commands with a Run, and a name of their own of letters, digits, \"-\", \"_\" and \".\"")
 		}
 		names[c.Name] = true
 	}
