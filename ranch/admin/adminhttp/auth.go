@@ -50,7 +50,7 @@ type request struct {
 // Errors of authentication, with the status of the answer.
 var (
 	errNoContext    = errors.New("the HTTP server does not use the ConnContext of the handler")
-	errUnauthorized = errors.New("this requires a token: send it as \"Authorization: Bearer TOKEN\", or open a link with a ticket")
+	errUnauthorized = errors.New("send a token as \"Authorization: Bearer TOKEN\", or open a link with a ticket")
 )
 
 // identify returns the request with its user. Without an error the status is 0.

@@ -143,7 +143,7 @@ func TestFaultsOfCommands(t *testing.T) {
 
 // talk is a command that shows output and intermediate results.
 func talk() shell.Command {
-	return shell.Command{Name: "talk", Role: shell.Viewer, MaxArgs: 1, Run: func(ctx context.Context, c *shell.Call) error {
+	return shell.Command{Name: "talk", Help: "Show something.", Role: shell.Viewer, MaxArgs: 1, Run: func(ctx context.Context, c *shell.Call) error {
 		if len(c.Args) == 1 && c.Args[0] == "panic" {
 			panic("for the test")
 		}

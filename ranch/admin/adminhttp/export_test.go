@@ -41,3 +41,11 @@ func HTTPServer(h *Handler) *http.Server { return h.server }
 func SetTimeouts(h *Handler, header, request time.Duration) {
 	h.server.ReadHeaderTimeout, h.server.ReadTimeout = header, request
 }
+
+// Routes returns the method and path of each route.
+func Routes(h *Handler) (all []string) {
+	for _, r := range h.routes {
+		all = append(all, r.method+" "+r.path)
+	}
+	return all
+}

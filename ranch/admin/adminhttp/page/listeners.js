@@ -13,15 +13,15 @@ const charts = [
     { name: "cap", color: "bad", dash: [4, 4], of: (s) => s.cap },
   ] },
   { title: "per second", format: count, least: 2, series: [
-    { name: "accepted", color: "good", of: (s, p, dt) => rate(s.accepted, p.accepted, dt) },
-    { name: "refused", color: "bad", of: (s, p, dt) => rate(s.refused, p.refused, dt) },
+    { name: "accepted/s", color: "good", of: (s, p, dt) => rate(s.accepted, p.accepted, dt) },
+    { name: "refused/s", color: "bad", of: (s, p, dt) => rate(s.refused, p.refused, dt) },
   ] },
   { title: "bytes/s", format: bytes, least: 64, series: [
-    { name: "in", color: "accent", of: (s, p, dt) => rate(s.read, p.read, dt) },
-    { name: "out", color: "warn", of: (s, p, dt) => rate(s.written, p.written, dt) },
+    { name: "in/s", color: "accent", of: (s, p, dt) => rate(s.read, p.read, dt) },
+    { name: "out/s", color: "warn", of: (s, p, dt) => rate(s.written, p.written, dt) },
   ] },
   { title: "handshake p99", format: duration, least: 0.001, exists: (s) => s.handshake_p99 != null, series: [
-    { name: "p99", color: "accent", of: (s) => s.handshake_p99 },
+    { name: "handshake p99", color: "accent", of: (s) => s.handshake_p99 },
   ] },
 ];
 
@@ -29,12 +29,18 @@ function rate(now, before, seconds) {
   return Math.max(now - before, 0) / seconds;
 }
 
+// tick formats a value of an axis in few characters.
+function tick(n) {
+  for (const [size, unit] of [[1e9, "G"], [1e6, "M"], [1e3, "k"]]) if (n >= size) return n / size + unit;
+  return String(n);
+}
+
 function newChart(about, width) {
-  const axis = { stroke: color("soft"), grid: { stroke: color("grid"), width: 1 }, ticks: { show: false }, font: "10px system-ui", size: 42, gap: 3 };
+  const axis = { stroke: color("soft"), grid: { stroke: color("grid"), width: 1 }, ticks: { show: false }, font: "10px system-ui", size: 34, gap: 3 };
   const options = {
-    width, height: 84, padding: [6, 2, 2, 0], legend: { show: false }, cursor: { show: false }, select: { show: false },
+    width, height: 84, padding: [6, 2, 7, 0], legend: { show: false }, cursor: { show: false }, select: { show: false },
     scales: { x: { time: true }, y: { range: (_, min, max) => [0, Math.max((max ?? 0) * 1.15, about.least)] } },
-    axes: [{ show: false }, { ...axis, space: 26, values: (_, ticks) => ticks.map((t) => about.format(t)) }],
+    axes: [{ show: false }, { ...axis, space: 26, values: (_, ticks) => ticks.map(about.format === duration ? duration : tick) }],
     series: [{}, ...about.series.map((s) => ({
       stroke: color(s.color), width: 1.5, dash: s.dash, fill: s.fill ? color("fill") : undefined, points: { show: false }, spanGaps: false,
     }))],
@@ -63,6 +69,7 @@ class Card {
 
   setActions(actions) {
     this.actions.replaceChildren(...actions(this.name, () => this.last));
+    if (this.last) this.show(this.last);
   }
 
   add(sample, time) {
@@ -87,6 +94,10 @@ class Card {
     if (s.accept_errors) figures["accept errors"] = count(s.accept_errors);
     this.figures.replaceChildren(...Object.entries(figures).map(([name, v]) => el("span", {}, name + " ", el("b", {}, v))));
     this.figures.dataset.active = s.active;
+    for (const b of this.actions.children) {
+      if (b.dataset.action === "suspend") b.hidden = s.status === "suspended";
+      if (b.dataset.action === "resume") b.hidden = s.status !== "suspended";
+    }
     this.meter.hidden = s.cap == null;
     if (s.cap != null) Object.assign(this.meter, { max: Math.max(s.cap, 1), low: s.cap * 0.75, high: s.cap * 0.9, optimum: 0, value: s.active });
   }
@@ -103,8 +114,7 @@ class Card {
       }
       c.plot ??= newChart(c, this.width());
       c.plot.setData(c.data);
-      const last = c.series.filter((s) => s.name !== "cap").map((s) => c.format(c.data[c.series.indexOf(s) + 1].at(-1) ?? 0));
-      setText(c.value, last.join(" / "));
+      c.values.forEach((v, i) => setText(v, c.format(c.data[i + 1].at(-1) ?? 0)));
       c.figure.dataset.points = this.points.length;
       c.figure.dataset.last = active.at(-1);
       c.figure.dataset.top = Math.max(...active);
@@ -114,12 +124,13 @@ class Card {
   build(wanted) {
     for (const c of this.charts) c.plot?.destroy();
     this.charts = wanted.map((about) => {
-      const names = about.series.filter((s) => s.name !== "cap").map((s) => s.name).join(" / ");
-      const value = el("b");
-      const caption = about.title === "connections" ? about.title : names + (about.title === "per second" ? " /s" : about.title === "bytes/s" ? " bytes/s" : "");
-      const figure = el("figure", { "aria-label": about.title + " of " + this.name }, el("figcaption", {}, caption, value));
+      const shown = about.series.filter((s) => s.name !== "cap");
+      const values = shown.map(() => el("b"));
+      const caption = el("figcaption", {}, ...shown.map((s, i) => el("span", {}, values[i], " " + s.name)));
+      shown.forEach((s, i) => { values[i].style.color = `var(--${s.color})`; });
+      const figure = el("figure", { "aria-label": about.title + " of " + this.name }, caption);
       figure.dataset.chart = about.title;
-      return { ...about, figure, value, plot: null };
+      return { ...about, figure, values, plot: null };
     });
     this.chartArea.replaceChildren(...this.charts.map((c) => c.figure));
   }
