@@ -44,6 +44,8 @@ type config struct {
 	Sessions      sessionConfig
 	Web           webAccess
 
+	AdminHTTPHosts []string // that requests to the operators' HTTP server may name
+
 	// process
 	ShutdownTimeout time.Duration // or infinity
 	LogLevel        slog.Level
@@ -51,6 +53,7 @@ type config struct {
 	Console         bool
 	Quiet           bool
 	Check           bool
+	Terminal        bool // standard output is a terminal; set by run
 }
 
 // faults collects the faults of a configuration.
@@ -92,7 +95,10 @@ func (f *flags) config() (*config, error) {
 	c.Store = f.store(&all, usesTLS, interval, func(err error) { c.OnReload(err) })
 	c.Access = f.shellAccess(&all, interval, func(err error) { c.OnTokenReload(err) })
 	c.Shell, c.Sessions = f.shellConfig(&all), f.sessionConfig(&all)
-	c.Web = f.webAccess(&all)
+	c.Web, c.AdminHTTPHosts = f.webAccess(&all), f.adminHTTPHosts(&all)
+	if e, ok := f.adminHTTPEndpoint(&all); ok {
+		c.Endpoints = append(c.Endpoints, e)
+	}
 	if e, ok := f.adminEndpoint(&all); ok {
 		c.Endpoints = append(c.Endpoints, e)
 	}

@@ -52,7 +52,7 @@ func (c *config) transport(e endpoint, selfSigned *tls.Certificate) transport.Tr
 		t.Network = "tcp4" // package net would listen on IPv6 too for 0.0.0.0
 	}
 	wrap := c.Proxies.wrap
-	if e.Service == adminService {
+	if e.Service.isOperators() {
 		wrap = func(t transport.Transport) transport.Transport { return t }
 		t.UnixMode = c.Access.unixMode()
 	}
