@@ -344,4 +344,3 @@ type addrConn struct {
 }
 
 func (c addrConn) LocalAddr() net.Addr { return c.addr }
-

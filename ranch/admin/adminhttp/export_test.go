@@ -49,3 +49,6 @@ func Routes(h *Handler) (all []string) {
 	}
 	return all
 }
+
+// PublishSample does what the sampler does at each interval.
+func PublishSample(h *Handler) { h.hub.publish(statsEvents, "stats", h.sample()) }
