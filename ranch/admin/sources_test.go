@@ -46,11 +46,11 @@ func TestSources(t *testing.T) {
 		connections float64
 	}
 	for request, want := range map[string][]row{
-		"sources listener=proxied":                            {{"10.0.0.1", 2}, {"2001:db8::/64", 2}, {"10.0.0.2", 1}, {"2001:db8:0:1::/64", 1}},
-		"sources listener=proxied --sort read --n 2":          {{"10.0.0.2", 1}, {"10.0.0.1", 2}},
-		"sources peer=2001:db8::/64 --sort written":           {{"2001:db8::/64", 2}},
-		"sources peer=2001:db8::/32 read>0 --sort bytes":      {{"2001:db8::/64", 2}, {"2001:db8:0:1::/64", 1}},
-		"sources listener=shell":                              {{"local", 1}},
+		"sources listener=proxied":                             {{"10.0.0.1", 2}, {"2001:db8::/64", 2}, {"10.0.0.2", 1}, {"2001:db8:0:1::/64", 1}},
+		"sources listener=proxied --sort read --n 2":           {{"10.0.0.2", 1}, {"10.0.0.1", 2}},
+		"sources peer=2001:db8::/64 --sort written":            {{"2001:db8::/64", 2}},
+		"sources peer=2001:db8::/32 read>0 --sort bytes":       {{"2001:db8::/64", 2}, {"2001:db8:0:1::/64", 1}},
+		"sources listener=shell":                               {{"local", 1}},
 		"sources --filter 'listener=proxied peer=10.9.0.0/16'": nil,
 	} {
 		a := js.json(request)
