@@ -251,8 +251,8 @@ func TestUnixPeer(t *testing.T) {
 	if a := s.do("POST", "/commands/gc", "{}"); a.status != 200 {
 		t.Errorf("gc over the Unix socket: got %d %s, want 200", a.status, a.body)
 	}
-	if len(s.audit) != 1 || !strings.HasPrefix(s.audit[0].User.Name, "uid ") {
-		t.Errorf("audit: got %+v, want the user of the process", s.audit)
+	if a := s.audited(); len(a) != 1 || !strings.HasPrefix(a[0].User.Name, "uid ") {
+		t.Errorf("audit: got %+v, want the user of the process", a)
 	}
 	tr.CloseIdleConnections()
 }

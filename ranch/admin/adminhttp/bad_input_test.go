@@ -80,8 +80,8 @@ func TestOversizedRequests(t *testing.T) {
 	if a := s.run("gc", `{"args":[`+strings.Repeat(" ", 900)+`]}`); a.status != 200 {
 		t.Errorf("body below the limit: got %d %s, want 200", a.status, a.body)
 	}
-	if len(s.audit) != 1 {
-		t.Errorf("audit: got %d entries, want only that of the valid request", len(s.audit))
+	if n := len(s.audited()); n != 1 {
+		t.Errorf("audit: got %d entries, want only that of the valid request", n)
 	}
 }
 

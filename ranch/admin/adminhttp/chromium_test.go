@@ -126,10 +126,8 @@ func TestDashboardKillsAllThatMatch(t *testing.T) {
 // wantAudit compares the users and the names of the audited commands.
 func (s *testServer) wantAudit(want string) {
 	s.t.Helper()
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	var lines []string
-	for _, e := range s.audit {
+	for _, e := range s.audited() {
 		lines = append(lines, e.User.Name+" "+e.Command)
 	}
 	if got := strings.Join(lines, ", "); got != want {

@@ -89,7 +89,7 @@ func TestPost(t *testing.T) {
 		}
 	}
 	var lines []string
-	for _, e := range s.audit {
+	for _, e := range s.audited() {
 		lines = append(lines, e.User.Name+": "+e.Line)
 	}
 	want := []string{"token ops: cap echo 7", fmt.Sprintf("token ops: kill %d", id), "token ops: kill --yes peer=127.0.0.1", "token ops: suspend all"}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -77,6 +78,13 @@ func newTestServer(t testing.TB, o adminhttp.Options) *testServer {
 	l := s.start("http", transport.TCP{}, "127.0.0.1:0", h)
 	s.url = "http://" + l.Addr().String()
 	return s
+}
+
+// audited returns the audited calls so far.
+func (s *testServer) audited() []shell.AuditEntry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.audit)
 }
 
 func testToken(_ context.Context, _ *transport.Conn, token string) (shell.User, error) {
