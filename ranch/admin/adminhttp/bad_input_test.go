@@ -115,8 +115,9 @@ func TestSlowRequests(t *testing.T) {
 	if srv.ReadHeaderTimeout <= 0 || srv.ReadTimeout <= srv.ReadHeaderTimeout || srv.IdleTimeout <= 0 || srv.MaxHeaderBytes <= 0 || srv.MaxHeaderBytes > 64<<10 {
 		t.Errorf("limits of the server: got %v, %v, %v and %d bytes, want all of them", srv.ReadHeaderTimeout, srv.ReadTimeout, srv.IdleTimeout, srv.MaxHeaderBytes)
 	}
-	s := newTestServer(t, adminhttp.Options{})
-	adminhttp.SetTimeouts(s.handler, 50*time.Millisecond, 100*time.Millisecond)
+	s := newTestServer(t, adminhttp.Options{}, func(h *adminhttp.Handler) {
+		adminhttp.SetTimeouts(h, 50*time.Millisecond, 100*time.Millisecond)
+	})
 	for name, sent := range map[string]string{
 		"nothing": "", "header": "GET /status HTTP/1.1\r\nHost: localhost\r\nX: ",
 		"body": "POST /commands/gc HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nAuthorization: Bearer operator\r\nContent-Length: 100\r\n\r\n{",

@@ -47,7 +47,8 @@ type testServer struct {
 	audit []shell.AuditEntry
 }
 
-func newTestServer(t testing.TB, o adminhttp.Options) *testServer {
+// newTestServer starts a server. Each setUp is called with the handler before its listener is started.
+func newTestServer(t testing.TB, o adminhttp.Options, setUp ...func(*adminhttp.Handler)) *testServer {
 	t.Helper()
 	s := &testServer{t: t, server: new(ranch.Server), client: &http.Client{Transport: &http.Transport{}, Timeout: timeout}}
 	o.Server, o.Version, o.Logger = s.server, "v1.2.3", discardLogger
@@ -65,6 +66,9 @@ func newTestServer(t testing.TB, o adminhttp.Options) *testServer {
 		t.Fatalf("New: got %v, want no error", err)
 	}
 	s.handler = h
+	for _, f := range setUp {
+		f(h)
+	}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), timeout)
 		defer cancel()
