@@ -4,15 +4,19 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/http"
 	"slices"
 	"time"
 
 	"goranch/protocol"
+	"goranch/protocol/pubsub"
+	"goranch/protocol/session"
 	"goranch/protocol/shell"
 	"goranch/protocol/shell/access"
 	"goranch/ranch"
 	"goranch/ranch/admin"
 	"goranch/ranch/admin/adminhttp"
+	"goranch/ranch/metrics"
 	"goranch/transport"
 )
 
@@ -72,6 +76,7 @@ func (d *daemon) newAdminHTTP() (protocol.Protocol, error) {
 	h, err := adminhttp.New(adminhttp.Options{
 		Server: &d.server, Commands: d.operatorCommands(), Version: version(), Logger: d.log,
 		Authenticate: d.Access.adminHTTPAuth(), Token: d.Access.tokenAuth(), Audit: admin.Audit(d.log), Hosts: d.AdminHTTPHosts,
+		Metrics: d.metrics(),
 	})
 	if err != nil {
 		return nil, err
@@ -79,6 +84,21 @@ func (d *daemon) newAdminHTTP() (protocol.Protocol, error) {
 	d.services.closers = append(d.services.closers, h.Close)
 	d.adminHTTP = h
 	return h, nil
+}
+
+// metrics returns the handler of the metrics.
+func (d *daemon) metrics() http.Handler {
+	o := metrics.Options{Version: version(), Runtime: true}
+	if d.topics != nil {
+		o.Topics = func() map[string]pubsub.Stats { return map[string]pubsub.Stats{"topics": d.topics.Stats()} }
+	}
+	if d.shell != nil {
+		o.Sessions = func() map[string]session.Stats { return map[string]session.Stats{"shell": d.shell.Sessions().Stats()} }
+	}
+	if d.Store != nil {
+		o.Certificates = d.Store.Certificates
+	}
+	return metrics.Handler(&d.server, o)
 }
 
 // Lifetimes of tickets. That of the banner may be used some time after the start.
@@ -170,21 +190,6 @@ func (d *daemon) startAdminHTTP(e *endpoint, opts ranch.Options, p protocol.Prot
 		d.dashboardAt.Store(&dashboardAddr{e.TLS, l.Addr()})
 	}
 	return l, nil
-}
-
-// observeAdminHTTP returns an observer that calls the others, and passes events to event streams.
-func (d *daemon) observeAdminHTTP(others ...func(ranch.Event)) func(ranch.Event) {
-	if d.adminHTTP != nil {
-		others = append(others, d.adminHTTP.Observe)
-	}
-	if len(others) == 1 {
-		return others[0]
-	}
-	return func(e ranch.Event) {
-		for _, o := range others {
-			o(e)
-		}
-	}
 }
 
 // protected returns the names of the listeners of operators.

@@ -71,6 +71,7 @@ func TestAdminHTTP(t *testing.T) {
 		{"GET", "/readyz?verbose", "", "", 200, "[+] listener e: ok"},
 		{"GET", "/status", "", "", 200, `"status":"running"`},
 		{"GET", "/topics", "", "", 200, `"clients":0`},
+		{"GET", "/metrics", "", "", 200, `goranch_listener_up{listener="e"} 1`},
 		{"GET", "/", "", "", 200, "<html"},
 		{"POST", "/commands/cap", body, "", 401, "cap requires the role operator; your role is viewer"},
 		{"POST", "/commands/cap", body, "x", 401, "the token is not valid"},

@@ -102,7 +102,7 @@ func (d *daemon) start(drain context.Context) error {
 
 func (d *daemon) startListener(e *endpoint) (*ranch.Listener, error) {
 	opts := d.options(*e)
-	opts.Logger, opts.Observer = d.log, d.observeAdminHTTP(observeTLS(d.log))
+	opts.Logger, opts.Observer = d.log, observeTLS(d.log)
 	p := d.services.protocols[e.Service]
 	if pl, ok := p.(postListener); ok {
 		opts.PostListen = pl.PostListen

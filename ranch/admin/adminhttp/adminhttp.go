@@ -7,7 +7,7 @@
 //		Audit:    admin.Audit(logger),
 //	})
 //	…
-//	server.StartListener("admin-http", transport.TCP{}, ranch.Options{Addr: "127.0.0.1:8084", Observer: h.Observe}, h)
+//	server.StartListener("admin-http", transport.TCP{}, ranch.Options{Addr: "127.0.0.1:8084"}, h)
 //
 // "/" is the dashboard, "/livez" and "/readyz" are for probes, "/metrics" is a handler of the program,
 // "/events" is a stream of server-sent events, and "/debug/pprof/" has profiles. Each command is served

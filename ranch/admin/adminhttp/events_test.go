@@ -179,7 +179,7 @@ func TestSlowStream(t *testing.T) {
 	alarm := ranch.Event{Kind: ranch.AlarmRaised, Ref: "echo", Alarm: &ranch.AlarmEvent{Name: "a"}, Err: errors.New(strings.Repeat("x", 1000))}
 	lost := false
 	for n := 0; n < 100_000 && !lost; n++ { // fills the buffers of the sockets, then the queue
-		s.handler.Observe(alarm)
+		adminhttp.Observe(s.handler, alarm)
 		lost = adminhttp.LostEvents(s.handler) > 100
 	}
 	if size := adminhttp.QueuedBytes(s.handler); !lost || size > 4096 {
@@ -199,7 +199,7 @@ func TestSlowStream(t *testing.T) {
 			told += n.Lost
 		}
 		if r.Buffered() == 0 {
-			s.handler.Observe(alarm)
+			adminhttp.Observe(s.handler, alarm)
 		}
 	}
 }

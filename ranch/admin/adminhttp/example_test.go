@@ -31,7 +31,7 @@ func Example() {
 	for name, p := range map[string]interface {
 		Serve(context.Context, *transport.Conn) error
 	}{"echo": echo.Protocol{}, "admin-http": h} {
-		opts := ranch.Options{Addr: "127.0.0.1:0", Logger: discard, Observer: h.Observe}
+		opts := ranch.Options{Addr: "127.0.0.1:0", Logger: discard}
 		if _, err := server.StartListener(name, transport.TCP{}, opts, p); err != nil {
 			log.Fatal(err)
 		}

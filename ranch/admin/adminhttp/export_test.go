@@ -3,6 +3,8 @@ package adminhttp
 import (
 	"net/http"
 	"time"
+
+	"goranch/ranch"
 )
 
 // LostEvents returns how many events the streams have lost without being told.
@@ -50,5 +52,11 @@ func Routes(h *Handler) (all []string) {
 	return all
 }
 
-// PublishSample does what the sampler does at each interval.
-func PublishSample(h *Handler) { h.hub.publish(statsEvents, "stats", h.sample()) }
+// NewSampler returns a function that does what the sampler does at each interval.
+func NewSampler(h *Handler) func() {
+	m := &sampler{h: h}
+	return func() { h.hub.publish(statsEvents, "stats", m.sample()) }
+}
+
+// Observe passes an event to the streams.
+func Observe(h *Handler, e ranch.Event) { h.hub.observe(e) }

@@ -7,8 +7,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"goranch/ranch"
 )
 
 // hub distributes events to streams. An event is encoded once and shared by all.
@@ -21,11 +19,11 @@ type hub struct {
 	byClient map[string]int
 	sampling chan struct{} // closed to stop the sampler; nil: it does not run
 	samplers sync.WaitGroup
-	traffic  map[string][2]uint64 // bytes read and written by ended connections, by listener
+	detach   func() // stops observing the server; set while there is a stream
 }
 
 func (b *hub) init(h *Handler) {
-	b.h, b.streams, b.byClient, b.traffic = h, map[*stream]struct{}{}, map[string]int{}, map[string][2]uint64{}
+	b.h, b.streams, b.byClient = h, map[*stream]struct{}{}, map[string]int{}
 }
 
 // stream is the queue of one event stream.
@@ -41,7 +39,7 @@ type stream struct {
 	lost  uint64 // events that were not queued since the last one that was
 }
 
-// open adds a stream. The first one starts the sampler.
+// open adds a stream. The first one starts the sampler, and observes the server.
 func (b *hub) open(kinds []string, client string) (*stream, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -64,11 +62,12 @@ func (b *hub) open(kinds []string, client string) (*stream, error) {
 		stop := make(chan struct{})
 		b.sampling = stop
 		b.samplers.Go(func() { b.runSampler(stop) })
+		b.detach = b.h.opts.Server.Observe(b.observe)
 	}
 	return s, nil
 }
 
-// close removes a stream. The last one stops the sampler.
+// close removes a stream. The last one stops what the first has started.
 func (b *hub) close(s *stream) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -82,6 +81,7 @@ func (b *hub) close(s *stream) {
 	if len(b.streams) == 0 {
 		close(b.sampling)
 		b.sampling = nil
+		b.detach()
 	}
 }
 
@@ -98,8 +98,9 @@ func (b *hub) wait() { b.samplers.Wait() }
 func (b *hub) runSampler(stop <-chan struct{}) {
 	tick := time.NewTicker(b.h.opts.Interval)
 	defer tick.Stop()
+	m := &sampler{h: b.h}
 	for {
-		b.publish(statsEvents, "stats", b.h.sample())
+		b.publish(statsEvents, "stats", m.sample())
 		select {
 		case <-stop:
 			return
@@ -160,15 +161,3 @@ func (s *stream) take() []byte {
 	s.queue, s.size = s.queue[:0], 0
 	return all
 }
-
-// ended returns the bytes of ended connections of a listener.
-func (b *hub) ended(listener string) (read, written uint64) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	t := b.traffic[listener]
-	return t[0], t[1]
-}
-
-// Observe publishes what happens to listeners and connections as events. It is for
-// ranch.Options.Observer. Without an event stream that asks for connections, they cost a counter.
-func (h *Handler) Observe(e ranch.Event) { h.hub.observe(&e) }

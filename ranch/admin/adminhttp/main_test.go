@@ -106,7 +106,7 @@ func (s *testServer) start(name string, tr transport.Transport, addr string, p i
 }) *ranch.Listener {
 	s.t.Helper()
 	l, err := s.server.StartListener(name, tr, ranch.Options{
-		Addr: addr, Logger: discardLogger, Observer: s.handler.Observe, MaxConnections: 20_000, ShutdownTimeout: 100 * time.Millisecond,
+		Addr: addr, Logger: discardLogger, MaxConnections: 20_000, ShutdownTimeout: 100 * time.Millisecond,
 	}, p)
 	if err != nil {
 		s.t.Fatalf("StartListener: got %v, want no error", err)

@@ -29,31 +29,19 @@ type event struct {
 	Descriptors int    `json:"descriptors,omitempty"`
 }
 
-// observe is called for every event of a listener, in the goroutine in which it happens.
-func (b *hub) observe(e *ranch.Event) {
+// observe is called for every event of a listener while there is a stream, in the goroutine in which
+// it happens.
+func (b *hub) observe(e ranch.Event) {
 	switch e.Kind {
 	case ranch.AcceptorStarted, ranch.AcceptorStopped:
 		return
 	case ranch.ConnStarted, ranch.ConnEnded:
-		if e.Kind == ranch.ConnEnded {
-			b.addTraffic(e)
-		}
 		if b.connStreams.Load() > 0 {
-			b.publish(connectionEvents, "connection", newEvent(e))
+			b.publish(connectionEvents, "connection", newEvent(&e))
 		}
 		return
 	}
-	if b.count() > 0 {
-		b.publish(listenerEvents, "listener", newEvent(e))
-	}
-}
-
-func (b *hub) addTraffic(e *ranch.Event) {
-	st := e.Conn.Stats()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	t := b.traffic[e.Ref]
-	b.traffic[e.Ref] = [2]uint64{t[0] + st.BytesRead, t[1] + st.BytesWritten}
+	b.publish(listenerEvents, "listener", newEvent(&e))
 }
 
 func newEvent(e *ranch.Event) event {

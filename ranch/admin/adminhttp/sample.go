@@ -1,7 +1,9 @@
 package adminhttp
 
 import (
+	"encoding/json"
 	"runtime"
+	"strconv"
 	"time"
 
 	"goranch/conns"
@@ -38,24 +40,47 @@ type listenerSample struct {
 	AcceptErrors    uint64 `json:"accept_errors"`
 	Read            uint64 `json:"read"` // bytes
 	Written         uint64 `json:"written"`
+
+	// HandshakeP99 is the time, in seconds, within which 99 % of the handshakes since the previous
+	// sample were completed: null if there were none, absent if there have never been any.
+	HandshakeP99 json.RawMessage `json:"handshake_p99,omitempty"`
 }
 
-func (h *Handler) sample() sample {
+// sampler makes samples. One goroutine uses it.
+type sampler struct {
+	h          *Handler
+	handshakes map[*ranch.Listener]conns.Histogram // at the previous sample
+}
+
+func (m *sampler) sample() sample {
 	s := sample{
-		Time: float64(time.Now().UnixMilli()) / 1000, Goroutines: runtime.NumGoroutine(), Streams: h.hub.count(), Listeners: []listenerSample{},
+		Time: float64(time.Now().UnixMilli()) / 1000, Goroutines: runtime.NumGoroutine(), Streams: m.h.hub.count(), Listeners: []listenerSample{},
 	}
-	for _, l := range h.opts.Server.Listeners() {
-		s.Listeners = append(s.Listeners, h.listenerSample(l))
+	handshakes := map[*ranch.Listener]conns.Histogram{} // without listeners that have stopped
+	for _, l := range m.h.opts.Server.Listeners() {
+		v := newListenerSample(l)
+		all := l.Durations().Handshake
+		if all.Count > 0 {
+			since := all.Since(m.handshakes[l])
+			v.HandshakeP99 = json.RawMessage("null")
+			if since.Count > 0 {
+				v.HandshakeP99 = strconv.AppendFloat(nil, since.Quantile(0.99).Seconds(), 'g', 4, 64)
+			}
+			handshakes[l] = all
+		}
+		s.Listeners = append(s.Listeners, v)
 	}
+	m.handshakes = handshakes
 	return s
 }
 
-func (h *Handler) listenerSample(l *ranch.Listener) listenerSample {
+func newListenerSample(l *ranch.Listener) listenerSample {
 	i := l.Info()
 	s := listenerSample{
 		Name: i.Ref, Status: string(i.Status), Transport: i.Transport,
 		Active: i.ActiveConnections, All: i.AllConnections, Peak: i.PeakConnections, Pending: i.PendingConnections, Handshakes: i.Handshakes,
 		Accepted: i.Accepted, Ended: i.Terminated, Refused: i.Refused, HandshakeFailed: i.HandshakeFailed, AcceptErrors: i.AcceptErrors,
+		Read: i.BytesRead, Written: i.BytesWritten,
 	}
 	if i.Addr != nil {
 		s.Addr = listenaddr.String(i.Addr)
@@ -63,18 +88,5 @@ func (h *Handler) listenerSample(l *ranch.Listener) listenerSample {
 	if i.MaxConnections != ranch.Unlimited {
 		s.Cap = &i.MaxConnections
 	}
-	s.Read, s.Written = h.traffic(l)
 	return s
-}
-
-// traffic returns the bytes that a listener has received and sent, of live connections and of those
-// that have ended since Observe was first called.
-func (h *Handler) traffic(l *ranch.Listener) (read, written uint64) {
-	read, written = h.hub.ended(l.Ref())
-	l.Select(conns.Query{Limit: 1, Match: func(i *conns.Info) bool {
-		read += i.Stats.BytesRead
-		written += i.Stats.BytesWritten
-		return false // the result is not used
-	}})
-	return read, written
 }

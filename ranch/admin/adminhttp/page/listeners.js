@@ -20,7 +20,7 @@ const charts = [
     { name: "in/s", color: "accent", of: (s, p, dt) => rate(s.read, p.read, dt) },
     { name: "out/s", color: "warn", of: (s, p, dt) => rate(s.written, p.written, dt) },
   ] },
-  { title: "handshake p99", format: duration, least: 0.001, exists: (s) => s.handshake_p99 != null, series: [
+  { title: "handshake p99", format: duration, least: 0.001, exists: (s) => "handshake_p99" in s, series: [
     { name: "handshake p99", color: "accent", of: (s) => s.handshake_p99 },
   ] },
 ];
