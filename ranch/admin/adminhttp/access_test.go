@@ -1,7 +1,6 @@
 package adminhttp_test
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -179,58 +178,106 @@ func TestTickets(t *testing.T) {
 	for range 1000 { // the table is bounded
 		ticket = s.handler.Ticket(shell.User{Name: "console", Role: shell.Viewer}, time.Minute)
 	}
+	if n := adminhttp.Tickets(s.handler); n > 256 {
+		t.Errorf("tickets: got %d, want at most 256", n)
+	}
 	if a := s.do("POST", "/session", `{"ticket":"`+ticket+`"}`); a.status != 200 {
 		t.Errorf("the latest ticket of many: got %d %s, want 200", a.status, a.body)
 	}
 }
 
+// memServer is a handler on an in-memory listener, for tests in a bubble of package synctest.
+type memServer struct {
+	t      *testing.T
+	h      *adminhttp.Handler
+	client *http.Client
+}
+
+func newMemServer(t *testing.T, o adminhttp.Options) *memServer {
+	t.Helper()
+	mem, server := new(transport.Mem), new(ranch.Server)
+	o.Server, o.Logger = server, discardLogger
+	h, err := adminhttp.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := server.StartListener("http", mem, ranch.Options{Addr: "http", Logger: discardLogger}, h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return mem.Dial(ctx, "http") }}
+	t.Cleanup(func() {
+		tr.CloseIdleConnections()
+		l.Stop()
+		h.Close(context.Background())
+	})
+	return &memServer{t, h, &http.Client{Transport: tr}}
+}
+
+func (s *memServer) do(method, path, body, token string) (status int, answer string) {
+	s.t.Helper()
+	req, err := http.NewRequestWithContext(s.t.Context(), method, "http://localhost"+path, strings.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	resp, err := s.client.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return resp.StatusCode, string(b)
+}
+
 // A login ends after LoginTime, and its event stream with it.
 func TestLoginExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		mem, server := new(transport.Mem), new(ranch.Server)
-		h, err := adminhttp.New(adminhttp.Options{Server: server, LoginTime: time.Hour, Logger: discardLogger})
-		if err != nil {
-			t.Fatal(err)
-		}
-		l, err := server.StartListener("http", mem, ranch.Options{Addr: "http", Logger: discardLogger}, h)
-		if err != nil {
-			t.Fatal(err)
-		}
-		tr := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return mem.Dial(ctx, "http") }}
-		client := &http.Client{Transport: tr}
-		do := func(method, path, body, token string) *http.Response {
-			req, _ := http.NewRequestWithContext(t.Context(), method, "http://localhost"+path, strings.NewReader(body))
-			req.Header.Set("Content-Type", "application/json")
-			if token != "" {
-				req.Header.Set("Authorization", "Bearer "+token)
-			}
-			resp, err := client.Do(req)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return resp
-		}
-		resp := do("POST", "/session", `{"ticket":"`+h.Ticket(shell.User{Name: "x", Role: shell.Viewer}, time.Minute)+`"}`, "")
+		s := newMemServer(t, adminhttp.Options{LoginTime: time.Hour})
+		_, got := s.do("POST", "/session", `{"ticket":"`+s.h.Ticket(shell.User{Name: "x", Role: shell.Viewer}, time.Minute)+`"}`, "")
 		var login struct{ Token string }
-		if err := json.NewDecoder(resp.Body).Decode(&login); err != nil {
+		if err := json.Unmarshal([]byte(got), &login); err != nil {
 			t.Fatal(err)
 		}
-		resp.Body.Close()
 		start := time.Now()
-		resp = do("GET", "/events?kinds=listeners", "", login.Token)
-		io.Copy(io.Discard, bufio.NewReader(resp.Body))
-		resp.Body.Close()
+		go func() { // a stream that does not end would make the time of the bubble go on forever
+			time.Sleep(2 * time.Hour)
+			s.h.Close(context.Background())
+		}()
+		s.do("GET", "/events?kinds=listeners", "", login.Token)
 		if got := time.Since(start); got != time.Hour {
 			t.Errorf("event stream: got %v, want an end after 1h", got)
 		}
-		resp = do("GET", "/session", "", login.Token)
-		resp.Body.Close()
-		if resp.StatusCode != 401 {
-			t.Errorf("session after an hour: got %d, want 401", resp.StatusCode)
+		if status, _ := s.do("GET", "/session", "", login.Token); status != 401 {
+			t.Errorf("session after an hour: got %d, want 401", status)
 		}
-		tr.CloseIdleConnections()
-		l.Stop()
-		h.Close(t.Context())
+		time.Sleep(2 * time.Hour)
+	})
+}
+
+// A command may take longer than a request may take to arrive, and its answer longer than another's.
+func TestLongCommand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newMemServer(t, adminhttp.Options{Commands: []shell.Command{{Name: "wait", Role: shell.Viewer, Run: func(ctx context.Context, c *shell.Call) error {
+			select {
+			case <-time.After(time.Hour):
+				c.Return("done")
+				return nil
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}}}})
+		for method, path := range map[string]string{"GET": "/wait", "POST": "/commands/wait"} {
+			if status, got := s.do(method, path, map[string]string{"POST": "{}"}[method], ""); status != 200 || got != `{"result":"done"}`+"\n" {
+				t.Errorf("%s of an hour: got %d %s, want its result", method, status, got)
+			}
+		}
 	})
 }
 

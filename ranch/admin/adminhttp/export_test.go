@@ -60,3 +60,10 @@ func NewSampler(h *Handler) func() {
 
 // Observe passes an event to the streams.
 func Observe(h *Handler, e ranch.Event) { h.hub.observe(e) }
+
+// Tickets returns the number of tickets that have not been used.
+func Tickets(h *Handler) int {
+	h.logins.mu.Lock()
+	defer h.logins.mu.Unlock()
+	return len(h.logins.tickets)
+}
