@@ -73,7 +73,6 @@ func (h *Handler) readBody(w http.ResponseWriter, r *request, v any) bool {
 		refuseBody(w, rc, http.StatusRequestTimeout, fmt.Errorf("the body was not received: %w", err))
 		return false
 	}
-	rc.SetReadDeadline(time.Time{}) // net/http would cancel a long command at that of the request
 	if len(bytes.TrimSpace(b)) == 0 {
 		return true
 	}
@@ -130,7 +129,6 @@ func (h *Handler) get(c *shell.Command) func(http.ResponseWriter, *request) {
 			refuse(w, http.StatusBadRequest, shell.Usage("query: %v", err))
 			return
 		}
-		http.NewResponseController(w).SetReadDeadline(time.Time{})
 		h.run(w, r, c, inv)
 	}
 }

@@ -56,7 +56,6 @@ func (h *Handler) serveEvents(w http.ResponseWriter, r *request) {
 		defer end()
 	}
 	rc := http.NewResponseController(w)
-	rc.SetReadDeadline(time.Time{})
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // proxies must not hold events back
 	w.WriteHeader(http.StatusOK)

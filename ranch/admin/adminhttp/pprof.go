@@ -37,7 +37,6 @@ func serveProfiles(w http.ResponseWriter, _ *request) {
 func (h *Handler) serveProfile(w http.ResponseWriter, r *request) {
 	name := r.PathValue("name")
 	rc := http.NewResponseController(w)
-	rc.SetReadDeadline(time.Time{})
 	rc.SetWriteDeadline(time.Time{})
 	switch name {
 	case "profile", "trace":
