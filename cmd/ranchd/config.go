@@ -37,6 +37,8 @@ type config struct {
 	OnReload func(error)  // called after the files of the store have changed; set before its Run
 	TLSMin   uint16
 
+	Bans *bans
+
 	// services
 	Access        shellAccess
 	OnTokenReload func(error) // called after the token file has changed; set before the Run of the tokens
@@ -99,6 +101,8 @@ func (f *flags) config() (*config, error) {
 	if e, ok := f.adminHTTPEndpoint(&all); ok {
 		c.Endpoints = append(c.Endpoints, e)
 	}
+	c.Web = f.webAccess(&all)
+	c.Bans = f.bans(&all, interval)
 	if e, ok := f.adminEndpoint(&all); ok {
 		c.Endpoints = append(c.Endpoints, e)
 	}

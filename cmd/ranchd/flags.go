@@ -29,7 +29,7 @@ type flags struct {
 	Key            []string `sep:"none" placeholder:"FILE" help:"Private key of a certificate, PEM; as many as --cert, in the same order. It may be in the same file."`
 	ClientCA       []string `name:"client-ca" sep:"none" placeholder:"FILE" help:"CA certificates that sign client certificates, PEM; may be repeated, and reloaded too. Clients must then present a certificate. Default: no client certificates."`
 	SNIUnknown     string   `name:"sni-unknown" placeholder:"ACTION" default:"default" help:"For a server name without a certificate: default (use the first certificate) or refuse. Default: ${default}."`
-	ReloadInterval string   `placeholder:"TIME" default:"10s" help:"How often to check certificate and token files for changes; infinity checks them at SIGHUP only. Default: ${default}."`
+	ReloadInterval string   `placeholder:"TIME" default:"10s" help:"How often to check certificate, token and ban files for changes; infinity checks them at SIGHUP only. Default: ${default}."`
 	TLSMin         string   `name:"tls-min" placeholder:"VERSION" default:"1.2" help:"Minimum TLS version: 1.2 or 1.3. Default: ${default}."`
 
 	MaxConnections string `placeholder:"N" help:"Maximum number of connections of each listener, or unlimited. Further clients wait in the kernel's accept queue. Default: 1024, and 20000 for topics."`
@@ -49,6 +49,7 @@ type flags struct {
 	AddressRate   string `placeholder:"N[:BURST]" default:"unlimited" help:"Connections per second from one source address; others are refused. Default: ${default}."`
 	AcceptRate    string `placeholder:"N[:BURST]" default:"unlimited" help:"Connections per second that a listener accepts; others wait in the accept queue. Default: ${default}."`
 	MaxHandshakes string `placeholder:"N" default:"unlimited" help:"Concurrent TLS handshakes of a listener; others wait. Default: ${default}."`
+	BanFile       string `placeholder:"FILE" help:"File with bans and other rules for networks of clients: networks or addresses, one a line, and what applies to them; see docs/networks.md. They do not apply to the operators' shell. It is reloaded when it changes."`
 	IdleTimeout   string `placeholder:"TIME" default:"infinity" help:"End connections without traffic for this long. Default: ${default}."`
 	Lifetime      string `placeholder:"TIME" default:"infinity" help:"End connections at this age, shortened by up to a tenth at random. Default: ${default}."`
 	AlarmShare    string `name:"alarm-descriptors" placeholder:"FRACTION" default:"0.9" help:"Log a warning while more than this fraction of the descriptors of the process is open; 0 is never. Default: ${default}."`
@@ -100,7 +101,7 @@ Examples:
 Signals:
   SIGTERM, SIGINT   stop accepting, and wait for connections up to --shutdown-timeout;
                     a second signal exits at once
-  SIGHUP            reload certificate and token files; without any, like SIGTERM (Unix)
+  SIGHUP            reload certificate, token and ban files; without any, like SIGTERM (Unix)
   SIGUSR1           log the state and counters of each listener (Unix)
 
 `

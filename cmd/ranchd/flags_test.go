@@ -74,7 +74,7 @@ func TestDefaults(t *testing.T) {
 // compareConfig compares functions and opened files only by whether they are nil.
 var compareConfig = cmp.Options{
 	cmpopts.IgnoreFields(shellAccess{}, "Peer"),
-	cmpopts.IgnoreFields(config{}, "FlagValues"),
+	cmpopts.IgnoreFields(config{}, "FlagValues", "Bans"),
 	cmpopts.IgnoreFields(shell.Program{}, "Allow"),
 	cmp.Comparer(func(a, b func(net.Addr) (string, error)) bool { return (a == nil) == (b == nil) }),
 	cmp.Comparer(func(a, b access.Authenticator) bool { return (a == nil) == (b == nil) }),

@@ -75,6 +75,9 @@ func (c *config) options(e endpoint) ranch.Options {
 	if e.Name != c.Endpoints[0].Name {
 		o.Alarms = nil // they concern the process: one listener raises them for all
 	}
+	if e.Service != adminService {
+		o.Networks = c.Bans.Networks
+	}
 	if c.DefaultCap && e.Service == topicsService {
 		o.MaxConnections = topicsConnections
 	}

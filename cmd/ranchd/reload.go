@@ -83,9 +83,12 @@ func (d *daemon) reload() {
 			d.log.Info("token file has not changed")
 		}
 	}
+	if d.Bans.File != nil {
+		d.reloadBans()
+	}
 }
 
-// watchFiles reloads certificate and token files when they change, until stop is called.
+// watchFiles reloads certificate, token and ban files when they change, until stop is called.
 func (d *daemon) watchFiles() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -94,6 +97,9 @@ func (d *daemon) watchFiles() (stop func()) {
 	}
 	if d.Access.Tokens != nil {
 		wg.Go(func() { d.Access.Tokens.Run(ctx) })
+	}
+	if d.Bans.File != nil {
+		wg.Go(func() { d.Bans.File.Run(ctx) })
 	}
 	return func() {
 		cancel()

@@ -38,7 +38,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, signals <
 		defer cancel()
 		banner.Close(ctx)
 	}()
-	c.OnReload, c.OnTokenReload = d.logReload, d.logTokenReload
+	c.OnReload, c.OnTokenReload, c.Bans.OnReload = d.logReload, d.logTokenReload, d.logBanReload
 	if !c.Check {
 		d.reserve, _ = descriptors.NewReserve(reservedDescriptors) // without one operators share the descriptors
 	}
@@ -94,7 +94,7 @@ func (d *daemon) run(ctx context.Context, signals <-chan os.Signal) int {
 			switch {
 			case requestsInfo(sig):
 				d.logInfo()
-			case requestsReload(sig) && (d.Store != nil || d.Access.Tokens != nil):
+			case requestsReload(sig) && (d.Store != nil || d.Access.Tokens != nil || d.Bans.File != nil):
 				d.reload()
 			case drain.Err() == nil:
 				d.log.Info("stopping; a second signal exits at once", "signal", sig.String(), "limit", formatTimeout(d.ShutdownTimeout))
