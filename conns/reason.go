@@ -137,5 +137,6 @@ func (c *connection) reason() Reason {
 	return r
 }
 
-// Refusal reports whether r is a reason for which connections are refused.
+// Refusal reports whether r is a reason for which connections are refused, and no other ones end. A
+// connection that ends as [Banned] was refused only if it was not served.
 func (r Reason) Refusal() bool { return r.refused() }
