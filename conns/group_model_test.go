@@ -178,18 +178,22 @@ func (m *groupModel) do(action string, g *groupGate, t *rapid.T) bool {
 			m.Fatalf("SetLimit(%d): got %t, want %t", g.limit, got, want)
 		}
 	case "shared limit":
-		m.limit = rapid.SampledFrom([]int{1, 2, 3, 6, 0}).Draw(t, "shared limit")
-		if err := m.shared.Set(conns.SharedLimits{MaxConnections: m.limit}); err != nil {
-			m.Fatal(err)
-		}
-		if m.limit == 0 {
-			m.limit = math.MaxInt
-		}
-		used, reserved := m.sum()
-		m.most = max(m.limit, used+reserved)
+		m.setLimit(rapid.SampledFrom([]int{1, 2, 3, 6, 0}).Draw(t, "shared limit"))
 	}
 	m.grant()
 	return true
+}
+
+// setLimit sets the limit of the group; 0 is none.
+func (m *groupModel) setLimit(n int) {
+	if err := m.shared.Set(conns.SharedLimits{MaxConnections: n}); err != nil {
+		m.Fatal(err)
+	}
+	if m.limit = n; n == 0 {
+		m.limit = math.MaxInt
+	}
+	used, reserved := m.sum()
+	m.most = max(m.limit, used+reserved)
 }
 
 // giveUp ends the context of a waiter.

@@ -96,21 +96,28 @@ func (c *sharedMember) queue() int {
 	return n
 }
 
+// connect connects a client to c.
+func (m *sharedModel) connect(c *sharedMember) error {
+	full := c.used() >= c.limit || m.used() >= m.limit
+	switch _, err := c.f.Dial(context.Background(), dialAddr(c.l)); {
+	case (err == nil) != c.running:
+		return fmt.Errorf("dial: got %w, want success %v", err, c.running)
+	case err != nil:
+	case c.refuse && full:
+		c.refused++
+	default:
+		c.clients++
+	}
+	return nil
+}
+
 // do performs one operation, and waits until no acceptor has slots that another listener needs.
 func (m *sharedModel) do(o sharedOp) error {
 	c := m.members[o.listener%len(m.members)]
 	switch o.kind {
 	case "connect":
-		full := c.used() >= c.limit || m.used() >= m.limit
-		if _, err := c.f.Dial(context.Background(), dialAddr(c.l)); (err == nil) != c.running {
-			return fmt.Errorf("dial: got %w, want success %v", err, c.running)
-		} else if err != nil {
-			return nil
-		}
-		if c.refuse && full {
-			c.refused++
-		} else {
-			c.clients++
+		if err := m.connect(c); err != nil {
+			return err
 		}
 	case "end", "remove":
 		if len(c.live) == 0 {

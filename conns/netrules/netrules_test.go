@@ -109,6 +109,20 @@ func TestParseRefusesBadLines(t *testing.T) {
 	}
 }
 
+// fileSteps are the contents of a file, one after the other.
+var fileSteps = []struct {
+	what, text string
+	bad        bool
+	old, new   bool // 10.1.1.1 and 192.0.2.1 are denied
+}{
+	{"changed", "192.0.2.0/24\n", false, false, true},
+	{"garbage", "\x89PNG\r\n\x1a\n", true, false, true},
+	{"one bad line", "10.0.0.0/8\nx\n", true, false, true},
+	{"fixed", "10.0.0.0/8\n", false, true, false},
+	{"missing", "", true, true, false},
+	{"empty", "", false, false, false},
+}
+
 // The rules follow the file. A file that is garbage, missing or too large keeps the rules before.
 func TestFile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -139,18 +153,7 @@ func TestFile(t *testing.T) {
 			_, ok := n.Lookup(netip.MustParseAddr(addr))
 			return ok
 		}
-		for _, step := range []struct {
-			what, text string
-			bad        bool
-			old, new   bool // 10.1.1.1, 192.0.2.1
-		}{
-			{"changed", "192.0.2.0/24\n", false, false, true},
-			{"garbage", "\x89PNG\r\n\x1a\n", true, false, true},
-			{"one bad line", "10.0.0.0/8\nx\n", true, false, true},
-			{"fixed", "10.0.0.0/8\n", false, true, false},
-			{"missing", "", true, true, false},
-			{"empty", "", false, false, false},
-		} {
+		for _, step := range fileSteps {
 			if step.what == "missing" {
 				if err := os.Remove(path); err != nil {
 					t.Fatal(err)

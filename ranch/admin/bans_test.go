@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"goranch/conns"
 	"goranch/protocol/echo"
 	"goranch/ranch"
@@ -82,24 +84,7 @@ func TestBans(t *testing.T) {
 		if isServed(inside) || isServed(dial("192.0.2.8")) || !isServed(outside) {
 			t.Error("after the ban: got other clients served than the one outside")
 		}
-		rows := js.json("bans").rows(t)
-		var lines []string
-		for _, r := range rows {
-			lines = append(lines, fmt.Sprint(r["network"], " ", r["rule"], " ", r["reason"], " ", r["origin"], " ", r["listeners"]))
-		}
-		want := []string{
-			"10.0.0.0/8 per-address=500 bits4=24  file a b", "10.9.9.9/32 reset port scan operator a b",
-			"192.0.2.0/24 reset port scan operator a b", "198.51.100.7/32 deny  operator a b",
-		}
-		if strings.Join(lines, "\n") != strings.Join(want, "\n") {
-			t.Errorf("bans: got\n%s\nwant\n%s", strings.Join(lines, "\n"), strings.Join(want, "\n"))
-		}
-		if a := js.json("bans 10.0.0.0/16"); len(a.rows(t)) != 1 {
-			t.Errorf("bans of a network: got %+v, want 1", a)
-		}
-		if a := js.json("bans --limit 1 --offset 2"); a.rows(t)[0]["network"] != "192.0.2.0/24" || a.Total != 4 {
-			t.Errorf("a page: got %+v, want the third of 4", a)
-		}
+		checkBans(t, js)
 		if a := js.json("complete:unban 10"); string(a.Result) != `["10.9.9.9/32"]` {
 			t.Errorf("completion: got %s, want the ban and not the limit", a.Result)
 		}
@@ -117,6 +102,28 @@ func TestBans(t *testing.T) {
 			t.Errorf("an hour later: got %v, want the limit and the ban without a time", rows)
 		}
 	})
+}
+
+// checkBans checks the tables of bans.
+func checkBans(t *testing.T, js *client) {
+	t.Helper()
+	var lines []string
+	for _, r := range js.json("bans").rows(t) {
+		lines = append(lines, fmt.Sprint(r["network"], " ", r["rule"], " ", r["reason"], " ", r["origin"], " ", r["listeners"]))
+	}
+	want := []string{
+		"10.0.0.0/8 per-address=500 bits4=24  file a b", "10.9.9.9/32 reset port scan operator a b",
+		"192.0.2.0/24 reset port scan operator a b", "198.51.100.7/32 deny  operator a b",
+	}
+	if diff := cmp.Diff(want, lines); diff != "" {
+		t.Errorf("bans (-want +got):\n%s", diff)
+	}
+	if a := js.json("bans 10.0.0.0/16"); len(a.rows(t)) != 1 {
+		t.Errorf("bans of a network: got %+v, want 1", a)
+	}
+	if a := js.json("bans --limit 1 --offset 2"); a.rows(t)[0]["network"] != "192.0.2.0/24" || a.Total != 4 {
+		t.Errorf("a page: got %+v, want the third of 4", a)
+	}
 }
 
 func TestBanFaults(t *testing.T) {
