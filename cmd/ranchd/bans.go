@@ -8,8 +8,8 @@ import (
 	"goranch/conns/netrules"
 )
 
-// bans are the rules for networks of clients, which apply to all listeners but that of the operators'
-// shell, so that no ban locks operators out.
+// bans are the rules for networks of clients, which apply to all listeners but those of operators, so
+// that no ban locks them out.
 type bans struct {
 	Networks *conns.Networks
 	File     *netrules.File // nil without --ban-file

@@ -101,7 +101,6 @@ func (f *flags) config() (*config, error) {
 	if e, ok := f.adminHTTPEndpoint(&all); ok {
 		c.Endpoints = append(c.Endpoints, e)
 	}
-	c.Web = f.webAccess(&all)
 	c.Bans = f.bans(&all, interval)
 	if e, ok := f.adminEndpoint(&all); ok {
 		c.Endpoints = append(c.Endpoints, e)

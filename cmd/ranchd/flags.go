@@ -49,7 +49,7 @@ type flags struct {
 	AddressRate   string `placeholder:"N[:BURST]" default:"unlimited" help:"Connections per second from one source address; others are refused. Default: ${default}."`
 	AcceptRate    string `placeholder:"N[:BURST]" default:"unlimited" help:"Connections per second that a listener accepts; others wait in the accept queue. Default: ${default}."`
 	MaxHandshakes string `placeholder:"N" default:"unlimited" help:"Concurrent TLS handshakes of a listener; others wait. Default: ${default}."`
-	BanFile       string `placeholder:"FILE" help:"File with bans and other rules for networks of clients: networks or addresses, one a line, and what applies to them; see docs/networks.md. They do not apply to the operators' shell. It is reloaded when it changes."`
+	BanFile       string `placeholder:"FILE" help:"File with bans and other rules for networks of clients: networks or addresses, one a line, and what applies to them; see docs/networks.md. They do not apply to the listeners of operators. It is reloaded when it changes."`
 	IdleTimeout   string `placeholder:"TIME" default:"infinity" help:"End connections without traffic for this long. Default: ${default}."`
 	Lifetime      string `placeholder:"TIME" default:"infinity" help:"End connections at this age, shortened by up to a tenth at random. Default: ${default}."`
 	AlarmShare    string `name:"alarm-descriptors" placeholder:"FRACTION" default:"0.9" help:"Log a warning while more than this fraction of the descriptors of the process is open; 0 is never. Default: ${default}."`

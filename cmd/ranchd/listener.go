@@ -75,7 +75,7 @@ func (c *config) options(e endpoint) ranch.Options {
 	if e.Name != c.Endpoints[0].Name {
 		o.Alarms = nil // they concern the process: one listener raises them for all
 	}
-	if e.Service != adminService {
+	if !e.Service.isOperators() {
 		o.Networks = c.Bans.Networks
 	}
 	if c.DefaultCap && e.Service == topicsService {
