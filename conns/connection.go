@@ -23,18 +23,16 @@ type connection struct {
 	cancel   context.CancelCauseFunc
 
 	// Flags of the groups below, together to save memory; see TestConnectionSize.
-	serving     atomic.Bool   // the handshake is over
-	counted     atomic.Bool   // it has a slot of the gate
-	stopReason  atomic.Uint32 // a limit or eviction for which it was asked to stop; 0: none
-	closeReason atomic.Uint32 // Killed, Aborted or the stop reason, once it was closed for that; else 0
+	serving atomic.Bool // the handshake is over
+	counted atomic.Bool // it has a slot of the gate
+	reasons reasons     // why it was asked to stop, and closed
+	index   int32       // in its shard, under the shard's lock
 
 	// Lifecycle.
 	started int64
 	session idle.Session // of a protocol that lets its connections be parked; else nil
 	err     error        // the result of its last step; used by the goroutine of the connection only
 
-	// Accounting.
-	index   int      // in its shard, under the shard's lock
 	address *address // its source address; nil: not counted
 
 	stopAt atomic.Int64 // when it was asked to stop; 0: never

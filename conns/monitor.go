@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"goranch/internal/engine"
-	"goranch/protocol"
 )
 
 // Monitor enforces the time limits and records when connections were last active, until ctx ends. A
@@ -73,13 +72,13 @@ func (c *connection) check(now int64, set *Settings) (requested bool) {
 		c.written = sent
 		c.wroteAt.Store(seen)
 	}
-	if why := c.stopReason.Load(); why != 0 {
+	if why := c.reasons.stop(); why != 0 {
 		if time.Duration(now-c.stopAt.Load()) >= set.Grace {
-			c.close(Reason(why), context.Cause(c.ctx))
+			c.close(why, context.Cause(c.ctx))
 		}
 		return false
 	}
-	if !c.serving.Load() {
+	if !c.serving.Load() || c.stopAt.Load() != 0 { // Shutdown has asked it to stop, and closes it
 		return false
 	}
 	lim := &set.Limits
@@ -106,34 +105,4 @@ func (c *connection) exceeded(now int64, lim *Limits) Reason {
 		return WriteTimeout
 	}
 	return 0
-}
-
-// stop asks c to stop for that reason. Monitor closes it after grace; without a grace it is closed
-// at once. Only the first call has an effect.
-func (c *connection) stop(why Reason, grace time.Duration) {
-	c.stopAt.CompareAndSwap(0, max(c.sup.now(), 1)) // before stopReason, which Monitor reads first
-	if !c.stopReason.CompareAndSwap(0, uint32(why)) {
-		return
-	}
-	if grace <= 0 {
-		c.close(why, why)
-		return
-	}
-	c.requestStop(why)
-}
-
-// requestStop asks the protocol to stop: its context is cancelled and its reads fail, while writes
-// still work. When the listener stops, a Drainer goes on reading.
-func (c *connection) requestStop(cause error) {
-	c.cancel(cause)
-	if _, drains := c.protocol.(protocol.Drainer); !drains || cause != protocol.ErrShutdown {
-		c.conn.StopReading(cause)
-	}
-}
-
-// close closes the connection at once.
-func (c *connection) close(why Reason, cause error) {
-	c.closeReason.CompareAndSwap(0, uint32(why))
-	c.cancel(cause)
-	abort(&c.conn)
 }

@@ -39,6 +39,7 @@ const (
 	WriteTimeout                   // nothing sent for too long
 	Expired                        // reached its lifetime
 	Evicted                        // the cap was lowered
+	EndRequested                   // asked to stop by End
 	Refused                        // accepted while the listener was stopping
 	RefusedAtCap                   // accepted, but no slot was released in time
 	RefusedAddress                 // its source address has too many connections
@@ -49,7 +50,7 @@ const (
 var reasonNames = [numReasons]string{
 	"finished", "peer closed", "failed", "panicked", "timed out", "send timeout", "queue full", "bad input",
 	"handshake failed", "handshake timeout", "shutdown", "aborted", "killed",
-	"idle timeout", "read timeout", "write timeout", "expired", "evicted",
+	"idle timeout", "read timeout", "write timeout", "expired", "evicted", "ended by an operator",
 	"refused", "refused at the cap", "refused: too many connections from its address", "refused: address connects too often",
 }
 
@@ -110,7 +111,7 @@ func closedByPeer(err error) bool {
 // the error that its protocol returned because of that.
 func (c *connection) reason() Reason {
 	r := reasonOf(c.err)
-	switch closed := Reason(c.closeReason.Load()); {
+	switch closed := c.reasons.close(); {
 	case r.refused() && c.serving.Load(): // the error of another connection that the protocol uses
 		return Failed
 	case r == Panicked, r.refused():
@@ -126,8 +127,8 @@ func (c *connection) reason() Reason {
 		}
 		return HandshakeFailed
 	case c.ctx.Err() != nil && (r == Finished || errors.Is(c.err, context.Canceled) || errors.Is(c.err, context.Cause(c.ctx))):
-		if stop := c.stopReason.Load(); stop != 0 {
-			return Reason(stop)
+		if stop := c.reasons.stop(); stop != 0 {
+			return stop
 		}
 		return Shutdown
 	}

@@ -229,7 +229,7 @@ func (s *Supervisor) register(c *connection) bool {
 	sh.running.Add(1)
 	sh.counts.Accepted++
 	sh.counts.Live++
-	c.index = len(sh.live)
+	c.index = int32(len(sh.live))
 	sh.live = append(sh.live, c)
 	return true
 }
