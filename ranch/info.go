@@ -14,6 +14,7 @@ const (
 	Starting  Status = "starting" // not listening yet
 	Running   Status = "running"
 	Suspended Status = "suspended" // not listening; its connections continue
+	Draining  Status = "draining"  // about to stop, and still accepting; see Options.DrainDelay
 	Stopping  Status = "stopping"  // not listening; waiting for its connections to end
 	Stopped   Status = "stopped"
 )
@@ -50,12 +51,14 @@ type ListenerInfo struct {
 	Reasons map[conns.Reason]uint64 // Terminated by reason; reasons without connections are absent
 
 	AcceptErrors uint64 // failed calls of accept
+
+	Drain *DrainInfo // nil: no drain has begun
 }
 
 // Info describes the listener at this instant.
 func (l *Listener) Info() ListenerInfo {
 	l.mu.Lock()
-	opts, status, addr, t := l.opts, l.status, l.addr, l.transport
+	opts, status, addr, t, drain := l.opts, l.status, l.addr, l.transport, l.drainInfo()
 	if a := l.acceptors; a != nil { // in force
 		opts.NumAcceptors, opts.NumListenSockets, t = a.n, len(a.sockets), a.t
 	}
@@ -69,7 +72,7 @@ func (l *Listener) Info() ListenerInfo {
 		PendingConnections: int(l.pending.Load()), Handshakes: c.Handshakes, Addresses: c.Addresses,
 		Accepted: c.Accepted, Terminated: c.Served + c.HandshakeFailed + c.Refused,
 		Served: c.Served, HandshakeFailed: c.HandshakeFailed, Refused: c.Refused,
-		Reasons: make(map[conns.Reason]uint64), AcceptErrors: l.acceptErrors.Load(),
+		Reasons: make(map[conns.Reason]uint64), AcceptErrors: l.acceptErrors.Load(), Drain: drain,
 	}
 	for r, n := range c.Ended {
 		if n > 0 {

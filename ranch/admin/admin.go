@@ -10,8 +10,8 @@
 //
 // Viewers can run the commands that show something: status, stats, listeners, connections,
 // connection, closed, top, alarms, limits, descriptors, memory, goroutines, sessions, traces,
-// config and version. Operators can also run those that change something: kill, cap, limit,
-// suspend, resume, drain, trace and gc. The shell passes each call of these to its Audit.
+// config and version. Operators can also run those that change something: kill, end, cap,
+// limit, suspend, resume, drain, trace and gc. The shell passes each call of these to its Audit.
 //
 // In suspend, resume and drain the name "all" excludes the listener of the operator's own
 // connection and those in Options.Protected, so the operator can connect again after "suspend all".
