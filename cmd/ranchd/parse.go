@@ -41,10 +41,15 @@ func parse(args []string, stdout, stderr io.Writer) (c *config, code int, done b
 }
 
 // values returns the flags by name. None is a secret: tokens and keys are in files.
-func (f *flags) values() (all shell.Fields) {
-	v := reflect.ValueOf(*f)
+func (f *flags) values() shell.Fields { return flagValues(reflect.ValueOf(*f)) }
+
+func flagValues(v reflect.Value) (all shell.Fields) {
 	for i := range v.NumField() {
 		field := v.Type().Field(i)
+		if field.Anonymous {
+			all = append(all, flagValues(v.Field(i))...)
+			continue
+		}
 		if field.Tag.Get("env") == "-" {
 			continue
 		}

@@ -65,7 +65,13 @@ func (d *daemon) logTokenReload(err error) {
 	d.log.Info("token file reloaded")
 }
 
-// reload reads the files at a signal and logs the result, including that nothing has changed.
+// canReload reports whether there is something that a signal reloads.
+func (d *daemon) canReload() bool {
+	return d.Store != nil || d.Access.Tokens != nil || d.accessLog != nil
+}
+
+// reload reads the files at a signal and logs the result, including that nothing has changed. It
+// opens the access log again.
 func (d *daemon) reload() {
 	if d.Store != nil {
 		switch changed, err := d.Store.Reload(); {
@@ -83,6 +89,7 @@ func (d *daemon) reload() {
 			d.log.Info("token file has not changed")
 		}
 	}
+	d.reopenAccessLog()
 }
 
 // watchFiles reloads certificate and token files when they change, until stop is called.

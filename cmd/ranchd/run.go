@@ -13,6 +13,7 @@ import (
 	"goranch/protocol/pubsub"
 	"goranch/protocol/shell"
 	"goranch/ranch"
+	"goranch/ranch/accesslog"
 )
 
 // run runs the program and returns its exit code. The end of ctx has the effect of a first signal.
@@ -44,6 +45,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, signals <
 		c.printEndpoints(d.stdout)
 		return exitOK
 	}
+	closeAccessLog, err := d.openAccessLog(stdout)
+	if err != nil {
+		d.log.Error("opening the access log failed", "err", err)
+		return exitFailed
+	}
+	defer closeAccessLog()
 	return d.run(ctx, signals)
 }
 
@@ -64,6 +71,8 @@ type daemon struct {
 	topics   *pubsub.Server // nil if not served
 	shell    *shell.Shell   // nil if not served
 	certLog  certLog
+
+	accessLog *accesslog.Log // nil: there is none
 
 	// owned by the goroutine of serve
 	selfSigned *tls.Certificate  // nil if certificate files are given or TLS is not used
@@ -88,7 +97,7 @@ func (d *daemon) run(ctx context.Context, signals <-chan os.Signal) int {
 			switch {
 			case requestsInfo(sig):
 				d.logInfo()
-			case requestsReload(sig) && (d.Store != nil || d.Access.Tokens != nil):
+			case requestsReload(sig) && d.canReload():
 				d.reload()
 			case drain.Err() == nil:
 				d.log.Info("stopping; a second signal exits at once", "signal", sig.String(), "limit", formatTimeout(d.ShutdownTimeout))
