@@ -15,6 +15,9 @@ import (
 	"goranch/transport"
 )
 
+// kindPercent is shell.KindShare without a bar, for output that is not a terminal.
+const kindPercent = "percent"
+
 // formatCell formats a value for people. A value that does not have the kind is shown as it was
 // sent.
 func formatCell(v any, kind string) string {
@@ -62,6 +65,10 @@ func formatNumber(n json.Number, kind string) string {
 	case shell.KindShare:
 		if f, err := n.Float64(); err == nil {
 			return shell.Share(f).String()
+		}
+	case kindPercent:
+		if f, err := n.Float64(); err == nil {
+			return strconv.Itoa(int(f*100)) + " %"
 		}
 	case shell.KindBytes:
 		if i, err := n.Int64(); err == nil {

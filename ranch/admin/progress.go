@@ -9,7 +9,7 @@ import (
 
 var drainColumns = []shell.Column{
 	{Key: "listener", Title: "LISTENER"}, {Key: "status", Title: "STATUS"},
-	{Key: "connections", Title: "CONNECTIONS", Right: true}, {Key: "asked", Title: "ASKED", Right: true},
+	{Key: "connections", Title: "TOTAL", Right: true}, {Key: "asked", Title: "ASKED", Right: true},
 	{Key: "live", Title: "LIVE", Right: true}, {Key: "progress", Title: "PROGRESS", Kind: shell.KindShare},
 	{Key: "left", Title: "LEFT", Right: true, Kind: shell.KindDuration, Wide: true}, // of the delay or the spread
 }
