@@ -16,6 +16,7 @@ import (
 var documented = []string{
 	"ranch",
 	"ranch/admin",
+	"ranch/accesslog",
 	"conns",
 	"transport",
 	"transport/proxy",

@@ -101,3 +101,36 @@ func TestFail2ban(t *testing.T) {
 		t.Errorf("addresses (-want +got):\n%s", diff)
 	}
 }
+
+// The page shows the filter, and a line that has the members of this package in their order.
+func TestThePageShowsTheFilter(t *testing.T) {
+	page, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	filter, err := os.ReadFile(filterFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(page, append([]byte("```ini\n"), append(filter, "```\n"...)...)) {
+		t.Errorf("docs/operations.md does not contain %s as it is", filterFile)
+	}
+	_, shown, _ := bytes.Cut(page, []byte("```json\n"))
+	shown, _, _ = bytes.Cut(shown, []byte("```"))
+	e := testEvent(t, tcpAddr(t, "192.0.2.1:1"), transport.Label{Key: "user", Value: "ann"}, transport.Label{Key: "client", Value: "7"}, transport.Label{Key: "protocol", Value: "shell"})
+	got := appendLine(nil, &e, testTime)
+	members := regexp.MustCompile(`"([a-z]+)":`)
+	var want []string
+	for _, m := range members.FindAllSubmatch(shown, -1) {
+		if !strings.Contains("tls version cipher sni alpn ", string(m[1])+" ") && !(string(m[1]) == "client" && len(want) == 11) {
+			want = append(want, string(m[1]))
+		}
+	}
+	var names []string
+	for _, m := range members.FindAllSubmatch(got, -1) {
+		names = append(names, string(m[1]))
+	}
+	if diff := cmp.Diff(want, names); diff != "" {
+		t.Errorf("members (-page +line):\n%s", diff)
+	}
+}

@@ -137,7 +137,11 @@ func TestLinesOfAListener(t *testing.T) {
 			t.Fatal(err)
 		}
 		for s.Info().Terminated < uint64(n) {
-			<-time.After(time.Millisecond)
+			select {
+			case <-time.After(time.Millisecond):
+			case <-ctx.Done():
+				t.Fatalf("got %d ends, want %d", s.Info().Terminated, n)
+			}
 		}
 	}
 	dial := func() *tls.Conn {
