@@ -32,7 +32,7 @@ func fail2banLines(t *testing.T) (lines []byte, want []string) {
 			forged := transport.Label{Key: "user", Value: `","id":1,"peer":"198.51.100.1:1","reason":"bad input",`}
 			e := testEvent(t, tcpAddr(t, net.JoinHostPort(ip, "50123")), forged)
 			e.Ref, e.Reason = `a "quoted" name`, r
-			e.Err = fmt.Errorf("%w: %s\n"+`{"time":"2026-01-02T15:04:05.000000Z","listener":"x","id":1,"peer":"198.51.100.2:1"`, protocolError, forged.Value)
+			e.Err = fmt.Errorf("%w: %s\n"+`{"time":"2026-01-02T15:04:05.000000Z","listener":"x","id":1,"peer":"198.51.100.2:1"`, errTest, forged.Value)
 			lines = appendLine(lines, &e, time.Now())
 			if banned[r] {
 				want = append(want, ip)
@@ -44,7 +44,7 @@ func fail2banLines(t *testing.T) (lines []byte, want []string) {
 	return appendLine(lines, &e, time.Now()), want
 }
 
-var protocolError = fmt.Errorf("bad input")
+var errTest = fmt.Errorf("bad input")
 
 // filterValue returns the value of a key of the filter.
 func filterValue(t *testing.T, key string) string {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -85,10 +86,7 @@ func TestLabelsOfTheShell(t *testing.T) {
 // Labels that could control a terminal reach no output as they are, and JSON returns them unchanged.
 func TestNastyLabels(t *testing.T) {
 	s := newTestServer(t, admin.Options{})
-	var values []string
-	for _, v := range termtext.Nasty {
-		values = append(values, v)
-	}
+	values := slices.Clone(termtext.Nasty)
 	s.start("labelled", labelled(values))
 	for range values {
 		s.dial("labelled").Read(make([]byte, 1))
