@@ -3,6 +3,7 @@ package conns
 import (
 	"context"
 	"errors"
+	"math"
 	"runtime/debug"
 	"runtime/pprof"
 	"sync/atomic"
@@ -22,18 +23,16 @@ type connection struct {
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
 
-	// Flags of the groups below, together to save memory; see TestConnectionSize.
-	serving atomic.Bool // the handshake is over
-	counted atomic.Bool // it has a slot of the gate
-	reasons reasons     // why it was asked to stop, and closed
-	index   int32       // in its shard, under the shard's lock
-
 	// Lifecycle.
+	flags   flags
+	waited  uint32 // microseconds from its start until the protocol was called
 	started int64
 	session idle.Session // of a protocol that lets its connections be parked; else nil
 	err     error        // the result of its last step; used by the goroutine of the connection only
 
+	// Accounting.
 	address *address // its source address; nil: not counted
+	index   int32    // in its shard, under the shard's lock
 
 	stopAt atomic.Int64 // when it was asked to stop; 0: never
 
@@ -49,8 +48,8 @@ type connection struct {
 // large as it has ever been. So serve is not a function.
 func (c *connection) run() {
 	defer c.end()
-	c.err = errGoexit     // remains if a protocol, a transport or a hook ends the goroutine
-	if c.serving.Load() { // woken: this goroutine has inherited the labels of another connection
+	c.err = errGoexit             // remains if a protocol, a transport or a hook ends the goroutine
+	if c.flags.has(flagServing) { // woken: this goroutine has inherited the labels of another connection
 		pprof.SetGoroutineLabels(c.ctx)
 	} else {
 		if err := c.admit(); err != nil {
@@ -131,10 +130,7 @@ func (c *connection) limitedHandshake() error {
 	})
 	err := c.sup.handshakes.Reserve(ctx)
 	if err == nil {
-		func() {
-			defer c.sup.handshakes.Cancel()
-			err = c.conn.Handshake(ctx)
-		}()
+		err = c.timedHandshake(ctx)
 	}
 	aborted := !unwatch() && expired()
 	if aborted || err != nil && ctx.Err() != nil { // unwatch may succeed while ctx is being cancelled
@@ -150,15 +146,29 @@ func (c *connection) limitedHandshake() error {
 	return err
 }
 
+// timedHandshake runs the handshake with a slot of MaxHandshakes, which it releases.
+func (c *connection) timedHandshake(ctx context.Context) error {
+	defer c.sup.handshakes.Cancel()
+	began := c.sup.now()
+	err := c.conn.Handshake(ctx)
+	if err == nil {
+		c.sup.durationsOf(c).handshake.observe(time.Duration(c.sup.now() - began))
+	}
+	return err
+}
+
 // begin marks the end of the handshake. A protocol that lets its connections be parked gets a
 // session, unless it is a Drainer, which has to run when the listener stops.
 //
 //go:noinline
 func (c *connection) begin() {
+	wait := c.age()
+	c.waited = uint32(min(wait.Microseconds(), math.MaxUint32))
+	c.sup.durationsOf(c).wait.observe(wait)
 	if _, drains := c.protocol.(protocol.Drainer); !drains {
 		c.session = sessionOf(c.protocol, c.ctx, &c.conn)
 	}
-	c.serving.Store(true)
+	c.flags.set(flagServing)
 }
 
 // sessionOf returns a session of p, or of the protocol that p wraps; nil if there is none.
@@ -189,7 +199,13 @@ func (c *connection) end() {
 		c.err = asPanic(v)
 	}
 	defer c.sup.shard(&c.conn).running.Done()
-	end := ConnEnd{Conn: &c.conn, Reason: c.reason(), Err: c.err, Served: c.serving.Load(), Duration: c.age()}
+	end := ConnEnd{Conn: &c.conn, Reason: c.reason(), Err: c.err, Served: c.flags.has(flagServing), Duration: c.age()}
+	if !engine.Plain(c.conn.Transport()) {
+		end.Handshake = end.Duration
+		if end.Served {
+			end.Handshake = time.Duration(c.waited) * time.Microsecond
+		}
+	}
 	defer c.report(&end) // also if Close ends the goroutine
 	c.closeConn(&end)
 }
@@ -234,13 +250,26 @@ func (c *connection) report(end *ConnEnd) {
 // park leaves the connection without a goroutine until Wake. Once it is parked it belongs to the
 // goroutine that Wake starts.
 func (c *connection) park() {
+	c.flags.set(flagParked)
 	if !engine.Of(&c.conn).Park(c) {
 		c.Wake()
 	}
 }
 
 // Wake continues a connection that was parked.
-func (c *connection) Wake() { go c.run() }
+func (c *connection) Wake() {
+	c.flags.clear(flagParked)
+	go c.run()
+}
+
+// CountLate counts bytes that a read or a write in another goroutine had transferred when c ended.
+func (c *connection) CountLate(read, written uint64) {
+	sh := c.sup.shard(&c.conn)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	sh.counts.BytesRead += read
+	sh.counts.BytesWritten += written
+}
 
 var errGoexit = errors.New("goroutine ended by runtime.Goexit")
 
@@ -263,7 +292,7 @@ func (c *connection) used(at int64) {
 // Uncount releases the slot, the first time it is called. Package ranch calls it for a connection
 // that is no longer to be counted.
 func (c *connection) Uncount() {
-	if c.counted.CompareAndSwap(true, false) {
+	if c.flags.clear(flagCounted) {
 		c.sup.cfg.Gate.Release()
 	}
 }

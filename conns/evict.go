@@ -26,7 +26,7 @@ func (s *Supervisor) Evict(p EvictionPolicy, howMany func(candidates int) int) i
 	}
 	var all []sortable
 	s.each(func(c *connection) {
-		if c.counted.Load() && c.ctx.Err() == nil {
+		if c.flags.has(flagCounted) && c.ctx.Err() == nil {
 			all = append(all, c.sortable(ByAge))
 		}
 	})

@@ -9,7 +9,10 @@ import (
 // For tests of the public API, which are in another package.
 const StuckGrace = stuckGrace
 
-var ReasonOf = reasonOf
+var (
+	ReasonOf = reasonOf
+	BucketOf = bucketOf
+)
 
 // Observe has f called with the gate's state after each change of the slots in use, under the
 // gate's lock: no state is missed, however short it lasts.

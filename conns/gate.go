@@ -168,6 +168,8 @@ type GateState struct {
 	Waiting  int // acceptors and pending connections that wait for a slot
 	Peak     int // the highest number of used slots so far
 
+	WaitingAcceptors int // those of Waiting that called Reserve
+
 	Over      bool // more slots are reserved or used than the limit allows
 	Contended bool // pending connections wait for slots that acceptors have reserved
 }
@@ -183,7 +185,7 @@ func (g *Gate) State() GateState {
 func (g *Gate) state() GateState {
 	return GateState{
 		Limit: g.limit, Used: g.used, Reserved: g.reserved,
-		Waiting: g.confirms.n + g.pending.n + g.reserves.n, Peak: g.peak,
+		Waiting: g.confirms.n + g.pending.n + g.reserves.n, WaitingAcceptors: g.reserves.n, Peak: g.peak,
 		Over: g.over(), Contended: !g.pending.empty() && g.reserved > g.confirms.n,
 	}
 }

@@ -21,13 +21,13 @@ func TestGateCancelledWaitersLeaveNothing(t *testing.T) {
 	}{
 		{"reserve", func(g *conns.Gate) { useSlots(t, g, 2) },
 			func(g *conns.Gate) func(context.Context) error { return g.Reserve },
-			conns.GateState{Limit: 2, Used: 2, Waiting: 1, Peak: 2}},
+			conns.GateState{Limit: 2, Used: 2, Waiting: 1, WaitingAcceptors: 1, Peak: 2}},
 		{"confirm", func(g *conns.Gate) { useSlots(t, g, 1); reserveSlots(t, g, 1); g.SetLimit(1) },
 			func(g *conns.Gate) func(context.Context) error { return g.Confirm },
-			conns.GateState{Limit: 1, Used: 1, Waiting: 1, Peak: 1}},
+			conns.GateState{Limit: 1, Used: 1, Waiting: 1, WaitingAcceptors: 1, Peak: 1}},
 		{"confirm at zero", func(g *conns.Gate) { reserveSlots(t, g, 2); g.SetLimit(0) },
 			func(g *conns.Gate) func(context.Context) error { return g.Confirm },
-			conns.GateState{Reserved: 1, Waiting: 1}},
+			conns.GateState{Reserved: 1, Waiting: 1, WaitingAcceptors: 1}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -161,7 +161,7 @@ func TestGateServesConfirmFirst(t *testing.T) {
 		l.enqueue("pending 1", g.Confirm, bg)
 		l.enqueue("pending 2", g.Confirm, bg)
 		l.want(t)
-		wantState(t, g, conns.GateState{Limit: 1, Used: 1, Reserved: 2, Waiting: 3, Peak: 1})
+		wantState(t, g, conns.GateState{Limit: 1, Used: 1, Reserved: 2, Waiting: 3, WaitingAcceptors: 1, Peak: 1})
 		if g.TryReserve() || g.TryConfirm() {
 			t.Fatal("got a slot before the waiters, want none")
 		}

@@ -74,7 +74,7 @@ func (c *connection) basicInfo(now time.Time) Info {
 	return Info{
 		ID: c.conn.ID(), Transport: c.conn.Transport().Name(),
 		RemoteAddr: c.conn.RemoteAddr(), LocalAddr: c.conn.LocalAddr(),
-		Since: now.Add(-c.age()), Served: c.serving.Load(), Ending: c.ctx.Err() != nil, Counted: c.counted.Load(),
+		Since: now.Add(-c.age()), Served: c.flags.has(flagServing), Ending: c.ctx.Err() != nil, Counted: c.flags.has(flagCounted),
 		Protocol: c.protocol, Stats: c.conn.Stats(), Labels: c.conn.Labels(),
 	}
 }

@@ -72,13 +72,13 @@ func (c *connection) check(now int64, set *Settings) (requested bool) {
 		c.written = sent
 		c.wroteAt.Store(seen)
 	}
-	if why := c.reasons.stop(); why != 0 {
+	if why := c.flags.stopReason(); why != 0 {
 		if time.Duration(now-c.stopAt.Load()) >= set.Grace {
 			c.close(why, context.Cause(c.ctx))
 		}
 		return false
 	}
-	if !c.serving.Load() || c.stopAt.Load() != 0 { // Shutdown has asked it to stop, and closes it
+	if !c.flags.has(flagServing) || c.stopAt.Load() != 0 { // Shutdown has asked it to stop, and closes it
 		return false
 	}
 	lim := &set.Limits

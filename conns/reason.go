@@ -111,14 +111,14 @@ func closedByPeer(err error) bool {
 // the error that its protocol returned because of that.
 func (c *connection) reason() Reason {
 	r := reasonOf(c.err)
-	switch closed := c.reasons.close(); {
-	case r.refused() && c.serving.Load(): // the error of another connection that the protocol uses
+	switch closed := c.flags.closeReason(); {
+	case r.refused() && c.flags.has(flagServing): // the error of another connection that the protocol uses
 		return Failed
 	case r == Panicked, r.refused():
 		return r
 	case closed != 0:
 		return closed
-	case !c.serving.Load():
+	case !c.flags.has(flagServing):
 		switch {
 		case r == Shutdown || r >= IdleTimeout:
 			return r
@@ -127,10 +127,13 @@ func (c *connection) reason() Reason {
 		}
 		return HandshakeFailed
 	case c.ctx.Err() != nil && (r == Finished || errors.Is(c.err, context.Canceled) || errors.Is(c.err, context.Cause(c.ctx))):
-		if stop := c.reasons.stop(); stop != 0 {
+		if stop := c.flags.stopReason(); stop != 0 {
 			return stop
 		}
 		return Shutdown
 	}
 	return r
 }
+
+// Refusal reports whether r is a reason for which connections are refused.
+func (r Reason) Refusal() bool { return r.refused() }

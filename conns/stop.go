@@ -1,39 +1,10 @@
 package conns
 
 import (
-	"sync/atomic"
 	"time"
 
 	"goranch/protocol"
 )
-
-// reasons are why a connection was asked to stop, and why it was closed, in one word to save
-// memory. Only the first of each kind counts.
-type reasons struct{ bits atomic.Uint32 }
-
-const (
-	stopShift  = 0 // a limit, an eviction or End
-	closeShift = 8 // Killed, Aborted or the stop reason
-)
-
-// stop returns the reason for which the connection was asked to stop; 0: none.
-func (r *reasons) stop() Reason { return Reason(r.bits.Load() >> stopShift) }
-
-// close returns the reason for which the connection was closed; 0: none.
-func (r *reasons) close() Reason { return Reason(r.bits.Load() >> closeShift) }
-
-// set sets a reason, and reports whether it was not set before.
-func (r *reasons) set(shift int, why Reason) bool {
-	for {
-		old := r.bits.Load()
-		if Reason(old>>shift) != 0 {
-			return false
-		}
-		if r.bits.CompareAndSwap(old, old|uint32(why)<<shift) {
-			return true
-		}
-	}
-}
 
 // End asks the connections that q selects to stop, and returns how many; those that were asked
 // before are not counted. Their contexts are cancelled with [EndRequested] as the cause, and their
@@ -55,7 +26,7 @@ func (s *Supervisor) End(q Query) int {
 // it after grace; without a grace it is closed at once. Only the first call has an effect.
 func (c *connection) stop(why Reason, grace time.Duration) bool {
 	c.stopAt.CompareAndSwap(0, max(c.sup.now(), 1)) // before the reason, which Monitor reads first
-	if !c.reasons.set(stopShift, why) {
+	if !c.flags.setStopReason(why) {
 		return false
 	}
 	if grace <= 0 {
@@ -84,7 +55,7 @@ func (c *connection) shutDown() bool {
 
 // close closes the connection at once.
 func (c *connection) close(why Reason, cause error) {
-	c.reasons.set(closeShift, why)
+	c.flags.setCloseReason(why)
 	c.cancel(cause)
 	abort(&c.conn)
 }

@@ -77,6 +77,9 @@ type ConnEnd struct {
 	Err      error // what the protocol, or the handshake, returned
 	Served   bool  // the handshake was completed and the protocol called
 	Duration time.Duration
+	// Handshake is the beginning of Duration until the protocol was called, or all of it if it was
+	// not. It is 0 if the transport has no handshake.
+	Handshake time.Duration
 }
 
 // Supervisor runs connections. Its methods may be called from any goroutine.
@@ -89,6 +92,7 @@ type Supervisor struct {
 	addresses  addresses
 	traces     traces
 	shards     []shard
+	durations  []durations
 }
 
 // shard holds a part of the connections, with their counters under the same lock, so that each
@@ -103,20 +107,6 @@ type shard struct {
 	_        [64]byte       // keeps neighbours out of this cache line
 }
 
-// Counters counts connections since the supervisor was created. At every moment
-// Accepted = Served + HandshakeFailed + Refused + Live.
-type Counters struct {
-	Accepted        uint64
-	Served          uint64 // the protocol was called and has returned
-	HandshakeFailed uint64 // ended before the protocol was called
-	Refused         uint64 // refused: stopping, at the cap, or by a limit per address
-	Live            int    // in the handshake or served, counted by the cap or not
-	Ended           [numReasons]uint64
-
-	Handshakes int // in progress
-	Addresses  int // source addresses in the table of the limits per address
-}
-
 // New returns a supervisor without connections.
 func New(cfg Config) *Supervisor {
 	if cfg.KeepClosed == 0 {
@@ -129,6 +119,7 @@ func New(cfg Config) *Supervisor {
 		n *= 2
 	}
 	s.shards = make([]shard, n)
+	s.durations = make([]durations, min(n/4, maxDurationShards))
 	return s
 }
 
@@ -156,11 +147,24 @@ func (s *Supervisor) Set(to Settings) {
 // context.WithoutCancel: Shutdown ends connections, and a parent that can end adds a lock shared by
 // all of them.
 func (s *Supervisor) Start(ctx context.Context, t transport.Transport, nc net.Conn, p protocol.Protocol) {
-	c := &connection{sup: s, protocol: p, started: s.now()}
-	c.used(c.started)
+	now := s.now()
+	s.start(ctx, t, nc, p, now, now)
+}
+
+// StartPending is Start for a connection that was accepted at that time and has waited for its slot.
+func (s *Supervisor) StartPending(ctx context.Context, t transport.Transport, nc net.Conn, p protocol.Protocol, accepted time.Time) {
+	now := s.now()
+	s.start(ctx, t, nc, p, min(int64(accepted.Sub(s.created)), now), now)
+}
+
+// start starts a connection that was accepted at a time on the supervisor's clock. What it has
+// waited is not idle time.
+func (s *Supervisor) start(ctx context.Context, t transport.Transport, nc net.Conn, p protocol.Protocol, accepted, now int64) {
+	c := &connection{sup: s, protocol: p, started: accepted}
+	c.used(now)
 	engine.Init(&c.conn, t, nc, c)
 	c.ctx, c.cancel = context.WithCancelCause(ctx)
-	c.counted.Store(true)
+	c.flags.set(flagCounted)
 	if !s.register(c) {
 		c.cancel(protocol.ErrShutdown)
 		abort(&c.conn)
@@ -202,7 +206,10 @@ func (s *Supervisor) refuse(conn *transport.Conn, why Reason) {
 		end.Err = protocol.ErrShutdown
 	}
 	info := s.closedInfo(nil, end)
+	st := conn.Stats()
 	sh.mu.Lock()
+	sh.counts.BytesRead += st.BytesRead
+	sh.counts.BytesWritten += st.BytesWritten
 	sh.counts.Accepted++
 	sh.counts.Refused++
 	sh.counts.Ended[why]++
@@ -236,9 +243,18 @@ func (s *Supervisor) register(c *connection) bool {
 
 func (s *Supervisor) deregister(c *connection, end ConnEnd) {
 	info := s.closedInfo(c, end)
+	var failure HandshakeFailure
+	if end.Served {
+		s.durationsOf(c).connection.observe(end.Duration)
+	} else {
+		failure = handshakeFailure(&end)
+	}
 	sh := s.shard(&c.conn)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	read, written := engine.Of(&c.conn).Seal() // here, so that each sum has them once
+	sh.counts.BytesRead += read
+	sh.counts.BytesWritten += written
 	last := len(sh.live) - 1
 	sh.live[c.index] = sh.live[last]
 	sh.live[c.index].index = c.index
@@ -253,30 +269,9 @@ func (s *Supervisor) deregister(c *connection, end ConnEnd) {
 		sh.counts.Refused++
 	default:
 		sh.counts.HandshakeFailed++
+		sh.counts.HandshakeFailures[failure]++
 	}
 	sh.closed.add(info, s.cfg.KeepClosed)
-}
-
-// Counters returns the counters. Each shard is read at one instant, so the equation of
-// [Counters] holds in the result.
-func (s *Supervisor) Counters() Counters {
-	var sum Counters
-	for i := range s.shards {
-		sh := &s.shards[i]
-		sh.mu.Lock()
-		c := sh.counts
-		sh.mu.Unlock()
-		sum.Accepted += c.Accepted
-		sum.Served += c.Served
-		sum.HandshakeFailed += c.HandshakeFailed
-		sum.Refused += c.Refused
-		sum.Live += c.Live
-		for r, n := range c.Ended {
-			sum.Ended[r] += n
-		}
-	}
-	sum.Handshakes, sum.Addresses = s.handshakes.State().Reserved, s.addresses.len()
-	return sum
 }
 
 // each calls f for every connection that is registered now, with no lock held.

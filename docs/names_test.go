@@ -17,6 +17,7 @@ var documented = []string{
 	"ranch",
 	"ranch/admin",
 	"ranch/accesslog",
+	"ranch/admin/adminhttp",
 	"conns",
 	"transport",
 	"transport/proxy",

@@ -26,7 +26,7 @@ const (
 	AcceptFailed      EventKind = "accept failed"             // Addr, Err: an episode of failures begins
 	AcceptRecovered   EventKind = "accept recovered"          // Addr, Duration of the episode
 	ConnStarted       EventKind = "connection started"        // Conn, before its handshake
-	ConnEnded         EventKind = "connection ended"          // Conn, Reason, Err, Served, Duration
+	ConnEnded         EventKind = "connection ended"          // Conn, Reason, Err, Served, Duration, Handshake
 	AlarmRaised       EventKind = "alarm"                     // Alarm
 )
 
@@ -41,15 +41,10 @@ type Event struct {
 	Served   bool // the protocol was called
 	Err      error
 	Duration time.Duration
-	Alarm    *AlarmEvent
-}
-
-// emit reports an event to the logger and the observer.
-func (l *Listener) emit(e Event) {
-	e.Ref = l.ref
-	for _, o := range l.observers {
-		l.observe(o, e)
-	}
+	// Handshake is the beginning of Duration until the protocol was called, or all of it if it was
+	// not. It is 0 if the transport has no handshake.
+	Handshake time.Duration
+	Alarm     *AlarmEvent
 }
 
 // observe calls an observer. Its panic must not end the connection.

@@ -123,6 +123,13 @@ func checkCounters(i ranch.ListenerInfo) error {
 	for _, n := range i.Reasons {
 		ended += n
 	}
+	var failures uint64
+	for _, n := range i.HandshakeFailures {
+		failures += n
+	}
+	if failures != i.HandshakeFailed || i.AllConnections != i.Handshaking+i.Serving+i.Parked+i.Ending {
+		return errors.New("the counters do not add up: " + pretty(i))
+	}
 	if i.Accepted != i.Terminated+uint64(i.AllConnections) || i.Terminated != i.Served+i.HandshakeFailed+i.Refused || ended != i.Terminated {
 		return errors.New("the counters do not add up: " + pretty(i))
 	}

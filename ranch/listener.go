@@ -25,6 +25,8 @@ type Listener struct {
 	log       *slog.Logger
 	observers []func(Event) // the logger's first
 	onStop    func()        // frees its name; nil: it has none in a server
+	server    *Server       // nil: none
+	attached  observers     // see Observe
 
 	// Read by acceptors.
 	target        atomic.Pointer[target]
@@ -99,7 +101,7 @@ func NewListener(ref string, t transport.Transport, opts Options, p protocol.Pro
 		Gate: l.gate, Settings: opts.settings(), KeepClosed: opts.KeepClosed,
 		Started: func(c *transport.Conn) { l.emit(Event{Kind: ConnStarted, Conn: c}) },
 		Ended: func(e conns.ConnEnd) {
-			l.emit(Event{Kind: ConnEnded, Conn: e.Conn, Reason: e.Reason, Err: e.Err, Served: e.Served, Duration: e.Duration})
+			l.emit(Event{Kind: ConnEnded, Conn: e.Conn, Reason: e.Reason, Err: e.Err, Served: e.Served, Duration: e.Duration, Handshake: e.Handshake})
 		},
 	})
 	return l, nil

@@ -108,11 +108,12 @@ func (l *Listener) startPending(t transport.Transport, nc net.Conn, reserved boo
 	defer l.background.Done()
 	n := l.pending.Add(1)
 	defer l.pending.Add(-1)
-	err := l.awaitSlot(n > maxPending, reserved)
+	accepted := time.Now()
+	err := l.awaitSlot(accepted, n > maxPending, reserved)
 	target := l.target.Load()
 	switch {
 	case err == nil:
-		l.sup.Start(target.base, t, nc, target.protocol)
+		l.sup.StartPending(target.base, t, nc, target.protocol, accepted)
 	case l.ctx.Err() != nil:
 		l.sup.Refuse(l.ctx, conns.Refused, t, nc, target.protocol)
 	default:
@@ -127,8 +128,7 @@ func (l *Listener) startPending(t transport.Transport, nc net.Conn, reserved boo
 
 // awaitSlot takes a slot for a pending connection, or returns why there is none. It follows changes
 // of RefuseAfter while it waits.
-func (l *Listener) awaitSlot(tooMany, reserved bool) error {
-	accepted := time.Now()
+func (l *Listener) awaitSlot(accepted time.Time, tooMany, reserved bool) error {
 	for {
 		ctx := l.pendingWait.context() // before refuseAfter is read: it ends after that has changed
 		d := time.Duration(l.refuseAfter.Load())

@@ -16,6 +16,7 @@ import (
 type Server struct {
 	mu        sync.Mutex
 	listeners map[string]*Listener // nil: the listener is being started
+	attached  observers            // see Observe
 }
 
 // StartListener starts a listener that accepts connections of t and calls p for each. It returns
@@ -36,7 +37,7 @@ func (s *Server) StartListener(ref string, t transport.Transport, opts Options, 
 			s.free(ref, nil)
 		}
 	}()
-	l.onStop = func() { s.free(ref, l) }
+	l.onStop, l.server = func() { s.free(ref, l) }, s
 	bound := func() { // before the first event and connection, which may look for the listener
 		started = true
 		s.mu.Lock()

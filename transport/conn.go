@@ -119,7 +119,7 @@ type Stats struct {
 func (c *Conn) Stats() Stats {
 	return Stats{
 		Reads: c.reads.Load(), Writes: c.writes.Load(),
-		BytesRead: c.readBytes.Load(), BytesWritten: c.writeBytes.Load(),
+		BytesRead: c.readBytes.Load() &^ sealed, BytesWritten: c.writeBytes.Load() &^ sealed,
 	}
 }
 
@@ -164,7 +164,9 @@ func (c *Conn) writeRecords(p []byte) (int, error) {
 // them.
 func (c *Conn) countRead(n int, p []byte, err error) {
 	c.reads.Add(1)
-	c.readBytes.Add(uint64(n))
+	if c.readBytes.Add(uint64(n)) >= sealed {
+		c.countLate(n, 0)
+	}
 	if c.tracer.Load() != nil {
 		c.trace("read", n, p, err)
 	}
@@ -172,7 +174,9 @@ func (c *Conn) countRead(n int, p []byte, err error) {
 
 func (c *Conn) countWrite(n int, p []byte, err error) {
 	c.writes.Add(1)
-	c.writeBytes.Add(uint64(n))
+	if c.writeBytes.Add(uint64(n)) >= sealed {
+		c.countLate(0, n)
+	}
 	if c.tracer.Load() != nil {
 		c.trace("write", n, p, err)
 	}

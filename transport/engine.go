@@ -21,21 +21,30 @@ func (c *engineConn) CanTryWrite() bool                 { return c.conn().canTry
 func (c *engineConn) Unflushed() bool                   { return c.conn().unflushed() }
 func (c *engineConn) Progress() uint64                  { return c.conn().progress() }
 func (c *engineConn) Flush() error                      { return c.conn().flush() }
+func (c *engineConn) Seal() (read, written uint64)      { return c.conn().seal() }
+func (c *engineConn) Bytes() (uint64, uint64, bool)     { return c.conn().bytes() }
 func (c *engineConn) TLSConn(onEnd func()) *tls.Conn    { return c.conn().tlsConn(onEnd) }
 
 func (c *Conn) progress() uint64 {
 	if m, ok := c.raw.Conn.(*memConn); ok {
 		return m.out().taken.Load()
 	}
-	return c.raw.progress.Load() + c.writeBytes.Load()
+	return c.raw.progress.Load() + c.writeBytes.Load()&^sealed
 }
 
 func (c *engineConn) RequestPark() bool {
-	return c.raw.sys != nil && c.raw.reads.RequestPark(c.raw.Conn)
+	_, inMemory := c.raw.Conn.(*memConn)
+	return (inMemory || c.raw.sys != nil) && c.raw.reads.RequestPark(c.raw.Conn)
 }
 
 func (c *engineConn) Park(w idle.Waker) bool {
-	return c.raw.sys != nil && !c.conn().isAhead() && c.raw.reads.Park(c.raw.sys, w)
+	if c.conn().isAhead() {
+		return false
+	}
+	if m, ok := c.raw.Conn.(*memConn); ok {
+		return c.raw.reads.ParkInMemory(m.NotifyReadable, w)
+	}
+	return c.raw.sys != nil && c.raw.reads.Park(c.raw.sys, w)
 }
 
 func (c *engineConn) UpgradePeeked(ctx context.Context, t any) error {

@@ -16,7 +16,9 @@ func (e *engineConn) TryWrite(p []byte) (n int, err error) {
 	w.sending.Unlock()
 	if n > 0 || err != nil {
 		c.writes.Add(1)
-		c.writeBytes.Add(uint64(n))
+		if c.writeBytes.Add(uint64(n)) >= sealed {
+			c.countLate(0, n)
+		}
 	}
 	return n, err
 }

@@ -159,16 +159,16 @@ func privateSocket() (listenaddr.Addr, error) {
 // checkShellAccess reports shells that unauthenticated clients of other hosts could use.
 func (c *config) checkShellAccess(all *faults) {
 	for _, e := range c.Endpoints {
-		if e.Service != shellService && e.Service != adminService {
+		if e.Service != shellService && !e.Service.isOperators() {
 			continue
 		}
 		l := access.Listen{
-			Secure: e.TLS, Proxied: c.Proxies.any() && e.Service != adminService, Tokens: c.Access.Tokens != nil,
+			Secure: e.TLS, Proxied: c.Proxies.any() && !e.Service.isOperators(), Tokens: c.Access.Tokens != nil,
 			Certificates: e.TLS && c.Access.Certificates != nil, PlainTokens: c.Access.PlainTokens,
 		}
 		if err := access.CheckListen(e.Addr.Network, e.Addr.Address, l); err != nil {
-			if e.Service == adminService {
-				all.add("--admin %q: %w", endpoint{TLS: e.TLS, Addr: e.Addr}, err)
+			if e.Service.isOperators() {
+				all.add("--%s %q: %w", e.Service, endpoint{TLS: e.TLS, Addr: e.Addr}, err)
 			} else {
 				all.add("--listen %q: %w", e, err)
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -101,9 +102,24 @@ func TestAccessLogThatCannotBeOpened(t *testing.T) {
 // During the delay of a stop ranchd accepts connections and says that it is draining; then it asks
 // connections to stop over the spread. The operators' shell is the last.
 func TestDrainDelayAndSpread(t *testing.T) {
-	p := startProgram(t, "--listen", "a=127.0.0.1:0", "--admin", "unix:"+filepath.Join(t.TempDir(), "a"), "--quiet",
+	p := startProgram(t, "--listen", "a=127.0.0.1:0", "--admin", "unix:"+filepath.Join(t.TempDir(), "a"), "--admin-http", "127.0.0.1:0", "--quiet",
 		"--drain-delay", "300ms", "--drain-spread", "300ms", "--shutdown-timeout", "20s")
 	addr := p.log.addr(t, "a")
+	ready := func(want int) {
+		t.Helper()
+		c := http.Client{Timeout: timeout}
+		defer c.CloseIdleConnections()
+		res, err := c.Get("http://" + p.log.addr(t, "admin-http") + "/readyz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.StatusCode != want {
+			t.Errorf("/readyz: got status %d, want %d", res.StatusCode, want)
+		}
+	}
+	p.log.event(t, "serving", nil)
+	ready(http.StatusOK)
 	var all []io.Reader
 	for range 20 {
 		nc := dial(t, transport.TCP{}, addr)
@@ -118,6 +134,7 @@ func TestDrainDelayAndSpread(t *testing.T) {
 	} else if time.Since(began) < 200*time.Millisecond {
 		t.Errorf("dial during the delay: got %v, want a connection", err)
 	}
+	ready(http.StatusServiceUnavailable)
 	for _, nc := range all {
 		if _, err := io.ReadAll(nc); err != nil {
 			t.Errorf("client: got %v, want the end in order", err)
@@ -139,12 +156,12 @@ func TestFailedStartIsNotDelayed(t *testing.T) {
 	p.wantExit(t, exitFailed)
 }
 
-// The listener of the operators' shell has no delay and no spread.
+// The listeners of operators have no delay and no spread.
 func TestDrainOptions(t *testing.T) {
 	c := mustParse(t, "--listen", "a=:1", "--admin", "unix:/a", "--drain-delay", "5s", "--drain-spread", "2m")
 	for _, e := range c.Endpoints {
 		want := ranch.Options{DrainDelay: 5 * time.Second, DrainSpread: 2 * time.Minute}
-		if e.Service == adminService {
+		if e.Service.isOperators() {
 			want = ranch.Options{}
 		}
 		if o := c.options(e); o.DrainDelay != want.DrainDelay || o.DrainSpread != want.DrainSpread {

@@ -11,11 +11,7 @@ import (
 // operatorCommands returns the commands of the operators' shell.
 func (d *daemon) operatorCommands() []shell.Command {
 	o := admin.Options{Server: &d.server, Version: version(), Started: d.started, Config: func() any { return d.FlagValues }}
-	for _, e := range d.Endpoints {
-		if e.Service == adminService {
-			o.Protected = append(o.Protected, e.Name)
-		}
-	}
+	o.Protected = d.protected()
 	if d.shell != nil {
 		m := d.shell.Sessions()
 		o.Sessions = append(o.Sessions, admin.Sessions{Name: "shell", Stats: m.Stats, List: m.List})
@@ -24,7 +20,11 @@ func (d *daemon) operatorCommands() []shell.Command {
 		stats := func() session.Stats { return d.topics.Stats().Sessions }
 		o.Sessions = append(o.Sessions, admin.Sessions{Name: "topics", Stats: stats, List: d.topics.Sessions})
 	}
-	return admin.Commands(o)
+	commands := append(admin.Commands(o), d.dashboardCommand())
+	if d.topics != nil {
+		commands = append(commands, d.topicsCommand())
+	}
+	return commands
 }
 
 // publicCommands returns those of them that the public shell has.

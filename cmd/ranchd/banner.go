@@ -18,7 +18,11 @@ func (d *daemon) printBanner(w io.Writer) {
 	for i, l := range d.listeners {
 		e := d.Endpoints[i]
 		fmt.Fprintf(&b, "  %s: %s on %s\n", e.Name, e.Service, e.bound(l.Addr()))
-		fmt.Fprintf(&b, "      %s\n", tryCommand(e, l.Addr()))
+		try := tryCommand(e, l.Addr())
+		if e.Service == adminHTTPService {
+			try = d.tryAdminHTTP(e, l.Addr())
+		}
+		fmt.Fprintf(&b, "      %s\n", try)
 		if e.Instead != "" {
 			fmt.Fprintf(&b, "      (the default %s could not be used; see the log)\n", e.Instead)
 		}

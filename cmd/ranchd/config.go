@@ -45,6 +45,8 @@ type config struct {
 	Web           webAccess
 	AccessLog     string // a file; "-" is standard output, "" none
 
+	AdminHTTPHosts []string // that requests to the operators' HTTP server may name
+
 	// process
 	ShutdownTimeout time.Duration // or infinity
 	LogLevel        slog.Level
@@ -52,6 +54,7 @@ type config struct {
 	Console         bool
 	Quiet           bool
 	Check           bool
+	Terminal        bool // standard output is a terminal; set by run
 }
 
 // faults collects the faults of a configuration.
@@ -93,8 +96,11 @@ func (f *flags) config() (*config, error) {
 	c.Store = f.store(&all, usesTLS, interval, func(err error) { c.OnReload(err) })
 	c.Access = f.shellAccess(&all, interval, func(err error) { c.OnTokenReload(err) })
 	c.Shell, c.Sessions = f.shellConfig(&all), f.sessionConfig(&all)
-	c.Web = f.webAccess(&all)
+	c.Web, c.AdminHTTPHosts = f.webAccess(&all), f.adminHTTPHosts(&all)
 	c.AccessLog = read(&all, "--access-log", f.AccessLog, accessLogFile)
+	if e, ok := f.adminHTTPEndpoint(&all); ok {
+		c.Endpoints = append(c.Endpoints, e)
+	}
 	if e, ok := f.adminEndpoint(&all); ok {
 		c.Endpoints = append(c.Endpoints, e)
 	}

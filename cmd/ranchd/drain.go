@@ -32,8 +32,8 @@ func pace(s string) (time.Duration, error) {
 // drainLogInterval is how often a drain logs the number of live connections.
 const drainLogInterval = time.Second
 
-// drain stops all listeners within the shutdown timeout, after delay and spread. The listener of the
-// operators' shell is the last, so that operators can watch.
+// drain stops all listeners within the shutdown timeout, after delay and spread. The listeners of
+// operators are the last, so that they can watch.
 func (d *daemon) drain(abort context.Context) error {
 	ctx, cancel := abort, context.CancelFunc(func() {})
 	if d.ShutdownTimeout != infinity {
@@ -66,12 +66,12 @@ func (d *daemon) drain(abort context.Context) error {
 // passed.
 const adminTime = time.Second
 
-// drainListeners drains the listeners of the operators' shell, or all others.
-func (d *daemon) drainListeners(ctx context.Context, admin bool) error {
+// drainListeners drains the listeners of operators, or all others.
+func (d *daemon) drainListeners(ctx context.Context, operators bool) error {
 	errs := make([]error, len(d.listeners))
 	var wg sync.WaitGroup
 	for i, l := range d.listeners {
-		if (d.Endpoints[i].Service == adminService) != admin {
+		if d.Endpoints[i].Service.isOperators() != operators {
 			continue
 		}
 		wg.Go(func() {

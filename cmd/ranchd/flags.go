@@ -5,7 +5,9 @@ package main
 type flags struct {
 	Listen []string `sep:"none" placeholder:"ADDRESS" help:"Address to listen on, in a form described below; may be repeated, and one value may contain several, separated by spaces. Default: tcp://127.0.0.1:8007, tls://127.0.0.1:8008, shell+tcp://127.0.0.1:8080, topics+tcp://127.0.0.1:8081, packet+tcp://127.0.0.1:8082 and web+tcp://127.0.0.1:8083."`
 
-	Admin       string   `placeholder:"ADDRESS" default:"auto" help:"Address of the operators' shell, to which ranchctl connects: an address without a protocol, none, or auto, a Unix socket: ranchd.sock in XDG_RUNTIME_DIR; without it /run/ranchd.sock for root and ranchd-UID.sock in the temporary directory for others. Default: ${default}."`
+	Admin string `placeholder:"ADDRESS" default:"auto" help:"Address of the operators' shell, to which ranchctl connects: an address without a protocol, none, or auto, a Unix socket: ranchd.sock in XDG_RUNTIME_DIR; without it /run/ranchd.sock for root and ranchd-UID.sock in the temporary directory for others. Default: ${default}."`
+	adminHTTPFlags
+
 	Operator    []string `sep:"," placeholder:"RULE" help:"Clients that may run commands that change something: users and groups of Unix sockets (alice, 1000, group:ops) and names in client certificates (cn:alice, dns:NAME, sha256:HASH, any). root and the user of ranchd are always operators."`
 	Viewer      []string `sep:"," placeholder:"RULE" help:"Clients that may only run commands that show something; rules as for --operator."`
 	Tokens      string   `placeholder:"FILE" help:"File with hashed tokens of the shells' clients; see ranchctl token --help. It is reloaded when it changes."`

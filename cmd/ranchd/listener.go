@@ -52,7 +52,7 @@ func (c *config) transport(e endpoint, selfSigned *tls.Certificate) transport.Tr
 		t.Network = "tcp4" // package net would listen on IPv6 too for 0.0.0.0
 	}
 	wrap := c.Proxies.wrap
-	if e.Service == adminService {
+	if e.Service.isOperators() {
 		wrap = func(t transport.Transport) transport.Transport { return t }
 		t.UnixMode = c.Access.unixMode()
 	}
@@ -75,7 +75,7 @@ func (c *config) options(e endpoint) ranch.Options {
 	if e.Name != c.Endpoints[0].Name {
 		o.Alarms = nil // they concern the process: one listener raises them for all
 	}
-	if e.Service == adminService { // operators watch the drain of the others
+	if e.Service.isOperators() { // they watch the drain of the others
 		o.DrainDelay, o.DrainSpread = 0, 0
 	}
 	if c.DefaultCap && e.Service == topicsService {

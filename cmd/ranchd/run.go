@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"goranch/internal/descriptors"
@@ -14,6 +15,7 @@ import (
 	"goranch/protocol/shell"
 	"goranch/ranch"
 	"goranch/ranch/accesslog"
+	"goranch/ranch/admin/adminhttp"
 )
 
 // run runs the program and returns its exit code. The end of ctx has the effect of a first signal.
@@ -25,6 +27,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, signals <
 	if c.Console && !(isTerminal(os.Stdin) && isTerminal(stdout)) {
 		return printFaults(stderr, errNoTerminal)
 	}
+	c.Terminal = isTerminal(stdout)
 	d := &daemon{config: c, logWriter: &switchWriter{w: stderr}, started: time.Now()}
 	var stopLog func()
 	d.log, stopLog = startLog(d.logWriter, c.LogFormat.resolve(stderr), c.LogLevel)
@@ -72,7 +75,9 @@ type daemon struct {
 	shell    *shell.Shell   // nil if not served
 	certLog  certLog
 
-	accessLog *accesslog.Log // nil: there is none
+	accessLog   *accesslog.Log     // nil: there is none
+	adminHTTP   *adminhttp.Handler // nil if not served
+	dashboardAt atomic.Pointer[dashboardAddr]
 
 	// owned by the goroutine of serve
 	selfSigned *tls.Certificate  // nil if certificate files are given or TLS is not used

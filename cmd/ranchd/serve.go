@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -76,7 +77,7 @@ func (d *daemon) start(drain context.Context) error {
 		d.log.Error("creating a protocol failed", "err", err)
 		return err
 	}
-	for i := range d.Endpoints {
+	for i := 0; i < len(d.Endpoints); i++ {
 		if drain.Err() != nil {
 			return nil
 		}
@@ -85,10 +86,11 @@ func (d *daemon) start(drain context.Context) error {
 		if err != nil && e.Default {
 			l, err = d.startFallback(e, err)
 		}
-		if err != nil && e.Service == adminService && e.Default {
-			d.log.Warn("no address for the operators' shell; ranchctl cannot connect", "addr", e.Addr.String(), "err", err)
-			d.Endpoints = append(d.Endpoints[:i], d.Endpoints[i+1:]...) // it is the last
-			return nil
+		if err != nil && e.Service.isOperators() && e.Default {
+			d.log.Warn("no address for operators; they cannot connect", "listener", e.Name, "addr", e.Addr.String(), "err", err)
+			d.Endpoints = slices.Delete(d.Endpoints, i, i+1)
+			i--
+			continue
 		}
 		if err != nil {
 			d.log.Error("starting a listener failed", "listener", e.Name, "addr", e.Addr.String(), "err", err, hintAttr(*e, err))
@@ -105,6 +107,9 @@ func (d *daemon) startListener(e *endpoint) (*ranch.Listener, error) {
 	p := d.services.protocols[e.Service]
 	if pl, ok := p.(postListener); ok {
 		opts.PostListen = pl.PostListen
+	}
+	if e.Service == adminHTTPService {
+		return d.startAdminHTTP(e, opts, p)
 	}
 	if e.Service == adminService {
 		return d.server.StartListener(e.Name, reserved(d.transport(*e, d.selfSigned), d.reserve), opts, p)

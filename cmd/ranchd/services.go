@@ -61,6 +61,8 @@ func (d *daemon) newProtocol(s service) (protocol.Protocol, error) {
 		return d.newWeb()
 	case shellService:
 		return d.newPublicShell()
+	case adminHTTPService:
+		return d.newAdminHTTP()
 	default:
 		return d.newOperatorShell(d.Access.operatorAuth())
 	}

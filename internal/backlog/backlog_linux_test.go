@@ -131,6 +131,29 @@ func TestShrink(t *testing.T) {
 	}
 }
 
+func TestLength(t *testing.T) {
+	ln := listen(t, "tcp", "127.0.0.1:0")
+	if err := backlog.Set(ln, 7); err != nil {
+		t.Fatal(err)
+	}
+	for want := range 3 {
+		end := time.Now().Add(10 * time.Second)
+		n, limit, err := backlog.Length(ln)
+		for n != want && time.Now().Before(end) { // the kernel may not have queued it yet
+			n, limit, err = backlog.Length(ln)
+		}
+		if n != want || limit != 7 || err != nil {
+			t.Fatalf("got %d of %d, %v, want %d of 7, nil", n, limit, err, want)
+		}
+		if err := dial(t, ln); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, limit, err := backlog.Length(listenUnix(t)); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("Unix socket: got %d of %d, %v, want ErrUnsupported", n, limit, err)
+	}
+}
+
 // The kernel reports the length of the queue of a listening TCP socket in tcpi_sacked.
 func TestSet(t *testing.T) {
 	ln := listen(t, "tcp", "127.0.0.1:0")

@@ -25,6 +25,12 @@ type Conn interface {
 	// Progress returns a number that changes whenever the peer, or the kernel for it, has taken
 	// bytes, also during a write.
 	Progress() uint64
+	// Seal ends the count of bytes, and returns it. A read or a write in another goroutine may have
+	// transferred bytes that are not counted yet: they are reported to the owner if it has a method
+	// CountLate(read, written uint64). Seal takes no lock and may be called again.
+	Seal() (read, written uint64)
+	// Bytes returns the count of bytes, and whether Seal was called.
+	Bytes() (read, written uint64, sealed bool)
 	// PooledReader returns a reader that holds no buffer while it waits. Until it is released,
 	// nothing else may read the connection.
 	PooledReader() PooledReader
@@ -59,6 +65,15 @@ type Conn interface {
 	// SetTracer has each read and write reported to tracer, a func(transport.TraceEvent); nil ends
 	// that. It may be called from any goroutine.
 	SetTracer(tracer any)
+}
+
+// Receiver is implemented by both ends of a connection in memory.
+type Receiver interface {
+	// Receive has data called with all that arrives, instead of buffering it for Read, in the
+	// goroutine that writes it. data must neither block, nor keep its argument, nor use the
+	// connection. When the stream ends or fails, or reads are interrupted, ended is called once, in
+	// a goroutine of its own. Receive is called once, when nothing reads the connection any more.
+	Receive(data func([]byte), ended func())
 }
 
 // PooledReader reads a connection into buffers from a pool, and holds none while it waits. It is
@@ -105,3 +120,7 @@ var (
 // BehindProxy reports whether peer, the remote address of a socket of t, is a proxy whose headers t
 // accepts: then the limits per address do not apply to peer. Package transport/proxy sets it.
 var BehindProxy = func(t any, peer net.Addr) bool { return false }
+
+// IsHeaderError reports whether the error of a handshake is that of a PROXY header. Package
+// transport/proxy sets it.
+var IsHeaderError = func(error) bool { return false }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -67,6 +68,9 @@ func (t Transport) acceptsHeaderFrom(peer net.Addr) bool {
 }
 
 func init() {
+	engine.IsHeaderError = func(err error) bool {
+		return errors.Is(err, ErrNoHeader) || errors.Is(err, ErrRefused) || errors.Is(err, ErrBadHeader)
+	}
 	engine.BehindProxy = func(t any, peer net.Addr) bool {
 		for {
 			switch p := t.(type) {

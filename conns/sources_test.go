@@ -1,0 +1,58 @@
+package conns_test
+
+import (
+	"net"
+	"net/netip"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"goranch/conns"
+)
+
+// remoteConn is a connection from some address.
+type remoteConn struct {
+	*stub
+	remote net.Addr
+}
+
+func (c remoteConn) RemoteAddr() net.Addr { return c.remote }
+
+func TestSources(t *testing.T) {
+	h := newHarness(t, 100, 0)
+	for _, addr := range []string{
+		"192.0.2.2:1", "192.0.2.1:1", "192.0.2.1:2", "[::ffff:192.0.2.1]:3",
+		"[2001:db8::1]:1", "[2001:db8::2]:1", "[2001:db8:0:1::1]:1",
+	} {
+		remote, err := net.ResolveTCPAddr("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.start(fake{plain: true}, remoteConn{newStub(), remote}, readAll)
+	}
+	h.start(fake{plain: true}, remoteConn{newStub(), &net.UnixAddr{Net: "unix"}}, readAll)
+	source := func(prefix string, n int) conns.Source {
+		return conns.Source{Prefix: netip.MustParsePrefix(prefix), Connections: n}
+	}
+	all := []conns.Source{
+		source("192.0.2.1/32", 3), source("2001:db8::/64", 2), source("192.0.2.2/32", 1), source("2001:db8:0:1::/64", 1),
+	}
+	for n, want := range map[int][]conns.Source{0: all, -1: all, 1: all[:1], 3: all[:3], 100: all} {
+		if diff := cmp.Diff(want, h.sup.Sources(n), cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
+			t.Errorf("the first %d (-want +got):\n%s", n, diff)
+		}
+	}
+	h.close()
+	if got := h.sup.Sources(0); len(got) != 0 {
+		t.Errorf("without connections: got %v, want none", got)
+	}
+}
+
+func TestTopSourcesMerges(t *testing.T) {
+	a, b := netip.MustParsePrefix("192.0.2.1/32"), netip.MustParsePrefix("192.0.2.2/32")
+	got := conns.TopSources([]conns.Source{{a, 2, 1, 10}, {b, 3, 2, 20}, {a, 2, 4, 40}}, 1)
+	if want := []conns.Source{{a, 4, 5, 50}}; !cmp.Equal(want, got, cmpopts.EquateComparable(netip.Prefix{})) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
