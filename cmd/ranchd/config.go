@@ -45,6 +45,7 @@ type config struct {
 	Shell         shellConfig
 	Sessions      sessionConfig
 	Web           webAccess
+	AccessLog     string // a file; "-" is standard output, "" none
 
 	AdminHTTPHosts []string // that requests to the operators' HTTP server may name
 
@@ -98,6 +99,7 @@ func (f *flags) config() (*config, error) {
 	c.Access = f.shellAccess(&all, interval, func(err error) { c.OnTokenReload(err) })
 	c.Shell, c.Sessions = f.shellConfig(&all), f.sessionConfig(&all)
 	c.Web, c.AdminHTTPHosts = f.webAccess(&all), f.adminHTTPHosts(&all)
+	c.AccessLog = read(&all, "--access-log", f.AccessLog, accessLogFile)
 	if e, ok := f.adminHTTPEndpoint(&all); ok {
 		c.Endpoints = append(c.Endpoints, e)
 	}
@@ -122,6 +124,8 @@ func (f *flags) options(all *faults) ranch.Options {
 		NumListenSockets: read(all, "--listen-sockets", f.ListenSockets, number(1, maxAcceptors)),
 		HandshakeTimeout: orNoTimeout(read(all, "--handshake-timeout", f.HandshakeTimeout, positive)),
 		RefuseAfter:      read(all, "--refuse-after", f.RefuseAfter, refuseAfter),
+		DrainDelay:       read(all, "--drain-delay", f.DrainDelay, pace),
+		DrainSpread:      read(all, "--drain-spread", f.DrainSpread, pace),
 		Limits: conns.Limits{
 			PerAddress:     read(all, "--max-per-address", f.MaxPerAddress, orZero),
 			AddressRate:    read(all, "--address-rate", f.AddressRate, rate),

@@ -42,6 +42,9 @@ type flags struct {
 	SendTimeout      string `placeholder:"TIME" default:"30s" help:"How long a client may accept no data while a write is pending, or infinity. Default: ${default}."`
 	ShutdownTimeout  string `placeholder:"TIME" default:"5s" help:"How long connections may continue after the first signal to stop. 0 closes them at once, infinity waits for them. Default: ${default}."`
 
+	drainFlags
+	accessLogFlags
+
 	ProxyFrom string `placeholder:"NETWORK,..." help:"Proxies whose connections must begin with a PROXY header, version 1 or 2: networks such as 10.0.0.0/8, and local for Unix sockets. Headers from other peers are refused. Default: none, and headers are payload."`
 
 	RefuseAfter   string `placeholder:"TIME" default:"never" help:"At the maximum number of connections: never leaves clients in the accept queue, 0 refuses them at once, a duration refuses them after it. Default: ${default}."`
@@ -101,7 +104,8 @@ Examples:
 Signals:
   SIGTERM, SIGINT   stop accepting, and wait for connections up to --shutdown-timeout;
                     a second signal exits at once
-  SIGHUP            reload certificate, token and ban files; without any, like SIGTERM (Unix)
+  SIGHUP            reload certificate, token and ban files, and reopen the access log;
+                    without any of these, like SIGTERM (Unix)
   SIGUSR1           log the state and counters of each listener (Unix)
 
 `

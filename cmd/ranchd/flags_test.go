@@ -99,7 +99,7 @@ func TestEveryFlag(t *testing.T) {
 		"--acceptors", "20", "--backlog", "7", "--unix-mode", "0660", "--handshake-timeout", "infinity", "--send-timeout", "infinity",
 		"--refuse-after", "0", "--max-per-address", "20", "--address-rate", "0.5", "--accept-rate", "100:20", "--max-handshakes", "50",
 		"--proxy-from", "10.1.2.3/8,::1,local", "--idle-timeout", "10m", "--lifetime", "24h", "--alarm-descriptors", "0",
-		"--shutdown-timeout", "infinity", "--log-level", "debug", "--log-format", "json", "--quiet", "--check",
+		"--shutdown-timeout", "infinity", "--drain-delay", "10s", "--drain-spread", "2m", "--access-log", "-", "--log-level", "debug", "--log-format", "json", "--quiet", "--check",
 		"--admin", "unix:/a", "--admin-http", "h=tls://127.0.0.1:9", "--admin-http-host", "a.org,*.b.org:1", "--operator", "0,cn:ann", "--viewer", "any", "--shell-root", "none", "--session-ttl", "infinity",
 		"--max-sessions", "unlimited", "--max-sessions-per-address", "unlimited", "--state", dir, "--session-ids", "djb", "--program", "date=/bin/date -u *",
 		"--cert", cert, "--key", key, "--client-ca", cert, "--tokens", tokens, "--plain-tokens")
@@ -122,12 +122,13 @@ func TestEveryFlag(t *testing.T) {
 		},
 		Sessions: sessionConfig{TTL: -1, Max: -1, MaxPerAddress: -1, MaxBytesPerAddress: -1, Dir: dir},
 		Options: ranch.Options{
-			MaxConnections: ranch.Unlimited, NumListenSockets: 1, NumAcceptors: 20, HandshakeTimeout: -1, RefuseAfter: -1,
+			MaxConnections: ranch.Unlimited, NumListenSockets: 1, NumAcceptors: 20, HandshakeTimeout: -1, RefuseAfter: -1, DrainDelay: 10 * time.Second, DrainSpread: 2 * time.Minute,
 			Limits: conns.Limits{PerAddress: 20, AddressRate: conns.Rate{PerSecond: 0.5}, AcceptRate: conns.Rate{PerSecond: 100, Burst: 20}, MaxHandshakes: 50, IdleTimeout: 10 * time.Minute, Lifetime: 24 * time.Hour, LifetimeJitter: 0.1},
 		},
 		TCP:             transport.TCP{Backlog: 7, SendTimeout: -1, UnixMode: 0o660},
 		Proxies:         proxies{Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")}, Local: true},
 		ShutdownTimeout: ranch.Infinity,
+		AccessLog:       "-",
 		LogLevel:        slog.LevelDebug,
 		LogFormat:       logJSON,
 		Quiet:           true,

@@ -75,7 +75,9 @@ func (c *config) options(e endpoint) ranch.Options {
 	if e.Name != c.Endpoints[0].Name {
 		o.Alarms = nil // they concern the process: one listener raises them for all
 	}
-	if !e.Service.isOperators() {
+	if e.Service.isOperators() { // they watch the drain of the others
+		o.DrainDelay, o.DrainSpread = 0, 0
+	} else {
 		o.Networks = c.Bans.Networks
 	}
 	if c.DefaultCap && e.Service == topicsService {

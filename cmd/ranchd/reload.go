@@ -65,7 +65,13 @@ func (d *daemon) logTokenReload(err error) {
 	d.log.Info("token file reloaded")
 }
 
-// reload reads the files at a signal and logs the result, including that nothing has changed.
+// canReload reports whether there is something that a signal reloads.
+func (d *daemon) canReload() bool {
+	return d.Store != nil || d.Access.Tokens != nil || d.Bans.File != nil || d.accessLog != nil
+}
+
+// reload reads the files at a signal and logs the result, including that nothing has changed. It
+// opens the access log again.
 func (d *daemon) reload() {
 	if d.Store != nil {
 		switch changed, err := d.Store.Reload(); {
@@ -86,6 +92,7 @@ func (d *daemon) reload() {
 	if d.Bans.File != nil {
 		d.reloadBans()
 	}
+	d.reopenAccessLog()
 }
 
 // watchFiles reloads certificate, token and ban files when they change, until stop is called.

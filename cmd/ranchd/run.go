@@ -14,6 +14,7 @@ import (
 	"goranch/protocol/pubsub"
 	"goranch/protocol/shell"
 	"goranch/ranch"
+	"goranch/ranch/accesslog"
 	"goranch/ranch/admin/adminhttp"
 )
 
@@ -47,6 +48,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, signals <
 		c.printEndpoints(d.stdout)
 		return exitOK
 	}
+	closeAccessLog, err := d.openAccessLog(stdout)
+	if err != nil {
+		d.log.Error("opening the access log failed", "err", err)
+		return exitFailed
+	}
+	defer closeAccessLog()
 	return d.run(ctx, signals)
 }
 
@@ -68,6 +75,7 @@ type daemon struct {
 	shell    *shell.Shell   // nil if not served
 	certLog  certLog
 
+	accessLog   *accesslog.Log     // nil: there is none
 	adminHTTP   *adminhttp.Handler // nil if not served
 	dashboardAt atomic.Pointer[dashboardAddr]
 
@@ -94,7 +102,7 @@ func (d *daemon) run(ctx context.Context, signals <-chan os.Signal) int {
 			switch {
 			case requestsInfo(sig):
 				d.logInfo()
-			case requestsReload(sig) && (d.Store != nil || d.Access.Tokens != nil || d.Bans.File != nil):
+			case requestsReload(sig) && d.canReload():
 				d.reload()
 			case drain.Err() == nil:
 				d.log.Info("stopping; a second signal exits at once", "signal", sig.String(), "limit", formatTimeout(d.ShutdownTimeout))

@@ -16,6 +16,7 @@ import (
 // abort ends, the remaining connections are closed.
 func (d *daemon) serve(drain, abort context.Context) int {
 	if err := d.start(drain); err != nil {
+		d.dropPace()
 		d.drain(abort)
 		d.closeServices()
 		if len(d.listeners) > 0 {
@@ -102,7 +103,7 @@ func (d *daemon) start(drain context.Context) error {
 
 func (d *daemon) startListener(e *endpoint) (*ranch.Listener, error) {
 	opts := d.options(*e)
-	opts.Logger, opts.Observer = d.log, observeTLS(d.log)
+	opts.Logger, opts.Observer = d.log, d.observer()
 	p := d.services.protocols[e.Service]
 	if pl, ok := p.(postListener); ok {
 		opts.PostListen = pl.PostListen

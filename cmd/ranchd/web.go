@@ -31,7 +31,7 @@ func (d *daemon) newWeb() (protocol.Protocol, error) {
 	}
 	mem := new(transport.Mem)
 	inner, err := new(ranch.Server).StartListener("browsers", proxy.Transport{Inner: mem, Local: proxy.Require}, ranch.Options{
-		Addr: "topics", MaxConnections: ranch.Unlimited, Logger: slog.New(slog.DiscardHandler),
+		Addr: "topics", MaxConnections: ranch.Unlimited, DrainSpread: d.Options.DrainSpread, Logger: slog.New(slog.DiscardHandler),
 	}, d.topics)
 	if err != nil {
 		return nil, err
@@ -44,18 +44,42 @@ func (d *daemon) newWeb() (protocol.Protocol, error) {
 		return nil, errors.Join(err, inner.Stop())
 	}
 	srv := &http.Server{
-		Handler: gw, ReadTimeout: httpReadTimeout, IdleTimeout: httpIdleTimeout, MaxHeaderBytes: httpHeaderBytes,
+		Handler: labelled(gw), ConnContext: withConn, ReadTimeout: httpReadTimeout, IdleTimeout: httpIdleTimeout, MaxHeaderBytes: httpHeaderBytes,
 		ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelDebug),
 	}
 	stop := netlisten.StopHTTP(srv)
 	nl := netlisten.New(func(ctx context.Context) {
+		if d.Options.DrainSpread > 0 {
+			inner.Drain(ctx) // which ends WebSockets and event streams one by one
+		}
 		gw.Shutdown(ctx)
 		stop(ctx)
 	})
 	go srv.Serve(nl) // returns after Shutdown
 	d.services.closers = append(d.services.closers, func(ctx context.Context) error {
 		nl.Shutdown(ctx)
-		return errors.Join(gw.Shutdown(ctx), inner.Stop())
+		err := inner.Stop()
+		if errors.Is(err, ranch.ErrStopped) { // by the function above
+			err = nil
+		}
+		return errors.Join(gw.Shutdown(ctx), err)
 	})
 	return nl, nil
+}
+
+type connKey struct{}
+
+func withConn(ctx context.Context, nc net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, transport.Of(nc))
+}
+
+// labelled sets the label protocol of connections that become a WebSocket or an event stream.
+func labelled(h http.Handler) http.Handler {
+	labels := map[string]string{"/ws": "websocket", "/events": "events"}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if conn, ok := r.Context().Value(connKey{}).(*transport.Conn); ok && conn != nil {
+			conn.SetLabel("protocol", labels[r.URL.Path]) // "" removes that of an earlier request
+		}
+		h.ServeHTTP(w, r)
+	})
 }
