@@ -111,7 +111,7 @@ func (d *daemon) startListener(e *endpoint) (*ranch.Listener, error) {
 	if e.Service == adminHTTPService {
 		return d.startAdminHTTP(e, opts, p)
 	}
-	if e.Service.isOperators() {
+	if e.Service == adminService {
 		return d.server.StartListener(e.Name, reserved(d.transport(*e, d.selfSigned), d.reserve), opts, p)
 	}
 	return d.server.StartListener(e.Name, d.transport(*e, d.selfSigned), opts, p)
