@@ -3,10 +3,23 @@ package shell
 import (
 	"context"
 	"runtime"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 )
+
+// workers returns the number of worker goroutines of this test.
+func workers() (n int) {
+	all := make([]byte, 1<<20)
+	for _, stack := range strings.Split(string(all[:runtime.Stack(all, true)]), "\n\n") {
+		header, _, _ := strings.Cut(stack, "\n")
+		if strings.Contains(header, "synctest bubble") && strings.Contains(stack, ".(*Shell).work(") {
+			n++
+		}
+	}
+	return n
+}
 
 // Workers run the commands of several sessions. Idle ones are limited in number, and stop if
 // unused.
@@ -38,11 +51,10 @@ func TestWorkers(t *testing.T) {
 		if n := idle(); n != limit {
 			t.Errorf("after the first jobs: got %d idle workers, want %d", n, limit)
 		}
-		before := runtime.NumGoroutine()
 		for _, c := range clients {
 			c.ask("wait:y", "y")
 		}
-		if n := idle(); n != limit || runtime.NumGoroutine() != before {
+		if n := idle(); n != limit || workers() != limit {
 			t.Errorf("after further jobs: got %d idle workers, want the same %d", n, limit)
 		}
 		clients[0].send("exit-goroutine:\n")
@@ -51,7 +63,7 @@ func TestWorkers(t *testing.T) {
 		}
 		clients[0].ask("wait:z", "z")
 		time.Sleep(2 * trimInterval)
-		if n := idle(); n != 0 || runtime.NumGoroutine() > before-limit {
+		if n := idle(); n != 0 || workers() != 0 {
 			t.Errorf("after the trim interval: got %d idle workers, want 0", n)
 		}
 		clients[1].ask("wait:again", "again")
