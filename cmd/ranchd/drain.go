@@ -13,13 +13,18 @@ const drainLogInterval = time.Second
 
 // drain stops all listeners within the shutdown timeout.
 func (d *daemon) drain(abort context.Context) error {
+	d.endChanges()
 	ctx, cancel := abort, context.CancelFunc(func() {})
-	if d.ShutdownTimeout != infinity {
-		ctx, cancel = context.WithTimeout(abort, d.ShutdownTimeout)
+	if limit := d.config().ShutdownTimeout; limit != infinity {
+		ctx, cancel = context.WithTimeout(abort, limit)
 	}
 	defer cancel()
 	done := make(chan error, 1)
-	go func() { done <- d.server.Drain(ctx) }()
+	go func() {
+		err := d.server.Drain(ctx)
+		d.removed.Wait() // their drains have the same limit and began earlier
+		done <- err
+	}()
 	tick := time.NewTicker(drainLogInterval)
 	defer tick.Stop()
 	for {
@@ -33,7 +38,7 @@ func (d *daemon) drain(abort context.Context) error {
 }
 
 func (d *daemon) liveConnections() (n int) {
-	for _, l := range d.listeners {
+	for _, l := range d.server.Listeners() {
 		n += l.Info().AllConnections
 	}
 	return n
@@ -42,12 +47,12 @@ func (d *daemon) liveConnections() (n int) {
 // logExit logs the result of a drain and returns the exit code for it.
 func (d *daemon) logExit(err error) int {
 	var accepted, aborted uint64
-	for _, l := range d.listeners {
-		info := l.Info()
+	for _, r := range d.all() {
+		info := r.l.Info()
 		accepted += info.Accepted
 		aborted += info.Reasons[conns.Aborted]
 	}
-	log := d.log.With("accepted", accepted, "closed", aborted)
+	log, limit := d.log.With("accepted", accepted, "closed", aborted), d.config().ShutdownTimeout
 	var stuck *conns.StuckError
 	switch {
 	case errors.As(err, &stuck):
@@ -56,8 +61,8 @@ func (d *daemon) logExit(err error) int {
 	case err != nil:
 		log.Error("exiting; stopping a listener failed", "err", err)
 		return exitFailed
-	case aborted > 0 && d.ShutdownTimeout > 0: // with 0, closing them is intended
-		log.Warn("stopped; connections were closed at the shutdown timeout", "limit", formatTimeout(d.ShutdownTimeout))
+	case aborted > 0 && limit > 0: // with 0, closing them is intended
+		log.Warn("stopped; connections were closed at the shutdown timeout", "limit", formatTimeout(limit))
 		return exitAborted
 	}
 	log.Info("stopped")

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -23,25 +22,24 @@ const (
 	httpHeaderBytes = 12 << 10         // net/http adds 4 KiB
 )
 
-// newWeb returns the gateway of browsers to the topic server. It opens an in-memory connection to
+// gateway serves browsers at one listener.
+type gateway struct {
+	protocol protocol.Protocol
+	close    func(context.Context) error
+}
+
+// newGateway returns a gateway of browsers to a topic server. It opens an in-memory connection to
 // the topic server for each client.
-func (d *daemon) newWeb() (protocol.Protocol, error) {
-	if err := d.createService(topicsService); err != nil {
-		return nil, err
-	}
-	mem := new(transport.Mem)
-	inner, err := new(ranch.Server).StartListener("browsers", proxy.Transport{Inner: mem, Local: proxy.Require}, ranch.Options{
-		Addr: "topics", MaxConnections: ranch.Unlimited, Logger: slog.New(slog.DiscardHandler),
-	}, d.topics)
-	if err != nil {
+func (d *daemon) newGateway(s *runningService, c webConfig) (*gateway, error) {
+	if err := s.admitBrowsers(); err != nil {
 		return nil, err
 	}
 	gw, err := web.NewGateway(web.Options{
-		Origins: d.Web.Origins, Hosts: d.Web.Hosts,
-		Dial: func(ctx context.Context) (net.Conn, error) { return dialTopics(ctx, mem) },
+		Origins: c.Origins, Hosts: c.Hosts, MaxBrowsers: c.MaxBrowsers,
+		Dial: func(ctx context.Context) (net.Conn, error) { return dialTopics(ctx, s.browsers) },
 	})
 	if err != nil {
-		return nil, errors.Join(err, inner.Stop())
+		return nil, err
 	}
 	srv := &http.Server{
 		Handler: gw, ReadTimeout: httpReadTimeout, IdleTimeout: httpIdleTimeout, MaxHeaderBytes: httpHeaderBytes,
@@ -53,9 +51,25 @@ func (d *daemon) newWeb() (protocol.Protocol, error) {
 		stop(ctx)
 	})
 	go srv.Serve(nl) // returns after Shutdown
-	d.services.closers = append(d.services.closers, func(ctx context.Context) error {
+	return &gateway{nl, func(ctx context.Context) error {
 		nl.Shutdown(ctx)
-		return errors.Join(gw.Shutdown(ctx), inner.Stop())
-	})
-	return nl, nil
+		return gw.Shutdown(ctx)
+	}}, nil
+}
+
+// admitBrowsers opens the in-memory listener of a topic server, once.
+func (s *runningService) admitBrowsers() error {
+	if s.browsers != nil {
+		return nil
+	}
+	mem := new(transport.Mem)
+	inner, err := new(ranch.Server).StartListener("browsers", proxy.Transport{Inner: mem, Local: proxy.Require}, ranch.Options{
+		Addr: "topics", MaxConnections: ranch.Unlimited, Logger: slog.New(slog.DiscardHandler),
+	}, s.topics)
+	if err != nil {
+		return err
+	}
+	s.browsers = mem
+	s.closers = append(s.closers, func(context.Context) error { return inner.Stop() })
+	return nil
 }

@@ -11,10 +11,13 @@ import (
 	"goranch/transport/proxy"
 )
 
-// webAccess is the hosts and origins that web listeners serve.
-type webAccess struct{ Origins, Hosts []string }
+// webConfig configures a gateway of browsers: the hosts and origins that it serves, and its limit.
+type webConfig struct {
+	Origins, Hosts []string
+	MaxBrowsers    int
+}
 
-func (f *flags) webAccess(all *faults) webAccess {
+func (f *flags) webConfig(all *faults) webConfig {
 	check := func(flag string, patterns []string) {
 		for _, p := range patterns {
 			if _, err := path.Match(p, ""); err != nil || p == "" || strings.Contains(p, "/") {
@@ -24,7 +27,7 @@ func (f *flags) webAccess(all *faults) webAccess {
 	}
 	check("--allowed-origin", f.AllowedOrigin)
 	check("--allowed-host", f.AllowedHost)
-	return webAccess{f.AllowedOrigin, f.AllowedHost}
+	return webConfig{f.AllowedOrigin, f.AllowedHost, read(all, "--max-browsers", f.MaxBrowsers, maxSessions)}
 }
 
 // dialTopics connects to the topic server with the address of the browser in a PROXY header, so that

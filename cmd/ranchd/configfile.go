@@ -1,0 +1,211 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"goranch/internal/console"
+	"goranch/internal/reload"
+	"goranch/internal/settings"
+)
+
+// maxConfigFile is larger than any configuration, and limits the memory that a wrong file can use.
+const maxConfigFile = 4 << 20
+
+// readFile reads the configuration file. nil is none, or one that is not TOML.
+func (c *config) readFile(all *faults) *settings.Document {
+	if c.File == "" {
+		return nil
+	}
+	data, err := reload.ReadFile(c.File, maxConfigFile, nil)
+	if err != nil {
+		all.put(fmt.Errorf("--config %s: %w", settings.Quote(c.File), err))
+		return nil
+	}
+	doc, err := spec.Parse(c.File, data)
+	if err != nil {
+		for _, fault := range faultsOf(err) {
+			all.put(fault)
+		}
+	}
+	if doc != nil {
+		c.process.set(c.File, doc.Top, "", c.given)
+	}
+	return doc
+}
+
+// listenerScopes returns the settings of each listener: those of --listen, of the file, or the
+// defaults.
+func (c *config) listenerScopes(all *faults, doc *settings.Document) (list []*scope) {
+	given, isDefault := defaultListen, true
+	if c.command.Listen != nil {
+		given, isDefault = c.listenValues(all), false
+	} else if doc != nil && doc.Tables[listenerTable] != nil {
+		for _, section := range doc.Tables[listenerTable] {
+			list = append(list, c.listenerScope(doc.File, section))
+		}
+		return list
+	}
+	for _, address := range given {
+		s := c.process.clone()
+		s.Address, s.Fallback = address, isDefault
+		list = append(list, s)
+	}
+	return list
+}
+
+// listenValues returns the addresses of --listen.
+func (c *config) listenValues(all *faults) (list []string) {
+	for _, v := range c.command.Listen {
+		words := strings.Fields(v)
+		if len(words) == 0 {
+			all.add("--listen %q: empty address, as in an empty RANCHD_LISTEN; %s", v, listenForms)
+		}
+		list = append(list, words...)
+	}
+	return list
+}
+
+// listenerScope returns the settings of a table of the file.
+func (c *config) listenerScope(file string, section settings.Section) *scope {
+	s := c.process.clone()
+	name := fmt.Sprint("in line ", section.Line)
+	for _, key := range []string{"address", "name"} {
+		if v, ok := section.Values[key]; ok {
+			name = strings.Join(v.Items, "")
+		}
+	}
+	s.set(file, section, name, c.given)
+	s.table = &place{file, section.Line, name}
+	return s
+}
+
+// addListener reads the address of a listener and adds it.
+func (c *config) addListener(all *faults, s *scope) {
+	all = all.in(s.places)
+	if s.table != nil && s.Address == "" {
+		all.put(all.at(*s.table, "address is missing: every listener has one, such as tcp://127.0.0.1:7001"))
+		return
+	}
+	before := all.count()
+	e := read(all, "--listen", s.Address, parseEndpoint)
+	if s.table != nil {
+		e = s.readNames(all, e)
+	}
+	if s.Fallback && before == all.count() && e.Addr.Network != "tcp" {
+		all.add("--fallback true: allowed with addresses of the form host:port; %s has no ports", e)
+	}
+	if all.count() > before {
+		return
+	}
+	c.checkAddress(all, s.Address, e)
+	e.Default = s.Fallback
+	c.Listeners = append(c.Listeners, &listenerConfig{endpoint: e, scope: s})
+}
+
+// readNames reads the name and the protocol of a table, which an address in a file cannot have.
+func (s *scope) readNames(all *faults, e endpoint) endpoint {
+	if e.Name != "" {
+		all.add("--listen %q: the name has a key of its own: name = %q", s.Address, e.Name)
+	}
+	if e.Service != echoService {
+		all.add("--listen %q: the protocol has a key of its own: protocol = %q", s.Address, e.Service)
+	}
+	if e.Name = s.Name; e.Name != "" {
+		if err := checkName(e.Name); err != nil {
+			all.add("--name %s: %w", settings.Quote(e.Name), err)
+		}
+	}
+	services := map[string]service{"": echoService, "admin": adminService, "echo": echoService}
+	for _, p := range prefixes {
+		services[string(p)] = p
+	}
+	e.Service = read(all, "--protocol", s.Protocol, oneOf(kinds["protocol"].Allowed, services))
+	for name, p := range s.places {
+		if k, ok := find(allKeys, name); ok && p.listener != "" && !appliesTo(k, e.Service) {
+			all.put(all.at(p, fmt.Sprintf("%s: listeners of protocol %s have no such key; allowed for %s", name, e.Service, protocolsOf(k))))
+		}
+		if slices.Contains(tlsKeys, name) && p.listener != "" && !e.TLS {
+			all.put(all.at(p, fmt.Sprintf("%s: the address %s does not use TLS; use tls://host:port, tls+unix:/path, tls+fd:N or tls+systemd:NAME", name, settings.Quote(s.Address))))
+		}
+	}
+	if p, ok := s.places["unix-mode"]; ok && p.listener != "" && !e.unix() {
+		all.put(all.at(p, fmt.Sprintf("unix-mode: the address %s is not a Unix socket", settings.Quote(s.Address))))
+	}
+	return e
+}
+
+// tlsKeys are the keys that concern TLS only.
+var tlsKeys = []string{"cert", "key", "client-ca", "sni-unknown", "tls-min"}
+
+// checkAddress reports a name and an address that another listener has.
+func (c *config) checkAddress(all *faults, given string, e endpoint) {
+	for _, other := range c.Listeners {
+		first := other.scope.Address
+		if e.Name != "" && e.Name == other.Name {
+			all.add("--listen %q: name %s is used by %q; names must differ", given, e.Name, first)
+		}
+		switch {
+		// Several sockets of systemd can have the same name.
+		case e.Addr == other.Addr && !e.anyPort() && e.Addr.Network != "systemd":
+			all.add("--listen %q: the address is used by %q; addresses must differ", given, first)
+		case e.Addr != other.Addr && e.overlaps(other.endpoint):
+			all.add("--listen %q: %s includes its address; use another port", given, other.endpoint)
+		}
+	}
+}
+
+// addAdmin adds the listener of the operators' shell of --admin.
+func (c *config) addAdmin(all *faults) {
+	s := c.process.clone()
+	all = all.in(s.places)
+	e := endpoint{Default: s.Admin == "auto"}
+	switch s.Admin {
+	case "none":
+		return
+	case "auto":
+		s.Admin = console.AdminSocket()
+	}
+	before := all.count()
+	parsed := read(all, "--admin", s.Admin, parseEndpoint)
+	if parsed.Service != echoService {
+		all.add("--admin %q: allowed are addresses without a protocol", s.Admin)
+	}
+	parsed.Service, parsed.Default = adminService, e.Default
+	if parsed.Name == "" {
+		parsed.Name = "admin"
+	}
+	if all.count() == before {
+		for _, other := range c.Listeners {
+			if other.Name == parsed.Name {
+				all.add("--admin %q: name %s is used by %q; names must differ", s.Admin, parsed.Name, other.scope.Address)
+			}
+		}
+	}
+	s.Address = s.Admin
+	c.Listeners = append(c.Listeners, &listenerConfig{endpoint: parsed, scope: s})
+}
+
+// nameListeners names the listeners without a name.
+func (c *config) nameListeners() {
+	endpoints := make([]endpoint, len(c.Listeners))
+	for i, l := range c.Listeners {
+		endpoints[i] = l.endpoint
+	}
+	nameEndpoints(endpoints)
+	for i, l := range c.Listeners {
+		l.endpoint = endpoints[i]
+	}
+}
+
+// addresses returns the addresses of all listeners but that of --admin, as one text.
+func (c *config) addresses() string {
+	var list []string
+	for _, l := range c.Listeners {
+		if l.Service != adminService {
+			list = append(list, l.endpoint.String())
+		}
+	}
+	return strings.Join(list, " ")
+}
