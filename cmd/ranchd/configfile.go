@@ -70,14 +70,14 @@ func (c *config) listenValues(all *faults) (list []string) {
 // listenerScope returns the settings of a table of the file.
 func (c *config) listenerScope(file string, section settings.Section) *scope {
 	s := c.process.clone()
-	name := fmt.Sprint("in line ", section.Line)
+	table := listenerTable
 	for _, key := range []string{"address", "name"} {
 		if v, ok := section.Values[key]; ok {
-			name = strings.Join(v.Items, "")
+			table = listenerTable + " " + settings.Shown(strings.Join(v.Items, ""))
 		}
 	}
-	s.set(file, section, name, c.given)
-	s.table = &place{file, section.Line, name}
+	s.set(file, section, table, c.given)
+	s.table = &place{file, section.Line, table}
 	return s
 }
 
@@ -90,14 +90,15 @@ func (c *config) addListener(all *faults, s *scope) {
 	}
 	before := all.count()
 	e := read(all, "--listen", s.Address, parseEndpoint)
+	valid := all.count() == before
 	if s.table != nil {
-		e = s.readNames(all, e)
+		e = s.readNames(all, e, valid)
 	}
-	if s.Fallback && before == all.count() && e.Addr.Network != "tcp" {
-		all.add("--fallback true: allowed with addresses of the form host:port; %s has no ports", e)
-	}
-	if all.count() > before {
+	if !valid {
 		return
+	}
+	if s.Fallback && e.Addr.Network != "tcp" {
+		all.add("--fallback true: allowed with addresses of the form host:port; %s has no ports", e)
 	}
 	c.checkAddress(all, s.Address, e)
 	e.Default = s.Fallback
@@ -105,7 +106,8 @@ func (c *config) addListener(all *faults, s *scope) {
 }
 
 // readNames reads the name and the protocol of a table, which an address in a file cannot have.
-func (s *scope) readNames(all *faults, e endpoint) endpoint {
+// valid says whether the address is.
+func (s *scope) readNames(all *faults, e endpoint, valid bool) endpoint {
 	if e.Name != "" {
 		all.add("--listen %q: the name has a key of its own: name = %q", s.Address, e.Name)
 	}
@@ -121,19 +123,27 @@ func (s *scope) readNames(all *faults, e endpoint) endpoint {
 	for _, p := range prefixes {
 		services[string(p)] = p
 	}
+	before := all.count()
 	e.Service = read(all, "--protocol", s.Protocol, oneOf(kinds["protocol"].Allowed, services))
+	if valid && all.count() == before {
+		s.checkKeys(all, e)
+	}
+	return e
+}
+
+// checkKeys reports keys in the table that a listener with that protocol and address has not.
+func (s *scope) checkKeys(all *faults, e endpoint) {
 	for name, p := range s.places {
-		if k, ok := find(allKeys, name); ok && p.listener != "" && !appliesTo(k, e.Service) {
+		if k, ok := find(allKeys, name); ok && p.table != "" && !appliesTo(k, e.Service) {
 			all.put(all.at(p, fmt.Sprintf("%s: listeners of protocol %s have no such key; allowed for %s", name, e.Service, protocolsOf(k))))
 		}
-		if slices.Contains(tlsKeys, name) && p.listener != "" && !e.TLS {
+		if slices.Contains(tlsKeys, name) && p.table != "" && !e.TLS {
 			all.put(all.at(p, fmt.Sprintf("%s: the address %s does not use TLS; use tls://host:port, tls+unix:/path, tls+fd:N or tls+systemd:NAME", name, settings.Quote(s.Address))))
 		}
 	}
-	if p, ok := s.places["unix-mode"]; ok && p.listener != "" && !e.unix() {
+	if p, ok := s.places["unix-mode"]; ok && p.table != "" && !e.unix() {
 		all.put(all.at(p, fmt.Sprintf("unix-mode: the address %s is not a Unix socket", settings.Quote(s.Address))))
 	}
-	return e
 }
 
 // tlsKeys are the keys that concern TLS only.

@@ -13,9 +13,9 @@ import (
 
 // place is where a file sets a key.
 type place struct {
-	file     string
-	line     int
-	listener string // the name or the address of the listener whose table it is; "" at the top
+	file  string
+	line  int
+	table string // with its name, such as "listener a"; "" at the top
 }
 
 // faults collects the faults of a configuration. Those that name a key which a file sets begin with
@@ -66,8 +66,8 @@ func (f *faults) at(p place, text string) error {
 		}
 		return flag
 	})
-	if p.listener != "" {
-		text = fmt.Sprintf("listener %s: %s", p.listener, text)
+	if p.table != "" {
+		text = p.table + ": " + text
 	}
 	return &settings.Fault{File: p.file, Line: p.line, Text: termtext.Line(text)}
 }

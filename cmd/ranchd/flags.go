@@ -11,8 +11,6 @@ package main
 // listener, after a restart (the default), or what its protocol says. A setting with kind "-" or env
 // "-" is for the command line only.
 type flags struct {
-	fileKeys `kong:"-"`
-
 	Config string `kind:"-" short:"c" placeholder:"FILE" help:"Configuration file in TOML; ranchd config --default prints one with all keys and their defaults. Flags override it. It is read again at SIGHUP. Default: none."`
 
 	Listen []string `kind:"-" sep:"none" placeholder:"ADDRESS" help:"Address to listen on, in a form described below; may be repeated, and one value may contain several, separated by spaces. Default: tcp://127.0.0.1:8007, tls://127.0.0.1:8008, shell+tcp://127.0.0.1:8080, topics+tcp://127.0.0.1:8081, packet+tcp://127.0.0.1:8082 and web+tcp://127.0.0.1:8083."`
@@ -71,6 +69,8 @@ type flags struct {
 	Check   bool `kind:"-" env:"-" help:"Check flags and files without opening sockets, and exit with 0 or 2."`
 	Version bool `kind:"-" env:"-" help:"Print the version and exit."`
 	Help    bool `kind:"-" short:"h" help:"Print this help and exit."`
+
+	fileKeys `kong:"-"`
 }
 
 const description = `Serves TCP protocols: echo; a shell with sessions that survive their connections; a topic server with the protocol of Janus; and a packet server with JSON-RPC 2.0 in length-prefixed frames and chat rooms. ranchctl shows its state and changes it while it runs. Without flags it serves all of them on loopback.`

@@ -34,8 +34,8 @@ var kinds = map[string]settings.Kind{
 	"mode": {Types: texts, Allowed: `octal numbers in quotes, "0001" to "0777"`, Schema: pattern(`^(0o)?0*([1-7][0-7]{0,2})$`)},
 
 	"time":   {Types: texts, Allowed: "durations such as 500ms, 5s or 2m, and infinity", Schema: anyOf(words("infinity"), pattern(durations))},
-	"time0":  {Types: texts, Allowed: `"0", durations such as 500ms, 5s or 2m, and infinity`, Schema: anyOf(words("infinity", "0"), pattern(durations))},
-	"refuse": {Types: texts, Allowed: `never, "0", and durations such as 500ms, 5s or 2m`, Schema: anyOf(words("never", "0"), pattern(durations))},
+	"time0":  {Types: append(texts, settings.Integer), Allowed: "0, durations such as 500ms, 5s or 2m, and infinity", Schema: anyOf(words("infinity", "0", 0), pattern(durations))},
+	"refuse": {Types: append(texts, settings.Integer), Allowed: "never, 0, and durations such as 500ms, 5s or 2m", Schema: anyOf(words("never", "0", 0), pattern(durations))},
 
 	"tls":      choice("1.2", "1.3"),
 	"sni":      choice("default", "refuse"),
@@ -62,13 +62,7 @@ func integers(from, to int) map[string]any {
 
 func pattern(p string) map[string]any { return map[string]any{"type": "string", "pattern": p} }
 
-func words(w ...string) map[string]any {
-	list := make([]any, len(w))
-	for i := range w {
-		list[i] = w[i]
-	}
-	return map[string]any{"enum": list}
-}
+func words(w ...any) map[string]any { return map[string]any{"enum": w} }
 
 func anyOf(schemas ...map[string]any) map[string]any {
 	list := make([]any, len(schemas))
@@ -80,13 +74,13 @@ func anyOf(schemas ...map[string]any) map[string]any {
 
 // choice returns the kind of a setting with these values.
 func choice(w ...string) settings.Kind {
-	quoted := make([]string, len(w))
+	quoted, enum := make([]string, len(w)), make([]any, len(w))
 	for i := range w {
-		quoted[i] = w[i]
+		quoted[i], enum[i] = w[i], w[i]
 		if _, err := strconv.ParseFloat(w[i], 64); err == nil {
 			quoted[i] = strconv.Quote(w[i]) // a number without quotes is another value
 		}
 	}
 	last := len(quoted) - 1
-	return settings.Kind{Types: texts, Allowed: strings.Join(quoted[:last], ", ") + " and " + quoted[last], Schema: words(w...)}
+	return settings.Kind{Types: texts, Allowed: strings.Join(quoted[:last], ", ") + " and " + quoted[last], Schema: words(enum...)}
 }

@@ -49,16 +49,16 @@ func (s *scope) clone() *scope {
 	return &scope{flags: s.flags, places: maps.Clone(s.places)}
 }
 
-// set sets the keys of a section of a file, except those given on the command line. listener is the
-// name for messages.
-func (s *scope) set(file string, section settings.Section, listener string, given map[string]bool) {
+// set sets the keys of a section of a file, except those given on the command line. table is its
+// name in messages.
+func (s *scope) set(file string, section settings.Section, table string, given map[string]bool) {
 	for name, v := range section.Values {
 		k, ok := find(allKeys, name)
 		if !ok || given[name] {
 			continue
 		}
 		k.Set(&s.flags, v.Items)
-		s.places[name] = place{file, v.Line, listener}
+		s.places[name] = place{file, v.Line, table}
 	}
 	if p, ok := s.places["address"]; ok {
 		s.places["listen"] = p

@@ -47,14 +47,15 @@ func (c *config) readTables(all *faults, doc *settings.Document) {
 	}
 }
 
-// setTable sets the keys of a table that is not a listener, and returns faults for it.
-func setTable(all *faults, file string, s settings.Section, v any, keys []settings.Key) *faults {
+// setTable sets the keys of a table that is not a listener, and returns faults for it. table is its
+// name in messages.
+func setTable(all *faults, file, table string, s settings.Section, v any, keys []settings.Key) *faults {
 	settings.SetDefaults(v, keys)
 	places := map[string]place{}
 	for name, value := range s.Values {
 		if k, ok := find(keys, name); ok {
 			k.Set(v, value.Items)
-			places[name] = place{file: file, line: value.Line}
+			places[name] = place{file, value.Line, table}
 		}
 	}
 	return all.in(places)
@@ -63,7 +64,7 @@ func setTable(all *faults, file string, s settings.Section, v any, keys []settin
 func readSharedLimits(all *faults, file string, s settings.Section) sharedLimits {
 	l := sharedLimits{Name: s.Name}
 	k := &l.keys
-	all = setTable(all, file, s, k, limitsTable)
+	all = setTable(all, file, limitsName+"."+settings.Shown(s.Name), s, k, limitsTable)
 	if err := checkName(s.Name); err != nil {
 		all.put(&settings.Fault{File: file, Line: s.Line, Text: "limits: " + err.Error()})
 	}
@@ -76,8 +77,8 @@ func readSharedLimits(all *faults, file string, s settings.Section) sharedLimits
 
 func readNetwork(all *faults, file string, s settings.Section, others []networkRule) networkRule {
 	var k networkKeys
-	all = setTable(all, file, s, &k, networkKeysTable)
-	at := place{file: file, line: s.Line}
+	all = setTable(all, file, networkTable, s, &k, networkKeysTable)
+	at := place{file, s.Line, networkTable}
 	r := networkRule{Deny: k.Deny, Reset: k.Reset, Exempt: k.Exempt, Reason: k.Reason}
 	if k.Prefix == "" {
 		all.put(all.at(at, "prefix is missing: every network has one, such as 10.0.0.0/8"))

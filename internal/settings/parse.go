@@ -54,7 +54,7 @@ func (r *reader) sections(t Table, n *node) (list []Section, ok bool) {
 	case t.Named && n.kind == unstable.Table:
 		for _, name := range n.names {
 			if n.field[name].kind != unstable.Table {
-				r.fault(n.field[name].line, "%s.%s: allowed are tables, [%s.NAME]", t.Name, shown(name), t.Name)
+				r.fault(n.field[name].line, "%s.%s: allowed are tables, [%s.NAME]", t.Name, Shown(name), t.Name)
 				continue
 			}
 			list = append(list, r.section(t, name, n.field[name]))
@@ -100,13 +100,20 @@ func (r *reader) value(s *Section, keys []Key, table, name string, n *node) {
 	v := Value{Items: []string{}, Line: n.line}
 	for _, item := range items {
 		if !slices.Contains(k.Kind.Types, typeOf(item)) {
-			r.fault(n.line, "%s %s: allowed are %s; the value is %s, and must be one of the types %s",
-				name, item.shown(), k.Kind.Allowed, article(item), typeNames(k.Kind))
+			r.fault(n.line, "%s %s: allowed are %s; the value is %s, not %s", where(table, name), item.shown(), k.Kind.Allowed, article(item), k.Kind.types())
 			return
 		}
 		v.Items = append(v.Items, item.text)
 	}
 	s.Values[name] = v
+}
+
+// where returns the name of a key with that of its table.
+func where(table, name string) string {
+	if table == "" {
+		return name
+	}
+	return table + ": " + name
 }
 
 // unknown returns the text for a key that the table has not.
@@ -118,7 +125,7 @@ func (r *reader) unknown(keys []Key, table, name string, n *node) string {
 	if table != "" {
 		where = " in table " + table
 	}
-	text := fmt.Sprintf("unknown %s %s%s", what, shown(name), where)
+	text := fmt.Sprintf("unknown %s %s%s", what, Shown(name), where)
 	var names []string
 	for _, k := range keys {
 		names = append(names, k.Name)
@@ -190,7 +197,7 @@ func (n *node) shown() string {
 	case unstable.Table:
 		return "{…}"
 	}
-	return shown(n.text)
+	return Shown(n.text)
 }
 
 // maxShown is the length in bytes above which a value is shortened in messages.
@@ -211,8 +218,8 @@ func Quote(s string) string {
 // IsToken reports whether s is a token of ranchctl token.
 func IsToken(s string) bool { return strings.HasPrefix(s, "ranch_") && len(s) > 40 }
 
-// shown returns a name, quoted if it has other than the usual characters.
-func shown(name string) string {
+// Shown returns a name for a message, quoted if it has other than the usual characters.
+func Shown(name string) string {
 	const usual = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:+"
 	if name != "" && len(name) <= maxShown && strings.Trim(name, usual) == "" {
 		return name

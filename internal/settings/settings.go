@@ -18,10 +18,7 @@
 // can be reported. A file is checked for its syntax, unknown keys and types; each fault has a line.
 package settings
 
-import (
-	"fmt"
-	"strings"
-)
+import "fmt"
 
 // Type is a type of TOML values.
 type Type string
@@ -143,17 +140,21 @@ func (f *Fault) Error() string {
 	return fmt.Sprintf("%s:%d: %s", f.File, f.Line, f.Text)
 }
 
-// typeNames returns "strings", "integers and floats", and so on.
-func typeNames(k Kind) string {
-	var names []string
-	for _, t := range k.Types {
-		names = append(names, string(t)+"s")
+// types returns the types of values with their articles.
+func (k Kind) types() string {
+	text := ""
+	for i, t := range k.Types {
+		if i > 0 {
+			text += " or "
+		}
+		if t == Integer {
+			text += "an " + string(t)
+		} else {
+			text += "a " + string(t)
+		}
 	}
 	if k.List {
-		names = append(names, "arrays of them")
+		text += " or an array of them"
 	}
-	if n := len(names); n > 1 {
-		return strings.Join(names[:n-1], ", ") + " and " + names[n-1]
-	}
-	return strings.Join(names, "")
+	return text
 }
