@@ -76,7 +76,7 @@ func (d *daemon) apply(old, next *config) ([]admin.Change, error) {
 			started[r.config.Name], byName[r.config.Name] = r.config.requested(), r
 		}
 	}
-	u := update{d: d, old: old, next: next, byName: byName, services: maps.Clone(d.services)}
+	u := replacement{d: d, old: old, next: next, byName: byName, services: maps.Clone(d.services)}
 	changes := changesTo(old, next, started)
 	if err := u.prepare(); err != nil {
 		u.undo()
@@ -100,8 +100,8 @@ func (l *listenerConfig) requested() *listenerConfig {
 	return &c
 }
 
-// update is the state of a reload.
-type update struct {
+// replacement is the state of a reload.
+type replacement struct {
 	d         *daemon
 	old, next *config
 	byName    map[string]*running            // started listeners of the previous configuration
@@ -120,7 +120,7 @@ type kept struct {
 }
 
 // prepare creates services, gateways and new listeners.
-func (u *update) prepare() error {
+func (u *replacement) prepare() error {
 	u.added = map[string]*running{}
 	var faults []error
 	for _, l := range u.next.Listeners {
@@ -135,7 +135,7 @@ func (u *update) prepare() error {
 	return u.startAdded()
 }
 
-func (u *update) prepareListener(l *listenerConfig) error {
+func (u *replacement) prepareListener(l *listenerConfig) error {
 	r := u.byName[l.Name]
 	if r == nil {
 		if _, err := u.d.server.Listener(l.Name); err == nil {
@@ -168,7 +168,7 @@ func (u *update) prepareListener(l *listenerConfig) error {
 
 // service returns the service of a listener in both configurations. A packet server has no state
 // that outlives its connections, so one with other options replaces it.
-func (u *update) service(r *running, l *listenerConfig) (*runningService, error) {
+func (u *replacement) service(r *running, l *listenerConfig) (*runningService, error) {
 	key := l.service()
 	s := u.d.services[key]
 	if s == nil || key.protocol != packetService || s.packet == l.Packet {
@@ -185,7 +185,7 @@ func (u *update) service(r *running, l *listenerConfig) (*runningService, error)
 }
 
 // suspendConflicts suspends removed listeners whose addresses new ones need.
-func (u *update) suspendConflicts() {
+func (u *replacement) suspendConflicts() {
 	for name, r := range u.byName {
 		if u.isKept(name) {
 			continue
@@ -201,7 +201,7 @@ func (u *update) suspendConflicts() {
 	}
 }
 
-func (u *update) isKept(name string) bool {
+func (u *replacement) isKept(name string) bool {
 	for _, k := range u.kept {
 		if k.r.config.Name == name {
 			return true
@@ -211,7 +211,7 @@ func (u *update) isKept(name string) bool {
 }
 
 // startAdded starts the new listeners. None accepts before all have opened their sockets.
-func (u *update) startAdded() error {
+func (u *replacement) startAdded() error {
 	b := newBarrier(len(u.added))
 	var wg sync.WaitGroup
 	errs := make(chan error, len(u.added))
@@ -242,7 +242,7 @@ func (u *update) startAdded() error {
 }
 
 // fault returns the error of a listener with its place in the file and a hint.
-func (u *update) fault(l *listenerConfig, err error) error {
+func (u *replacement) fault(l *listenerConfig, err error) error {
 	text := err.Error()
 	if h := hint(l.endpoint, err); h != "" {
 		text += "; " + h
@@ -254,7 +254,7 @@ func (u *update) fault(l *listenerConfig, err error) error {
 }
 
 // undo undoes prepare.
-func (u *update) undo() {
+func (u *replacement) undo() {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	for _, r := range u.added {

@@ -134,6 +134,9 @@ func (c *config) readListener(all *faults, l *listenerConfig) {
 	if c.DefaultCap && l.Service == topicsService && f.MaxConnections == "" {
 		l.Options.MaxConnections = topicsConnections
 	}
+	if l.Service == adminService && l.scope.table == nil {
+		l.Options.NumListenSockets = 1 // operators need no more, and a Unix socket cannot have more
+	}
 	if l.TLS {
 		l.Store = c.store(all, f, true)
 	}
@@ -155,7 +158,7 @@ func (c *config) readListener(all *faults, l *listenerConfig) {
 	}
 	l.ServiceName, l.Limits = cmp.Or(f.Service, l.Service.state().String()), f.Limits
 	if err := checkName(l.ServiceName); err != nil {
-		all.add("--service %s: %w", settings.Quote(f.Service), err)
+		all.add("--service: %w", err)
 	}
 	l.checkShellAccess(all)
 	l.checkSessionIDs(all)

@@ -116,7 +116,7 @@ func (s *scope) readNames(all *faults, e endpoint, valid bool) endpoint {
 	}
 	if e.Name = s.Name; e.Name != "" {
 		if err := checkName(e.Name); err != nil {
-			all.add("--name %s: %w", settings.Quote(e.Name), err)
+			all.add("--%w", err)
 		}
 	}
 	services := map[string]service{"": echoService, "admin": adminService, "echo": echoService}

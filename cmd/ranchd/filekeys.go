@@ -7,7 +7,7 @@ type fileKeys struct {
 	Address  string `top:"no" on:"listener" change:"resume" example:"\"tls://0.0.0.0:7443\"" help:"Address to listen on: tcp://host:port, tls://host:port, unix:/path, systemd:NAME or fd:N, and tls+unix:, tls+systemd: and tls+fd: for TLS. It is required."`
 	Protocol string `top:"no" on:"listener" kind:"protocol" change:"now" example:"\"echo\"" help:"Protocol: echo, shell, topics, packet, web (topics for browsers), or admin, the operators' shell. Default: echo."`
 	Service  string `top:"no" on:"shell,topics,packet,web" change:"restart" example:"\"topics\"" help:"Name of the service that the listener belongs to. Listeners of the same protocol and service share its sessions, topics and rooms, and have the same options of the protocol; listeners of web share the topics of those of topics. Default: the protocol, and topics for web."`
-	Limits   string `top:"no" on:"listener" change:"now" example:"\"clients\"" help:"Name of a table limits.NAME, whose limits all its listeners count together. Default: none."`
+	Limits   string `top:"no" on:"listener" change:"restart" example:"\"clients\"" help:"Name of a table limits.NAME, whose limits all its listeners count together. Default: none."`
 	Fallback bool   `top:"no" on:"listener" kind:"bool" change:"resume" default:"false" help:"Listen on a free port if the address is in use."`
 
 	ReadTimeout  string `on:"listener" kind:"time" change:"now" default:"infinity" help:"End connections that have received nothing for this long, or infinity."`
@@ -46,7 +46,7 @@ type networkKeys struct {
 	Exempt      bool   `kind:"bool" default:"false" help:"Exempt the network from max-per-address and address-rate."`
 	PerAddress  string `name:"max-per-address" kind:"limit" example:"100" help:"Maximum number of connections of one source address in the network. Default: that of the listener."`
 	AddressRate string `kind:"rate" example:"\"10:20\"" help:"Connections per second from one source address in the network. Default: that of the listener."`
-	Bits4       string `name:"bits-ipv4" kind:"bits" example:"24" help:"Length of the prefixes of IPv4 addresses that count as one source address in the network. Default: 32."`
-	Bits6       string `name:"bits-ipv6" kind:"bits" example:"56" help:"The same for IPv6 addresses. Default: 64."`
+	Bits4       string `name:"bits-ipv4" kind:"bits4" example:"24" help:"Length of the prefixes of IPv4 addresses that count as one source address in the network. Default: 32."`
+	Bits6       string `name:"bits-ipv6" kind:"bits6" example:"56" help:"The same for IPv6 addresses. Default: 64."`
 	Reason      string `example:"\"crawler\"" help:"Reason, for logs and the command bans."`
 }

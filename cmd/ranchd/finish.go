@@ -11,7 +11,7 @@ import (
 
 // finish applies the changes that cannot fail: it replaces the list of listeners, changes those that
 // stay, and drains those that are removed.
-func (u *update) finish() {
+func (u *replacement) finish() {
 	d := u.d
 	before := d.all()
 	for _, k := range u.kept {
@@ -49,7 +49,7 @@ func (u *update) finish() {
 }
 
 // change changes a listener that stays.
-func (u *update) change(k kept) {
+func (u *replacement) change(k kept) {
 	r, previous := k.r, k.r.config
 	if previous.requested().address() == k.next.address() { // keep an address that replaces it
 		k.next.Addr, k.next.Wanted, k.next.Instead = previous.Addr, previous.Wanted, previous.Instead
@@ -75,7 +75,7 @@ func (u *update) change(k kept) {
 }
 
 // setOptions sets the options that differ: operators may have changed others.
-func (u *update) setOptions(r *running, previous *listenerConfig) error {
+func (u *replacement) setOptions(r *running, previous *listenerConfig) error {
 	before, after := u.old.options(previous), u.next.options(r.config)
 	after.PostListen, before.PostListen = nil, nil
 	transportChanged := !reflect.DeepEqual(previous.transport(nil), r.config.transport(nil))

@@ -22,18 +22,19 @@ var kinds = map[string]settings.Kind{
 	"positive":  {Types: numbers, Allowed: "the numbers 1 to 2147483647", Schema: integers(1, 1<<31-1)},
 	"frame":     {Types: numbers, Allowed: "the numbers 256 to 2147483647", Schema: integers(256, 1<<31-1)},
 	"acceptors": {Types: numbers, Allowed: "the numbers 1 to 10000", Schema: integers(1, maxAcceptors)},
-	"bits":      {Types: numbers, Allowed: "the numbers 1 to 128", Schema: integers(1, 128)},
-	"limit": {Types: append(numbers, settings.String), Allowed: "the numbers 1 to 2147483647, and unlimited",
+	"bits4":     {Types: numbers, Allowed: "the numbers 1 to 32", Schema: integers(1, 32)},
+	"bits6":     {Types: numbers, Allowed: "the numbers 1 to 128", Schema: integers(1, 128)},
+	"limit": {Types: append(numbers, settings.String), Strict: true, Allowed: "the numbers 1 to 2147483647, and unlimited",
 		Schema: anyOf(integers(1, 1<<31-1), words("unlimited"))},
 	"fraction": {Types: []settings.Type{settings.Float, settings.Integer}, Allowed: "fractions such as 0.9, up to 1, and 0",
 		Schema: map[string]any{"type": "number", "minimum": 0, "maximum": 1}},
-	"rate": {Types: []settings.Type{settings.Integer, settings.Float, settings.String},
+	"rate": {Types: []settings.Type{settings.Integer, settings.Float, settings.String}, Strict: true,
 		Allowed: `numbers per second such as 100 or 0.5, with a burst such as "100:20", and unlimited`,
 		Schema: anyOf(map[string]any{"type": "number", "exclusiveMinimum": 0, "maximum": 1e9}, words("unlimited"),
-			pattern(`^(0*[1-9][0-9]{0,8}(\.[0-9]+)?|0*\.0*[1-9][0-9]*|0+\.0*[1-9][0-9]*)(:0*[1-9][0-9]{0,8})?$`))},
-	"mode": {Types: texts, Allowed: `octal numbers in quotes, "0001" to "0777"`, Schema: pattern(`^(0o)?0*([1-7][0-7]{0,2})$`)},
+			pattern(`^(0*[1-9][0-9]{0,8}(\.[0-9]+)?|0*\.0*[1-9][0-9]*|0+\.0*[1-9][0-9]*):0*[1-9][0-9]{0,8}$`))},
+	"mode": {Types: texts, Strict: true, Allowed: `octal numbers in quotes, "0001" to "0777"`, Schema: pattern(`^(0o)?0*([1-7][0-7]{0,2})$`)},
 
-	"time":   {Types: texts, Allowed: "durations such as 500ms, 5s or 2m, and infinity", Schema: anyOf(words("infinity"), pattern(durations))},
+	"time":   {Types: texts, Allowed: "durations such as 500ms, 5s or 2m, and infinity", Schema: anyOf(words("infinity"), pattern(positives))},
 	"time0":  {Types: append(texts, settings.Integer), Allowed: "0, durations such as 500ms, 5s or 2m, and infinity", Schema: anyOf(words("infinity", "0", 0), pattern(durations))},
 	"refuse": {Types: append(texts, settings.Integer), Allowed: "never, 0, and durations such as 500ms, 5s or 2m", Schema: anyOf(words("never", "0", 0), pattern(durations))},
 
@@ -51,8 +52,14 @@ var (
 	numbers = []settings.Type{settings.Integer}
 )
 
-// durations matches the positive durations of time.ParseDuration; longer ones are not in use.
-const durations = `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`
+// Patterns of durations in the usual forms.
+const (
+	units     = `(ns|us|µs|ms|s|m|h)`
+	notZero   = `([0-9]*[1-9][0-9]*(\.[0-9]+)?|[0-9]+\.[0-9]*[1-9][0-9]*)` + units
+	anyNumber = `([0-9]+(\.[0-9]+)?` + units + `)`
+	positives = `^` + anyNumber + `*` + notZero + anyNumber + `*$`
+	durations = `^` + anyNumber + `+$`
+)
 
 func schemaOf(t string) map[string]any { return map[string]any{"type": t} }
 
@@ -82,5 +89,5 @@ func choice(w ...string) settings.Kind {
 		}
 	}
 	last := len(quoted) - 1
-	return settings.Kind{Types: texts, Allowed: strings.Join(quoted[:last], ", ") + " and " + quoted[last], Schema: words(enum...)}
+	return settings.Kind{Types: texts, Strict: true, Allowed: strings.Join(quoted[:last], ", ") + " and " + quoted[last], Schema: words(enum...)}
 }

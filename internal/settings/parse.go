@@ -99,8 +99,12 @@ func (r *reader) value(s *Section, keys []Key, table, name string, n *node) {
 	}
 	v := Value{Items: []string{}, Line: n.line}
 	for _, item := range items {
-		if !slices.Contains(k.Kind.Types, typeOf(item)) {
-			r.fault(n.line, "%s %s: allowed are %s; the value is %s, not %s", where(table, name), item.shown(), k.Kind.Allowed, article(item), k.Kind.types())
+		if !slices.Contains(k.Kind.Types, typeOf(item)) || k.Kind.Strict && k.Kind.refuses(item) {
+			text := fmt.Sprintf("%s %s: allowed are %s", where(table, name), item.shown(), k.Kind.Allowed)
+			if item.text != "" || item.kind != unstable.String {
+				text += fmt.Sprintf("; the value is %s, not %s", article(item), k.Kind.types())
+			}
+			r.fault(n.line, "%s", text)
 			return
 		}
 		v.Items = append(v.Items, item.text)
@@ -156,6 +160,12 @@ func (r *reader) places(name string) (list []string) {
 		}
 	}
 	return list
+}
+
+// refuses implements Kind.Strict.
+func (k Kind) refuses(n *node) bool {
+	_, err := strconv.ParseFloat(n.text, 64)
+	return n.kind == unstable.String && (n.text == "" || err == nil && k.Types[0] != String)
 }
 
 func typeOf(n *node) Type {

@@ -35,6 +35,8 @@ const (
 type Kind struct {
 	// Types are those of one value.
 	Types []Type
+	// Strict refuses empty strings and, if numbers are among Types, strings that are numbers.
+	Strict bool
 	// List allows an array of values too.
 	List bool
 	// Schema is the JSON schema of one value. nil allows all values of Types.
