@@ -51,14 +51,11 @@ func TestSchemaAgreesWithParsers(t *testing.T) {
 		case k.TableOnly:
 			head = "[[listener]]\n"
 		default:
-			head = ""
+			head = "listener = []\n"
 		}
 		for _, probe := range probes {
 			line := k.Name + " = " + probe + "\n"
-			text := line + head
-			if head != "" {
-				text = head + line
-			}
+			text := head + line
 			if k.Name == "prefix" {
 				text = "[[network]]\n" + line
 			}
