@@ -96,8 +96,14 @@ Addresses:
 Flags except --check, --console, --help and --version can be set in the environment, for
 example --tls-min as RANCHD_TLS_MIN. The command line has precedence.
 
+Commands:
+  ranchd check FILE                 check a configuration file without opening sockets
+  ranchd config --default           print a configuration file with all keys and their defaults
+  ranchd config --schema            print the JSON schema of configuration files
+
 Examples:
   ranchd
+  ranchd -c /etc/ranchd/ranchd.toml
   ranchd --listen packet+tls://:8082 --listen packet+unix:/run/game.sock
   ranchd --listen tcp://0.0.0.0:7 --max-connections unlimited
   ranchd --listen a=tcp://:7001 --listen b=unix:/run/b.sock --unix-mode 0660
@@ -110,7 +116,8 @@ Examples:
 Signals:
   SIGTERM, SIGINT   stop accepting, and wait for connections up to --shutdown-timeout;
                     a second signal exits at once
-  SIGHUP            reload certificate and token files; without any, like SIGTERM (Unix)
+  SIGHUP            reload configuration, certificate and token files; without any, like
+                    SIGTERM (Unix)
   SIGUSR1           log the state and counters of each listener (Unix)
 
 `

@@ -8,7 +8,7 @@ import (
 
 type options struct {
 	MaxConns string   `kind:"count" default:"100" help:"Connections. Default: ${default}."`
-	Hosts    []string `help:"Hosts, as with --other." example:"[\"a\"]"`
+	Hosts    []string `help:"Hosts, as with --other; see --quiet." example:"[\"a\"]"`
 	Quiet    bool     `default:"false" help:"Print nothing."`
 }
 
@@ -39,7 +39,7 @@ func Example() {
 	// # Connections. Default: 100.
 	// max-conns = 100
 	//
-	// # Hosts, as with other.
+	// # Hosts, as with --other; see quiet.
 	// # hosts = ["a"]
 	//
 	// # Print nothing.

@@ -48,21 +48,29 @@ func Keys(v any, kinds map[string]Kind) []Key {
 		if on := f.Tag.Get("on"); on != "" {
 			k.On = strings.Split(on, ",")
 		}
-		k.Help = fileHelp(f.Tag, k.Default)
+		k.Help = f.Tag.Get("file")
+		if k.Help == "" {
+			k.Help = f.Tag.Get("help")
+		}
+		k.Help = strings.ReplaceAll(k.Help, "${default}", k.Default)
 		all = append(all, k)
+	}
+	for i := range all {
+		all[i].Help = withoutHyphens(all[i].Help, all)
 	}
 	return all
 }
 
-var flagName = regexp.MustCompile(`--([a-z])`)
+var flagName = regexp.MustCompile(`--[a-z][a-z0-9-]*`)
 
-// fileHelp returns the help of a key for files.
-func fileHelp(tag reflect.StructTag, def string) string {
-	help := tag.Get("file")
-	if help == "" {
-		help = tag.Get("help")
-	}
-	return flagName.ReplaceAllString(strings.ReplaceAll(help, "${default}", def), "$1")
+// withoutHyphens returns a help text in which the flags of keys are keys.
+func withoutHyphens(help string, keys []Key) string {
+	return flagName.ReplaceAllStringFunc(help, func(flag string) string {
+		if _, ok := find(keys, flag[2:]); ok {
+			return flag[2:]
+		}
+		return flag
+	})
 }
 
 // FlagName returns the name of a field's key: max-connections for MaxConnections.

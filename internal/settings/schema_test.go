@@ -22,7 +22,7 @@ func TestSchema(t *testing.T) {
 		"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "test", "type": "object", "additionalProperties": false,
 		"properties": map[string]any{
 			"max-conns": map[string]any{"type": "integer", "minimum": 1.0, "default": 100.0, "description": "Connections. Default: 100."},
-			"hosts":     map[string]any{"anyOf": []any{text, map[string]any{"type": "array", "items": text}}, "description": "Hosts, as with other."},
+			"hosts":     map[string]any{"anyOf": []any{text, map[string]any{"type": "array", "items": text}}, "description": "Hosts, as with --other; see quiet."},
 			"quiet":     map[string]any{"type": []any{"boolean"}, "default": false, "description": "Print nothing."},
 			"group":     map[string]any{"type": "object", "additionalProperties": table("A group.")},
 			"listener":  map[string]any{"type": "array", "items": table("A listener.")},
