@@ -133,13 +133,6 @@ func (a shellAccess) or(last access.Authenticator) access.Authenticator {
 	return access.Combine(append(list, last)...)
 }
 
-func (a shellAccess) tokenAuth() func(context.Context, *transport.Conn, string) (shell.User, error) {
-	if a.Tokens == nil {
-		return nil
-	}
-	return a.Tokens.Token
-}
-
 // unixMode returns the mode of the operators' socket. If others than its owner have access, the
 // kernel identifies them.
 func (a shellAccess) unixMode() fs.FileMode {

@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"goranch/internal/settings"
 	"goranch/ranch"
@@ -53,6 +54,7 @@ func (d *daemon) reload() ([]admin.Change, error) {
 	if err == nil {
 		changes, err = d.apply(old, next)
 	}
+	d.reloaded.Store(&reloadResult{ok: err == nil, at: time.Now()})
 	if err != nil {
 		for _, fault := range faultsOf(err) {
 			d.log.Error("configuration is invalid; nothing was changed", "err", fault)
@@ -64,6 +66,20 @@ func (d *daemon) reload() ([]admin.Change, error) {
 	}
 	d.log.Info("configuration reloaded", "file", next.File, "changes", len(changes))
 	return changes, nil
+}
+
+// reloadResult is the result of an attempt to load the configuration.
+type reloadResult struct {
+	ok bool
+	at time.Time
+}
+
+// lastReload returns the result of the last attempt to load the configuration: the start or a reload.
+func (d *daemon) lastReload() (ok bool, at time.Time) {
+	if r := d.reloaded.Load(); r != nil {
+		return r.ok, r.at
+	}
+	return true, d.started
 }
 
 // apply replaces the configuration in force. What can fail is done first, and undone if it fails.

@@ -306,6 +306,9 @@ func TestReloadFaults(t *testing.T) {
 			if got := len(c.allServices()); got != 1 {
 				t.Errorf("got %d services, want that of echo", got)
 			}
+			if ok, at := c.lastReload(); ok || at.Before(c.started) {
+				t.Errorf("last reload: got %v at %v, want a failure since the start", ok, at)
+			}
 			checkEcho(t, nc)
 			checkEcho(t, c.dial(t, "a"))
 		})
@@ -317,6 +320,9 @@ func TestReloadFaults(t *testing.T) {
 		t.Errorf("no file: got %v, want an error", err)
 	}
 	c.wantChanges(t, changed, "a max-connections: 7 -> 8: changed now", "b : -> topics+tcp://127.0.0.1:0: added")
+	if ok, _ := c.lastReload(); !ok {
+		t.Error("last reload: got a failure, want success")
+	}
 }
 
 // A listener cannot be started while the previous one of its name drains.

@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"runtime"
-	"slices"
 
 	"goranch/protocol/echo"
 	"goranch/ranch"
@@ -75,9 +74,4 @@ func (c *config) options(l *listenerConfig) ranch.Options {
 		o.Alarms = nil // they concern the process: one listener raises them for all
 	}
 	return o
-}
-
-// needsSelfSigned reports whether a listener uses TLS without certificate files.
-func (c *config) needsSelfSigned() bool {
-	return slices.ContainsFunc(c.Listeners, func(l *listenerConfig) bool { return l.TLS && l.Store == nil })
 }

@@ -63,6 +63,8 @@ type daemon struct {
 	certLog certLog
 	watch   watchers
 
+	reloaded atomic.Pointer[reloadResult] // nil before the first reload
+
 	// changing is held while listeners are started, changed or removed. The following are written
 	// only then; mu guards them for readers.
 	changing   sync.Mutex
@@ -101,11 +103,11 @@ func (d *daemon) run(ctx context.Context, signals <-chan os.Signal) int {
 	d.watch.update(d.config().files)
 	defer d.watch.stop()
 	go func() { done <- d.serve(drain, abort) }()
-	var reloads sync.WaitGroup
-	defer reloads.Wait()
+	var reloads sync.WaitGroup // a second signal does not wait for them
 	for {
 		select {
 		case code := <-done:
+			reloads.Wait()
 			return code
 		case sig := <-signals:
 			switch {
