@@ -16,6 +16,7 @@ import (
 var documented = []string{
 	"ranch",
 	"ranch/admin",
+	"ranch/admin/adminhttp",
 	"conns",
 	"transport",
 	"transport/proxy",

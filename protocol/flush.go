@@ -3,14 +3,16 @@ package protocol
 import (
 	"context"
 	"sync"
+
+	"goranch/internal/bufpool"
 )
 
 // flush writes the queue until it is empty.
 func (o *Outbox) flush() {
-	b := flushBuffers.Get().(flushBuffer)
-	defer flushBuffers.Put(b)
+	var b []byte
+	defer func() { bufpool.Put(b) }()
 	for {
-		n, low, more := o.dequeue(b[:])
+		p, low, more := o.dequeue(&b)
 		if low >= 0 {
 			o.opts.OnLow(o, low)
 			continue
@@ -19,10 +21,10 @@ func (o *Outbox) flush() {
 			return
 		}
 		var err error
-		if n == 0 {
+		if len(p) == 0 {
 			err = o.eng.Flush()
 		} else {
-			_, err = o.conn.Write(b[:n])
+			_, err = o.conn.Write(p)
 		}
 		if err != nil {
 			o.mu.Lock()
@@ -32,10 +34,10 @@ func (o *Outbox) flush() {
 	}
 }
 
-// dequeue moves the next n bytes to b. If n is 0 and more is set, the connection holds bytes that
-// have to be flushed. low is the argument for OnLow, and then nothing was moved; it is negative for
-// no call.
-func (o *Outbox) dequeue(b []byte) (n, low int, more bool) {
+// dequeue moves the next bytes to b, a buffer of bufpool, and returns them. If there are none and
+// more is set, the connection holds bytes that have to be flushed. low is the argument for OnLow,
+// and then nothing was moved; it is negative for no call.
+func (o *Outbox) dequeue(b *[]byte) (p []byte, low int, more bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	q := o.q
@@ -46,15 +48,15 @@ func (o *Outbox) dequeue(b []byte) (n, low int, more bool) {
 	if q.high && q.size() <= o.opts.LowWater {
 		q.high = false
 		if o.opts.OnLow != nil {
-			return 0, q.size(), true // OnLow comes before Wait returns
+			return nil, q.size(), true // OnLow comes before Wait returns
 		}
 	}
 	if o.err != nil || q.size() == 0 && !o.eng.Unflushed() {
 		o.q = nil
 		q.end()
-		return 0, -1, false
+		return nil, -1, false
 	}
-	return q.take(b), -1, true
+	return q.take(b, flushSize), -1, true
 }
 
 // pause waits like Wait. From then on frames are queued, until resume.
@@ -86,12 +88,10 @@ func (o *Outbox) resume(err error) {
 // flushSize is the most that is written in one system call, in bytes.
 const flushSize = 64 << 10
 
-type flushBuffer = *[flushSize]byte
+// corkSize is the amount of corked frames that are written without waiting for more, in bytes.
+const corkSize = 16 << 10
 
-var (
-	flushBuffers = sync.Pool{New: func() any { return new([flushSize]byte) }}
-	scratch      = sync.Pool{New: func() any { b := make([]byte, 0, 4096); return &b }}
-)
+var scratch = sync.Pool{New: func() any { b := make([]byte, 0, 4096); return &b }}
 
 // putScratch puts a buffer of scratch back, unless it has grown too large.
 func putScratch(b *[]byte) {

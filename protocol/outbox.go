@@ -156,7 +156,7 @@ func (o *Outbox) put(p []byte, alone bool) (space <-chan struct{}, high int, err
 		if !alone {
 			*o.corked = append(*o.corked, p...)
 		}
-		if alone || len(*o.corked) >= flushSize {
+		if alone || len(*o.corked) >= corkSize {
 			high = o.writeCorked()
 		}
 		if !alone {

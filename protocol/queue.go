@@ -1,12 +1,14 @@
 package protocol
 
+import "goranch/internal/bufpool"
+
 // queue holds the bytes that wait in an outbox.
 type queue struct {
 	// The bytes.
-	buf  []byte
-	head int   // buf[:head] is taken
-	ends []int // where frames end in buf, if frames may be dropped
-	cuts []int // positions in buf across which one write must not extend
+	buf  []byte // of bufpool
+	head int    // buf[:head] is taken
+	ends []int  // where frames end in buf, if frames may be dropped
+	cuts []int  // positions in buf across which one write must not extend
 
 	// Bytes that have left buf.
 	begun     bool // a part of the first frame is taken
@@ -41,7 +43,7 @@ func (q *queue) push(p []byte, ends, alone bool) {
 	if alone {
 		q.cuts = append(q.cuts, len(q.buf), len(q.buf)+len(p))
 	}
-	q.buf = append(q.buf, p...)
+	q.buf = append(bufpool.Grow(q.buf, len(q.buf)+len(p)), p...)
 	if ends {
 		q.ends = append(q.ends, len(q.buf))
 	}
@@ -59,34 +61,37 @@ func (q *queue) shift(by int) {
 	}
 }
 
-// take moves the bytes for the next write to b and returns their number.
-func (q *queue) take(b []byte) int {
+// take moves the bytes for the next write, at most max, to b, a buffer of bufpool, and returns them.
+func (q *queue) take(b *[]byte, max int) (p []byte) {
 	for len(q.cuts) > 0 && q.cuts[0] <= q.head {
 		q.cuts = q.cuts[1:]
 	}
-	to := len(q.buf)
+	from, to := q.head, len(q.buf)
 	if len(q.cuts) > 0 {
 		to = q.cuts[0]
 	}
-	n := copy(b, q.buf[q.head:to])
-	q.head += n
-	q.inflight = n
+	q.inflight = min(to-from, max)
+	q.head += q.inflight
 	taken := 0
 	for taken < len(q.ends) && q.ends[taken] <= q.head {
 		taken++
 	}
-	if n > 0 && len(q.ends) > 0 {
+	if q.inflight > 0 && len(q.ends) > 0 {
 		q.begun = taken == 0 || q.ends[taken-1] < q.head
 		q.ends = q.ends[:copy(q.ends, q.ends[taken:])]
 	}
-	if q.head == len(q.buf) {
-		q.buf, q.head, q.cuts = q.buf[:0], 0, q.cuts[:0]
+	if q.head == len(q.buf) { // the buffers are exchanged, so that a blocked write keeps one only
+		p, *b, q.buf = q.buf[from:], q.buf, (*b)[:0]
+		q.head, q.cuts = 0, q.cuts[:0]
+	} else {
+		*b = append(bufpool.Grow((*b)[:0], q.inflight), q.buf[from:q.head]...)
+		p = *b
 	}
 	if q.space != nil {
 		close(q.space)
 		q.space = nil
 	}
-	return n
+	return p
 }
 
 // drop drops whole frames, the oldest first, until that number of bytes is free or none is left. It
@@ -138,8 +143,9 @@ func (q *queue) awaitEmpty() <-chan struct{} {
 	return q.empty
 }
 
-// end releases the waiters.
+// end releases the buffer and the waiters.
 func (q *queue) end() {
+	bufpool.Put(q.buf)
 	if q.space != nil {
 		close(q.space)
 		q.space = nil

@@ -101,6 +101,7 @@ func parkingTransports() map[string]transport.Transport {
 	return map[string]transport.Transport{
 		"tcp": transport.TCP{},
 		"tls": transport.TLS{Config: testTLSConfig()},
+		"mem": new(transport.Mem),
 	}
 }
 

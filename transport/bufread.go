@@ -3,13 +3,12 @@ package transport
 import (
 	"crypto/tls"
 	"net"
+	"sync"
 
 	"goranch/internal/engine"
 	"goranch/internal/idle"
 )
 
-// pooledReader returns a reader that holds no buffer while it waits.
-//
 // pooledReader returns a reader that holds no buffer while it waits.
 //
 //go:noinline
@@ -47,18 +46,48 @@ func (r *aheadReader) Next(max int) ([]byte, error) {
 	return b[:n], err
 }
 
-// pooledBuffer holds a buffer from the pool, or none.
-type pooledBuffer struct{ buf buffer }
+// readBuffers are pools of buffers of 4, 16 and 64 KiB.
+var readBuffers [3]sync.Pool
 
-func (b *pooledBuffer) take() {
-	if b.buf == nil {
-		b.buf = buffers.Get().(buffer)
+func readBufferSize(class int) int { return 4 << 10 << (2 * class) }
+
+type readBuffer struct {
+	data  []byte
+	class int
+}
+
+// pooledBuffer holds a buffer from readBuffers, or none. Its size depends on what the last read has
+// received: a protocol may keep the buffer for long, because it waits in a callback, and clients that
+// send little must not make it keep much.
+type pooledBuffer struct {
+	buf   *readBuffer
+	class int // of the next buffer
+}
+
+// take returns a buffer of at most max bytes for the next read.
+func (b *pooledBuffer) take(max int) []byte {
+	if b.buf == nil || b.buf.class != b.class {
+		b.Release()
+		var ok bool
+		if b.buf, ok = readBuffers[b.class].Get().(*readBuffer); !ok {
+			b.buf = &readBuffer{make([]byte, readBufferSize(b.class)), b.class}
+		}
+	}
+	return b.buf.data[:min(max, len(b.buf.data))]
+}
+
+// filled records that n bytes were read. A read that has filled its buffer is followed by one with a
+// larger one.
+func (b *pooledBuffer) filled(n int) {
+	b.class = 0
+	for b.class < len(readBuffers)-1 && n >= readBufferSize(b.class) {
+		b.class++
 	}
 }
 
 func (b *pooledBuffer) Release() {
 	if b.buf != nil {
-		buffers.Put(b.buf)
+		readBuffers[b.buf.class].Put(b.buf)
 		b.buf = nil
 	}
 }
@@ -82,9 +111,10 @@ func (r *plainReader) Next(max int) ([]byte, error) {
 		r.Release()
 		w.waitReadable()
 	}
-	r.take()
-	n, err := r.c.Read(r.buf[:max])
-	return r.buf[:n], err
+	b := r.take(max)
+	n, err := r.c.Read(b)
+	r.filled(n)
+	return b[:n], err
 }
 
 // tlsReader waits with a buffer of one byte. It then reads the rest of the record, which crypto/tls
@@ -107,16 +137,18 @@ func (r *tlsReader) Next(max int) ([]byte, error) {
 		}
 		return r.first[:n], err
 	}
-	r.take()
-	r.buf[0] = r.first[0]
+	b := r.take(max)
+	b[0] = r.first[0]
 	r.c.raw.notNow = true
-	n, err = r.tls.Read(r.buf[1:max])
+	n, err = r.tls.Read(b[1:])
 	r.c.raw.notNow = false
 	if err == errNotNow {
 		err = nil
 	}
-	r.c.countRead(1+n, r.buf[:], err)
-	return r.buf[:1+n], r.c.raw.readError(err)
+	n++
+	r.filled(n)
+	r.c.countRead(n, b, err)
+	return b[:n], r.c.raw.readError(err)
 }
 
 // errNotNow is the error of a read that would have to wait for the socket.

@@ -29,14 +29,14 @@ type rawReader struct {
 	pooledBuffer
 	c   *Conn
 	max int
-	n   int
+	b   []byte // the data of the last read
 	err error
 	f   func(fd uintptr) bool // try, bound once to avoid an allocation for each read
 }
 
 func (r *rawReader) Next(max int) ([]byte, error) {
 	w := &r.c.raw
-	r.max, r.n, r.err = max, 0, nil
+	r.max, r.b, r.err = max, nil, nil
 	err := w.sys.Read(r.f)
 	if err == nil {
 		err = r.err
@@ -46,21 +46,14 @@ func (r *rawReader) Next(max int) ([]byte, error) {
 			return nil, err
 		}
 	}
-	r.c.countRead(r.n, r.data(), err)
-	return r.data(), err
-}
-
-func (r *rawReader) data() []byte {
-	if r.n == 0 {
-		return nil
-	}
-	return r.buf[:r.n]
+	r.c.countRead(len(r.b), r.b, err)
+	return r.b, err
 }
 
 func (r *rawReader) try(fd uintptr) bool {
-	r.take()
+	b := r.take(r.max)
 	for {
-		n, err := unix.Read(int(fd), r.buf[:r.max])
+		n, err := unix.Read(int(fd), b)
 		switch {
 		case err == unix.EINTR:
 			continue
@@ -72,7 +65,8 @@ func (r *rawReader) try(fd uintptr) bool {
 		case n == 0:
 			r.err = io.EOF
 		default:
-			r.n = n
+			r.b = b[:n]
+			r.filled(n)
 		}
 		return true
 	}

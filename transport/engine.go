@@ -33,11 +33,18 @@ func (c *Conn) progress() uint64 {
 }
 
 func (c *engineConn) RequestPark() bool {
-	return c.raw.sys != nil && c.raw.reads.RequestPark(c.raw.Conn)
+	_, inMemory := c.raw.Conn.(*memConn)
+	return (inMemory || c.raw.sys != nil) && c.raw.reads.RequestPark(c.raw.Conn)
 }
 
 func (c *engineConn) Park(w idle.Waker) bool {
-	return c.raw.sys != nil && !c.conn().isAhead() && c.raw.reads.Park(c.raw.sys, w)
+	if c.conn().isAhead() {
+		return false
+	}
+	if m, ok := c.raw.Conn.(*memConn); ok {
+		return c.raw.reads.ParkInMemory(m.NotifyReadable, w)
+	}
+	return c.raw.sys != nil && c.raw.reads.Park(c.raw.sys, w)
 }
 
 func (c *engineConn) UpgradePeeked(ctx context.Context, t any) error {

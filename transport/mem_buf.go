@@ -51,9 +51,13 @@ func (b *memBuf) read(p []byte) int {
 	p = p[:min(len(p), b.n)]
 	first := copy(p, b.data[b.r:])
 	copy(p[first:], b.data)
-	b.r = (b.r + len(p)) % len(b.data)
-	b.n -= len(p)
+	b.skip(len(p))
 	return len(p)
+}
+
+func (b *memBuf) skip(n int) {
+	b.r = (b.r + n) % len(b.data)
+	b.n -= n
 }
 
 func (b *memBuf) write(p []byte) int {

@@ -38,6 +38,9 @@ type memHalf struct {
 	abort   bool          // the reader's Close resets the peer even if nothing is unread
 	eof     bool          // the writer has called CloseWrite, or Close without a reset
 
+	onReadable func()       // see NotifyReadable; nil: none
+	receive    func([]byte) // see Receive; nil: none
+
 	reader, writer              memState
 	readDeadline, writeDeadline memDeadline
 }
@@ -124,6 +127,10 @@ func (h *memHalf) writeError() error {
 // put stores as much of p as there is space for, without waiting.
 func (h *memHalf) put(p []byte) (n int) {
 	defer func() { h.taken.Add(uint64(n)) }()
+	if h.receive != nil {
+		h.receive(p)
+		return len(p)
+	}
 	n = copy(h.direct, p) // direct is full once buf is in use, so the order is kept
 	h.direct = h.direct[n:]
 	h.filled += n
@@ -136,7 +143,9 @@ func (h *memHalf) put(p []byte) (n int) {
 	} else {
 		h.buf = h.buf.grow(len(p))
 	}
-	return n + h.buf.write(p)
+	n += h.buf.write(p)
+	h.notify()
+	return n
 }
 
 // release drops the buffered data and returns the buffer to the pool.
@@ -158,6 +167,7 @@ func (h *memHalf) closeReader() (unread bool, err error) {
 	h.reader = memClosed
 	h.release()
 	h.readDeadline.stop()
+	h.notify()
 	h.cond.Broadcast()
 	return unread, nil
 }
@@ -169,6 +179,7 @@ func (h *memHalf) closeWriter(reset bool) {
 	h.eof = h.eof || !reset
 	h.writer = memClosed
 	h.writeDeadline.stop()
+	h.notify()
 	h.cond.Broadcast()
 }
 
@@ -180,6 +191,7 @@ func (h *memHalf) shutReader() error {
 	}
 	h.reader = memShut
 	h.release()
+	h.notify()
 	h.cond.Broadcast()
 	return nil
 }
@@ -191,6 +203,7 @@ func (h *memHalf) shutWriter() error {
 		return net.ErrClosed
 	}
 	h.writer, h.eof = memShut, true
+	h.notify()
 	h.cond.Broadcast()
 	return nil
 }
@@ -211,7 +224,7 @@ func (h *memHalf) setReadDeadline(t time.Time) error {
 	if h.reader == memClosed {
 		return net.ErrClosed
 	}
-	h.readDeadline.set(t, &h.cond)
+	h.readDeadline.set(t, &h.cond, h)
 	return nil
 }
 
@@ -221,6 +234,6 @@ func (h *memHalf) setWriteDeadline(t time.Time) error {
 	if h.writer == memClosed {
 		return net.ErrClosed
 	}
-	h.writeDeadline.set(t, &h.cond)
+	h.writeDeadline.set(t, &h.cond, nil)
 	return nil
 }

@@ -149,7 +149,7 @@ func (l *memListener) SetDeadline(t time.Time) error {
 	if l.closed {
 		return l.opError("set", net.ErrClosed)
 	}
-	l.deadline.set(t, &l.ready)
+	l.deadline.set(t, &l.ready, nil)
 	return nil
 }
 

@@ -150,16 +150,16 @@ func privateSocket() (listenaddr.Addr, error) {
 
 // checkShellAccess reports a shell that unauthenticated clients of other hosts could use.
 func (l *listenerConfig) checkShellAccess(all *faults) {
-	if l.Service != shellService && l.Service != adminService {
+	if l.Service != shellService && !l.Service.isOperators() {
 		return
 	}
 	o := access.Listen{
-		Secure: l.TLS, Proxied: l.Proxies.any() && l.Service != adminService, Tokens: l.Access.Tokens != nil,
+		Secure: l.TLS, Proxied: l.Proxies.any() && !l.Service.isOperators(), Tokens: l.Access.Tokens != nil,
 		Certificates: l.TLS && l.Access.Certificates != nil, PlainTokens: l.Access.PlainTokens,
 	}
 	if err := access.CheckListen(l.Addr.Network, l.Addr.Address, o); err != nil {
-		if l.Service == adminService && l.scope.table == nil {
-			all.add("--admin %q: %w", endpoint{TLS: l.TLS, Addr: l.Addr}, err)
+		if l.Service.isOperators() && l.scope.table == nil {
+			all.add("--%s %q: %w", l.Service, endpoint{TLS: l.TLS, Addr: l.Addr}, err)
 		} else {
 			all.add("--listen %q: %w", l.endpoint, err)
 		}

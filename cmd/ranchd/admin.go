@@ -12,16 +12,16 @@ import (
 
 // operatorCommands returns the commands of the operators' shell.
 func (d *daemon) operatorCommands() []shell.Command {
-	return admin.Commands(admin.Options{
+	return append(admin.Commands(admin.Options{
 		Server: &d.server, Version: version(), Started: d.started,
 		Config: func() any { return d.config().values() }, Reload: d.reloadCommand, Current: d.adminState,
-	})
+	}), d.dashboardCommand(), d.topicsCommand())
 }
 
 // adminState returns the listeners of operators, and the sessions of the services.
 func (d *daemon) adminState() (protected []string, sessions []admin.Sessions) {
 	for _, l := range d.config().Listeners {
-		if l.Service == adminService {
+		if l.Service.isOperators() {
 			protected = append(protected, l.Name)
 		}
 	}

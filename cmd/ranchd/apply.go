@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net"
 	"reflect"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -98,6 +99,10 @@ func (d *daemon) apply(old, next *config) ([]admin.Change, error) {
 		u.undo()
 		return nil, err
 	}
+	changes = slices.DeleteFunc(changes, func(ch admin.Change) bool {
+		r := u.added[ch.Listener]
+		return ch.Effect == admin.Added && r != nil && r.l == nil // it does without
+	})
 	next.keep(old, started)
 	d.use(next)
 	u.finish()
@@ -240,11 +245,15 @@ func (u *replacement) startAdded() error {
 				}
 				return b.arrive()
 			})
-			if err != nil {
+			switch {
+			case err == nil:
+			case errors.Is(err, errOtherFailed):
+			case r.config.Service.isOperators() && r.config.Default:
+				u.d.logWithout(r, err)
+				b.leave()
+			default:
 				b.fail()
-				if !errors.Is(err, errOtherFailed) {
-					errs <- u.fault(r.config, err)
-				}
+				errs <- u.fault(r.config, err)
 			}
 		})
 	}

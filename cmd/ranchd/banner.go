@@ -22,7 +22,11 @@ func (d *daemon) printBanner(w io.Writer) {
 	for _, r := range d.all() {
 		l, e := r.l, r.config.endpoint
 		fmt.Fprintf(&b, "  %s: %s on %s\n", e.Name, e.Service, e.bound(l.Addr()))
-		fmt.Fprintf(&b, "      %s\n", tryCommand(e, l.Addr()))
+		try := tryCommand(e, l.Addr())
+		if e.Service == adminHTTPService {
+			try = d.tryAdminHTTP(r, l.Addr())
+		}
+		fmt.Fprintf(&b, "      %s\n", try)
 		if e.Instead != "" {
 			fmt.Fprintf(&b, "      (the default %s could not be used; see the log)\n", e.Instead)
 		}

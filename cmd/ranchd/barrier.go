@@ -20,11 +20,7 @@ func newBarrier(n int) *barrier { return &barrier{missing: n, done: make(chan st
 
 // arrive waits for the others.
 func (b *barrier) arrive() error {
-	b.mu.Lock()
-	if b.missing--; b.missing == 0 && !b.failed {
-		close(b.done)
-	}
-	b.mu.Unlock()
+	b.leave()
 	<-b.done
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -32,6 +28,15 @@ func (b *barrier) arrive() error {
 		return errOtherFailed
 	}
 	return nil
+}
+
+// leave is arrive for one that does without a socket.
+func (b *barrier) leave() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.missing--; b.missing == 0 && !b.failed {
+		close(b.done)
+	}
 }
 
 // fail makes arrive return an error for all.

@@ -82,7 +82,7 @@ func (l *listenerConfig) changesTo(next *listenerConfig) (list []admin.Change) {
 			add(k.Name, k.Text(&l.scope.flags), k.Text(&next.scope.flags), effect(k, next.Service))
 		}
 	}
-	if next.Service == adminService && l.unix() && next.unix() {
+	if next.Service.isOperators() && l.unix() && next.unix() {
 		add("mode of the socket", mode(l.Access.unixMode()), mode(next.Access.unixMode()), admin.Resume)
 	}
 	return list

@@ -35,6 +35,7 @@ type config struct {
 	Console         bool
 	Quiet           bool
 	Check           bool
+	Terminal        bool // standard output is a terminal; set by run
 
 	// files
 	OnReload      func(*certFiles, error) // called after certificate files have changed; set before their Run
@@ -68,6 +69,8 @@ type listenerConfig struct {
 	Topics   topicsConfig
 	Packet   packetConfig
 
+	HTTPHosts []string // that requests to an operators' HTTP server may name
+
 	scope *scope
 }
 
@@ -84,6 +87,7 @@ func newConfig(command flags, given map[string]bool) (*config, error) {
 	for _, s := range listeners {
 		c.addListener(all, s)
 	}
+	c.addAdminHTTP(all)
 	c.addAdmin(all)
 	c.nameListeners()
 	usesTLS := slices.ContainsFunc(c.Listeners, func(l *listenerConfig) bool { return l.TLS })
@@ -116,10 +120,11 @@ func (c *config) readProcess(all *faults, usesTLS bool) {
 	if !slices.ContainsFunc(c.Listeners, func(l *listenerConfig) bool { return l.TLS }) {
 		c.store(all, f, usesTLS)
 	}
-	if !slices.ContainsFunc(c.Listeners, func(l *listenerConfig) bool { return l.Service == shellService || l.Service == adminService }) {
+	if !slices.ContainsFunc(c.Listeners, func(l *listenerConfig) bool { return l.Service == shellService || l.Service.isOperators() }) {
 		c.shellAccess(all, f)
 	}
 	c.StateDir = f.stateDir(all)
+	f.adminHTTPHosts(all)
 	f.shellConfig(all)
 	c.SessionTTL = f.sessionConfig(all).TTL
 	f.webConfig(all)
@@ -134,19 +139,19 @@ func (c *config) readListener(all *faults, l *listenerConfig) {
 	if c.DefaultCap && l.Service == topicsService && f.MaxConnections == "" {
 		l.Options.MaxConnections = topicsConnections
 	}
-	if l.Service == adminService && l.scope.table == nil {
+	if l.Service.isOperators() && l.scope.table == nil {
 		l.Options.NumListenSockets = 1 // operators need no more, and a Unix socket cannot have more
 	}
 	if l.TLS {
 		l.Store = c.store(all, f, true)
 	}
 	switch l.Service {
-	case shellService, adminService:
+	case adminHTTPService:
+		l.Access, l.Proxies, l.HTTPHosts = c.shellAccess(all, f), proxies{}, f.adminHTTPHosts(all)
+	case adminService:
+		l.Access, l.Proxies, l.Sessions.TTL = c.shellAccess(all, f), proxies{}, f.sessionConfig(all).TTL
+	case shellService:
 		l.Access = c.shellAccess(all, f)
-		if l.Service == adminService {
-			l.Proxies, l.Sessions.TTL = proxies{}, f.sessionConfig(all).TTL
-			break
-		}
 		l.Shell, l.Sessions = f.shellConfig(all), f.sessionConfig(all)
 	case topicsService, webService:
 		l.Sessions, l.Topics = f.sessionConfig(all), f.topicsConfig(all)

@@ -119,7 +119,7 @@ func (s *scope) readNames(all *faults, e endpoint, valid bool) endpoint {
 			all.add("--%w", err)
 		}
 	}
-	services := map[string]service{"": echoService, "admin": adminService, "echo": echoService}
+	services := map[string]service{"": echoService, "admin": adminService, "admin-http": adminHTTPService, "echo": echoService}
 	for _, p := range prefixes {
 		services[string(p)] = p
 	}
@@ -168,33 +168,42 @@ func (c *config) checkAddress(all *faults, given string, e endpoint) {
 
 // addAdmin adds the listener of the operators' shell of --admin.
 func (c *config) addAdmin(all *faults) {
+	c.addOperators(all, adminService, c.process.Admin, console.AdminSocket())
+}
+
+// addAdminHTTP adds the listener of the operators' HTTP server of --admin-http.
+func (c *config) addAdminHTTP(all *faults) {
+	c.addOperators(all, adminHTTPService, c.process.AdminHTTP, defaultAdminHTTP)
+}
+
+// addOperators adds a listener for operators, whose flag has the name of the service. The address
+// "auto" is the default, which another can replace.
+func (c *config) addOperators(all *faults, service service, address, auto string) {
 	s := c.process.clone()
 	all = all.in(s.places)
-	e := endpoint{Default: s.Admin == "auto"}
-	switch s.Admin {
+	isDefault := address == "auto"
+	switch address {
 	case "none":
 		return
 	case "auto":
-		s.Admin = console.AdminSocket()
+		address = auto
 	}
 	before := all.count()
-	parsed := read(all, "--admin", s.Admin, parseEndpoint)
-	if parsed.Service != echoService {
-		all.add("--admin %q: allowed are addresses without a protocol", s.Admin)
+	e := read(all, "--"+service.String(), address, parseEndpoint)
+	if e.Service != echoService {
+		all.add("--%s %q: allowed are addresses without a protocol", service, address)
 	}
-	parsed.Service, parsed.Default = adminService, e.Default
-	if parsed.Name == "" {
-		parsed.Name = "admin"
+	e.Service, e.Default = service, isDefault
+	if e.Name == "" {
+		e.Name = service.String()
 	}
-	if all.count() == before {
-		for _, other := range c.Listeners {
-			if other.Name == parsed.Name {
-				all.add("--admin %q: name %s is used by %q; names must differ", s.Admin, parsed.Name, other.scope.Address)
-			}
+	for _, other := range c.Listeners {
+		if all.count() == before && other.Name == e.Name {
+			all.add("--%s %q: name %s is used by %q; names must differ", service, address, e.Name, other.scope.Address)
 		}
 	}
-	s.Address = s.Admin
-	c.Listeners = append(c.Listeners, &listenerConfig{endpoint: parsed, scope: s})
+	s.Address = address
+	c.Listeners = append(c.Listeners, &listenerConfig{endpoint: e, scope: s})
 }
 
 // nameListeners names the listeners without a name.
@@ -213,7 +222,7 @@ func (c *config) nameListeners() {
 func (c *config) addresses() string {
 	var list []string
 	for _, l := range c.Listeners {
-		if l.Service != adminService {
+		if !l.Service.isOperators() {
 			list = append(list, l.endpoint.String())
 		}
 	}

@@ -68,7 +68,8 @@ func TestExamplesAreValid(t *testing.T) {
 
 // flagValues are values that differ from the defaults, for flags and for files.
 var flagValues = map[string]struct{ flag, file string }{
-	"admin": {"unix:/a", `"unix:/a"`}, "operator": {"0,1", `["0", "1"]`}, "viewer": {"2", `"2"`},
+	"admin": {"unix:/a", `"unix:/a"`}, "admin-http": {"127.0.0.1:9", `"127.0.0.1:9"`}, "admin-http-host": {"a.org,*.b.org", `["a.org", "*.b.org"]`},
+	"operator": {"0,1", `["0", "1"]`}, "viewer": {"2", `"2"`},
 	"shell-root": {"none", `"none"`}, "program": {"x=/bin/date -u", `"x=/bin/date -u"`}, "session-ttl": {"3m", `"3m"`},
 	"max-sessions": {"7", "7"}, "max-sessions-per-address": {"unlimited", `"unlimited"`}, "session-ids": {"djb", `"djb"`},
 	"allowed-origin": {"a.example.org", `["a.example.org"]`}, "allowed-host": {"b.example.org,*.c", `["b.example.org", "*.c"]`},
@@ -83,7 +84,8 @@ var flagValues = map[string]struct{ flag, file string }{
 // Every flag has the same effect as the key of the same name in a file, and overrides it.
 func TestFlagsAndFileAgree(t *testing.T) {
 	setDefaultAdmin(t)
-	os.Unsetenv("RANCHD_ADMIN") // t.Setenv restores it
+	os.Unsetenv("RANCHD_ADMIN") // t.Setenv restores them
+	os.Unsetenv("RANCHD_ADMIN_HTTP")
 	cert, key := newCertificateFiles(t)
 	dir := t.TempDir()
 	tokens := filepath.Join(dir, "tokens")

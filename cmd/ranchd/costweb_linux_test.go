@@ -36,7 +36,7 @@ var webCosts = []cost{
 	{client: "WebSocket: half a message of 250 kB", limit: "16 MiB of incomplete messages in all, 16 KiB guaranteed to each; 1 min", flags: connectionFlags,
 		listener: "web", clients: 200, connect: func(s *costServer, _ int) { s.open(upgradeRequest + webSocketText(262_144, 250_000)) }},
 	{client: "WebSocket: subscribed, but does not read; 5 MB published", limit: "`web.Options.MaxBuffered`, 128 KiB; `web.Options.MaxBufferedTotal`, 64 MiB", flags: connectionFlags,
-		listener: "web", clients: 200, connect: func(s *costServer, _ int) { s.open(upgradeRequest + webSocketRequest(subscribes("x", 1)[0])) }, publish: 100},
+		listener: "web", clients: 200, connect: func(s *costServer, _ int) { s.open(upgradeRequest + webSocketRequest(subscribeX)) }, publish: 100},
 	{client: "WebSocket: presence", limit: requestRate, flags: "`--address-rate`",
 		listener: "web", first: upgradeRequest, frames: repeated(webSocketRequest(`{"action":"presence","data":"x"}`), 1), perSecond: 20_000},
 	{client: "WebSocket: connects and closes", limit: "none by default", flags: "`--address-rate`, `--accept-rate`",

@@ -5,7 +5,7 @@ package main
 type fileKeys struct {
 	Name     string `top:"no" on:"listener" change:"listener" example:"\"game\"" help:"Name of the listener in logs and commands. Default: protocol and transport, for example echo-tcp. A reload recognizes a listener by its name."`
 	Address  string `top:"no" on:"listener" change:"resume" example:"\"tls://0.0.0.0:7443\"" help:"Address to listen on: tcp://host:port, tls://host:port, unix:/path, systemd:NAME or fd:N, and tls+unix:, tls+systemd: and tls+fd: for TLS. It is required."`
-	Protocol string `top:"no" on:"listener" kind:"protocol" change:"now" example:"\"echo\"" help:"Protocol: echo, shell, topics, packet, web (topics for browsers), or admin, the operators' shell. Default: echo."`
+	Protocol string `top:"no" on:"listener" kind:"protocol" change:"now" example:"\"echo\"" help:"Protocol: echo, shell, topics, packet, web (topics for browsers), admin (the operators' shell), or admin-http (the operators' HTTP server). Default: echo."`
 	Service  string `top:"no" on:"shell,topics,packet,web" change:"now" example:"\"topics\"" help:"Name of the service that the listener belongs to. Listeners of the same protocol and service share its sessions, topics and rooms, and have the same options of the protocol; listeners of web share the topics of those of topics. Default: the protocol, and topics for web."`
 	Limits   string `top:"no" on:"listener" change:"restart" example:"\"clients\"" help:"Name of a table limits.NAME, whose limits all its listeners count together. Default: none."`
 	Fallback bool   `top:"no" on:"listener" kind:"bool" change:"resume" default:"false" help:"Listen on a free port if the address is in use."`

@@ -19,12 +19,15 @@ func (u *replacement) finish() {
 	}
 	var list, removed, stopped []*running
 	for _, l := range u.next.Listeners {
-		if r := u.added[l.Name]; r != nil {
+		if r := u.added[l.Name]; r != nil && r.l == nil {
+			stopped = append(stopped, r) // an address for operators that cannot be used
+			continue
+		} else if r != nil {
 			list = append(list, r)
 		} else {
 			list = append(list, u.byName[l.Name])
 		}
-		if l.Service == shellService || l.Service == adminService {
+		if l.Service == shellService || l.Service.isOperators() {
 			d.services[l.service()].access.Store(&l.Access)
 		}
 	}
@@ -40,6 +43,7 @@ func (u *replacement) finish() {
 	d.mu.Lock()
 	d.running, d.draining = list, append(d.draining, removed...)
 	d.mu.Unlock()
+	d.findDashboard()
 	for _, r := range removed {
 		d.removed.Go(func() { d.remove(r) })
 	}

@@ -15,11 +15,13 @@ type flags struct {
 
 	Listen []string `kind:"-" sep:"none" placeholder:"ADDRESS" help:"Address to listen on, in a form described below; may be repeated, and one value may contain several, separated by spaces. Default: tcp://127.0.0.1:8007, tls://127.0.0.1:8008, shell+tcp://127.0.0.1:8080, topics+tcp://127.0.0.1:8081, packet+tcp://127.0.0.1:8082 and web+tcp://127.0.0.1:8083."`
 
-	Admin       string   `change:"listener" placeholder:"ADDRESS" default:"auto" help:"Address of the operators' shell, to which ranchctl connects: an address without a protocol, none, or auto, a Unix socket: ranchd.sock in XDG_RUNTIME_DIR; without it /run/ranchd.sock for root and ranchd-UID.sock in the temporary directory for others. Default: ${default}."`
-	Operator    []string `kind:"list" on:"shell,admin" change:"now" example:"[\"group:ops\"]" sep:"," placeholder:"RULE" help:"Clients that may run commands that change something: users and groups of Unix sockets (alice, 1000, group:ops) and names in client certificates (cn:alice, dns:NAME, sha256:HASH, any). root and the user of ranchd are always operators."`
-	Viewer      []string `kind:"list" on:"shell,admin" change:"now" example:"[\"alice\", \"group:adm\"]" sep:"," placeholder:"RULE" help:"Clients that may only run commands that show something; rules as for --operator."`
-	Tokens      string   `kind:"file" on:"shell,admin" change:"now" example:"\"/etc/ranchd/tokens\"" placeholder:"FILE" help:"File with hashed tokens of the shells' clients; see ranchctl token --help. It is reloaded when it changes."`
-	PlainTokens bool     `kind:"bool" on:"shell,admin" change:"now" default:"false" help:"Accept tokens on unencrypted connections from other hosts. Only for networks with their own encryption."`
+	Admin string `change:"listener" placeholder:"ADDRESS" default:"auto" help:"Address of the operators' shell, to which ranchctl connects: an address without a protocol, none, or auto, a Unix socket: ranchd.sock in XDG_RUNTIME_DIR; without it /run/ranchd.sock for root and ranchd-UID.sock in the temporary directory for others. Default: ${default}."`
+	adminHTTPFlags
+
+	Operator    []string `kind:"list" on:"shell,admin,admin-http" change:"now" example:"[\"group:ops\"]" sep:"," placeholder:"RULE" help:"Clients that may run commands that change something: users and groups of Unix sockets (alice, 1000, group:ops) and names in client certificates (cn:alice, dns:NAME, sha256:HASH, any). root and the user of ranchd are always operators."`
+	Viewer      []string `kind:"list" on:"shell,admin,admin-http" change:"now" example:"[\"alice\", \"group:adm\"]" sep:"," placeholder:"RULE" help:"Clients that may only run commands that show something; rules as for --operator."`
+	Tokens      string   `kind:"file" on:"shell,admin,admin-http" change:"now" example:"\"/etc/ranchd/tokens\"" placeholder:"FILE" help:"File with hashed tokens of the shells' clients; see ranchctl token --help. It is reloaded when it changes."`
+	PlainTokens bool     `kind:"bool" on:"shell,admin,admin-http" change:"now" default:"false" help:"Accept tokens on unencrypted connections from other hosts. Only for networks with their own encryption."`
 
 	ShellRoot             string   `on:"shell" kind:"file" change:"restart" placeholder:"DIR" default:"." help:"Directory that ls and cd of the shell can access, or none. Default: the working directory of ranchd."`
 	Program               []string `on:"shell" kind:"list" change:"restart" example:"[\"date=/bin/date -u\"]" sep:"none" placeholder:"NAME=PATH" help:"Program that clients of the shell may run: NAME=/path [ARG...], followed by * if clients may append arguments, which must not begin with -; may be repeated. Default: none."`

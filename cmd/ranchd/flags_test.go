@@ -85,6 +85,7 @@ func newDefaults() *config {
 		{Name: "topics-tcp", Service: topicsService, Addr: tcp("127.0.0.1:8081"), Default: true},
 		{Name: "packet-tcp", Service: packetService, Addr: tcp("127.0.0.1:8082"), Default: true},
 		{Name: "web-tcp", Service: webService, Addr: tcp("127.0.0.1:8083"), Default: true},
+		{Name: "admin-http", Service: adminHTTPService, Addr: tcp("127.0.0.1:8084"), Default: true},
 		{Name: "admin", Service: adminService, Addr: unix("/run/user/7/ranchd.sock"), Default: true},
 	} {
 		c.Listeners = append(c.Listeners, newListener(e))
@@ -95,6 +96,7 @@ func newDefaults() *config {
 func setDefaultAdmin(t *testing.T) {
 	t.Helper()
 	t.Setenv("RANCHD_ADMIN", "auto")
+	t.Setenv("RANCHD_ADMIN_HTTP", "auto")
 	t.Setenv("XDG_RUNTIME_DIR", "/run/user/7")
 }
 
@@ -139,7 +141,7 @@ func TestEveryFlag(t *testing.T) {
 		"--refuse-after", "0", "--max-per-address", "20", "--address-rate", "0.5", "--accept-rate", "100:20", "--max-handshakes", "50",
 		"--proxy-from", "10.1.2.3/8,::1,local", "--idle-timeout", "10m", "--lifetime", "24h", "--alarm-descriptors", "0",
 		"--shutdown-timeout", "infinity", "--log-level", "debug", "--log-format", "json", "--quiet", "--check",
-		"--admin", "unix:/a", "--operator", "0,cn:ann", "--viewer", "any", "--shell-root", "none", "--session-ttl", "infinity",
+		"--admin", "unix:/a", "--admin-http", "h=tls://127.0.0.1:9", "--admin-http-host", "a.org,*.b.org:1", "--operator", "0,cn:ann", "--viewer", "any", "--shell-root", "none", "--session-ttl", "infinity",
 		"--max-sessions", "unlimited", "--max-sessions-per-address", "unlimited", "--state", dir, "--session-ids", "djb", "--allow-predictable-ids",
 		"--program", "date=/bin/date -u *", "--cert", cert, "--key", key, "--client-ca", cert, "--tokens", tokens, "--plain-tokens")
 	options := ranch.Options{
@@ -159,6 +161,8 @@ func TestEveryFlag(t *testing.T) {
 			},
 			{endpoint: endpoint{Name: "a", Addr: tcp("127.0.0.1:2"), Defaulted: true}, ServiceName: "echo"},
 			{endpoint: endpoint{Name: "echo-unix", Addr: unix("/x")}, ServiceName: "echo"},
+			{endpoint: endpoint{Name: "h", Service: adminHTTPService, TLS: true, Addr: tcp("127.0.0.1:9")}, ServiceName: "admin-http", Access: rules,
+				Store: new(certFiles), HTTPHosts: []string{"a.org", "*.b.org:1"}},
 			{endpoint: endpoint{Name: "admin", Service: adminService, Addr: unix("/a")}, ServiceName: "admin", Access: rules, Sessions: sessionConfig{TTL: -1}},
 		},
 		MaxConnections: ranch.Unlimited, StateDir: dir, SessionTTL: -1,
@@ -171,7 +175,7 @@ func TestEveryFlag(t *testing.T) {
 	for _, l := range want.Listeners {
 		l.Options, l.TLSMin = options, tls.VersionTLS13
 		l.TCP = transport.TCP{Backlog: 7, SendTimeout: -1, UnixMode: 0o660, KeepAlive: 15 * time.Second}
-		if l.Service != adminService {
+		if !l.Service.isOperators() {
 			l.Proxies = proxies{Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")}, Local: true}
 		}
 	}
@@ -357,6 +361,11 @@ func TestShellAccess(t *testing.T) {
 		{"other protocols", []string{"--listen", "tcp://0.0.0.0:1 topics+tcp://0.0.0.0:2 packet+tcp://0.0.0.0:3"}, ""},
 		{"every interface", []string{"--listen", "shell+tcp://0.0.0.0:1"}, "shell+tcp://0.0.0.0:1"},
 		{"operators' shell", []string{"--listen", ":1", "--admin", "tcp://0.0.0.0:1"}, `--admin "tcp://0.0.0.0:1"`},
+		{"operators' HTTP server", []string{"--listen", ":1", "--admin-http", "tcp://0.0.0.0:1"}, `--admin-http "tcp://0.0.0.0:1"`},
+		{"operators' HTTP server with unencrypted tokens", []string{"--listen", ":1", "--admin-http", "tcp://0.0.0.0:1", "--tokens", tokens}, "tokens would be sent unencrypted"},
+		{"operators' HTTP server with tokens over TLS", []string{"--listen", ":1", "--admin-http", "tls://0.0.0.0:1", "--tokens", tokens}, ""},
+		{"operators' HTTP server with a protocol", []string{"--listen", ":1", "--admin-http", "web+tcp://127.0.0.1:1"}, "allowed are addresses without a protocol"},
+		{"hosts of the HTTP server", []string{"--listen", ":1", "--admin-http-host", "https://x"}, `--admin-http-host "https://x"`},
 		{"unencrypted tokens", []string{"--listen", "shell+tcp://0.0.0.0:1", "--tokens", tokens}, "shell+tcp://0.0.0.0:1"},
 		{"unencrypted tokens, allowed", []string{"--listen", "shell+tcp://0.0.0.0:1", "--tokens", tokens, "--plain-tokens"}, ""},
 		{"tokens over TLS", []string{"--listen", "shell+tls://0.0.0.0:1", "--tokens", tokens}, ""},

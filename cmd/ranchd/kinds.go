@@ -44,7 +44,7 @@ var kinds = map[string]settings.Kind{
 	"level":    choice("debug", "info", "warn", "error"),
 	"format":   choice("auto", "text", "color", "json"),
 	"evict":    choice("none", "oldest", "most-idle", "random"),
-	"protocol": choice("echo", "shell", "topics", "packet", "web", "admin"),
+	"protocol": choice("echo", "shell", "topics", "packet", "web", "admin", "admin-http"),
 }
 
 var (

@@ -27,6 +27,8 @@ const (
 	packetService service = "packet"
 	webService    service = "web"
 	adminService  service = "admin" // only by --admin
+
+	adminHTTPService service = "admin-http" // only by --admin-http
 )
 
 func (s service) String() string {

@@ -45,7 +45,7 @@ func (l *listenerConfig) transport(tc *tls.Config) transport.Transport {
 	if ip, ok := l.host(); ok && ip.Is4() {
 		t.Network = "tcp4" // package net would listen on IPv6 too for 0.0.0.0
 	}
-	if l.Service == adminService {
+	if l.Service.isOperators() {
 		t.UnixMode = l.Access.unixMode()
 	}
 	if !l.TLS {

@@ -15,5 +15,6 @@ func TestMain(m *testing.M) {
 		}
 	}
 	os.Setenv("RANCHD_ADMIN", "none") // several test processes would share the default socket
+	os.Setenv("RANCHD_ADMIN_HTTP", "none")
 	goleak.VerifyTestMain(m)
 }

@@ -64,7 +64,7 @@ func (c *config) checkServices(all *faults) {
 	first := map[serviceKey]*listenerConfig{}
 	for _, l := range c.Listeners {
 		key := l.service()
-		if l.Service == echoService || l.Service == adminService {
+		if l.Service == echoService || l.Service.isOperators() {
 			continue
 		}
 		other := first[key]
@@ -98,8 +98,8 @@ func (l *listenerConfig) service() serviceKey {
 	switch l.Service {
 	case echoService:
 		return serviceKey{}
-	case adminService:
-		return serviceKey{adminService, l.Name}
+	case adminService, adminHTTPService:
+		return serviceKey{l.Service, l.Name}
 	}
 	return serviceKey{l.Service.state(), l.ServiceName}
 }

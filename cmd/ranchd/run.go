@@ -24,6 +24,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, signals <
 	if c.Console && !(isTerminal(os.Stdin) && isTerminal(stdout)) {
 		return printFaults(stderr, errNoTerminal)
 	}
+	c.Terminal = isTerminal(stdout)
 	d := newDaemon(c)
 	d.logWriter = &switchWriter{w: stderr}
 	var stopLog func()
@@ -63,7 +64,8 @@ type daemon struct {
 	certLog certLog
 	watch   watchers
 
-	reloaded atomic.Pointer[reloadResult] // nil before the first reload
+	dashboardAt atomic.Pointer[dashboardAt]  // nil if no dashboard is served over TCP
+	reloaded    atomic.Pointer[reloadResult] // nil before the first reload
 
 	// changing is held while listeners are started, changed or removed. The following are written
 	// only then; mu guards them for readers.

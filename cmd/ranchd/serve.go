@@ -78,7 +78,7 @@ func (d *daemon) start(drain context.Context) error {
 	d.changing.Lock()
 	defer d.changing.Unlock()
 	c := d.config()
-	for i, l := range c.Listeners {
+	for _, l := range c.Listeners {
 		if drain.Err() != nil {
 			return nil
 		}
@@ -88,12 +88,9 @@ func (d *daemon) start(drain context.Context) error {
 			return err
 		}
 		err = d.startListener(c, r, nil)
-		if err != nil && l.Service == adminService && l.Default {
-			d.log.Warn("no address for the operators' shell; ranchctl cannot connect", "addr", l.Addr.String(), "err", err)
-			without := *c
-			without.Listeners = append(c.Listeners[:i:i], c.Listeners[i+1:]...) // it is the last
-			d.current.Store(&without)
-			return nil
+		if err != nil && l.Service.isOperators() && l.Default {
+			d.logWithout(r, err)
+			continue
 		}
 		if err != nil {
 			d.log.Error("starting a listener failed", "listener", l.Name, "addr", l.Addr.String(), "err", err, hintAttr(l.endpoint, err))
@@ -103,7 +100,13 @@ func (d *daemon) start(drain context.Context) error {
 		d.running = append(d.running, r)
 		d.mu.Unlock()
 	}
+	d.findDashboard()
 	return nil
+}
+
+// logWithout logs that a default address for operators cannot be used.
+func (d *daemon) logWithout(r *running, err error) {
+	d.log.Warn("no address for operators; they cannot connect", "listener", r.config.Name, "addr", r.config.Addr.String(), "err", err)
 }
 
 // prepare creates what a listener needs besides its socket: certificate, service and gateway.
@@ -173,7 +176,7 @@ func (d *daemon) listen(c *config, r *running, postListen func(net.Listener) err
 // transport returns the transport of a listener.
 func (d *daemon) transport(r *running) transport.Transport {
 	t := r.config.transport(r.tls.config())
-	if r.config.Service == adminService {
+	if r.config.Service.isOperators() {
 		return reserved(t, d.reserve)
 	}
 	return t

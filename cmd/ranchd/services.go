@@ -20,6 +20,7 @@ import (
 	"goranch/protocol/shell"
 	"goranch/protocol/shell/access"
 	"goranch/ranch/admin"
+	"goranch/ranch/admin/adminhttp"
 	"goranch/transport"
 )
 
@@ -32,6 +33,7 @@ type runningService struct {
 	browsers *transport.Mem              // connects gateways to topics
 	sessions *session.Manager[shell.State]
 	packet   packetConfig
+	http     *adminhttp.Handler            // of operators
 	closers  []func(context.Context) error // in the order of creation
 }
 
@@ -58,6 +60,8 @@ func (d *daemon) newService(c *config, l *listenerConfig) (*runningService, erro
 		err = d.newTopics(s, c, l)
 	case shellService:
 		err = d.newPublicShell(s, c, l)
+	case adminHTTPService:
+		err = d.newAdminHTTP(s, l)
 	default:
 		err = d.newOperatorShell(s, l)
 	}

@@ -3,9 +3,8 @@ package main
 import (
 	"context"
 	"net"
-	"path"
-	"strings"
 
+	"goranch/internal/weborigin"
 	"goranch/protocol/pubsub/web"
 	"goranch/transport"
 	"goranch/transport/proxy"
@@ -18,16 +17,17 @@ type webConfig struct {
 }
 
 func (f *flags) webConfig(all *faults) webConfig {
-	check := func(flag string, patterns []string) {
-		for _, p := range patterns {
-			if _, err := path.Match(p, ""); err != nil || p == "" || strings.Contains(p, "/") {
-				all.add("%s %q: allowed are hosts without a scheme, such as topics.example.org or *.example.org:8443", flag, p)
-			}
+	checkHostPatterns(all, "--allowed-origin", f.AllowedOrigin)
+	checkHostPatterns(all, "--allowed-host", f.AllowedHost)
+	return webConfig{f.AllowedOrigin, f.AllowedHost, read(all, "--max-browsers", f.MaxBrowsers, maxSessions)}
+}
+
+func checkHostPatterns(all *faults, flag string, patterns []string) {
+	for _, p := range patterns {
+		if p == "" || !weborigin.IsPattern(p) {
+			all.add("%s %q: allowed are hosts without a scheme, such as topics.example.org or *.example.org:8443", flag, p)
 		}
 	}
-	check("--allowed-origin", f.AllowedOrigin)
-	check("--allowed-host", f.AllowedHost)
-	return webConfig{f.AllowedOrigin, f.AllowedHost, read(all, "--max-browsers", f.MaxBrowsers, maxSessions)}
 }
 
 // dialTopics connects to the topic server with the address of the browser in a PROXY header, so that

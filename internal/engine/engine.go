@@ -67,6 +67,15 @@ type Conn interface {
 	SetTracer(tracer any)
 }
 
+// Receiver is implemented by both ends of a connection in memory.
+type Receiver interface {
+	// Receive has data called with all that arrives, instead of buffering it for Read, in the
+	// goroutine that writes it. data must neither block, nor keep its argument, nor use the
+	// connection. When the stream ends or fails, or reads are interrupted, ended is called once, in
+	// a goroutine of its own. Receive is called once, when nothing reads the connection any more.
+	Receive(data func([]byte), ended func())
+}
+
 // PooledReader reads a connection into buffers from a pool, and holds none while it waits. It is
 // used by one goroutine.
 type PooledReader interface {

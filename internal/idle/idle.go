@@ -1,6 +1,6 @@
 // Package idle parks idle connections. A parked connection has no goroutine, no buffer and no timer:
-// only its socket remains, registered with an epoll instance. On systems other than Linux, and
-// without a socket, no connection is parked.
+// only its socket remains, registered with an epoll instance. A connection in memory is parked without
+// a socket. On systems other than Linux no connection is parked.
 //
 // # The protocol
 //
@@ -77,9 +77,13 @@ type Reads struct {
 	requested bool    // parking was requested: the next interrupted read returns ErrPark
 	suspended bool    // a handshake is in progress, which must not be interrupted
 	closed    bool    // the connection must no longer be parked
-	fd        int32   // the descriptor of the parked connection plus 1; 0: not parked
+	fd        int32   // the descriptor of the parked connection plus 1, or inMemory; 0: not parked
 	limits    *limits // nil: no deadline was ever set, and reads were not stopped
 }
+
+// inMemory is the Reads.fd of a parked connection that has no descriptor. What makes its reads fail
+// also calls the function that ParkInMemory has registered.
+const inMemory = -1
 
 // limits are allocated on first use: most connections have none.
 type limits struct {
@@ -206,6 +210,25 @@ func (r *Reads) Park(raw syscall.RawConn, w Waker) bool {
 	return parked
 }
 
+// ParkInMemory is Park for a connection without a socket. notify calls its argument once when reads
+// would not block any more, or returns false if that is so already.
+func (r *Reads) ParkInMemory(notify func(func()) bool, w Waker) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.parkable() || !notify(func() { r.wokenInMemory(w) }) {
+		return false
+	}
+	r.fd = inMemory
+	return true
+}
+
+func (r *Reads) wokenInMemory(w Waker) {
+	r.mu.Lock()
+	r.fd = 0
+	r.mu.Unlock()
+	w.Wake()
+}
+
 // parkable reports whether the connection may be parked. r.mu is held.
 func (r *Reads) parkable() bool {
 	return r.fd == 0 && !r.suspended && !r.closed &&
@@ -215,7 +238,7 @@ func (r *Reads) parkable() bool {
 // wake withdraws a request, and wakes a parked connection. r.mu is held.
 func (r *Reads) wake() {
 	r.requested = false
-	if r.fd == 0 {
+	if r.fd == 0 || r.fd == inMemory {
 		return
 	}
 	fd := int(r.fd) - 1

@@ -5,10 +5,22 @@ import (
 	"time"
 )
 
-// history holds the last messages of a topic.
+// history holds the last messages of a topic, and its place in histories. nil is an empty one: topics
+// that have subscribers and no messages take less memory.
 type history struct {
 	frames [][]byte
 	bytes  int
+
+	place      historyPlace
+	placedUsed bool // the last argument of histories.update
+}
+
+func (h *history) empty() bool { return h == nil || len(h.frames) == 0 }
+
+func (h *history) clear() {
+	if h != nil {
+		h.frames, h.bytes = nil, 0
+	}
 }
 
 // add appends a frame, and removes the oldest ones beyond the limits.
@@ -25,12 +37,17 @@ func (h *history) add(frame []byte, maxFrames, maxBytes int) {
 	}
 }
 
-func (h *history) last(n int) [][]byte { return h.frames[len(h.frames)-min(n, len(h.frames)):] }
+func (h *history) last(n int) [][]byte {
+	if h.empty() {
+		return nil
+	}
+	return h.frames[len(h.frames)-min(n, len(h.frames)):]
+}
 
 // memory returns the memory of the history of t and of the topic itself, in bytes; 0 if there is no
 // history. t.mu is held.
 func (h *history) memory(name string) int64 {
-	if len(h.frames) == 0 {
+	if h.empty() {
 		return 0
 	}
 	return int64(400 + len(name) + 32*len(h.frames) + h.bytes)
@@ -58,38 +75,39 @@ type historyPlace struct {
 type topicList struct{ first, last *topic }
 
 func (l *topicList) push(t *topic) {
-	p := &t.place
+	p := &t.history.place
 	p.list, p.prev = l, l.last
 	if l.last == nil {
 		l.first = t
 	} else {
-		l.last.place.next = t
+		l.last.history.place.next = t
 	}
 	l.last = t
 }
 
 func (l *topicList) unlink(t *topic) {
-	p := &t.place
+	p := &t.history.place
 	if p.prev == nil {
 		l.first = p.next
 	} else {
-		p.prev.place.next = p.next
+		p.prev.history.place.next = p.next
 	}
 	if p.next == nil {
 		l.last = p.prev
 	} else {
-		p.next.place.prev = p.prev
+		p.next.history.place.prev = p.prev
 	}
 	p.list, p.prev, p.next = nil, nil, nil
 }
 
 // unlink removes t. h.mu is held.
 func (h *histories) unlink(t *topic) {
-	if t.place.list != nil {
-		t.place.list.unlink(t)
+	p := &t.history.place
+	if p.list != nil {
+		p.list.unlink(t)
 	}
-	h.bytes -= t.place.bytes
-	t.place.bytes = 0
+	h.bytes -= p.bytes
+	p.bytes = 0
 }
 
 // update records the size of the history of t, which is the latest now, and whether t has
@@ -97,8 +115,11 @@ func (h *histories) unlink(t *topic) {
 // unlocked t: beyond the limit, those of the oldest topics, first without and then with
 // subscribers. t.mu is held.
 func (h *histories) update(t *topic, used bool) (victims []*topic) {
+	if t.history == nil {
+		return nil
+	}
 	bytes := t.history.memory(t.name)
-	t.placedUsed = used
+	t.history.placedUsed = used
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.unlink(t)
@@ -109,7 +130,7 @@ func (h *histories) update(t *topic, used bool) (victims []*topic) {
 	if used {
 		list = &h.used
 	}
-	t.place.bytes, t.place.touched = bytes, time.Now()
+	t.history.place.bytes, t.history.place.touched = bytes, time.Now()
 	h.bytes += bytes
 	list.push(t)
 	for h.limit >= 0 && h.bytes > h.limit {
@@ -127,14 +148,14 @@ func (h *histories) update(t *topic, used bool) (victims []*topic) {
 func (h *histories) has(t *topic) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return t.place.list != nil
+	return t.history != nil && t.history.place.list != nil
 }
 
 // takeExpired removes and returns topics without subscribers that were touched before the time.
 func (h *histories) takeExpired(before time.Time) (expired []*topic) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for t := h.unused.first; t != nil && t.place.touched.Before(before); t = h.unused.first {
+	for t := h.unused.first; t != nil && t.history.place.touched.Before(before); t = h.unused.first {
 		h.unlink(t)
 		expired = append(expired, t)
 	}
@@ -147,7 +168,7 @@ func (ts *topicTable) evict(victims []*topic) {
 	for _, t := range victims {
 		t.mu.Lock()
 		if !ts.histories.has(t) {
-			t.history = history{}
+			t.history.clear()
 		}
 		ts.release(t)
 	}

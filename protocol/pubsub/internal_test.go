@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"hash/maphash"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
+	"unsafe"
 )
 
 // wantMatch is a straightforward implementation of patterns.
@@ -235,5 +237,21 @@ func BenchmarkScanner(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// A client can make the server keep topics and subscriptions that never get a message, so they are
+// small; subscriptionBytes is what they count for.
+func TestSubscriptionSize(t *testing.T) {
+	if strconv.IntSize != 64 {
+		t.Skip("the sizes are those of 64-bit systems")
+	}
+	for what, size := range map[string][2]uintptr{
+		"topic":        {unsafe.Sizeof(topic{}), 80},
+		"subscription": {unsafe.Sizeof(subscription{}), 24},
+	} {
+		if size[0] > size[1] {
+			t.Errorf("%s: got %d bytes, want at most %d", what, size[0], size[1])
+		}
 	}
 }

@@ -24,10 +24,7 @@ type topic struct {
 	counted bool       // against MaxTopics, because it has subscribers
 	group   *protocol.Group
 	direct  []*subscription // served through their sessions
-	history history
-
-	place      historyPlace
-	placedUsed bool // the last argument of histories.update; guarded by mu
+	history *history        // nil until the first message
 }
 
 // subscription is one subscription of a session.

@@ -109,13 +109,13 @@ func (ts *topicTable) release(t *topic) {
 		t.counted = false
 	}
 	if !used && ts.server.opts.Retain < 0 {
-		t.history = history{}
+		t.history.clear()
 	}
 	var victims []*topic
-	if len(t.history.frames) > 0 && t.placedUsed != used {
+	if !t.history.empty() && t.history.placedUsed != used {
 		victims = ts.histories.update(t, used)
 	}
-	unused := !used && len(t.history.frames) == 0
+	unused := !used && t.history.empty()
 	t.mu.Unlock()
 	if unused {
 		ts.removeUnused(t)
@@ -128,7 +128,7 @@ func (ts *topicTable) removeUnused(t *topic) {
 	sh := ts.shard(t.name)
 	sh.mu.Lock()
 	t.mu.Lock()
-	remove := !t.removed && t.subscribers() == 0 && len(t.history.frames) == 0
+	remove := !t.removed && t.subscribers() == 0 && t.history.empty()
 	if remove {
 		t.removed = true
 		ts.histories.update(t, false)
@@ -148,6 +148,9 @@ func (ts *topicTable) addHistory(t *topic, frame []byte) (victims []*topic) {
 	opts := &ts.server.opts
 	if opts.History <= 0 || opts.HistoryBytes <= 0 {
 		return nil
+	}
+	if t.history == nil {
+		t.history = new(history)
 	}
 	t.history.add(frame, opts.History, opts.HistoryBytes)
 	return ts.histories.update(t, t.subscribers() > 0)

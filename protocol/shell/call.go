@@ -28,6 +28,8 @@ type Call struct {
 	result any
 	text   text // storage for a string result of a Method
 	quit   bool // the session ends after the answer
+
+	outside *Invocation // nil: a request of a shell
 }
 
 // text is a string result. Its address in a Call converts to any without an allocation.
@@ -65,6 +67,12 @@ func (c *Call) Return(v any) { c.result = v }
 // Frame streams an intermediate result that replaces the previous one, for commands that show
 // changes over time. In text the frames follow each other. It blocks and fails like a Write to Out.
 func (c *Call) Frame(v any) error {
+	if c.outside != nil {
+		if c.outside.Frame == nil {
+			return nil
+		}
+		return c.outside.Frame(v)
+	}
 	b, err := c.runner.appendFrame(nil, &c.req, v)
 	if err != nil {
 		return err
@@ -73,8 +81,16 @@ func (c *Call) Frame(v any) error {
 }
 
 // Conn returns the connection that sent the request. It may have closed, or lost the session, while
-// the command runs.
-func (c *Call) Conn() *transport.Conn { return c.req.c.peer.Conn() }
+// the command runs. For an [Invocation] without a connection it has the ID 0 and no other use.
+func (c *Call) Conn() *transport.Conn {
+	switch {
+	case c.outside == nil:
+		return c.req.c.peer.Conn()
+	case c.outside.Conn == nil:
+		return new(transport.Conn)
+	}
+	return c.outside.Conn
+}
 
 // writer is Call.Out.
 type writer struct {

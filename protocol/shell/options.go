@@ -60,7 +60,7 @@ type Options struct {
 	// 0 is 30 minutes; transport.NoTimeout, or any other negative value, is no limit.
 	ReadTimeout time.Duration
 	// Queue limits the output waiting for the client; at the limit the connection ends, so its
-	// Overflow must be protocol.CloseSlow. Commands block in Write at 64 KiB; answers do not.
+	// Overflow must be protocol.CloseSlow. Commands block in Write at 8 KiB; answers do not.
 	Queue protocol.QueueOptions
 }
 

@@ -51,16 +51,16 @@ func (r *registry) add(commands []Command) error {
 }
 
 // list returns all commands, sorted by name.
-func (r *registry) list() []Command {
+func (r *registry) list() []*Command {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	var all []Command
+	var all []*Command
 	for name, c := range r.byName {
 		if name == c.Name {
-			all = append(all, *c)
+			all = append(all, c)
 		}
 	}
-	slices.SortFunc(all, func(a, b Command) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(all, func(a, b *Command) int { return strings.Compare(a.Name, b.Name) })
 	return all
 }
 

@@ -149,7 +149,7 @@ func (r *runner) requestID(req *request) int {
 }
 
 // highWater is the amount of queued output at which commands block in Write.
-const highWater = 64 << 10
+const highWater = 8 << 10
 
 // stream sends output of a command. It blocks while the client's queue is above highWater.
 func (r *runner) stream(ctx context.Context, b []byte) error {

@@ -136,7 +136,12 @@ func (s *Shell) Unwrap() protocol.Protocol { return s.protocol }
 func (s *Shell) AddCommands(commands ...Command) error { return s.registry.add(commands) }
 
 // Commands returns all commands, sorted by name.
-func (s *Shell) Commands() []Command { return s.registry.list() }
+func (s *Shell) Commands() (all []Command) {
+	for _, cmd := range s.registry.list() {
+		all = append(all, *cmd)
+	}
+	return all
+}
 
 // Sessions returns the manager of the shell's sessions, to list and end them.
 func (s *Shell) Sessions() *session.Manager[State] { return s.sessions }

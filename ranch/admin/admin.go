@@ -9,7 +9,7 @@
 //	server.StartListener("admin", transport.TCP{}, ranch.Options{Addr: "unix:/run/server.sock"}, s)
 //
 // Viewers can run the commands that show something: status, stats, listeners, connections,
-// connection, closed, top, alarms, limits, descriptors, memory, goroutines, sessions, traces,
+// connection, closed, sources, top, alarms, limits, descriptors, memory, goroutines, sessions, traces,
 // config and version. Operators can also run those that change something: kill, cap, limit,
 // suspend, resume, drain, reload, trace and gc. The shell passes each call of these to its Audit.
 //
@@ -97,7 +97,7 @@ func newAdmin(o Options) *admin {
 func (a *admin) commands() []shell.Command {
 	return slices.Concat(
 		a.statusCommands(), a.sessionCommands(),
-		a.connectionCommands(), a.closedCommands(), a.killCommands(),
+		a.connectionCommands(), a.closedCommands(), a.sourceCommands(), a.killCommands(),
 		a.listenerCommands(), a.controlCommands(), a.reloadCommands(), a.drainCommands(), a.alarmCommands(), a.limitCommands(),
 		a.topCommands(), a.traceCommands(),
 		a.memoryCommands(), a.goroutineCommands(), a.descriptorCommands())

@@ -78,6 +78,7 @@ type eventStream struct {
 }
 
 func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request) {
+	defer g.removeBrowser()
 	req, err := g.parseEventsRequest(r)
 	if err != nil {
 		g.refuse(w, http.StatusBadRequest, err)

@@ -19,6 +19,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"hash/maphash"
 	"net"
 	"net/http"
 	"net/netip"
@@ -46,6 +47,7 @@ type Gateway struct {
 	queued     budget // data that waits for browsers
 	incomplete budget // messages of browsers that have not arrived completely
 	replays    replayTable
+	shared     sharedFrames
 }
 
 // budget limits memory that browsers use together, in bytes. A negative limit is none.
@@ -81,6 +83,7 @@ func NewGateway(opts Options) (*Gateway, error) {
 		return nil, err
 	}
 	g := &Gateway{opts: opts.withDefaults(), mux: http.NewServeMux()}
+	g.shared.seed = maphash.MakeSeed()
 	g.queued.limit = int64(g.opts.MaxBufferedTotal)
 	g.incomplete.limit = int64(g.opts.MaxBufferedTotal) / 4
 	if g.queued.limit < 0 {
@@ -95,8 +98,8 @@ func NewGateway(opts Options) (*Gateway, error) {
 	return g, nil
 }
 
-// ServeHTTP serves one of the gateway's paths. It returns when the WebSocket or event stream has
-// ended.
+// ServeHTTP serves one of the gateway's paths. It returns when an event stream has ended, but while a
+// WebSocket is open, so that net/http can free what it holds for the request. Shutdown waits for both.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := g.checkHost(r); err != nil {
 		g.refuse(w, http.StatusForbidden, err)
@@ -170,7 +173,8 @@ func (g *Gateway) Shutdown(ctx context.Context) error {
 	}
 }
 
-// admit wraps a handler with the checks of origin, authorization and MaxBrowsers.
+// admit wraps a handler with the checks of origin, authorization and MaxBrowsers. The handler calls
+// removeBrowser.
 func (g *Gateway) admit(serve http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
@@ -192,7 +196,6 @@ func (g *Gateway) admit(serve http.HandlerFunc) http.HandlerFunc {
 			g.refuse(w, http.StatusServiceUnavailable, err)
 			return
 		}
-		defer g.removeBrowser()
 		serve(w, r)
 	}
 }

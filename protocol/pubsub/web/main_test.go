@@ -108,6 +108,34 @@ func waitFor(t testing.TB, what string, cond func() bool) {
 	}
 }
 
+// Bytes of a client that uses no library.
+const (
+	upgradeRequest = "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+	// subscribe subscribes to the topic "x".
+	subscribe = `{"action":"subscribe","data":"x"}`
+	// subscribeMessage is subscribe as a text frame, masked with zeros.
+	subscribeMessage = "\x81\xa1\x00\x00\x00\x00" + subscribe
+)
+
+// rawSocket opens a WebSocket that sends its first message together with the request, and waits for
+// the answer to both.
+func (srv *testServer) rawSocket() (net.Conn, *bufio.Reader) {
+	srv.t.Helper()
+	nc, err := net.Dial("tcp", strings.TrimPrefix(srv.http.URL, "http://"))
+	if err != nil {
+		srv.t.Fatal(err)
+	}
+	srv.t.Cleanup(func() { nc.Close() })
+	io.WriteString(nc, strings.Replace(upgradeRequest, "/ws", "/topics/ws", 1)+subscribeMessage)
+	r := bufio.NewReader(nc)
+	for line := ""; !strings.HasSuffix(line, `{"ack":true}`); {
+		if line, err = r.ReadString('}'); err != nil {
+			srv.t.Fatalf("before the ACK: got %v, want no error", err)
+		}
+	}
+	return nc, r
+}
+
 // testSocket is a WebSocket client.
 type testSocket struct {
 	t     testing.TB

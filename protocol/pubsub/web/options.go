@@ -5,10 +5,10 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"strings"
 	"time"
 
 	"goranch/internal/option"
+	"goranch/internal/weborigin"
 )
 
 // Options configures a [Gateway]. The zero value of each field but Dial is its default.
@@ -83,7 +83,7 @@ func (o *Options) validate() error {
 	faults.Positive("WriteTimeout", o.WriteTimeout, "0 for 10s")
 	for field, patterns := range map[string][]string{"Origins": o.Origins, "Hosts": o.Hosts} {
 		for _, p := range patterns {
-			if _, err := matchHost(p, ""); err != nil || strings.Contains(p, "/") {
+			if !weborigin.IsPattern(p) {
 				faults.Bad(field, p, "hosts without a scheme, and patterns of path.Match")
 			}
 		}

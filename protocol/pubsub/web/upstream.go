@@ -1,8 +1,8 @@
 package web
 
 import (
-	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +14,13 @@ import (
 	"unicode/utf8"
 
 	"goranch/internal/bufpool"
+	"goranch/internal/engine"
+)
+
+// The ends of frames.
+const (
+	clientEnd = 0x00
+	serverEnd = 0x01
 )
 
 // maxServerFrame limits the length of a frame of the topic server, in bytes.
@@ -23,6 +30,7 @@ var (
 	errSlow           = errors.New("the browser reads too slowly")
 	errUpstreamClosed = errors.New("the topic server has closed the connection")
 	errLongFrame      = errors.New("the topic server has sent too long a frame")
+	errEmpty          = errors.New("nothing is queued")
 )
 
 // serverError is the reason that the topic server gives before it closes a connection.
@@ -30,24 +38,31 @@ type serverError string
 
 func (e serverError) Error() string { return string(e) }
 
-// upstream is a browser's connection to the topic server. A goroutine reads it into a queue,
-// independently of the browser.
+// upstream is a browser's connection to the topic server. What it receives is queued, independently of
+// the browser: in memory by the topic server's goroutines, else by one of its own.
 type upstream struct {
 	nc       net.Conn
 	g        *Gateway
 	opts     *Options
 	readable chan struct{} // has one element when the queue or err has changed
 	slow     chan struct{} // closed when the queue exceeds MaxBuffered
-	done     chan struct{} // closed when the goroutine has returned
+	done     chan struct{} // closed when nothing is received any more
+	finished sync.Once
 
 	writeMu sync.Mutex
 
-	mu     sync.Mutex
-	queue  []frame
-	bytes  int
-	replay *replayBuffer // numbers the messages; nil for WebSockets
-	onSlow func()        // called when slow is closed; nil for WebSockets
-	err    error         // the end of the stream, after the queue
+	// The received data; calls of receive are sequential.
+	partial []byte // an incomplete frame, in a buffer of bufpool
+	end     error  // ends the stream; what follows is dropped
+
+	mu      sync.Mutex
+	queue   []frame
+	bytes   int
+	replay  *replayBuffer // numbers the messages; nil for WebSockets
+	onSlow  func()        // called when slow is closed; nil: none
+	forward func()        // started when the queue or err has changed; nil for event streams
+	running bool          // forward runs, or needs not run any more
+	err     error         // the end of the stream, after the queue
 }
 
 // frame is a frame of the topic server. number is not 0 for messages of an event stream.
@@ -67,7 +82,15 @@ func (g *Gateway) dial(ctx context.Context) (*upstream, error) {
 		nc: nc, g: g, opts: &g.opts,
 		readable: make(chan struct{}, 1), slow: make(chan struct{}), done: make(chan struct{}),
 	}
-	go u.read()
+	if r, ok := nc.(engine.Receiver); ok {
+		r.Receive(func(b []byte) {
+			if !u.receive(b) {
+				go u.finish() // closes nc, which is locked
+			}
+		}, u.finish)
+	} else {
+		go u.read()
+	}
 	return u, nil
 }
 
@@ -91,11 +114,17 @@ func (u *upstream) drop() {
 	u.queue, u.bytes = nil, 0
 }
 
+// write sends a frame.
 func (u *upstream) write(b []byte) error {
+	return u.send(append(bytes.Clone(b), clientEnd))
+}
+
+// send sends a frame with its end.
+func (u *upstream) send(b []byte) error {
 	u.writeMu.Lock()
 	defer u.writeMu.Unlock()
 	u.nc.SetWriteDeadline(time.Now().Add(u.opts.WriteTimeout))
-	_, err := u.nc.Write(append(bytes.Clone(b), 0x00))
+	_, err := u.nc.Write(b)
 	return err
 }
 
@@ -112,72 +141,88 @@ func (u *upstream) request(action, data string, fields map[string]any) error {
 	return u.write(b)
 }
 
-// readFrame reads a frame of the server and returns it without its end, in memory of its own.
-func readFrame(r *bufio.Reader) (frame []byte, err error) {
-	part, err := r.ReadSlice(0x01)
-	if err == nil {
-		return bytes.Clone(part[:len(part)-1]), nil
-	}
-	var long []byte
-	defer func() { bufpool.Put(long) }()
+// read receives what nc reads.
+func (u *upstream) read() {
+	b := make([]byte, 4<<10)
 	for {
-		if long = append(bufpool.Grow(long, len(long)+len(part)), part...); len(long) > maxServerFrame {
-			return nil, errLongFrame
+		n, err := u.nc.Read(b)
+		if !u.receive(b[:n]) || err != nil {
+			u.finish()
+			return
 		}
-		if err != bufio.ErrBufferFull {
-			break
-		}
-		part, err = r.ReadSlice(0x01)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return bytes.Clone(long[:len(long)-1]), nil
 }
 
-func (u *upstream) read() {
-	defer close(u.done)
-	r := bufio.NewReader(u.nc)
-	end := errUpstreamClosed
-	for {
-		b, err := readFrame(r)
-		if err != nil {
-			break
-		}
-		if string(b) == "PING" {
-			u.write([]byte("PONG")) // a failure also ends the next read
+// receive queues the frames in b. It reports false when the stream has ended.
+func (u *upstream) receive(b []byte) bool {
+	for len(b) > 0 && u.end == nil {
+		part, rest, complete := bytes.Cut(b, []byte{serverEnd})
+		b = rest
+		switch {
+		case complete && len(u.partial) == 0:
+			u.end = u.accept(part)
+			continue
+		case len(u.partial)+len(part) > maxServerFrame:
+			u.end = errLongFrame
 			continue
 		}
-		var refusal struct {
-			Error *string `json:"error"`
-		}
-		if bytes.HasPrefix(b, []byte(`{"error":`)) && json.Unmarshal(b, &refusal) == nil && refusal.Error != nil {
-			end = serverError(*refusal.Error)
-			break
-		}
-		// The server refuses invalid UTF-8, but one of another kind or version may not, and browsers
-		// close a WebSocket that carries it.
-		if !utf8.Valid(b) {
-			b = bytes.ToValidUTF8(b, []byte("\uFFFD"))
-		}
-		if !u.push(b) {
-			end = errSlow
-			break
+		u.partial = append(bufpool.Grow(u.partial, len(u.partial)+len(part)), part...)
+		if complete {
+			u.end = u.accept(u.partial)
+			u.freePartial()
 		}
 	}
-	u.nc.Close()
-	u.mu.Lock()
-	u.err = end
-	onSlow := u.onSlow
-	u.mu.Unlock()
-	if end == errSlow {
-		u.drop()
-		close(u.slow)
-		if onSlow != nil {
+	return u.end == nil
+}
+
+func (u *upstream) freePartial() {
+	bufpool.Put(u.partial)
+	u.partial = nil
+}
+
+// accept handles a frame of the server, without its end.
+func (u *upstream) accept(b []byte) error {
+	if string(b) == "PING" {
+		go u.write([]byte("PONG")) // a failure also ends the next read
+		return nil
+	}
+	var refusal struct {
+		Error *string `json:"error"`
+	}
+	if bytes.HasPrefix(b, []byte(`{"error":`)) && json.Unmarshal(b, &refusal) == nil && refusal.Error != nil {
+		return serverError(*refusal.Error)
+	}
+	// The server refuses invalid UTF-8, but one of another kind or version may not, and browsers
+	// close a WebSocket that carries it.
+	if !utf8.Valid(b) {
+		b = bytes.ToValidUTF8(b, []byte("\uFFFD"))
+	}
+	if !u.push(u.g.shared.clone(b)) {
+		return errSlow
+	}
+	return nil
+}
+
+// finish closes the connection, and ends the stream after the queue.
+func (u *upstream) finish() {
+	u.finished.Do(func() {
+		defer close(u.done)
+		u.nc.Close() // receive is not called any more
+		u.freePartial()
+		err := cmp.Or(u.end, errUpstreamClosed)
+		if err == errSlow {
+			u.drop()
+			close(u.slow)
+		}
+		u.mu.Lock()
+		u.err = err
+		onSlow := u.onSlow
+		u.notify()
+		u.mu.Unlock()
+		if err == errSlow && onSlow != nil {
 			onSlow()
 		}
-	}
-	u.notify()
+	})
 }
 
 // push queues a frame. It reports false if the queue exceeds MaxBuffered; a single frame may.
@@ -194,10 +239,29 @@ func (u *upstream) push(data []byte) bool {
 	return u.g.queued.charge(len(data), u.bytes) && u.bytes <= u.opts.MaxBuffered || len(u.queue) == 1
 }
 
+// notify reports that the queue or err has changed. u.mu is held.
 func (u *upstream) notify() {
+	if u.forward != nil {
+		if !u.running {
+			u.running = true
+			go u.forward()
+		}
+		return
+	}
 	select {
 	case u.readable <- struct{}{}:
 	default:
+	}
+}
+
+// setForward has f called in a goroutine of its own when poll has a result. f calls poll until that
+// returns errEmpty, or another error.
+func (u *upstream) setForward(f func()) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.forward = f
+	if len(u.queue) > 0 || u.err != nil {
+		u.notify()
 	}
 }
 
@@ -223,27 +287,8 @@ func (u *upstream) setReplay(b *replayBuffer) {
 // next returns the next frame. It returns [io.EOF] when tick fires; tick may be nil.
 func (u *upstream) next(ctx context.Context, tick <-chan time.Time) (frame, error) {
 	for {
-		u.mu.Lock()
-		if u.err == errSlow {
-			u.mu.Unlock()
-			return frame{}, errSlow
-		}
-		if len(u.queue) > 0 {
-			f := u.queue[0]
-			u.queue[0] = frame{}
-			u.queue = u.queue[1:]
-			u.bytes -= len(f.data)
-			if len(u.queue) == 0 {
-				u.queue = nil // with the frames that were taken
-			}
-			u.mu.Unlock()
-			u.g.queued.release(len(f.data))
-			return f, nil
-		}
-		err := u.err
-		u.mu.Unlock()
-		if err != nil {
-			return frame{}, err
+		if f, err := u.poll(); err != errEmpty {
+			return f, err
 		}
 		select {
 		case <-u.readable:
@@ -253,6 +298,30 @@ func (u *upstream) next(ctx context.Context, tick <-chan time.Time) (frame, erro
 			return frame{}, context.Cause(ctx)
 		}
 	}
+}
+
+// poll is next without waiting: it returns errEmpty if there is nothing to return.
+func (u *upstream) poll() (frame, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	switch {
+	case u.err == errSlow:
+		return frame{}, errSlow
+	case len(u.queue) > 0:
+		f := u.queue[0]
+		u.queue[0] = frame{}
+		u.queue = u.queue[1:]
+		u.bytes -= len(f.data)
+		if len(u.queue) == 0 {
+			u.queue = nil // with the frames that were taken
+		}
+		u.g.queued.release(len(f.data))
+		return f, nil
+	case u.err != nil:
+		return frame{}, u.err
+	}
+	u.running = false
+	return frame{}, errEmpty
 }
 
 // isMessage reports whether a frame is a published message. Only messages and the greeting begin

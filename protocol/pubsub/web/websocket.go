@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"net/http"
 	"sync"
 	"time"
@@ -18,59 +19,95 @@ import (
 // errBadMessage ends a WebSocket whose browser has sent a message that is not a request.
 var errBadMessage = errors.New("a message must be one JSON object in a text frame")
 
-// errBusy ends a WebSocket whose message exceeds what is left of MaxBufferedTotal.
-var errBusy = errors.New("too many messages are incomplete")
-
 // maxCloseReason is the length of the longest reason in a close frame, in bytes (RFC 6455).
 const maxCloseReason = 123
 
-// webSocket is a WebSocket and its connection to the topic server.
+// webSocket is a WebSocket and its connection to the topic server. While it is idle it has one
+// goroutine, which reads the browser.
 type webSocket struct {
-	g        *Gateway
-	conn     *websocket.Conn
-	upstream *upstream
+	g         *Gateway
+	conn      *websocket.Conn
+	browser   *browserConn // under conn
+	upstream  *upstream
+	pings     *time.Timer // nil: none
+	unwatch   func() bool // removes the function that Shutdown calls
+	forwarded chan struct{}
+	ended     sync.Once
 }
 
 func (g *Gateway) serveWebSocket(w http.ResponseWriter, r *http.Request) {
+	served := false
+	defer func() {
+		if !served {
+			g.removeBrowser()
+		}
+	}()
 	up, err := g.dial(withBrowserAddr(r.Context(), r))
 	if err != nil {
 		g.refuse(w, http.StatusBadGateway, err)
 		return
 	}
-	defer up.close()
-	// admit has checked the origin.
-	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
-	if err != nil { // Accept has sent the answer
+	conn, browser, err := acceptWebSocket(w, r, g.opts.WriteTimeout)
+	if err != nil { // the answer is sent
+		up.close()
 		g.count(func(s *Stats) { s.Refused++ })
 		return
 	}
 	g.count(func(s *Stats) { s.WebSockets++ })
 	conn.SetReadLimit(int64(g.opts.MaxMessage))
-	(&webSocket{g, conn, up}).serve()
+	served = true
+	s := &webSocket{g: g, conn: conn, browser: browser, upstream: up, forwarded: make(chan struct{})}
+	s.unwatch = context.AfterFunc(g.ctx, func() { s.end(errShutdown) })
+	if d := g.opts.KeepAlive; d > 0 {
+		s.pings = time.AfterFunc(math.MaxInt64, s.ping)
+		s.pings.Reset(d) // after the assignment, because ping uses it
+	}
+	up.setOnSlow(func() { s.end(errSlow) }) // forwardFrames may be blocked in a write
+	up.setForward(s.forwardFrames)
+	go s.serve()
 }
 
-// serve returns when the WebSocket is closed and its goroutines have returned.
+// serve sends the browser's requests to the topic server, until the WebSocket is closed and nothing
+// uses it any more. It waits with little stack, which an idle WebSocket keeps.
 func (s *webSocket) serve() {
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 3)
-	var tasks sync.WaitGroup
-	for _, task := range []func(context.Context) error{s.forwardRequests, s.forwardFrames, s.keepAlive} {
-		tasks.Go(func() { ended <- task(ctx) })
+	for {
+		kind, r, err := s.conn.Reader(context.Background())
+		if err == nil {
+			err = s.readMessage(kind, r)
+		}
+		if err != nil {
+			s.close(err)
+			return
+		}
 	}
-	var err error
-	select {
-	case err = <-ended:
-	case <-s.upstream.slow: // forwardFrames may be blocked in a write
-		err = errSlow
-	case <-s.g.ctx.Done():
-		err = context.Cause(s.g.ctx)
+}
+
+// close ends the WebSocket after an error of a read.
+//
+//go:noinline
+func (s *webSocket) close(err error) {
+	if err == errUpstreamClosed {
+		<-s.forwarded // what the server has said, and the end of the WebSocket
 	}
-	if err == errSlow {
-		s.g.count(func(st *Stats) { st.Slow++ })
+	s.end(err)
+	s.unwatch()
+	if s.pings != nil {
+		s.pings.Stop()
 	}
-	s.conn.Close(closeStatus(err)) // waits some seconds for the browser's close frame
-	cancel()
-	tasks.Wait()
+	s.upstream.close()
+	<-s.forwarded
+	s.g.removeBrowser()
+}
+
+// end closes the WebSocket with the status and reason for err. Only the first call counts; others
+// wait for it.
+func (s *webSocket) end(err error) {
+	s.ended.Do(func() {
+		if err == errSlow {
+			s.g.count(func(st *Stats) { st.Slow++ })
+		}
+		s.conn.Close(closeStatus(err)) // waits some seconds for the browser's close frame
+	})
 }
 
 // closeStatus returns the status and reason of the close frame.
@@ -95,27 +132,14 @@ func closeStatus(err error) (websocket.StatusCode, string) {
 	return status, reason
 }
 
-// forwardRequests sends the browser's requests to the topic server.
-func (s *webSocket) forwardRequests(ctx context.Context) error {
-	for {
-		err := s.readMessage(ctx, s.forwardRequest)
-		if err == errUpstreamClosed {
-			// forwardFrames still sends what the server has said, and ends the WebSocket.
-			<-s.upstream.done
-			<-ctx.Done()
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
-func (s *webSocket) forwardRequest(kind websocket.MessageType, b []byte) error {
-	b = bytes.TrimSpace(b)
-	if kind != websocket.MessageText || !bytes.HasPrefix(b, []byte("{")) || bytes.IndexByte(b, 0x00) >= 0 {
+// forwardRequest sends a message of the browser, of incoming.join, to the topic server.
+func (s *webSocket) forwardRequest(kind websocket.MessageType, message []byte) error {
+	defer bufpool.Put(message)
+	b := bytes.TrimSpace(message)
+	if kind != websocket.MessageText || !bytes.HasPrefix(b, []byte("{")) || bytes.IndexByte(b, clientEnd) >= 0 {
 		return errBadMessage
 	}
-	if s.upstream.write(b) != nil {
+	if s.upstream.send(append(b, clientEnd)) != nil {
 		return errUpstreamClosed
 	}
 	return nil
@@ -124,81 +148,59 @@ func (s *webSocket) forwardRequest(kind websocket.MessageType, b []byte) error {
 // messageTime limits how long a message of a browser may take to arrive.
 const messageTime = time.Minute
 
-// readMessage passes the next message to handle. Its buffer grows with what has arrived.
-func (s *webSocket) readMessage(ctx context.Context, handle func(websocket.MessageType, []byte) error) error {
-	kind, r, err := s.conn.Reader(ctx)
-	if err != nil {
-		return err
-	}
+// readMessage reads a message and forwards it.
+//
+//go:noinline
+func (s *webSocket) readMessage(kind websocket.MessageType, r io.Reader) error {
 	timer := time.AfterFunc(messageTime, func() { s.conn.CloseNow() })
 	defer timer.Stop()
-	var b []byte
-	defer func() {
-		s.g.incomplete.release(cap(b))
-		bufpool.Put(b)
-	}()
+	m := incoming{budget: &s.g.incomplete}
+	defer m.free()
 	for {
-		if len(b) == cap(b) {
-			before := cap(b)
-			b = bufpool.Grow(b, before+1)
-			if !s.g.incomplete.charge(cap(b)-before, cap(b)) {
-				return errBusy
-			}
+		space, err := m.space()
+		if err != nil {
+			return err
 		}
-		n, err := r.Read(b[len(b):cap(b)])
-		b = b[:len(b)+n]
+		n, err := r.Read(space)
+		m.filled(n)
 		if err == io.EOF {
-			return handle(kind, b)
+			return s.forwardRequest(kind, m.join())
 		} else if err != nil {
 			return err
 		}
 	}
 }
 
-// forwardFrames sends the frames of the topic server to the browser.
-func (s *webSocket) forwardFrames(ctx context.Context) error {
-	write := func(b []byte) error {
-		ctx, cancel := context.WithTimeout(ctx, s.g.opts.WriteTimeout)
-		defer cancel()
-		return s.conn.Write(ctx, websocket.MessageText, b)
-	}
+// forwardFrames sends the queued frames of the topic server to the browser.
+func (s *webSocket) forwardFrames() {
 	for {
-		f, err := s.upstream.next(ctx, nil)
-		var refused serverError
-		if errors.As(err, &refused) {
-			write(errorJSON(err))
+		f, err := s.upstream.poll()
+		if err == errEmpty {
+			return
+		}
+		if err == nil {
+			if string(f.data) == "ACK" {
+				f.data = []byte(`{"ack":true}`)
+			}
+			err = s.browser.writeText(f.data)
+		} else if refused := serverError(""); errors.As(err, &refused) {
+			s.browser.writeText(errorJSON(err))
 		}
 		if err != nil {
-			return err
-		}
-		if string(f.data) == "ACK" {
-			f.data = []byte(`{"ack":true}`)
-		}
-		if err := write(f.data); err != nil {
-			return err
+			s.end(err)
+			close(s.forwarded) // and no other call follows
+			return
 		}
 	}
 }
 
-// keepAlive pings the browser, and returns an error when it does not answer.
-func (s *webSocket) keepAlive(ctx context.Context) error {
-	if s.g.opts.KeepAlive < 0 {
-		<-ctx.Done()
-		return ctx.Err()
+// ping pings the browser after KeepAlive, and ends the WebSocket if it does not answer.
+func (s *webSocket) ping() {
+	ctx, cancel := context.WithTimeout(context.Background(), s.g.opts.KeepAlive)
+	defer cancel()
+	if err := s.conn.Ping(ctx); err != nil {
+		s.end(err)
+		return
 	}
-	t := time.NewTicker(s.g.opts.KeepAlive)
-	defer t.Stop()
-	for {
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		pingCtx, cancel := context.WithTimeout(ctx, s.g.opts.KeepAlive)
-		err := s.conn.Ping(pingCtx)
-		cancel()
-		if err != nil {
-			return err
-		}
-	}
+	s.pings.Reset(s.g.opts.KeepAlive)
 }

@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/coder/websocket"
+	"github.com/google/go-cmp/cmp"
 
 	"goranch/protocol/pubsub"
 	"goranch/protocol/pubsub/web"
@@ -37,6 +40,38 @@ func TestWebSocket(t *testing.T) {
 	if n := srv.gateway.Stats().WebSockets; n != 4 {
 		t.Errorf("got %d WebSockets, want 4", n)
 	}
+}
+
+// Messages arrive whole whatever the length of their frames is, in both directions.
+func TestWebSocketMessageSizes(t *testing.T) {
+	srv := newTestServer(t, pubsub.Options{}, web.Options{})
+	s := srv.webSocket()
+	s.request("subscribe", "x")
+	s.expect(`{"ack":true}`)
+	for _, n := range []int{1, 40, 60, 300, 500, 3900, 4096, 40_000, 65_500, 65_536, 200_000} {
+		data := `"` + strings.Repeat("é", n/2) + `"`
+		s.write(`{"action":"publish","data":{"topic":"x","event":"e","message_id":"","data":` + data + `}}`)
+		got := []string{s.read(), s.read()}
+		slices.Sort(got)
+		if diff := cmp.Diff([]string{`{"published":1}`, delivered("x", data)}, got); diff != "" {
+			t.Errorf("%d bytes (-want +got):\n%s", n, diff)
+		}
+	}
+}
+
+// An idle WebSocket has one goroutine of the gateway, and until it is parked one of the topic server.
+func TestWebSocketGoroutines(t *testing.T) {
+	srv := newTestServer(t, pubsub.Options{}, web.Options{})
+	before := runtime.NumGoroutine()
+	const n = 50
+	for range n {
+		srv.rawSocket()
+	}
+	want := n + n/5
+	if runtime.GOOS != "linux" { // where connections are not parked
+		want += n
+	}
+	waitFor(t, fmt.Sprintf("at most %d goroutines for %d WebSockets", want, n), func() bool { return runtime.NumGoroutine()-before <= want })
 }
 
 func TestWebSocketBadMessages(t *testing.T) {

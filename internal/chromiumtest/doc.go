@@ -1,0 +1,3 @@
+// Package chromiumtest opens pages in a headless Chromium for tests, and controls them through its
+// DevTools protocol.
+package chromiumtest

@@ -1,0 +1,230 @@
+//go:build unix
+
+package adminhttp_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"goranch/conns"
+	"goranch/internal/chromiumtest"
+	"goranch/protocol/echo"
+	"goranch/protocol/shell"
+	"goranch/ranch/admin/adminhttp"
+	"goranch/transport"
+)
+
+// screenshotEnv is the environment variable that makes the test write docs/img/dashboard-*.png.
+const screenshotEnv = "GORANCH_SCREENSHOTS"
+
+func openDashboard(t *testing.T, s *testServer, fragment string) *chromiumtest.Tab {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("NOT TESTED in a browser: -short")
+	}
+	tb := chromiumtest.Open(t, s.url+"/"+fragment)
+	tb.WaitFor(`document.getElementById("connection")?.textContent`, "live")
+	return tb
+}
+
+const (
+	rows   = `document.querySelectorAll("#table tbody tr[data-key]").length`
+	filter = `(() => { const f = document.getElementById("filter"); f.value = %q; f.form.requestSubmit(); })()`
+	active = `document.querySelector('[data-listener=echo] .figures')?.dataset.active`
+)
+
+// click clicks the first element that matches a selector.
+func click(tb *chromiumtest.Tab, selector string) {
+	tb.WaitFor(fmt.Sprintf(`document.querySelector(%q) != null`, selector), "true")
+	tb.Eval(fmt.Sprintf(`document.querySelector(%q).click()`, selector))
+}
+
+// The dashboard in a browser: an operator who logs in with a ticket sees a connection appear and the
+// chart move, filters, sorts, kills, and changes the cap.
+func TestDashboardInChromium(t *testing.T) {
+	s := newTestServer(t, adminhttp.Options{Interval: 100 * time.Millisecond})
+	ticket := s.handler.Ticket(shell.User{Name: "console", Role: shell.Operator}, time.Hour)
+	tb := openDashboard(t, s, "#ticket="+ticket)
+	tb.WaitFor(`document.getElementById("user").textContent`, "console (operator)")
+	tb.WaitFor(`location.hash + location.search`, "")
+	tb.WaitFor(active, "0")
+
+	clients := []net.Conn{s.dial(100), s.dial(2000), s.dial(30)}
+	tb.WaitFor(active, "3")
+	tb.WaitFor(`document.querySelector('[data-listener=echo] [data-chart=connections]')?.dataset.top`, "3") // the line has moved
+	tb.WaitFor(`document.querySelector('[data-listener=echo] [data-chart=connections] canvas') != null`, "true")
+
+	tb.Eval(fmt.Sprintf(filter, "listener=echo"))
+	tb.WaitFor(rows, "3")
+	peers := `[...document.querySelectorAll("#table tbody tr[data-key]")].map((tr) => tr.cells[2].textContent).join(" ")`
+	click(tb, "#table thead th:nth-child(7) button") // read, the largest first
+	addr := func(nc net.Conn) string { return nc.LocalAddr().String() }
+	tb.WaitFor(peers, strings.Join([]string{addr(clients[1]), addr(clients[0]), addr(clients[2])}, " "))
+	click(tb, "#table thead th:nth-child(7) button")
+	tb.WaitFor(peers, strings.Join([]string{addr(clients[2]), addr(clients[0]), addr(clients[1])}, " "))
+	tb.Eval(fmt.Sprintf(filter, "listener=echo read>1000"))
+	tb.WaitFor(peers, addr(clients[1]))
+
+	// Kill asks for confirmation, in which Cancel is one way out.
+	click(tb, "#table tbody [data-action=kill]")
+	tb.WaitFor(`document.getElementById("dialog").open`, "true")
+	click(tb, "dialog menu button:first-child")
+	tb.WaitFor(`document.getElementById("dialog").open`, "false")
+	tb.WaitFor(rows, "1")
+	click(tb, "#table tbody [data-action=kill]")
+	click(tb, "dialog button.primary")
+	tb.WaitFor(rows, "0")
+	tb.WaitFor(active, "2")
+	if n, err := clients[1].Read(make([]byte, 1)); err == nil {
+		t.Errorf("killed connection: got %d bytes, want its end", n)
+	}
+
+	click(tb, "[data-listener=echo] [data-action=cap]")
+	tb.WaitFor(`document.querySelector("dialog input").value`, "20000")
+	tb.Eval(`document.querySelector("dialog input").select()`)
+	tb.Type("7")
+	tb.Key("Enter")
+	s.waitFor("the cap", func() bool { return s.listener("echo").Info().MaxConnections == 7 })
+	tb.WaitFor(`document.querySelector('[data-listener=echo] .figures span:nth-child(2)').textContent`, "cap 7")
+
+	s.wantAudit("console kill, console cap")
+}
+
+// All connections that match a filter are killed after a confirmation with their number, by the keyboard
+// as far as possible.
+func TestDashboardKillsAllThatMatch(t *testing.T) {
+	s := newTestServer(t, adminhttp.Options{Interval: 100 * time.Millisecond})
+	ticket := s.handler.Ticket(shell.User{Name: "console", Role: shell.Operator}, time.Hour)
+	tb := openDashboard(t, s, "#ticket="+ticket)
+	s.dial(100)
+	s.dial(2000)
+	s.dial(30)
+	tb.WaitFor(active, "3")
+	tb.Key("/")
+	tb.WaitFor(`document.activeElement.id`, "filter")
+	tb.Eval(`document.activeElement.select()`)
+	tb.Type("listener=echo read<1000")
+	tb.Key("Enter")
+	tb.WaitFor(rows, "2")
+	click(tb, "[data-bulk=kill]")
+	tb.WaitFor(`document.querySelector("dialog .body").textContent.startsWith("2 connections match")`, "true")
+	click(tb, "dialog button.primary")
+	tb.WaitFor(active, "1")
+	tb.Eval(`[...document.querySelectorAll("[role=tab]")].find((t) => t.textContent === "Recently closed").click()`)
+	tb.Eval(fmt.Sprintf(filter, "reason=killed"))
+	tb.WaitFor(rows, "2")
+	s.wantAudit("console kill")
+}
+
+// wantAudit compares the users and the names of the audited commands.
+func (s *testServer) wantAudit(want string) {
+	s.t.Helper()
+	var lines []string
+	for _, e := range s.audited() {
+		lines = append(lines, e.User.Name+" "+e.Command)
+	}
+	if got := strings.Join(lines, ", "); got != want {
+		s.t.Errorf("audit: got %s, want %s", got, want)
+	}
+}
+
+// A viewer sees no buttons that change something, and what peers and programs provide appears as text.
+func TestDashboardOfViewer(t *testing.T) {
+	const markup = `<img src=x onerror=hacked=1><script>hacked=1</script>`
+	nasty := shell.Command{Name: "topics", Help: "Topics.", Role: shell.Viewer, Run: func(_ context.Context, c *shell.Call) error {
+		c.Return(shell.Table{Columns: []shell.Column{{Key: "topic", Title: markup}}, Rows: [][]any{{markup}}})
+		return nil
+	}}
+	s := newTestServer(t, adminhttp.Options{Interval: 100 * time.Millisecond, Commands: []shell.Command{nasty}})
+	s.start(markup, transport.TCP{}, "127.0.0.1:0", echo.Protocol{})
+	tb := openDashboard(t, s, "")
+	tb.WaitFor(`document.querySelectorAll(".listener").length`, "3")
+	tb.WaitFor(`document.querySelectorAll("[data-action], [data-bulk]").length`, "0")
+	tb.WaitFor(`document.getElementById("sign-in").hidden`, "false")
+	tb.Eval(`[...document.querySelectorAll("[role=tab]")].find((t) => t.textContent === "Topics").click()`)
+	tb.WaitFor(`document.querySelector("#table tbody td")?.textContent`, markup)
+	tb.WaitFor(`[...document.querySelectorAll(".listener h2")].some((h) => h.textContent === `+strconv.Quote(markup)+`)`, "true")
+	tb.WaitFor(`typeof hacked + document.querySelectorAll("main img, main script").length`, "undefined0")
+	tb.WaitFor(`(() => { try { document.body.innerHTML = "x"; return "accepted"; } catch { return "refused"; } })()`, "refused") // by the Content-Security-Policy
+
+	click(tb, "#sign-in")
+	tb.WaitFor(`document.activeElement?.name`, "token")
+	tb.Type(operatorToken)
+	tb.Key("Enter")
+	tb.WaitFor(`document.getElementById("user").textContent`, "token ops (operator)")
+	tb.WaitFor(`document.querySelector("[data-action=cap]") != null`, "true")
+}
+
+// With many connections a page of them is shown, and pages follow each other.
+func TestDashboardPages(t *testing.T) {
+	s := newTestServer(t, adminhttp.Options{Interval: 100 * time.Millisecond})
+	for range 120 {
+		s.dial(0)
+	}
+	s.waitFor("120 connections", func() bool { return s.listener("echo").Info().AllConnections == 120 })
+	tb := openDashboard(t, s, "")
+	tb.Eval(fmt.Sprintf(filter, "listener=echo"))
+	tb.WaitFor(`document.getElementById("range").textContent`, "1 to 50 of 120")
+	tb.Eval(`document.activeElement.blur()`)
+	tb.Key("n")
+	tb.Key("n")
+	tb.WaitFor(`document.getElementById("range").textContent`, "101 to 120 of 120")
+	tb.WaitFor(rows, "20")
+	s.run("kill", `{"args":["listener=echo"],"flags":{"yes":true}}`)
+	tb.WaitFor(rows, "0")
+	tb.Eval(fmt.Sprintf(filter, "idel>1s"))
+	tb.WaitFor(`document.getElementById("filter-error").textContent.includes("did you mean idle?")`, "true")
+	tb.Eval(`document.activeElement.blur()`)
+	tb.Key("?")
+	tb.WaitFor(`document.getElementById("dialog").open`, "true")
+}
+
+// The page reconnects after the server was away, and fits the width of a telephone.
+func TestDashboardOnTelephone(t *testing.T) {
+	s := newTestServer(t, adminhttp.Options{Interval: 100 * time.Millisecond})
+	s.dial(5)
+	tb := openDashboard(t, s, "")
+	tb.Size(390, 844, true)
+	tb.WaitFor(rows+` > 0`, "true")
+	tb.WaitFor(`document.documentElement.scrollWidth <= 390`, "true")
+	s.listener("http").Suspend()
+	s.listener("http").Kill(conns.Query{})
+	tb.WaitFor(`document.getElementById("connection").textContent`, "disconnected")
+	s.listener("http").Resume()
+	tb.WaitFor(`document.getElementById("connection").textContent`, "live")
+}
+
+// TestDashboardScreenshots writes the images of docs/dashboard.md.
+func TestDashboardScreenshots(t *testing.T) {
+	if os.Getenv(screenshotEnv) == "" {
+		t.Skip("SKIPPED: writes images of the dashboard; to run it: GORANCH_SCREENSHOTS=1 go test ./ranch/admin/adminhttp -run Screenshots")
+	}
+	s := newTestServer(t, adminhttp.Options{Interval: 200 * time.Millisecond})
+	tb := openDashboard(t, s, "#ticket="+s.handler.Ticket(shell.User{Name: "console", Role: shell.Operator}, time.Hour))
+	s.listener("echo").SetMaxConnections(60)
+	for n := range 45 { // traffic for the charts
+		s.dial(100 * (n%7 + 1))
+		if n%4 == 3 {
+			s.dial(10).Close()
+		}
+		time.Sleep(150 * time.Millisecond)
+	}
+	tb.Eval(fmt.Sprintf(filter, "listener=echo"))
+	click(tb, "#table thead th:nth-child(7) button")
+	for name, theme := range map[string]string{"dashboard-light.png": "light", "dashboard-dark.png": "dark"} {
+		tb.Eval(`localStorage.setItem("goranch-theme", "` + map[string]string{"light": "", "dark": "light"}[theme] + `")`)
+		click(tb, "#theme")
+		time.Sleep(500 * time.Millisecond)
+		tb.Screenshot(filepath.Join("../../../docs/img", name))
+	}
+	tb.Size(390, 844, true)
+	time.Sleep(time.Second)
+	tb.Screenshot("../../../docs/img/dashboard-phone.png")
+}
