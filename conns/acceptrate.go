@@ -40,11 +40,10 @@ func (a *acceptRate) take(now int64) (wait time.Duration, changed <-chan struct{
 	return wait, a.changed
 }
 
-// WaitAccept waits until the AcceptRate allows one more connection. If ctx ends first, it returns
-// the cause, and the rate is not charged. Without an AcceptRate it returns at once.
-func (s *Supervisor) WaitAccept(ctx context.Context) error {
+// wait waits until the rate allows one more connection. now is the clock.
+func (a *acceptRate) wait(ctx context.Context, now func() int64) error {
 	for {
-		wait, changed := s.acceptRate.take(s.now())
+		wait, changed := a.take(now())
 		if wait == 0 {
 			return nil
 		}
@@ -58,4 +57,13 @@ func (s *Supervisor) WaitAccept(ctx context.Context) error {
 		}
 		t.Stop()
 	}
+}
+
+// WaitAccept waits until the AcceptRate allows one more connection, and that of the [Shared] of the
+// gate. If ctx ends first, it returns the cause. Without an AcceptRate it returns at once.
+func (s *Supervisor) WaitAccept(ctx context.Context) error {
+	if err := s.acceptRate.wait(ctx, s.now); err != nil || s.cfg.Gate.shared == nil {
+		return err
+	}
+	return s.cfg.Gate.shared.waitAccept(ctx)
 }

@@ -1,50 +1,87 @@
 package conns
 
 import (
-	"net"
+	"encoding/binary"
 	"net/netip"
 	"sync"
-
-	"goranch/internal/remoteip"
 )
 
-// addresses is the table of source addresses, by the key of package remoteip. It holds those with
+// addressKey identifies the clients that are counted together: those of a prefix. It is smaller than
+// a netip.Prefix, and faster to hash.
+type addressKey struct{ hi, lo, bits uint64 }
+
+// defaultBits6 is the prefix length by which IPv6 addresses are counted; see package remoteip.
+const defaultBits6 = 64
+
+// keyOf returns the key of ip, which is not mapped, by the prefix lengths of rule, which may be nil.
+func keyOf(ip netip.Addr, rule *NetworkRule) addressKey {
+	bits := 32
+	if ip.Is6() {
+		bits = defaultBits6
+	}
+	if rule != nil {
+		if n := rule.bits(ip); n > 0 {
+			bits = n
+		}
+	}
+	if ip.Is4() {
+		bits += 96
+	}
+	b := ip.As16()
+	k := addressKey{binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:]), uint64(bits)}
+	k.hi &= ^uint64(0) << max(64-bits, 0)
+	k.lo &= ^uint64(0) << min(128-bits, 64)
+	return k
+}
+
+// addressLimits are the limits per address that apply to a connection.
+type addressLimits struct {
+	perAddress int
+	rate       Rate
+}
+
+func (l addressLimits) any() bool { return l.perAddress > 0 || l.rate.PerSecond > 0 }
+
+// replaced returns l with the limits of a rule in place of its own.
+func (l addressLimits) replaced(rule *NetworkRule) addressLimits {
+	if rule.PerAddress != 0 {
+		l.perAddress = rule.PerAddress
+	}
+	if rule.AddressRate.PerSecond > 0 {
+		l.rate = rule.AddressRate
+	}
+	return l
+}
+
+// addresses is a table of source addresses. It holds those with
 // live connections, which the cap bounds, and, while a rate is limited, at most maxQuiet others.
 type addresses struct{ shards [16]addressShard }
 
 type addressShard struct {
 	mu sync.Mutex
-	m  map[netip.Addr]*address
+	m  map[addressKey]*address
 	_  [48]byte // keeps neighbours out of this cache line
 }
 
 // address is one source address.
 type address struct {
-	key  netip.Addr
+	key  addressKey
 	live int
-	full int64 // when its bucket is full again, on the supervisor's clock; see Rate.take
+	full int64 // when its bucket is full again, on the clock of the table's owner; see Rate.take
 }
 
 // maxQuiet is how many addresses without connections stay in the table for their rate. In a flood
 // of more, some are removed, and their rate starts again: the memory of the table is bounded.
 const maxQuiet = 65536
 
-func (t *addresses) shard(a netip.Addr) *addressShard {
-	b := a.As16()
-	h := uint32(2166136261)
-	for _, x := range b[4:] { // an IPv4 address is in the last four bytes, a /64 in the first eight
-		h = (h ^ uint32(x)) * 16777619
-	}
-	return &t.shards[h>>8%uint32(len(t.shards))]
+func (t *addresses) shard(k addressKey) *addressShard {
+	h := (k.hi ^ k.lo*0x9e3779b97f4a7c15) * 0xd6e8feb86659fd93
+	return &t.shards[h>>60]
 }
 
-// add counts a connection from addr, unless a limit forbids it: then the error is RefusedAddress or
-// RefusedRate. The result is nil if addr is not counted.
-func (t *addresses) add(addr net.Addr, lim *Limits, now int64) (*address, error) {
-	key := remoteip.Key(addr)
-	if !key.IsValid() {
-		return nil, nil
-	}
+// add counts a connection of key, unless a limit forbids it: then the error is RefusedAddress or
+// RefusedRate.
+func (t *addresses) add(key addressKey, lim addressLimits, now int64) (*address, error) {
 	p := t.shard(key)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -52,10 +89,10 @@ func (t *addresses) add(addr net.Addr, lim *Limits, now int64) (*address, error)
 	if !known {
 		a = &address{key: key}
 	}
-	if lim.PerAddress > 0 && a.live >= lim.PerAddress {
+	if lim.perAddress > 0 && a.live >= lim.perAddress {
 		return nil, RefusedAddress
 	}
-	if lim.AddressRate.PerSecond > 0 && lim.AddressRate.take(&a.full, now) > 0 {
+	if lim.rate.PerSecond > 0 && lim.rate.take(&a.full, now) > 0 {
 		return nil, RefusedRate
 	}
 	if a.live++; !known {
@@ -67,7 +104,7 @@ func (t *addresses) add(addr net.Addr, lim *Limits, now int64) (*address, error)
 // put adds a. If the shard is full, it removes some addresses without connections. p is locked.
 func (p *addressShard) put(a *address) {
 	if p.m == nil {
-		p.m = make(map[netip.Addr]*address)
+		p.m = make(map[addressKey]*address)
 	}
 	if len(p.m) >= maxQuiet/len(addresses{}.shards) {
 		checked := 0
@@ -83,13 +120,15 @@ func (p *addressShard) put(a *address) {
 	p.m[a.key] = a
 }
 
-// remove uncounts a connection. It removes the address if it was the last and the bucket is full.
-func (t *addresses) remove(a *address, now int64) {
-	p := t.shard(a.key)
+// remove uncounts a connection of key. It removes the address if it was the last and the bucket is
+// full.
+func (t *addresses) remove(key addressKey, now int64) {
+	p := t.shard(key)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	a := p.m[key] // there is one while it has connections
 	if a.live--; a.live == 0 && a.full <= now {
-		delete(p.m, a.key)
+		delete(p.m, key)
 	}
 }
 

@@ -3,7 +3,7 @@ package conns
 import (
 	"errors"
 	"math/rand/v2"
-	"net"
+	"net/netip"
 	"testing"
 	"time"
 )
@@ -41,15 +41,15 @@ func TestRate(t *testing.T) {
 	}
 }
 
-// addrOf returns one of 2^24 addresses.
-func addrOf(i int) net.Addr {
-	return &net.TCPAddr{IP: net.IPv4(10, byte(i>>16), byte(i>>8), byte(i))}
+// addrOf returns the key of one of 2^24 addresses.
+func addrOf(i int) addressKey {
+	return keyOf(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), nil)
 }
 
 // Under a flood of addresses the table stays bounded and keeps those with live connections.
 func TestAddressTableIsBounded(t *testing.T) {
 	var table addresses
-	lim := &Limits{PerAddress: 1, AddressRate: Rate{PerSecond: 0.01, Burst: 2}}
+	lim := addressLimits{1, Rate{PerSecond: 0.01, Burst: 2}}
 	now := int64(1000 * time.Second)
 	const live, flood = 1000, 100_000
 	for i := range live {
@@ -62,7 +62,7 @@ func TestAddressTableIsBounded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		table.remove(a, now)
+		table.remove(a.key, now)
 	}
 	if n := table.len(); n > maxQuiet+live+16 {
 		t.Errorf("got %d addresses in the table, want at most %d", n, maxQuiet+live+16)
@@ -81,13 +81,13 @@ func TestAddressTableIsBounded(t *testing.T) {
 // An address without connections stays in the table until its bucket is full again.
 func TestAddressStaysForItsRate(t *testing.T) {
 	var table addresses
-	lim := &Limits{AddressRate: Rate{PerSecond: 1, Burst: 1}}
+	lim := addressLimits{rate: Rate{PerSecond: 1, Burst: 1}}
 	now := int64(1000 * time.Second)
 	a, err := table.add(addrOf(1), lim, now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	table.remove(a, now)
+	table.remove(a.key, now)
 	if _, err := table.add(addrOf(1), lim, now); !errors.Is(err, RefusedRate) {
 		t.Errorf("at once again: got %v, want %v", err, RefusedRate)
 	}
@@ -95,7 +95,7 @@ func TestAddressStaysForItsRate(t *testing.T) {
 	if a, err = table.add(addrOf(1), lim, now); err != nil {
 		t.Errorf("a second later: got %v, want nil", err)
 	}
-	table.remove(a, now+int64(time.Second))
+	table.remove(a.key, now+int64(time.Second))
 	if n := table.len(); n != 0 {
 		t.Errorf("got %d addresses in the table, want 0", n)
 	}
@@ -104,7 +104,7 @@ func TestAddressStaysForItsRate(t *testing.T) {
 // BenchmarkAddress adds and removes a connection of an address, with many others in the table.
 func BenchmarkAddress(b *testing.B) {
 	var table addresses
-	lim := &Limits{PerAddress: 1 << 30, AddressRate: Rate{PerSecond: 1e9}}
+	lim := addressLimits{1 << 30, Rate{PerSecond: 1e9}}
 	now := int64(1000 * time.Second)
 	for i := range 100_000 {
 		if _, err := table.add(addrOf(i), lim, now); err != nil {
@@ -117,6 +117,6 @@ func BenchmarkAddress(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		table.remove(a, now)
+		table.remove(a.key, now)
 	}
 }

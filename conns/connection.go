@@ -31,8 +31,9 @@ type connection struct {
 	err     error        // the result of its last step; used by the goroutine of the connection only
 
 	// Accounting.
-	address *address // its source address; nil: not counted
-	index   int32    // in its shard, under the shard's lock
+	index     int32    // in its shard, under the shard's lock
+	countedIn uint8    // tables that count its source address, a set of inOwn and inShared
+	address   *address // its source address in one of them; nil: not counted
 
 	stopAt atomic.Int64 // when it was asked to stop; 0: never
 
@@ -54,10 +55,12 @@ func (c *connection) run() {
 	} else {
 		if err := c.admit(); err != nil {
 			c.err = err
+			c.turnAway()
 			return
 		}
 		if err := c.handshake(); err != nil {
 			c.err = err
+			c.turnAway()
 			return
 		}
 		c.begin()
@@ -67,27 +70,6 @@ func (c *connection) run() {
 	} else {
 		c.err = c.protocol.Serve(c.ctx, &c.conn)
 	}
-}
-
-// admit counts c for the source address of its socket and applies the limits per address. Behind a
-// proxy, handshake does so when the client's address is known.
-func (c *connection) admit() error {
-	c.sup.retrace(c)
-	if c.sup.cfg.Started != nil {
-		c.sup.cfg.Started(&c.conn)
-	}
-	if engine.BehindProxy(c.conn.Transport(), c.conn.RemoteAddr()) {
-		return nil
-	}
-	return c.countAddress()
-}
-
-func (c *connection) countAddress() (err error) {
-	lim := &c.sup.settings.Load().Limits
-	if lim.PerAddress > 0 || lim.AddressRate.PerSecond > 0 {
-		c.address, err = c.sup.addresses.add(c.conn.RemoteAddr(), lim, c.sup.now())
-	}
-	return err
 }
 
 // handshake prepares the connection as its transport asks. TLS needs a deep stack, so it runs in
@@ -136,12 +118,23 @@ func (c *connection) limitedHandshake() error {
 	if aborted || err != nil && ctx.Err() != nil { // unwatch may succeed while ctx is being cancelled
 		err = errors.Join(context.Cause(ctx), err)
 	}
-	h := c.conn.Proxy()
-	if h != nil {
-		c.sup.retrace(c) // the remote address has changed to that of the client
+	return err
+}
+
+// admitInHandshake runs the handshake. Behind a proxy the client is admitted when the PROXY header
+// was read, before the handshake of TLS.
+func (c *connection) admitInHandshake(ctx context.Context) error {
+	behind, admitted := c.behindProxy(), false
+	admit := func() error {
+		admitted = true
+		return c.admitClient()
 	}
-	if err == nil && c.address == nil && (h == nil || h.Source != nil) { // without Source the proxy itself is the client
-		err = c.countAddress()
+	if behind {
+		ctx = engine.WithAdmission(ctx, admit)
+	}
+	err := c.conn.Handshake(ctx)
+	if err == nil && !admitted && (behind || c.conn.Proxy() != nil && c.countedIn == 0) { // a transport of another module
+		err = admit()
 	}
 	return err
 }
@@ -150,7 +143,7 @@ func (c *connection) limitedHandshake() error {
 func (c *connection) timedHandshake(ctx context.Context) error {
 	defer c.sup.handshakes.Cancel()
 	began := c.sup.now()
-	err := c.conn.Handshake(ctx)
+	err := c.admitInHandshake(ctx)
 	if err == nil {
 		c.sup.durationsOf(c).handshake.observe(time.Duration(c.sup.now() - began))
 	}
@@ -169,6 +162,9 @@ func (c *connection) begin() {
 		c.session = sessionOf(c.protocol, c.ctx, &c.conn)
 	}
 	c.flags.set(flagServing)
+	if n := c.sup.settings.Load().Networks; n != nil && c.conn.Proxy() == nil && c.behindProxy() {
+		c.closeIfBanned(n) // by a rule that was added during the handshake
+	}
 }
 
 // sessionOf returns a session of p, or of the protocol that p wraps; nil if there is none.
@@ -238,8 +234,8 @@ func (c *connection) report(end *ConnEnd) {
 	s := c.sup
 	c.cancel(protocol.ErrEnded)
 	s.deregister(c, *end)
-	if c.address != nil {
-		s.addresses.remove(c.address, s.now())
+	if c.countedIn != 0 {
+		c.uncountAddress()
 	}
 	c.Uncount()
 	if s.cfg.Ended != nil {

@@ -9,7 +9,7 @@ type Counters struct {
 	Accepted        uint64
 	Served          uint64 // the protocol was called and has returned
 	HandshakeFailed uint64 // ended before the protocol was called
-	Refused         uint64 // refused: stopping, at the cap, or by a limit per address
+	Refused         uint64 // refused: stopping, at the cap, banned, or by a limit per address
 	Live            int    // in the handshake or served, counted by the cap or not
 	Ended           [numReasons]uint64
 

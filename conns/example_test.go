@@ -6,11 +6,47 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"net/netip"
 
 	"goranch/conns"
 	"goranch/protocol"
 	"goranch/transport"
 )
+
+func ExampleNetworks() {
+	var networks conns.Networks
+	err := networks.Add(
+		conns.NetworkRule{Prefix: netip.MustParsePrefix("192.0.2.0/24"), Deny: true, Reason: "port scan"},
+		conns.NetworkRule{Prefix: netip.MustParsePrefix("192.0.2.7/32"), Exempt: true},
+	)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, addr := range []string{"192.0.2.1", "192.0.2.7", "198.51.100.1"} {
+		rule, found := networks.Lookup(netip.MustParseAddr(addr))
+		fmt.Println(addr, found, rule.Deny, rule.Exempt)
+	}
+	// Output:
+	// 192.0.2.1 true true false
+	// 192.0.2.7 true false true
+	// 198.51.100.1 false false false
+}
+
+func ExampleShared() {
+	shared, err := conns.NewShared(conns.SharedLimits{MaxConnections: 1})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	a, b := shared.NewGate(10), shared.NewGate(10) // package ranch does this for Options.Shared
+	fmt.Println(a.TryReserve(), b.TryReserve())
+	a.Cancel()
+	fmt.Println(b.TryReserve())
+	// Output:
+	// true false
+	// true
+}
 
 // A gate with two slots: the third acceptor waits, here until the limit is raised.
 func ExampleGate() {

@@ -16,14 +16,18 @@ const unlimited = math.MaxInt
 // without asking again, unless the limit was lowered in between: then Confirm waits.
 //
 // Connections that were accepted and wait for a slot are pending; they are served before acceptors.
-// Waiters are served in order. All methods may be called from any goroutine.
+// Waiters are served in order. A gate of a [Shared] also counts its slots there, and needs a free slot
+// in both. All methods may be called from any goroutine.
 type Gate struct {
-	mu       sync.Mutex
+	mu       *sync.Mutex // &alone, or that of shared
+	alone    sync.Mutex
+	shared   *Shared // nil: none
+	member   member  // what Join was given
 	limit    int
 	used     int
 	reserved int
 	peak     int
-	confirms queue // pending connections with a reservation
+	confirms queue // pending connections with a reservation; of a lone gate
 	pending  queue // pending connections without one
 	reserves queue // acceptors
 	watchers map[*watcher]struct{}
@@ -31,7 +35,11 @@ type Gate struct {
 
 // NewGate returns a gate that admits limit connections at once. 0 admits none, math.MaxInt any
 // number; a negative limit counts as 0.
-func NewGate(limit int) *Gate { return &Gate{limit: max(limit, 0)} }
+func NewGate(limit int) *Gate {
+	g := &Gate{limit: max(limit, 0)}
+	g.mu = &g.alone
+	return g
+}
 
 // Reserve reserves a slot before accept, waiting until one is free. If ctx ends first, it returns
 // the cause, and no slot is reserved.
@@ -48,7 +56,7 @@ func (g *Gate) ReservePending(ctx context.Context, queued func()) error {
 func (g *Gate) reserve(ctx context.Context, q *queue, queued func()) error {
 	g.mu.Lock()
 	if g.mayReserve() { // then the queues are empty
-		g.reserved++
+		g.addReserved(1)
 		g.mu.Unlock()
 		return nil
 	}
@@ -70,7 +78,7 @@ func (g *Gate) reserve(ctx context.Context, q *queue, queued func()) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if !q.remove(w) { // granted at the same moment
-		g.reserved--
+		g.addReserved(-1)
 		g.wake()
 	}
 	return context.Cause(ctx)
@@ -83,16 +91,24 @@ func (g *Gate) TryReserve() bool {
 	if !g.mayReserve() {
 		return false
 	}
-	g.reserved++
+	g.addReserved(1)
 	return true
 }
 
 // Confirm turns a reservation into a used slot, after accept has returned a connection. It waits
 // only if the limit was lowered since Reserve. If ctx ends first, it returns the cause, and the
-// reservation is cancelled.
+// reservation is cancelled. A gate of a [Shared] cancels the reservation before it waits: another
+// gate may be able to use the slot.
 func (g *Gate) Confirm(ctx context.Context) error {
 	if g.TryConfirm() {
 		return nil
+	}
+	if g.shared != nil {
+		g.Cancel()
+		if err := g.ReservePending(ctx, nil); err != nil {
+			return err
+		}
+		return g.Confirm(ctx)
 	}
 	w := g.pushConfirm()
 	select {
@@ -103,7 +119,7 @@ func (g *Gate) Confirm(ctx context.Context) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.confirms.remove(w) {
-		g.reserved--
+		g.addReserved(-1)
 	} else { // granted at the same moment
 		g.unuse()
 	}
@@ -125,7 +141,7 @@ func (g *Gate) pushConfirm() *waiter {
 func (g *Gate) TryConfirm() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !g.confirms.empty() || g.used >= g.limit {
+	if !g.confirms.empty() || !g.mayUse() {
 		return false
 	}
 	g.unreserve()
@@ -151,13 +167,14 @@ func (g *Gate) Release() {
 
 // SetLimit changes the limit, effective at once: raising it wakes as many waiters as there are new
 // slots; lowering it ends no connection. It reports whether more slots are reserved or used than
-// the new limit allows: then acceptors that wait in accept should return and Cancel.
+// the new limit allows: then acceptors that wait in accept should return and Cancel. It does not
+// change the limit of a [Shared].
 func (g *Gate) SetLimit(limit int) (over bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.limit = max(limit, 0)
 	g.wake()
-	return g.over()
+	return g.used+g.reserved > g.limit
 }
 
 // GateState is the state of a gate at one instant.
@@ -170,8 +187,8 @@ type GateState struct {
 
 	WaitingAcceptors int // those of Waiting that called Reserve
 
-	Over      bool // more slots are reserved or used than the limit allows
-	Contended bool // pending connections wait for slots that acceptors have reserved
+	Over      bool // more slots are reserved or used than the limit, or that of a Shared, allows
+	Contended bool // pending connections wait for slots that acceptors have reserved, in a Shared those of any gate
 }
 
 // State returns the gate's state at one instant.
@@ -186,7 +203,7 @@ func (g *Gate) state() GateState {
 	return GateState{
 		Limit: g.limit, Used: g.used, Reserved: g.reserved,
 		Waiting: g.confirms.n + g.pending.n + g.reserves.n, WaitingAcceptors: g.reserves.n, Peak: g.peak,
-		Over: g.over(), Contended: !g.pending.empty() && g.reserved > g.confirms.n,
+		Over: g.over(), Contended: g.contended(),
 	}
 }
 
@@ -226,12 +243,44 @@ type watcher struct {
 
 // The methods below are called with the lock held.
 
-func (g *Gate) mayReserve() bool { return g.used+g.reserved < g.limit }
-func (g *Gate) over() bool       { return g.used+g.reserved > g.limit }
+// hasRoom reports whether the limit of the gate itself allows another slot.
+func (g *Gate) hasRoom() bool { return g.used+g.reserved < g.limit }
+
+func (g *Gate) mayReserve() bool {
+	return g.hasRoom() && (g.shared == nil || g.shared.used+g.shared.reserved < g.shared.limit)
+}
+
+func (g *Gate) mayUse() bool {
+	return g.used < g.limit && (g.shared == nil || g.shared.used < g.shared.limit)
+}
+
+func (g *Gate) over() bool {
+	return g.used+g.reserved > g.limit || g.shared != nil && g.shared.over()
+}
+
+// offers returns the number of reservations of acceptors.
+func (g *Gate) offers() int { return g.reserved - g.confirms.n }
+
+// contended reports whether an acceptor that cancelled its reservation would help a pending
+// connection.
+func (g *Gate) contended() bool {
+	return !g.pending.empty() && (g.offers() > 0 || g.shared != nil && g.hasRoom() && g.shared.reserved > 0)
+}
+
+func (g *Gate) addReserved(n int) {
+	g.reserved += n
+	if g.shared != nil {
+		g.shared.reserved += n
+	}
+}
 
 func (g *Gate) use() {
 	g.used++
 	g.peak = max(g.peak, g.used)
+	if s := g.shared; s != nil {
+		s.used++
+		s.peak = max(s.peak, s.used)
+	}
 	g.watch()
 }
 
@@ -240,12 +289,15 @@ func (g *Gate) unuse() {
 		panic("conns: a slot was released twice")
 	}
 	g.used--
+	if g.shared != nil {
+		g.shared.used--
+	}
 	g.watch()
 }
 
 func (g *Gate) unreserve() {
 	g.checkReserved()
-	g.reserved--
+	g.addReserved(-1)
 }
 
 // checkReserved panics unless there is a reservation that no pending connection confirms already.
@@ -257,17 +309,38 @@ func (g *Gate) checkReserved() {
 
 // wake hands the free slots to waiters.
 func (g *Gate) wake() {
-	for !g.confirms.empty() && g.used < g.limit {
-		g.reserved--
-		g.use()
-		g.confirms.pop()
+	if g.shared != nil {
+		g.shared.wake()
+		return
 	}
-	for _, q := range []*queue{&g.pending, &g.reserves} {
-		for !q.empty() && g.mayReserve() {
-			g.reserved++
-			q.pop()
-		}
+	for g.admitConfirm() {
 	}
+	for g.grant(&g.pending) {
+	}
+	for g.grant(&g.reserves) {
+	}
+}
+
+// admitConfirm confirms the reservation of the oldest pending connection that has one, and reports
+// whether it did.
+func (g *Gate) admitConfirm() bool {
+	if g.confirms.empty() || !g.mayUse() {
+		return false
+	}
+	g.addReserved(-1)
+	g.use()
+	g.confirms.pop()
+	return true
+}
+
+// grant reserves a slot for the oldest waiter of q, and reports whether it did.
+func (g *Gate) grant(q *queue) bool {
+	if q.empty() || !g.mayReserve() {
+		return false
+	}
+	g.addReserved(1)
+	q.pop()
+	return true
 }
 
 func (g *Gate) watch() {
@@ -277,58 +350,4 @@ func (g *Gate) watch() {
 			close(w.ready)
 		}
 	}
-}
-
-// waiter is a goroutine that waits for a slot.
-type waiter struct {
-	ready      chan struct{}
-	prev, next *waiter
-	queued     bool
-}
-
-// queue is a list of waiters, oldest first.
-type queue struct {
-	first, last *waiter
-	n           int
-}
-
-func (q *queue) empty() bool { return q.n == 0 }
-
-func (q *queue) push() *waiter {
-	w := &waiter{ready: make(chan struct{}), prev: q.last, queued: true}
-	if q.last == nil {
-		q.first = w
-	} else {
-		q.last.next = w
-	}
-	q.last = w
-	q.n++
-	return w
-}
-
-// pop wakes the oldest waiter.
-func (q *queue) pop() {
-	w := q.first
-	q.remove(w)
-	close(w.ready)
-}
-
-// remove takes w out and reports whether it was still in.
-func (q *queue) remove(w *waiter) bool {
-	if !w.queued {
-		return false
-	}
-	w.queued = false
-	q.n--
-	if w.prev == nil {
-		q.first = w.next
-	} else {
-		w.prev.next = w.next
-	}
-	if w.next == nil {
-		q.last = w.prev
-	} else {
-		w.next.prev = w.prev
-	}
-	return true
 }

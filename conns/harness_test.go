@@ -144,7 +144,7 @@ func imbalance(c conns.Counters) string {
 	}
 	if c.Live < 0 || c.Live != c.Handshaking+c.Serving+c.Parked+c.Ending || failures != c.HandshakeFailed ||
 		c.Accepted != c.Served+c.HandshakeFailed+c.Refused+uint64(c.Live) ||
-		ended != c.Served+c.HandshakeFailed+c.Refused || refused != c.Refused {
+		ended != c.Served+c.HandshakeFailed+c.Refused || refused > c.Refused || c.Refused > refused+c.Ended[conns.Banned] {
 		return fmt.Sprintf("got %+v, want counters that add up", c)
 	}
 	return ""

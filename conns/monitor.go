@@ -38,6 +38,9 @@ func (s *Supervisor) Monitor(ctx context.Context) {
 			clear(batch) // so that it refers to no ended connection
 		}
 		s.addresses.forget(begin)
+		if shared := s.cfg.Gate.shared; shared != nil {
+			shared.forget()
+		}
 		t.Reset(max(s.interval(), time.Duration(50*(s.now()-begin))))
 	}
 }

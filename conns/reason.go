@@ -39,6 +39,7 @@ const (
 	WriteTimeout                   // nothing sent for too long
 	Expired                        // reached its lifetime
 	Evicted                        // the cap was lowered
+	Banned                         // a rule of Networks denies its source address
 	Refused                        // accepted while the listener was stopping
 	RefusedAtCap                   // accepted, but no slot was released in time
 	RefusedAddress                 // its source address has too many connections
@@ -49,7 +50,7 @@ const (
 var reasonNames = [numReasons]string{
 	"finished", "peer closed", "failed", "panicked", "timed out", "send timeout", "queue full", "bad input",
 	"handshake failed", "handshake timeout", "shutdown", "aborted", "killed",
-	"idle timeout", "read timeout", "write timeout", "expired", "evicted",
+	"idle timeout", "read timeout", "write timeout", "expired", "evicted", "banned",
 	"refused", "refused at the cap", "refused: too many connections from its address", "refused: address connects too often",
 }
 
@@ -117,6 +118,8 @@ func (c *connection) reason() Reason {
 		return r
 	case closed != 0:
 		return closed
+	case r == Banned && c.flags.has(flagServing): // as above
+		return Failed
 	case !c.flags.has(flagServing):
 		switch {
 		case r == Shutdown || r >= IdleTimeout:
@@ -134,5 +137,6 @@ func (c *connection) reason() Reason {
 	return r
 }
 
-// Refusal reports whether r is a reason for which connections are refused.
+// Refusal reports whether r is a reason for which connections are refused, and no other ones end. A
+// connection that ends as [Banned] was refused only if it was not served.
 func (r Reason) Refusal() bool { return r.refused() }

@@ -1,5 +1,7 @@
 // Package conns tracks, limits and supervises live connections. A [Gate] enforces the cap, and a
-// [Supervisor] runs a protocol on each connection, lists connections, and shuts them down.
+// [Supervisor] runs a protocol on each connection, lists connections, and shuts them down. A
+// [Shared] limits the connections of several listeners together, and [Networks] has rules for the
+// addresses of clients.
 //
 // Package ranch connects both to listening sockets. An acceptor works like this:
 //
@@ -21,7 +23,8 @@
 //
 // # Locks
 //
-// The gate has one mutex, held for a few instructions. Connections are distributed over shards with a
+// The gate has one mutex, held for a few instructions; the gates of a [Shared] have one together.
+// Connections are distributed over shards with a
 // mutex each, taken when a connection starts and when it ends. No method holds two locks, takes a
 // lock per read or write, or calls a protocol, a hook or a Match function with a lock held; only the
 // condition of [Gate.Wait] is called under the gate's lock.
@@ -62,6 +65,8 @@ type Config struct {
 // Settings apply to connections and can be changed while they live.
 type Settings struct {
 	Limits Limits
+	// Networks are the rules for source addresses. nil is none.
+	Networks *Networks
 	// HandshakeTimeout is the time for everything before Serve, including waiting for
 	// MaxHandshakes. 0 or less is no limit.
 	HandshakeTimeout time.Duration
@@ -91,6 +96,7 @@ type Supervisor struct {
 	acceptRate acceptRate
 	addresses  addresses
 	traces     traces
+	rejecting  atomic.Int32 // banned connections that are sent a rejection message
 	shards     []shard
 	durations  []durations
 }
@@ -182,19 +188,7 @@ func (s *Supervisor) Refuse(ctx context.Context, why Reason, t transport.Transpo
 	conn := transport.NewConn(t, nc)
 	defer s.refuse(conn, why) // also if the protocol ends this goroutine
 	if r, ok := p.(protocol.Refuser); ok && why == RefusedAtCap && ctx.Err() == nil {
-		reject(ctx, conn, r)
-	}
-}
-
-// reject lets the protocol send its rejection message. A panic changes nothing: the
-// connection is refused.
-func reject(ctx context.Context, conn *transport.Conn, r protocol.Refuser) {
-	defer context.AfterFunc(ctx, func() { abort(conn) })()
-	defer func() { _ = recover() }()
-	if conn.Handshake(ctx) == nil {
-		r.Refuse(ctx, conn, RefusedAtCap)
-		conn.StopReading(RefusedAtCap) // Close then drains: unread data would reset the message
-		conn.Close()
+		sendRejection(ctx, conn, r, RefusedAtCap)
 	}
 }
 
@@ -265,7 +259,7 @@ func (s *Supervisor) deregister(c *connection, end ConnEnd) {
 	switch {
 	case end.Served:
 		sh.counts.Served++
-	case end.Reason.refused():
+	case end.Reason.refused(), end.Reason == Banned:
 		sh.counts.Refused++
 	default:
 		sh.counts.HandshakeFailed++

@@ -18,6 +18,7 @@ var documented = []string{
 	"ranch/admin",
 	"ranch/admin/adminhttp",
 	"conns",
+	"conns/netrules",
 	"transport",
 	"transport/proxy",
 	"transport/certs",

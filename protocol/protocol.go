@@ -36,8 +36,8 @@ type Func func(ctx context.Context, conn *transport.Conn) error
 func (f Func) Serve(ctx context.Context, conn *transport.Conn) error { return f(ctx, conn) }
 
 // Refuser is an optional interface of a [Protocol]. If the listener refuses connections at its cap,
-// it calls Refuse to send a rejection message. cause is the reason. Refuse must not read. ctx ends
-// after about a second; then the connection is closed.
+// or because a rule denies their address, it calls Refuse to send a rejection message. cause is the
+// reason. Refuse must not read. ctx ends after about a second; then the connection is closed.
 type Refuser interface {
 	Refuse(ctx context.Context, conn *transport.Conn, cause error)
 }

@@ -39,7 +39,7 @@ func (a *acceptors) start() {
 			a.supervise(i, a.sockets[i%len(a.sockets)])
 		})
 	}
-	if len(a.sockets) > 1 {
+	if len(a.sockets) > 1 || a.l.shared != nil {
 		a.wg.Go(a.rotateSlots)
 	}
 }
@@ -62,7 +62,7 @@ func (a *acceptors) accept(s *socket) {
 // acceptOne reserves a slot, accepts a connection, and starts it. It reports whether to continue.
 func (a *acceptors) acceptOne(s *socket) bool {
 	l := a.l
-	if l.acceptLimited.Load() {
+	if l.acceptLimited.Load() || l.shared != nil && l.shared.AcceptLimited() {
 		if !a.awaitTurn(s) {
 			return false
 		}
@@ -123,18 +123,26 @@ func (a *acceptors) awaitTurn(s *socket) bool {
 	return true
 }
 
-// rotatePeriod is how long clients of one socket may wait for slots that are reserved at another.
+// rotatePeriod is how long clients of one socket may wait for slots that are reserved at another, of
+// this listener or of another one that shares the limit.
 const rotatePeriod = 10 * time.Millisecond
 
 // rotateSlots keeps several sockets from starving each other. Just below the cap there are fewer
 // slots than sockets: acceptors with a slot may be in accept at sockets without clients, while
 // clients wait at a socket whose acceptors wait for a slot. The kernel reports no event for that,
-// so acceptors are interrupted periodically, and the slots go to those that have waited longest.
+// so acceptors are interrupted periodically, and the slots go to those that have waited longest. The
+// same happens between listeners that share a limit; there a listener that cannot be interrupted
+// gives up a reservation, as for a pending connection.
 func (a *acceptors) rotateSlots() {
 	for a.pause(rotatePeriod) {
-		if g := a.l.gate.State(); g.Reserved > 0 && g.Waiting > 0 {
-			for _, s := range a.sockets {
-				s.interrupt()
+		g := a.l.gate.State()
+		starves := a.l.gate.Starves()
+		if !starves && (len(a.sockets) == 1 || g.Reserved == 0 || g.Waiting == 0) {
+			continue
+		}
+		for _, s := range a.sockets {
+			if !s.interrupt() && starves {
+				a.l.yield()
 			}
 		}
 	}

@@ -84,15 +84,17 @@ func TestAddressRate(t *testing.T) {
 // A connection that was served does not count as refused, whatever error its protocol returns: the
 // error may come from another listener.
 func TestRefusalErrorOfAnotherListener(t *testing.T) {
-	f := new(fakeTransport)
-	l, rec := startListener(t, f, ranch.Options{}, protocol.Func(func(context.Context, *transport.Conn) error {
-		return fmt.Errorf("upstream: %w", conns.RefusedAddress)
-	}))
-	newClient(t, f, dialAddr(l))
-	if got := waitReasons(t, rec, 1)[0]; got != conns.Failed {
-		t.Errorf("got reason %v, want %v", got, conns.Failed)
-	}
-	if i := l.Info(); i.Refused != 0 || i.Served != 1 {
-		t.Errorf("got %s, want 1 served and 0 refused", pretty(i))
+	for _, why := range []conns.Reason{conns.RefusedAddress, conns.Banned} {
+		f := new(fakeTransport)
+		l, rec := startListener(t, f, ranch.Options{}, protocol.Func(func(context.Context, *transport.Conn) error {
+			return fmt.Errorf("upstream: %w", why)
+		}))
+		newClient(t, f, dialAddr(l))
+		if got := waitReasons(t, rec, 1)[0]; got != conns.Failed {
+			t.Errorf("%v: got reason %v, want %v", why, got, conns.Failed)
+		}
+		if i := l.Info(); i.Refused != 0 || i.Served != 1 {
+			t.Errorf("%v: got %s, want 1 served and 0 refused", why, pretty(i))
+		}
 	}
 }

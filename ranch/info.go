@@ -46,7 +46,7 @@ type ListenerInfo struct {
 
 	Served          uint64 // the protocol was called and has returned
 	HandshakeFailed uint64 // ended before the protocol was called
-	Refused         uint64 // during a stop, at the cap, or by a limit per address
+	Refused         uint64 // during a stop, at the cap, by a rule of Networks, or by a limit per address
 
 	Reasons map[conns.Reason]uint64 // Terminated by reason; reasons without connections are absent
 

@@ -25,9 +25,17 @@ func (l *Listener) start(ctx context.Context, bound func()) error {
 	default:
 		return opErr("start", l.ref, fmt.Errorf("%w: it is %s", ErrAlreadyStarted, s))
 	}
+	l.gate.Join(l.interruptAccept, l.yield)
+	started := false
+	defer func() {
+		if !started { // listen failed, or PostListen panicked
+			l.gate.Leave()
+		}
+	}()
 	if err := l.listen(ctx, ListenerStarted, bound); err != nil {
 		return opErr("start", l.ref, err)
 	}
+	started = true
 	l.background.Go(func() { l.sup.Monitor(l.ctx) })
 	l.optionsMu.Lock()
 	defer l.optionsMu.Unlock()
@@ -101,6 +109,7 @@ func (l *Listener) stop(ctx context.Context, timeout time.Duration) error {
 	ctx, cancel := limit(ctx, timeout)
 	defer cancel()
 	err := errors.Join(stuck, l.sup.Shutdown(ctx))
+	l.gate.Leave()
 	l.setStatus(Stopped)
 	if l.onStop != nil {
 		l.onStop()

@@ -22,6 +22,7 @@ type Listener struct {
 	ref       string
 	gate      *conns.Gate
 	sup       *conns.Supervisor
+	shared    *conns.Shared // Options.Shared; nil: none
 	log       *slog.Logger
 	observers []func(Event) // the logger's first
 	onStop    func()        // frees its name; nil: it has none in a server
@@ -70,8 +71,12 @@ func NewListener(ref string, t transport.Transport, opts Options, p protocol.Pro
 	if err := check(ref, t, opts, p); err != nil {
 		return nil, opErr("start", ref, err)
 	}
+	newGate := conns.NewGate
+	if opts.Shared != nil {
+		newGate = opts.Shared.NewGate
+	}
 	l := &Listener{
-		ref: ref, gate: conns.NewGate(opts.MaxConnections), log: opts.Logger, observers: []func(Event){logObserver(opts.Logger)},
+		ref: ref, gate: newGate(opts.MaxConnections), log: opts.Logger, observers: []func(Event){logObserver(opts.Logger)},
 		status: Starting, opts: opts, transport: t,
 	}
 	if opts.Observer != nil {
@@ -82,6 +87,7 @@ func NewListener(ref string, t transport.Transport, opts Options, p protocol.Pro
 	l.target.Store(&target{context.Background(), p})
 	l.refuseAfter.Store(int64(opts.RefuseAfter))
 	l.acceptLimited.Store(opts.AcceptRate.PerSecond > 0)
+	l.shared = opts.Shared
 	l.pendingWait.renew(l.ctx)
 	l.sup = conns.New(conns.Config{
 		Gate: l.gate, Settings: opts.settings(), KeepClosed: opts.KeepClosed,
@@ -191,6 +197,10 @@ func (l *Listener) RecentlyClosed() []conns.Info { return l.sup.RecentlyClosed()
 
 // Kill closes the live connections that q selects at once, and returns their number.
 func (l *Listener) Kill(q conns.Query) int { return l.sup.Kill(q) }
+
+// CloseBanned closes the live connections whose address a rule of Options.Networks denies, and returns
+// their number. Rules themselves apply to connections that are accepted after they were added.
+func (l *Listener) CloseBanned() int { return l.sup.CloseBanned() }
 
 // Trace reports every read and write of the live and later connections that t selects, until stop
 // is called. It may be called several times; see [LogTracer].

@@ -58,6 +58,14 @@ type Options struct {
 	// Limits are the limits of connections.
 	conns.Limits
 
+	// Networks are the rules for networks of clients: bans, exceptions, and limits of their own. The
+	// table can be changed at any time, and several listeners may use it. nil is none.
+	Networks *conns.Networks
+
+	// Shared limits the connections of several listeners together, in addition to the limits of each.
+	// It cannot be changed later; its limits can. nil is none.
+	Shared *conns.Shared
+
 	// RefuseAfter is the time for which a connection waits for a slot at the cap until it is
 	// refused, with the rejection message of a [protocol.Refuser]. 0 leaves clients in the
 	// kernel's queue without a limit; a negative time refuses them at once. Connections beyond
@@ -146,7 +154,7 @@ func (o Options) validate() error {
 
 // settings returns the options that apply to connections.
 func (o Options) settings() conns.Settings {
-	return conns.Settings{Limits: o.Limits, HandshakeTimeout: o.HandshakeTimeout, Grace: o.ShutdownTimeout}
+	return conns.Settings{Limits: o.Limits, Networks: o.Networks, HandshakeTimeout: o.HandshakeTimeout, Grace: o.ShutdownTimeout}
 }
 
 // check reports every fault of the arguments of NewListener.

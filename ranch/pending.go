@@ -96,10 +96,16 @@ func (l *Listener) reserve(ctx context.Context) bool {
 // cancels the reservation and reports false, and the gate grants it to that connection.
 func (l *Listener) offer() bool {
 	l.reservations.add()
-	if l.pending.Load() > 0 && l.gate.State().Contended && l.reservations.take() {
-		l.gate.Cancel()
+	contended := l.pending.Load() > 0 && l.gate.State().Contended
+	return !((contended || l.gate.Wanted()) && l.yield())
+}
+
+// yield cancels the reservation of an acceptor, and reports whether there was one.
+func (l *Listener) yield() bool {
+	if !l.reservations.take() {
 		return false
 	}
+	l.gate.Cancel()
 	return true
 }
 
@@ -154,21 +160,35 @@ func (l *Listener) awaitSlot(accepted time.Time, tooMany, reserved bool) error {
 func (l *Listener) takeSlot(ctx context.Context, atOnce, reserved bool) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	if !reserved {
-		err := l.gate.ReservePending(ctx, func() {
-			for l.gate.State().Contended && l.reservations.take() {
-				l.gate.Cancel() // the gate grants it to the connection that has waited longest
+	for {
+		if !reserved {
+			if err := l.reservePending(ctx, cancel, atOnce); err != nil {
+				return err
 			}
-			if atOnce && !l.gate.State().Contended {
-				cancel(conns.RefusedAtCap)
-			}
-		})
-		if err != nil {
-			return err
 		}
+		if atOnce {
+			cancel(conns.RefusedAtCap)
+		}
+		if l.shared == nil {
+			return l.gate.Confirm(ctx)
+		}
+		if l.gate.TryConfirm() {
+			return nil
+		}
+		l.gate.Cancel() // another listener may be able to use the slot
+		reserved = false
 	}
-	if atOnce {
-		cancel(conns.RefusedAtCap)
-	}
-	return l.gate.Confirm(ctx)
+}
+
+// reservePending reserves a slot for a pending connection. If there is none, acceptors give up their
+// reservations.
+func (l *Listener) reservePending(ctx context.Context, cancel context.CancelCauseFunc, atOnce bool) error {
+	return l.gate.ReservePending(ctx, func() {
+		for l.gate.State().Contended && l.yield() { // the gate grants the slot to the connection that has waited longest
+		}
+		l.gate.TakeOver()
+		if atOnce && !l.gate.State().Contended {
+			cancel(conns.RefusedAtCap)
+		}
+	})
 }

@@ -20,7 +20,7 @@ func (l *Listener) Options() Options {
 
 // SetOptions replaces the options and, unless t is nil, the transport. The transport, Addr,
 // NumAcceptors, NumListenSockets and PostListen apply after the next resume: waiting names those
-// that differ. Logger, Observer and KeepClosed stay. All others apply at once, also to live
+// that differ. Logger, Observer, KeepClosed and Shared stay. All others apply at once, also to live
 // connections. If an option is bad, the error joins all faults and nothing is changed.
 func (l *Listener) SetOptions(t transport.Transport, opts Options) (waiting []string, err error) {
 	opts = opts.withDefaults()
@@ -59,7 +59,7 @@ func (l *Listener) setOptions(t transport.Transport, opts Options) (waiting []st
 		return nil, opErr("set", l.ref, err)
 	}
 	waiting = append(waiting, old.waiting(opts)...)
-	opts.Logger, opts.Observer, opts.KeepClosed = old.Logger, old.Observer, old.KeepClosed
+	opts.Logger, opts.Observer, opts.KeepClosed, opts.Shared = old.Logger, old.Observer, old.KeepClosed, old.Shared
 	l.mu.Lock()
 	l.opts, l.transport = opts, t
 	l.mu.Unlock()

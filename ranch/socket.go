@@ -137,19 +137,21 @@ func (s *socket) ready(g *conns.Gate, reserved bool) try {
 
 // interrupt makes accept return, by a deadline in the past, which stays until ready lifts it. An
 // acceptor that runs after it was lifted may wait on: the runtime's poller then ignores the
-// wake-up.
-func (s *socket) interrupt() {
+// wake-up. The result is false for listeners without deadlines.
+func (s *socket) interrupt() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.interrupted = true
 	s.interrupts.Add(1)
-	setDeadline(s.ln, time.Unix(1, 0))
+	return setDeadline(s.ln, time.Unix(1, 0))
 }
 
-// setDeadline does nothing for listeners without deadlines. A connection that is accepted from one
-// above the cap becomes pending.
-func setDeadline(ln net.Listener, t time.Time) {
-	if d, ok := ln.(interface{ SetDeadline(time.Time) error }); ok {
+// setDeadline does nothing for listeners without deadlines, and returns false. A connection that is
+// accepted from one above the cap becomes pending.
+func setDeadline(ln net.Listener, t time.Time) bool {
+	d, ok := ln.(interface{ SetDeadline(time.Time) error })
+	if ok {
 		d.SetDeadline(t)
 	}
+	return ok
 }

@@ -56,7 +56,8 @@ func TestIdleStacks(t *testing.T) {
 // idleStack returns the bytes of stack of a connection after one answer of p.
 func idleStack(t *testing.T, p protocol.Protocol) float64 {
 	const n = 500
-	l, err := new(ranch.Server).StartListener(ref, transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", Logger: discardLogger}, p)
+	l, err := new(ranch.Server).StartListener(ref, transport.TCP{}, ranch.Options{
+		Addr: "127.0.0.1:0", Logger: discardLogger, Networks: newNetworks(t, deny("10.0.0.0/8"), deny("127.9.0.0/16"))}, p)
 	if err != nil {
 		t.Fatal(err)
 	}

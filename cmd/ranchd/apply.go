@@ -104,6 +104,8 @@ func (d *daemon) apply(old, next *config) ([]admin.Change, error) {
 		return ch.Effect == admin.Added && r != nil && r.l == nil // it does without
 	})
 	next.keep(old, started)
+	d.useNetworks(next)
+	d.useShared(next, true) // the limits were checked
 	d.use(next)
 	u.finish()
 	d.watch.update(next.files)
@@ -143,6 +145,9 @@ type kept struct {
 // prepare creates services, gateways and new listeners.
 func (u *replacement) prepare() error {
 	u.added = map[string]*running{}
+	if err := u.d.useShared(u.next, false); err != nil {
+		return err
+	}
 	var faults []error
 	for _, l := range u.next.Listeners {
 		if err := u.prepareListener(l); err != nil {

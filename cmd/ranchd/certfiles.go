@@ -21,6 +21,7 @@ type certFiles struct {
 type openFiles struct {
 	stores map[string]*certFiles
 	tokens map[string]*access.Tokens
+	bans   *banFile // nil without --ban-file
 }
 
 // store opens the certificate files of a listener, or returns nil if there are none. Files without a

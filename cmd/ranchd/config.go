@@ -40,6 +40,7 @@ type config struct {
 	// files
 	OnReload      func(*certFiles, error) // called after certificate files have changed; set before their Run
 	OnTokenReload func(error)             // called after a token file has changed; set before their Run
+	OnBanReload   func(error)             // called after the ban file has changed; set before its Run
 	files         openFiles
 
 	// source
@@ -124,6 +125,7 @@ func (c *config) readProcess(all *faults, usesTLS bool) {
 		c.shellAccess(all, f)
 	}
 	c.StateDir = f.stateDir(all)
+	c.bans(all)
 	f.adminHTTPHosts(all)
 	f.shellConfig(all)
 	c.SessionTTL = f.sessionConfig(all).TTL

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -89,13 +90,15 @@ func TestFlagsAndFileAgree(t *testing.T) {
 	cert, key := newCertificateFiles(t)
 	dir := t.TempDir()
 	tokens := filepath.Join(dir, "tokens")
-	if err := os.WriteFile(tokens, nil, 0o600); err != nil {
-		t.Fatal(err)
+	for _, file := range []string{tokens, filepath.Join(dir, "bans")} {
+		if err := os.WriteFile(file, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	quote := func(s string) string { return "'" + s + "'" }
 	values := map[string]struct{ flag, file string }{
 		"cert": {cert, quote(cert)}, "key": {key, "[" + quote(key) + "]"}, "client-ca": {cert, quote(cert)}, "tokens": {tokens, quote(tokens)},
-		"state": {dir, quote(dir)}, "plain-tokens": {"true", "true"}, "reload-interval": {"7s", `"7s"`},
+		"state": {dir, quote(dir)}, "ban-file": {filepath.Join(dir, "bans"), quote(filepath.Join(dir, "bans"))}, "plain-tokens": {"true", "true"}, "reload-interval": {"7s", `"7s"`},
 	}
 	for name, v := range flagValues {
 		values[name] = v
@@ -129,7 +132,7 @@ func TestFlagsAndFileAgree(t *testing.T) {
 				t.Errorf("%s: got %s %q in the file, want %q as with the flag", k.Name, key.Name, got, want)
 			}
 		}
-		if cmp.Equal(mustParse(t), byFlag, compareConfig) && k.Name != "reload-interval" && k.Name != "allow-predictable-ids" {
+		if cmp.Equal(mustParse(t), byFlag, compareConfig) && !slices.Contains([]string{"reload-interval", "allow-predictable-ids", "ban-file"}, k.Name) {
 			t.Errorf("%s: got the defaults, want an effect", k.Name)
 		}
 	}
@@ -295,7 +298,7 @@ func FuzzConfig(f *testing.F) {
 		}
 		c.process.set("f", doc.Top, "", nil)
 		// Files that a text may name are not opened.
-		c.process.Tokens, c.process.State, c.process.Program, c.process.Cert, c.process.Key, c.process.ClientCA = "", "", nil, nil, nil, nil
+		c.process.BanFile, c.process.Tokens, c.process.State, c.process.Program, c.process.Cert, c.process.Key, c.process.ClientCA = "", "", "", nil, nil, nil, nil
 		for _, s := range c.listenerScopes(all, doc) {
 			s.Tokens, s.Program, s.Cert, s.Key, s.ClientCA = "", nil, nil, nil, nil
 			c.addListener(all, s)

@@ -39,7 +39,7 @@ type flags struct {
 	Key            []string `on:"listener" kind:"files" change:"now" example:"[\"site.key\"]" file:"Files with the private keys of the certificates, PEM, in the same order. A key may be in the file of its certificate." sep:"none" placeholder:"FILE" help:"Private key of a certificate, PEM; as many as --cert, in the same order. It may be in the same file."`
 	ClientCA       []string `on:"listener" kind:"files" change:"now" example:"[\"clients.pem\"]" file:"CA certificates that sign client certificates, PEM; reloaded too. Clients must then present a certificate. Default: no client certificates." name:"client-ca" sep:"none" placeholder:"FILE" help:"CA certificates that sign client certificates, PEM; may be repeated, and reloaded too. Clients must then present a certificate. Default: no client certificates."`
 	SNIUnknown     string   `on:"listener" kind:"sni" change:"now" name:"sni-unknown" placeholder:"ACTION" default:"default" help:"For a server name without a certificate: default (use the first certificate) or refuse. Default: ${default}."`
-	ReloadInterval string   `kind:"time" change:"restart" placeholder:"TIME" default:"10s" help:"How often to check certificate and token files for changes; infinity checks them at SIGHUP only. Default: ${default}."`
+	ReloadInterval string   `kind:"time" change:"restart" placeholder:"TIME" default:"10s" help:"How often to check certificate, token and ban files for changes; infinity checks them at SIGHUP only. Default: ${default}."`
 	TLSMin         string   `on:"listener" kind:"tls" change:"now" name:"tls-min" placeholder:"VERSION" default:"1.2" help:"Minimum TLS version: 1.2 or 1.3. Default: ${default}."`
 
 	MaxConnections string `on:"listener" kind:"limit" change:"now" example:"1024" placeholder:"N" help:"Maximum number of connections of each listener, or unlimited. Further clients wait in the kernel's accept queue. Default: 1024, and 20000 for topics."`
@@ -59,6 +59,7 @@ type flags struct {
 	AddressRate   string `on:"listener" kind:"rate" change:"now" placeholder:"N[:BURST]" default:"unlimited" help:"Connections per second from one source address; others are refused. Default: ${default}."`
 	AcceptRate    string `on:"listener" kind:"rate" change:"now" placeholder:"N[:BURST]" default:"unlimited" help:"Connections per second that a listener accepts; others wait in the accept queue. Default: ${default}."`
 	MaxHandshakes string `on:"listener" kind:"limit" change:"now" placeholder:"N" default:"unlimited" help:"Concurrent TLS handshakes of a listener; others wait. Default: ${default}."`
+	BanFile       string `kind:"file" change:"now" example:"\"/etc/ranchd/bans\"" placeholder:"FILE" help:"File with bans and other rules for networks of clients: networks or addresses, one a line, and what applies to them; see docs/networks.md. They do not apply to the listeners of operators. It is reloaded when it changes."`
 	IdleTimeout   string `on:"listener" kind:"time" change:"now" placeholder:"TIME" default:"infinity" help:"End connections without traffic for this long. Default: ${default}."`
 	Lifetime      string `on:"listener" kind:"time" change:"now" placeholder:"TIME" default:"infinity" help:"End connections at this age, shortened by up to a tenth at random. Default: ${default}."`
 	AlarmShare    string `kind:"fraction" change:"now" name:"alarm-descriptors" placeholder:"FRACTION" default:"0.9" help:"Log a warning while more than this fraction of the descriptors of the process is open; 0 is never. Default: ${default}."`
@@ -118,8 +119,8 @@ Examples:
 Signals:
   SIGTERM, SIGINT   stop accepting, and wait for connections up to --shutdown-timeout;
                     a second signal exits at once
-  SIGHUP            reload configuration, certificate and token files; without any, like
-                    SIGTERM (Unix)
+  SIGHUP            reload configuration, certificate, token and ban files; without any,
+                    like SIGTERM (Unix)
   SIGUSR1           log the state and counters of each listener (Unix)
 
 `

@@ -71,10 +71,10 @@ func (d *daemon) logTokenReload(err error) {
 
 // reloads reports whether there are files that a signal reloads.
 func (c *config) reloads() bool {
-	return c.File != "" || len(c.files.stores) > 0 || len(c.files.tokens) > 0
+	return c.File != "" || len(c.files.stores) > 0 || len(c.files.tokens) > 0 || c.files.bans != nil
 }
 
-// reloadFiles reads the certificate and token files, and logs the result, for certificates including
+// reloadFiles reads the certificate, token and ban files, and logs the result, for certificates including
 // that nothing has changed.
 func (d *daemon) reloadFiles() {
 	files := d.config().files
@@ -95,9 +95,12 @@ func (d *daemon) reloadFiles() {
 			d.log.Info("token file has not changed")
 		}
 	}
+	if files.bans != nil {
+		d.reloadBans(files.bans)
+	}
 }
 
-// watchers reload certificate and token files when they change.
+// watchers reload certificate, token and ban files when they change.
 type watchers struct {
 	mu      sync.Mutex
 	cancel  map[any]context.CancelFunc // by file
@@ -119,6 +122,9 @@ func (w *watchers) update(files openFiles) {
 	}
 	for _, t := range files.tokens {
 		w.watch(previous, t, func(ctx context.Context) { t.Run(ctx) })
+	}
+	if b := files.bans; b != nil {
+		w.watch(previous, b, func(ctx context.Context) { b.Run(ctx) })
 	}
 	for _, cancel := range previous {
 		cancel()
@@ -151,6 +157,9 @@ func (w *watchers) stop() {
 // reuse makes the configuration use the opened files of a previous one where the settings are the
 // same: their watchers and the keys of TLS sessions stay.
 func (c *config) reuse(previous *config) {
+	if b, old := c.files.bans, previous.files.bans; b != nil && old != nil && b.path == old.path {
+		c.files.bans = old
+	}
 	for key, s := range c.files.stores {
 		old := previous.files.stores[key]
 		if old == nil {

@@ -40,6 +40,8 @@ var reloadedFiles = []struct {
 		"certificate files reloaded", "certificate files are invalid; the previous certificates stay in use", "certificate files have not changed", setupCertificate},
 	{"clientCA", []string{"ClientCA"},
 		"certificate files reloaded", "certificate files are invalid; the previous certificates stay in use", "certificate files have not changed", setupClientCA},
+	{"bans", []string{"BanFile"},
+		"ban file reloaded", "ban file is invalid; the previous bans stay in use", "ban file has not changed", setupBans},
 }
 
 // reloadSetup is a server with files of which there are two versions, 0 and 1. Each version admits
@@ -248,6 +250,48 @@ func setupClientCA(t *testing.T, dir string) (s reloadSetup) {
 	}
 	first := site.client("site.test", clients[0].Config.Certificates...)
 	s.connect = connectEcho(first)
+	return s
+}
+
+// fromTCP connects from a loopback address.
+type fromTCP struct {
+	transport.TCP
+	ip string
+}
+
+func (f fromTCP) Dial(ctx context.Context, addr string) (net.Conn, error) {
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(f.ip)}}
+	return d.DialContext(ctx, "tcp", addr)
+}
+
+// setupBans bans the other client in each version.
+func setupBans(t *testing.T, dir string) (s reloadSetup) {
+	clients := [2]fromTCP{{ip: "127.0.0.2"}, {ip: "127.0.0.3"}}
+	for _, c := range clients {
+		ln, err := net.Listen("tcp", c.ip+":0")
+		if err != nil {
+			t.Skipf("SKIPPED: the system has no loopback address %s; on macOS: sudo ifconfig lo0 alias %s", c.ip, c.ip)
+		}
+		ln.Close()
+	}
+	file := filepath.Join(dir, "bans")
+	s.versions[0] = map[string]string{file: "# of version 0\n" + clients[1].ip + "\n"}
+	s.versions[1] = map[string]string{file: clients[0].ip + " reset reason=a test\n"}
+	s.broken = map[string]string{file: clients[0].ip + "\ninvalid\n"}
+	s.args = []string{"--listen", "e=tcp://127.0.0.1:0", "--ban-file", file, "--admin", "none"}
+	s.accepts = func(t *testing.T, p *process, version int) bool {
+		nc, ok := echoIfAccepted(t, clients[version], p.log.addr(t, "e"))
+		return ok && nc.Close() == nil
+	}
+	s.connect = func(t *testing.T, p *process) func(*testing.T) {
+		nc := dial(t, clients[0], p.log.addr(t, "e"))
+		checkEcho(t, nc)
+		return func(t *testing.T) {
+			if _, err := nc.Read(make([]byte, 1)); err == nil || os.IsTimeout(err) {
+				t.Errorf("live connection of a client that was banned: got %v, want it closed", err)
+			}
+		}
+	}
 	return s
 }
 

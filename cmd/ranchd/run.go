@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"goranch/conns"
 	"goranch/internal/descriptors"
 	"goranch/internal/logging"
 	"goranch/ranch"
@@ -59,10 +60,11 @@ type daemon struct {
 	logWriter *switchWriter
 	stdout    io.Writer
 
-	reserve *descriptors.Reserve // for the operators' shell; nil: there is none
-	server  ranch.Server
-	certLog certLog
-	watch   watchers
+	reserve  *descriptors.Reserve // for the operators' shell; nil: there is none
+	server   ranch.Server
+	networks *conns.Networks // rules of all listeners but those of operators
+	certLog  certLog
+	watch    watchers
 
 	dashboardAt atomic.Pointer[dashboardAt]  // nil if no dashboard is served over TCP
 	reloaded    atomic.Pointer[reloadResult] // nil before the first reload
@@ -77,18 +79,25 @@ type daemon struct {
 	running    []*running // in the order of the configuration
 	draining   []*running // removed
 	services   map[serviceKey]*runningService
-	selfSigned *tls.Certificate // nil until it is needed
+	shared     map[string]*conns.Shared // limits by name; they stay when they are not configured any more
+	selfSigned *tls.Certificate         // nil until it is needed
 }
 
 func newDaemon(c *config) *daemon {
-	d := &daemon{started: time.Now(), services: map[serviceKey]*runningService{}, stopping: context.Background()}
+	d := &daemon{
+		started: time.Now(), services: map[serviceKey]*runningService{}, shared: map[string]*conns.Shared{}, networks: new(conns.Networks),
+		stopping: context.Background(),
+	}
+	if b := c.files.bans; b != nil {
+		d.networks = b.networks
+	}
 	d.use(c)
 	return d
 }
 
 // use makes c the configuration in force.
 func (d *daemon) use(c *config) {
-	c.OnReload, c.OnTokenReload = d.logReload, d.logTokenReload
+	c.OnReload, c.OnTokenReload, c.OnBanReload = d.logReload, d.logTokenReload, d.logBanReload
 	d.logLevel.Set(c.LogLevel)
 	d.current.Store(c)
 }

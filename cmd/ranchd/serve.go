@@ -78,6 +78,11 @@ func (d *daemon) start(drain context.Context) error {
 	d.changing.Lock()
 	defer d.changing.Unlock()
 	c := d.config()
+	d.useNetworks(c)
+	if err := d.useShared(c, true); err != nil {
+		d.log.Error("shared limits cannot be used", "err", err)
+		return err
+	}
 	for _, l := range c.Listeners {
 		if drain.Err() != nil {
 			return nil
@@ -160,6 +165,10 @@ func (d *daemon) startListener(c *config, r *running, postListen func(net.Listen
 func (d *daemon) listen(c *config, r *running, postListen func(net.Listener) error) (err error) {
 	l, opts, p := r.config, c.options(r.config), r.protocol()
 	opts.Logger, opts.Observer = d.log, observeTLS(d.log)
+	opts.Shared = d.shared[l.Limits]
+	if !l.Service.isOperators() { // no ban locks operators out
+		opts.Networks = d.networks
+	}
 	opts.PostListen = postListen
 	if pl, ok := p.(postListener); ok {
 		opts.PostListen = func(ln net.Listener) error {

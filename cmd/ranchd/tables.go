@@ -78,7 +78,7 @@ func readSharedLimits(all *faults, file string, s settings.Section) sharedLimits
 func readNetwork(all *faults, file string, s settings.Section, others []networkRule) networkRule {
 	var k networkKeys
 	all = setTable(all, file, networkTable, s, &k, networkKeysTable)
-	at := place{file, s.Line, networkTable}
+	at, before := place{file, s.Line, networkTable}, all.count()
 	r := networkRule{Deny: k.Deny, Reset: k.Reset, Exempt: k.Exempt, Reason: k.Reason}
 	if k.Prefix == "" {
 		all.put(all.at(at, "prefix is missing: every network has one, such as 10.0.0.0/8"))
@@ -88,15 +88,23 @@ func readNetwork(all *faults, file string, s settings.Section, others []networkR
 	if r.Prefix.IsValid() && slices.ContainsFunc(others, func(o networkRule) bool { return o.Prefix == r.Prefix }) {
 		all.add("--prefix %s: another network has the same prefix", settings.Quote(k.Prefix))
 	}
-	r.PerAddress = read(all, "--max-per-address", orUnset(k.PerAddress), orZero)
+	r.PerAddress = read(all, "--max-per-address", k.PerAddress, orDefault(maxSessions))
 	r.AddressRate = read(all, "--address-rate", orUnset(k.AddressRate), rate)
 	r.Bits4 = read(all, "--bits-ipv4", k.Bits4, orDefault(number(1, 32)))
 	r.Bits6 = read(all, "--bits-ipv6", k.Bits6, orDefault(number(1, 128)))
 	if r.Reset && !r.Deny {
 		all.add("--reset true: allowed only with deny = true")
 	}
-	if r.Deny && (r.Exempt || k.PerAddress != "" || k.AddressRate != "") {
-		all.add("--deny true: allowed only without exempt, max-per-address and address-rate")
+	if limits := k.PerAddress != "" || k.AddressRate != "" || k.Bits4 != "" || k.Bits6 != ""; r.Deny && (r.Exempt || limits) {
+		all.add("--deny true: allowed only without exempt, max-per-address, address-rate, bits-ipv4 and bits-ipv6")
+	} else if r.Exempt && limits {
+		all.add("--exempt true: allowed only without max-per-address, address-rate, bits-ipv4 and bits-ipv6")
+	}
+	if r.Prefix.IsValid() && all.count() == before {
+		c := config{Networks: []networkRule{r}}
+		if err := new(conns.Networks).Add(c.networkRules()...); err != nil {
+			all.put(all.at(at, err.Error()))
+		}
 	}
 	return r
 }

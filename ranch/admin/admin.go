@@ -9,9 +9,9 @@
 //	server.StartListener("admin", transport.TCP{}, ranch.Options{Addr: "unix:/run/server.sock"}, s)
 //
 // Viewers can run the commands that show something: status, stats, listeners, connections,
-// connection, closed, sources, top, alarms, limits, descriptors, memory, goroutines, sessions, traces,
-// config and version. Operators can also run those that change something: kill, cap, limit,
-// suspend, resume, drain, reload, trace and gc. The shell passes each call of these to its Audit.
+// connection, closed, sources, top, alarms, limits, bans, descriptors, memory, goroutines, sessions,
+// traces, config and version. Operators can also run those that change something: kill, ban, unban, cap,
+// limit, suspend, resume, drain, reload, trace and gc. The shell passes each call of these to its Audit.
 //
 // In suspend, resume and drain the name "all" excludes the listener of the operator's own
 // connection and those in Options.Protected, so the operator can connect again after "suspend all".
@@ -97,7 +97,7 @@ func newAdmin(o Options) *admin {
 func (a *admin) commands() []shell.Command {
 	return slices.Concat(
 		a.statusCommands(), a.sessionCommands(),
-		a.connectionCommands(), a.closedCommands(), a.sourceCommands(), a.killCommands(),
+		a.connectionCommands(), a.closedCommands(), a.sourceCommands(), a.killCommands(), a.banCommands(),
 		a.listenerCommands(), a.controlCommands(), a.reloadCommands(), a.drainCommands(), a.alarmCommands(), a.limitCommands(),
 		a.topCommands(), a.traceCommands(),
 		a.memoryCommands(), a.goroutineCommands(), a.descriptorCommands())

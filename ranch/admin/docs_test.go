@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"goranch/conns"
 	"goranch/protocol/echo"
 	"goranch/ranch"
 	"goranch/ranch/admin"
@@ -59,7 +60,10 @@ func withAnswers(t *testing.T, text string) string {
 	s.dial("chat")
 	roundTrip(t, s.dial("echo"), "hello")
 	s.dial("echo").Close()
-	s.listener("echo").ChangeOptions(func(o *ranch.Options) { o.Alarms = map[string]ranch.Alarm{"many": {Connections: 900}} })
+	s.listener("echo").ChangeOptions(func(o *ranch.Options) {
+		o.Alarms = map[string]ranch.Alarm{"many": {Connections: 900}}
+		o.Networks = new(conns.Networks)
+	})
 	time.Sleep(90 * time.Second)
 	runtime.GC() // so that memory shows a last GC
 	c := s.client()

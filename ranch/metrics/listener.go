@@ -95,13 +95,16 @@ func collectListener(to chan<- prometheus.Metric, l *ranch.Listener) {
 // collectReasons exports all reasons, also those for which no connection has ended: a series that
 // begins with 1 would hide the first one from rate and increase.
 func collectReasons(to chan<- prometheus.Metric, i *ranch.ListenerInfo, name string) {
+	banned := i.Refused // without those that were closed by a ban after they were served
 	for n := range len(conns.Counters{}.Ended) {
 		r := conns.Reason(n)
 		counter(to, connectionsEnded, i.Reasons[r], name, r.Error())
 		if r.Refusal() {
 			counter(to, connectionsRefused, i.Reasons[r], name, r.Error())
+			banned -= i.Reasons[r]
 		}
 	}
+	counter(to, connectionsRefused, banned, name, conns.Banned.Error())
 	for n := range len(conns.Counters{}.HandshakeFailures) {
 		f := conns.HandshakeFailure(n)
 		counter(to, handshakeFailures, i.HandshakeFailures[f], name, f.String())

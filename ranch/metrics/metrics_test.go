@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"net/netip"
 	"runtime"
 	"slices"
 	"strings"
@@ -174,6 +175,7 @@ func TestReasonsArePresentFromTheStart(t *testing.T) {
 			refused["a/"+r.Error()] = 0
 		}
 	}
+	refused["a/"+conns.Banned.Error()] = 0
 	for i := range len(conns.Counters{}.HandshakeFailures) {
 		failed["a/"+conns.HandshakeFailure(i).String()] = 0
 	}
@@ -187,6 +189,36 @@ func TestReasonsArePresentFromTheStart(t *testing.T) {
 	}
 	if len(refused) < 4 || len(refused) >= len(ended) {
 		t.Errorf("got %d reasons for which connections are refused, want some of %d", len(refused), len(ended))
+	}
+}
+
+// Of the connections that end because of a ban, only those count as refused that were not served.
+func TestBannedConnections(t *testing.T) {
+	var s ranch.Server
+	networks := new(conns.Networks)
+	l := start(t, &s, "a", transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", Networks: networks})
+	connect(t, transport.TCP{}, l)
+	if err := networks.Add(conns.NetworkRule{Prefix: netip.MustParsePrefix("127.0.0.0/8"), Deny: true}); err != nil {
+		t.Fatal(err)
+	}
+	l.CloseBanned()
+	for range 2 {
+		nc, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+	}
+	for limit := time.Now().Add(time.Minute); l.Info().Reasons[conns.Banned] < 3; runtime.Gosched() {
+		if time.Now().After(limit) {
+			t.Fatalf("got %d banned connections after a minute, want 3", l.Info().Reasons[conns.Banned])
+		}
+	}
+	got := gather(t, &s, metrics.Options{})
+	for name, want := range map[string]float64{"connections_ended_total": 3, "connections_refused_total": 2} {
+		if n := series(got["goranch_"+name])["a/banned"]; n != want {
+			t.Errorf("%s: got %v banned, want %v", name, n, want)
+		}
 	}
 }
 

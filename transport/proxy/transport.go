@@ -236,6 +236,11 @@ func (t Transport) Handshake(ctx context.Context, nc net.Conn) (net.Conn, error)
 		if err := withTimeout(ctx, t.headerTimeout(), a.SetReadDeadline, read); err != nil {
 			return nil, fmt.Errorf("PROXY header from %v: %w", peer, err)
 		}
+		if !engine.BehindProxy(t.Inner, peer) { // else the header of the inner transport names the client
+			if err := engine.Admit(ctx); err != nil {
+				return nil, err
+			}
+		}
 	}
 	return t.Inner.Handshake(ctx, nc)
 }

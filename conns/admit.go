@@ -1,0 +1,245 @@
+package conns
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"goranch/internal/engine"
+	"goranch/internal/remoteip"
+	"goranch/protocol"
+	"goranch/transport"
+)
+
+const (
+	// maxRejecting is how many banned connections of a supervisor may be sent a rejection message at
+	// once. Others are closed without one.
+	maxRejecting = 256
+	// rejectTime is how long a protocol may take to send a rejection message.
+	rejectTime = time.Second
+)
+
+// Tables in which the address of a connection is counted.
+const (
+	inOwn    = 1 << iota // that of its supervisor
+	inShared             // that of the group
+)
+
+// admit applies the rules of networks and the limits per address to the source address of the
+// socket. Behind a proxy, handshake does so when the client's address is known.
+func (c *connection) admit() error {
+	c.sup.retrace(c)
+	if c.sup.cfg.Started != nil {
+		c.sup.cfg.Started(&c.conn)
+	}
+	if c.behindProxy() {
+		return nil
+	}
+	return c.admitAddress()
+}
+
+// admitClient is admit behind a proxy, once its header was read.
+func (c *connection) admitClient() error {
+	if h := c.conn.Proxy(); h != nil {
+		c.sup.retrace(c) // the remote address has changed to that of the client
+		if h.Source == nil {
+			return nil // the proxy itself is the client
+		}
+	}
+	return c.admitAddress()
+}
+
+// admitAddress admits or refuses the client at the remote address.
+func (c *connection) admitAddress() error {
+	set := c.sup.settings.Load()
+	own := addressLimits{set.Limits.PerAddress, set.Limits.AddressRate}
+	if shared := c.sup.cfg.Gate.shared; shared == nil && set.Networks == nil && !own.any() {
+		return nil
+	}
+	return c.applyRules(set.Networks, own)
+}
+
+// applyRules is the part of admitAddress that most servers do not need.
+//
+//go:noinline
+func (c *connection) applyRules(n *Networks, own addressLimits) error {
+	ip := remoteip.Of(c.conn.RemoteAddr())
+	if !ip.IsValid() {
+		return nil
+	}
+	var together addressLimits
+	shared := c.sup.cfg.Gate.shared
+	if shared != nil {
+		l := shared.limits.Load()
+		together = addressLimits{l.PerAddress, l.AddressRate}
+	}
+	rule := n.find(ip)
+	if rule != nil {
+		if rule.Deny {
+			return &bannedError{rule}
+		}
+		if rule.Exempt {
+			return nil
+		}
+		own = own.replaced(rule)
+		if together.any() {
+			together = together.replaced(rule)
+		}
+	}
+	if !own.any() && !together.any() {
+		return nil
+	}
+	return c.countAddress(keyOf(ip, rule), own, together)
+}
+
+// countAddress counts the connection in the tables that have a limit.
+func (c *connection) countAddress(key addressKey, own, together addressLimits) error {
+	if own.any() {
+		a, err := c.sup.addresses.add(key, own, c.sup.now())
+		if err != nil {
+			return err
+		}
+		c.address, c.countedIn = a, inOwn
+	}
+	if !together.any() {
+		return nil
+	}
+	shared := c.sup.cfg.Gate.shared
+	a, err := shared.addresses.add(key, together, shared.now())
+	if err != nil {
+		c.uncountAddress()
+		return err
+	}
+	if c.address == nil {
+		c.address = a
+	}
+	c.countedIn |= inShared
+	return nil
+}
+
+// uncountAddress undoes countAddress.
+func (c *connection) uncountAddress() {
+	if c.countedIn&inOwn != 0 {
+		c.sup.addresses.remove(c.address.key, c.sup.now())
+	}
+	if c.countedIn&inShared != 0 {
+		shared := c.sup.cfg.Gate.shared
+		shared.addresses.remove(c.address.key, shared.now())
+	}
+	c.address, c.countedIn = nil, 0
+}
+
+// bannedError says which rule denies a connection.
+type bannedError struct{ rule *NetworkRule }
+
+func (e *bannedError) Error() string {
+	s := "banned: the rule for " + e.rule.Prefix.String() + " denies the address"
+	if e.rule.Reason != "" {
+		s += ": " + e.rule.Reason
+	}
+	return s
+}
+
+func (e *bannedError) Unwrap() error { return Banned }
+
+// turnAway closes a connection that a rule denies as the rule says. Its error is in c.err.
+//
+//go:noinline
+func (c *connection) turnAway() {
+	var b *bannedError
+	if !errors.As(c.err, &b) {
+		return
+	}
+	if b.rule.Reset {
+		resetConn(&c.conn)
+	} else if r, ok := c.protocol.(protocol.Refuser); ok && sendsPlain(c.conn.Transport()) {
+		c.reject(r)
+	}
+}
+
+// reject lets the protocol send its rejection message. The slot is released before: a banned client
+// that does not read must not keep it.
+func (c *connection) reject(r protocol.Refuser) {
+	defer c.sup.rejecting.Add(-1)
+	if c.sup.rejecting.Add(1) > maxRejecting {
+		return
+	}
+	c.Uncount()
+	ctx, cancel := context.WithTimeout(c.ctx, rejectTime)
+	defer cancel()
+	sendRejection(ctx, &c.conn, r, Banned)
+}
+
+// sendRejection calls the protocol's Refuse and closes conn; when ctx ends, it closes conn at once. A panic
+// changes nothing: the connection is refused.
+func sendRejection(ctx context.Context, conn *transport.Conn, r protocol.Refuser, why Reason) {
+	defer context.AfterFunc(ctx, func() { abort(conn) })()
+	defer func() { _ = recover() }()
+	if why == Banned || conn.Handshake(ctx) == nil { // banned clients have a transport without a handshake
+		r.Refuse(ctx, conn, why)
+		conn.StopReading(why) // Close then drains: unread data would reset the message
+		conn.Close()
+	}
+}
+
+// sendsPlain reports whether payload can be sent without a handshake of t, or after that of a PROXY
+// header.
+func sendsPlain(t transport.Transport) bool {
+	for {
+		if engine.Plain(t) {
+			return true
+		}
+		u, ok := t.(transport.Unwrapper)
+		if !ok || t.Secure() {
+			return false
+		}
+		t = u.Unwrap()
+	}
+}
+
+// resetConn closes the socket so that TCP sends a reset.
+func resetConn(conn *transport.Conn) {
+	defer func() { _ = recover() }() // of the transport's Close
+	nc := conn.NetConn()
+	if l, ok := nc.(interface{ SetLinger(sec int) error }); ok {
+		l.SetLinger(0)
+	}
+	nc.Close()
+}
+
+// CloseBanned closes the live connections whose address a rule of Settings.Networks denies, at once
+// and for the reason [Banned], and returns how many. Connections whose PROXY header has not been
+// read are checked when it is.
+func (s *Supervisor) CloseBanned() (n int) {
+	networks := s.settings.Load().Networks
+	if networks.Len() == 0 {
+		return 0
+	}
+	s.each(func(c *connection) {
+		if c.closeIfBanned(networks) {
+			n++
+		}
+	})
+	return n
+}
+
+// closeIfBanned closes the connection if a rule denies its client, and reports whether it did.
+func (c *connection) closeIfBanned(n *Networks) bool {
+	addr, h := c.conn.RemoteAddr(), c.conn.Proxy()
+	switch {
+	case h != nil && h.Source == nil:
+		return false
+	case h == nil && !c.flags.has(flagServing) && c.behindProxy(): // the client is not known yet; see begin
+		return false
+	}
+	rule := n.find(remoteip.Of(addr))
+	if rule == nil || !rule.Deny || c.flags.closeReason() != 0 {
+		return false
+	}
+	c.close(Banned, Banned)
+	return true
+}
+
+func (c *connection) behindProxy() bool {
+	return engine.BehindProxy(c.conn.Transport(), c.conn.NetConn().RemoteAddr())
+}
