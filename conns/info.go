@@ -22,7 +22,8 @@ type Info struct {
 	Counted    bool              // by the cap; false after ranch.RemoveConnection
 	Protocol   protocol.Protocol // what it was accepted for
 	Stats      transport.Stats
-	TLS        *TLSInfo // nil: plain, in the handshake, or closed
+	Labels     []transport.Label // sorted by key; must not be modified
+	TLS        *TLSInfo          // nil: plain, in the handshake, or closed
 
 	// Of closed connections; zero while the connection is live.
 	Closed time.Time
@@ -74,7 +75,7 @@ func (c *connection) basicInfo(now time.Time) Info {
 		ID: c.conn.ID(), Transport: c.conn.Transport().Name(),
 		RemoteAddr: c.conn.RemoteAddr(), LocalAddr: c.conn.LocalAddr(),
 		Since: now.Add(-c.age()), Served: c.flags.has(flagServing), Ending: c.ctx.Err() != nil, Counted: c.flags.has(flagCounted),
-		Protocol: c.protocol, Stats: c.conn.Stats(),
+		Protocol: c.protocol, Stats: c.conn.Stats(), Labels: c.conn.Labels(),
 	}
 }
 

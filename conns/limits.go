@@ -73,9 +73,13 @@ func (l *Limits) shortest() (d time.Duration) {
 // lifetime returns how long the connection with that id may live. Its jitter is derived from the
 // id, which needs no memory per connection.
 func (l *Limits) lifetime(id uint64) time.Duration {
-	x := id * 0x9e3779b97f4a7c15
+	return time.Duration(float64(l.Lifetime) * (1 - l.LifetimeJitter*fraction(id)))
+}
+
+// fraction returns a number from 0 to less than 1 that x determines and that looks random.
+func fraction(x uint64) float64 {
+	x *= 0x9e3779b97f4a7c15
 	x ^= x >> 32
 	x *= 0xd6e8feb86659fd93
-	share := float64(x>>11) / (1 << 53)
-	return time.Duration(float64(l.Lifetime) * (1 - l.LifetimeJitter*share))
+	return float64(x>>11) / (1 << 53)
 }

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"goranch/internal/engine"
-	"goranch/protocol"
 )
 
 // Monitor enforces the time limits and records when connections were last active, until ctx ends. A
@@ -82,7 +81,7 @@ func (c *connection) check(now int64, set *Settings) (requested bool) {
 		}
 		return false
 	}
-	if !c.flags.has(flagServing) {
+	if !c.flags.has(flagServing) || c.stopAt.Load() != 0 { // Shutdown has asked it to stop, and closes it
 		return false
 	}
 	lim := &set.Limits
@@ -109,34 +108,4 @@ func (c *connection) exceeded(now int64, lim *Limits) Reason {
 		return WriteTimeout
 	}
 	return 0
-}
-
-// stop asks c to stop for that reason. Monitor closes it after grace; without a grace it is closed
-// at once. Only the first call has an effect.
-func (c *connection) stop(why Reason, grace time.Duration) {
-	c.stopAt.CompareAndSwap(0, max(c.sup.now(), 1)) // before the reason, which Monitor reads first
-	if !c.flags.setStopReason(why) {
-		return
-	}
-	if grace <= 0 {
-		c.close(why, why)
-		return
-	}
-	c.requestStop(why)
-}
-
-// requestStop asks the protocol to stop: its context is cancelled and its reads fail, while writes
-// still work. When the listener stops, a Drainer goes on reading.
-func (c *connection) requestStop(cause error) {
-	c.cancel(cause)
-	if _, drains := c.protocol.(protocol.Drainer); !drains || cause != protocol.ErrShutdown {
-		c.conn.StopReading(cause)
-	}
-}
-
-// close closes the connection at once.
-func (c *connection) close(why Reason, cause error) {
-	c.flags.setCloseReason(why)
-	c.cancel(cause)
-	abort(&c.conn)
 }

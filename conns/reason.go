@@ -40,6 +40,7 @@ const (
 	Expired                        // reached its lifetime
 	Evicted                        // the cap was lowered
 	Banned                         // a rule of Networks denies its source address
+	EndRequested                   // asked to stop by End
 	Refused                        // accepted while the listener was stopping
 	RefusedAtCap                   // accepted, but no slot was released in time
 	RefusedAddress                 // its source address has too many connections
@@ -50,7 +51,7 @@ const (
 var reasonNames = [numReasons]string{
 	"finished", "peer closed", "failed", "panicked", "timed out", "send timeout", "queue full", "bad input",
 	"handshake failed", "handshake timeout", "shutdown", "aborted", "killed",
-	"idle timeout", "read timeout", "write timeout", "expired", "evicted", "banned",
+	"idle timeout", "read timeout", "write timeout", "expired", "evicted", "banned", "ended by an operator",
 	"refused", "refused at the cap", "refused: too many connections from its address", "refused: address connects too often",
 }
 

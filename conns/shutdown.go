@@ -3,10 +3,9 @@ package conns
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"time"
-
-	"goranch/protocol"
 )
 
 // stuckGrace is how long Shutdown waits for goroutines to return after it has closed the sockets.
@@ -36,22 +35,38 @@ func (e *StuckError) Error() string {
 // protocol.ErrShutdown as the cause, and their reads fail, while writes still work. When ctx ends,
 // or if it has ended already, the remaining ones are closed, for the reason [Aborted]. If protocols
 // do not return within a second after that, the error is a [*StuckError].
-func (s *Supervisor) Shutdown(ctx context.Context) error {
+func (s *Supervisor) Shutdown(ctx context.Context) error { return s.Drain(ctx, DrainOptions{}) }
+
+// DrainOptions are the options of [Supervisor.Drain].
+type DrainOptions struct {
+	// Spread is the period over which connections are asked to stop, each at a random time, so that
+	// their clients do not all connect elsewhere at once. 0 or less asks all at once.
+	Spread time.Duration
+	// Hurry, when it ends, makes Drain ask the remaining connections at once. nil never ends.
+	Hurry context.Context
+	// Asked, if set, is called by Drain with the number of connections that it has asked since the
+	// last call.
+	Asked func(n int)
+}
+
+// Drain is [Supervisor.Shutdown] with options. Until Drain has returned, Monitor should run, for the
+// limits of connections that are not asked yet.
+func (s *Supervisor) Drain(ctx context.Context, o DrainOptions) error {
 	for i := range s.shards {
 		s.shards[i].mu.Lock()
 		s.shards[i].stopping = true
 		s.shards[i].mu.Unlock()
 	}
-	if ctx.Err() == nil {
-		s.each(func(c *connection) { c.requestStop(protocol.ErrShutdown) })
-	}
 	ended := make(chan struct{})
-	go func() {
-		for i := range s.shards {
-			s.shards[i].running.Wait()
-		}
-		close(ended)
-	}()
+	if ctx.Err() != nil {
+		go s.waitEnded(ended)
+	} else if o.Spread <= 0 {
+		s.ask(&o, 1, 0)
+		go s.waitEnded(ended)
+	} else {
+		go s.waitEnded(ended)
+		s.askSlowly(ctx, &o, ended)
+	}
 	select {
 	case <-ended:
 		return nil
@@ -70,4 +85,59 @@ func (s *Supervisor) Shutdown(ctx context.Context) error {
 	}
 	<-ended // all are deregistered; their goroutines are about to return
 	return nil
+}
+
+// waitEnded closes ended when the goroutines of all connections have returned.
+func (s *Supervisor) waitEnded(ended chan<- struct{}) {
+	for i := range s.shards {
+		s.shards[i].running.Wait()
+	}
+	close(ended)
+}
+
+// shortestAsk is the shortest time between two rounds of askSlowly.
+const shortestAsk = 10 * time.Millisecond
+
+// askSlowly asks all connections over o.Spread, until ended is closed or ctx ends. Like Monitor it
+// uses at most a fiftieth of a core. It keeps no list of connections, so that those that have ended
+// are freed.
+func (s *Supervisor) askSlowly(ctx context.Context, o *DrainOptions, ended <-chan struct{}) {
+	hurry := o.Hurry
+	if hurry == nil {
+		hurry = context.Background()
+	}
+	seed := rand.Uint64()
+	begin := s.now()
+	t := time.NewTimer(0)
+	defer t.Stop()
+	for share := 0.0; share < 1; {
+		select {
+		case <-t.C:
+			share = float64(s.now()-begin) / float64(o.Spread)
+		case <-hurry.Done():
+			share = 1
+		case <-ended:
+			return
+		case <-ctx.Done():
+			return
+		}
+		round := s.now()
+		s.ask(o, share, seed)
+		left := o.Spread - time.Duration(s.now()-begin)
+		t.Reset(max(min(left, max(shortestAsk, time.Duration(50*(s.now()-round)))), 0))
+	}
+}
+
+// ask asks that share of the connections, from 0 to 1, to stop. With the same seed, a larger share
+// includes a smaller one. Connections that were asked before are left alone.
+func (s *Supervisor) ask(o *DrainOptions, share float64, seed uint64) {
+	n := 0
+	s.each(func(c *connection) {
+		if (share >= 1 || fraction(c.conn.ID()^seed) < share) && c.stopAt.Load() == 0 && c.shutDown() {
+			n++
+		}
+	})
+	if n > 0 && o.Asked != nil {
+		o.Asked(n)
+	}
 }

@@ -16,6 +16,7 @@ import (
 var documented = []string{
 	"ranch",
 	"ranch/admin",
+	"ranch/accesslog",
 	"ranch/admin/adminhttp",
 	"conns",
 	"conns/netrules",

@@ -16,6 +16,68 @@ const (
 	backlogTime = 5 * time.Second
 )
 
+// DrainInfo is the progress of a drain.
+type DrainInfo struct {
+	Began       time.Time
+	AcceptUntil time.Time // connections are accepted until then: Options.DrainDelay
+
+	// Zero while connections are accepted.
+	AskUntil    time.Time // connections are asked to stop until then: Options.DrainSpread
+	Connections int       // live when the listener had stopped accepting; AllConnections are left
+	Asked       int       // connections that were asked to stop
+}
+
+// beginDrain accepts connections for the DrainDelay, and those in the kernel's queue. It returns the
+// DrainSpread. l.lifecycleMu is held.
+func (l *Listener) beginDrain(ctx context.Context) (spread time.Duration) {
+	if ctx.Err() != nil {
+		return 0
+	}
+	l.mu.Lock()
+	now, delay := time.Now(), l.opts.DrainDelay
+	if l.status != Running {
+		delay = 0
+	}
+	if delay > 0 {
+		l.status = Draining
+	}
+	l.drain = &DrainInfo{Began: now, AcceptUntil: now.Add(delay)}
+	l.mu.Unlock()
+	l.emit(Event{Kind: ListenerDraining, Addr: l.Addr(), Duration: delay})
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(l.hurry, cancel)()
+	defer context.AfterFunc(l.aborted, cancel)()
+	if delay > 0 {
+		sleep(ctx, delay)
+	}
+	l.serveBacklog(ctx)
+	return l.Options().DrainSpread
+}
+
+// connectionsAsked records that the connections are being asked to stop, over the spread. It has no
+// effect unless the listener drains.
+func (l *Listener) connectionsAsked(live int, spread time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.drain == nil {
+		return
+	}
+	d := *l.drain // Info has passed the pointer on
+	d.AskUntil, d.Connections = time.Now().Add(spread), live
+	l.drain = &d
+}
+
+// drainInfo returns the progress of the drain. l.mu is held.
+func (l *Listener) drainInfo() *DrainInfo {
+	if l.drain == nil {
+		return nil
+	}
+	d := *l.drain
+	d.Asked = int(l.asked.Load())
+	return &d
+}
+
 // serveBacklog waits until the acceptors have accepted the connections in the kernel's queues,
 // which would be reset when the sockets are closed. It gives up when ctx ends, or after backlogTime
 // or the ShutdownTimeout: at the cap a slot may never become free. It does nothing where the state

@@ -17,6 +17,7 @@ const (
 	ListenerStarted   EventKind = "listener started"          // Addr
 	ListenerSuspended EventKind = "listener suspended"        // Addr, where it no longer listens
 	ListenerResumed   EventKind = "listener resumed"          // Addr
+	ListenerDraining  EventKind = "listener draining"         // Addr; Duration: it accepts for this long
 	ListenerStopped   EventKind = "listener stopped"          // Addr; Err: stuck protocols
 	SocketReopened    EventKind = "listening socket reopened" // Addr; other code had closed it
 	AcceptorStarted   EventKind = "acceptor started"          // Acceptor

@@ -15,6 +15,7 @@ const (
 	Starting  Status = "starting" // not listening yet
 	Running   Status = "running"
 	Suspended Status = "suspended" // not listening; its connections continue
+	Draining  Status = "draining"  // about to stop, and still accepting; see Options.DrainDelay
 	Stopping  Status = "stopping"  // not listening; waiting for its connections to end
 	Stopped   Status = "stopped"
 )
@@ -67,13 +68,15 @@ type ListenerInfo struct {
 	// sockets, and AcceptQueueLimit how many may wait. Both are -1 where the kernel does not report
 	// them, which is everywhere but for TCP on Linux, and while the listener is not listening.
 	AcceptQueue, AcceptQueueLimit int
+
+	Drain *DrainInfo // nil: no drain has begun
 }
 
 // Info describes the listener at this instant. It visits every live connection, which takes about a
 // millisecond for 10,000.
 func (l *Listener) Info() ListenerInfo {
 	l.mu.Lock()
-	opts, status, addr, t := l.opts, l.status, l.addr, l.transport
+	opts, status, addr, t, drain := l.opts, l.status, l.addr, l.transport, l.drainInfo()
 	if a := l.acceptors; a != nil { // in force
 		opts.NumAcceptors, opts.NumListenSockets, t = a.n, len(a.sockets), a.t
 	}
@@ -88,7 +91,7 @@ func (l *Listener) Info() ListenerInfo {
 		PendingConnections: int(l.pending.Load()), Handshakes: c.Handshakes, Addresses: c.Addresses,
 		Accepted: c.Accepted, Terminated: c.Served + c.HandshakeFailed + c.Refused,
 		Served: c.Served, HandshakeFailed: c.HandshakeFailed, Refused: c.Refused,
-		Reasons: make(map[conns.Reason]uint64), AcceptErrors: l.acceptErrors.Load(),
+		Reasons: make(map[conns.Reason]uint64), AcceptErrors: l.acceptErrors.Load(), Drain: drain,
 		HandshakeFailures: make(map[conns.HandshakeFailure]uint64),
 		Handshaking:       c.Handshaking, Serving: c.Serving, Parked: c.Parked, Ending: c.Ending,
 		BytesRead: c.BytesRead, BytesWritten: c.BytesWritten,

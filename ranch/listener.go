@@ -45,6 +45,16 @@ type Listener struct {
 	stopped    context.Context // ends when the listener has stopped; its cause says how
 	setStopped context.CancelCauseFunc
 
+	// The stop.
+	hurry       context.Context // ends when a drain is to omit its delay and spread
+	hurryUp     context.CancelFunc
+	aborted     context.Context // ends when a stop is to close the remaining connections
+	abort       context.CancelFunc
+	monitored   context.Context // ends when the connections have ended
+	stopMonitor context.CancelFunc
+	monitor     sync.WaitGroup
+	asked       atomic.Int64 // connections that a drain has asked to stop
+
 	// Locks are taken in this order: lifecycleMu, optionsMu, mu.
 	lifecycleMu sync.Mutex // one of start, suspend, resume, stop at a time
 	optionsMu   sync.Mutex // one change of options at a time; guards stopAlarms
@@ -56,6 +66,7 @@ type Listener struct {
 	addr        net.Addr
 	boundAs     string     // the Options.Addr that addr resulted from
 	acceptors   *acceptors // nil unless running
+	drain       *DrainInfo // nil: no drain has begun; replaced as a whole
 }
 
 // target is what acceptors pass to connections besides the transport. It is replaced as a whole.
@@ -84,6 +95,9 @@ func NewListener(ref string, t transport.Transport, opts Options, p protocol.Pro
 	}
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
 	l.stopped, l.setStopped = context.WithCancelCause(context.Background())
+	l.hurry, l.hurryUp = context.WithCancel(context.Background())
+	l.aborted, l.abort = context.WithCancel(context.Background())
+	l.monitored, l.stopMonitor = context.WithCancel(context.Background())
 	l.target.Store(&target{context.Background(), p})
 	l.refuseAfter.Store(int64(opts.RefuseAfter))
 	l.acceptLimited.Store(opts.AcceptRate.PerSecond > 0)
@@ -201,6 +215,12 @@ func (l *Listener) Kill(q conns.Query) int { return l.sup.Kill(q) }
 // CloseBanned closes the live connections whose address a rule of Options.Networks denies, and returns
 // their number. Rules themselves apply to connections that are accepted after they were added.
 func (l *Listener) CloseBanned() int { return l.sup.CloseBanned() }
+
+// End asks the live connections that q selects to stop, and returns how many were asked; those that
+// were asked before are not counted. Their contexts are cancelled with [conns.EndRequested] as the
+// cause, and their reads fail, while writes still work. Connections that remain after the
+// ShutdownTimeout are closed.
+func (l *Listener) End(q conns.Query) int { return l.sup.End(q) }
 
 // Trace reports every read and write of the live and later connections that t selects, until stop
 // is called. It may be called several times; see [LogTracer].

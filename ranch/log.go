@@ -36,6 +36,8 @@ func logEvent(l *slog.Logger, level slog.Level, e *Event) {
 	switch e.Kind {
 	case AcceptorStarted, AcceptorStopped, AcceptorPanicked:
 		attrs = append(attrs, slog.Int("acceptor", e.Acceptor))
+	case ListenerDraining:
+		attrs = append(attrs, slog.Duration("delay", e.Duration))
 	case AcceptRecovered:
 		attrs = append(attrs, slog.Duration("after", e.Duration))
 	}
@@ -47,6 +49,9 @@ func logEvent(l *slog.Logger, level slog.Level, e *Event) {
 		st := e.Conn.Stats()
 		attrs = append(attrs, slog.String("reason", e.Reason.Error()), slog.Duration("duration", e.Duration),
 			slog.Uint64("read", st.BytesRead), slog.Uint64("written", st.BytesWritten))
+		for _, label := range e.Conn.Labels() {
+			attrs = append(attrs, slog.String("label", label.String()))
+		}
 	}
 	if a := e.Alarm; a != nil {
 		attrs = append(attrs, slog.String("alarm", a.Name), slog.Int("connections", a.Connections))

@@ -55,6 +55,14 @@ type Options struct {
 	// 0 is 5 s; [BrutalKill] closes them at once; [Infinity] is no limit.
 	ShutdownTimeout time.Duration
 
+	// DrainDelay is how long a drained listener still accepts connections, so that a load balancer
+	// that checks its readiness sends no more. 0 is no delay.
+	DrainDelay time.Duration
+
+	// DrainSpread is the period over which a drain asks connections to stop, each at a random time,
+	// so that their clients do not all connect elsewhere at once. 0 asks all at once.
+	DrainSpread time.Duration
+
 	// Limits are the limits of connections.
 	conns.Limits
 
@@ -137,6 +145,8 @@ func (o Options) validate() error {
 	if o.ShutdownTimeout < 0 && o.ShutdownTimeout != BrutalKill {
 		f.Bad("ShutdownTimeout", o.ShutdownTimeout, "positive durations, 0 for 5s, BrutalKill and Infinity")
 	}
+	f.Positive("DrainDelay", o.DrainDelay, "0 for none")
+	f.Positive("DrainSpread", o.DrainSpread, "0 for none")
 	f.Add(o.Limits.Validate())
 	switch o.Evict {
 	case conns.EvictNone, conns.EvictOldest, conns.EvictMostIdle, conns.EvictRandom:

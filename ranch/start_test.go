@@ -42,6 +42,8 @@ func TestBadOptions(t *testing.T) {
 		{"1 acceptor over 10 sockets", ref, tcp, ranch.Options{NumAcceptors: 1, NumListenSockets: 10}, greetAndEcho, []string{"NumAcceptors 1", "from 10, one for each listening socket"}},
 		{"MaxConnections", ref, tcp, ranch.Options{MaxConnections: -1}, greetAndEcho, []string{"MaxConnections -1", "positive numbers", "Unlimited"}},
 		{"ShutdownTimeout", ref, tcp, ranch.Options{ShutdownTimeout: -time.Second}, greetAndEcho, []string{"ShutdownTimeout -1s", "BrutalKill and Infinity"}},
+		{"DrainDelay", ref, tcp, ranch.Options{DrainDelay: -time.Second}, greetAndEcho, []string{"DrainDelay -1s", "0 for none"}},
+		{"DrainSpread", ref, tcp, ranch.Options{DrainSpread: -1}, greetAndEcho, []string{"DrainSpread -1ns", "0 for none"}},
 		{"Addr", ref, tcp, ranch.Options{Addr: "nowhere"}, greetAndEcho, []string{"Addr", `"nowhere"`, "host:port"}},
 		{"Addr for TLS", ref, testTransports()[1].t, ranch.Options{Addr: "unix:"}, greetAndEcho, []string{"Addr", `"unix:"`}},
 		{"the transport's", ref, transport.TCP{Backlog: -1, Network: "udp"}, ranch.Options{}, greetAndEcho, []string{"transport tcp", "Backlog -1", `Network "udp"`}},

@@ -97,7 +97,7 @@ func TestStop(t *testing.T) {
 		{"timed, stuck", 5 * s, nil, 5*s + time.Second, conns.Aborted, true},
 		{"default, ignoring", 0, ignoring, 5 * s, conns.Aborted, false},
 		{"Infinity, prompt", ranch.Infinity, prompt, 0, conns.Shutdown, false},
-		{"Infinity, busy", ranch.Infinity, finishAfter(10000 * time.Hour), 10000 * time.Hour, conns.Shutdown, false},
+		{"Infinity, busy", ranch.Infinity, finishAfter(10 * time.Hour), 10 * time.Hour, conns.Shutdown, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

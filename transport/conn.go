@@ -13,7 +13,7 @@ import (
 )
 
 // Conn is the connection that protocols use: a net.Conn that also provides its id, its transport,
-// the state of TLS, the PROXY header and counters.
+// the state of TLS, the PROXY header, counters and labels.
 //
 // The goroutine that runs the protocol owns it. Other goroutines may write to it, close it and set
 // deadlines. Only one read may be in progress: Read, Peek, WriteTo and the ReadFrom of another
@@ -42,6 +42,7 @@ type Conn struct {
 	id     uint64
 	t      Transport
 	owner  any
+	labels atomic.Pointer[[]Label] // nil: none; what it points to is never modified
 	closed atomic.Bool
 }
 

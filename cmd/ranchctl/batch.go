@@ -29,11 +29,12 @@ type job struct {
 	screen     *console.Screen
 	interrupts <-chan os.Signal
 	keyboard   chan os.Signal // interrupts from a terminal in raw mode
+	restore    func()         // ends the raw mode
 }
 
 // batch runs the command of the command line, or those of stdin.
 func batch(ctx context.Context, f *flags, srv *server, s streams, interrupts <-chan os.Signal) int {
-	j := &job{flags: f, interrupts: interrupts, keyboard: make(chan os.Signal, 2)}
+	j := &job{flags: f, interrupts: interrupts, keyboard: make(chan os.Signal, 2), restore: func() {}}
 	size := sizeOf(s.out)
 	j.screen = &console.Screen{
 		Out: s.out, Notices: s.err, Size: size, JSON: f.Output == "json", Color: console.WantsColor(size != nil),
@@ -42,8 +43,9 @@ func batch(ctx context.Context, f *flags, srv *server, s streams, interrupts <-c
 		j.screen.Streams = s.err // only results go to stdout
 	}
 	if fd, ok := terminal(s.in); ok && size != nil {
-		restore := j.watchKeys(fd, s.in)
-		defer func() { (*restore)() }()
+		undo := j.watchKeys(fd, s.in)
+		j.restore = func() { (*undo)() }
+		defer j.restore()
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -183,6 +185,7 @@ func (j *job) one(ctx context.Context, line, prefix string) int {
 	close(finished)
 	<-watched
 	framed := j.screen.EndFrames()
+	j.restore() // what follows the frames needs no raw mode
 	var failure *shell.Error
 	switch {
 	case framed && errors.As(err, &failure) && failure.Code == shell.CodeCancelled: // the normal end of frames

@@ -3,16 +3,23 @@
 package main
 
 import (
+	"context"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"goranch/protocol/echo"
 	"goranch/protocol/shell"
+	"goranch/ranch"
+	"goranch/ranch/admin"
+	"goranch/transport"
 )
 
 // terminalTimeout is how long a terminal may take to show what a test expects.
@@ -109,6 +116,7 @@ func TestTerminal(t *testing.T) {
 	t.Run("top", func(t *testing.T) { testTop(t, bin) })
 	t.Run("one-shot top", func(t *testing.T) { testOneShotTop(t, bin) })
 	t.Run("reconnect", func(t *testing.T) { testReconnect(t, bin) })
+	t.Run("drain", func(t *testing.T) { testDrainWatch(t, bin) })
 	t.Run("color", func(t *testing.T) { testColor(t, bin) })
 }
 
@@ -208,4 +216,40 @@ func testColor(t *testing.T, bin string) {
 	if got := p.tmux("capture-pane", "-p", "-e"); !strings.Contains(got, "\x1b[31merror:") {
 		t.Errorf("got %q, want the color of errors", got)
 	}
+}
+
+// drain --watch shows a bar in place, and leaves the last one on the screen.
+func testDrainWatch(t *testing.T, bin string) {
+	var server ranch.Server
+	mem := new(transport.Mem)
+	opts := ranch.Options{Addr: "echo", DrainSpread: 4 * time.Second, Logger: slog.New(slog.DiscardHandler)}
+	l, err := server.StartListener("echo", mem, opts, echo.Protocol{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Stop() })
+	for range 40 {
+		nc, err := mem.Dial(t.Context(), "echo")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { nc.Close() })
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), terminalTimeout)
+	defer cancel()
+	if err := l.WaitForConnections(ctx, ranch.Equal, 40); err != nil {
+		t.Fatal(err)
+	}
+	commands := admin.Commands(admin.Options{Server: &server})
+	s := newTestServer(t, shell.Options{Commands: slices.DeleteFunc(commands, func(c shell.Command) bool { return c.Name != "drain" }),
+		Authenticate: func(context.Context, *transport.Conn) (shell.User, error) {
+			return shell.User{Name: "ops", Role: shell.Operator}, nil
+		}})
+	p := newPane(t, "stty cols 100; "+bin+" -c "+s.addr+" drain --watch echo", "NO_COLOR=1")
+	p.tmux("resize-window", "-x", "100")
+	p.expect("PROGRESS")
+	p.waitFor("a bar that is neither empty nor full", func(screen string) bool { return strings.Contains(screen, "[#") && strings.Contains(screen, " ] ") })
+	p.expect("[####################] 100 %")
+	p.expect("Listeners drained:         1\nConnections at the start:  40")
+	p.expect("code 0")
 }

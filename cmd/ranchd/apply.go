@@ -179,7 +179,7 @@ func (u *replacement) prepareListener(l *listenerConfig) error {
 	}
 	k := kept{r: r, next: l, service: s}
 	if l.Service == webService && (r.gateway == nil || !reflect.DeepEqual(r.config.Web, l.Web) || s != r.service()) {
-		if k.gateway, err = u.d.newGateway(s, l.Web); err != nil {
+		if k.gateway, err = u.d.newGateway(s, l); err != nil {
 			return err
 		}
 	}

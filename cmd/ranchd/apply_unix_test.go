@@ -8,11 +8,8 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -21,9 +18,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"goranch/conns"
-	"goranch/protocol/shell"
-	"goranch/protocol/shell/access"
 	"goranch/ranch"
 	"goranch/ranch/admin"
 	"goranch/transport"
@@ -358,170 +352,4 @@ func TestStopDuringReload(t *testing.T) {
 			t.Errorf("reload after the stop: got %v, want %v", err, errStopping)
 		}
 	}
-}
-
-// Rules for operators, and the hosts of web listeners, apply to new connections.
-func TestReloadAccess(t *testing.T) {
-	dir := t.TempDir()
-	text := func(ops, web string) string {
-		return "admin = 'unix:" + dir + "/admin.sock'\n" + ops + "[[listener]]\nname = 'w'\naddress = 'tcp://127.0.0.1:0'\nprotocol = 'web'\n" + web
-	}
-	tokens := filepath.Join(dir, "tokens")
-	token, line, err := access.GenerateToken(shell.Viewer, "ann")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(tokens, []byte(line+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	os.Unsetenv("RANCHD_ADMIN")
-	defer os.Setenv("RANCHD_ADMIN", "none")
-	c := startConfigured(t, text("", ""))
-	status := func() string {
-		t.Helper()
-		nc := c.dial(t, "w")
-		io.WriteString(nc, "GET / HTTP/1.1\r\nHost: x.example.org\r\nConnection: close\r\n\r\n")
-		answer, _ := io.ReadAll(nc)
-		first, _, _ := strings.Cut(string(answer), "\r\n")
-		return first
-	}
-	admin := func() string {
-		t.Helper()
-		nc := dial(t, transport.TCP{}, "unix:"+dir+"/admin.sock")
-		io.WriteString(nc, "auth:"+token+"\nquit\n")
-		answer, _ := io.ReadAll(nc)
-		return string(answer)
-	}
-	if got, answer := status(), admin(); strings.Contains(got, "200") || !strings.Contains(answer, "no tokens") {
-		t.Errorf("before: got %q and %q, want neither the page nor a user", got, answer)
-	}
-	c.wantChanges(t, text("tokens = '"+tokens+"'\nviewer = '0'\n", "allowed-host = 'x.example.org'\n"),
-		"w allowed-host: -> x.example.org: changed now",
-		"admin viewer: -> 0: changed now", "admin tokens: -> "+tokens+": changed now", "admin mode of the socket: 0600 -> 0666: at resume")
-	if got, answer := status(), admin(); !strings.Contains(got, "200") || !strings.Contains(answer, "token ann") {
-		t.Errorf("after: got %q and %q, want the page and the user of the token", got, answer)
-	}
-}
-
-// testConfigReload changes the file of the built program, and reloads it by SIGHUP and by a command.
-func testConfigReload(t *testing.T, bin string) {
-	dir := t.TempDir()
-	file := filepath.Join(dir, "r.toml")
-	write := func(text string) {
-		t.Helper()
-		head := "quiet = true\nlog-format = 'json'\nadmin = 'unix:" + dir + "/admin.sock'\n"
-		if err := os.WriteFile(file, []byte(head+one+text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write("")
-	p := &process{cmd: exec.Command(bin, "-c", file)}
-	p.cmd.Env = slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "RANCHD_") })
-	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.log
-	p.start(t)
-	p.log.event(t, "serving", nil)
-	nc := dial(t, transport.TCP{}, p.log.addr(t, "a"))
-	checkEcho(t, nc)
-	write("max-connections = 7\n")
-	p.cmd.Process.Signal(syscall.SIGHUP)
-	p.log.event(t, "configuration changed", map[string]any{"listener": "a", "key": "max-connections", "before": "", "after": "7", "effect": "changed now"})
-	p.log.event(t, "configuration reloaded", map[string]any{"file": file, "changes": 1.0})
-	write("max-connections = 0\n")
-	p.cmd.Process.Signal(syscall.SIGHUP)
-	e := p.log.event(t, "configuration is invalid; nothing was changed", nil)
-	if want := file + `:7: listener a: max-connections "0"`; !strings.Contains(fmt.Sprint(e["err"]), want) {
-		t.Errorf("error: got %v, want %s in it", e["err"], want)
-	}
-	write("max-connections = 9\nacceptors = 2\n[[listener]]\nname = 'b'\naddress = '127.0.0.1:0'\n")
-	admin := dial(t, transport.TCP{}, "unix:"+dir+"/admin.sock")
-	io.WriteString(admin, "reload\nquit\n")
-	answer, _ := io.ReadAll(admin)
-	for _, want := range []string{`a +max-connections +7 +9 +changed now`, `a +acceptors +2 +at resume`, `b +tcp://127.0.0.1:0 +added`} {
-		if !regexp.MustCompile(want).Match(answer) {
-			t.Errorf("reload: got\n%s\nwant %s in it", answer, want)
-		}
-	}
-	checkEcho(t, dial(t, transport.TCP{}, p.log.addr(t, "b")))
-	checkEcho(t, nc)
-	p.cmd.Process.Signal(syscall.SIGTERM)
-	p.wantExit(t, exitOK)
-}
-
-// Limits that listeners share, and rules for networks, are in force at the start and after a reload.
-func TestReloadLimitsAndNetworks(t *testing.T) {
-	text := func(limits, more string) string {
-		listeners := "[[listener]]\nname = 'a'\naddress = 'tcp://127.0.0.1:0'\nlimits = 'x'\nrefuse-after = 0\n"
-		return listeners + strings.ReplaceAll(listeners, "'a'", "'b'") + "[limits.x]\n" + limits + more
-	}
-	accepted := func(c *configured, name string) (net.Conn, bool) {
-		t.Helper()
-		nc, err := net.Dial("tcp", c.listener(t, name).Addr().String())
-		if err != nil { // it can be reset before connect returns
-			return nil, false
-		}
-		t.Cleanup(func() { nc.Close() })
-		nc.SetDeadline(time.Now().Add(timeout))
-		io.WriteString(nc, "x")
-		_, err = io.ReadFull(nc, make([]byte, 1))
-		return nc, err == nil
-	}
-	c := startConfigured(t, text("max-per-address = 1\n", ""))
-	if _, ok := accepted(c, "a"); !ok {
-		t.Error("first connection: got none, want one")
-	}
-	if _, ok := accepted(c, "b"); ok {
-		t.Error("second connection, of the same address: got one, want none")
-	}
-	c.wantChanges(t, text("max-per-address = 2\n", ""), "limits.x.max-per-address: 1 -> 2: changed now")
-	nc, ok := accepted(c, "b")
-	if !ok {
-		t.Error("second connection: got none, want one")
-	}
-	c.wantChanges(t, text("max-per-address = 2\n", "[[network]]\nprefix = '127.0.0.0/8'\ndeny = true\nreset = true\nreason = 'test'\n"),
-		"network 127.0.0.0/8: -> deny=true reset=true reason=test: changed now")
-	if _, err := nc.Read(make([]byte, 1)); err == nil || os.IsTimeout(err) {
-		t.Errorf("live connection of a banned network: got %v, want its end", err)
-	}
-	if _, ok := accepted(c, "a"); ok {
-		t.Error("connection of a banned network: got one, want none")
-	}
-	if err := c.networks.Add(conns.NetworkRule{Prefix: netip.MustParsePrefix("192.0.2.0/24"), Deny: true}); err != nil {
-		t.Fatal(err)
-	}
-	c.wantChanges(t, text("max-per-address = 2\n", ""), "network 127.0.0.0/8: deny=true reset=true reason=test -> : changed now")
-	if _, ok := accepted(c, "a"); !ok {
-		t.Error("connection without the ban: got none, want one")
-	}
-	if got := c.networks.Len(); got != 1 {
-		t.Errorf("rules: got %d, want the one that an operator has added", got)
-	}
-	c.wantChanges(t, strings.ReplaceAll(text("max-per-address = 2\n", "[limits.y]\n"), "limits = 'x'", "limits = 'y'"),
-		"a limits: x -> y: needs a restart", "b limits: x -> y: needs a restart")
-}
-
-// A ban file that is configured later is read and watched; without it its bans end.
-func TestReloadBanFile(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "bans")
-	if err := os.WriteFile(file, []byte("127.0.0.1 reset\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	const interval = "reload-interval = '10ms'\n"
-	c := startConfigured(t, interval+one)
-	nc := c.dial(t, "a")
-	checkEcho(t, nc)
-	c.wantChanges(t, interval+"ban-file = '"+file+"'\n"+one, "ban-file: -> "+file+": changed now")
-	if _, err := nc.Read(make([]byte, 1)); err == nil || os.IsTimeout(err) {
-		t.Errorf("live connection: got %v, want its end", err)
-	}
-	if err := os.WriteFile(file, []byte("# none\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	c.program.log.event(t, "ban file reloaded", map[string]any{"networks": 0.0})
-	checkEcho(t, c.dial(t, "a"))
-	if err := os.WriteFile(file, []byte("127.0.0.1 reset\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	c.program.log.event(t, "ban file reloaded", map[string]any{"networks": 1.0})
-	c.wantChanges(t, interval+one, "ban-file: "+file+" -> : changed now")
-	checkEcho(t, c.dial(t, "a"))
 }

@@ -148,7 +148,7 @@ func (c *config) keep(old *config, started map[string]*listenerConfig) {
 			copyKey(k, &c.process.flags, &old.process.flags)
 		}
 	}
-	c.StateDir = old.StateDir
+	c.StateDir, c.AccessLog = old.StateDir, old.AccessLog
 	for _, l := range c.Listeners {
 		before := started[l.Name]
 		if before == nil {

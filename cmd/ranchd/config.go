@@ -30,6 +30,7 @@ type config struct {
 	ShutdownTimeout time.Duration // or infinity
 	StateDir        string        // "" is memory only
 	SessionTTL      time.Duration // of the console
+	AccessLog       string        // a file; "-" is standard output, "" none
 	LogLevel        slog.Level
 	LogFormat       logFormat
 	Console         bool
@@ -126,6 +127,7 @@ func (c *config) readProcess(all *faults, usesTLS bool) {
 	}
 	c.StateDir = f.stateDir(all)
 	c.bans(all)
+	c.AccessLog = read(all, "--access-log", f.AccessLog, accessLogFile)
 	f.adminHTTPHosts(all)
 	f.shellConfig(all)
 	c.SessionTTL = f.sessionConfig(all).TTL
@@ -195,6 +197,8 @@ func (f *flags) options(all *faults) ranch.Options {
 		NumListenSockets: read(all, "--listen-sockets", f.ListenSockets, number(1, maxAcceptors)),
 		HandshakeTimeout: orNoTimeout(read(all, "--handshake-timeout", f.HandshakeTimeout, positive)),
 		RefuseAfter:      read(all, "--refuse-after", f.RefuseAfter, refuseAfter),
+		DrainDelay:       read(all, "--drain-delay", f.DrainDelay, pace),
+		DrainSpread:      read(all, "--drain-spread", f.DrainSpread, pace),
 		KeepClosed:       orNone(read(all, "--keep-closed", f.KeepClosed, number(0, math.MaxInt32))),
 		Evict: read(all, "--evict", f.Evict, oneOf("none, oldest, most-idle and random", map[string]conns.EvictionPolicy{
 			"none": conns.EvictNone, "oldest": conns.EvictOldest, "most-idle": conns.EvictMostIdle, "random": conns.EvictRandom})),

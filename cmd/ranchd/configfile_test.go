@@ -79,7 +79,7 @@ var flagValues = map[string]struct{ flag, file string }{
 	"handshake-timeout": {"1s", `"1s"`}, "send-timeout": {"infinity", `"infinity"`}, "shutdown-timeout": {"0", "0"},
 	"proxy-from": {"10.0.0.0/8,local", `["10.0.0.0/8", "local"]`}, "refuse-after": {"2s", `"2s"`}, "max-per-address": {"4", "4"},
 	"address-rate": {"0.5", "0.5"}, "accept-rate": {"100:20", `"100:20"`}, "max-handshakes": {"8", "8"}, "idle-timeout": {"5m", `"5m"`},
-	"lifetime": {"1h", `"1h"`}, "alarm-descriptors": {"0.5", "0.5"}, "log-level": {"warn", `"warn"`}, "log-format": {"json", `"json"`},
+	"lifetime": {"1h", `"1h"`}, "alarm-descriptors": {"0.5", "0.5"}, "log-level": {"warn", `"warn"`}, "access-log": {"-", `"-"`}, "drain-delay": {"1s", `"1s"`}, "drain-spread": {"2m", `"2m"`}, "log-format": {"json", `"json"`},
 }
 
 // Every flag has the same effect as the key of the same name in a file, and overrides it.

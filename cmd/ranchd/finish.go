@@ -90,6 +90,9 @@ func (u *replacement) setOptions(r *running, previous *listenerConfig) error {
 			o.PostListen = p.PostListen
 		}
 	}
+	if r.gateway != nil && before.DrainSpread != after.DrainSpread {
+		r.gateway.inner.ChangeOptions(func(o *ranch.Options) { o.DrainSpread = after.DrainSpread })
+	}
 	limit := r.l.Info().MaxConnections
 	if before.MaxConnections != after.MaxConnections {
 		limit = after.MaxConnections
@@ -132,10 +135,7 @@ func (b bound) Addr() net.Addr { return b.addr }
 
 // remove drains a listener that is not configured any more.
 func (d *daemon) remove(r *running) {
-	ctx, cancel := context.Background(), context.CancelFunc(func() {})
-	if limit := d.config().ShutdownTimeout; limit != infinity {
-		ctx, cancel = context.WithTimeout(ctx, limit)
-	}
+	ctx, cancel := d.drainLimit(context.Background(), r)
 	defer cancel()
 	d.log.Info("draining a listener that is not configured any more", "listener", r.config.Name, "connections", r.l.Info().AllConnections)
 	if err := r.l.Drain(ctx); err != nil {

@@ -52,6 +52,9 @@ type flags struct {
 	SendTimeout      string `on:"listener" kind:"time" change:"resume" placeholder:"TIME" default:"30s" help:"How long a client may accept no data while a write is pending, or infinity. Default: ${default}."`
 	ShutdownTimeout  string `kind:"time0" change:"now" placeholder:"TIME" default:"5s" help:"How long connections may continue after the first signal to stop. 0 closes them at once, infinity waits for them. Default: ${default}."`
 
+	drainFlags
+	accessLogFlags
+
 	ProxyFrom string `on:"echo,shell,topics,packet,web" kind:"networks" change:"resume" example:"[\"10.0.0.0/8\", \"local\"]" placeholder:"NETWORK,..." help:"Proxies whose connections must begin with a PROXY header, version 1 or 2: networks such as 10.0.0.0/8, and local for Unix sockets. Headers from other peers are refused. Default: none, and headers are payload."`
 
 	RefuseAfter   string `on:"listener" kind:"refuse" change:"now" placeholder:"TIME" default:"never" help:"At the maximum number of connections: never leaves clients in the accept queue, 0 refuses them at once, a duration refuses them after it. Default: ${default}."`
@@ -119,8 +122,8 @@ Examples:
 Signals:
   SIGTERM, SIGINT   stop accepting, and wait for connections up to --shutdown-timeout;
                     a second signal exits at once
-  SIGHUP            reload configuration, certificate, token and ban files; without any,
-                    like SIGTERM (Unix)
+  SIGHUP            reload configuration, certificate, token and ban files, and reopen the
+                    access log; without any of these, like SIGTERM (Unix)
   SIGUSR1           log the state and counters of each listener (Unix)
 
 `

@@ -140,12 +140,12 @@ func TestEveryFlag(t *testing.T) {
 		"--acceptors", "20", "--backlog", "7", "--unix-mode", "0660", "--handshake-timeout", "infinity", "--send-timeout", "infinity",
 		"--refuse-after", "0", "--max-per-address", "20", "--address-rate", "0.5", "--accept-rate", "100:20", "--max-handshakes", "50",
 		"--proxy-from", "10.1.2.3/8,::1,local", "--idle-timeout", "10m", "--lifetime", "24h", "--alarm-descriptors", "0",
-		"--shutdown-timeout", "infinity", "--log-level", "debug", "--log-format", "json", "--quiet", "--check",
+		"--shutdown-timeout", "infinity", "--drain-delay", "10s", "--drain-spread", "2m", "--access-log", "-", "--log-level", "debug", "--log-format", "json", "--quiet", "--check",
 		"--admin", "unix:/a", "--admin-http", "h=tls://127.0.0.1:9", "--admin-http-host", "a.org,*.b.org:1", "--operator", "0,cn:ann", "--viewer", "any", "--shell-root", "none", "--session-ttl", "infinity",
 		"--max-sessions", "unlimited", "--max-sessions-per-address", "unlimited", "--state", dir, "--session-ids", "djb", "--allow-predictable-ids",
 		"--program", "date=/bin/date -u *", "--cert", cert, "--key", key, "--client-ca", cert, "--tokens", tokens, "--plain-tokens")
 	options := ranch.Options{
-		MaxConnections: ranch.Unlimited, NumListenSockets: 1, NumAcceptors: 20, HandshakeTimeout: -1, RefuseAfter: -1, KeepClosed: 100, Evict: conns.EvictNone,
+		MaxConnections: ranch.Unlimited, NumListenSockets: 1, NumAcceptors: 20, HandshakeTimeout: -1, RefuseAfter: -1, DrainDelay: 10 * time.Second, DrainSpread: 2 * time.Minute, KeepClosed: 100, Evict: conns.EvictNone,
 		Limits: conns.Limits{PerAddress: 20, AddressRate: conns.Rate{PerSecond: 0.5}, AcceptRate: conns.Rate{PerSecond: 100, Burst: 20}, MaxHandshakes: 50,
 			IdleTimeout: 10 * time.Minute, Lifetime: 24 * time.Hour, LifetimeJitter: 0.1, ParkAfter: time.Second},
 	}
@@ -165,7 +165,7 @@ func TestEveryFlag(t *testing.T) {
 				Store: new(certFiles), HTTPHosts: []string{"a.org", "*.b.org:1"}},
 			{endpoint: endpoint{Name: "admin", Service: adminService, Addr: unix("/a")}, ServiceName: "admin", Access: rules, Sessions: sessionConfig{TTL: -1}},
 		},
-		MaxConnections: ranch.Unlimited, StateDir: dir, SessionTTL: -1,
+		MaxConnections: ranch.Unlimited, StateDir: dir, SessionTTL: -1, AccessLog: "-",
 		ShutdownTimeout: ranch.Infinity,
 		LogLevel:        slog.LevelDebug,
 		LogFormat:       logJSON,

@@ -36,6 +36,7 @@ var kinds = map[string]settings.Kind{
 
 	"time":   {Types: texts, Allowed: "durations such as 500ms, 5s or 2m, and infinity", Schema: anyOf(words("infinity"), pattern(positives))},
 	"time0":  {Types: append(texts, settings.Integer), Allowed: "0, durations such as 500ms, 5s or 2m, and infinity", Schema: anyOf(words("infinity", "0", 0), pattern(durations))},
+	"pace":   {Types: append(texts, settings.Integer), Allowed: "0 and durations such as 500ms, 5s or 2m, up to 24h0m0s", Schema: anyOf(words("0", 0), pattern(durations))},
 	"refuse": {Types: append(texts, settings.Integer), Allowed: "never, 0, and durations such as 500ms, 5s or 2m", Schema: anyOf(words("never", "0", 0), pattern(durations))},
 
 	"tls":      choice("1.2", "1.3"),

@@ -73,5 +73,8 @@ func (c *config) options(l *listenerConfig) ranch.Options {
 	if l.Name != c.Listeners[0].Name {
 		o.Alarms = nil // they concern the process: one listener raises them for all
 	}
+	if l.Service.isOperators() { // they watch the drain of the others
+		o.DrainDelay, o.DrainSpread = 0, 0
+	}
 	return o
 }

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -21,13 +22,13 @@ import (
 var tintColor = regexp.MustCompile("\x1b\\[[0-9;]*m")
 
 // testNasty sends text that could control a terminal to every protocol, and looks at everything that a
-// person reads: the log in each format, the answers of both shells, traces and tables. Only echo and get
+// person reads: the logs in each format, the answers of both shells, traces and tables. Only echo and get
 // return to a client what it has sent, byte for byte.
 func testNasty(t *testing.T, bin string) {
 	for _, format := range []string{"color", "text", "json"} {
 		t.Run(format, func(t *testing.T) {
-			admin := "unix:" + filepath.Join(t.TempDir(), "a")
-			p := startProcess(t, bin, "--log-format", format, "--log-level", "debug", "--admin", admin,
+			admin, accessLog := "unix:"+filepath.Join(t.TempDir(), "a"), filepath.Join(t.TempDir(), "access.log")
+			p := startProcess(t, bin, "--log-format", format, "--log-level", "debug", "--admin", admin, "--access-log", accessLog,
 				"--listen", "shell+tcp://:0", "--listen", "topics+tcp://:0", "--listen", "packet+tcp://:0", "--listen", "web+tcp://:0", "--listen", "tls://:0")
 			p.out.line(t, "the end of the banner", func(line string) bool { return strings.Contains(line, "Ctrl-C") })
 			var read []byte
@@ -52,12 +53,16 @@ func testNasty(t *testing.T, bin string) {
 				exchange(t, addrs["web"], "GET /"+s+" HTTP/1.1\r\nHost: "+s+"\r\nOrigin: "+s+"\r\n\r\n")
 				exchange(t, addrs["echo"], s)
 			}
-			io.WriteString(operator, "cancel\nconnections\nclosed\nhistory\nquit\n")
+			io.WriteString(operator, "cancel\nconnections\nclosed\nhistory\nformat json\nconnections\nclosed\nquit\n")
 			b, err := io.ReadAll(operator)
 			if err != nil || !bytes.Contains(b, []byte("rshell")) && !bytes.Contains(b, []byte("shell-tcp")) {
 				t.Fatalf("got %q and error %v, want a trace", b, err)
 			}
-			outputs := map[string]string{"log": tintColor.ReplaceAllString(p.log.String(), ""), "banner": p.out.String(), "shell": string(read), "operators' shell": string(b)}
+			lines, err := os.ReadFile(accessLog)
+			if err != nil || !bytes.Contains(lines, []byte(`"reason":"bad input"`)) {
+				t.Errorf("access log: got %q and error %v, want lines with faults of clients", lines, err)
+			}
+			outputs := map[string]string{"access log": string(lines), "log": tintColor.ReplaceAllString(p.log.String(), ""), "banner": p.out.String(), "shell": string(read), "operators' shell": string(b)}
 			for name, text := range outputs {
 				for _, bad := range termtext.Forbidden {
 					if i := strings.Index(text, bad); i >= 0 {

@@ -69,13 +69,14 @@ func (d *daemon) logTokenReload(err error) {
 	d.log.Info("token file reloaded")
 }
 
-// reloads reports whether there are files that a signal reloads.
-func (c *config) reloads() bool {
-	return c.File != "" || len(c.files.stores) > 0 || len(c.files.tokens) > 0 || c.files.bans != nil
+// canReload reports whether there is something that a signal reloads.
+func (d *daemon) canReload() bool {
+	c := d.config()
+	return d.accessLog != nil || c.File != "" || len(c.files.stores) > 0 || len(c.files.tokens) > 0 || c.files.bans != nil
 }
 
 // reloadFiles reads the certificate, token and ban files, and logs the result, for certificates including
-// that nothing has changed.
+// that nothing has changed. It opens the access log again.
 func (d *daemon) reloadFiles() {
 	files := d.config().files
 	unchanged := len(files.stores) > 0
@@ -98,6 +99,7 @@ func (d *daemon) reloadFiles() {
 	if files.bans != nil {
 		d.reloadBans(files.bans)
 	}
+	d.reopenAccessLog()
 }
 
 // watchers reload certificate, token and ban files when they change.

@@ -14,6 +14,7 @@ import (
 	"goranch/internal/descriptors"
 	"goranch/internal/logging"
 	"goranch/ranch"
+	"goranch/ranch/accesslog"
 )
 
 // run runs the program and returns its exit code. The end of ctx has the effect of a first signal.
@@ -46,6 +47,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, signals <
 		c.printEndpoints(d.stdout)
 		return exitOK
 	}
+	closeAccessLog, err := d.openAccessLog(stdout)
+	if err != nil {
+		d.log.Error("opening the access log failed", "err", err)
+		return exitFailed
+	}
+	defer closeAccessLog()
 	return d.run(ctx, signals)
 }
 
@@ -66,6 +73,7 @@ type daemon struct {
 	certLog  certLog
 	watch    watchers
 
+	accessLog   *accesslog.Log               // nil: there is none
 	dashboardAt atomic.Pointer[dashboardAt]  // nil if no dashboard is served over TCP
 	reloaded    atomic.Pointer[reloadResult] // nil before the first reload
 
@@ -124,7 +132,7 @@ func (d *daemon) run(ctx context.Context, signals <-chan os.Signal) int {
 			switch {
 			case requestsInfo(sig):
 				d.logInfo()
-			case requestsReload(sig) && d.config().reloads():
+			case requestsReload(sig) && d.canReload():
 				reloads.Go(func() { d.reloadAtSignal() })
 			case drain.Err() == nil:
 				d.log.Info("stopping; a second signal exits at once", "signal", sig.String(), "limit", formatTimeout(d.config().ShutdownTimeout))

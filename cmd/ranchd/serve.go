@@ -16,6 +16,7 @@ import (
 // abort ends, the remaining connections are closed.
 func (d *daemon) serve(drain, abort context.Context) int {
 	if err := d.start(drain); err != nil {
+		d.dropPace()
 		d.drain(abort)
 		d.closeServices()
 		if n := len(d.all()); n > 0 {
@@ -124,7 +125,7 @@ func (d *daemon) prepare(c *config, l *listenerConfig) (*running, error) {
 	}
 	r.use(s)
 	if l.Service == webService {
-		if r.gateway, err = d.newGateway(s, l.Web); err != nil {
+		if r.gateway, err = d.newGateway(s, l); err != nil {
 			return nil, err
 		}
 	}
@@ -164,7 +165,7 @@ func (d *daemon) startListener(c *config, r *running, postListen func(net.Listen
 
 func (d *daemon) listen(c *config, r *running, postListen func(net.Listener) error) (err error) {
 	l, opts, p := r.config, c.options(r.config), r.protocol()
-	opts.Logger, opts.Observer = d.log, observeTLS(d.log)
+	opts.Logger, opts.Observer = d.log, d.observer()
 	opts.Shared = d.shared[l.Limits]
 	if !l.Service.isOperators() { // no ban locks operators out
 		opts.Networks = d.networks

@@ -30,7 +30,6 @@ type runningService struct {
 	protocol protocol.Protocol
 	access   atomic.Pointer[shellAccess] // of a shell, for new connections
 	topics   *pubsub.Server              // nil for others
-	browsers *transport.Mem              // connects gateways to topics
 	sessions *session.Manager[shell.State]
 	packet   packetConfig
 	http     *adminhttp.Handler            // of operators

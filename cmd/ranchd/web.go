@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -25,51 +26,63 @@ const (
 // gateway serves browsers at one listener.
 type gateway struct {
 	protocol protocol.Protocol
+	inner    *ranch.Listener // through which it connects to the topic server
 	close    func(context.Context) error
 }
 
 // newGateway returns a gateway of browsers to a topic server. It opens an in-memory connection to
 // the topic server for each client.
-func (d *daemon) newGateway(s *runningService, c webConfig) (*gateway, error) {
-	if err := s.admitBrowsers(); err != nil {
-		return nil, err
-	}
-	gw, err := web.NewGateway(web.Options{
-		Origins: c.Origins, Hosts: c.Hosts, MaxBrowsers: c.MaxBrowsers,
-		Dial: func(ctx context.Context) (net.Conn, error) { return dialTopics(ctx, s.browsers) },
-	})
+func (d *daemon) newGateway(s *runningService, l *listenerConfig) (*gateway, error) {
+	mem := new(transport.Mem)
+	inner, err := new(ranch.Server).StartListener("browsers", proxy.Transport{Inner: mem, Local: proxy.Require}, ranch.Options{
+		Addr: "topics", MaxConnections: ranch.Unlimited, DrainSpread: l.Options.DrainSpread, Logger: slog.New(slog.DiscardHandler),
+	}, s.topics)
 	if err != nil {
 		return nil, err
 	}
+	gw, err := web.NewGateway(web.Options{
+		Origins: l.Web.Origins, Hosts: l.Web.Hosts, MaxBrowsers: l.Web.MaxBrowsers,
+		Dial: func(ctx context.Context) (net.Conn, error) { return dialTopics(ctx, mem) },
+	})
+	if err != nil {
+		return nil, errors.Join(err, inner.Stop())
+	}
 	srv := &http.Server{
-		Handler: gw, ReadTimeout: httpReadTimeout, IdleTimeout: httpIdleTimeout, MaxHeaderBytes: httpHeaderBytes,
+		Handler: labelled(gw), ConnContext: withConn, ReadTimeout: httpReadTimeout, IdleTimeout: httpIdleTimeout, MaxHeaderBytes: httpHeaderBytes,
 		ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelDebug),
 	}
 	stop := netlisten.StopHTTP(srv)
 	nl := netlisten.New(func(ctx context.Context) {
+		if inner.Options().DrainSpread > 0 {
+			inner.Drain(ctx) // which ends WebSockets and event streams one by one
+		}
 		gw.Shutdown(ctx)
 		stop(ctx)
 	})
 	go srv.Serve(nl) // returns after Shutdown
-	return &gateway{nl, func(ctx context.Context) error {
+	return &gateway{nl, inner, func(ctx context.Context) error {
 		nl.Shutdown(ctx)
-		return gw.Shutdown(ctx)
+		err := inner.Stop()
+		if errors.Is(err, ranch.ErrStopped) { // by the function above
+			err = nil
+		}
+		return errors.Join(gw.Shutdown(ctx), err)
 	}}, nil
 }
 
-// admitBrowsers opens the in-memory listener of a topic server, once.
-func (s *runningService) admitBrowsers() error {
-	if s.browsers != nil {
-		return nil
-	}
-	mem := new(transport.Mem)
-	inner, err := new(ranch.Server).StartListener("browsers", proxy.Transport{Inner: mem, Local: proxy.Require}, ranch.Options{
-		Addr: "topics", MaxConnections: ranch.Unlimited, Logger: slog.New(slog.DiscardHandler),
-	}, s.topics)
-	if err != nil {
-		return err
-	}
-	s.browsers = mem
-	s.closers = append(s.closers, func(context.Context) error { return inner.Stop() })
-	return nil
+type connKey struct{}
+
+func withConn(ctx context.Context, nc net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, transport.Of(nc))
+}
+
+// labelled sets the label protocol of connections that become a WebSocket or an event stream.
+func labelled(h http.Handler) http.Handler {
+	labels := map[string]string{"/ws": "websocket", "/events": "events"}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if conn, ok := r.Context().Value(connKey{}).(*transport.Conn); ok && conn != nil {
+			conn.SetLabel("protocol", labels[r.URL.Path]) // "" removes that of an earlier request
+		}
+		h.ServeHTTP(w, r)
+	})
 }

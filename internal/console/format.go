@@ -3,13 +3,20 @@ package console
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"goranch/protocol/shell"
+	"goranch/transport"
 )
+
+// kindPercent is shell.KindShare without a bar, for output that is not a terminal.
+const kindPercent = "percent"
 
 // formatCell formats a value for people. A value that does not have the kind is shown as it was
 // sent.
@@ -28,6 +35,10 @@ func formatCell(v any, kind string) string {
 		return formatNumber(v, kind)
 	case bool:
 		return strconv.FormatBool(v)
+	case map[string]any:
+		if text, ok := formatLabels(v); ok {
+			return text
+		}
 	}
 	b, err := json.Marshal(v)
 	if err != nil {
@@ -36,8 +47,29 @@ func formatCell(v any, kind string) string {
 	return string(b)
 }
 
+// formatLabels formats an object of texts as "key=value key=value".
+func formatLabels(object map[string]any) (text string, ok bool) {
+	var words []string
+	for _, key := range slices.Sorted(maps.Keys(object)) {
+		value, ok := object[key].(string)
+		if !ok {
+			return "", false
+		}
+		words = append(words, transport.Label{Key: key, Value: value}.String())
+	}
+	return strings.Join(words, " "), true
+}
+
 func formatNumber(n json.Number, kind string) string {
 	switch kind {
+	case shell.KindShare:
+		if f, err := n.Float64(); err == nil {
+			return shell.Share(f).String()
+		}
+	case kindPercent:
+		if f, err := n.Float64(); err == nil {
+			return strconv.Itoa(int(f*100)) + " %"
+		}
 	case shell.KindBytes:
 		if i, err := n.Int64(); err == nil {
 			return formatBytes(i)
@@ -85,9 +117,9 @@ func formatDuration(d time.Duration) string {
 	return d.String()
 }
 
-// visible escapes control characters.
+// visible escapes control characters and others that are not printable.
 func visible(s string) string {
-	isControl := func(r rune) bool { return r < ' ' || 0x7f <= r && r < 0xa0 }
+	isControl := func(r rune) bool { return !unicode.IsGraphic(r) }
 	if !strings.ContainsFunc(s, isControl) {
 		return s
 	}

@@ -72,6 +72,9 @@ func TestRender(t *testing.T) {
 			"Uptime:  1h0m0s\nn:       12345678901234567890\n"},
 		{"columns without a table", client.Answer{Result: json.RawMessage(`"x"`), Columns: []shell.Column{{Key: "a"}}}, style{}, "x\n"},
 		{"escapes on a terminal", client.Answer{Result: json.RawMessage(`"\u001b[31mred\u001b[0m \u001b]0;title\u0007"`)}, style{width: 80}, "\x1b[31mred\x1b[0m \\x1b]0;title\\a\n"},
+		{"marks of direction", client.Answer{Result: json.RawMessage(`[{"a":"\u202ex"}]`), Columns: []shell.Column{{Key: "a"}}}, style{}, "a\n\\u202ex\n"},
+		{"progress in a file", client.Answer{Result: json.RawMessage(`[{"a":0.5}]`), Columns: []shell.Column{{Key: "a", Kind: shell.KindShare}}}, style{}, "a\n50 %\n"},
+		{"progress on a terminal", client.Answer{Result: json.RawMessage(`[{"a":0.5}]`), Columns: []shell.Column{{Key: "a", Kind: shell.KindShare}}}, style{width: 80}, "a\n[##########          ]  50 %\n"},
 		{"color", client.Answer{Result: json.RawMessage(`[{"a":1}]`), Columns: []shell.Column{{Key: "a"}}}, style{color: true}, "\x1b[1ma\x1b[0m\n1\n"},
 	} {
 		if diff := cmp.Diff(x.want, x.style.render(&x.answer)); diff != "" {
@@ -89,6 +92,8 @@ func TestFormatCell(t *testing.T) {
 		{`0`, "bytes", "0 B"}, {`1023`, "bytes", "1023 B"}, {`1024`, "bytes", "1.0 KiB"}, {`1258291`, "bytes", "1.2 MiB"},
 		{`1048575`, "bytes", "1.0 MiB"}, {`9223372036854775807`, "bytes", "8.0 EiB"}, {`-2048`, "bytes", "-2.0 KiB"}, {`18446744073709551615`, "bytes", "18446744073709551615"},
 		{`63.4`, "duration", "1m3s"}, {`0.0125`, "duration", "12.5ms"}, {`1.26`, "duration", "1.2s"}, {`0`, "duration", "0s"}, {`90061`, "duration", "1d1h"}, {`-90061`, "duration", "-1d1h"}, {`1e300`, "duration", "1e300"},
+		{`0.25`, "share", "[#####               ]  25 %"}, {`1`, "share", "[####################] 100 %"}, {`0.999`, "share", "[################### ]  99 %"}, {`-1`, "share", "[                    ]   0 %"},
+		{`{"user":"Ann B","client":"7"}`, "", `client=7 user="Ann B"`}, {`{}`, "", ""}, {`{"a":"\u202e"}`, "", `a="\u202e"`},
 		{`"x"`, "bytes", "x"}, {`null`, "", "-"}, {`true`, "", "true"}, {`{"a":1}`, "", `{"a":1}`}, {`1.50`, "", "1.50"},
 	} {
 		var v any

@@ -32,7 +32,7 @@ func (s style) table(a *client.Answer) (string, bool) {
 		return "", false
 	}
 	var notes []string
-	columns, hidden := fit(layOut(a.Columns, rows), s.width)
+	columns, hidden := fit(layOut(a.Columns, rows, s.width > 0), s.width)
 	var b strings.Builder
 	if len(rows) == 0 {
 		notes = append(notes, "none")
@@ -76,12 +76,15 @@ func (s style) rows(b *strings.Builder, columns []column, n int) {
 	}
 }
 
-// layOut formats all cells.
-func layOut(columns []shell.Column, rows []map[string]any) []column {
+// layOut formats all cells, for a terminal or not.
+func layOut(columns []shell.Column, rows []map[string]any, terminal bool) []column {
 	all := make([]column, len(columns))
 	for i, c := range columns {
 		title := visible(cmp.Or(c.Title, c.Key))
 		all[i] = column{Column: c, cells: []string{title}, width: textWidth(title)}
+		if c.Kind == shell.KindShare && !terminal {
+			c.Kind = kindPercent
+		}
 		for _, row := range rows {
 			cell := visible(formatCell(row[c.Key], c.Kind))
 			all[i].cells = append(all[i].cells, cell)

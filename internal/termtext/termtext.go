@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -55,4 +56,67 @@ func allowed(r rune, lines bool) bool {
 		return true
 	}
 	return unicode.IsGraphic(r)
+}
+
+const hex = "0123456789abcdef"
+
+// AppendJSON appends s as a JSON string. Characters that are not printable are escaped, so that the
+// document is safe for a terminal too; a decoder returns them. Each invalid byte is replaced by
+// U+FFFD.
+func AppendJSON(b []byte, s string) []byte {
+	b = append(b, '"')
+	from := 0 // s[from:i] is appended as it is
+	for i := 0; i < len(s); {
+		c, n := s[i], 1
+		if c < utf8.RuneSelf {
+			if c >= ' ' && c != '"' && c != '\\' && c != 0x7f {
+				i++
+				continue
+			}
+			b = appendASCII(append(b, s[from:i]...), c)
+		} else {
+			var r rune
+			r, n = utf8.DecodeRuneInString(s[i:])
+			invalid := r == utf8.RuneError && n == 1
+			if !invalid && unicode.IsGraphic(r) {
+				i += n
+				continue
+			}
+			b = append(b, s[from:i]...)
+			if invalid {
+				b = append(b, "\ufffd"...)
+			} else {
+				b = appendEscaped(b, r)
+			}
+		}
+		i += n
+		from = i
+	}
+	return append(append(b, s[from:]...), '"')
+}
+
+// appendASCII appends a character that must be escaped.
+func appendASCII(b []byte, c byte) []byte {
+	switch c {
+	case '"', '\\':
+		return append(b, '\\', c)
+	case '\n':
+		return append(b, '\\', 'n')
+	case '\t':
+		return append(b, '\\', 't')
+	}
+	return appendUnit(b, uint16(c))
+}
+
+// appendEscaped appends a character as one or two UTF-16 units.
+func appendEscaped(b []byte, r rune) []byte {
+	if r > 0xffff {
+		r1, r2 := utf16.EncodeRune(r)
+		return appendUnit(appendUnit(b, uint16(r1)), uint16(r2))
+	}
+	return appendUnit(b, uint16(r))
+}
+
+func appendUnit(b []byte, u uint16) []byte {
+	return append(b, '\\', 'u', hex[u>>12], hex[u>>8&15], hex[u>>4&15], hex[u&15])
 }

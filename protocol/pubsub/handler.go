@@ -59,11 +59,16 @@ func (h *handler) HandleConnect(p *protocol.Peer) protocol.Action {
 	h.sub = &subscriber{server: h.server, session: h.lease.Unbound(), peer: p, account: h.account}
 	h.lease.View(func(st *sessionState) { st.subscriber = h.sub })
 	h.server.monitor.add((*Client)(h))
+	p.Conn().SetLabel("protocol", "topics")
+	h.label()
 	if err := ignoreDropped(p.Send(greeting(h.lease.ID(), time.Now()))); err != nil {
 		return protocol.Fail(err)
 	}
 	return protocol.Continue()
 }
+
+// label shows operators which session the connection has.
+func (h *handler) label() { h.peer.Conn().SetLabel("client", session.PublicID(h.lease.ID())) }
 
 // HandleData handles a piece of a frame.
 func (h *handler) HandleData(_ *protocol.Peer, piece []byte) protocol.Action {

@@ -132,6 +132,7 @@ func (h *handler) attachOther(token string) error {
 		return err
 	}
 	h.lease, h.sub = lease, sub
+	h.label()
 	own.End()
 	return sub.attach(h.peer, h.account, lease)
 }

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"encoding/hex"
 	"net"
 	"time"
 )
@@ -79,4 +80,11 @@ func (e *entry[T]) info() (Info, bool) {
 		i.Expires = i.Since.Add(e.m.opts.TTL)
 	}
 	return i, true
+}
+
+// PublicID returns a name for the session with that id, for operators and logs: eight digits of a
+// hash, from which the id, which is a secret, cannot be derived.
+func PublicID(id string) string {
+	sum := keyOf(id)
+	return hex.EncodeToString(sum[:4])
 }

@@ -65,7 +65,8 @@ func (c *conn) HandleConnect(p *protocol.Peer) protocol.Action {
 		err = c.shell.addConn(c)
 	}
 	if err == nil {
-		c.user.Store(&user)
+		p.Conn().SetLabel("protocol", "shell")
+		c.setUser(user)
 		err = c.admitGuest()
 	}
 	if err != nil {
@@ -103,6 +104,7 @@ func (c *conn) attach(lease *session.Session[State]) error {
 	if err != nil {
 		return err
 	}
+	c.peer.Conn().SetLabel("client", session.PublicID(lease.ID()))
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.lease, c.runner = lease, r

@@ -2,8 +2,10 @@ package shell
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"goranch/protocol"
 )
@@ -43,9 +45,28 @@ func (c *conn) guestTimeout() {
 	}
 }
 
+// setUser sets the user of the connection, and its label.
+func (c *conn) setUser(user User) {
+	c.user.Store(&user)
+	c.peer.Conn().SetLabel("user", labelOf(user.Name))
+}
+
+// maxLabel is the length of the longest value of a label, in bytes.
+const maxLabel = 128
+
+// labelOf returns a name as the value of a label.
+func labelOf(name string) string {
+	name = strings.ToValidUTF8(name[:min(len(name), maxLabel)], "\ufffd")
+	for len(name) > maxLabel { // of invalid bytes
+		_, n := utf8.DecodeLastRuneInString(name)
+		name = name[:len(name)-n]
+	}
+	return name
+}
+
 // login changes the user of the connection.
 func (c *conn) login(user User) {
-	c.user.Store(&user)
+	c.setUser(user)
 	if user.Role > Guest {
 		c.guest.end()
 	}

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"time"
 	"unicode/utf8"
+
+	"goranch/internal/termtext"
 )
 
 // MarshalJSON returns an array with one object per row.
@@ -79,6 +81,8 @@ func appendValue(b []byte, v any) ([]byte, error) {
 		if math.IsNaN(v) || math.IsInf(v, 0) {
 			return append(b, "null"...), nil
 		}
+	case Share:
+		return appendValue(b, float64(v))
 	case time.Duration:
 		return strconv.AppendFloat(b, v.Seconds(), 'f', -1, 64), nil
 	case time.Time:
@@ -120,47 +124,16 @@ func marshal(v any) ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
-const hex = "0123456789abcdef"
-
-// appendString appends s as a JSON string. Invalid UTF-8 is replaced by U+FFFD.
-func appendString(b []byte, s string) []byte {
-	b = append(b, '"')
-	from := 0
-	for i := 0; i < len(s); {
-		c := s[i]
-		if c >= utf8.RuneSelf {
-			r, n := utf8.DecodeRuneInString(s[i:])
-			if r == utf8.RuneError && n == 1 {
-				b = append(append(b, s[from:i]...), "\ufffd"...)
-				from = i + 1
-			}
-			i += n
-			continue
-		}
-		if c < ' ' || c == '"' || c == '\\' || c == 0x7f {
-			b = append(b, s[from:i]...)
-			switch c {
-			case '"', '\\':
-				b = append(b, '\\', c)
-			case '\n':
-				b = append(b, '\\', 'n')
-			case '\t':
-				b = append(b, '\\', 't')
-			default:
-				b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
-			}
-			from = i + 1
-		}
-		i++
-	}
-	return append(append(b, s[from:]...), '"')
-}
+// appendString appends s as a JSON string, safe for terminals. Invalid UTF-8 is replaced by U+FFFD.
+func appendString(b []byte, s string) []byte { return termtext.AppendJSON(b, s) }
 
 // kindOf returns the kind of a value.
 func kindOf(v any) string {
 	switch v.(type) {
 	case Bytes:
 		return KindBytes
+	case Share:
+		return KindShare
 	case time.Duration:
 		return KindDuration
 	case time.Time:

@@ -8,11 +8,23 @@ type request struct {
 	text string   // the line; "": cancelled while it was queued
 }
 
-// maxQueued is the number of requests that can be queued. Beyond it the connection is not read.
-const maxQueued = 64
+// So many requests, or a few with so many bytes, can be queued. Beyond it the connection is not read.
+const (
+	maxQueued      = 64
+	maxQueuedBytes = 16 << 10
+)
+
+// full reports whether no further request can be queued. r.mu is held.
+func (r *runner) full() bool {
+	bytes := 0
+	for _, req := range r.queue {
+		bytes += len(req.text)
+	}
+	return len(r.queue) >= maxQueued || bytes >= maxQueuedBytes
+}
 
 // submit runs req after the requests before it. It is called in the goroutine of the connection and
-// blocks while maxQueued requests are queued.
+// blocks while the queue is full.
 func (r *runner) submit(req request) {
 	if !r.acquire(&req) {
 		return
@@ -32,10 +44,10 @@ func (r *runner) submit(req request) {
 // session has ended or was taken over.
 func (r *runner) acquire(req *request) bool {
 	r.mu.Lock()
-	if len(r.queue) >= maxQueued {
+	if r.full() {
 		r.mu.Unlock()
 		req.c.flush()
-		if !r.waitUntil(req.c, req.c.peer.Context().Done(), func() bool { return len(r.queue) < maxQueued }) {
+		if !r.waitUntil(req.c, req.c.peer.Context().Done(), func() bool { return !r.full() }) {
 			return false
 		}
 		r.mu.Lock()

@@ -1,12 +1,16 @@
 package shell
 
-import "strconv"
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
 
 // Table is a result of rows. Its JSON is an array of objects with the keys of the columns.
 type Table struct {
 	Columns []Column
-	// Rows hold values of type string, bool, integer, float, time.Duration, time.Time, Bytes or
-	// fmt.Stringer. Durations are "1m3s" in text and seconds in JSON; times are RFC 3339 in both.
+	// Rows hold values of type string, bool, integer, float, time.Duration, time.Time, Bytes,
+	// Share or fmt.Stringer. Durations are "1m3s" in text and seconds in JSON; times are RFC 3339 in both.
 	Rows [][]any
 	// Total is the number of rows that exist if Rows is only a part of them; otherwise 0.
 	Total int
@@ -26,6 +30,7 @@ const (
 	KindBytes    = "bytes"    // an integer
 	KindDuration = "duration" // seconds, possibly with a fraction
 	KindTime     = "time"     // RFC 3339
+	KindShare    = "share"    // a fraction from 0 to 1
 )
 
 // Fields is a result of names and values, in order. Its JSON is an object.
@@ -52,4 +57,18 @@ func (b Bytes) String() string {
 		unit++
 	}
 	return strconv.FormatFloat(v, 'f', 1, 64) + " " + "KMGTPE"[unit:unit+1] + "iB"
+}
+
+// Share is a fraction from 0 to 1, such as the progress of a command: a bar with a percentage in
+// text, a number in JSON.
+type Share float64
+
+// shareWidth is the number of characters of the bar of a Share.
+const shareWidth = 20
+
+// String returns a bar of 20 characters and a percentage, rounded down: "[#####     ]  25 %".
+func (s Share) String() string {
+	f := min(max(float64(s), 0), 1)
+	full := int(f * shareWidth)
+	return fmt.Sprintf("[%s%s] %3d %%", strings.Repeat("#", full), strings.Repeat(" ", shareWidth-full), int(f*100))
 }

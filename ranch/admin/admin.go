@@ -10,7 +10,7 @@
 //
 // Viewers can run the commands that show something: status, stats, listeners, connections,
 // connection, closed, sources, top, alarms, limits, bans, descriptors, memory, goroutines, sessions,
-// traces, config and version. Operators can also run those that change something: kill, ban, unban, cap,
+// traces, config and version. Operators can also run those that change something: kill, end, ban, unban, cap,
 // limit, suspend, resume, drain, reload, trace and gc. The shell passes each call of these to its Audit.
 //
 // In suspend, resume and drain the name "all" excludes the listener of the operator's own

@@ -33,7 +33,8 @@ var closedColumns = []shell.Column{
 	{Key: "age", Title: "AGE", Right: true, Kind: shell.KindDuration}, {Key: "reason", Title: "REASON"},
 	{Key: "read", Title: "READ", Right: true, Kind: shell.KindBytes},
 	{Key: "written", Title: "WRITTEN", Right: true, Kind: shell.KindBytes},
-	{Key: "served", Title: "SERVED", Wide: true}, {Key: "error", Title: "ERROR", Wide: true},
+	{Key: "served", Title: "SERVED", Wide: true}, {Key: "labels", Title: "LABELS", Wide: true},
+	{Key: "error", Title: "ERROR", Wide: true},
 }
 
 func (r *closedRow) cells() []any {
@@ -43,7 +44,7 @@ func (r *closedRow) cells() []any {
 	}
 	return []any{
 		r.ID, r.listener, addrString(r.RemoteAddr), r.Closed, r.Closed.Sub(r.Since).Round(time.Millisecond), r.Reason.Error(),
-		shell.Bytes(r.Stats.BytesRead), shell.Bytes(r.Stats.BytesWritten), r.Served, message,
+		shell.Bytes(r.Stats.BytesRead), shell.Bytes(r.Stats.BytesWritten), r.Served, labels(r.Labels), message,
 	}
 }
 

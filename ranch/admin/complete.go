@@ -52,7 +52,7 @@ func (a *admin) completeFilter(of scope) func(context.Context, *shell.Call, []st
 			for _, name := range fieldNames(of) {
 				words = append(words, name+fieldOf(name, of).ops[0])
 			}
-			return words
+			return append(words, labelPrefix)
 		}
 		switch name {
 		case "listener":

@@ -19,9 +19,9 @@ const (
 
 const (
 	filterHelp = "\n\nA filter is a list of terms that must all match: listener=NAME peer=10.0.0.0/8 transport=NAME\n" +
-		"protocol=NAME id=N read>1MiB written>1MiB bytes>1MiB age>5m"
-	liveFilterHelp   = filterHelp + " idle>30s state=serving tls=true\nsni=NAME alpn=NAME counted=true. Operators are = and !=, or < <= > >=."
-	closedFilterHelp = filterHelp + " reason=killed served=true\nended<5m; age is how long a connection lived. Operators are = and !=, or < <= > >=."
+		"protocol=NAME user=NAME client=ID label.KEY=VALUE id=N age>5m read>1MiB written>1MiB bytes>1MiB"
+	liveFilterHelp   = filterHelp + "\nidle>30s state=serving tls=true sni=NAME alpn=NAME counted=true. Operators are = and !=, or < <= > >=."
+	closedFilterHelp = filterHelp + "\nreason=killed served=true ended<5m; age is how long a connection lived. Operators are = and !=,\nor < <= > >=."
 )
 
 // pageUsage and pageFlags are those of connections and closed.
@@ -66,6 +66,7 @@ var connectionColumns = []shell.Column{
 	{Key: "written", Title: "WRITTEN", Right: true, Kind: shell.KindBytes},
 	{Key: "transport", Title: "TRANSPORT", Wide: true}, {Key: "tls", Title: "TLS", Wide: true},
 	{Key: "protocol", Title: "PROTOCOL", Wide: true}, {Key: "counted", Title: "COUNTED", Wide: true},
+	{Key: "labels", Title: "LABELS", Wide: true},
 }
 
 func (r *row) cells() []any {
@@ -76,7 +77,7 @@ func (r *row) cells() []any {
 	return []any{
 		r.ID, r.listener, addrString(r.RemoteAddr), r.State(), since(r.Since), r.Idle,
 		shell.Bytes(r.Stats.BytesRead), shell.Bytes(r.Stats.BytesWritten),
-		r.Transport, tls, protocolName(r.Protocol), r.Counted,
+		r.Transport, tls, protocolName(r.Protocol), r.Counted, labels(r.Labels),
 	}
 }
 
@@ -168,6 +169,7 @@ func (a *admin) showConnection(_ context.Context, c *shell.Call) error {
 		{Key: "local", Title: "Local address", Value: addrString(i.LocalAddr)},
 		{Key: "transport", Title: "Transport", Value: i.Transport},
 		{Key: "protocol", Title: "Protocol", Value: protocolName(i.Protocol)},
+		{Key: "labels", Title: "Labels", Value: labels(i.Labels)},
 		{Key: "state", Title: "State", Value: i.State()},
 		{Key: "counted", Title: "Counted by the cap", Value: i.Counted},
 		{Key: "since", Title: "Since", Value: i.Since},

@@ -79,6 +79,48 @@ func TestDrain(t *testing.T) {
 	})
 }
 
+// With --watch the drain shows its progress: accepting, asking, ended. Another operator can watch it.
+func TestDrainWatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newTestServer(t, admin.Options{})
+		for range 4 {
+			s.dial("echo")
+		}
+		js, other := s.jsonClient(), s.jsonClient()
+		synctest.Wait()
+		js.send("drain --delay 2500ms --spread 10s --timeout 1s --watch echo")
+		synctest.Wait()
+		other.send("drain --watch")
+		for _, c := range []*client{js, other} {
+			statuses, last := []string{}, map[string]any{}
+			for {
+				a := c.answer()
+				if !a.Frame {
+					if a.Error != nil {
+						t.Errorf("got %+v, want no error", a.Error)
+					}
+					break
+				}
+				last = a.rows(t)[0]
+				// The first frame may precede the drain.
+				if status := last["status"].(string); status != "running" && (len(statuses) == 0 || statuses[len(statuses)-1] != status) {
+					statuses = append(statuses, status)
+				}
+				if share := last["progress"].(float64); last["status"] == "stopping" && share != 1-last["live"].(float64)/4 {
+					t.Errorf("got %v, want the progress by live connections", last)
+				}
+			}
+			if diff := cmp.Diff([]string{"draining", "stopping", "stopped"}, statuses); diff != "" {
+				t.Errorf("statuses (-want +got):\n%s", diff)
+			}
+			want := map[string]any{"listener": "echo", "status": "stopped", "connections": 4.0, "asked": 4.0, "live": 0.0, "progress": 1.0, "left": 0.0}
+			if diff := cmp.Diff(want, last); diff != "" {
+				t.Errorf("last frame (-want +got):\n%s", diff)
+			}
+		}
+	})
+}
+
 // Cancelling the command does not cancel the drain.
 func TestDrainCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

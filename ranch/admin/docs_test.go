@@ -103,7 +103,7 @@ func withAnswers(t *testing.T, text string) string {
 // During top and trace it calls traffic.
 func (c *client) pageAnswer(request string, first uint64, traffic func()) string {
 	words := strings.Fields(request)
-	if len(words) == 2 && slices.Contains([]string{"connection", "kill", "trace"}, words[0]) {
+	if len(words) == 2 && slices.Contains([]string{"connection", "kill", "end", "trace"}, words[0]) {
 		if id, err := strconv.ParseUint(words[1], 10, 64); err == nil {
 			request = fmt.Sprintf("%s %d", words[0], first+id-1)
 		}

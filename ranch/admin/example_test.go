@@ -73,5 +73,5 @@ func ExampleParseFilter() {
 	fmt.Println(err)
 	// Output:
 	// true false
-	// filter term "idel>30s": no field "idel" of live connections: allowed are id, listener, peer, transport, protocol, state, tls, sni, alpn, counted, age, idle, read, written, bytes; did you mean idle?
+	// filter term "idel>30s": no field "idel" of live connections: allowed are id, listener, peer, transport, protocol, user, client, state, tls, sni, alpn, counted, age, idle, read, written, bytes and label.KEY; did you mean idle?
 }

@@ -54,7 +54,11 @@ var fields = []field{
 	{"listener", live | closed, equality, text(func(s *subject) string { return s.listener })},
 	{"peer", live | closed, equality, peer},
 	{"transport", live | closed, equality, text(func(s *subject) string { return s.info.Transport })},
-	{"protocol", live | closed, equality, text(func(s *subject) string { return protocolName(s.info.Protocol) })},
+	{"protocol", live | closed, equality, anyText(func(s *subject) []string {
+		return []string{protocolName(s.info.Protocol), labels(s.info.Labels).get("protocol")}
+	})},
+	{"user", live | closed, equality, label("user")},
+	{"client", live | closed, equality, label("client")},
 	{"state", live, equality, choice(states, func(s *subject) string { return s.info.State() })},
 	{"tls", live, equality, boolean(func(s *subject) bool { return s.info.TLS != nil })},
 	{"sni", live, equality, text(func(s *subject) string { return tlsOf(s).ServerName })},
@@ -86,6 +90,9 @@ func fieldOf(name string, of scope) *field {
 			return f
 		}
 	}
+	if key, ok := strings.CutPrefix(name, labelPrefix); ok && isLabelKey(key) {
+		return &field{name, live | closed, equality, label(key)}
+	}
 	return nil
 }
 
@@ -113,6 +120,14 @@ func text(get func(*subject) string) compiler {
 	return func(op, value string) (func(*subject) bool, error) {
 		want := op == "="
 		return func(s *subject) bool { return (get(s) == value) == want }, nil
+	}
+}
+
+// anyText is text for a field that equals each of several texts.
+func anyText(get func(*subject) []string) compiler {
+	return func(op, value string) (func(*subject) bool, error) {
+		want := op == "="
+		return func(s *subject) bool { return slices.Contains(get(s), value) == want }, nil
 	}
 }
 

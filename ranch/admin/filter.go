@@ -151,7 +151,7 @@ func parseTerm(text string, of scope) (func(*subject) bool, error) {
 	name, rest := text[:at], text[at:]
 	f := fieldOf(name, of)
 	if f == nil {
-		err := termError(text, "no field %q of %s connections: allowed are %s", name, of, strings.Join(fieldNames(of), ", "))
+		err := termError(text, "no field %q of %s connections: allowed are %s and %sKEY", name, of, strings.Join(fieldNames(of), ", "), labelPrefix)
 		err.Suggestion = nearest.Name(name, fieldNames(of))
 		return nil, err
 	}

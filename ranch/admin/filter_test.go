@@ -23,7 +23,8 @@ func TestFilter(t *testing.T) {
 	v4 := conns.Info{ID: 7, Transport: "tls", RemoteAddr: tcpAddr("10.1.2.3:5555"), Served: true, Since: now.Add(-time.Minute), Idle: 30 * time.Second,
 		Counted: true, Protocol: echo.Protocol{}, Stats: transport.Stats{BytesRead: 1 << 20, BytesWritten: 10}, TLS: &conns.TLSInfo{ServerName: "a b", ALPN: "h2"}}
 	v6 := conns.Info{ID: 8, Transport: "tcp", RemoteAddr: tcpAddr("[2001:db8::1]:5555"), Ending: true, Since: now}
-	local := conns.Info{ID: 9, Transport: "tcp", RemoteAddr: &net.UnixAddr{Net: "unix", Name: "@x"}, Since: now}
+	local := conns.Info{ID: 9, Transport: "tcp", RemoteAddr: &net.UnixAddr{Net: "unix", Name: "@x"}, Since: now,
+		Labels: []transport.Label{{Key: "client", Value: "ab12"}, {Key: "protocol", Value: "websocket"}, {Key: "room", Value: "a b"}, {Key: "user", Value: "ann"}}}
 	mapped := conns.Info{ID: 10, RemoteAddr: &net.TCPAddr{IP: net.ParseIP("10.9.9.9").To16(), Port: 1}, Since: now}
 	for filter, want := range map[string]string{
 		"":                                   "7 8 9 10",
@@ -44,6 +45,14 @@ func TestFilter(t *testing.T) {
 		"peer=unix:@x":                       "9",
 		"transport=tls and protocol!=x":      "7",
 		"protocol=echo.Protocol":             "7",
+		"protocol=websocket":                 "9",
+		"protocol!=websocket":                "7 8 10",
+		"user=ann":                           "9",
+		"user!=ann":                          "7 8 10",
+		"user=bob":                           "",
+		"client=ab12 user=ann":               "9",
+		`label.room="a b"`:                   "9",
+		"label.room!=7":                      "7 8 9 10",
 		"state=serving":                      "7",
 		"state!=handshaking":                 "7 8",
 		"tls=true":                           "7",

@@ -95,8 +95,11 @@ func isOwn(c *shell.Call, l *ranch.Listener) bool {
 
 // has reports whether l has a live connection with that ID.
 func has(l *ranch.Listener, id uint64) bool {
+	if id == 0 { // which would select all connections
+		return false
+	}
 	_, n := l.Select(conns.Query{ID: id})
-	return id != 0 && n > 0
+	return n > 0
 }
 
 // connection returns a live connection and its listener. Its error says why and when the connection

@@ -9,23 +9,56 @@ import (
 
 	"goranch/conns"
 	"goranch/protocol/shell"
+	"goranch/ranch"
 )
 
+const endUsage = "<id> ... | <filter> ... --yes"
+
+// endHelp explains the filters of kill and end.
+const endHelp = "\n\nA filter requires --yes; without it the answer is the number of matching connections. A filter\n" +
+	"never matches your own connection." + liveFilterHelp
+
 func (a *admin) killCommands() []shell.Command {
+	kill := ending{(*ranch.Listener).Kill, "close", "closed", shell.Field{Key: "killed", Title: "Killed"}}
+	end := ending{(*ranch.Listener).End, "end", "asked to stop", shell.Field{Key: "asked", Title: "Asked to stop"}}
 	return []shell.Command{
-		{Name: "kill", Usage: "<id> ... | <filter> ... --yes", Role: shell.Operator, Changes: true, MinArgs: 1, MaxArgs: maxTerms,
-			Help: "Close connections at once, by their ids or all that match a filter.\n\n" +
-				"A filter requires --yes; without it the answer is the number of matching connections. A filter\n" +
-				"never matches your own connection." + liveFilterHelp,
+		{Name: "kill", Usage: endUsage, Role: shell.Operator, Changes: true, MinArgs: 1, MaxArgs: maxTerms,
+			Help:  "Close connections at once, by their ids or all that match a filter." + endHelp,
 			Flags: []shell.Flag{{Name: "yes", Help: "Close all connections that match the filter."}},
-			Run:   a.kill, Complete: a.completeFilter(live)},
+			Run:   a.ending(kill), Complete: a.completeFilter(live)},
+		{Name: "end", Usage: endUsage, Role: shell.Operator, Changes: true, MinArgs: 1, MaxArgs: maxTerms,
+			Help: "Ask connections to stop, by their ids or all that match a filter.\n\n" +
+				"A connection can answer what it has received. It is closed if it has not ended after the limit\n" +
+				"shutdown-timeout of its listener. Connections that were asked before are not counted." + endHelp,
+			Flags: []shell.Flag{{Name: "yes", Help: "End all connections that match the filter."}},
+			Run:   a.ending(end), Complete: a.completeFilter(live)},
 	}
 }
 
-func (a *admin) kill(_ context.Context, c *shell.Call) error {
-	if !slices.ContainsFunc(c.Args, func(s string) bool { return strings.ContainsAny(s, "=<>!") }) {
-		return a.killIDs(c)
+// ending is a way to end connections.
+type ending struct {
+	do     func(*ranch.Listener, conns.Query) int
+	verb   string
+	done   string
+	result shell.Field // without its value
+}
+
+func (e ending) answer(c *shell.Call, n int) {
+	e.result.Value = n
+	c.Return(shell.Fields{e.result})
+}
+
+// ending returns a command that ends connections.
+func (a *admin) ending(e ending) func(context.Context, *shell.Call) error {
+	return func(_ context.Context, c *shell.Call) error {
+		if slices.ContainsFunc(c.Args, func(s string) bool { return strings.ContainsAny(s, "=<>!") }) {
+			return a.endMatching(c, e)
+		}
+		return a.endIDs(c, e)
 	}
+}
+
+func (a *admin) endMatching(c *shell.Call, e ending) error {
 	f, err := a.parseFilter(c, live)
 	if err != nil {
 		return err
@@ -35,20 +68,20 @@ func (a *admin) kill(_ context.Context, c *shell.Call) error {
 	for _, l := range a.listeners() {
 		match := func(i *conns.Info) bool { return i.ID != own && f.matchConn(l.Ref(), i) }
 		if confirmed {
-			n += l.Kill(conns.Query{Match: match})
+			n += e.do(l, conns.Query{Match: match})
 		} else {
 			_, m := l.Select(conns.Query{Limit: 1, Match: match})
 			n += m
 		}
 	}
 	if !confirmed {
-		return shell.Usage("%s matches %s; add --yes to close all that match", f, plural(n, "connection"))
+		return shell.Usage("%s matches %s; add --yes to %s all that match", f, plural(n, "connection"), e.verb)
 	}
-	c.Return(shell.Fields{{Key: "killed", Title: "Killed", Value: n}})
+	e.answer(c, n)
 	return nil
 }
 
-func (a *admin) killIDs(c *shell.Call) error {
+func (a *admin) endIDs(c *shell.Call, e ending) error {
 	ids := make([]uint64, len(c.Args))
 	for i, s := range c.Args {
 		id, err := parseID(s)
@@ -58,24 +91,27 @@ func (a *admin) killIDs(c *shell.Call) error {
 		ids[i] = id
 	}
 	var faults []error
-	killed := 0
+	n := 0
 	for _, id := range ids {
-		l, _, err := a.connection(id)
-		if err == nil && l.Kill(conns.Query{ID: id}) == 0 { // it ended in the meantime
-			_, _, err = a.connection(id)
+		l, i, err := a.connection(id)
+		if err == nil && e.do(l, conns.Query{ID: id}) == 0 { // it ended in the meantime
+			_, i, err = a.connection(id)
+			if err == nil && i.Ending {
+				err = fmt.Errorf("connection %d was asked to stop before", id)
+			}
 		}
 		if err == nil {
-			killed++
+			n++
 		} else {
 			faults = append(faults, err)
 		}
 	}
 	if len(faults) > 0 {
-		if killed > 0 {
-			faults = append(faults, fmt.Errorf("%s closed", plural(killed, "connection")))
+		if n > 0 {
+			faults = append(faults, fmt.Errorf("%s %s", plural(n, "connection"), e.done))
 		}
 		return errors.Join(faults...)
 	}
-	c.Return(shell.Fields{{Key: "killed", Title: "Killed", Value: killed}})
+	e.answer(c, n)
 	return nil
 }

@@ -2,9 +2,12 @@ package admin_test
 
 import (
 	"fmt"
+	"io"
 	"regexp"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -46,4 +49,50 @@ func TestKill(t *testing.T) {
 	if diff := cmp.Diff(want, s.audited()); diff != "" {
 		t.Errorf("audit: (-want +got):\n%s", diff)
 	}
+}
+
+// end asks connections to stop, with the reason of an operator, and closes those that stay.
+func TestEndCommand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newTestServer(t, admin.Options{})
+		s.start("busy", writeForever)
+		js, l, busy := s.jsonClient(), s.listener("echo"), s.listener("busy")
+		first, second := s.echoConnection(1), s.echoConnection(1)
+		s.echoConnection(100)
+		go io.Copy(io.Discard, s.dial("busy"))
+		synctest.Wait()
+		for _, step := range []struct {
+			request string
+			want    float64
+		}{
+			{fmt.Sprintf("end %d %d", first, second), 2},
+			{"end bytes>=200 listener=echo --yes", 1},
+			{"end listener=busy --yes", 1},
+			{"end listener=busy --yes", 0}, // it was asked
+			{"end transport=mem --yes", 0}, // not the connection of the request
+		} {
+			if got := js.json(step.request).fields(t)["asked"]; got != step.want {
+				t.Errorf("%s: got %v asked, want %v", step.request, got, step.want)
+			}
+			synctest.Wait()
+		}
+		if n := l.Info().Reasons[conns.EndRequested]; n != 3 {
+			t.Errorf("got ends %v, want 3 %q", l.Info().Reasons, conns.EndRequested)
+		}
+		id := busy.Connections()[0].ID
+		if a := js.json(fmt.Sprint("end ", id)); a.Error == nil || !strings.Contains(a.Error.Message, "was asked to stop before") {
+			t.Errorf("end of an ending connection: got %+v, want an error", a)
+		}
+		if a := js.json("end peer=10.0.0.0/8"); a.Error == nil || !strings.Contains(a.Error.Message, "add --yes to end all") {
+			t.Errorf("end without --yes: got %+v, want an error", a)
+		}
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if i := busy.Info(); i.AllConnections != 0 || i.Reasons[conns.EndRequested] != 1 {
+			t.Errorf("after the timeout: got %d connections and ends %v, want 1 %q", i.AllConnections, i.Reasons, conns.EndRequested)
+		}
+		if got := js.json("closed reason=ended-by-an-operator").rows(t); len(got) != 4 {
+			t.Errorf("closed: got %v, want 4 connections", got)
+		}
+	})
 }

@@ -63,6 +63,10 @@ var limits = []limit{
 	timeLimit(limit{name: "shutdown-timeout",
 		description: "time from asking a connection to stop until it is closed", allowed: "0s, durations such as 500ms or 5s, and infinity"},
 		"infinity", ranch.Infinity, func(o *ranch.Options) *time.Duration { return &o.ShutdownTimeout }),
+	timeLimit(limit{name: "drain-delay", description: "time for which a drained listener still accepts connections", allowed: durations},
+		"none", 0, func(o *ranch.Options) *time.Duration { return &o.DrainDelay }),
+	timeLimit(limit{name: "drain-spread", description: "period over which a drain asks connections to stop", allowed: durations},
+		"none", 0, func(o *ranch.Options) *time.Duration { return &o.DrainSpread }),
 	{name: "evict", description: "which connections are evicted when the cap is lowered", allowed: "none, oldest, most-idle and random",
 		get: func(o *ranch.Options) string { return string(o.Evict) },
 		set: func(o *ranch.Options, s string) error {

@@ -2,11 +2,10 @@ package admin
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"slices"
 	"time"
 
+	"goranch/protocol/session"
 	"goranch/protocol/shell"
 )
 
@@ -70,12 +69,12 @@ func (a *admin) sessionList(limit int) shell.Table {
 	_, sessions := a.current()
 	for _, s := range sessions {
 		for _, i := range s.List() {
-			state, id := "detached", sha256.Sum256([]byte(i.ID))
+			state := "detached"
 			if i.Attached {
 				state = "attached"
 			}
 			t.Rows = append(t.Rows, []any{
-				hex.EncodeToString(id[:4]), s.Name, state, addrString(i.Remote), i.Created, i.Since, i.Expires, i.Generation,
+				session.PublicID(i.ID), s.Name, state, addrString(i.Remote), i.Created, i.Since, i.Expires, i.Generation,
 				shell.Bytes(max(i.Buffered, 0)),
 			})
 		}

@@ -27,10 +27,12 @@ func (a *admin) statusCommands() []shell.Command {
 }
 
 // listenersStatus summarizes the states of the listeners.
-func listenersStatus(running, all int) string {
+func listenersStatus(running, draining, all int) string {
 	switch {
 	case all == 0:
 		return "no listeners"
+	case draining > 0:
+		return "draining"
 	case running == 0:
 		return "not accepting"
 	case running < all:
@@ -41,16 +43,19 @@ func listenersStatus(running, all int) string {
 
 func (a *admin) status(_ context.Context, c *shell.Call) error {
 	infos := a.infos()
-	running, active, connections := 0, 0, 0
+	running, draining, active, connections := 0, 0, 0, 0
 	for _, i := range infos {
-		if i.Status == ranch.Running {
+		switch {
+		case i.Status == ranch.Running:
 			running++
+		case i.Drain != nil:
+			draining++
 		}
 		active += i.ActiveConnections
 		connections += i.AllConnections
 	}
 	f := shell.Fields{
-		{Key: "status", Title: "Status", Value: listenersStatus(running, len(infos))},
+		{Key: "status", Title: "Status", Value: listenersStatus(running, draining, len(infos))},
 		{Key: "version", Title: "Version", Value: a.Version},
 		{Key: "started", Title: "Started", Value: a.Started},
 		{Key: "uptime", Title: "Uptime", Value: since(a.Started)},

@@ -122,7 +122,9 @@ func closeStatus(err error) (websocket.StatusCode, string) {
 		status = websocket.StatusTryAgainLater
 	case errors.Is(err, errBadMessage):
 		status = websocket.StatusUnsupportedData
-	default:
+	case websocket.CloseStatus(err) == -1: // the server has interrupted the connection, or it is broken
+		return websocket.StatusGoingAway, ""
+	default: // the browser has closed it
 		return websocket.StatusNormalClosure, ""
 	}
 	reason := err.Error()

@@ -135,6 +135,35 @@ func (s *testServer) wantAudit(want string) {
 	}
 }
 
+// Commands of other packages have buttons if they exist, and their flags have fields.
+func TestDashboardOptionalCommands(t *testing.T) {
+	var calls []string
+	record := func(_ context.Context, c *shell.Call) error {
+		calls = append(calls, fmt.Sprintf("%q %v", c.Args, c.Flags))
+		return nil
+	}
+	ban := shell.Command{Name: "ban", Help: "Ban.", Role: shell.Operator, Changes: true, MaxArgs: -1, Run: record,
+		Flags: []shell.Flag{{Name: "for", Value: "TIME"}, {Name: "reason", Value: "TEXT"}}}
+	end := shell.Command{Name: "end", Help: "End.", Role: shell.Operator, Changes: true, MaxArgs: -1, Run: record}
+	s := newTestServer(t, adminhttp.Options{Interval: 100 * time.Millisecond, Commands: []shell.Command{ban, end}})
+	s.dial(1)
+	id := s.listener("echo").Connections()[0].ID
+	tb := openDashboard(t, s, "#ticket="+s.handler.Ticket(shell.User{Name: "console", Role: shell.Operator}, time.Hour))
+	tb.Eval(fmt.Sprintf(filter, "listener=echo"))
+	tb.WaitFor(rows, "1")
+	click(tb, "#table tbody [data-action=ban]")
+	tb.WaitFor(`[...document.querySelectorAll("dialog input")].map((i) => i.name + "=" + i.value).join(" ")`, "network=127.0.0.1 for=1h reason=")
+	click(tb, "dialog button.primary")
+	tb.WaitFor(`document.getElementById("notice").textContent.startsWith("ban 127.0.0.1")`, "true")
+	click(tb, "#table tbody [data-action=end]")
+	click(tb, "dialog button.primary")
+	tb.WaitFor(`document.getElementById("notice").textContent.startsWith("end ")`, "true")
+	s.wantAudit("console ban, console end")
+	if got, want := strings.Join(calls, "; "), fmt.Sprintf(`["127.0.0.1"] map[for:1h]; ["%d"] map[]`, id); got != want {
+		t.Errorf("calls: got %s, want %s", got, want)
+	}
+}
+
 // A viewer sees no buttons that change something, and what peers and programs provide appears as text.
 func TestDashboardOfViewer(t *testing.T) {
 	const markup = `<img src=x onerror=hacked=1><script>hacked=1</script>`

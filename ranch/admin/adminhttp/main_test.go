@@ -52,7 +52,10 @@ func newTestServer(t testing.TB, o adminhttp.Options, setUp ...func(*adminhttp.H
 	t.Helper()
 	s := &testServer{t: t, server: new(ranch.Server), client: &http.Client{Transport: &http.Transport{}, Timeout: timeout}}
 	o.Server, o.Version, o.Logger = s.server, "v1.2.3", discardLogger
-	o.Commands = append(admin.Commands(admin.Options{Server: s.server, Version: "v1.2.3", Protected: []string{"http"}}), o.Commands...)
+	commands := slices.DeleteFunc(admin.Commands(admin.Options{Server: s.server, Version: "v1.2.3", Protected: []string{"http"}}), func(c shell.Command) bool {
+		return slices.ContainsFunc(o.Commands, func(own shell.Command) bool { return own.Name == c.Name })
+	})
+	o.Commands = append(commands, o.Commands...)
 	if o.Token == nil {
 		o.Token = testToken
 	}

@@ -11,6 +11,8 @@ let commands = new Map(); // allowed ones by name
 let lastRefresh = 0;
 
 const can = (name) => commands.has(name);
+const hasFlag = (command, flag) => commands.get(command).flags.some((f) => f.name === flag);
+const given = (flags) => Object.fromEntries(Object.entries(flags).filter(([, text]) => text)); // those with a value
 
 // act runs a command and reports its result.
 async function act(command, args, flags) {
@@ -41,9 +43,12 @@ function listenerActions(name, last) {
   add("suspend", "Suspend", () => confirm("Suspend " + name, "It stops accepting connections. Live connections are not affected.", "Suspend", "suspend", [name]));
   add("resume", "Resume", () => act("resume", [name]));
   add("drain", "Drain", async () => {
-    const v = await ask({ title: "Drain " + name, text: `Its ${last()?.all} connections are asked to stop, and closed at the timeout. Only the program can start the listener again.`,
-      fields: [{ name: "timeout", label: "Timeout", value: "30s", required: true }], action: "Drain", danger: true });
-    if (v) act("drain", [name], { timeout: v.timeout });
+    const fields = [{ name: "timeout", label: "Timeout", value: "30s", required: true }];
+    for (const [flag, label] of [["delay", "Delay, while connections are still accepted"], ["spread", "Period over which connections are asked to stop"]]) {
+      if (hasFlag("drain", flag)) fields.push({ name: flag, label, placeholder: "default of the listener" });
+    }
+    const v = await ask({ title: "Drain " + name, text: `Its ${last()?.all} connections are asked to stop, and closed at the timeout. Only the program can start the listener again.`, fields, action: "Drain", danger: true });
+    if (v) act("drain", [name], given(v));
   }, "danger");
   return buttons;
 }
@@ -54,14 +59,13 @@ function end(row) { return confirm("End connection " + row.id, `${row.peer} on $
 function kill(row) { return confirm("Kill connection " + row.id, `${row.peer} on ${row.listener} is closed at once.`, "Kill", "kill", [row.id]); }
 
 async function ban(row) {
-  const flags = commands.get("ban").flags.map((f) => f.name);
   const fields = [{ name: "network", label: "Network or address", value: peerHost(row.peer), required: true }];
-  if (flags.includes("for")) fields.push({ name: "for", label: "For", value: "1h" });
-  if (flags.includes("reason")) fields.push({ name: "reason", label: "Reason" });
+  if (hasFlag("ban", "for")) fields.push({ name: "for", label: "For", value: "1h" });
+  if (hasFlag("ban", "reason")) fields.push({ name: "reason", label: "Reason" });
   const v = await ask({ title: "Ban", text: "Connections from it are refused.", fields, action: "Ban", danger: true });
   if (!v) return;
-  const { network, ...given } = v;
-  act("ban", [network], Object.fromEntries(Object.entries(given).filter(([, text]) => text)));
+  const { network, ...flags } = v;
+  act("ban", [network], given(flags));
 }
 
 // rowActions returns the buttons of a connection.

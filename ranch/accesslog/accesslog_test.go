@@ -1,0 +1,356 @@
+package accesslog
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"goranch/ranch"
+)
+
+var discard = slog.New(slog.DiscardHandler)
+
+// messages is a logger that keeps messages.
+type messages struct {
+	mu  sync.Mutex
+	all []string
+}
+
+func (m *messages) Enabled(context.Context, slog.Level) bool { return true }
+func (m *messages) WithAttrs([]slog.Attr) slog.Handler       { return m }
+func (m *messages) WithGroup(string) slog.Handler            { return m }
+func (m *messages) Handle(_ context.Context, r slog.Record) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.all = append(m.all, r.Level.String()+" "+r.Message)
+	return nil
+}
+
+// disk is a writer that can be full or stuck.
+type disk struct {
+	mu    sync.Mutex
+	got   bytes.Buffer
+	room  int           // bytes; negative: no limit
+	stuck chan struct{} // a write waits until it is closed; nil: none waits
+}
+
+var errFull = errors.New("no space left on device")
+
+func (d *disk) Write(p []byte) (int, error) {
+	d.mu.Lock()
+	stuck := d.stuck
+	d.mu.Unlock()
+	if stuck != nil {
+		<-stuck
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := len(p)
+	if d.room >= 0 {
+		n = min(n, d.room)
+		d.room -= n
+	}
+	d.got.Write(p[:n])
+	if n < len(p) {
+		return n, errFull
+	}
+	return n, nil
+}
+
+func (d *disk) setRoom(n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.room = n
+}
+
+func (d *disk) lines() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return strings.Split(strings.TrimSuffix(d.got.String(), "\n"), "\n")
+}
+
+func newLog(t testing.TB, w *disk, o Options) *Log {
+	t.Helper()
+	l, err := New(w, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func closeLog(t testing.TB, l *Log) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := l.Close(ctx); err != nil {
+		t.Errorf("Close: got %v, want nil", err)
+	}
+}
+
+// numbered returns line i of a test, of 10 bytes.
+func numbered(i int) string { return fmt.Sprintf("line %04d", i) }
+
+func addLines(l *Log, from, to int) {
+	for i := from; i < to; i++ {
+		l.add([]byte(numbered(i) + "\n"))
+	}
+}
+
+func wantLines(t *testing.T, got []string, from, to int) {
+	t.Helper()
+	var want []string
+	for i := from; i < to; i++ {
+		want = append(want, numbered(i))
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("lines (-want +got):\n%s", diff)
+	}
+}
+
+// While the disk is full, lines wait; one line is cut where the room has ended, and then repeated. The
+// episode is reported once.
+func TestFullDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := new(messages)
+		d := &disk{room: 25}
+		l := newLog(t, d, Options{Logger: slog.New(log)})
+		addLines(l, 0, 5)
+		synctest.Wait()
+		if diff := cmp.Diff([]string{numbered(0), numbered(1), numbered(2)[:5]}, d.lines()); diff != "" {
+			t.Errorf("full disk (-want +got):\n%s", diff)
+		}
+		addLines(l, 5, 8)
+		time.Sleep(time.Minute)
+		d.setRoom(1) // for the line feed after the incomplete line only
+		time.Sleep(time.Minute)
+		d.setRoom(-1)
+		time.Sleep(2 * time.Second)
+		addLines(l, 8, 10)
+		synctest.Wait()
+		got := d.lines()
+		wantLines(t, append(got[:2:2], got[3:]...), 0, 10)
+		if st := l.Stats(); st.Lines != 10 || st.Dropped != 0 || st.Errors < 100 || st.Errors > 130 {
+			t.Errorf("got %+v, want 10 lines, none dropped, and an error each second", st)
+		}
+		closeLog(t, l)
+		want := []string{"WARN the access log cannot be written; lines wait in memory", "INFO the access log is written again"}
+		if diff := cmp.Diff(want, log.all); diff != "" {
+			t.Errorf("messages (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// A line for which there is no room is dropped and counted, and no call waits for the disk.
+func TestStuckDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := new(messages)
+		d := &disk{room: -1, stuck: make(chan struct{})}
+		l := newLog(t, d, Options{Logger: slog.New(log), MaxBytes: minBytes})
+		addLines(l, 0, 1)
+		synctest.Wait()
+		addLines(l, 1, 10_000)
+		synctest.Wait()
+		const room = minBytes / 10
+		if st := l.Stats(); st.Dropped != 10_000-room || st.Lines != 0 {
+			t.Errorf("got %+v, want %d dropped and none written", st, 10_000-room)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		close(d.stuck)
+		synctest.Wait()
+		wantLines(t, d.lines(), 0, room)
+		time.Sleep(2 * time.Second)
+		addLines(l, room, room+1)
+		synctest.Wait()
+		want := []string{"WARN lines of the access log are dropped: it is written too slowly", "INFO the access log is written again"}
+		if diff := cmp.Diff(want, log.all); diff != "" {
+			t.Errorf("messages (-want +got):\n%s", diff)
+		}
+		d.stuck = make(chan struct{})
+		addLines(l, room+1, room+3)
+		if err := l.Close(ctx); err != context.DeadlineExceeded {
+			t.Errorf("Close of a stuck log: got %v, want %v", err, context.DeadlineExceeded)
+		}
+		close(d.stuck)
+		closeLog(t, l)
+		addLines(l, room+3, room+4)
+		wantLines(t, d.lines(), 0, room+3)
+		if st := l.Stats(); st.Lines != room+3 || st.Dropped != 10_000-room+1 {
+			t.Errorf("after Close: got %+v, want %d lines and one more dropped", st, room+3)
+		}
+	})
+}
+
+// A log that is closed while its disk is full counts what it could not write.
+func TestCloseWhileFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &disk{room: 15}
+		l := newLog(t, d, Options{Logger: discard})
+		addLines(l, 0, 3)
+		synctest.Wait()
+		addLines(l, 3, 5)
+		closeLog(t, l)
+		if st := l.Stats(); st.Lines != 1 || st.Dropped != 4 {
+			t.Errorf("got %+v, want 1 line and 4 dropped", st)
+		}
+	})
+}
+
+func openLog(t *testing.T, path string, o Options) *Log {
+	t.Helper()
+	o.Logger = discard
+	l, err := Open(path, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// fileLines returns the lines of a file when there are n.
+func fileLines(t *testing.T, path string, n int) []string {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); ; <-time.After(time.Millisecond) {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Count(b, []byte("\n")) >= n {
+			return strings.Split(strings.TrimSuffix(string(b), "\n"), "\n")
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%s: got %q, want %d lines", path, b, n)
+		}
+	}
+}
+
+// After the file was renamed, Reopen continues in a new one, without a lost line. If it fails, the
+// old one is used.
+func TestReopen(t *testing.T) {
+	dir := t.TempDir()
+	path, old := filepath.Join(dir, "access.log"), filepath.Join(dir, "access.log.1")
+	if err := os.WriteFile(path, []byte(numbered(0)+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l := openLog(t, path, Options{})
+	addLines(l, 1, 3)
+	wantLines(t, fileLines(t, path, 3), 0, 3)
+	if err := os.Rename(path, old); err != nil {
+		t.Fatal(err)
+	}
+	addLines(l, 3, 4)
+	wantLines(t, fileLines(t, old, 4), 0, 4)
+	if err := l.Reopen(); err != nil {
+		t.Fatal(err)
+	}
+	addLines(l, 4, 6)
+	wantLines(t, fileLines(t, path, 2), 4, 6)
+	if err := os.Rename(path, old); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Reopen(); err == nil {
+		t.Error("Reopen of a directory: got no error")
+	}
+	addLines(l, 6, 7)
+	closeLog(t, l)
+	wantLines(t, fileLines(t, old, 3), 4, 7)
+	if st := l.Stats(); st.Dropped != 0 || st.Errors != 0 || st.Lines != 6 {
+		t.Errorf("got %+v, want 6 lines and no fault", st)
+	}
+}
+
+// Lines written during many renames are each in exactly one file.
+func TestReopenUnderLoad(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "access.log")
+	l := openLog(t, path, Options{})
+	const n, rounds = 20_000, 50
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		addLines(l, 0, n)
+	}()
+	var files []string
+	for i := range rounds {
+		old := fmt.Sprint(path, ".", i)
+		if err := os.Rename(path, old); err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, old)
+		if err := l.Reopen(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-done
+	closeLog(t, l)
+	var got []string
+	for _, f := range append(files, path) {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, strings.Fields(strings.ReplaceAll(string(b), " ", "_"))...)
+	}
+	for i := range got {
+		got[i] = strings.ReplaceAll(got[i], "_", " ")
+	}
+	wantLines(t, got, 0, n)
+}
+
+func TestBadOptions(t *testing.T) {
+	dir := t.TempDir()
+	for _, tc := range []struct {
+		path string
+		o    Options
+		want string
+	}{
+		{filepath.Join(dir, "a"), Options{MaxBytes: -1}, "MaxBytes -1: allowed are numbers from 65536"},
+		{filepath.Join(dir, "a"), Options{MaxBytes: 1000}, "MaxBytes 1000"},
+		{filepath.Join(dir, "a"), Options{Mode: fs.ModeDir | 0o700}, "allowed are permissions"},
+		{dir, Options{}, "access log: "},
+		{filepath.Join(dir, "missing", "a"), Options{}, "missing"},
+		{"", Options{}, "access log: open"},
+	} {
+		l, err := Open(tc.path, tc.o)
+		if err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("Open(%q, %+v): got %v, want an error with %q", tc.path, tc.o, err, tc.want)
+		}
+		if l != nil {
+			closeLog(t, l)
+		}
+	}
+	if entries, _ := os.ReadDir(dir); len(entries) != 0 {
+		t.Errorf("got %v, want no file", entries)
+	}
+}
+
+// A line of an end costs no allocation that grows with the number of connections: none at all once
+// the buffers have their size.
+func TestObserveAllocates(t *testing.T) {
+	d := &disk{room: 0}
+	l := newLog(t, d, Options{Logger: discard})
+	defer closeLog(t, l)
+	e := testEvent(t, tcpAddr(t, "192.0.2.1:5"))
+	for range 10_000 {
+		l.Observe(e) // until it drops lines
+	}
+	n := testing.AllocsPerRun(1000, func() { l.Observe(e) })
+	if n > 4 { // two addresses as text, and the race detector's drops from sync.Pool
+		t.Errorf("got %v allocations, want at most 4", n)
+	}
+	l.Observe(ranch.Event{Kind: ranch.ConnStarted, Conn: e.Conn})
+}

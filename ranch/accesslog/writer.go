@@ -1,0 +1,158 @@
+package accesslog
+
+import (
+	"bytes"
+	"io"
+	"log/slog"
+	"time"
+)
+
+const (
+	// retryAfter is the time between two attempts to write while writes fail.
+	retryAfter = time.Second
+	// calmAfter is how long writes must succeed, without a dropped line, to end an episode.
+	calmAfter = time.Second
+)
+
+// writer is the state of the goroutine that writes.
+type writer struct {
+	out     io.Writer // the destination of the last write
+	buf     []byte    // lines that were taken from Log.pending and are not written yet
+	lines   int       // in buf
+	midLine bool      // a failed write has written a part of a line to out
+
+	// An episode of failed writes or dropped lines, which is reported when it begins and ends.
+	trouble time.Time // the last failure; zero: there is no episode
+	dropped uint64    // Stats.Dropped at the last report
+}
+
+// run writes the lines that wait, until the log is closed.
+func (l *Log) run() {
+	defer close(l.done)
+	var w writer
+	for range l.work {
+		for l.writeAll(&w) != nil { // until the file can be written
+			if !l.pause(&w) {
+				break
+			}
+		}
+	}
+	l.writeAll(&w)
+	l.mu.Lock()
+	l.stats.Dropped += uint64(w.lines + l.lines)
+	l.pending, l.lines, l.writing = nil, 0, 0
+	l.mu.Unlock()
+	l.report(&w, nil)
+}
+
+// pause waits before the next attempt, and reports whether the log is still open. Reopen shortens it.
+func (l *Log) pause(w *writer) bool {
+	t := time.NewTimer(retryAfter)
+	defer t.Stop()
+	for {
+		l.mu.Lock()
+		reopened, closed := l.w != w.out, l.closed
+		l.mu.Unlock()
+		if closed || reopened {
+			return !closed
+		}
+		select {
+		case <-t.C:
+			return true
+		case <-l.work: // a line, or Reopen, or Close
+		}
+	}
+}
+
+// writeAll writes until nothing waits.
+func (l *Log) writeAll(w *writer) error {
+	for {
+		out := l.take(w)
+		if len(w.buf) == 0 {
+			return nil
+		}
+		if out != w.out {
+			w.out, w.midLine = out, false
+		}
+		n, err := w.write()
+		l.written(w, n, err)
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// take takes all lines that wait, if the previous ones are written, and returns the destination.
+func (l *Log) take(w *writer) io.Writer {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(w.buf) == 0 {
+		w.buf, l.pending = l.pending, w.buf
+		w.lines, l.lines = l.lines, 0
+		l.writing = len(w.buf)
+	}
+	return l.w
+}
+
+// write writes buf, and returns how many of its bytes were written.
+func (w *writer) write() (n int, err error) {
+	if w.midLine { // so that the incomplete line does not spoil the next one
+		if _, err := w.out.Write([]byte("\n")); err != nil {
+			return 0, err
+		}
+		w.midLine = false
+	}
+	n, err = w.out.Write(w.buf)
+	if err == nil && n < len(w.buf) {
+		err = io.ErrShortWrite
+	}
+	return n, err
+}
+
+// written accounts for the first n bytes of w.buf, which were written before the write failed with
+// err. A line of which only a part was written remains, and is written again as a whole.
+func (l *Log) written(w *writer, n int, err error) {
+	whole := bytes.LastIndexByte(w.buf[:n], '\n') + 1
+	w.midLine = w.midLine || n > whole
+	lines := bytes.Count(w.buf[:whole], []byte("\n"))
+	w.buf = append(w.buf[:0], w.buf[whole:]...)
+	w.lines -= lines
+	l.mu.Lock()
+	l.stats.Lines += uint64(lines)
+	l.writing = len(w.buf)
+	reopened := l.w != w.out // which has closed out, so that err says nothing
+	if err != nil && !reopened {
+		l.stats.Errors++
+	}
+	l.mu.Unlock()
+	if !reopened {
+		l.report(w, err)
+	}
+}
+
+// report logs the beginning and the end of an episode in which lines cannot be written or are
+// dropped. Only the goroutine that writes logs: connections must not wait for the logger.
+func (l *Log) report(w *writer, err error) {
+	now, dropped := time.Now(), l.Stats().Dropped
+	log := l.opts.Logger
+	if log == nil {
+		log = slog.Default()
+	}
+	began := w.trouble.IsZero()
+	switch {
+	case err != nil:
+		w.trouble = now
+		if began {
+			log.Warn("the access log cannot be written; lines wait in memory", "file", l.path, "err", err)
+		}
+	case dropped > w.dropped:
+		w.trouble = now
+		if began {
+			log.Warn("lines of the access log are dropped: it is written too slowly", "file", l.path)
+		}
+	case !began && now.Sub(w.trouble) >= calmAfter:
+		w.trouble = time.Time{}
+		log.Info("the access log is written again", "file", l.path, "dropped", dropped)
+	}
+	w.dropped = dropped
+}
