@@ -7,10 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
-	"goranch/internal/console"
 	"goranch/internal/listenaddr"
+	"goranch/internal/settings"
 	"goranch/protocol/shell"
 	"goranch/protocol/shell/access"
 	"goranch/transport"
@@ -28,9 +27,8 @@ type shellAccess struct {
 // certificateRules are the prefixes of rules for certificates.
 var certificateRules = []string{"cn:", "dns:", "uri:", "email:", "ip:", "sha256:"}
 
-// shellAccess reads the flags of access to the shells. onReload is called after the token file has
-// changed.
-func (f *flags) shellAccess(all *faults, interval time.Duration, onReload func(error)) shellAccess {
+// shellAccess reads the settings of access to a shell.
+func (c *config) shellAccess(all *faults, f *flags) shellAccess {
 	var peers, certs access.Rules
 	split := func(rules []string, toPeers, toCerts *[]string) {
 		for _, r := range rules {
@@ -58,13 +56,35 @@ func (f *flags) shellAccess(all *faults, interval time.Duration, onReload func(e
 		}
 	}
 	if f.Tokens != "" {
-		if a.Tokens, err = access.OpenTokens(access.TokenOptions{File: f.Tokens, Interval: interval, Notify: onReload}); err != nil {
-			all.add("--tokens: %w", err)
-		}
+		a.Tokens = c.tokens(all, f)
 	} else if f.PlainTokens {
 		all.add("--plain-tokens: allowed only with --tokens")
 	}
 	return a
+}
+
+// tokens opens the token file of a shell. Shells with the same file share it.
+func (c *config) tokens(all *faults, f *flags) *access.Tokens {
+	if t := c.files.tokens[f.Tokens]; t != nil {
+		return t
+	}
+	if settings.IsToken(f.Tokens) {
+		all.add("--tokens %s: allowed are names of files, not tokens", settings.Quote(f.Tokens))
+		return nil
+	}
+	interval := orNoTimeout(read(all, "--reload-interval", f.ReloadInterval, positive))
+	t, err := access.OpenTokens(access.TokenOptions{File: f.Tokens, Interval: interval, Notify: func(err error) { c.OnTokenReload(err) }})
+	if err != nil {
+		for line := range strings.Lines(err.Error()) {
+			all.add("--tokens: %s", strings.TrimSuffix(line, "\n"))
+		}
+		return nil
+	}
+	if c.files.tokens == nil {
+		c.files.tokens = map[string]*access.Tokens{}
+	}
+	c.files.tokens[f.Tokens] = t
+	return t
 }
 
 func isCertificateRule(rule string) bool {
@@ -113,13 +133,6 @@ func (a shellAccess) or(last access.Authenticator) access.Authenticator {
 	return access.Combine(append(list, last)...)
 }
 
-func (a shellAccess) tokenAuth() func(context.Context, *transport.Conn, string) (shell.User, error) {
-	if a.Tokens == nil {
-		return nil
-	}
-	return a.Tokens.Token
-}
-
 // unixMode returns the mode of the operators' socket. If others than its owner have access, the
 // kernel identifies them.
 func (a shellAccess) unixMode() fs.FileMode {
@@ -129,61 +142,36 @@ func (a shellAccess) unixMode() fs.FileMode {
 	return 0o600
 }
 
-// adminEndpoint returns the endpoint of the operators' shell. ok is false if there is none.
-func (f *flags) adminEndpoint(all *faults) (e endpoint, ok bool) {
-	isDefault := false
-	switch f.Admin {
-	case "none":
-		return endpoint{}, false
-	case "auto":
-		f.Admin = console.AdminSocket()
-		isDefault = true
-	}
-	e = read(all, "--admin", f.Admin, parseEndpoint)
-	if e.Service != echoService {
-		all.add("--admin %q: allowed are addresses without a protocol", f.Admin)
-	}
-	e.Service, e.Default = adminService, isDefault
-	if e.Name == "" {
-		e.Name = "admin"
-	}
-	return e, true
-}
-
 // privateSocket returns the path of a socket in a new directory of this user.
 func privateSocket() (listenaddr.Addr, error) {
 	dir, err := os.MkdirTemp("", "ranchd-") // mode 0700
 	return listenaddr.Addr{Network: "unix", Address: filepath.Join(dir, "ranchd.sock")}, err
 }
 
-// checkShellAccess reports shells that unauthenticated clients of other hosts could use.
-func (c *config) checkShellAccess(all *faults) {
-	for _, e := range c.Endpoints {
-		if e.Service != shellService && !e.Service.isOperators() {
-			continue
-		}
-		l := access.Listen{
-			Secure: e.TLS, Proxied: c.Proxies.any() && !e.Service.isOperators(), Tokens: c.Access.Tokens != nil,
-			Certificates: e.TLS && c.Access.Certificates != nil, PlainTokens: c.Access.PlainTokens,
-		}
-		if err := access.CheckListen(e.Addr.Network, e.Addr.Address, l); err != nil {
-			if e.Service.isOperators() {
-				all.add("--%s %q: %w", e.Service, endpoint{TLS: e.TLS, Addr: e.Addr}, err)
-			} else {
-				all.add("--listen %q: %w", e, err)
-			}
+// checkShellAccess reports a shell that unauthenticated clients of other hosts could use.
+func (l *listenerConfig) checkShellAccess(all *faults) {
+	if l.Service != shellService && !l.Service.isOperators() {
+		return
+	}
+	o := access.Listen{
+		Secure: l.TLS, Proxied: l.Proxies.any() && !l.Service.isOperators(), Tokens: l.Access.Tokens != nil,
+		Certificates: l.TLS && l.Access.Certificates != nil, PlainTokens: l.Access.PlainTokens,
+	}
+	if err := access.CheckListen(l.Addr.Network, l.Addr.Address, o); err != nil {
+		if l.Service.isOperators() && l.scope.table == nil {
+			all.add("--%s %q: %w", l.Service, endpoint{TLS: l.TLS, Addr: l.Addr}, err)
+		} else {
+			all.add("--listen %q: %w", l.endpoint, err)
 		}
 	}
 }
 
-// checkSessionIDs reports public shells with predictable session ids that other hosts can reach.
-func (c *config) checkSessionIDs(all *faults, allowed bool) {
-	if c.Shell.NewID == nil || allowed {
+// checkSessionIDs reports a public shell with predictable session ids that other hosts can reach.
+func (l *listenerConfig) checkSessionIDs(all *faults) {
+	if l.Shell.NewID == nil || l.scope.AllowPredictableIDs {
 		return
 	}
-	for _, e := range c.Endpoints {
-		if e.Service == shellService && access.CheckListen(e.Addr.Network, e.Addr.Address, access.Listen{Proxied: c.Proxies.any()}) != nil {
-			all.add("--session-ids djb: a client that knows the address of another can take over its session, and other hosts can reach %q; allowed only with --allow-predictable-ids", e)
-		}
+	if access.CheckListen(l.Addr.Network, l.Addr.Address, access.Listen{Proxied: l.Proxies.any()}) != nil {
+		all.add("--session-ids djb: a client that knows the address of another can take over its session, and other hosts can reach %q; allowed only with --allow-predictable-ids", l.endpoint)
 	}
 }

@@ -13,7 +13,7 @@ import (
 
 // accessLogFlags are the flags of the access log.
 type accessLogFlags struct {
-	AccessLog string `placeholder:"FILE" help:"File to which a line of JSON is appended for each connection that has ended, or - for standard output. It is opened again at SIGHUP. Default: none."`
+	AccessLog string `kind:"file" change:"restart" example:"\"/var/log/ranchd/access.log\"" placeholder:"FILE" help:"File to which a line of JSON is appended for each connection that has ended, or - for standard output. It is opened again at SIGHUP. Default: none."`
 }
 
 // accessLogFile checks the value of --access-log. The file itself need not exist.
@@ -34,13 +34,13 @@ func accessLogFile(s string) (string, error) {
 // second.
 func (d *daemon) openAccessLog(stdout io.Writer) (stop func(), err error) {
 	o := accesslog.Options{Logger: d.log}
-	switch d.AccessLog {
+	switch file := d.config().AccessLog; file {
 	case "":
 		return func() {}, nil
 	case "-":
 		d.accessLog, err = accesslog.New(stdout, o)
 	default:
-		d.accessLog, err = accesslog.Open(d.AccessLog, o)
+		d.accessLog, err = accesslog.Open(file, o)
 	}
 	if err != nil {
 		return nil, err
@@ -57,14 +57,15 @@ func (d *daemon) openAccessLog(stdout io.Writer) (stop func(), err error) {
 
 // reopenAccessLog opens the file of the access log again and logs the result.
 func (d *daemon) reopenAccessLog() {
-	if d.accessLog == nil || d.AccessLog == "-" {
+	file := d.config().AccessLog
+	if d.accessLog == nil || file == "-" {
 		return
 	}
 	if err := d.accessLog.Reopen(); err != nil {
 		d.log.Error("opening the access log again failed; the previous file stays in use", "err", err)
 		return
 	}
-	d.log.Info("access log opened again", "file", d.AccessLog)
+	d.log.Info("access log opened again", "file", file)
 }
 
 // observer returns the observer of every listener.

@@ -159,7 +159,7 @@ func TestFailedStartIsNotDelayed(t *testing.T) {
 // The listeners of operators have no delay and no spread.
 func TestDrainOptions(t *testing.T) {
 	c := mustParse(t, "--listen", "a=:1", "--admin", "unix:/a", "--drain-delay", "5s", "--drain-spread", "2m")
-	for _, e := range c.Endpoints {
+	for _, e := range c.Listeners {
 		want := ranch.Options{DrainDelay: 5 * time.Second, DrainSpread: 2 * time.Minute}
 		if e.Service.isOperators() {
 			want = ranch.Options{}

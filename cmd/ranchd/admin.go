@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 
 	"goranch/protocol/session"
@@ -10,21 +12,38 @@ import (
 
 // operatorCommands returns the commands of the operators' shell.
 func (d *daemon) operatorCommands() []shell.Command {
-	o := admin.Options{Server: &d.server, Version: version(), Started: d.started, Config: func() any { return d.FlagValues }}
-	o.Protected = d.protected()
-	if d.shell != nil {
-		m := d.shell.Sessions()
-		o.Sessions = append(o.Sessions, admin.Sessions{Name: "shell", Stats: m.Stats, List: m.List})
+	return append(admin.Commands(admin.Options{
+		Server: &d.server, Version: version(), Started: d.started,
+		Config: func() any { return d.config().values() }, Reload: d.reloadCommand, Current: d.adminState,
+	}), d.dashboardCommand(), d.topicsCommand())
+}
+
+// adminState returns the listeners of operators, and the sessions of the services.
+func (d *daemon) adminState() (protected []string, sessions []admin.Sessions) {
+	for _, l := range d.config().Listeners {
+		if l.Service.isOperators() {
+			protected = append(protected, l.Name)
+		}
 	}
-	if d.topics != nil {
-		stats := func() session.Stats { return d.topics.Stats().Sessions }
-		o.Sessions = append(o.Sessions, admin.Sessions{Name: "topics", Stats: stats, List: d.topics.Sessions})
+	for _, s := range d.allServices() {
+		switch {
+		case s.sessions != nil:
+			sessions = append(sessions, admin.Sessions{Name: s.key.String(), Stats: s.sessions.Stats, List: s.sessions.List})
+		case s.topics != nil:
+			stats := func() session.Stats { return s.topics.Stats().Sessions }
+			sessions = append(sessions, admin.Sessions{Name: s.key.String(), Stats: stats, List: s.topics.Sessions})
+		}
 	}
-	commands := append(admin.Commands(o), d.dashboardCommand())
-	if d.topics != nil {
-		commands = append(commands, d.topicsCommand())
-	}
-	return commands
+	return protected, sessions
+}
+
+// allServices returns the running services, sorted by protocol and name.
+func (d *daemon) allServices() []*runningService {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	all := slices.Collect(maps.Values(d.services))
+	slices.SortFunc(all, func(a, b *runningService) int { return cmp.Compare(a.key.String(), b.key.String()) })
+	return all
 }
 
 // publicCommands returns those of them that the public shell has.

@@ -5,49 +5,27 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"slices"
 	"time"
 
-	"goranch/protocol"
 	"goranch/protocol/pubsub"
 	"goranch/protocol/session"
 	"goranch/protocol/shell"
 	"goranch/protocol/shell/access"
-	"goranch/ranch"
 	"goranch/ranch/admin"
 	"goranch/ranch/admin/adminhttp"
 	"goranch/ranch/metrics"
 	"goranch/transport"
+	"goranch/transport/certs"
 )
 
 // adminHTTPFlags are the flags of the operators' HTTP server.
 type adminHTTPFlags struct {
-	AdminHTTP     string   `name:"admin-http" placeholder:"ADDRESS" default:"auto" help:"Address of the operators' HTTP server with the dashboard, probes and events: an address without a protocol, none, or auto, 127.0.0.1:8084. Local clients without credentials are viewers there; commands that change something need a token, a client certificate, or a Unix socket. Default: ${default}."`
-	AdminHTTPHost []string `name:"admin-http-host" sep:"," placeholder:"HOST,..." help:"Hosts that requests to the operators' HTTP server may name in addition to IP addresses, localhost, and over TLS the name in the certificate: names or patterns such as *.example.org."`
+	AdminHTTP     string   `name:"admin-http" change:"listener" placeholder:"ADDRESS" default:"auto" help:"Address of the operators' HTTP server with the dashboard, probes and events: an address without a protocol, none, or auto, 127.0.0.1:8084. Local clients without credentials are viewers there; commands that change something need a token, a client certificate, or a Unix socket. Default: ${default}."`
+	AdminHTTPHost []string `name:"admin-http-host" kind:"list" on:"admin-http" change:"restart" example:"[\"ops.example.org\"]" sep:"," placeholder:"HOST,..." help:"Hosts that requests to the operators' HTTP server may name in addition to IP addresses, localhost, and over TLS the name in the certificate: names or patterns such as *.example.org."`
 }
 
 // defaultAdminHTTP is the address for "auto".
 const defaultAdminHTTP = "127.0.0.1:8084"
-
-// adminHTTPEndpoint returns the endpoint of the operators' HTTP server. ok is false if there is none.
-func (f *flags) adminHTTPEndpoint(all *faults) (e endpoint, ok bool) {
-	address, isDefault := f.AdminHTTP, false
-	switch address {
-	case "none":
-		return endpoint{}, false
-	case "auto":
-		address, isDefault = defaultAdminHTTP, true
-	}
-	e = read(all, "--admin-http", address, parseEndpoint)
-	if e.Service != echoService {
-		all.add("--admin-http %q: allowed are addresses without a protocol", address)
-	}
-	e.Service, e.Default = adminHTTPService, isDefault
-	if e.Name == "" {
-		e.Name = "admin-http"
-	}
-	return e, true
-}
 
 // adminHTTPHosts reads --admin-http-host.
 func (f *flags) adminHTTPHosts(all *faults) []string {
@@ -71,34 +49,50 @@ func (a shellAccess) adminHTTPAuth() access.Authenticator {
 	})
 }
 
-// newAdminHTTP returns the operators' HTTP server.
-func (d *daemon) newAdminHTTP() (protocol.Protocol, error) {
+// newAdminHTTP creates an operators' HTTP server.
+func (d *daemon) newAdminHTTP(s *runningService, l *listenerConfig) error {
+	s.access.Store(&l.Access)
 	h, err := adminhttp.New(adminhttp.Options{
 		Server: &d.server, Commands: d.operatorCommands(), Version: version(), Logger: d.log,
-		Authenticate: d.Access.adminHTTPAuth(), Token: d.Access.tokenAuth(), Audit: admin.Audit(d.log), Hosts: d.AdminHTTPHosts,
+		Authenticate: s.authenticate(shellAccess.adminHTTPAuth), Token: s.token, Audit: admin.Audit(d.log), Hosts: l.HTTPHosts,
 		Metrics: d.metrics(),
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	d.services.closers = append(d.services.closers, h.Close)
-	d.adminHTTP = h
-	return h, nil
+	s.protocol, s.http, s.closers = h, h, append(s.closers, h.Close)
+	return nil
 }
 
 // metrics returns the handler of the metrics.
 func (d *daemon) metrics() http.Handler {
-	o := metrics.Options{Version: version(), Runtime: true}
-	if d.topics != nil {
-		o.Topics = func() map[string]pubsub.Stats { return map[string]pubsub.Stats{"topics": d.topics.Stats()} }
-	}
-	if d.shell != nil {
-		o.Sessions = func() map[string]session.Stats { return map[string]session.Stats{"shell": d.shell.Sessions().Stats()} }
-	}
-	if d.Store != nil {
-		o.Certificates = d.Store.Certificates
-	}
-	return metrics.Handler(&d.server, o)
+	return metrics.Handler(&d.server, metrics.Options{
+		Version: version(), Runtime: true, Reload: d.lastReload,
+		Topics: func() map[string]pubsub.Stats {
+			all := map[string]pubsub.Stats{}
+			for _, s := range d.allServices() {
+				if s.topics != nil {
+					all[s.key.String()] = s.topics.Stats()
+				}
+			}
+			return all
+		},
+		Sessions: func() map[string]session.Stats {
+			all := map[string]session.Stats{}
+			for _, s := range d.allServices() {
+				if s.sessions != nil {
+					all[s.key.String()] = s.sessions.Stats()
+				}
+			}
+			return all
+		},
+		Certificates: func() (all []certs.Certificate) {
+			for _, s := range d.config().files.stores {
+				all = append(all, s.Certificates()...)
+			}
+			return all
+		},
+	})
 }
 
 // Lifetimes of tickets. That of the banner may be used some time after the start.
@@ -107,39 +101,51 @@ const (
 	commandTicketTime = 5 * time.Minute
 )
 
-// dashboardAddr is where the dashboard is served.
-type dashboardAddr struct {
-	isTLS bool
-	addr  net.Addr
+// dashboardAt is where a dashboard is served, and the server that issues tickets for it.
+type dashboardAt struct {
+	isTLS   bool
+	addr    net.Addr
+	handler *adminhttp.Handler
 }
 
-// dashboardURL returns the address of the dashboard on a listener bound to a, with a ticket for user if
-// its time is not 0.
-func (d *daemon) dashboardURL(isTLS bool, a net.Addr, user shell.User, valid time.Duration) string {
+// url returns the address of the dashboard, with a ticket for user if its time is not 0.
+func (at *dashboardAt) url(user shell.User, valid time.Duration) string {
 	scheme := "http"
-	if isTLS {
+	if at.isTLS {
 		scheme = "https"
 	}
-	host, port := dialAddr(a)
+	host, port := dialAddr(at.addr)
 	url := scheme + "://" + net.JoinHostPort(host, port) + "/"
-	if valid > 0 && d.adminHTTP != nil {
-		url += "#ticket=" + d.adminHTTP.Ticket(user, valid)
+	if valid > 0 {
+		url += "#ticket=" + at.handler.Ticket(user, valid)
 	}
 	return url
+}
+
+// findDashboard finds the first dashboard that is served over TCP. d.changing is held.
+func (d *daemon) findDashboard() {
+	for _, r := range d.running {
+		if _, isTCP := r.l.Addr().(*net.TCPAddr); isTCP && r.config.Service == adminHTTPService {
+			d.dashboardAt.Store(&dashboardAt{r.config.TLS, r.l.Addr(), r.service().http})
+			return
+		}
+	}
+	d.dashboardAt.Store(nil)
 }
 
 // tryAdminHTTP returns what the banner shows about the operators' HTTP server. On a terminal the link
 // logs an operator in: who reads the terminal of ranchd can stop it too, and the ticket in the link is
 // worthless after its first use or an hour, so scrollback, a log of the terminal or the history of the
 // browser do not reveal a secret. Where standard output may be a file, the link is without one.
-func (d *daemon) tryAdminHTTP(e endpoint, a net.Addr) string {
+func (d *daemon) tryAdminHTTP(r *running, a net.Addr) string {
 	if _, ok := a.(*net.UnixAddr); ok {
 		return "curl --unix-socket " + quote(a.String()) + " http://localhost/status"
 	}
-	if !d.Terminal {
-		return "open in a browser: " + d.dashboardURL(e.TLS, a, shell.User{}, 0)
+	at := &dashboardAt{r.config.TLS, a, r.service().http}
+	if !d.config().Terminal {
+		return "open in a browser: " + at.url(shell.User{}, 0)
 	}
-	return "open in a browser, once, as an operator: " + d.dashboardURL(e.TLS, a, shell.User{Name: "banner", Role: shell.Operator}, bannerTicketTime)
+	return "open in a browser, once, as an operator: " + at.url(shell.User{Name: "banner", Role: shell.Operator}, bannerTicketTime)
 }
 
 // dashboardCommand returns the command dashboard, which shows a link with a ticket for its user.
@@ -153,51 +159,35 @@ func (d *daemon) dashboardCommand() shell.Command {
 			if at == nil {
 				return errors.New("there is no HTTP server for operators with a TCP address; see ranchd --admin-http")
 			}
-			c.Return(d.dashboardURL(at.isTLS, at.addr, c.User, commandTicketTime))
+			c.Return(at.url(c.User, commandTicketTime))
 			return nil
 		},
 	}
 }
 
-// topicsCommand returns the command topics, which shows the counters of the topic server.
+// topicsCommand returns the command topics, which shows the counters of the topic servers.
 func (d *daemon) topicsCommand() shell.Command {
 	return shell.Command{
-		Name: "topics", Role: shell.Viewer, Help: "Show the counters of the topic server.",
+		Name: "topics", Role: shell.Viewer, Help: "Show the counters of the topic servers.",
 		Run: func(_ context.Context, c *shell.Call) error {
-			s := d.topics.Stats()
-			c.Return(shell.Table{
-				Columns: []shell.Column{
-					{Key: "clients", Title: "CLIENTS", Right: true}, {Key: "topics", Title: "TOPICS", Right: true},
-					{Key: "published", Title: "PUBLISHED", Right: true}, {Key: "delivered", Title: "DELIVERED", Right: true},
-					{Key: "dropped", Title: "DROPPED", Right: true}, {Key: "refused", Title: "REFUSED", Right: true},
-					{Key: "slow", Title: "SLOW", Right: true}, {Key: "silent", Title: "SILENT", Right: true},
-					{Key: "attached", Title: "ATTACHED", Right: true}, {Key: "detached", Title: "DETACHED", Right: true},
-				},
-				Rows: [][]any{{s.Clients, s.Topics, s.Published, s.Delivered, s.Dropped, s.Refused, s.Slow, s.Silent, s.Sessions.Attached, s.Sessions.Detached}},
-			})
+			t := shell.Table{Columns: []shell.Column{
+				{Key: "service", Title: "SERVICE"},
+				{Key: "clients", Title: "CLIENTS", Right: true}, {Key: "topics", Title: "TOPICS", Right: true},
+				{Key: "published", Title: "PUBLISHED", Right: true}, {Key: "delivered", Title: "DELIVERED", Right: true},
+				{Key: "dropped", Title: "DROPPED", Right: true}, {Key: "refused", Title: "REFUSED", Right: true},
+				{Key: "slow", Title: "SLOW", Right: true}, {Key: "silent", Title: "SILENT", Right: true},
+				{Key: "attached", Title: "ATTACHED", Right: true}, {Key: "detached", Title: "DETACHED", Right: true},
+			}}
+			for _, service := range d.allServices() {
+				if service.topics == nil {
+					continue
+				}
+				s := service.topics.Stats()
+				t.Rows = append(t.Rows, []any{service.key.String(), s.Clients, s.Topics, s.Published, s.Delivered, s.Dropped, s.Refused, s.Slow, s.Silent,
+					s.Sessions.Attached, s.Sessions.Detached})
+			}
+			c.Return(t)
 			return nil
 		},
 	}
-}
-
-// startAdminHTTP starts the listener of the operators' HTTP server.
-func (d *daemon) startAdminHTTP(e *endpoint, opts ranch.Options, p protocol.Protocol) (*ranch.Listener, error) {
-	l, err := d.server.StartListener(e.Name, reserved(d.transport(*e, d.selfSigned), d.reserve), opts, p)
-	if err != nil {
-		return nil, err
-	}
-	if _, isTCP := l.Addr().(*net.TCPAddr); isTCP {
-		d.dashboardAt.Store(&dashboardAddr{e.TLS, l.Addr()})
-	}
-	return l, nil
-}
-
-// protected returns the names of the listeners of operators.
-func (c *config) protected() (names []string) {
-	for _, e := range c.Endpoints {
-		if e.Service.isOperators() {
-			names = append(names, e.Name)
-		}
-	}
-	return slices.Clip(names)
 }

@@ -152,7 +152,7 @@ func TestDashboardCommand(t *testing.T) {
 
 // Without an HTTP server the command says how to get one.
 func TestDashboardCommandWithoutHTTP(t *testing.T) {
-	d := &daemon{config: mustParse(t, "--listen", ":1")}
+	d := newDaemon(mustParse(t, "--listen", ":1"))
 	for _, c := range d.operatorCommands() {
 		if c.Name == "dashboard" {
 			if _, err := c.Invoke(t.Context(), shell.Invocation{User: shell.User{Role: shell.Viewer}, Remote: &net.UnixAddr{}}); err == nil || !strings.Contains(err.Error(), "--admin-http") {
@@ -178,15 +178,17 @@ func TestAdminHTTPDefaultAddress(t *testing.T) {
 }
 
 func TestBannerTicket(t *testing.T) {
-	d := &daemon{config: mustParse(t, "--listen", ":1")}
-	if _, err := d.newAdminHTTP(); err != nil {
+	d := newDaemon(mustParse(t, "--listen", ":1"))
+	s := new(runningService)
+	if err := d.newAdminHTTP(s, new(listenerConfig)); err != nil {
 		t.Fatal(err)
 	}
-	defer d.adminHTTP.Close(t.Context())
+	defer s.close(t.Context())
+	r := &running{config: &listenerConfig{endpoint: endpoint{Service: adminHTTPService, TLS: true}}, used: []*runningService{s}}
 	a := &net.TCPAddr{IP: net.IPv4zero, Port: 8084}
 	for _, terminal := range []bool{true, false} {
-		d.Terminal = terminal
-		got := d.tryAdminHTTP(endpoint{Service: adminHTTPService, TLS: true}, a)
+		d.config().Terminal = terminal
+		got := d.tryAdminHTTP(r, a)
 		if !strings.Contains(got, "https://127.0.0.1:8084/") || strings.Contains(got, "#ticket=ticket_") != terminal {
 			t.Errorf("banner on a terminal %v: got %q, want a link, with a ticket only on a terminal", terminal, got)
 		}

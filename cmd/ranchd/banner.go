@@ -5,22 +5,26 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"goranch/internal/listenaddr"
+	"goranch/internal/termtext"
 	"goranch/ranch"
 )
 
 // printBanner prints the listeners, commands to try them, and how to stop.
 func (d *daemon) printBanner(w io.Writer) {
+	d.changing.Lock()
+	defer d.changing.Unlock()
 	var b strings.Builder
 	b.WriteString("ranchd is listening:\n\n")
-	for i, l := range d.listeners {
-		e := d.Endpoints[i]
+	for _, r := range d.all() {
+		l, e := r.l, r.config.endpoint
 		fmt.Fprintf(&b, "  %s: %s on %s\n", e.Name, e.Service, e.bound(l.Addr()))
 		try := tryCommand(e, l.Addr())
 		if e.Service == adminHTTPService {
-			try = d.tryAdminHTTP(e, l.Addr())
+			try = d.tryAdminHTTP(r, l.Addr())
 		}
 		fmt.Fprintf(&b, "      %s\n", try)
 		if e.Instead != "" {
@@ -31,12 +35,21 @@ func (d *daemon) printBanner(w io.Writer) {
 	if d.selfSigned != nil {
 		fmt.Fprintf(&b, "TLS uses a self-signed certificate, for testing only. Its SHA-256 fingerprint:\n  %s\n", fingerprint(*d.selfSigned))
 	}
+	fmt.Fprintf(&b, "%s Press Ctrl-C to stop.\n", d.capLine())
+	io.WriteString(w, b.String())
+}
+
+// capLine says how many connections the listeners admit. With a configuration file they can differ.
+func (d *daemon) capLine() string {
+	c := d.config()
+	if c.File != "" {
+		return fmt.Sprintf("Configuration: %s; ranchctl limits shows the limits.", termtext.Line(c.File))
+	}
 	topics := ""
-	if d.DefaultCap && d.topics != nil {
+	if c.DefaultCap && slices.ContainsFunc(c.Listeners, func(l *listenerConfig) bool { return l.Service.state() == topicsService }) {
 		topics = fmt.Sprintf(" (topics: %d)", topicsConnections)
 	}
-	fmt.Fprintf(&b, "Maximum connections per listener: %s%s. Press Ctrl-C to stop.\n", formatCap(d.Options.MaxConnections), topics)
-	io.WriteString(w, b.String())
+	return fmt.Sprintf("Maximum connections per listener: %s%s.", formatCap(c.MaxConnections), topics)
 }
 
 // bound returns the endpoint with the address that the system has bound, without its name.
@@ -129,7 +142,7 @@ func formatCap(n int) string {
 // printEndpoints prints the endpoints of a valid configuration.
 func (c *config) printEndpoints(w io.Writer) {
 	fmt.Fprintln(w, "ranchd: flags and files are valid; it would listen on:")
-	for _, e := range c.Endpoints {
-		fmt.Fprintf(w, "  %s\n", e)
+	for _, l := range c.Listeners {
+		fmt.Fprintf(w, "  %s\n", l.endpoint)
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -34,10 +35,16 @@ func TestBanFileFaults(t *testing.T) {
 
 // The rules apply to all listeners but those of operators.
 func TestBansDoNotApplyToOperators(t *testing.T) {
-	c := mustParse(t)
-	for _, e := range c.Endpoints {
-		if got, want := c.options(e).Networks != nil, !e.Service.isOperators(); got != want {
-			t.Errorf("%s: got networks %t, want %t", e.Name, got, want)
+	path := "unix:" + filepath.Join(t.TempDir(), "a.sock")
+	d := newDaemon(mustParse(t, "--listen", "127.0.0.1:0", "--listen", "web+tcp://127.0.0.1:0", "--admin", path, "--admin-http", "127.0.0.1:0", "--quiet"))
+	p := startFunc(t, func(p *program, ctx context.Context) int {
+		d.log, d.stdout = newLogger(&p.log, logJSON, &d.logLevel), &p.out
+		return d.run(ctx, p.signals)
+	})
+	p.log.event(t, "serving", nil)
+	for _, r := range d.all() {
+		if got, want := r.l.Options().Networks != nil, !r.config.Service.isOperators(); got != want {
+			t.Errorf("%s: got networks %t, want %t", r.config.Name, got, want)
 		}
 	}
 }

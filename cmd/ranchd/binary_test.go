@@ -32,6 +32,7 @@ func TestBinary(t *testing.T) {
 	t.Run("inherited", func(t *testing.T) { testInherited(t, bin) })
 	t.Run("activated", func(t *testing.T) { testActivated(t, bin) })
 	t.Run("reload", func(t *testing.T) { testReload(t, bin) })
+	t.Run("configReload", func(t *testing.T) { testConfigReload(t, bin) })
 	t.Run("usage", func(t *testing.T) { testUsage(t, bin) })
 	t.Run("console", func(t *testing.T) { testConsole(t, bin) })
 	t.Run("dialogue", func(t *testing.T) { testDialogue(t, bin) })

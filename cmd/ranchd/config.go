@@ -3,120 +3,193 @@ package main
 import (
 	"cmp"
 	"crypto/tls"
-	"errors"
-	"fmt"
 	"log/slog"
 	"math"
-	"strings"
+	"slices"
 	"time"
 
 	"goranch/conns"
-	"goranch/internal/listenaddr"
+	"goranch/internal/settings"
 	"goranch/protocol/shell"
 	"goranch/ranch"
 	"goranch/transport"
-	"goranch/transport/certs"
 )
 
 // topicsConnections is the default cap of topic servers, whose clients are mostly idle.
 const topicsConnections = 20_000
 
-// config is the checked configuration.
+// config is the checked configuration: that of the process, and that of each listener.
 type config struct {
-	Endpoints  []endpoint
-	FlagValues shell.Fields // as given, for the command config
-
-	// listeners
-	Options    ranch.Options // except Addr and Logger
-	DefaultCap bool          // --max-connections is not given
-	TCP        transport.TCP // except Network
-	Proxies    proxies
-
-	// TLS
-	Store    *certs.Store // nil for a self-signed certificate
-	OnReload func(error)  // called after the files of the store have changed; set before its Run
-	TLSMin   uint16
-
-	Bans *bans
-
-	// services
-	Access        shellAccess
-	OnTokenReload func(error) // called after the token file has changed; set before the Run of the tokens
-	Shell         shellConfig
-	Sessions      sessionConfig
-	Web           webAccess
-	AccessLog     string // a file; "-" is standard output, "" none
-
-	AdminHTTPHosts []string // that requests to the operators' HTTP server may name
+	Listeners []*listenerConfig
+	Limits    []sharedLimits
+	Networks  []networkRule
 
 	// process
+	MaxConnections  int // --max-connections, for the banner
+	DefaultCap      bool
 	ShutdownTimeout time.Duration // or infinity
+	StateDir        string        // "" is memory only
+	SessionTTL      time.Duration // of the console
+	AccessLog       string        // a file; "-" is standard output, "" none
 	LogLevel        slog.Level
 	LogFormat       logFormat
 	Console         bool
 	Quiet           bool
 	Check           bool
 	Terminal        bool // standard output is a terminal; set by run
+
+	// files
+	OnReload      func(*certFiles, error) // called after certificate files have changed; set before their Run
+	OnTokenReload func(error)             // called after a token file has changed; set before their Run
+	OnBanReload   func(error)             // called after the ban file has changed; set before its Run
+	files         openFiles
+
+	// source
+	File    string // of the configuration; "" is none
+	process *scope
+	command flags // the command line, to read the file again
+	given   map[string]bool
 }
 
-// faults collects the faults of a configuration.
-type faults []error
+// listenerConfig is the checked configuration of one listener.
+type listenerConfig struct {
+	endpoint
+	ServiceName string
+	Limits      string // name of shared limits; "" is none
 
-func (f *faults) add(format string, args ...any) { *f = append(*f, fmt.Errorf(format, args...)) }
+	Options ranch.Options // except Addr, Logger and Observer
+	TCP     transport.TCP // except Network
+	TLSMin  uint16
+	Store   *certFiles // nil for a self-signed certificate
+	Proxies proxies
 
-// read parses the value of a flag and collects its fault.
-func read[T any](all *faults, flag, value string, parse func(string) (T, error)) T {
-	v, err := parse(value)
-	if err != nil {
-		all.add("%s %q: %w", flag, value, err)
-	}
-	return v
+	// options of protocols; the zero value for others
+	Access   shellAccess
+	Shell    shellConfig
+	Sessions sessionConfig
+	Web      webConfig
+	Topics   topicsConfig
+	Packet   packetConfig
+
+	HTTPHosts []string // that requests to an operators' HTTP server may name
+
+	scope *scope
 }
 
-// config reads and checks all flags. The error joins all faults; each names the flag, its value and
-// what is allowed.
-func (f *flags) config() (*config, error) {
-	var all faults
-	c := &config{Quiet: f.Quiet, Check: f.Check, Console: f.Console, DefaultCap: f.MaxConnections == "", FlagValues: f.values()}
-	c.Endpoints = f.endpoints(&all)
-	usesTLS := anyTLS(c.Endpoints) || len(all) > 0 // an invalid endpoint may be intended to use TLS
-	c.TLSMin = read(&all, "--tls-min", f.TLSMin, oneOf("1.2 and 1.3",
-		map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}))
-	c.Options = f.options(&all)
-	c.TCP = transport.TCP{
-		Backlog:     read(&all, "--backlog", f.Backlog, number(0, math.MaxInt32)),
-		SendTimeout: orNoTimeout(read(&all, "--send-timeout", f.SendTimeout, positive)),
-		UnixMode:    read(&all, "--unix-mode", f.UnixMode, fileMode),
+// newConfig reads and checks the command line and the configuration file that it names. The error
+// joins all faults; each names the flag, or file, line and key, its value and what is allowed.
+func newConfig(command flags, given map[string]bool) (*config, error) {
+	all := newFaults()
+	process := &scope{flags: command, places: map[string]place{}}
+	settings.SetDefaults(&process.fileKeys, fileOnly)
+	c := &config{File: command.Config, command: command, given: given, process: process}
+	doc := c.readFile(all)
+	listeners := c.listenerScopes(all, doc)
+	endpoints := all.count()
+	for _, s := range listeners {
+		c.addListener(all, s)
 	}
-	c.Proxies = read(&all, "--proxy-from", f.ProxyFrom, parseProxies)
-	c.ShutdownTimeout = read(&all, "--shutdown-timeout", f.ShutdownTimeout, notNegative)
-	c.LogLevel = read(&all, "--log-level", f.LogLevel, oneOf("debug, info, warn and error",
-		map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}))
-	c.LogFormat = read(&all, "--log-format", f.LogFormat, oneOf("auto, text, color and json",
-		map[string]logFormat{"auto": logAuto, "text": logText, "color": logColor, "json": logJSON}))
-	interval := orNoTimeout(read(&all, "--reload-interval", f.ReloadInterval, positive))
-	c.Store = f.store(&all, usesTLS, interval, func(err error) { c.OnReload(err) })
-	c.Access = f.shellAccess(&all, interval, func(err error) { c.OnTokenReload(err) })
-	c.Shell, c.Sessions = f.shellConfig(&all), f.sessionConfig(&all)
-	c.Web, c.AdminHTTPHosts = f.webAccess(&all), f.adminHTTPHosts(&all)
-	c.AccessLog = read(&all, "--access-log", f.AccessLog, accessLogFile)
-	if e, ok := f.adminHTTPEndpoint(&all); ok {
-		c.Endpoints = append(c.Endpoints, e)
+	c.addAdminHTTP(all)
+	c.addAdmin(all)
+	c.nameListeners()
+	usesTLS := slices.ContainsFunc(c.Listeners, func(l *listenerConfig) bool { return l.TLS })
+	c.readProcess(all, usesTLS || all.count() > endpoints) // a faulty address may be intended to use TLS
+	for _, l := range c.Listeners {
+		c.readListener(all.in(l.scope.places), l)
 	}
-	c.Bans = f.bans(&all, interval)
-	if e, ok := f.adminEndpoint(&all); ok {
-		c.Endpoints = append(c.Endpoints, e)
-	}
-	c.checkShellAccess(&all)
-	c.checkSessionIDs(&all, f.AllowPredictableIDs)
-	c.checkSockets(&all)
-	if len(all) > 0 {
-		return nil, errors.Join(all...)
+	c.readTables(all, doc)
+	c.checkServices(all)
+	if err := all.err(); err != nil {
+		return nil, err
 	}
 	return c, c.checkListeners()
 }
 
-// options reads the flags that are options of every listener.
+// readProcess reads the settings of the process, and checks those of listeners that no listener may
+// have.
+func (c *config) readProcess(all *faults, usesTLS bool) {
+	all, f := all.in(c.process.places), &c.process.flags
+	c.Quiet, c.Check, c.Console = f.Quiet, f.Check, f.Console
+	c.DefaultCap = f.MaxConnections == ""
+	l := &listenerConfig{scope: c.process}
+	l.readLimits(all)
+	c.MaxConnections = l.Options.MaxConnections
+	c.ShutdownTimeout = read(all, "--shutdown-timeout", f.ShutdownTimeout, notNegative)
+	c.LogLevel = read(all, "--log-level", f.LogLevel, oneOf("debug, info, warn and error",
+		map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}))
+	c.LogFormat = read(all, "--log-format", f.LogFormat, oneOf("auto, text, color and json",
+		map[string]logFormat{"auto": logAuto, "text": logText, "color": logColor, "json": logJSON}))
+	if !slices.ContainsFunc(c.Listeners, func(l *listenerConfig) bool { return l.TLS }) {
+		c.store(all, f, usesTLS)
+	}
+	if !slices.ContainsFunc(c.Listeners, func(l *listenerConfig) bool { return l.Service == shellService || l.Service.isOperators() }) {
+		c.shellAccess(all, f)
+	}
+	c.StateDir = f.stateDir(all)
+	c.bans(all)
+	c.AccessLog = read(all, "--access-log", f.AccessLog, accessLogFile)
+	f.adminHTTPHosts(all)
+	f.shellConfig(all)
+	c.SessionTTL = f.sessionConfig(all).TTL
+	f.webConfig(all)
+	f.topicsConfig(all)
+	f.packetConfig(all)
+}
+
+// readListener reads the settings of a listener.
+func (c *config) readListener(all *faults, l *listenerConfig) {
+	f := &l.scope.flags
+	l.readLimits(all)
+	if c.DefaultCap && l.Service == topicsService && f.MaxConnections == "" {
+		l.Options.MaxConnections = topicsConnections
+	}
+	if l.Service.isOperators() && l.scope.table == nil {
+		l.Options.NumListenSockets = 1 // operators need no more, and a Unix socket cannot have more
+	}
+	if l.TLS {
+		l.Store = c.store(all, f, true)
+	}
+	switch l.Service {
+	case adminHTTPService:
+		l.Access, l.Proxies, l.HTTPHosts = c.shellAccess(all, f), proxies{}, f.adminHTTPHosts(all)
+	case adminService:
+		l.Access, l.Proxies, l.Sessions.TTL = c.shellAccess(all, f), proxies{}, f.sessionConfig(all).TTL
+	case shellService:
+		l.Access = c.shellAccess(all, f)
+		l.Shell, l.Sessions = f.shellConfig(all), f.sessionConfig(all)
+	case topicsService, webService:
+		l.Sessions, l.Topics = f.sessionConfig(all), f.topicsConfig(all)
+		if l.Service == webService {
+			l.Web = f.webConfig(all)
+		}
+	case packetService:
+		l.Packet = f.packetConfig(all)
+	}
+	l.ServiceName, l.Limits = cmp.Or(f.Service, l.Service.state().String()), f.Limits
+	if err := checkName(l.ServiceName); err != nil {
+		all.add("--service: %w", err)
+	}
+	l.checkShellAccess(all)
+	l.checkSessionIDs(all)
+	l.checkSockets(all)
+}
+
+// readLimits reads the settings that every listener has.
+func (l *listenerConfig) readLimits(all *faults) {
+	f := &l.scope.flags
+	l.TLSMin = read(all, "--tls-min", f.TLSMin, oneOf("1.2 and 1.3",
+		map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}))
+	l.Options = f.options(all)
+	l.TCP = transport.TCP{
+		Backlog:     read(all, "--backlog", f.Backlog, number(0, math.MaxInt32)),
+		SendTimeout: orNoTimeout(read(all, "--send-timeout", f.SendTimeout, positive)),
+		UnixMode:    read(all, "--unix-mode", f.UnixMode, fileMode),
+		KeepAlive:   orNoTimeout(read(all, "--keep-alive", f.KeepAlive, positive)),
+	}
+	l.Proxies = read(all, "--proxy-from", f.ProxyFrom, parseProxies)
+}
+
+// options reads the settings that are options of package ranch.
 func (f *flags) options(all *faults) ranch.Options {
 	return ranch.Options{
 		MaxConnections:   read(all, "--max-connections", cmp.Or(f.MaxConnections, "1024"), orUnlimited),
@@ -126,56 +199,51 @@ func (f *flags) options(all *faults) ranch.Options {
 		RefuseAfter:      read(all, "--refuse-after", f.RefuseAfter, refuseAfter),
 		DrainDelay:       read(all, "--drain-delay", f.DrainDelay, pace),
 		DrainSpread:      read(all, "--drain-spread", f.DrainSpread, pace),
+		KeepClosed:       orNone(read(all, "--keep-closed", f.KeepClosed, number(0, math.MaxInt32))),
+		Evict: read(all, "--evict", f.Evict, oneOf("none, oldest, most-idle and random", map[string]conns.EvictionPolicy{
+			"none": conns.EvictNone, "oldest": conns.EvictOldest, "most-idle": conns.EvictMostIdle, "random": conns.EvictRandom})),
 		Limits: conns.Limits{
 			PerAddress:     read(all, "--max-per-address", f.MaxPerAddress, orZero),
 			AddressRate:    read(all, "--address-rate", f.AddressRate, rate),
 			AcceptRate:     read(all, "--accept-rate", f.AcceptRate, rate),
 			MaxHandshakes:  read(all, "--max-handshakes", f.MaxHandshakes, orZero),
 			IdleTimeout:    infinityAsZero(read(all, "--idle-timeout", f.IdleTimeout, positive)),
+			ReadTimeout:    infinityAsZero(read(all, "--read-timeout", f.ReadTimeout, positive)),
+			WriteTimeout:   infinityAsZero(read(all, "--write-timeout", f.WriteTimeout, positive)),
 			Lifetime:       infinityAsZero(read(all, "--lifetime", f.Lifetime, positive)),
 			LifetimeJitter: 0.1,
+			ParkAfter:      orNoTimeout(read(all, "--park-after", f.ParkAfter, positive)),
 		},
 		Alarms: alarms(read(all, "--alarm-descriptors", f.AlarmShare, fraction)),
 	}
 }
 
-// endpoints reads and names the values of --listen and checks that they differ.
-func (f *flags) endpoints(all *faults) []endpoint {
-	given := defaultListen
-	if f.Listen != nil {
-		given = nil
-		for _, v := range f.Listen {
-			if words := strings.Fields(v); len(words) > 0 {
-				given = append(given, words...)
-			} else {
-				all.add("--listen %q: empty address, as in an empty RANCHD_LISTEN; %s", v, listenForms)
-			}
-		}
+// values returns the settings of the process by name, for the command config. None is a secret:
+// tokens and keys are in files.
+func (c *config) values() (all shell.Fields) {
+	if c.File != "" {
+		all = append(all, shell.Field{Key: "config", Value: c.File})
 	}
-	var endpoints []endpoint
-	names, addrs := make(map[string]string), make(map[listenaddr.Addr]string)
-	for _, v := range given {
-		before := len(*all)
-		e := read(all, "--listen", v, parseEndpoint)
-		if len(*all) > before {
-			continue
+	all = append(all, shell.Field{Key: "listen", Value: c.addresses()})
+	for _, k := range flagKeys {
+		value := k.Get(&c.process.flags)
+		if _, ok := value.([]string); ok {
+			value = k.Text(&c.process.flags)
 		}
-		if first, used := names[e.Name]; used && e.Name != "" {
-			all.add("--listen %q: name %s is used by %q; names must differ", v, e.Name, first)
-		}
-		// Several sockets of systemd can have the same name.
-		if first, used := addrs[e.Addr]; used && !e.anyPort() && e.Addr.Network != "systemd" {
-			all.add("--listen %q: the address is used by %q; addresses must differ", v, first)
-		}
-		for _, other := range endpoints {
-			if other.Addr != e.Addr && e.overlaps(other) {
-				all.add("--listen %q: %s includes its address; use another port", v, other)
-			}
-		}
-		names[e.Name], addrs[e.Addr] = v, v
-		e.Default = f.Listen == nil
-		endpoints = append(endpoints, e)
+		all = append(all, shell.Field{Key: k.Name, Value: value})
 	}
-	nameEndpoints(endpoints)
-	return endpoints
+	return all
+}
+
+// faultsOf returns the faults that an error joins.
+func faultsOf(err error) []error {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []error{err}
+	}
+	var all []error
+	for _, e := range joined.Unwrap() {
+		all = append(all, faultsOf(e)...)
+	}
+	return all
 }

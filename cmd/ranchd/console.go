@@ -49,14 +49,21 @@ func isTerminal(f any) bool {
 // ends.
 func (d *daemon) runConsole(ctx context.Context) error {
 	mem := new(transport.Mem)
-	p, err := d.newOperatorShell(func(context.Context, *transport.Conn) (shell.User, error) {
+	var s runningService
+	user := func(context.Context, *transport.Conn) (shell.User, error) {
 		return shell.User{Name: "console", Role: shell.Operator}, nil
-	})
+	}
+	err := d.newOperatorShell(&s, &listenerConfig{Access: shellAccess{Peer: user}, Sessions: sessionConfig{TTL: d.config().SessionTTL}})
 	if err != nil {
 		return err
 	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+		defer cancel()
+		d.logClosed(s.close(ctx))
+	}()
 	var server ranch.Server // its own, so that commands do not list or suspend it
-	l, err := server.StartListener("console", mem, ranch.Options{Addr: "console", Logger: slog.New(slog.DiscardHandler)}, p)
+	l, err := server.StartListener("console", mem, ranch.Options{Addr: "console", Logger: slog.New(slog.DiscardHandler)}, s.protocol)
 	if err != nil {
 		return err
 	}

@@ -89,8 +89,8 @@ func TestCostTable(t *testing.T) {
 		got = append(got, line)
 	}
 	names := map[string]bool{"none": true, "": true}
-	for _, f := range new(flags).values() {
-		names["`--"+f.Key+"`"] = true
+	for _, k := range flagKeys {
+		names["`--"+k.Name+"`"] = true
 	}
 	for _, c := range costs {
 		want = append(want, c.row(costResult{}))

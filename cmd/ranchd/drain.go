@@ -13,8 +13,8 @@ import (
 
 // drainFlags are the flags of the pace of a stop.
 type drainFlags struct {
-	DrainDelay  string `placeholder:"TIME" default:"0s" help:"How long listeners still accept connections after the first signal to stop, while they are not ready, so that a load balancer sends no more. Default: ${default}."`
-	DrainSpread string `placeholder:"TIME" default:"0s" help:"Period after that over which connections are asked to stop, each at a random time, so that their clients do not all connect elsewhere at once. --shutdown-timeout begins after it. Default: ${default}."`
+	DrainDelay  string `kind:"pace" on:"echo,shell,topics,packet,web" change:"now" placeholder:"TIME" default:"0s" help:"How long listeners still accept connections after the first signal to stop, while they are not ready, so that a load balancer sends no more. Default: ${default}."`
+	DrainSpread string `kind:"pace" on:"echo,shell,topics,packet,web" change:"now" placeholder:"TIME" default:"0s" help:"Period after that over which connections are asked to stop, each at a random time, so that their clients do not all connect elsewhere at once. --shutdown-timeout begins after it. Default: ${default}."`
 }
 
 // maxPace is the longest delay or spread: longer ones are mistakes.
@@ -35,15 +35,15 @@ const drainLogInterval = time.Second
 // drain stops all listeners within the shutdown timeout, after delay and spread. The listeners of
 // operators are the last, so that they can watch.
 func (d *daemon) drain(abort context.Context) error {
-	ctx, cancel := abort, context.CancelFunc(func() {})
-	if d.ShutdownTimeout != infinity {
-		ctx, cancel = context.WithTimeout(abort, d.ShutdownTimeout+d.Options.DrainDelay+d.Options.DrainSpread)
-	}
+	d.endChanges()
+	limit := d.config().ShutdownTimeout
+	ctx, cancel := d.drainLimit(abort, d.all()...)
 	defer cancel()
 	done := make(chan error, 1)
 	go func() {
 		err := d.drainListeners(ctx, false)
-		if ctx.Err() != nil && d.ShutdownTimeout > 0 {
+		d.removed.Wait() // their drains have begun earlier
+		if ctx.Err() != nil && limit > 0 {
 			last, cancel := context.WithTimeout(abort, adminTime)
 			defer cancel()
 			ctx = last
@@ -62,20 +62,35 @@ func (d *daemon) drain(abort context.Context) error {
 	}
 }
 
+// drainLimit returns a context that ends when the listeners have to be drained.
+func (d *daemon) drainLimit(ctx context.Context, all ...*running) (context.Context, context.CancelFunc) {
+	limit := d.config().ShutdownTimeout
+	if limit == infinity {
+		return context.WithCancel(ctx)
+	}
+	var longest time.Duration
+	for _, r := range all {
+		o := r.l.Options()
+		longest = max(longest, o.DrainDelay+o.DrainSpread)
+	}
+	return context.WithTimeout(ctx, limit+longest)
+}
+
 // adminTime is how long the connections of operators may take to end when the shutdown timeout has
 // passed.
 const adminTime = time.Second
 
 // drainListeners drains the listeners of operators, or all others.
 func (d *daemon) drainListeners(ctx context.Context, operators bool) error {
-	errs := make([]error, len(d.listeners))
+	all := d.all()
+	errs := make([]error, len(all))
 	var wg sync.WaitGroup
-	for i, l := range d.listeners {
-		if d.Endpoints[i].Service.isOperators() != operators {
+	for i, r := range all {
+		if r.config.Service.isOperators() != operators {
 			continue
 		}
 		wg.Go(func() {
-			if err := l.Drain(ctx); !errors.Is(err, ranch.ErrStopped) { // else an operator has drained it
+			if err := r.l.Drain(ctx); !errors.Is(err, ranch.ErrStopped) { // else an operator has drained it
 				errs[i] = err
 			}
 		})
@@ -86,14 +101,13 @@ func (d *daemon) drainListeners(ctx context.Context, operators bool) error {
 
 // dropPace makes the drain of listeners that have not served yet immediate.
 func (d *daemon) dropPace() {
-	d.Options.DrainDelay, d.Options.DrainSpread = 0, 0
-	for _, l := range d.listeners {
-		l.ChangeOptions(func(o *ranch.Options) { o.DrainDelay, o.DrainSpread = 0, 0 })
+	for _, r := range d.all() {
+		r.l.ChangeOptions(func(o *ranch.Options) { o.DrainDelay, o.DrainSpread = 0, 0 })
 	}
 }
 
 func (d *daemon) liveConnections() (n int) {
-	for _, l := range d.listeners {
+	for _, l := range d.server.Listeners() {
 		n += l.Info().AllConnections
 	}
 	return n
@@ -102,12 +116,12 @@ func (d *daemon) liveConnections() (n int) {
 // logExit logs the result of a drain and returns the exit code for it.
 func (d *daemon) logExit(err error) int {
 	var accepted, aborted uint64
-	for _, l := range d.listeners {
-		info := l.Info()
+	for _, r := range d.all() {
+		info := r.l.Info()
 		accepted += info.Accepted
 		aborted += info.Reasons[conns.Aborted]
 	}
-	log := d.log.With("accepted", accepted, "closed", aborted)
+	log, limit := d.log.With("accepted", accepted, "closed", aborted), d.config().ShutdownTimeout
 	var stuck *conns.StuckError
 	switch {
 	case errors.As(err, &stuck):
@@ -116,8 +130,8 @@ func (d *daemon) logExit(err error) int {
 	case err != nil:
 		log.Error("exiting; stopping a listener failed", "err", err)
 		return exitFailed
-	case aborted > 0 && d.ShutdownTimeout > 0: // with 0, closing them is intended
-		log.Warn("stopped; connections were closed at the shutdown timeout", "limit", formatTimeout(d.ShutdownTimeout))
+	case aborted > 0 && limit > 0: // with 0, closing them is intended
+		log.Warn("stopped; connections were closed at the shutdown timeout", "limit", formatTimeout(limit))
 		return exitAborted
 	}
 	log.Info("stopped")

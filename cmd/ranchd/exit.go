@@ -16,7 +16,7 @@ const (
 )
 
 const exitHelp = `Exit codes:
-  0       stopped, or nothing to do (--help, --version, --check)
+  0       stopped, or nothing to do (--help, --version, --check, check, config)
   1       a listener could not be started or stopped; none is left running
   2       invalid flags or configuration; nothing was opened
   3       connections were closed at the shutdown timeout

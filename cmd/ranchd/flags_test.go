@@ -23,7 +23,6 @@ import (
 	"goranch/protocol/shell/access"
 	"goranch/ranch"
 	"goranch/transport"
-	"goranch/transport/certs"
 )
 
 // mustParse parses a valid command line.
@@ -37,51 +36,93 @@ func mustParse(t *testing.T, args ...string) *config {
 	return c
 }
 
-func TestDefaults(t *testing.T) {
+// defaultLimits are the options of a listener without settings.
+var defaultLimits = ranch.Options{
+	MaxConnections: 1024, NumListenSockets: 1, HandshakeTimeout: 5 * time.Second, KeepClosed: 100, Evict: conns.EvictNone,
+	Limits: conns.Limits{LifetimeJitter: 0.1, ParkAfter: time.Second},
+	Alarms: map[string]ranch.Alarm{"descriptors": {Descriptors: 0.9, Cooldown: time.Minute}},
+}
+
+// newListener returns the configuration of a listener without settings.
+func newListener(e endpoint) *listenerConfig {
+	l := &listenerConfig{
+		endpoint: e, ServiceName: e.Service.state().String(), Options: defaultLimits,
+		TCP: transport.TCP{SendTimeout: 30 * time.Second, KeepAlive: 15 * time.Second}, TLSMin: tls.VersionTLS12,
+	}
+	sessions := sessionConfig{TTL: 10 * time.Minute, Max: 100_000, MaxPerAddress: 1000}
+	switch e.Service {
+	case shellService:
+		l.Shell, l.Sessions = shellConfig{Root: "."}, sessions
+	case adminService:
+		l.Sessions.TTL = sessions.TTL
+	case topicsService, webService:
+		l.Sessions = sessions
+		l.Topics = topicsConfig{
+			MaxFrame: 262144, MaxSubscriptions: 1000, MaxTopics: 1 << 20, PublishRate: 10_000, History: 16,
+			Heartbeat: 30 * time.Second, Retain: time.Minute,
+		}
+		if e.Service == webService {
+			l.Web.MaxBrowsers = 10_000
+		} else {
+			l.Options.MaxConnections = topicsConnections
+		}
+	case packetService:
+		l.Packet = packetConfig{MaxFrame: 262144, BytesPerSecond: 1 << 20, FramesPerSecond: 200, MaxBatch: 100}
+	}
+	return l
+}
+
+// newDefaults returns the configuration without flags and file.
+func newDefaults() *config {
+	c := &config{
+		MaxConnections: 1024, DefaultCap: true, ShutdownTimeout: 5 * time.Second, SessionTTL: 10 * time.Minute,
+		LogLevel: slog.LevelInfo, LogFormat: logAuto,
+	}
+	for _, e := range []endpoint{
+		{Name: "echo-tcp", Addr: tcp("127.0.0.1:8007"), Default: true},
+		{Name: "echo-tls", TLS: true, Addr: tcp("127.0.0.1:8008"), Default: true},
+		{Name: "shell-tcp", Service: shellService, Addr: tcp("127.0.0.1:8080"), Default: true},
+		{Name: "topics-tcp", Service: topicsService, Addr: tcp("127.0.0.1:8081"), Default: true},
+		{Name: "packet-tcp", Service: packetService, Addr: tcp("127.0.0.1:8082"), Default: true},
+		{Name: "web-tcp", Service: webService, Addr: tcp("127.0.0.1:8083"), Default: true},
+		{Name: "admin-http", Service: adminHTTPService, Addr: tcp("127.0.0.1:8084"), Default: true},
+		{Name: "admin", Service: adminService, Addr: unix("/run/user/7/ranchd.sock"), Default: true},
+	} {
+		c.Listeners = append(c.Listeners, newListener(e))
+	}
+	return c
+}
+
+func setDefaultAdmin(t *testing.T) {
+	t.Helper()
 	t.Setenv("RANCHD_ADMIN", "auto")
 	t.Setenv("RANCHD_ADMIN_HTTP", "auto")
 	t.Setenv("XDG_RUNTIME_DIR", "/run/user/7")
-	got := mustParse(t)
-	want := &config{
-		Endpoints: []endpoint{
-			{Name: "echo-tcp", Addr: tcp("127.0.0.1:8007"), Default: true},
-			{Name: "echo-tls", TLS: true, Addr: tcp("127.0.0.1:8008"), Default: true},
-			{Name: "shell-tcp", Service: shellService, Addr: tcp("127.0.0.1:8080"), Default: true},
-			{Name: "topics-tcp", Service: topicsService, Addr: tcp("127.0.0.1:8081"), Default: true},
-			{Name: "packet-tcp", Service: packetService, Addr: tcp("127.0.0.1:8082"), Default: true},
-			{Name: "web-tcp", Service: webService, Addr: tcp("127.0.0.1:8083"), Default: true},
-			{Name: "admin-http", Service: adminHTTPService, Addr: tcp("127.0.0.1:8084"), Default: true},
-			{Name: "admin", Service: adminService, Addr: unix("/run/user/7/ranchd.sock"), Default: true},
-		},
-		TLSMin: tls.VersionTLS12,
-		Options: ranch.Options{
-			MaxConnections: 1024, NumListenSockets: 1, HandshakeTimeout: 5 * time.Second, Limits: conns.Limits{LifetimeJitter: 0.1},
-			Alarms: map[string]ranch.Alarm{"descriptors": {Descriptors: 0.9, Cooldown: time.Minute}},
-		},
-		TCP:             transport.TCP{SendTimeout: 30 * time.Second},
-		ShutdownTimeout: 5 * time.Second,
-		LogLevel:        slog.LevelInfo,
-		LogFormat:       logAuto,
-		DefaultCap:      true,
-		Shell:           shellConfig{Root: "."},
-		Sessions:        sessionConfig{TTL: 10 * time.Minute, Max: 100_000, MaxPerAddress: 1000},
-	}
-	if diff := cmp.Diff(want, got, compareConfig); diff != "" {
+}
+
+func TestDefaults(t *testing.T) {
+	setDefaultAdmin(t)
+	if diff := cmp.Diff(newDefaults(), mustParse(t), compareConfig); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
-// compareConfig compares functions and opened files only by whether they are nil.
+// compareConfig compares functions and opened files only by whether they are nil, and ignores the
+// text of settings.
 var compareConfig = cmp.Options{
 	cmpopts.IgnoreFields(shellAccess{}, "Peer"),
-	cmpopts.IgnoreFields(config{}, "FlagValues", "Bans"),
+	cmpopts.IgnoreFields(config{}, "files", "process", "command", "given", "File"),
+	cmpopts.IgnoreFields(listenerConfig{}, "scope"),
+	cmp.AllowUnexported(listenerConfig{}),
 	cmpopts.IgnoreFields(shell.Program{}, "Allow"),
+	cmpopts.IgnoreUnexported(sharedLimits{}),
 	cmp.Comparer(func(a, b func(net.Addr) (string, error)) bool { return (a == nil) == (b == nil) }),
 	cmp.Comparer(func(a, b access.Authenticator) bool { return (a == nil) == (b == nil) }),
 	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
-	cmp.Comparer(func(a, b *certs.Store) bool { return (a == nil) == (b == nil) }),
+	cmp.Comparer(func(a, b *certFiles) bool { return (a == nil) == (b == nil) }),
 	cmp.Comparer(func(a, b *access.Tokens) bool { return (a == nil) == (b == nil) }),
 	cmp.Comparer(func(a, b func(error)) bool { return (a == nil) == (b == nil) }),
+	cmp.Comparer(func(a, b func(*certFiles, error)) bool { return (a == nil) == (b == nil) }),
 }
 
 func TestEveryFlag(t *testing.T) {
@@ -95,44 +136,48 @@ func TestEveryFlag(t *testing.T) {
 	if err := os.WriteFile(tokens, []byte(line+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	got := mustParse(t, "--listen", "tls://[::]:1", "--listen=a=:2 unix:/x", "--tls-min", "1.3", "--max-connections", "unlimited",
+	got := mustParse(t, "--listen", "shell+tls://[::]:1", "--listen=a=:2 unix:/x", "--tls-min", "1.3", "--max-connections", "unlimited",
 		"--acceptors", "20", "--backlog", "7", "--unix-mode", "0660", "--handshake-timeout", "infinity", "--send-timeout", "infinity",
 		"--refuse-after", "0", "--max-per-address", "20", "--address-rate", "0.5", "--accept-rate", "100:20", "--max-handshakes", "50",
 		"--proxy-from", "10.1.2.3/8,::1,local", "--idle-timeout", "10m", "--lifetime", "24h", "--alarm-descriptors", "0",
 		"--shutdown-timeout", "infinity", "--drain-delay", "10s", "--drain-spread", "2m", "--access-log", "-", "--log-level", "debug", "--log-format", "json", "--quiet", "--check",
 		"--admin", "unix:/a", "--admin-http", "h=tls://127.0.0.1:9", "--admin-http-host", "a.org,*.b.org:1", "--operator", "0,cn:ann", "--viewer", "any", "--shell-root", "none", "--session-ttl", "infinity",
-		"--max-sessions", "unlimited", "--max-sessions-per-address", "unlimited", "--state", dir, "--session-ids", "djb", "--program", "date=/bin/date -u *",
-		"--cert", cert, "--key", key, "--client-ca", cert, "--tokens", tokens, "--plain-tokens")
+		"--max-sessions", "unlimited", "--max-sessions-per-address", "unlimited", "--state", dir, "--session-ids", "djb", "--allow-predictable-ids",
+		"--program", "date=/bin/date -u *", "--cert", cert, "--key", key, "--client-ca", cert, "--tokens", tokens, "--plain-tokens")
+	options := ranch.Options{
+		MaxConnections: ranch.Unlimited, NumListenSockets: 1, NumAcceptors: 20, HandshakeTimeout: -1, RefuseAfter: -1, DrainDelay: 10 * time.Second, DrainSpread: 2 * time.Minute, KeepClosed: 100, Evict: conns.EvictNone,
+		Limits: conns.Limits{PerAddress: 20, AddressRate: conns.Rate{PerSecond: 0.5}, AcceptRate: conns.Rate{PerSecond: 100, Burst: 20}, MaxHandshakes: 50,
+			IdleTimeout: 10 * time.Minute, Lifetime: 24 * time.Hour, LifetimeJitter: 0.1, ParkAfter: time.Second},
+	}
+	rules := shellAccess{Tokens: new(access.Tokens), Certificates: access.Anyone(0), PlainTokens: true, HasPeerRules: true}
 	want := &config{
-		Endpoints: []endpoint{
-			{Name: "echo-tls", TLS: true, Addr: tcp("[::]:1")},
-			{Name: "a", Addr: tcp("127.0.0.1:2"), Defaulted: true},
-			{Name: "echo-unix", Addr: unix("/x")},
-			{Name: "h", Service: adminHTTPService, TLS: true, Addr: tcp("127.0.0.1:9")},
-			{Name: "admin", Service: adminService, Addr: unix("/a")},
+		Listeners: []*listenerConfig{
+			{endpoint: endpoint{Name: "shell-tls", Service: shellService, TLS: true, Addr: tcp("[::]:1")}, ServiceName: "shell", Store: new(certFiles), Access: rules,
+				Shell: shellConfig{
+					Programs: []shell.Program{{Name: "date", Path: "/bin/date", Args: []string{"-u"}, Role: shell.Viewer}},
+					NewID:    session.DJBID,
+				},
+				Sessions: sessionConfig{TTL: -1, Max: -1, MaxPerAddress: -1, MaxBytesPerAddress: -1},
+			},
+			{endpoint: endpoint{Name: "a", Addr: tcp("127.0.0.1:2"), Defaulted: true}, ServiceName: "echo"},
+			{endpoint: endpoint{Name: "echo-unix", Addr: unix("/x")}, ServiceName: "echo"},
+			{endpoint: endpoint{Name: "h", Service: adminHTTPService, TLS: true, Addr: tcp("127.0.0.1:9")}, ServiceName: "admin-http", Access: rules,
+				Store: new(certFiles), HTTPHosts: []string{"a.org", "*.b.org:1"}},
+			{endpoint: endpoint{Name: "admin", Service: adminService, Addr: unix("/a")}, ServiceName: "admin", Access: rules, Sessions: sessionConfig{TTL: -1}},
 		},
-		AdminHTTPHosts: []string{"a.org", "*.b.org:1"},
-
-		Store:  new(certs.Store),
-		TLSMin: tls.VersionTLS13,
-		Access: shellAccess{Tokens: new(access.Tokens), Certificates: access.Anyone(0), PlainTokens: true, HasPeerRules: true},
-		Shell: shellConfig{
-			Programs: []shell.Program{{Name: "date", Path: "/bin/date", Args: []string{"-u"}, Role: shell.Viewer}},
-			NewID:    session.DJBID,
-		},
-		Sessions: sessionConfig{TTL: -1, Max: -1, MaxPerAddress: -1, MaxBytesPerAddress: -1, Dir: dir},
-		Options: ranch.Options{
-			MaxConnections: ranch.Unlimited, NumListenSockets: 1, NumAcceptors: 20, HandshakeTimeout: -1, RefuseAfter: -1, DrainDelay: 10 * time.Second, DrainSpread: 2 * time.Minute,
-			Limits: conns.Limits{PerAddress: 20, AddressRate: conns.Rate{PerSecond: 0.5}, AcceptRate: conns.Rate{PerSecond: 100, Burst: 20}, MaxHandshakes: 50, IdleTimeout: 10 * time.Minute, Lifetime: 24 * time.Hour, LifetimeJitter: 0.1},
-		},
-		TCP:             transport.TCP{Backlog: 7, SendTimeout: -1, UnixMode: 0o660},
-		Proxies:         proxies{Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")}, Local: true},
+		MaxConnections: ranch.Unlimited, StateDir: dir, SessionTTL: -1, AccessLog: "-",
 		ShutdownTimeout: ranch.Infinity,
-		AccessLog:       "-",
 		LogLevel:        slog.LevelDebug,
 		LogFormat:       logJSON,
 		Quiet:           true,
 		Check:           true,
+	}
+	for _, l := range want.Listeners {
+		l.Options, l.TLSMin = options, tls.VersionTLS13
+		l.TCP = transport.TCP{Backlog: 7, SendTimeout: -1, UnixMode: 0o660, KeepAlive: 15 * time.Second}
+		if !l.Service.isOperators() {
+			l.Proxies = proxies{Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")}, Local: true}
+		}
 	}
 	if diff := cmp.Diff(want, got, compareConfig); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -144,18 +189,18 @@ func TestEnvironment(t *testing.T) {
 	t.Setenv("RANCHD_SHUTDOWN_TIMEOUT", "0")
 	t.Setenv("RANCHD_QUIET", "true")
 	c := mustParse(t)
-	if len(c.Endpoints) != 2 || c.ShutdownTimeout != 0 || !c.Quiet {
-		t.Errorf("environment: got %+v, want 2 endpoints, no shutdown timeout, quiet", c)
+	if len(c.Listeners) != 2 || c.ShutdownTimeout != 0 || !c.Quiet {
+		t.Errorf("environment: got %+v, want 2 listeners, no shutdown timeout, quiet", c)
 	}
 	c = mustParse(t, "--listen", ":3", "--shutdown-timeout", "1s")
-	if len(c.Endpoints) != 1 || c.ShutdownTimeout != time.Second {
+	if len(c.Listeners) != 1 || c.ShutdownTimeout != time.Second {
 		t.Errorf("command line and environment: got %+v, want the values of the command line", c)
 	}
 	for _, name := range []string{"RANCHD_ALLOW_PREDICTABLE_IDS", "RANCHD_ACCEPT_GUESSABLE_IDS"} { // the latter is a former name
 		t.Run(name, func(t *testing.T) {
 			t.Setenv(name, "true")
-			if want := (shell.Field{Key: "allow-predictable-ids", Value: true}); !slices.Contains(mustParse(t).FlagValues, want) {
-				t.Errorf("got %v, want %v among them", mustParse(t).FlagValues, want)
+			if want := (shell.Field{Key: "allow-predictable-ids", Value: true}); !slices.Contains(mustParse(t).values(), want) {
+				t.Errorf("got %v, want %v among them", mustParse(t).values(), want)
 			}
 		})
 	}
@@ -163,7 +208,7 @@ func TestEnvironment(t *testing.T) {
 	for name, file := range map[string]string{"CERT": cert, "KEY": key, "CLIENT_CA": cert} {
 		t.Setenv("RANCHD_"+name, file)
 	}
-	if c = mustParse(t); c.Store == nil {
+	if c = mustParse(t); c.Listeners[1].Store == nil {
 		t.Error("certificate files in the environment: got no store, want one")
 	}
 }
@@ -290,7 +335,7 @@ func TestHelp(t *testing.T) {
 func TestIPv4Only(t *testing.T) {
 	for in, want := range map[string]string{"0.0.0.0:1": "tcp4", "127.0.0.1:1": "tcp4", "[::]:1": "", "localhost:1": "", "unix:/x": ""} {
 		c := mustParse(t, "--listen", in)
-		if got := c.transport(c.Endpoints[0], nil).(transport.TCP).Network; got != want {
+		if got := c.Listeners[0].transport(nil).(transport.TCP).Network; got != want {
 			t.Errorf("%s: got network %q, want %q", in, got, want)
 		}
 	}

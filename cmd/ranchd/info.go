@@ -8,8 +8,8 @@ import (
 
 // logInfo logs the state and the counters of each listener.
 func (d *daemon) logInfo() {
-	for _, l := range d.listeners {
-		info := l.Info()
+	for _, r := range d.all() {
+		info := r.l.Info()
 		reasons := make([]any, 0, len(info.Reasons))
 		for _, r := range slices.Sorted(maps.Keys(info.Reasons)) {
 			reasons = append(reasons, slog.Uint64(r.Error(), info.Reasons[r]))

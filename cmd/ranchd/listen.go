@@ -53,8 +53,9 @@ type endpoint struct {
 	Addr      listenaddr.Addr
 	Defaulted bool // the host is the default
 
-	Default bool   // Addr is a default, which another address can replace if it cannot be used
-	Instead string // the default address that Addr replaces
+	Default bool            // another address can replace Addr if it cannot be used: Addr is a default, or has fallback = true
+	Instead string          // the address that Addr replaces, as text
+	Wanted  listenaddr.Addr // the same
 }
 
 // String returns the endpoint in the form that parseEndpoint reads.
@@ -76,12 +77,13 @@ func (e endpoint) String() string {
 	return s
 }
 
-// fallback returns an address that replaces a default: a free port, or a socket in a new directory.
+// fallback returns an address that replaces one in use: a free port, or a socket in a new directory.
 func (e endpoint) fallback() (listenaddr.Addr, error) {
-	if e.Service == adminService {
+	if e.unix() {
 		return privateSocket()
 	}
-	return listenaddr.Addr{Network: "tcp", Address: net.JoinHostPort(loopback, "0")}, nil
+	host, _, err := net.SplitHostPort(e.Addr.Address)
+	return listenaddr.Addr{Network: "tcp", Address: net.JoinHostPort(host, "0")}, err
 }
 
 func (e endpoint) unix() bool { return e.Addr.Network == "unix" }

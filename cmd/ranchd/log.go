@@ -36,7 +36,7 @@ func (f logFormat) resolve(w io.Writer) logFormat {
 	return logText
 }
 
-func newLogger(w io.Writer, format logFormat, level slog.Level) *slog.Logger {
+func newLogger(w io.Writer, format logFormat, level slog.Leveler) *slog.Logger {
 	format = format.resolve(w)
 	opts := &slog.HandlerOptions{Level: level}
 	switch format {
@@ -54,7 +54,7 @@ const sampled = 20
 
 // startLog returns the log, whose lines wait in a queue for w: neither serving nor stopping ever waits
 // for what reads the log. stop writes what is queued for at most a second.
-func startLog(w io.Writer, format logFormat, level slog.Level) (log *slog.Logger, stop func()) {
+func startLog(w io.Writer, format logFormat, level slog.Leveler) (log *slog.Logger, stop func()) {
 	queue := logging.NewQueue(w, 0, func(n uint64) []byte {
 		var line bytes.Buffer
 		newLogger(&line, format, level).Warn("log lines were dropped: the log is read too slowly", "lines", n)

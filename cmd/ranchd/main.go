@@ -6,8 +6,9 @@
 //	ranchd --listen a=tcp://:7001 --listen b=unix:/run/b.sock --max-connections 5000
 //	ranchd --listen packet+tcp://:8082            # the packet server
 //	ranchd --listen tls://:7443 --cert site.pem --key site.key
+//	ranchd -c ranchd.toml                         # listeners with settings of their own
 //
-// It reloads certificate files when they change and at SIGHUP. The list of listeners is printed on
+// It reloads certificate files when they change, and they and the configuration file at SIGHUP. The list of listeners is printed on
 // stdout, the log on stderr. SIGTERM and SIGINT drain the listeners within --shutdown-timeout; a
 // second signal ends the process at once. ranchd --help lists the flags and exit codes.
 package main

@@ -24,14 +24,11 @@ func parseProxies(s string) (p proxies, err error) {
 			p.Local = true
 			continue
 		}
-		network, err := netip.ParsePrefix(w)
-		if addr, aerr := netip.ParseAddr(w); aerr == nil {
-			network, err = netip.PrefixFrom(addr, addr.BitLen()), nil
-		}
-		if err != nil || network.Addr().Zone() != "" {
+		network, err := parsePrefix(w)
+		if err != nil {
 			return p, errors.New("allowed are networks such as 10.0.0.0/8, addresses, and local, separated by commas")
 		}
-		p.Networks = append(p.Networks, network.Masked())
+		p.Networks = append(p.Networks, network)
 	}
 	return p, nil
 }

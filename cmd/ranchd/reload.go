@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"sync"
 	"time"
@@ -21,14 +20,19 @@ func (d *daemon) logCertificates() {
 	d.certLog.mu.Lock()
 	defer d.certLog.mu.Unlock()
 	first, logged := d.certLog.logged == nil, map[string]bool{}
-	for _, c := range d.Store.Certificates() {
-		logged[c.Fingerprint] = true
-		log := d.log.With("cert", c.Cert, "names", strings.Join(c.Names, " "), "sha256", colons(c.Fingerprint), "from", c.NotBefore, "until", c.NotAfter)
-		if !first && !d.certLog.logged[c.Fingerprint] {
-			log.Info("new certificate in use")
-		}
-		if msg := validityWarning(c.NotBefore, c.NotAfter, time.Now()); msg != "" {
-			log.Warn(msg)
+	for _, s := range d.config().files.stores {
+		for _, c := range s.Certificates() {
+			if logged[c.Fingerprint] {
+				continue
+			}
+			logged[c.Fingerprint] = true
+			log := d.log.With("cert", c.Cert, "names", strings.Join(c.Names, " "), "sha256", colons(c.Fingerprint), "from", c.NotBefore, "until", c.NotAfter)
+			if !first && !d.certLog.logged[c.Fingerprint] {
+				log.Info("new certificate in use")
+			}
+			if msg := validityWarning(c.NotBefore, c.NotAfter, time.Now()); msg != "" {
+				log.Warn(msg)
+			}
 		}
 	}
 	d.certLog.logged = logged
@@ -47,9 +51,9 @@ func validityWarning(from, until, now time.Time) string {
 }
 
 // logReload logs the result of reading changed files.
-func (d *daemon) logReload(err error) {
+func (d *daemon) logReload(s *certFiles, err error) {
 	if err != nil {
-		d.log.Error("certificate files are invalid; the previous certificates stay in use", "err", errors.New(strings.Join(faultLines(err), "; ")))
+		d.log.Error("certificate files are invalid; the previous certificates stay in use", "err", s.faultsOf(err))
 		return
 	}
 	d.log.Info("certificate files reloaded")
@@ -67,49 +71,119 @@ func (d *daemon) logTokenReload(err error) {
 
 // canReload reports whether there is something that a signal reloads.
 func (d *daemon) canReload() bool {
-	return d.Store != nil || d.Access.Tokens != nil || d.Bans.File != nil || d.accessLog != nil
+	c := d.config()
+	return d.accessLog != nil || c.File != "" || len(c.files.stores) > 0 || len(c.files.tokens) > 0 || c.files.bans != nil
 }
 
-// reload reads the files at a signal and logs the result, including that nothing has changed. It
-// opens the access log again.
-func (d *daemon) reload() {
-	if d.Store != nil {
-		switch changed, err := d.Store.Reload(); {
-		case changed || err != nil:
-			d.logReload(err)
-		default:
-			d.log.Info("certificate files have not changed")
+// reloadFiles reads the certificate, token and ban files, and logs the result, for certificates including
+// that nothing has changed. It opens the access log again.
+func (d *daemon) reloadFiles() {
+	files := d.config().files
+	unchanged := len(files.stores) > 0
+	for _, s := range files.stores {
+		if changed, err := s.Reload(); changed || err != nil {
+			unchanged = false
+			d.logReload(s, err)
 		}
 	}
-	if d.Access.Tokens != nil {
-		switch changed, err := d.Access.Tokens.Reload(); {
-		case changed || err != nil:
+	if unchanged {
+		d.log.Info("certificate files have not changed")
+	}
+	for _, t := range files.tokens {
+		if changed, err := t.Reload(); changed || err != nil {
 			d.logTokenReload(err)
-		default:
+		} else {
 			d.log.Info("token file has not changed")
 		}
 	}
-	if d.Bans.File != nil {
-		d.reloadBans()
+	if files.bans != nil {
+		d.reloadBans(files.bans)
 	}
 	d.reopenAccessLog()
 }
 
-// watchFiles reloads certificate, token and ban files when they change, until stop is called.
-func (d *daemon) watchFiles() (stop func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	if d.Store != nil {
-		wg.Go(func() { d.Store.Run(ctx) })
+// watchers reload certificate, token and ban files when they change.
+type watchers struct {
+	mu      sync.Mutex
+	cancel  map[any]context.CancelFunc // by file
+	wg      sync.WaitGroup
+	stopped bool
+}
+
+// update starts watchers for new files, and stops those of files that are not in use any more.
+func (w *watchers) update(files openFiles) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.stopped {
+		return
 	}
-	if d.Access.Tokens != nil {
-		wg.Go(func() { d.Access.Tokens.Run(ctx) })
+	previous := w.cancel
+	w.cancel = map[any]context.CancelFunc{}
+	for _, s := range files.stores {
+		w.watch(previous, s, func(ctx context.Context) { s.Run(ctx) })
 	}
-	if d.Bans.File != nil {
-		wg.Go(func() { d.Bans.File.Run(ctx) })
+	for _, t := range files.tokens {
+		w.watch(previous, t, func(ctx context.Context) { t.Run(ctx) })
 	}
-	return func() {
+	if b := files.bans; b != nil {
+		w.watch(previous, b, func(ctx context.Context) { b.Run(ctx) })
+	}
+	for _, cancel := range previous {
 		cancel()
-		wg.Wait()
+	}
+}
+
+// watch keeps the watcher of a file, or starts one.
+func (w *watchers) watch(previous map[any]context.CancelFunc, file any, run func(context.Context)) {
+	if cancel := previous[file]; cancel != nil {
+		w.cancel[file] = cancel
+		delete(previous, file)
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	w.cancel[file] = cancel
+	w.wg.Go(func() { run(ctx) })
+}
+
+// stop stops all watchers and waits for them.
+func (w *watchers) stop() {
+	w.mu.Lock()
+	w.stopped = true
+	for _, cancel := range w.cancel {
+		cancel()
+	}
+	w.mu.Unlock()
+	w.wg.Wait()
+}
+
+// reuse makes the configuration use the opened files of a previous one where the settings are the
+// same: their watchers and the keys of TLS sessions stay.
+func (c *config) reuse(previous *config) {
+	if b, old := c.files.bans, previous.files.bans; b != nil && old != nil && b.path == old.path {
+		c.files.bans = old
+	}
+	for key, s := range c.files.stores {
+		old := previous.files.stores[key]
+		if old == nil {
+			continue
+		}
+		c.files.stores[key] = old
+		for _, l := range c.Listeners {
+			if l.Store == s {
+				l.Store = old
+			}
+		}
+	}
+	for file, t := range c.files.tokens {
+		old := previous.files.tokens[file]
+		if old == nil {
+			continue
+		}
+		c.files.tokens[file] = old
+		for _, l := range c.Listeners {
+			if l.Access.Tokens == t {
+				l.Access.Tokens = old
+			}
+		}
 	}
 }

@@ -6,16 +6,15 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
+	"goranch/conns"
 	"goranch/internal/descriptors"
 	"goranch/internal/logging"
-	"goranch/protocol/pubsub"
-	"goranch/protocol/shell"
 	"goranch/ranch"
 	"goranch/ranch/accesslog"
-	"goranch/ranch/admin/adminhttp"
 )
 
 // run runs the program and returns its exit code. The end of ctx has the effect of a first signal.
@@ -28,9 +27,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, signals <
 		return printFaults(stderr, errNoTerminal)
 	}
 	c.Terminal = isTerminal(stdout)
-	d := &daemon{config: c, logWriter: &switchWriter{w: stderr}, started: time.Now()}
+	d := newDaemon(c)
+	d.logWriter = &switchWriter{w: stderr}
 	var stopLog func()
-	d.log, stopLog = startLog(d.logWriter, c.LogFormat.resolve(stderr), c.LogLevel)
+	d.log, stopLog = startLog(d.logWriter, c.LogFormat.resolve(stderr), &d.logLevel)
 	defer stopLog()
 	banner := logging.NewQueue(stdout, 0, nil) // nothing may wait for a reader of it either
 	d.stdout = banner
@@ -39,7 +39,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, signals <
 		defer cancel()
 		banner.Close(ctx)
 	}()
-	c.OnReload, c.OnTokenReload, c.Bans.OnReload = d.logReload, d.logTokenReload, d.logBanReload
 	if !c.Check {
 		d.reserve, _ = descriptors.NewReserve(reservedDescriptors) // without one operators share the descriptors
 	}
@@ -57,31 +56,58 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, signals <
 	return d.run(ctx, signals)
 }
 
-// daemon runs the listeners of one configuration.
+// daemon runs the listeners of a configuration, which a reload replaces.
 type daemon struct {
-	*config
+	current atomic.Pointer[config]
 	started time.Time
 
 	// output
 	log       *slog.Logger
+	logLevel  slog.LevelVar
 	logWriter *switchWriter
 	stdout    io.Writer
 
-	// services
 	reserve  *descriptors.Reserve // for the operators' shell; nil: there is none
 	server   ranch.Server
-	services services
-	topics   *pubsub.Server // nil if not served
-	shell    *shell.Shell   // nil if not served
+	networks *conns.Networks // rules of all listeners but those of operators
 	certLog  certLog
+	watch    watchers
 
-	accessLog   *accesslog.Log     // nil: there is none
-	adminHTTP   *adminhttp.Handler // nil if not served
-	dashboardAt atomic.Pointer[dashboardAddr]
+	accessLog   *accesslog.Log               // nil: there is none
+	dashboardAt atomic.Pointer[dashboardAt]  // nil if no dashboard is served over TCP
+	reloaded    atomic.Pointer[reloadResult] // nil before the first reload
 
-	// owned by the goroutine of serve
-	selfSigned *tls.Certificate  // nil if certificate files are given or TLS is not used
-	listeners  []*ranch.Listener // those started, in the order of Endpoints
+	// changing is held while listeners are started, changed or removed. The following are written
+	// only then; mu guards them for readers.
+	changing   sync.Mutex
+	stopping   context.Context // has ended when listeners are not to be started any more
+	ended      bool            // no further changes
+	removed    sync.WaitGroup  // drains of removed listeners
+	mu         sync.Mutex
+	running    []*running // in the order of the configuration
+	draining   []*running // removed
+	services   map[serviceKey]*runningService
+	shared     map[string]*conns.Shared // limits by name; they stay when they are not configured any more
+	selfSigned *tls.Certificate         // nil until it is needed
+}
+
+func newDaemon(c *config) *daemon {
+	d := &daemon{
+		started: time.Now(), services: map[serviceKey]*runningService{}, shared: map[string]*conns.Shared{}, networks: new(conns.Networks),
+		stopping: context.Background(),
+	}
+	if b := c.files.bans; b != nil {
+		d.networks = b.networks
+	}
+	d.use(c)
+	return d
+}
+
+// use makes c the configuration in force.
+func (d *daemon) use(c *config) {
+	c.OnReload, c.OnTokenReload, c.OnBanReload = d.logReload, d.logTokenReload, d.logBanReload
+	d.logLevel.Set(c.LogLevel)
+	d.current.Store(c)
 }
 
 // run serves until a signal or the end of ctx stops it. After a second signal it returns although
@@ -92,20 +118,24 @@ func (d *daemon) run(ctx context.Context, signals <-chan os.Signal) int {
 	abort, startAbort := context.WithCancel(context.WithoutCancel(ctx))
 	defer startAbort()
 	done := make(chan int, 1)
+	d.stopping = drain
+	d.watch.update(d.config().files)
+	defer d.watch.stop()
 	go func() { done <- d.serve(drain, abort) }()
-	defer d.watchFiles()()
+	var reloads sync.WaitGroup // a second signal does not wait for them
 	for {
 		select {
 		case code := <-done:
+			reloads.Wait()
 			return code
 		case sig := <-signals:
 			switch {
 			case requestsInfo(sig):
 				d.logInfo()
 			case requestsReload(sig) && d.canReload():
-				d.reload()
+				reloads.Go(func() { d.reloadAtSignal() })
 			case drain.Err() == nil:
-				d.log.Info("stopping; a second signal exits at once", "signal", sig.String(), "limit", formatTimeout(d.ShutdownTimeout))
+				d.log.Info("stopping; a second signal exits at once", "signal", sig.String(), "limit", formatTimeout(d.config().ShutdownTimeout))
 				startDrain()
 			default:
 				d.log.Warn("second signal; exiting at once", "signal", sig.String())
@@ -117,18 +147,22 @@ func (d *daemon) run(ctx context.Context, signals <-chan os.Signal) int {
 
 // logRemarks logs settings that are valid but may not be intended.
 func (d *daemon) logRemarks() {
-	for _, e := range d.Endpoints {
-		if e.Defaulted {
-			d.log.Info("address without a host; listening on loopback only", "listener", e.Name, "addr", e.Addr.String())
+	c := d.config()
+	ids, plain := "", false
+	for _, l := range c.Listeners {
+		if l.Defaulted {
+			d.log.Info("address without a host; listening on loopback only", "listener", l.Name, "addr", l.Addr.String())
 		}
+		if l.Shell.NewID != nil {
+			ids = l.Name
+		}
+		plain = plain || l.Access.PlainTokens
 	}
-	if d.Store != nil {
-		d.logCertificates()
+	d.logCertificates()
+	if ids != "" {
+		d.log.Warn("insecure: a client that knows the address of another can take over its session", "flag", "--session-ids djb", "listener", ids)
 	}
-	if d.Shell.NewID != nil {
-		d.log.Warn("insecure: a client that knows the address of another can take over its session", "flag", "--session-ids djb")
-	}
-	if d.Access.PlainTokens {
+	if plain {
 		d.log.Warn("insecure unless the network is encrypted: tokens are sent in plaintext", "flag", "--plain-tokens")
 	}
 }

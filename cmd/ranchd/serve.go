@@ -3,13 +3,13 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
-	"slices"
 	"syscall"
 	"time"
 
-	"goranch/ranch"
+	"goranch/transport"
 )
 
 // serve starts the listeners, waits until drain ends, drains them, and returns the exit code. When
@@ -19,14 +19,14 @@ func (d *daemon) serve(drain, abort context.Context) int {
 		d.dropPace()
 		d.drain(abort)
 		d.closeServices()
-		if len(d.listeners) > 0 {
-			d.log.Info("started listeners were stopped", "count", len(d.listeners))
+		if n := len(d.all()); n > 0 {
+			d.log.Info("started listeners were stopped", "count", n)
 		}
 		return exitFailed
 	}
 	if drain.Err() == nil { // otherwise some listeners may not have been started
-		d.log.Info("serving", "listeners", len(d.listeners), "pid", os.Getpid(), "version", version())
-		if !d.Quiet {
+		d.log.Info("serving", "listeners", len(d.all()), "pid", os.Getpid(), "version", version())
+		if !d.config().Quiet {
 			d.printBanner(d.stdout)
 		}
 	}
@@ -36,9 +36,16 @@ func (d *daemon) serve(drain, abort context.Context) int {
 	return d.logExit(err)
 }
 
+// endChanges waits for a reload that has begun. Later ones are refused.
+func (d *daemon) endChanges() {
+	d.changing.Lock()
+	defer d.changing.Unlock()
+	d.ended = true
+}
+
 // wait returns when the listeners are to be drained.
 func (d *daemon) wait(drain context.Context) {
-	if !d.Console {
+	if !d.config().Console {
 		<-drain.Done()
 		return
 	}
@@ -69,85 +76,156 @@ type postListener interface {
 
 // start starts the listeners in order and returns the first error, which it has logged.
 func (d *daemon) start(drain context.Context) error {
-	if err := d.createCertificate(); err != nil {
-		d.log.Error("creating the self-signed certificate failed", "err", err)
+	d.changing.Lock()
+	defer d.changing.Unlock()
+	c := d.config()
+	d.useNetworks(c)
+	if err := d.useShared(c, true); err != nil {
+		d.log.Error("shared limits cannot be used", "err", err)
 		return err
 	}
-	if err := d.createServices(); err != nil {
-		d.log.Error("creating a protocol failed", "err", err)
-		return err
-	}
-	for i := 0; i < len(d.Endpoints); i++ {
+	for _, l := range c.Listeners {
 		if drain.Err() != nil {
 			return nil
 		}
-		e := &d.Endpoints[i]
-		l, err := d.startListener(e)
-		if err != nil && e.Default {
-			l, err = d.startFallback(e, err)
+		r, err := d.prepare(c, l)
+		if err != nil {
+			d.log.Error("creating a protocol failed", "listener", l.Name, "err", err)
+			return err
 		}
-		if err != nil && e.Service.isOperators() && e.Default {
-			d.log.Warn("no address for operators; they cannot connect", "listener", e.Name, "addr", e.Addr.String(), "err", err)
-			d.Endpoints = slices.Delete(d.Endpoints, i, i+1)
-			i--
+		err = d.startListener(c, r, nil)
+		if err != nil && l.Service.isOperators() && l.Default {
+			d.logWithout(r, err)
 			continue
 		}
 		if err != nil {
-			d.log.Error("starting a listener failed", "listener", e.Name, "addr", e.Addr.String(), "err", err, hintAttr(*e, err))
+			d.log.Error("starting a listener failed", "listener", l.Name, "addr", l.Addr.String(), "err", err, hintAttr(l.endpoint, err))
 			return err
 		}
-		d.listeners = append(d.listeners, l)
+		d.mu.Lock()
+		d.running = append(d.running, r)
+		d.mu.Unlock()
 	}
+	d.findDashboard()
 	return nil
 }
 
-func (d *daemon) startListener(e *endpoint) (*ranch.Listener, error) {
-	opts := d.options(*e)
+// logWithout logs that a default address for operators cannot be used.
+func (d *daemon) logWithout(r *running, err error) {
+	d.log.Warn("no address for operators; they cannot connect", "listener", r.config.Name, "addr", r.config.Addr.String(), "err", err)
+}
+
+// prepare creates what a listener needs besides its socket: certificate, service and gateway.
+// d.changing is held.
+func (d *daemon) prepare(c *config, l *listenerConfig) (*running, error) {
+	r := &running{config: l}
+	s, err := d.service(c, l)
+	if err != nil {
+		return nil, err
+	}
+	r.use(s)
+	if l.Service == webService {
+		if r.gateway, err = d.newGateway(s, l); err != nil {
+			return nil, err
+		}
+	}
+	if l.TLS {
+		if err := d.createCertificate(l); err != nil {
+			return nil, fmt.Errorf("self-signed certificate: %w", err)
+		}
+		r.tls.current.Store(l.tlsConfig(d.selfSigned))
+	}
+	return r, nil
+}
+
+// service returns the service of a listener, and creates it unless it exists.
+func (d *daemon) service(c *config, l *listenerConfig) (*runningService, error) {
+	if s := d.services[l.service()]; s != nil {
+		return s, nil
+	}
+	s, err := d.newService(c, l)
+	if err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.services[s.key] = s
+	return s, nil
+}
+
+// startListener starts a listener, at another address if its own is in use and it may have another.
+// postListen is called with each socket before it accepts; nil is none.
+func (d *daemon) startListener(c *config, r *running, postListen func(net.Listener) error) error {
+	err := d.listen(c, r, postListen)
+	if err != nil && r.config.Default {
+		err = d.listenElsewhere(c, r, postListen, err)
+	}
+	return err
+}
+
+func (d *daemon) listen(c *config, r *running, postListen func(net.Listener) error) (err error) {
+	l, opts, p := r.config, c.options(r.config), r.protocol()
 	opts.Logger, opts.Observer = d.log, d.observer()
-	p := d.services.protocols[e.Service]
+	opts.Shared = d.shared[l.Limits]
+	if !l.Service.isOperators() { // no ban locks operators out
+		opts.Networks = d.networks
+	}
+	opts.PostListen = postListen
 	if pl, ok := p.(postListener); ok {
-		opts.PostListen = pl.PostListen
+		opts.PostListen = func(ln net.Listener) error {
+			if err := pl.PostListen(ln); err != nil || postListen == nil {
+				return err
+			}
+			return postListen(ln)
+		}
 	}
-	if e.Service == adminHTTPService {
-		return d.startAdminHTTP(e, opts, p)
-	}
-	if e.Service == adminService {
-		return d.server.StartListener(e.Name, reserved(d.transport(*e, d.selfSigned), d.reserve), opts, p)
-	}
-	return d.server.StartListener(e.Name, d.transport(*e, d.selfSigned), opts, p)
+	r.l, err = d.server.StartListener(l.Name, d.transport(r), opts, p)
+	return err
 }
 
-// startFallback starts a listener at another address: the operator has not asked for the first one,
-// which cannot be used.
-func (d *daemon) startFallback(e *endpoint, cause error) (*ranch.Listener, error) {
-	if !e.unix() && !errors.Is(cause, syscall.EADDRINUSE) {
-		return nil, cause
+// transport returns the transport of a listener.
+func (d *daemon) transport(r *running) transport.Transport {
+	t := r.config.transport(r.tls.config())
+	if r.config.Service.isOperators() {
+		return reserved(t, d.reserve)
 	}
-	wanted := e.Addr
-	addr, err := e.fallback()
-	if err != nil {
-		return nil, errors.Join(cause, err)
-	}
-	e.Addr = addr
-	l, err := d.startListener(e)
-	if err != nil {
-		return nil, errors.Join(cause, err)
-	}
-	e.Instead = wanted.String()
-	d.log.Warn("the default address cannot be used; listening on another", "listener", e.Name, "addr", wanted.String(), "other", l.Addr().String(), "err", cause)
-	return l, nil
+	return t
 }
 
-// createCertificate creates a self-signed certificate if TLS is used without certificate files.
-func (d *daemon) createCertificate() error {
-	if d.Store != nil || !anyTLS(d.Endpoints) {
+// listenElsewhere starts a listener at another address: its own cannot be used, and the operator has
+// not asked for it, or has allowed another.
+func (d *daemon) listenElsewhere(c *config, r *running, postListen func(net.Listener) error, cause error) error {
+	l := r.config
+	if !l.unix() && !errors.Is(cause, syscall.EADDRINUSE) {
+		return cause
+	}
+	addr, err := l.fallback()
+	if err != nil {
+		return errors.Join(cause, err)
+	}
+	moved := *l
+	moved.Addr, moved.Wanted, moved.Instead = addr, l.Addr, l.Addr.String()
+	r.config = &moved
+	if err := d.listen(c, r, postListen); err != nil {
+		r.config = l
+		return errors.Join(cause, err)
+	}
+	d.log.Warn("the default address cannot be used; listening on another", "listener", l.Name, "addr", l.Addr.String(), "other", r.l.Addr().String(), "err", cause)
+	return nil
+}
+
+// createCertificate creates a self-signed certificate if the listener has no certificate files.
+func (d *daemon) createCertificate(l *listenerConfig) error {
+	if l.Store != nil || d.selfSigned != nil {
 		return nil
 	}
 	cert, err := newSelfSigned(time.Now())
 	if err != nil {
 		return err
 	}
+	d.mu.Lock()
 	d.selfSigned = &cert
+	d.mu.Unlock()
 	d.log.Warn("using a self-signed certificate, for testing only",
 		"sha256", fingerprint(cert), "until", cert.Leaf.NotAfter.Format(time.DateOnly))
 	return nil

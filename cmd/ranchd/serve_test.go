@@ -132,10 +132,9 @@ func startServer(t *testing.T, serve protocol.Func, args ...string) (p *program,
 	t.Helper()
 	c := mustParse(t, append(args, "--quiet", "--listen", "x=127.0.0.1:0")...)
 	p = startFunc(t, func(p *program, ctx context.Context) int {
-		d := &daemon{
-			config: c, services: services{protocols: map[service]protocol.Protocol{echoService: serve}},
-			log: newLogger(&p.log, logJSON, c.LogLevel), stdout: &p.out,
-		}
+		d := newDaemon(c)
+		d.services[serviceKey{}] = &runningService{protocol: serve}
+		d.log, d.stdout = newLogger(&p.log, logJSON, c.LogLevel), &p.out
 		return d.run(ctx, p.signals)
 	})
 	return p, p.log.addr(t, "x")

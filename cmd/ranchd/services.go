@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"goranch/internal/room"
@@ -18,126 +20,155 @@ import (
 	"goranch/protocol/shell"
 	"goranch/protocol/shell/access"
 	"goranch/ranch/admin"
+	"goranch/ranch/admin/adminhttp"
+	"goranch/transport"
 )
 
-// services are the protocols of the endpoints. Endpoints with the same service share one.
-type services struct {
-	protocols map[service]protocol.Protocol
-	closers   []func(context.Context) error // in the order of creation
+// runningService is a protocol with its state. Listeners with the same key share it.
+type runningService struct {
+	key      serviceKey
+	protocol protocol.Protocol
+	access   atomic.Pointer[shellAccess] // of a shell, for new connections
+	topics   *pubsub.Server              // nil for others
+	sessions *session.Manager[shell.State]
+	packet   packetConfig
+	http     *adminhttp.Handler            // of operators
+	closers  []func(context.Context) error // in the order of creation
 }
 
-// createServices creates the protocols of all endpoints.
-func (d *daemon) createServices() error {
-	if d.services.protocols == nil {
-		d.services.protocols = map[service]protocol.Protocol{echoService: echo.Protocol{}}
+// close closes the service after its connections have ended.
+func (s *runningService) close(ctx context.Context) (errs error) {
+	for _, f := range slices.Backward(s.closers) {
+		errs = errors.Join(errs, f(ctx))
 	}
-	for _, e := range d.Endpoints {
-		if err := d.createService(e.Service); err != nil {
-			return fmt.Errorf("%s: %w", e.Service, err)
-		}
-	}
-	return nil
+	s.closers = nil
+	return errs
 }
 
-// createService creates a protocol unless it exists.
-func (d *daemon) createService(s service) error {
-	if d.services.protocols[s] != nil {
-		return nil
-	}
-	p, err := d.newProtocol(s)
-	if err == nil {
-		d.services.protocols[s] = p
-	}
-	return err
-}
-
-func (d *daemon) newProtocol(s service) (protocol.Protocol, error) {
-	switch s {
+// newService creates the service of a listener.
+func (d *daemon) newService(c *config, l *listenerConfig) (*runningService, error) {
+	s := &runningService{key: l.service()}
+	var err error
+	switch s.key.protocol {
+	case echoService:
+		s.protocol = echo.Protocol{}
 	case packetService:
-		return newPacket()
+		s.packet = l.Packet
+		s.protocol, err = newPacket(l.Packet)
 	case topicsService:
-		return d.newTopics()
-	case webService:
-		return d.newWeb()
+		err = d.newTopics(s, c, l)
 	case shellService:
-		return d.newPublicShell()
+		err = d.newPublicShell(s, c, l)
 	case adminHTTPService:
-		return d.newAdminHTTP()
+		err = d.newAdminHTTP(s, l)
 	default:
-		return d.newOperatorShell(d.Access.operatorAuth())
+		err = d.newOperatorShell(s, l)
 	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", s.key, err)
+	}
+	return s, nil
+}
+
+// String returns the protocol, and the name of the service if it is another one.
+func (k serviceKey) String() string {
+	if k.name == "" || k.name == k.protocol.String() {
+		return k.protocol.String()
+	}
+	return k.protocol.String() + " " + k.name
 }
 
 // newPacket returns the packet server with chat rooms.
-func newPacket() (protocol.Protocol, error) {
-	s, err := packet.NewServer(packet.Options{})
+func newPacket(c packetConfig) (protocol.Protocol, error) {
+	s, err := packet.NewServer(packet.Options{
+		MaxFrame: c.MaxFrame, BytesPerSecond: c.BytesPerSecond, FramesPerSecond: c.FramesPerSecond, MaxBatch: c.MaxBatch,
+	})
 	if err == nil {
 		err = room.Register(s, room.Options{})
 	}
 	return s, err
 }
 
-func (d *daemon) newTopics() (protocol.Protocol, error) {
-	store, err := d.openStore("topics")
+func (d *daemon) newTopics(s *runningService, c *config, l *listenerConfig) error {
+	store, err := openStore(c.StateDir, s.key)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	s, err := pubsub.NewServer(pubsub.Options{
-		SessionTTL: d.Sessions.TTL, MaxSessions: d.Sessions.Max, MaxSessionsPerAddress: d.Sessions.MaxPerAddress, Store: store,
+	t := l.Topics
+	srv, err := pubsub.NewServer(pubsub.Options{
+		SessionTTL: l.Sessions.TTL, MaxSessions: l.Sessions.Max, MaxSessionsPerAddress: l.Sessions.MaxPerAddress, Store: store,
+		MaxFrame: t.MaxFrame, MaxSubscriptions: t.MaxSubscriptions, MaxTopics: t.MaxTopics, PublishRate: t.PublishRate,
+		History: t.History, Heartbeat: t.Heartbeat, Retain: t.Retain,
 		OnError: func(err error) { d.log.Warn("topic server error", "err", err) },
 	})
 	if err != nil {
-		return nil, errors.Join(err, closeStore(store))
+		return errors.Join(err, closeStore(store))
 	}
-	d.services.closers = append(d.services.closers, s.Close)
-	d.topics = s
-	return s, nil
+	s.protocol, s.topics, s.closers = srv, srv, append(s.closers, srv.Close)
+	return nil
 }
 
-// newPublicShell returns the shell of --listen shell+…: it has a few read-only commands and the
-// programs of --program.
-func (d *daemon) newPublicShell() (protocol.Protocol, error) {
-	store, err := d.openStore("shell")
+// newPublicShell creates a shell that has a few read-only commands and the programs of --program.
+func (d *daemon) newPublicShell(s *runningService, c *config, l *listenerConfig) error {
+	store, err := openStore(c.StateDir, s.key)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	s, err := shell.New(shell.Options{
-		Commands: d.publicCommands(), Programs: d.Shell.Programs, Root: d.Shell.Root, Version: version(),
+	s.access.Store(&l.Access)
+	sh, err := shell.New(shell.Options{
+		Commands: d.publicCommands(), Programs: l.Shell.Programs, Root: l.Shell.Root, Version: version(),
 		Sessions: session.Options[shell.State]{
-			TTL: d.Sessions.TTL, Max: d.Sessions.Max, Evict: true, NewID: d.Shell.NewID, Store: store,
-			MaxPerAddress: d.Sessions.MaxPerAddress, MaxBytesPerAddress: d.Sessions.MaxBytesPerAddress,
+			TTL: l.Sessions.TTL, Max: l.Sessions.Max, Evict: true, NewID: l.Shell.NewID, Store: store,
+			MaxPerAddress: l.Sessions.MaxPerAddress, MaxBytesPerAddress: l.Sessions.MaxBytesPerAddress,
 			OnError: func(err error) { d.log.Warn("shell session error", "err", err) },
 		},
-		Authenticate: d.Access.publicAuth(), Token: d.Access.tokenAuth(), Audit: admin.Audit(d.log),
+		Authenticate: s.authenticate(shellAccess.publicAuth), Token: s.token, Audit: admin.Audit(d.log),
 	})
 	if err != nil {
-		return nil, errors.Join(err, closeStore(store))
+		return errors.Join(err, closeStore(store))
 	}
-	d.services.closers = append(d.services.closers, s.Close)
-	d.shell = s
-	return s, nil
+	s.protocol, s.sessions, s.closers = sh, sh.Sessions(), append(s.closers, sh.Close)
+	return nil
 }
 
-// newOperatorShell returns a shell with the commands of package admin. Its sessions are not stored.
-func (d *daemon) newOperatorShell(auth access.Authenticator) (protocol.Protocol, error) {
-	s, err := shell.New(shell.Options{
+// newOperatorShell creates a shell with the commands of package admin. Its sessions are not stored.
+func (d *daemon) newOperatorShell(s *runningService, l *listenerConfig) error {
+	s.access.Store(&l.Access)
+	sh, err := shell.New(shell.Options{
 		Commands: d.operatorCommands(), Version: version(),
-		Sessions:     session.Options[shell.State]{TTL: d.Sessions.TTL, Max: 1000, Evict: true},
-		Authenticate: auth, Token: d.Access.tokenAuth(), Audit: admin.Audit(d.log),
+		Sessions:     session.Options[shell.State]{TTL: l.Sessions.TTL, Max: 1000, Evict: true},
+		Authenticate: s.authenticate(shellAccess.operatorAuth), Token: s.token, Audit: admin.Audit(d.log),
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	d.services.closers = append(d.services.closers, s.Close)
-	return s, nil
+	s.protocol, s.closers = sh, append(s.closers, sh.Close)
+	return nil
 }
 
-// openStore opens the session store in the directory of --state, or returns nil if there is none.
-func (d *daemon) openStore(name string) (session.Store, error) {
-	if d.Sessions.Dir == "" {
+// authenticate returns an authentication by the current rules.
+func (s *runningService) authenticate(auth func(shellAccess) access.Authenticator) access.Authenticator {
+	return func(ctx context.Context, conn *transport.Conn) (shell.User, error) {
+		return auth(*s.access.Load())(ctx, conn)
+	}
+}
+
+// token authenticates by the current tokens.
+func (s *runningService) token(ctx context.Context, conn *transport.Conn, token string) (shell.User, error) {
+	if t := s.access.Load().Tokens; t != nil {
+		return t.Token(ctx, conn, token)
+	}
+	return shell.User{}, errNoTokens
+}
+
+var errNoTokens = errors.New("this server accepts no tokens")
+
+// openStore opens the session store of a service in a directory, or returns nil if there is none.
+func openStore(dir string, s serviceKey) (session.Store, error) {
+	if dir == "" {
 		return nil, nil
 	}
-	return boltstore.Open(filepath.Join(d.Sessions.Dir, name+".db"))
+	return boltstore.Open(filepath.Join(dir, strings.ReplaceAll(s.String(), " ", "-")+".db"))
 }
 
 func closeStore(s session.Store) error {
@@ -150,14 +181,24 @@ func closeStore(s session.Store) error {
 // closeTimeout limits the time to close all services.
 const closeTimeout = 5 * time.Second
 
-// closeServices closes the protocols after their connections have ended.
+// closeServices closes the gateways and the services after their connections have ended.
 func (d *daemon) closeServices() {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
-	for _, f := range slices.Backward(d.services.closers) {
-		if err := f(ctx); err != nil {
-			d.log.Error("closing a protocol failed", "err", err)
-		}
+	for _, r := range slices.Backward(d.all()) {
+		d.logClosed(r.close(ctx))
 	}
-	d.services.closers = nil
+	d.mu.Lock()
+	services := d.services
+	d.services = map[serviceKey]*runningService{}
+	d.mu.Unlock()
+	for _, s := range services {
+		d.logClosed(s.close(ctx))
+	}
+}
+
+func (d *daemon) logClosed(err error) {
+	if err != nil {
+		d.log.Error("closing a protocol failed", "err", err)
+	}
 }

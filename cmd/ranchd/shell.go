@@ -66,26 +66,28 @@ type sessionConfig struct {
 	Max int
 	// MaxPerAddress and MaxBytesPerAddress limit the detached sessions of a source address.
 	MaxPerAddress, MaxBytesPerAddress int
-
-	Dir string // "" is memory only
 }
 
 // sessionConfig reads the flags of sessions.
 func (f *flags) sessionConfig(all *faults) sessionConfig {
 	c := sessionConfig{
-		TTL: orNoTimeout(read(all, "--session-ttl", f.SessionTTL, positive)),
-		Max: read(all, "--max-sessions", f.MaxSessions, maxSessions),
-		Dir: cmp.Or(f.State, os.Getenv("STATE_DIRECTORY")),
-
+		TTL:           orNoTimeout(read(all, "--session-ttl", f.SessionTTL, positive)),
+		Max:           read(all, "--max-sessions", f.MaxSessions, maxSessions),
 		MaxPerAddress: read(all, "--max-sessions-per-address", f.MaxSessionsPerAddress, maxSessions),
 	}
 	if c.MaxPerAddress == transport.NoLimit {
 		c.MaxBytesPerAddress = transport.NoLimit
 	}
-	if c.Dir != "" && !isDir(c.Dir) {
-		all.add("--state %q: no such directory; create one that only the user of ranchd can read", c.Dir)
-	}
 	return c
+}
+
+// stateDir returns the directory of the sessions that survive a restart; "" is none.
+func (f *flags) stateDir(all *faults) string {
+	dir := cmp.Or(f.State, os.Getenv("STATE_DIRECTORY"))
+	if dir != "" && !isDir(dir) {
+		all.add("--state %q: no such directory; create one that only the user of ranchd can read", dir)
+	}
+	return dir
 }
 
 func isDir(path string) bool {

@@ -64,6 +64,14 @@ func orZero(s string) (int, error) {
 	return n, err
 }
 
+// orNone replaces 0 by -1, for options where 0 is the default and -1 is none.
+func orNone(n int) int {
+	if n == 0 {
+		return -1
+	}
+	return n
+}
+
 // maxSessions is orUnlimited where no limit is transport.NoLimit.
 func maxSessions(s string) (int, error) {
 	if s == "unlimited" {

@@ -23,21 +23,25 @@ const (
 	httpHeaderBytes = 12 << 10         // net/http adds 4 KiB
 )
 
-// newWeb returns the gateway of browsers to the topic server. It opens an in-memory connection to
+// gateway serves browsers at one listener.
+type gateway struct {
+	protocol protocol.Protocol
+	inner    *ranch.Listener // through which it connects to the topic server
+	close    func(context.Context) error
+}
+
+// newGateway returns a gateway of browsers to a topic server. It opens an in-memory connection to
 // the topic server for each client.
-func (d *daemon) newWeb() (protocol.Protocol, error) {
-	if err := d.createService(topicsService); err != nil {
-		return nil, err
-	}
+func (d *daemon) newGateway(s *runningService, l *listenerConfig) (*gateway, error) {
 	mem := new(transport.Mem)
 	inner, err := new(ranch.Server).StartListener("browsers", proxy.Transport{Inner: mem, Local: proxy.Require}, ranch.Options{
-		Addr: "topics", MaxConnections: ranch.Unlimited, DrainSpread: d.Options.DrainSpread, Logger: slog.New(slog.DiscardHandler),
-	}, d.topics)
+		Addr: "topics", MaxConnections: ranch.Unlimited, DrainSpread: l.Options.DrainSpread, Logger: slog.New(slog.DiscardHandler),
+	}, s.topics)
 	if err != nil {
 		return nil, err
 	}
 	gw, err := web.NewGateway(web.Options{
-		Origins: d.Web.Origins, Hosts: d.Web.Hosts,
+		Origins: l.Web.Origins, Hosts: l.Web.Hosts, MaxBrowsers: l.Web.MaxBrowsers,
 		Dial: func(ctx context.Context) (net.Conn, error) { return dialTopics(ctx, mem) },
 	})
 	if err != nil {
@@ -49,22 +53,21 @@ func (d *daemon) newWeb() (protocol.Protocol, error) {
 	}
 	stop := netlisten.StopHTTP(srv)
 	nl := netlisten.New(func(ctx context.Context) {
-		if d.Options.DrainSpread > 0 {
+		if inner.Options().DrainSpread > 0 {
 			inner.Drain(ctx) // which ends WebSockets and event streams one by one
 		}
 		gw.Shutdown(ctx)
 		stop(ctx)
 	})
 	go srv.Serve(nl) // returns after Shutdown
-	d.services.closers = append(d.services.closers, func(ctx context.Context) error {
+	return &gateway{nl, inner, func(ctx context.Context) error {
 		nl.Shutdown(ctx)
 		err := inner.Stop()
 		if errors.Is(err, ranch.ErrStopped) { // by the function above
 			err = nil
 		}
 		return errors.Join(gw.Shutdown(ctx), err)
-	})
-	return nl, nil
+	}}, nil
 }
 
 type connKey struct{}

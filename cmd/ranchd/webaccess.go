@@ -10,13 +10,16 @@ import (
 	"goranch/transport/proxy"
 )
 
-// webAccess is the hosts and origins that web listeners serve.
-type webAccess struct{ Origins, Hosts []string }
+// webConfig configures a gateway of browsers: the hosts and origins that it serves, and its limit.
+type webConfig struct {
+	Origins, Hosts []string
+	MaxBrowsers    int
+}
 
-func (f *flags) webAccess(all *faults) webAccess {
+func (f *flags) webConfig(all *faults) webConfig {
 	checkHostPatterns(all, "--allowed-origin", f.AllowedOrigin)
 	checkHostPatterns(all, "--allowed-host", f.AllowedHost)
-	return webAccess{f.AllowedOrigin, f.AllowedHost}
+	return webConfig{f.AllowedOrigin, f.AllowedHost, read(all, "--max-browsers", f.MaxBrowsers, maxSessions)}
 }
 
 func checkHostPatterns(all *faults, flag string, patterns []string) {

@@ -10,8 +10,8 @@ import (
 )
 
 func TestWebAccessFlags(t *testing.T) {
-	got := mustParse(t, "--allowed-origin", "a.example.org,*.example.org:8443", "--allowed-origin", "*", "--allowed-host", "topics.example.org").Web
-	want := webAccess{Origins: []string{"a.example.org", "*.example.org:8443", "*"}, Hosts: []string{"topics.example.org"}}
+	got := mustParse(t, "--allowed-origin", "a.example.org,*.example.org:8443", "--allowed-origin", "*", "--allowed-host", "topics.example.org").Listeners[5].Web
+	want := webConfig{MaxBrowsers: 10_000, Origins: []string{"a.example.org", "*.example.org:8443", "*"}, Hosts: []string{"topics.example.org"}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

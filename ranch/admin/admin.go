@@ -11,13 +11,14 @@
 // Viewers can run the commands that show something: status, stats, listeners, connections,
 // connection, closed, sources, top, alarms, limits, bans, descriptors, memory, goroutines, sessions,
 // traces, config and version. Operators can also run those that change something: kill, end, ban, unban, cap,
-// limit, suspend, resume, drain, trace and gc. The shell passes each call of these to its Audit.
+// limit, suspend, resume, drain, reload, trace and gc. The shell passes each call of these to its Audit.
 //
 // In suspend, resume and drain the name "all" excludes the listener of the operator's own
 // connection and those in Options.Protected, so the operator can connect again after "suspend all".
 package admin
 
 import (
+	"context"
 	"slices"
 	"sync"
 	"time"
@@ -41,6 +42,13 @@ type Options struct {
 	// it, so it must not contain secrets. [shell.Call.Return] says how values are shown. nil shows
 	// an error.
 	Config func() any
+	// Current returns further Protected and Sessions, for a server whose listeners change. It is
+	// called by commands, concurrently. nil is none.
+	Current func() (protected []string, sessions []Sessions)
+	// Reload reads the configuration again for the command reload, and applies what has changed:
+	// everything, or nothing if it returns an error. ctx ends if the command is cancelled. nil: there is no such
+	// command.
+	Reload func(ctx context.Context) ([]Change, error)
 	// Version is the version of the server. "" is "unknown".
 	Version string
 	// Started is when the server was started. The zero value is the time of the call of Commands.
@@ -90,7 +98,7 @@ func (a *admin) commands() []shell.Command {
 	return slices.Concat(
 		a.statusCommands(), a.sessionCommands(),
 		a.connectionCommands(), a.closedCommands(), a.sourceCommands(), a.killCommands(), a.banCommands(),
-		a.listenerCommands(), a.controlCommands(), a.drainCommands(), a.alarmCommands(), a.limitCommands(),
+		a.listenerCommands(), a.controlCommands(), a.reloadCommands(), a.drainCommands(), a.alarmCommands(), a.limitCommands(),
 		a.topCommands(), a.traceCommands(),
 		a.memoryCommands(), a.goroutineCommands(), a.descriptorCommands())
 }

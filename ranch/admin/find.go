@@ -73,9 +73,19 @@ func (a *admin) selected(c *shell.Call, name string) ([]*ranch.Listener, error) 
 // unprotected returns the listeners that are neither protected nor that of the operator's
 // connection.
 func (a *admin) unprotected(c *shell.Call) []*ranch.Listener {
+	protected, _ := a.current()
 	return slices.DeleteFunc(a.listeners(), func(l *ranch.Listener) bool {
-		return slices.Contains(a.Protected, l.Ref()) || isOwn(c, l)
+		return slices.Contains(protected, l.Ref()) || isOwn(c, l)
 	})
+}
+
+// current returns the protected listeners and the sessions.
+func (a *admin) current() (protected []string, sessions []Sessions) {
+	if a.Current == nil {
+		return a.Protected, a.Sessions
+	}
+	protected, sessions = a.Current()
+	return slices.Concat(a.Protected, protected), slices.Concat(a.Sessions, sessions)
 }
 
 // isOwn reports whether l is the listener of the operator's connection.

@@ -42,7 +42,8 @@ func (a *admin) sessions(_ context.Context, c *shell.Call) error {
 		return nil
 	}
 	t := shell.Table{Columns: sessionColumns}
-	for _, s := range a.Sessions {
+	_, sessions := a.current()
+	for _, s := range sessions {
 		st := s.Stats()
 		t.Rows = append(t.Rows, []any{
 			s.Name, st.Attached, st.Detached, st.Created, st.Resumed, st.TakenOver, st.Expired, st.Ended, st.Refused,
@@ -65,7 +66,8 @@ var sessionListColumns = []shell.Column{
 
 func (a *admin) sessionList(limit int) shell.Table {
 	t := shell.Table{Columns: sessionListColumns}
-	for _, s := range a.Sessions {
+	_, sessions := a.current()
+	for _, s := range sessions {
 		for _, i := range s.List() {
 			state := "detached"
 			if i.Attached {

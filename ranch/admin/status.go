@@ -65,9 +65,9 @@ func (a *admin) status(_ context.Context, c *shell.Call) error {
 		{Key: "connections", Title: "All connections", Value: connections},
 		{Key: "active", Title: "Active connections", Value: active},
 	}
-	if len(a.Sessions) > 0 {
+	if _, sessions := a.current(); len(sessions) > 0 {
 		n := 0
-		for _, s := range a.Sessions {
+		for _, s := range sessions {
 			st := s.Stats()
 			n += st.Attached + st.Detached
 		}

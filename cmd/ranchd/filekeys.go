@@ -1,0 +1,52 @@
+package main
+
+// fileKeys are the settings that only files have. Those with top "no" are for tables of listeners,
+// or name them.
+type fileKeys struct {
+	Name     string `top:"no" on:"listener" change:"listener" example:"\"game\"" help:"Name of the listener in logs and commands. Default: protocol and transport, for example echo-tcp. A reload recognizes a listener by its name."`
+	Address  string `top:"no" on:"listener" change:"resume" example:"\"tls://0.0.0.0:7443\"" help:"Address to listen on: tcp://host:port, tls://host:port, unix:/path, systemd:NAME or fd:N, and tls+unix:, tls+systemd: and tls+fd: for TLS. It is required."`
+	Protocol string `top:"no" on:"listener" kind:"protocol" change:"now" example:"\"echo\"" help:"Protocol: echo, shell, topics, packet, web (topics for browsers), admin (the operators' shell), or admin-http (the operators' HTTP server). Default: echo."`
+	Service  string `top:"no" on:"shell,topics,packet,web" change:"now" example:"\"topics\"" help:"Name of the service that the listener belongs to. Listeners of the same protocol and service share its sessions, topics and rooms, and have the same options of the protocol; listeners of web share the topics of those of topics. Default: the protocol, and topics for web."`
+	Limits   string `top:"no" on:"listener" change:"restart" example:"\"clients\"" help:"Name of a table limits.NAME, whose limits all its listeners count together. Default: none."`
+	Fallback bool   `top:"no" on:"listener" kind:"bool" change:"resume" default:"false" help:"Listen on a free port if the address is in use."`
+
+	ReadTimeout  string `on:"listener" kind:"time" change:"now" default:"infinity" help:"End connections that have received nothing for this long, or infinity."`
+	WriteTimeout string `on:"listener" kind:"time" change:"now" default:"infinity" help:"End connections to which nothing was sent for this long, or infinity."`
+	ParkAfter    string `on:"listener" kind:"time" change:"now" default:"1s" help:"Park connections that have received nothing for this long, which saves memory, or infinity."`
+	Evict        string `on:"listener" kind:"evict" change:"now" default:"none" help:"Which connections are asked to stop when max-connections is lowered below their number: none, oldest, most-idle or random."`
+	KeepClosed   string `on:"listener" kind:"number" change:"restart" default:"100" help:"How many closed connections the command closed can show."`
+	KeepAlive    string `on:"listener" kind:"time" change:"resume" default:"15s" help:"Idle time before the first keepalive probe of TCP, or infinity."`
+
+	MaxFrame         string `on:"topics,web,packet" kind:"frame" change:"protocol" default:"262144" help:"Maximum length of a client's frame, in bytes."`
+	MaxSubscriptions string `on:"topics,web" kind:"positive" change:"restart" default:"1000" help:"Maximum number of subscriptions of one session."`
+	MaxTopics        string `on:"topics,web" kind:"positive" change:"restart" default:"1048576" help:"Maximum number of topics with subscribers."`
+	PublishRate      string `on:"topics,web" kind:"limit" change:"restart" default:"10000" help:"Messages per second that a connection may publish, or unlimited."`
+	Heartbeat        string `on:"topics,web" kind:"time" change:"restart" default:"30s" help:"Time without output to a client after which the server sends PING, or infinity."`
+	History          string `on:"topics,web" kind:"number" change:"restart" default:"16" help:"Number of recent messages that a topic keeps. 0 is none."`
+	Retain           string `on:"topics,web" kind:"time" change:"restart" default:"1m" help:"How long the history of a topic without subscribers is kept, or infinity."`
+	MaxBrowsers      string `on:"web" kind:"limit" change:"now" default:"10000" help:"Maximum number of connected browsers, or unlimited."`
+	BytesPerSecond   string `on:"packet" kind:"limit" change:"now" default:"1048576" help:"Bytes per second that a client may send, or unlimited."`
+	FramesPerSecond  string `on:"packet" kind:"limit" change:"now" default:"200" help:"Frames per second that a client may send, or unlimited."`
+	MaxBatch         string `on:"packet" kind:"positive" change:"now" default:"100" help:"Maximum number of requests in a batch."`
+}
+
+// limitsKeys are the settings of a table [limits.NAME].
+type limitsKeys struct {
+	MaxConnections string `kind:"limit" default:"unlimited" help:"Maximum number of connections of all its listeners together, or unlimited."`
+	MaxPerAddress  string `kind:"limit" default:"unlimited" help:"Maximum number of connections of one source address to all of them, or unlimited."`
+	AddressRate    string `kind:"rate" default:"unlimited" help:"Connections per second from one source address to all of them, N or \"N:BURST\", or unlimited."`
+	AcceptRate     string `kind:"rate" default:"unlimited" help:"Connections per second that all of them accept, N or \"N:BURST\", or unlimited."`
+}
+
+// networkKeys are the settings of a table [[network]].
+type networkKeys struct {
+	Prefix      string `kind:"prefix" example:"\"10.0.0.0/8\"" help:"Network, or address, that the rule is for. It is required. Of several that contain an address, the longest applies."`
+	Deny        bool   `kind:"bool" default:"false" help:"Refuse connections from the network."`
+	Reset       bool   `kind:"bool" default:"false" help:"Reset refused connections instead of sending the rejection message of the protocol."`
+	Exempt      bool   `kind:"bool" default:"false" help:"Exempt the network from max-per-address and address-rate."`
+	PerAddress  string `name:"max-per-address" kind:"limit" example:"100" help:"Maximum number of connections of one source address in the network. Default: that of the listener."`
+	AddressRate string `kind:"rate" example:"\"10:20\"" help:"Connections per second from one source address in the network. Default: that of the listener."`
+	Bits4       string `name:"bits-ipv4" kind:"bits4" example:"24" help:"Length of the prefixes of IPv4 addresses that count as one source address in the network. Default: 32."`
+	Bits6       string `name:"bits-ipv6" kind:"bits6" example:"56" help:"The same for IPv6 addresses. Default: 64."`
+	Reason      string `example:"\"crawler\"" help:"Reason, for logs and the command bans."`
+}

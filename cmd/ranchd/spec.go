@@ -1,0 +1,82 @@
+package main
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"goranch/internal/settings"
+)
+
+var (
+	allKeys  = settings.Keys(flags{}, kinds)
+	flagKeys = slices.DeleteFunc(slices.Clone(allKeys), func(k settings.Key) bool {
+		return slices.ContainsFunc(fileOnly, func(o settings.Key) bool { return o.Name == k.Name })
+	})
+	fileOnly         = settings.Keys(fileKeys{}, kinds)
+	limitsTable      = settings.Keys(limitsKeys{}, kinds)
+	networkKeysTable = settings.Keys(networkKeys{}, kinds)
+)
+
+// spec describes configuration files.
+var spec = settings.Spec{
+	Keys: slices.DeleteFunc(slices.Clone(allKeys), func(k settings.Key) bool { return k.TableOnly }),
+	Tables: []settings.Table{
+		{Name: listenerTable, Keys: slices.DeleteFunc(slices.Clone(allKeys), func(k settings.Key) bool { return len(k.On) == 0 }),
+			Help: "A listener. Keys that it has not are those at the top of the file. Without any of these tables there are the listeners of ranchd without flags; listener = [] is none."},
+		{Name: limitsName, Named: true, Keys: limitsTable, Help: "Limits that the listeners with limits = \"NAME\" count together."},
+		{Name: networkTable, Keys: networkKeysTable, Help: "A rule for a network of clients, on all listeners but those of operators."},
+	},
+	Hint: "ranchd config --default prints all keys",
+}
+
+// Names of tables.
+const (
+	listenerTable = "listener"
+	limitsName    = "limits"
+	networkTable  = "network"
+)
+
+// scope is the settings of the process, or of a listener, and where files set them.
+type scope struct {
+	flags
+	places map[string]place
+	table  *place // the table of a listener in a file; nil for others
+}
+
+// clone returns a copy that can be changed.
+func (s *scope) clone() *scope {
+	return &scope{flags: s.flags, places: maps.Clone(s.places)}
+}
+
+// set sets the keys of a section of a file, except those given on the command line. table is its
+// name in messages.
+func (s *scope) set(file string, section settings.Section, table string, given map[string]bool) {
+	for name, v := range section.Values {
+		k, ok := find(allKeys, name)
+		if !ok || given[name] {
+			continue
+		}
+		k.Set(&s.flags, v.Items)
+		s.places[name] = place{file, v.Line, table}
+	}
+	if p, ok := s.places["address"]; ok {
+		s.places["listen"] = p
+	}
+}
+
+func find(keys []settings.Key, name string) (settings.Key, bool) {
+	i := slices.IndexFunc(keys, func(k settings.Key) bool { return k.Name == name })
+	if i < 0 {
+		return settings.Key{}, false
+	}
+	return keys[i], true
+}
+
+// appliesTo reports whether listeners of a protocol have the key.
+func appliesTo(k settings.Key, s service) bool {
+	return slices.Contains(k.On, "listener") || slices.Contains(k.On, s.String())
+}
+
+// protocolsOf returns the protocols that have a key, for messages.
+func protocolsOf(k settings.Key) string { return strings.Join(k.On, ", ") }

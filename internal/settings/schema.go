@@ -1,0 +1,88 @@
+package settings
+
+import (
+	"encoding/json"
+	"maps"
+	"strconv"
+)
+
+// Schema returns the JSON schema (draft 2020-12) of the files that Parse accepts, for editors.
+func (s *Spec) Schema(title string) []byte {
+	properties := keysSchema(s.Keys)
+	for _, t := range s.Tables {
+		table := map[string]any{"type": "object", "additionalProperties": false, "description": t.Help, "properties": keysSchema(t.Keys)}
+		if t.Named {
+			properties[t.Name] = map[string]any{"type": "object", "additionalProperties": table}
+		} else {
+			properties[t.Name] = map[string]any{"type": "array", "items": table}
+		}
+	}
+	b, err := json.MarshalIndent(map[string]any{
+		"$schema": "https://json-schema.org/draft/2020-12/schema",
+		"title":   title, "type": "object", "additionalProperties": false, "properties": properties,
+	}, "", "  ")
+	if err != nil {
+		panic(err) // a schema of a kind that JSON cannot express
+	}
+	return append(b, '\n')
+}
+
+func keysSchema(keys []Key) map[string]any {
+	all := map[string]any{}
+	for _, k := range keys {
+		all[k.Name] = k.schema()
+	}
+	return all
+}
+
+func (k Key) schema() map[string]any {
+	one := maps.Clone(k.Kind.Schema)
+	if one == nil {
+		one = map[string]any{}
+	}
+	if len(one) == 0 {
+		types := []string{}
+		for _, t := range k.Kind.Types {
+			types = append(types, jsonType(t))
+		}
+		one["type"] = types
+	}
+	if k.Kind.List {
+		one = map[string]any{"anyOf": []any{one, map[string]any{"type": "array", "items": one}}}
+	}
+	one["description"] = k.Help
+	if k.Default != "" {
+		one["default"] = k.defaultValue()
+	}
+	return one
+}
+
+func jsonType(t Type) string {
+	if t == Float {
+		return "number"
+	}
+	return string(t)
+}
+
+// defaultValue returns the default as a value of the first type that it can have.
+func (k Key) defaultValue() any {
+	for _, t := range k.Kind.Types {
+		switch t {
+		case Integer:
+			if n, err := strconv.ParseInt(k.Default, 10, 64); err == nil {
+				return n
+			}
+		case Float:
+			if x, err := strconv.ParseFloat(k.Default, 64); err == nil {
+				return x
+			}
+		case Bool:
+			if b, err := strconv.ParseBool(k.Default); err == nil {
+				return b
+			}
+		case String:
+			return k.Default
+		}
+	}
+	return k.Default
+}
