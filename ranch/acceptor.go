@@ -5,6 +5,7 @@ import (
 	"net"
 	"runtime/pprof"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"goranch/transport"
@@ -22,10 +23,12 @@ type acceptors struct {
 	cancel     context.CancelCauseFunc
 	wg         sync.WaitGroup
 	slotWait   slotWait
+	checking   chan struct{}                  // a lock for the check that runs
+	round      atomic.Pointer[roundOfAnswers] // of that check; nil: there is none
 }
 
 func newAcceptors(l *Listener, t transport.Transport, opts Options, sockets []*socket) *acceptors {
-	a := &acceptors{l: l, t: t, postListen: opts.PostListen, n: opts.NumAcceptors, sockets: sockets}
+	a := &acceptors{l: l, t: t, postListen: opts.PostListen, n: opts.NumAcceptors, sockets: sockets, checking: make(chan struct{}, 1)}
 	a.ctx, a.cancel = context.WithCancelCause(context.Background())
 	a.slotWait.renew(a.ctx)
 	return a
@@ -54,8 +57,11 @@ func (a *acceptors) stop(cause error) {
 }
 
 // accept is the accept loop.
-func (a *acceptors) accept(s *socket) {
+func (a *acceptors) accept(i int, s *socket) {
 	for a.acceptOne(s) {
+		if c := a.round.Load(); c != nil {
+			a.answer(c, i)
+		}
 	}
 }
 
@@ -64,7 +70,7 @@ func (a *acceptors) acceptOne(s *socket) bool {
 	l := a.l
 	if l.acceptLimited.Load() || l.shared != nil && l.shared.AcceptLimited() {
 		if !a.awaitTurn(s) {
-			return false
+			return a.ctx.Err() == nil
 		}
 		defer func() { <-s.turn }()
 	}
@@ -108,15 +114,17 @@ func (a *acceptors) acceptFrom(s *socket, reserved bool) (nc net.Conn, opening i
 	return nc, opening, kept, err
 }
 
-// awaitTurn takes s.turn and waits until the AcceptRate allows one more connection. One acceptor of
-// a socket does so at a time: tokens that others took in advance would allow a burst.
+// awaitTurn takes s.turn and waits until the AcceptRate allows one more connection. It reports false
+// if the wait was interrupted. One acceptor of a socket does so at a time: tokens that others took in
+// advance would allow a burst.
 func (a *acceptors) awaitTurn(s *socket) bool {
+	wait := a.slotWait.context()
 	select {
 	case s.turn <- struct{}{}:
-	case <-a.ctx.Done():
+	case <-wait.Done():
 		return false
 	}
-	if a.l.sup.WaitAccept(a.ctx) != nil {
+	if a.l.sup.WaitAccept(wait) != nil {
 		<-s.turn
 		return false
 	}

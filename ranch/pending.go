@@ -44,23 +44,23 @@ func (r *reservations) take() bool {
 	return false
 }
 
-// slotWait is the context in which acceptors or pending connections wait for slots. It ends when
-// RefuseAfter changes.
+// slotWait is the context in which acceptors or pending connections wait for slots, and acceptors for
+// the AcceptRate. It ends when RefuseAfter changes, and at a check of the acceptors.
 type slotWait struct {
 	mu     sync.Mutex
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 }
 
-// errRefuseAfterChanged ends a wait for a slot, which begins again under the new setting.
-var errRefuseAfterChanged = errors.New("RefuseAfter has changed")
+// errWaitRenewed ends a wait, which begins again.
+var errWaitRenewed = errors.New("the wait begins again")
 
 // renew ends the waits in progress. Later ones end with parent, or when renew is called again.
 func (w *slotWait) renew(parent context.Context) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.cancel != nil {
-		w.cancel(errRefuseAfterChanged)
+		w.cancel(errWaitRenewed)
 	}
 	w.ctx, w.cancel = context.WithCancelCause(parent)
 }
@@ -148,7 +148,7 @@ func (l *Listener) awaitSlot(accepted time.Time, tooMany, reserved bool) error {
 		}
 		err := l.takeSlot(ctx, atOnce, reserved)
 		cancel()
-		if err != errRefuseAfterChanged {
+		if err != errWaitRenewed {
 			return err
 		}
 		reserved = false // takeSlot has cancelled the reservation

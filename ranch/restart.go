@@ -22,7 +22,7 @@ func (a *acceptors) supervise(i int, s *socket) {
 	defer a.l.emit(Event{Kind: AcceptorStopped, Acceptor: i})
 	var panics []time.Time
 	for {
-		err := a.recoverAccept(s)
+		err := a.recoverAccept(i, s)
 		if err == nil {
 			return
 		}
@@ -39,12 +39,12 @@ func (a *acceptors) supervise(i int, s *socket) {
 	}
 }
 
-func (a *acceptors) recoverAccept(s *socket) (err error) {
+func (a *acceptors) recoverAccept(i int, s *socket) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = &protocol.PanicError{Value: v, Stack: debug.Stack()}
 		}
 	}()
-	a.accept(s)
+	a.accept(i, s)
 	return nil
 }

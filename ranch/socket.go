@@ -146,10 +146,12 @@ func (s *socket) interrupt() bool {
 	return setDeadline(s.ln, time.Unix(1, 0))
 }
 
+type deadliner interface{ SetDeadline(time.Time) error }
+
 // setDeadline does nothing for listeners without deadlines, and returns false. A connection that is
 // accepted from one above the cap becomes pending.
 func setDeadline(ln net.Listener, t time.Time) bool {
-	d, ok := ln.(interface{ SetDeadline(time.Time) error })
+	d, ok := ln.(deadliner)
 	if ok {
 		d.SetDeadline(t)
 	}

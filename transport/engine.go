@@ -69,6 +69,7 @@ func init() {
 	engine.StepsOf = stepsOf
 	engine.Rebind = rebind
 	engine.Probe = probe
+	engine.KeepSocketFile = keepSocketFile
 }
 
 // probe listens with a socket that shares its port with none, and closes it.
@@ -84,6 +85,11 @@ func probe(ctx context.Context, t any, addr string) (string, error) {
 	case *TLS:
 		tcp = t.TCP
 	case Unwrapper:
+		if a, ok := t.(engine.Adopter); ok {
+			if bound, ok := a.Adopted(addr); ok {
+				return bound, nil
+			}
+		}
 		return probe(ctx, t.Unwrap(), addr)
 	default:
 		return addr, nil
@@ -100,12 +106,24 @@ func probe(ctx context.Context, t any, addr string) (string, error) {
 	return rebind(addr, ln.Addr()), nil
 }
 
+// adopterOf returns the transport that t wraps, if t is an engine.Adopter: it differs from that only
+// in its Listen.
+func adopterOf(t any) (Transport, bool) {
+	if _, ok := t.(engine.Adopter); ok {
+		if u, ok := t.(Unwrapper); ok {
+			return u.Unwrap(), true
+		}
+	}
+	return nil, false
+}
+
 func plain(t any) bool {
 	switch t.(type) {
 	case TCP, *TCP, *Mem, *listenerTransport:
 		return true
 	}
-	return false
+	inner, ok := adopterOf(t)
+	return ok && plain(inner)
 }
 
 func stepsOf(t any) (engine.DialSteps, bool) {
@@ -114,6 +132,9 @@ func stepsOf(t any) (engine.DialSteps, bool) {
 		return engine.DialSteps{Connect: t.TCP.Dial, Client: t.client}, true
 	case *TLS:
 		return engine.DialSteps{Connect: t.TCP.Dial, Client: t.client}, true
+	}
+	if inner, ok := adopterOf(t); ok {
+		return stepsOf(inner)
 	}
 	return engine.DialSteps{}, false
 }

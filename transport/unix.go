@@ -87,7 +87,34 @@ func removeStale(ctx context.Context, path string) error {
 	}
 }
 
-// unixListener removes its socket file when it is closed, unless the file has been replaced.
+// keptFiles are the paths of socket files that belong to another process too.
+var keptFiles struct {
+	mu    sync.Mutex
+	paths map[string]bool
+}
+
+// keepSocketFile implements engine.KeepSocketFile.
+func keepSocketFile(path string, keep bool) {
+	keptFiles.mu.Lock()
+	defer keptFiles.mu.Unlock()
+	if !keep {
+		delete(keptFiles.paths, path)
+		return
+	}
+	if keptFiles.paths == nil {
+		keptFiles.paths = make(map[string]bool)
+	}
+	keptFiles.paths[path] = true
+}
+
+func isSocketFileKept(path string) bool {
+	keptFiles.mu.Lock()
+	defer keptFiles.mu.Unlock()
+	return keptFiles.paths[path]
+}
+
+// unixListener removes its socket file when it is closed, unless the file has been replaced or
+// belongs to another process too.
 type unixListener struct {
 	*net.UnixListener
 	path  string
@@ -97,6 +124,9 @@ type unixListener struct {
 
 func (l *unixListener) Close() error {
 	l.close.Do(func() {
+		if isSocketFileKept(l.path) {
+			return
+		}
 		if now, err := os.Lstat(l.path); err == nil && os.SameFile(now, l.own) {
 			os.Remove(l.path)
 		}

@@ -52,6 +52,9 @@ type reservedListener struct {
 	reserve *descriptors.Reserve
 }
 
+// Unwrap returns the listener of the transport, which knows whether its socket was inherited.
+func (l reservedListener) Unwrap() net.Listener { return l.deadlineListener }
+
 // acceptTime is how long an accept may hold the reserve: the connection may be gone in the meantime.
 const acceptTime = 20 * time.Millisecond
 

@@ -23,13 +23,36 @@ func Length(ln net.Listener) (n, limit int, err error) { return length(ln) }
 // Inherited is implemented by listeners of inherited sockets, whose queue outlives this process.
 type Inherited interface{ Inherited() }
 
+// Shared is implemented by listeners whose queue other processes can get while they are open.
+type Shared interface {
+	// Shared reports whether another process accepts from the queue, or will after this one.
+	Shared() bool
+}
+
+// Outlives reports whether the queue of ln, or of a listener that it wraps and returns by Unwrap,
+// outlives this process. The outermost listener that knows decides.
+func Outlives(ln net.Listener) bool {
+	for {
+		switch l := ln.(type) {
+		case Shared:
+			return l.Shared()
+		case Inherited:
+			return true
+		case interface{ Unwrap() net.Listener }:
+			ln = l.Unwrap()
+		default:
+			return false
+		}
+	}
+}
+
 // Shrink reduces the queue of ln to the shortest length of the system, so that its connections can
 // be accepted while few are added. Linux still adds one connection whenever the queue is empty. A
-// TCP client that finds the queue full retries; a client of a Unix socket is refused. The queue of
-// an [Inherited] listener is not changed, because the next process accepts its connections: the
+// TCP client that finds the queue full retries; a client of a Unix socket is refused. A queue that
+// [Outlives] this process is not changed, because another process accepts its connections: the
 // error is errors.ErrUnsupported.
 func Shrink(ln net.Listener) error {
-	if _, ok := ln.(Inherited); ok {
+	if Outlives(ln) {
 		return errors.ErrUnsupported
 	}
 	return set(ln, shortest)

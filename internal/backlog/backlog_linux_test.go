@@ -202,3 +202,38 @@ func TestErrors(t *testing.T) {
 		t.Errorf("Pending after Close: got %v, want net.ErrClosed", err)
 	}
 }
+
+type shared struct {
+	*net.TCPListener
+	shared bool
+}
+
+func (s shared) Shared() bool { return s.shared }
+
+type wrapper struct{ net.Listener }
+
+func (w wrapper) Unwrap() net.Listener { return w.Listener }
+
+// The queue of a socket that another process has is not changed, also if its listener is wrapped.
+func TestOutlives(t *testing.T) {
+	ln := listen(t, "tcp", "127.0.0.1:0").(*net.TCPListener)
+	for _, c := range []struct {
+		name string
+		ln   net.Listener
+		want bool
+	}{
+		{"own", ln, false},
+		{"inherited", inherited{ln}, true},
+		{"wrapped", wrapper{inherited{ln}}, true},
+		{"wrapped twice", wrapper{wrapper{inherited{ln}}}, true},
+		{"shared", wrapper{shared{ln, true}}, true},
+		{"not shared", shared{ln, false}, false},
+	} {
+		if got := backlog.Outlives(c.ln); got != c.want {
+			t.Errorf("%s: got %v, want %v", c.name, got, c.want)
+		}
+		if err := backlog.Shrink(c.ln); c.want != errors.Is(err, errors.ErrUnsupported) {
+			t.Errorf("%s: Shrink: got %v, want an error: %v", c.name, err, c.want)
+		}
+	}
+}

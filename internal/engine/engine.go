@@ -115,7 +115,18 @@ var (
 	// was chosen for ":0". Sockets that share their port could join those of another process
 	// unnoticed. It checks TCP and TLS only.
 	Probe func(ctx context.Context, t any, addr string) (string, error)
+	// KeepSocketFile decides whether the listener of this process that created the file of a Unix
+	// socket leaves it when it is closed, because another process listens on the same socket.
+	KeepSocketFile func(path string, keep bool)
 )
+
+// Adopter is a transport that wraps another one and differs from it only in Listen: it may have
+// listening sockets that another process has opened.
+type Adopter interface {
+	// Adopted returns the address to which the socket for a Listen on addr is bound; ok is false if
+	// there is none.
+	Adopted(addr string) (bound string, ok bool)
+}
 
 // BehindProxy reports whether peer, the remote address of a socket of t, is a proxy whose headers t
 // accepts: then the limits per address do not apply to peer. Package transport/proxy sets it.
