@@ -139,7 +139,9 @@ func (m *Manager[T]) Attach(ctx context.Context, id string, remote net.Addr, h H
 			return nil, errTooManyAttempts
 		}
 	}
-	s, err := m.find(id).attach(remote, h)
+	e := m.find(id)
+	m.claim(ctx, e)
+	s, err := e.attach(remote, h)
 	if errors.Is(err, ErrUnknown) {
 		m.refused.Add(1)
 		if remote != nil {
@@ -174,6 +176,7 @@ func (e *entry[T]) attach(remote net.Addr, h Holder) (*Session[T], error) {
 	}
 	m.resumed.Add(1)
 	e.gen++
+	e.elsewhere = false
 	e.holder, e.remote, e.since, e.deliveryFailed = h, remote, m.now(), false
 	m.markDirty(e)
 	if e.backlog != nil {

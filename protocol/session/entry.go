@@ -41,6 +41,7 @@ type entry[T any] struct {
 	marshalFailed bool
 	stored        bool // in the Store, or about to be
 	brief         bool // its last attachment lasted less than briefTime
+	elsewhere     bool // another process has it attached; it is in no list of detached sessions
 
 	// Position in the lists of detached sessions, guarded by their lock.
 	class  uint8
@@ -80,7 +81,7 @@ func (e *entry[T]) checkLease(gen uint64) error {
 
 // overdue reports whether e has expired, even if the sweeper has not removed it yet. e.mu is held.
 func (e *entry[T]) overdue() bool {
-	return e.holder == nil && e.m.opts.TTL > 0 && e.m.now()-e.since >= e.m.opts.TTL
+	return e.holder == nil && !e.elsewhere && e.m.opts.TTL > 0 && e.m.now()-e.since >= e.m.opts.TTL
 }
 
 func (e *entry[T]) do(f func(*T), gen uint64, save bool) error {
@@ -201,7 +202,7 @@ func (e *entry[T]) record() (Record, error) {
 	if e.marshalFailed = err != nil; err != nil {
 		return Record{}, err
 	}
-	r := Record{ID: e.id, Generation: e.gen, Created: time.Unix(0, e.created), Seen: time.Now().Round(0), Attached: e.holder != nil, State: state}
+	r := Record{ID: e.id, Generation: e.gen, Created: time.Unix(0, e.created), Seen: time.Now().Round(0), Attached: e.holder != nil || e.elsewhere, State: state}
 	if !r.Attached {
 		r.Seen = e.m.wallTime(e.since)
 	}

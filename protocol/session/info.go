@@ -71,7 +71,7 @@ func (e *entry[T]) info() (Info, bool) {
 	if e.checkPhase() != nil || e.overdue() {
 		return Info{}, false
 	}
-	i := Info{ID: e.id, Attached: e.holder != nil, Remote: e.remote, Created: time.Unix(0, e.created),
+	i := Info{ID: e.id, Attached: e.holder != nil || e.elsewhere, Remote: e.remote, Created: time.Unix(0, e.created),
 		Since: e.m.wallTime(e.since), Generation: e.gen}
 	if e.backlog != nil {
 		i.Buffered = e.backlog.bytes

@@ -7,8 +7,10 @@ import (
 	"time"
 )
 
-// load adds the records of the Store as detached sessions, and removes expired records.
+// load adds the records of the Store, as detached sessions unless another process has them, and removes
+// expired records.
 func (m *Manager[T]) load() error {
+	elsewhere := m.share()
 	var entries, wereAttached []*entry[T]
 	var expired []string
 	err := m.opts.Store.Each(func(r Record) bool {
@@ -26,7 +28,7 @@ func (m *Manager[T]) load() error {
 			return true
 		}
 		entries = append(entries, e)
-		if r.Attached {
+		if e.elsewhere = r.Attached && elsewhere; r.Attached && !e.elsewhere {
 			wereAttached = append(wereAttached, e)
 		}
 		return true
@@ -38,7 +40,9 @@ func (m *Manager[T]) load() error {
 	for _, e := range entries {
 		k := keyOf(e.id)
 		m.shard(k).entries[k] = e
-		m.detached.push(e)
+		if !e.elsewhere {
+			m.detached.push(e)
+		}
 	}
 	for _, e := range wereAttached {
 		m.markDirty(e) // saved as detached, so that its TTL does not start again at the next restart

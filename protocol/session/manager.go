@@ -27,6 +27,7 @@ type Manager[T any] struct {
 	shards   [shards]shard[T]
 	detached detachedList[T]
 	saver    saver
+	shared   SharedStore // nil: the Store is of this process only
 	quit     chan struct{}
 	tasks    sync.WaitGroup // flusher and sweeper
 	closed   atomic.Bool
@@ -131,6 +132,7 @@ func (m *Manager[T]) End(id string) error {
 	if e == nil {
 		return ErrUnknown
 	}
+	m.claim(context.Background(), e)
 	return m.end(e, 0)
 }
 

@@ -81,8 +81,12 @@ func (h *holder) revocation(by net.Addr, err error) []byte {
 	if !errors.Is(err, session.ErrStale) {
 		return appendTextError(nil, &Error{Message: ErrSessionEnded.Error()})
 	}
-	if r := h.c.currentRunner(); r != nil && r.json.Load() {
-		return append(appendString([]byte(`{"event":"taken_over","by":`), by.String()), "}\n"...)
+	address := "a connection of the process that replaces this one"
+	if by != nil {
+		address = by.String()
 	}
-	return fmt.Appendf(nil, "The session was taken over by %s.\n", termtext.Line(by.String()))
+	if r := h.c.currentRunner(); r != nil && r.json.Load() {
+		return append(appendString([]byte(`{"event":"taken_over","by":`), address), "}\n"...)
+	}
+	return fmt.Appendf(nil, "The session was taken over by %s.\n", termtext.Line(address))
 }
