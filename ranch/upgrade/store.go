@@ -22,7 +22,7 @@ import (
 // A manager of package session must be made of the result before Ready. The result must not be used by
 // several managers.
 func (u *Upgrader) Store(name string, open func() (session.Store, error)) (session.Store, error) {
-	s := &store{u: u, name: name, open: open, changed: make(chan struct{})}
+	s := &store{u: u, name: name, open: open, changed: make(chan struct{}), orphaned: make(chan struct{})}
 	if err := u.stores.add(s); err != nil {
 		return nil, fmt.Errorf("upgrade: %w", err)
 	}
@@ -65,7 +65,8 @@ type store struct {
 	backend   session.Store // nil: released, and not yet opened by the successor
 	changed   chan struct{} // closed and replaced when backend changes
 	manager   session.Sharer
-	elsewhere bool // the predecessor may have sessions
+	elsewhere bool          // the predecessor may have sessions
+	orphaned  chan struct{} // closed when it has none any more
 	closed    bool
 
 	handed bool // the backend is, or will be, the successor; guarded by use
@@ -163,6 +164,9 @@ func (s *store) orphan() {
 	s.mu.Lock()
 	m, was := s.manager, s.elsewhere
 	s.elsewhere = false
+	if was {
+		close(s.orphaned)
+	}
 	s.mu.Unlock()
 	if was && m != nil {
 		m.Orphaned()
@@ -369,6 +373,26 @@ func (s *stores) manager(body json.RawMessage) (storeCall, session.Sharer, error
 		return c, nil, fmt.Errorf("store %s has no manager", c.Store)
 	}
 	return c, st.manager, nil
+}
+
+// awaitOrphaned waits until the predecessor has no sessions in any store.
+func (s *stores) awaitOrphaned(ctx context.Context) error {
+	s.mu.Lock()
+	var waits []<-chan struct{}
+	for _, st := range s.byName {
+		if st.Elsewhere() {
+			waits = append(waits, st.orphaned)
+		}
+	}
+	s.mu.Unlock()
+	for _, w := range waits {
+		select {
+		case <-w:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
 }
 
 // predecessorClosed records that the predecessor has closed a store.

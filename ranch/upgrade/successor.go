@@ -159,3 +159,14 @@ func (u *Upgrader) Progress(text string) {
 	defer cancel()
 	p.control.call(ctx, "progress", text, nil)
 }
+
+// WaitPredecessor waits until the predecessor has ended, or has closed its stores, or ctx ends: then the
+// error is the cause of ctx. A process that was replaced itself calls it after its drain and before it
+// closes its stores, because the sessions of its predecessor are stored through it. Without a predecessor
+// it returns nil at once.
+func (u *Upgrader) WaitPredecessor(ctx context.Context) error {
+	if u.predecessor == nil {
+		return nil
+	}
+	return u.stores.awaitOrphaned(ctx)
+}

@@ -1,0 +1,5 @@
+//go:build unix && !linux
+
+package upgrade_test
+
+func maxBacklog(int) int { return 0 }
