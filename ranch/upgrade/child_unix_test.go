@@ -82,8 +82,10 @@ func (s *server) report(event, text string) {
 	os.Stdout.Write(append(b, '\n')) // one write: processes share the pipe
 }
 
-// child is the process of a server.
-func child(dir string) int {
+func init() { child = runChild }
+
+// runChild is the process of a server.
+func runChild(dir string) int {
 	s := &server{dir: dir}
 	b, err := os.ReadFile(filepath.Join(dir, "config.json"))
 	if err != nil || json.Unmarshal(b, &s.config) != nil {
