@@ -11,7 +11,7 @@
 // Viewers can run the commands that show something: status, stats, listeners, connections,
 // connection, closed, sources, top, alarms, limits, bans, descriptors, memory, goroutines, sessions,
 // traces, config and version. Operators can also run those that change something: kill, end, ban, unban, cap,
-// limit, suspend, resume, drain, reload, trace and gc. The shell passes each call of these to its Audit.
+// limit, suspend, resume, drain, reload, upgrade, trace and gc. The shell passes each call of these to its Audit.
 //
 // In suspend, resume and drain the name "all" excludes the listener of the operator's own
 // connection and those in Options.Protected, so the operator can connect again after "suspend all".
@@ -49,6 +49,10 @@ type Options struct {
 	// everything, or nothing if it returns an error. ctx ends if the command is cancelled. nil: there is no such
 	// command.
 	Reload func(ctx context.Context) ([]Change, error)
+	// Upgrade replaces the process by a new one for the command upgrade, as the method of that name in
+	// package ranch/upgrade does. progress shows what happens. ctx ends if the command is cancelled. nil:
+	// there is no such command.
+	Upgrade func(ctx context.Context, progress func(string)) (Upgraded, error)
 	// Version is the version of the server. "" is "unknown".
 	Version string
 	// Started is when the server was started. The zero value is the time of the call of Commands.
@@ -98,7 +102,7 @@ func (a *admin) commands() []shell.Command {
 	return slices.Concat(
 		a.statusCommands(), a.sessionCommands(),
 		a.connectionCommands(), a.closedCommands(), a.sourceCommands(), a.killCommands(), a.banCommands(),
-		a.listenerCommands(), a.controlCommands(), a.reloadCommands(), a.drainCommands(), a.alarmCommands(), a.limitCommands(),
+		a.listenerCommands(), a.controlCommands(), a.reloadCommands(), a.upgradeCommands(), a.drainCommands(), a.alarmCommands(), a.limitCommands(),
 		a.topCommands(), a.traceCommands(),
 		a.memoryCommands(), a.goroutineCommands(), a.descriptorCommands())
 }
