@@ -14,7 +14,7 @@ import (
 func (d *daemon) operatorCommands() []shell.Command {
 	return append(admin.Commands(admin.Options{
 		Server: &d.server, Version: version(), Started: d.started,
-		Config: func() any { return d.config().values() }, Reload: d.reloadCommand, Current: d.adminState,
+		Config: func() any { return d.config().values() }, Reload: d.reloadCommand, Upgrade: d.upgrade, Current: d.adminState,
 	}), d.dashboardCommand(), d.topicsCommand())
 }
 

@@ -24,6 +24,8 @@ func mapKeys[V any](m map[string]V) iter.Seq[string] { return maps.Keys(m) }
 
 // reloadAtSignal reads configuration and files again and logs the result.
 func (d *daemon) reloadAtSignal() {
+	d.notify.reloading()
+	defer d.notify.ready()
 	if d.config().File != "" {
 		d.reload() // logs
 	}

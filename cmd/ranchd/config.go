@@ -28,6 +28,7 @@ type config struct {
 	MaxConnections  int // --max-connections, for the banner
 	DefaultCap      bool
 	ShutdownTimeout time.Duration // or infinity
+	Upgrade         upgradeConfig
 	StateDir        string        // "" is memory only
 	SessionTTL      time.Duration // of the console
 	AccessLog       string        // a file; "-" is standard output, "" none
@@ -115,6 +116,7 @@ func (c *config) readProcess(all *faults, usesTLS bool) {
 	l.readLimits(all)
 	c.MaxConnections = l.Options.MaxConnections
 	c.ShutdownTimeout = read(all, "--shutdown-timeout", f.ShutdownTimeout, notNegative)
+	c.Upgrade = f.upgradeConfig(all)
 	c.LogLevel = read(all, "--log-level", f.LogLevel, oneOf("debug, info, warn and error",
 		map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}))
 	c.LogFormat = read(all, "--log-format", f.LogFormat, oneOf("auto, text, color and json",

@@ -36,6 +36,7 @@ const drainLogInterval = time.Second
 // operators are the last, so that they can watch.
 func (d *daemon) drain(abort context.Context) error {
 	d.endChanges()
+	d.notify.stopping()
 	limit := d.config().ShutdownTimeout
 	ctx, cancel := d.drainLimit(abort, d.all()...)
 	defer cancel()
@@ -57,7 +58,9 @@ func (d *daemon) drain(abort context.Context) error {
 		case err := <-done:
 			return err
 		case <-tick.C:
-			d.log.Info("draining", "connections", d.liveConnections())
+			n := d.liveConnections()
+			d.log.Info("draining", "connections", n)
+			d.notify.draining(n)
 		}
 	}
 }

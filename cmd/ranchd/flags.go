@@ -54,6 +54,7 @@ type flags struct {
 
 	drainFlags
 	accessLogFlags
+	upgradeFlags
 
 	ProxyFrom string `on:"echo,shell,topics,packet,web" kind:"networks" change:"resume" example:"[\"10.0.0.0/8\", \"local\"]" placeholder:"NETWORK,..." help:"Proxies whose connections must begin with a PROXY header, version 1 or 2: networks such as 10.0.0.0/8, and local for Unix sockets. Headers from other peers are refused. Default: none, and headers are payload."`
 
@@ -125,5 +126,7 @@ Signals:
   SIGHUP            reload configuration, certificate, token and ban files, and reopen the
                     access log; without any of these, like SIGTERM (Unix)
   SIGUSR1           log the state and counters of each listener (Unix)
+  SIGUSR2           upgrade: start ranchd again and hand over the listening sockets; see
+                    docs/upgrade.md (Unix)
 
 `

@@ -34,6 +34,9 @@ var kinds = map[string]settings.Kind{
 			pattern(`^(0*[1-9][0-9]{0,8}(\.[0-9]+)?|0*\.0*[1-9][0-9]*|0+\.0*[1-9][0-9]*):0*[1-9][0-9]{0,8}$`))},
 	"mode": {Types: texts, Strict: true, Allowed: `octal numbers in quotes, "0001" to "0777"`, Schema: pattern(`^(0o)?0*([1-7][0-7]{0,2})$`)},
 
+	"duration":  {Types: texts, Allowed: "durations such as 500ms, 5s or 2m", Schema: pattern(durations)},
+	"processes": {Types: numbers, Allowed: "the numbers 2 to 100", Schema: integers(2, 100)},
+
 	"time":   {Types: texts, Allowed: "durations such as 500ms, 5s or 2m, and infinity", Schema: anyOf(words("infinity"), pattern(positives))},
 	"time0":  {Types: append(texts, settings.Integer), Allowed: "0, durations such as 500ms, 5s or 2m, and infinity", Schema: anyOf(words("infinity", "0", 0), pattern(durations))},
 	"pace":   {Types: append(texts, settings.Integer), Allowed: "0 and durations such as 500ms, 5s or 2m, up to 24h0m0s", Schema: anyOf(words("0", 0), pattern(durations))},

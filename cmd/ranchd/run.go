@@ -15,11 +15,12 @@ import (
 	"goranch/internal/logging"
 	"goranch/ranch"
 	"goranch/ranch/accesslog"
+	"goranch/ranch/upgrade"
 )
 
 // run runs the program and returns its exit code. The end of ctx has the effect of a first signal.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer, signals <-chan os.Signal) int {
-	c, code, done := parse(args, stdout, stderr)
+	c, code, done := parseOrFail(args, stdout, stderr)
 	if done {
 		return code
 	}
@@ -53,6 +54,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, signals <
 		return exitFailed
 	}
 	defer closeAccessLog()
+	d.notify = newNotifier(d.log)
+	if d.upgrader, err = newUpgrader(c, d); err != nil {
+		d.log.Error("taking over from the predecessor failed; it continues to serve", "err", err)
+		return exitFailed
+	}
 	return d.run(ctx, signals)
 }
 
@@ -76,6 +82,8 @@ type daemon struct {
 	accessLog   *accesslog.Log               // nil: there is none
 	dashboardAt atomic.Pointer[dashboardAt]  // nil if no dashboard is served over TCP
 	reloaded    atomic.Pointer[reloadResult] // nil before the first reload
+	upgrader    *upgrade.Upgrader            // nil in tests
+	notify      *notifier
 
 	// changing is held while listeners are started, changed or removed. The following are written
 	// only then; mu guards them for readers.
@@ -134,6 +142,8 @@ func (d *daemon) run(ctx context.Context, signals <-chan os.Signal) int {
 				d.logInfo()
 			case requestsReload(sig) && d.canReload():
 				reloads.Go(func() { d.reloadAtSignal() })
+			case requestsUpgrade(sig):
+				reloads.Go(func() { d.upgrade(drain, func(string) {}) }) // logs
 			case drain.Err() == nil:
 				d.log.Info("stopping; a second signal exits at once", "signal", sig.String(), "limit", formatTimeout(d.config().ShutdownTimeout))
 				startDrain()

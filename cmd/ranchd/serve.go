@@ -15,7 +15,13 @@ import (
 // serve starts the listeners, waits until drain ends, drains them, and returns the exit code. When
 // abort ends, the remaining connections are closed.
 func (d *daemon) serve(drain, abort context.Context) int {
-	if err := d.start(drain); err != nil {
+	err := d.start(drain)
+	if err != nil {
+		d.upgrader.Fail(err)
+	} else if drain.Err() == nil { // otherwise some listeners may not have been started
+		err = d.ready(drain)
+	}
+	if err != nil {
 		d.dropPace()
 		d.drain(abort)
 		d.closeServices()
@@ -24,14 +30,23 @@ func (d *daemon) serve(drain, abort context.Context) int {
 		}
 		return exitFailed
 	}
-	if drain.Err() == nil { // otherwise some listeners may not have been started
-		d.log.Info("serving", "listeners", len(d.all()), "pid", os.Getpid(), "version", version())
-		if !d.config().Quiet {
+	if drain.Err() == nil {
+		d.log.Info("serving", "listeners", len(d.all()), "pid", os.Getpid(), "version", version(), "predecessor", d.upgrader.Predecessor())
+		if !d.config().Quiet && d.upgrader.Predecessor() == 0 {
 			d.printBanner(d.stdout)
 		}
 	}
-	d.wait(drain)
-	err := d.drain(abort)
+	alive, endSigns := context.WithCancel(drain)
+	defer endSigns()
+	go d.notify.watch(alive, d.server.CheckAcceptors)
+	replaced := d.wait(drain)
+	endSigns()
+	d.upgrader.Stop()
+	if replaced {
+		d.drainReplaced(drain)
+	}
+	err = d.drain(abort)
+	d.awaitPredecessor(replaced)
 	d.closeServices()
 	return d.logExit(err)
 }
@@ -43,11 +58,16 @@ func (d *daemon) endChanges() {
 	d.ended = true
 }
 
-// wait returns when the listeners are to be drained.
-func (d *daemon) wait(drain context.Context) {
+// wait returns when the listeners are to be drained. It reports whether a successor has replaced this
+// process.
+func (d *daemon) wait(drain context.Context) (replaced bool) {
 	if !d.config().Console {
-		<-drain.Done()
-		return
+		select {
+		case <-drain.Done():
+			return false
+		case <-d.upgrader.HandedOver():
+			return true
+		}
 	}
 	done := make(chan error, 1)
 	go func() { done <- d.runConsole(drain) }()
@@ -57,13 +77,14 @@ func (d *daemon) wait(drain context.Context) {
 			d.log.Error("console failed; the server continues", "err", err)
 			<-drain.Done()
 		}
-		return
+		return false
 	case <-drain.Done():
 	}
 	select {
 	case <-done: // the console restores the terminal
 	case <-time.After(consoleTime): // its terminal is stopped, so that it cannot
 	}
+	return false
 }
 
 // consoleTime is how long a stop waits for the console.
@@ -156,6 +177,7 @@ func (d *daemon) service(c *config, l *listenerConfig) (*runningService, error) 
 // startListener starts a listener, at another address if its own is in use and it may have another.
 // postListen is called with each socket before it accepts; nil is none.
 func (d *daemon) startListener(c *config, r *running, postListen func(net.Listener) error) error {
+	d.inheritAddress(r)
 	err := d.listen(c, r, postListen)
 	if err != nil && r.config.Default {
 		err = d.listenElsewhere(c, r, postListen, err)
@@ -187,9 +209,9 @@ func (d *daemon) listen(c *config, r *running, postListen func(net.Listener) err
 func (d *daemon) transport(r *running) transport.Transport {
 	t := r.config.transport(r.tls.config())
 	if r.config.Service.isOperators() {
-		return reserved(t, d.reserve)
+		t = reserved(t, d.reserve)
 	}
-	return t
+	return d.upgradable(r.config.Name, t)
 }
 
 // listenElsewhere starts a listener at another address: its own cannot be used, and the operator has

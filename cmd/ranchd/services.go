@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -16,7 +14,6 @@ import (
 	"goranch/protocol/packet"
 	"goranch/protocol/pubsub"
 	"goranch/protocol/session"
-	"goranch/protocol/session/boltstore"
 	"goranch/protocol/shell"
 	"goranch/protocol/shell/access"
 	"goranch/ranch/admin"
@@ -90,7 +87,7 @@ func newPacket(c packetConfig) (protocol.Protocol, error) {
 }
 
 func (d *daemon) newTopics(s *runningService, c *config, l *listenerConfig) error {
-	store, err := openStore(c.StateDir, s.key)
+	store, err := d.openStore(c.StateDir, s.key)
 	if err != nil {
 		return err
 	}
@@ -110,7 +107,7 @@ func (d *daemon) newTopics(s *runningService, c *config, l *listenerConfig) erro
 
 // newPublicShell creates a shell that has a few read-only commands and the programs of --program.
 func (d *daemon) newPublicShell(s *runningService, c *config, l *listenerConfig) error {
-	store, err := openStore(c.StateDir, s.key)
+	store, err := d.openStore(c.StateDir, s.key)
 	if err != nil {
 		return err
 	}
@@ -162,14 +159,6 @@ func (s *runningService) token(ctx context.Context, conn *transport.Conn, token 
 }
 
 var errNoTokens = errors.New("this server accepts no tokens")
-
-// openStore opens the session store of a service in a directory, or returns nil if there is none.
-func openStore(dir string, s serviceKey) (session.Store, error) {
-	if dir == "" {
-		return nil, nil
-	}
-	return boltstore.Open(filepath.Join(dir, strings.ReplaceAll(s.String(), " ", "-")+".db"))
-}
 
 func closeStore(s session.Store) error {
 	if s == nil {

@@ -19,3 +19,5 @@ func notifications() <-chan os.Signal {
 func requestsInfo(os.Signal) bool { return false }
 
 func requestsReload(os.Signal) bool { return false }
+
+func requestsUpgrade(os.Signal) bool { return false }

@@ -15,7 +15,7 @@ func notifications() <-chan os.Signal {
 	// is caught rather than ignored, because programs that ranchd runs would inherit that.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	c := make(chan os.Signal, 8)
-	signal.Notify(c, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1)
+	signal.Notify(c, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
 	return c
 }
 
@@ -25,3 +25,6 @@ func requestsInfo(sig os.Signal) bool { return sig == syscall.SIGUSR1 }
 // requestsReload reports whether the signal requests a reload of files. Without files,
 // SIGHUP stops the server, as when its terminal is closed.
 func requestsReload(sig os.Signal) bool { return sig == syscall.SIGHUP }
+
+// requestsUpgrade reports whether the signal requests an upgrade.
+func requestsUpgrade(sig os.Signal) bool { return sig == syscall.SIGUSR2 }

@@ -29,12 +29,14 @@ func (u *Upgrader) Store(name string, open func() (session.Store, error)) (sessi
 	if u.predecessor != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), u.opts.Timeout)
 		defer cancel()
-		if err := u.predecessor.control.call(ctx, "release", storeCall{Store: name}, &s.elsewhere); err != nil {
+		if err := u.predecessor.control.call(ctx, "release", storeCall{Store: name}, &s.elsewhere); err != nil && !errors.Is(err, errEnded) {
+			u.stores.remove(s)
 			return nil, fmt.Errorf("upgrade: %w: store %s: %w", ErrPredecessor, name, err)
 		}
 	}
 	backend, err := open()
 	if err != nil {
+		u.stores.remove(s)
 		return nil, err
 	}
 	s.backend = backend
@@ -127,10 +129,21 @@ func (s *store) Each(f func(session.Record) bool) error {
 // Close closes the backend. The successor learns from it that this process has no sessions any more.
 func (s *store) Close() error {
 	err := s.with(session.Store.Close)
+	if err != nil && !errors.Is(err, errStoreClosed) && !s.isHanded() {
+		return err // it can be closed again
+	}
+	s.u.stores.remove(s)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
 	return err
+}
+
+// isHanded reports whether the successor has the store.
+func (s *store) isHanded() bool {
+	s.use.RLock()
+	defer s.use.RUnlock()
+	return s.handed
 }
 
 // Share implements [session.SharedStore]. From now on the successor can save here.
@@ -232,6 +245,14 @@ func (s *stores) add(st *store) error {
 	}
 	s.byName[st.name] = st
 	return nil
+}
+
+func (s *stores) remove(st *store) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.byName[st.name] == st {
+		delete(s.byName, st.name)
+	}
 }
 
 func (s *stores) parse(body json.RawMessage) (c storeCall, st *store, err error) {

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"goranch/internal/sdnotify"
+)
+
+// notifier tells the service manager what this process does. A process that was replaced says nothing
+// more: the manager would take it for news of the successor.
+type notifier struct {
+	n       *sdnotify.Notifier
+	log     *slog.Logger
+	silent  atomic.Bool
+	stopped atomic.Bool // it drains
+}
+
+func newNotifier(log *slog.Logger) *notifier {
+	n, err := sdnotify.New(os.Getenv, os.Getpid())
+	if err != nil {
+		log.Warn("the service manager is not notified", "err", err)
+	}
+	return &notifier{n: n, log: log}
+}
+
+func (n *notifier) send(assignments ...string) {
+	if n.silent.Load() {
+		return
+	}
+	if err := n.n.Send(assignments...); err != nil {
+		n.log.Warn("notifying the service manager failed", "err", err)
+	}
+}
+
+// ready reports that the process serves, after its start or a reload.
+func (n *notifier) ready() {
+	if !n.stopped.Load() {
+		n.send(sdnotify.Ready, sdnotify.Status("serving"))
+	}
+}
+
+// reloading reports that a reload begins.
+func (n *notifier) reloading() {
+	if !n.stopped.Load() && n.n.Enabled() {
+		n.send(sdnotify.Reloading())
+	}
+}
+
+// drainExtension is by how much a drain extends the time limit of the manager, each drainLogInterval.
+const drainExtension = 10 * time.Second
+
+// stopping reports that the process drains.
+func (n *notifier) stopping() {
+	n.stopped.Store(true)
+	n.send(sdnotify.Stopping, sdnotify.Status("draining"), sdnotify.ExtendTimeout(drainExtension))
+}
+
+// draining reports the progress of a drain.
+func (n *notifier) draining(connections int) {
+	n.send(sdnotify.Status(fmt.Sprintf("draining, %d connections", connections)), sdnotify.ExtendTimeout(drainExtension))
+}
+
+// handOver makes the manager supervise the successor, which notifies it from now on.
+func (n *notifier) handOver(pid int) {
+	n.send(sdnotify.MainPID(pid))
+	n.silent.Store(true)
+}
+
+// watch sends signs of life as long as all acceptors answer, until ctx ends. Without a watchdog it
+// returns at once.
+func (n *notifier) watch(ctx context.Context, check func(context.Context) error) {
+	interval := n.n.WatchdogInterval()
+	if interval == 0 {
+		return
+	}
+	tick := time.NewTicker(interval / 3)
+	defer tick.Stop()
+	for {
+		limit, cancel := context.WithTimeout(ctx, interval/3)
+		err := check(limit)
+		cancel()
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			n.log.Error("acceptors do not answer; the watchdog of the service manager gets no sign of life", "err", err)
+		default:
+			n.send(sdnotify.Watchdog)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
