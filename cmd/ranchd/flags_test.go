@@ -75,7 +75,7 @@ func newListener(e endpoint) *listenerConfig {
 // newDefaults returns the configuration without flags and file.
 func newDefaults() *config {
 	c := &config{
-		MaxConnections: 1024, DefaultCap: true, ShutdownTimeout: 5 * time.Second, SessionTTL: 10 * time.Minute,
+		MaxConnections: 1024, DefaultCap: true, ShutdownTimeout: 5 * time.Second, Upgrade: upgradeConfig{30 * time.Second, 30 * time.Second, 5}, SessionTTL: 10 * time.Minute,
 		LogLevel: slog.LevelInfo, LogFormat: logAuto,
 	}
 	for _, e := range []endpoint{
@@ -140,7 +140,7 @@ func TestEveryFlag(t *testing.T) {
 		"--acceptors", "20", "--backlog", "7", "--unix-mode", "0660", "--handshake-timeout", "infinity", "--send-timeout", "infinity",
 		"--refuse-after", "0", "--max-per-address", "20", "--address-rate", "0.5", "--accept-rate", "100:20", "--max-handshakes", "50",
 		"--proxy-from", "10.1.2.3/8,::1,local", "--idle-timeout", "10m", "--lifetime", "24h", "--alarm-descriptors", "0",
-		"--shutdown-timeout", "infinity", "--drain-delay", "10s", "--drain-spread", "2m", "--access-log", "-", "--log-level", "debug", "--log-format", "json", "--quiet", "--check",
+		"--shutdown-timeout", "infinity", "--upgrade-timeout", "1m", "--upgrade-drain", "2m", "--upgrade-processes", "3", "--drain-delay", "10s", "--drain-spread", "2m", "--access-log", "-", "--log-level", "debug", "--log-format", "json", "--quiet", "--check",
 		"--admin", "unix:/a", "--admin-http", "h=tls://127.0.0.1:9", "--admin-http-host", "a.org,*.b.org:1", "--operator", "0,cn:ann", "--viewer", "any", "--shell-root", "none", "--session-ttl", "infinity",
 		"--max-sessions", "unlimited", "--max-sessions-per-address", "unlimited", "--state", dir, "--session-ids", "djb", "--allow-predictable-ids",
 		"--program", "date=/bin/date -u *", "--cert", cert, "--key", key, "--client-ca", cert, "--tokens", tokens, "--plain-tokens")
@@ -167,6 +167,7 @@ func TestEveryFlag(t *testing.T) {
 		},
 		MaxConnections: ranch.Unlimited, StateDir: dir, SessionTTL: -1, AccessLog: "-",
 		ShutdownTimeout: ranch.Infinity,
+		Upgrade:         upgradeConfig{time.Minute, 2 * time.Minute, 3},
 		LogLevel:        slog.LevelDebug,
 		LogFormat:       logJSON,
 		Quiet:           true,

@@ -51,14 +51,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, signals <
 	closeAccessLog, err := d.openAccessLog(stdout)
 	if err != nil {
 		d.log.Error("opening the access log failed", "err", err)
+		failSuccessor("access log: " + err.Error())
 		return exitFailed
 	}
 	defer closeAccessLog()
-	d.notify = newNotifier(d.log)
-	if d.upgrader, err = newUpgrader(c, d); err != nil {
-		d.log.Error("taking over from the predecessor failed; it continues to serve", "err", err)
-		return exitFailed
-	}
 	return d.run(ctx, signals)
 }
 
@@ -82,7 +78,7 @@ type daemon struct {
 	accessLog   *accesslog.Log               // nil: there is none
 	dashboardAt atomic.Pointer[dashboardAt]  // nil if no dashboard is served over TCP
 	reloaded    atomic.Pointer[reloadResult] // nil before the first reload
-	upgrader    *upgrade.Upgrader            // nil in tests
+	upgrader    *upgrade.Upgrader            // set by run, as is notify
 	notify      *notifier
 
 	// changing is held while listeners are started, changed or removed. The following are written
@@ -126,6 +122,11 @@ func (d *daemon) run(ctx context.Context, signals <-chan os.Signal) int {
 	abort, startAbort := context.WithCancel(context.WithoutCancel(ctx))
 	defer startAbort()
 	done := make(chan int, 1)
+	d.notify = newNotifier(d.log)
+	if err := d.newUpgrader(); err != nil {
+		d.log.Error("taking over from the predecessor failed; it continues to serve", "err", err)
+		return exitFailed
+	}
 	d.stopping = drain
 	d.watch.update(d.config().files)
 	defer d.watch.stop()

@@ -68,12 +68,14 @@ func (c *config) limit() time.Duration {
 	return settleTime + c.Upgrade.Drain + min(c.ShutdownTimeout, longestShutdown) + exitTime
 }
 
-// newUpgrader returns the upgrader of the process. In a successor it has the sockets of the predecessor.
-func newUpgrader(c *config, d *daemon) (*upgrade.Upgrader, error) {
-	return upgrade.New(upgrade.Options{
+// newUpgrader sets the upgrader of the process. In a successor it has the sockets of the predecessor.
+func (d *daemon) newUpgrader() (err error) {
+	c := d.config()
+	d.upgrader, err = upgrade.New(upgrade.Options{
 		Timeout: c.Upgrade.Timeout, Limit: c.limit(), MaxProcesses: c.Upgrade.Processes, Logger: d.log,
-		HandOver: func(pid int) { d.notify.handOver(pid) },
+		HandOver: d.notify.handOver,
 	})
+	return err
 }
 
 // failSuccessor tells a predecessor, if there is one, why this process cannot replace it.
@@ -95,16 +97,13 @@ func parseOrFail(args []string, stdout, stderr io.Writer) (c *config, code int, 
 
 // upgradable returns t with sockets that are handed over.
 func (d *daemon) upgradable(name string, t transport.Transport) transport.Transport {
-	if d.upgrader == nil {
-		return t
-	}
 	return d.upgrader.Transport(name, t)
 }
 
 // inheritAddress makes a listener with a default address use the one that the predecessor has found
 // instead.
 func (d *daemon) inheritAddress(r *running) {
-	if d.upgrader == nil || !r.config.Default {
+	if !r.config.Default {
 		return
 	}
 	l := r.config
@@ -126,9 +125,6 @@ func (d *daemon) openStore(dir string, s serviceKey) (session.Store, error) {
 	}
 	name := strings.ReplaceAll(s.String(), " ", "-")
 	open := func() (session.Store, error) { return boltstore.Open(filepath.Join(dir, name+".db")) }
-	if d.upgrader == nil {
-		return open()
-	}
 	return d.upgrader.Store(name, open)
 }
 

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"context"
+	"log/slog"
+
+	"goranch/internal/sdnotify"
+)
+
+// manager is a service manager: a datagram socket.
+type manager struct {
+	*net.UnixConn
+	name string
+}
+
+func newManager(t *testing.T) *manager {
+	t.Helper()
+	name := fmt.Sprintf("@ranchd-test-%d-%d", os.Getpid(), time.Now().UnixNano())
+	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram", Name: name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return &manager{c, name}
+}
+
+// next returns the next datagram that is not a sign of life.
+func (m *manager) next(t *testing.T) []string {
+	t.Helper()
+	m.SetReadDeadline(time.Now().Add(timeout))
+	for b := make([]byte, 4096); ; {
+		n, err := m.Read(b)
+		if err != nil {
+			t.Fatalf("service manager: got %v, want a datagram", err)
+		}
+		if s := string(b[:n]); s != sdnotify.Watchdog {
+			return strings.Split(s, "\n")
+		}
+	}
+}
+
+// want compares the names of the variables of the next datagram.
+func (m *manager) want(t *testing.T, names ...string) []string {
+	t.Helper()
+	got := m.next(t)
+	for i, name := range names {
+		if i >= len(got) || !strings.HasPrefix(got[i], name) {
+			t.Fatalf("service manager: got %q, want %q", got, names)
+		}
+	}
+	return got
+}
+
+// The service manager learns of start, reload, upgrade and stop, each in one datagram, and of a
+// successor before that says that it is ready.
+func TestNotify(t *testing.T) {
+	bin := buildRanchd(t)
+	m := newManager(t)
+	file := filepath.Join(t.TempDir(), "ranchd.toml")
+	if err := os.WriteFile(file, []byte("admin = \"none\"\n[[listener]]\nname = \"a\"\naddress = \"127.0.0.1:0\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := startUpgradable(t, bin, []string{"NOTIFY_SOCKET=" + m.name, "WATCHDOG_USEC=300000"}, "-c", file)
+	pid := p.serving(t, 0)
+	m.want(t, "READY=1", "STATUS=serving")
+	if err := syscall.Kill(pid, syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	m.want(t, "RELOADING=1", "MONOTONIC_USEC=")
+	m.want(t, "READY=1")
+	next := p.upgrade(t, pid)
+	if got, want := m.want(t, "MAINPID=")[0], fmt.Sprintf("MAINPID=%d", next); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	m.want(t, "READY=1", "STATUS=serving")
+	p.wantExit(t, exitOK) // without a word: STOPPING=1 would be understood of the successor
+	if err := syscall.Kill(next, syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	m.want(t, "STOPPING=1", "STATUS=draining", "EXTEND_TIMEOUT_USEC=10000000")
+}
+
+// A sign of life is sent only after all acceptors have answered.
+func TestWatchdog(t *testing.T) {
+	m := newManager(t)
+	t.Setenv("NOTIFY_SOCKET", m.name)
+	t.Setenv("WATCHDOG_USEC", "30000")
+	t.Setenv("WATCHDOG_PID", fmt.Sprint(os.Getpid()))
+	n := newNotifier(slog.New(slog.DiscardHandler))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	answers := make(chan error)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		n.watch(ctx, func(ctx context.Context) error {
+			select {
+			case err := <-answers:
+				return err
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		})
+	}()
+	read := func() error {
+		b := make([]byte, 100)
+		k, err := m.Read(b)
+		if err == nil && string(b[:k]) != sdnotify.Watchdog {
+			t.Errorf("got %q, want a sign of life", b[:k])
+		}
+		return err
+	}
+	answers <- nil
+	m.SetReadDeadline(time.Now().Add(timeout))
+	if err := read(); err != nil {
+		t.Fatalf("after an answer: got %v, want a sign of life", err)
+	}
+	answers <- errors.New("acceptor 3 has not answered")
+	answers <- errors.New("acceptor 3 has not answered")
+	m.SetReadDeadline(time.Now()) // what was sent before is there already
+	if err := read(); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("without an answer: got %v, want no sign of life", err)
+	}
+	answers <- nil
+	m.SetReadDeadline(time.Now().Add(timeout))
+	if err := read(); err != nil {
+		t.Errorf("after another answer: got %v, want a sign of life", err)
+	}
+	cancel()
+	<-done
+}
