@@ -92,15 +92,11 @@ func (c *loadClient) run() upgradeCount {
 	for i := range c.Sessions {
 		wg.Go(func() { c.session(ctx, i) })
 	}
-	if c.NewPerSecond > 0 {
-		tick := time.NewTicker(time.Second / time.Duration(c.NewPerSecond))
-		defer tick.Stop()
-		for ctx.Err() == nil {
-			select {
-			case <-tick.C:
-				wg.Go(c.short)
-			case <-ctx.Done():
-			}
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for start, begun := time.Now(), 0; ctx.Err() == nil; <-tick.C {
+		for due := int(time.Since(start).Seconds() * float64(c.NewPerSecond)); begun < due; begun++ { // also those of ticks that were missed
+			wg.Go(c.short)
 		}
 	}
 	wg.Wait()

@@ -29,38 +29,43 @@ func buildRanchd(t *testing.T) string {
 	return bin
 }
 
-// startUpgradable starts the program. Its successors are in its process group and log to the same
-// output.
+// startUpgradable starts the program.
 func startUpgradable(t *testing.T, bin string, env []string, args ...string) *process {
+	t.Helper()
+	p := newUpgradable(t, bin, env, args...)
+	p.start(t)
+	return p
+}
+
+// newUpgradable returns a process that is not started yet. Its successors log to the same output, and are
+// killed at the end of the test.
+func newUpgradable(t *testing.T, bin string, env []string, args ...string) *process {
 	t.Helper()
 	p := &process{cmd: exec.Command(bin, append(args, "--log-format", "json", "--upgrade-drain", "0s")...)}
 	p.cmd.Env = append(os.Environ(), env...)
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	var done []chan struct{}
-	for _, o := range []*output{&p.out, &p.log} {
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // with its successors
+	pipe := func(o *output) *os.File {
 		r, w, err := os.Pipe() // with the pipes of package exec, Wait would wait for the successors
 		if err != nil {
 			t.Fatal(err)
 		}
-		if o == &p.out {
-			p.cmd.Stdout = w
-		} else {
-			p.cmd.Stderr = w
-		}
 		end := make(chan struct{})
-		go func() { defer close(end); defer r.Close(); copyTo(o, r) }()
-		done = append(done, end)
-		defer w.Close()
+		go func() {
+			defer close(end)
+			copyTo(o, r)
+			r.Close()
+		}()
+		t.Cleanup(func() { <-end })
+		return w
 	}
-	t.Cleanup(func() { // runs after that of start
-		for _, end := range done {
-			<-end
+	out, log := pipe(&p.out), pipe(&p.log)
+	p.cmd.Stdout, p.cmd.Stderr = out, log
+	t.Cleanup(func() { // before the pipes are waited for
+		out.Close()
+		log.Close()
+		if p.cmd.Process != nil {
+			syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
 		}
-	})
-	p.start(t)
-	pid := p.cmd.Process.Pid
-	t.Cleanup(func() {
-		syscall.Kill(-pid, syscall.SIGKILL)
 		if t.Failed() {
 			t.Logf("log:\n%s", &p.log)
 		}
@@ -110,9 +115,18 @@ func (p *process) stopSuccessor(t *testing.T, pid int) {
 	}
 }
 
-// All kinds of listeners are handed over, twice.
-func TestUpgrade(t *testing.T) {
+// TestUpgrades upgrades the built program in its own process.
+func TestUpgrades(t *testing.T) {
 	bin := buildRanchd(t)
+	t.Run("listeners", func(t *testing.T) { testUpgradeListeners(t, bin) })
+	t.Run("command", func(t *testing.T) { testUpgradeCommand(t, bin) })
+	t.Run("configuration", func(t *testing.T) { testUpgradeConfiguration(t, bin) })
+	t.Run("fallback", func(t *testing.T) { testUpgradeFallback(t, bin) })
+	t.Run("inherited", func(t *testing.T) { testUpgradeInherited(t, bin) })
+}
+
+// All kinds of listeners are handed over, twice.
+func testUpgradeListeners(t *testing.T, bin string) {
 	dir, err := os.MkdirTemp("", "rd") // the paths of t.TempDir are too long for sockets
 	if err != nil {
 		t.Fatal(err)
@@ -153,8 +167,7 @@ func TestUpgrade(t *testing.T) {
 
 // The command shows the progress and the result, and sessions of the shell and of topics resume in the
 // successor.
-func TestUpgradeCommand(t *testing.T) {
-	bin := buildRanchd(t)
+func testUpgradeCommand(t *testing.T, bin string) {
 	root, state := t.TempDir(), t.TempDir()
 	if err := os.Mkdir(filepath.Join(root, "sub"), 0o755); err != nil {
 		t.Fatal(err)
@@ -234,8 +247,7 @@ func TestUpgradeCommand(t *testing.T) {
 
 // A configuration that is invalid at the time of the upgrade leaves the process serving, and the
 // operator sees the fault.
-func TestUpgradeWithBadConfiguration(t *testing.T) {
-	bin := buildRanchd(t)
+func testUpgradeConfiguration(t *testing.T, bin string) {
 	file := filepath.Join(t.TempDir(), "ranchd.toml")
 	write := func(text string) {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
@@ -274,8 +286,7 @@ func TestUpgradeWithBadConfiguration(t *testing.T) {
 }
 
 // A listener that has another address than its default keeps it.
-func TestUpgradeKeepsFallback(t *testing.T) {
-	bin := buildRanchd(t)
+func testUpgradeFallback(t *testing.T, bin string) {
 	file := filepath.Join(t.TempDir(), "ranchd.toml")
 	text := "admin = \"none\"\n"
 	var taken []net.Listener
@@ -306,6 +317,31 @@ func TestUpgradeKeepsFallback(t *testing.T) {
 		t.Errorf("listener b: got %q and error %v, want the shell", line, err)
 	}
 	p.stopSuccessor(t, next)
+}
+
+// Sockets that the process has inherited are handed over too, and stay open at its end.
+func testUpgradeInherited(t *testing.T, bin string) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	f, err := ln.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	p := newUpgradable(t, bin, nil, "--listen", "a=fd:3", "--admin", "none")
+	p.cmd.ExtraFiles = []*os.File{f}
+	p.start(t)
+	pid := p.serving(t, 0)
+	for range 2 {
+		pid = p.upgrade(t, pid)
+		checkEcho(t, dial(t, transport.TCP{}, ln.Addr().String()))
+	}
+	p.wantExit(t, exitOK)
+	p.stopSuccessor(t, pid)
+	dial(t, transport.TCP{}, ln.Addr().String()) // waits in the queue for the next process
 }
 
 // A process that has a terminal cannot hand it over.
