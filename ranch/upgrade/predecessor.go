@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -62,6 +63,9 @@ func (u *Upgrader) Upgrade(ctx context.Context, progress func(string)) (Result, 
 	if !supported {
 		return Result{}, fmt.Errorf("upgrade: %w on this system: it needs Unix; stop the program and start the new one", errors.ErrUnsupported)
 	}
+	if err := checkPID(os.Getpid()); err != nil {
+		return Result{}, fmt.Errorf("upgrade: %w", err)
+	}
 	ctx, end, err := u.begin(ctx)
 	if err != nil {
 		return Result{}, fmt.Errorf("upgrade: %w", err)
@@ -81,6 +85,15 @@ func (u *Upgrader) Upgrade(ctx context.Context, progress func(string)) (Result, 
 	end(handedOver)
 	r.Duration = time.Since(start)
 	return r, nil
+}
+
+// checkPID returns an error for the first process of a container: the kernel ends the others with it, also
+// its successor.
+func checkPID(pid int) error {
+	if pid == 1 {
+		return fmt.Errorf("%w for process 1, as in a container, because its end ends all others: start a new container, and stop this one", errors.ErrUnsupported)
+	}
+	return nil
 }
 
 // begin changes the state to upgrading. end ends the upgrade.

@@ -223,3 +223,13 @@ func TestCheckProgram(t *testing.T) {
 		t.Errorf("directory: got %v, want that it is not a file", err)
 	}
 }
+
+// The end of the first process of a container would end its successor.
+func TestFirstProcessOfAContainer(t *testing.T) {
+	if err := checkPID(1); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("process 1: got %v, want ErrUnsupported", err)
+	}
+	if err := checkPID(2); err != nil {
+		t.Errorf("process 2: got %v, want nil", err)
+	}
+}
