@@ -18,6 +18,7 @@ var documented = []string{
 	"ranch/admin",
 	"ranch/accesslog",
 	"ranch/admin/adminhttp",
+	"ranch/upgrade",
 	"conns",
 	"conns/netrules",
 	"transport",
