@@ -124,6 +124,7 @@ func runChild(dir string) int {
 	if code, done := s.misbehave("listening"); done {
 		return code
 	}
+	upgrade.BeforeServing(func() { s.misbehave("ready") })
 	if err := s.u.Ready(context.Background()); err != nil {
 		s.report("failed to start", err.Error())
 		return 1

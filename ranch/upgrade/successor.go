@@ -120,6 +120,7 @@ func (u *Upgrader) Ready(ctx context.Context) error {
 		p.control.close()
 		return fmt.Errorf("upgrade: %w: %w", ErrPredecessor, err)
 	}
+	beforeServing()
 	u.mu.Lock()
 	for _, l := range u.sockets.listeners() {
 		l.gate.release(l.acceptor)
@@ -131,6 +132,9 @@ func (u *Upgrader) Ready(ctx context.Context) error {
 	}
 	return nil
 }
+
+// beforeServing is called when the predecessor has stopped accepting; for tests.
+var beforeServing = func() {}
 
 // Fail tells the predecessor why this process does not become its successor. The process must exit
 // afterwards. Without a predecessor, and after Ready, Fail does nothing.

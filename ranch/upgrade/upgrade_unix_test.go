@@ -82,6 +82,8 @@ func TestFailedUpgrade(t *testing.T) {
 		{"adopted hang", 300 * time.Millisecond, "does not serve after 300ms"},
 		{"listening crash", time.Minute, "killed"},
 		{"listening hang", 500 * time.Millisecond, "does not serve after 500ms"},
+		{"ready crash", time.Minute, "killed"}, // the predecessor has stopped accepting
+		{"ready hang", 500 * time.Millisecond, "does not serve after 500ms"},
 	} {
 		t.Run(c.mode, func(t *testing.T) {
 			t.Parallel()
