@@ -77,6 +77,7 @@ var flagValues = map[string]struct{ flag, file string }{
 	"sni-unknown": {"refuse", `"refuse"`}, "tls-min": {"1.3", `"1.3"`},
 	"max-connections": {"5", "5"}, "acceptors": {"3", "3"}, "listen-sockets": {"2", "2"}, "backlog": {"9", "9"}, "unix-mode": {"0660", `"0660"`},
 	"handshake-timeout": {"1s", `"1s"`}, "send-timeout": {"infinity", `"infinity"`}, "shutdown-timeout": {"0", "0"},
+	"upgrade-timeout": {"1m", `"1m"`}, "upgrade-drain": {"0", "0"}, "upgrade-processes": {"3", "3"},
 	"proxy-from": {"10.0.0.0/8,local", `["10.0.0.0/8", "local"]`}, "refuse-after": {"2s", `"2s"`}, "max-per-address": {"4", "4"},
 	"address-rate": {"0.5", "0.5"}, "accept-rate": {"100:20", `"100:20"`}, "max-handshakes": {"8", "8"}, "idle-timeout": {"5m", `"5m"`},
 	"lifetime": {"1h", `"1h"`}, "alarm-descriptors": {"0.5", "0.5"}, "log-level": {"warn", `"warn"`}, "access-log": {"-", `"-"`}, "drain-delay": {"1s", `"1s"`}, "drain-spread": {"2m", `"2m"`}, "log-format": {"json", `"json"`},

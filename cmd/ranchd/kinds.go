@@ -34,7 +34,8 @@ var kinds = map[string]settings.Kind{
 			pattern(`^(0*[1-9][0-9]{0,8}(\.[0-9]+)?|0*\.0*[1-9][0-9]*|0+\.0*[1-9][0-9]*):0*[1-9][0-9]{0,8}$`))},
 	"mode": {Types: texts, Strict: true, Allowed: `octal numbers in quotes, "0001" to "0777"`, Schema: pattern(`^(0o)?0*([1-7][0-7]{0,2})$`)},
 
-	"duration":  {Types: texts, Allowed: "durations such as 500ms, 5s or 2m", Schema: pattern(durations)},
+	"duration":  {Types: texts, Allowed: "durations such as 500ms, 5s or 2m", Schema: pattern(positives)},
+	"duration0": {Types: append(texts, settings.Integer), Allowed: "0, and durations such as 500ms, 5s or 2m", Schema: anyOf(words("0", 0), pattern(durations))},
 	"processes": {Types: numbers, Allowed: "the numbers 2 to 100", Schema: integers(2, 100)},
 
 	"time":   {Types: texts, Allowed: "durations such as 500ms, 5s or 2m, and infinity", Schema: anyOf(words("infinity"), pattern(positives))},

@@ -30,7 +30,7 @@ type fleet struct {
 	mu      sync.Mutex
 	reports []report
 	changed chan struct{} // closed by the next report
-	ended   bool          // the output of all processes has ended
+	outputs int           // that have not ended
 	stderr  strings.Builder
 }
 
@@ -83,6 +83,9 @@ func (f *fleet) startProgram(path string) (pid int) {
 	}
 	in.Close()
 	errIn.Close()
+	f.mu.Lock()
+	f.outputs++
+	f.mu.Unlock()
 	var readers sync.WaitGroup
 	readers.Go(func() { f.read(out) })
 	readers.Go(func() { io.Copy(&lockedWriter{f}, errOut) })
@@ -122,7 +125,7 @@ func (f *fleet) read(r io.Reader) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.ended = true
+	f.outputs--
 	close(f.changed)
 	f.changed = make(chan struct{})
 }
@@ -157,7 +160,7 @@ func (f *fleet) wait(pid int, events ...string) report {
 	defer limit.Stop()
 	for {
 		f.mu.Lock()
-		changed, ended := f.changed, f.ended
+		changed, ended := f.changed, f.outputs == 0
 		for i, r := range f.reports {
 			if (pid == 0 || r.PID == pid) && slices.Contains(events, r.Event) {
 				f.reports[i].Event = "(" + r.Event + ")"
