@@ -88,6 +88,17 @@ func TestNotify(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.want(t, "STOPPING=1", "STATUS=draining", "EXTEND_TIMEOUT_USEC=10000000")
+	p.waitEnded(t, next)
+	m.SetReadDeadline(time.Now()) // all was sent
+	for b := make([]byte, 4096); ; {
+		n, err := m.Read(b)
+		if err != nil {
+			break
+		}
+		if strings.HasPrefix(string(b[:n]), "STOPPING=1") {
+			t.Error("got STOPPING=1 twice, want it of the successor only")
+		}
+	}
 }
 
 // A sign of life is sent only after all acceptors have answered.

@@ -108,6 +108,12 @@ func (p *process) stopSuccessor(t *testing.T, pid int) {
 	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
+	p.waitEnded(t, pid)
+}
+
+// waitEnded waits for the end of a successor.
+func (p *process) waitEnded(t *testing.T, pid int) {
+	t.Helper()
 	for end := time.Now().Add(timeout); syscall.Kill(pid, 0) == nil; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("process %d is running after %v; log:\n%s", pid, timeout, &p.log)

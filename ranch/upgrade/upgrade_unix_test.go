@@ -65,6 +65,32 @@ func TestUpgradeUnixSocket(t *testing.T) {
 	}
 }
 
+// Between the moment at which the predecessor stops accepting and that at which the successor begins,
+// clients wait in the queue.
+func TestOneAcceptsAtATime(t *testing.T) {
+	c := tcpConfig()
+	c.Drain = testTimeout
+	f, first := startFleet(t, c)
+	c.Mode = "ready wait"
+	f.configure(c)
+	f.signal(first.PID, syscall.SIGUSR2)
+	second := f.wait(0, "waiting")
+	var clients []client
+	for range 20 {
+		clients = append(clients, f.dial("tcp", first.Addrs["tcp"]))
+	}
+	f.goOn()
+	f.wait(second.PID, "serving")
+	for _, c := range clients {
+		c.echo()
+	}
+	f.signal(first.PID, syscall.SIGKILL)
+	waitGone(t, first.PID)
+	for _, c := range clients {
+		c.echo() // by the successor
+	}
+}
+
 // A successor that fails in any way leaves the predecessor serving, and a later upgrade works.
 func TestFailedUpgrade(t *testing.T) {
 	for _, c := range []struct {
