@@ -17,39 +17,60 @@ import (
 	"goranch/internal/sdnotify"
 )
 
-// manager is a service manager: a datagram socket.
+// manager is a service manager: a datagram socket, which is read at once because its queue is short.
 type manager struct {
-	*net.UnixConn
-	name string
+	name      string
+	datagrams chan string
 }
 
 func newManager(t *testing.T) *manager {
 	t.Helper()
-	name := fmt.Sprintf("@ranchd-test-%d-%d", os.Getpid(), time.Now().UnixNano())
-	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram", Name: name})
+	m := &manager{fmt.Sprintf("@ranchd-test-%d-%d", os.Getpid(), time.Now().UnixNano()), make(chan string, 10_000)}
+	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram", Name: m.name})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { c.Close() })
-	return &manager{c, name}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for b := make([]byte, 4096); ; {
+			n, err := c.Read(b)
+			if err != nil {
+				return
+			}
+			m.datagrams <- string(b[:n])
+		}
+	}()
+	t.Cleanup(func() {
+		c.Close()
+		<-done
+	})
+	return m
+}
+
+// receive returns the next datagram.
+func (m *manager) receive(t *testing.T) string {
+	t.Helper()
+	select {
+	case s := <-m.datagrams:
+		return s
+	case <-time.After(timeout):
+		t.Fatalf("service manager: got nothing within %v, want a datagram", timeout)
+		panic("unreachable")
+	}
 }
 
 // next returns the next datagram that is not a sign of life.
 func (m *manager) next(t *testing.T) []string {
 	t.Helper()
-	m.SetReadDeadline(time.Now().Add(timeout))
-	for b := make([]byte, 4096); ; {
-		n, err := m.Read(b)
-		if err != nil {
-			t.Fatalf("service manager: got %v, want a datagram", err)
-		}
-		if s := string(b[:n]); s != sdnotify.Watchdog {
+	for {
+		if s := m.receive(t); s != sdnotify.Watchdog {
 			return strings.Split(s, "\n")
 		}
 	}
 }
 
-// queued returns the datagrams that have arrived.
+// queued returns the datagrams that were sent before.
 func (m *manager) queued(t *testing.T) (all []string) {
 	t.Helper()
 	const end = "the end"
@@ -61,16 +82,12 @@ func (m *manager) queued(t *testing.T) (all []string) {
 	if _, err := c.Write([]byte(end)); err != nil {
 		t.Fatal(err)
 	}
-	m.SetReadDeadline(time.Now().Add(timeout))
-	for b := make([]byte, 4096); ; {
-		n, err := m.Read(b)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if string(b[:n]) == end {
+	for {
+		s := m.receive(t)
+		if s == end {
 			return all
 		}
-		all = append(all, string(b[:n]))
+		all = append(all, s)
 	}
 }
 
@@ -143,29 +160,21 @@ func TestWatchdog(t *testing.T) {
 			}
 		})
 	}()
-	read := func() error {
-		b := make([]byte, 100)
-		k, err := m.Read(b)
-		if err == nil && string(b[:k]) != sdnotify.Watchdog {
-			t.Errorf("got %q, want a sign of life", b[:k])
+	wantSign := func() {
+		t.Helper()
+		if got := m.receive(t); got != sdnotify.Watchdog {
+			t.Errorf("got %q, want a sign of life", got)
 		}
-		return err
 	}
 	answers <- nil
-	m.SetReadDeadline(time.Now().Add(timeout))
-	if err := read(); err != nil {
-		t.Fatalf("after an answer: got %v, want a sign of life", err)
-	}
+	wantSign()
 	answers <- errors.New("acceptor 3 has not answered")
 	answers <- errors.New("acceptor 3 has not answered")
 	if got := m.queued(t); len(got) > 0 {
 		t.Errorf("without an answer: got %q, want no sign of life", got)
 	}
 	answers <- nil
-	m.SetReadDeadline(time.Now().Add(timeout))
-	if err := read(); err != nil {
-		t.Errorf("after another answer: got %v, want a sign of life", err)
-	}
+	wantSign()
 	cancel()
 	<-done
 }
