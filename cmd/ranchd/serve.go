@@ -43,9 +43,10 @@ func (d *daemon) serve(drain, abort context.Context) int {
 	endSigns()
 	d.upgrader.Stop()
 	if replaced {
-		d.drainReplaced(drain)
+		err = d.drainReplaced(drain, abort)
+	} else {
+		err = d.drain(abort)
 	}
-	err = d.drain(abort)
 	d.awaitPredecessor(replaced)
 	d.closeServices()
 	return d.logExit(err)

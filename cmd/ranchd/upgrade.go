@@ -14,6 +14,7 @@ import (
 	"goranch/internal/listenaddr"
 	"goranch/protocol/session"
 	"goranch/protocol/session/boltstore"
+	"goranch/ranch"
 	"goranch/ranch/admin"
 	"goranch/ranch/upgrade"
 	"goranch/transport"
@@ -165,16 +166,37 @@ func (d *daemon) upgrade(ctx context.Context, progress func(string)) (admin.Upgr
 	return admin.Upgraded(r), nil
 }
 
-// drainReplaced prepares the drain of a process that was replaced, and returns when it may begin. A
-// first signal to stop shortens it.
-func (d *daemon) drainReplaced(drain context.Context) {
+// drainReplaced drains the listeners of a process that was replaced. A first signal to stop, the end of
+// drain, shortens it.
+func (d *daemon) drainReplaced(drain, abort context.Context) error {
 	settle := time.NewTimer(settleTime)
 	defer settle.Stop()
 	select {
 	case <-settle.C:
 	case <-drain.Done():
-		return
 	}
+	spread := d.config().Upgrade.Drain
+	if drain.Err() != nil {
+		spread = 0
+	}
+	for _, r := range d.all() {
+		r.l.ChangeOptions(func(o *ranch.Options) {
+			o.DrainDelay, o.DrainSpread = 0, spread
+			if r.config.Service.isOperators() { // they watch the drain of the others
+				o.DrainSpread = 0
+			}
+		})
+	}
+	abort, cancel := context.WithTimeout(abort, d.config().limit()-exitTime)
+	defer cancel()
+	defer context.AfterFunc(drain, func() {
+		for _, r := range d.all() {
+			if !r.config.Service.isOperators() {
+				go r.l.Stop() // ends the spread of the drain
+			}
+		}
+	})()
+	return d.drain(abort)
 }
 
 // awaitPredecessor waits for the sessions of an earlier process, which are stored through this one.

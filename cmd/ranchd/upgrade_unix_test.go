@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -41,7 +42,7 @@ func startUpgradable(t *testing.T, bin string, env []string, args ...string) *pr
 // killed at the end of the test.
 func newUpgradable(t *testing.T, bin string, env []string, args ...string) *process {
 	t.Helper()
-	p := &process{cmd: exec.Command(bin, append(args, "--log-format", "json", "--upgrade-drain", "0s")...)}
+	p := &process{cmd: exec.Command(bin, append([]string{"--log-format", "json", "--upgrade-drain", "0s"}, args...)...)}
 	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // with its successors
 	pipe := func(o *output) *os.File {
@@ -129,6 +130,7 @@ func TestUpgrades(t *testing.T) {
 	t.Run("configuration", func(t *testing.T) { testUpgradeConfiguration(t, bin) })
 	t.Run("fallback", func(t *testing.T) { testUpgradeFallback(t, bin) })
 	t.Run("inherited", func(t *testing.T) { testUpgradeInherited(t, bin) })
+	t.Run("drain", func(t *testing.T) { testUpgradeDrain(t, bin) })
 }
 
 // All kinds of listeners are handed over, twice.
@@ -348,6 +350,29 @@ func testUpgradeInherited(t *testing.T, bin string) {
 	p.wantExit(t, exitOK)
 	p.stopSuccessor(t, pid)
 	dial(t, transport.TCP{}, ln.Addr().String()) // waits in the queue for the next process
+}
+
+// The connections of a replaced process continue for a part of --upgrade-drain. A signal to that process
+// ends its drain, and is not for the successor.
+func testUpgradeDrain(t *testing.T, bin string) {
+	p := startUpgradable(t, bin, nil, "--listen", "a=127.0.0.1:0", "--admin", "none", "--upgrade-drain", "12h")
+	pid := p.serving(t, 0)
+	addr := p.log.addr(t, "a")
+	old := dial(t, transport.TCP{}, addr)
+	checkEcho(t, old)
+	next := p.upgrade(t, pid)
+	p.log.event(t, "listener draining", map[string]any{"listener": "a"})
+	checkEcho(t, old)
+	checkEcho(t, dial(t, transport.TCP{}, addr))
+	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := old.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("connection of the replaced process: got %v, want its end", err)
+	}
+	p.wantExit(t, exitOK)
+	checkEcho(t, dial(t, transport.TCP{}, addr))
+	p.stopSuccessor(t, next)
 }
 
 // A process that has a terminal cannot hand it over.
