@@ -137,7 +137,7 @@ func TestSameAsSystemdNotify(t *testing.T) {
 	}
 	name := fmt.Sprintf("@sdnotify-test-same-%d", os.Getpid())
 	c := stub(t, name)
-	cmd := exec.Command(path, "--ready", "--status=hello")
+	cmd := exec.Command(path, "--no-block", "--ready", "--status=hello")
 	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+name)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Skipf("SKIPPED: systemd-notify --ready fails: %v: %s; to run this test: run it where that works", err, out)

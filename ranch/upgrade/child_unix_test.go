@@ -63,6 +63,8 @@ type server struct {
 	ranch  ranch.Server
 	shell  *shell.Shell
 	outMu  sync.Mutex
+
+	upgrades sync.WaitGroup
 }
 
 func (s *server) report(event, text string) {
@@ -210,7 +212,7 @@ func (s *server) serve(usr2 <-chan os.Signal, term chan os.Signal) int {
 	for drain := false; !drain; {
 		select {
 		case <-usr2:
-			go s.upgrade(ctx)
+			s.upgrades.Go(func() { s.upgrade(ctx) })
 		case <-handed:
 			s.report("replaced", "")
 			handed = nil
@@ -233,6 +235,7 @@ func (s *server) serve(usr2 <-chan os.Signal, term chan os.Signal) int {
 			code = 4
 		}
 	}
+	s.upgrades.Wait() // they report their results
 	s.report("exit", "")
 	return code
 }
