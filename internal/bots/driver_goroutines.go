@@ -17,11 +17,13 @@ type goroutineDriver struct {
 	conns      []net.Conn // by client; nil is none
 	controlErr error
 
+	farewellTime time.Duration // how long the write of a farewell may take
+
 	clients, control sync.WaitGroup
 }
 
 func driveGoroutines(w *worker, control *os.File) error {
-	d := &goroutineDriver{w: w, conns: make([]net.Conn, w.NumClients)}
+	d := &goroutineDriver{w: w, conns: make([]net.Conn, w.NumClients), farewellTime: 100 * time.Millisecond}
 	d.control.Go(func() { d.readCommands(control) })
 	ticker := time.NewTicker(5 * time.Millisecond)
 	defer ticker.Stop()
@@ -109,8 +111,10 @@ func (d *goroutineDriver) serve(i int) error {
 func (d *goroutineDriver) close(i int) {
 	if d.conns[i] != nil {
 		if b := d.w.farewell(i); b != nil {
-			d.conns[i].SetWriteDeadline(time.Now().Add(time.Millisecond))
-			d.conns[i].Write(b)
+			d.conns[i].SetWriteDeadline(time.Now().Add(d.farewellTime))
+			if _, err := d.conns[i].Write(b); errors.Is(err, os.ErrDeadlineExceeded) {
+				d.farewellTime = time.Millisecond // the server does not read; others must not wait for it
+			}
 		}
 		d.conns[i].Close()
 		d.conns[i] = nil
