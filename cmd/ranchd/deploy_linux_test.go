@@ -146,7 +146,7 @@ func TestSystemd(t *testing.T) {
 			t.Skipf("SKIPPED: no systemd is running (%q); to run this test: go test ./cmd/ranchd -run TestSystemd where one is", s)
 		}
 	}
-	bin := buildRanchd(t)
+	bin := buildProgram(t)
 	unit := "ranchd-test-" + strconv.FormatInt(time.Now().UnixNano(), 36)
 	log := filepath.Join(t.TempDir(), "log")
 	args := append(append([]string{}, manager...), "--unit="+unit, "--collect", "-p", "Type=notify", "-p", "NotifyAccess=main", "-p", "WatchdogSec=5",

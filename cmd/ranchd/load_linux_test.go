@@ -44,7 +44,7 @@ func TestUpgradeUnderLoad(t *testing.T) {
 		}
 		load.Interval, load.Sessions = 2*time.Second, load.Connections/50
 	}
-	bin := buildRanchd(t)
+	bin := buildProgram(t)
 	p := startUpgradable(t, bin, nil, "--listen", "e=127.0.0.1:0", "--listen", "s=shell+tcp://127.0.0.1:0", "--admin", "none", "--quiet",
 		"--state", t.TempDir(), "--shell-root", "none", "--max-connections", "unlimited", "--max-sessions-per-address", "unlimited")
 	pid := p.serving(t, 0)

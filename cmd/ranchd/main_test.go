@@ -16,5 +16,13 @@ func TestMain(m *testing.M) {
 	}
 	os.Setenv("RANCHD_ADMIN", "none") // several test processes would share the default socket
 	os.Setenv("RANCHD_ADMIN_HTTP", "none")
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		for _, dir := range removeAtEnd {
+			os.RemoveAll(dir)
+		}
+		os.Exit(code)
+	}))
 }
+
+// removeAtEnd are directories that all tests share.
+var removeAtEnd []string

@@ -106,7 +106,7 @@ func (m *manager) want(t *testing.T, names ...string) []string {
 // The service manager learns of start, reload, upgrade and stop, each in one datagram, and of a
 // successor before that says that it is ready.
 func TestNotify(t *testing.T) {
-	bin := buildRanchd(t)
+	bin := buildProgram(t)
 	m := newManager(t)
 	file := filepath.Join(t.TempDir(), "ranchd.toml")
 	if err := os.WriteFile(file, []byte("admin = \"none\"\n[[listener]]\nname = \"a\"\naddress = \"127.0.0.1:0\"\n"), 0o600); err != nil {

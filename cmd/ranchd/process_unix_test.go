@@ -4,10 +4,13 @@ package main
 
 import (
 	"bufio"
+	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -23,12 +26,30 @@ func requireProgram(t *testing.T, name, debianPackage string) string {
 	return path
 }
 
-// buildProgram builds ranchd in a temporary directory and returns its path.
+// builtProgram builds ranchd once for all tests.
+var builtProgram = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "ranchd-tests-")
+	if err != nil {
+		return "", err
+	}
+	removeAtEnd = append(removeAtEnd, dir)
+	bin := filepath.Join(dir, "ranchd")
+	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return bin, nil
+})
+
+// buildProgram returns the path of a built ranchd, which the test may rename or remove.
 func buildProgram(t testing.TB) string {
 	t.Helper()
+	built, err := builtProgram()
+	if err != nil {
+		t.Fatal(err)
+	}
 	bin := filepath.Join(t.TempDir(), "ranchd")
-	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
+	if err := os.Link(built, bin); err != nil {
+		t.Fatal(err)
 	}
 	return bin
 }

@@ -20,16 +20,6 @@ import (
 	"goranch/transport"
 )
 
-// buildRanchd builds the program once for a test.
-func buildRanchd(t *testing.T) string {
-	t.Helper()
-	bin := filepath.Join(t.TempDir(), "ranchd")
-	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
-	return bin
-}
-
 // startUpgradable starts the program.
 func startUpgradable(t *testing.T, bin string, env []string, args ...string) *process {
 	t.Helper()
@@ -124,7 +114,7 @@ func (p *process) waitEnded(t *testing.T, pid int) {
 
 // TestUpgrades upgrades the built program in its own process.
 func TestUpgrades(t *testing.T) {
-	bin := buildRanchd(t)
+	bin := buildProgram(t)
 	t.Run("listeners", func(t *testing.T) { testUpgradeListeners(t, bin) })
 	t.Run("command", func(t *testing.T) { testUpgradeCommand(t, bin) })
 	t.Run("configuration", func(t *testing.T) { testUpgradeConfiguration(t, bin) })
