@@ -26,7 +26,7 @@ vuln:
 
 # Two targets at a time, with a worker each: they spend much of their time on starting.
 fuzz:
-	@go list ./... | while read p; do go test -list '^Fuzz' $$p | grep '^Fuzz' | sed "s|^|$$p |"; done | \
+	@go list ./... | while read p; do go test -list '^Fuzz' $$p | grep '^Fuzz' | sed "s|^|$$p |"; done | shuf | \
 	sed 's|$$| $(FUZZTIME)|' | xargs -P 2 -L 1 .ci/fuzz
 
 examples:
