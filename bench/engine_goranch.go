@@ -3,10 +3,15 @@ package main
 import (
 	"context"
 	"log/slog"
+	"net/http/httptest"
+	"os"
+	"time"
 
 	"goranch/protocol"
 	"goranch/protocol/echo"
 	"goranch/ranch"
+	"goranch/ranch/accesslog"
+	"goranch/ranch/metrics"
 	"goranch/transport"
 )
 
@@ -14,6 +19,10 @@ func init() {
 	register(engine{
 		name: "goranch", about: "this library with its echo protocol",
 		tls: true, limit: true, start: startGoranch(echo.Protocol{}),
+	})
+	register(engine{
+		name: "goranch-observed", about: "goranch with an access log and metrics that are scraped once a second",
+		tls: true, limit: true, start: startObserved,
 	})
 	register(engine{
 		name: "goranch-loop", about: "this library with a user's read loop, a 4 KiB buffer as in bare",
@@ -66,6 +75,33 @@ func startGoranch(p protocol.Protocol) func(serveConfig) (string, error) {
 		}
 		return l.Addr().String(), nil
 	}
+}
+
+// startObserved writes the access log to a file that has no name any more.
+func startObserved(cfg serveConfig) (string, error) {
+	addr, err := startGoranch(echo.Protocol{})(cfg)
+	if err != nil {
+		return "", err
+	}
+	f, err := os.CreateTemp("", "bench-access-")
+	if err != nil {
+		return "", err
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		return "", err
+	}
+	log, err := accesslog.New(f, accesslog.Options{})
+	if err != nil {
+		return "", err
+	}
+	ranch.Default.Observe(log.Observe)
+	handler := metrics.Handler(ranch.Default, metrics.Options{})
+	go func() {
+		for range time.Tick(time.Second) {
+			handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/metrics", nil))
+		}
+	}()
+	return addr, nil
 }
 
 func userLoop(ctx context.Context, conn *transport.Conn) error {

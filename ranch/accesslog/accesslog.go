@@ -74,6 +74,7 @@ type Log struct {
 	stats   Stats
 	closed  bool
 	work    chan struct{} // has room for one: there is something to do
+	early   chan struct{} // has room for one: do it without waiting for more lines
 	done    chan struct{} // closed when the goroutine has ended
 }
 
@@ -130,7 +131,7 @@ func open(path string, mode fs.FileMode) (*os.File, error) {
 
 func start(w io.Writer, path string, o Options) *Log {
 	option.Default(&o.MaxBytes, 1<<20)
-	l := &Log{opts: o, path: path, w: w, work: make(chan struct{}, 1), done: make(chan struct{})}
+	l := &Log{opts: o, path: path, w: w, work: make(chan struct{}, 1), early: make(chan struct{}, 1), done: make(chan struct{})}
 	go l.run()
 	return l
 }
@@ -159,13 +160,15 @@ func (l *Log) add(line []byte) {
 	}
 	l.pending = append(l.pending, line...)
 	l.lines++
-	l.wake()
+	signal(l.work)
+	if len(l.pending) >= batchBytes {
+		signal(l.early)
+	}
 }
 
-// wake wakes the goroutine. l.mu is held.
-func (l *Log) wake() {
+func signal(c chan struct{}) {
 	select {
-	case l.work <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -193,7 +196,8 @@ func (l *Log) Reopen() error {
 		old = f
 	} else {
 		l.w = f
-		l.wake()
+		signal(l.work)
+		signal(l.early)
 	}
 	l.mu.Unlock()
 	return closeFile(old) // a write in progress ends first, except to a pipe, and is repeated then
@@ -213,6 +217,7 @@ func (l *Log) Close(ctx context.Context) error {
 	if !l.closed {
 		l.closed = true
 		close(l.work)
+		signal(l.early)
 	}
 	w := l.w
 	l.mu.Unlock()

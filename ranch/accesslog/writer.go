@@ -12,6 +12,10 @@ const (
 	retryAfter = time.Second
 	// calmAfter is how long writes must succeed, without a dropped line, to end an episode.
 	calmAfter = time.Second
+	// batchTime is how long lines wait after a write for more lines, up to batchBytes of them, so that
+	// a busy server does not call write for each line.
+	batchTime  = 20 * time.Millisecond
+	batchBytes = 32 << 10
 )
 
 // writer is the state of the goroutine that writes.
@@ -36,6 +40,7 @@ func (l *Log) run() {
 				break
 			}
 		}
+		l.collect()
 	}
 	l.writeAll(&w)
 	l.mu.Lock()
@@ -43,6 +48,16 @@ func (l *Log) run() {
 	l.pending, l.lines, l.writing = nil, 0, 0
 	l.mu.Unlock()
 	l.report(&w, nil)
+}
+
+// collect waits for more lines.
+func (l *Log) collect() {
+	t := time.NewTimer(batchTime)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-l.early:
+	}
 }
 
 // pause waits before the next attempt, and reports whether the log is still open. Reopen shortens it.
