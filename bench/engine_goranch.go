@@ -22,7 +22,7 @@ func init() {
 	})
 	register(engine{
 		name: "goranch-observed", about: "goranch with an access log and metrics that are scraped once a second",
-		tls: true, limit: true, start: startObserved,
+		only: "churn", tls: true, limit: true, start: startObserved,
 	})
 	register(engine{
 		name: "goranch-loop", about: "this library with a user's read loop, a 4 KiB buffer as in bare",
