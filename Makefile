@@ -2,6 +2,7 @@
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.6.0
 FUZZTIME   ?= 10s
+CROSS      ?= darwin/arm64 windows/amd64
 
 .PHONY: test race vet lint vuln fuzz examples bench costs cross
 
@@ -40,6 +41,6 @@ costs:
 	@go test ./cmd/ranchd -run XXX -bench 'Hostile/$(ROWS)' -benchtime 1x | sed -n '/^|/p;/FAIL/p'
 
 cross:
-	for t in darwin/arm64 windows/amd64; do \
+	for t in $(CROSS); do \
 	  GOOS=$${t%/*} GOARCH=$${t#*/} go vet ./... || exit 1; \
 	done
