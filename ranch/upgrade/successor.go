@@ -138,21 +138,14 @@ var beforeServing = func() {}
 
 // Fail tells the predecessor why this process does not become its successor. The process must exit
 // afterwards. Without a predecessor, and after Ready, Fail does nothing.
-func (u *Upgrader) Fail(reason error) {
-	u.mu.Lock()
-	p, s := u.predecessor, u.state
-	u.mu.Unlock()
-	if p == nil || s != starting {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	p.control.call(ctx, "fail", reason.Error(), nil)
-}
+func (u *Upgrader) Fail(reason error) { u.tell("fail", reason.Error()) }
 
 // Progress tells the predecessor what this process does, for the operator who waits for the upgrade.
 // Without a predecessor, and after Ready, it does nothing.
-func (u *Upgrader) Progress(text string) {
+func (u *Upgrader) Progress(text string) { u.tell("progress", text) }
+
+// tell sends a text to the predecessor, if there is one and this process has not taken over from it.
+func (u *Upgrader) tell(message, text string) {
 	u.mu.Lock()
 	p, s := u.predecessor, u.state
 	u.mu.Unlock()
@@ -161,7 +154,7 @@ func (u *Upgrader) Progress(text string) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	p.control.call(ctx, "progress", text, nil)
+	p.control.call(ctx, message, text, nil)
 }
 
 // WaitPredecessor waits until the predecessor has ended, or has closed its stores, or ctx ends: then the
