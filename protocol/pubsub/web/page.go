@@ -3,6 +3,8 @@ package web
 import (
 	"embed"
 	"net/http"
+
+	"goranch/internal/weborigin"
 )
 
 //go:embed page
@@ -24,11 +26,7 @@ func (g *Gateway) servePage() {
 		g.mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
 			h := w.Header()
 			h.Set("Content-Type", f.kind)
-			h.Set("Content-Security-Policy", contentPolicy)
-			h.Set("X-Content-Type-Options", "nosniff")
-			h.Set("Referrer-Policy", "no-referrer")
-			h.Set("Cross-Origin-Opener-Policy", "same-origin")
-			h.Set("Cross-Origin-Resource-Policy", "same-origin")
+			weborigin.Isolate(h, contentPolicy)
 			h.Set("Cache-Control", "no-cache")
 			w.Write(body)
 		})
