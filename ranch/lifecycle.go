@@ -14,7 +14,7 @@ import (
 func (l *Listener) start(ctx context.Context, bound func()) error {
 	l.lifecycleMu.Lock()
 	defer l.lifecycleMu.Unlock()
-	switch s := l.getStatus(); s {
+	switch s := l.Status(); s {
 	case Starting:
 	case Stopped:
 		return opErr("start", l.ref, ErrStopped)
@@ -44,12 +44,12 @@ func (l *Listener) start(ctx context.Context, bound func()) error {
 // inherited socket ("fd:N", "systemd:NAME") stays open in the process: the kernel queues clients, which are
 // served after Resume.
 func (l *Listener) Suspend() error {
-	if s := l.getStatus(); s == Draining || s == Stopping { // a drain may hold the lock for long
+	if s := l.Status(); s == Draining || s == Stopping { // a drain may hold the lock for long
 		return opErr("suspend", l.ref, fmt.Errorf("%w (%s)", ErrStopped, s))
 	}
 	l.lifecycleMu.Lock()
 	defer l.lifecycleMu.Unlock()
-	switch s := l.getStatus(); s {
+	switch s := l.Status(); s {
 	case Suspended:
 		return nil
 	case Running:
@@ -65,12 +65,12 @@ func (l *Listener) Suspend() error {
 // running listener it does nothing; for one that is not started, is stopping or has stopped the
 // error is [ErrStopped]. After an error the listener is still suspended.
 func (l *Listener) Resume() error {
-	if s := l.getStatus(); s == Draining || s == Stopping { // a drain may hold the lock for long
+	if s := l.Status(); s == Draining || s == Stopping { // a drain may hold the lock for long
 		return opErr("resume", l.ref, fmt.Errorf("%w (%s)", ErrStopped, s))
 	}
 	l.lifecycleMu.Lock()
 	defer l.lifecycleMu.Unlock()
-	switch s := l.getStatus(); s {
+	switch s := l.Status(); s {
 	case Running:
 		return nil
 	case Suspended:
@@ -120,7 +120,8 @@ func (l *Listener) baseContext(ctx context.Context, t transport.Transport) conte
 	return pprof.WithLabels(context.WithoutCancel(ctx), pprof.Labels("listener", l.ref, "transport", t.Name()))
 }
 
-func (l *Listener) getStatus() Status {
+// Status returns the status at this instant. Unlike Info it visits no connection.
+func (l *Listener) Status() Status {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.status

@@ -66,7 +66,7 @@ func (l *Listener) setOptions(t transport.Transport, opts Options) (waiting []st
 	l.sup.Set(opts.settings())
 	l.acceptLimited.Store(opts.AcceptRate.PerSecond > 0)
 	l.setRefuseAfter(opts.RefuseAfter)
-	if l.getStatus() != Starting { // else start sets them
+	if l.Status() != Starting { // else start sets them
 		l.setAlarms(opts.Alarms)
 	}
 	return waiting, nil

@@ -39,7 +39,7 @@ func (l *Listener) stop(ctx context.Context, timeout time.Duration) error {
 	drain := timeout == Infinity
 	l.lockToStop(ctx, timeout)
 	defer l.lifecycleMu.Unlock()
-	if l.getStatus() == Stopped {
+	if l.Status() == Stopped {
 		return opErr("stop", l.ref, ErrStopped)
 	}
 	var spread time.Duration

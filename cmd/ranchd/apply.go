@@ -220,7 +220,7 @@ func (u *replacement) suspendConflicts() {
 		}
 		for _, a := range u.added {
 			if a.config.Addr == r.config.Addr || a.config.overlaps(r.config.endpoint) {
-				if r.l.Info().Status == ranch.Running && r.l.Suspend() == nil {
+				if r.l.Status() == ranch.Running && r.l.Suspend() == nil {
 					u.suspended = append(u.suspended, r)
 				}
 				break

@@ -23,7 +23,7 @@ type running struct {
 }
 
 // listening reports whether the listener has not been stopped, as by the command drain.
-func (r *running) listening() bool { return r.l.Info().Status != ranch.Stopped }
+func (r *running) listening() bool { return r.l.Status() != ranch.Stopped }
 
 func (r *running) service() *runningService { return r.used[len(r.used)-1] }
 

@@ -195,5 +195,5 @@ func (j *drainJob) live() (n int) {
 }
 
 func (j *drainJob) hasEnded() bool {
-	return !slices.ContainsFunc(j.listeners, func(l *ranch.Listener) bool { return l.Info().Status != ranch.Stopped })
+	return !slices.ContainsFunc(j.listeners, func(l *ranch.Listener) bool { return l.Status() != ranch.Stopped })
 }

@@ -62,7 +62,7 @@ func (h *Handler) conditions(ctx context.Context, excluded []string) (all []cond
 	listeners := h.opts.Server.Listeners()
 	for _, l := range listeners {
 		add("listener "+l.Ref(), func() string {
-			if s := l.Info().Status; s != ranch.Running {
+			if s := l.Status(); s != ranch.Running {
 				return string(s)
 			}
 			return ""
