@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// maxRejecting is how many banned connections of a supervisor may be sent a rejection message at
-	// once. Others are closed without one.
+	// maxRejecting is how many connections of a supervisor that have a goroutine may be sent a rejection
+	// message at once. Others are closed without one.
 	maxRejecting = 256
 	// rejectTime is how long a protocol may take to send a rejection message.
 	rejectTime = time.Second
@@ -142,24 +142,27 @@ func (e *bannedError) Error() string {
 
 func (e *bannedError) Unwrap() error { return Banned }
 
-// turnAway closes a connection that a rule denies as the rule says. Its error is in c.err.
+// turnAway closes a connection that a rule denies as the rule says, and sends the rejection message
+// to one that is refused after its handshake. Its error is in c.err.
 //
 //go:noinline
 func (c *connection) turnAway() {
 	var b *bannedError
-	if !errors.As(c.err, &b) {
-		return
-	}
-	if b.rule.Reset {
+	banned := errors.As(c.err, &b)
+	r, ok := c.protocol.(protocol.Refuser)
+	switch {
+	case banned && b.rule.Reset:
 		resetConn(&c.conn)
-	} else if r, ok := c.protocol.(protocol.Refuser); ok && sendsPlain(c.conn.Transport()) {
-		c.reject(r)
+	case banned && ok && sendsPlain(c.conn.Transport()):
+		c.reject(r, Banned)
+	case ok && c.err == RefusedUnestablished:
+		c.reject(r, RefusedUnestablished)
 	}
 }
 
-// reject lets the protocol send its rejection message. The slot is released before: a banned client
-// that does not read must not keep it.
-func (c *connection) reject(r protocol.Refuser) {
+// reject lets the protocol send its rejection message. The slot is released before: a client that does
+// not read must not keep it.
+func (c *connection) reject(r protocol.Refuser, why Reason) {
 	defer c.sup.rejecting.Add(-1)
 	if c.sup.rejecting.Add(1) > maxRejecting {
 		return
@@ -167,7 +170,7 @@ func (c *connection) reject(r protocol.Refuser) {
 	c.Uncount()
 	ctx, cancel := context.WithTimeout(c.ctx, rejectTime)
 	defer cancel()
-	sendRejection(ctx, &c.conn, r, Banned)
+	sendRejection(ctx, &c.conn, r, why)
 }
 
 // sendRejection calls the protocol's Refuse and closes conn; when ctx ends, it closes conn at once. A panic
@@ -175,7 +178,7 @@ func (c *connection) reject(r protocol.Refuser) {
 func sendRejection(ctx context.Context, conn *transport.Conn, r protocol.Refuser, why Reason) {
 	defer context.AfterFunc(ctx, func() { abort(conn) })()
 	defer func() { _ = recover() }()
-	if why == Banned || conn.Handshake(ctx) == nil { // banned clients have a transport without a handshake
+	if why != RefusedAtCap || conn.Handshake(ctx) == nil { // others have no handshake, or have completed it
 		r.Refuse(ctx, conn, why)
 		conn.StopReading(why) // Close then drains: unread data would reset the message
 		conn.Close()

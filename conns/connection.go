@@ -63,6 +63,11 @@ func (c *connection) run() {
 			c.turnAway()
 			return
 		}
+		if err := c.enterLogin(); err != nil {
+			c.err = err
+			c.turnAway()
+			return
+		}
 		c.begin()
 	}
 	if c.session != nil { // serve
@@ -233,6 +238,7 @@ func abort(conn *transport.Conn) {
 func (c *connection) report(end *ConnEnd) {
 	s := c.sup
 	c.cancel(protocol.ErrEnded)
+	c.leaveLogin()
 	s.deregister(c, *end)
 	if c.countedIn != 0 {
 		c.uncountAddress()

@@ -9,7 +9,7 @@ type Counters struct {
 	Accepted        uint64
 	Served          uint64 // the protocol was called and has returned
 	HandshakeFailed uint64 // ended before the protocol was called
-	Refused         uint64 // refused: stopping, at the cap, banned, or by a limit per address
+	Refused         uint64 // refused: stopping, at the cap, banned, or by another limit
 	Live            int    // in the handshake or served, counted by the cap or not
 	Ended           [numReasons]uint64
 
@@ -19,6 +19,10 @@ type Counters struct {
 	// Live connections by state: waiting for a handshake or in it, served, served and idle without a
 	// goroutine, and asked to stop.
 	Handshaking, Serving, Parked, Ending int
+
+	// Unestablished are those of Serving, Parked and Ending that are in the login phase. It is 0 unless
+	// LoginTimeout or MaxUnestablished is set.
+	Unestablished int
 
 	// Payload of all connections, also of ended and refused ones. They never decrease. What
 	// transport.Stats does not count is not included.
@@ -37,6 +41,9 @@ func (s *Supervisor) Counters() Counters {
 		var c Counters
 		c, batch = s.shards[i].count(batch)
 		sum.add(&c)
+	}
+	if !s.limitsLogin() {
+		sum.Unestablished = 0
 	}
 	sum.Handshakes, sum.Addresses = s.handshakes.State().Reserved, s.addresses.len()
 	return sum
@@ -71,6 +78,9 @@ func (sum *Counters) addLive(live []*connection) bool {
 		}
 		sum.BytesRead += read
 		sum.BytesWritten += written
+		if c.flags.has(flagLogin) {
+			sum.Unestablished++
+		}
 		switch {
 		case c.ctx.Err() != nil:
 			sum.Ending++
@@ -100,6 +110,7 @@ func (sum *Counters) add(c *Counters) {
 	sum.Handshaking += c.Handshaking
 	sum.Serving += c.Serving
 	sum.Parked += c.Parked
+	sum.Unestablished += c.Unestablished
 	sum.Ending += c.Ending
 	sum.BytesRead += c.BytesRead
 	sum.BytesWritten += c.BytesWritten

@@ -7,9 +7,11 @@ import "sync/atomic"
 type flags struct{ v atomic.Uint32 }
 
 const (
-	flagServing uint32 = 1 << iota // the handshake is over
-	flagCounted                    // it has a slot of the gate
-	flagParked                     // it has no goroutine until data arrives
+	flagServing     uint32 = 1 << iota // the handshake is over
+	flagCounted                        // it has a slot of the gate
+	flagParked                         // it has no goroutine until data arrives
+	flagEstablished                    // Established was called
+	flagLogin                          // it is served and not established, and counted by MaxUnestablished
 
 	stopShift  = 8  // a limit or eviction for which it was asked to stop; 0: none
 	closeShift = 16 // Killed, Aborted or the stop reason, once it was closed for that; 0: none

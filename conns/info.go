@@ -18,6 +18,7 @@ type Info struct {
 	Since      time.Time         // when it was accepted
 	Idle       time.Duration     // since the last traffic, in whole seconds; 0 once closed
 	Served     bool              // the handshake is over and the protocol was called
+	Login      bool              // it is in a login phase that is limited; see Limits.LoginTimeout
 	Ending     bool              // it was asked to stop
 	Counted    bool              // by the cap; false after ranch.RemoveConnection
 	Protocol   protocol.Protocol // what it was accepted for
@@ -31,13 +32,15 @@ type Info struct {
 	Err    error // what the protocol, or the handshake, returned
 }
 
-// State returns the state in a word: "handshaking", "serving", "ending" or "closed".
+// State returns the state in a word: "handshaking", "login", "serving", "ending" or "closed".
 func (i *Info) State() string {
 	switch {
 	case !i.Closed.IsZero():
 		return "closed"
 	case i.Ending:
 		return "ending"
+	case i.Login:
+		return "login"
 	case i.Served:
 		return "serving"
 	}
@@ -74,7 +77,7 @@ func (c *connection) basicInfo(now time.Time) Info {
 	return Info{
 		ID: c.conn.ID(), Transport: c.conn.Transport().Name(),
 		RemoteAddr: c.conn.RemoteAddr(), LocalAddr: c.conn.LocalAddr(),
-		Since: now.Add(-c.age()), Served: c.flags.has(flagServing), Ending: c.ctx.Err() != nil, Counted: c.flags.has(flagCounted),
+		Since: now.Add(-c.age()), Served: c.flags.has(flagServing), Login: c.inLogin(), Ending: c.ctx.Err() != nil, Counted: c.flags.has(flagCounted),
 		Protocol: c.protocol, Stats: c.conn.Stats(), Labels: c.conn.Labels(),
 	}
 }

@@ -23,6 +23,15 @@ type Limits struct {
 	PerAddress  int
 	AddressRate Rate
 
+	// LoginTimeout and MaxUnestablished limit the login phase: from when the protocol is called, which
+	// is after the handshake, until it calls transport.Conn.Established. LoginTimeout ends a connection
+	// whose login phase takes longer, as the limits below do. MaxUnestablished is how many connections
+	// may be in it at once; further ones are refused after their handshake, with the rejection message
+	// of a [protocol.Refuser]. Waiting instead would let silent clients stop all others. They are for
+	// protocols that call Established: the connections of others stay in the login phase.
+	LoginTimeout     time.Duration
+	MaxUnestablished int
+
 	// IdleTimeout ends a connection without traffic for that long, ReadTimeout one that has
 	// received nothing, WriteTimeout one that has sent nothing. A monitor loop enforces them, up to
 	// an eighth of the limit or a second late, whichever is less. The connection is then asked to
@@ -49,6 +58,8 @@ func (l Limits) Validate() error {
 	f.CountOrNoLimit("PerAddress", l.PerAddress, "0 for no limit")
 	f.Add(l.AcceptRate.check("AcceptRate"))
 	f.Add(l.AddressRate.check("AddressRate"))
+	f.DurationOrNoTimeout("LoginTimeout", l.LoginTimeout, "0 for no limit")
+	f.CountOrNoLimit("MaxUnestablished", l.MaxUnestablished, "0 for no limit")
 	f.DurationOrNoTimeout("IdleTimeout", l.IdleTimeout, "0 for no limit")
 	f.DurationOrNoTimeout("ReadTimeout", l.ReadTimeout, "0 for no limit")
 	f.DurationOrNoTimeout("WriteTimeout", l.WriteTimeout, "0 for no limit")
@@ -62,7 +73,7 @@ func (l Limits) Validate() error {
 
 // shortest returns the shortest of the times that Monitor enforces; 0 if there is none.
 func (l *Limits) shortest() (d time.Duration) {
-	for _, t := range []time.Duration{l.IdleTimeout, l.ReadTimeout, l.WriteTimeout, l.Lifetime} {
+	for _, t := range []time.Duration{l.LoginTimeout, l.IdleTimeout, l.ReadTimeout, l.WriteTimeout, l.Lifetime} {
 		if t > 0 && (d == 0 || t < d) {
 			d = t
 		}

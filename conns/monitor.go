@@ -98,6 +98,8 @@ func (c *connection) exceeded(now int64, lim *Limits) Reason {
 	read, wrote := c.readAt.Load(), c.wroteAt.Load()
 	over := func(limit time.Duration, since int64) bool { return limit > 0 && time.Duration(now-since) >= limit }
 	switch {
+	case lim.LoginTimeout > 0 && c.loginExpired(now, lim.LoginTimeout):
+		return LoginTimeout
 	case lim.Lifetime > 0 && time.Duration(now-c.started) >= lim.lifetime(c.conn.ID()):
 		return Expired
 	case over(lim.IdleTimeout, read) && over(lim.IdleTimeout, wrote):

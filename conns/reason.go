@@ -21,38 +21,41 @@ import (
 type Reason uint8
 
 const (
-	Finished         Reason = iota // the protocol returned nil
-	PeerClosed                     // end of stream, reset, broken pipe
-	Failed                         // the protocol returned another error
-	Panicked                       // the protocol, or the handshake, panicked
-	TimedOut                       // the protocol returned the error of a deadline
-	SendTimeout                    // the peer did not take a write in time: transport.ErrSendTimeout
-	QueueFull                      // the peer takes less than is sent to it: protocol.ErrQueueFull
-	BadInput                       // the protocol refused the peer's input: protocol.ErrBadInput
-	HandshakeFailed                // the handshake failed
-	HandshakeTimeout               // the handshake was not completed in time
-	Shutdown                       // the listener stopped, and the protocol returned when asked to
-	Aborted                        // the listener stopped, and the connection was closed at the time limit
-	Killed                         // closed by Kill
-	IdleTimeout                    // no traffic for too long
-	ReadTimeout                    // nothing received for too long
-	WriteTimeout                   // nothing sent for too long
-	Expired                        // reached its lifetime
-	Evicted                        // the cap was lowered
-	Banned                         // a rule of Networks denies its source address
-	EndRequested                   // asked to stop by End
-	Refused                        // accepted while the listener was stopping
-	RefusedAtCap                   // accepted, but no slot was released in time
-	RefusedAddress                 // its source address has too many connections
-	RefusedRate                    // its source address connects too often
+	Finished             Reason = iota // the protocol returned nil
+	PeerClosed                         // end of stream, reset, broken pipe
+	Failed                             // the protocol returned another error
+	Panicked                           // the protocol, or the handshake, panicked
+	TimedOut                           // the protocol returned the error of a deadline
+	SendTimeout                        // the peer did not take a write in time: transport.ErrSendTimeout
+	QueueFull                          // the peer takes less than is sent to it: protocol.ErrQueueFull
+	BadInput                           // the protocol refused the peer's input: protocol.ErrBadInput
+	HandshakeFailed                    // the handshake failed
+	HandshakeTimeout                   // the handshake was not completed in time
+	Shutdown                           // the listener stopped, and the protocol returned when asked to
+	Aborted                            // the listener stopped, and the connection was closed at the time limit
+	Killed                             // closed by Kill
+	IdleTimeout                        // no traffic for too long
+	ReadTimeout                        // nothing received for too long
+	WriteTimeout                       // nothing sent for too long
+	LoginTimeout                       // its login phase took too long
+	Expired                            // reached its lifetime
+	Evicted                            // the cap was lowered
+	Banned                             // a rule of Networks denies its source address
+	EndRequested                       // asked to stop by End
+	Refused                            // accepted while the listener was stopping
+	RefusedAtCap                       // accepted, but no slot was released in time
+	RefusedAddress                     // its source address has too many connections
+	RefusedRate                        // its source address connects too often
+	RefusedUnestablished               // too many connections are in the login phase
 	numReasons
 )
 
 var reasonNames = [numReasons]string{
 	"finished", "peer closed", "failed", "panicked", "timed out", "send timeout", "queue full", "bad input",
 	"handshake failed", "handshake timeout", "shutdown", "aborted", "killed",
-	"idle timeout", "read timeout", "write timeout", "expired", "evicted", "banned", "ended by an operator",
+	"idle timeout", "read timeout", "write timeout", "login timeout", "expired", "evicted", "banned", "ended by an operator",
 	"refused", "refused at the cap", "refused: too many connections from its address", "refused: address connects too often",
+	"refused: too many connections in the login phase",
 }
 
 // refused reports whether the connection was refused.

@@ -2,10 +2,9 @@ package conns
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"time"
-
-	"sync"
 
 	"goranch/internal/option"
 )
@@ -21,6 +20,9 @@ type SharedLimits struct {
 	// may connect; see Limits.PerAddress.
 	PerAddress  int
 	AddressRate Rate
+	// MaxUnestablished is how many connections may be in the login phase at once; see
+	// Limits.MaxUnestablished.
+	MaxUnestablished int
 }
 
 // Validate returns an error that names every field with a value that is not allowed.
@@ -30,6 +32,7 @@ func (l SharedLimits) Validate() error {
 	f.Add(l.AcceptRate.check("AcceptRate"))
 	f.CountOrNoLimit("PerAddress", l.PerAddress, "0 for no limit")
 	f.Add(l.AddressRate.check("AddressRate"))
+	f.CountOrNoLimit("MaxUnestablished", l.MaxUnestablished, "0 for no limit")
 	return f.Err()
 }
 
@@ -47,6 +50,8 @@ type Shared struct {
 	acceptRate acceptRate
 	addresses  addresses
 	forgotten  atomic.Int64 // when forget ran last
+
+	unestablished places
 
 	mu       sync.Mutex // of all gates
 	limit    int
@@ -113,14 +118,20 @@ type SharedState struct {
 	Peak      int // the highest number of used slots so far
 	Gates     int // that have joined
 	Addresses int // source addresses in the table of the limits per address
+
+	Unestablished int // connections in the login phase; 0 unless MaxUnestablished is set
 }
 
 // State returns the state of the group at one instant.
 func (s *Shared) State() SharedState {
-	addresses := s.addresses.len()
+	addresses, unestablished := s.addresses.len(), 0
+	if s.limits.Load().MaxUnestablished > 0 {
+		unestablished = int(s.unestablished.n.Load())
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st := SharedState{Limit: s.limit, Used: s.used, Reserved: s.reserved, Peak: s.peak, Gates: len(s.gates), Addresses: addresses}
+	st := SharedState{Limit: s.limit, Used: s.used, Reserved: s.reserved, Peak: s.peak, Gates: len(s.gates), Addresses: addresses,
+		Unestablished: unestablished}
 	for _, g := range s.gates {
 		st.Waiting += g.state().Waiting
 	}

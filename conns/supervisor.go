@@ -96,9 +96,11 @@ type Supervisor struct {
 	acceptRate acceptRate
 	addresses  addresses
 	traces     traces
-	rejecting  atomic.Int32 // banned connections that are sent a rejection message
-	shards     []shard
-	durations  []durations
+	rejecting  atomic.Int32 // connections that are sent a rejection message by reject
+
+	unestablished places
+	shards        []shard
+	durations     []durations
 }
 
 // shard holds a part of the connections, with their counters under the same lock, so that each

@@ -47,7 +47,7 @@ type ListenerInfo struct {
 
 	Served          uint64 // the protocol was called and has returned
 	HandshakeFailed uint64 // ended before the protocol was called
-	Refused         uint64 // during a stop, at the cap, by a rule of Networks, or by a limit per address
+	Refused         uint64 // during a stop, at the cap, by a rule of Networks, or by another limit
 
 	Reasons map[conns.Reason]uint64 // Terminated by reason; reasons without connections are absent
 
@@ -59,6 +59,10 @@ type ListenerInfo struct {
 	// AllConnections by state: in the handshake or waiting for it, served, served and idle without a
 	// goroutine, and asked to stop.
 	Handshaking, Serving, Parked, Ending int
+
+	// Unestablished is how many of them are served and in the login phase; 0 unless LoginTimeout or
+	// MaxUnestablished is set.
+	Unestablished int
 
 	// BytesRead and BytesWritten are the payload of all connections, also of those that have ended.
 	// They never decrease. What transport.Stats does not count is not included.
@@ -94,7 +98,8 @@ func (l *Listener) Info() ListenerInfo {
 		Reasons: make(map[conns.Reason]uint64), AcceptErrors: l.acceptErrors.Load(), Drain: drain,
 		HandshakeFailures: make(map[conns.HandshakeFailure]uint64),
 		Handshaking:       c.Handshaking, Serving: c.Serving, Parked: c.Parked, Ending: c.Ending,
-		BytesRead: c.BytesRead, BytesWritten: c.BytesWritten,
+		Unestablished: c.Unestablished,
+		BytesRead:     c.BytesRead, BytesWritten: c.BytesWritten,
 	}
 	info.AcceptQueue, info.AcceptQueueLimit = a.queue()
 	for f, n := range c.HandshakeFailures {

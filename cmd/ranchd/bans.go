@@ -79,7 +79,8 @@ func (c *config) networkRules() (rules []conns.NetworkRule) {
 // change is true.
 func (d *daemon) useShared(c *config, change bool) error {
 	for _, l := range c.Limits {
-		limits := conns.SharedLimits{MaxConnections: l.MaxConnections, PerAddress: l.PerAddress, AddressRate: l.AddressRate, AcceptRate: l.AcceptRate}
+		limits := conns.SharedLimits{MaxConnections: l.MaxConnections, PerAddress: l.PerAddress, AddressRate: l.AddressRate, AcceptRate: l.AcceptRate,
+			MaxUnestablished: l.MaxUnestablished}
 		var err error
 		if s := d.shared[l.Name]; s == nil {
 			d.shared[l.Name], err = conns.NewShared(limits)

@@ -142,6 +142,9 @@ func (c *config) readProcess(all *faults, usesTLS bool) {
 func (c *config) readListener(all *faults, l *listenerConfig) {
 	f := &l.scope.flags
 	l.readLimits(all)
+	if !l.Service.hasLogin() {
+		l.Options.LoginTimeout, l.Options.MaxUnestablished = 0, 0
+	}
 	if c.DefaultCap && l.Service == topicsService && f.MaxConnections == "" {
 		l.Options.MaxConnections = topicsConnections
 	}
@@ -205,16 +208,18 @@ func (f *flags) options(all *faults) ranch.Options {
 		Evict: read(all, "--evict", f.Evict, oneOf("none, oldest, most-idle and random", map[string]conns.EvictionPolicy{
 			"none": conns.EvictNone, "oldest": conns.EvictOldest, "most-idle": conns.EvictMostIdle, "random": conns.EvictRandom})),
 		Limits: conns.Limits{
-			PerAddress:     read(all, "--max-per-address", f.MaxPerAddress, orZero),
-			AddressRate:    read(all, "--address-rate", f.AddressRate, rate),
-			AcceptRate:     read(all, "--accept-rate", f.AcceptRate, rate),
-			MaxHandshakes:  read(all, "--max-handshakes", f.MaxHandshakes, orZero),
-			IdleTimeout:    infinityAsZero(read(all, "--idle-timeout", f.IdleTimeout, positive)),
-			ReadTimeout:    infinityAsZero(read(all, "--read-timeout", f.ReadTimeout, positive)),
-			WriteTimeout:   infinityAsZero(read(all, "--write-timeout", f.WriteTimeout, positive)),
-			Lifetime:       infinityAsZero(read(all, "--lifetime", f.Lifetime, positive)),
-			LifetimeJitter: 0.1,
-			ParkAfter:      orNoTimeout(read(all, "--park-after", f.ParkAfter, positive)),
+			PerAddress:       read(all, "--max-per-address", f.MaxPerAddress, orZero),
+			AddressRate:      read(all, "--address-rate", f.AddressRate, rate),
+			AcceptRate:       read(all, "--accept-rate", f.AcceptRate, rate),
+			MaxHandshakes:    read(all, "--max-handshakes", f.MaxHandshakes, orZero),
+			LoginTimeout:     infinityAsZero(read(all, "--login-timeout", f.LoginTimeout, positive)),
+			MaxUnestablished: read(all, "--max-unestablished", f.MaxUnestablished, orZero),
+			IdleTimeout:      infinityAsZero(read(all, "--idle-timeout", f.IdleTimeout, positive)),
+			ReadTimeout:      infinityAsZero(read(all, "--read-timeout", f.ReadTimeout, positive)),
+			WriteTimeout:     infinityAsZero(read(all, "--write-timeout", f.WriteTimeout, positive)),
+			Lifetime:         infinityAsZero(read(all, "--lifetime", f.Lifetime, positive)),
+			LifetimeJitter:   0.1,
+			ParkAfter:        orNoTimeout(read(all, "--park-after", f.ParkAfter, positive)),
 		},
 		Alarms: alarms(read(all, "--alarm-descriptors", f.AlarmShare, fraction)),
 	}

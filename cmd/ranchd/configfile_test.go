@@ -10,9 +10,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"goranch/conns"
 	"goranch/internal/settings"
 )
 
@@ -79,7 +81,8 @@ var flagValues = map[string]struct{ flag, file string }{
 	"handshake-timeout": {"1s", `"1s"`}, "send-timeout": {"infinity", `"infinity"`}, "shutdown-timeout": {"0", "0"},
 	"upgrade-timeout": {"1m", `"1m"`}, "upgrade-drain": {"0", "0"}, "upgrade-processes": {"3", "3"},
 	"proxy-from": {"10.0.0.0/8,local", `["10.0.0.0/8", "local"]`}, "refuse-after": {"2s", `"2s"`}, "max-per-address": {"4", "4"},
-	"address-rate": {"0.5", "0.5"}, "accept-rate": {"100:20", `"100:20"`}, "max-handshakes": {"8", "8"}, "idle-timeout": {"5m", `"5m"`},
+	"address-rate": {"0.5", "0.5"}, "accept-rate": {"100:20", `"100:20"`}, "max-handshakes": {"8", "8"},
+	"login-timeout": {"10s", `"10s"`}, "max-unestablished": {"9", "9"}, "idle-timeout": {"5m", `"5m"`},
 	"lifetime": {"1h", `"1h"`}, "alarm-descriptors": {"0.5", "0.5"}, "log-level": {"warn", `"warn"`}, "access-log": {"-", `"-"`}, "drain-delay": {"1s", `"1s"`}, "drain-spread": {"2m", `"2m"`}, "log-format": {"json", `"json"`},
 }
 
@@ -135,6 +138,17 @@ func TestFlagsAndFileAgree(t *testing.T) {
 		}
 		if cmp.Equal(mustParse(t), byFlag, compareConfig) && !slices.Contains([]string{"reload-interval", "allow-predictable-ids", "ban-file"}, k.Name) {
 			t.Errorf("%s: got the defaults, want an effect", k.Name)
+		}
+	}
+}
+
+// Limits of the login phase apply to protocols with a login only.
+func TestLoginLimits(t *testing.T) {
+	c := mustParse(t, "--listen", "topics+tcp://:1", "--listen", "tcp://:2", "--listen", "shell+tcp://127.0.0.1:3", "--login-timeout", "20s", "--max-unestablished", "7")
+	for i, want := range []conns.Limits{{LoginTimeout: 20 * time.Second, MaxUnestablished: 7}, {}, {LoginTimeout: 20 * time.Second, MaxUnestablished: 7}} {
+		l := c.Listeners[i]
+		if got := l.Options.Limits; got.LoginTimeout != want.LoginTimeout || got.MaxUnestablished != want.MaxUnestablished {
+			t.Errorf("%s: got %v and %d, want %v and %d", l.Name, got.LoginTimeout, got.MaxUnestablished, want.LoginTimeout, want.MaxUnestablished)
 		}
 	}
 }

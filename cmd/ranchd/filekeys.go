@@ -36,6 +36,8 @@ type limitsKeys struct {
 	MaxPerAddress  string `kind:"limit" default:"unlimited" help:"Maximum number of connections of one source address to all of them, or unlimited."`
 	AddressRate    string `kind:"rate" default:"unlimited" help:"Connections per second from one source address to all of them, N or \"N:BURST\", or unlimited."`
 	AcceptRate     string `kind:"rate" default:"unlimited" help:"Connections per second that all of them accept, N or \"N:BURST\", or unlimited."`
+
+	MaxUnestablished string `kind:"limit" default:"unlimited" help:"Maximum number of connections to all of them that have not logged in, or unlimited; see login-timeout. Those of protocols without a login count as well."`
 }
 
 // networkKeys are the settings of a table [[network]].

@@ -58,15 +58,17 @@ type flags struct {
 
 	ProxyFrom string `on:"echo,shell,topics,packet,web" kind:"networks" change:"resume" example:"[\"10.0.0.0/8\", \"local\"]" placeholder:"NETWORK,..." help:"Proxies whose connections must begin with a PROXY header, version 1 or 2: networks such as 10.0.0.0/8, and local for Unix sockets. Headers from other peers are refused. Default: none, and headers are payload."`
 
-	RefuseAfter   string `on:"listener" kind:"refuse" change:"now" placeholder:"TIME" default:"never" help:"At the maximum number of connections: never leaves clients in the accept queue, 0 refuses them at once, a duration refuses them after it. Default: ${default}."`
-	MaxPerAddress string `on:"listener" kind:"limit" change:"now" placeholder:"N" default:"unlimited" help:"Maximum number of connections of one source address (IPv6: one /64). Default: ${default}."`
-	AddressRate   string `on:"listener" kind:"rate" change:"now" placeholder:"N[:BURST]" default:"unlimited" help:"Connections per second from one source address; others are refused. Default: ${default}."`
-	AcceptRate    string `on:"listener" kind:"rate" change:"now" placeholder:"N[:BURST]" default:"unlimited" help:"Connections per second that a listener accepts; others wait in the accept queue. Default: ${default}."`
-	MaxHandshakes string `on:"listener" kind:"limit" change:"now" placeholder:"N" default:"unlimited" help:"Concurrent TLS handshakes of a listener; others wait. Default: ${default}."`
-	BanFile       string `kind:"file" change:"now" example:"\"/etc/ranchd/bans\"" placeholder:"FILE" help:"File with bans and other rules for networks of clients: networks or addresses, one a line, and what applies to them; see docs/networks.md. They do not apply to the listeners of operators. It is reloaded when it changes."`
-	IdleTimeout   string `on:"listener" kind:"time" change:"now" placeholder:"TIME" default:"infinity" help:"End connections without traffic for this long. Default: ${default}."`
-	Lifetime      string `on:"listener" kind:"time" change:"now" placeholder:"TIME" default:"infinity" help:"End connections at this age, shortened by up to a tenth at random. Default: ${default}."`
-	AlarmShare    string `kind:"fraction" change:"now" name:"alarm-descriptors" placeholder:"FRACTION" default:"0.9" help:"Log a warning while more than this fraction of the descriptors of the process is open; 0 is never. Default: ${default}."`
+	RefuseAfter      string `on:"listener" kind:"refuse" change:"now" placeholder:"TIME" default:"never" help:"At the maximum number of connections: never leaves clients in the accept queue, 0 refuses them at once, a duration refuses them after it. Default: ${default}."`
+	MaxPerAddress    string `on:"listener" kind:"limit" change:"now" placeholder:"N" default:"unlimited" help:"Maximum number of connections of one source address (IPv6: one /64). Default: ${default}."`
+	AddressRate      string `on:"listener" kind:"rate" change:"now" placeholder:"N[:BURST]" default:"unlimited" help:"Connections per second from one source address; others are refused. Default: ${default}."`
+	AcceptRate       string `on:"listener" kind:"rate" change:"now" placeholder:"N[:BURST]" default:"unlimited" help:"Connections per second that a listener accepts; others wait in the accept queue. Default: ${default}."`
+	MaxHandshakes    string `on:"listener" kind:"limit" change:"now" placeholder:"N" default:"unlimited" help:"Concurrent TLS handshakes of a listener; others wait. Default: ${default}."`
+	LoginTimeout     string `on:"shell,admin,topics" kind:"time" change:"now" placeholder:"TIME" default:"infinity" help:"End connections that have not logged in for this long: to a shell, clients with a role other than guest have logged in; to the topic server, those that have sent a request. Default: ${default}."`
+	MaxUnestablished string `on:"shell,admin,topics" kind:"limit" change:"now" placeholder:"N" default:"unlimited" help:"Maximum number of connections of a listener that have not logged in; others are refused. Default: ${default}."`
+	BanFile          string `kind:"file" change:"now" example:"\"/etc/ranchd/bans\"" placeholder:"FILE" help:"File with bans and other rules for networks of clients: networks or addresses, one a line, and what applies to them; see docs/networks.md. They do not apply to the listeners of operators. It is reloaded when it changes."`
+	IdleTimeout      string `on:"listener" kind:"time" change:"now" placeholder:"TIME" default:"infinity" help:"End connections without traffic for this long. Default: ${default}."`
+	Lifetime         string `on:"listener" kind:"time" change:"now" placeholder:"TIME" default:"infinity" help:"End connections at this age, shortened by up to a tenth at random. Default: ${default}."`
+	AlarmShare       string `kind:"fraction" change:"now" name:"alarm-descriptors" placeholder:"FRACTION" default:"0.9" help:"Log a warning while more than this fraction of the descriptors of the process is open; 0 is never. Default: ${default}."`
 
 	LogLevel  string `kind:"level" change:"now" placeholder:"LEVEL" default:"info" help:"debug (every connection), info, warn or error. Default: ${default}."`
 	LogFormat string `kind:"format" change:"restart" placeholder:"FORMAT" default:"auto" help:"text, color, json, or auto: color on a terminal unless NO_COLOR is set, otherwise text. Default: ${default}."`

@@ -103,3 +103,6 @@ func (l *listenerConfig) service() serviceKey {
 	}
 	return serviceKey{l.Service.state(), l.ServiceName}
 }
+
+// hasLogin reports whether the protocol of the service ends the login phase of its connections.
+func (s service) hasLogin() bool { return s == shellService || s == adminService || s == topicsService }

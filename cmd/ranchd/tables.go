@@ -14,6 +14,7 @@ type sharedLimits struct {
 	Name                       string
 	MaxConnections, PerAddress int
 	AddressRate, AcceptRate    conns.Rate
+	MaxUnestablished           int
 
 	keys limitsKeys // as text
 }
@@ -72,6 +73,7 @@ func readSharedLimits(all *faults, file string, s settings.Section) sharedLimits
 	l.PerAddress = read(all, "--max-per-address", k.MaxPerAddress, orZero)
 	l.AddressRate = read(all, "--address-rate", k.AddressRate, rate)
 	l.AcceptRate = read(all, "--accept-rate", k.AcceptRate, rate)
+	l.MaxUnestablished = read(all, "--max-unestablished", k.MaxUnestablished, orZero)
 	return l
 }
 

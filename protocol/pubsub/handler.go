@@ -154,7 +154,10 @@ func (h *handler) handleFrame(frame []byte) protocol.Action {
 	if err != nil {
 		return h.refuse(err)
 	}
-	h.hasRequested = true
+	if !h.hasRequested {
+		h.hasRequested = true
+		h.peer.Conn().Established() // the client speaks the protocol and has access
+	}
 	return protocol.Continue()
 }
 

@@ -21,6 +21,7 @@ type guest struct {
 func (c *conn) admitGuest() error {
 	s := c.shell
 	if c.user.Load().Role > Guest {
+		c.peer.Conn().Established()
 		return nil
 	}
 	if n := s.guests.Add(1); s.opts.MaxGuests > 0 && n > int64(s.opts.MaxGuests) {
@@ -69,6 +70,7 @@ func (c *conn) login(user User) {
 	c.setUser(user)
 	if user.Role > Guest {
 		c.guest.end()
+		c.peer.Conn().Established()
 	}
 }
 

@@ -74,7 +74,7 @@ var fields = []field{
 	{"ended", closed, ordering, duration(func(s *subject) time.Duration { return s.now.Sub(s.info.Closed) })},
 }
 
-var states = []string{"handshaking", "serving", "ending"}
+var states = []string{"handshaking", "login", "serving", "ending"}
 
 func reasons() []string {
 	var names []string

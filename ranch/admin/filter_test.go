@@ -133,7 +133,7 @@ func TestFilterErrors(t *testing.T) {
 		"bytes>16777216TiB":         "allowed are sizes such as",
 		"id=x":                      "allowed are whole numbers",
 		"tls=yes":                   "allowed are true and false",
-		"state=closed":              "allowed are handshaking, serving, ending",
+		"state=closed":              "allowed are handshaking, login, serving, ending",
 		"peer=10.0.0.0/33":          "allowed are networks",
 		"peer=10.0.0":               "allowed are networks",
 		"peer=":                     "missing value",

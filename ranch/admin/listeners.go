@@ -20,6 +20,7 @@ var listenerColumns = []shell.Column{
 	{Key: "peak", Title: "PEAK", Right: true}, {Key: "accepted", Title: "ACCEPTED", Right: true},
 	{Key: "refused", Title: "REFUSED", Right: true}, {Key: "pending", Title: "PENDING", Right: true, Wide: true},
 	{Key: "handshakes", Title: "HANDSHAKES", Right: true, Wide: true},
+	{Key: "unestablished", Title: "LOGIN", Right: true, Wide: true},
 	{Key: "accept_errors", Title: "ERRORS", Right: true, Wide: true},
 }
 
@@ -33,7 +34,7 @@ func (a *admin) showListeners(_ context.Context, c *shell.Call) error {
 		t.Rows = append(t.Rows, []any{
 			i.Ref, string(i.Status), i.Transport, addrString(i.Addr),
 			i.ActiveConnections, capValue(i.MaxConnections), i.PeakConnections, i.Accepted,
-			i.Refused, i.PendingConnections, i.Handshakes, i.AcceptErrors,
+			i.Refused, i.PendingConnections, i.Handshakes, i.Unestablished, i.AcceptErrors,
 		})
 	}
 	c.Return(t)
@@ -58,6 +59,7 @@ func (a *admin) showListener(c *shell.Call) error {
 		{Key: "connections", Title: "All connections", Value: i.AllConnections},
 		{Key: "pending", Title: "Pending connections", Value: i.PendingConnections},
 		{Key: "handshakes", Title: "Handshakes in progress", Value: i.Handshakes},
+		{Key: "unestablished", Title: "In the login phase", Value: i.Unestablished},
 		{Key: "acceptors", Title: "Acceptors", Value: i.NumAcceptors},
 		{Key: "waiting_acceptors", Title: "Waiting acceptors", Value: i.WaitingAcceptors},
 		{Key: "sockets", Title: "Listening sockets", Value: i.NumListenSockets},

@@ -14,6 +14,8 @@ var (
 		"Whether the listener accepts connections.", "listener")
 	connections = describe("connections",
 		"Open connections by state.", "listener", "state")
+	connectionsUnestablished = describe("connections_unestablished",
+		"Connections in the login phase; 0 unless it is limited.", "listener")
 	connectionsCounted = describe("connections_counted",
 		"Connections that have a slot of the cap.", "listener")
 	connectionsLimit = describe("connections_limit",
@@ -68,6 +70,7 @@ func collectListener(to chan<- prometheus.Metric, l *ranch.Listener) {
 	} {
 		gauge(to, connections, float64(n), name, state)
 	}
+	gauge(to, connectionsUnestablished, float64(i.Unestablished), name)
 	gauge(to, connectionsCounted, float64(i.ActiveConnections), name)
 	limit := math.Inf(1)
 	if i.MaxConnections != ranch.Unlimited {

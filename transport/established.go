@@ -1,0 +1,13 @@
+package transport
+
+// Established ends the login phase of the connection: a protocol calls it when the client has
+// authenticated, or has otherwise shown that it is one of those that the protocol is for. Until then
+// the limits LoginTimeout and MaxUnestablished of package conns apply, if they are set. Without them,
+// or for a connection that no supervisor runs, it does nothing.
+//
+// It may be called from any goroutine, at any time, and more than once.
+func (c *Conn) Established() {
+	if o, ok := c.owner.(interface{ Established() }); ok {
+		o.Established()
+	}
+}
