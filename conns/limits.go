@@ -38,6 +38,18 @@ type Limits struct {
 	// stop, and closed after the shutdown timeout.
 	IdleTimeout, ReadTimeout, WriteTimeout time.Duration
 
+	// MinReceiveRate is the least number of bytes per second that a peer must send while it is in the
+	// middle of a message: of a frame, for protocols made by protocol.Handle with a codec, or as
+	// transport.Conn.SetReceiving says. It ends connections of peers that keep requests incomplete,
+	// which IdleTimeout does not, because they send a byte now and then.
+	//
+	// While one message is incomplete, its rate is measured in windows of 10 s: a connection that has
+	// received fewer than 10 * MinReceiveRate bytes in one is asked to stop. Idle connections, and
+	// messages that take less than 10 s, are not affected. Over TLS payload counts when its record is
+	// complete, so windows are longer by the time in which 16 KiB are sent at that rate. The monitor
+	// loop measures it with the counters that reads keep anyway.
+	MinReceiveRate int
+
 	// Lifetime ends a connection at that age. LifetimeJitter is the fraction of it, 0 to 1, by
 	// which lifetimes are shortened at random, so that clients that connected together do not
 	// reconnect together.
@@ -63,6 +75,7 @@ func (l Limits) Validate() error {
 	f.DurationOrNoTimeout("IdleTimeout", l.IdleTimeout, "0 for no limit")
 	f.DurationOrNoTimeout("ReadTimeout", l.ReadTimeout, "0 for no limit")
 	f.DurationOrNoTimeout("WriteTimeout", l.WriteTimeout, "0 for no limit")
+	f.CountOrNoLimit("MinReceiveRate", l.MinReceiveRate, "0 for no limit")
 	f.DurationOrNoTimeout("Lifetime", l.Lifetime, "0 for no limit")
 	if j := l.LifetimeJitter; !(j >= 0 && j <= 1) {
 		f.Bad("LifetimeJitter", j, "fractions from 0 to 1")

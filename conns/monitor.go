@@ -14,6 +14,7 @@ import (
 // many that it would use more than a fiftieth of a core.
 func (s *Supervisor) Monitor(ctx context.Context) {
 	var batch []*connection
+	var rates receiveRates
 	requested := 0
 	t := time.NewTimer(s.interval())
 	defer t.Stop()
@@ -28,7 +29,7 @@ func (s *Supervisor) Monitor(ctx context.Context) {
 		for i := range s.shards {
 			batch = s.shards[i].snapshot(batch[:0])
 			for _, c := range batch {
-				if c.check(begin, set) {
+				if c.check(begin, set, &rates) {
 					if requested++; requested%64 == 0 {
 						runtime.Gosched() // active connections run before those that are to be parked
 					}
@@ -36,6 +37,7 @@ func (s *Supervisor) Monitor(ctx context.Context) {
 			}
 			clear(batch) // so that it refers to no ended connection
 		}
+		rates.endRound()
 		s.addresses.forget(begin)
 		if shared := s.cfg.Gate.shared; shared != nil {
 			shared.forget()
@@ -64,7 +66,7 @@ func (s *Supervisor) interval() time.Duration {
 // check records the activity of c since the last check, asks it to stop or closes it if it has
 // reached a limit, and requests that it be parked if it is idle. It reports whether it has done the
 // latter.
-func (c *connection) check(now int64, set *Settings) (requested bool) {
+func (c *connection) check(now int64, set *Settings, rates *receiveRates) (requested bool) {
 	st := c.conn.Stats()
 	seen := max(now, c.started+1) // idle takes c.started for "not checked yet"
 	if st.BytesRead != c.read {   // not Reads, which also counts reads that fail at a deadline
@@ -85,7 +87,11 @@ func (c *connection) check(now int64, set *Settings) (requested bool) {
 		return false
 	}
 	lim := &set.Limits
-	if why := c.exceeded(now, lim); why != 0 {
+	why := c.exceeded(now, lim)
+	if why == 0 && lim.MinReceiveRate > 0 && rates.tooSlow(c, now, lim.MinReceiveRate) {
+		why = ReceivedTooSlowly
+	}
+	if why != 0 {
 		c.stop(why, set.Grace)
 		return false
 	}

@@ -38,6 +38,7 @@ const (
 	ReadTimeout                        // nothing received for too long
 	WriteTimeout                       // nothing sent for too long
 	LoginTimeout                       // its login phase took too long
+	ReceivedTooSlowly                  // its peer sends a message more slowly than MinReceiveRate
 	Expired                            // reached its lifetime
 	Evicted                            // the cap was lowered
 	Banned                             // a rule of Networks denies its source address
@@ -53,7 +54,7 @@ const (
 var reasonNames = [numReasons]string{
 	"finished", "peer closed", "failed", "panicked", "timed out", "send timeout", "queue full", "bad input",
 	"handshake failed", "handshake timeout", "shutdown", "aborted", "killed",
-	"idle timeout", "read timeout", "write timeout", "login timeout", "expired", "evicted", "banned", "ended by an operator",
+	"idle timeout", "read timeout", "write timeout", "login timeout", "received too slowly", "expired", "evicted", "banned", "ended by an operator",
 	"refused", "refused at the cap", "refused: too many connections from its address", "refused: address connects too often",
 	"refused: too many connections in the login phase",
 }

@@ -79,6 +79,7 @@ func (p *Peer) received(b []byte, err error) {
 		default:
 			if b, err = p.frames(b); len(b) > 0 && err == nil {
 				p.appendPartial(b)
+				p.conn.SetReceiving(true)
 			}
 		}
 		if err != nil {
@@ -101,17 +102,24 @@ func (p *Peer) continueFrame(b []byte) error {
 		if len(p.partial) < p.need {
 			break
 		}
+		message := p.out.eng.Receiving()
+		p.conn.SetReceiving(false) // a callback that takes long is not a slow peer
 		rest, err := p.frames(p.partial)
 		if err != nil {
 			return err
 		}
-		if len(rest) < len(p.partial) {
+		if len(rest) == len(p.partial) {
+			p.out.eng.RestoreReceiving(message)
+		} else {
 			p.setPartial(rest)
 		}
 	}
 	rest, err := p.frames(b)
 	if err == nil && len(rest) > 0 {
 		p.appendPartial(rest)
+	}
+	if len(p.partial) > 0 {
+		p.conn.SetReceiving(true)
 	}
 	return err
 }

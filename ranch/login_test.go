@@ -46,6 +46,26 @@ func (loginProtocol) Refuse(_ context.Context, conn *transport.Conn, why error) 
 	fmt.Fprintln(conn, why)
 }
 
+// newLongLines is newLoginProtocol for lines of any length.
+func newLongLines() protocol.Protocol {
+	return protocol.Handle(func() protocol.Handler { return loginHandler{} }, protocol.Options{Codec: protocol.Lines{Max: 1 << 30}})
+}
+
+// sleepyHandler is a loginHandler whose callbacks take a while.
+type sleepyHandler struct {
+	loginHandler
+	time.Duration
+}
+
+func (h sleepyHandler) HandleData(p *protocol.Peer, line []byte) protocol.Action {
+	time.Sleep(h.Duration)
+	return h.loginHandler.HandleData(p, line)
+}
+
+func newSleepyLines(d time.Duration) protocol.Protocol {
+	return protocol.Handle(func() protocol.Handler { return sleepyHandler{Duration: d} }, protocol.Options{Codec: protocol.Lines{}})
+}
+
 // lineClient is a client that exchanges lines.
 type lineClient struct {
 	net.Conn

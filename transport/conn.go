@@ -44,6 +44,8 @@ type Conn struct {
 	owner  any
 	labels atomic.Pointer[[]Label] // nil: none; what it points to is never modified
 	closed atomic.Bool
+
+	receiving atomic.Uint32 // odd: see SetReceiving; it changes with each message
 }
 
 var lastID atomic.Uint64

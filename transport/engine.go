@@ -20,6 +20,9 @@ func (c *engineConn) PooledReader() engine.PooledReader { return c.conn().pooled
 func (c *engineConn) CanTryWrite() bool                 { return c.conn().canTryWrite() }
 func (c *engineConn) Unflushed() bool                   { return c.conn().unflushed() }
 func (c *engineConn) Progress() uint64                  { return c.conn().progress() }
+func (c *engineConn) Encrypted() bool                   { return c.secure.Load() != nil }
+func (c *engineConn) Receiving() uint32                 { return c.receiving.Load() }
+func (c *engineConn) RestoreReceiving(n uint32)         { c.receiving.Store(n) }
 func (c *engineConn) Flush() error                      { return c.conn().flush() }
 func (c *engineConn) Seal() (read, written uint64)      { return c.conn().seal() }
 func (c *engineConn) Bytes() (uint64, uint64, bool)     { return c.conn().bytes() }

@@ -214,6 +214,7 @@ func (f *flags) options(all *faults) ranch.Options {
 			MaxHandshakes:    read(all, "--max-handshakes", f.MaxHandshakes, orZero),
 			LoginTimeout:     infinityAsZero(read(all, "--login-timeout", f.LoginTimeout, positive)),
 			MaxUnestablished: read(all, "--max-unestablished", f.MaxUnestablished, orZero),
+			MinReceiveRate:   read(all, "--min-receive-rate", f.MinReceiveRate, number(0, math.MaxInt32)),
 			IdleTimeout:      infinityAsZero(read(all, "--idle-timeout", f.IdleTimeout, positive)),
 			ReadTimeout:      infinityAsZero(read(all, "--read-timeout", f.ReadTimeout, positive)),
 			WriteTimeout:     infinityAsZero(read(all, "--write-timeout", f.WriteTimeout, positive)),

@@ -25,6 +25,14 @@ type Conn interface {
 	// Progress returns a number that changes whenever the peer, or the kernel for it, has taken
 	// bytes, also during a write.
 	Progress() uint64
+	// Encrypted reports whether the payload is carried by TLS.
+	Encrypted() bool
+	// Receiving returns a number that is odd while the peer is in the middle of a message, and differs
+	// for each message.
+	Receiving() uint32
+	// RestoreReceiving undoes a SetReceiving(false): n is what Receiving returned before it. Only the
+	// goroutine that reads the connection calls it.
+	RestoreReceiving(n uint32)
 	// Seal ends the count of bytes, and returns it. A read or a write in another goroutine may have
 	// transferred bytes that are not counted yet: they are reported to the owner if it has a method
 	// CountLate(read, written uint64). Seal takes no lock and may be called again.

@@ -73,6 +73,7 @@ func (h *handler) label() { h.peer.Conn().SetLabel("client", session.PublicID(h.
 // HandleData handles a piece of a frame.
 func (h *handler) HandleData(_ *protocol.Peer, piece []byte) protocol.Action {
 	frame, complete := bytes.CutSuffix(piece, []byte{clientEnd})
+	h.peer.Conn().SetReceiving(!complete)
 	if len(h.incoming.buf) > 0 || !complete && !h.expectMessage {
 		if err := h.incoming.add(frame, h.server.opts.MaxFrame, h.account); err != nil {
 			return h.refuse(err)

@@ -30,3 +30,23 @@ func TestLoginPhase(t *testing.T) {
 		}
 	})
 }
+
+// A client that sends the parts of a frame too slowly is ended; one that subscribes and is idle is not.
+func TestMinReceiveRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newTestServer(t, pubsub.Options{})
+		if _, err := srv.listener.ChangeOptions(func(o *ranch.Options) { o.MinReceiveRate = 100 }); err != nil {
+			t.Fatal(err)
+		}
+		slow, subscriber := srv.client(), srv.client()
+		subscriber.write(`{"action":"subscribe","data":"x"}` + "\x00")
+		for range 4 {
+			slow.write("{")
+			time.Sleep(3 * time.Second)
+		}
+		synctest.Wait()
+		if i := srv.listener.Info(); i.Reasons[conns.ReceivedTooSlowly] != 1 || i.AllConnections != 1 {
+			t.Errorf("got %+v, want one connection left and one that was too slow", i)
+		}
+	})
+}

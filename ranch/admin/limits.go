@@ -49,6 +49,8 @@ var limits = []limit{
 		"none", 0, func(o *ranch.Options) *time.Duration { return &o.ReadTimeout }),
 	timeLimit(limit{name: "write-timeout", description: "ends connections that have sent nothing for this long", allowed: durations},
 		"none", 0, func(o *ranch.Options) *time.Duration { return &o.WriteTimeout }),
+	countLimit("min-receive-rate", "bytes per second that a client must send while its message is incomplete",
+		func(o *ranch.Options) *int { return &o.MinReceiveRate }),
 	timeLimit(limit{name: "lifetime", description: "ends connections at this age", allowed: durations},
 		"none", 0, func(o *ranch.Options) *time.Duration { return &o.Lifetime }),
 	{name: "lifetime-jitter", description: "largest fraction by which lifetimes are shortened at random", allowed: "fractions from 0 to 1",
