@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"goranch/internal/option"
+	"goranch/internal/throttle"
 )
 
 // Limits limit what connections may use. They can be changed at any time. The zero value of each
@@ -22,6 +23,17 @@ type Limits struct {
 	// not count. Behind a proxy that names the client, the client's address counts.
 	PerAddress  int
 	AddressRate Rate
+
+	// ReceiveRate and SendRate are how many bytes of payload per second one connection receives and
+	// sends, and TotalReceiveRate and TotalSendRate all connections together, which have their turns in
+	// the order in which they have data. Data beyond that waits: what is received in the kernel, so that
+	// the peer is slowed down, and what is sent with its writer. An idle connection, or the listener,
+	// may transfer the bytes of 50 ms at once. Over 10 s a rate is exceeded by at most 1 %. Reads and
+	// writes that wait are ended at once by deadlines, stops and the end of the connection, and a
+	// connection that waits is not idle for the limits below. Up to 64 KiB of what was received may wait in
+	// a connection.
+	ReceiveRate, SendRate           int
+	TotalReceiveRate, TotalSendRate int
 
 	// LoginTimeout and MaxUnestablished limit the login phase: from when the protocol is called, which
 	// is after the handshake, until it calls transport.Conn.Established. LoginTimeout ends a connection
@@ -70,6 +82,10 @@ func (l Limits) Validate() error {
 	f.CountOrNoLimit("PerAddress", l.PerAddress, "0 for no limit")
 	f.Add(l.AcceptRate.check("AcceptRate"))
 	f.Add(l.AddressRate.check("AddressRate"))
+	f.CountOrNoLimit("ReceiveRate", l.ReceiveRate, "0 for no limit")
+	f.CountOrNoLimit("SendRate", l.SendRate, "0 for no limit")
+	f.CountOrNoLimit("TotalReceiveRate", l.TotalReceiveRate, "0 for no limit")
+	f.CountOrNoLimit("TotalSendRate", l.TotalSendRate, "0 for no limit")
 	f.DurationOrNoTimeout("LoginTimeout", l.LoginTimeout, "0 for no limit")
 	f.CountOrNoLimit("MaxUnestablished", l.MaxUnestablished, "0 for no limit")
 	f.DurationOrNoTimeout("IdleTimeout", l.IdleTimeout, "0 for no limit")
@@ -82,6 +98,14 @@ func (l Limits) Validate() error {
 	}
 	f.DurationOrNoTimeout("ParkAfter", l.ParkAfter, "0 for 1s")
 	return f.Err()
+}
+
+// bandwidth returns the rates in bytes per second.
+func (l *Limits) bandwidth() throttle.Rates {
+	return throttle.Rates{
+		Connection: [2]int{throttle.Receive: max(l.ReceiveRate, 0), throttle.Send: max(l.SendRate, 0)},
+		Total:      [2]int{throttle.Receive: max(l.TotalReceiveRate, 0), throttle.Send: max(l.TotalSendRate, 0)},
+	}
 }
 
 // shortest returns the shortest of the times that Monitor enforces; 0 if there is none.

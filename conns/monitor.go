@@ -69,11 +69,13 @@ func (s *Supervisor) interval() time.Duration {
 func (c *connection) check(now int64, set *Settings, rates *receiveRates) (requested bool) {
 	st := c.conn.Stats()
 	seen := max(now, c.started+1) // idle takes c.started for "not checked yet"
-	if st.BytesRead != c.read {   // not Reads, which also counts reads that fail at a deadline
+	_, reads, writes := engine.Of(&c.conn).Throttled()
+	waits := reads || writes             // for its turn to transfer bytes: it is not idle, nor can it answer
+	if st.BytesRead != c.read || waits { // not Reads, which also counts reads that fail at a deadline
 		c.read = st.BytesRead
 		c.readAt.Store(seen)
 	}
-	if sent := engine.Of(&c.conn).Progress(); sent != c.written { // not BytesWritten, which a long write changes when it returns
+	if sent := engine.Of(&c.conn).Progress(); sent != c.written || waits { // not BytesWritten, which a long write changes when it returns
 		c.written = sent
 		c.wroteAt.Store(seen)
 	}

@@ -25,6 +25,7 @@ type receiveWindow struct {
 	message uint32 // see engine.Conn.Receiving
 	began   int64
 	read    uint64 // bytes that had been received then
+	waits   uint32 // of reads for the ReceiveRate: then the server is slow, and not the peer
 	round   uint64 // of the last visit
 }
 
@@ -39,16 +40,18 @@ func (r *receiveRates) tooSlow(c *connection, now int64, rate int) bool {
 		}
 		return false
 	}
+	waits, waiting, _ := engine.Of(&c.conn).Throttled()
+	same := open && w.message == message && w.waits == waits && !waiting
 	length := rateWindow
 	if engine.Of(&c.conn).Encrypted() { // payload counts when its record is complete
 		length += time.Duration(float64(time.Second) * maxRecord / float64(rate))
 	}
-	ended := open && w.message == message && time.Duration(now-w.began) >= length
+	ended := same && time.Duration(now-w.began) >= length
 	if ended && float64(c.read-w.read) < float64(rate)*rateWindow.Seconds() {
 		return true
 	}
-	if !open || ended || w.message != message {
-		w = receiveWindow{message: message, began: now, read: c.read}
+	if !same || ended {
+		w = receiveWindow{message: message, began: now, read: c.read, waits: waits}
 	}
 	w.round = r.round
 	if r.windows == nil {

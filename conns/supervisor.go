@@ -40,6 +40,7 @@ import (
 
 	"goranch/internal/engine"
 	"goranch/internal/option"
+	"goranch/internal/throttle"
 	"goranch/protocol"
 	"goranch/transport"
 )
@@ -94,6 +95,7 @@ type Supervisor struct {
 	settings   atomic.Pointer[Settings]
 	handshakes *Gate // limits handshakes in progress
 	acceptRate acceptRate
+	bandwidth  throttle.Limits
 	addresses  addresses
 	traces     traces
 	rejecting  atomic.Int32 // connections that are sent a rejection message by reject
@@ -146,6 +148,10 @@ func (s *Supervisor) Set(to Settings) {
 		n = unlimited
 	}
 	s.handshakes.SetLimit(n)
+	s.bandwidth.Set(to.Limits.bandwidth())
+	if s.bandwidth.Any() {
+		s.each(func(c *connection) { engine.Of(&c.conn).LimitRates(&s.bandwidth) })
+	}
 }
 
 // Start takes over nc, accepted on a listener of t, with its slot of the gate, and serves it with
@@ -179,6 +185,9 @@ func (s *Supervisor) start(ctx context.Context, t transport.Transport, nc net.Co
 		c.Uncount()
 		s.refuse(&c.conn, Refused)
 		return
+	}
+	if s.bandwidth.Any() { // after register: Set visits the connections that are registered
+		engine.Of(&c.conn).LimitRates(&s.bandwidth)
 	}
 	go c.run()
 }

@@ -139,6 +139,10 @@ func (p *Peer) timeout(h Handler) Action {
 	if d == 0 || t.frameAt.Load()+w.units(d) > w.now.Load() {
 		return Action{} // a frame has arrived since the timer fired
 	}
+	if _, waits, _ := p.out.eng.Throttled(); waits {
+		t.frameAt.Store(w.now.Load())
+		return Action{} // data that has arrived waits for the limit of bytes per second
+	}
 	t.frameAt.Store(w.now.Load())
 	if h, ok := h.(timeouter); ok {
 		return h.HandleTimeout(p)

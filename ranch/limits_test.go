@@ -62,7 +62,8 @@ func TestMaxHandshakes(t *testing.T) {
 func TestBadLimits(t *testing.T) {
 	_, err := ranch.NewListener(ref, transport.TCP{}, ranch.Options{
 		Limits: conns.Limits{PerAddress: -2, MaxHandshakes: -2, IdleTimeout: -2, ReadTimeout: -2, WriteTimeout: -2, Lifetime: -2, LifetimeJitter: 2,
-			LoginTimeout: -2, MaxUnestablished: -2, MinReceiveRate: -2, AcceptRate: conns.Rate{PerSecond: -1}, AddressRate: conns.Rate{PerSecond: 1, Burst: -1}},
+			LoginTimeout: -2, MaxUnestablished: -2, MinReceiveRate: -2,
+			ReceiveRate: -2, SendRate: -2, TotalReceiveRate: -2, TotalSendRate: -2, AcceptRate: conns.Rate{PerSecond: -1}, AddressRate: conns.Rate{PerSecond: 1, Burst: -1}},
 		Evict:  "youngest",
 		Alarms: map[string]ranch.Alarm{"a": {}, "b": {Connections: 1, Descriptors: 0.5}, "c": {Connections: -1}, "d": {Descriptors: 2}, "e": {Connections: 1, Cooldown: -1}},
 	}, greetAndEcho)
@@ -70,6 +71,7 @@ func TestBadLimits(t *testing.T) {
 		t.Fatalf("got %v, want %v", err, ranch.ErrBadOption)
 	}
 	for _, field := range []string{"PerAddress", "MaxHandshakes", "IdleTimeout", "ReadTimeout", "WriteTimeout", "Lifetime", "LifetimeJitter", "LoginTimeout", "MaxUnestablished", "MinReceiveRate",
+		"ReceiveRate", "SendRate", "TotalReceiveRate", "TotalSendRate",
 		"AcceptRate", "AddressRate", "Evict", `Alarms["a"]`, `Alarms["b"]`, `Alarms["c"].Connections`, `Alarms["d"].Descriptors`, `Alarms["e"].Cooldown`} {
 		if !strings.Contains(err.Error(), "option "+field+" ") {
 			t.Errorf("got %v, want a fault of %s", err, field)

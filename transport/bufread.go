@@ -130,10 +130,17 @@ type tlsReader struct {
 
 func (r *tlsReader) Next(max int) ([]byte, error) {
 	r.Release()
+	f := r.c.raw.flows.Load()
+	if f != nil {
+		max = f.in.Most(max)
+	}
 	n, err := r.tls.Read(r.first[:])
 	if n == 0 || err != nil || max == 1 {
 		if err = r.c.raw.readError(err); err != idle.ErrPark {
 			r.c.countRead(n, r.first[:], err)
+		}
+		if f != nil {
+			r.c.raw.payRead(f, n)
 		}
 		return r.first[:n], err
 	}
@@ -148,6 +155,9 @@ func (r *tlsReader) Next(max int) ([]byte, error) {
 	n++
 	r.filled(n)
 	r.c.countRead(n, b, err)
+	if f != nil {
+		r.c.raw.payRead(f, n)
+	}
 	return b[:n], r.c.raw.readError(err)
 }
 
@@ -167,6 +177,13 @@ func (w *rawConn) Read(p []byte) (int, error) {
 	}
 	if w.notNow {
 		return 0, errNotNow
+	}
+	if w.exported != nil {
+		if f := w.flows.Load(); f != nil {
+			n, err := w.Conn.Read(p[:f.in.Most(len(p))])
+			w.payRead(f, n)
+			return n, err
+		}
 	}
 	return w.Conn.Read(p)
 }

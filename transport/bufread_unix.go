@@ -36,6 +36,10 @@ type rawReader struct {
 
 func (r *rawReader) Next(max int) ([]byte, error) {
 	w := &r.c.raw
+	f := w.flows.Load()
+	if f != nil {
+		max = f.in.Most(max)
+	}
 	r.max, r.b, r.err = max, nil, nil
 	err := w.sys.Read(r.f)
 	if err == nil {
@@ -47,6 +51,9 @@ func (r *rawReader) Next(max int) ([]byte, error) {
 		}
 	}
 	r.c.countRead(len(r.b), r.b, err)
+	if f != nil {
+		w.payRead(f, len(r.b))
+	}
 	return r.b, err
 }
 

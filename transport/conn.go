@@ -128,6 +128,10 @@ func (c *Conn) Stats() Stats {
 // Read reads the data that has arrived, and waits if there is none. After [Conn.StopReading] its
 // error wraps the cause.
 func (c *Conn) Read(p []byte) (int, error) {
+	f := c.raw.flows.Load()
+	if f != nil {
+		p = p[:f.in.Most(len(p))]
+	}
 	var n int
 	var err error
 	switch {
@@ -142,11 +146,17 @@ func (c *Conn) Read(p []byte) (int, error) {
 	if err != nil {
 		err = c.raw.readError(err)
 	}
+	if f != nil {
+		c.raw.payRead(f, n)
+	}
 	return n, err
 }
 
 // Write writes all of p, or returns an error. Concurrent writes are not interleaved.
 func (c *Conn) Write(p []byte) (n int, err error) {
+	if f := c.raw.flows.Load(); f != nil {
+		return c.writeLimited(f, p)
+	}
 	if c.top == &c.raw {
 		n, err = c.raw.Write(p)
 	} else {
@@ -191,6 +201,7 @@ func (c *Conn) Close() error {
 		return nil
 	}
 	c.raw.reads.Close()
+	c.raw.wakeFlows()
 	if c.raw.reads.Stopped() != nil && c.discard() {
 		c.linger()
 	}
@@ -220,6 +231,7 @@ func (c *Conn) linger() {
 func (c *Conn) Abort() {
 	c.closed.Store(true)
 	c.raw.reads.Close()
+	c.raw.wakeFlows()
 	if tc, ok := c.raw.Conn.(*net.TCPConn); ok && c.raw.send.lingers {
 		tc.SetLinger(-1) // otherwise close(2) waits
 	}
@@ -264,4 +276,7 @@ func (c *Conn) SetWriteDeadline(t time.Time) error { return c.raw.SetWriteDeadli
 // StopReading makes the blocked and all later reads fail with an error that wraps cause; writes
 // continue. It asks the protocol to finish. Only the first cause counts. It may be called from any
 // goroutine.
-func (c *Conn) StopReading(cause error) { c.raw.reads.Stop(c.raw.Conn, cause) }
+func (c *Conn) StopReading(cause error) {
+	c.raw.reads.Stop(c.raw.Conn, cause)
+	c.raw.wakeFlows()
+}

@@ -101,9 +101,9 @@ func (c *Conn) sendFile(tc *net.TCPConn, f io.Reader, limit int64) (n int64, err
 		if limit >= 0 {
 			chunk = min(chunk, limit-n)
 		}
-		m, err := c.sendKernel(tc, f, chunk)
+		m, most, err := c.sendPiece(chunk, func(n int64) (int64, error) { return c.sendKernel(tc, f, n) })
 		n += m
-		if err != nil || m < chunk {
+		if err != nil || m < most {
 			return n, err
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"goranch/internal/engine"
 	"goranch/internal/idle"
 	"goranch/internal/listenaddr"
+	"goranch/internal/throttle"
 )
 
 // engineConn is a Conn with the methods of [engine.Conn], which only this module uses.
@@ -20,6 +21,8 @@ func (c *engineConn) PooledReader() engine.PooledReader { return c.conn().pooled
 func (c *engineConn) CanTryWrite() bool                 { return c.conn().canTryWrite() }
 func (c *engineConn) Unflushed() bool                   { return c.conn().unflushed() }
 func (c *engineConn) Progress() uint64                  { return c.conn().progress() }
+func (c *engineConn) LimitRates(l *throttle.Limits)     { c.conn().limitRates(l) }
+func (c *engineConn) Throttled() (uint32, bool, bool)   { return c.conn().throttled() }
 func (c *engineConn) Encrypted() bool                   { return c.secure.Load() != nil }
 func (c *engineConn) Receiving() uint32                 { return c.receiving.Load() }
 func (c *engineConn) RestoreReceiving(n uint32)         { c.receiving.Store(n) }
@@ -36,6 +39,9 @@ func (c *Conn) progress() uint64 {
 }
 
 func (c *engineConn) RequestPark() bool {
+	if _, reads, _ := c.conn().throttled(); reads {
+		return false // it is not idle
+	}
 	_, inMemory := c.raw.Conn.(*memConn)
 	return (inMemory || c.raw.sys != nil) && c.raw.reads.RequestPark(c.raw.Conn)
 }

@@ -6,7 +6,7 @@ package transport
 func (e *engineConn) TryWrite(p []byte) (n int, err error) {
 	c := (*Conn)(e)
 	w := &c.raw
-	if c.top != w || w.sys == nil || c.tracer.Load() != nil {
+	if c.top != w || w.sys == nil || c.tracer.Load() != nil || w.flows.Load() != nil {
 		return c.tryOther(p)
 	}
 	if !w.sending.TryLock() {
@@ -23,10 +23,17 @@ func (e *engineConn) TryWrite(p []byte) (n int, err error) {
 	return n, err
 }
 
-// tryOther is TryWrite for everything but plain sockets that are not traced.
+// tryOther is TryWrite for everything but plain sockets that are neither traced nor limited.
 //
 //go:noinline
 func (c *Conn) tryOther(p []byte) (n int, err error) {
+	if f := c.raw.flows.Load(); f != nil {
+		return c.tryLimited(f, p)
+	}
+	return c.tryNow(p)
+}
+
+func (c *Conn) tryNow(p []byte) (n int, err error) {
 	if w := &c.raw; c.top != w {
 		n, err = c.tryRecord(p)
 	} else if w.sys != nil {

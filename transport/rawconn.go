@@ -28,10 +28,13 @@ type rawConn struct {
 	net.Conn                 // returned by Accept
 	sys      syscall.RawConn // nil: this package makes no system calls on the connection
 	send     sendLimit
-	exported *exportedTLS // nil: the TLS connection above is used only through Conn
+	exported *exportedTLS          // nil: the TLS connection above is used only through Conn
+	flows    atomic.Pointer[flows] // nil: bytes per second were never limited
 
 	trying atomic.Bool // TryWrite writes a record: the bytes that the socket does not take are kept
 	notNow bool        // Read returns errNotNow instead of waiting; used by the goroutine that reads
+	wait   bool        // of op: wait until the socket takes all
+	waited bool        // of op: the socket did not take all at once
 
 	// Read side, used by the goroutine that reads.
 	ahead *ahead     // data that Peek has read; nil: none
@@ -71,6 +74,11 @@ func (w *rawConn) NetConn() net.Conn { return w.Conn }
 // Write and everything below it down to the system call need little stack: the stack of an idle
 // connection keeps the size that its last write required.
 func (w *rawConn) Write(p []byte) (n int, err error) {
+	if w.exported != nil {
+		if f := w.flows.Load(); f != nil {
+			return w.writeExported(f, p)
+		}
+	}
 	if w.sys == nil {
 		return w.writeForeign(p)
 	}
@@ -82,6 +90,16 @@ func (w *rawConn) Write(p []byte) (n int, err error) {
 	}
 	w.sending.Unlock()
 	return n, err
+}
+
+// writeSocket is Write after a limit of bytes per second.
+func (w *rawConn) writeSocket(p []byte) (int, error) {
+	if w.sys == nil {
+		return w.writeForeign(p)
+	}
+	w.sending.Lock()
+	defer w.sending.Unlock()
+	return w.writeAfterKept(p)
 }
 
 // writeForeign writes to a connection on which this package makes no system calls.
@@ -168,6 +186,7 @@ func (w *rawConn) sendError(err error, armed time.Time) error {
 	if !w.send.keep {
 		w.reads.Close() // first: a parked connection must be woken while its descriptor is its own
 		w.Conn.Close()
+		w.wakeFlows()
 	}
 	return opError("write", w.Conn, ErrSendTimeout)
 }
@@ -176,9 +195,13 @@ func (w *rawConn) SetDeadline(t time.Time) error {
 	return errors.Join(w.SetReadDeadline(t), w.SetWriteDeadline(t))
 }
 
-func (w *rawConn) SetReadDeadline(t time.Time) error { return w.reads.SetDeadline(w.Conn, t) }
+func (w *rawConn) SetReadDeadline(t time.Time) error {
+	defer w.wakeFlows()
+	return w.reads.SetDeadline(w.Conn, t)
+}
 
 func (w *rawConn) SetWriteDeadline(t time.Time) error {
+	defer w.wakeFlows()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	d := w.deadlines()

@@ -28,12 +28,10 @@ func sysConn(nc net.Conn) syscall.RawConn {
 // writeOp is the state of the write in progress. A connection has one, because its writes are
 // serialized.
 type writeOp struct {
-	p      []byte
-	n      int
-	err    error
-	f      func(fd uintptr) bool // attempt, bound once to avoid an allocation for each write
-	wait   bool                  // wait until the socket takes all of p
-	waited bool                  // the socket did not take all of p at once
+	p   []byte
+	n   int
+	err error
+	f   func(fd uintptr) bool // attempt, bound once to avoid an allocation for each write
 }
 
 // writeRaw writes all of p, or, without wait, the part that the socket takes. w.sending is held, so
@@ -43,10 +41,11 @@ func (w *rawConn) writeRaw(p []byte, wait bool) (int, error) {
 	if o.f == nil {
 		o.f = w.attempt
 	}
-	o.p, o.n, o.err, o.wait, o.waited = p, 0, nil, wait, false
+	o.p, o.n, o.err = p, 0, nil
+	w.wait, w.waited = wait, false
 	err := w.sys.Write(o.f)
 	o.p = nil
-	if err != nil || o.err != nil || o.waited {
+	if err != nil || o.err != nil || w.waited {
 		return o.n, w.finishWrite(err)
 	}
 	return o.n, nil
@@ -58,7 +57,7 @@ func (w *rawConn) finishWrite(err error) error {
 		err = w.op.err
 	}
 	var armed time.Time
-	if w.op.waited {
+	if w.waited {
 		armed = w.disarm()
 	}
 	if err == nil {
@@ -77,11 +76,11 @@ func (w *rawConn) attempt(fd uintptr) bool {
 		case err == unix.EINTR:
 			continue
 		case err == unix.EAGAIN:
-			if !o.wait {
+			if !w.wait {
 				return true
 			}
-			if !o.waited {
-				o.waited = true
+			if !w.waited {
+				w.waited = true
 				w.arm()
 			}
 			return false

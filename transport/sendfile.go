@@ -40,18 +40,21 @@ func (c *Conn) SendFile(f *os.File, offset, length, chunk int64) (n int64, err e
 	if length == 0 {
 		left = math.MaxInt64
 	}
-	send := c.copyFile
-	if c.top == &c.raw && c.raw.sys != nil && canSendFile {
-		send = c.sendFileKernel
-	}
+	kernel := c.top == &c.raw && c.raw.sys != nil && canSendFile
 	for n < left {
-		m, err := send(f, offset+n, min(chunk, left-n))
+		piece := min(chunk, left-n)
+		var m int64
+		if kernel {
+			m, _, err = c.sendPiece(piece, func(k int64) (int64, error) { return c.sendFileKernel(f, offset+n, k) })
+		} else {
+			m, err = c.copyFile(f, offset+n, piece)
+		}
 		n += m
 		switch {
 		case err == io.EOF:
 			return n, nil
 		case err == errNoSendFile:
-			send = c.copyFile
+			kernel = false
 		case err != nil:
 			return n, err
 		}

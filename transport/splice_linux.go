@@ -22,6 +22,9 @@ const spliceMin = 16 << 10
 func (c *Conn) splice(dst *Conn, limit int64) (n int64, err error) {
 	from, to := c.plainTCP(), dst.plainTCP()
 	for limit != n {
+		if c.raw.flows.Load() != nil || dst.raw.flows.Load() != nil {
+			return n, nil // bytes per second are limited, which reads and writes do
+		}
 		have := min(c.available(), fileChunk)
 		if limit >= 0 {
 			have = min(have, limit-n)

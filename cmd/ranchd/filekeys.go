@@ -10,13 +10,17 @@ type fileKeys struct {
 	Limits   string `top:"no" on:"listener" change:"restart" example:"\"clients\"" help:"Name of a table limits.NAME, whose limits all its listeners count together. Default: none."`
 	Fallback bool   `top:"no" on:"listener" kind:"bool" change:"resume" default:"false" help:"Listen on a free port if the address is in use."`
 
-	ReadTimeout    string `on:"listener" kind:"time" change:"now" default:"infinity" help:"End connections that have received nothing for this long, or infinity."`
-	WriteTimeout   string `on:"listener" kind:"time" change:"now" default:"infinity" help:"End connections to which nothing was sent for this long, or infinity."`
-	MinReceiveRate string `on:"shell,admin,topics,packet" kind:"number" change:"now" default:"0" help:"End connections whose clients send fewer bytes per second than this while a request is incomplete, measured over 10 s. 0 is no minimum."`
-	ParkAfter      string `on:"listener" kind:"time" change:"now" default:"1s" help:"Park connections that have received nothing for this long, which saves memory, or infinity."`
-	Evict          string `on:"listener" kind:"evict" change:"now" default:"none" help:"Which connections are asked to stop when max-connections is lowered below their number: none, oldest, most-idle or random."`
-	KeepClosed     string `on:"listener" kind:"number" change:"restart" default:"100" help:"How many closed connections the command closed can show."`
-	KeepAlive      string `on:"listener" kind:"time" change:"resume" default:"15s" help:"Idle time before the first keepalive probe of TCP, or infinity."`
+	ReadTimeout      string `on:"listener" kind:"time" change:"now" default:"infinity" help:"End connections that have received nothing for this long, or infinity."`
+	WriteTimeout     string `on:"listener" kind:"time" change:"now" default:"infinity" help:"End connections to which nothing was sent for this long, or infinity."`
+	ReceiveRate      string `on:"listener" kind:"limit" change:"now" default:"unlimited" help:"Bytes per second that one connection may send to the server, or unlimited. Data beyond that waits in the client."`
+	SendRate         string `on:"listener" kind:"limit" change:"now" default:"unlimited" help:"Bytes per second that are sent to one connection, or unlimited."`
+	TotalReceiveRate string `on:"listener" kind:"limit" change:"now" default:"unlimited" help:"Bytes per second that all connections of the listener may send together, or unlimited."`
+	TotalSendRate    string `on:"listener" kind:"limit" change:"now" default:"unlimited" help:"Bytes per second that are sent to all connections of the listener together, or unlimited."`
+	MinReceiveRate   string `on:"shell,admin,topics,packet" kind:"number" change:"now" default:"0" help:"End connections whose clients send fewer bytes per second than this while a request is incomplete, measured over 10 s. 0 is no minimum."`
+	ParkAfter        string `on:"listener" kind:"time" change:"now" default:"1s" help:"Park connections that have received nothing for this long, which saves memory, or infinity."`
+	Evict            string `on:"listener" kind:"evict" change:"now" default:"none" help:"Which connections are asked to stop when max-connections is lowered below their number: none, oldest, most-idle or random."`
+	KeepClosed       string `on:"listener" kind:"number" change:"restart" default:"100" help:"How many closed connections the command closed can show."`
+	KeepAlive        string `on:"listener" kind:"time" change:"resume" default:"15s" help:"Idle time before the first keepalive probe of TCP, or infinity."`
 
 	MaxFrame         string `on:"topics,web,packet" kind:"frame" change:"protocol" default:"262144" help:"Maximum length of a client's frame, in bytes."`
 	MaxSubscriptions string `on:"topics,web" kind:"positive" change:"restart" default:"1000" help:"Maximum number of subscriptions of one session."`

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"goranch/internal/idle"
+	"goranch/internal/throttle"
 )
 
 const (
@@ -25,6 +26,12 @@ type Conn interface {
 	// Progress returns a number that changes whenever the peer, or the kernel for it, has taken
 	// bytes, also during a write.
 	Progress() uint64
+	// LimitRates makes l limit the bytes per second of the connection, from the next read and write
+	// on, until its end. Only the first call has an effect.
+	LimitRates(l *throttle.Limits)
+	// Throttled returns how often reads had to wait because of LimitRates, and whether reads and writes
+	// wait now.
+	Throttled() (waits uint32, reads, writes bool)
 	// Encrypted reports whether the payload is carried by TLS.
 	Encrypted() bool
 	// Receiving returns a number that is odd while the peer is in the middle of a message, and differs

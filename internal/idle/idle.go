@@ -116,6 +116,24 @@ func (r *Reads) SetDeadline(nc net.Conn, t time.Time) error {
 }
 
 // Stop makes the blocked and all later reads of nc fail with os.ErrDeadlineExceeded, for which
+// Limit reports whether reads are to fail, because they were stopped or the connection is closed. until
+// is the deadline of the user, the zero time if there is none.
+func (r *Reads) Limit() (until time.Time, stopped bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.limits != nil {
+		until, stopped = r.limits.deadline, r.limits.stopped != nil
+	}
+	return until, stopped || r.closed
+}
+
+// Closed reports whether Close was called.
+func (r *Reads) Closed() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.closed
+}
+
 // Interruption returns cause. Only the first cause counts. It wakes a parked connection.
 func (r *Reads) Stop(nc net.Conn, cause error) {
 	r.mu.Lock()
