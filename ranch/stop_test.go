@@ -239,7 +239,7 @@ func TestStopFromInside(t *testing.T) {
 		if took := time.Since(begin); took != 6*time.Second {
 			t.Errorf("Stop: got %v, want %v", took, 6*time.Second)
 		}
-		waitActive(t, l, 0)
+		synctest.Wait() // the protocol returns after Stop
 	})
 }
 
