@@ -150,6 +150,7 @@ func TestStop(t *testing.T) {
 
 // A stop ends connections in each of its ways over every transport.
 func TestStopOverEachTransport(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name   string
 		limit  time.Duration

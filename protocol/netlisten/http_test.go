@@ -309,6 +309,7 @@ func TestDrainOfHTTP2(t *testing.T) {
 
 // An idle HTTP/2 connection receives GOAWAY when the grace time for requests is over.
 func TestDrainOfIdleHTTP2(t *testing.T) {
+	t.Parallel()
 	w := newTestServer(t, transport.TLS{Config: serverTLS("h2")}, ranch.Options{}, http.NotFoundHandler())
 	c := &http.Client{Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 	defer c.CloseIdleConnections()
@@ -375,6 +376,7 @@ func TestHTTP2WithoutTLS(t *testing.T) {
 // A function of RegisterOnShutdown runs once, whether connections are open when the listener stops, longer
 // than the time for a last request, or none is.
 func TestShutdownHooksRunOnce(t *testing.T) {
+	t.Parallel()
 	for name, open := range map[string]bool{"no connection": false, "a connection without a request": true} {
 		t.Run(name, func(t *testing.T) {
 			hooks := make(chan struct{}, 10)

@@ -49,6 +49,7 @@ func click(tb *chromiumtest.Tab, selector string) {
 // The dashboard in a browser: an operator who logs in with a ticket sees a connection appear and the
 // chart move, filters, sorts, kills, and changes the cap.
 func TestDashboardInChromium(t *testing.T) {
+	t.Parallel()
 	s := newTestServer(t, adminhttp.Options{Interval: 100 * time.Millisecond})
 	ticket := s.handler.Ticket(shell.User{Name: "console", Role: shell.Operator}, time.Hour)
 	tb := openDashboard(t, s, "#ticket="+ticket)
@@ -100,6 +101,7 @@ func TestDashboardInChromium(t *testing.T) {
 // All connections that match a filter are killed after a confirmation with their number, by the keyboard
 // as far as possible.
 func TestDashboardKillsAllThatMatch(t *testing.T) {
+	t.Parallel()
 	s := newTestServer(t, adminhttp.Options{Interval: 100 * time.Millisecond})
 	ticket := s.handler.Ticket(shell.User{Name: "console", Role: shell.Operator}, time.Hour)
 	tb := openDashboard(t, s, "#ticket="+ticket)
@@ -137,6 +139,7 @@ func (s *testServer) wantAudit(want string) {
 
 // Commands of other packages have buttons if they exist, and their flags have fields.
 func TestDashboardOptionalCommands(t *testing.T) {
+	t.Parallel()
 	var calls []string
 	record := func(_ context.Context, c *shell.Call) error {
 		calls = append(calls, fmt.Sprintf("%q %v", c.Args, c.Flags))
@@ -166,6 +169,7 @@ func TestDashboardOptionalCommands(t *testing.T) {
 
 // A viewer sees no buttons that change something, and what peers and programs provide appears as text.
 func TestDashboardOfViewer(t *testing.T) {
+	t.Parallel()
 	const markup = `<img src=x onerror=hacked=1><script>hacked=1</script>`
 	nasty := shell.Command{Name: "topics", Help: "Topics.", Role: shell.Viewer, Run: func(_ context.Context, c *shell.Call) error {
 		c.Return(shell.Table{Columns: []shell.Column{{Key: "topic", Title: markup}}, Rows: [][]any{{markup}}})
@@ -193,6 +197,7 @@ func TestDashboardOfViewer(t *testing.T) {
 
 // With many connections a page of them is shown, and pages follow each other.
 func TestDashboardPages(t *testing.T) {
+	t.Parallel()
 	s := newTestServer(t, adminhttp.Options{Interval: 100 * time.Millisecond})
 	for range 120 {
 		s.dial(0)
@@ -217,6 +222,7 @@ func TestDashboardPages(t *testing.T) {
 
 // The page reconnects after the server was away, and fits the width of a telephone.
 func TestDashboardOnTelephone(t *testing.T) {
+	t.Parallel()
 	s := newTestServer(t, adminhttp.Options{Interval: 100 * time.Millisecond})
 	s.dial(5)
 	tb := openDashboard(t, s, "")
