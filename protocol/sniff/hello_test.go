@@ -60,7 +60,7 @@ var hellos = []struct {
 	{name: "session id longer than the message", first: records(handshake("\x03\x03"+strings.Repeat("r", 32)+"\xff"), 0), malformed: true},
 	{name: "empty message", first: records(handshake(""), 0), malformed: true},
 	{name: "message of 16 MiB", first: records("\x01\xff\xff\xff"+strings.Repeat("x", 100), 0), malformed: true},
-	{name: "record of 16 KiB and 1", first: "\x16\x03\x01\x40\x01\x01" + strings.Repeat("x", 1<<14), malformed: true},
+	{name: "record of 16 KiB and 1", first: records(message(extension(21, strings.Repeat("\x00", 1<<14-len(message(extension(21, "")))+1))), 0), malformed: true},
 	{name: "empty record", first: records("\x01\x00", 0) + "\x16\x03\x01\x00\x00" + records("\x00\x00", 0), malformed: true},
 	{name: "ServerHello", first: records("\x02\x00\x00\x01\x00", 0), malformed: true},
 	{name: "another record in between", first: records(message(serverName("a.b")), 20)[:25] + "\x17\x03\x01\x00\x01x", malformed: true},

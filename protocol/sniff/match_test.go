@@ -81,6 +81,7 @@ func TestMatch(t *testing.T) {
 		{"Postgres, StartupMessage of protocol 2", sniff.Postgres(), "\x00\x00\x01\x28\x00\x02\x00\x00", no},
 		{"Postgres, SSLRequest of 9 bytes", sniff.Postgres(), "\x00\x00\x00\x09\x04\xd2\x16\x2f", no},
 		{"Postgres, CancelRequest too long", sniff.Postgres(), "\x00\x00\x01\x0d\x04\xd2\x16\x2e", no},
+		{"Postgres, CancelRequest too short", sniff.Postgres(), "\x00\x00\x00\x0f\x04\xd2\x16\x2e", no},
 		{"Postgres, StartupMessage without parameters", sniff.Postgres(), "\x00\x00\x00\x08\x00\x03\x00\x00", no},
 		{"Postgres, StartupMessage too long", sniff.Postgres(), "\x00\x00\x27\x11\x00\x03\x00\x00", no},
 		{"Postgres, length of 64 KiB", sniff.Postgres(), "\x00\x01", no},

@@ -38,7 +38,7 @@ func Table(protocols map[string]protocol.Protocol) (Select, error) {
 		for n := 1; n < len(key); n++ {
 			nodes[key[:n]] = node{nodes[key[:n]].p, true}
 		}
-		nodes[key] = node{p, nodes[key].longer}
+		nodes[key] = node{p: p} // longer keys come later
 	}
 	return func(_ *transport.Conn, first []byte) (p protocol.Protocol, more bool) {
 		for n := 1; n <= len(first); n++ {
