@@ -93,14 +93,14 @@ func Example_serverNames() {
 	}
 	defer l.Stop()
 
-	for _, c := range []tls.Config{
+	for _, c := range []*tls.Config{
 		{ServerName: "SHOP.example"},
 		{ServerName: "a.b.shop.example", NextProtos: []string{"imap"}},
 		{ServerName: "mail.example", NextProtos: []string{"imap"}},
 		{ServerName: "mail.example"},
 	} {
 		c.InsecureSkipVerify = true
-		fmt.Println(ask(transport.TLS{Config: &c}, l.Addr().String(), "hello"))
+		fmt.Println(ask(transport.TLS{Config: c}, l.Addr().String(), "hello"))
 	}
 	// Output:
 	// server 0 over TLS: true

@@ -150,6 +150,22 @@ func TestRealTLSClients(t *testing.T) {
 	}
 }
 
+// A client whose server name is refused gets the alert for it.
+func TestRefuseName(t *testing.T) {
+	mux := newMux(t, sniff.Config{Rules: []sniff.Rule{{Name: "tls", Select: newRoutes(t, routeTo(sniff.RefuseName()))}}})
+	synctest.Test(t, func(t *testing.T) {
+		err := serveClient(t, mux, func(nc net.Conn) {
+			err := tls.Client(nc, &tls.Config{ServerName: "a.test"}).Handshake()
+			if want := "remote error: tls: unrecognized name"; err == nil || err.Error() != want {
+				t.Errorf("client: got %v, want %s", err, want)
+			}
+		})
+		if !errors.Is(err, sniff.ErrNoMatch) || reasonOf(err) != conns.BadInput || !strings.Contains(err.Error(), `"a.test"`) {
+			t.Errorf("got %v (%v), want %v with the server name", err, reasonOf(err), sniff.ErrNoMatch)
+		}
+	})
+}
+
 // A port accepts connections with and without a PROXY header, and routes both by their server name.
 func TestProxyHeaderBeforeClientHello(t *testing.T) {
 	routes := sniff.Rule{Name: "tls", Select: newRoutes(t, routeTo(labelled("a"), "a.test"))}
