@@ -87,7 +87,7 @@ func TestMatch(t *testing.T) {
 		{"Postgres, length of 64 KiB", sniff.Postgres(), "\x00\x01", no},
 		{"Postgres, incomplete", sniff.Postgres(), "\x00\x00\x00\x08\x04\xd2\x16", undecided},
 		{"Postgres, TLS", sniff.Postgres(), hello, no},
-		{"SNI", sniff.SNI("b.test", "example.com"), helloFor("Example.com"), yes},
+		{"SNI", sniff.SNI("b.test", "example.com", "EXAMPLE.com"), helloFor("Example.com"), yes},
 		{"SNI, another name", sniff.SNI("b.test", "example.com"), helloFor("a.test"), no},
 		{"SNI, incomplete", sniff.SNI("example.com"), hello, undecided},
 		{"SNI, no TLS", sniff.SNI("example.com"), "GET", no},

@@ -107,6 +107,9 @@ func newRouteTable(routes []Route) (*routeTable, error) {
 // add enters a route under its names.
 func (t *routeTable) add(f *option.Faults, field string, r *Route) {
 	enter := func(list []*Route, what string) []*Route {
+		if slices.Contains(list, r) { // the route has the name twice
+			return list
+		}
 		if slices.ContainsFunc(list, func(earlier *Route) bool { return earlier.hides(r) }) {
 			f.Add(fmt.Errorf("option %sServerNames %s: an earlier route is used for it already", field, what))
 		}
@@ -150,27 +153,27 @@ func keyOf(name string) (key string, ok bool) {
 func (t *routeTable) find(h hello) *Route {
 	var buf [hostname.Max]byte
 	if host, ok := h.host(buf[:0]); ok {
-		if r := first(t.names[string(host)], h); r != nil {
+		if r := firstFit(t.names[string(host)], h); r != nil {
 			return r
 		}
 		for i, c := range host {
 			if c != '.' {
 				continue
 			}
-			if r := first(t.names[string(host[i:])], h); r != nil {
+			if r := firstFit(t.names[string(host[i:])], h); r != nil {
 				return r
 			}
 		}
 	} else if h.name.n == 0 {
-		if r := first(t.names[""], h); r != nil {
+		if r := firstFit(t.names[""], h); r != nil {
 			return r
 		}
 	}
-	return first(t.any, h)
+	return firstFit(t.any, h)
 }
 
-// first returns the first route whose ALPN h has.
-func first(routes []*Route, h hello) *Route {
+// firstFit returns the first route whose ALPN h has.
+func firstFit(routes []*Route, h hello) *Route {
 	for _, r := range routes {
 		if len(r.ALPN) == 0 || h.offers(r.ALPN) {
 			return r

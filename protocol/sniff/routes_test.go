@@ -222,3 +222,21 @@ func BenchmarkTLSRoutes(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkBytewise evaluates a route for each byte of a ClientHello that arrives alone: one of 2 KiB
+// in one record, and the worst, 32 KiB in 128 records.
+func BenchmarkBytewise(b *testing.B) {
+	for name, c := range map[string]struct{ bytes, record int }{"2KiB": {2 << 10, 1 << 14}, "32KiB in 128 records": {31 << 10, 31 << 3}} {
+		b.Run(name, func(b *testing.B) {
+			first := []byte(records(message(extension(21, strings.Repeat("\x00", c.bytes)), serverName("a.test")), c.record))
+			match := sniff.SNI("a.test")
+			b.ReportAllocs()
+			for b.Loop() {
+				for n := 1; n <= len(first); n++ {
+					match(first[:n])
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(first)), "ns/byte")
+		})
+	}
+}
