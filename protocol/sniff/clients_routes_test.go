@@ -101,7 +101,6 @@ func TestRoutesOpenSSL(t *testing.T) {
 		args []string
 	}{
 		{"a with h2 sni=a.test:", []string{"-servername", "A.test", "-alpn", "http/1.1,h2"}},
-		{"a sni=a.test:", []string{"-servername", "a.test", "-alpn", "http/1.1"}},
 		{"test sni=x.y.test:", []string{"-servername", "x.y.test"}},
 		{"no name:", []string{"-noservername"}},
 	} {
