@@ -2,16 +2,16 @@
 // are looked up.
 package hostname
 
-// Max is the length of the longest host name, in bytes: RFC 1035, section 2.3.4, allows 255 with the
-// lengths of the labels.
+// Max is the length of the longest host name, in bytes: RFC 1035, section 2.3.4, allows 255 with
+// the lengths of the labels.
 const Max = 253
 
 const maxLabel = 63 // RFC 1035, section 2.3.4
 
 // Append appends host in lower case to b, and reports whether it is valid: up to 253 bytes, in
-// labels of 1 to 63 letters, digits, hyphens except at the beginning, and underscores, which occur in
-// practice. A dot at the end is not valid. If host is not valid, the result of Append must not be
-// used.
+// labels of 1 to 63 letters, digits, hyphens except at the beginning, and underscores, which occur
+// in practice. A dot at the end is not valid. If host is not valid, the result of Append must not
+// be used.
 func Append[T ~string | ~[]byte](b []byte, host T) ([]byte, bool) {
 	if len(host) > Max {
 		return b, false

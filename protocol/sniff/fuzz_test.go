@@ -29,7 +29,8 @@ type helloInfo struct {
 	alpn   []string
 }
 
-// cryptoTLS returns what GetConfigForClient of crypto/tls gets for the bytes; nil if it is not called.
+// cryptoTLS returns what GetConfigForClient of crypto/tls gets for the bytes; nil if it is not
+// called.
 func cryptoTLS(first []byte) (info *helloInfo) {
 	server := tls.Server(received{Reader: bytes.NewReader(first)}, &tls.Config{
 		GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) {

@@ -74,8 +74,8 @@ func (h *hello) read(extensions reader) bool {
 	return !extensions.bad
 }
 
-// hostIn returns the host name in a list of server names. Names of other types are skipped; there is
-// at most one host name, without a dot at the end (RFC 6066, section 3).
+// hostIn returns the host name in a list of server names. Names of other types are skipped; there
+// is at most one host name, without a dot at the end (RFC 6066, section 3).
 func hostIn(list reader) (host reader, ok bool) {
 	for list.n > 0 {
 		kind, name := list.uint(1), list.vector(2)
@@ -150,9 +150,10 @@ func (h *ClientHello) ALPN() iter.Seq[string] {
 }
 
 // ParseClientHello parses the ClientHello with which the first bytes of a connection begin, for use
-// in a [Match] or a [Select]. more means that it is not complete. The result is nil if there is none,
-// also if it is malformed: its lengths contradict each other, a list is empty, the server name or
-// ALPN is sent twice, the server name ends with a dot, or the message is in more than 128 records.
+// in a [Match] or a [Select]. more means that it is not complete. The result is nil if there is
+// none, also if it is malformed: its lengths contradict each other, a list is empty, the server
+// name or ALPN is sent twice, the server name ends with a dot, or the message is in more than 128
+// records.
 //
 // The result has no reference to first. Memory is allocated for its two fields only.
 func ParseClientHello(first []byte) (h *ClientHello, more bool) {
@@ -171,8 +172,8 @@ func ParseClientHello(first []byte) (h *ClientHello, more bool) {
 var ErrNoClientHello = fmt.Errorf("%w: no ClientHello", protocol.ErrBadInput)
 
 // PeekClientHello waits for a ClientHello of at most 64 KiB, and leaves it unread. In a protocol
-// that was selected by its server name it returns at once. It is a read of conn: it must not overlap
-// another one, and the read deadline applies.
+// that was selected by its server name it returns at once. It is a read of conn: it must not
+// overlap another one, and the read deadline applies.
 func PeekClientHello(conn *transport.Conn) (*ClientHello, error) {
 	for n := 1; ; n++ {
 		first, err := conn.Peek(n)

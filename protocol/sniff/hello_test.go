@@ -66,8 +66,8 @@ var hellos = []struct {
 	{name: "another record in between", first: records(message(serverName("a.b")), 20)[:25] + "\x17\x03\x01\x00\x01x", malformed: true},
 }
 
-// What is in a ClientHello does not depend on the bytes that follow, and nothing is decided before it
-// is complete.
+// What is in a ClientHello does not depend on the bytes that follow, and nothing is decided before
+// it is complete.
 func TestParseClientHello(t *testing.T) {
 	for _, tt := range hellos {
 		h, more := sniff.ParseClientHello([]byte(tt.first))

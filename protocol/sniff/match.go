@@ -12,8 +12,8 @@ import (
 type Match func(first []byte) (match, more bool)
 
 // Select examines the first bytes of a connection as a [Match] does, and returns the protocol that
-// serves it; nil if there is none. With more, the result depends on bytes that have not arrived, and
-// p is used only if the client ends its side of the connection before it sends them.
+// serves it; nil if there is none. With more, the result depends on bytes that have not arrived,
+// and p is used only if the client ends its side of the connection before it sends them.
 //
 // conn is the connection, for its addresses, PROXY header and labels. Select must not read or write
 // it.
@@ -36,7 +36,8 @@ func Prefix(prefixes ...string) Match {
 	}
 }
 
-// All matches connections that match each of matches, for example SNI("example.com") and ALPN("h2").
+// All matches connections that match each of matches, for example SNI("example.com") and
+// ALPN("h2").
 func All(matches ...Match) Match {
 	return func(first []byte) (match, more bool) {
 		for _, m := range matches {

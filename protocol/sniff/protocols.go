@@ -23,7 +23,8 @@ func SSH() Match { return Prefix("SSH-") }
 // SOCKS4 matches the requests CONNECT and BIND of SOCKS 4 and 4A.
 func SOCKS4() Match { return Prefix("\x04\x01", "\x04\x02") }
 
-// SOCKS5 matches the greeting of SOCKS 5: its version, and one method or more (RFC 1928, section 3).
+// SOCKS5 matches the greeting of SOCKS 5: its version, and one method or more (RFC 1928, section
+// 3).
 func SOCKS5() Match {
 	return func(first []byte) (match, more bool) {
 		if len(first) == 1 {
@@ -42,8 +43,8 @@ func ProxyHeader() Match {
 	return Prefix("PROXY TCP4 ", "PROXY TCP6 ", "PROXY UNKNOWN", signature2+"\x20", signature2+"\x21")
 }
 
-// MQTT matches the packet CONNECT of MQTT 3.1, 3.1.1 and 5.0: its type, a length of up to four bytes
-// and the name of the protocol (OASIS MQTT 5.0, sections 2.1 and 3.1).
+// MQTT matches the packet CONNECT of MQTT 3.1, 3.1.1 and 5.0: its type, a length of up to four
+// bytes and the name of the protocol (OASIS MQTT 5.0, sections 2.1 and 3.1).
 func MQTT() Match {
 	name := Prefix("\x00\x04MQTT", "\x00\x06MQIsdp")
 	return func(first []byte) (match, more bool) {
@@ -74,9 +75,9 @@ const (
 	pgFixedLength = 8
 )
 
-// Postgres matches the first packet of a PostgreSQL client: SSLRequest, GSSENCRequest, CancelRequest,
-// or StartupMessage of version 3 of the protocol (PostgreSQL 18, section 54.7). Its length must be
-// possible for it. Clients that begin with TLS match ALPN("postgresql").
+// Postgres matches the first packet of a PostgreSQL client: SSLRequest, GSSENCRequest,
+// CancelRequest, or StartupMessage of version 3 of the protocol (PostgreSQL 18, section 54.7). Its
+// length must be possible for it. Clients that begin with TLS match ALPN("postgresql").
 func Postgres() Match {
 	return func(first []byte) (match, more bool) {
 		if first[0] != 0 || len(first) > 1 && first[1] != 0 {

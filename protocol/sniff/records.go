@@ -55,8 +55,9 @@ func helloIn(first []byte) (message reader, more bool) {
 	return reader{}, false
 }
 
-// recordSize returns the size of the payload of the handshake record with which b begins. more means
-// that the record is not complete. A record without payload is not allowed: RFC 8446, section 5.1.
+// recordSize returns the size of the payload of the handshake record with which b begins. more
+// means that the record is not complete. A record without payload is not allowed: RFC 8446, section
+// 5.1.
 func recordSize(b []byte) (n int, more, ok bool) {
 	if len(b) > 0 && b[0] != recordHandshake || len(b) > 1 && b[1] != 3 {
 		return 0, false, false

@@ -36,21 +36,21 @@ type routeTable struct {
 	any   []*Route // those without ServerNames
 }
 
-// TLSRoutes returns a [Select] that waits for the complete ClientHello and returns the protocol of a
-// route. It compares the exact server name first, then the wildcards that it ends with, the longest
-// first, and last come the routes without ServerNames. Among routes for the same name the first whose
-// ALPN fits is used; if none fits, the search continues with the next shorter wildcard. The number of
-// routes does not affect the time for this.
+// TLSRoutes returns a [Select] that waits for the complete ClientHello and returns the protocol of
+// a route. It compares the exact server name first, then the wildcards that it ends with, the
+// longest first, and last come the routes without ServerNames. Among routes for the same name the
+// first whose ALPN fits is used; if none fits, the search continues with the next shorter wildcard.
+// The number of routes does not affect the time for this.
 //
 // A server name that is not a host name, such as an address, is used by routes without ServerNames
 // only. A ClientHello that is malformed ([ParseClientHello]), and other data, have no protocol: the
 // next [Rule] is evaluated.
 //
-// The server name of a client that has a route becomes the label "sni" of the connection. Unprintable
-// characters are escaped, and more than 128 bytes are cut off.
+// The server name of a client that has a route becomes the label "sni" of the connection.
+// Unprintable characters are escaped, and more than 128 bytes are cut off.
 //
-// The error reports all fields that cannot be used, and names and protocols that an earlier route has
-// already.
+// The error reports all fields that cannot be used, and names and protocols that an earlier route
+// has already.
 func TLSRoutes(routes ...Route) (Select, error) {
 	t, err := newRouteTable(routes)
 	if err != nil {

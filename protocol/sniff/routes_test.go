@@ -95,7 +95,8 @@ func TestTLSRoutes(t *testing.T) {
 	}
 }
 
-// The label is the name in lower case. Names that are no host names are escaped, and long ones are cut off.
+// The label is the name in lower case. Names that are no host names are escaped, and long ones are
+// cut off.
 func TestServerNameLabel(t *testing.T) {
 	s := newRoutes(t, route("any", nil))
 	long := strings.Repeat("a", 60) + "."
@@ -223,8 +224,8 @@ func BenchmarkTLSRoutes(b *testing.B) {
 	}
 }
 
-// BenchmarkBytewise evaluates a route for each byte of a ClientHello that arrives alone: one of 2 KiB
-// in one record, and the worst, 32 KiB in 128 records.
+// BenchmarkBytewise evaluates a route for each byte of a ClientHello that arrives alone: one of 2
+// KiB in one record, and the worst, 32 KiB in 128 records.
 func BenchmarkBytewise(b *testing.B) {
 	for name, c := range map[string]struct{ bytes, record int }{"2KiB": {2 << 10, 1 << 14}, "32KiB in 128 records": {31 << 10, 31 << 3}} {
 		b.Run(name, func(b *testing.B) {

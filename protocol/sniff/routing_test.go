@@ -104,8 +104,8 @@ func (b *bytewise) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TLS is served after its ClientHello was examined: one server name by a server here, and another by
-// a server behind, to which the bytes are forwarded.
+// TLS is served after its ClientHello was examined: one server name by a server here, and another
+// by a server behind, to which the bytes are forwarded.
 func TestRealTLSClients(t *testing.T) {
 	certificates := testCertificates()
 	here := &sniff.Upgrade{To: transport.TLS{Config: &tls.Config{Certificates: certificates, NextProtos: []string{"h2"}}}, Protocol: labelled("here")}
@@ -200,8 +200,8 @@ func TestSelectByAddress(t *testing.T) {
 	})
 }
 
-// A ClientHello that does not fit into MaxBytes ends the connection, and one that announces more than
-// it sends makes the buffer no larger than what it has sent requires.
+// A ClientHello that does not fit into MaxBytes ends the connection, and one that announces more
+// than it sends makes the buffer no larger than what it has sent requires.
 func TestBufferIsBounded(t *testing.T) {
 	largest := 0
 	watch := func(first []byte) (match, more bool) {

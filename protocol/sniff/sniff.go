@@ -16,8 +16,9 @@
 //
 // The protocol of an [Upgrade] may be the result of [New] too, to select a protocol inside TLS.
 //
-// TLS need not end here: [TLSRoutes], [SNI] and [ALPN] examine the ClientHello, so that the selected
-// protocol can forward the connection, and the handshake is between the client and another server.
+// TLS need not end here: [TLSRoutes], [SNI] and [ALPN] examine the ClientHello, so that the
+// selected protocol can forward the connection, and the handshake is between the client and another
+// server.
 package sniff
 
 import (

@@ -16,9 +16,9 @@ type node struct {
 	longer bool              // another key begins with these bytes
 }
 
-// Table returns a [Select] for protocols whose clients begin with one of the keys, for example a type
-// of one byte. The longest key with which a connection begins is used; while a longer one is possible,
-// Table waits for more bytes. The number of keys does not affect the time for this.
+// Table returns a [Select] for protocols whose clients begin with one of the keys, for example a
+// type of one byte. The longest key with which a connection begins is used; while a longer one is
+// possible, Table waits for more bytes. The number of keys does not affect the time for this.
 //
 // The error reports all keys and protocols that cannot be used: keys have 1 to 64 bytes.
 func Table(protocols map[string]protocol.Protocol) (Select, error) {
