@@ -187,8 +187,8 @@ func (s *Supervisor) start(ctx context.Context, t transport.Transport, nc net.Co
 func (s *Supervisor) Refuse(ctx context.Context, why Reason, t transport.Transport, nc net.Conn, p protocol.Protocol) {
 	conn := transport.NewConn(t, nc)
 	defer s.refuse(conn, why) // also if the protocol ends this goroutine
-	if r, ok := p.(protocol.Refuser); ok && why == RefusedAtCap && ctx.Err() == nil {
-		sendRejection(ctx, conn, r, RefusedAtCap)
+	if r := refuserOf(p); r != nil && why == RefusedAtCap && ctx.Err() == nil {
+		s.sendRejection(ctx, conn, r, RefusedAtCap)
 	}
 }
 

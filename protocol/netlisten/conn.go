@@ -34,7 +34,7 @@ func (c stateConn) ConnectionState() tls.ConnectionState {
 	return state
 }
 
-// wrap returns tc as Accept returns it. release is called when that is closed.
+// wrap returns tc as Accept returns it. Nothing else uses tc from then on. release is called when that is closed.
 func wrap(tc *transport.Conn, release func()) net.Conn {
 	c := &conn{tc, release}
 	if _, secure := tc.TLS(); !secure {

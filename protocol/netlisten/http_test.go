@@ -33,7 +33,7 @@ type testServer struct {
 func newTestServer(t *testing.T, tr transport.Transport, opts ranch.Options, h http.Handler) *testServer {
 	w := &testServer{served: make(chan error, 1)}
 	w.srv = &http.Server{Handler: h}
-	w.nl = netlisten.New(netlisten.StopHTTP(w.srv))
+	w.nl = netlisten.New(netlisten.Options{Stop: netlisten.StopHTTP(w.srv)})
 	go func() { w.served <- w.srv.Serve(w.nl) }()
 	w.Listener = startListener(t, tr, opts, w.nl)
 	t.Cleanup(func() { w.stop(t) })
@@ -239,7 +239,7 @@ func TestHTTPS(t *testing.T) {
 					fmt.Fprintf(w, " %s tls:%t conn:%t secure:%t", r.Proto, r.TLS != nil, conn != nil, secure)
 				}),
 			}
-			nl := netlisten.New(netlisten.StopHTTP(srv))
+			nl := netlisten.New(netlisten.Options{Stop: netlisten.StopHTTP(srv)})
 			served := make(chan error, 1)
 			var tr transport.Transport
 			if tt.own {
@@ -359,7 +359,7 @@ func TestHTTP2WithoutTLS(t *testing.T) {
 		fmt.Fprint(w, r.Proto, r.TLS != nil)
 	})}
 	srv.Protocols.SetUnencryptedHTTP2(true)
-	nl := netlisten.New(netlisten.StopHTTP(srv))
+	nl := netlisten.New(netlisten.Options{Stop: netlisten.StopHTTP(srv)})
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(nl) }()
 	l := startListener(t, transport.TCP{}, ranch.Options{}, nl)
