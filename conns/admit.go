@@ -46,7 +46,10 @@ func (c *connection) admitClient() error {
 			return nil // the proxy itself is the client
 		}
 	}
-	return c.admitAddress()
+	if err := c.admitAddress(); err != nil {
+		return err
+	}
+	return c.askHook()
 }
 
 // admitAddress admits or refuses the client at the remote address.
