@@ -111,11 +111,8 @@ func TestHTTPDrain(t *testing.T) {
 	if answered != begun.Load() || answered < 200 || answered == 2000 {
 		t.Errorf("got %d requests begun and %d answered, want the same number, from 200 to 1999", begun.Load(), answered)
 	}
-	if answered+refused != 2000 {
-		t.Errorf("got %d answered and %d refused, want 2000 in all", answered, refused)
-	}
-	if took < time.Second && answered != accepted { // on a busy machine a client may send its request too late
-		t.Errorf("got %d accepted and %d answered, want the same number", accepted, answered)
+	if took < time.Second && (answered != accepted || answered+refused != 2000) { // on a busy machine a client may send its request too late
+		t.Errorf("got %d accepted, %d answered and %d refused, want all accepted answered, and 2000 in all", accepted, answered, refused)
 	}
 	t.Logf("%d of 2000 clients connected before the drain and received an answer", answered)
 }
