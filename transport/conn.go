@@ -73,7 +73,6 @@ func (c *Conn) prepare(ctx context.Context, t Transport) error {
 	if t.Secure() {
 		wire = &tlsWire{conn: c, handshake: true}
 		c.raw.wire = wire
-		defer func() { c.raw.wire = nil }()
 	}
 	top, err := t.Handshake(ctx, &c.raw)
 	if err != nil {
@@ -81,6 +80,9 @@ func (c *Conn) prepare(ctx context.Context, t Transport) error {
 	}
 	if top == nil {
 		return fmt.Errorf("the handshake of transport %s returned neither a connection nor an error", t.Name())
+	}
+	if wire != nil { // after a failure, crypto/tls may still be closing the raw connection
+		c.raw.wire = nil
 	}
 	if s, ok := top.(stater); ok {
 		state := &secure{stater: s}
