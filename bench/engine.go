@@ -21,6 +21,7 @@ type engine struct {
 	about  string
 	tls    bool          // it supports TLS
 	limit  bool          // it supports a connection limit
+	http   bool          // it serves HTTP/1.1 instead of echoing
 	greets bool          // it sends a line to each new connection
 	fanout *wireProtocol // it sends what one client publishes to all members; nil: it echoes
 	// missing returns what must be installed first, or "". nil means nothing.
@@ -55,7 +56,7 @@ func engineNames() []string {
 
 // supports reports whether the engine can run the workload.
 func (e engine) supports(w workload) bool {
-	return (w.kind == kindFanout) == (e.fanout != nil) && (!w.tls || e.tls) && (w.kind != kindCap || e.limit)
+	return (w.kind == kindFanout) == (e.fanout != nil) && (w.kind == kindHTTP) == e.http && (!w.tls || e.tls) && (w.kind != kindCap || e.limit)
 }
 
 // enginesFor returns the engines that run a workload: the named ones that support it, or by default

@@ -11,6 +11,7 @@ type kind string
 
 const (
 	kindEcho  kind = "echo"  // requests and answers on persistent connections
+	kindHTTP  kind = "http"  // GET of HTTP/1.1 on persistent connections
 	kindChurn kind = "churn" // connect, one echo, close
 	kindIdle  kind = "idle"  // connections that echo once and are then idle
 	kindCap   kind = "cap"   // more clients than the limit; when one closes, the next is served
@@ -39,6 +40,7 @@ var workloads = []workload{
 	{name: "echo-16k-64", kind: kindEcho, conns: 64, size: 16 << 10, bases: []string{"bare", "bare32k"}},
 	{name: "echo-frames-64", kind: kindEcho, frames: true, conns: 64, size: 64, bases: []string{"bare"}, only: []string{"bare", "goranch-handler"}},
 	{name: "calls-1000", kind: kindEcho, lines: true, conns: 1000, size: 64, bases: []string{"goranch-handler"}, only: []string{"bare", "goranch-handler", "goranch-shell", "goranch-shell-quick"}},
+	{name: "http-64", kind: kindHTTP, conns: 64, size: httpBody, bases: []string{"nethttp"}},
 	{name: "churn", kind: kindChurn, conns: 64, size: 64, bases: []string{"bare"}},
 	{name: "tls-echo", kind: kindEcho, tls: true, conns: 64, size: 64, bases: []string{"bare"}},
 	{name: "tls-churn", kind: kindChurn, tls: true, conns: 64, size: 64, bases: []string{"bare"}},
@@ -68,6 +70,8 @@ func (w workload) about() string {
 		return fmt.Sprintf("echo of lines of %d bytes, which call a method of the shell, %d connections, %s", w.size, w.conns, transport)
 	case w.kind == kindEcho:
 		return fmt.Sprintf("echo of %d bytes, %d connections, %s", w.size, w.conns, transport)
+	case w.kind == kindHTTP:
+		return fmt.Sprintf("GET with a body of %d bytes, HTTP/1.1 with keep-alive, %d connections, %s", httpBody, w.conns, transport)
 	case w.kind == kindChurn:
 		return fmt.Sprintf("connect, echo of %d bytes, close; %d in flight, %s", w.size, w.conns, transport)
 	case w.kind == kindIdle:

@@ -72,11 +72,12 @@ func (c *connection) run() {
 	}
 }
 
-// handshake prepares the connection as its transport asks. TLS needs a deep stack, so it runs in
-// a goroutine of its own, whose stack is freed before the protocol is called. The handshake of a
-// plain transport returns at once and needs neither a goroutine nor a time limit.
+// handshake calls the admission hook and prepares the connection as its transport asks. Both may
+// need a deep stack, so they run in a goroutine of its own, whose stack is freed before the protocol
+// is called. The handshake of a plain transport returns at once and needs neither a goroutine nor a
+// time limit.
 func (c *connection) handshake() error {
-	if engine.Plain(c.conn.Transport()) {
+	if c.plainHandshake() {
 		return c.conn.Handshake(c.ctx)
 	}
 	done := make(chan error, 1)
@@ -97,7 +98,7 @@ func (c *connection) runHandshake(done chan<- error) {
 	err = c.limitedHandshake()
 }
 
-// limitedHandshake runs the handshake within the HandshakeTimeout and MaxHandshakes.
+// limitedHandshake runs the handshake within the HandshakeTimeout.
 func (c *connection) limitedHandshake() error {
 	ctx, cancel := c.ctx, context.CancelFunc(func() {})
 	if d := c.sup.settings.Load().HandshakeTimeout; d > 0 {
@@ -106,19 +107,33 @@ func (c *connection) limitedHandshake() error {
 	defer cancel()
 	expired := func() bool { return errors.Is(ctx.Err(), context.DeadlineExceeded) }
 	unwatch := context.AfterFunc(ctx, func() {
-		if expired() { // for transports that ignore their context
+		if expired() { // for hooks, and transports that ignore their context
 			abort(&c.conn)
 		}
 	})
-	err := c.sup.handshakes.Reserve(ctx)
-	if err == nil {
-		err = c.timedHandshake(ctx)
-	}
+	err := c.hookAndHandshake(ctx)
 	aborted := !unwatch() && expired()
 	if aborted || err != nil && ctx.Err() != nil { // unwatch may succeed while ctx is being cancelled
 		err = errors.Join(context.Cause(ctx), err)
 	}
 	return err
+}
+
+// hookAndHandshake calls the admission hook, unless the client is not known before the handshake,
+// and then runs the handshake within MaxHandshakes.
+func (c *connection) hookAndHandshake(ctx context.Context) error {
+	if !c.behindProxy() {
+		if err := c.askHook(); err != nil {
+			return err
+		}
+	}
+	if engine.Plain(c.conn.Transport()) {
+		return c.conn.Handshake(ctx)
+	}
+	if err := c.sup.handshakes.Reserve(ctx); err != nil {
+		return err
+	}
+	return c.timedHandshake(ctx)
 }
 
 // admitInHandshake runs the handshake. Behind a proxy the client is admitted when the PROXY header

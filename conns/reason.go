@@ -45,6 +45,7 @@ const (
 	RefusedAtCap                   // accepted, but no slot was released in time
 	RefusedAddress                 // its source address has too many connections
 	RefusedRate                    // its source address connects too often
+	RefusedByHook                  // Settings.Admit returned an error
 	numReasons
 )
 
@@ -53,6 +54,7 @@ var reasonNames = [numReasons]string{
 	"handshake failed", "handshake timeout", "shutdown", "aborted", "killed",
 	"idle timeout", "read timeout", "write timeout", "expired", "evicted", "banned", "ended by an operator",
 	"refused", "refused at the cap", "refused: too many connections from its address", "refused: address connects too often",
+	"refused by the admission hook",
 }
 
 // refused reports whether the connection was refused.

@@ -33,6 +33,7 @@ package conns
 import (
 	"context"
 	"net"
+	"net/netip"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -67,7 +68,18 @@ type Settings struct {
 	Limits Limits
 	// Networks are the rules for source addresses. nil is none.
 	Networks *Networks
-	// HandshakeTimeout is the time for everything before Serve, including waiting for
+	// Admit decides whether a connection is admitted, by the address of its client, for example by
+	// its country or its reputation: an error refuses the connection, for the reason
+	// [RefusedByHook], with up to 200 bytes of the error's text in the log. It is called once per
+	// connection that Networks and the limits per address admit, and before the handshake; behind a
+	// proxy, when the PROXY header was read. IPv4-mapped addresses are passed as IPv4 ones.
+	// Connections without an IP address are admitted without a call.
+	//
+	// Admit is called by many connections at once, in goroutines of their own, and may block. At the
+	// HandshakeTimeout the socket is closed, but the connection keeps its slot until Admit has
+	// returned. A panic ends its connection only. nil admits all.
+	Admit func(client netip.AddrPort) error
+	// HandshakeTimeout is the time for everything before Serve, including Admit and waiting for
 	// MaxHandshakes. 0 or less is no limit.
 	HandshakeTimeout time.Duration
 	// Grace is the time between asking a connection to stop, because of a limit or eviction, and
@@ -187,8 +199,8 @@ func (s *Supervisor) start(ctx context.Context, t transport.Transport, nc net.Co
 func (s *Supervisor) Refuse(ctx context.Context, why Reason, t transport.Transport, nc net.Conn, p protocol.Protocol) {
 	conn := transport.NewConn(t, nc)
 	defer s.refuse(conn, why) // also if the protocol ends this goroutine
-	if r, ok := p.(protocol.Refuser); ok && why == RefusedAtCap && ctx.Err() == nil {
-		sendRejection(ctx, conn, r, RefusedAtCap)
+	if r := refuserOf(p); r != nil && why == RefusedAtCap && ctx.Err() == nil {
+		s.sendRejection(ctx, conn, r, RefusedAtCap)
 	}
 }
 

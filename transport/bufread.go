@@ -159,14 +159,3 @@ type notNow struct{}
 func (notNow) Error() string   { return "no data is available without waiting" }
 func (notNow) Timeout() bool   { return false }
 func (notNow) Temporary() bool { return true }
-
-// Read is called by TLS. Plain payload is read through it only after a Peek.
-func (w *rawConn) Read(p []byte) (int, error) {
-	if w.ahead != nil {
-		return take(&w.ahead, p), nil
-	}
-	if w.notNow {
-		return 0, errNotNow
-	}
-	return w.Conn.Read(p)
-}

@@ -28,7 +28,7 @@ type rawConn struct {
 	net.Conn                 // returned by Accept
 	sys      syscall.RawConn // nil: this package makes no system calls on the connection
 	send     sendLimit
-	exported *exportedTLS // nil: the TLS connection above is used only through Conn
+	wire     *tlsWire // nil: bytes between TLS and the socket are not counted
 
 	trying atomic.Bool // TryWrite writes a record: the bytes that the socket does not take are kept
 	notNow bool        // Read returns errNotNow instead of waiting; used by the goroutine that reads
@@ -68,9 +68,9 @@ func (w *rawConn) deadlines() *writeDeadlines {
 // NetConn returns the connection that Accept returned.
 func (w *rawConn) NetConn() net.Conn { return w.Conn }
 
-// Write and everything below it down to the system call need little stack: the stack of an idle
+// write and everything below it down to the system call need little stack: the stack of an idle
 // connection keeps the size that its last write required.
-func (w *rawConn) Write(p []byte) (n int, err error) {
+func (w *rawConn) write(p []byte) (n int, err error) {
 	if w.sys == nil {
 		return w.writeForeign(p)
 	}

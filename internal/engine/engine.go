@@ -59,8 +59,9 @@ type Conn interface {
 	UpgradePeeked(ctx context.Context, t any) error
 	// TLSConn returns the connection of crypto/tls that carries the payload; nil if there is none,
 	// or if Peek has read payload ahead. From then on, only the result may be read and written, and
-	// its owner closes it; onEnd is called by the goroutine that closes it. TLSConn is called once,
-	// by the owner of the connection.
+	// its owner closes it; onEnd is called by the goroutine that closes it. The counters of the
+	// connection and its tracer see encrypted bytes, and the counters include those of the
+	// handshake. TLSConn is called once, by the owner of the connection.
 	TLSConn(onEnd func()) *tls.Conn
 	// SetTracer has each read and write reported to tracer, a func(transport.TraceEvent); nil ends
 	// that. It may be called from any goroutine.
