@@ -10,17 +10,18 @@ import (
 type history struct {
 	entries []historyEntry
 	base    uint64 // every message after this offset is in entries, unless that is empty
-	offset  uint64 // of the last message
 	bytes   int
+
+	offset, previous uint64 // of the last message and the one before it
 
 	place      historyPlace
 	placedUsed bool // the last argument of histories.update
 }
 
-// historyEntry is a message as subscribers receive it, with its offset.
+// historyEntry is a message as subscribers receive it.
 type historyEntry struct {
-	frame  []byte
-	offset uint64
+	frame            []byte
+	offset, previous uint64 // of the message and the one before it
 }
 
 func (h *history) empty() bool { return h == nil || len(h.entries) == 0 }
@@ -31,12 +32,15 @@ func (h *history) clear() {
 	}
 }
 
+// advance gives the next message its offset.
+func (h *history) advance() { h.previous, h.offset = h.offset, h.offset+1 }
+
 // add appends the message at h.offset, and removes the oldest ones beyond the limits.
 func (h *history) add(frame []byte, maxFrames, maxBytes int) {
 	if len(h.entries) == 0 {
-		h.base = h.offset - 1
+		h.base = h.previous
 	}
-	h.entries = append(h.entries, historyEntry{frame, h.offset})
+	h.entries = append(h.entries, historyEntry{frame, h.offset, h.previous})
 	h.bytes += len(frame)
 	for len(h.entries) > maxFrames || h.bytes > maxBytes {
 		h.base = h.entries[0].offset
@@ -62,7 +66,7 @@ func (h *history) memory(name string) int64 {
 	if h.empty() {
 		return 0
 	}
-	return int64(400 + len(name) + 40*len(h.entries) + h.bytes)
+	return int64(400 + len(name) + 48*len(h.entries) + h.bytes)
 }
 
 // histories orders the topics that have a history by the time of their last message, and limits the

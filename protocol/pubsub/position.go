@@ -36,11 +36,14 @@ func parsePosition(value []byte) (*Position, error) {
 	return p, nil
 }
 
-// numberedFrame returns frame, a message as subscribers receive it, with an offset as its last
-// member.
-func numberedFrame(frame []byte, offset uint64) []byte {
+// numberedFrame returns frame, a message as subscribers receive it, with its offset as the last
+// member. Before it is the offset of the topic's previous message, unless that is one less.
+func numberedFrame(frame []byte, offset, previous uint64) []byte {
 	body := frame[:len(frame)-2] // without } and SOH
-	b := append(make([]byte, 0, len(frame)+32), body...)
+	b := append(make([]byte, 0, len(frame)+64), body...)
+	if previous != offset-1 {
+		b = strconv.AppendUint(append(b, `,"previous":`...), previous, 10)
+	}
 	b = strconv.AppendUint(append(b, `,"offset":`...), offset, 10)
 	return append(b, '}', serverEnd)
 }

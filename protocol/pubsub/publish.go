@@ -108,7 +108,7 @@ func (s *Server) fanOut(name string, encode func() []byte) (frame []byte, n int)
 	var victims []*topic
 	if t != nil {
 		if s.opts.keepsHistory() {
-			s.topics.historyOf(t).offset++
+			s.topics.historyOf(t).advance()
 		}
 		n = t.deliver(frame, delivered)
 		victims = s.topics.addHistory(t, frame)

@@ -104,7 +104,7 @@ func (h *handler) sendHistory(entries []historyEntry, subscribed []byte) error {
 	for _, e := range entries {
 		frame := e.frame
 		if subscribed != nil {
-			frame = numberedFrame(frame, e.offset)
+			frame = numberedFrame(frame, e.offset, e.previous)
 		}
 		err = errors.Join(err, ignoreDropped(h.peer.Outbox().Send(frame)))
 	}

@@ -108,7 +108,7 @@ func (t *topic) deliver(frame []byte, delivered map[*subscriber]struct{}) (n int
 		out := frame
 		if sn.numbered {
 			if numbered == nil {
-				numbered = numberedFrame(frame, t.history.offset)
+				numbered = numberedFrame(frame, t.history.offset, t.history.previous)
 			}
 			out = numbered
 		}
