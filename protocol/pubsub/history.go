@@ -8,40 +8,56 @@ import (
 // history holds the last messages of a topic, and its place in histories. nil is an empty one: topics
 // that have subscribers and no messages take less memory.
 type history struct {
-	frames [][]byte
-	bytes  int
+	entries []historyEntry
+	base    uint64 // every message after this offset is in entries, unless that is empty
+	bytes   int
+
+	offset, previous uint64 // of the last message and the one before it
 
 	place      historyPlace
 	placedUsed bool // the last argument of histories.update
 }
 
-func (h *history) empty() bool { return h == nil || len(h.frames) == 0 }
+// historyEntry is a message as subscribers receive it.
+type historyEntry struct {
+	frame            []byte
+	offset, previous uint64 // of the message and the one before it
+}
+
+func (h *history) empty() bool { return h == nil || len(h.entries) == 0 }
 
 func (h *history) clear() {
 	if h != nil {
-		h.frames, h.bytes = nil, 0
+		h.entries, h.bytes = nil, 0
 	}
 }
 
-// add appends a frame, and removes the oldest ones beyond the limits.
+// advance gives the next message its offset.
+func (h *history) advance() { h.previous, h.offset = h.offset, h.offset+1 }
+
+// add appends the message at h.offset, and removes the oldest ones beyond the limits.
 func (h *history) add(frame []byte, maxFrames, maxBytes int) {
-	h.frames = append(h.frames, frame)
-	h.bytes += len(frame)
-	for len(h.frames) > maxFrames || h.bytes > maxBytes {
-		h.bytes -= len(h.frames[0])
-		h.frames[0] = nil
-		h.frames = h.frames[1:]
+	if len(h.entries) == 0 {
+		h.base = h.previous
 	}
-	if len(h.frames) == 0 {
-		h.frames = nil
+	h.entries = append(h.entries, historyEntry{frame, h.offset, h.previous})
+	h.bytes += len(frame)
+	for len(h.entries) > maxFrames || h.bytes > maxBytes {
+		h.base = h.entries[0].offset
+		h.bytes -= len(h.entries[0].frame)
+		h.entries[0] = historyEntry{}
+		h.entries = h.entries[1:]
+	}
+	if len(h.entries) == 0 {
+		h.entries = nil
 	}
 }
 
-func (h *history) last(n int) [][]byte {
+func (h *history) last(n int) []historyEntry {
 	if h.empty() {
 		return nil
 	}
-	return h.frames[len(h.frames)-min(n, len(h.frames)):]
+	return h.entries[len(h.entries)-min(n, len(h.entries)):]
 }
 
 // memory returns the memory of the history of t and of the topic itself, in bytes; 0 if there is no
@@ -50,7 +66,7 @@ func (h *history) memory(name string) int64 {
 	if h.empty() {
 		return 0
 	}
-	return int64(400 + len(name) + 32*len(h.frames) + h.bytes)
+	return int64(400 + len(name) + 48*len(h.entries) + h.bytes)
 }
 
 // histories orders the topics that have a history by the time of their last message, and limits the

@@ -161,6 +161,9 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
+// keepsHistory reports whether topics keep messages, at least while they have subscribers.
+func (o *Options) keepsHistory() bool { return o.History > 0 && o.HistoryBytes > 0 }
+
 // newLimiter returns a rate limiter for one connection, with bursts of twice the rate.
 func newLimiter(perSecond int) *rate.Limiter {
 	if perSecond < 0 {

@@ -99,8 +99,7 @@ func checkBrokerFrame(topic string, frame []byte, maxTopic int) error {
 // receive the frame twice or not at all, and another publisher's message in between.
 func (s *Server) fanOut(name string, encode func() []byte) (frame []byte, n int) {
 	t := s.topics.lock(name)
-	keepsHistory := s.opts.History > 0 && s.opts.HistoryBytes > 0 && s.opts.Retain > 0
-	if t == nil && (keepsHistory || s.patterns.count.Load() > 0) {
+	if t == nil && (s.opts.keepsHistory() && s.opts.Retain > 0 || s.patterns.count.Load() > 0) {
 		t, _ = s.topics.lockOrCreate(name) // there is no error: name is no pattern
 	}
 	matching := s.patterns.lockMatching(name)
@@ -108,6 +107,9 @@ func (s *Server) fanOut(name string, encode func() []byte) (frame []byte, n int)
 	frame = encode()
 	var victims []*topic
 	if t != nil {
+		if s.opts.keepsHistory() {
+			s.topics.historyOf(t).advance()
+		}
 		n = t.deliver(frame, delivered)
 		victims = s.topics.addHistory(t, frame)
 	}

@@ -85,17 +85,22 @@ func (sub *subscriber) checkPeer(p *protocol.Peer) error {
 	return nil
 }
 
-// subscribe adds a subscription on behalf of p. It calls answer with the last messages of the
-// topic, at most history of them, when the subscription is in effect and before any new message is
-// delivered.
-func (sub *subscriber) subscribe(p *protocol.Peer, name string, history int, answer func(recent [][]byte) error) error {
+// subscribe adds a subscription on behalf of p, whose messages have offsets if numbered is set. It
+// calls answer with the locked topic when the subscription is in effect and before any new message
+// is delivered.
+func (sub *subscriber) subscribe(p *protocol.Peer, name string, numbered bool, answer func(*topic) error) error {
 	sub.mu.Lock()
 	defer sub.mu.Unlock()
 	if err := sub.checkPeer(p); err != nil {
 		return err
 	}
 	if sn := sub.topics[name]; sn != nil {
-		return answer(sn.topic.recent(history))
+		sn.topic.mu.Lock()
+		defer sn.topic.mu.Unlock()
+		if numbered {
+			sub.number(sn)
+		}
+		return answer(sn.topic)
 	}
 	if limit := sub.server.opts.MaxSubscriptions; len(sub.topics) >= limit {
 		return limitError("subscriptions per session", limit)
@@ -103,7 +108,7 @@ func (sub *subscriber) subscribe(p *protocol.Peer, name string, history int, ans
 	if err := sub.account.charge(subscriptionBytes(name)); err != nil {
 		return err
 	}
-	if err := sub.add(name, func(t *topic) error { return answer(t.history.last(history)) }); err != nil {
+	if err := sub.add(name, numbered, answer); err != nil {
 		return err
 	}
 	return sub.save(func(names topicNames) { names[name] = struct{}{} })
@@ -111,7 +116,7 @@ func (sub *subscriber) subscribe(p *protocol.Peer, name string, history int, ans
 
 // add adds a subscription, whose bytes the account is charged with. It calls answer, unless that is
 // nil, while the topic is locked; after an error of answer the subscription exists. sub.mu is held.
-func (sub *subscriber) add(name string, answer func(*topic) error) error {
+func (sub *subscriber) add(name string, numbered bool, answer func(*topic) error) error {
 	s, pattern := sub.server, isPattern(name)
 	if pattern && !sub.viaSession {
 		sub.viaSession = true
@@ -122,11 +127,11 @@ func (sub *subscriber) add(name string, answer func(*topic) error) error {
 		sub.account.release(subscriptionBytes(name))
 		return err
 	}
-	sn := &subscription{sub: sub, topic: t}
+	sn := &subscription{sub: sub, topic: t, numbered: numbered}
 	if answer != nil {
 		err = answer(t)
 	}
-	grouped := !sub.viaSession && len(sub.grouped) < maxGroups
+	grouped := !numbered && !sub.viaSession && len(sub.grouped) < maxGroups
 	t.add(sn, sub.peer, grouped)
 	if grouped {
 		sub.grouped = append(sub.grouped, sn)
@@ -141,6 +146,18 @@ func (sub *subscriber) add(name string, answer func(*topic) error) error {
 	sub.bytes.Add(int64(subscriptionBytes(name)))
 	s.topics.release(t)
 	return err
+}
+
+// number makes the messages of a subscription have offsets from now on. sub.mu and the topic's lock
+// are held.
+func (sub *subscriber) number(sn *subscription) {
+	if i := slices.Index(sub.grouped, sn); i >= 0 {
+		sub.grouped = slices.Delete(sub.grouped, i, i+1)
+		sn.topic.flushGroup(sub.peer) // earlier messages must arrive first
+		sn.topic.remove(sn, sub.peer)
+		sn.topic.add(sn, sub.peer, false)
+	}
+	sn.numbered = true
 }
 
 // save changes the topics in the session's state, if there is a store.
@@ -227,7 +244,7 @@ func (sub *subscriber) attach(p *protocol.Peer, a *account, lease *session.Sessi
 			a.release(subscriptionBytes(name))
 			continue
 		}
-		sub.add(name, nil) // MaxTopics may have been reached since the restart
+		sub.add(name, false, nil) // MaxTopics may have been reached since the restart
 	}
 	sub.restore = nil
 	return nil
@@ -301,11 +318,4 @@ func (q *endQueue) run() {
 			sub.end()
 		}
 	}
-}
-
-// recent returns the last n messages of the topic's history.
-func (t *topic) recent(n int) [][]byte {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return slices.Clone(t.history.last(n))
 }

@@ -20,6 +20,7 @@ type topicTable struct {
 	count      atomic.Int64 // all topics
 	subscribed atomic.Int64 // topics with subscribers, which Options.MaxTopics limits
 	histories  histories
+	offsets    atomic.Uint64 // the largest offset of a topic that was removed
 	shards     [numShards]topicShard
 }
 
@@ -131,6 +132,7 @@ func (ts *topicTable) removeUnused(t *topic) {
 	remove := !t.removed && t.subscribers() == 0 && t.history.empty()
 	if remove {
 		t.removed = true
+		ts.keepOffset(t)
 		ts.histories.update(t, false)
 		delete(sh.byName, t.name)
 		ts.count.Add(-1)
@@ -142,15 +144,34 @@ func (ts *topicTable) removeUnused(t *topic) {
 	}
 }
 
-// addHistory adds a frame to the history of t, and returns the topics to evict when t is unlocked.
-// t.mu is held.
+// historyOf returns the history of t, which it creates if there is none. t.mu is held.
+func (ts *topicTable) historyOf(t *topic) *history {
+	if t.history == nil {
+		t.history = &history{offset: ts.offsets.Load()}
+	}
+	return t.history
+}
+
+// keepOffset makes offsets of a later topic with the name of t, which is removed, continue after
+// those of t. t.mu is held.
+func (ts *topicTable) keepOffset(t *topic) {
+	if t.history == nil {
+		return
+	}
+	for {
+		last := ts.offsets.Load()
+		if t.history.offset <= last || ts.offsets.CompareAndSwap(last, t.history.offset) {
+			return
+		}
+	}
+}
+
+// addHistory adds a frame, which has the last offset, to the history of t, and returns the topics to
+// evict when t is unlocked. t.mu is held.
 func (ts *topicTable) addHistory(t *topic, frame []byte) (victims []*topic) {
 	opts := &ts.server.opts
-	if opts.History <= 0 || opts.HistoryBytes <= 0 {
+	if !opts.keepsHistory() {
 		return nil
-	}
-	if t.history == nil {
-		t.history = new(history)
 	}
 	t.history.add(frame, opts.History, opts.HistoryBytes)
 	return ts.histories.update(t, t.subscribers() > 0)
