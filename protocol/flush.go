@@ -52,7 +52,7 @@ func (o *Outbox) dequeue(b *[]byte) (p []byte, low int, more bool) {
 		}
 	}
 	if o.err != nil || q.size() == 0 && !o.eng.Unflushed() {
-		o.q = nil
+		o.setQueue(nil)
 		q.end()
 		return nil, -1, false
 	}
@@ -67,7 +67,7 @@ func (o *Outbox) pause(ctx context.Context) error {
 		}
 		o.mu.Lock()
 		if o.q == nil && o.err == nil {
-			o.q = &queue{}
+			o.setQueue(&queue{})
 			o.mu.Unlock()
 			return nil
 		}

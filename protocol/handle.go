@@ -24,7 +24,7 @@ func Handle(newHandler func() Handler, opts Options) Protocol {
 	}
 	opts = opts.withDefaults()
 	_, raw := opts.Codec.(Raw)
-	return &handlerProtocol{Options: opts, newHandler: newHandler, raw: raw, wheel: newWheel(resolution(opts))}
+	return &handlerProtocol{Options: opts, newHandler: newHandler, raw: raw, readSize: readSize(opts.PauseAt), wheel: newWheel(resolution(opts))}
 }
 
 // handlerProtocol is the protocol that Handle returns.
@@ -32,6 +32,7 @@ type handlerProtocol struct {
 	Options
 	newHandler func() Handler
 	raw        bool // the codec is Raw: frames are not encoded
+	readSize   int  // the most that one read takes
 	wheel      *wheel
 }
 

@@ -70,6 +70,15 @@ func packetFrame(text string) string {
 
 const packetRequest = `{"jsonrpc":"2.0","method":"stats","id":1}`
 
+const noRoom = "the next request is read when fewer than 8 KiB of answers wait; 30 s without progress"
+
+// unreadAnswers sends so many requests, with answers of so many bytes.
+func unreadAnswers(bytes, requests int) func(*costServer, int) {
+	return func(s *costServer, _ int) {
+		s.open(strings.Repeat(packetFrame(`{"jsonrpc":"2.0","method":"echo","params":["`+strings.Repeat("x", bytes)+`"],"id":1}`), requests))
+	}
+}
+
 var packetCosts = []cost{
 	{client: "packet: idle", limit: "closed after 5 min without a frame", flags: connectionFlags,
 		listener: "packet", clients: 500, connect: idle},
@@ -77,10 +86,10 @@ var packetCosts = []cost{
 		listener: "packet", clients: 500, connect: func(s *costServer, _ int) { s.open("\x00\x03\xff\xf0{") }},
 	{client: "packet: half of a frame of 256 KiB", limit: "`packet.Options.MaxFrame`, 256 KiB; closed after 5 min", flags: connectionFlags,
 		listener: "packet", clients: 500, connect: func(s *costServer, _ int) { s.open("\x00\x03\xff\xf0{" + strings.Repeat(" ", 130_000)) }},
-	{client: "packet: 2 MB of requests, but reads no answer", limit: "1 MiB of answers waits, `packet.Options.Queue`; 30 s without progress", flags: "`--send-timeout`",
-		listener: "packet", clients: 100, connect: func(s *costServer, _ int) {
-			s.open(strings.Repeat(packetFrame(`{"jsonrpc":"2.0","method":"echo","params":["`+strings.Repeat("x", 100_000)+`"],"id":1}`), 20))
-		}},
+	{client: "packet: 2 MB of requests of 10 kB, but reads no answer", limit: noRoom, flags: "`--send-timeout`",
+		listener: "packet", clients: 500, connect: unreadAnswers(10_000, 200)},
+	{client: "packet: 2 MB of requests of 100 kB, but reads no answer", limit: noRoom + "; one answer of up to 256 KiB, and the garbage of the requests", flags: "`--send-timeout`",
+		listener: "packet", clients: 300, connect: unreadAnswers(100_000, 20)},
 	{client: "packet: batches of 100 requests", limit: "`packet.Options.FramesPerSecond`, 200; `packet.Options.BytesPerSecond`, 1 MiB", flags: "`--address-rate`",
 		listener: "packet", frames: repeated(packetFrame("["+strings.Repeat(packetRequest+",", 99)+packetRequest+"]"), 1), perSecond: 190},
 }

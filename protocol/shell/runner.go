@@ -163,7 +163,7 @@ func (r *runner) stream(ctx context.Context, b []byte) error {
 		if c == nil || c.peer.Outbox().Queued() < highWater {
 			return r.session.Output(b)
 		}
-		if c.peer.Outbox().Wait(ctx) != nil && ctx.Err() == nil {
+		if c.peer.Outbox().WaitBelow(ctx, highWater) != nil && ctx.Err() == nil {
 			return r.session.Output(b) // the connection has failed; the session keeps the output
 		}
 	}
