@@ -42,7 +42,7 @@ func FuzzPatterns(f *testing.F) {
 			}
 			added[p] = true
 			t := &topic{name: p}
-			if err := index.add(t); err != nil {
+			if err := index.add(t, nil); err != nil {
 				continue
 			}
 			if removed>>(i%60)&1 == 1 {
@@ -104,7 +104,10 @@ func FuzzFrames(f *testing.F) {
 
 // framesOf decodes a stream that arrives in pieces, up to a frame of more than 64 bytes.
 func framesOf(t *testing.T, stream []byte, piece int) (frames []string) {
+	var all accounts
+	all.init(&Options{TotalBytes: -1})
 	var in incoming
+	a := all.open(nil)
 	for len(stream) > 0 {
 		n := min(max(1, piece), len(stream))
 		buf := stream[:n]
@@ -116,12 +119,12 @@ func framesOf(t *testing.T, stream []byte, piece int) (frames []string) {
 			}
 			buf = buf[took:]
 			b, complete := bytes.CutSuffix(b, []byte{clientEnd})
-			if in.add(b, 64, nil) != nil {
+			if in.add(b, 64, a) != nil {
 				return append(frames, "too large")
 			}
 			if complete {
 				frames = append(frames, string(in.buf))
-				in.reset(nil)
+				in.reset(a)
 			}
 		}
 	}
