@@ -10,10 +10,13 @@ import (
 	"goranch/internal/remoteip"
 )
 
-// addressShare is the part of what is free of a limit that one source address may use: a 32nd. The
-// limits of all clients are therefore never reached by a few addresses: 22 leave half of it free,
-// 100 a twentieth.
-const addressShare = 32
+// The part of what is free of a limit of all clients that one source address may use is a 32nd, and
+// a 64th for incomplete frames. A few addresses therefore never reach the limit: 14 leave half of it
+// free, and 50 a tenth.
+const (
+	addressShare = 32
+	framesShare  = 64
+)
 
 // shareOf returns what one source address may use of a limit of all clients.
 func shareOf(free int64) int64 { return max(free, 0) / addressShare }
@@ -39,6 +42,7 @@ type account struct {
 type usage struct {
 	bytes atomic.Int64
 	part  int64 // of AddressBytes: 1 is all of it, 4 a quarter
+	share int64 // of what is free: addressShare or framesShare
 	what  string
 }
 
@@ -50,7 +54,7 @@ func (a *account) charge(u *usage, n int) error {
 	switch {
 	case !a.key.IsValid() || all.perAddress < 0:
 	case all.perAddress == 0:
-		limit = shareOf(free)
+		limit = max(free, 0) / u.share
 	default:
 		limit = all.perAddress / u.part
 	}
@@ -149,8 +153,8 @@ func (as *accounts) open(remote net.Addr) *account {
 	a := as.byAddress[key]
 	if a == nil {
 		a = &account{all: as, key: key}
-		a.subscriptions.part, a.subscriptions.what = 1, "subscriptions"
-		a.frames.part, a.frames.what = 4, "incomplete frames"
+		a.subscriptions.part, a.subscriptions.share, a.subscriptions.what = 1, addressShare, "subscriptions"
+		a.frames.part, a.frames.share, a.frames.what = 4, framesShare, "incomplete frames"
 		as.byAddress[key] = a
 	}
 	a.refs++

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"hash/maphash"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -256,5 +257,32 @@ func TestSubscriptionSize(t *testing.T) {
 		if size[0] > size[1] {
 			t.Errorf("%s: got %d bytes, want at most %d", what, size[0], size[1])
 		}
+	}
+}
+
+// A few source addresses cannot use up what all clients may use.
+func TestSharesOfManyAddresses(t *testing.T) {
+	var all accounts
+	all.init(&Options{TotalBytes: 16 << 20})
+	for i := range 200 {
+		a := all.open(&net.TCPAddr{IP: net.IPv4(192, 0, 2, byte(i))})
+		for a.chargeSubscriptions(600) == nil {
+		}
+		for a.resizeFrame(0, 32<<10) == nil {
+		}
+		part := float64(all.total-all.bytes.Load()) / float64(all.total)
+		switch i + 1 {
+		case 14:
+			if part < 0.5 {
+				t.Errorf("14 addresses: got %.2f free, want half", part)
+			}
+		case 50:
+			if part < 0.1 {
+				t.Errorf("50 addresses: got %.2f free, want 0.1", part)
+			}
+		}
+	}
+	if err := all.open(&net.TCPAddr{IP: net.IPv4(198, 51, 100, 1)}).chargeSubscriptions(600); err != nil {
+		t.Errorf("one more address: got %v, want no error", err)
 	}
 }

@@ -41,9 +41,9 @@ type Options struct {
 	// larger than 16 KiB. A request beyond the limit closes its connection as bad input.
 	// Connections without an IP address are limited by TotalBytes only.
 	//
-	// 0 is a share of what is free for all addresses: a 32nd of what is free of TotalBytes, for
-	// subscriptions and for incomplete frames; of MaxTopics, but 16 topics; and of the 1,024
-	// arrangements of wildcards that long patterns may have together. transport.NoLimit or another
+	// 0 is a share of what is free for all addresses: a 32nd of what is free of TotalBytes, and a 64th
+	// for incomplete frames; a 32nd of what is free of MaxTopics, or 16 topics; and a 32nd of the
+	// 1,024 arrangements of wildcards that long patterns may have. transport.NoLimit or another
 	// negative value disables the limit.
 	AddressBytes int
 	// TotalBytes limits what AddressBytes describes for all connected clients together. 0 is

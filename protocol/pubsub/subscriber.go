@@ -249,12 +249,12 @@ func (sub *subscriber) attach(p *protocol.Peer, a *account, lease *session.Sessi
 // session that the address itself has attached to another connection is no reason to refuse it.
 // sub.mu is held.
 func (sub *subscriber) chargeAttached(a *account) error {
-	attached := int(sub.bytes.Load())
+	attached := int(sub.bytes.Load()) // of a session in use; setPeer releases them
 	if sub.account == a {
-		a.add(&a.subscriptions, attached) // released by setPeer
-		attached = 0
+		a.add(&a.subscriptions, attached)
+		return nil
 	}
-	return a.chargeSubscriptions(attached + sub.restore.size())
+	return a.chargeSubscriptions(attached + sub.restore.size()) // one of them is 0
 }
 
 // setPeer changes the connection. Its account is charged with the bytes of the subscriptions
