@@ -42,6 +42,7 @@ func (o *Outbox) dequeue(b *[]byte) (p []byte, low int, more bool) {
 	defer o.mu.Unlock()
 	q := o.q
 	q.inflight = 0
+	defer o.count()
 	if q.unflushed > 0 && !o.eng.Unflushed() {
 		q.unflushed = 0
 	}
@@ -53,6 +54,7 @@ func (o *Outbox) dequeue(b *[]byte) (p []byte, low int, more bool) {
 	}
 	if o.err != nil || q.size() == 0 && !o.eng.Unflushed() {
 		o.setQueue(nil)
+		o.all.add(-q.counted)
 		q.end()
 		return nil, -1, false
 	}

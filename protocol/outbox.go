@@ -22,6 +22,7 @@ type Outbox struct {
 	conn *transport.Conn
 	eng  engine.Conn // of conn
 	opts *QueueOptions
+	all  *queued // bytes of this and other outboxes; nil: not counted
 
 	// State, under mu.
 	mu      sync.Mutex
@@ -174,10 +175,10 @@ func (o *Outbox) put(p []byte, alone bool) (space <-chan struct{}, high int, err
 		return nil, high, o.err
 	}
 	q := o.q
-	if q.size()+len(p) > o.opts.MaxBytes {
+	if limit := o.limit(); q.size()+len(p) > limit {
 		switch o.opts.Overflow {
 		case DropOldest:
-			if excess := q.size() + len(p) - o.opts.MaxBytes; excess <= q.droppable() {
+			if excess := q.size() + len(p) - limit; excess <= q.droppable() {
 				o.dropped += uint64(q.drop(excess, o.opts.Frames))
 			}
 		case Block:
@@ -187,7 +188,7 @@ func (o *Outbox) put(p []byte, alone bool) (space <-chan struct{}, high int, err
 			o.conn.SetWriteDeadline(time.Unix(1, 0)) // interrupts the write in progress
 			return nil, 0, o.err
 		}
-		if q.size()+len(p) > o.opts.MaxBytes {
+		if q.size()+len(p) > limit {
 			o.countDropped(p)
 			return nil, 0, ErrDropped
 		}
@@ -231,6 +232,7 @@ func (o *Outbox) setQueue(q *queue) {
 // enqueue appends p to the queue. o.mu is held.
 func (o *Outbox) enqueue(p []byte, alone bool) (high int) {
 	o.q.push(p, o.opts.Overflow == DropOldest, alone)
+	o.count()
 	if n := o.q.size(); o.opts.OnHigh != nil && o.opts.HighWater > 0 && !o.q.high && n >= o.opts.HighWater {
 		o.q.high = true
 		return n

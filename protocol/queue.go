@@ -14,6 +14,7 @@ type queue struct {
 	begun     bool // a part of the first frame is taken
 	inflight  int  // taken, and being written
 	unflushed int  // held by the connection until Flush
+	counted   int  // in Outbox.all
 	pushed    int  // the bytes that push has appended, those that have left the queue included
 
 	// Waiters.
