@@ -66,6 +66,9 @@ type pooledBuffer struct {
 
 // take returns a buffer of at most max bytes for the next read.
 func (b *pooledBuffer) take(max int) []byte {
+	for b.class > 0 && readBufferSize(b.class-1) >= max {
+		b.class--
+	}
 	if b.buf == nil || b.buf.class != b.class {
 		b.Release()
 		var ok bool

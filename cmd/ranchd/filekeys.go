@@ -20,6 +20,8 @@ type fileKeys struct {
 	MaxFrame         string `on:"topics,web,packet" kind:"frame" change:"protocol" default:"262144" help:"Maximum length of a client's frame, in bytes."`
 	MaxSubscriptions string `on:"topics,web" kind:"positive" change:"restart" default:"1000" help:"Maximum number of subscriptions of one session."`
 	MaxTopics        string `on:"topics,web" kind:"positive" change:"restart" default:"1048576" help:"Maximum number of topics with subscribers."`
+	TotalBytes       string `on:"topics,web" kind:"limit" change:"restart" default:"536870912" help:"Memory of the subscriptions and incomplete frames of all connected clients, in bytes, or unlimited. A subscription counts as 512 bytes and the length of the name, a frame from 16 KiB on."`
+	AddressBytes     string `on:"topics,web" kind:"limit" change:"restart" example:"67108864" help:"The same for one source address (IPv6: one /64); incomplete frames may take a quarter of it. Default: a 32nd of what is free of total-bytes and, in topics, of max-topics; a 64th for incomplete frames."`
 	PublishRate      string `on:"topics,web" kind:"limit" change:"restart" default:"10000" help:"Messages per second that a connection may publish, or unlimited."`
 	Heartbeat        string `on:"topics,web" kind:"time" change:"restart" default:"30s" help:"Time without output to a client after which the server sends PING, or infinity."`
 	History          string `on:"topics,web" kind:"number" change:"restart" default:"16" help:"Number of recent messages that a topic keeps. 0 is none."`

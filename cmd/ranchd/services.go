@@ -95,7 +95,7 @@ func (d *daemon) newTopics(s *runningService, c *config, l *listenerConfig) erro
 	srv, err := pubsub.NewServer(pubsub.Options{
 		SessionTTL: l.Sessions.TTL, MaxSessions: l.Sessions.Max, MaxSessionsPerAddress: l.Sessions.MaxPerAddress, Store: store,
 		MaxFrame: t.MaxFrame, MaxSubscriptions: t.MaxSubscriptions, MaxTopics: t.MaxTopics, PublishRate: t.PublishRate,
-		History: t.History, Heartbeat: t.Heartbeat, Retain: t.Retain,
+		TotalBytes: t.TotalBytes, AddressBytes: t.AddressBytes, History: t.History, Heartbeat: t.Heartbeat, Retain: t.Retain,
 		OnError: func(err error) { d.log.Warn("topic server error", "err", err) },
 	})
 	if err != nil {

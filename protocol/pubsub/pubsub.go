@@ -79,6 +79,7 @@ func NewServer(opts Options) (*Server, error) {
 	s := &Server{opts: opts.withDefaults(), epoch: rand.Text(), stopReceiver: func() {}}
 	s.topics.server, s.topics.seed, s.patterns.seed = s, maphash.MakeSeed(), maphash.MakeSeed()
 	s.topics.histories.limit = int64(s.opts.HistoryTotal)
+	s.accounts.init(&s.opts)
 	s.monitor.server = s
 	s.opts.Queue.Frames = s.countDropped
 	s.protocol = protocol.Handle(func() protocol.Handler { return &handler{server: s} },

@@ -181,5 +181,5 @@ func (h *handler) publish(topic string, message []byte) (n int, err error) {
 	if err := h.authorize(ActionPublish, topic); err != nil {
 		return 0, err
 	}
-	return h.server.publish(topic, message), nil
+	return h.server.publish(topic, message, h.account.key), nil
 }

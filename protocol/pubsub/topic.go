@@ -38,7 +38,9 @@ type subscription struct {
 }
 
 // subscriptionBytes is the memory of a subscription, in bytes, for limits.
-func subscriptionBytes(name string) int { return 512 + len(name) }
+func subscriptionBytes(name string) int { return subscriptionSize + len(name) }
+
+const subscriptionSize = 512
 
 // subscribers returns the number of subscribers. t.mu is held.
 func (t *topic) subscribers() int {
