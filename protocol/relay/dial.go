@@ -13,8 +13,8 @@ import (
 // connect connects to an upstream for client, or to others if that fails.
 func (r *Relay) connect(ctx context.Context, client *transport.Conn) (*session, error) {
 	o := r.opts.Load()
-	attempts := o.Retries + 1
-	if o.Retries < 0 {
+	attempts := o.Attempts
+	if attempts < 0 {
 		attempts = maxUpstreams
 	}
 	var tried []*upstream

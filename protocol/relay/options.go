@@ -39,9 +39,10 @@ type Options struct {
 	// DialTimeout limits each attempt to connect, with the PROXY header and the handshake of TLS. 0 is
 	// 5 s; negative values are refused.
 	DialTimeout time.Duration
-	// Retries is the number of further upstreams that are tried if one cannot be connected to. 0 is
-	// 2; transport.NoLimit tries all. Nothing is sent twice: the client's data is read afterwards.
-	Retries int
+	// Attempts is the number of upstreams, one after the other, that are tried for a connection until
+	// one can be connected to. 0 is 3; transport.NoLimit tries all. Nothing is sent twice: the
+	// client's data is read afterwards.
+	Attempts int
 	// ProxyHeader is the version, 1 or 2, of the PROXY header that each upstream receives before the
 	// data, with the addresses of the client, and the TLS of its connection in version 2. 0 is none.
 	ProxyHeader int
@@ -106,7 +107,7 @@ func (o Options) Validate() error {
 		}
 	}
 	f.Positive("DialTimeout", o.DialTimeout, "0 for 5s")
-	f.CountOrNoLimit("Retries", o.Retries, "0 for 2")
+	f.CountOrNoLimit("Attempts", o.Attempts, "0 for 3")
 	f.CountOrNoLimit("Passive.MaxFailures", o.Passive.MaxFailures, "0 for 3")
 	f.Positive("Passive.Window", o.Passive.Window, "0 for 10s")
 	f.Positive("Passive.BackOff", o.Passive.BackOff, "0 for 10s")
@@ -165,7 +166,7 @@ func (o Options) withDefaults() Options {
 		o.Transport = transport.TCP{}
 	}
 	option.Default(&o.DialTimeout, 5*time.Second)
-	option.Default(&o.Retries, 2)
+	option.Default(&o.Attempts, 3)
 	option.Default(&o.Passive.MaxFailures, 3)
 	option.Default(&o.Passive.Window, 10*time.Second)
 	option.Default(&o.Passive.BackOff, 10*time.Second)

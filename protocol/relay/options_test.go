@@ -22,7 +22,7 @@ func TestBadOptions(t *testing.T) {
 		"option Transport: option Backlog -1":  {Upstreams: upstreams("a:1"), Transport: transport.TCP{Backlog: -1}},
 		"ProxyHeader 3":                        {Upstreams: upstreams("a:1"), ProxyHeader: 3},
 		"DialTimeout -1s":                      {Upstreams: upstreams("a:1"), DialTimeout: -time.Second},
-		"Retries -2":                           {Upstreams: upstreams("a:1"), Retries: -2},
+		"Attempts -2":                          {Upstreams: upstreams("a:1"), Attempts: -2},
 		"Passive.MaxFailures -2":               {Upstreams: upstreams("a:1"), Passive: relay.Passive{MaxFailures: -2}},
 		"Passive.Window -1ns":                  {Upstreams: upstreams("a:1"), Passive: relay.Passive{Window: -1}},
 		"Passive.BackOff -1ns":                 {Upstreams: upstreams("a:1"), Passive: relay.Passive{BackOff: -1}},

@@ -176,8 +176,8 @@ func TestUnreachable(t *testing.T) {
 			t.Errorf("labels (-want +got):\n%s", diff)
 		}
 	})
-	bubble(t, "no retries are left", func(t *testing.T) {
-		f := newFront(t, relay.Options{Upstreams: upstreams("w", "x", "y", "a"), Retries: 2}, ranch.Options{})
+	bubble(t, "no attempts are left", func(t *testing.T) {
+		f := newFront(t, relay.Options{Upstreams: upstreams("w", "x", "a"), Attempts: 2}, ranch.Options{})
 		f.serve("a", named("a"))
 		wantReadError(t, f.dial(), syscall.ECONNRESET)
 		f.wantFailure(relay.DialRefused)
