@@ -44,6 +44,7 @@ var workloads = []workload{
 	{name: "http-64", kind: kindHTTP, conns: 64, size: httpBody, bases: []string{"nethttp"}},
 	{name: "relay-64-64", kind: kindEcho, relay: true, conns: 64, size: 64, bases: []string{"haproxy", "nginx"}},
 	{name: "relay-64k-64", kind: kindEcho, relay: true, conns: 64, size: 64 << 10, bases: []string{"haproxy", "nginx"}},
+	{name: "relay-1m-16", kind: kindEcho, relay: true, conns: 16, size: 1 << 20, bases: []string{"haproxy", "nginx"}},
 	{name: "relay-idle", kind: kindIdle, relay: true, conns: 5_000, size: 64, bases: []string{"haproxy", "nginx"}},
 	{name: "churn", kind: kindChurn, conns: 64, size: 64, bases: []string{"bare"}},
 	{name: "tls-echo", kind: kindEcho, tls: true, conns: 64, size: 64, bases: []string{"bare"}},
