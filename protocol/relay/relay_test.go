@@ -78,7 +78,6 @@ func TestBehindSniff(t *testing.T) {
 	})
 }
 
-// A stopped listener behind sniff passes the stop on to the relay, which is a Drainer.
 func TestResetsArePassedOn(t *testing.T) {
 	bubble(t, "of the client", func(t *testing.T) {
 		f := newFront(t, relay.Options{Upstreams: upstreams("a")}, ranch.Options{})

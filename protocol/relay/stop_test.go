@@ -74,6 +74,22 @@ func TestDrain(t *testing.T) {
 	})
 }
 
+// The copy from a silent upstream does not notice by itself that the client, which has ended its
+// stream, was closed at the shutdown timeout.
+func TestShutdownTimeoutAfterHalfClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := relay.Options{Upstreams: upstreams("a"), DrainIdle: -1}
+		f := newFront(t, o, ranch.Options{ShutdownTimeout: 5 * time.Second})
+		f.serve("a", func(net.Conn) { <-t.Context().Done() })
+		closeWrite(f.dial())
+		synctest.Wait()
+		if err := f.l.Stop(); err != nil {
+			t.Errorf("Stop: got %v, want no error", err)
+		}
+		f.wantEnd(conns.Aborted)
+	})
+}
+
 // An upstream that accepts and never reads does not keep a connection that is to end, whatever the
 // reason and whether the client has ended its stream.
 func TestStopOfBlockedConnection(t *testing.T) {

@@ -97,18 +97,18 @@ func TestPassiveHealth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var changes []relay.State
 		f := newFront(t, relay.Options{
-			Upstreams: upstreams("bad", "good"), Passive: relay.Passive{MaxFailures: 2, BackOff: time.Minute},
+			Upstreams: upstreams("good", "bad"), Passive: relay.Passive{MaxFailures: 2, BackOff: time.Minute},
 			OnChange: func(st relay.UpstreamStats) { changes = append(changes, st.State) },
 		}, ranch.Options{})
 		f.serve("good", echoes)
 		attempts := func(n int) uint64 {
 			f.open(n)
-			return f.relay.Stats().Upstreams[0].Failed[relay.DialRefused]
+			return f.relay.Stats().Upstreams[1].Failed[relay.DialRefused]
 		}
 		if got := attempts(5); got != 2 {
 			t.Errorf("got %d attempts to use the failing upstream, want 2", got)
 		}
-		if st := f.relay.Stats().Upstreams[0]; st.State != relay.Out || time.Until(st.OutUntil) != time.Minute {
+		if st := f.relay.Stats().Upstreams[1]; st.State != relay.Out || time.Until(st.OutUntil) != time.Minute {
 			t.Errorf("got the state %q until %v, want out for a minute", st.State, st.OutUntil)
 		}
 		after(time.Minute)
