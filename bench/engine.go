@@ -58,8 +58,7 @@ func engineNames() []string {
 
 // supports reports whether the engine can run the workload.
 func (e engine) supports(w workload) bool {
-	return (w.kind == kindFanout) == (e.fanout != nil) && (w.kind == kindHTTP) == e.http && (!w.tls || e.tls) && (w.kind != kindCap || e.limit)
-	return (w.kind == kindFanout) == (e.fanout != nil) && w.relay == e.relay && (!w.tls || e.tls) && (w.kind != kindCap || e.limit)
+	return (w.kind == kindFanout) == (e.fanout != nil) && (w.kind == kindHTTP) == e.http && w.relay == e.relay && (!w.tls || e.tls) && (w.kind != kindCap || e.limit)
 }
 
 // enginesFor returns the engines that run a workload: the named ones that support it, or by default
