@@ -29,6 +29,7 @@ const (
 	SendTimeout                    // the peer did not take a write in time: transport.ErrSendTimeout
 	QueueFull                      // the peer takes less than is sent to it: protocol.ErrQueueFull
 	BadInput                       // the protocol refused the peer's input: protocol.ErrBadInput
+	UpstreamFailed                 // another server, on which the protocol depends, failed: protocol.ErrUpstream
 	HandshakeFailed                // the handshake failed
 	HandshakeTimeout               // the handshake was not completed in time
 	Shutdown                       // the listener stopped, and the protocol returned when asked to
@@ -50,7 +51,7 @@ const (
 )
 
 var reasonNames = [numReasons]string{
-	"finished", "peer closed", "failed", "panicked", "timed out", "send timeout", "queue full", "bad input",
+	"finished", "peer closed", "failed", "panicked", "timed out", "send timeout", "queue full", "bad input", "upstream failed",
 	"handshake failed", "handshake timeout", "shutdown", "aborted", "killed",
 	"idle timeout", "read timeout", "write timeout", "expired", "evicted", "banned", "ended by an operator",
 	"refused", "refused at the cap", "refused: too many connections from its address", "refused: address connects too often",
@@ -81,6 +82,8 @@ func reasonOf(err error) Reason {
 	switch {
 	case errors.As(err, &p):
 		return Panicked
+	case errors.Is(err, protocol.ErrUpstream): // the error of a connection to the upstream says nothing about this one
+		return UpstreamFailed
 	case errors.Is(err, protocol.ErrShutdown):
 		return Shutdown
 	case errors.As(err, &r) && r < numReasons && r != Aborted && r != Killed:

@@ -51,6 +51,15 @@ func (s service) state() service {
 	return s
 }
 
+// defaultService returns the name of the service of a listener that names none. Relays have upstreams
+// of their own.
+func (l *listenerConfig) defaultService() string {
+	if l.Service == relayService {
+		return l.Name
+	}
+	return l.Service.state().String()
+}
+
 // own reports whether a key configures the service itself, and not only the listener or the
 // gateway of browsers in front of it.
 func (s service) own(k settings.Key) bool {
