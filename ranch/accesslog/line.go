@@ -19,7 +19,7 @@ const maxText = 256
 // lines formats lines.
 type lines struct {
 	second int64  // Unix time
-	date   []byte // it in RFC 3339, with a period
+	date   []byte // it in RFC 3339, without the zone
 }
 
 // append appends the line for the end of a connection.
@@ -34,7 +34,7 @@ func (f *lines) append(b []byte, n *ending) []byte {
 	b = strconv.AppendBool(append(b, `,"served":`...), n.served)
 	us := max(n.duration.Round(time.Microsecond).Microseconds(), 0)
 	b = strconv.AppendInt(append(b, `,"duration":`...), us/1e6, 10)
-	b = appendMicros(append(b, '.'), us%1e6)
+	b = appendMicros(b, us%1e6)
 	b = strconv.AppendUint(append(b, `,"received":`...), n.received, 10)
 	b = strconv.AppendUint(append(b, `,"sent":`...), n.sent, 10)
 	if n.tls != nil {
@@ -53,16 +53,16 @@ func (f *lines) append(b []byte, n *ending) []byte {
 func (f *lines) appendTime(b []byte, at int64) []byte {
 	t := time.Unix(0, at)
 	if f.date == nil || t.Unix() != f.second {
-		f.second, f.date = t.Unix(), t.UTC().AppendFormat(f.date[:0], "2006-01-02T15:04:05.")
+		f.second, f.date = t.Unix(), t.UTC().AppendFormat(f.date[:0], "2006-01-02T15:04:05")
 	}
 	return append(appendMicros(append(b, f.date...), int64(t.Nanosecond()/1e3)), 'Z')
 }
 
-// appendMicros appends six digits.
+// appendMicros appends a period and six digits.
 func appendMicros(b []byte, n int64) []byte {
-	for div := int64(1e5); div > 0; div /= 10 {
-		b = append(b, byte('0'+n/div%10))
-	}
+	at := len(b)
+	b = strconv.AppendInt(b, 1e6+n, 10)
+	b[at] = '.'
 	return b
 }
 
