@@ -5,6 +5,7 @@ import (
 	"net"
 	"time"
 
+	"goranch/internal/engine"
 	"goranch/protocol"
 	"goranch/transport"
 )
@@ -84,19 +85,22 @@ func (o *origin) set(conn *transport.Conn) {
 // of a user. It assigns each field, because a composite literal would be built on the stack first.
 func (c *connection) describe(i *Info, o *origin, now time.Time) {
 	i.ID, i.Transport, i.RemoteAddr, i.LocalAddr = c.conn.ID(), o.transport, o.remote, o.local
-	i.Since = now.Add(-c.age())
+	i.Since = now.Add(time.Duration(c.started) - now.Sub(c.sup.created)) // right also after a change of the system's time
 	i.Served, i.Counted = c.flags.has(flagServing), c.flags.has(flagCounted)
 	i.Protocol, i.Stats, i.Labels = c.protocol, c.conn.Stats(), c.conn.Labels()
 }
 
-func (c *connection) info() (i Info) {
+// inspect sets i to the connection at that time.
+func (c *connection) inspect(i *Info, now time.Time) {
+	*i = Info{}
 	var o origin
 	o.set(&c.conn)
-	c.describe(&i, &o, time.Now())
+	c.describe(i, &o, now)
 	i.Ending = c.ctx.Err() != nil
 	i.Idle = c.idle()
-	i.TLS = tlsInfo(&c.conn)
-	return i
+	if engine.Of(&c.conn).HasTLS() {
+		i.TLS = tlsInfo(&c.conn)
+	}
 }
 
 // idle returns the time since the last traffic, in whole seconds, since Monitor records it once a
