@@ -33,6 +33,7 @@ type connection struct {
 	// Accounting.
 	index     int32    // in its shard, under the shard's lock
 	countedIn uint8    // tables that count its source address, a set of inOwn and inShared
+	endedAs   Reason   // set at the end
 	address   *address // its source address in one of them; nil: not counted
 
 	stopAt atomic.Int64 // when it was asked to stop; 0: never
@@ -209,24 +210,25 @@ func (c *connection) end() {
 	if v != nil || c.err == errGoexit {
 		c.err = asPanic(v)
 	}
-	defer c.sup.shard(&c.conn).running.Done()
-	end := ConnEnd{Conn: &c.conn, Reason: c.reason(), Err: c.err, Served: c.flags.has(flagServing), Duration: c.age()}
-	if !engine.Plain(c.conn.Transport()) {
-		end.Handshake = end.Duration
-		if end.Served {
-			end.Handshake = time.Duration(c.waited) * time.Microsecond
-		}
-	}
-	defer c.report(&end) // also if Close ends the goroutine
-	c.closeConn(&end)
+	defer c.returned()
+	c.endedAs = c.reason()
+	after := c.age()
+	c.closeConn(after)
+	c.report(after)
 }
 
+// returned runs after everything else of the connection.
+func (c *connection) returned() { c.sup.shard(&c.conn).running.Done() }
+
 // closeConn closes the connection gracefully. A panic of the transport's Close becomes the reason
-// of the end: it must not end the process.
-func (c *connection) closeConn(end *ConnEnd) {
+// of the end: it must not end the process. If Close ends the goroutine, the end is reported here.
+func (c *connection) closeConn(after time.Duration) {
+	returned := false
 	defer func() {
 		if v := recover(); v != nil {
-			end.Reason, end.Err = Panicked, asPanic(v)
+			c.endedAs, c.err = Panicked, asPanic(v)
+		} else if !returned {
+			c.report(after)
 		}
 	}()
 	if c.ctx.Err() != nil {
@@ -235,6 +237,7 @@ func (c *connection) closeConn(end *ConnEnd) {
 		c.conn.StopReading(context.Cause(c.ctx))
 	}
 	c.conn.Close()
+	returned = true
 }
 
 // abort closes the socket. It runs in goroutines of the server, which must not end because the
@@ -244,18 +247,38 @@ func abort(conn *transport.Conn) {
 	conn.Abort()
 }
 
-// report accounts for the end of a connection whose socket is closed.
-func (c *connection) report(end *ConnEnd) {
-	s := c.sup
+// report accounts for the end of a connection whose socket is closed. What an observer of the end
+// calls is the deepest that most connections get, so the functions on the way there, from end, use
+// little stack: growing it would cost as much as a system call.
+func (c *connection) report(after time.Duration) {
+	c.release(after)
+	if ended := c.sup.cfg.Ended; ended != nil {
+		ended(ConnEnd{
+			Conn: &c.conn, Reason: c.endedAs, Err: c.err, Served: c.flags.has(flagServing),
+			Duration: after, Handshake: c.handshakeTime(after),
+		})
+	}
+}
+
+// handshakeTime returns ConnEnd.Handshake.
+func (c *connection) handshakeTime(after time.Duration) time.Duration {
+	switch {
+	case engine.Plain(c.conn.Transport()):
+		return 0
+	case c.flags.has(flagServing):
+		return time.Duration(c.waited) * time.Microsecond
+	}
+	return after
+}
+
+//go:noinline
+func (c *connection) release(after time.Duration) {
 	c.cancel(protocol.ErrEnded)
-	s.deregister(c, *end)
+	c.sup.deregister(c, after)
 	if c.countedIn != 0 {
 		c.uncountAddress()
 	}
 	c.Uncount()
-	if s.cfg.Ended != nil {
-		s.cfg.Ended(*end)
-	}
 }
 
 // park leaves the connection without a goroutine until Wake. Once it is parked it belongs to the
@@ -285,6 +308,8 @@ func (c *connection) CountLate(read, written uint64) {
 var errGoexit = errors.New("goroutine ended by runtime.Goexit")
 
 // asPanic returns the error for a recovered value; nil stands for runtime.Goexit.
+//
+//go:noinline
 func asPanic(v any) *protocol.PanicError {
 	if p, ok := v.(*protocol.PanicError); ok { // from another goroutine of the protocol
 		return p

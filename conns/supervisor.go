@@ -211,15 +211,16 @@ func (s *Supervisor) refuse(conn *transport.Conn, why Reason) {
 	if why == Refused {
 		end.Err = protocol.ErrShutdown
 	}
-	info := s.closedInfo(nil, end)
-	st := conn.Stats()
+	var o origin
+	o.set(conn)
+	st, now := conn.Stats(), time.Now()
 	sh.mu.Lock()
 	sh.counts.BytesRead += st.BytesRead
 	sh.counts.BytesWritten += st.BytesWritten
 	sh.counts.Accepted++
 	sh.counts.Refused++
 	sh.counts.Ended[why]++
-	sh.closed.add(info, s.cfg.KeepClosed)
+	s.addClosed(sh, nil, conn, why, end.Err, &o, now)
 	sh.mu.Unlock()
 	if s.cfg.Ended != nil {
 		s.cfg.Ended(end)
@@ -247,13 +248,16 @@ func (s *Supervisor) register(c *connection) bool {
 	return true
 }
 
-func (s *Supervisor) deregister(c *connection, end ConnEnd) {
-	info := s.closedInfo(c, end)
+func (s *Supervisor) deregister(c *connection, after time.Duration) {
+	var o origin
+	o.set(&c.conn)
+	now := time.Now()
 	var failure HandshakeFailure
-	if end.Served {
-		s.durationsOf(c).connection.observe(end.Duration)
+	served, reason := c.flags.has(flagServing), c.endedAs
+	if served {
+		s.durationsOf(c).connection.observe(after)
 	} else {
-		failure = handshakeFailure(&end)
+		failure = handshakeFailure(reason, c.err)
 	}
 	sh := s.shard(&c.conn)
 	sh.mu.Lock()
@@ -267,17 +271,17 @@ func (s *Supervisor) deregister(c *connection, end ConnEnd) {
 	sh.live[last] = nil
 	sh.live = sh.live[:last]
 	sh.counts.Live--
-	sh.counts.Ended[end.Reason]++
+	sh.counts.Ended[reason]++
 	switch {
-	case end.Served:
+	case served:
 		sh.counts.Served++
-	case end.Reason.refused(), end.Reason == Banned:
+	case reason.refused(), reason == Banned:
 		sh.counts.Refused++
 	default:
 		sh.counts.HandshakeFailed++
 		sh.counts.HandshakeFailures[failure]++
 	}
-	sh.closed.add(info, s.cfg.KeepClosed)
+	s.addClosed(sh, c, &c.conn, reason, c.err, &o, now)
 }
 
 // each calls f for every connection that is registered now, with no lock held.

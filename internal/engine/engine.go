@@ -57,6 +57,8 @@ type Conn interface {
 	// UpgradePeeked is transport.Conn.Upgrade for a connection on which Peek has read the beginning
 	// of the handshake. t is a transport.Transport.
 	UpgradePeeked(ctx context.Context, t any) error
+	// HasTLS reports whether the TLS method of the connection returns a state, which is large.
+	HasTLS() bool
 	// TLSConn returns the connection of crypto/tls that carries the payload; nil if there is none,
 	// or if Peek has read payload ahead. From then on, only the result may be read and written, and
 	// its owner closes it; onEnd is called by the goroutine that closes it. The counters of the
