@@ -234,6 +234,9 @@ func (c *connection) closeConn(end *ConnEnd) {
 		// cancelled the context; the protocol may have returned in between.
 		c.conn.StopReading(context.Cause(c.ctx))
 	}
+	if n, ok := c.conn.NetConn().(engine.EndNotifier); ok {
+		n.NotifyEnd(c.err, context.Cause(c.ctx))
+	}
 	c.conn.Close()
 }
 
