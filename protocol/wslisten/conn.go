@@ -36,7 +36,7 @@ type conn struct {
 	readDeadline, writeDeadline time.Time   // set by the user
 	writeLimit                  time.Time   // the end of limit for the write in progress
 	closed                      bool        // by Close or closeGracefully: deadlines of the user do not count
-	lost                        bool        // the client has not answered a ping
+	fatal                       error       // ends reads: of a write, or of a ping that was not answered
 	err, cause                  error       // of NotifyEnd
 	pings                       *time.Timer // nil: none
 
@@ -102,11 +102,9 @@ func (c *conn) readSome(p []byte) (int, error) {
 		c.readErr = io.ErrUnexpectedEOF
 	case err == nil:
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		if c.isLost() {
-			c.readErr = errNoPong
-			return n, nil
+		if c.readErr = c.fatalError(); c.readErr == nil {
+			return n, err
 		}
-		return n, err
 	default:
 		c.readErr = err
 	}
@@ -164,8 +162,12 @@ func (c *conn) writeFrame(op websock.Opcode, p []byte) (int, error) {
 	c.startWrite()
 	n, whole, err := websock.WriteFrame(c.nc, op, p)
 	err = c.endWrite(err)
-	if err != nil && (whole > 0 || !errors.Is(err, os.ErrDeadlineExceeded)) {
+	expired := errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, transport.ErrSendTimeout) // that of the user
+	if err != nil && (whole > 0 || !expired) {
 		c.writeErr = err // no other frame can follow a part of one
+	}
+	if err != nil && !expired {
+		c.fail(err)
 	}
 	return n, err
 }
@@ -215,7 +217,7 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.readDeadline = t
-	if c.nc == nil || c.closed || c.lost {
+	if c.nc == nil || c.closed || c.fatal != nil {
 		return nil
 	}
 	return c.nc.SetReadDeadline(t)

@@ -60,10 +60,20 @@ func (c *conn) sendPong() {
 	}
 }
 
-func (c *conn) isLost() bool {
+// fail makes reads fail with err.
+func (c *conn) fail(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.lost
+	if !c.closed && c.fatal == nil {
+		c.fatal = err
+		c.nc.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+func (c *conn) fatalError() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.fatal
 }
 
 // checkAlive pings a client that has sent nothing since the last call, and interrupts the read if the
@@ -74,12 +84,7 @@ func (c *conn) checkAlive() {
 	case received != c.checked || !c.reading.Load():
 		c.checked, c.pinged = received, false
 	case c.pinged:
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if !c.closed {
-			c.lost = true
-			c.nc.SetReadDeadline(time.Unix(1, 0))
-		}
+		c.fail(errNoPong)
 		return
 	default:
 		c.pinged = true
