@@ -110,13 +110,18 @@ func (t *Transport) listener() *listener {
 }
 
 // Dial connects to a WebSocket server at addr, a URL such as "ws://host/path". The connection sends
-// binary messages. A deadline that expires during a read or write closes it.
+// and receives binary messages, or text with Options.Text. A deadline that expires during a read or
+// write closes it.
 func (t *Transport) Dial(ctx context.Context, addr string) (net.Conn, error) {
 	conn, _, err := websocket.Dial(ctx, addr, &websocket.DialOptions{Subprotocols: t.opts.Subprotocols})
 	if err != nil {
 		return nil, err
 	}
-	return websocket.NetConn(context.WithoutCancel(ctx), conn, websocket.MessageBinary), nil
+	kind := websocket.MessageBinary
+	if t.opts.Text {
+		kind = websocket.MessageText
+	}
+	return websocket.NetConn(context.WithoutCancel(ctx), conn, kind), nil
 }
 
 // Handshake sends the answer to the upgrade.
