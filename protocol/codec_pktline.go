@@ -6,8 +6,8 @@ import (
 )
 
 // PktLines are the pkt-lines of Git: four hexadecimal digits with the length, which includes them,
-// and a payload of at most 65,516 bytes. A frame is a whole pkt-line, with its digits: the payload is
-// frame[4:], and the special packets are [PktFlush], [PktDelim] and [PktResponseEnd].
+// and a payload of at most 65,516 bytes. A frame is a whole pkt-line, with its digits: the payload
+// is frame[4:], and the special packets are [PktFlush], [PktDelim] and [PktResponseEnd].
 //
 // Source: gitprotocol-common(5) and gitprotocol-v2(5).
 type PktLines struct {

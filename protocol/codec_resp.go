@@ -15,17 +15,18 @@ import (
 //
 // It accepts what redis-server accepts, except that the CR LF after a bulk string is checked. An
 // array in an array is refused. An empty array or line is a command without arguments, which Redis
-// ignores. An inline command that begins with POST or Host: is refused: it is an HTTP request that a
-// web page makes a browser send.
+// ignores. An inline command that begins with POST or Host: is refused: it is an HTTP request that
+// a web page makes a browser send.
 //
 // Bad input is found at its first byte. In an array of which 1 KiB has arrived it is found at the
 // latest when a quarter more has arrived, so that the cost of an array that arrives byte by byte is
 // proportional to its length.
 //
-// Source: https://redis.io/docs/latest/develop/reference/protocol-spec/ and networking.c of Redis 7.
+// Source: https://redis.io/docs/latest/develop/reference/protocol-spec/ and networking.c of Redis
+// 7.
 type RESPCommands struct {
-	// Max is the longest command in bytes, with all its headers. 0 is 256 KiB; transport.NoLimit, or
-	// any negative value, is 2 GiB. Inline commands have at most 64 KiB in any case.
+	// Max is the longest command in bytes, with all its headers. 0 is 256 KiB; transport.NoLimit,
+	// or any negative value, is 2 GiB. Inline commands have at most 64 KiB in any case.
 	Max int
 	// MaxArgs is the greatest number of arguments. 0 is 1,048,576; negative values are refused. An
 	// argument takes 6 bytes at least, so Max limits them too.
@@ -102,8 +103,8 @@ func (c RESPCommands) decodeArray(buf []byte) (n, need int, err error) {
 }
 
 // respNeed returns need of an incomplete array, given the least bytes that can complete it, and the
-// number of bytes after which the next one can be wrong, 0 if that is any. Since each examination begins
-// at the first byte, a large array is examined again only when a quarter more has arrived.
+// number of bytes after which the next one can be wrong, 0 if that is any. Since each examination
+// begins at the first byte, a large array is examined again only when a quarter more has arrived.
 func respNeed(buf []byte, next, least int) int {
 	if len(buf) >= 1<<10 {
 		next = max(next, min(least, len(buf)+len(buf)/4))
@@ -125,8 +126,8 @@ func respBulk(buf []byte, pos, limit int) (length, start int, err error) {
 	return respNumber(buf, pos+1, limit, false)
 }
 
-// respNumber parses a number and the CR LF after it, as Redis does: no plus sign, and no zero before
-// other digits. A negative one is 0. next is the position after it, 0 if it is incomplete.
+// respNumber parses a number and the CR LF after it, as Redis does: no plus sign, and no zero
+// before other digits. A negative one is 0. next is the position after it, 0 if it is incomplete.
 func respNumber(buf []byte, pos, limit int, signed bool) (v, next int, err error) {
 	if pos+2 < len(buf) && buf[pos+1] == '\r' && buf[pos+2] == '\n' { // most numbers have one digit
 		if d := int(buf[pos]) - '0'; d >= 0 && d <= min(limit, 9) {

@@ -6,8 +6,8 @@ var errUnbalanced = fmt.Errorf("%w: unbalanced quotes in a RESP command", ErrBad
 
 // RESPArgs appends the arguments of command, a frame of [RESPCommands], to args and returns it. It
 // allocates only if args is too short. The arguments are parts of command, in which those of an
-// inline command are unquoted in place. The error wraps [ErrBadInput]: an inline command whose quotes
-// are unbalanced, or bytes that are no command; args is returned unchanged then.
+// inline command are unquoted in place. The error wraps [ErrBadInput]: an inline command whose
+// quotes are unbalanced, or bytes that are no command; args is returned unchanged then.
 func RESPArgs(args [][]byte, command []byte) ([][]byte, error) {
 	if len(command) == 0 || command[0] != '*' {
 		return respInlineArgs(args, command)
@@ -32,8 +32,8 @@ func RESPArgs(args [][]byte, command []byte) ([][]byte, error) {
 	return args, nil
 }
 
-// respInlineArgs divides a line as sdssplitargs of Redis does. It moves the arguments to the left over
-// quotes and backslashes.
+// respInlineArgs divides a line as sdssplitargs of Redis does. It moves the arguments to the left
+// over quotes and backslashes.
 func respInlineArgs(args [][]byte, line []byte) ([][]byte, error) {
 	before := len(args)
 	r, w := 0, 0

@@ -222,7 +222,8 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// checkPrefixes checks what Decode returns for each beginning of buf, of which it has returned n and err.
+// checkPrefixes checks what Decode returns for each beginning of buf, of which it has returned n
+// and err.
 func checkPrefixes(t *testing.T, name string, c protocol.Codec, buf []byte, n int, err error) {
 	t.Helper()
 	failed := false

@@ -77,6 +77,12 @@ type Receiver interface {
 	Receive(data func([]byte), ended func())
 }
 
+// ReadableWaiter is implemented by connections that can wait for data without a buffer of the caller.
+type ReadableWaiter interface {
+	// WaitReadable returns when Read would not block: there is data, or Read fails.
+	WaitReadable()
+}
+
 // EndNotifier is implemented by accepted connections that tell the peer why they are closed.
 type EndNotifier interface {
 	// NotifyEnd is called before the connection is closed because its protocol has returned err. cause

@@ -9,8 +9,8 @@ import (
 
 // Policy says which pages may make requests, and by which hosts a handler may be named.
 type Policy struct {
-	// Origins lists the hosts whose pages may make requests in addition to those of the handler's own
-	// host, as patterns of [Matches]. "*" is all.
+	// Origins lists the hosts whose pages may make requests in addition to those of the handler's
+	// own host, as patterns of [Matches]. "*" is all.
 	Origins []string
 	// Hosts lists the hosts by which requests may name the handler, in addition to those of Origins
 	// and to loopback names and addresses. nil is all, but none on loopback addresses.
@@ -19,8 +19,8 @@ type Policy struct {
 	OriginFlag, HostFlag string
 }
 
-// CheckHost returns an error for a request that names a host that is not served. On a loopback address
-// that is any but a loopback name and those of the policy: see DNS rebinding above.
+// CheckHost returns an error for a request that names a host that is not served. On a loopback
+// address that is any but a loopback name and those of the policy: see DNS rebinding above.
 func (p *Policy) CheckHost(r *http.Request) error {
 	if r.Host == "" || IsLoopback(r.Host) {
 		return nil // HTTP/1.0, which no browser uses

@@ -11,16 +11,17 @@ import (
 	"github.com/coder/websocket"
 )
 
-// Sizes of the buffers that a WebSocket of package websocket keeps. The first one holds most requests,
-// and the second one any control frame.
+// Sizes of the buffers that a WebSocket of package websocket keeps. The first one holds most
+// requests, and the second one any control frame.
 const (
 	readBuffer  = 512
 	writeBuffer = 256
 )
 
-// Upgrade answers the request for an upgrade, and says in an error that it has answered it. The origin
-// is not checked: see package weborigin. wrap is called with the connection, which returns first what net/http has
-// received already; the WebSocket uses its result. ServeHTTP has to return afterwards.
+// Upgrade answers the request for an upgrade, and says in an error that it has answered it. The
+// origin is not checked: see package weborigin. wrap is called with the connection, which returns
+// first what net/http has received already; the WebSocket uses its result. ServeHTTP has to return
+// afterwards.
 func Upgrade(w http.ResponseWriter, r *http.Request, subprotocols []string, wrap func(net.Conn) net.Conn) (*websocket.Conn, error) {
 	h := &hijacker{ResponseWriter: w, wrap: wrap}
 	if canHijack(w) {

@@ -24,8 +24,8 @@ func (c *conn) NotifyEnd(err, cause error) {
 	c.err, c.cause = err, cause
 }
 
-// beginClose marks the connection as closed. It returns the connection below, nil if there is none or
-// it was called before.
+// beginClose marks the connection as closed. It returns the connection below, nil if there is none
+// or it was called before.
 func (c *conn) beginClose() net.Conn {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -53,8 +53,8 @@ func (c *conn) Close() error {
 	return nc.Close()
 }
 
-// closeGracefully sends a close frame, waits for that of the client, and closes the connection, within
-// CloseTimeout.
+// closeGracefully sends a close frame, waits for that of the client, and closes the connection,
+// within CloseTimeout.
 func (c *conn) closeGracefully() error {
 	nc := c.beginClose()
 	if nc == nil {
@@ -89,9 +89,9 @@ func (c *conn) sendClose() bool {
 	return err == nil
 }
 
-// maxUnread limits what is read of a client that does not answer the close frame, in bytes. Data that
-// is unread when the socket is closed would reset the connection, and the client would not see the
-// close frame.
+// maxUnread limits what is read of a client that does not answer the close frame, in bytes. Data
+// that is unread when the socket is closed would reset the connection, and the client would not see
+// the close frame.
 const maxUnread = 1 << 20
 
 // awaitClose reads until the client has closed the WebSocket. After a violation its frames are not

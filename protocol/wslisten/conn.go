@@ -18,8 +18,8 @@ import (
 	"goranch/transport"
 )
 
-// conn is a WebSocket as a stream: the net.Conn that Accept returns. Its deadlines interrupt reads at any
-// byte, which package websocket cannot continue. It holds no buffer.
+// conn is a WebSocket as a stream: the net.Conn that Accept returns. Its deadlines interrupt reads
+// at any byte, which package websocket cannot continue. It holds no buffer.
 type conn struct {
 	// Set once.
 	t             *Transport
@@ -41,13 +41,16 @@ type conn struct {
 	pings                       *time.Timer // nil: none
 
 	// Read side.
-	readMu   sync.Mutex // held during a read
-	in       decoder
-	readErr  error         // final
-	reading  atomic.Bool   // a read waits for the client
-	received atomic.Uint64 // reads that have received something
-	pinged   bool          // used by checkAlive only
-	checked  uint64        // as pinged
+	readMu    sync.Mutex // held during a read
+	in        decoder
+	ahead     [256]byte // ahead[next:end] is payload that was read by WaitReadable
+	next, end int
+	more      bool          // the last read has filled its buffer, so there is probably more
+	readErr   error         // final
+	reading   atomic.Bool   // a read waits for the client
+	received  atomic.Uint64 // reads that have received something
+	pinged    bool          // used by checkAlive only
+	checked   uint64        // as pinged
 
 	// Write side.
 	writeMu  sync.Mutex // held during a write
@@ -73,6 +76,11 @@ func (c *conn) NetConn() net.Conn {
 func (c *conn) Read(p []byte) (int, error) {
 	c.readMu.Lock()
 	defer c.readMu.Unlock()
+	if c.next < c.end {
+		n := copy(p, c.ahead[c.next:c.end])
+		c.next += n
+		return n, nil
+	}
 	for len(p) > 0 && c.readErr == nil {
 		n, err := c.readSome(p)
 		if n > 0 || err != nil {
@@ -80,6 +88,19 @@ func (c *conn) Read(p []byte) (int, error) {
 		}
 	}
 	return 0, c.readErr
+}
+
+// WaitReadable waits with a small buffer of its own: that of the caller would be held by each idle
+// connection. It implements engine.ReadableWaiter.
+func (c *conn) WaitReadable() {
+	c.readMu.Lock()
+	defer c.readMu.Unlock()
+	for c.next == c.end && c.readErr == nil && !c.more {
+		n, err := c.readSome(c.ahead[:])
+		if c.next, c.end = 0, n; err != nil {
+			return // the next read fails too
+		}
+	}
 }
 
 // readSome reads once. n and err are 0 and nil if only control frames or headers have arrived, or
@@ -91,6 +112,7 @@ func (c *conn) readSome(p []byte) (int, error) {
 	if raw > 0 {
 		c.received.Add(1)
 	}
+	c.more = raw == len(p)
 	n, wrong := c.in.decode(p[:raw])
 	c.answerPing()
 	switch {

@@ -25,8 +25,8 @@ func (e *peerError) Error() string {
 }
 func (e *peerError) Unwrap() error { return io.ErrUnexpectedEOF }
 
-// answerPing answers the last ping that was read, as RFC 6455 allows: a flood of pings costs one pong
-// per read. c.readMu is held.
+// answerPing answers the last ping that was read, as RFC 6455 allows: a flood of pings costs one
+// pong per read. c.readMu is held.
 func (c *conn) answerPing() {
 	if !c.in.pinged {
 		return
@@ -76,8 +76,8 @@ func (c *conn) fatalError() error {
 	return c.fatal
 }
 
-// checkAlive pings a client that has sent nothing since the last call, and interrupts the read if the
-// last ping was not answered.
+// checkAlive pings a client that has sent nothing since the last call, and interrupts the read if
+// the last ping was not answered.
 func (c *conn) checkAlive() {
 	received := c.received.Load()
 	switch {

@@ -32,8 +32,8 @@ func wrong(format string, args ...any) error {
 	return &violation{websocket.StatusProtocolError, fmt.Sprintf(format, args...)}
 }
 
-// decoder decodes the frames of a client. It can be interrupted at any byte, and holds no payload but
-// that of one control frame.
+// decoder decodes the frames of a client. It can be interrupted at any byte, and holds no payload
+// but that of one control frame.
 type decoder struct {
 	max int64 // of a message; negative: no limit
 

@@ -10,8 +10,8 @@ import (
 	"goranch/ranch"
 )
 
-// What a client sends that violates RFC 6455 ends its connection at the first wrong byte, with the code
-// of the RFC.
+// What a client sends that violates RFC 6455 ends its connection at the first wrong byte, with the
+// code of the RFC.
 func TestViolations(t *testing.T) {
 	for _, tt := range []struct {
 		name, in string // the last byte is the wrong one

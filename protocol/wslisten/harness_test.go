@@ -33,7 +33,8 @@ type server struct {
 	ends chan ranch.Event // of the WebSockets
 }
 
-// newServer starts a server. It is closed at the end of the test, which fails if connections remain.
+// newServer starts a server. It is closed at the end of the test, which fails if connections
+// remain.
 func newServer(t testing.TB, opts wslisten.Options, ropts ranch.Options, p protocol.Protocol) *server {
 	t.Helper()
 	ws, err := wslisten.New(opts)

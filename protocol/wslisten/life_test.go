@@ -133,8 +133,8 @@ func TestClientCloses(t *testing.T) {
 	}
 }
 
-// A drain closes with 1001, and a client that does not answer, or sends without end, is closed after
-// CloseTimeout.
+// A drain closes with 1001, and a client that does not answer, or sends without end, is closed
+// after CloseTimeout.
 func TestDrain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, wslisten.Options{}, ranch.Options{}, echo)

@@ -41,8 +41,8 @@ func newListener(t *Transport, name string) *listener {
 	return &listener{t: t, addr: addr(name), queue: make(chan *conn), closed: make(chan struct{}), changed: make(chan struct{})}
 }
 
-// Accept returns the next WebSocket, before the answer to its upgrade. The error wraps net.ErrClosed
-// or os.ErrDeadlineExceeded.
+// Accept returns the next WebSocket, before the answer to its upgrade. The error wraps
+// net.ErrClosed or os.ErrDeadlineExceeded.
 func (l *listener) Accept() (net.Conn, error) {
 	for {
 		l.mu.Lock()

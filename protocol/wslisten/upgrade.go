@@ -17,8 +17,8 @@ import (
 // bodyTime limits how long net/http reads the body of a refused request.
 const bodyTime = time.Second
 
-// ServeHTTP serves a request for an upgrade. It returns when the WebSocket is open, or the request was
-// refused.
+// ServeHTTP serves a request for an upgrade. It returns when the WebSocket is open, or the request
+// was refused.
 func (t *Transport) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -99,8 +99,8 @@ func (c *conn) answer(w http.ResponseWriter, r *http.Request) {
 	c.opened(nc, err)
 }
 
-// detached is the connection as the WebSocket of package websocket sees it, which is used only for the
-// answer: it must not close the connection when it is collected.
+// detached is the connection as the WebSocket of package websocket sees it, which is used only for
+// the answer: it must not close the connection when it is collected.
 type detached struct{ net.Conn }
 
 func (detached) Close() error { return nil }
