@@ -45,7 +45,7 @@ func newServer(t testing.TB, opts wslisten.Options, ropts ranch.Options, p proto
 	mux := http.NewServeMux()
 	mux.Handle("/chat", ws)
 	srv := &http.Server{Handler: withRemoteAddr(mux)}
-	nl := netlisten.New(netlisten.StopHTTP(srv))
+	nl := netlisten.New(netlisten.Options{Stop: netlisten.StopHTTP(srv)})
 	go srv.Serve(nl)
 	quiet := slog.New(slog.DiscardHandler)
 	web, err := new(ranch.Server).StartListener("web", s.mem, ranch.Options{Addr: "web", Logger: quiet}, nl)

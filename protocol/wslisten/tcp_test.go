@@ -88,7 +88,7 @@ func BenchmarkIdle(b *testing.B) {
 		b.Fatal(err)
 	}
 	srv := &http.Server{Handler: ws}
-	nl := netlisten.New(netlisten.StopHTTP(srv))
+	nl := netlisten.New(netlisten.Options{Stop: netlisten.StopHTTP(srv)})
 	go srv.Serve(nl)
 	opts := ranch.Options{Addr: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler), MaxConnections: ranch.Unlimited}
 	web, err := new(ranch.Server).StartListener("web", transport.TCP{}, opts, nl)
