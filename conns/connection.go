@@ -236,6 +236,9 @@ func (c *connection) closeConn(after time.Duration) {
 		// cancelled the context; the protocol may have returned in between.
 		c.conn.StopReading(context.Cause(c.ctx))
 	}
+	if n, ok := c.conn.NetConn().(engine.EndNotifier); ok {
+		n.NotifyEnd(c.err, context.Cause(c.ctx))
+	}
 	c.conn.Close()
 	returned = true
 }

@@ -95,24 +95,21 @@ func (b *pooledBuffer) Release() {
 	}
 }
 
-// readableWaiter is implemented by connections that can wait for data without reading it, such as
-// in-memory connections.
-type readableWaiter interface {
-	waitReadable()
-}
-
 // plainReader reads connections on which this package makes no system calls. It holds its buffer
-// while it waits, unless the connection is a readableWaiter.
+// while it waits, unless the connection is an engine.ReadableWaiter.
 type plainReader struct {
 	pooledBuffer
 	c *Conn
 }
 
 func (r *plainReader) Next(max int) ([]byte, error) {
-	// A layer above the raw connection may hold data or an error of its own.
-	if w, ok := r.c.raw.Conn.(readableWaiter); ok && r.c.top == &r.c.raw {
+	carrier := r.c.top // a layer above the raw connection may hold data or an error of its own
+	if carrier == &r.c.raw {
+		carrier = r.c.raw.Conn
+	}
+	if w, ok := carrier.(engine.ReadableWaiter); ok {
 		r.Release()
-		w.waitReadable()
+		w.WaitReadable()
 	}
 	b := r.take(max)
 	n, err := r.c.Read(b)

@@ -79,6 +79,19 @@ type Receiver interface {
 	Receive(data func([]byte), ended func())
 }
 
+// ReadableWaiter is implemented by connections that can wait for data without a buffer of the caller.
+type ReadableWaiter interface {
+	// WaitReadable returns when Read would not block: there is data, or Read fails.
+	WaitReadable()
+}
+
+// EndNotifier is implemented by accepted connections that tell the peer why they are closed.
+type EndNotifier interface {
+	// NotifyEnd is called before the connection is closed because its protocol has returned err. cause
+	// is the reason for which it was asked to stop, nil if it was not.
+	NotifyEnd(err, cause error)
+}
+
 // PooledReader reads a connection into buffers from a pool, and holds none while it waits. It is
 // used by one goroutine.
 type PooledReader interface {
