@@ -99,10 +99,10 @@ func (c *clients) close() {
 	c.Poller.Close()
 }
 
-// echoClients are clients that send a payload and expect it back.
+// echoClients are clients that send a payload and expect it back, or another answer.
 type echoClients struct {
 	*clients
-	payload, buf []byte
+	payload, answer, buf []byte
 }
 
 // openEcho opens n connections and exchanges one request on each, so that the server has in fact
@@ -113,16 +113,20 @@ func openEcho(cfg loadConfig, n int) (*echoClients, error) {
 		return nil, err
 	}
 	payload := cfg.payload()
-	e := &echoClients{clients: c, payload: payload, buf: make([]byte, len(payload))}
+	answer := payload
+	if cfg.work == kindHTTP {
+		payload, answer = []byte(httpRequest), httpAnswer()
+	}
+	e := &echoClients{clients: c, payload: payload, answer: answer, buf: make([]byte, len(answer))}
 	return e, c.open(n, cfg.greets, e.advance)
 }
 
 func (e *echoClients) advance(i int) (ready bool, err error) {
 	x := &e.conns[i]
-	if x.received == len(e.payload) {
+	if x.received == len(e.answer) {
 		return false, nil // answered before
 	}
-	return x.advance(e.payload, e.buf)
+	return x.advance(e.payload, e.answer, e.buf)
 }
 
 // check exchanges one more request on every connection.

@@ -9,10 +9,11 @@ import (
 
 // serveConfig is the configuration of an engine.
 type serveConfig struct {
-	tls    *tls.Config // nil: plain TCP
-	limit  int         // connections served at a time; 0: no limit
-	lines  bool        // each request is a line
-	frames bool        // each request is a frame with a length prefix of four bytes; an engine may echo the bytes
+	tls      *tls.Config // nil: plain TCP
+	limit    int         // connections served at a time; 0: no limit
+	lines    bool        // each request is a line
+	frames   bool        // each request is a frame with a length prefix of four bytes; an engine may echo the bytes
+	upstream string      // address of the echo server to which a relay forwards
 }
 
 // engine is a server that is compared. It listens on a loopback port and echoes, or fans out.
@@ -21,7 +22,9 @@ type engine struct {
 	about  string
 	tls    bool          // it supports TLS
 	limit  bool          // it supports a connection limit
+	http   bool          // it serves HTTP/1.1 instead of echoing
 	greets bool          // it sends a line to each new connection
+	relay  bool          // it forwards connections to an echo server
 	fanout *wireProtocol // it sends what one client publishes to all members; nil: it echoes
 	// missing returns what must be installed first, or "". nil means nothing.
 	missing func() string
@@ -55,7 +58,7 @@ func engineNames() []string {
 
 // supports reports whether the engine can run the workload.
 func (e engine) supports(w workload) bool {
-	return (w.kind == kindFanout) == (e.fanout != nil) && (!w.tls || e.tls) && (w.kind != kindCap || e.limit)
+	return (w.kind == kindFanout) == (e.fanout != nil) && (w.kind == kindHTTP) == e.http && w.relay == e.relay && (!w.tls || e.tls) && (w.kind != kindCap || e.limit)
 }
 
 // enginesFor returns the engines that run a workload: the named ones that support it, or by default

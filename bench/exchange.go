@@ -9,7 +9,7 @@ import (
 )
 
 var (
-	errWrongAnswer = errors.New("the answer differs from the request")
+	errWrongAnswer = errors.New("the answer is not the expected one")
 	errPeerClosed  = errors.New("the server closed the connection before it answered")
 )
 
@@ -28,7 +28,9 @@ func (x *exchange) request(payload []byte) error {
 
 // advance does what is possible without waiting and reports whether the answer is complete. It
 // reads once: on an edge-triggered descriptor a short read means that no more data has arrived.
-func (x *exchange) advance(payload, buf []byte) (done bool, err error) {
+//
+// answer is the expected answer, and buf has room for it.
+func (x *exchange) advance(payload, answer, buf []byte) (done bool, err error) {
 	if x.sent < len(payload) {
 		if err := x.flush(payload); err != nil {
 			return false, err
@@ -39,15 +41,15 @@ func (x *exchange) advance(payload, buf []byte) (done bool, err error) {
 			return false, err
 		}
 	}
-	n, err := x.read(buf[:len(payload)-x.received])
+	n, err := x.read(buf[:len(answer)-x.received])
 	switch {
 	case n == 0:
 		return false, err
-	case !bytes.Equal(buf[:n], payload[x.received:x.received+n]):
+	case !bytes.Equal(buf[:n], answer[x.received:x.received+n]):
 		return false, errWrongAnswer
 	}
 	x.received += n
-	return x.received == len(payload), nil
+	return x.received == len(answer), nil
 }
 
 // readGreeting reads the first line, byte by byte so that nothing after it is consumed.

@@ -51,7 +51,7 @@ func loadMain(args []string) error {
 	switch {
 	case cfg.work == kindEcho && cfg.tls:
 		return loadTLSEcho(cfg)
-	case cfg.work == kindEcho:
+	case cfg.work == kindEcho, cfg.work == kindHTTP && !cfg.tls:
 		return loadEcho(cfg)
 	case cfg.work == kindChurn && cfg.tls:
 		return loadTLSChurn(cfg)
@@ -64,14 +64,14 @@ func loadMain(args []string) error {
 	case cfg.work == kindFanout && !cfg.tls && cfg.fanout != nil:
 		return loadFanout(cfg)
 	}
-	return fmt.Errorf("--work %s (tls %v, engine %s): allowed are echo, churn and idle; without --tls also cap, and fanout with an engine that supports it",
+	return fmt.Errorf("--work %s (tls %v, engine %s): allowed are echo, churn and idle; without --tls also http, cap, and fanout with an engine that supports it",
 		cfg.work, cfg.tls, cfg.engine)
 }
 
 func parseLoad(args []string) (loadConfig, error) {
 	var cfg loadConfig
 	fs := flag.NewFlagSet("bench load", flag.ContinueOnError)
-	work := fs.String("work", "echo", "echo, churn, idle, cap or fanout")
+	work := fs.String("work", "echo", "echo, http, churn, idle, cap or fanout")
 	addr := fs.String("addr", "", "address of the server, as 127.0.0.1:port")
 	fs.IntVar(&cfg.serverPID, "server-pid", 0, "process id of the server, whose CPU time is read at both ends of the window")
 	fs.BoolVar(&cfg.tls, "tls", false, "use TLS 1.3")

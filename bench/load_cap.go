@@ -134,7 +134,7 @@ func (c *capClients) pump(timeout time.Duration) error {
 			}
 			continue
 		}
-		done, err := x.advance(c.payload, c.buf)
+		done, err := x.advance(c.payload, c.payload, c.buf)
 		switch {
 		case err == errWrongAnswer:
 			return err

@@ -49,7 +49,7 @@ func (c *churnClients) turn() error {
 		if ev.Events&syscall.EPOLLIN == 0 && x.sent == len(c.payload) && ev.Events&syscall.EPOLLERR == 0 {
 			continue // caused by our own reset or connect
 		}
-		done, err := x.advance(c.payload, c.buf)
+		done, err := x.advance(c.payload, c.payload, c.buf)
 		if err != nil {
 			return err
 		}

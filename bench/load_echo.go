@@ -25,7 +25,7 @@ func loadEcho(cfg loadConfig) error {
 		}
 		for _, ev := range events {
 			x := &e.conns[ev.Fd]
-			done, err := x.advance(e.payload, e.buf)
+			done, err := x.advance(e.payload, e.answer, e.buf)
 			if err == nil && done {
 				ops++
 				err = x.request(e.payload)

@@ -44,7 +44,12 @@ type rig struct {
 // measure runs one engine under one workload. Server and generator are new processes.
 func (r rig) measure(ctx context.Context, w workload, e engine) (sample, error) {
 	s := sample{Workload: w.name, Engine: e.name}
-	server, ready, err := r.startServer(ctx, w, e)
+	upstream, err := r.startUpstream(ctx, w)
+	if err != nil {
+		return s, err
+	}
+	defer upstream.stop()
+	server, ready, err := r.startServer(ctx, w, e, r.serverCPU, upstream.addr)
 	if err != nil {
 		return s, err
 	}
@@ -74,8 +79,33 @@ func (r rig) measure(ctx context.Context, w workload, e engine) (sample, error) 
 	return s, err
 }
 
-func (r rig) startServer(ctx context.Context, w workload, e engine) (server *child, ready serverReady, err error) {
-	args := []string{"--engine", e.name, "--limit", strconv.Itoa(w.limit)}
+// upstream is the echo server behind a relay. Its zero value is none.
+type upstream struct {
+	*child
+	addr string
+}
+
+func (u upstream) stop() {
+	if u.child != nil {
+		u.child.stop()
+	}
+}
+
+// startUpstream starts the echo server behind a relay, on the processor of the generator.
+func (r rig) startUpstream(ctx context.Context, w workload) (u upstream, err error) {
+	if !w.relay {
+		return u, nil
+	}
+	e, err := findEngine("bare32k")
+	if err != nil {
+		return u, err
+	}
+	server, ready, err := r.startServer(ctx, workload{}, e, r.loadCPU, "")
+	return upstream{server, ready.Addr}, err
+}
+
+func (r rig) startServer(ctx context.Context, w workload, e engine, cpu int, upstream string) (server *child, ready serverReady, err error) {
+	args := []string{"--engine", e.name, "--limit", strconv.Itoa(w.limit), "--upstream", upstream}
 	if w.tls {
 		args = append(args, "--tls")
 	}
@@ -85,7 +115,7 @@ func (r rig) startServer(ctx context.Context, w workload, e engine) (server *chi
 	if w.frames {
 		args = append(args, "--frames")
 	}
-	server, err = startChild(r.serverCPU, 1, "serve", args...)
+	server, err = startChild(cpu, 1, "serve", args...)
 	if err != nil {
 		return nil, ready, err
 	}

@@ -105,7 +105,7 @@ func (r result) print(out io.Writer) error {
 		fmt.Fprint(tw, "p90 µs\tmost served\tresets\t")
 	case kindFanout:
 		fmt.Fprint(tw, "p90 µs\tCPU µs/delivery\tdeliveries/s\tbytes/member\tserver core\tgenerator core\t")
-	case kindEcho, kindChurn:
+	case kindEcho, kindHTTP, kindChurn:
 		fmt.Fprint(tw, "ops/s\tserver core\tgenerator core\t")
 	}
 	fmt.Fprintln(tw)
@@ -160,7 +160,7 @@ func (r result) printRow(tw io.Writer, e engineResult) {
 	case kindFanout:
 		fmt.Fprintf(tw, "%.0f\t%.3f\t%.0f\t%.0f\t%.0f %%\t%.0f %%\t", e.P90.Median, e.CPUPerOp.Median, e.OpsPerSec.Median,
 			e.MemBytes.Median, 100*e.ServerCore.Median, 100*e.LoadCore.Median)
-	case kindEcho, kindChurn:
+	case kindEcho, kindHTTP, kindChurn:
 		fmt.Fprintf(tw, "%.0f\t%.0f %%\t%.0f %%\t", e.OpsPerSec.Median, 100*e.ServerCore.Median, 100*e.LoadCore.Median)
 	}
 	fmt.Fprintln(tw)

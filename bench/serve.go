@@ -30,6 +30,7 @@ func serveMain(args []string) error {
 	withTLS := fs.Bool("tls", false, "serve TLS 1.3 instead of plain TCP")
 	lines := fs.Bool("lines", false, "each request is a line")
 	frames := fs.Bool("frames", false, "each request is a frame with a length prefix of four bytes")
+	upstream := fs.String("upstream", "", "address of the echo server, for engines that relay")
 	limit := fs.Int("limit", 0, "connections served at a time, for engines that support a limit; 0 is no limit")
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -38,7 +39,7 @@ func serveMain(args []string) error {
 	if err != nil {
 		return err
 	}
-	cfg := serveConfig{limit: *limit, frames: *frames, lines: *lines}
+	cfg := serveConfig{limit: *limit, frames: *frames, lines: *lines, upstream: *upstream}
 	if *withTLS {
 		if !e.tls {
 			return fmt.Errorf("engine %s does not support TLS", e.name)

@@ -45,6 +45,8 @@ func TestSmoke(t *testing.T) {
 		{"goranch-shell", workload{name: "calls-1000", kind: kindEcho, lines: true, conns: 8, size: 64}},
 		{"goranch-shell-quick", workload{name: "calls-1000", kind: kindEcho, lines: true, conns: 8, size: 64}},
 		{"goranch-handler", workload{name: "echo-frames", kind: kindEcho, frames: true, conns: 8, size: 64}},
+		{"nethttp", workload{name: "http", kind: kindHTTP, conns: 8, size: httpBody}},
+		{"goranch-nethttp", workload{name: "http", kind: kindHTTP, conns: 8, size: httpBody}},
 		{"gnet", workload{name: "echo", kind: kindEcho, conns: 8, size: 64}},
 		{"lazy", workload{name: "echo", kind: kindEcho, conns: 8, size: 64}},
 		{"lazy", workload{name: "churn", kind: kindChurn, conns: 8, size: 64}},
@@ -65,6 +67,11 @@ func TestSmoke(t *testing.T) {
 		{"goranch-topics", workload{name: "broadcast-saturated", kind: kindFanout, conns: 20, size: 64, burst: 500}},
 		{"redis", workload{name: "broadcast", kind: kindFanout, conns: 50, size: 64, burst: 1}},
 		{"mosquitto", workload{name: "broadcast", kind: kindFanout, conns: 50, size: 64, burst: 1}},
+		{"goranch-relay", workload{name: "relay", kind: kindEcho, relay: true, conns: 8, size: 64}},
+		{"goranch-relay", workload{name: "relay-large", kind: kindEcho, relay: true, conns: 4, size: 1 << 20}},
+		{"bare-relay", workload{name: "relay", kind: kindEcho, relay: true, conns: 8, size: 64}},
+		{"haproxy", workload{name: "relay", kind: kindEcho, relay: true, conns: 8, size: 64}},
+		{"nginx", workload{name: "relay", kind: kindEcho, relay: true, conns: 8, size: 64}},
 		{"write-loop", workload{name: "broadcast", kind: kindFanout, conns: 50, size: 64, burst: 1}},
 		{"write-loop", workload{name: "broadcast-saturated", kind: kindFanout, conns: 20, size: 64, burst: 50}},
 		{"write-loop-raw", workload{name: "broadcast", kind: kindFanout, conns: 50, size: 64, burst: 1}},
@@ -134,6 +141,7 @@ func TestEnginesFor(t *testing.T) {
 		{"echo-frames-64", nil, "bare goranch-handler"},
 		{"echo-frames-64", []string{"gnet"}, "gnet"},
 		{"tls-idle", nil, "bare goranch goranch-loop goranch-handler limit"},
+		{"http-64", nil, "nethttp goranch-nethttp"},
 		{"cap", nil, "goranch goranch-loop goranch-handler limit"},
 	} {
 		if got := names(c.work, c.named...); got != c.want {

@@ -11,6 +11,7 @@ type kind string
 
 const (
 	kindEcho  kind = "echo"  // requests and answers on persistent connections
+	kindHTTP  kind = "http"  // GET of HTTP/1.1 on persistent connections
 	kindChurn kind = "churn" // connect, one echo, close
 	kindIdle  kind = "idle"  // connections that echo once and are then idle
 	kindCap   kind = "cap"   // more clients than the limit; when one closes, the next is served
@@ -27,6 +28,7 @@ type workload struct {
 	size   int      // bytes of one request
 	limit  int      // cap only: connections served at a time; the others wait
 	frames bool     // echo only: each request has a length prefix of four bytes
+	relay  bool     // echo only: the engines forward to an echo server on the processor of the generator
 	lines  bool     // echo only: each request is a line that calls a method of a shell
 	burst  int      // fanout only: messages published back to back; the next burst follows when all have arrived
 	bases  []string // engines whose figures the others are divided by
@@ -39,6 +41,11 @@ var workloads = []workload{
 	{name: "echo-16k-64", kind: kindEcho, conns: 64, size: 16 << 10, bases: []string{"bare", "bare32k"}},
 	{name: "echo-frames-64", kind: kindEcho, frames: true, conns: 64, size: 64, bases: []string{"bare"}, only: []string{"bare", "goranch-handler"}},
 	{name: "calls-1000", kind: kindEcho, lines: true, conns: 1000, size: 64, bases: []string{"goranch-handler"}, only: []string{"bare", "goranch-handler", "goranch-shell", "goranch-shell-quick"}},
+	{name: "http-64", kind: kindHTTP, conns: 64, size: httpBody, bases: []string{"nethttp"}},
+	{name: "relay-64-64", kind: kindEcho, relay: true, conns: 64, size: 64, bases: []string{"haproxy", "nginx"}},
+	{name: "relay-64k-64", kind: kindEcho, relay: true, conns: 64, size: 64 << 10, bases: []string{"haproxy", "nginx"}},
+	{name: "relay-1m-16", kind: kindEcho, relay: true, conns: 16, size: 1 << 20, bases: []string{"haproxy", "nginx"}},
+	{name: "relay-idle", kind: kindIdle, relay: true, conns: 5_000, size: 64, bases: []string{"haproxy", "nginx"}},
 	{name: "churn", kind: kindChurn, conns: 64, size: 64, bases: []string{"bare"}},
 	{name: "tls-echo", kind: kindEcho, tls: true, conns: 64, size: 64, bases: []string{"bare"}},
 	{name: "tls-churn", kind: kindChurn, tls: true, conns: 64, size: 64, bases: []string{"bare"}},
@@ -62,12 +69,18 @@ func (w workload) about() string {
 		return fmt.Sprintf("%d messages of %d bytes back to back to %d members, %s", w.burst, w.size, w.conns, transport)
 	case w.kind == kindFanout:
 		return fmt.Sprintf("one message of %d bytes to %d members: time until the last member has received it, %s", w.size, w.conns, transport)
+	case w.relay && w.kind == kindEcho:
+		return fmt.Sprintf("echo of %d bytes through a relay, %d connections, %s", w.size, w.conns, transport)
+	case w.relay:
+		return fmt.Sprintf("memory of %d relayed connections that echoed once and are idle, %s", w.conns, transport)
 	case w.frames:
 		return fmt.Sprintf("echo of frames of %d bytes and a length prefix, %d connections, %s", w.size, w.conns, transport)
 	case w.lines:
 		return fmt.Sprintf("echo of lines of %d bytes, which call a method of the shell, %d connections, %s", w.size, w.conns, transport)
 	case w.kind == kindEcho:
 		return fmt.Sprintf("echo of %d bytes, %d connections, %s", w.size, w.conns, transport)
+	case w.kind == kindHTTP:
+		return fmt.Sprintf("GET with a body of %d bytes, HTTP/1.1 with keep-alive, %d connections, %s", httpBody, w.conns, transport)
 	case w.kind == kindChurn:
 		return fmt.Sprintf("connect, echo of %d bytes, close; %d in flight, %s", w.size, w.conns, transport)
 	case w.kind == kindIdle:

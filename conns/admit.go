@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// maxRejecting is how many connections of a supervisor that have a goroutine may be sent a rejection
-	// message at once. Others are closed without one.
+	// maxRejecting is how many connections of a supervisor that are refused because of their address
+	// may be sent a rejection message at once. Others are closed without one.
 	maxRejecting = 256
 	// rejectTime is how long a protocol may take to send a rejection message.
 	rejectTime = time.Second
@@ -46,7 +46,10 @@ func (c *connection) admitClient() error {
 			return nil // the proxy itself is the client
 		}
 	}
-	return c.admitAddress()
+	if err := c.admitAddress(); err != nil {
+		return err
+	}
+	return c.askHook()
 }
 
 // admitAddress admits or refuses the client at the remote address.
@@ -142,26 +145,36 @@ func (e *bannedError) Error() string {
 
 func (e *bannedError) Unwrap() error { return Banned }
 
-// turnAway closes a connection that a rule denies as the rule says, and sends the rejection message
-// to one that is refused after its handshake. Its error is in c.err.
+// turnAway closes a connection that is refused because of its address, or after its handshake: by a reset, if the rule that
+// denies it says so, or with the rejection message of its protocol. Its error is in c.err.
 //
 //go:noinline
 func (c *connection) turnAway() {
 	var b *bannedError
-	banned := errors.As(c.err, &b)
-	r, ok := c.protocol.(protocol.Refuser)
-	switch {
-	case banned && b.rule.Reset:
+	if errors.As(c.err, &b) && b.rule.Reset {
 		resetConn(&c.conn)
-	case banned && ok && sendsPlain(c.conn.Transport()):
-		c.reject(r, Banned)
-	case ok && c.err == RefusedUnestablished:
-		c.reject(r, RefusedUnestablished)
+		return
+	}
+	why := reasonOf(c.err)
+	if why != Banned && !why.refused() {
+		return
+	}
+	if r := refuserOf(c.protocol); r != nil && (why == RefusedUnestablished || sendsPlain(c.conn.Transport())) {
+		c.reject(r, why)
 	}
 }
 
-// reject lets the protocol send its rejection message. The slot is released before: a client that does
-// not read must not keep it.
+// refuserOf returns p if it sends rejection messages; else nil.
+func refuserOf(p protocol.Protocol) protocol.Refuser {
+	if c, ok := p.(interface{ Refuses() bool }); ok && !c.Refuses() {
+		return nil
+	}
+	r, _ := p.(protocol.Refuser)
+	return r
+}
+
+// reject lets the protocol send its rejection message. The slot is released before: a refused client
+// that does not read must not keep it.
 func (c *connection) reject(r protocol.Refuser, why Reason) {
 	defer c.sup.rejecting.Add(-1)
 	if c.sup.rejecting.Add(1) > maxRejecting {
@@ -170,19 +183,30 @@ func (c *connection) reject(r protocol.Refuser, why Reason) {
 	c.Uncount()
 	ctx, cancel := context.WithTimeout(c.ctx, rejectTime)
 	defer cancel()
-	sendRejection(ctx, &c.conn, r, why)
+	c.sup.sendRejection(ctx, &c.conn, r, why)
 }
 
-// sendRejection calls the protocol's Refuse and closes conn; when ctx ends, it closes conn at once. A panic
-// changes nothing: the connection is refused.
-func sendRejection(ctx context.Context, conn *transport.Conn, r protocol.Refuser, why Reason) {
+// sendRejection calls the protocol's Refuse and closes conn; when ctx ends, it closes conn at once. A
+// panic changes nothing: the connection is refused.
+func (s *Supervisor) sendRejection(ctx context.Context, conn *transport.Conn, r protocol.Refuser, why Reason) {
 	defer context.AfterFunc(ctx, func() { abort(conn) })()
 	defer func() { _ = recover() }()
-	if why != RefusedAtCap || conn.Handshake(ctx) == nil { // others have no handshake, or have completed it
+	if why != RefusedAtCap || s.rejectionHandshake(ctx, conn) == nil { // others have none, or have completed it
 		r.Refuse(ctx, conn, why)
 		conn.StopReading(why) // Close then drains: unread data would reset the message
 		conn.Close()
 	}
+}
+
+// rejectionHandshake runs the handshake that precedes a rejection message, within MaxHandshakes.
+func (s *Supervisor) rejectionHandshake(ctx context.Context, conn *transport.Conn) error {
+	if !engine.Plain(conn.Transport()) {
+		if err := s.handshakes.Reserve(ctx); err != nil {
+			return err
+		}
+		defer s.handshakes.Cancel()
+	}
+	return conn.Handshake(ctx)
 }
 
 // sendsPlain reports whether payload can be sent without a handshake of t, or after that of a PROXY

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"time"
+
+	"goranch/transport"
 )
 
 // ring holds the connections that were added last. Each shard has one of full size, under its own
@@ -13,35 +15,37 @@ type ring struct {
 	next int
 }
 
-// add adds a connection, unless size is negative.
-func (r *ring) add(i Info, size int) {
-	switch {
-	case size < 0:
-	case len(r.all) < size:
-		r.all = append(r.all, i)
-	default:
-		r.all[r.next] = i
-		r.next = (r.next + 1) % size
+// slot returns the place of the next connection, which is zero; nil if size is negative.
+func (r *ring) slot(size int) *Info {
+	if size < 0 {
+		return nil
 	}
+	if len(r.all) < size {
+		r.all = append(r.all, Info{})
+		return &r.all[len(r.all)-1]
+	}
+	i := &r.all[r.next]
+	r.next = (r.next + 1) % size
+	*i = Info{}
+	return i
 }
 
-// closedInfo describes a connection that has ended. c is nil if it was never registered. The
-// addresses and the name of a transport come from functions of users, so no lock is held.
-func (s *Supervisor) closedInfo(c *connection, end ConnEnd) (i Info) {
-	if s.cfg.KeepClosed < 0 {
-		return i
+// addClosed adds a connection that has ended to the ring of its shard, whose lock the caller holds. c
+// is nil if it was never registered. The entry is written in place: a copy on the stack would make
+// the stack of most connections grow when they end.
+func (s *Supervisor) addClosed(sh *shard, c *connection, conn *transport.Conn, why Reason, err error, o *origin, now time.Time) {
+	i := sh.closed.slot(s.cfg.KeepClosed)
+	if i == nil {
+		return
 	}
-	now := time.Now()
 	if c != nil {
-		i = c.basicInfo(now)
+		c.describe(i, o, now)
+		i.Ending = true // its context has ended; to ask it would need much stack
 	} else {
-		i = Info{
-			ID: end.Conn.ID(), Transport: end.Conn.Transport().Name(), Since: now,
-			RemoteAddr: end.Conn.RemoteAddr(), LocalAddr: end.Conn.LocalAddr(), Stats: end.Conn.Stats(),
-		}
+		i.ID, i.Transport, i.RemoteAddr, i.LocalAddr = conn.ID(), o.transport, o.remote, o.local
+		i.Since, i.Stats = now, conn.Stats()
 	}
-	i.Closed, i.Reason, i.Err = now, end.Reason, end.Err
-	return i
+	i.Closed, i.Reason, i.Err = now, why, err
 }
 
 // RecentlyClosed returns the most recently closed connections, at most [Config].KeepClosed, the

@@ -33,6 +33,7 @@ type connection struct {
 	// Accounting.
 	index     int32    // in its shard, under the shard's lock
 	countedIn uint8    // tables that count its source address, a set of inOwn and inShared
+	endedAs   Reason   // set at the end
 	address   *address // its source address in one of them; nil: not counted
 
 	stopAt atomic.Int64 // when it was asked to stop; 0: never
@@ -77,11 +78,12 @@ func (c *connection) run() {
 	}
 }
 
-// handshake prepares the connection as its transport asks. TLS needs a deep stack, so it runs in
-// a goroutine of its own, whose stack is freed before the protocol is called. The handshake of a
-// plain transport returns at once and needs neither a goroutine nor a time limit.
+// handshake calls the admission hook and prepares the connection as its transport asks. Both may
+// need a deep stack, so they run in a goroutine of its own, whose stack is freed before the protocol
+// is called. The handshake of a plain transport returns at once and needs neither a goroutine nor a
+// time limit.
 func (c *connection) handshake() error {
-	if engine.Plain(c.conn.Transport()) {
+	if c.plainHandshake() {
 		return c.conn.Handshake(c.ctx)
 	}
 	done := make(chan error, 1)
@@ -102,7 +104,7 @@ func (c *connection) runHandshake(done chan<- error) {
 	err = c.limitedHandshake()
 }
 
-// limitedHandshake runs the handshake within the HandshakeTimeout and MaxHandshakes.
+// limitedHandshake runs the handshake within the HandshakeTimeout.
 func (c *connection) limitedHandshake() error {
 	ctx, cancel := c.ctx, context.CancelFunc(func() {})
 	if d := c.sup.settings.Load().HandshakeTimeout; d > 0 {
@@ -111,19 +113,33 @@ func (c *connection) limitedHandshake() error {
 	defer cancel()
 	expired := func() bool { return errors.Is(ctx.Err(), context.DeadlineExceeded) }
 	unwatch := context.AfterFunc(ctx, func() {
-		if expired() { // for transports that ignore their context
+		if expired() { // for hooks, and transports that ignore their context
 			abort(&c.conn)
 		}
 	})
-	err := c.sup.handshakes.Reserve(ctx)
-	if err == nil {
-		err = c.timedHandshake(ctx)
-	}
+	err := c.hookAndHandshake(ctx)
 	aborted := !unwatch() && expired()
 	if aborted || err != nil && ctx.Err() != nil { // unwatch may succeed while ctx is being cancelled
 		err = errors.Join(context.Cause(ctx), err)
 	}
 	return err
+}
+
+// hookAndHandshake calls the admission hook, unless the client is not known before the handshake,
+// and then runs the handshake within MaxHandshakes.
+func (c *connection) hookAndHandshake(ctx context.Context) error {
+	if !c.behindProxy() {
+		if err := c.askHook(); err != nil {
+			return err
+		}
+	}
+	if engine.Plain(c.conn.Transport()) {
+		return c.conn.Handshake(ctx)
+	}
+	if err := c.sup.handshakes.Reserve(ctx); err != nil {
+		return err
+	}
+	return c.timedHandshake(ctx)
 }
 
 // admitInHandshake runs the handshake. Behind a proxy the client is admitted when the PROXY header
@@ -199,24 +215,25 @@ func (c *connection) end() {
 	if v != nil || c.err == errGoexit {
 		c.err = asPanic(v)
 	}
-	defer c.sup.shard(&c.conn).running.Done()
-	end := ConnEnd{Conn: &c.conn, Reason: c.reason(), Err: c.err, Served: c.flags.has(flagServing), Duration: c.age()}
-	if !engine.Plain(c.conn.Transport()) {
-		end.Handshake = end.Duration
-		if end.Served {
-			end.Handshake = time.Duration(c.waited) * time.Microsecond
-		}
-	}
-	defer c.report(&end) // also if Close ends the goroutine
-	c.closeConn(&end)
+	defer c.returned()
+	c.endedAs = c.reason()
+	after := c.age()
+	c.closeConn(after)
+	c.report(after)
 }
 
+// returned runs after everything else of the connection.
+func (c *connection) returned() { c.sup.shard(&c.conn).running.Done() }
+
 // closeConn closes the connection gracefully. A panic of the transport's Close becomes the reason
-// of the end: it must not end the process.
-func (c *connection) closeConn(end *ConnEnd) {
+// of the end: it must not end the process. If Close ends the goroutine, the end is reported here.
+func (c *connection) closeConn(after time.Duration) {
+	returned := false
 	defer func() {
 		if v := recover(); v != nil {
-			end.Reason, end.Err = Panicked, asPanic(v)
+			c.endedAs, c.err = Panicked, asPanic(v)
+		} else if !returned {
+			c.report(after)
 		}
 	}()
 	if c.ctx.Err() != nil {
@@ -224,7 +241,11 @@ func (c *connection) closeConn(end *ConnEnd) {
 		// cancelled the context; the protocol may have returned in between.
 		c.conn.StopReading(context.Cause(c.ctx))
 	}
+	if n, ok := c.conn.NetConn().(engine.EndNotifier); ok {
+		n.NotifyEnd(c.err, context.Cause(c.ctx))
+	}
 	c.conn.Close()
+	returned = true
 }
 
 // abort closes the socket. It runs in goroutines of the server, which must not end because the
@@ -234,19 +255,39 @@ func abort(conn *transport.Conn) {
 	conn.Abort()
 }
 
-// report accounts for the end of a connection whose socket is closed.
-func (c *connection) report(end *ConnEnd) {
-	s := c.sup
+// report accounts for the end of a connection whose socket is closed. What an observer of the end
+// calls is the deepest that most connections get, so the functions on the way there, from end, use
+// little stack: growing it would cost as much as a system call.
+func (c *connection) report(after time.Duration) {
+	c.release(after)
+	if ended := c.sup.cfg.Ended; ended != nil {
+		ended(ConnEnd{
+			Conn: &c.conn, Reason: c.endedAs, Err: c.err, Served: c.flags.has(flagServing),
+			Duration: after, Handshake: c.handshakeTime(after),
+		})
+	}
+}
+
+// handshakeTime returns ConnEnd.Handshake.
+func (c *connection) handshakeTime(after time.Duration) time.Duration {
+	switch {
+	case engine.Plain(c.conn.Transport()):
+		return 0
+	case c.flags.has(flagServing):
+		return time.Duration(c.waited) * time.Microsecond
+	}
+	return after
+}
+
+//go:noinline
+func (c *connection) release(after time.Duration) {
 	c.cancel(protocol.ErrEnded)
 	c.leaveLogin()
-	s.deregister(c, *end)
+	c.sup.deregister(c, after)
 	if c.countedIn != 0 {
 		c.uncountAddress()
 	}
 	c.Uncount()
-	if s.cfg.Ended != nil {
-		s.cfg.Ended(*end)
-	}
 }
 
 // park leaves the connection without a goroutine until Wake. Once it is parked it belongs to the
@@ -276,6 +317,8 @@ func (c *connection) CountLate(read, written uint64) {
 var errGoexit = errors.New("goroutine ended by runtime.Goexit")
 
 // asPanic returns the error for a recovered value; nil stands for runtime.Goexit.
+//
+//go:noinline
 func asPanic(v any) *protocol.PanicError {
 	if p, ok := v.(*protocol.PanicError); ok { // from another goroutine of the protocol
 		return p

@@ -44,8 +44,8 @@ func (f HandshakeFailure) String() string {
 // handshakeFailure classifies the end of a connection whose protocol was not called.
 //
 //go:noinline
-func handshakeFailure(end *ConnEnd) HandshakeFailure {
-	switch end.Reason {
+func handshakeFailure(why Reason, err error) HandshakeFailure {
+	switch why {
 	case HandshakeTimeout:
 		return HandshakeExpired
 	case Panicked:
@@ -59,7 +59,7 @@ func handshakeFailure(end *ConnEnd) HandshakeFailure {
 		cert   *tls.CertificateVerificationError
 		op     *net.OpError
 	)
-	switch err := end.Err; {
+	switch err := err; {
 	case engine.IsHeaderError(err):
 		return HandshakeProxyHeader
 	case errors.Is(err, transport.ErrUnknownHost):

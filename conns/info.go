@@ -5,6 +5,7 @@ import (
 	"net"
 	"time"
 
+	"goranch/internal/engine"
 	"goranch/protocol"
 	"goranch/transport"
 )
@@ -72,21 +73,38 @@ func tlsInfo(conn *transport.Conn) *TLSInfo {
 	return t
 }
 
-// basicInfo is info without the fields that are expensive.
-func (c *connection) basicInfo(now time.Time) Info {
-	return Info{
-		ID: c.conn.ID(), Transport: c.conn.Transport().Name(),
-		RemoteAddr: c.conn.RemoteAddr(), LocalAddr: c.conn.LocalAddr(),
-		Since: now.Add(-c.age()), Served: c.flags.has(flagServing), Login: c.inLogin(), Ending: c.ctx.Err() != nil, Counted: c.flags.has(flagCounted),
-		Protocol: c.protocol, Stats: c.conn.Stats(), Labels: c.conn.Labels(),
-	}
+// origin is what functions of the transport, which may be a user's, say about a connection.
+type origin struct {
+	transport     string
+	remote, local net.Addr
 }
 
-func (c *connection) info() Info {
-	i := c.basicInfo(time.Now())
+// set calls these functions; no lock may be held.
+func (o *origin) set(conn *transport.Conn) {
+	o.transport, o.remote, o.local = conn.Transport().Name(), conn.RemoteAddr(), conn.LocalAddr()
+}
+
+// describe sets i, which is zero, to info without the fields that are expensive. It calls no function
+// of a user. It assigns each field, because a composite literal would be built on the stack first.
+func (c *connection) describe(i *Info, o *origin, now time.Time) {
+	i.ID, i.Transport, i.RemoteAddr, i.LocalAddr = c.conn.ID(), o.transport, o.remote, o.local
+	i.Since = now.Add(time.Duration(c.started) - now.Sub(c.sup.created)) // right also after a change of the system's time
+	i.Served, i.Counted = c.flags.has(flagServing), c.flags.has(flagCounted)
+	i.Login = c.inLogin()
+	i.Protocol, i.Stats, i.Labels = c.protocol, c.conn.Stats(), c.conn.Labels()
+}
+
+// inspect sets i to the connection at that time.
+func (c *connection) inspect(i *Info, now time.Time) {
+	*i = Info{}
+	var o origin
+	o.set(&c.conn)
+	c.describe(i, &o, now)
+	i.Ending = c.ctx.Err() != nil
 	i.Idle = c.idle()
-	i.TLS = tlsInfo(&c.conn)
-	return i
+	if engine.Of(&c.conn).HasTLS() {
+		i.TLS = tlsInfo(&c.conn)
+	}
 }
 
 // idle returns the time since the last traffic, in whole seconds, since Monitor records it once a

@@ -5,14 +5,15 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"time"
 )
 
 // Query selects connections. The zero value selects all, oldest first.
 type Query struct {
 	// ID selects one connection; 0 selects all.
 	ID uint64
-	// Match, if set, selects the connections for which it returns true. It is called with no lock
-	// held.
+	// Match, if set, selects the connections for which it returns true. It is called in the
+	// goroutine of the caller with no lock held. Its argument is valid until it returns.
 	Match func(*Info) bool
 	// Sort is the order of the result. Equal connections are in the order in which they were
 	// accepted.
@@ -48,8 +49,9 @@ type sortable struct {
 func (s *Supervisor) Select(q Query) (page []Info, total int) {
 	found, total := s.find(&q)
 	page = make([]Info, len(found))
+	now := time.Now()
 	for i, f := range found {
-		page[i] = f.c.info()
+		f.c.inspect(&page[i], now)
 	}
 	return page, total
 }
@@ -60,9 +62,11 @@ func (s *Supervisor) find(q *Query) (all []sortable, total int) {
 	if q.Limit > 0 {
 		need = max(q.Offset, 0) + q.Limit
 	}
+	now := time.Now()
+	var info Info // one for all calls of Match
 	s.eachOf(q.ID, func(c *connection) {
 		if q.Match != nil {
-			if i := c.info(); !q.Match(&i) {
+			if c.inspect(&info, now); !q.Match(&info) {
 				return
 			}
 		}

@@ -29,6 +29,7 @@ const (
 	SendTimeout                        // the peer did not take a write in time: transport.ErrSendTimeout
 	QueueFull                          // the peer takes less than is sent to it: protocol.ErrQueueFull
 	BadInput                           // the protocol refused the peer's input: protocol.ErrBadInput
+	UpstreamFailed                     // another server, on which the protocol depends, failed: protocol.ErrUpstream
 	HandshakeFailed                    // the handshake failed
 	HandshakeTimeout                   // the handshake was not completed in time
 	Shutdown                           // the listener stopped, and the protocol returned when asked to
@@ -47,15 +48,17 @@ const (
 	RefusedAtCap                       // accepted, but no slot was released in time
 	RefusedAddress                     // its source address has too many connections
 	RefusedRate                        // its source address connects too often
+	RefusedByHook                      // Settings.Admit returned an error
 	RefusedUnestablished               // too many connections are in the login phase
 	numReasons
 )
 
 var reasonNames = [numReasons]string{
-	"finished", "peer closed", "failed", "panicked", "timed out", "send timeout", "queue full", "bad input",
+	"finished", "peer closed", "failed", "panicked", "timed out", "send timeout", "queue full", "bad input", "upstream failed",
 	"handshake failed", "handshake timeout", "shutdown", "aborted", "killed",
 	"idle timeout", "read timeout", "write timeout", "login timeout", "received too slowly", "expired", "evicted", "banned", "ended by an operator",
 	"refused", "refused at the cap", "refused: too many connections from its address", "refused: address connects too often",
+	"refused by the admission hook",
 	"refused: too many connections in the login phase",
 }
 
@@ -83,6 +86,8 @@ func reasonOf(err error) Reason {
 	switch {
 	case errors.As(err, &p):
 		return Panicked
+	case errors.Is(err, protocol.ErrUpstream): // the error of a connection to the upstream says nothing about this one
+		return UpstreamFailed
 	case errors.Is(err, protocol.ErrShutdown):
 		return Shutdown
 	case errors.As(err, &r) && r < numReasons && r != Aborted && r != Killed:

@@ -300,6 +300,8 @@ func TestReasonOf(t *testing.T) {
 		{context.Canceled, conns.Failed},
 		{wrap(transport.ErrSendTimeout), conns.SendTimeout},
 		{wrap(protocol.ErrBadInput), conns.BadInput},
+		{wrap(protocol.ErrUpstream), conns.UpstreamFailed},
+		{errors.Join(syscall.ECONNRESET, protocol.ErrUpstream), conns.UpstreamFailed}, // of the upstream, not of the client
 		{wrap(protocol.ErrShutdown), conns.Shutdown},
 		{wrap(net.ErrClosed), conns.Finished},
 		{errBoom, conns.Failed},

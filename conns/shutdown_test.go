@@ -281,6 +281,7 @@ func respond(finish func(ctx context.Context, c *transport.Conn) error) func(cha
 // The last answer arrives although the socket has unread data when it is closed. close(2) then
 // sends RST, which can overtake the answer.
 func TestShutdownDeliversTheLastAnswer(t *testing.T) {
+	t.Parallel()
 	answer := bytes.Repeat([]byte("the last answer "), 4096)
 	write := func(c *transport.Conn) error { _, err := c.Write(answer); return err }
 	for _, tc := range []struct {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
+	"time"
 
 	"goranch/internal/remoteip"
 )
@@ -11,61 +12,55 @@ import (
 // Source is a source address with its live connections.
 type Source struct {
 	// Prefix is the address by which the limits per address count: an IPv4 address, or the /64 of
-	// an IPv6 address. Behind a proxy that names the client it is the client's.
+	// an IPv6 address. Behind a proxy that names the client it is the client's. It is the zero
+	// Prefix for all connections without an address, such as those of Unix sockets.
 	Prefix      netip.Prefix
 	Connections int
 	// BytesRead and BytesWritten are the payload of these connections.
 	BytesRead, BytesWritten uint64
 }
 
-// Sources returns the n source addresses with the most live connections, most first; 0 or less
-// returns all. Unix sockets and in-memory connections have no source address. It visits every live
-// connection.
-func (s *Supervisor) Sources(n int) []Source {
-	found := make(map[netip.Addr]*Source)
-	s.each(func(c *connection) {
-		key := remoteip.Key(c.conn.RemoteAddr())
-		if !key.IsValid() {
-			return
-		}
-		src := found[key]
-		if src == nil {
-			bits := 32
-			if key.Is6() {
-				bits = 64
+// Sources returns the source addresses of the connections that q selects by ID and Match, those with
+// the most connections first, and at most q.Limit of them; 0 or less returns all. Sort, Reverse and
+// Offset are not used. It visits every live connection.
+func (s *Supervisor) Sources(q Query) []Source {
+	index := make(map[netip.Addr]int)
+	var all []Source
+	var info Info
+	now := time.Now()
+	s.eachOf(q.ID, func(c *connection) {
+		if q.Match != nil {
+			if c.inspect(&info, now); !q.Match(&info) {
+				return
 			}
-			src = &Source{Prefix: netip.PrefixFrom(key, bits)}
-			found[key] = src
 		}
-		st := c.conn.Stats()
+		key := remoteip.Key(c.conn.RemoteAddr())
+		i, known := index[key]
+		if !known {
+			i = len(all)
+			index[key], all = i, append(all, Source{Prefix: sourcePrefix(key)})
+		}
+		src, st := &all[i], c.conn.Stats()
 		src.Connections++
 		src.BytesRead += st.BytesRead
 		src.BytesWritten += st.BytesWritten
 	})
-	all := make([]Source, 0, len(found))
-	for _, src := range found {
-		all = append(all, *src)
+	slices.SortFunc(all, func(a, b Source) int {
+		return cmp.Or(cmp.Compare(b.Connections, a.Connections), a.Prefix.Addr().Compare(b.Prefix.Addr()))
+	})
+	if q.Limit > 0 {
+		all = all[:min(q.Limit, len(all))]
 	}
-	return TopSources(all, n)
+	return all
 }
 
-// TopSources merges sources with the same address, such as those of several listeners, and returns
-// the n with the most connections, most first; 0 or less returns all. It changes all.
-func TopSources(all []Source, n int) []Source {
-	slices.SortFunc(all, func(a, b Source) int { return a.Prefix.Addr().Compare(b.Prefix.Addr()) })
-	merged := all[:0]
-	for _, src := range all {
-		if last := len(merged) - 1; last >= 0 && merged[last].Prefix == src.Prefix {
-			merged[last].Connections += src.Connections
-			merged[last].BytesRead += src.BytesRead
-			merged[last].BytesWritten += src.BytesWritten
-			continue
-		}
-		merged = append(merged, src)
+// sourcePrefix returns the network that has a key of remoteip.
+func sourcePrefix(key netip.Addr) netip.Prefix {
+	switch {
+	case !key.IsValid():
+		return netip.Prefix{}
+	case key.Is6():
+		return netip.PrefixFrom(key, 64)
 	}
-	slices.SortStableFunc(merged, func(a, b Source) int { return cmp.Compare(b.Connections, a.Connections) })
-	if n > 0 {
-		merged = merged[:min(n, len(merged))]
-	}
-	return merged
+	return netip.PrefixFrom(key, 32)
 }

@@ -35,24 +35,20 @@ func TestSources(t *testing.T) {
 	source := func(prefix string, n int) conns.Source {
 		return conns.Source{Prefix: netip.MustParsePrefix(prefix), Connections: n}
 	}
-	all := []conns.Source{
-		source("192.0.2.1/32", 3), source("2001:db8::/64", 2), source("192.0.2.2/32", 1), source("2001:db8:0:1::/64", 1),
+	all := []conns.Source{ // the one without a prefix is that of the Unix socket
+		source("192.0.2.1/32", 3), source("2001:db8::/64", 2), {Connections: 1}, source("192.0.2.2/32", 1), source("2001:db8:0:1::/64", 1),
 	}
 	for n, want := range map[int][]conns.Source{0: all, -1: all, 1: all[:1], 3: all[:3], 100: all} {
-		if diff := cmp.Diff(want, h.sup.Sources(n), cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
+		if diff := cmp.Diff(want, h.sup.Sources(conns.Query{Limit: n}), cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
 			t.Errorf("the first %d (-want +got):\n%s", n, diff)
 		}
 	}
-	h.close()
-	if got := h.sup.Sources(0); len(got) != 0 {
-		t.Errorf("without connections: got %v, want none", got)
+	remote := func(i *conns.Info) bool { return i.RemoteAddr.String() == "192.0.2.1:2" }
+	if got, want := h.sup.Sources(conns.Query{Match: remote}), all[:1]; len(got) != 1 || got[0].Prefix != want[0].Prefix || got[0].Connections != 1 {
+		t.Errorf("with Match: got %v, want one connection of %v", got, want[0].Prefix)
 	}
-}
-
-func TestTopSourcesMerges(t *testing.T) {
-	a, b := netip.MustParsePrefix("192.0.2.1/32"), netip.MustParsePrefix("192.0.2.2/32")
-	got := conns.TopSources([]conns.Source{{a, 2, 1, 10}, {b, 3, 2, 20}, {a, 2, 4, 40}}, 1)
-	if want := []conns.Source{{a, 4, 5, 50}}; !cmp.Equal(want, got, cmpopts.EquateComparable(netip.Prefix{})) {
-		t.Errorf("got %v, want %v", got, want)
+	h.close()
+	if got := h.sup.Sources(conns.Query{}); len(got) != 0 {
+		t.Errorf("without connections: got %v, want none", got)
 	}
 }

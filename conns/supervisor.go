@@ -33,6 +33,7 @@ package conns
 import (
 	"context"
 	"net"
+	"net/netip"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -68,7 +69,18 @@ type Settings struct {
 	Limits Limits
 	// Networks are the rules for source addresses. nil is none.
 	Networks *Networks
-	// HandshakeTimeout is the time for everything before Serve, including waiting for
+	// Admit decides whether a connection is admitted, by the address of its client, for example by
+	// its country or its reputation: an error refuses the connection, for the reason
+	// [RefusedByHook], with up to 200 bytes of the error's text in the log. It is called once per
+	// connection that Networks and the limits per address admit, and before the handshake; behind a
+	// proxy, when the PROXY header was read. IPv4-mapped addresses are passed as IPv4 ones.
+	// Connections without an IP address are admitted without a call.
+	//
+	// Admit is called by many connections at once, in goroutines of their own, and may block. At the
+	// HandshakeTimeout the socket is closed, but the connection keeps its slot until Admit has
+	// returned. A panic ends its connection only. nil admits all.
+	Admit func(client netip.AddrPort) error
+	// HandshakeTimeout is the time for everything before Serve, including Admit and waiting for
 	// MaxHandshakes. 0 or less is no limit.
 	HandshakeTimeout time.Duration
 	// Grace is the time between asking a connection to stop, because of a limit or eviction, and
@@ -198,8 +210,8 @@ func (s *Supervisor) start(ctx context.Context, t transport.Transport, nc net.Co
 func (s *Supervisor) Refuse(ctx context.Context, why Reason, t transport.Transport, nc net.Conn, p protocol.Protocol) {
 	conn := transport.NewConn(t, nc)
 	defer s.refuse(conn, why) // also if the protocol ends this goroutine
-	if r, ok := p.(protocol.Refuser); ok && why == RefusedAtCap && ctx.Err() == nil {
-		sendRejection(ctx, conn, r, RefusedAtCap)
+	if r := refuserOf(p); r != nil && why == RefusedAtCap && ctx.Err() == nil {
+		s.sendRejection(ctx, conn, r, RefusedAtCap)
 	}
 }
 
@@ -210,15 +222,16 @@ func (s *Supervisor) refuse(conn *transport.Conn, why Reason) {
 	if why == Refused {
 		end.Err = protocol.ErrShutdown
 	}
-	info := s.closedInfo(nil, end)
-	st := conn.Stats()
+	var o origin
+	o.set(conn)
+	st, now := conn.Stats(), time.Now()
 	sh.mu.Lock()
 	sh.counts.BytesRead += st.BytesRead
 	sh.counts.BytesWritten += st.BytesWritten
 	sh.counts.Accepted++
 	sh.counts.Refused++
 	sh.counts.Ended[why]++
-	sh.closed.add(info, s.cfg.KeepClosed)
+	s.addClosed(sh, nil, conn, why, end.Err, &o, now)
 	sh.mu.Unlock()
 	if s.cfg.Ended != nil {
 		s.cfg.Ended(end)
@@ -246,13 +259,16 @@ func (s *Supervisor) register(c *connection) bool {
 	return true
 }
 
-func (s *Supervisor) deregister(c *connection, end ConnEnd) {
-	info := s.closedInfo(c, end)
+func (s *Supervisor) deregister(c *connection, after time.Duration) {
+	var o origin
+	o.set(&c.conn)
+	now := time.Now()
 	var failure HandshakeFailure
-	if end.Served {
-		s.durationsOf(c).connection.observe(end.Duration)
+	served, reason := c.flags.has(flagServing), c.endedAs
+	if served {
+		s.durationsOf(c).connection.observe(after)
 	} else {
-		failure = handshakeFailure(&end)
+		failure = handshakeFailure(reason, c.err)
 	}
 	sh := s.shard(&c.conn)
 	sh.mu.Lock()
@@ -266,17 +282,17 @@ func (s *Supervisor) deregister(c *connection, end ConnEnd) {
 	sh.live[last] = nil
 	sh.live = sh.live[:last]
 	sh.counts.Live--
-	sh.counts.Ended[end.Reason]++
+	sh.counts.Ended[reason]++
 	switch {
-	case end.Served:
+	case served:
 		sh.counts.Served++
-	case end.Reason.refused(), end.Reason == Banned:
+	case reason.refused(), reason == Banned:
 		sh.counts.Refused++
 	default:
 		sh.counts.HandshakeFailed++
 		sh.counts.HandshakeFailures[failure]++
 	}
-	sh.closed.add(info, s.cfg.KeepClosed)
+	s.addClosed(sh, c, &c.conn, reason, c.err, &o, now)
 }
 
 // each calls f for every connection that is registered now, with no lock held.

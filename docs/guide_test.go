@@ -9,7 +9,10 @@ import (
 func TestGuideShowsTheExamples(t *testing.T) {
 	guide := read(t, "guide.md")
 	for section, example := range map[string]string{
+		"Limits that listeners share":           "../ranch/example_limits_test.go",
+		"Clients by address":                    "../ranch/example_limits_test.go",
 		"net/http, gRPC and SSH behind the cap": "../protocol/netlisten/example_test.go",
+		"WebSockets":                            "../protocol/wslisten/example_test.go",
 		"Several protocols on one port":         "../protocol/sniff/example_test.go",
 		"Handlers":                              "../protocol/example_handler_test.go",
 		"Frames":                                "../protocol/example_handler_test.go",

@@ -14,6 +14,7 @@ import (
 	"goranch/conns"
 	"goranch/protocol"
 	"goranch/protocol/pubsub"
+	"goranch/protocol/relay"
 	"goranch/ranch"
 	"goranch/ranch/metrics"
 	"goranch/transport"
@@ -36,7 +37,10 @@ func TestMetricsListsAllMetrics(t *testing.T) {
 	defer l.Stop()
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(metrics.NewCollector(&s, metrics.Options{
-		Topics:       func() map[string]pubsub.Stats { return map[string]pubsub.Stats{"topics": {}} },
+		Topics: func() map[string]pubsub.Stats { return map[string]pubsub.Stats{"topics": {}} },
+		Relays: func() map[string]relay.Stats {
+			return map[string]relay.Stats{"a": {Upstreams: make([]relay.UpstreamStats, 1)}}
+		},
 		Certificates: func() []certs.Certificate { return make([]certs.Certificate, 1) },
 		Reload:       func() (bool, time.Time) { return true, time.Unix(1, 0) },
 	}))

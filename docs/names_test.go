@@ -28,6 +28,7 @@ var documented = []string{
 	"protocol/echo",
 	"protocol/sniff",
 	"protocol/netlisten",
+	"protocol/wslisten",
 	"protocol/protocoltest",
 	"protocol/session",
 	"protocol/session/boltstore",

@@ -72,6 +72,21 @@ func TestEchoAllocs(t *testing.T) {
 	}
 }
 
+// Frames of named protocols allocate nothing, whether they arrive at once or divided.
+func TestNamedCodecAllocs(t *testing.T) {
+	for _, c := range namedFrames {
+		for _, pieces := range [][]int{nil, {1}, {len(c.in) - 1}} {
+			if n := echoAllocs(t, c.codec, c.in, pieces...); n > 0 {
+				t.Errorf("%s in pieces of %v: got %v allocations, want 0", c.name, pieces, n)
+			}
+		}
+	}
+	args, command := make([][]byte, 0, 3), []byte("*3\r\n$3\r\nSET\r\n$6\r\nkey:12\r\n$5\r\nhello\r\n")
+	if n := testing.AllocsPerRun(100, func() { args, _ = protocol.RESPArgs(args[:0], command) }); n > 0 || len(args) != 3 {
+		t.Errorf("RESPArgs: got %v allocations and %d arguments, want 0 and 3", n, len(args))
+	}
+}
+
 // The allocations of a broadcast do not depend on the number of members.
 func TestBroadcastAllocs(t *testing.T) {
 	const members = 200

@@ -25,6 +25,12 @@ var codecs = map[string]protocol.Codec{
 	"aa":          protocol.Delimited{By: "aa", Max: math.MaxInt},
 	"lines":       protocol.Lines{Max: 100},
 	"long lines":  protocol.Lines{Max: math.MaxInt},
+	"mqtt":        protocol.MQTTPackets{Max: 200},
+	"pkt-lines":   protocol.PktLines{},
+	"short pkts":  protocol.PktLines{Max: 100},
+	"resp":        protocol.RESPCommands{},
+	"small resp":  protocol.RESPCommands{Max: 100, MaxArgs: 4, MaxBulk: 20},
+	"netstrings":  protocol.Netstrings{Max: 1000},
 }
 
 func TestDecode(t *testing.T) {
@@ -68,6 +74,39 @@ func TestDecode(t *testing.T) {
 		{"a line beyond the limit", protocol.Lines{Max: 3}, "abcd\n", large},
 		{"a line beyond the limit, with carriage return", protocol.Lines{Max: 3}, "abcd\r\n", large},
 		{"a line without end", protocol.Lines{Max: 3}, "abcdef", large},
+		{"an MQTT packet", protocol.MQTTPackets{}, "\x30\x04\x00\x01abc", result{Frame: "\x30\x04\x00\x01ab", N: 6}},
+		{"an MQTT packet without more", protocol.MQTTPackets{}, "\xc0\x00", result{Frame: "\xc0\x00", N: 2}},
+		{"an MQTT type", protocol.MQTTPackets{}, "\x10", result{Need: 2}},
+		{"an MQTT length of 4 bytes", protocol.MQTTPackets{Max: -1}, "\x30\xff\xff\xff\x7f", result{Need: 1<<28 + 4}},
+		{"an MQTT packet of 256 KiB", protocol.MQTTPackets{}, "\x30\xfc\xff\x0f", result{Need: 256 << 10}},
+		{"an MQTT packet of 256 KiB and a byte", protocol.MQTTPackets{}, "\x30\xfd\xff\x0f", large},
+		{"a pkt-line", protocol.PktLines{}, "0006a\n0000", result{Frame: "0006a\n", N: 6}},
+		{"an empty pkt-line", protocol.PktLines{}, "0004", result{Frame: "0004", N: 4}},
+		{"a flush-pkt", protocol.PktLines{}, "00000006a\n", result{Frame: protocol.PktFlush, N: 4}},
+		{"a delim-pkt", protocol.PktLines{}, "0001", result{Frame: protocol.PktDelim, N: 4}},
+		{"a response-end-pkt", protocol.PktLines{}, "0002", result{Frame: protocol.PktResponseEnd, N: 4}},
+		{"the longest pkt-line", protocol.PktLines{}, "FfF0", result{Need: 65520}},
+		{"a pkt-line too long", protocol.PktLines{}, "fff1", large},
+		{"a pkt-line beyond the limit", protocol.PktLines{Max: 5}, "0006", large},
+		{"a netstring", protocol.Netstrings{}, "5:hello,1:", result{Frame: "hello", N: 8}},
+		{"an empty netstring", protocol.Netstrings{}, "0:,", result{N: 3}},
+		{"half a netstring", protocol.Netstrings{}, "12:hello", result{Need: 16}},
+		{"a netstring too long", protocol.Netstrings{Max: 99}, "100", large},
+		{"a length of 30 digits", protocol.Netstrings{Max: -1}, "999999999999999999999999999999", large},
+		{"a RESP command", protocol.RESPCommands{}, "*2\r\n$3\r\nGET\r\n$0\r\n\r\n*1", result{Frame: "*2\r\n$3\r\nGET\r\n$0\r\n\r\n", N: 19}},
+		{"no RESP command", protocol.RESPCommands{}, "*0\r\n", result{Frame: "*0\r\n", N: 4}},
+		{"a negative RESP array", protocol.RESPCommands{}, "*-1\r\nx", result{Frame: "*-1\r\n", N: 5}},
+		{"an inline RESP command", protocol.RESPCommands{}, "PING\r\nPING", result{Frame: "PING\r\n", N: 6}},
+		{"an empty RESP line", protocol.RESPCommands{}, "\n", result{Frame: "\n", N: 1}},
+		{"half a RESP line", protocol.RESPCommands{}, "PING", result{}},
+		{"half a RESP array", protocol.RESPCommands{}, "*2\r\n$3\r\nGET", result{Need: 12}},
+		{"a RESP array of too many", protocol.RESPCommands{MaxArgs: 4}, "*5", large},
+		{"a RESP array of more than fit", protocol.RESPCommands{}, "*43691", large},
+		{"a RESP array of a million", protocol.RESPCommands{Max: -1}, "*1048576\r\n", result{}},
+		{"a RESP argument too long", protocol.RESPCommands{MaxBulk: 9}, "*1\r\n$10", large},
+		{"a RESP command too long", protocol.RESPCommands{Max: 20}, "*1\r\n$20\r\n", large},
+		{"a RESP command too long with the others", protocol.RESPCommands{Max: 20}, "*2\r\n$9\r\n", large},
+		{"a RESP line too long", protocol.RESPCommands{}, strings.Repeat("x", 64<<10), large},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			frame, n, need, err := c.codec.Decode([]byte(c.in))
@@ -93,12 +132,21 @@ func TestAppendRefuses(t *testing.T) {
 		{"a line with a line feed", protocol.Lines{}, "a\nb", "bad frame"},
 		{"a delimiter across the end of the frame", protocol.Delimited{By: "aa"}, "ba", "bad frame"},
 		{"no delimiter", protocol.Delimited{}, "a", "option Delimited.By of 0 bytes: allowed are 1 to 1024 bytes"},
+		{"half an MQTT packet", protocol.MQTTPackets{}, "\x30\x02a", "3 bytes are not a whole frame"},
+		{"two pkt-lines", protocol.PktLines{}, "00000000", "the first 4 of 8 bytes"},
+		{"a payload without digits", protocol.PktLines{}, "hello", "bad frame"},
+		{"an answer of RESP", protocol.RESPCommands{}, "*1\r\n:1\r\n", "bad frame"},
+		{"a RESP command longer than Max", protocol.RESPCommands{Max: 20}, "*1\r\n$20\r\n", "cannot send: bad input: frame too large"},
+		{"a netstring longer than Max", protocol.Netstrings{Max: 2}, "abc", "frame too large"},
 		{"a length of 3", protocol.LengthPrefix{Size: 3}, "a", "option LengthPrefix.Size 3: allowed are 1, 2, 4, and 0 for 4"},
 	} {
 		dst, err := c.codec.Append([]byte("before"), []byte(c.frame))
 		if string(dst) != "before" || err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %q, %v, want an error with %q", c.name, dst, err, c.want)
 		}
+	}
+	if err := (protocol.Options{Codec: protocol.RESPCommands{MaxArgs: -1, MaxBulk: -1}}).Validate(); err == nil || strings.Count(err.Error(), "RESPCommands.Max") != 2 {
+		t.Errorf("Validate of negative limits: got %v, want two faults", err)
 	}
 	for _, c := range []protocol.Codec{protocol.Delimited{}, protocol.LengthPrefix{Size: 3}} {
 		if _, _, _, err := c.Decode([]byte("abcdef")); err == nil {
@@ -116,6 +164,9 @@ func FuzzRoundTrip(f *testing.F) {
 	f.Add([]byte("ba"), 3)
 	f.Add([]byte("a\r"), 1)
 	f.Add([]byte{}, 0)
+	f.Add([]byte("\x30\x03a/b"), 3)
+	f.Add([]byte("0008abcd"), 5)
+	f.Add([]byte("*2\r\n$3\r\nGET\r\n$1\r\nk\r\n"), 9)
 	f.Fuzz(func(t *testing.T, frame []byte, cut int) {
 		for name, c := range codecs {
 			wire, err := c.Append(nil, frame)
@@ -139,9 +190,14 @@ func FuzzRoundTrip(f *testing.F) {
 	})
 }
 
-// For any input, the results of Decode are consistent with its length.
+// For any input, the results of Decode are consistent with its length, and wherever the input is
+// divided, the frames are the same.
 func FuzzDecode(f *testing.F) {
-	for _, s := range []string{"", "\x00\x00\x00\x03abc", "\xff\xff\xff\xff", "\x00\x00\x00\x01", "abc\r\n", "aaaa", strings.Repeat("\x80", 12), strings.Repeat("x", 200)} {
+	for _, s := range []string{
+		"", "\x00\x00\x00\x03abc", "\xff\xff\xff\xff", "\x00\x00\x00\x01", "abc\r\n", "aaaa", strings.Repeat("\x80", 12), strings.Repeat("x", 200),
+		"\x10\x02\x00\x04\xc0\x00\x32\x05\x00\x01a\x00\x07", "\x30\xff\xff\xff\xff\x01", "0006a\n0000000100020004", "000g", "5:hello,0:,01:a,",
+		"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n*0\r\nPING\r\n", "*1\r\n*1\r\n", "*-1\r\n*1\r\n$-1\r\n", "*3\r\n$1\r\na\r\nb", "POST / HTTP/1.1\r\n",
+	} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
@@ -154,6 +210,9 @@ func FuzzDecode(f *testing.F) {
 				case n < 0 || n > len(buf) || len(frame) > n || n == 0 && (len(frame) > 0 || need != 0 && need <= len(buf)):
 					t.Fatalf("%s: got %q, %d, %d, want what fits in %d bytes", name, frame, n, need, len(buf))
 				}
+				if len(buf) <= 200 {
+					checkPrefixes(t, name, c, buf, n, err)
+				}
 				if n == 0 {
 					break
 				}
@@ -161,6 +220,21 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 	})
+}
+
+// checkPrefixes checks what Decode returns for each beginning of buf, of which it has returned n
+// and err.
+func checkPrefixes(t *testing.T, name string, c protocol.Codec, buf []byte, n int, err error) {
+	t.Helper()
+	failed := false
+	for k := 1; k < len(buf); k++ {
+		_, kn, need, kerr := c.Decode(buf[:k])
+		failed = failed || kerr != nil
+		switch {
+		case failed && (kerr == nil || err == nil), kn != n && n <= k && err == nil, kn != 0 && kn != n, n > 0 && need > n:
+			t.Fatalf("%s: the first %d bytes of %q: got %d, %d, %v; all of them: got %d, %v", name, k, buf, kn, need, kerr, n, err)
+		}
+	}
 }
 
 // A million empty frames, and streams that end within a frame.

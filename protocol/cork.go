@@ -36,9 +36,15 @@ func (o *Outbox) writeCorked() (high int) {
 		high = o.write(*o.corked, false)
 		*o.corked = (*o.corked)[:0]
 	}
-	if o.q != nil {
+	o.uncorkQueued()
+	return high
+}
+
+// uncorkQueued uncorks the outbox if the queue is not empty. The collected frames are written. o.mu
+// is held.
+func (o *Outbox) uncorkQueued() {
+	if o.q != nil && o.corked != nil {
 		putScratch(o.corked)
 		o.corked = nil
 	}
-	return high
 }

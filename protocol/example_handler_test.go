@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"sync"
 	"time"
 
 	"goranch/protocol"
@@ -97,6 +98,65 @@ func ExampleLengthPrefix() {
 	// "\x00\x05hello" <nil>
 	// "hello" 7 <nil>
 	// true
+}
+
+// keyValues is a server for clients of Redis. Its buffers are used again for each command.
+type keyValues struct {
+	values *sync.Map
+	args   [][]byte
+	answer []byte
+}
+
+func (h *keyValues) HandleData(p *protocol.Peer, command []byte) protocol.Action {
+	args, err := protocol.RESPArgs(h.args[:0], command)
+	h.args = args
+	switch {
+	case err != nil:
+		return protocol.Fail(err)
+	case len(args) == 0: // Redis ignores empty lines and arrays
+		return protocol.Continue()
+	case len(args) == 3 && string(args[0]) == "SET":
+		h.values.Store(string(args[1]), string(args[2]))
+		h.answer = append(h.answer[:0], "+OK\r\n"...)
+	case len(args) == 2 && string(args[0]) == "GET":
+		v, _ := h.values.Load(string(args[1]))
+		s, _ := v.(string)
+		h.answer = fmt.Appendf(h.answer[:0], "$%d\r\n%s\r\n", len(s), s)
+	default:
+		h.answer = append(h.answer[:0], "-ERR unknown command\r\n"...)
+	}
+	p.Outbox().Send(h.answer)
+	return protocol.Continue()
+}
+
+func ExampleRESPArgs() {
+	values := new(sync.Map)
+	handle := protocol.Handle(func() protocol.Handler { return &keyValues{values: values} }, protocol.Options{
+		Codec: protocol.RESPCommands{Max: 1 << 20, MaxArgs: 100},
+	})
+	mem := new(transport.Mem)
+	l, err := ranch.StartListener("values", mem, ranch.Options{Addr: "values", Logger: slog.New(slog.DiscardHandler)}, handle)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer l.Stop()
+	nc, err := mem.Dial(context.Background(), "values")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer nc.Close()
+	io.WriteString(nc, "*3\r\n$3\r\nSET\r\n$4\r\ncity\r\n$6\r\nLondon\r\nGET city\r\n")
+	in := bufio.NewReader(nc)
+	for range 3 {
+		line, _ := in.ReadString('\n')
+		fmt.Printf("%q\n", line)
+	}
+	// Output:
+	// "+OK\r\n"
+	// "$6\r\n"
+	// "London\r\n"
 }
 
 // A protocol without callbacks can use an outbox too.

@@ -42,6 +42,7 @@ func (o *Outbox) dequeue(b *[]byte) (p []byte, low int, more bool) {
 	defer o.mu.Unlock()
 	q := o.q
 	q.inflight = 0
+	defer o.count()
 	if q.unflushed > 0 && !o.eng.Unflushed() {
 		q.unflushed = 0
 	}
@@ -52,7 +53,8 @@ func (o *Outbox) dequeue(b *[]byte) (p []byte, low int, more bool) {
 		}
 	}
 	if o.err != nil || q.size() == 0 && !o.eng.Unflushed() {
-		o.q = nil
+		o.setQueue(nil)
+		o.all.add(-q.counted)
 		q.end()
 		return nil, -1, false
 	}
@@ -67,7 +69,7 @@ func (o *Outbox) pause(ctx context.Context) error {
 		}
 		o.mu.Lock()
 		if o.q == nil && o.err == nil {
-			o.q = &queue{}
+			o.setQueue(&queue{})
 			o.mu.Unlock()
 			return nil
 		}

@@ -24,7 +24,10 @@ func Handle(newHandler func() Handler, opts Options) Protocol {
 	}
 	opts = opts.withDefaults()
 	_, raw := opts.Codec.(Raw)
-	return &handlerProtocol{Options: opts, newHandler: newHandler, raw: raw, wheel: newWheel(resolution(opts))}
+	return &handlerProtocol{
+		Options: opts, newHandler: newHandler, raw: raw, readSize: readSize(opts.PauseAt),
+		queued: queued{limit: int64(opts.MaxQueued)}, wheel: newWheel(resolution(opts)),
+	}
 }
 
 // handlerProtocol is the protocol that Handle returns.
@@ -32,6 +35,8 @@ type handlerProtocol struct {
 	Options
 	newHandler func() Handler
 	raw        bool // the codec is Raw: frames are not encoded
+	readSize   int  // the most that one read takes
+	queued     queued
 	wheel      *wheel
 }
 
@@ -49,7 +54,7 @@ func (hp *handlerProtocol) Serve(ctx context.Context, conn *transport.Conn) erro
 // idle connections.
 func (hp *handlerProtocol) Begin(ctx context.Context, conn *transport.Conn) idle.Session {
 	p := &Peer{conn: conn, ctx: ctx, hp: hp}
-	p.out.conn, p.out.eng, p.out.opts = conn, engine.Of(conn), &hp.Queue
+	p.out.conn, p.out.eng, p.out.opts, p.out.all = conn, engine.Of(conn), &hp.Queue, &hp.queued
 	return session{p}
 }
 

@@ -1,8 +1,8 @@
 package protocol
 
 import (
-	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"goranch/internal/engine"
@@ -22,12 +22,15 @@ type Outbox struct {
 	conn *transport.Conn
 	eng  engine.Conn // of conn
 	opts *QueueOptions
+	all  *queued // bytes of this and other outboxes; nil: not counted
 
 	// State, under mu.
 	mu      sync.Mutex
-	q       *queue  // nil if nothing waits and no goroutine flushes
-	corked  *[]byte // frames to be sent together; nil if not corked
-	err     error   // sending has ended
+	q       *queue      // nil if nothing waits and no goroutine flushes
+	queuing atomic.Bool // q is set; read without mu too
+	corked  *[]byte     // frames to be sent together; nil if not corked
+	err     error       // sending has ended
+	ending  bool        // the connection is to end: WaitBelow returns
 	dropped uint64
 }
 
@@ -167,13 +170,15 @@ func (o *Outbox) put(p []byte, alone bool) (space <-chan struct{}, high int, err
 	case o.err != nil:
 		return nil, high, o.err
 	case o.q == nil:
-		return nil, max(high, o.write(p, alone)), o.err
+		high = max(high, o.write(p, alone))
+		o.uncorkQueued()
+		return nil, high, o.err
 	}
 	q := o.q
-	if q.size()+len(p) > o.opts.MaxBytes {
+	if limit := o.limit(); q.size()+len(p) > limit {
 		switch o.opts.Overflow {
 		case DropOldest:
-			if excess := q.size() + len(p) - o.opts.MaxBytes; excess <= q.droppable() {
+			if excess := q.size() + len(p) - limit; excess <= q.droppable() {
 				o.dropped += uint64(q.drop(excess, o.opts.Frames))
 			}
 		case Block:
@@ -183,7 +188,7 @@ func (o *Outbox) put(p []byte, alone bool) (space <-chan struct{}, high int, err
 			o.conn.SetWriteDeadline(time.Unix(1, 0)) // interrupts the write in progress
 			return nil, 0, o.err
 		}
-		if q.size()+len(p) > o.opts.MaxBytes {
+		if q.size()+len(p) > limit {
 			o.countDropped(p)
 			return nil, 0, ErrDropped
 		}
@@ -209,7 +214,7 @@ func (o *Outbox) wrote(p []byte, n int, err error, alone bool) (high int, _ erro
 		o.fail(err)
 		return 0, err
 	}
-	o.q = &queue{begun: n > 0 && n < len(p)}
+	o.setQueue(&queue{begun: n > 0 && n < len(p)})
 	if n == len(p) {
 		o.q.unflushed = n
 	}
@@ -218,9 +223,16 @@ func (o *Outbox) wrote(p []byte, n int, err error, alone bool) (high int, _ erro
 	return high, nil
 }
 
+// setQueue sets the queue; nil is none. o.mu is held.
+func (o *Outbox) setQueue(q *queue) {
+	o.q = q
+	o.queuing.Store(q != nil)
+}
+
 // enqueue appends p to the queue. o.mu is held.
 func (o *Outbox) enqueue(p []byte, alone bool) (high int) {
 	o.q.push(p, o.opts.Overflow == DropOldest, alone)
+	o.count()
 	if n := o.q.size(); o.opts.OnHigh != nil && o.opts.HighWater > 0 && !o.q.high && n >= o.opts.HighWater {
 		o.q.high = true
 		return n
@@ -259,31 +271,6 @@ func (o *Outbox) failure() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.err
-}
-
-// Wait returns when everything is written. It returns the error with which sending has ended, if it
-// has, or the cause of ctx if ctx ends first.
-func (o *Outbox) Wait(ctx context.Context) error {
-	o.mu.Lock()
-	high := 0
-	if o.corked != nil && len(*o.corked) > 0 && o.err == nil { // Wait is called by a callback
-		high = o.writeCorked()
-	}
-	if o.q == nil {
-		defer o.mu.Unlock()
-		return o.err
-	}
-	empty := o.q.awaitEmpty()
-	o.mu.Unlock()
-	if high > 0 {
-		o.opts.OnHigh(o, high)
-	}
-	select {
-	case <-empty:
-		return o.failure()
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
 
 // close makes later sends fail, and reports whether everything before was written.

@@ -31,6 +31,8 @@ type Peer struct {
 	partial    []byte // an incomplete frame
 	need       int    // the least number of bytes of that frame, 0 if unknown
 
+	paused atomic.Bool // the reader waits in awaitRoom
+
 	// Messages and the end, under mu.
 	mu     sync.Mutex
 	mail   mailbox
@@ -93,4 +95,5 @@ func (p *Peer) end(err error) {
 	p.ending.Store(true)
 	p.endErr = err
 	p.conn.StopReading(ErrEnded)
+	p.out.end()
 }

@@ -35,9 +35,15 @@ type Func func(ctx context.Context, conn *transport.Conn) error
 // Serve calls f.
 func (f Func) Serve(ctx context.Context, conn *transport.Conn) error { return f(ctx, conn) }
 
-// Refuser is an optional interface of a [Protocol]. If the listener refuses connections at its cap,
-// or because a rule denies their address, it calls Refuse to send a rejection message. cause is the
-// reason. Refuse must not read. ctx ends after about a second; then the connection is closed.
+// Refuser is an optional interface of a [Protocol]. If the listener refuses a connection at its cap,
+// or because of its source address, it calls Refuse to send a rejection message. cause is the
+// reason, a conns.Reason. ctx ends after about a second; then the connection is closed. A protocol
+// in which the client speaks first may wait until then for its first bytes.
+//
+// At the cap the handshake of the transport precedes Refuse. Clients that are refused because of
+// their address are not worth a handshake of TLS: there, Refuse is not called.
+//
+// If a Refuser also has a method Refuses() bool that returns false, Refuse is never called.
 type Refuser interface {
 	Refuse(ctx context.Context, conn *transport.Conn, cause error)
 }

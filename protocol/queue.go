@@ -14,6 +14,8 @@ type queue struct {
 	begun     bool // a part of the first frame is taken
 	inflight  int  // taken, and being written
 	unflushed int  // held by the connection until Flush
+	counted   int  // in Outbox.all
+	pushed    int  // the bytes that push has appended, those that have left the queue included
 
 	// Waiters.
 	high  bool // HighWater was reached, and not yet LowWater again
@@ -23,6 +25,9 @@ type queue struct {
 
 // size returns the number of waiting bytes, including those being written.
 func (q *queue) size() int { return len(q.buf) - q.head + q.inflight + q.unflushed }
+
+// gone returns a number that grows by each byte that was written or dropped.
+func (q *queue) gone() int { return q.pushed - q.size() }
 
 // droppable returns the number of bytes in whole frames.
 func (q *queue) droppable() int {
@@ -44,6 +49,7 @@ func (q *queue) push(p []byte, ends, alone bool) {
 		q.cuts = append(q.cuts, len(q.buf), len(q.buf)+len(p))
 	}
 	q.buf = append(bufpool.Grow(q.buf, len(q.buf)+len(p)), p...)
+	q.pushed += len(p)
 	if ends {
 		q.ends = append(q.ends, len(q.buf))
 	}
@@ -87,11 +93,16 @@ func (q *queue) take(b *[]byte, max int) (p []byte) {
 		*b = append(bufpool.Grow((*b)[:0], q.inflight), q.buf[from:q.head]...)
 		p = *b
 	}
+	q.wakeSenders()
+	return p
+}
+
+// wakeSenders closes the channel of awaitSpace.
+func (q *queue) wakeSenders() {
 	if q.space != nil {
 		close(q.space)
 		q.space = nil
 	}
-	return p
 }
 
 // drop drops whole frames, the oldest first, until that number of bytes is free or none is left. It
@@ -146,10 +157,7 @@ func (q *queue) awaitEmpty() <-chan struct{} {
 // end releases the buffer and the waiters.
 func (q *queue) end() {
 	bufpool.Put(q.buf)
-	if q.space != nil {
-		close(q.space)
-		q.space = nil
-	}
+	q.wakeSenders()
 	if q.empty != nil {
 		close(q.empty)
 	}

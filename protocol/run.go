@@ -5,7 +5,6 @@ import (
 	"io"
 	"runtime/debug"
 
-	"goranch/internal/engine"
 	"goranch/internal/idle"
 	"goranch/transport"
 )
@@ -22,7 +21,13 @@ func (s session) Run() error {
 	for p.err == nil || p.upgraded() {
 		r := p.out.eng.PooledReader()
 		for p.err == nil {
-			p.received(r.Next(engine.ReadSize))
+			if p.out.queuing.Load() {
+				r.Release()
+				p.err = p.awaitRoom()
+			}
+			if p.err == nil {
+				p.received(r.Next(p.hp.readSize))
+			}
 		}
 		r.Release()
 	}
@@ -114,6 +119,11 @@ func (p *Peer) continueFrame(b []byte) error {
 			p.setPartial(rest)
 		}
 	}
+	if len(b) > 0 && p.out.queuing.Load() {
+		if err := p.awaitRoom(); err != nil {
+			return err
+		}
+	}
 	rest, err := p.frames(b)
 	if err == nil && len(rest) > 0 {
 		p.appendPartial(rest)
@@ -143,6 +153,11 @@ func (p *Peer) frames(b []byte) (rest []byte, err error) {
 		if err = p.data(frame); err != nil {
 			err = p.checkUpgrade(err, b)
 			break
+		}
+		if len(b) > 0 && p.out.queuing.Load() {
+			if err = p.awaitRoom(); err != nil {
+				break
+			}
 		}
 	}
 	if corked {

@@ -109,6 +109,15 @@ func (p *Peer) frameArrived() {
 	}
 }
 
+// restartReadTimeout restarts the read timeout, which does not run while frames are not read.
+func (p *Peer) restartReadTimeout() {
+	p.callMu.Lock()
+	defer p.callMu.Unlock()
+	if t := p.timers; t != nil {
+		t.frameAt.Store(p.hp.wheel.now.Load())
+	}
+}
+
 // setTimeout changes the read timeout as a asks. p.callMu is held.
 func (p *Peer) setTimeout(a Action) {
 	t := p.needTimers()
@@ -144,6 +153,9 @@ func (p *Peer) timeout(h Handler) Action {
 		return Action{} // data that has arrived waits for the limit of bytes per second
 	}
 	t.frameAt.Store(w.now.Load())
+	if p.paused.Load() {
+		return Action{}
+	}
 	if h, ok := h.(timeouter); ok {
 		return h.HandleTimeout(p)
 	}

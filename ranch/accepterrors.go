@@ -68,7 +68,7 @@ func (a *acceptors) handleError(s *socket, opening int, err error) bool {
 		return true // another acceptor has reopened the socket
 	}
 	if begins {
-		a.l.emit(Event{Kind: AcceptFailed, Addr: s.addr, Err: err})
+		a.l.emit(&Event{Kind: AcceptFailed, Addr: s.addr, Err: err})
 	}
 	if r == reopen {
 		return a.reopen(s, opening)
@@ -106,7 +106,7 @@ func (a *acceptors) awaitRecovery(s *socket, e *episode) {
 		remaining = s.endIfCalm(e)
 	}
 	if remaining == 0 {
-		a.l.emit(Event{Kind: AcceptRecovered, Addr: s.addr, Duration: e.last.Sub(e.first) + backOffTime})
+		a.l.emit(&Event{Kind: AcceptRecovered, Addr: s.addr, Duration: e.last.Sub(e.first) + backOffTime})
 	}
 }
 
@@ -137,7 +137,7 @@ func (a *acceptors) reopen(s *socket, opening int) bool {
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		opened, err := a.replace(s, opening)
 		if opened {
-			a.l.emit(Event{Kind: SocketReopened, Addr: s.addr})
+			a.l.emit(&Event{Kind: SocketReopened, Addr: s.addr})
 		}
 		if err == nil {
 			return true

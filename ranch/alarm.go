@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"runtime/debug"
 	"slices"
 	"time"
 
@@ -91,7 +90,7 @@ func (l *Listener) watchAlarm(ctx context.Context, name string, a Alarm) {
 			}
 		}
 		e.Connections = l.gate.State().Used
-		l.emit(Event{Kind: AlarmRaised, Alarm: &e})
+		l.emit(&Event{Kind: AlarmRaised, Alarm: &e})
 		if a.Callback != nil {
 			go l.call(a.Callback, e)
 		}
@@ -102,11 +101,7 @@ func (l *Listener) watchAlarm(ctx context.Context, name string, a Alarm) {
 }
 
 func (l *Listener) call(callback func(AlarmEvent), e AlarmEvent) {
-	defer func() {
-		if v := recover(); v != nil {
-			l.logPanic(Event{Kind: AlarmRaised}, v, debug.Stack())
-		}
-	}()
+	defer l.recovered(&Event{Kind: AlarmRaised})
 	callback(e)
 }
 

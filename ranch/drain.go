@@ -43,7 +43,7 @@ func (l *Listener) beginDrain(ctx context.Context) (spread time.Duration) {
 	}
 	l.drain = &DrainInfo{Began: now, AcceptUntil: now.Add(delay)}
 	l.mu.Unlock()
-	l.emit(Event{Kind: ListenerDraining, Addr: l.Addr(), Duration: delay})
+	l.emit(&Event{Kind: ListenerDraining, Addr: l.Addr(), Duration: delay})
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(l.hurry, cancel)()

@@ -47,18 +47,16 @@ type Event struct {
 	Alarm     *AlarmEvent
 }
 
-// observe calls an observer. Its panic must not end the connection.
-func (l *Listener) observe(o func(Event), e Event) {
-	defer func() {
-		if v := recover(); v != nil {
-			l.logPanic(e, v, debug.Stack())
-		}
-	}()
-	o(e)
+// recovered is deferred for observers, loggers and callbacks: their panic must not end the
+// connection. It is logged.
+func (l *Listener) recovered(e *Event) {
+	if v := recover(); v != nil {
+		l.logPanic(e, v, debug.Stack())
+	}
 }
 
-// logPanic logs the panic of an observer. The logger itself may have panicked.
-func (l *Listener) logPanic(e Event, v any, stack []byte) {
+// logPanic logs a panic. The logger itself may have panicked.
+func (l *Listener) logPanic(e *Event, v any, stack []byte) {
 	defer func() { _ = recover() }()
 	l.log.Error("an observer panicked", "listener", l.ref, "event", string(e.Kind), "panic", v, "stack", string(stack))
 }

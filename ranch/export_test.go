@@ -1,3 +1,3 @@
 package ranch
 
-var LogObserver = logObserver
+var LogEvent = logEvent

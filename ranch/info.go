@@ -134,16 +134,6 @@ func (a *acceptors) queue() (n, limit int) {
 // Durations returns the distributions of the times of connections since the listener was created.
 func (l *Listener) Durations() conns.Durations { return l.sup.Durations() }
 
-// Sources returns the n source addresses with the most live connections, most first; 0 or less
-// returns all. It visits every live connection.
-func (l *Listener) Sources(n int) []conns.Source { return l.sup.Sources(n) }
-
-// Sources returns the n source addresses with the most live connections of all listeners, most
-// first; 0 or less returns all. It visits every live connection.
-func (s *Server) Sources(n int) []conns.Source {
-	var all []conns.Source
-	for _, l := range s.Listeners() {
-		all = append(all, l.Sources(0)...)
-	}
-	return conns.TopSources(all, n)
-}
+// Sources returns the source addresses of the live connections that q selects; see
+// [conns.Supervisor.Sources].
+func (l *Listener) Sources(q conns.Query) []conns.Source { return l.sup.Sources(q) }

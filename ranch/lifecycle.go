@@ -54,7 +54,7 @@ func (l *Listener) Suspend() error {
 		return nil
 	case Running:
 		l.unlisten(Suspended, errSuspended)
-		l.emit(Event{Kind: ListenerSuspended, Addr: l.Addr()})
+		l.emit(&Event{Kind: ListenerSuspended, Addr: l.Addr()})
 		return nil
 	default:
 		return opErr("suspend", l.ref, fmt.Errorf("%w (%s)", ErrStopped, s))
@@ -98,7 +98,7 @@ func (l *Listener) listen(ctx context.Context, kind EventKind, bound func()) err
 	l.target.Store(&target{l.baseContext(ctx, t), l.target.Load().protocol})
 	l.mu.Unlock()
 	bound()
-	l.emit(Event{Kind: kind, Addr: sockets[0].addr})
+	l.emit(&Event{Kind: kind, Addr: sockets[0].addr})
 	a.start()
 	return nil
 }

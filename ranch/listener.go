@@ -19,15 +19,15 @@ import (
 // server. Its methods may be called from any goroutine, except from its PostListen.
 type Listener struct {
 	// Set once.
-	ref       string
-	gate      *conns.Gate
-	sup       *conns.Supervisor
-	shared    *conns.Shared // Options.Shared; nil: none
-	log       *slog.Logger
-	observers []func(Event) // the logger's first
-	onStop    func()        // frees its name; nil: it has none in a server
-	server    *Server       // nil: none
-	attached  observers     // see Observe
+	ref      string
+	gate     *conns.Gate
+	sup      *conns.Supervisor
+	shared   *conns.Shared // Options.Shared; nil: none
+	log      *slog.Logger
+	observer func(Event) // of Options; nil: none
+	onStop   func()      // frees its name; nil: it has none in a server
+	server   *Server     // nil: none
+	attached observers   // see Observe
 
 	// Read by acceptors.
 	target        atomic.Pointer[target]
@@ -87,11 +87,8 @@ func NewListener(ref string, t transport.Transport, opts Options, p protocol.Pro
 		newGate = opts.Shared.NewGate
 	}
 	l := &Listener{
-		ref: ref, gate: newGate(opts.MaxConnections), log: opts.Logger, observers: []func(Event){logObserver(opts.Logger)},
+		ref: ref, gate: newGate(opts.MaxConnections), log: opts.Logger, observer: opts.Observer,
 		status: Starting, opts: opts, transport: t,
-	}
-	if opts.Observer != nil {
-		l.observers = append(l.observers, opts.Observer)
 	}
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
 	l.stopped, l.setStopped = context.WithCancelCause(context.Background())
@@ -105,10 +102,7 @@ func NewListener(ref string, t transport.Transport, opts Options, p protocol.Pro
 	l.pendingWait.renew(l.ctx)
 	l.sup = conns.New(conns.Config{
 		Gate: l.gate, Settings: opts.settings(), KeepClosed: opts.KeepClosed,
-		Started: func(c *transport.Conn) { l.emit(Event{Kind: ConnStarted, Conn: c}) },
-		Ended: func(e conns.ConnEnd) {
-			l.emit(Event{Kind: ConnEnded, Conn: e.Conn, Reason: e.Reason, Err: e.Err, Served: e.Served, Duration: e.Duration, Handshake: e.Handshake})
-		},
+		Started: l.connStarted(), Ended: l.connEnded(),
 	})
 	return l, nil
 }

@@ -12,22 +12,19 @@ import (
 	"goranch/transport"
 )
 
-// logObserver returns the observer that every listener has for its Logger. The start and the end of
-// connections are logged at debug, except for protocols that failed (warn) or panicked (error,
-// with the stack).
-func logObserver(l *slog.Logger) func(Event) {
-	return func(e Event) {
-		if level := e.level(); l.Enabled(context.Background(), level) {
-			logEvent(l, level, &e)
-		}
+// logEvent logs the start and the end of connections at debug, except for protocols that failed (warn)
+// or panicked (error, with the stack).
+func logEvent(l *slog.Logger, e *Event) {
+	if level := e.level(); l.Enabled(context.Background(), level) {
+		writeEvent(l, level, e)
 	}
 }
 
-// logEvent needs a deep stack. It is not inlined, so that a connection whose events are not logged
+// writeEvent needs a deep stack. It is not inlined, so that a connection whose events are not logged
 // keeps its small one.
 //
 //go:noinline
-func logEvent(l *slog.Logger, level slog.Level, e *Event) {
+func writeEvent(l *slog.Logger, level slog.Level, e *Event) {
 	attrs := make([]slog.Attr, 0, 12)
 	attrs = append(attrs, slog.String("listener", e.Ref))
 	if e.Addr != nil {

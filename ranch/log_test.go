@@ -62,7 +62,7 @@ func TestDefaultLogger(t *testing.T) {
 }
 
 // The level and the attributes of each kind of event.
-func TestLogObserver(t *testing.T) {
+func TestLogEvent(t *testing.T) {
 	client, server := net.Pipe()
 	defer client.Close()
 	conn := transport.NewConn(transport.TCP{}, server)
@@ -114,7 +114,7 @@ func TestLogObserver(t *testing.T) {
 		t.Run(c.level+" "+string(c.e.Kind), func(t *testing.T) {
 			var log lockedBuffer
 			c.e.Ref = ref
-			ranch.LogObserver(newJSONLogger(&log, slog.LevelDebug))(c.e)
+			ranch.LogEvent(newJSONLogger(&log, slog.LevelDebug), &c.e)
 			c.want["level"], c.want["msg"], c.want["listener"] = c.level, string(c.e.Kind), ref
 			if diff := cmp.Diff([]map[string]any{c.want}, lines(t, log.String())); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
@@ -172,9 +172,9 @@ func panickingProtocol(context.Context, *transport.Conn) error { panic("test pan
 // Events below the level of the logger are not formatted.
 func TestEventsBelowTheLevelAreNotFormatted(t *testing.T) {
 	var log lockedBuffer
-	o := ranch.LogObserver(newJSONLogger(&log, slog.LevelError))
+	logger := newJSONLogger(&log, slog.LevelError)
 	e := ranch.Event{Kind: ranch.ConnEnded, Ref: ref, Err: errors.New("any")} // without Conn: formatting would panic
-	if n := testing.AllocsPerRun(100, func() { o(e) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { ranch.LogEvent(logger, &e) }); n != 0 {
 		t.Errorf("got %v allocations, want 0", n)
 	}
 	if log.String() != "" {

@@ -4,6 +4,9 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"goranch/conns"
+	"goranch/transport"
 )
 
 // observers are functions that are called with events, and can be added and removed at any time.
@@ -47,28 +50,81 @@ func (l *Listener) Observe(f func(Event)) (stop func()) { return l.attached.add(
 // until stop is called; see [Listener.Observe].
 func (s *Server) Observe(f func(Event)) (stop func()) { return s.attached.add(f) }
 
-// emit reports an event to the logger and the observers.
-func (l *Listener) emit(e Event) {
-	e.Ref = l.ref
-	for _, o := range l.observers {
-		l.observe(o, e)
-	}
-	if all := l.attached.all.Load(); all != nil {
-		l.observeAll(*all, e)
-	}
-	if l.server == nil {
-		return
-	}
-	if all := l.server.attached.all.Load(); all != nil {
-		l.observeAll(*all, e)
+// connEvents are reused. On the stack, an event would be too large: see report.
+var connEvents = sync.Pool{New: func() any { return new(Event) }}
+
+// connStarted returns the function that reports the start of a connection. It is no method, which
+// would be called by one more function.
+func (l *Listener) connStarted() func(*transport.Conn) {
+	return func(c *transport.Conn) {
+		e := connEvents.Get().(*Event)
+		e.Kind, e.Conn = ConnStarted, c
+		l.emit(e)
+		*e = Event{}
+		connEvents.Put(e)
 	}
 }
 
-// observeAll is not inlined, so that a connection without such observers keeps its small stack.
-//
-//go:noinline
-func (l *Listener) observeAll(all []*observer, e Event) {
-	for _, o := range all {
-		l.observe(o.f, e)
+// connEnded is connStarted for the end.
+func (l *Listener) connEnded() func(conns.ConnEnd) {
+	return func(end conns.ConnEnd) {
+		e := connEvents.Get().(*Event)
+		e.Kind, e.Conn, e.Reason, e.Err, e.Served = ConnEnded, end.Conn, end.Reason, end.Err, end.Served
+		e.Duration, e.Handshake = end.Duration, end.Handshake
+		l.emit(e)
+		*e = Event{}
+		connEvents.Put(e)
 	}
+}
+
+// emit reports an event to the logger and the observers.
+func (l *Listener) emit(e *Event) {
+	var to receivers
+	for i := 0; l.report(i, e, &to); i++ {
+	}
+}
+
+// receivers are the observers that get an event.
+type receivers struct{ own, server *[]*observer } // nil: none
+
+// report reports an event to the logger if i is 0, or else to the observer i-1, and returns false if
+// there is none. Most connections get no deeper than an observer of their end, so the way there uses
+// little stack: emit is inlined, and only the observer gets a copy of the event.
+func (l *Listener) report(i int, e *Event, to *receivers) (more bool) {
+	more = true // also after a panic
+	defer l.recovered(e)
+	if i == 0 {
+		if to.own = l.attached.all.Load(); l.server != nil {
+			to.server = l.server.attached.all.Load()
+		}
+		e.Ref = l.ref
+		logEvent(l.log, e)
+		return true
+	}
+	o := l.nth(i-1, to)
+	if o == nil {
+		return false
+	}
+	o(*e)
+	return true
+}
+
+// nth returns the observer i, nil if there is none.
+func (l *Listener) nth(i int, to *receivers) func(Event) {
+	if l.observer != nil {
+		if i == 0 {
+			return l.observer
+		}
+		i--
+	}
+	for _, all := range [...]*[]*observer{to.own, to.server} {
+		if all == nil {
+			continue
+		}
+		if i < len(*all) {
+			return (*all)[i].f
+		}
+		i -= len(*all)
+	}
+	return nil
 }

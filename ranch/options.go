@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"net"
+	"net/netip"
 	"time"
 
 	"goranch/conns"
@@ -69,6 +70,13 @@ type Options struct {
 	// Networks are the rules for networks of clients: bans, exceptions, and limits of their own. The
 	// table can be changed at any time, and several listeners may use it. nil is none.
 	Networks *conns.Networks
+
+	// Admit decides whether a connection is admitted, by the address of its client, for example by
+	// its country or its reputation: an error refuses it, for the reason conns.RefusedByHook. It is
+	// called after Networks and the limits per address, and before the handshake, in the goroutine
+	// of the connection; see [conns.Settings]. It may block, up to the HandshakeTimeout. nil admits
+	// all.
+	Admit func(client netip.AddrPort) error
 
 	// Shared limits the connections of several listeners together, in addition to the limits of each.
 	// It cannot be changed later; its limits can. nil is none.
@@ -164,7 +172,7 @@ func (o Options) validate() error {
 
 // settings returns the options that apply to connections.
 func (o Options) settings() conns.Settings {
-	return conns.Settings{Limits: o.Limits, Networks: o.Networks, HandshakeTimeout: o.HandshakeTimeout, Grace: o.ShutdownTimeout}
+	return conns.Settings{Limits: o.Limits, Networks: o.Networks, Admit: o.Admit, HandshakeTimeout: o.HandshakeTimeout, Grace: o.ShutdownTimeout}
 }
 
 // check reports every fault of the arguments of NewListener.

@@ -18,15 +18,15 @@ const (
 // supervise runs acceptor i, and restarts it when it panics, which a listener of the user can
 // cause.
 func (a *acceptors) supervise(i int, s *socket) {
-	a.l.emit(Event{Kind: AcceptorStarted, Acceptor: i})
-	defer a.l.emit(Event{Kind: AcceptorStopped, Acceptor: i})
+	a.l.emit(&Event{Kind: AcceptorStarted, Acceptor: i})
+	defer a.l.emit(&Event{Kind: AcceptorStopped, Acceptor: i})
 	var panics []time.Time
 	for {
 		err := a.recoverAccept(i, s)
 		if err == nil {
 			return
 		}
-		a.l.emit(Event{Kind: AcceptorPanicked, Acceptor: i, Err: err})
+		a.l.emit(&Event{Kind: AcceptorPanicked, Acceptor: i, Err: err})
 		panics = append(panics, time.Now())
 		if len(panics) <= maxRestarts {
 			continue

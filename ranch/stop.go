@@ -63,7 +63,7 @@ func (l *Listener) stop(ctx context.Context, timeout time.Duration) error {
 		how = "by Drain"
 	}
 	l.setStopped(fmt.Errorf("%w %s", ErrStopped, how))
-	l.emit(Event{Kind: ListenerStopped, Addr: l.Addr(), Err: err})
+	l.emit(&Event{Kind: ListenerStopped, Addr: l.Addr(), Err: err})
 	return opErr("stop", l.ref, err)
 }
 

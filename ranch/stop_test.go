@@ -150,6 +150,7 @@ func TestStop(t *testing.T) {
 
 // A stop ends connections in each of its ways over every transport.
 func TestStopOverEachTransport(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name   string
 		limit  time.Duration
@@ -239,7 +240,7 @@ func TestStopFromInside(t *testing.T) {
 		if took := time.Since(begin); took != 6*time.Second {
 			t.Errorf("Stop: got %v, want %v", took, 6*time.Second)
 		}
-		waitActive(t, l, 0)
+		synctest.Wait() // the protocol returns after Stop
 	})
 }
 

@@ -45,6 +45,9 @@ func forEachTransport(t *testing.T, f func(*testing.T, testTransport)) {
 	for _, m := range testTransports() {
 		t.Run(m.name, func(t *testing.T) { f(t, m) })
 	}
+	if overWebSockets[t.Name()] {
+		t.Run("websocket", func(t *testing.T) { f(t, testTransport{"websocket", newWebSocketTransport(t), loopbackAddr}) })
+	}
 }
 
 // startListener starts a listener on a free address.

@@ -66,6 +66,9 @@ type pooledBuffer struct {
 
 // take returns a buffer of at most max bytes for the next read.
 func (b *pooledBuffer) take(max int) []byte {
+	for b.class > 0 && readBufferSize(b.class-1) >= max {
+		b.class--
+	}
 	if b.buf == nil || b.buf.class != b.class {
 		b.Release()
 		var ok bool
@@ -92,24 +95,21 @@ func (b *pooledBuffer) Release() {
 	}
 }
 
-// readableWaiter is implemented by connections that can wait for data without reading it, such as
-// in-memory connections.
-type readableWaiter interface {
-	waitReadable()
-}
-
 // plainReader reads connections on which this package makes no system calls. It holds its buffer
-// while it waits, unless the connection is a readableWaiter.
+// while it waits, unless the connection is an engine.ReadableWaiter.
 type plainReader struct {
 	pooledBuffer
 	c *Conn
 }
 
 func (r *plainReader) Next(max int) ([]byte, error) {
-	// A layer above the raw connection may hold data or an error of its own.
-	if w, ok := r.c.raw.Conn.(readableWaiter); ok && r.c.top == &r.c.raw {
+	carrier := r.c.top // a layer above the raw connection may hold data or an error of its own
+	if carrier == &r.c.raw {
+		carrier = r.c.raw.Conn
+	}
+	if w, ok := carrier.(engine.ReadableWaiter); ok {
 		r.Release()
-		w.waitReadable()
+		w.WaitReadable()
 	}
 	b := r.take(max)
 	n, err := r.c.Read(b)
@@ -169,21 +169,3 @@ type notNow struct{}
 func (notNow) Error() string   { return "no data is available without waiting" }
 func (notNow) Timeout() bool   { return false }
 func (notNow) Temporary() bool { return true }
-
-// Read is called by TLS. Plain payload is read through it only after a Peek.
-func (w *rawConn) Read(p []byte) (int, error) {
-	if w.ahead != nil {
-		return take(&w.ahead, p), nil
-	}
-	if w.notNow {
-		return 0, errNotNow
-	}
-	if w.exported != nil {
-		if f := w.flows.Load(); f != nil {
-			n, err := w.Conn.Read(p[:f.in.Most(len(p))])
-			w.payRead(f, n)
-			return n, err
-		}
-	}
-	return w.Conn.Read(p)
-}

@@ -71,6 +71,11 @@ func (c *Conn) init(t Transport, nc net.Conn, owner any) {
 func (c *Conn) Handshake(ctx context.Context) error { return c.prepare(ctx, c.t) }
 
 func (c *Conn) prepare(ctx context.Context, t Transport) error {
+	var wire *tlsWire
+	if t.Secure() {
+		wire = &tlsWire{conn: c, handshake: true}
+		c.raw.wire = wire
+	}
 	top, err := t.Handshake(ctx, &c.raw)
 	if err != nil {
 		return c.raw.readError(err)
@@ -78,8 +83,15 @@ func (c *Conn) prepare(ctx context.Context, t Transport) error {
 	if top == nil {
 		return fmt.Errorf("the handshake of transport %s returned neither a connection nor an error", t.Name())
 	}
+	if wire != nil { // after a failure, crypto/tls may still be closing the raw connection
+		c.raw.wire = nil
+	}
 	if s, ok := top.(stater); ok {
-		c.secure.Store(&secure{s})
+		state := &secure{stater: s}
+		if wire != nil {
+			state.handshakeRead, state.handshakeWritten = wire.read, wire.written
+		}
+		c.secure.Store(state)
 	}
 	c.top = top
 	return nil
@@ -89,7 +101,10 @@ func (c *Conn) prepare(ctx context.Context, t Transport) error {
 type stater interface{ ConnectionState() tls.ConnectionState }
 
 // secure allows the state of TLS to be read while the connection is being upgraded.
-type secure struct{ stater }
+type secure struct {
+	stater
+	handshakeRead, handshakeWritten uint64 // bytes on the wire
+}
 
 // ID returns a number that is unique among the connections of this process. It is never 0.
 func (c *Conn) ID() uint64 { return c.id }
@@ -111,7 +126,8 @@ func (c *Conn) TLS() (tls.ConnectionState, bool) {
 }
 
 // Stats are the counters of a connection. They count payload, which over TLS is less than the data
-// on the wire.
+// on the wire. Only those of a TLS connection that package netlisten has passed on as a *tls.Conn
+// count encrypted bytes, including the handshake.
 type Stats struct {
 	Reads, Writes           uint64 // calls that transferred data or failed
 	BytesRead, BytesWritten uint64
@@ -158,7 +174,7 @@ func (c *Conn) Write(p []byte) (n int, err error) {
 		return c.writeLimited(f, p)
 	}
 	if c.top == &c.raw {
-		n, err = c.raw.Write(p)
+		n, err = c.raw.write(p)
 	} else {
 		n, err = c.writeRecords(p)
 	}

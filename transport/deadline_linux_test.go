@@ -13,6 +13,7 @@ import (
 // Close after StopReading does not reset the connection although data is unread: closing a socket
 // with unread data sends RST, which can destroy the answer before the peer reads it.
 func TestCloseAfterStopReadingSendsAnswer(t *testing.T) {
+	t.Parallel()
 	const unread = 60_000
 	for _, k := range []kind{kindNamed("tcp"), kindNamed("unix"), kindNamed("tls1.3")} {
 		t.Run(k.name, func(t *testing.T) {

@@ -244,6 +244,7 @@ func TestWriteDeadlineEndsBlockedWrite(t *testing.T) {
 
 // A later deadline, or none, that is set during a blocked write does not extend its send timeout.
 func TestWriteDeadlineDoesNotExtendSendTimeout(t *testing.T) {
+	t.Parallel()
 	for _, later := range []time.Time{{}, time.Now().Add(time.Hour)} {
 		withPipe(t, func(t *testing.T, pair func(testing.TB, transport.TCP) (*transport.Conn, net.Conn)) {
 			srv, _ := pair(t, transport.TCP{WriteBuffer: 4096, SendTimeout: 100 * time.Millisecond})

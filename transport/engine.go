@@ -29,6 +29,7 @@ func (c *engineConn) RestoreReceiving(n uint32)         { c.receiving.Store(n) }
 func (c *engineConn) Flush() error                      { return c.conn().flush() }
 func (c *engineConn) Seal() (read, written uint64)      { return c.conn().seal() }
 func (c *engineConn) Bytes() (uint64, uint64, bool)     { return c.conn().bytes() }
+func (c *engineConn) HasTLS() bool                      { return c.secure.Load() != nil }
 func (c *engineConn) TLSConn(onEnd func()) *tls.Conn    { return c.conn().tlsConn(onEnd) }
 
 func (c *Conn) progress() uint64 {

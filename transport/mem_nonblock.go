@@ -18,8 +18,8 @@ func (h *memHalf) tryWrite(p []byte) (n int, err error) {
 	return h.put(p), nil
 }
 
-// waitReadable returns when Read would not block: there is data, or Read fails.
-func (c *memConn) waitReadable() {
+// WaitReadable implements [engine.ReadableWaiter].
+func (c *memConn) WaitReadable() {
 	h := &c.in
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -28,8 +28,8 @@ type rawConn struct {
 	net.Conn                 // returned by Accept
 	sys      syscall.RawConn // nil: this package makes no system calls on the connection
 	send     sendLimit
-	exported *exportedTLS          // nil: the TLS connection above is used only through Conn
 	flows    atomic.Pointer[flows] // nil: bytes per second were never limited
+	wire     *tlsWire              // nil: bytes between TLS and the socket are not counted
 
 	trying atomic.Bool // TryWrite writes a record: the bytes that the socket does not take are kept
 	notNow bool        // Read returns errNotNow instead of waiting; used by the goroutine that reads
@@ -71,14 +71,9 @@ func (w *rawConn) deadlines() *writeDeadlines {
 // NetConn returns the connection that Accept returned.
 func (w *rawConn) NetConn() net.Conn { return w.Conn }
 
-// Write and everything below it down to the system call need little stack: the stack of an idle
+// write and everything below it down to the system call need little stack: the stack of an idle
 // connection keeps the size that its last write required.
-func (w *rawConn) Write(p []byte) (n int, err error) {
-	if w.exported != nil {
-		if f := w.flows.Load(); f != nil {
-			return w.writeExported(f, p)
-		}
-	}
+func (w *rawConn) write(p []byte) (n int, err error) {
 	if w.sys == nil {
 		return w.writeForeign(p)
 	}
@@ -90,16 +85,6 @@ func (w *rawConn) Write(p []byte) (n int, err error) {
 	}
 	w.sending.Unlock()
 	return n, err
-}
-
-// writeSocket is Write after a limit of bytes per second.
-func (w *rawConn) writeSocket(p []byte) (int, error) {
-	if w.sys == nil {
-		return w.writeForeign(p)
-	}
-	w.sending.Lock()
-	defer w.sending.Unlock()
-	return w.writeAfterKept(p)
 }
 
 // writeForeign writes to a connection on which this package makes no system calls.

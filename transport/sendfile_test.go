@@ -210,6 +210,7 @@ func TestSendFileAborted(t *testing.T) {
 
 // A slow peer may take longer than the send timeout, but not for one chunk.
 func TestSendFileTimeoutIsPerChunk(t *testing.T) {
+	t.Parallel()
 	const timeout, size, piece = time.Second, 1 << 20, 64 << 10
 	dst, out := kindNamed("tcp").pair(t, transport.TCP{WriteBuffer: 4096, ReadBuffer: 4096, SendTimeout: timeout})
 	f := fileOf(t, size)

@@ -12,11 +12,15 @@ const canSplice = true
 // spliceMin is the least number of received bytes for which splice(2) is faster than copying.
 const spliceMin = 16 << 10
 
+// spliceChunk is the greatest number of bytes that are moved at once: as many as copying writes at
+// once. Only then are they counted, which time limits for idle connections need.
+const spliceChunk = bufferSize
+
 // splice moves received data to dst without copying it to user space, up to limit bytes (negative:
 // no limit), while data arrives in bulk.
 //
 // It requests only data that the socket has received, so that the send timeout of dst does not run
-// while the source is slow, and at most fileChunk bytes at a time, so that a slow receiver need not
+// while the source is slow, and at most spliceChunk bytes at a time, so that a slow receiver need not
 // take more within one send timeout. If dst fails, the data in the pipe of the kernel is lost: at
 // most one such piece.
 func (c *Conn) splice(dst *Conn, limit int64) (n int64, err error) {
@@ -25,7 +29,7 @@ func (c *Conn) splice(dst *Conn, limit int64) (n int64, err error) {
 		if c.raw.flows.Load() != nil || dst.raw.flows.Load() != nil {
 			return n, nil // bytes per second are limited, which reads and writes do
 		}
-		have := min(c.available(), fileChunk)
+		have := min(c.available(), spliceChunk)
 		if limit >= 0 {
 			have = min(have, limit-n)
 		}

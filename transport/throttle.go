@@ -112,7 +112,7 @@ func (c *Conn) writeLimited(f *flows, p []byte) (n int, err error) {
 		}
 		var m int
 		if c.top == &c.raw {
-			m, err = c.raw.Write(piece)
+			m, err = c.raw.write(piece)
 		} else {
 			m, err = c.writeRecords(piece)
 		}
@@ -137,8 +137,8 @@ func (c *Conn) tryLimited(f *flows, p []byte) (n int, err error) {
 	return n, err
 }
 
-// writeExported is Write of a TLS connection that is used directly: its records are limited.
-func (w *rawConn) writeExported(f *flows, p []byte) (n int, err error) {
+// writeDirect is Write of a TLS connection that is used directly: its records are limited.
+func (w *rawConn) writeDirect(f *flows, p []byte) (n int, err error) {
 	f.lock()
 	defer f.unlock()
 	for n < len(p) && err == nil {
@@ -147,7 +147,8 @@ func (w *rawConn) writeExported(f *flows, p []byte) (n int, err error) {
 			return n, err
 		}
 		var m int
-		m, err = w.writeSocket(piece)
+		m, err = w.write(piece)
+		w.wire.countWrite(m, piece, err)
 		n += m
 	}
 	return n, err

@@ -67,8 +67,8 @@ func ExampleConn_Upgrade() {
 	client := tls.Client(a, testTLS())
 	line, _ := bufio.NewReader(client).ReadString('\n')
 	fmt.Print(string(answer), line)
-	client.Close()
 	fmt.Println(<-done)
+	a.Close()
 	// Output:
 	// go ahead
 	// secure: true

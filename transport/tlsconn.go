@@ -6,30 +6,100 @@ import (
 	"sync/atomic"
 )
 
-// exportedTLS is a TLS connection that is used directly instead of through its Conn.
-type exportedTLS struct {
-	conn   *Conn
+// tlsWire counts the bytes that TLS exchanges with the socket: during a handshake, and after it if
+// the TLS connection is used directly instead of through its Conn.
+type tlsWire struct {
+	conn          *Conn
+	handshake     bool
+	read, written uint64 // bytes of the handshake
+
+	// If the TLS connection is used directly.
 	onEnd  func()
 	closed atomic.Bool
 }
 
-// tlsConn implements TLSConn of engine.Conn for net/http, which serves HTTP/2 only on a *tls.Conn.
-// Deadlines, the send timeout and StopReading apply as before; Stats does not count the traffic.
+// tlsConn implements TLSConn of engine.Conn. Deadlines, the send timeout and StopReading apply as
+// before.
+//
+// The bytes of the handshake are counted too: crypto/tls may have received the beginning of the
+// payload together with its end.
 func (c *Conn) tlsConn(onEnd func()) *tls.Conn {
 	tc, ok := c.top.(*tls.Conn)
 	if !ok || c.ahead != nil || tc.NetConn() != net.Conn(&c.raw) {
 		return nil
 	}
-	c.raw.exported = &exportedTLS{conn: c, onEnd: onEnd}
+	if s := c.secure.Load(); s != nil {
+		c.readBytes.Add(s.handshakeRead)
+		c.writeBytes.Add(s.handshakeWritten)
+	}
+	c.raw.wire = &tlsWire{conn: c, onEnd: onEnd}
 	return tc
+}
+
+func (t *tlsWire) countRead(n int, p []byte, err error) {
+	if t.handshake {
+		t.read += uint64(n)
+		return
+	}
+	t.conn.countRead(n, p, err)
+}
+
+func (t *tlsWire) countWrite(n int, p []byte, err error) {
+	if t.handshake {
+		t.written += uint64(n)
+		return
+	}
+	t.conn.countWrite(n, p, err)
+}
+
+// Read is called by TLS. Plain payload is read through it only after a Peek.
+func (w *rawConn) Read(p []byte) (n int, err error) {
+	var f *flows
+	if t := w.wire; t != nil && !t.handshake {
+		if f = w.flows.Load(); f != nil {
+			p = p[:f.in.Most(len(p))]
+		}
+	}
+	switch {
+	case w.ahead != nil:
+		n = take(&w.ahead, p)
+	case w.notNow:
+		return 0, errNotNow
+	default:
+		n, err = w.Conn.Read(p)
+	}
+	if t := w.wire; t != nil {
+		t.countRead(n, p, err)
+		if err != nil && !t.handshake {
+			err = w.readError(err)
+		}
+	}
+	if f != nil {
+		w.payRead(f, n)
+	}
+	return n, err
+}
+
+// Write is called by TLS; Conn calls write.
+func (w *rawConn) Write(p []byte) (int, error) {
+	if t := w.wire; t != nil && !t.handshake {
+		if f := w.flows.Load(); f != nil {
+			return w.writeDirect(f, p)
+		}
+	}
+	n, err := w.write(p)
+	if t := w.wire; t != nil {
+		t.countWrite(n, p, err)
+	}
+	return n, err
 }
 
 // Close closes the socket.
 func (w *rawConn) Close() error {
 	err := w.Conn.Close()
-	if e := w.exported; e != nil && !e.closed.Swap(true) {
-		e.conn.closed.Store(true)
-		e.onEnd()
+	if t := w.wire; t != nil && t.onEnd != nil && !t.closed.Swap(true) {
+		t.conn.closed.Store(true)
+		t.onEnd()
 	}
 	return err
 }

@@ -2,6 +2,7 @@ package transport_test
 
 import (
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"testing"
@@ -82,5 +83,83 @@ func TestOf(t *testing.T) {
 		if got := transport.Of(tt.nc); got != tt.want {
 			t.Errorf("%s: got %v, want %v", tt.name, got, tt.want)
 		}
+	}
+}
+
+// wireCount counts the bytes of a client's connection.
+type wireCount struct {
+	net.Conn
+	sent, received uint64
+}
+
+func (w *wireCount) Read(p []byte) (int, error) {
+	n, err := w.Conn.Read(p)
+	w.received += uint64(n)
+	return n, err
+}
+
+func (w *wireCount) Write(p []byte) (int, error) {
+	n, err := w.Conn.Write(p)
+	w.sent += uint64(n)
+	return n, err
+}
+
+// Once the TLS connection is used directly, Stats counts all bytes on the wire: those of the
+// handshake, which may have brought the first payload with it, and those after it.
+func TestTLSConnCountsTheWire(t *testing.T) {
+	mem := new(transport.Mem)
+	for name, plain := range map[string]transport.Transport{"tcp": transport.TCP{}, "memory": mem} {
+		for version, v := range map[string]uint16{"tls1.2": tls.VersionTLS12, "tls1.3": tls.VersionTLS13} {
+			t.Run(name+" "+version, func(t *testing.T) {
+				addr := anyPort(t)
+				if plain == mem {
+					addr = "wire " + version
+				}
+				server, nc := connect(t, plain, addr)
+				wire, config := &wireCount{Conn: nc}, testTLS()
+				config.MaxVersion = v
+				client := tls.Client(wire, config)
+				ended := make(chan error, 1)
+				go func() {
+					_, err := io.WriteString(client, "hello")
+					if err == nil {
+						_, err = io.ReadFull(client, make([]byte, 5))
+					}
+					ended <- err
+				}()
+				if err := server.Upgrade(t.Context(), transport.TLS{Config: config}); err != nil {
+					t.Fatal(err)
+				}
+				tc := engine.Of(server).TLSConn(func() {})
+				if _, err := io.ReadFull(tc, make([]byte, 5)); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := io.WriteString(tc, "hello"); err != nil {
+					t.Fatal(err)
+				}
+				if err := <-ended; err != nil {
+					t.Fatal(err)
+				}
+				if st := server.Stats(); st.BytesRead != wire.sent || st.BytesWritten != wire.received {
+					t.Errorf("got %d bytes read and %d written, want %d and %d", st.BytesRead, st.BytesWritten, wire.sent, wire.received)
+				}
+			})
+		}
+	}
+}
+
+// A stop interrupts reads of the TLS connection with its cause. Writes continue.
+func TestTLSConnStopReading(t *testing.T) {
+	conn, peer := kindNamed("tls1.3").pair(t, transport.TCP{})
+	tc := engine.Of(conn).TLSConn(func() {})
+	defer tc.Close()
+	cause := errors.New("stopped by the test")
+	conn.StopReading(cause)
+	if _, err := tc.Read(make([]byte, 1)); !errors.Is(err, cause) {
+		t.Errorf("Read: got %v, want %v", err, cause)
+	}
+	go io.WriteString(tc, "hello")
+	if _, err := io.ReadFull(peer, make([]byte, 5)); err != nil {
+		t.Errorf("the peer's read: got %v, want no error", err)
 	}
 }

@@ -11,10 +11,10 @@ func Of(nc net.Conn) *Conn {
 		case *Conn:
 			return c
 		case *rawConn:
-			if c.exported == nil {
+			if c.wire == nil || c.wire.onEnd == nil {
 				return nil
 			}
-			return c.exported.conn
+			return c.wire.conn
 		case interface{ TransportConn() *Conn }:
 			return c.TransportConn()
 		case interface{ NetConn() net.Conn }:

@@ -105,6 +105,7 @@ func (p *pane) expect(want string) {
 
 // TestTerminal runs ranchctl on a terminal.
 func TestTerminal(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("tmux"); err != nil {
 		t.Skip("tmux is not installed: apt-get install tmux")
 	}

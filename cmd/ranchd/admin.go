@@ -15,7 +15,7 @@ func (d *daemon) operatorCommands() []shell.Command {
 	return append(admin.Commands(admin.Options{
 		Server: &d.server, Version: version(), Started: d.started,
 		Config: func() any { return d.config().values() }, Reload: d.reloadCommand, Upgrade: d.upgrade, Current: d.adminState,
-	}), d.dashboardCommand(), d.topicsCommand())
+	}), d.dashboardCommand(), d.topicsCommand(), d.upstreamsCommand())
 }
 
 // adminState returns the listeners of operators, and the sessions of the services.

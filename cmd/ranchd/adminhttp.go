@@ -67,7 +67,7 @@ func (d *daemon) newAdminHTTP(s *runningService, l *listenerConfig) error {
 // metrics returns the handler of the metrics.
 func (d *daemon) metrics() http.Handler {
 	return metrics.Handler(&d.server, metrics.Options{
-		Version: version(), Runtime: true, Reload: d.lastReload,
+		Version: version(), Runtime: true, Reload: d.lastReload, Relays: d.relays,
 		Topics: func() map[string]pubsub.Stats {
 			all := map[string]pubsub.Stats{}
 			for _, s := range d.allServices() {

@@ -79,6 +79,8 @@ func tryCommand(e endpoint, a net.Addr) string {
 		return strings.Replace(line, "printf hello | nc -N", `printf '{"action":"subscribe","data":"events"}\0' | nc`, 1)
 	case echoService:
 		return line
+	case relayService:
+		return strings.TrimPrefix(line, "printf hello | ")
 	}
 	if call, ok := strings.CutPrefix(line, "printf hello"); ok {
 		return tryPacket + call

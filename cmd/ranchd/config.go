@@ -71,6 +71,7 @@ type listenerConfig struct {
 	Web      webConfig
 	Topics   topicsConfig
 	Packet   packetConfig
+	Relay    relayConfig
 
 	HTTPHosts []string // that requests to an operators' HTTP server may name
 
@@ -136,6 +137,7 @@ func (c *config) readProcess(all *faults, usesTLS bool) {
 	f.webConfig(all)
 	f.topicsConfig(all)
 	f.packetConfig(all)
+	f.relayConfig(all)
 }
 
 // readListener reads the settings of a listener.
@@ -169,8 +171,11 @@ func (c *config) readListener(all *faults, l *listenerConfig) {
 		}
 	case packetService:
 		l.Packet = f.packetConfig(all)
+	case relayService:
+		l.Relay = f.relayConfig(all)
+		l.checkRelay(all)
 	}
-	l.ServiceName, l.Limits = cmp.Or(f.Service, l.Service.state().String()), f.Limits
+	l.ServiceName, l.Limits = cmp.Or(f.Service, l.defaultService()), f.Limits
 	if err := checkName(l.ServiceName); err != nil {
 		all.add("--service: %w", err)
 	}

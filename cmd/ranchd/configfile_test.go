@@ -83,7 +83,7 @@ var flagValues = map[string]struct{ flag, file string }{
 	"proxy-from": {"10.0.0.0/8,local", `["10.0.0.0/8", "local"]`}, "refuse-after": {"2s", `"2s"`}, "max-per-address": {"4", "4"},
 	"address-rate": {"0.5", "0.5"}, "accept-rate": {"100:20", `"100:20"`}, "max-handshakes": {"8", "8"},
 	"login-timeout": {"10s", `"10s"`}, "max-unestablished": {"9", "9"}, "idle-timeout": {"5m", `"5m"`},
-	"lifetime": {"1h", `"1h"`}, "alarm-descriptors": {"0.5", "0.5"}, "log-level": {"warn", `"warn"`}, "access-log": {"-", `"-"`}, "drain-delay": {"1s", `"1s"`}, "drain-spread": {"2m", `"2m"`}, "log-format": {"json", `"json"`},
+	"lifetime": {"1h", `"1h"`}, "upstream": {"10.0.0.1:1 weight=2", `["10.0.0.1:1 weight=2"]`}, "alarm-descriptors": {"0.5", "0.5"}, "log-level": {"warn", `"warn"`}, "access-log": {"-", `"-"`}, "drain-delay": {"1s", `"1s"`}, "drain-spread": {"2m", `"2m"`}, "log-format": {"json", `"json"`},
 }
 
 // Every flag has the same effect as the key of the same name in a file, and overrides it.
@@ -136,7 +136,7 @@ func TestFlagsAndFileAgree(t *testing.T) {
 				t.Errorf("%s: got %s %q in the file, want %q as with the flag", k.Name, key.Name, got, want)
 			}
 		}
-		if cmp.Equal(mustParse(t), byFlag, compareConfig) && !slices.Contains([]string{"reload-interval", "allow-predictable-ids", "ban-file"}, k.Name) {
+		if cmp.Equal(mustParse(t), byFlag, compareConfig) && !slices.Contains([]string{"reload-interval", "allow-predictable-ids", "ban-file", "upstream"}, k.Name) {
 			t.Errorf("%s: got the defaults, want an effect", k.Name)
 		}
 	}

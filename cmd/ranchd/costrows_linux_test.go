@@ -54,7 +54,7 @@ var shellCosts = []cost{
 			readLines(nc, 202)
 			nc.Close()
 		}},
-	{client: "shell: requests, but reads no answer", limit: "1 MiB of answers waits, `shell.Options.Queue`; 30 s without progress", flags: "`--send-timeout`",
+	{client: "shell: requests, but reads no answer", limit: "the next request runs when fewer than 8 KiB of answers wait; 30 s without progress", flags: "`--send-timeout`",
 		listener: "shell", clients: 200, connect: func(s *costServer, _ int) { s.open(strings.Repeat("help\n", 2000)) }},
 	{client: "shell: `help`", limit: "none; a client that does not read is not read",
 		listener: "shell", frames: repeated("help\n", 1)},
@@ -70,6 +70,15 @@ func packetFrame(text string) string {
 
 const packetRequest = `{"jsonrpc":"2.0","method":"stats","id":1}`
 
+const noRoom = "the next request is read when fewer than 8 KiB of answers wait; 30 s without progress"
+
+// unreadAnswers sends so many requests, with answers of so many bytes.
+func unreadAnswers(bytes, requests int) func(*costServer, int) {
+	return func(s *costServer, _ int) {
+		s.open(strings.Repeat(packetFrame(`{"jsonrpc":"2.0","method":"echo","params":["`+strings.Repeat("x", bytes)+`"],"id":1}`), requests))
+	}
+}
+
 var packetCosts = []cost{
 	{client: "packet: idle", limit: "closed after 5 min without a frame", flags: connectionFlags,
 		listener: "packet", clients: 500, connect: idle},
@@ -77,10 +86,10 @@ var packetCosts = []cost{
 		listener: "packet", clients: 500, connect: func(s *costServer, _ int) { s.open("\x00\x03\xff\xf0{") }},
 	{client: "packet: half of a frame of 256 KiB", limit: "`packet.Options.MaxFrame`, 256 KiB; closed after 5 min", flags: connectionFlags,
 		listener: "packet", clients: 500, connect: func(s *costServer, _ int) { s.open("\x00\x03\xff\xf0{" + strings.Repeat(" ", 130_000)) }},
-	{client: "packet: 2 MB of requests, but reads no answer", limit: "1 MiB of answers waits, `packet.Options.Queue`; 30 s without progress", flags: "`--send-timeout`",
-		listener: "packet", clients: 100, connect: func(s *costServer, _ int) {
-			s.open(strings.Repeat(packetFrame(`{"jsonrpc":"2.0","method":"echo","params":["`+strings.Repeat("x", 100_000)+`"],"id":1}`), 20))
-		}},
+	{client: "packet: 2 MB of requests of 10 kB, but reads no answer", limit: noRoom, flags: "`--send-timeout`",
+		listener: "packet", clients: 500, connect: unreadAnswers(10_000, 200)},
+	{client: "packet: 2 MB of requests of 100 kB, but reads no answer", limit: noRoom + "; one answer of up to 256 KiB, and the garbage of the requests", flags: "`--send-timeout`",
+		listener: "packet", clients: 300, connect: unreadAnswers(100_000, 20)},
 	{client: "packet: batches of 100 requests", limit: "`packet.Options.FramesPerSecond`, 200; `packet.Options.BytesPerSecond`, 1 MiB", flags: "`--address-rate`",
 		listener: "packet", frames: repeated(packetFrame("["+strings.Repeat(packetRequest+",", 99)+packetRequest+"]"), 1), perSecond: 190},
 }
@@ -148,12 +157,12 @@ var topicCosts = []cost{
 		listener: "topics", clients: 500, connect: idle},
 	{client: "topics: half a frame of 5 kB", limit: "`pubsub.Options.FrameTimeout`, 1 min", flags: connectionFlags,
 		listener: "topics", clients: 500, connect: func(s *costServer, _ int) { s.open(`{"action":"` + strings.Repeat("a", 5000)) }},
-	{client: "topics: half a frame of 250 kB", limit: "a quarter of `pubsub.Options.AddressBytes`: 16 MiB of incomplete frames per source address", flags: "`--max-per-address`",
+	{client: "topics: half a frame of 250 kB", limit: "`pubsub.Options.AddressBytes`: 7.9 MiB of incomplete frames per source address, a 64th of what is free of 512 MiB", flags: "`--max-per-address`",
 		listener: "topics", clients: 500, connect: func(s *costServer, _ int) { s.open(`{"action":"` + strings.Repeat("a", 250_000)) }},
 	{client: "topics: subscribed, but does not read; 5 MB published", limit: "`pubsub.Options.Queue`, 1 MiB; 30 s without progress", flags: "`--send-timeout`",
 		listener: "topics", clients: 50, connect: func(s *costServer, _ int) { s.open(subscribeX + "\x00") }, publish: 100},
-	{client: "topics: 1,000 subscriptions", limit: "`pubsub.Options.MaxSubscriptions`; `pubsub.Options.AddressBytes`: about 130,000 subscriptions per source address", flags: "`--max-per-address`",
-		listener: "topics", clients: 200, connect: func(s *costServer, i int) { s.requests(subscribeMany(i)) }},
+	{client: "topics: 1,000 subscriptions", limit: "`pubsub.Options.MaxSubscriptions`; `pubsub.Options.AddressBytes`: about 30,000 subscriptions per source address, a 32nd of what is free of 512 MiB", flags: "`--max-per-address`",
+		listener: "topics", clients: 25, connect: func(s *costServer, i int) { s.requests(subscribeMany(i)) }},
 	{client: "topics: 1,000 subscriptions, connection closed", limit: "4 MiB of such sessions per source address, 256 MiB in all", flags: "`--max-sessions-per-address`, `--max-sessions`, `--session-ttl`",
 		listener: "topics", clients: 200, connect: func(s *costServer, i int) {
 			s.requests(subscribeMany(i)).(*net.TCPConn).CloseWrite()
@@ -166,8 +175,8 @@ var topicCosts = []cost{
 	{client: "topics: subscribes and unsubscribes a pattern, with 999 similar names", limit: requestRate, flags: "`--address-rate`",
 		listener: "topics", first: strings.Join(subscribes("a*b.c>d.%d", 999), "\x00") + "\x00",
 		frames: repeated(`{"action":"subscribe","data":"a.*"}`+"\x00"+`{"action":"unsubscribe","data":"a.*"}`+"\x00", 2), perSecond: 20_000},
-	{client: "topics: publishes past 1,000 patterns of 32 tokens", limit: publishRate + "; the cost grows with the arrangements of `*`", flags: "`--address-rate`",
-		listener: "topics", first: sharedTails(1000, 32),
+	{client: "topics: publishes past 31 patterns of 32 tokens", limit: publishRate + "; the cost grows with the arrangements of `*`, 31 per source address", flags: "`--address-rate`",
+		listener: "topics", first: sharedTails(31, 32),
 		frames: repeated(publishFrame(strings.Repeat("a.", 10)+strings.Repeat("x.", 21)+"yes", "1")+"\x00", 1), perSecond: 9500},
 	{client: "topics: publishes 240 kB of arrays, 100 deep", limit: requestRate, flags: "`--address-rate`",
 		listener: "topics", frames: repeated(nested(100, 1200), 1), perSecond: 160},

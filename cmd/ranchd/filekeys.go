@@ -5,8 +5,8 @@ package main
 type fileKeys struct {
 	Name     string `top:"no" on:"listener" change:"listener" example:"\"game\"" help:"Name of the listener in logs and commands. Default: protocol and transport, for example echo-tcp. A reload recognizes a listener by its name."`
 	Address  string `top:"no" on:"listener" change:"resume" example:"\"tls://0.0.0.0:7443\"" help:"Address to listen on: tcp://host:port, tls://host:port, unix:/path, systemd:NAME or fd:N, and tls+unix:, tls+systemd: and tls+fd: for TLS. It is required."`
-	Protocol string `top:"no" on:"listener" kind:"protocol" change:"now" example:"\"echo\"" help:"Protocol: echo, shell, topics, packet, web (topics for browsers), admin (the operators' shell), or admin-http (the operators' HTTP server). Default: echo."`
-	Service  string `top:"no" on:"shell,topics,packet,web" change:"now" example:"\"topics\"" help:"Name of the service that the listener belongs to. Listeners of the same protocol and service share its sessions, topics and rooms, and have the same options of the protocol; listeners of web share the topics of those of topics. Default: the protocol, and topics for web."`
+	Protocol string `top:"no" on:"listener" kind:"protocol" change:"now" example:"\"echo\"" help:"Protocol: echo, shell, topics, packet, web (topics for browsers), relay (to other servers), admin (the operators' shell), or admin-http (the operators' HTTP server). Default: echo."`
+	Service  string `top:"no" on:"shell,topics,packet,web,relay" change:"now" example:"\"topics\"" help:"Name of the service that the listener belongs to. Listeners of the same protocol and service share its sessions, topics, rooms and upstreams, and have the same options of the protocol; listeners of web share the topics of those of topics. Default: the protocol, topics for web, and the name of the listener for relay."`
 	Limits   string `top:"no" on:"listener" change:"restart" example:"\"clients\"" help:"Name of a table limits.NAME, whose limits all its listeners count together. Default: none."`
 	Fallback bool   `top:"no" on:"listener" kind:"bool" change:"resume" default:"false" help:"Listen on a free port if the address is in use."`
 
@@ -25,6 +25,8 @@ type fileKeys struct {
 	MaxFrame         string `on:"topics,web,packet" kind:"frame" change:"protocol" default:"262144" help:"Maximum length of a client's frame, in bytes."`
 	MaxSubscriptions string `on:"topics,web" kind:"positive" change:"restart" default:"1000" help:"Maximum number of subscriptions of one session."`
 	MaxTopics        string `on:"topics,web" kind:"positive" change:"restart" default:"1048576" help:"Maximum number of topics with subscribers."`
+	TotalBytes       string `on:"topics,web" kind:"limit" change:"restart" default:"536870912" help:"Memory of the subscriptions and incomplete frames of all connected clients, in bytes, or unlimited. A subscription counts as 512 bytes and the length of the name, a frame from 16 KiB on."`
+	AddressBytes     string `on:"topics,web" kind:"limit" change:"restart" example:"67108864" help:"The same for one source address (IPv6: one /64); incomplete frames may take a quarter of it. Default: a 32nd of what is free of total-bytes and, in topics, of max-topics; a 64th for incomplete frames."`
 	PublishRate      string `on:"topics,web" kind:"limit" change:"restart" default:"10000" help:"Messages per second that a connection may publish, or unlimited."`
 	Heartbeat        string `on:"topics,web" kind:"time" change:"restart" default:"30s" help:"Time without output to a client after which the server sends PING, or infinity."`
 	History          string `on:"topics,web" kind:"number" change:"restart" default:"16" help:"Number of recent messages that a topic keeps. 0 is none."`
@@ -33,6 +35,25 @@ type fileKeys struct {
 	BytesPerSecond   string `on:"packet" kind:"limit" change:"now" default:"1048576" help:"Bytes per second that a client may send, or unlimited."`
 	FramesPerSecond  string `on:"packet" kind:"limit" change:"now" default:"200" help:"Frames per second that a client may send, or unlimited."`
 	MaxBatch         string `on:"packet" kind:"positive" change:"now" default:"100" help:"Maximum number of requests in a batch."`
+
+	relayKeys
+}
+
+// relayKeys are the settings of relay listeners besides --upstream.
+type relayKeys struct {
+	UpstreamCA     []string `on:"relay" kind:"files" change:"now" name:"upstream-ca" example:"[\"upstreams.pem\"]" help:"CA certificates that sign those of upstreams with TLS, PEM; they are read again at each reload. Default: those of the system."`
+	UpstreamName   string   `on:"relay" kind:"text" change:"now" example:"\"internal.example.org\"" help:"Server name (SNI) for upstreams with TLS, for which their certificates must be valid. Default: the host of the address."`
+	UpstreamHeader string   `on:"relay" kind:"header" change:"now" default:"none" help:"PROXY header with the address of the client that upstreams receive before the data: none, v1 or v2."`
+	DialTimeout    string   `on:"relay" kind:"duration" change:"now" default:"5s" help:"Time limit of an attempt to connect to an upstream."`
+	DialAttempts   string   `on:"relay" kind:"positive" change:"now" default:"3" help:"Number of upstreams that are tried for a connection until one can be connected to."`
+	MaxFailures    string   `on:"relay" kind:"limit" change:"now" default:"3" help:"Failures of an upstream within failure-window after which it is not used for failure-back-off, or unlimited: it cannot be connected to, or resets a connection before it has sent anything."`
+	FailureWindow  string   `on:"relay" kind:"duration" change:"now" default:"10s" help:"Period for max-failures."`
+	FailureBackOff string   `on:"relay" kind:"duration" change:"now" default:"10s" help:"How long a failing upstream is not used while there are others."`
+	HealthInterval string   `on:"relay" kind:"time" change:"now" default:"infinity" help:"Time between two health checks, which connect to each upstream, at least 10ms, or infinity for none."`
+	HealthTimeout  string   `on:"relay" kind:"duration" change:"now" default:"5s" help:"Time limit of a health check."`
+	HealthFall     string   `on:"relay" kind:"positive" change:"now" default:"3" help:"Consecutive failed checks after which an upstream is not used."`
+	HealthRise     string   `on:"relay" kind:"positive" change:"now" default:"2" help:"Consecutive successful checks after which it is used again."`
+	DrainIdle      string   `on:"relay" kind:"time" change:"now" default:"1s" help:"Time without traffic after which a connection ends while the listener stops, or infinity."`
 }
 
 // limitsKeys are the settings of a table [limits.NAME].

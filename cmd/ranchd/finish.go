@@ -30,6 +30,9 @@ func (u *replacement) finish() {
 		if l.Service == shellService || l.Service.isOperators() {
 			d.services[l.service()].access.Store(&l.Access)
 		}
+		if s := d.services[l.service()]; s.relay != nil {
+			d.setRelay(s, l)
+		}
 	}
 	for _, r := range before {
 		switch {

@@ -35,6 +35,8 @@ type flags struct {
 	AllowedOrigin []string `on:"web" kind:"list" change:"now" example:"[\"*.example.org\"]" sep:"," placeholder:"HOST,..." help:"Hosts whose pages may connect to web listeners in addition to pages of the listener itself: names or patterns such as *.example.org, with the port unless it is the default one, or * for all."`
 	AllowedHost   []string `on:"web" kind:"list" change:"now" example:"[\"topics.example.org\"]" sep:"," placeholder:"HOST,..." help:"Hosts that requests to web listeners may name, in the same form. Default: all, but on loopback addresses only localhost, loopback addresses and --allowed-origin; behind a proxy on the same machine, give the names that it passes on."`
 
+	Upstream []string `on:"relay" kind:"list" change:"now" example:"[\"10.0.0.1:443\", \"10.0.0.2:443 weight=2 max=1000\"]" sep:"none" placeholder:"ADDRESS" help:"Server to which relay listeners forward connections: tcp://host:port, host:port, unix:/path, or with TLS tls://host:port and tls+unix:/path; the same for all. weight=N may follow, the share of connections, and max=N, the maximum number of connections; may be repeated."`
+
 	Cert           []string `on:"listener" kind:"files" change:"now" example:"[\"site.pem\"]" file:"TLS certificates with their chains, PEM, as many as key. A client gets the certificate for its server name (SNI), otherwise the first. Certificate files are reloaded when they change. Default: a self-signed certificate in memory, for testing only." sep:"none" placeholder:"FILE" help:"TLS certificate with its chain, PEM; may be repeated, each with a --key. A client gets the certificate for its server name (SNI), otherwise the first. Certificate files are reloaded when they change. Default: a self-signed certificate in memory, for testing only."`
 	Key            []string `on:"listener" kind:"files" change:"now" example:"[\"site.key\"]" file:"Files with the private keys of the certificates, PEM, in the same order. A key may be in the file of its certificate." sep:"none" placeholder:"FILE" help:"Private key of a certificate, PEM; as many as --cert, in the same order. It may be in the same file."`
 	ClientCA       []string `on:"listener" kind:"files" change:"now" example:"[\"clients.pem\"]" file:"CA certificates that sign client certificates, PEM; reloaded too. Clients must then present a certificate. Default: no client certificates." name:"client-ca" sep:"none" placeholder:"FILE" help:"CA certificates that sign client certificates, PEM; may be repeated, and reloaded too. Clients must then present a certificate. Default: no client certificates."`
@@ -56,7 +58,7 @@ type flags struct {
 	accessLogFlags
 	upgradeFlags
 
-	ProxyFrom string `on:"echo,shell,topics,packet,web" kind:"networks" change:"resume" example:"[\"10.0.0.0/8\", \"local\"]" placeholder:"NETWORK,..." help:"Proxies whose connections must begin with a PROXY header, version 1 or 2: networks such as 10.0.0.0/8, and local for Unix sockets. Headers from other peers are refused. Default: none, and headers are payload."`
+	ProxyFrom string `on:"echo,shell,topics,packet,web,relay" kind:"networks" change:"resume" example:"[\"10.0.0.0/8\", \"local\"]" placeholder:"NETWORK,..." help:"Proxies whose connections must begin with a PROXY header, version 1 or 2: networks such as 10.0.0.0/8, and local for Unix sockets. Headers from other peers are refused. Default: none, and headers are payload."`
 
 	RefuseAfter      string `on:"listener" kind:"refuse" change:"now" placeholder:"TIME" default:"never" help:"At the maximum number of connections: never leaves clients in the accept queue, 0 refuses them at once, a duration refuses them after it. Default: ${default}."`
 	MaxPerAddress    string `on:"listener" kind:"limit" change:"now" placeholder:"N" default:"unlimited" help:"Maximum number of connections of one source address (IPv6: one /64). Default: ${default}."`
@@ -82,7 +84,7 @@ type flags struct {
 	fileKeys `kong:"-"`
 }
 
-const description = `Serves TCP protocols: echo; a shell with sessions that survive their connections; a topic server with the protocol of Janus; and a packet server with JSON-RPC 2.0 in length-prefixed frames and chat rooms. ranchctl shows its state and changes it while it runs. Without flags it serves all of them on loopback.`
+const description = `Serves TCP protocols: echo; a shell with sessions that survive their connections; a topic server with the protocol of Janus; a packet server with JSON-RPC 2.0 in length-prefixed frames and chat rooms; and a relay to other servers. ranchctl shows its state and changes it while it runs. Without flags it serves all of them on loopback.`
 
 const helpTail = `
 Addresses:
@@ -98,6 +100,7 @@ Addresses:
   topics+                           topic server
   web+                              page, WebSockets and server-sent events for browsers, same topics
   packet+                           packet server
+  relay+                            forwards connections to the servers of --upstream
 
   NAME= in front of an address names the listener in logs and commands. The default name is
   made of protocol and transport, for example echo-tcp.
@@ -114,6 +117,7 @@ Examples:
   ranchd
   ranchd -c /etc/ranchd/ranchd.toml
   ranchd --listen packet+tls://:8082 --listen packet+unix:/run/game.sock
+  ranchd --listen relay+tcp://0.0.0.0:443 --upstream 10.0.0.1:443 --upstream 10.0.0.2:443
   ranchd --listen tcp://0.0.0.0:7 --max-connections unlimited
   ranchd --listen a=tcp://:7001 --listen b=unix:/run/b.sock --unix-mode 0660
   ranchd --listen tls://[::]:7443 --cert site.pem --key site.key --tls-min 1.3

@@ -58,7 +58,7 @@ func newListener(e endpoint) *listenerConfig {
 	case topicsService, webService:
 		l.Sessions = sessions
 		l.Topics = topicsConfig{
-			MaxFrame: 262144, MaxSubscriptions: 1000, MaxTopics: 1 << 20, PublishRate: 10_000, History: 16,
+			MaxFrame: 262144, MaxSubscriptions: 1000, MaxTopics: 1 << 20, PublishRate: 10_000, History: 16, TotalBytes: 512 << 20,
 			Heartbeat: 30 * time.Second, Retain: time.Minute,
 		}
 		if e.Service == webService {

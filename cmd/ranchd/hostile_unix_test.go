@@ -23,14 +23,14 @@ import (
 // TestHostile tests the built program under conditions that break servers.
 func TestHostile(t *testing.T) {
 	bin := buildProgram(t)
-	t.Run("unreadLog", func(t *testing.T) { testUnreadLog(t, bin) })
-	t.Run("unreadOutput", func(t *testing.T) { testUnreadOutput(t, bin) })
+	t.Run("unreadLog", func(t *testing.T) { t.Parallel(); testUnreadLog(t, bin) })
+	t.Run("unreadOutput", func(t *testing.T) { t.Parallel(); testUnreadOutput(t, bin) })
 	t.Run("fallbacks", func(t *testing.T) { testFallbacks(t, bin) })
 	t.Run("inheritedSignals", func(t *testing.T) { testInheritedSignals(t, bin) })
-	t.Run("httpToTheShell", func(t *testing.T) { testHTTPToTheShell(t, bin) })
-	t.Run("exhaustedDescriptors", func(t *testing.T) { testExhaustedDescriptors(t, bin) })
-	t.Run("floodOfWarnings", func(t *testing.T) { testFloodOfWarnings(t, bin) })
-	t.Run("nasty", func(t *testing.T) { testNasty(t, bin) })
+	t.Run("httpToTheShell", func(t *testing.T) { t.Parallel(); testHTTPToTheShell(t, bin) })
+	t.Run("exhaustedDescriptors", func(t *testing.T) { t.Parallel(); testExhaustedDescriptors(t, bin) })
+	t.Run("floodOfWarnings", func(t *testing.T) { t.Parallel(); testFloodOfWarnings(t, bin) })
+	t.Run("nasty", func(t *testing.T) { t.Parallel(); testNasty(t, bin) })
 }
 
 // fullPipe returns the write end of a pipe that nothing reads and that is full.

@@ -49,7 +49,8 @@ var kinds = map[string]settings.Kind{
 	"level":    choice("debug", "info", "warn", "error"),
 	"format":   choice("auto", "text", "color", "json"),
 	"evict":    choice("none", "oldest", "most-idle", "random"),
-	"protocol": choice("echo", "shell", "topics", "packet", "web", "admin", "admin-http"),
+	"protocol": choice("echo", "shell", "topics", "packet", "web", "relay", "admin", "admin-http"),
+	"header":   choice("none", "v1", "v2"),
 }
 
 var (

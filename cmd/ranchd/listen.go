@@ -26,6 +26,7 @@ const (
 	topicsService service = "topics"
 	packetService service = "packet"
 	webService    service = "web"
+	relayService  service = "relay"
 	adminService  service = "admin" // only by --admin
 
 	adminHTTPService service = "admin-http" // only by --admin-http
@@ -39,7 +40,7 @@ func (s service) String() string {
 }
 
 // prefixes are the services that an address can name.
-var prefixes = []service{shellService, topicsService, packetService, webService}
+var prefixes = []service{shellService, topicsService, packetService, webService, relayService}
 
 // loopback is the default host. Package net would listen on every interface, which must be written
 // explicitly here.

@@ -11,6 +11,7 @@ import (
 // topicsConfig configures a topic server, except for its sessions.
 type topicsConfig struct {
 	MaxFrame, MaxSubscriptions, MaxTopics, PublishRate, History int
+	TotalBytes, AddressBytes                                    int
 	Heartbeat, Retain                                           time.Duration
 }
 
@@ -19,6 +20,8 @@ func (f *flags) topicsConfig(all *faults) topicsConfig {
 		MaxFrame:         read(all, "--max-frame", f.MaxFrame, number(256, math.MaxInt32)),
 		MaxSubscriptions: read(all, "--max-subscriptions", f.MaxSubscriptions, number(1, math.MaxInt32)),
 		MaxTopics:        read(all, "--max-topics", f.MaxTopics, number(1, math.MaxInt32)),
+		TotalBytes:       read(all, "--total-bytes", f.TotalBytes, maxSessions),
+		AddressBytes:     read(all, "--address-bytes", f.AddressBytes, orDefault(maxSessions)),
 		PublishRate:      read(all, "--publish-rate", f.PublishRate, maxSessions),
 		History:          orNone(read(all, "--history", f.History, number(0, math.MaxInt32))),
 		Heartbeat:        orNoTimeout(read(all, "--heartbeat", f.Heartbeat, positive)),
@@ -46,6 +49,15 @@ func (s service) state() service {
 		return topicsService
 	}
 	return s
+}
+
+// defaultService returns the name of the service of a listener that names none. Relays have upstreams
+// of their own.
+func (l *listenerConfig) defaultService() string {
+	if l.Service == relayService {
+		return l.Name
+	}
+	return l.Service.state().String()
 }
 
 // own reports whether a key configures the service itself, and not only the listener or the

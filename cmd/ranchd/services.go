@@ -13,6 +13,7 @@ import (
 	"goranch/protocol/echo"
 	"goranch/protocol/packet"
 	"goranch/protocol/pubsub"
+	"goranch/protocol/relay"
 	"goranch/protocol/session"
 	"goranch/protocol/shell"
 	"goranch/protocol/shell/access"
@@ -29,6 +30,7 @@ type runningService struct {
 	topics   *pubsub.Server              // nil for others
 	sessions *session.Manager[shell.State]
 	packet   packetConfig
+	relay    *relay.Relay                  // nil for others
 	http     *adminhttp.Handler            // of operators
 	closers  []func(context.Context) error // in the order of creation
 }
@@ -56,6 +58,8 @@ func (d *daemon) newService(c *config, l *listenerConfig) (*runningService, erro
 		err = d.newTopics(s, c, l)
 	case shellService:
 		err = d.newPublicShell(s, c, l)
+	case relayService:
+		err = d.newRelay(s, l)
 	case adminHTTPService:
 		err = d.newAdminHTTP(s, l)
 	default:
@@ -95,7 +99,7 @@ func (d *daemon) newTopics(s *runningService, c *config, l *listenerConfig) erro
 	srv, err := pubsub.NewServer(pubsub.Options{
 		SessionTTL: l.Sessions.TTL, MaxSessions: l.Sessions.Max, MaxSessionsPerAddress: l.Sessions.MaxPerAddress, Store: store,
 		MaxFrame: t.MaxFrame, MaxSubscriptions: t.MaxSubscriptions, MaxTopics: t.MaxTopics, PublishRate: t.PublishRate,
-		History: t.History, Heartbeat: t.Heartbeat, Retain: t.Retain,
+		TotalBytes: t.TotalBytes, AddressBytes: t.AddressBytes, History: t.History, Heartbeat: t.Heartbeat, Retain: t.Retain,
 		OnError: func(err error) { d.log.Warn("topic server error", "err", err) },
 	})
 	if err != nil {

@@ -115,12 +115,12 @@ func (p *process) waitEnded(t *testing.T, pid int) {
 // TestUpgrades upgrades the built program in its own process.
 func TestUpgrades(t *testing.T) {
 	bin := buildProgram(t)
-	t.Run("listeners", func(t *testing.T) { testUpgradeListeners(t, bin) })
-	t.Run("command", func(t *testing.T) { testUpgradeCommand(t, bin) })
-	t.Run("configuration", func(t *testing.T) { testUpgradeConfiguration(t, bin) })
-	t.Run("fallback", func(t *testing.T) { testUpgradeFallback(t, bin) })
-	t.Run("inherited", func(t *testing.T) { testUpgradeInherited(t, bin) })
-	t.Run("drain", func(t *testing.T) { testUpgradeDrain(t, bin) })
+	t.Run("listeners", func(t *testing.T) { t.Parallel(); testUpgradeListeners(t, bin) })
+	t.Run("command", func(t *testing.T) { t.Parallel(); testUpgradeCommand(t, bin) })
+	t.Run("configuration", func(t *testing.T) { t.Parallel(); testUpgradeConfiguration(t, bin) })
+	t.Run("fallback", func(t *testing.T) { t.Parallel(); testUpgradeFallback(t, bin) })
+	t.Run("inherited", func(t *testing.T) { t.Parallel(); testUpgradeInherited(t, bin) })
+	t.Run("drain", func(t *testing.T) { t.Parallel(); testUpgradeDrain(t, bin) })
 }
 
 // All kinds of listeners are handed over, twice.

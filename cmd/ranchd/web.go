@@ -52,12 +52,15 @@ func (d *daemon) newGateway(s *runningService, l *listenerConfig) (*gateway, err
 		ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelDebug),
 	}
 	stop := netlisten.StopHTTP(srv)
-	nl := netlisten.New(func(ctx context.Context) {
-		if inner.Options().DrainSpread > 0 {
-			inner.Drain(ctx) // which ends WebSockets and event streams one by one
-		}
-		gw.Shutdown(ctx)
-		stop(ctx)
+	nl := netlisten.New(netlisten.Options{
+		Stop: func(ctx context.Context) {
+			if inner.Options().DrainSpread > 0 {
+				inner.Drain(ctx) // which ends WebSockets and event streams one by one
+			}
+			gw.Shutdown(ctx)
+			stop(ctx)
+		},
+		Refuse: netlisten.RefuseHTTP,
 	})
 	go srv.Serve(nl) // returns after Shutdown
 	return &gateway{nl, inner, func(ctx context.Context) error {

@@ -11,6 +11,7 @@ import (
 // The WebSockets of browsers end over --drain-spread too, with a status after which they connect
 // again.
 func TestDrainSpreadOfWebSockets(t *testing.T) {
+	t.Parallel()
 	const n = 20
 	p := startProgram(t, "--listen", "w=web+tcp://127.0.0.1:0", "--admin", "none", "--quiet", "--drain-spread", "2s", "--shutdown-timeout", "20s")
 	addr := p.log.addr(t, "w")

@@ -37,7 +37,7 @@ func main() {
 	srv := grpc.NewServer()
 	health.RegisterHealthServer(srv, slowHealth{begun: begun})
 
-	nl := netlisten.New(func(context.Context) { srv.GracefulStop() })
+	nl := netlisten.New(netlisten.Options{Stop: func(context.Context) { srv.GracefulStop() }})
 	l, err := ranch.StartListener("rpc", transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", MaxConnections: 20, PostListen: nl.PostListen}, nl)
 	if err != nil {
 		log.Fatal(err)

@@ -46,7 +46,7 @@ func newServer(begun chan<- struct{}, finish <-chan struct{}) *http.Server {
 func main() {
 	begun, finish := make(chan struct{}), make(chan struct{})
 	srv := newServer(begun, finish)
-	nl := netlisten.New(netlisten.StopHTTP(srv))
+	nl := netlisten.New(netlisten.Options{Stop: netlisten.StopHTTP(srv), Refuse: netlisten.RefuseHTTP})
 	l, err := ranch.StartListener("web", transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", MaxConnections: 20, PostListen: nl.PostListen}, nl)
 	if err != nil {
 		log.Fatal(err)

@@ -36,7 +36,7 @@ func main() {
 	}}
 	config.AddHostKey(signer)
 
-	nl := netlisten.New(nil) // no stop function: each connection ends after its session
+	nl := netlisten.New(netlisten.Options{}) // no Stop: each connection ends after its session
 	l, err := ranch.StartListener("ssh", transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", MaxConnections: 20, PostListen: nl.PostListen}, nl)
 	if err != nil {
 		log.Fatal(err)

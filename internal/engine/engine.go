@@ -72,10 +72,13 @@ type Conn interface {
 	// UpgradePeeked is transport.Conn.Upgrade for a connection on which Peek has read the beginning
 	// of the handshake. t is a transport.Transport.
 	UpgradePeeked(ctx context.Context, t any) error
+	// HasTLS reports whether the TLS method of the connection returns a state, which is large.
+	HasTLS() bool
 	// TLSConn returns the connection of crypto/tls that carries the payload; nil if there is none,
 	// or if Peek has read payload ahead. From then on, only the result may be read and written, and
-	// its owner closes it; onEnd is called by the goroutine that closes it. TLSConn is called once,
-	// by the owner of the connection.
+	// its owner closes it; onEnd is called by the goroutine that closes it. The counters of the
+	// connection and its tracer see encrypted bytes, and the counters include those of the
+	// handshake. TLSConn is called once, by the owner of the connection.
 	TLSConn(onEnd func()) *tls.Conn
 	// SetTracer has each read and write reported to tracer, a func(transport.TraceEvent); nil ends
 	// that. It may be called from any goroutine.
@@ -89,6 +92,19 @@ type Receiver interface {
 	// connection. When the stream ends or fails, or reads are interrupted, ended is called once, in
 	// a goroutine of its own. Receive is called once, when nothing reads the connection any more.
 	Receive(data func([]byte), ended func())
+}
+
+// ReadableWaiter is implemented by connections that can wait for data without a buffer of the caller.
+type ReadableWaiter interface {
+	// WaitReadable returns when Read would not block: there is data, or Read fails.
+	WaitReadable()
+}
+
+// EndNotifier is implemented by accepted connections that tell the peer why they are closed.
+type EndNotifier interface {
+	// NotifyEnd is called before the connection is closed because its protocol has returned err. cause
+	// is the reason for which it was asked to stop, nil if it was not.
+	NotifyEnd(err, cause error)
 }
 
 // PooledReader reads a connection into buffers from a pool, and holds none while it waits. It is

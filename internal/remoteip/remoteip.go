@@ -14,19 +14,20 @@ import (
 
 // Of returns the IP address in addr: IPv4 as such and without a zone. The result is the zero
 // Addr if addr is nil or holds no IP address.
-func Of(addr net.Addr) netip.Addr {
-	var ip netip.Addr
+func Of(addr net.Addr) netip.Addr { return AddrPort(addr).Addr() }
+
+// AddrPort returns the IP address in addr, as Of does, with its port.
+func AddrPort(addr net.Addr) netip.AddrPort {
+	var ap netip.AddrPort
 	switch a := addr.(type) {
 	case nil:
 	case *net.TCPAddr:
-		ip = a.AddrPort().Addr()
+		ap = a.AddrPort()
 	case *net.UnixAddr: // its name may look like an address
 	default:
-		if ap, err := netip.ParseAddrPort(a.String()); err == nil {
-			ip = ap.Addr()
-		}
+		ap, _ = netip.ParseAddrPort(a.String())
 	}
-	return ip.Unmap().WithZone("")
+	return netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
 }
 
 // Key returns the key of addr: its IPv4 address, or the first address of the /64 of its IPv6

@@ -27,9 +27,9 @@ const silent = 20 // connections that read nothing
 // readers is the number of clients. The race detector makes each about ten times as expensive.
 var readers = func() int {
 	if raceEnabled {
-		return 180
+		return 80
 	}
-	return 980
+	return 380
 }()
 
 // loadTest counts what happens to all clients.
@@ -144,7 +144,7 @@ func (lt *loadTest) receive(what string, ch <-chan struct{}, n int) {
 	}
 }
 
-// A thousand clients are in one room, and some of them read nothing. What is said reaches the
+// Hundreds of clients are in one room, and some of them read nothing. What is said reaches the
 // others, and the silent connections are closed. After a restart of the server all clients join
 // again, and OnEnd has been called once for each connection.
 func TestLoad(t *testing.T) {

@@ -25,26 +25,23 @@ func (c *conn) Close() error {
 	return err
 }
 
-// tlsConn is a conn with TLS. It is a type of its own because net/http takes a connection with the
-// method ConnectionState for a TLS connection.
-type tlsConn struct{ *conn }
+// stateConn is a conn with TLS that cannot be passed on as a *tls.Conn. net/http takes a connection
+// with the method ConnectionState for a TLS connection.
+type stateConn struct{ *conn }
 
-func (c tlsConn) ConnectionState() tls.ConnectionState {
+func (c stateConn) ConnectionState() tls.ConnectionState {
 	state, _ := c.TLS()
 	return state
 }
 
-// wrap returns tc as Accept returns it. release is called when that is closed.
+// wrap returns tc as Accept returns it. Nothing else uses tc from then on. release is called when that is closed.
 func wrap(tc *transport.Conn, release func()) net.Conn {
 	c := &conn{tc, release}
-	state, secure := tc.TLS()
-	if !secure {
+	if _, secure := tc.TLS(); !secure {
 		return c
 	}
-	if state.NegotiatedProtocol == "h2" {
-		if inner := engine.Of(tc).TLSConn(release); inner != nil {
-			return inner
-		}
+	if inner := engine.Of(tc).TLSConn(release); inner != nil {
+		return inner
 	}
-	return tlsConn{c}
+	return stateConn{c}
 }

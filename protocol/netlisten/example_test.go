@@ -20,7 +20,7 @@ func Example() {
 	opts := ranch.Options{Addr: "127.0.0.1:0", MaxConnections: 50, Logger: slog.New(slog.DiscardHandler)}
 
 	srv := &http.Server{Handler: web}
-	nl := netlisten.New(netlisten.StopHTTP(srv))
+	nl := netlisten.New(netlisten.Options{Stop: netlisten.StopHTTP(srv), Refuse: netlisten.RefuseHTTP})
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(nl) }()
 	l, err := ranch.StartListener("web", transport.TCP{}, opts, nl)
@@ -64,7 +64,7 @@ func Example_connContext() {
 			fmt.Fprint(w, conn.Transport().Name(), " ", conn.ID() > 0)
 		}),
 	}
-	nl := netlisten.New(netlisten.StopHTTP(srv))
+	nl := netlisten.New(netlisten.Options{Stop: netlisten.StopHTTP(srv)})
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(nl) }()
 	opts := ranch.Options{Addr: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler)}

@@ -9,7 +9,7 @@ import (
 // requestGrace is the time in which clients that are connected may still send a request.
 const requestGrace = time.Second
 
-// StopHTTP returns a stop function for [New] that shuts down a *http.Server. Idle connections are
+// StopHTTP returns an [Options].Stop that shuts down a *http.Server. Idle connections are
 // closed at once, and connections with a request when it is answered. New connections have one
 // second to send a request; Shutdown alone would drop it. Then Shutdown ends HTTP/2 connections by
 // GOAWAY, and connections without a request when they are five seconds old. Hijacked connections

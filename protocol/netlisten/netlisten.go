@@ -3,7 +3,7 @@
 // connection cap, the transports, the limits and the drain of package ranch.
 //
 //	srv := &http.Server{Handler: handler}
-//	nl := netlisten.New(netlisten.StopHTTP(srv))
+//	nl := netlisten.New(netlisten.Options{Stop: netlisten.StopHTTP(srv), Refuse: netlisten.RefuseHTTP})
 //	go srv.Serve(nl)
 //	ranch.StartListener("web", transport.TCP{}, ranch.Options{Addr: ":8080", PostListen: nl.PostListen}, nl)
 //	…
@@ -14,14 +14,30 @@
 //
 // # TLS
 //
-// net/http uses HTTP/2 only on a connection whose type is *tls.Conn. There are two ways:
+// net/http, SMTP servers and others recognize TLS by the type *tls.Conn. Accept returns it over
+// transport.TLS, and after the handshake of a sniff.Upgrade: the listener runs the handshake, within
+// its time limit, and counts failed ones. net/http serves HTTP/2 if NextProtos of the configuration
+// contains "h2". With transport.TCP, a server that runs the handshake itself, as srv.ServeTLS(nl, …)
+// does, also works.
 //
-//   - transport.TCP and srv.ServeTLS(nl, …): net/http runs the handshake. The counters of the
-//     connection count encrypted bytes.
-//   - transport.TLS and srv.Serve(nl): the listener runs the handshake, within its time limit, and
-//     counts failed handshakes. Accept returns connections that negotiated "h2" (in NextProtos of
-//     the configuration) as a *tls.Conn, whose traffic is not counted. All others have a method
-//     ConnectionState, so that Request.TLS is set.
+// Either way the connection is limited as any other, and its counters count encrypted bytes, those
+// of the handshake included; so do those of its listener.
+//
+// A connection cannot be passed on as a *tls.Conn if decrypted data of it was examined by a second
+// sniff protocol, or if TLS is that of another package. It then has a method ConnectionState, which
+// is enough for Request.TLS, but not for HTTP/2.
+//
+// # Rejection messages
+//
+// If the listener refuses a connection, Options.Refuse can send a rejection message: at the cap if
+// ranch.Options.RefuseAfter says not to wait, for limits per address, denied networks and
+// ranch.Options.Admit, and while the listener drains if the server no longer accepts. Over TLS, the
+// message needs a handshake. At the cap, where clients are welcome at other times, it takes place,
+// within MaxHandshakes; clients that are refused because of their address are closed without.
+//
+// A refused connection has no slot. It is closed after a second, whether the client has read the
+// message or not. At most 1,024 messages at the cap, and 256 for other reasons, are in progress at
+// once; further connections are closed without one.
 package netlisten
 
 import (
@@ -55,11 +71,10 @@ const acceptGrace = 500 * time.Millisecond
 // after one of them has stopped, a new Listener is needed. All methods may be called from any
 // goroutine.
 type Listener struct {
-	// Set once.
-	stop func(context.Context)
+	opts Options
 
 	// Waiting connections.
-	queue     chan net.Conn
+	queue     chan offered
 	closed    chan struct{}
 	closeOnce sync.Once
 
@@ -74,19 +89,37 @@ type Listener struct {
 var (
 	_ net.Listener     = (*Listener)(nil)
 	_ protocol.Drainer = (*Listener)(nil)
+	_ protocol.Refuser = (*Listener)(nil)
 )
 
+// Options describe the accepting server. The zero value of each field is allowed.
+type Options struct {
+	// Stop makes the accepting server finish: [StopHTTP], or for example GracefulStop of gRPC. It is
+	// called once, in its own goroutine, when a connection is stopped because its listener stops, or
+	// by [Listener.Shutdown]. Its ctx is cancelled when no connection is left. The ranch listener
+	// waits for Stop to return. Stop is not called for connections that are killed.
+	//
+	// nil: connections continue until they end by themselves, or are closed at the shutdown limit.
+	Stop func(ctx context.Context)
+
+	// Refuse sends the server's rejection message to a connection that is refused: [RefuseHTTP],
+	// [RefuseGreeting], [RefuseAnswer] or another function. cause is the reason, a conns.Reason,
+	// unless the connection was not accepted because the server is closing. ctx ends after about a
+	// second; then the connection is closed, which ends reads and writes in progress. Refuse need
+	// not close it. It is called by several goroutines at once. nil: connections are closed without
+	// a message.
+	Refuse func(ctx context.Context, conn *transport.Conn, cause error)
+}
+
 // New returns a Listener.
-//
-// stop makes the accepting server finish: [StopHTTP], or for example GracefulStop of gRPC. It is
-// called once, in its own goroutine, when a connection is stopped because its listener stops, or by
-// [Listener.Shutdown]. Its ctx is cancelled when no connection is left. The ranch listener waits for
-// stop to return. stop is not called for connections that are killed.
-//
-// If stop is nil, connections continue until they end by themselves, or are closed at the shutdown
-// limit.
-func New(stop func(ctx context.Context)) *Listener {
-	return &Listener{stop: stop, queue: make(chan net.Conn), closed: make(chan struct{})}
+func New(opts Options) *Listener {
+	return &Listener{opts: opts, queue: make(chan offered), closed: make(chan struct{})}
+}
+
+// offered is a connection that waits for Accept.
+type offered struct {
+	conn    *transport.Conn
+	release func()
 }
 
 // Accept waits for the next connection. [transport.Of] returns its *transport.Conn. The caller has
@@ -98,8 +131,8 @@ func (l *Listener) Accept() (net.Conn, error) {
 	default:
 	}
 	select {
-	case nc := <-l.queue:
-		return nc, nil
+	case o := <-l.queue:
+		return wrap(o.conn, o.release), nil
 	case <-l.closed:
 		return nil, errClosed
 	}
@@ -113,8 +146,8 @@ func (l *Listener) Close() error {
 	return nil
 }
 
-// Shutdown calls the stop function unless it has been called, and waits until it has returned or ctx
-// ends. Call it when the ranch listener has stopped: without connections the stop function was not
+// Shutdown calls Stop of the options unless it has been called, and waits until it has returned or ctx
+// ends. Call it when the ranch listener has stopped: without connections Stop was not
 // called yet.
 func (l *Listener) Shutdown(ctx context.Context) {
 	l.mu.Lock()
@@ -166,8 +199,10 @@ func (l *Listener) Serve(ctx context.Context, conn *transport.Conn) error {
 		close(done)
 	})
 	l.add()
-	stopped, err := l.offer(ctx, wrap(conn, release))
+	defer release() // also if Refuse panics
+	stopped, err := l.offer(ctx, offered{conn, release})
 	if err != nil {
+		l.turnAway(ctx, conn, err)
 		release()
 	}
 	select {
@@ -184,16 +219,16 @@ func (l *Listener) Serve(ctx context.Context, conn *transport.Conn) error {
 	return err
 }
 
-// offer waits until Accept takes nc. If it started the stop function, it returns a channel that is
+// offer waits until Accept takes o. If it called Stop, it returns a channel that is
 // closed when that has returned.
-func (l *Listener) offer(ctx context.Context, nc net.Conn) (stopped <-chan struct{}, err error) {
+func (l *Listener) offer(ctx context.Context, o offered) (stopped <-chan struct{}, err error) {
 	select {
 	case <-l.closed:
 		return nil, refused(ctx)
 	default:
 	}
 	select {
-	case l.queue <- nc:
+	case l.queue <- o:
 		return nil, nil
 	case <-l.closed:
 		return nil, refused(ctx)
@@ -206,7 +241,7 @@ func (l *Listener) offer(ctx context.Context, nc net.Conn) (stopped <-chan struc
 	grace := time.NewTimer(acceptGrace)
 	defer grace.Stop()
 	select {
-	case l.queue <- nc:
+	case l.queue <- o:
 		return stopped, nil
 	case <-l.closed:
 	case <-grace.C:
@@ -237,7 +272,7 @@ func (l *Listener) remove() {
 	}
 }
 
-// startStop calls the stop function if ctx, that of a connection, was cancelled because the ranch
+// startStop calls Stop if ctx, that of a connection, was cancelled because the ranch
 // listener stops, and it was not called before. The channel is closed when the function has
 // returned.
 func (l *Listener) startStop(ctx context.Context) <-chan struct{} {
@@ -249,10 +284,10 @@ func (l *Listener) startStop(ctx context.Context) <-chan struct{} {
 	return l.callStop(ctx)
 }
 
-// callStop calls the stop function unless it has been called. The channel is closed when it has
-// returned; nil: there is no stop function. l.mu is held.
+// callStop calls Stop unless it has been called. The channel is closed when it has
+// returned; nil: there is no Stop. l.mu is held.
 func (l *Listener) callStop(ctx context.Context) <-chan struct{} {
-	if l.stop == nil || l.stopped != nil {
+	if l.opts.Stop == nil || l.stopped != nil {
 		return l.stopped
 	}
 	stopCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -263,7 +298,7 @@ func (l *Listener) callStop(ctx context.Context) <-chan struct{} {
 	l.stopped = make(chan struct{})
 	go func() {
 		defer close(l.stopped)
-		l.stop(stopCtx)
+		l.opts.Stop(stopCtx)
 	}()
 	return l.stopped
 }

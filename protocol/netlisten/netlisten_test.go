@@ -17,7 +17,7 @@ import (
 
 // A connection has its slot exactly until it is closed.
 func TestSlotIsHeldUntilClose(t *testing.T) {
-	nl := netlisten.New(nil)
+	nl := netlisten.New(netlisten.Options{})
 	defer nl.Close()
 	mem := new(transport.Mem)
 	l := startListener(t, mem, ranch.Options{Addr: "x", MaxConnections: 1}, nl)
@@ -49,7 +49,7 @@ func TestSlotIsHeldUntilClose(t *testing.T) {
 // A killed connection ends when the server closes it, or at once if it was not accepted. The stop
 // function is not called.
 func TestKill(t *testing.T) {
-	nl := netlisten.New(func(context.Context) { t.Error("got a call of stop, want none") })
+	nl := netlisten.New(netlisten.Options{Stop: func(context.Context) { t.Error("got a call of Stop, want none") }})
 	defer nl.Close()
 	l := startListener(t, transport.TCP{}, ranch.Options{ShutdownTimeout: ranch.BrutalKill}, nl)
 	dial(t, transport.TCP{}, l.Addr().String())
@@ -96,7 +96,7 @@ func TestKill(t *testing.T) {
 // Close ends Accept, waiting connections, and connections that arrive later.
 func TestClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		nl := netlisten.New(nil)
+		nl := netlisten.New(netlisten.Options{})
 		accepted := make(chan error, 1)
 		serve := func() (chan error, net.Conn) {
 			server, client := net.Pipe()
@@ -140,7 +140,7 @@ func TestClose(t *testing.T) {
 func TestStopWithoutAccept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0
-		nl := netlisten.New(func(ctx context.Context) { calls++; <-ctx.Done() })
+		nl := netlisten.New(netlisten.Options{Stop: func(ctx context.Context) { calls++; <-ctx.Done() }})
 		mem := new(transport.Mem)
 		l := startListener(t, mem, ranch.Options{Addr: "x"}, nl)
 		for range 5 {
@@ -163,11 +163,11 @@ func TestStopWithoutAccept(t *testing.T) {
 	})
 }
 
-// Without a stop function a connection reads and writes until the shutdown limit, and is then
+// Without a Stop a connection reads and writes until the shutdown limit, and is then
 // closed.
 func TestNoStopFunction(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		nl := netlisten.New(nil)
+		nl := netlisten.New(netlisten.Options{})
 		defer nl.Close()
 		mem := new(transport.Mem)
 		l := startListener(t, mem, ranch.Options{Addr: "x"}, nl)
@@ -197,7 +197,7 @@ func TestNoStopFunction(t *testing.T) {
 }
 
 func TestAddr(t *testing.T) {
-	nl := netlisten.New(nil)
+	nl := netlisten.New(netlisten.Options{})
 	defer nl.Close()
 	if a := nl.Addr(); a.Network() != "goranch" || a.String() == "" {
 		t.Errorf("before the start: got %v %v, want a placeholder", a.Network(), a)

@@ -61,7 +61,8 @@ type Options struct {
 	// an internal error.
 	ExposeErrors bool
 	// Queue limits what waits to be sent to a client. By default the connection ends when more
-	// than 1 MiB waits. A response that does not fit always ends it.
+	// than 1 MiB waits. A response that does not fit always ends it. While 8 KiB wait, or a
+	// sixteenth of Queue.MaxBytes if that is less, the next request is not read.
 	Queue protocol.QueueOptions
 }
 
@@ -85,6 +86,15 @@ func (o Options) maxFrame() int {
 		return defaultMaxFrame
 	}
 	return o.MaxFrame
+}
+
+// pauseAt returns how many bytes wait for a client before its next request is not read: a client
+// that does not read costs little more than its last response.
+func (o Options) pauseAt() int {
+	if o.Queue.MaxBytes > 0 && o.Queue.MaxBytes < 128<<10 {
+		return 0 // the default of package protocol, which is less
+	}
+	return 8 << 10
 }
 
 func (o Options) withDefaults() Options {

@@ -14,8 +14,9 @@
 //	l, err := ranch.StartListener("game", transport.TCP{}, ranch.Options{Addr: "127.0.0.1:8082"}, s)
 //
 // The methods, hooks, ticks and posted functions of one connection run one at a time. The next
-// frame is read when the response to the current one is queued, so a method should return soon.
-// Responses have the order of their requests.
+// frame is read when the response to the current one is queued, so a method should return soon, and
+// when the client has read earlier responses: [protocol.Options].PauseAt. Responses have the order
+// of their requests.
 //
 // # Methods
 //

@@ -30,7 +30,7 @@ func NewServer(opts Options) (*Server, error) {
 	s.codec = codec{protocol.LengthPrefix{Size: prefix, Max: s.opts.MaxFrame}}
 	s.all = s.NewGroup()
 	s.protocol = protocol.Handle(func() protocol.Handler { return &handler{server: s} }, protocol.Options{
-		Codec: s.codec, Tick: s.opts.Tick, ReadTimeout: s.opts.ReadTimeout, Queue: s.opts.Queue,
+		Codec: s.codec, Tick: s.opts.Tick, ReadTimeout: s.opts.ReadTimeout, Queue: s.opts.Queue, PauseAt: s.opts.pauseAt(),
 	})
 	return s, nil
 }

@@ -28,9 +28,10 @@ var ack = []byte("ACK")
 
 // Prefixes of frames that the server builds.
 const (
-	stampPrefix     = `{"timestamp":`
-	droppedPrefix   = `{"dropped":`
-	lostBytesPrefix = `{"lost_bytes":`
+	stampPrefix      = `{"timestamp":`
+	subscribedPrefix = `{"subscribed":`
+	droppedPrefix    = `{"dropped":`
+	lostBytesPrefix  = `{"lost_bytes":`
 )
 
 // codec divides the stream of a client into pieces and encodes frames of the server. A piece is the
@@ -69,11 +70,12 @@ func stampedFrame(message []byte, at time.Time) []byte {
 }
 
 // droppedIn returns how many of the frames in b are messages, and how many dropped messages the
-// notices in b report. No frame contains SOH, because JSON escapes it.
+// notices in b report. A frame that says where messages continue counts as a message, because the
+// client has to ask again. No frame contains SOH, because JSON escapes it.
 func droppedIn(b []byte) (messages, reported int) {
 	for len(b) > 0 {
 		frame, rest, _ := bytes.Cut(b, []byte{serverEnd})
-		if bytes.HasPrefix(frame, []byte(stampPrefix)) {
+		if bytes.HasPrefix(frame, []byte(stampPrefix)) || bytes.HasPrefix(frame, []byte(subscribedPrefix)) {
 			messages++
 		} else if n, ok := bytes.CutPrefix(frame, []byte(droppedPrefix)); ok {
 			n, err := strconv.Atoi(string(bytes.TrimSuffix(n, []byte("}"))))

@@ -49,7 +49,7 @@ type handler Client
 
 func (h *handler) HandleConnect(p *protocol.Peer) protocol.Action {
 	h.peer = p
-	h.account = h.server.accounts.open(p.Conn().RemoteAddr(), h.server.opts.AddressBytes)
+	h.account = h.server.accounts.open(p.Conn().RemoteAddr())
 	h.requests = newLimiter(h.server.opts.RequestRate)
 	var err error
 	h.lease, err = h.server.sessions.Create(p.Context(), p.Conn().RemoteAddr(), (*sessionConn)(h), sessionState{})
@@ -199,10 +199,10 @@ func (h *handler) HandleLeave(p *protocol.Peer, _ error, _ []byte) {
 	}
 }
 
-func (h *handler) HandleClose(p *protocol.Peer, err error) {
+func (h *handler) HandleClose(_ *protocol.Peer, err error) {
 	h.server.monitor.remove((*Client)(h))
 	h.incoming.reset(h.account)
-	h.server.accounts.close(p.Conn().RemoteAddr(), h.account)
+	h.account.close()
 	if errors.Is(err, protocol.ErrQueueFull) {
 		h.server.counters.slow.Add(1)
 	}

@@ -26,7 +26,7 @@ func (in *incoming) add(piece []byte, maxFrame int, a *account) error {
 		return frameTooLarge(maxFrame)
 	}
 	if n > cap(in.buf) {
-		if err := a.chargeIncomplete(bufpool.Size(n) - cap(in.buf)); err != nil {
+		if err := a.resizeFrame(cap(in.buf), bufpool.Size(n)); err != nil {
 			return err
 		}
 		in.buf = bufpool.Grow(in.buf, n)
@@ -41,7 +41,7 @@ func (in *incoming) add(piece []byte, maxFrame int, a *account) error {
 // reset drops the frame.
 func (in *incoming) reset(a *account) {
 	if cap(in.buf) > 0 {
-		a.releaseIncomplete(cap(in.buf))
+		a.resizeFrame(cap(in.buf), 0)
 		bufpool.Put(in.buf)
 		in.buf = nil
 		in.since.Store(0)

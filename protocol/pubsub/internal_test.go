@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"hash/maphash"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -42,7 +43,7 @@ func FuzzPatterns(f *testing.F) {
 			}
 			added[p] = true
 			t := &topic{name: p}
-			if err := index.add(t); err != nil {
+			if err := index.add(t, nil); err != nil {
 				continue
 			}
 			if removed>>(i%60)&1 == 1 {
@@ -104,7 +105,10 @@ func FuzzFrames(f *testing.F) {
 
 // framesOf decodes a stream that arrives in pieces, up to a frame of more than 64 bytes.
 func framesOf(t *testing.T, stream []byte, piece int) (frames []string) {
+	var all accounts
+	all.init(&Options{TotalBytes: -1})
 	var in incoming
+	a := all.open(nil)
 	for len(stream) > 0 {
 		n := min(max(1, piece), len(stream))
 		buf := stream[:n]
@@ -116,12 +120,12 @@ func framesOf(t *testing.T, stream []byte, piece int) (frames []string) {
 			}
 			buf = buf[took:]
 			b, complete := bytes.CutSuffix(b, []byte{clientEnd})
-			if in.add(b, 64, nil) != nil {
+			if in.add(b, 64, a) != nil {
 				return append(frames, "too large")
 			}
 			if complete {
 				frames = append(frames, string(in.buf))
-				in.reset(nil)
+				in.reset(a)
 			}
 		}
 	}
@@ -253,5 +257,32 @@ func TestSubscriptionSize(t *testing.T) {
 		if size[0] > size[1] {
 			t.Errorf("%s: got %d bytes, want at most %d", what, size[0], size[1])
 		}
+	}
+}
+
+// A few source addresses cannot use up what all clients may use.
+func TestSharesOfManyAddresses(t *testing.T) {
+	var all accounts
+	all.init(&Options{TotalBytes: 16 << 20})
+	for i := range 200 {
+		a := all.open(&net.TCPAddr{IP: net.IPv4(192, 0, 2, byte(i))})
+		for a.chargeSubscriptions(600) == nil {
+		}
+		for a.resizeFrame(0, 32<<10) == nil {
+		}
+		part := float64(all.total-all.bytes.Load()) / float64(all.total)
+		switch i + 1 {
+		case 14:
+			if part < 0.5 {
+				t.Errorf("14 addresses: got %.2f free, want half", part)
+			}
+		case 50:
+			if part < 0.1 {
+				t.Errorf("50 addresses: got %.2f free, want 0.1", part)
+			}
+		}
+	}
+	if err := all.open(&net.TCPAddr{IP: net.IPv4(198, 51, 100, 1)}).chargeSubscriptions(600); err != nil {
+		t.Errorf("one more address: got %v, want no error", err)
 	}
 }

@@ -37,10 +37,18 @@ type Options struct {
 	FrameTimeout time.Duration
 	// AddressBytes limits the memory that the connections from one source address (IPv6: one /64)
 	// make the server keep: their subscriptions, which count as 512 bytes and the length of the name
-	// each, and frames that have not arrived completely, which may take a quarter of it. A request beyond the limit closes its
-	// connection as bad input. Connections without an IP address are not limited. 0 is 64 MiB;
-	// transport.NoLimit or another negative value disables the limit.
+	// each; and a quarter of it, the buffers of frames that have not arrived completely, if they are
+	// larger than 16 KiB. A request beyond the limit closes its connection as bad input.
+	// Connections without an IP address are limited by TotalBytes only.
+	//
+	// 0 is a share of what is free for all addresses: a 32nd of what is free of TotalBytes, and a 64th
+	// for incomplete frames; a 32nd of what is free of MaxTopics, or 16 topics; and a 32nd of the
+	// 1,024 arrangements of wildcards that long patterns may have. transport.NoLimit or another
+	// negative value disables the limit.
 	AddressBytes int
+	// TotalBytes limits what AddressBytes describes for all connected clients together. 0 is
+	// 512 MiB; transport.NoLimit or another negative value disables the limit.
+	TotalBytes int
 	// Queue bounds what waits to be sent to a client. The default closes a client for which more
 	// than 1 MiB waits. The policy protocol.Block is refused, because one subscriber must not delay
 	// the others. The callbacks must not use the server. The server sets Frames itself.
@@ -66,9 +74,11 @@ type Options struct {
 	// negative values keep no history.
 	History, HistoryBytes int
 	// HistoryTotal limits the memory of all histories together, including the topics that are kept
-	// only for their history, in bytes. Beyond the limit the topic without subscribers whose last
-	// message is the oldest loses its history; if all have subscribers, the oldest of them. 0 is
-	// 256 MiB; transport.NoLimit or another negative value disables the limit.
+	// only for their history, in bytes. Beyond the limit a history of the source address is dropped
+	// whose messages take the most, or at least half as much: that of the topic without subscribers
+	// whose last message is the oldest; if all have subscribers, of the oldest of them. A history
+	// counts for the address that has published its last message. 0 is 256 MiB; transport.NoLimit or
+	// another negative value disables the limit.
 	HistoryTotal int
 	// Retain is how long the history of a topic without subscribers is kept after its last message.
 	// 0 is 1 min; negative values remove it with the last subscriber.
@@ -148,7 +158,7 @@ func (o Options) withDefaults() Options {
 	option.Default(&o.PublishRate, 10_000)
 	option.Default(&o.RequestRate, 20_000)
 	option.Default(&o.FrameTimeout, time.Minute)
-	option.Default(&o.AddressBytes, 64<<20)
+	option.Default(&o.TotalBytes, 512<<20)
 	option.Default(&o.Heartbeat, 30*time.Second)
 	option.Default(&o.MissedHeartbeats, 3)
 	option.Default(&o.History, 16)
@@ -160,6 +170,9 @@ func (o Options) withDefaults() Options {
 	}
 	return o
 }
+
+// keepsHistory reports whether topics keep messages, at least while they have subscribers.
+func (o *Options) keepsHistory() bool { return o.History > 0 && o.HistoryBytes > 0 }
 
 // newLimiter returns a rate limiter for one connection, with bursts of twice the rate.
 func newLimiter(perSecond int) *rate.Limiter {

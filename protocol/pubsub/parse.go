@@ -15,9 +15,10 @@ import (
 type request struct {
 	Action  string
 	Data    []byte
-	ID      []byte // of publish and presence; repeated in the answer
-	Last    bool   // of subscribe: send the last message, too
-	History int    // of subscribe: send this many of the last messages, too
+	ID      []byte    // of publish and presence; repeated in the answer
+	Last    bool      // of subscribe: send the last message, too
+	History int       // of subscribe: send this many of the last messages, too
+	Since   *Position // of subscribe: send the messages after it, too; nil: messages without offsets
 
 	message    message // in Data
 	messageErr error
@@ -31,6 +32,9 @@ func parseRequest(frame []byte) (r request, err error) {
 	}
 	if r.History < 0 {
 		return r, fmt.Errorf("%w: negative history %d", protocol.ErrBadInput, r.History)
+	}
+	if r.Since != nil && (r.Last || r.History > 0) {
+		return r, errNoPositions("last and history are allowed only without it")
 	}
 	return r, nil
 }
@@ -83,6 +87,11 @@ func (r *request) member(outer, key, value []byte) error {
 			return fmt.Errorf("unexpected %s as history", kindOf(value))
 		}
 		r.History = n
+	case foldsTo(key, "since"):
+		var err error
+		if r.Since, err = parsePosition(value); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -136,7 +136,7 @@ func (pi *patternIndex) parse(pattern string) (p parsedPattern) {
 }
 
 func (p *parsedPattern) rare() bool {
-	return p.tokens > shortPattern && bits.OnesCount32(p.wildcards) > 1
+	return rare(p.tokens, bits.OnesCount32(p.wildcards))
 }
 
 func (pi *patternIndex) shapes(p *parsedPattern) *[]*shape {
@@ -146,8 +146,28 @@ func (pi *patternIndex) shapes(p *parsedPattern) *[]*shape {
 	return &pi.exact[p.tokens]
 }
 
-// add adds t, a pattern. The error wraps errLimit.
-func (pi *patternIndex) add(t *topic) error {
+// isRare reports whether the shape of a pattern is rare.
+func isRare(pattern string) bool {
+	tokens, wildcards := 0, 0
+	for token := range strings.SplitSeq(pattern, ".") {
+		tokens++
+		if token == oneToken {
+			wildcards++
+		}
+	}
+	if strings.HasSuffix(pattern, "."+allTokens) {
+		tokens--
+	}
+	return rare(tokens, wildcards)
+}
+
+// rare reports whether a shape of so many tokens, without ">", counts against maxRareShapes.
+func rare(tokens, wildcards int) bool { return tokens > shortPattern && wildcards > 1 }
+
+const rareShapes = "arrangements of wildcards in patterns of more than 6 tokens"
+
+// add adds t, a pattern of a subscriber with that account. The error wraps errLimit.
+func (pi *patternIndex) add(t *topic, a *account) error {
 	p := pi.parse(t.name)
 	pi.mu.Lock()
 	defer pi.mu.Unlock()
@@ -156,7 +176,10 @@ func (pi *patternIndex) add(t *topic) error {
 	if i < 0 {
 		if p.rare() {
 			if pi.rare == maxRareShapes {
-				return limitError(fmt.Sprintf("arrangements of wildcards in patterns of more than %d tokens", shortPattern), maxRareShapes)
+				return limitError(rareShapes, maxRareShapes)
+			}
+			if err := a.mayAddShape(int64(maxRareShapes - pi.rare)); err != nil {
+				return err
 			}
 			pi.rare++
 		}

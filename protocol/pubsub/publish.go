@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"time"
 	"unicode/utf8"
 
@@ -38,7 +39,7 @@ func (s *Server) Publish(topic, event, messageID string, data any) (n int, err e
 	if _, _, err := parseMessage(b); err != nil { // data may be a json.RawMessage
 		return 0, err
 	}
-	return s.publish(topic, b), nil
+	return s.publish(topic, b, netip.Addr{}), nil
 }
 
 func checkPublishTopic(topic string, maxLen int) error {
@@ -51,10 +52,10 @@ func checkPublishTopic(topic string, maxLen int) error {
 	return nil
 }
 
-// publish delivers message, a JSON object, to the subscribers of this server and hands it to the
-// broker.
-func (s *Server) publish(topic string, message []byte) (n int) {
-	frame, n := s.fanOut(topic, func() []byte { return stampedFrame(message, time.Now()) })
+// publish delivers message, a JSON object of a client with that address, to the subscribers of this
+// server and hands it to the broker.
+func (s *Server) publish(topic string, message []byte, by netip.Addr) (n int) {
+	frame, n := s.fanOut(topic, by, func() []byte { return stampedFrame(message, time.Now()) })
 	if b := s.opts.Broker; b != nil {
 		if err := b.Publish(topic, frame); err != nil {
 			s.opts.OnError(fmt.Errorf("topic %q: broker: %w", topic, err))
@@ -70,7 +71,7 @@ func (s *Server) receive(topic string, frame []byte) {
 		s.opts.OnError(fmt.Errorf("topic %q: broker: %w", topic, err))
 		return
 	}
-	s.fanOut(topic, func() []byte { return frame })
+	s.fanOut(topic, netip.Addr{}, func() []byte { return frame })
 }
 
 // checkBrokerFrame returns an error if frame is not a message to topic as subscribers receive it.
@@ -97,19 +98,21 @@ func checkBrokerFrame(topic string, frame []byte, maxTopic int) error {
 // The topic, then all matching patterns in the order of their creation, stay locked until every
 // subscriber has the frame. Otherwise a session that moves from one of them to another could
 // receive the frame twice or not at all, and another publisher's message in between.
-func (s *Server) fanOut(name string, encode func() []byte) (frame []byte, n int) {
+func (s *Server) fanOut(name string, by netip.Addr, encode func() []byte) (frame []byte, n int) {
 	t := s.topics.lock(name)
-	keepsHistory := s.opts.History > 0 && s.opts.HistoryBytes > 0 && s.opts.Retain > 0
-	if t == nil && (keepsHistory || s.patterns.count.Load() > 0) {
-		t, _ = s.topics.lockOrCreate(name) // there is no error: name is no pattern
+	if t == nil && (s.opts.keepsHistory() && s.opts.Retain > 0 || s.patterns.count.Load() > 0) {
+		t, _ = s.topics.lockOrCreate(name, nil) // there is no error: name is no pattern
 	}
 	matching := s.patterns.lockMatching(name)
 	delivered := deliveredOnce(t, matching)
 	frame = encode()
 	var victims []*topic
 	if t != nil {
+		if s.opts.keepsHistory() {
+			s.topics.historyOf(t).advance()
+		}
 		n = t.deliver(frame, delivered)
-		victims = s.topics.addHistory(t, frame)
+		victims = s.topics.addHistory(t, frame, by)
 	}
 	for _, p := range matching {
 		n += p.deliver(frame, delivered)

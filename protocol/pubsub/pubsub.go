@@ -16,6 +16,7 @@ package pubsub
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -42,6 +43,7 @@ func limitError(what string, limit int) error {
 // be called from any goroutine.
 type Server struct {
 	opts         Options
+	epoch        string // of all positions
 	protocol     protocol.Protocol
 	sessions     *session.Manager[sessionState]
 	topics       topicTable
@@ -74,9 +76,10 @@ func NewServer(opts Options) (*Server, error) {
 	if err := opts.validate(); err != nil {
 		return nil, err
 	}
-	s := &Server{opts: opts.withDefaults(), stopReceiver: func() {}}
+	s := &Server{opts: opts.withDefaults(), epoch: rand.Text(), stopReceiver: func() {}}
 	s.topics.server, s.topics.seed, s.patterns.seed = s, maphash.MakeSeed(), maphash.MakeSeed()
 	s.topics.histories.limit = int64(s.opts.HistoryTotal)
+	s.accounts.init(&s.opts)
 	s.monitor.server = s
 	s.opts.Queue.Frames = s.countDropped
 	s.protocol = protocol.Handle(func() protocol.Handler { return &handler{server: s} },

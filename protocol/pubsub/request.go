@@ -67,27 +67,48 @@ func (h *handler) authorize(a Action, topic string) error {
 	return nil
 }
 
-func (h *handler) subscribe(topic string, r *request) error {
-	if err := h.authorize(ActionSubscribe, topic); err != nil {
+func (h *handler) subscribe(name string, r *request) error {
+	if err := h.authorize(ActionSubscribe, name); err != nil {
 		return err
 	}
 	history := r.History
 	if r.Last {
 		history = max(history, 1)
 	}
-	if history > 0 && isPattern(topic) {
+	switch {
+	case history > 0 && isPattern(name):
 		return fmt.Errorf("%w: a pattern has no history", protocol.ErrBadInput)
+	case r.Since == nil:
+		return h.sub.subscribe(h.peer, name, false, func(t *topic) error { return h.sendHistory(t.history.last(history), nil) })
+	case isPattern(name):
+		return errNoPositions("a pattern has no positions")
+	case !h.server.opts.keepsHistory():
+		return errNoPositions("topics without a history have no positions")
 	}
-	return h.sub.subscribe(h.peer, topic, history, func(recent [][]byte) error {
-		if err := h.allowHistory(recent); err != nil {
-			return err
-		}
-		err := ignoreDropped(sendAlone(h.peer, ack))
-		for _, frame := range recent {
-			err = errors.Join(err, ignoreDropped(h.peer.Outbox().Send(frame)))
-		}
-		return err
+	return h.sub.subscribe(h.peer, name, true, func(t *topic) error {
+		from, recovered, missed := h.server.topics.historyOf(t).since(*r.Since, h.server.epoch)
+		return h.sendHistory(missed, subscribedFrame(name, from, recovered))
 	})
+}
+
+// sendHistory confirms a subscription and sends messages of its topic: with their offsets, after the
+// frame that says where they continue, unless that is nil.
+func (h *handler) sendHistory(entries []historyEntry, subscribed []byte) error {
+	if err := h.allowHistory(entries); err != nil {
+		return err
+	}
+	err := ignoreDropped(sendAlone(h.peer, ack))
+	if subscribed != nil {
+		err = errors.Join(err, ignoreDropped(h.peer.Send(subscribed)))
+	}
+	for _, e := range entries {
+		frame := e.frame
+		if subscribed != nil {
+			frame = numberedFrame(frame, e.offset, e.previous)
+		}
+		err = errors.Join(err, ignoreDropped(h.peer.Outbox().Send(frame)))
+	}
+	return err
 }
 
 // bytesPerFrame is how many bytes, of a request or of the history that answers it, count as one
@@ -95,10 +116,10 @@ func (h *handler) subscribe(topic string, r *request) error {
 const bytesPerFrame = 2 << 10
 
 // allowHistory counts the history that a subscribe request is answered with.
-func (h *handler) allowHistory(recent [][]byte) error {
+func (h *handler) allowHistory(entries []historyEntry) error {
 	n := 0
-	for _, frame := range recent {
-		n += len(frame)
+	for _, e := range entries {
+		n += len(e.frame)
 	}
 	return h.allowFrames(n / bytesPerFrame)
 }
@@ -160,5 +181,5 @@ func (h *handler) publish(topic string, message []byte) (n int, err error) {
 	if err := h.authorize(ActionPublish, topic); err != nil {
 		return 0, err
 	}
-	return h.server.publish(topic, message), nil
+	return h.server.publish(topic, message, h.account.key), nil
 }

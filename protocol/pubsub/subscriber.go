@@ -1,6 +1,7 @@
 package pubsub
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"maps"
@@ -23,15 +24,19 @@ func (st *sessionState) size() int {
 	if st.subscriber != nil {
 		return int(st.subscriber.bytes.Load())
 	}
-	n := 0
-	for name := range st.Topics {
-		n += subscriptionBytes(name)
-	}
-	return n
+	return st.Topics.size()
 }
 
 // topicNames is a set that is encoded as an array.
 type topicNames map[string]struct{}
+
+// size returns the memory of subscriptions to the topics, in bytes.
+func (n topicNames) size() (bytes int) {
+	for name := range n {
+		bytes += subscriptionBytes(name)
+	}
+	return bytes
+}
 
 func (n topicNames) MarshalJSON() ([]byte, error) {
 	return json.Marshal(slices.Sorted(maps.Keys(n)))
@@ -65,6 +70,8 @@ type subscriber struct {
 	account  *account       // of the peer; charged with bytes
 	topics   map[string]*subscription
 	patterns int             // among topics
+	rare     int             // among patterns, those of a rare shape
+	rareBy   *account        // charged with rare, while that is not 0
 	grouped  []*subscription // in the groups of their topics, unless viaSession is set or peer is nil
 	// viaSession is set by the first pattern. It stays set until the session has no subscriptions
 	// or is attached again, so that a client cannot move its subscriptions back and forth.
@@ -85,25 +92,30 @@ func (sub *subscriber) checkPeer(p *protocol.Peer) error {
 	return nil
 }
 
-// subscribe adds a subscription on behalf of p. It calls answer with the last messages of the
-// topic, at most history of them, when the subscription is in effect and before any new message is
-// delivered.
-func (sub *subscriber) subscribe(p *protocol.Peer, name string, history int, answer func(recent [][]byte) error) error {
+// subscribe adds a subscription on behalf of p, whose messages have offsets if numbered is set. It
+// calls answer with the locked topic when the subscription is in effect and before any new message
+// is delivered.
+func (sub *subscriber) subscribe(p *protocol.Peer, name string, numbered bool, answer func(*topic) error) error {
 	sub.mu.Lock()
 	defer sub.mu.Unlock()
 	if err := sub.checkPeer(p); err != nil {
 		return err
 	}
 	if sn := sub.topics[name]; sn != nil {
-		return answer(sn.topic.recent(history))
+		sn.topic.mu.Lock()
+		defer sn.topic.mu.Unlock()
+		if numbered {
+			sub.number(sn)
+		}
+		return answer(sn.topic)
 	}
 	if limit := sub.server.opts.MaxSubscriptions; len(sub.topics) >= limit {
 		return limitError("subscriptions per session", limit)
 	}
-	if err := sub.account.charge(subscriptionBytes(name)); err != nil {
+	if err := sub.account.chargeSubscriptions(subscriptionBytes(name)); err != nil {
 		return err
 	}
-	if err := sub.add(name, func(t *topic) error { return answer(t.history.last(history)) }); err != nil {
+	if err := sub.add(name, numbered, answer); err != nil {
 		return err
 	}
 	return sub.save(func(names topicNames) { names[name] = struct{}{} })
@@ -111,22 +123,22 @@ func (sub *subscriber) subscribe(p *protocol.Peer, name string, history int, ans
 
 // add adds a subscription, whose bytes the account is charged with. It calls answer, unless that is
 // nil, while the topic is locked; after an error of answer the subscription exists. sub.mu is held.
-func (sub *subscriber) add(name string, answer func(*topic) error) error {
+func (sub *subscriber) add(name string, numbered bool, answer func(*topic) error) error {
 	s, pattern := sub.server, isPattern(name)
 	if pattern && !sub.viaSession {
 		sub.viaSession = true
 		sub.regroup(sub.peer) // out of the groups, before the pattern can deliver a second time
 	}
-	t, err := s.topics.lockToSubscribe(name)
+	t, err := s.topics.lockToSubscribe(name, sub.account, cmp.Or(sub.rareBy, sub.account))
 	if err != nil {
-		sub.account.release(subscriptionBytes(name))
+		sub.account.releaseSubscriptions(subscriptionBytes(name))
 		return err
 	}
-	sn := &subscription{sub: sub, topic: t}
+	sn := &subscription{sub: sub, topic: t, numbered: numbered}
 	if answer != nil {
 		err = answer(t)
 	}
-	grouped := !sub.viaSession && len(sub.grouped) < maxGroups
+	grouped := !numbered && !sub.viaSession && len(sub.grouped) < maxGroups
 	t.add(sn, sub.peer, grouped)
 	if grouped {
 		sub.grouped = append(sub.grouped, sn)
@@ -137,10 +149,23 @@ func (sub *subscriber) add(name string, answer func(*topic) error) error {
 	sub.topics[t.name] = sn
 	if pattern {
 		sub.patterns++
+		sub.addRare(name, 1)
 	}
 	sub.bytes.Add(int64(subscriptionBytes(name)))
 	s.topics.release(t)
 	return err
+}
+
+// number makes the messages of a subscription have offsets from now on. sub.mu and the topic's lock
+// are held.
+func (sub *subscriber) number(sn *subscription) {
+	if i := slices.Index(sub.grouped, sn); i >= 0 {
+		sub.grouped = slices.Delete(sub.grouped, i, i+1)
+		sn.topic.flushGroup(sub.peer) // earlier messages must arrive first
+		sn.topic.remove(sn, sub.peer)
+		sn.topic.add(sn, sub.peer, false)
+	}
+	sn.numbered = true
 }
 
 // save changes the topics in the session's state, if there is a store.
@@ -184,8 +209,11 @@ func (sub *subscriber) unsubscribe(p *protocol.Peer, name string) error {
 // leave removes sub from a topic. sub.mu is held.
 func (sub *subscriber) leave(sn *subscription) {
 	n := subscriptionBytes(sn.topic.name)
-	sub.account.release(n)
+	sub.account.releaseSubscriptions(n)
 	sub.bytes.Add(-int64(n))
+	if sn.topic.pattern != nil {
+		sub.addRare(sn.topic.name, -1)
+	}
 	sn.topic.mu.Lock()
 	sn.topic.remove(sn, sub.peer)
 	sub.server.topics.release(sn.topic)
@@ -217,28 +245,58 @@ func (sub *subscriber) attach(p *protocol.Peer, a *account, lease *session.Sessi
 	if err := lease.View(func(*sessionState) {}); err != nil {
 		return err
 	}
+	maps.DeleteFunc(sub.restore, func(name string, _ struct{}) bool {
+		return checkTopic(name, sub.server.opts.MaxTopic) != nil
+	})
+	if err := sub.chargeAttached(a); err != nil {
+		return err
+	}
 	old := sub.peer
 	sub.setPeer(p, a)
 	sub.viaSession = sub.patterns > 0
 	sub.regroup(old)
 	for name := range sub.restore {
-		a.force(subscriptionBytes(name))
-		if err := checkTopic(name, sub.server.opts.MaxTopic); err != nil {
-			a.release(subscriptionBytes(name))
-			continue
-		}
-		sub.add(name, nil) // MaxTopics may have been reached since the restart
+		sub.add(name, false, nil) // MaxTopics may have been reached since the restart
 	}
 	sub.restore = nil
 	return nil
 }
 
-// setPeer changes the connection and charges its account. sub.mu is held.
+// chargeAttached charges the account of a connection that attaches with all subscriptions. A
+// session that the address itself has attached to another connection is no reason to refuse it.
+// sub.mu is held.
+func (sub *subscriber) chargeAttached(a *account) error {
+	attached := int(sub.bytes.Load()) // of a session in use; setPeer releases them
+	if sub.account == a {
+		a.add(&a.subscriptions, attached)
+		return nil
+	}
+	return a.chargeSubscriptions(attached + sub.restore.size()) // one of them is 0
+}
+
+// setPeer changes the connection. Its account is charged with the bytes of the subscriptions
+// already, and releases those of the one before. sub.mu is held.
 func (sub *subscriber) setPeer(p *protocol.Peer, a *account) {
-	n := int(sub.bytes.Load())
-	sub.account.release(n)
-	a.force(n)
+	sub.account.releaseSubscriptions(int(sub.bytes.Load()))
 	sub.peer, sub.account = p, a
+}
+
+// addRare counts a subscription to a pattern of a rare shape, whose number is limited for each
+// source address. The account stays charged while the session is detached. sub.mu is held.
+func (sub *subscriber) addRare(name string, n int) {
+	if !isRare(name) {
+		return
+	}
+	if sub.rare == 0 {
+		sub.rareBy = sub.account
+		sub.rareBy.hold()
+	}
+	sub.rare += n
+	sub.rareBy.rare.Add(int64(n))
+	if sub.rare == 0 {
+		sub.rareBy.close()
+		sub.rareBy = nil
+	}
 }
 
 // detach detaches p from the session, which is kept for a later attach. It reports false if the
@@ -301,11 +359,4 @@ func (q *endQueue) run() {
 			sub.end()
 		}
 	}
-}
-
-// recent returns the last n messages of the topic's history.
-func (t *topic) recent(n int) [][]byte {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return slices.Clone(t.history.last(n))
 }

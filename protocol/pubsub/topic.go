@@ -13,8 +13,8 @@ import (
 // only are in the groups of their first topics, whose broadcast is fast. All other subscriptions
 // receive it through their session: those of detached sessions, because it buffers their messages;
 // those of sessions with patterns, because a message must reach them once even if several of their
-// subscriptions match; and further ones of a session, because each group takes time and memory of
-// the peer.
+// subscriptions match; those whose messages have offsets, because their frames differ; and further
+// ones of a session, because each group takes time and memory of the peer.
 type topic struct {
 	name    string
 	pattern *patternEntry // nil for topics
@@ -24,18 +24,23 @@ type topic struct {
 	counted bool       // against MaxTopics, because it has subscribers
 	group   *protocol.Group
 	direct  []*subscription // served through their sessions
-	history *history        // nil until the first message
+	history *history        // nil until the first message, or until a client asks for the position
 }
 
 // subscription is one subscription of a session.
 type subscription struct {
-	sub    *subscriber
-	topic  *topic
-	direct int // index in topic.direct, plus 1; 0 in the group. topic.mu guards it.
+	sub   *subscriber
+	topic *topic
+
+	// topic.mu guards these.
+	direct   int32 // index in topic.direct, plus 1; 0 in the group
+	numbered bool  // its messages have offsets; it is not in the group
 }
 
 // subscriptionBytes is the memory of a subscription, in bytes, for limits.
-func subscriptionBytes(name string) int { return 512 + len(name) }
+func subscriptionBytes(name string) int { return subscriptionSize + len(name) }
+
+const subscriptionSize = 512
 
 // subscribers returns the number of subscribers. t.mu is held.
 func (t *topic) subscribers() int {
@@ -57,7 +62,7 @@ func (t *topic) add(sn *subscription, p *protocol.Peer, viaGroup bool) {
 		}
 	}
 	t.direct = append(t.direct, sn)
-	sn.direct = len(t.direct)
+	sn.direct = int32(len(t.direct))
 }
 
 // remove removes sn, whose connection is or was p; p may be nil. t.mu is held.
@@ -94,6 +99,7 @@ func (t *topic) deliver(frame []byte, delivered map[*subscriber]struct{}) (n int
 	if t.group != nil {
 		n = t.group.BroadcastEncoded(frame, nil)
 	}
+	var numbered []byte
 	for _, sn := range t.direct {
 		if delivered != nil {
 			if _, ok := delivered[sn.sub]; ok {
@@ -101,7 +107,14 @@ func (t *topic) deliver(frame []byte, delivered map[*subscriber]struct{}) (n int
 			}
 			delivered[sn.sub] = struct{}{}
 		}
-		if sn.sub.session.Output(frame) == nil {
+		out := frame
+		if sn.numbered {
+			if numbered == nil {
+				numbered = numberedFrame(frame, t.history.offset, t.history.previous)
+			}
+			out = numbered
+		}
+		if sn.sub.session.Output(out) == nil {
 			n++
 		}
 	}

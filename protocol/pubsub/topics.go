@@ -2,6 +2,7 @@ package pubsub
 
 import (
 	"hash/maphash"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,6 +21,7 @@ type topicTable struct {
 	count      atomic.Int64 // all topics
 	subscribed atomic.Int64 // topics with subscribers, which Options.MaxTopics limits
 	histories  histories
+	offsets    atomic.Uint64 // the largest offset of a topic that was removed
 	shards     [numShards]topicShard
 }
 
@@ -52,19 +54,20 @@ func (ts *topicTable) lock(name string) *topic {
 }
 
 // lockOrCreate returns the topic with that name, locked; it creates the topic if there is none. The
-// error wraps errLimit; there is none for topics that are no patterns.
-func (ts *topicTable) lockOrCreate(name string) (*topic, error) {
+// error wraps errLimit; there is none for topics that are no patterns. by is the account for
+// patterns, nil for topics.
+func (ts *topicTable) lockOrCreate(name string, by *account) (*topic, error) {
 	for {
 		if t := ts.lock(name); t != nil {
 			return t, nil
 		}
-		if err := ts.create(name); err != nil {
+		if err := ts.create(name, by); err != nil {
 			return nil, err
 		}
 	}
 }
 
-func (ts *topicTable) create(name string) error {
+func (ts *topicTable) create(name string, by *account) error {
 	sh := ts.shard(name)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -73,7 +76,7 @@ func (ts *topicTable) create(name string) error {
 	}
 	t := &topic{name: strings.Clone(name)}
 	if isPattern(name) {
-		if err := ts.server.patterns.add(t); err != nil {
+		if err := ts.server.patterns.add(t, by); err != nil {
 			return err
 		}
 	}
@@ -85,17 +88,22 @@ func (ts *topicTable) create(name string) error {
 	return nil
 }
 
-// lockToSubscribe is lockOrCreate for a topic that is about to get a subscriber. The error wraps
-// errLimit.
-func (ts *topicTable) lockToSubscribe(name string) (*topic, error) {
-	t, err := ts.lockOrCreate(name)
+// lockToSubscribe is lockOrCreate for a topic that is about to get a subscriber, whose account is a.
+// by is the account for a pattern of a rare shape. The error wraps errLimit.
+func (ts *topicTable) lockToSubscribe(name string, a, by *account) (*topic, error) {
+	t, err := ts.lockOrCreate(name, by)
 	if err != nil || t.counted {
 		return t, err
 	}
-	if limit := ts.server.opts.MaxTopics; ts.subscribed.Add(1) > int64(limit) {
+	limit := int64(ts.server.opts.MaxTopics)
+	free := limit - ts.subscribed.Add(1)
+	if err = a.mayAddTopic(free); free < 0 {
+		err = limitError("topics", int(limit))
+	}
+	if err != nil {
 		ts.subscribed.Add(-1)
 		ts.release(t)
-		return nil, limitError("topics", limit)
+		return nil, err
 	}
 	t.counted = true
 	return t, nil
@@ -131,6 +139,7 @@ func (ts *topicTable) removeUnused(t *topic) {
 	remove := !t.removed && t.subscribers() == 0 && t.history.empty()
 	if remove {
 		t.removed = true
+		ts.keepOffset(t)
 		ts.histories.update(t, false)
 		delete(sh.byName, t.name)
 		ts.count.Add(-1)
@@ -142,16 +151,36 @@ func (ts *topicTable) removeUnused(t *topic) {
 	}
 }
 
-// addHistory adds a frame to the history of t, and returns the topics to evict when t is unlocked.
-// t.mu is held.
-func (ts *topicTable) addHistory(t *topic, frame []byte) (victims []*topic) {
+// historyOf returns the history of t, which it creates if there is none. t.mu is held.
+func (ts *topicTable) historyOf(t *topic) *history {
+	if t.history == nil {
+		t.history = &history{offset: ts.offsets.Load()}
+	}
+	return t.history
+}
+
+// keepOffset makes offsets of a later topic with the name of t, which is removed, continue after
+// those of t. t.mu is held.
+func (ts *topicTable) keepOffset(t *topic) {
+	if t.history == nil {
+		return
+	}
+	for {
+		last := ts.offsets.Load()
+		if t.history.offset <= last || ts.offsets.CompareAndSwap(last, t.history.offset) {
+			return
+		}
+	}
+}
+
+// addHistory adds a frame of a publisher, which has the last offset, to the history of t, and returns
+// the topics to evict when t is unlocked. t.mu is held.
+func (ts *topicTable) addHistory(t *topic, frame []byte, by netip.Addr) (victims []*topic) {
 	opts := &ts.server.opts
-	if opts.History <= 0 || opts.HistoryBytes <= 0 {
+	if !opts.keepsHistory() {
 		return nil
 	}
-	if t.history == nil {
-		t.history = new(history)
-	}
+	t.history.by = by
 	t.history.add(frame, opts.History, opts.HistoryBytes)
 	return ts.histories.update(t, t.subscribers() > 0)
 }

@@ -89,11 +89,7 @@ func (r *runner) work(req request) {
 
 // awaitRoom waits while highWater bytes wait for a client that does not read its answers: its next
 // request runs when it does.
-func (c *conn) awaitRoom() {
-	if o := c.peer.Outbox(); o.Queued() >= highWater {
-		o.Wait(c.peer.Context())
-	}
-}
+func (c *conn) awaitRoom() { c.peer.Outbox().WaitBelow(c.peer.Context(), highWater) }
 
 // next returns the next queued request. If there is none it marks the runner idle.
 func (r *runner) next() (req request, more bool) {

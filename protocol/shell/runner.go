@@ -151,6 +151,10 @@ func (r *runner) requestID(req *request) int {
 // highWater is the amount of queued output at which commands block in Write.
 const highWater = 8 << 10
 
+// pauseAt is the amount of queued output at which a connection is not read. Commands wait earlier,
+// at highWater, and their connection is read meanwhile, because it may cancel them.
+const pauseAt = 60 << 10
+
 // stream sends output of a command. It blocks while the client's queue is above highWater.
 func (r *runner) stream(ctx context.Context, b []byte) error {
 	for {
@@ -163,7 +167,7 @@ func (r *runner) stream(ctx context.Context, b []byte) error {
 		if c == nil || c.peer.Outbox().Queued() < highWater {
 			return r.session.Output(b)
 		}
-		if c.peer.Outbox().Wait(ctx) != nil && ctx.Err() == nil {
+		if c.peer.Outbox().WaitBelow(ctx, highWater) != nil && ctx.Err() == nil {
 			return r.session.Output(b) // the connection has failed; the session keeps the output
 		}
 	}

@@ -97,7 +97,8 @@ func New(opts Options) (*Shell, error) {
 		return nil, err
 	}
 	s.protocol = protocol.Handle(func() protocol.Handler { return &conn{shell: s} }, protocol.Options{
-		Codec: codec{s.opts.MaxLine}, ReadTimeout: s.opts.ReadTimeout, Queue: s.opts.Queue,
+		PauseAt: pauseAt,
+		Codec:   codec{s.opts.MaxLine}, ReadTimeout: s.opts.ReadTimeout, Queue: s.opts.Queue,
 	})
 	return s, nil
 }

@@ -31,7 +31,7 @@ func newTestServer(t *testing.T) *ranch.Listener {
 	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "%s tls:%t", r.Proto, r.TLS != nil)
 	})}
-	nl := netlisten.New(netlisten.StopHTTP(srv))
+	nl := netlisten.New(netlisten.Options{Stop: netlisten.StopHTTP(srv)})
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(nl) }()
 	config := &tls.Config{Certificates: ts.TLS.Certificates, NextProtos: []string{"h2", "http/1.1"}}

@@ -54,6 +54,105 @@ func Example() {
 	// anything else
 }
 
+// Example_serverNames passes TLS connections on to two servers by their server name, and serves the
+// others itself. The servers behind have the certificates.
+func Example_serverNames() {
+	ts := httptest.NewTLSServer(nil)
+	ts.Close()
+	config := &tls.Config{Certificates: ts.TLS.Certificates}
+	opts := ranch.Options{Addr: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler)}
+	var behind [2]protocol.Protocol
+	for i := range behind {
+		l, err := ranch.StartListener(fmt.Sprint("behind", i), transport.TLS{Config: config}, opts, greet(fmt.Sprint("server ", i)))
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		defer l.Stop()
+		behind[i] = forward(l.Addr().String())
+	}
+
+	routes, err := sniff.TLSRoutes(
+		sniff.Route{ServerNames: []string{"shop.example", "*.shop.example"}, Protocol: behind[0]},
+		sniff.Route{ServerNames: []string{"*.example"}, ALPN: []string{"imap"}, Protocol: behind[1]},
+		sniff.Route{Protocol: &sniff.Upgrade{To: transport.TLS{Config: config}, Protocol: greet("web")}},
+	)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	mux, err := sniff.New(sniff.Config{Rules: []sniff.Rule{{Name: "tls", Select: routes}}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	l, err := ranch.StartListener("names", transport.TCP{}, opts, mux)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer l.Stop()
+
+	for _, c := range []*tls.Config{
+		{ServerName: "SHOP.example"},
+		{ServerName: "a.b.shop.example", NextProtos: []string{"imap"}},
+		{ServerName: "mail.example", NextProtos: []string{"imap"}},
+		{ServerName: "mail.example"},
+	} {
+		c.InsecureSkipVerify = true
+		fmt.Println(ask(transport.TLS{Config: c}, l.Addr().String(), "hello"))
+	}
+	// Output:
+	// server 0 over TLS: true
+	// server 0 over TLS: true
+	// server 1 over TLS: true
+	// web over TLS: true
+}
+
+// forward returns a protocol that passes all data on to a server, and back.
+func forward(addr string) protocol.Protocol {
+	return protocol.Func(func(ctx context.Context, conn *transport.Conn) error {
+		up, err := transport.TCP{}.Dial(ctx, addr)
+		if err != nil {
+			return err
+		}
+		defer up.Close()
+		go func() {
+			io.Copy(up, conn) // begins with the ClientHello
+			up.(interface{ CloseWrite() error }).CloseWrite()
+		}()
+		_, err = io.Copy(conn, up)
+		return err
+	})
+}
+
+// ExampleTable selects by the first byte of a connection.
+func ExampleTable() {
+	table, err := sniff.Table(map[string]protocol.Protocol{"\x01": greet("login"), "\x02": greet("status")})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	mux, err := sniff.New(sniff.Config{Rules: []sniff.Rule{{Name: "devices", Select: table}}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	opts := ranch.Options{Addr: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler)}
+	l, err := ranch.StartListener("devices", transport.TCP{}, opts, mux)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer l.Stop()
+
+	fmt.Println(ask(transport.TCP{}, l.Addr().String(), "\x02"))
+	fmt.Println(ask(transport.TCP{}, l.Addr().String(), "\x01"))
+	// Output:
+	// status over TLS: false
+	// login over TLS: false
+}
+
 // greet returns a protocol that sends its name, and whether the connection uses TLS.
 func greet(name string) protocol.Protocol {
 	return protocol.Func(func(_ context.Context, conn *transport.Conn) error {

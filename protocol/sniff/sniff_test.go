@@ -158,9 +158,15 @@ func TestErrors(t *testing.T) {
 		{"nothing matches", sniff.Config{}, send("EHLO"), sniff.ErrNoMatch, conns.BadInput, 0},
 		{"end of input, incomplete", sniff.Config{}, send("GE"), sniff.ErrNoMatch, conns.BadInput, 0},
 		{"end of input at once", sniff.Config{}, send(), io.EOF, conns.PeerClosed, 0},
-		{"undecided", sniff.Config{Rules: undecided}, send(strings.Repeat("x", 512)), sniff.ErrNoMatch, conns.BadInput, 0},
+		{"undecided", sniff.Config{Rules: undecided}, send(strings.Repeat("x", 32<<10)), sniff.ErrNoMatch, conns.BadInput, 0},
 		{"undecided, in pieces", sniff.Config{Rules: undecided, MaxBytes: 5}, send("1", "2", "3", "4", "5"), sniff.ErrNoMatch, conns.BadInput, 0},
 		{"end of input, undecided", sniff.Config{Rules: undecided, MaxBytes: 5}, send("1", "2", "3", "4"), sniff.ErrNoMatch, conns.BadInput, 0},
+		{"a byte from time to time", sniff.Config{Rules: undecided}, func(nc net.Conn) {
+			for range 3 {
+				io.WriteString(nc, "x")
+				time.Sleep(900 * time.Millisecond)
+			}
+		}, sniff.ErrNoMatch, conns.TimedOut, 3 * time.Second},
 		{"undecided, the maximum", sniff.Config{Rules: undecided, MaxBytes: engine.MaxPeek}, send(strings.Repeat("x", engine.MaxPeek)), sniff.ErrNoMatch, conns.BadInput, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -203,6 +209,45 @@ func TestSilent(t *testing.T) {
 			t.Errorf("got %q, %v after %v, want smtp:EHLO after 1h", got, err, time.Since(begin))
 		}
 	})
+}
+
+// SilentAfter limits the time until the first byte only.
+func TestSilentAfter(t *testing.T) {
+	config := func(timeout time.Duration) sniff.Config {
+		return sniff.Config{Silent: namedEcho("mysql"), SilentAfter: 100 * time.Millisecond, Timeout: timeout}
+	}
+	for _, tt := range []struct {
+		name   string
+		c      sniff.Config
+		client func(net.Conn)
+		want   string
+		after  time.Duration
+	}{
+		{"silent", config(0), func(nc net.Conn) { time.Sleep(time.Minute); send("login")(nc) }, "mysql:login", time.Minute},
+		{"silent, no limit", config(transport.NoTimeout), func(nc net.Conn) { time.Sleep(time.Minute); send("login")(nc) }, "mysql:login", time.Minute},
+		{"slow", config(0), func(nc net.Conn) {
+			io.WriteString(nc, "GE")
+			time.Sleep(2 * time.Second)
+			send("T /")(nc)
+		}, "http:GET /", 2 * time.Second},
+		{"slow, no limit", config(transport.NoTimeout), func(nc net.Conn) {
+			io.WriteString(nc, "GE")
+			time.Sleep(time.Hour)
+			send("T /")(nc)
+		}, "http:GET /", time.Hour},
+		{"incomplete", config(0), func(nc net.Conn) { io.WriteString(nc, "GE") }, "", 3 * time.Second},
+		{"more than Timeout", sniff.Config{Silent: namedEcho("mysql"), SilentAfter: time.Hour}, func(nc net.Conn) { time.Sleep(4 * time.Second); send("GET ")(nc) }, "mysql:GET ", 4 * time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				begin := time.Now()
+				got, err := exchange(t, newMux(t, tt.c), tt.client)
+				if got != tt.want || (err == nil) != (tt.want != "") || time.Since(begin) != tt.after {
+					t.Errorf("got %q, %v after %v, want %q after %v", got, err, time.Since(begin), tt.want, tt.after)
+				}
+			})
+		})
+	}
 }
 
 // Silent works inside TLS too: the TLS connection stays usable after the timeout of a read.
@@ -307,14 +352,18 @@ func TestBadConfig(t *testing.T) {
 			`Rules[1] "" Protocol: option To: no certificate: set Certificates, GetCertificate or GetConfigForClient`,
 			`option Protocol <nil>: allowed are protocols other than nil`,
 			`Silent: option To: option Backlog -1: allowed are positive numbers up to 2147483647, and 0 for the maximum of the system`,
-			`option MaxBytes 65537: allowed are 1 to 65536, and 0 for 512`,
+			`option MaxBytes 65537: allowed are 1 to 65536, and 0 for 32768`,
+		}},
+		{"Select", sniff.Config{Rules: []sniff.Rule{{Match: sniff.TLS(), Select: newRoutes(t, route("x", nil))}}, SilentAfter: -1}, []string{
+			`option Rules[0] "" Select with Match or Protocol: allowed are Select alone, and Match with Protocol`,
+			`option SilentAfter -1ns: allowed are positive durations, and 0 for Timeout`,
 		}},
 		{"no upgrade", sniff.Config{Rules: []sniff.Rule{{Match: sniff.TLS(), Protocol: &sniff.Upgrade{}}}}, []string{
 			`Rules[0] "" Protocol: option To <nil>: allowed are transports such as transport.TLS{…}`,
 			`option Protocol <nil>: allowed are protocols other than nil`,
 		}},
 		{"negative", sniff.Config{Rules: []sniff.Rule{{Match: sniff.TLS(), Protocol: echo.Protocol{}}}, MaxBytes: -1}, []string{
-			`option MaxBytes -1: allowed are 1 to 65536, and 0 for 512`,
+			`option MaxBytes -1: allowed are 1 to 65536, and 0 for 32768`,
 		}},
 	} {
 		_, err := sniff.New(tt.c)

@@ -21,7 +21,7 @@
 // that searches the beginning of a line cannot be misled. Characters that are not printable are
 // escaped.
 //
-// Writing never delays a connection: lines wait in memory for a goroutine, up to
+// Writing never delays a connection: what a line is made of waits in memory for a goroutine, up to
 // [Options].MaxBytes, and further lines are dropped and counted. If the file cannot be written, for
 // example because the disk is full, lines wait in the same way until it can.
 package accesslog
@@ -36,7 +36,6 @@ import (
 	"os"
 	"sync"
 	"syscall"
-	"time"
 
 	"goranch/internal/option"
 	"goranch/ranch"
@@ -46,8 +45,8 @@ import (
 type Options struct {
 	// Mode is the mode of the file if Open creates it. 0 is 0640.
 	Mode fs.FileMode
-	// MaxBytes limits the lines that wait to be written, in bytes. 0 is 1 MiB; values below 64 KiB
-	// are refused.
+	// MaxBytes limits the memory for lines that wait to be written: each takes 256 bytes. 0 is
+	// 1 MiB; values below 64 KiB are refused.
 	MaxBytes int
 	// Logger is told once when lines cannot be written or are dropped, and when they can be written
 	// again. nil is slog.Default().
@@ -68,9 +67,9 @@ type Log struct {
 
 	mu      sync.Mutex
 	w       io.Writer
-	pending []byte // lines, complete
-	lines   int    // in pending
-	writing int    // bytes that the goroutine has taken from pending and not written yet
+	pending []ending // lines to write
+	max     int      // limits pending and writing together
+	writing int      // lines that the goroutine has taken from pending and not written yet
 	stats   Stats
 	closed  bool
 	work    chan struct{} // has room for one: there is something to do
@@ -101,8 +100,12 @@ func New(w io.Writer, o Options) (*Log, error) {
 
 func (o Options) mode() fs.FileMode { return cmp.Or(o.Mode, 0o640) }
 
-// minBytes is the smallest MaxBytes. The longest line is shorter.
-const minBytes = 64 << 10
+const (
+	minBytes = 64 << 10 // the smallest MaxBytes
+	// endingBytes is what a line takes while it waits: an ending, with a reserve for its labels and
+	// its error.
+	endingBytes = 256
+)
 
 func (o Options) validate() error {
 	var f option.Faults
@@ -131,7 +134,7 @@ func open(path string, mode fs.FileMode) (*os.File, error) {
 
 func start(w io.Writer, path string, o Options) *Log {
 	option.Default(&o.MaxBytes, 1<<20)
-	l := &Log{opts: o, path: path, w: w, work: make(chan struct{}, 1), early: make(chan struct{}, 1), done: make(chan struct{})}
+	l := &Log{opts: o, path: path, w: w, max: o.MaxBytes / endingBytes, work: make(chan struct{}, 1), early: make(chan struct{}, 1), done: make(chan struct{})}
 	go l.run()
 	return l
 }
@@ -139,30 +142,8 @@ func start(w io.Writer, path string, o Options) *Log {
 // Observe writes a line for the end of a connection, and ignores other events. It is meant for
 // ranch.Options.Observer, and does not wait.
 func (l *Log) Observe(e ranch.Event) {
-	if e.Kind != ranch.ConnEnded {
-		return
-	}
-	b := buffers.Get().(*[]byte)
-	*b = appendLine((*b)[:0], &e, time.Now())
-	l.add(*b)
-	buffers.Put(b)
-}
-
-var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 512); return &b }}
-
-// add queues a line.
-func (l *Log) add(line []byte) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed || l.writing+len(l.pending)+len(line) > l.opts.MaxBytes {
-		l.stats.Dropped++
-		return
-	}
-	l.pending = append(l.pending, line...)
-	l.lines++
-	signal(l.work)
-	if len(l.pending) >= batchBytes {
-		signal(l.early)
+	if e.Kind == ranch.ConnEnded { // short enough to be inlined, which saves a copy of e
+		l.record(&e)
 	}
 }
 

@@ -33,7 +33,7 @@ func fail2banLines(t *testing.T) (lines []byte, want []string) {
 			e := testEvent(t, tcpAddr(t, net.JoinHostPort(ip, "50123")), forged)
 			e.Ref, e.Reason = `a "quoted" name`, r
 			e.Err = fmt.Errorf("%w: %s\n"+`{"time":"2026-01-02T15:04:05.000000Z","listener":"x","id":1,"peer":"198.51.100.2:1"`, errTest, forged.Value)
-			lines = appendLine(lines, &e, time.Now())
+			lines = append(lines, lineOf(&e, time.Now())...)
 			if banned[r] {
 				want = append(want, ip)
 			}
@@ -41,7 +41,7 @@ func fail2banLines(t *testing.T) (lines []byte, want []string) {
 	}
 	e := testEvent(t, &net.UnixAddr{Net: "unix", Name: "192.0.2.99:5"})
 	e.Reason = conns.BadInput
-	return appendLine(lines, &e, time.Now()), want
+	return append(lines, lineOf(&e, time.Now())...), want
 }
 
 var errTest = fmt.Errorf("bad input")
@@ -118,7 +118,7 @@ func TestThePageShowsTheFilter(t *testing.T) {
 	_, shown, _ := bytes.Cut(page, []byte("```json\n"))
 	shown, _, _ = bytes.Cut(shown, []byte("```"))
 	e := testEvent(t, tcpAddr(t, "192.0.2.1:1"), transport.Label{Key: "user", Value: "ann"}, transport.Label{Key: "client", Value: "7"}, transport.Label{Key: "protocol", Value: "shell"})
-	got := appendLine(nil, &e, testTime)
+	got := lineOf(&e, testTime)
 	members := regexp.MustCompile(`"([a-z]+)":`)
 	var want []string
 	for _, m := range members.FindAllSubmatch(shown, -1) {

@@ -2,60 +2,89 @@ package accesslog
 
 import (
 	"crypto/tls"
+	"net"
+	"net/netip"
 	"strconv"
 	"time"
 	"unicode/utf8"
 
 	"goranch/internal/listenaddr"
 	"goranch/internal/termtext"
-	"goranch/ranch"
 	"goranch/transport"
 )
 
 // maxText limits the texts of a line, in bytes before they are escaped.
 const maxText = 256
 
-// timeFormat is RFC 3339 with microseconds.
-const timeFormat = "2006-01-02T15:04:05.000000Z07:00"
+// lines formats lines.
+type lines struct {
+	second int64  // Unix time
+	date   []byte // it in RFC 3339, without the zone
+}
 
-// appendLine appends the line for the end of a connection.
-func appendLine(b []byte, e *ranch.Event, now time.Time) []byte {
-	c := e.Conn
-	b = append(now.UTC().AppendFormat(append(b, `{"time":"`...), timeFormat), `","listener":`...)
-	b = appendText(b, e.Ref)
-	b = strconv.AppendUint(append(b, `,"id":`...), c.ID(), 10)
-	b = appendText(append(b, `,"peer":`...), listenaddr.String(c.RemoteAddr()))
-	b = appendText(append(b, `,"local":`...), listenaddr.String(c.LocalAddr()))
-	b = appendText(append(b, `,"transport":`...), c.Transport().Name())
-	b = appendText(append(b, `,"reason":`...), e.Reason.Error())
-	b = strconv.AppendBool(append(b, `,"served":`...), e.Served)
-	b = strconv.AppendFloat(append(b, `,"duration":`...), e.Duration.Seconds(), 'f', 6, 64)
-	st := c.Stats()
-	b = strconv.AppendUint(append(b, `,"received":`...), st.BytesRead, 10)
-	b = strconv.AppendUint(append(b, `,"sent":`...), st.BytesWritten, 10)
-	if state, ok := c.TLS(); ok && state.HandshakeComplete {
-		b = appendTLS(append(b, `,"tls":`...), &state)
+// append appends the line for the end of a connection.
+func (f *lines) append(b []byte, n *ending) []byte {
+	b = append(f.appendTime(append(b, `{"time":"`...), n.at), `","listener":`...)
+	b = appendText(b, n.ref)
+	b = strconv.AppendUint(append(b, `,"id":`...), n.id, 10)
+	b = appendAddr(append(b, `,"peer":`...), n.peer)
+	b = appendAddr(append(b, `,"local":`...), n.local)
+	b = appendText(append(b, `,"transport":`...), n.transport)
+	b = appendText(append(b, `,"reason":`...), n.reason.Error())
+	b = strconv.AppendBool(append(b, `,"served":`...), n.served)
+	us := max(n.duration.Round(time.Microsecond).Microseconds(), 0)
+	b = strconv.AppendInt(append(b, `,"duration":`...), us/1e6, 10)
+	b = appendMicros(b, us%1e6)
+	b = strconv.AppendUint(append(b, `,"received":`...), n.received, 10)
+	b = strconv.AppendUint(append(b, `,"sent":`...), n.sent, 10)
+	if n.tls != nil {
+		b = appendTLS(append(b, `,"tls":`...), n.tls)
 	}
-	if labels := c.Labels(); len(labels) > 0 {
-		b = appendLabels(append(b, `,"labels":`...), labels)
+	if len(n.labels) > 0 {
+		b = appendLabels(append(b, `,"labels":`...), n.labels)
 	}
-	if e.Err != nil {
-		b = appendText(append(b, `,"error":`...), e.Err.Error())
+	if n.err != nil {
+		b = appendText(append(b, `,"error":`...), n.err.Error())
 	}
 	return append(b, "}\n"...)
 }
 
-// appendTLS is not inlined, so that a connection without TLS needs less stack.
-//
-//go:noinline
-func appendTLS(b []byte, s *tls.ConnectionState) []byte {
-	b = appendText(append(b, `{"version":`...), tls.VersionName(s.Version))
-	b = appendText(append(b, `,"cipher":`...), tls.CipherSuiteName(s.CipherSuite))
-	b = appendText(append(b, `,"sni":`...), s.ServerName)
-	b = appendText(append(b, `,"alpn":`...), s.NegotiatedProtocol)
+// appendTime appends a time as RFC 3339 with microseconds. Most lines have the second of the line before.
+func (f *lines) appendTime(b []byte, at int64) []byte {
+	t := time.Unix(0, at)
+	if f.date == nil || t.Unix() != f.second {
+		f.second, f.date = t.Unix(), t.UTC().AppendFormat(f.date[:0], "2006-01-02T15:04:05")
+	}
+	return append(appendMicros(append(b, f.date...), int64(t.Nanosecond()/1e3)), 'Z')
+}
+
+// appendMicros appends a period and six digits.
+func appendMicros(b []byte, n int64) []byte {
+	at := len(b)
+	b = strconv.AppendInt(b, 1e6+n, 10)
+	b[at] = '.'
+	return b
+}
+
+// appendAddr appends an address as listenaddr.String has it.
+func appendAddr(b []byte, a net.Addr) []byte {
+	if t, ok := a.(*net.TCPAddr); ok && t.Zone == "" {
+		if ap := t.AddrPort(); ap.IsValid() {
+			ap = netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+			return append(ap.AppendTo(append(b, '"')), '"')
+		}
+	}
+	return appendText(b, listenaddr.String(a))
+}
+
+func appendTLS(b []byte, s *tlsState) []byte {
+	b = appendText(append(b, `{"version":`...), tls.VersionName(s.version))
+	b = appendText(append(b, `,"cipher":`...), tls.CipherSuiteName(s.cipher))
+	b = appendText(append(b, `,"sni":`...), s.sni)
+	b = appendText(append(b, `,"alpn":`...), s.alpn)
 	client := ""
-	if len(s.VerifiedChains) > 0 {
-		client = s.VerifiedChains[0][0].Subject.String()
+	if s.client != nil {
+		client = s.client.Subject.String()
 	}
 	return append(appendText(append(b, `,"client":`...), client), '}')
 }

@@ -53,6 +53,13 @@ func testEvent(t testing.TB, peer net.Addr, labels ...transport.Label) ranch.Eve
 
 var testTime = time.Date(2026, 1, 2, 15, 4, 5, 123456789, time.FixedZone("", 3600))
 
+// lineOf returns the line for e.
+func lineOf(e *ranch.Event, at time.Time) []byte {
+	n := ending{transport: e.Conn.Transport().Name(), peer: e.Conn.RemoteAddr(), local: e.Conn.LocalAddr(), at: at.UnixNano()}
+	n.set(e)
+	return new(lines).append(nil, &n)
+}
+
 func TestLine(t *testing.T) {
 	failed := testEvent(t, tcpAddr(t, "[2001:db8::1]:7"))
 	failed.Reason, failed.Served, failed.Err, failed.Duration = conns.HandshakeFailed, false, errors.New("a \"test\"\n"), 0
@@ -71,7 +78,7 @@ func TestLine(t *testing.T) {
 			`"peer":"unix:@","local":"10.0.0.1:80","transport":"tcp","reason":"peer closed","served":true,"duration":1.234567,"received":3,"sent":5}`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			got := string(appendLine(nil, &tc.e, testTime))
+			got := string(lineOf(&tc.e, testTime))
 			head, rest, _ := strings.Cut(got, `"id":`)
 			_, rest, _ = strings.Cut(rest, ",")
 			if want := `{"time":"2026-01-02T14:04:05.123456Z","listener":"echo",`; head != want {
@@ -114,7 +121,7 @@ func TestNastyText(t *testing.T) {
 		valid := strings.ToValidUTF8(s, "\ufffd")
 		e := testEvent(t, &net.UnixAddr{Net: "unix", Name: s}, transport.Label{Key: "user", Value: valid})
 		e.Err = errors.New(s)
-		line := appendLine(nil, &e, testTime)
+		line := lineOf(&e, testTime)
 		for _, bad := range termtext.Forbidden {
 			if strings.Contains(string(line), bad) {
 				t.Errorf("%q: got %q, which contains %q", s, line, bad)
@@ -140,7 +147,7 @@ func TestLongText(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	line := appendLine(nil, &e, testTime)
+	line := lineOf(&e, testTime)
 	if d := decode(t, line); d.Error != strings.Repeat("é", maxText/2)+"…" {
 		t.Errorf("error: got %q, want it cut", d.Error)
 	}
@@ -156,7 +163,7 @@ func FuzzLine(f *testing.F) {
 	f.Fuzz(func(t *testing.T, peer, message string) {
 		e := testEvent(t, &net.UnixAddr{Net: "unix", Name: peer})
 		e.Err = errors.New(message)
-		line := appendLine(nil, &e, testTime)
+		line := lineOf(&e, testTime)
 		if d := decode(t, line); d.Reason != "peer closed" || strings.ContainsAny(string(line[:len(line)-1]), "\n\x1b") {
 			t.Errorf("got %q", line)
 		}

@@ -12,18 +12,23 @@ const (
 	retryAfter = time.Second
 	// calmAfter is how long writes must succeed, without a dropped line, to end an episode.
 	calmAfter = time.Second
-	// batchTime is how long lines wait after a write for more lines, up to batchBytes of them, so that
-	// a busy server does not call write for each line.
+	// batchTime is how long lines wait after a write for more lines, up to batchLines of them, so that
+	// a busy server does not call write for each line. Lines are formatted for one write at a time, up
+	// to batchBytes and the last one, so that formatted lines take little memory.
 	batchTime  = 20 * time.Millisecond
+	batchLines = 128
 	batchBytes = 32 << 10
 )
 
 // writer is the state of the goroutine that writes.
 type writer struct {
 	out     io.Writer // the destination of the last write
-	buf     []byte    // lines that were taken from Log.pending and are not written yet
-	lines   int       // in buf
-	midLine bool      // a failed write has written a part of a line to out
+	taken   []ending  // were Log.pending; those from next on are not formatted yet
+	next    int
+	format  lines
+	buf     []byte // lines that are not written yet
+	lines   int    // in buf
+	midLine bool   // a failed write has written a part of a line to out
 
 	// An episode of failed writes or dropped lines, which is reported when it begins and ends.
 	trouble time.Time // the last failure; zero: there is no episode
@@ -44,8 +49,8 @@ func (l *Log) run() {
 	}
 	l.writeAll(&w)
 	l.mu.Lock()
-	l.stats.Dropped += uint64(w.lines + l.lines)
-	l.pending, l.lines, l.writing = nil, 0, 0
+	l.stats.Dropped += uint64(w.unwritten() + len(l.pending))
+	l.pending, l.writing = nil, 0
 	l.mu.Unlock()
 	l.report(&w, nil)
 }
@@ -83,8 +88,12 @@ func (l *Log) pause(w *writer) bool {
 func (l *Log) writeAll(w *writer) error {
 	for {
 		out := l.take(w)
-		if len(w.buf) == 0 {
+		if len(w.buf) == 0 && w.next == len(w.taken) {
 			return nil
+		}
+		l.fill(w)
+		if len(w.buf) == 0 {
+			continue
 		}
 		if out != w.out {
 			w.out, w.midLine = out, false
@@ -97,16 +106,47 @@ func (l *Log) writeAll(w *writer) error {
 	}
 }
 
-// take takes all lines that wait, if the previous ones are written, and returns the destination.
+// unwritten returns the number of lines that were taken from Log.pending and not written yet.
+func (w *writer) unwritten() int { return w.lines + len(w.taken) - w.next }
+
+// take takes all lines that wait, if the previous ones are formatted, and returns the destination.
 func (l *Log) take(w *writer) io.Writer {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(w.buf) == 0 {
-		w.buf, l.pending = l.pending, w.buf
-		w.lines, l.lines = l.lines, 0
-		l.writing = len(w.buf)
+	if w.next == len(w.taken) {
+		if cap(w.taken) > 4*batchLines { // after a stall; rarely needed again
+			w.taken = nil
+		}
+		w.taken, l.pending, w.next = l.pending, w.taken[:0], 0
 	}
+	l.writing = w.unwritten()
 	return l.w
+}
+
+// fill formats lines for one write.
+func (l *Log) fill(w *writer) {
+	from := w.next
+	for w.next < len(w.taken) && len(w.buf) < batchBytes {
+		w.next++
+		l.appendLine(w, &w.taken[w.next-1])
+	}
+	clear(w.taken[from:w.next]) // for the garbage collector
+}
+
+// appendLine formats a line. An address or an error of a user may panic; then there is no line.
+func (l *Log) appendLine(w *writer, n *ending) {
+	before := len(w.buf)
+	defer func() {
+		if v := recover(); v != nil {
+			w.buf = w.buf[:before]
+			l.mu.Lock()
+			l.stats.Dropped++
+			l.mu.Unlock()
+			l.logger().Error("a line of the access log cannot be formatted", "listener", n.ref, "conn", n.id, "panic", v)
+		}
+	}()
+	w.buf = w.format.append(w.buf, n)
+	w.lines++
 }
 
 // write writes buf, and returns how many of its bytes were written.
@@ -129,12 +169,15 @@ func (w *writer) write() (n int, err error) {
 func (l *Log) written(w *writer, n int, err error) {
 	whole := bytes.LastIndexByte(w.buf[:n], '\n') + 1
 	w.midLine = w.midLine || n > whole
-	lines := bytes.Count(w.buf[:whole], []byte("\n"))
+	lines := w.lines
+	if err != nil {
+		lines = bytes.Count(w.buf[:whole], []byte("\n"))
+	}
 	w.buf = append(w.buf[:0], w.buf[whole:]...)
 	w.lines -= lines
 	l.mu.Lock()
 	l.stats.Lines += uint64(lines)
-	l.writing = len(w.buf)
+	l.writing = w.unwritten()
 	reopened := l.w != w.out // which has closed out, so that err says nothing
 	if err != nil && !reopened {
 		l.stats.Errors++
@@ -145,14 +188,18 @@ func (l *Log) written(w *writer, n int, err error) {
 	}
 }
 
+func (l *Log) logger() *slog.Logger {
+	if l.opts.Logger == nil {
+		return slog.Default()
+	}
+	return l.opts.Logger
+}
+
 // report logs the beginning and the end of an episode in which lines cannot be written or are
 // dropped. Only the goroutine that writes logs: connections must not wait for the logger.
 func (l *Log) report(w *writer, err error) {
 	now, dropped := time.Now(), l.Stats().Dropped
-	log := l.opts.Logger
-	if log == nil {
-		log = slog.Default()
-	}
+	log := l.logger()
 	began := w.trouble.IsZero()
 	switch {
 	case err != nil:

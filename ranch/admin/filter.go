@@ -136,8 +136,11 @@ func (f filter) matcher(listener string) func(*conns.Info) bool {
 	if len(f.terms) == 0 {
 		return nil
 	}
-	now := time.Now()
-	return func(i *conns.Info) bool { return f.match(&subject{listener: listener, info: i, now: now}) }
+	s := subject{listener: listener, now: time.Now()} // for all calls, which are made by one goroutine
+	return func(i *conns.Info) bool {
+		s.info = i
+		return f.match(&s)
+	}
 }
 
 // operators lists an operator before those that are its prefix.

@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"goranch/conns"
-	"goranch/internal/remoteip"
 	"goranch/protocol/shell"
 )
 
@@ -29,13 +28,6 @@ func (a *admin) sourceCommands() []shell.Command {
 	}
 }
 
-// source is the sum of the connections of a source address. Its zero addr is local.
-type source struct {
-	addr          netip.Addr
-	connections   int
-	read, written uint64
-}
-
 var sourceColumns = []shell.Column{
 	{Key: "source", Title: "SOURCE"}, {Key: "connections", Title: "CONNECTIONS", Right: true},
 	{Key: "read", Title: "READ", Right: true, Kind: shell.KindBytes},
@@ -53,62 +45,55 @@ func (a *admin) sources(_ context.Context, c *shell.Call) error {
 	}
 	all := a.countSources(f)
 	key := c.Flags["sort"]
-	slices.SortFunc(all, func(x, y source) int {
-		return cmp.Or(cmp.Compare(y.by(key), x.by(key)), cmp.Compare(y.connections, x.connections), x.addr.Compare(y.addr))
+	slices.SortFunc(all, func(x, y conns.Source) int {
+		return cmp.Or(cmp.Compare(sourceKey(y, key), sourceKey(x, key)), cmp.Compare(y.Connections, x.Connections), x.Prefix.Addr().Compare(y.Prefix.Addr()))
 	})
 	t := shell.Table{Columns: sourceColumns, Rows: [][]any{}, Total: len(all)}
 	for _, s := range all[:min(n, len(all))] {
-		t.Rows = append(t.Rows, []any{s.String(), s.connections, shell.Bytes(s.read), shell.Bytes(s.written)})
+		t.Rows = append(t.Rows, []any{sourceName(s), s.Connections, shell.Bytes(s.BytesRead), shell.Bytes(s.BytesWritten)})
 	}
 	c.Return(t)
 	return nil
 }
 
-// countSources sums the matching connections of all listeners by source address.
-func (a *admin) countSources(f filter) []source {
-	index := map[netip.Addr]int{}
-	var all []source
+// countSources returns the sources of the matching connections of all listeners.
+func (a *admin) countSources(f filter) []conns.Source {
+	index := map[netip.Prefix]int{}
+	var all []conns.Source
 	for _, l := range a.listeners() {
-		match := f.matcher(l.Ref())
-		l.Select(conns.Query{Limit: 1, Match: func(i *conns.Info) bool {
-			if match != nil && !match(i) {
-				return false
-			}
-			addr := remoteip.Key(i.RemoteAddr)
-			n, known := index[addr]
+		for _, s := range l.Sources(conns.Query{Match: f.matcher(l.Ref())}) {
+			i, known := index[s.Prefix]
 			if !known {
-				n = len(all)
-				index[addr], all = n, append(all, source{addr: addr})
+				index[s.Prefix], all = len(all), append(all, s)
+				continue
 			}
-			s := &all[n]
-			s.connections++
-			s.read += i.Stats.BytesRead
-			s.written += i.Stats.BytesWritten
-			return false // the result of Select is not used
-		}})
+			all[i].Connections += s.Connections
+			all[i].BytesRead += s.BytesRead
+			all[i].BytesWritten += s.BytesWritten
+		}
 	}
 	return all
 }
 
-func (s *source) by(key string) uint64 {
+func sourceKey(s conns.Source, key string) uint64 {
 	switch key {
 	case "read":
-		return s.read
+		return s.BytesRead
 	case "written":
-		return s.written
+		return s.BytesWritten
 	case "bytes":
-		return s.read + s.written
+		return s.BytesRead + s.BytesWritten
 	}
-	return uint64(s.connections)
+	return uint64(s.Connections)
 }
 
-// String returns the address, or for IPv6 the network, in the form that the filter peer= accepts.
-func (s *source) String() string {
+// sourceName returns the address, or for IPv6 the network, in the form that the filter peer= accepts.
+func sourceName(s conns.Source) string {
 	switch {
-	case !s.addr.IsValid():
+	case !s.Prefix.IsValid():
 		return "local"
-	case s.addr.Is6():
-		return netip.PrefixFrom(s.addr, 64).String()
+	case s.Prefix.IsSingleIP():
+		return s.Prefix.Addr().String()
 	}
-	return s.addr.String()
+	return s.Prefix.String()
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"goranch/conns"
+	"goranch/protocol/relay"
 	"goranch/ranch/metrics"
 )
 
@@ -120,6 +121,9 @@ func reasonNames() []string {
 	}
 	for i := range len(conns.Counters{}.HandshakeFailures) {
 		all = append(all, conns.HandshakeFailure(i).String())
+	}
+	for _, f := range relay.Failures {
+		all = append(all, f.String())
 	}
 	return all
 }

@@ -7,7 +7,7 @@
 //
 // Figures are read from the listeners when they are scraped: nothing is counted twice, a connection
 // costs nothing more, and a listener needs no registration. Label values are names of listeners and
-// of servers, states, reasons, and names of certificates, never a peer, a user or a topic, so the
+// of servers, upstreams, states, reasons, and names of certificates, never a peer, a user or a topic, so the
 // number of series does not depend on clients. Every reason has a series from the start.
 //
 // Times are exported both as classic histograms and as native ones with the same observations; a
@@ -24,6 +24,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"goranch/protocol/pubsub"
+	"goranch/protocol/relay"
 	"goranch/protocol/session"
 	"goranch/ranch"
 	"goranch/transport/certs"
@@ -37,6 +38,8 @@ type Options struct {
 	// Sessions returns the figures of other session managers by name. Those of a name that Topics
 	// has, too, are left out.
 	Sessions func() map[string]session.Stats
+	// Relays returns the figures of relays by name.
+	Relays func() map[string]relay.Stats
 	// Certificates returns the certificates in use, such as certs.Store.Certificates.
 	Certificates func() []certs.Certificate
 	// Reload reports whether the last attempt to load the configuration, at the given time, was
@@ -102,6 +105,11 @@ func (c *Collector) Collect(to chan<- prometheus.Metric) {
 			if !seen[name] {
 				collectSessions(to, label(name), st)
 			}
+		}
+	}
+	if c.opts.Relays != nil {
+		for name, st := range c.opts.Relays() {
+			collectRelay(to, label(name), st)
 		}
 	}
 	if c.opts.Certificates != nil {

@@ -22,6 +22,7 @@ import (
 	"goranch/conns"
 	"goranch/protocol"
 	"goranch/protocol/pubsub"
+	"goranch/protocol/relay"
 	"goranch/protocol/session"
 	"goranch/ranch"
 	"goranch/ranch/metrics"
@@ -74,6 +75,11 @@ func all() metrics.Options {
 		},
 		Sessions: func() map[string]session.Stats {
 			return map[string]session.Stats{"shell": {Attached: 7, Expired: 8}, "topics": {Detached: 1000}}
+		},
+		Relays: func() map[string]relay.Stats {
+			up := relay.UpstreamStats{Addr: "10.0.0.1:443", State: relay.Up, Live: 9, Total: 10, BytesSent: 11, BytesReceived: 12}
+			up.Failed[relay.Reset] = 13
+			return map[string]relay.Stats{"front": {Upstreams: []relay.UpstreamStats{up, {Addr: "10.0.0.2:443", State: relay.Out}}, NoneAvailable: 14}}
 		},
 		Certificates: func() []certs.Certificate {
 			pair := certs.Pair{Cert: "tls.crt"}

@@ -4,6 +4,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"goranch/protocol/pubsub"
+	"goranch/protocol/relay"
 	"goranch/protocol/session"
 	"goranch/transport/certs"
 )
@@ -41,6 +42,21 @@ var (
 	sessionStoreErrors = describe("session_store_errors_total",
 		"Errors of the store of sessions.", "server")
 
+	upstreamUp = describe("upstream_up",
+		"Whether connections can be forwarded to the upstream, unless it has its maximum of connections.", "relay", "upstream")
+	upstreamConnections = describe("upstream_connections",
+		"Open connections to the upstream.", "relay", "upstream")
+	upstreamConnectionsTotal = describe("upstream_connections_total",
+		"Connections to the upstream that were established.", "relay", "upstream")
+	upstreamFailures = describe("upstream_failures_total",
+		"Failed attempts to connect to the upstream and connections that it has broken, by reason.", "relay", "upstream", "reason")
+	upstreamSent = describe("upstream_sent_bytes_total",
+		"Payload sent to the upstream.", "relay", "upstream")
+	upstreamReceived = describe("upstream_received_bytes_total",
+		"Payload received from the upstream.", "relay", "upstream")
+	relayUnavailable = describe("relay_unavailable_total",
+		"Connections for which no upstream was available.", "relay")
+
 	certificateNotAfter = describe("certificate_not_after_timestamp_seconds",
 		"Time until which a certificate and its chain are valid.", "name", "file")
 )
@@ -70,6 +86,21 @@ func collectSessions(to chan<- prometheus.Metric, name string, st session.Stats)
 	counter(to, sessionsRefused, st.Refused, name)
 	counter(to, sessionDropped, st.OutputDropped, name, "buffer full")
 	counter(to, sessionStoreErrors, st.StoreErrors, name)
+}
+
+func collectRelay(to chan<- prometheus.Metric, name string, st relay.Stats) {
+	for _, u := range st.Upstreams {
+		addr := label(u.Addr)
+		gauge(to, upstreamUp, flag(u.State == relay.Up || u.State == relay.Full), name, addr)
+		gauge(to, upstreamConnections, float64(u.Live), name, addr)
+		counter(to, upstreamConnectionsTotal, u.Total, name, addr)
+		for _, f := range relay.Failures {
+			counter(to, upstreamFailures, u.Failed[f], name, addr, f.String())
+		}
+		counter(to, upstreamSent, u.BytesSent, name, addr)
+		counter(to, upstreamReceived, u.BytesReceived, name, addr)
+	}
+	counter(to, relayUnavailable, st.NoneAvailable, name)
 }
 
 // collectCertificates exports the earliest end of the certificates of each name and file: several

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"goranch/internal/hostname"
 	"goranch/transport"
 )
 
@@ -49,23 +50,10 @@ func pattern(name string) (string, bool) {
 }
 
 // hostName returns a host in lower case without the dot of an absolute name, and whether it is
-// valid: labels of letters, digits, hyphens except at the beginning, and underscores, which occur
-// in practice.
+// valid.
 func hostName(host string) (string, bool) {
-	host = strings.TrimSuffix(host, ".")
-	for label := range strings.SplitSeq(host, ".") {
-		if label == "" || label[0] == '-' {
-			return "", false
-		}
-		for _, c := range []byte(label) {
-			switch {
-			case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_':
-			default:
-				return "", false
-			}
-		}
-	}
-	return strings.ToLower(host), true
+	b, ok := hostname.Append(make([]byte, 0, min(len(host), hostname.Max)), strings.TrimSuffix(host, "."))
+	return string(b), ok
 }
 
 func unknownHost(host string) error {

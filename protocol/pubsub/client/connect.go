@@ -80,7 +80,7 @@ func (c *Client) activate(l *link, token string, resumed bool) {
 	}
 	l.restoring = lost
 	for _, s := range c.topicsFirst() {
-		if !s.active {
+		if !s.active || s.opts.Since != nil {
 			c.requestSubscription(l, s)
 		}
 	}

@@ -6,15 +6,29 @@ import (
 	"goranch/protocol"
 )
 
-// deliver hands a message to the subscriptions that match it.
-func (l *link) deliver(m Message) {
+// deliver hands a message to the subscriptions that match it. previous is the offset of the topic's
+// message before it.
+func (l *link) deliver(m Message, previous uint64) {
 	c := l.client
 	c.counters.messages.Add(1)
 	c.mu.Lock()
 	var buf [4]*Subscription // avoids an allocation in the usual case
 	matching := buf[:0]
 	if s := c.subs[m.Topic]; s != nil && s.active && !isPattern(s.name) {
+		switch {
+		case s.opts.Since == nil:
+			m.Offset = 0
+		case !s.position.advance(m.Offset, previous):
+			if s.position.stale {
+				c.requestMissing(l, s)
+			}
+			c.mu.Unlock()
+			c.counters.duplicates.Add(1)
+			return
+		}
 		matching = append(matching, s)
+	} else {
+		m.Offset = 0
 	}
 	for _, p := range c.patterns {
 		if p.active && matches(p.name, m.Topic) {

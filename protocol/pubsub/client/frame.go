@@ -25,6 +25,9 @@ type Message struct {
 	ID    string          // the message_id, likewise
 	Time  time.Time       // when the server received the message, to the microsecond
 	Data  json.RawMessage // as published, any JSON value; nil if absent
+
+	// Offset is the place of the message in its topic. It is 0 unless SubscribeOptions.Since is set.
+	Offset uint64
 }
 
 // readFrame reads one frame and returns it without its end. The frame is valid until the next call.
@@ -60,6 +63,8 @@ type stampedFrame struct {
 	Event     json.RawMessage `json:"event"`
 	MessageID json.RawMessage `json:"message_id"`
 	Data      json.RawMessage `json:"data"`
+	Offset    json.RawMessage `json:"offset"`
+	Previous  json.RawMessage `json:"previous"`
 }
 
 // controlFrame is any other JSON frame: an answer, a notice, or an error.
@@ -70,6 +75,10 @@ type controlFrame struct {
 	ID          json.RawMessage `json:"id"`
 	Dropped     uint64          `json:"dropped"`
 	LostBytes   uint64          `json:"lost_bytes"`
+	Subscribed  *string         `json:"subscribed"`
+	Epoch       string          `json:"epoch"`
+	Offset      uint64          `json:"offset"`
+	Recovered   bool            `json:"recovered"`
 }
 
 func isStamped(b []byte) bool { return bytes.HasPrefix(b, []byte(`{"timestamp":`)) }
@@ -109,6 +118,7 @@ type request struct {
 	ID      *uint64 `json:"id,omitempty"`
 	Last    bool    `json:"last,omitempty"`
 	History int     `json:"history,omitempty"`
+	Since   any     `json:"since,omitempty"`
 }
 
 func (r *request) encode(maxLen int) ([]byte, error) {

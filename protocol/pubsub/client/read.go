@@ -56,10 +56,14 @@ func (l *link) handleFrame(b []byte) error {
 		return l.refused(*f.Error)
 	case f.Dropped > 0:
 		counters.serverDropped.Add(f.Dropped)
+		l.dropped()
 		opts.OnDrop("", f.Dropped)
 	case f.LostBytes > 0:
 		counters.lostBytes.Add(f.LostBytes)
+		l.dropped()
 		opts.OnLostBytes(f.LostBytes)
+	case f.Subscribed != nil:
+		l.subscribed(&f)
 	case f.Published != nil:
 		l.answeredCount(f.ID, *f.Published)
 	case f.Subscribers != nil:
@@ -75,7 +79,13 @@ func (l *link) handleStamped(b []byte) error {
 		return err
 	}
 	if f.Topic != nil {
-		l.deliver(f.message())
+		m := f.message()
+		m.Offset = offsetOf(f.Offset)
+		previous := m.Offset - 1
+		if f.Previous != nil {
+			previous = offsetOf(f.Previous)
+		}
+		l.deliver(m, previous)
 		return nil
 	}
 	select {

@@ -20,6 +20,9 @@ func (c *Client) Subscribe(ctx context.Context, name string, opts SubscribeOptio
 		return nil, err
 	}
 	s := &Subscription{client: c, name: name, opts: opts, done: make(chan struct{}), confirmed: make(chan struct{}, 1)}
+	if opts.Since != nil {
+		s.position.last = *opts.Since
+	}
 	if opts.Handler == nil {
 		option.Default(&s.opts.Buffer, 64)
 		s.ch = make(chan Message, s.opts.Buffer)
@@ -61,7 +64,7 @@ func (c *Client) add(s *Subscription) error {
 
 // requestSubscription sends a subscribe request. c.mu is held.
 func (c *Client) requestSubscription(l *link, s *Subscription) {
-	r := &request{Action: "subscribe", Data: s.name, Last: s.opts.Last, History: s.opts.History}
+	r := &request{Action: "subscribe", Data: s.name, Last: s.opts.Last, History: s.opts.History, Since: s.since()}
 	b, err := r.encode(c.opts.MaxFrame)
 	p := &pending{sub: s, restores: l.restoring, answer: make(chan answer, 1)}
 	if err == nil {
@@ -74,7 +77,19 @@ func (c *Client) requestSubscription(l *link, s *Subscription) {
 	if p.restores {
 		l.restorePending++
 	}
+	s.position.requested = true
 	c.sessionTopics[s.name] = struct{}{}
+}
+
+// since returns the since of a subscribe request. c.mu is held.
+func (s *Subscription) since() any {
+	switch {
+	case s.opts.Since == nil:
+		return nil
+	case s.position.last.Epoch == "":
+		return struct{}{}
+	}
+	return s.position.last
 }
 
 // remove ends a subscription. c.mu is held.
@@ -94,9 +109,8 @@ func (c *Client) confirm(l *link, p *pending) {
 	s := p.sub
 	s.active = true
 	s.received.expectHistory(&s.opts)
-	select {
-	case s.confirmed <- struct{}{}:
-	default: // an earlier session has confirmed it
+	if s.opts.Since == nil {
+		s.confirm()
 	}
 	if p.restores {
 		l.restorePending--
@@ -106,6 +120,14 @@ func (c *Client) confirm(l *link, p *pending) {
 	c.mu.Unlock()
 	if complete {
 		c.sessionRestored(restored)
+	}
+}
+
+// confirm makes Subscribe return.
+func (s *Subscription) confirm() {
+	select {
+	case s.confirmed <- struct{}{}:
+	default: // an earlier session has confirmed it
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"goranch/internal/option"
 	"goranch/protocol"
+	"goranch/protocol/pubsub"
 )
 
 // SubscribeOptions configures a [Subscription]. The zero value delivers messages to a channel.
@@ -31,6 +32,15 @@ type SubscribeOptions struct {
 	// for patterns; negative values are refused.
 	Last    bool
 	History int
+	// Since requests the messages after a position, and those that the client misses later, whatever
+	// the reason: the server sends them again as long as its history has them. The zero position
+	// requests new messages only. nil requests no positions. It is refused for patterns, and together
+	// with Last and History.
+	Since *pubsub.Position
+	// OnGap is called when messages after the position from are lost, because the server no longer
+	// has them. Messages continue after to. It runs as Handler does. nil ignores gaps; Stats counts
+	// them.
+	OnGap func(from, to pubsub.Position)
 }
 
 func (o *SubscribeOptions) validate(name string) error {
@@ -42,6 +52,10 @@ func (o *SubscribeOptions) validate(name string) error {
 		faults.Add(fmt.Errorf("topic name %q is not valid UTF-8", name))
 	case strings.ContainsFunc(name, unicode.IsControl):
 		faults.Add(fmt.Errorf("topic name %q contains a control character", name))
+	case isPattern(name) && o.Since != nil:
+		faults.Add(fmt.Errorf("%q is a pattern, which has no positions: Since must be nil", name))
+	case o.Since != nil && (o.Last || o.History > 0):
+		faults.Add(errors.New("Last and History must be zero if Since is set"))
 	case isPattern(name) && (o.Last || o.History > 0):
 		faults.Add(fmt.Errorf("%q is a pattern, which has no history: Last and History must be zero", name))
 	}
@@ -72,6 +86,7 @@ type Subscription struct {
 	active    bool          // the server has confirmed it in the current session
 	err       error         // set before done is closed
 	confirmed chan struct{} // receives the first confirmation
+	position  position
 
 	received received
 }

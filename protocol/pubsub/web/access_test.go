@@ -157,6 +157,7 @@ func invalidServer(t *testing.T) web.Options {
 
 // A browser does not receive invalid UTF-8 even if the topic server sends it.
 func TestInvalidUTF8OfTheTopicServer(t *testing.T) {
+	t.Parallel()
 	gw, err := web.NewGateway(invalidServer(t))
 	if err != nil {
 		t.Fatalf("NewGateway: got %v, want no error", err)
@@ -205,6 +206,7 @@ func TestLongHistories(t *testing.T) {
 // A request with a body is answered at once and its connection closed, although the body does not
 // arrive.
 func TestRequestWithoutItsBody(t *testing.T) {
+	t.Parallel()
 	srv := newTestServer(t, pubsub.Options{}, web.Options{})
 	for _, head := range []string{
 		"GET /topics/events?topic=a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n",
@@ -252,6 +254,7 @@ func TestEventsOutliveReadTimeout(t *testing.T) {
 
 // The data that waits for all browsers is limited, and what is left is returned.
 func TestMaxBufferedTotal(t *testing.T) {
+	t.Parallel()
 	srv := newTestServer(t, pubsub.Options{}, web.Options{MaxBufferedTotal: 1 << 20, WriteTimeout: time.Minute})
 	const browsers = 20
 	for range browsers {

@@ -21,6 +21,7 @@ const screenshotEnv = "GORANCH_SCREENSHOTS"
 // The page in a browser: messages from a Janus publisher over TCP appear as text, even if they
 // contain markup; the page publishes; and it resumes its session after its connection was lost.
 func TestPageInChromium(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("NOT TESTED in a browser: -short")
 	}

@@ -26,6 +26,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"goranch/internal/weborigin"
 )
 
 // errShutdown ends connections when the gateway is shut down.
@@ -34,10 +36,11 @@ var errShutdown = errors.New("the server is shutting down")
 // Gateway is an [http.Handler] that connects browsers to a topic server. All methods may be called
 // from any goroutine.
 type Gateway struct {
-	opts Options
-	mux  *http.ServeMux
-	ctx  context.Context // ends with Shutdown
-	stop context.CancelCauseFunc
+	opts   Options
+	policy weborigin.Policy
+	mux    *http.ServeMux
+	ctx    context.Context // ends with Shutdown
+	stop   context.CancelCauseFunc
 
 	mu       sync.Mutex
 	browsers int
@@ -83,6 +86,7 @@ func NewGateway(opts Options) (*Gateway, error) {
 		return nil, err
 	}
 	g := &Gateway{opts: opts.withDefaults(), mux: http.NewServeMux()}
+	g.policy = weborigin.Policy{Origins: opts.Origins, Hosts: opts.Hosts, OriginFlag: " (ranchd --allowed-origin)", HostFlag: " (ranchd --allowed-host)"}
 	g.shared.seed = maphash.MakeSeed()
 	g.queued.limit = int64(g.opts.MaxBufferedTotal)
 	g.incomplete.limit = int64(g.opts.MaxBufferedTotal) / 4
@@ -101,7 +105,7 @@ func NewGateway(opts Options) (*Gateway, error) {
 // ServeHTTP serves one of the gateway's paths. It returns when an event stream has ended, but while a
 // WebSocket is open, so that net/http can free what it holds for the request. Shutdown waits for both.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if err := g.checkHost(r); err != nil {
+	if err := g.policy.CheckHost(r); err != nil {
 		g.refuse(w, http.StatusForbidden, err)
 		return
 	}
@@ -179,7 +183,7 @@ func (g *Gateway) admit(serve http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
-		if err := g.checkOrigin(r); err != nil {
+		if err := g.policy.CheckOrigin(r); err != nil {
 			g.refuse(w, http.StatusForbidden, err)
 			return
 		}

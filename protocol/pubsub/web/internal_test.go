@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"goranch/internal/websock"
 )
 
 // Equal frames share their memory as long as one of them is in use.
@@ -66,7 +68,7 @@ func TestNoFrameAfterClose(t *testing.T) {
 	defer client.Close()
 	go func() {
 		c := &browserConn{Conn: server, timeout: time.Minute}
-		c.Write([]byte{closeFrame, 0})
+		c.Write([]byte{websock.CloseByte, 0})
 		if err := c.writeText([]byte("x")); err != net.ErrClosed {
 			t.Errorf("writeText: got %v, want net.ErrClosed", err)
 		}
@@ -74,7 +76,7 @@ func TestNoFrameAfterClose(t *testing.T) {
 	}()
 	var got bytes.Buffer
 	got.ReadFrom(client)
-	if want := []byte{closeFrame, 0}; !bytes.Equal(got.Bytes(), want) {
+	if want := []byte{websock.CloseByte, 0}; !bytes.Equal(got.Bytes(), want) {
 		t.Errorf("got %q, want %q", got.Bytes(), want)
 	}
 }

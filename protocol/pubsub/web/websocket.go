@@ -9,18 +9,15 @@ import (
 	"net/http"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"github.com/coder/websocket"
 
 	"goranch/internal/bufpool"
+	"goranch/internal/websock"
 )
 
 // errBadMessage ends a WebSocket whose browser has sent a message that is not a request.
 var errBadMessage = errors.New("a message must be one JSON object in a text frame")
-
-// maxCloseReason is the length of the longest reason in a close frame, in bytes (RFC 6455).
-const maxCloseReason = 123
 
 // webSocket is a WebSocket and its connection to the topic server. While it is idle it has one
 // goroutine, which reads the browser.
@@ -127,11 +124,7 @@ func closeStatus(err error) (websocket.StatusCode, string) {
 	default: // the browser has closed it
 		return websocket.StatusNormalClosure, ""
 	}
-	reason := err.Error()
-	for len(reason) > maxCloseReason || !utf8.ValidString(reason) {
-		reason = reason[:min(len(reason)-1, maxCloseReason)]
-	}
-	return status, reason
+	return status, websock.Reason(err.Error())
 }
 
 // forwardRequest sends a message of the browser, of incoming.join, to the topic server.

@@ -217,6 +217,7 @@ func TestTopicServerStops(t *testing.T) {
 
 // A WebSocket whose browser does not answer pings is closed.
 func TestKeepAlive(t *testing.T) {
+	t.Parallel()
 	srv := newTestServer(t, pubsub.Options{}, web.Options{KeepAlive: 20 * time.Millisecond})
 	srv.webSocket() // it answers pings only while it reads
 	waitFor(t, "disconnect of the browser", func() bool { return srv.gateway.Stats().Browsers == 0 })

@@ -68,6 +68,7 @@ type Handler struct {
 var (
 	_ protocol.Protocol = (*Handler)(nil)
 	_ protocol.Drainer  = (*Handler)(nil)
+	_ protocol.Refuser  = (*Handler)(nil)
 )
 
 // New returns a handler. The error joins all faults of the options.
@@ -85,9 +86,12 @@ func New(opts Options) (*Handler, error) {
 	}
 	h.server = h.newServer()
 	stopHTTP := netlisten.StopHTTP(h.server)
-	h.listener = netlisten.New(func(ctx context.Context) {
-		h.stop(errShutdown)
-		stopHTTP(ctx)
+	h.listener = netlisten.New(netlisten.Options{
+		Stop: func(ctx context.Context) {
+			h.stop(errShutdown)
+			stopHTTP(ctx)
+		},
+		Refuse: netlisten.RefuseHTTP,
 	})
 	return h, nil
 }
@@ -115,6 +119,11 @@ func (h *Handler) Serve(ctx context.Context, conn *transport.Conn) error {
 		h.served.Go(func() { h.server.Serve(h.listener) }) // returns after Shutdown
 	})
 	return h.listener.Serve(ctx, conn)
+}
+
+// Refuse implements [protocol.Refuser]: the answer is the status 503.
+func (h *Handler) Refuse(ctx context.Context, conn *transport.Conn, cause error) {
+	h.listener.Refuse(ctx, conn, cause)
 }
 
 // DrainsItself implements [protocol.Drainer].

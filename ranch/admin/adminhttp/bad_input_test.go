@@ -39,6 +39,7 @@ func (s *testServer) raw(send func(net.Conn)) (status int, closed bool) {
 
 // Oversized bodies and headers are refused without reading them, and the server goes on.
 func TestOversizedRequests(t *testing.T) {
+	t.Parallel()
 	s := newTestServer(t, adminhttp.Options{MaxBody: 1000})
 	head := "POST /commands/gc HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nAuthorization: Bearer operator\r\n"
 	for name, tt := range map[string]struct {
@@ -106,6 +107,7 @@ func TestNastyText(t *testing.T) {
 
 // A client that sends its header or its body too slowly is disconnected, and holds up no other.
 func TestSlowRequests(t *testing.T) {
+	t.Parallel()
 	h, err := adminhttp.New(adminhttp.Options{Logger: discardLogger})
 	if err != nil {
 		t.Fatal(err)
