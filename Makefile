@@ -31,7 +31,7 @@ fuzz:
 	sed 's|$$| $(FUZZTIME)|' | xargs -P 2 -L 1 .ci/fuzz
 
 examples:
-	cd examples && go build -o /dev/null ./... && go run ./cap && go run ./http && go run ./grpc && go run ./ssh && go run ./room
+	cd examples && go build -o /dev/null ./... && go test ./... && go run ./cap && go run ./http && go run ./grpc && go run ./room
 
 bench:
 	cd bench && go run .

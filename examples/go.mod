@@ -3,6 +3,8 @@ module goranch/examples
 go 1.26.0
 
 require (
+	github.com/emersion/go-smtp v0.26.0
+	github.com/gliderlabs/ssh v0.3.8
 	github.com/mochi-mqtt/server/v2 v2.7.9
 	golang.org/x/crypto v0.57.0
 	google.golang.org/grpc v1.85.0
@@ -12,9 +14,7 @@ require (
 require (
 	github.com/anmitsu/go-shlex v0.0.0-20200514113438-38f4b401e2be // indirect
 	github.com/emersion/go-sasl v0.0.0-20241020182733-b788ff22d5a6 // indirect
-	github.com/emersion/go-smtp v0.26.0 // indirect
 	github.com/gaissmai/bart v0.30.0 // indirect
-	github.com/gliderlabs/ssh v0.3.8 // indirect
 	github.com/gorilla/websocket v1.5.0 // indirect
 	github.com/rs/xid v1.4.0 // indirect
 	golang.org/x/net v0.60.0 // indirect
