@@ -17,6 +17,7 @@ require (
 	github.com/emersion/go-sasl v0.0.0-20241020182733-b788ff22d5a6 // indirect
 	github.com/gaissmai/bart v0.30.0 // indirect
 	github.com/gorilla/websocket v1.5.0 // indirect
+	github.com/pires/go-proxyproto v0.15.0 // indirect
 	github.com/rs/xid v1.4.0 // indirect
 	golang.org/x/sys v0.48.0 // indirect
 	golang.org/x/text v0.42.0 // indirect
