@@ -1,10 +1,8 @@
 package main
 
 import (
-	"bufio"
 	"io"
 	"net"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -24,44 +22,10 @@ func newTestServer(t *testing.T) *ranch.Listener {
 	return l
 }
 
-// terminal is a running nc.
-type terminal struct {
-	t   *testing.T
-	in  io.WriteCloser
-	out *bufio.Reader
-}
-
-func newTerminal(t *testing.T, l *ranch.Listener) *terminal {
+func newTerminal(t *testing.T, l *ranch.Listener) *transcript.Terminal {
 	t.Helper()
 	host, port, _ := net.SplitHostPort(l.Addr().String())
-	nc := exec.Command("nc", host, port)
-	in, err := nc.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := nc.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := nc.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { nc.Process.Kill(); nc.Wait() })
-	return &terminal{t, in, bufio.NewReader(out)}
-}
-
-func (c *terminal) sends(line string) {
-	c.t.Helper()
-	if _, err := io.WriteString(c.in, line+"\n"); err != nil {
-		c.t.Fatal(err)
-	}
-}
-
-func (c *terminal) receives(want string) {
-	c.t.Helper()
-	if got, err := c.out.ReadString('\n'); got != want+"\n" {
-		c.t.Fatalf("received line: got %q (error %v), want %q", got, err, want)
-	}
+	return transcript.Start(t, "nc", host, port)
 }
 
 func TestTranscript(t *testing.T) {
@@ -74,24 +38,24 @@ func TestTwoClients(t *testing.T) {
 	transcript.Need(t, "nc", "netcat-openbsd")
 	l := newTestServer(t)
 	alice, bob := newTerminal(t, l), newTerminal(t, l)
-	alice.receives("What is your name?")
-	alice.sends("alice")
-	alice.receives("* alice has joined")
-	bob.receives("What is your name?")
-	bob.sends("alice")
-	bob.receives("This name is taken, too long, or has a space or one of :/* in it. What is your name?")
-	bob.sends("bob")
-	bob.receives("* bob has joined")
-	alice.receives("* bob has joined")
-	bob.sends("hi \x1b[31mred\x07\xff \u202e")
-	alice.receives("bob: hi [31mred")
-	bob.receives("bob: hi [31mred")
-	bob.sends("/who")
-	bob.receives("* alice, bob")
-	bob.sends("/quit")
-	alice.receives("* bob has left")
+	alice.Receives("What is your name?")
+	alice.Sends("alice")
+	alice.Receives("* alice has joined")
+	bob.Receives("What is your name?")
+	bob.Sends("alice")
+	bob.Receives("This name is taken, too long, or has a space or one of :/* in it. What is your name?")
+	bob.Sends("bob")
+	bob.Receives("* bob has joined")
+	alice.Receives("* bob has joined")
+	bob.Sends("hi \x1b[31mred\x07\xff \u202e")
+	alice.Receives("bob: hi [31mred")
+	bob.Receives("bob: hi [31mred")
+	bob.Sends("/who")
+	bob.Receives("* alice, bob")
+	bob.Sends("/quit")
+	alice.Receives("* bob has left")
 	go l.Stop()
-	alice.receives("* the server stops")
+	alice.Receives("* the server stops")
 }
 
 // A line that is too long costs its own connection only.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"io"
 	"net"
 	"os/exec"
@@ -41,9 +40,9 @@ func TestPublishAndShutdown(t *testing.T) {
 	clients, port, closeBroker := newTestServer(t, 100)
 	sub := subscribe(t, port)
 	publish(t, port, "", "-t", "a/b", "-m", "hello")
-	waitFor(t, sub, "a/b hello")
+	sub.WaitFor("a/b hello")
 	closeBroker()
-	waitFor(t, sub, "Received DISCONNECT (139)") // server shutting down
+	sub.WaitFor("Received DISCONNECT (139)") // server shutting down
 	if got := clients.listener.Info().Reasons; got[conns.BadInput]+got[conns.Failed] > 0 {
 		t.Errorf("reasons of ended connections: got %v, want no error", got)
 	}
@@ -80,21 +79,12 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
-// subscribe starts a subscriber and returns its output, in which it has subscribed.
-func subscribe(t *testing.T, port string) *bufio.Scanner {
+// subscribe starts a subscriber, and waits until it has subscribed.
+func subscribe(t *testing.T, port string) *transcript.Terminal {
 	t.Helper()
-	cmd := exec.Command("stdbuf", "-oL", "mosquitto_sub", "-V", "5", "-d", "-p", port, "-t", "a/#", "-v")
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	lines := bufio.NewScanner(out)
-	waitFor(t, lines, "Subscribed")
-	return lines
+	sub := transcript.Start(t, "stdbuf", "-oL", "mosquitto_sub", "-V", "5", "-d", "-p", port, "-t", "a/#", "-v")
+	sub.WaitFor("Subscribed")
+	return sub
 }
 
 // publish runs mosquitto_pub, which must fail with the error, or succeed if that is "".
@@ -104,14 +94,4 @@ func publish(t *testing.T, port, wantError string, args ...string) {
 	if (err == nil) != (wantError == "") || !strings.Contains(string(out), wantError) {
 		t.Errorf("mosquitto_pub %q: got error %v and %q, want %q", args, err, out, wantError)
 	}
-}
-
-func waitFor(t *testing.T, lines *bufio.Scanner, want string) {
-	t.Helper()
-	for lines.Scan() {
-		if strings.Contains(lines.Text(), want) {
-			return
-		}
-	}
-	t.Fatalf("output: got no line with %q (error %v), want one", want, lines.Err())
 }

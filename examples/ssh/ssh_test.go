@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"net"
 	"os/exec"
 	"strings"
@@ -44,30 +43,9 @@ func TestCapAndStop(t *testing.T) {
 	transcript.Need(t, "ssh", "openssh-client")
 	s, port, stop := newTestServer(t, 1)
 	args := []string{"-q", "-F", "none", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-p", port, "guest@127.0.0.1"}
-	client := exec.Command("ssh", args...)
-	in, err := client.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := client.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := client.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { client.Process.Kill() })
-	answers := bufio.NewReader(out)
-	say := func(line, want string) {
-		t.Helper()
-		if _, err := in.Write([]byte(line + "\n")); err != nil {
-			t.Fatal(err)
-		}
-		if got, err := answers.ReadString('\n'); got != want+"\n" {
-			t.Fatalf("answer to %q: got %q (error %v), want %q", line, got, err, want)
-		}
-	}
-	say("hello", "HELLO")
+	client := transcript.Start(t, "ssh", args...)
+	client.Sends("hello")
+	client.Receives("HELLO")
 
 	refused := exec.Command("ssh", append([]string{"-v"}, args[1:]...)...)
 	if b, err := refused.CombinedOutput(); err == nil || !strings.Contains(string(b), "Too many connections") {
@@ -79,10 +57,8 @@ func TestCapAndStop(t *testing.T) {
 	for s.Status() == ranch.Running { // until the drain has begun
 		time.Sleep(time.Millisecond)
 	}
-	say("still here", "STILL HERE")
-	in.Close()
-	if err := client.Wait(); err != nil {
-		t.Errorf("ssh: got %v, want exit status 0", err)
-	}
+	client.Sends("still here")
+	client.Receives("STILL HERE")
+	client.Exits()
 	<-stopped
 }
