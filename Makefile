@@ -4,7 +4,7 @@ GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.6.0
 FUZZTIME   ?= 10s
 CROSS      ?= darwin/arm64 windows/amd64
 
-.PHONY: test race vet lint vuln fuzz examples bench costs cross
+.PHONY: test race vet lint vuln fuzz examples bench costs cross module-path
 
 test:
 	go test ./...
@@ -31,7 +31,7 @@ fuzz:
 	sed 's|$$| $(FUZZTIME)|' | xargs -P 2 -L 1 .ci/fuzz
 
 examples:
-	cd examples && go build -o /dev/null ./... && go run ./cap && go run ./http && go run ./grpc && go run ./ssh && go run ./room
+	cd examples && go build -o /dev/null ./... && go test ./... && go run ./cap && go run ./http && go run ./grpc && go run ./room
 
 bench:
 	cd bench && go run .
@@ -44,3 +44,7 @@ cross:
 	for t in $(CROSS); do \
 	  GOOS=$${t%/*} GOARCH=$${t#*/} go vet ./... || exit 1; \
 	done
+
+# Sets the path of the module: make module-path MODULE=example.org/you/goranch
+module-path:
+	@go run ./internal/modulepath '$(MODULE)'

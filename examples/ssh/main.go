@@ -1,121 +1,91 @@
-// Command ssh runs a server of golang.org/x/crypto/ssh behind the connection cap of a listener. The
-// server answers a command with the text of the command. The program exits after one client has
-// received an answer.
+// Command ssh runs a server of gliderlabs/ssh behind the connection cap of a listener. It answers a
+// command with its arguments, and repeats the lines of a client without a command. Anyone may log in.
 package main
 
 import (
+	"bufio"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"flag"
 	"fmt"
 	"log"
-	"net"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
 	"time"
 
-	"golang.org/x/crypto/ssh"
+	"github.com/gliderlabs/ssh"
+	gossh "golang.org/x/crypto/ssh"
 
+	"goranch/conns"
 	"goranch/protocol/netlisten"
 	"goranch/ranch"
 	"goranch/transport"
 )
 
 func main() {
+	addr := flag.String("addr", "127.0.0.1:2222", "address to listen on")
+	flag.Parse()
+	s, err := start(*addr, 100)
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	<-ctx.Done()
+	if err := s.stop(); err != nil {
+		log.Fatal(err)
+	}
+}
+
+type server struct {
+	*ranch.Listener
+	clients *netlisten.Listener
+}
+
+// start starts a server for up to limit clients at once.
+func start(addr string, limit int) (*server, error) {
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
-		log.Fatal(err)
+		return nil, err
 	}
-	signer, err := ssh.NewSignerFromKey(key)
+	signer, err := gossh.NewSignerFromKey(key)
 	if err != nil {
-		log.Fatal(err)
+		return nil, err
 	}
-	config := &ssh.ServerConfig{PasswordCallback: func(_ ssh.ConnMetadata, password []byte) (*ssh.Permissions, error) {
-		if string(password) != "open sesame" {
-			return nil, fmt.Errorf("wrong password")
-		}
-		return nil, nil
-	}}
-	config.AddHostKey(signer)
+	srv := &ssh.Server{Handler: handle, HostSigners: []ssh.Signer{signer}}
 
-	nl := netlisten.New(netlisten.Options{}) // no Stop: each connection ends after its session
-	l, err := ranch.StartListener("ssh", transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", MaxConnections: 20, PostListen: nl.PostListen}, nl)
-	if err != nil {
-		log.Fatal(err)
-	}
-	go accept(nl, config)
-
-	client, err := ssh.Dial("tcp", nl.Addr().String(), &ssh.ClientConfig{
-		User: "guest", Auth: []ssh.AuthMethod{ssh.Password("open sesame")},
-		HostKeyCallback: ssh.FixedHostKey(signer.PublicKey()), Timeout: 10 * time.Second,
+	nl := netlisten.New(netlisten.Options{
+		Stop:   func(ctx context.Context) { srv.Shutdown(ctx) }, // waits for the sessions
+		Refuse: netlisten.RefuseGreeting("Too many connections\r\n"),
 	})
+	l, err := ranch.StartListener("ssh", transport.TCP{}, ranch.Options{
+		Addr: addr, MaxConnections: limit, RefuseAfter: -1, ShutdownTimeout: 30 * time.Second,
+		Limits: conns.Limits{PerAddress: 20, IdleTimeout: 10 * time.Minute},
+	}, nl)
 	if err != nil {
-		log.Fatal(err)
+		return nil, err
 	}
-	session, err := client.NewSession()
-	if err != nil {
-		log.Fatal(err)
-	}
-	out, err := session.Output("uptime")
-	if err != nil {
-		log.Fatal(err)
-	}
-	fmt.Printf("answer: %q; accepted connections: %d\n", out, l.Info().Accepted)
-	client.Close()
-	limit, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	if err := ranch.Drain(limit); err != nil {
-		log.Fatal(err)
-	}
-	nl.Close()
-	fmt.Println("drained")
+	go srv.Serve(nl)
+	return &server{l, nl}, nil
 }
 
-func accept(ln net.Listener, config *ssh.ServerConfig) {
-	for {
-		nc, err := ln.Accept()
-		if err != nil {
-			return
-		}
-		go serve(nc, config)
-	}
+// stop waits for the sessions, until the shutdown timeout.
+func (s *server) stop() error {
+	err := ranch.Drain(context.Background(), "ssh")
+	s.clients.Shutdown(context.Background()) // also when there was no connection
+	return err
 }
 
-// serve serves the first session of a connection.
-func serve(nc net.Conn, config *ssh.ServerConfig) {
-	defer nc.Close() // returns the connection's slot
-	nc.SetDeadline(time.Now().Add(10 * time.Second))
-	conn, channels, requests, err := ssh.NewServerConn(nc, config)
-	if err != nil {
-		log.Print(err)
+func handle(s ssh.Session) {
+	if args := s.Command(); len(args) > 0 {
+		fmt.Fprintf(s, "hello %q, your command is %q\n", s.User(), args)
 		return
 	}
-	defer conn.Close()
-	go ssh.DiscardRequests(requests)
-	for c := range channels {
-		if c.ChannelType() != "session" {
-			c.Reject(ssh.UnknownChannelType, "only sessions are supported")
-			continue
-		}
-		channel, requests, err := c.Accept()
-		if err != nil {
-			log.Print(err)
-			return
-		}
-		for r := range requests {
-			if r.Type != "exec" {
-				r.Reply(false, nil)
-				continue
-			}
-			var command struct{ Text string }
-			if err := ssh.Unmarshal(r.Payload, &command); err != nil {
-				r.Reply(false, nil)
-				continue
-			}
-			r.Reply(true, nil)
-			fmt.Fprintf(channel, "received %s", command.Text)
-			channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{0}))
-			channel.Close()
-		}
-		conn.Wait() // until the client disconnects
-		return
+	lines := bufio.NewScanner(s)
+	for lines.Scan() {
+		fmt.Fprintln(s, strings.ToUpper(lines.Text()))
 	}
 }

@@ -55,7 +55,7 @@ func (o *SubscribeOptions) validate(name string) error {
 	case isPattern(name) && o.Since != nil:
 		faults.Add(fmt.Errorf("%q is a pattern, which has no positions: Since must be nil", name))
 	case o.Since != nil && (o.Last || o.History > 0):
-		faults.Add(errors.New("Last and History must be zero if Since is set"))
+		faults.Add(errors.New("a subscription with Since has no Last and no History: they must be zero"))
 	case isPattern(name) && (o.Last || o.History > 0):
 		faults.Add(fmt.Errorf("%q is a pattern, which has no history: Last and History must be zero", name))
 	}
