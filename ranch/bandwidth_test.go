@@ -41,7 +41,7 @@ func TestBytesPerSecond(t *testing.T) {
 		// Several connections share one byte per second: each waits longer than the IdleTimeout.
 		set(func(l *conns.Limits) { l.ReceiveRate, l.TotalReceiveRate = 0, 1 })
 		for range 30 {
-			go func(c *lineClient) { io.WriteString(c, string(make([]byte, 1000))) }(dialLines(t, mem, "a"))
+			go func(c *lineClient) { c.Write(make([]byte, 1000)) }(dialLines(t, mem, "a"))
 		}
 		time.Sleep(10 * time.Minute)
 		if n := rec.count(ranch.ConnEnded); n != 1 {
