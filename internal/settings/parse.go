@@ -25,13 +25,13 @@ func (s *Spec) Parse(file string, data []byte) (*Document, error) {
 	doc.Top = Section{Line: 1, Values: map[string]Value{}}
 	for _, name := range top.names {
 		n := top.field[name]
-		if i := slices.IndexFunc(s.Tables, func(t Table) bool { return t.Name == name }); i >= 0 {
-			if sections, ok := r.sections(s.Tables[i], n); ok {
+		if t, ok := tableOf(s.Tables, name); ok {
+			if sections, ok := r.sections(t, n); ok {
 				doc.Tables[name] = sections
 			}
 			continue
 		}
-		r.value(&doc.Top, s.Keys, "", name, n)
+		r.value(&doc.Top, Table{Keys: s.Keys, Tables: s.Tables}, name, n)
 	}
 	slices.SortStableFunc(r.faults, func(a, b error) int { return a.(*Fault).Line - b.(*Fault).Line })
 	return doc, errors.Join(r.faults...)
@@ -48,7 +48,15 @@ func (r *reader) fault(line int, format string, args ...any) {
 	r.faults = append(r.faults, &Fault{r.file, line, fmt.Sprintf(format, args...)})
 }
 
-// sections reads all tables of one description.
+func tableOf(tables []Table, name string) (Table, bool) {
+	i := slices.IndexFunc(tables, func(t Table) bool { return t.Name == name })
+	if i < 0 {
+		return Table{}, false
+	}
+	return tables[i], true
+}
+
+// sections reads all tables of one description, whose name is the path.
 func (r *reader) sections(t Table, n *node) (list []Section, ok bool) {
 	switch {
 	case t.Named && n.kind == unstable.Table:
@@ -81,16 +89,27 @@ func (r *reader) sections(t Table, n *node) (list []Section, ok bool) {
 func (r *reader) section(t Table, name string, n *node) Section {
 	s := Section{Name: name, Line: n.line, Values: map[string]Value{}}
 	for _, key := range n.names {
-		r.value(&s, t.Keys, t.Name, key, n.field[key])
+		inner, ok := tableOf(t.Tables, key)
+		if !ok {
+			r.value(&s, t, key, n.field[key])
+			continue
+		}
+		inner.Name = t.Name + "." + key
+		if sections, ok := r.sections(inner, n.field[key]); ok {
+			if s.Tables == nil {
+				s.Tables = map[string][]Section{}
+			}
+			s.Tables[key] = sections
+		}
 	}
 	return s
 }
 
-// value reads the value of a key of a table; "" is the top level.
-func (r *reader) value(s *Section, keys []Key, table, name string, n *node) {
-	k, ok := find(keys, name)
+// value reads the value of a key of a table; the name of the top level is "".
+func (r *reader) value(s *Section, t Table, name string, n *node) {
+	k, ok := find(t.Keys, name)
 	if !ok {
-		r.fault(n.line, "%s", r.unknown(keys, table, name, n))
+		r.fault(n.line, "%s", r.unknown(t, name, n))
 		return
 	}
 	items := []*node{n}
@@ -100,7 +119,7 @@ func (r *reader) value(s *Section, keys []Key, table, name string, n *node) {
 	v := Value{Items: []string{}, Line: n.line}
 	for _, item := range items {
 		if !slices.Contains(k.Kind.Types, typeOf(item)) || k.Kind.Strict && k.Kind.refuses(item) {
-			text := fmt.Sprintf("%s %s: allowed are %s", where(table, name), item.shown(), k.Kind.Allowed)
+			text := fmt.Sprintf("%s %s: allowed are %s", where(t.Name, name), item.shown(), k.Kind.Allowed)
 			if item.text != "" || item.kind != unstable.String {
 				text += fmt.Sprintf("; the value is %s, not %s", article(item), k.Kind.types())
 			}
@@ -121,23 +140,21 @@ func where(table, name string) string {
 }
 
 // unknown returns the text for a key that the table has not.
-func (r *reader) unknown(keys []Key, table, name string, n *node) string {
+func (r *reader) unknown(t Table, name string, n *node) string {
 	what, where := "key", ""
 	if n.kind == unstable.Table || n.kind == unstable.Array && len(n.items) > 0 && n.items[0].kind == unstable.Table {
 		what = "table"
 	}
-	if table != "" {
-		where = " in table " + table
+	if t.Name != "" {
+		where = " in table " + t.Name
 	}
 	text := fmt.Sprintf("unknown %s %s%s", what, Shown(name), where)
 	var names []string
-	for _, k := range keys {
+	for _, k := range t.Keys {
 		names = append(names, k.Name)
 	}
-	if table == "" {
-		for _, t := range r.spec.Tables {
-			names = append(names, t.Name)
-		}
+	for _, inner := range t.Tables {
+		names = append(names, inner.Name)
 	}
 	hyphens := strings.ToLower(strings.ReplaceAll(name, "_", "-"))
 	if near := nearest.Name(hyphens, names); near != "" {
@@ -154,7 +171,7 @@ func (r *reader) places(name string) (list []string) {
 	if _, ok := find(r.spec.Keys, name); ok {
 		list = append(list, "at the top, before all tables")
 	}
-	for _, t := range r.spec.Tables {
+	for _, t := range all(r.spec.Tables) {
 		if _, ok := find(t.Keys, name); ok {
 			list = append(list, "in table "+t.Name)
 		}

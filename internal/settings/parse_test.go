@@ -16,12 +16,19 @@ type tableOptions struct {
 	Name string `top:"no"`
 }
 
-// testSpec has a table of each form.
+type routeOptions struct {
+	To []string `kind:"list"`
+}
+
+// testSpec has a table of each form, and one in another.
 func testSpec() *settings.Spec {
 	keys := settings.Keys(tableOptions{}, kinds)
 	return &settings.Spec{
 		Keys: settings.Keys(options{}, kinds), Hint: "see the manual",
-		Tables: []settings.Table{{Name: "listener", Keys: keys}, {Name: "group", Named: true, Keys: keys}},
+		Tables: []settings.Table{
+			{Name: "listener", Keys: keys, Tables: []settings.Table{{Name: "route", Keys: settings.Keys(routeOptions{}, kinds)}}},
+			{Name: "group", Named: true, Keys: keys},
+		},
 	}
 }
 
@@ -77,6 +84,41 @@ z = { max-conns = 1, quiet = false }
 	}
 }
 
+// Tables in a table belong to the one before them.
+func TestTablesInTables(t *testing.T) {
+	doc, err := testSpec().Parse("f.toml", []byte(`[[listener]]
+name = "a"
+[[listener.route]]
+to = ["x", "y"]
+[[listener.route]]
+to = "z"
+[[listener]]
+name = "b"
+[[listener]]
+name = "c"
+route = [{to = "v"}]
+[[listener]]
+name = "d"
+route = []
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string][]string{}
+	for _, l := range doc.Tables["listener"] {
+		name := l.Values["name"].Items[0]
+		if l.Tables["route"] != nil {
+			got[name] = []string{}
+		}
+		for _, r := range l.Tables["route"] {
+			got[name] = append(got[name], strings.Join(r.Values["to"].Items, " "))
+		}
+	}
+	if diff := cmp.Diff(map[string][]string{"a": {"x y", "z"}, "c": {"v"}, "d": {}}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 // An array that is empty differs from one that is not given.
 func TestEmptyTables(t *testing.T) {
 	doc, err := testSpec().Parse("f.toml", []byte("listener = []\n"))
@@ -87,30 +129,37 @@ func TestEmptyTables(t *testing.T) {
 
 func TestParseFaults(t *testing.T) {
 	for name, c := range map[string]struct{ text, want string }{
-		"not TOML":             {"max-conns = 1\nquiet =\n", "f.toml:2: not valid TOML: "},
-		"end of the file":      {"hosts = [", "f.toml:1: not valid TOML: "},
-		"repeated key":         {"quiet = true\nquiet = true\n", "f.toml:2: not valid TOML: "},
-		"repeated table":       {"[group.x]\n[group.x]\n", "f.toml:2: not valid TOML: "},
-		"unknown key":          {"\nmax-cons = 1", "f.toml:2: unknown key max-cons; did you mean max-conns?"},
-		"underscores":          {"MAX_CONNS = 1", "f.toml:1: unknown key MAX_CONNS; did you mean max-conns?"},
-		"without a suggestion": {"colour = 1", "f.toml:1: unknown key colour; see the manual"},
-		"control characters":   {`"a\u001b[31m" = 1`, `f.toml:1: unknown key "a\x1b[31m"; see the manual`},
-		"key of a table":       {"name = 'a'", "f.toml:1: unknown key name; it is allowed in table listener and in table group"},
-		"unknown table":        {"[servers]\na = 1", "f.toml:1: unknown table servers; see the manual"},
-		"misspelt table":       {"[[listeners]]\n[[listeners]]", "f.toml:1: unknown table listeners; did you mean listener?"},
-		"key of another table": {"[[listener]]\nname = 'a'\ngroup = 1", "f.toml:3: unknown key group in table listener; see the manual"},
-		"one bracket":          {"[listener]\nname = 'a'", "f.toml:1: listener: allowed are tables with two brackets, [[listener]]"},
-		"two brackets":         {"[[group]]\nname = 'a'", "f.toml:1: group: allowed are tables with a name, [group.NAME]"},
-		"no name":              {"[group]\nname = 'a'", "f.toml:2: group.name: allowed are tables, [group.NAME]"},
-		"no tables":            {"listener = [1]", "f.toml:1: listener: allowed are tables, [[listener]]"},
-		"string for a number":  {"max-conns = '5'", `f.toml:1: max-conns "5": allowed are positive numbers; the value is a string, not an integer`},
-		"float for a number":   {"max-conns = 5.5", "f.toml:1: max-conns 5.5: allowed are positive numbers; the value is a float, not an integer"},
-		"date":                 {"[[listener]]\naccept-rate = 2026-01-01", "f.toml:2: listener: accept-rate 2026-01-01: allowed are numbers, and unlimited; the value is a date or time, not a float or an integer or a string"},
-		"number in a list":     {"hosts = ['a', 1]", "f.toml:1: hosts 1: allowed are texts; the value is an integer, not a string or an array of them"},
-		"array in a list":      {"hosts = [['a']]", "f.toml:1: hosts […]: allowed are texts; the value is an array, not a string or an array of them"},
-		"array":                {"quiet = [true]", "f.toml:1: quiet […]: allowed are true and false; the value is an array, not a boolean"},
-		"table":                {"[quiet]\na = 1", "f.toml:1: quiet {…}: allowed are true and false; the value is a table, not a boolean"},
-		"a secret":             {"max-conns = '''-----BEGIN PRIVATE KEY-----\nMIIB'''", `f.toml:1: max-conns "(not shown: it may be a secret)": allowed are positive numbers; the value is a string, not an integer`},
+		"not TOML":                    {"max-conns = 1\nquiet =\n", "f.toml:2: not valid TOML: "},
+		"end of the file":             {"hosts = [", "f.toml:1: not valid TOML: "},
+		"repeated key":                {"quiet = true\nquiet = true\n", "f.toml:2: not valid TOML: "},
+		"repeated table":              {"[group.x]\n[group.x]\n", "f.toml:2: not valid TOML: "},
+		"unknown key":                 {"\nmax-cons = 1", "f.toml:2: unknown key max-cons; did you mean max-conns?"},
+		"underscores":                 {"MAX_CONNS = 1", "f.toml:1: unknown key MAX_CONNS; did you mean max-conns?"},
+		"without a suggestion":        {"colour = 1", "f.toml:1: unknown key colour; see the manual"},
+		"control characters":          {`"a\u001b[31m" = 1`, `f.toml:1: unknown key "a\x1b[31m"; see the manual`},
+		"key of a table":              {"name = 'a'", "f.toml:1: unknown key name; it is allowed in table listener and in table group"},
+		"unknown table":               {"[servers]\na = 1", "f.toml:1: unknown table servers; see the manual"},
+		"misspelt table":              {"[[listeners]]\n[[listeners]]", "f.toml:1: unknown table listeners; did you mean listener?"},
+		"key of another table":        {"[[listener]]\nname = 'a'\ngroup = 1", "f.toml:3: unknown key group in table listener; see the manual"},
+		"key in a table of a table":   {"[[listener]]\n[[listener.route]]\nfrom = 'a'", "f.toml:3: unknown key from in table listener.route; see the manual"},
+		"key of a table in a table":   {"to = 'a'", "f.toml:1: unknown key to; it is allowed in table listener.route"},
+		"misspelt inner table":        {"[[listener]]\n[[listener.routes]]", "f.toml:2: unknown table routes in table listener; did you mean route?"},
+		"table without its table":     {"[[route]]", "f.toml:1: unknown table route; see the manual"},
+		"one bracket in a table":      {"[[listener]]\n[listener.route]\nto = 'a'", "f.toml:2: listener.route: allowed are tables with two brackets, [[listener.route]]"},
+		"no list in a table":          {"[[listener]]\nroute = [1]", "f.toml:2: listener.route: allowed are tables, [[listener.route]]"},
+		"value in a table of a table": {"[[listener]]\n[[listener.route]]\nto = 1", "f.toml:3: listener.route: to 1: allowed are texts; the value is an integer, not a string or an array of them"},
+		"one bracket":                 {"[listener]\nname = 'a'", "f.toml:1: listener: allowed are tables with two brackets, [[listener]]"},
+		"two brackets":                {"[[group]]\nname = 'a'", "f.toml:1: group: allowed are tables with a name, [group.NAME]"},
+		"no name":                     {"[group]\nname = 'a'", "f.toml:2: group.name: allowed are tables, [group.NAME]"},
+		"no tables":                   {"listener = [1]", "f.toml:1: listener: allowed are tables, [[listener]]"},
+		"string for a number":         {"max-conns = '5'", `f.toml:1: max-conns "5": allowed are positive numbers; the value is a string, not an integer`},
+		"float for a number":          {"max-conns = 5.5", "f.toml:1: max-conns 5.5: allowed are positive numbers; the value is a float, not an integer"},
+		"date":                        {"[[listener]]\naccept-rate = 2026-01-01", "f.toml:2: listener: accept-rate 2026-01-01: allowed are numbers, and unlimited; the value is a date or time, not a float or an integer or a string"},
+		"number in a list":            {"hosts = ['a', 1]", "f.toml:1: hosts 1: allowed are texts; the value is an integer, not a string or an array of them"},
+		"array in a list":             {"hosts = [['a']]", "f.toml:1: hosts […]: allowed are texts; the value is an array, not a string or an array of them"},
+		"array":                       {"quiet = [true]", "f.toml:1: quiet […]: allowed are true and false; the value is an array, not a boolean"},
+		"table":                       {"[quiet]\na = 1", "f.toml:1: quiet {…}: allowed are true and false; the value is a table, not a boolean"},
+		"a secret":                    {"max-conns = '''-----BEGIN PRIVATE KEY-----\nMIIB'''", `f.toml:1: max-conns "(not shown: it may be a secret)": allowed are positive numbers; the value is a string, not an integer`},
 		"all, in order of lines": {"[[listener]]\nquiet = 1\n[group.x]\nname = 1\n[[listener]]\nmax-conns = true",
 			"f.toml:2: listener: quiet 1: allowed are true and false; the value is an integer, not a boolean\n" +
 				"f.toml:4: group: name 1: allowed are texts; the value is an integer, not a string\n" +
@@ -146,7 +195,7 @@ func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
 		"max-conns = 1\nhosts = ['a']\n[[listener]]\nname = 'a'\n[group.x]\naccept-rate = 1.5\n",
 		"listener = [{name = 'a', hosts = []}, {}]\ngroup.x.quiet = true\n",
-		"[[listener]]\n[listener.sub]\na = 1\n[[listener.list]]\n", "a.b.c = 1\n[a.b]\n", "'' = 1\n[[a]]\n[a.b]\n[[a]]\n[a.b]\n", "\xef\xbb\xbfquiet = true", "hosts = [[[[[[",
+		"[[listener]]\n[listener.sub]\na = 1\n[[listener.list]]\n", "[[listener]]\n[[listener.route]]\nto = 'a'\n[listener.route.x]\n", "a.b.c = 1\n[a.b]\n", "'' = 1\n[[a]]\n[a.b]\n[[a]]\n[a.b]\n", "\xef\xbb\xbfquiet = true", "hosts = [[[[[[",
 	} {
 		f.Add(seed)
 	}

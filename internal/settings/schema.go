@@ -8,18 +8,9 @@ import (
 
 // Schema returns the JSON schema (draft 2020-12) of the files that Parse accepts, for editors.
 func (s *Spec) Schema(title string) []byte {
-	properties := keysSchema(s.Keys)
-	for _, t := range s.Tables {
-		table := map[string]any{"type": "object", "additionalProperties": false, "description": t.Help, "properties": keysSchema(t.Keys)}
-		if t.Named {
-			properties[t.Name] = map[string]any{"type": "object", "additionalProperties": table}
-		} else {
-			properties[t.Name] = map[string]any{"type": "array", "items": table}
-		}
-	}
 	b, err := json.MarshalIndent(map[string]any{
 		"$schema": "https://json-schema.org/draft/2020-12/schema",
-		"title":   title, "type": "object", "additionalProperties": false, "properties": properties,
+		"title":   title, "type": "object", "additionalProperties": false, "properties": propertiesOf(s.Keys, s.Tables),
 	}, "", "  ")
 	if err != nil {
 		panic(err) // a schema of a kind that JSON cannot express
@@ -27,12 +18,21 @@ func (s *Spec) Schema(title string) []byte {
 	return append(b, '\n')
 }
 
-func keysSchema(keys []Key) map[string]any {
-	all := map[string]any{}
+// propertiesOf returns the schemas of the keys and tables in a table.
+func propertiesOf(keys []Key, tables []Table) map[string]any {
+	properties := map[string]any{}
 	for _, k := range keys {
-		all[k.Name] = k.schema()
+		properties[k.Name] = k.schema()
 	}
-	return all
+	for _, t := range tables {
+		table := map[string]any{"type": "object", "additionalProperties": false, "description": t.Help, "properties": propertiesOf(t.Keys, t.Tables)}
+		if t.Named {
+			properties[t.Name] = map[string]any{"type": "object", "additionalProperties": table}
+		} else {
+			properties[t.Name] = map[string]any{"type": "array", "items": table}
+		}
+	}
+	return properties
 }
 
 func (k Key) schema() map[string]any {

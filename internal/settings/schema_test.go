@@ -12,11 +12,13 @@ import (
 func TestSchema(t *testing.T) {
 	spec := settings.Spec{
 		Keys:   settings.Keys(options{}, kinds),
-		Tables: []settings.Table{{Name: "group", Named: true, Help: "A group."}, {Name: "listener", Help: "A listener."}},
+		Tables: []settings.Table{{Name: "group", Named: true, Help: "A group."}, {Name: "listener", Help: "A listener.", Tables: []settings.Table{{Name: "route", Help: "A route."}}}},
 	}
 	table := func(help string) map[string]any {
 		return map[string]any{"type": "object", "additionalProperties": false, "description": help, "properties": map[string]any{}}
 	}
+	listener := table("A listener.")
+	listener["properties"] = map[string]any{"route": map[string]any{"type": "array", "items": table("A route.")}}
 	text := map[string]any{"type": []any{"string"}}
 	want := map[string]any{
 		"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "test", "type": "object", "additionalProperties": false,
@@ -25,7 +27,7 @@ func TestSchema(t *testing.T) {
 			"hosts":     map[string]any{"anyOf": []any{text, map[string]any{"type": "array", "items": text}}, "description": "Hosts, as with --other; see quiet."},
 			"quiet":     map[string]any{"type": []any{"boolean"}, "default": false, "description": "Print nothing."},
 			"group":     map[string]any{"type": "object", "additionalProperties": table("A group.")},
-			"listener":  map[string]any{"type": "array", "items": table("A listener.")},
+			"listener":  map[string]any{"type": "array", "items": listener},
 		},
 	}
 	var got map[string]any

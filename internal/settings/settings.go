@@ -72,7 +72,21 @@ type Table struct {
 	// Named tables are [name.NAME]; others are an array, [[name]].
 	Named bool
 	Keys  []Key
-	Help  string
+	// Tables are tables in each of these tables: [[name.other]].
+	Tables []Table
+	Help   string
+}
+
+// all returns the tables and those in them, with their paths as names.
+func all(tables []Table) (list []Table) {
+	for _, t := range tables {
+		list = append(list, t)
+		for _, inner := range all(t.Tables) {
+			inner.Name = t.Name + "." + inner.Name
+			list = append(list, inner)
+		}
+	}
+	return list
 }
 
 // Spec describes a file.
@@ -88,7 +102,7 @@ func (s *Spec) Key(name string) (Key, bool) {
 	if k, ok := find(s.Keys, name); ok {
 		return k, true
 	}
-	for _, t := range s.Tables {
+	for _, t := range all(s.Tables) {
 		if k, ok := find(t.Keys, name); ok {
 			return k, true
 		}
@@ -116,6 +130,7 @@ type Section struct {
 	Name   string // of a named table
 	Line   int
 	Values map[string]Value
+	Tables map[string][]Section // those of Table.Tables, as in Document; nil if there are none
 }
 
 // Document is the content of a file.
