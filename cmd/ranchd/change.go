@@ -82,6 +82,9 @@ func (l *listenerConfig) changesTo(next *listenerConfig) (list []admin.Change) {
 			add(k.Name, k.Text(&l.scope.flags), k.Text(&next.scope.flags), effect(k, next.Service))
 		}
 	}
+	if l.service() == next.service() {
+		list = append(list, l.routeChanges(next)...)
+	}
 	if next.Service.isOperators() && l.unix() && next.unix() {
 		add("mode of the socket", mode(l.Access.unixMode()), mode(next.Access.unixMode()), admin.Resume)
 	}

@@ -74,6 +74,9 @@ func defaultFile() string {
 			continue
 		}
 		b.WriteString("# A listener can have all keys above that concern listeners, and these:\n" + commented(settings.Sample(tableOnly(t.Keys))))
+		for _, inner := range t.Tables {
+			b.WriteString("#\n" + settings.Comment(inner.Help) + "# [[" + t.Name + "." + inner.Name + "]]\n" + commented(settings.Sample(inner.Keys)))
+		}
 		for _, address := range defaultListen {
 			e, err := parseEndpoint(address)
 			if err != nil {

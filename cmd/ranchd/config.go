@@ -72,6 +72,7 @@ type listenerConfig struct {
 	Topics   topicsConfig
 	Packet   packetConfig
 	Relay    relayConfig
+	Routes   []routeConfig // of a relay
 
 	HTTPHosts []string // that requests to an operators' HTTP server may name
 
@@ -173,6 +174,7 @@ func (c *config) readListener(all *faults, l *listenerConfig) {
 		l.Packet = f.packetConfig(all)
 	case relayService:
 		l.Relay = f.relayConfig(all)
+		l.readRoutes(all)
 		l.checkRelay(all)
 	}
 	l.ServiceName, l.Limits = cmp.Or(f.Service, l.defaultService()), f.Limits

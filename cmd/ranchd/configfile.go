@@ -77,7 +77,7 @@ func (c *config) listenerScope(file string, section settings.Section) *scope {
 		}
 	}
 	s.set(file, section, table, c.given)
-	s.table = &place{file, section.Line, table}
+	s.table, s.routes = &place{file, section.Line, table}, section.Tables[routeTable]
 	return s
 }
 
@@ -144,6 +144,7 @@ func (s *scope) checkKeys(all *faults, e endpoint) {
 	if p, ok := s.places["unix-mode"]; ok && p.table != "" && !e.unix() {
 		all.put(all.at(p, fmt.Sprintf("unix-mode: the address %s is not a Unix socket", settings.Quote(s.Address))))
 	}
+	s.checkRouted(all, e)
 }
 
 // tlsKeys are the keys that concern TLS only.

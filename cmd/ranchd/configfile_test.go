@@ -53,7 +53,7 @@ func TestDefaultFile(t *testing.T) {
 
 // The examples of keys without a default are valid.
 func TestExamplesAreValid(t *testing.T) {
-	for table, keys := range map[string][]settings.Key{"": spec.Keys, listenerTable: spec.Tables[0].Keys, limitsName: limitsTable, networkTable: networkKeysTable} {
+	for table, keys := range map[string][]settings.Key{"": spec.Keys, listenerTable: spec.Tables[0].Keys, routeTable: routeKeysTable, limitsName: limitsTable, networkTable: networkKeysTable} {
 		for _, k := range keys {
 			if k.Default != "" {
 				continue
@@ -61,7 +61,7 @@ func TestExamplesAreValid(t *testing.T) {
 			if k.Example == "" {
 				t.Errorf("%s: got neither a default nor an example, want one", k.Name)
 			}
-			header := map[string]string{"": "", listenerTable: "[[listener]]\n", limitsName: "[limits.x]\n", networkTable: "[[network]]\n"}[table]
+			header := map[string]string{"": "", listenerTable: "[[listener]]\n", routeTable: "[[listener]]\n[[listener.route]]\n", limitsName: "[limits.x]\n", networkTable: "[[network]]\n"}[table]
 			if _, err := spec.Parse("f", []byte(header+k.Name+" = "+k.Example+"\n")); err != nil {
 				t.Errorf("example of %s: got %v, want no fault", k.Name, err)
 			}
@@ -313,9 +313,9 @@ func FuzzConfig(f *testing.F) {
 		}
 		c.process.set("f", doc.Top, "", nil)
 		// Files that a text may name are not opened.
-		c.process.BanFile, c.process.Tokens, c.process.State, c.process.Program, c.process.Cert, c.process.Key, c.process.ClientCA = "", "", "", nil, nil, nil, nil
+		c.process.BanFile, c.process.Tokens, c.process.State, c.process.Program, c.process.Cert, c.process.Key, c.process.ClientCA, c.process.UpstreamCA = "", "", "", nil, nil, nil, nil, nil
 		for _, s := range c.listenerScopes(all, doc) {
-			s.Tokens, s.Program, s.Cert, s.Key, s.ClientCA = "", nil, nil, nil, nil
+			s.Tokens, s.Program, s.Cert, s.Key, s.ClientCA, s.UpstreamCA = "", nil, nil, nil, nil, nil
 			c.addListener(all, s)
 		}
 		c.nameListeners()

@@ -56,6 +56,13 @@ type relayKeys struct {
 	DrainIdle      string   `on:"relay" kind:"time" change:"now" default:"1s" help:"Time without traffic after which a connection ends while the listener stops, or infinity."`
 }
 
+// routeKeys are the settings of a table [[listener.route]].
+type routeKeys struct {
+	ServerName []string `kind:"list" example:"[\"shop.example.org\", \"*.shop.example.org\"]" help:"Server names (SNI) of the clients: names; \"*.example.org\" for all names that end with .example.org; and \"\" for clients that send none. Default: all, with alpn."`
+	ALPN       []string `name:"alpn" kind:"list" example:"[\"h2\", \"http/1.1\"]" help:"Application protocols, of which the clients must offer one. Default: all, with server-name."`
+	Upstream   []string `kind:"list" example:"[\"10.0.1.1:443\", \"10.0.1.2:443 weight=2 max=1000\"]" help:"Servers to which these clients are forwarded, in the form of upstream of the listener. It is required."`
+}
+
 // limitsKeys are the settings of a table [limits.NAME].
 type limitsKeys struct {
 	MaxConnections string `kind:"limit" default:"unlimited" help:"Maximum number of connections of all its listeners together, or unlimited."`

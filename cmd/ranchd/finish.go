@@ -30,8 +30,10 @@ func (u *replacement) finish() {
 		if l.Service == shellService || l.Service.isOperators() {
 			d.services[l.service()].access.Store(&l.Access)
 		}
-		if s := d.services[l.service()]; s.relay != nil {
-			d.setRelay(s, l)
+		if s := d.services[l.service()]; s.routing != nil {
+			if err := d.setRelays(s, l); err != nil { // the options were checked
+				d.log.Error("changing a relay failed", "relay", s.key.name, "err", err)
+			}
 		}
 	}
 	for _, r := range before {

@@ -84,6 +84,10 @@ func (c *config) checkServices(all *faults) {
 			first[key] = l
 			continue
 		}
+		if !l.sameRoutes(other) {
+			all.put(all.at(*l.scope.table, fmt.Sprintf("%s: listener %s has others, and shares the service %q with this one; give them the same routes, or this one a service of its own: service = NAME",
+				routeTable, other.Name, key.name)))
+		}
 		all := all.in(l.scope.places)
 		for _, k := range allKeys {
 			got, want := k.Text(&l.scope.flags), k.Text(&other.scope.flags)

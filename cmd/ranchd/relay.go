@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -156,10 +155,9 @@ func parseUpstream(s string) (u parsedUpstream, err error) {
 	return u, nil
 }
 
-// checkRelay reports what a relay listener needs, and an upstream that is the listener itself.
+// checkRelay reports what a relay listener with its routes needs.
 func (l *listenerConfig) checkRelay(all *faults) {
-	c := &l.Relay
-	if len(l.scope.Upstream) == 0 {
+	if len(l.scope.Upstream) == 0 && len(l.scope.routes) == 0 {
 		text := fmt.Sprintf("--upstream is missing: relay listeners such as %s have one or more", l.endpoint)
 		if l.scope.table == nil {
 			all.add("%s", text)
@@ -167,16 +165,23 @@ func (l *listenerConfig) checkRelay(all *faults) {
 			all.put(all.at(*l.scope.table, "upstream is missing: listeners of protocol relay have one or more"))
 		}
 	}
+	c := &l.Relay
+	l.checkUpstreams(all, c)
+	secure := c.TLS || slices.ContainsFunc(l.Routes, func(r routeConfig) bool { return r.Relay.TLS })
+	if !secure && c.CAs != nil {
+		all.add("--upstream-ca %s: allowed only with upstreams with TLS", settings.Quote(l.scope.UpstreamCA[0]))
+	}
+	if !secure && c.Name != "" {
+		all.add("--upstream-name %s: allowed only with upstreams with TLS", settings.Quote(c.Name))
+	}
+}
+
+// checkUpstreams reports an upstream that is the listener itself, and what package relay refuses.
+func (l *listenerConfig) checkUpstreams(all *faults, c *relayConfig) {
 	for _, u := range c.Upstreams {
 		if u.Addr == l.Addr.String() && !l.anyPort() {
 			all.add("--upstream %s: it is the address of the listener itself, %s", settings.Quote(u.Addr), l.endpoint)
 		}
-	}
-	if !c.TLS && c.CAs != nil {
-		all.add("--upstream-ca %s: allowed only with upstreams with TLS", settings.Quote(l.scope.UpstreamCA[0]))
-	}
-	if !c.TLS && c.Name != "" {
-		all.add("--upstream-name %s: allowed only with upstreams with TLS", settings.Quote(c.Name))
 	}
 	isUnix := func(u relay.Upstream) bool { return strings.HasPrefix(u.Addr, "unix:") }
 	if i := slices.IndexFunc(c.Upstreams, isUnix); c.TLS && c.Name == "" && i >= 0 {
@@ -200,45 +205,4 @@ func (c *relayConfig) options(clients transport.TCP) relay.Options {
 		Upstreams: c.Upstreams, Transport: t, DialTimeout: c.DialTimeout, Attempts: c.Attempts, ProxyHeader: c.Header,
 		Passive: c.Passive, Check: c.Check, DrainIdle: c.DrainIdle,
 	}
-}
-
-// newRelay creates the relay of a listener.
-func (d *daemon) newRelay(s *runningService, l *listenerConfig) error {
-	o := l.Relay.options(l.TCP)
-	o.OnChange = func(st relay.UpstreamStats) { d.logUpstream(s.key.name, st) }
-	r, err := relay.New(o)
-	if err != nil {
-		return err
-	}
-	s.protocol, s.relay, s.closers = r, r, append(s.closers, r.Close)
-	return nil
-}
-
-// setRelay gives a relay the options of a new configuration.
-func (d *daemon) setRelay(s *runningService, l *listenerConfig) {
-	o := l.Relay.options(l.TCP)
-	o.OnChange = s.relay.Options().OnChange
-	if err := s.relay.SetOptions(o); err != nil { // the options were checked
-		d.log.Error("changing a relay failed", "relay", s.key.name, "err", err)
-	}
-}
-
-// logUpstream logs that the state of an upstream has changed.
-func (d *daemon) logUpstream(name string, st relay.UpstreamStats) {
-	if st.State == relay.Down || st.State == relay.Out {
-		d.log.Warn("upstream is not used", "relay", name, "upstream", st.Addr, "state", string(st.State), "err", cmp.Or(st.LastError, "none"))
-		return
-	}
-	d.log.Info("upstream is used again", "relay", name, "upstream", st.Addr)
-}
-
-// relays returns the figures of the relays by name.
-func (d *daemon) relays() map[string]relay.Stats {
-	all := map[string]relay.Stats{}
-	for _, s := range d.allServices() {
-		if s.relay != nil {
-			all[s.key.name] = s.relay.Stats()
-		}
-	}
-	return all
 }

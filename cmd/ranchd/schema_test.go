@@ -36,11 +36,13 @@ func TestSchemaAgreesWithParsers(t *testing.T) {
 		t.Fatal(err)
 	}
 	checked := map[string]bool{}
-	for _, k := range append(slices.Clone(allKeys), append(limitsTable, networkKeysTable...)...) {
+	for _, k := range slices.Concat(allKeys, routeKeysTable, limitsTable, networkKeysTable) {
 		head := "[[listener]]\nname = 'a'\naddress = 'tls+unix:/a'\n"
 		switch {
 		case k.Name == "fallback":
 			head = "[[listener]]\naddress = ':1'\n"
+		case slices.ContainsFunc(routeKeysTable, func(o settings.Key) bool { return reflect.DeepEqual(o, k) }):
+			head = "[[listener]]\naddress = ':1'\nprotocol = 'relay'\n[[listener.route]]\n"
 		case slices.ContainsFunc(limitsTable, func(o settings.Key) bool { return reflect.DeepEqual(o, k) }):
 			head = "[limits.x]\n"
 		case slices.ContainsFunc(networkKeysTable, func(o settings.Key) bool { return reflect.DeepEqual(o, k) }):
@@ -211,7 +213,7 @@ func TestSchemaFindsFaults(t *testing.T) {
 	if err := json.Unmarshal(spec.Schema("ranchd"), &schema); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"listeners", "values", "tables"} {
+	for _, name := range []string{"listeners", "values", "tables", "routes"} {
 		b, err := os.ReadFile(filepath.Join("testdata/faults", name+".toml"))
 		if err != nil {
 			t.Fatal(err)

@@ -13,7 +13,6 @@ import (
 	"goranch/protocol/echo"
 	"goranch/protocol/packet"
 	"goranch/protocol/pubsub"
-	"goranch/protocol/relay"
 	"goranch/protocol/session"
 	"goranch/protocol/shell"
 	"goranch/protocol/shell/access"
@@ -30,7 +29,7 @@ type runningService struct {
 	topics   *pubsub.Server              // nil for others
 	sessions *session.Manager[shell.State]
 	packet   packetConfig
-	relay    *relay.Relay                  // nil for others
+	routing  *routing                      // of relays; nil for others
 	http     *adminhttp.Handler            // of operators
 	closers  []func(context.Context) error // in the order of creation
 }

@@ -14,6 +14,7 @@ var (
 		return slices.ContainsFunc(fileOnly, func(o settings.Key) bool { return o.Name == k.Name })
 	})
 	fileOnly         = settings.Keys(fileKeys{}, kinds)
+	routeKeysTable   = settings.Keys(routeKeys{}, kinds)
 	limitsTable      = settings.Keys(limitsKeys{}, kinds)
 	networkKeysTable = settings.Keys(networkKeys{}, kinds)
 )
@@ -23,7 +24,9 @@ var spec = settings.Spec{
 	Keys: slices.DeleteFunc(slices.Clone(allKeys), func(k settings.Key) bool { return k.TableOnly }),
 	Tables: []settings.Table{
 		{Name: listenerTable, Keys: slices.DeleteFunc(slices.Clone(allKeys), func(k settings.Key) bool { return len(k.On) == 0 }),
-			Help: "A listener. Keys that it has not are those at the top of the file. Without any of these tables there are the listeners of ranchd without flags; listener = [] is none."},
+			Help: "A listener. Keys that it has not are those at the top of the file. Without any of these tables there are the listeners of ranchd without flags; listener = [] is none.",
+			Tables: []settings.Table{{Name: routeTable, Keys: routeKeysTable,
+				Help: "A route of a relay listener: TLS clients, by their ClientHello, that are forwarded to upstreams of their own. TLS does not end at the listener. The listener's upstream is for all other clients; without it TLS clients get the alert unrecognized_name, and others are closed."}}},
 		{Name: limitsName, Named: true, Keys: limitsTable, Help: "Limits that the listeners with limits = \"NAME\" count together."},
 		{Name: networkTable, Keys: networkKeysTable, Help: "A rule for a network of clients, on all listeners but those of operators."},
 	},
@@ -33,6 +36,7 @@ var spec = settings.Spec{
 // Names of tables.
 const (
 	listenerTable = "listener"
+	routeTable    = "route" // in a listener
 	limitsName    = "limits"
 	networkTable  = "network"
 )
@@ -41,7 +45,8 @@ const (
 type scope struct {
 	flags
 	places map[string]place
-	table  *place // the table of a listener in a file; nil for others
+	table  *place             // the table of a listener in a file; nil for others
+	routes []settings.Section // tables in that table
 }
 
 // clone returns a copy that can be changed.

@@ -13,6 +13,8 @@ func (d *daemon) upstreamsCommand() shell.Command {
 	return shell.Command{
 		Name: "upstreams", Role: shell.Viewer,
 		Help: "Show the upstreams of the relays.\n\n" +
+			"A relay has the name of its service, by default that of the listener; that of a route is followed by its first server name and its " +
+			"ALPN: * stands for all server names, - for none. " +
 			"Their states: up; full, it has its maximum of connections; out, it has failed too often and is not used for a time; " +
 			"down, its health checks fail; removed, it is not configured any more and has connections left. FAILED counts failed attempts " +
 			"to connect and connections that an upstream has broken; the metric goranch_upstream_failures_total has them by reason.",
