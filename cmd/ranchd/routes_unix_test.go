@@ -112,12 +112,28 @@ func (c *configured) wantUpstreams(t *testing.T, when string, want ...string) {
 	}
 }
 
+// wantChecks compares which relays, alternating with the wanted results, have health checks.
+func (c *configured) wantChecks(t *testing.T, want ...any) {
+	t.Helper()
+	var got []any
+	for _, s := range c.allServices() {
+		if s.routing != nil {
+			for _, n := range s.routing.all() {
+				got = append(got, n.name, n.Options().Check.Interval > 0)
+			}
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("relays with health checks (-want +got):\n%s", diff)
+	}
+}
+
 // Routes are added, changed and removed while connections continue; relays of routes that stay are
 // kept, with their figures.
 func TestReloadRoutes(t *testing.T) {
 	cert := newPair(t, t.TempDir(), "a.test")
 	a, b, plain := serveTLS(t, "a", cert, "x"), serveTLS(t, "b", cert, "x"), serveName(t, "plain", nil)
-	front := relayListener("r", "upstream = '"+plain+"'")
+	front := relayListener("r", "health-interval = '1m'", "upstream = '"+plain+"'")
 	c := startConfigured(t, front)
 	first := c.dial(t, "r")
 	wantName(t, first, "plain")
@@ -143,9 +159,11 @@ func TestReloadRoutes(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.wantUpstreams(t, "removed route", "r: "+plain+" up 1", "r/a.test x: "+b+" removed 1", "r/a.test x: "+a+" removed 1")
+	c.wantChecks(t, "r", true, "r/a.test x", false)
 	if _, err := c.reload(t, changed); err != nil {
 		t.Fatal(err)
 	}
+	c.wantChecks(t, "r", true, "r/a.test x", true)
 	c.wantUpstreams(t, "the same route again", "r: "+plain+" up 1", "r/a.test x: "+b+" up 1", "r/a.test x: "+a+" removed 1")
 	w := httptest.NewRecorder()
 	c.metrics().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
@@ -155,7 +173,7 @@ func TestReloadRoutes(t *testing.T) {
 	for _, nc := range []net.Conn{first, second, third} {
 		checkEcho(t, nc)
 	}
-	c.wantChanges(t, relayListener("r")+strings.TrimPrefix(changed, front), "r upstream: "+plain+" -> : changed now")
+	c.wantChanges(t, relayListener("r", "health-interval = '1m'")+strings.TrimPrefix(changed, front), "r upstream: "+plain+" -> : changed now")
 	c.wantUpstreams(t, "without a default", "r: "+plain+" removed 1", "r/a.test x: "+b+" up 1", "r/a.test x: "+a+" removed 1")
 	for _, nc := range []net.Conn{first, second, third} {
 		nc.Close()
