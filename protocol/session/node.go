@@ -35,11 +35,12 @@ type NodeStore interface {
 // Node is a [Manager] as a [NodeStore] uses it. Its methods may be called from any goroutine.
 type Node interface {
 	// Release gives up a session for another node: the attached connection loses it, and it is saved
-	// and forgotten. For an unknown session, it waits until what has ended is removed from the store.
+	// and forgotten. If Take is taking it over, that is waited for. For an unknown session, Release
+	// waits until what has ended is removed from the store.
 	Release(ctx context.Context, id string) error
 	// Lost says that this node no longer has a session in that generation or an earlier one. err is
 	// ErrStale if another node has it, and ErrUnknown if another node has ended it. The attached
-	// connection is revoked with err. Lost does not wait for the store.
+	// connection is revoked with err. Lost does not wait for the store, so that Save can call it.
 	Lost(id string, generation uint64, err error)
 	// Resave saves all sessions again. The store calls it after it could not hear of other nodes for
 	// some time: a session that one of them has taken over is lost then.
@@ -132,34 +133,56 @@ func (n *nodes[T]) acquire(ctx context.Context, id string) (*entry[T], error) {
 	if checkID(id) != nil {
 		return nil, nil
 	}
+	if e := n.m.find(id); e != nil && !e.isMoving() {
+		return e, nil
+	}
 	for {
-		if e := n.m.find(id); e != nil && !e.isMoving() {
-			return e, nil
-		}
-		n.mu.Lock()
-		if _, ending := n.ending[id]; ending {
-			n.mu.Unlock()
-			return nil, nil
-		}
-		running := n.taking[id]
-		if running == nil {
-			done := make(chan struct{})
-			n.taking[id] = done
-			n.mu.Unlock()
+		running, done, ending := n.startTaking(id)
+		if done != nil {
 			e, err := n.take(ctx, id)
-			n.mu.Lock()
-			delete(n.taking, id)
-			n.mu.Unlock()
-			close(done)
+			n.stopTaking(id, done)
 			return e, err
 		}
-		n.mu.Unlock()
-		select {
-		case <-running:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+		if running != nil {
+			select {
+			case <-running:
+			case <-ctx.Done():
+				return nil, context.Cause(ctx)
+			}
+			continue
+		}
+		e := n.m.find(id)
+		if ending || e != nil && !e.isMoving() {
+			return e, nil
+		}
+		if err := sleep(ctx, retryDelay); err != nil { // until it is saved
+			return nil, err
 		}
 	}
+}
+
+// startTaking starts to take over the session with the id if this node does not have it: done is then
+// passed to stopTaking. Otherwise, running is closed at the end of a concurrent Take, if there is one, and
+// ending says that the session has ended here.
+func (n *nodes[T]) startTaking(id string) (running, done chan struct{}, ending bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	_, ending = n.ending[id]
+	running = n.taking[id]
+	// A Take that has ended has added its session before it is removed from taking.
+	if running != nil || ending || n.m.find(id) != nil {
+		return running, nil, ending
+	}
+	done = make(chan struct{})
+	n.taking[id] = done
+	return nil, done, false
+}
+
+func (n *nodes[T]) stopTaking(id string, done chan struct{}) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.taking, id)
+	close(done)
 }
 
 // setEnding records whether the session has ended and is still in the store. A nil n does nothing.
@@ -244,10 +267,28 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 // Release implements [Node].
 func (n *nodes[T]) Release(ctx context.Context, id string) error {
-	if e := n.m.find(id); e != nil {
-		return n.m.release(ctx, e)
+	for {
+		n.mu.Lock()
+		taking := n.taking[id]
+		n.mu.Unlock()
+		e := n.m.find(id)
+		switch {
+		case taking != nil: // it may have succeeded already
+			select {
+			case <-taking:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		case e == nil:
+			return n.m.flush(ctx)
+		case !e.isMoving():
+			return n.m.release(ctx, e)
+		default: // for another node, but not saved yet
+			if err := sleep(ctx, retryDelay); err != nil {
+				return err
+			}
+		}
 	}
-	return n.m.flush(ctx)
 }
 
 // Lost implements [Node].

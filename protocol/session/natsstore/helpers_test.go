@@ -83,6 +83,9 @@ func (e *engine) connect(t testing.TB, opts ...nats.Option) *nats.Conn {
 
 type state struct{ N int }
 
+// addr is the address of clients that limits apply to.
+var addr = &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 1}
+
 // testNode is one of several nodes.
 type testNode struct {
 	*session.Manager[state]

@@ -53,6 +53,8 @@ type store struct {
 
 	node     session.Node
 	requests *nats.Subscription // to release sessions
+	dropped  int                // of them; used by their goroutine only
+	missed   chan struct{}      // receives after some were dropped
 	status   chan nats.Status
 	takes    chan struct{} // slots for calls of Take
 	releases chan struct{} // slots for releases
@@ -69,8 +71,7 @@ type store struct {
 type lease struct {
 	id         string
 	revision   uint64
-	generation uint64
-	leaving    chan struct{} // not nil: another node takes it over; closed when the lease is removed
+	generation uint64 // 0: about to be taken over
 }
 
 // maxConcurrent limits concurrent takeovers, and also concurrent releases.
@@ -99,7 +100,7 @@ func open(ctx context.Context, nc *nats.Conn, opts Options) (*store, error) {
 	}
 	opts = opts.withDefaults()
 	s := &store{nc: nc, js: js, opts: opts, id: opts.Node + "." + rand.Text(), releaseTimeout: releaseTimeout,
-		takes: make(chan struct{}, maxConcurrent), releases: make(chan struct{}, maxConcurrent), joined: make(chan struct{}), held: map[string]*lease{}}
+		takes: make(chan struct{}, maxConcurrent), releases: make(chan struct{}, maxConcurrent), joined: make(chan struct{}), missed: make(chan struct{}, 1), held: map[string]*lease{}}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	opening, cancel := context.WithTimeout(ctx, opts.Timeout)
 	defer cancel()
@@ -143,7 +144,8 @@ func (s *store) Close() error {
 	return err
 }
 
-// watch saves all sessions after a reconnection: what other nodes have requested in between is lost.
+// watch saves all sessions after requests of other nodes may have been lost: after a reconnection, or
+// when this node was too slow for them.
 func (s *store) watch() {
 	select {
 	case <-s.joined:
@@ -158,6 +160,8 @@ func (s *store) watch() {
 			if !open {
 				return
 			}
+			s.node.Resave()
+		case <-s.missed:
 			s.node.Resave()
 		}
 	}

@@ -25,6 +25,14 @@ type stored struct {
 	revision       uint64
 }
 
+// owner is a node in one generation of a session.
+type owner struct {
+	node       string
+	generation uint64
+}
+
+func (r *stored) owner() owner { return owner{r.node, r.Generation} }
+
 // keyOf returns the key of a session in the bucket. It is a hash because ids are secrets.
 func keyOf(id string) string {
 	sum := sha256.Sum256([]byte(id))

@@ -89,11 +89,11 @@ func (s *store) restore(err error) {
 // put writes r unless another node or a later generation has the session.
 func (s *store) put(ctx context.Context, r *session.Record) error {
 	key := keyOf(r.ID)
-	l := s.lease(key)
-	if l.generation > r.Generation {
+	l, now := s.lease(key)
+	if now.generation > r.Generation {
 		return nil // this node has taken the session again since
 	}
-	known, revision, value := l.generation > 0, l.revision, encode(r, s.id)
+	known, revision, value := now.generation > 0, now.revision, encode(r, s.id)
 	for range maxTries {
 		written, err := s.publish(ctx, key, value, revision, r.TTL)
 		if err == nil {
@@ -106,13 +106,15 @@ func (s *store) put(ctx context.Context, r *session.Record) error {
 		now, err := s.get(ctx, key)
 		switch {
 		case errors.Is(err, errGone) && known && now.revision > 0:
-			s.lose(key, r, session.ErrUnknown)
+			s.node.Lost(r.ID, r.Generation, session.ErrUnknown)
+			s.drop(key, l)
 			return nil
 		case errors.Is(err, errGone): // expired, or the bucket is a new one
 		case err != nil:
 			return err
 		case now.node != s.id:
-			s.lose(key, r, session.ErrStale)
+			s.node.Lost(r.ID, r.Generation, session.ErrStale)
+			s.drop(key, l)
 			return nil
 		case now.Generation > r.Generation:
 			return nil
@@ -125,12 +127,13 @@ func (s *store) put(ctx context.Context, r *session.Record) error {
 // remove writes a deletion marker if this node has the session.
 func (s *store) remove(ctx context.Context, id string) error {
 	key := keyOf(id)
-	revision := s.lease(key).revision
+	l, now := s.lease(key)
+	revision := now.revision
 	for range maxTries {
 		if revision > 0 {
 			_, err := s.publish(ctx, key, nil, revision, 0)
 			if err == nil {
-				s.drop(key, nil)
+				s.drop(key, l)
 				return nil
 			}
 			if !errors.Is(err, errConflict) {
@@ -140,7 +143,7 @@ func (s *store) remove(ctx context.Context, id string) error {
 		now, err := s.get(ctx, key)
 		switch {
 		case errors.Is(err, errGone) || err == nil && now.node != s.id:
-			s.drop(key, nil)
+			s.drop(key, l)
 			return nil
 		case err != nil:
 			return err
@@ -150,14 +153,14 @@ func (s *store) remove(ctx context.Context, id string) error {
 	return errConflict
 }
 
-// lease returns what this node knows of the record under key; the zero value is nothing.
-func (s *store) lease(key string) lease {
+// lease returns the lease under key, nil if there is none, and what it contains.
+func (s *store) lease(key string) (*lease, lease) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if l := s.held[key]; l != nil {
-		return *l
+		return l, *l
 	}
-	return lease{}
+	return nil, lease{}
 }
 
 // hold records that this node has written the record under key.
@@ -174,38 +177,30 @@ func (s *store) hold(key, id string, revision, generation uint64) {
 	}
 }
 
-// leave marks the lease under key as one that another node takes over, and returns it. ok is false if
-// there is none, or if it is marked already.
-func (s *store) leave(key string) (l *lease, ok bool) {
+// claim adds a lease of a session that is about to be taken over, so that the node releases it even if
+// the request arrives before the answer to the write.
+func (s *store) claim(key, id string) *lease {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l = s.held[key]
-	if l == nil || l.leaving != nil {
-		return l, false
-	}
-	l.leaving = make(chan struct{})
-	return l, true
+	l := &lease{id: id}
+	s.held[key] = l
+	return l
 }
 
-// drop removes the lease under key if it is l, or with a nil l any.
+// drop removes the lease under key if it is l.
 func (s *store) drop(key string, l *lease) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := s.held[key]
-	if now == nil || l != nil && now != l {
-		return
-	}
-	delete(s.held, key)
-	if now.leaving != nil {
-		close(now.leaving)
+	if l != nil && s.held[key] == l {
+		delete(s.held, key)
 	}
 }
 
-// lose tells the manager that another node has, or has ended, the session of r.
-func (s *store) lose(key string, r *session.Record, err error) {
-	l, marked := s.leave(key)
-	s.node.Lost(r.ID, r.Generation, err)
-	if marked {
-		s.drop(key, l)
+// abandon removes the lease of a takeover that has failed.
+func (s *store) abandon(key string, l *lease) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held[key] == l && l.generation == 0 {
+		delete(s.held, key)
 	}
 }

@@ -29,7 +29,7 @@ func (s *store) Take(ctx context.Context, id string, ttl time.Duration, check fu
 	case <-s.ctx.Done():
 		return session.Record{}, session.ErrClosed
 	}
-	silent := ""
+	var silent owner
 	for try := range takeTries {
 		r, err := s.tryTake(ctx, id, &silent, ttl, check)
 		if !errors.Is(err, errConflict) {
@@ -44,22 +44,16 @@ func (s *store) Take(ctx context.Context, id string, ttl time.Duration, check fu
 	return session.Record{}, errConflict
 }
 
-// tryTake is one attempt of Take. silent is the node that has not answered an earlier attempt.
-func (s *store) tryTake(ctx context.Context, id string, silent *string, ttl time.Duration, check func(*session.Record) error) (session.Record, error) {
+// tryTake is one attempt of Take. silent is the one that has not answered an earlier attempt.
+func (s *store) tryTake(ctx context.Context, id string, silent *owner, ttl time.Duration, check func(*session.Record) error) (session.Record, error) {
 	key := keyOf(id)
-	if l := s.lease(key); l.leaving != nil {
-		select {
-		case <-l.leaving:
-		case <-ctx.Done():
-			return session.Record{}, context.Cause(ctx)
-		}
-	}
 	now, err := s.get(ctx, key)
-	if err == nil && now.node != s.id && now.node != *silent {
-		if s.askRelease(ctx, now.node, key) {
-			now, err = s.get(ctx, key)
-		} else {
-			*silent = now.node
+	if err == nil && now.node != s.id && now.owner() != *silent {
+		before := now.owner()
+		if !s.askRelease(ctx, now.node, key) {
+			*silent = before
+		} else if now, err = s.get(ctx, key); err == nil && now.owner() != before {
+			return session.Record{}, errConflict // it was taken over since, and the node is to be asked
 		}
 	}
 	if errors.Is(err, errGone) {
@@ -75,8 +69,10 @@ func (s *store) tryTake(ctx context.Context, id string, silent *string, ttl time
 	}
 	r.Generation++
 	r.Attached, r.TTL, r.Seen = true, ttl, time.Now().Round(0)
+	l := s.claim(key, id)
 	revision, err := s.publish(ctx, key, encode(&r, s.id), now.revision, ttl)
 	if err != nil {
+		s.abandon(key, l)
 		return session.Record{}, err
 	}
 	s.hold(key, id, revision, r.Generation)
@@ -105,8 +101,15 @@ func (s *store) askRelease(ctx context.Context, node, key string) bool {
 // node does not have the session.
 func (s *store) serveRelease(msg *nats.Msg) {
 	key := string(msg.Data)
-	l, ok := s.leave(key)
-	if !ok {
+	if dropped, _ := s.requests.Dropped(); dropped > s.dropped { // requests, by a slow node
+		s.dropped = dropped
+		select {
+		case s.missed <- struct{}{}:
+		default:
+		}
+	}
+	l, now := s.lease(key)
+	if l == nil {
 		msg.Respond(nil)
 		return
 	}
@@ -115,13 +118,12 @@ func (s *store) serveRelease(msg *nats.Msg) {
 		defer func() { <-s.releases }()
 		ctx, cancel := context.WithTimeout(s.ctx, s.opts.Timeout)
 		defer cancel()
-		s.node.Release(ctx, l.id) // an error is that of Save, which the manager reports
+		s.node.Release(ctx, now.id) // an error is that of Save, which the manager reports
 		s.drop(key, l)
 		msg.Respond(nil)
 	})
 	if !started {
 		<-s.releases
-		s.drop(key, l)
 	}
 }
 
