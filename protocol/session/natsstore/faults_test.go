@@ -124,17 +124,44 @@ func TestFullBucket(t *testing.T) {
 	})
 }
 
-// A server that does not permit the bucket is an error of Open that says so.
+// The permissions in docs/cluster.md are enough, and without them the error of Open says so.
 func TestPermissions(t *testing.T) {
 	e := newEngine(t, func(o *server.Options) {
-		o.Users = []*server.User{{Username: "b", Password: "b",
-			Permissions: &server.Permissions{Publish: &server.SubjectPermission{Allow: []string{"other"}}}}}
+		allow := func(subjects ...string) *server.SubjectPermission { return &server.SubjectPermission{Allow: subjects} }
+		o.Users = []*server.User{
+			{Username: "no", Password: "p", Permissions: &server.Permissions{Publish: allow("other")}},
+			{Username: "yes", Password: "p", Permissions: &server.Permissions{
+				Publish: allow("$KV.sessions.>", "$JS.API.STREAM.INFO.KV_sessions", "$JS.API.STREAM.CREATE.KV_sessions",
+					"$JS.API.STREAM.MSG.GET.KV_sessions", "goranch.sessions.sessions.*"),
+				Subscribe: allow("goranch.sessions.sessions.*", "_INBOX.>"), Response: &server.ResponsePermission{MaxMsgs: 1, Expires: time.Minute},
+			}},
+		}
 	})
-	nc := e.connect(t, nats.UserInfo("b", "b"), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
-	_, err := natsstore.Open(t.Context(), nc, natsstore.Options{Timeout: 100 * time.Millisecond})
+	connect := func(user string) *nats.Conn {
+		return e.connect(t, nats.UserInfo(user, "p"), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	}
+	_, err := natsstore.Open(t.Context(), connect("no"), natsstore.Options{Timeout: 100 * time.Millisecond})
 	if !errors.Is(err, nats.ErrPermissionViolation) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Open: got error %v, want %v", err, nats.ErrPermissionViolation)
 	}
+	node := func() *session.Manager[state] {
+		store, err := natsstore.Open(t.Context(), connect("yes"), natsstore.Options{})
+		must(t, err)
+		m, err := session.New(session.Options[state]{Store: store})
+		must(t, err)
+		t.Cleanup(func() { must(t, m.Close(context.Background())) })
+		return m
+	}
+	a, b := node(), node()
+	c := newClient()
+	s, err := a.Create(t.Context(), nil, c, state{})
+	must(t, err)
+	set(t, s, 1)
+	taken, err := b.Attach(t.Context(), s.ID(), nil, newClient())
+	must(t, err)
+	c.wantRevoked(t, session.ErrStale)
+	wantState(t, taken, 1)
+	must(t, taken.End())
 }
 
 // A state that is too large is an error of its session only.
