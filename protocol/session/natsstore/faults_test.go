@@ -51,7 +51,7 @@ func TestServerRestarts(t *testing.T) {
 		t.Errorf("reported errors: got %d, want 1", got)
 	}
 	e.start(t)
-	waitFor(t, "save", func() bool { return s.Sync(t.Context()) == nil })
+	waitFor(t, "save", func() bool { return s.Sync(t.Context()) == nil && b.nc.IsConnected() })
 	taken := b.attach(t, s.ID(), newClient())
 	wantState(t, taken, 3)
 	second.wantRevoked(t, session.ErrStale)
