@@ -71,11 +71,9 @@ func TestReconnection(t *testing.T) {
 	a, b := newNode(t, e, session.Options[state]{}, natsstore.Options{}), newNode(t, e, session.Options[state]{}, natsstore.Options{})
 	c := newClient()
 	s := a.create(t, c)
-	resume := a.hook.pause()
-	defer resume()
+	restore := a.cutOff(t)
 	b.attach(t, s.ID(), newClient())
-	must(t, a.nc.ForceReconnect())
-	resume()
+	restore()
 	c.wantRevoked(t, session.ErrStale)
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -60,12 +61,18 @@ func (e *engine) stop() {
 	}
 }
 
+// link is the way of one client to the server.
+type link struct {
+	e   *engine
+	cut atomic.Bool
+}
+
 // InProcessConn implements nats.InProcessConnProvider.
-func (e *engine) InProcessConn() (net.Conn, error) {
-	e.mu.Lock()
-	srv := e.srv
-	e.mu.Unlock()
-	if srv == nil {
+func (l *link) InProcessConn() (net.Conn, error) {
+	l.e.mu.Lock()
+	srv := l.e.srv
+	l.e.mu.Unlock()
+	if srv == nil || l.cut.Load() {
 		return nil, errors.New("stopped")
 	}
 	return srv.InProcessConn()
@@ -74,7 +81,12 @@ func (e *engine) InProcessConn() (net.Conn, error) {
 // connect returns a connection that is closed at the end of the test.
 func (e *engine) connect(t testing.TB, opts ...nats.Option) *nats.Conn {
 	t.Helper()
-	nc, err := nats.Connect("", append([]nats.Option{nats.InProcessServer(e), nats.MaxReconnects(-1), nats.ReconnectWait(time.Millisecond),
+	return (&link{e: e}).connect(t, opts...)
+}
+
+func (l *link) connect(t testing.TB, opts ...nats.Option) *nats.Conn {
+	t.Helper()
+	nc, err := nats.Connect("", append([]nats.Option{nats.InProcessServer(l), nats.MaxReconnects(-1), nats.ReconnectWait(time.Millisecond),
 		nats.ReconnectJitter(0, 0)}, opts...)...)
 	must(t, err)
 	t.Cleanup(nc.Close)
@@ -89,9 +101,19 @@ var addr = &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 1}
 // testNode is one of several nodes.
 type testNode struct {
 	*session.Manager[state]
+	link  *link
 	nc    *nats.Conn
 	store session.NodeStore
 	hook  *hook
+}
+
+// cutOff ends the connection of the node until restore is called.
+func (n *testNode) cutOff(t testing.TB) (restore func()) {
+	t.Helper()
+	n.link.cut.Store(true)
+	must(t, n.nc.ForceReconnect())
+	waitFor(t, "end of the connection", func() bool { return !n.nc.IsConnected() })
+	return func() { n.link.cut.Store(false) }
 }
 
 // hook is a NodeStore between a Manager and its store. While it is paused, its node hears of no other.
@@ -139,7 +161,8 @@ func (h *hook) Resave() {
 // newNode returns a node that is closed at the end of the test.
 func newNode(t testing.TB, e *engine, opts session.Options[state], storeOpts natsstore.Options) *testNode {
 	t.Helper()
-	n := &testNode{nc: e.connect(t)}
+	n := &testNode{link: &link{e: e}}
+	n.nc = n.link.connect(t)
 	var err error
 	n.store, err = natsstore.OpenImpatient(t.Context(), n.nc, storeOpts, 50*time.Millisecond)
 	must(t, err)

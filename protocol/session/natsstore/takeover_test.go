@@ -29,11 +29,7 @@ func TestTakeover(t *testing.T) {
 			must(t, n.Close(t.Context()))
 			return func() {}
 		}},
-		{name: "cut off", revoked: session.ErrStale, before: func(t *testing.T, n *testNode) func() {
-			must(t, n.nc.ForceReconnect())
-			resume := n.hook.pause()
-			return resume
-		}},
+		{name: "cut off", revoked: session.ErrStale, before: func(t *testing.T, n *testNode) func() { return n.cutOff(t) }},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -73,6 +69,7 @@ func TestTakeover(t *testing.T) {
 				st := a.Stats()
 				return st.Moved == 1 && st.Attached == 0 && st.Detached == 0
 			})
+			waitFor(t, "connection", a.nc.IsConnected)
 			back := a.attach(t, s.ID(), newClient())
 			wantState(t, back, 7)
 			second.wantRevoked(t, session.ErrStale)
