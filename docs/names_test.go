@@ -32,6 +32,7 @@ var documented = []string{
 	"protocol/protocoltest",
 	"protocol/session",
 	"protocol/session/boltstore",
+	"protocol/session/natsstore",
 	"protocol/shell",
 	"protocol/shell/access",
 	"protocol/shell/client",

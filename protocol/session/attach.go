@@ -29,14 +29,33 @@ func (m *Manager[T]) Create(ctx context.Context, remote net.Addr, h Holder, init
 		m.refused.Add(1)
 		return nil, errTooManySessions
 	}
+	for newID := m.opts.NewID; ; newID = randomID {
+		s, err := m.create(ctx, remote, h, init, newID)
+		if err != errIDTaken {
+			return s, err
+		}
+	}
+}
+
+// errIDTaken says that a session of another node has the id.
+var errIDTaken = errors.New("the session id is in use")
+
+// create makes a session, for which there is a reservation. newID is the first choice for its id.
+func (m *Manager[T]) create(ctx context.Context, remote net.Addr, h Holder, init T, newID func(net.Addr) (string, error)) (*Session[T], error) {
 	now := m.now()
 	e := (&entry[T]{m: m, state: init, holder: h, remote: remote, gen: 1, since: now, created: m.wallTime(now).UnixNano()}).init()
-	if err := m.insert(e); err != nil {
+	if err := m.insert(e, newID); err != nil {
 		m.count.Add(-1)
 		return nil, err
 	}
 	err := m.saveNew(ctx, e)
 	e.mu.Lock()
+	if e.phase == lost {
+		e.mu.Unlock()
+		m.count.Add(1) // forget returns the reservation, which is still needed
+		m.forget(e)
+		return nil, errIDTaken
+	}
 	if err == nil && e.phase != creating {
 		err = ErrClosed
 	}
@@ -82,9 +101,8 @@ func (m *Manager[T]) reserve() bool {
 const idTries = 4
 
 // insert gives e an id that no other session has, and stores e under it.
-func (m *Manager[T]) insert(e *entry[T]) error {
+func (m *Manager[T]) insert(e *entry[T], newID func(net.Addr) (string, error)) error {
 	for try := 0; ; try++ {
-		newID := m.opts.NewID
 		if try >= idTries {
 			newID = randomID
 		}
@@ -120,7 +138,11 @@ func (m *Manager[T]) insertAs(e *entry[T], k key) (inserted bool, err error) {
 // is attached, it loses the session and its holder is revoked. Attach delivers the kept output to h
 // before it returns; an error of h is not an error of Attach.
 //
-// The error is ErrUnknown, ErrClosed, the cause of ctx, or wraps ErrTooMany. Each ErrUnknown counts
+// With a [NodeStore], a session that this node does not have is taken over from the node that has it.
+// One that this node has is attached without waiting for the store: if another node has taken it over
+// in the meantime, h is revoked as soon as the save has failed.
+//
+// The error is ErrUnknown, ErrClosed, the cause of ctx, or wraps ErrTooMany or ErrUnavailable. Each ErrUnknown counts
 // against the address of remote. After a few of them every attempt of that address, even with a
 // valid id, is refused for a time that doubles with each further one. A nil remote is not limited.
 func (m *Manager[T]) Attach(ctx context.Context, id string, remote net.Addr, h Holder) (*Session[T], error) {
@@ -139,9 +161,7 @@ func (m *Manager[T]) Attach(ctx context.Context, id string, remote net.Addr, h H
 			return nil, errTooManyAttempts
 		}
 	}
-	e := m.find(id)
-	m.claim(ctx, e)
-	s, err := e.attach(remote, h)
+	s, err := m.attachTo(ctx, id, remote, h)
 	if errors.Is(err, ErrUnknown) {
 		m.refused.Add(1)
 		if remote != nil {
@@ -153,6 +173,38 @@ func (m *Manager[T]) Attach(ctx context.Context, id string, remote net.Addr, h H
 	return s, err
 }
 
+// attachTo attaches h to the session with the id, wherever it is.
+func (m *Manager[T]) attachTo(ctx context.Context, id string, remote net.Addr, h Holder) (*Session[T], error) {
+	for {
+		e, err := m.acquire(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		s, err := e.attach(remote, h)
+		if !errors.Is(err, ErrStale) {
+			return s, err
+		}
+		if m.nodes == nil {
+			return nil, ErrUnknown // the successor has it
+		}
+		// Another node has taken it over at this moment, so that it has to be taken back.
+		if err := sleep(ctx, retryDelay); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// acquire returns the session with the id after another process or node has given it up; nil is an
+// unknown session.
+func (m *Manager[T]) acquire(ctx context.Context, id string) (*entry[T], error) {
+	if m.nodes != nil {
+		return m.nodes.acquire(ctx, id)
+	}
+	e := m.find(id)
+	m.claim(ctx, e)
+	return e, nil
+}
+
 // attach attaches h. A nil e is an unknown session.
 func (e *entry[T]) attach(remote net.Addr, h Holder) (*Session[T], error) {
 	if e == nil {
@@ -160,10 +212,10 @@ func (e *entry[T]) attach(remote net.Addr, h Holder) (*Session[T], error) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.phase == closed {
-		return nil, ErrClosed
+	if err := e.checkPhase(); err != nil {
+		return nil, err
 	}
-	if e.phase != active || e.overdue() {
+	if e.overdue() {
 		return nil, ErrUnknown
 	}
 	m, before := e.m, e.holder
@@ -178,7 +230,14 @@ func (e *entry[T]) attach(remote net.Addr, h Holder) (*Session[T], error) {
 	e.gen++
 	e.elsewhere = false
 	e.holder, e.remote, e.since, e.deliveryFailed = h, remote, m.now(), false
-	m.markDirty(e)
+	if e.taken {
+		e.taken = false
+	} else {
+		m.markDirty(e)
+		if m.nodes != nil {
+			m.requestFlush() // so that this node soon learns if another one has the session
+		}
+	}
 	if e.backlog != nil {
 		if e.backlog.deliver(h) == nil {
 			e.backlog = nil

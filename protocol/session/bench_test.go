@@ -27,7 +27,7 @@ func BenchmarkDetached(b *testing.B) {
 	const count = 100_000
 	for b.Loop() {
 		before := heapAlloc()
-		m := newManager(b, session.Options[state]{})
+		m := newManager(b, session.Options[state]{MaxPerAddress: -1, MaxBytesPerAddress: -1})
 		for range count {
 			s := create(b, m, &discard{})
 			must(b, s.Detach())
@@ -42,7 +42,7 @@ func BenchmarkDetached(b *testing.B) {
 func BenchmarkAttach(b *testing.B) {
 	for _, count := range []int{1000, 100_000} {
 		b.Run(fmt.Sprint(count), func(b *testing.B) {
-			m := newManager(b, session.Options[state]{})
+			m := newManager(b, session.Options[state]{MaxPerAddress: -1, MaxBytesPerAddress: -1})
 			ids := make([]string, count)
 			for i := range ids {
 				s := create(b, m, &discard{})

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"fmt"
 	"net"
 	"sync"
 	"time"
@@ -12,8 +13,10 @@ type phase uint8
 const (
 	creating phase = iota // not in the Store yet; no handle exists
 	active
-	closed // by Manager.Close; still in the Store
-	ended  // by a handle, Manager.End, eviction or expiry
+	closed   // by Manager.Close; still in the Store
+	ended    // by a handle, Manager.End, eviction or expiry
+	released // given up for another process; to be saved once more
+	lost     // taken by another node; no longer to be saved
 )
 
 // entry is one session of a manager.
@@ -42,6 +45,7 @@ type entry[T any] struct {
 	stored        bool // in the Store, or about to be
 	brief         bool // its last attachment lasted less than briefTime
 	elsewhere     bool // another process has it attached; it is in no list of detached sessions
+	taken         bool // the Store contains the next attachment already
 
 	// Position in the lists of detached sessions, guarded by their lock.
 	class  uint8
@@ -64,6 +68,8 @@ func (e *entry[T]) checkPhase() error {
 		return nil
 	case closed:
 		return ErrClosed
+	case released, lost:
+		return ErrStale
 	}
 	return ErrUnknown
 }
@@ -87,7 +93,8 @@ func (e *entry[T]) overdue() bool {
 func (e *entry[T]) do(f func(*T), gen uint64, save bool) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if err := e.checkLease(gen); err != nil && (save || gen != 0 || e.phase != ended) {
+	gone := e.phase == ended || e.phase == released || e.phase == lost
+	if err := e.checkLease(gen); err != nil && (save || gen != 0 || !gone) {
 		return err
 	}
 	if save {
@@ -176,6 +183,9 @@ func (e *entry[T]) end() {
 		e.m.detached.remove(e)
 	}
 	e.phase, e.backlog = ended, nil
+	if e.stored {
+		e.m.nodes.setEnding(e.id, true)
+	}
 	e.m.markDirty(e)
 }
 
@@ -205,6 +215,13 @@ func (e *entry[T]) record() (Record, error) {
 	r := Record{ID: e.id, Generation: e.gen, Created: time.Unix(0, e.created), Seen: time.Now().Round(0), Attached: e.holder != nil || e.elsewhere, State: state}
 	if !r.Attached {
 		r.Seen = e.m.wallTime(e.since)
+	}
+	if e.m.nodes != nil {
+		r.TTL = e.m.nodes.ttl(e)
+		if limit := e.m.nodes.store.MaxState(); limit > 0 && len(state) > limit {
+			e.marshalFailed = true
+			return Record{}, fmt.Errorf("%w: %d bytes, allowed are %d", ErrStateTooLarge, len(state), limit)
+		}
 	}
 	return r, nil
 }

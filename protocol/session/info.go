@@ -16,6 +16,7 @@ type Stats struct {
 	OutputDropped                               uint64 // bytes
 	StoreErrors                                 uint64
 	Loaded                                      uint64 // from the Store by New
+	Moved                                       uint64 // taken over by another process or node
 }
 
 // Info describes one session.
@@ -38,6 +39,7 @@ func (m *Manager[T]) Stats() Stats {
 		Created: m.created.Load(), Resumed: m.resumed.Load(), TakenOver: m.takenOver.Load(),
 		Expired: m.expired.Load(), Evicted: m.evicted.Load(), Ended: m.ended.Load(), Refused: m.refused.Load(),
 		OutputDropped: m.dropped.Load(), StoreErrors: m.errs.Load(), Loaded: m.loaded.Load(),
+		Moved: m.moved.Load(),
 	}
 }
 

@@ -28,6 +28,7 @@ type Manager[T any] struct {
 	detached detachedList[T]
 	saver    saver
 	shared   SharedStore // nil: the Store is of this process only
+	nodes    *nodes[T]   // nil: the Store is not one of several nodes
 	quit     chan struct{}
 	tasks    sync.WaitGroup // flusher and sweeper
 	closed   atomic.Bool
@@ -35,6 +36,7 @@ type Manager[T any] struct {
 	// Counters of Stats.
 	count, attached                                                                      atomic.Int64
 	created, resumed, takenOver, expired, evicted, ended, refused, dropped, errs, loaded atomic.Uint64
+	moved                                                                                atomic.Uint64
 }
 
 // shard is one part of the table of sessions.
@@ -46,8 +48,8 @@ type shard[T any] struct {
 	dirty   []*entry[T] // each entry once
 }
 
-// New returns a manager with the unexpired sessions of the Store, all detached. A session whose
-// state cannot be unmarshalled is reported to OnError and unknown; it stays in the Store until it
+// New returns a manager with the unexpired sessions of the Store, all detached; those of a
+// [NodeStore] are read when a client presents their ids. A session whose state cannot be unmarshalled is reported to OnError and unknown; it stays in the Store until it
 // expires. The error is that of an option or of the Store; the Store is not closed then.
 func New[T any](opts Options[T]) (*Manager[T], error) {
 	if err := opts.validate(); err != nil {
@@ -58,6 +60,10 @@ func New[T any](opts Options[T]) (*Manager[T], error) {
 	m.saver.init()
 	for i := range m.shards {
 		m.shards[i].entries = map[key]*entry[T]{}
+	}
+	if s, ok := m.opts.Store.(NodeStore); ok {
+		m.join(s)
+		return m, nil
 	}
 	if m.opts.Store != nil {
 		if err := m.load(); err != nil {
@@ -123,16 +129,21 @@ func (m *Manager[T]) notify(f func()) {
 }
 
 // End ends the session with the id and revokes it from the attached connection; it is removed from
-// the Store within 100 ms. The error is ErrUnknown or ErrClosed.
+// the Store within 100 ms. With a [NodeStore] it also ends sessions of other nodes. The error is
+// ErrUnknown or ErrClosed, or wraps ErrUnavailable.
 func (m *Manager[T]) End(id string) error {
 	if m.closed.Load() {
 		return ErrClosed
 	}
-	e := m.find(id)
+	ctx, cancel := context.WithTimeout(context.Background(), claimTimeout)
+	defer cancel()
+	e, err := m.acquire(ctx, id)
+	if err != nil {
+		return err
+	}
 	if e == nil {
 		return ErrUnknown
 	}
-	m.claim(context.Background(), e)
 	return m.end(e, 0)
 }
 

@@ -60,8 +60,9 @@ type Options[T any] struct {
 	// ignores them; Stats counts them in any case. OnError is called from several goroutines and
 	// must not wait for the manager, because Create, Sync and Close wait for OnError.
 	OnError func(error)
-	// OnEnd is called once for each session that has ended or expired, without locks held, with its
-	// unbound handle, in the goroutine that ended the session. It must not call Close, which ends
+	// OnEnd is called once for each session that has ended or expired, or that another process or node
+	// has taken over, without locks held, with its unbound handle, in the goroutine that ended the
+	// session, or in its own one. It must not call Close, which ends
 	// no sessions.
 	OnEnd func(s *Session[T])
 }

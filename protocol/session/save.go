@@ -146,7 +146,9 @@ func (m *Manager[T]) save(entries []*entry[T]) error {
 	for _, e := range entries {
 		e.mu.Lock()
 		e.dirty, e.saving = false, true
-		if e.phase == ended {
+		if e.phase == lost {
+			// the record is another node's
+		} else if e.phase == ended {
 			if e.stored {
 				remove = append(remove, e.id)
 			}
@@ -169,6 +171,8 @@ func (m *Manager[T]) save(entries []*entry[T]) error {
 		e.saving = false
 		if err != nil {
 			m.markDirty(e)
+		} else if e.phase == ended {
+			m.nodes.setEnding(e.id, false)
 		}
 		e.mu.Unlock()
 	}
@@ -238,6 +242,9 @@ func (m *Manager[T]) waitSaved(ctx context.Context, e *entry[T]) error {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.phase == lost {
+		return ErrStale
+	}
 	if e.marshalFailed {
 		if _, err := e.record(); err != nil {
 			return fmt.Errorf("marshal the session: %w", err)

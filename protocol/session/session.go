@@ -25,8 +25,12 @@
 // fails, Create and [Session.Sync] return its error; everything else continues in memory and is
 // saved once the Store works again. Kept output is not stored.
 //
+// With a [NodeStore], such as the one of package natsstore, a client can resume its session at any of
+// several nodes; docs/cluster.md describes it.
+//
 // One goroutine saves while there are changes to save, and one removes expired sessions while there
-// are detached sessions. [Manager.Close] ends both.
+// are detached sessions. With a [NodeStore], a third one prolongs the records of attached sessions.
+// [Manager.Close] ends them.
 package session
 
 import (
@@ -43,13 +47,20 @@ var (
 	ErrTooMany = errors.New("too many")
 	// ErrStale is returned to a connection whose session is attached to another connection.
 	ErrStale = errors.New("the session was taken over")
+	// ErrUnavailable is wrapped by the errors of Attach and End if the session is not known to this
+	// node and the [NodeStore] cannot be asked: the client can try again with the same id.
+	ErrUnavailable = errors.New("sessions of other nodes are not available now")
+	// ErrStateTooLarge is wrapped by the errors of Create and Sync if the stored form of the state
+	// exceeds the limit of a [NodeStore].
+	ErrStateTooLarge = errors.New("the state of the session is too large")
 	// ErrClosed is returned by all operations after Manager.Close.
 	ErrClosed = errors.New("the session manager is closed")
 )
 
 // Session is a handle on a session. The handle that Create or Attach returns is bound to its
 // connection: after Detach, or when another connection attaches, its methods return ErrStale. They
-// return ErrUnknown after the session has ended, and ErrClosed after Manager.Close.
+// return ErrUnknown after the session has ended, and ErrClosed after Manager.Close. After another
+// process or node has taken the session over, all handles return ErrStale.
 //
 // The methods of Session are safe for concurrent use.
 type Session[T any] struct {
@@ -70,7 +81,7 @@ func (s *Session[T]) Unbound() *Session[T] { return &s.e.unbound }
 func (s *Session[T]) Do(f func(state *T)) error { return s.e.do(f, s.gen, true) }
 
 // View is like Do but saves nothing. On an unbound handle it also works after the session has
-// ended.
+// ended or was taken over by another process or node.
 func (s *Session[T]) View(f func(state *T)) error { return s.e.do(f, s.gen, false) }
 
 // Output delivers b to the attached connection. If there is none, it keeps a copy for the next

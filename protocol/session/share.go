@@ -71,11 +71,16 @@ func (m *Manager[T]) claim(ctx context.Context, e *entry[T]) {
 
 // Release implements [Sharer].
 func (s sharer[T]) Release(ctx context.Context, id string) error {
-	m, e := s.m, s.m.find(id)
+	e := s.m.find(id)
 	if e == nil {
 		return nil
 	}
-	m.claim(ctx, e) // there may be a third process
+	s.m.claim(ctx, e) // there may be a third process
+	return s.m.release(ctx, e)
+}
+
+// release gives up e for another process: it is saved and forgotten.
+func (m *Manager[T]) release(ctx context.Context, e *entry[T]) error {
 	e.mu.Lock()
 	if e.phase != active {
 		e.mu.Unlock()
@@ -87,9 +92,10 @@ func (s sharer[T]) Release(ctx context.Context, id string) error {
 	} else {
 		m.detached.remove(e)
 	}
-	e.phase, e.elsewhere = closed, false
+	e.phase, e.elsewhere = released, false
 	m.markDirty(e)
 	e.mu.Unlock()
+	m.moved.Add(1)
 	if h != nil {
 		m.notify(func() { h.Revoked(nil, ErrStale) })
 	}

@@ -81,7 +81,7 @@ func (h *holder) revocation(by net.Addr, err error) []byte {
 	if !errors.Is(err, session.ErrStale) {
 		return appendTextError(nil, &Error{Message: ErrSessionEnded.Error()})
 	}
-	address := "a connection of the process that replaces this one"
+	address := "a connection of another process"
 	if by != nil {
 		address = by.String()
 	}

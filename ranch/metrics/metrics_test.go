@@ -236,7 +236,8 @@ func TestOtherFigures(t *testing.T) {
 		"topic_clients_closed_total":   {"queue full/topics": 5, "refused request/topics": 0, "silent/topics": 0},
 		"sessions":                     {"shell/attached": 7, "shell/detached": 0, "topics/attached": 0, "topics/detached": 6},
 		"sessions_ended_total": {
-			"ended/shell": 0, "evicted/shell": 0, "expired/shell": 8, "ended/topics": 0, "evicted/topics": 0, "expired/topics": 0,
+			"ended/shell": 0, "evicted/shell": 0, "expired/shell": 8, "moved/shell": 0,
+			"ended/topics": 0, "evicted/topics": 0, "expired/topics": 0, "moved/topics": 0,
 		},
 		"certificate_not_after_timestamp_seconds": {"tls.crt/example.com": 1000, "other.crt/": 3000},
 		"config_last_reload_successful":           {"": 1},

@@ -34,7 +34,7 @@ var (
 	sessionsTakenOver = describe("sessions_taken_over_total",
 		"Sessions that a new connection has taken from another one.", "server")
 	sessionsEnded = describe("sessions_ended_total",
-		"Sessions that have ended, by reason.", "server", "reason")
+		"Sessions that have ended here, by reason.", "server", "reason")
 	sessionsRefused = describe("sessions_refused_total",
 		"Attempts to create or resume a session that were refused.", "server")
 	sessionDropped = describe("session_output_dropped_bytes_total",
@@ -83,6 +83,7 @@ func collectSessions(to chan<- prometheus.Metric, name string, st session.Stats)
 	counter(to, sessionsEnded, st.Ended, name, "ended")
 	counter(to, sessionsEnded, st.Expired, name, "expired")
 	counter(to, sessionsEnded, st.Evicted, name, "evicted")
+	counter(to, sessionsEnded, st.Moved, name, "moved")
 	counter(to, sessionsRefused, st.Refused, name)
 	counter(to, sessionDropped, st.OutputDropped, name, "buffer full")
 	counter(to, sessionStoreErrors, st.StoreErrors, name)

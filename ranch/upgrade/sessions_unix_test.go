@@ -90,7 +90,7 @@ func TestSessionsMove(t *testing.T) {
 	c := f.dialShell(addr)
 	c.resume(attached.id)
 	c.ask("/b", "pwd")
-	if got, want := attached.line(), "The session was taken over by a connection of the process that replaces this one."; got != want {
+	if got, want := attached.line(), "The session was taken over by a connection of another process."; got != want {
 		t.Errorf("former connection: got %q, want %q", got, want)
 	}
 	if _, err := attached.in.ReadByte(); err != io.EOF {

@@ -1,0 +1,119 @@
+package natsstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// The bucket is a stream with the names of a NATS key-value bucket, so that the tools for these show
+// it. Unlike one that nats.go creates, it does not allow direct gets, which any replica answers: one
+// that lags behind would not know a session that was created a moment ago.
+
+const (
+	operation = "KV-Operation" // header of deletion markers, as in any NATS key-value bucket
+	// markerTTL is how long a deletion marker is kept. By it, a node that was cut off finds that a
+	// session has ended.
+	markerTTL = time.Hour
+)
+
+// openBucket returns the bucket; it creates it if it does not exist.
+func (s *store) openBucket(ctx context.Context) (jetstream.Stream, error) {
+	name := "KV_" + s.opts.Bucket
+	stream, err := s.js.Stream(ctx, name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		stream, err = s.js.CreateStream(ctx, jetstream.StreamConfig{
+			Name: name, Description: "sessions of goranch", Subjects: []string{s.subject(">")},
+			MaxMsgsPerSubject: 1, Discard: jetstream.DiscardNew, AllowRollup: true, DenyDelete: true, AllowMsgTTL: true,
+			MaxMsgs: -1, MaxConsumers: -1, MaxBytes: s.opts.MaxBytes, MaxMsgSize: -1, Replicas: s.opts.Replicas,
+		})
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another node, with other Options
+			stream, err = s.js.Stream(ctx, name)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if c := stream.CachedInfo().Config; c.MaxMsgsPerSubject != 1 || !c.AllowMsgTTL || c.AllowDirect {
+		return nil, fmt.Errorf("%w: bucket %s: got history %d, TTL per key %v, direct gets %v, want 1, true, false",
+			ErrFormat, s.opts.Bucket, c.MaxMsgsPerSubject, c.AllowMsgTTL, c.AllowDirect)
+	}
+	return stream, nil
+}
+
+func (s *store) subject(key string) string { return "$KV." + s.opts.Bucket + "." + key }
+
+// errGone says that the bucket has no record, but possibly a deletion marker.
+var errGone = errors.New("no record")
+
+// get returns the record under key as the leader of the bucket has it. After errGone, the revision is
+// that of a deletion marker; 0 is none.
+func (s *store) get(ctx context.Context, key string) (stored, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
+	defer cancel()
+	msg, err := s.stream.GetLastMsgForSubject(ctx, s.subject(key))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return stored{}, errGone
+	}
+	if err != nil {
+		return stored{}, s.explain(err)
+	}
+	if msg.Header.Get(operation) != "" {
+		return stored{revision: msg.Sequence}, errGone
+	}
+	r, err := decode(msg.Data)
+	r.revision = msg.Sequence
+	return r, err
+}
+
+// errConflict says that another node, or this one, has changed the record.
+var errConflict = errors.New("the record has changed")
+
+// publish writes a record, or with a nil value a deletion marker, if the record has that revision; 0 is
+// a record that does not exist. It returns the new revision.
+func (s *store) publish(ctx context.Context, key string, value []byte, revision uint64, ttl time.Duration) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
+	defer cancel()
+	msg := &nats.Msg{Subject: s.subject(key), Data: value, Header: nats.Header{}}
+	if value == nil {
+		msg.Header.Set(operation, "DEL")
+		ttl = markerTTL
+	}
+	opts := []jetstream.PublishOpt{jetstream.WithExpectLastSequencePerSubject(revision)}
+	if ttl > 0 {
+		opts = append(opts, jetstream.WithMsgTTL((ttl + time.Second).Truncate(time.Second))) // the server counts seconds
+	}
+	ack, err := s.js.PublishMsg(ctx, msg, opts...)
+	if err != nil {
+		return 0, s.explain(err)
+	}
+	return ack.Sequence, nil
+}
+
+// explain returns err with what nats.go knows of its cause.
+func (s *store) explain(err error) error {
+	var api *jetstream.APIError
+	if errors.As(err, &api) {
+		switch api.ErrorCode {
+		case jetstream.JSErrCodeStreamWrongLastSequence, jetstream.JSErrCodeStreamWrongLastSequenceConstant:
+			return errConflict
+		}
+		return err
+	}
+	// A request that the server does not permit is not answered; the reason arrives on its own.
+	if last := s.nc.LastError(); errors.Is(err, context.DeadlineExceeded) && errors.Is(last, nats.ErrPermissionViolation) {
+		return fmt.Errorf("%w: %w", last, err)
+	}
+	return err
+}
+
+// answered reports whether err is an answer of the server about one record, so that others can still be
+// saved.
+func answered(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) || errors.Is(err, errConflict) || errors.Is(err, ErrFormat)
+}

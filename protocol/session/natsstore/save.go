@@ -1,0 +1,206 @@
+package natsstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"goranch/protocol/session"
+)
+
+const (
+	maxWrites = 64 // concurrent requests of one Save
+	maxTries  = 4  // of one compare-and-set, each after reading the record again
+)
+
+// Save writes and removes each record on its own. It stops at the first request that the server does
+// not answer, and continues after one that it refuses. The error is one of them.
+func (s *store) Save(put []session.Record, remove []string) error {
+	if s.ctx.Err() != nil {
+		return errClosed
+	}
+	if !s.nc.IsConnected() { // at once, instead of at the timeout
+		return fmt.Errorf("session store: no connection to the NATS server (%v)", s.nc.Status())
+	}
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer cancel()
+	var (
+		wg     sync.WaitGroup
+		mu     sync.Mutex
+		failed int
+		first  error
+	)
+	slots := make(chan struct{}, maxWrites)
+	for i := range len(put) + len(remove) {
+		slots <- struct{}{}
+		if ctx.Err() != nil {
+			break
+		}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			err := s.saveOne(ctx, put, remove, i)
+			if err == nil {
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if failed++; first == nil {
+				first = err
+			}
+			if !answered(err) {
+				cancel()
+			}
+		})
+	}
+	wg.Wait()
+	if first == nil {
+		return context.Cause(s.ctx)
+	}
+	s.restore(first)
+	return fmt.Errorf("session store: %d of %d sessions: %w", failed, len(put)+len(remove), first)
+}
+
+func (s *store) saveOne(ctx context.Context, put []session.Record, remove []string, i int) error {
+	if i < len(put) {
+		return s.put(ctx, &put[i])
+	}
+	return s.remove(ctx, remove[i-len(put)])
+}
+
+// restore creates the bucket again if it was deleted. The sessions of all nodes are saved into it when
+// they change or are saved again.
+func (s *store) restore(err error) {
+	if !errors.Is(err, jetstream.ErrNoStreamResponse) && !errors.Is(err, nats.ErrNoResponders) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, s.opts.Timeout)
+	defer cancel()
+	if _, err := s.js.Stream(ctx, "KV_"+s.opts.Bucket); errors.Is(err, jetstream.ErrStreamNotFound) {
+		if _, err := s.openBucket(ctx); err == nil {
+			s.node.Resave()
+		}
+	}
+}
+
+// put writes r unless another node or a later generation has the session.
+func (s *store) put(ctx context.Context, r *session.Record) error {
+	key := keyOf(r.ID)
+	l, now := s.lease(key)
+	if now.generation > r.Generation {
+		return nil // this node has taken the session again since
+	}
+	known, revision, value := now.generation > 0, now.revision, encode(r, s.id)
+	for range maxTries {
+		written, err := s.publish(ctx, key, value, revision, r.TTL)
+		if err == nil {
+			s.hold(key, r.ID, written, r.Generation)
+			return nil
+		}
+		if !errors.Is(err, errConflict) {
+			return err
+		}
+		now, err := s.get(ctx, key)
+		switch {
+		case errors.Is(err, errGone) && known && now.revision > 0:
+			s.node.Lost(r.ID, r.Generation, session.ErrUnknown)
+			s.drop(key, l)
+			return nil
+		case errors.Is(err, errGone): // expired, or the bucket is a new one
+		case err != nil:
+			return err
+		case now.node != s.id:
+			s.node.Lost(r.ID, r.Generation, session.ErrStale)
+			s.drop(key, l)
+			return nil
+		case now.Generation > r.Generation:
+			return nil
+		}
+		revision = now.revision // that of a write by this node whose answer did not arrive
+	}
+	return errConflict
+}
+
+// remove writes a deletion marker if this node has the session.
+func (s *store) remove(ctx context.Context, id string) error {
+	key := keyOf(id)
+	l, now := s.lease(key)
+	revision := now.revision
+	for range maxTries {
+		if revision > 0 {
+			_, err := s.publish(ctx, key, nil, revision, 0)
+			if err == nil {
+				s.drop(key, l)
+				return nil
+			}
+			if !errors.Is(err, errConflict) {
+				return err
+			}
+		}
+		now, err := s.get(ctx, key)
+		switch {
+		case errors.Is(err, errGone) || err == nil && now.node != s.id:
+			s.drop(key, l)
+			return nil
+		case err != nil:
+			return err
+		}
+		revision = now.revision
+	}
+	return errConflict
+}
+
+// lease returns the lease under key, nil if there is none, and what it contains.
+func (s *store) lease(key string) (*lease, lease) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l := s.held[key]; l != nil {
+		return l, *l
+	}
+	return nil, lease{}
+}
+
+// hold records that this node has written the record under key.
+func (s *store) hold(key, id string, revision, generation uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.held[key]
+	if l == nil {
+		l = &lease{id: id}
+		s.held[key] = l
+	}
+	if revision > l.revision || generation > l.generation {
+		l.revision, l.generation = revision, generation
+	}
+}
+
+// claim adds a lease of a session that is about to be taken over, so that the node releases it even if
+// the request arrives before the answer to the write.
+func (s *store) claim(key, id string) *lease {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := &lease{id: id}
+	s.held[key] = l
+	return l
+}
+
+// drop removes the lease under key if it is l.
+func (s *store) drop(key string, l *lease) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l != nil && s.held[key] == l {
+		delete(s.held, key)
+	}
+}
+
+// abandon removes the lease of a takeover that has failed.
+func (s *store) abandon(key string, l *lease) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held[key] == l && l.generation == 0 {
+		delete(s.held, key)
+	}
+}

@@ -1,0 +1,139 @@
+package natsstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"goranch/protocol/session"
+)
+
+// takeTries is how often Take compares and sets a record that several nodes want. Each attempt that
+// fails is one that another node has won.
+const takeTries = 10
+
+// Take implements [session.NodeStore].
+func (s *store) Take(ctx context.Context, id string, ttl time.Duration, check func(*session.Record) error) (session.Record, error) {
+	if !s.nc.IsConnected() {
+		return session.Record{}, fmt.Errorf("session store: no connection to the NATS server (%v)", s.nc.Status())
+	}
+	select {
+	case s.takes <- struct{}{}:
+		defer func() { <-s.takes }()
+	case <-ctx.Done():
+		return session.Record{}, context.Cause(ctx)
+	case <-s.ctx.Done():
+		return session.Record{}, session.ErrClosed
+	}
+	var silent owner
+	for try := range takeTries {
+		r, err := s.tryTake(ctx, id, &silent, ttl, check)
+		if !errors.Is(err, errConflict) {
+			return r, err
+		}
+		select {
+		case <-time.After(rand.N(time.Millisecond<<min(try, 6)) + time.Millisecond):
+		case <-ctx.Done():
+			return session.Record{}, context.Cause(ctx)
+		}
+	}
+	return session.Record{}, errConflict
+}
+
+// tryTake is one attempt of Take. silent is the one that has not answered an earlier attempt.
+func (s *store) tryTake(ctx context.Context, id string, silent *owner, ttl time.Duration, check func(*session.Record) error) (session.Record, error) {
+	key := keyOf(id)
+	now, err := s.get(ctx, key)
+	if err == nil && now.node != s.id && now.owner() != *silent {
+		before := now.owner()
+		if !s.askRelease(ctx, now.node, key) {
+			*silent = before
+		} else if now, err = s.get(ctx, key); err == nil && now.owner() != before {
+			return session.Record{}, errConflict // it was taken over since, and the node is to be asked
+		}
+	}
+	if errors.Is(err, errGone) {
+		return session.Record{}, session.ErrUnknown
+	}
+	if err != nil {
+		return session.Record{}, err
+	}
+	r := now.Record
+	r.ID = id
+	if err := check(&r); err != nil {
+		return session.Record{}, err
+	}
+	r.Generation++
+	r.Attached, r.TTL, r.Seen = true, ttl, time.Now().Round(0)
+	l := s.claim(key, id)
+	revision, err := s.publish(ctx, key, encode(&r, s.id), now.revision, ttl)
+	if err != nil {
+		s.abandon(key, l)
+		return session.Record{}, err
+	}
+	s.hold(key, id, revision, r.Generation)
+	return r, nil
+}
+
+func (s *store) requestSubject(node string) string {
+	return "goranch.sessions." + s.opts.Bucket + "." + node[len(node)-nodeRandom:]
+}
+
+// nodeRandom is the length of the random part of a node's identity.
+const nodeRandom = 26
+
+// askRelease asks the node to save and release a session. It reports whether the node has done so.
+func (s *store) askRelease(ctx context.Context, node, key string) bool {
+	if len(node) < nodeRandom {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.releaseTimeout)
+	defer cancel()
+	_, err := s.nc.RequestWithContext(ctx, s.requestSubject(node), []byte(key))
+	return err == nil
+}
+
+// serveRelease serves the request of another node to release a session. It answers at once if this
+// node does not have the session.
+func (s *store) serveRelease(msg *nats.Msg) {
+	key := string(msg.Data)
+	if dropped, _ := s.requests.Dropped(); dropped > s.dropped { // requests, by a slow node
+		s.dropped = dropped
+		select {
+		case s.missed <- struct{}{}:
+		default:
+		}
+	}
+	l, now := s.lease(key)
+	if l == nil {
+		msg.Respond(nil)
+		return
+	}
+	s.releases <- struct{}{} // limits what the next line starts
+	started := s.start(func() {
+		defer func() { <-s.releases }()
+		ctx, cancel := context.WithTimeout(s.ctx, s.opts.Timeout)
+		defer cancel()
+		s.node.Release(ctx, now.id) // an error is that of Save, which the manager reports
+		s.drop(key, l)
+		msg.Respond(nil)
+	})
+	if !started {
+		<-s.releases
+	}
+}
+
+// start runs f in a goroutine that Close waits for. It returns false after Close.
+func (s *store) start(f func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ctx.Err() != nil {
+		return false
+	}
+	s.tasks.Go(f)
+	return true
+}
