@@ -53,7 +53,9 @@ func (h *history) accept(m *Message) bool {
 // restart drops the messages of an ordered topic, which continue after a position.
 func (h *history) restart(p Position) {
 	h.clear()
-	h.ahead = nil
+	if h.epoch != "" && h.epoch != p.Epoch {
+		h.ahead = nil
+	}
 	h.epoch, h.previous, h.offset = p.Epoch, p.Offset, p.Offset
 }
 

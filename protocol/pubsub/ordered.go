@@ -79,14 +79,18 @@ func (h *handler) subscribeOrdered(name string, since *Position, last int) error
 		}
 		j.final = try == len(joinDelays)-1
 		err = h.sub.subscribe(h.peer, name, since != nil, func(t *topic) (after uint64, err error) {
-			from, recovered, entries, ok := j.entries(s.topics.historyOf(t))
+			from, recovered, entries, ok := j.entries(t, s.topics.historyOf(t))
 			if !ok {
 				return 0, errNotJoined
 			}
 			if since == nil {
 				return 0, h.sendHistory(entries, nil)
 			}
-			return from.Offset, h.sendHistory(entries, subscribedFrame(name, from, recovered))
+			after = from.Offset
+			if n := len(entries); n > 0 {
+				after = max(after, entries[n-1].offset)
+			}
+			return after, h.sendHistory(entries, subscribedFrame(name, from, recovered))
 		})
 		if !errors.Is(err, errNotJoined) {
 			return err
@@ -140,7 +144,7 @@ type join struct {
 
 // entries returns what sendHistory sends. ok is false if the Broker has to be asked, again. The
 // topic's lock is held.
-func (j *join) entries(h *history) (from Position, recovered bool, entries []historyEntry, ok bool) {
+func (j *join) entries(t *topic, h *history) (from Position, recovered bool, entries []historyEntry, ok bool) {
 	known := h.epoch != ""
 	if known && j.since == nil && len(h.entries) >= j.last {
 		return from, true, h.last(j.last), true
@@ -151,11 +155,13 @@ func (j *join) entries(h *history) (from Position, recovered bool, entries []his
 		}
 	}
 	if r := j.answer; r != nil {
-		if !known {
+		if !known && t.subscribers() == 0 {
 			h.restart(Position{r.From.Epoch, r.last()})
+			known = true
 		}
-		if h.epoch == r.From.Epoch && r.last() >= h.kept() {
-			if entries = joined(r, h); j.since == nil {
+		// Otherwise messages up to r.last may still have to be delivered to the subscribers.
+		if !known || h.epoch == r.From.Epoch && r.last() >= h.kept() {
+			if entries = joined(r, h, known); j.since == nil {
 				entries = entries[max(0, len(entries)-j.last):]
 			}
 			return r.From, r.Recovered, entries, true
@@ -171,12 +177,13 @@ func (j *join) entries(h *history) (from Position, recovered bool, entries []his
 	return from, recovered, entries, true
 }
 
-// joined returns the messages of r that h has, or had, and those that follow in h.
-func joined(r *Recovery, h *history) (entries []historyEntry) {
+// joined returns the messages of r, and those that follow in h. If h is known, it leaves out the
+// messages of r that will be delivered.
+func joined(r *Recovery, h *history, known bool) (entries []historyEntry) {
 	previous := r.From.Offset
 	for _, m := range r.Messages {
-		if m.Position.Offset > h.offset {
-			return entries // it will be delivered
+		if known && m.Position.Offset > h.offset {
+			return entries
 		}
 		entries = append(entries, historyEntry{m.Frame, m.Position.Offset, previous})
 		previous = m.Position.Offset

@@ -127,7 +127,7 @@ func (h *handler) subscribe(name string, r *request) error {
 	}
 	return h.sub.subscribe(h.peer, name, true, func(t *topic) (uint64, error) {
 		from, recovered, missed := h.server.topics.historyOf(t).since(*r.Since, h.server.epoch)
-		return from.Offset, h.sendHistory(missed, subscribedFrame(name, from, recovered))
+		return 0, h.sendHistory(missed, subscribedFrame(name, from, recovered))
 	})
 }
 
