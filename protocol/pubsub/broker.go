@@ -27,7 +27,8 @@ type Broker interface {
 	// If the topic is ordered, Publish waits until the message is accepted, and returns its position.
 	// key is empty, or identifies the message of the topic: messages with the same key that are
 	// accepted within [KeyWindow] are delivered once, and have the same position. An error means that
-	// the message was not accepted, or that this is unknown. For other topics Publish does not wait.
+	// the message was not accepted, or that this is unknown; it wraps protocol.ErrBadInput if the message
+	// never can be. For other topics Publish does not wait.
 	Publish(ctx context.Context, topic, key string, frame []byte) (Position, error)
 	// Subscribe makes the broker deliver the messages of topics, which may be patterns, to this server.
 	// The server subscribes once to each. Subscribe is called with locks held: it does not wait for

@@ -31,9 +31,9 @@ func (s *Server) publishOrdered(ctx context.Context, topic, key string, message 
 	return p, nil
 }
 
-// unavailable makes err wrap ErrUnavailable.
+// unavailable makes err wrap ErrUnavailable, unless the request itself is at fault.
 func unavailable(err error) error {
-	if errors.Is(err, ErrUnavailable) {
+	if errors.Is(err, ErrUnavailable) || errors.Is(err, protocol.ErrBadInput) {
 		return err
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)

@@ -47,6 +47,7 @@ type Broker struct {
 
 	wake    chan struct{} // has one element when the monitor has to check the stream
 	recheck atomic.Bool   // the monitor has to check all topics
+	missing time.Time     // of the monitor: since when the stream does not exist; zero if it does
 	settled uint64        // of the monitor: the last message of the stream at the last check of all topics
 	ctx     context.Context
 	cancel  context.CancelFunc
@@ -123,6 +124,7 @@ func (b *Broker) connectOptions() []nats.Option {
 			}
 			b.setState(&b.state.connection, err)
 		}),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { b.setState(&b.state.connection, err) }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			if errors.Is(err, nats.ErrSlowConsumer) {
 				b.counters.slow.Add(1)

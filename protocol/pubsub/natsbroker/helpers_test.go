@@ -18,14 +18,18 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	maxQueue, createDelay = 64, 100*time.Millisecond
 	beatInterval, newCheck, retryMin = 200*time.Millisecond, 50*time.Millisecond, 10*time.Millisecond
 	goleak.VerifyTestMain(m)
 }
 
 // engine is a NATS server within the test. It can be restarted, with the same files.
 type engine struct {
-	t   testing.TB
-	dir string
+	t    testing.TB
+	dir  string
+	keep int    // messages of each topic
+	user string // the only one, with the same password, over TCP; "" allows connections within the process
+	url  string // "" within the process
 
 	mu sync.Mutex
 	s  *server.Server
@@ -33,7 +37,12 @@ type engine struct {
 
 func newEngine(t testing.TB) *engine {
 	t.Helper()
-	e := &engine{t: t, dir: t.TempDir()}
+	return newEngineFor(t, "")
+}
+
+func newEngineFor(t testing.TB, user string) *engine {
+	t.Helper()
+	e := &engine{t: t, dir: t.TempDir(), keep: 8, user: user}
 	e.start()
 	t.Cleanup(e.stop)
 	return e
@@ -41,7 +50,7 @@ func newEngine(t testing.TB) *engine {
 
 func (e *engine) start() {
 	e.t.Helper()
-	s, err := server.NewServer(&server.Options{DontListen: true, JetStream: true, StoreDir: e.dir, NoSigs: true, NoLog: true})
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, DontListen: e.user == "", JetStream: true, StoreDir: e.dir, NoSigs: true, NoLog: true, Username: e.user, Password: e.user})
 	if err != nil {
 		e.t.Fatalf("NewServer: got %v, want no error", err)
 	}
@@ -51,7 +60,9 @@ func (e *engine) start() {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.s = s
+	if e.s = s; e.user != "" {
+		e.url = s.ClientURL()
+	}
 }
 
 func (e *engine) stop() {
@@ -78,9 +89,10 @@ func (e *engine) InProcessConn() (net.Conn, error) {
 // isOrdered makes the topics ordered whose names begin with "o".
 func isOrdered(topic string) bool { return strings.HasPrefix(topic, "o") }
 
-func (e *engine) broker(name string) *Broker {
+func (e *engine) broker(name string, more ...nats.Option) *Broker {
 	e.t.Helper()
-	b, err := New(Options{Node: name, NATS: []nats.Option{nats.InProcessServer(e)}, Ordered: isOrdered, Keep: 8})
+	opts := append([]nats.Option{nats.InProcessServer(e)}, more...)
+	b, err := New(Options{URL: e.url, Node: name, NATS: opts, Ordered: isOrdered, Keep: e.keep})
 	if err != nil {
 		e.t.Fatalf("New: got %v, want no error", err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"goranch/protocol"
 	"goranch/protocol/pubsub"
 )
 
@@ -158,7 +159,7 @@ func (b *Broker) History(ctx context.Context, topic string, since pubsub.Positio
 	defer func() {
 		if err == nil {
 			b.shard(topic).know(topic, r)
-		} else {
+		} else if !errors.Is(err, protocol.ErrBadInput) {
 			err = unavailable(err)
 		}
 	}()

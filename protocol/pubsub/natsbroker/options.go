@@ -52,6 +52,7 @@ var (
 	nodeExpiry    = 15 * time.Second       // since the last heartbeat of a node
 	checkInterval = 30 * time.Second       // between checks of all topics
 	newCheck      = time.Second            // after a subscription, its topic is checked
+	createDelay   = time.Second            // before a stream that was deleted is created again
 	retryMin      = 250 * time.Millisecond // before the first attempt to find the stream again
 )
 

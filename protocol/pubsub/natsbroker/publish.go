@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"goranch/protocol"
 	"goranch/protocol/pubsub"
 )
 
@@ -73,7 +74,7 @@ func (b *Broker) publishOrdered(ctx context.Context, topic, key string, frame []
 		return p, err
 	}
 	if limit := b.nc.MaxPayload(); int64(len(frame)) > limit {
-		return p, fmt.Errorf("message of %d bytes, the limit of NATS is %d", len(frame), limit)
+		return p, fmt.Errorf("%w: %d bytes, the limit of NATS is %d", protocol.ErrFrameTooLarge, len(frame), limit)
 	}
 	opts := []jetstream.PublishOpt{jetstream.WithExpectStream(st.name), jetstream.WithRetryAttempts(0)}
 	if key != "" {

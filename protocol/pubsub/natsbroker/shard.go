@@ -16,10 +16,12 @@ import (
 
 const (
 	numShards  = 4
-	maxQueue   = 1024  // messages that wait in a shard; more are dropped, and filled later
 	maxPassing = 16384 // topics of a shard that only patterns match
 	maxSources = 1024  // of messages to a topic that is not ordered
 )
+
+// maxQueue limits the messages that wait in a shard; more are dropped, and filled later.
+var maxQueue = 1024
 
 var seed = maphash.MakeSeed()
 

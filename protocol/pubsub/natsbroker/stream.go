@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -85,7 +86,7 @@ func (b *Broker) info(ctx context.Context) (*jetstream.StreamInfo, error) {
 // its messages.
 func (b *Broker) findStream(ctx context.Context) error {
 	info, err := b.info(ctx)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
+	if errors.Is(err, jetstream.ErrStreamNotFound) && b.mayCreate() {
 		var s jetstream.Stream
 		s, err = b.js.CreateStream(ctx, b.streamConfig())
 		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another node was faster
@@ -97,6 +98,7 @@ func (b *Broker) findStream(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	b.missing = time.Time{}
 	found, err := b.streamOf(info)
 	if err != nil {
 		return err
@@ -109,6 +111,19 @@ func (b *Broker) findStream(ctx context.Context) error {
 	}
 	found.highest.Store(max(found.highest.Load(), info.State.LastSeq))
 	return nil
+}
+
+// mayCreate reports whether to create the stream that does not exist. If it has existed, that is after a
+// while: nats-server 2.15 damages a stream that is created while it still removes the files of the
+// one before.
+func (b *Broker) mayCreate() bool {
+	if b.stream.Load() == nil {
+		return true
+	}
+	if b.missing.IsZero() {
+		b.missing = time.Now()
+	}
+	return time.Since(b.missing) >= createDelay
 }
 
 // changeStream subscribes to the messages of another stream. Topics whose position in the one before is
