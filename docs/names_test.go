@@ -38,6 +38,7 @@ var documented = []string{
 	"protocol/pubsub",
 	"protocol/pubsub/client",
 	"protocol/pubsub/web",
+	"protocol/pubsub/natsbroker",
 	"protocol/packet",
 	"protocol/packet/client",
 }

@@ -161,6 +161,32 @@ func TestJoinHistory(t *testing.T) {
 	}
 }
 
+// A message that the broker's history has before it is delivered reaches each subscriber once.
+func TestMessageInFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b, broker := newConnectedServers(t, pubsub.Options{})
+		start := a.client().subscribeSince("o", "{}")
+		plain, c := b.client(), b.client()
+		plain.subscribe("o")
+		var inFlight []pubsub.Message
+		broker.deliver = func(m pubsub.Message) bool {
+			inFlight = append(inFlight, m)
+			return false
+		}
+		a.publish("o", "0")
+		c.subscribeSince("o", position(start.Position))
+		c.expect(numbered("o", "0", start.Offset+1))
+		a.publish("o", "1")
+		broker.deliver = nil
+		for _, m := range append(inFlight, inFlight...) { // twice, which is ignored
+			broker.receiver.Deliver(m)
+		}
+		a.publish("o", "2")
+		c.expect(numbered("o", "1", start.Offset+2), numbered("o", "2", start.Offset+3))
+		plain.expect(delivered("o", "0"), delivered("o", "1"), delivered("o", "2"))
+	})
+}
+
 // A gap is announced to subscriptions with positions.
 func TestAnnouncedGap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
