@@ -184,6 +184,49 @@ func TestMessageInFlight(t *testing.T) {
 		a.publish("o", "2")
 		c.expect(numbered("o", "1", start.Offset+2), numbered("o", "2", start.Offset+3))
 		plain.expect(delivered("o", "0"), delivered("o", "1"), delivered("o", "2"))
+
+		inFlight = nil
+		broker.deliver = func(m pubsub.Message) bool {
+			inFlight = append(inFlight, m)
+			return false
+		}
+		a.publish("o", "3")
+		late := b.client()
+		late.write(subscribeRequest("o", `,"history":9`) + "\x00")
+		late.expect("ACK", delivered("o", "0"), delivered("o", "1"), delivered("o", "2"))
+		broker.deliver = nil
+		broker.receiver.Deliver(inFlight[0])
+		a.publish("o", "4")
+		late.expect(delivered("o", "3"), delivered("o", "4"))
+	})
+}
+
+// What a server has received of a topic before it was subscribed to it is no history: messages are
+// missing.
+func TestHistoryIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b, broker := newConnectedServers(t, pubsub.Options{})
+		start := a.client().subscribeSince("o", "{}").Position
+		pattern := b.client()
+		pattern.subscribe("*")
+		publish := func(data string, arrives bool) {
+			broker.deliver = func(pubsub.Message) bool { return arrives }
+			a.publish("o", data)
+			broker.deliver = nil
+		}
+		publish("0", true)
+		publish("1", false)
+		c := b.client()
+		c.subscribeSince("o", position(start))
+		c.expect(numbered("o", "0", 1), numbered("o", "1", 2))
+		publish("2", true)
+		c.expect(numbered("o", "2", 3))
+		c.request("unsubscribe", "o")
+		synctest.Wait()
+		publish("3", false)
+		again := b.client()
+		again.subscribeSince("o", position(start))
+		again.expect(numbered("o", "0", 1), numbered("o", "1", 2), numbered("o", "2", 3), numbered("o", "3", 4))
 	})
 }
 

@@ -46,6 +46,7 @@ type Broker struct {
 	counters counters
 
 	wake    chan struct{} // has one element when the monitor has to check the stream
+	slow    atomic.Int32  // checks of all topics that follow a full queue, because it may still be full
 	recheck atomic.Bool   // the monitor has to check all topics
 	missing time.Time     // of the monitor: since when the stream does not exist; zero if it does
 	settled uint64        // of the monitor: the last message of the stream at the last check of all topics
@@ -128,6 +129,7 @@ func (b *Broker) connectOptions() []nats.Option {
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			if errors.Is(err, nats.ErrSlowConsumer) {
 				b.counters.slow.Add(1)
+				b.slow.Store(slowChecks)
 				b.checkSoon()
 			}
 			b.opts.OnError(fmt.Errorf("NATS: %w", err))

@@ -105,21 +105,12 @@ func (b *Broker) fetch(ctx context.Context, st *stream, topic string, after uint
 	if r.Recovered || count > limit {
 		return r, nil
 	}
-	// The stream removes the oldest messages first, so that none is missing if there is an older one.
-	older := false
-	_, _, err = b.get(ctx, st, getRequest{Seq: 1, NextFor: string(subject), Batch: 1}, func(seq uint64, _ *nats.Msg) error {
-		older = seq <= after
-		return nil
-	})
-	if r.Recovered = older && count > 0; err == nil && !r.Recovered {
-		err = b.checkComplete(ctx, st, &r, older, count)
-	}
-	return r, err
+	return r, b.checkComplete(ctx, st, &r, count)
 }
 
-// checkComplete sets r.Recovered if r.From has been reached, and no message after it was removed from
-// the stream: there is an older one, or the stream begins earlier and the topic has not reached its limit.
-func (b *Broker) checkComplete(ctx context.Context, st *stream, r *pubsub.Recovery, older bool, count int) error {
+// checkComplete sets r.Recovered if the stream has reached r.From, and has removed no message after
+// it: it removes the oldest ones, of the whole stream and of a topic at its limit.
+func (b *Broker) checkComplete(ctx context.Context, st *stream, r *pubsub.Recovery, count int) error {
 	info, err := b.info(ctx)
 	if err != nil {
 		return err
@@ -134,7 +125,7 @@ func (b *Broker) checkComplete(ctx context.Context, st *stream, r *pubsub.Recove
 	}
 	first, last := info.State.FirstSeq, info.State.LastSeq
 	after := r.From.Offset
-	r.Recovered = after <= last && (older || after+1 >= first && (st.keep < 0 || count < st.keep))
+	r.Recovered = after <= last && after+1 >= first && (st.keep < 0 || count < st.keep)
 	if !r.Recovered {
 		r.From.Offset = last
 		if len(r.Messages) > 0 {

@@ -26,7 +26,7 @@ func (b *Broker) monitor() {
 			b.sendHeartbeat(kind)
 			beat, kind = time.Now(), alive
 		}
-		all := b.recheck.Swap(false) || time.Since(checked) >= checkInterval
+		all := b.recheck.Swap(false) || !woken && b.slow.Load() > 0 && b.slow.Add(-1) >= 0 || time.Since(checked) >= checkInterval
 		find := all || woken || failures > 0 || time.Since(found) >= beatInterval
 		if err := b.checkAll(find, all); err != nil {
 			if b.nc.IsConnected() && failures == 0 {

@@ -62,6 +62,7 @@ const (
 	presenceTimeout = time.Second
 	presenceFresh   = time.Second // an answer is used again
 	maxNodes        = 4096
+	slowChecks      = 3 // after a full queue, a newCheck apart
 )
 
 func (o *Options) validate() error {
