@@ -154,7 +154,7 @@ func (b *Broker) ask(ctx context.Context, topic string) (n int, err error) {
 	for len(waiting) > 0 {
 		m, err := sub.NextMsgWithContext(ctx)
 		if err != nil {
-			return n, nil //nolint:nilerr // the others are not alive, or slow
+			return n, nil // the others are not alive, or slow
 		}
 		count, name, _ := strings.Cut(string(m.Data), " ")
 		if k, err := strconv.Atoi(count); err == nil && k >= 0 && waiting[name] {
