@@ -39,6 +39,7 @@ var documented = []string{
 	"protocol/pubsub",
 	"protocol/pubsub/client",
 	"protocol/pubsub/web",
+	"protocol/pubsub/natsbroker",
 	"protocol/packet",
 	"protocol/packet/client",
 }

@@ -44,10 +44,11 @@ func TestBroker(t *testing.T) {
 
 type failingBroker struct{ pubsub.Broker }
 
-func (failingBroker) Publish(string, []byte) error { return errors.New("no route") }
-func (failingBroker) Receive(func(string, []byte)) (func(), error) {
-	return func() {}, nil
+func (failingBroker) Ordered(string) bool { return false }
+func (failingBroker) Publish(context.Context, string, string, []byte) (pubsub.Position, error) {
+	return pubsub.Position{}, errors.New("no route")
 }
+func (failingBroker) Receive(pubsub.Receiver) (func(), error) { return func() {}, nil }
 
 // A failed broker is reported to OnError and does not fail a publish.
 func TestFailedBroker(t *testing.T) {

@@ -113,7 +113,7 @@ func (h *handler) handleMessage(frame []byte, complete bool) protocol.Action {
 	case err != nil:
 		return h.refuse(err)
 	case ready:
-		_, err = h.publish(topic, message)
+		_, err = h.publish(topic, "", message)
 	case !complete:
 		if len(h.incoming.buf) == 0 {
 			err = h.incoming.add(frame, h.server.opts.MaxFrame, h.account)
@@ -128,7 +128,7 @@ func (h *handler) handleMessage(frame []byte, complete bool) protocol.Action {
 			return protocol.Continue()
 		}
 	default:
-		_, err = h.publishFrame(frame) // for its error: the frame is not complete JSON
+		err = h.publishFrame(frame) // for its error: the frame is not complete JSON
 	}
 	if err != nil {
 		return h.refuse(err)
@@ -174,8 +174,7 @@ func (h *handler) allowFrames(n int) error {
 // side still reads.
 func (h *handler) HandleEnd(*protocol.Peer, []byte) {
 	if frame := h.incoming.buf; h.expectMessage && len(frame) > 0 && string(frame) != marker {
-		_, err := h.publishFrame(frame)
-		if err != nil {
+		if err := h.publishFrame(frame); err != nil {
 			h.refuse(err)
 		}
 	}

@@ -8,6 +8,10 @@ type history struct {
 	entries []historyEntry
 	base    uint64 // every message after this offset is in entries, unless that is empty
 	bytes   int
+	epoch   string // of an ordered topic; "" before the first message since the subscription
+	// ahead holds subscriptions to an ordered topic that have received messages from the Broker's
+	// history which are yet to be delivered, with the offset of the last one.
+	ahead map[*subscription]uint64
 
 	offset, previous uint64 // of the last message and the one before it
 
@@ -32,6 +36,58 @@ func (h *history) clear() {
 
 // advance gives the next message its offset.
 func (h *history) advance() { h.previous, h.offset = h.offset, h.offset+1 }
+
+// accept records the offset of the next message of an ordered topic. It reports false if that was
+// delivered before.
+func (h *history) accept(m *Message) bool {
+	if h.epoch != m.Position.Epoch {
+		h.restart(Position{m.Position.Epoch, m.Previous})
+	}
+	if m.Position.Offset <= h.offset {
+		return false
+	}
+	h.previous, h.offset = h.offset, m.Position.Offset
+	return true
+}
+
+// restart drops the messages of an ordered topic, which continue after a position.
+func (h *history) restart(p Position) {
+	h.clear()
+	if h.epoch != "" && h.epoch != p.Epoch {
+		h.ahead = nil
+	}
+	h.epoch, h.previous, h.offset = p.Epoch, p.Offset, p.Offset
+}
+
+// setAhead records that sn has received all messages up to an offset.
+func (h *history) setAhead(sn *subscription, offset uint64) {
+	if delete(h.ahead, sn); offset > h.offset {
+		if h.ahead == nil {
+			h.ahead = make(map[*subscription]uint64)
+		}
+		h.ahead[sn] = offset
+	}
+}
+
+// isAhead reports whether sn has received the last message before.
+func (h *history) isAhead(sn *subscription) bool {
+	if len(h.ahead) == 0 {
+		return false
+	}
+	if h.offset <= h.ahead[sn] {
+		return true
+	}
+	delete(h.ahead, sn)
+	return false
+}
+
+// kept returns the offset after which every message is in entries.
+func (h *history) kept() uint64 {
+	if len(h.entries) > 0 {
+		return h.base
+	}
+	return h.offset
+}
 
 // add appends the message at h.offset, and removes the oldest ones beyond the limits.
 func (h *history) add(frame []byte, maxFrames, maxBytes int) {

@@ -68,12 +68,21 @@ func TestInvalidUTF8IsRefusedAtEntry(t *testing.T) {
 }
 
 // brokerFrames is a broker that delivers what a test passes to it.
-type brokerFrames struct{ deliver func(string, []byte) }
+type brokerFrames struct {
+	pubsub.Broker
+	receiver pubsub.Receiver
+}
 
-func (*brokerFrames) Publish(string, []byte) error { return nil }
-func (b *brokerFrames) Receive(deliver func(string, []byte)) (func(), error) {
-	b.deliver = deliver
+func (*brokerFrames) Ordered(string) bool   { return false }
+func (*brokerFrames) Subscribe(...string)   {}
+func (*brokerFrames) Unsubscribe(...string) {}
+func (b *brokerFrames) Receive(r pubsub.Receiver) (func(), error) {
+	b.receiver = r
 	return func() {}, nil
+}
+
+func (b *brokerFrames) deliver(topic string, frame []byte) {
+	b.receiver.Deliver(pubsub.Message{Topic: topic, Frame: frame})
 }
 
 // The frames of a broker are checked like those of clients.

@@ -84,6 +84,11 @@ type Options struct {
 	// 0 is 1 min; negative values remove it with the last subscriber.
 	Retain time.Duration
 
+	// MaxKeys limits the messages with keys (KeyWindow) within 2 minutes, which take about 256 bytes
+	// each. One source address may have a 32nd of what is free. Messages beyond the limits are
+	// refused. 0 is 1,048,576; transport.NoLimit or another negative value disables the limit.
+	MaxKeys int
+
 	// Sessions.
 
 	// SessionTTL is how long a detached session is kept. 0 is 10 min; transport.NoTimeout or another
@@ -165,6 +170,7 @@ func (o Options) withDefaults() Options {
 	option.Default(&o.HistoryBytes, 64<<10)
 	option.Default(&o.HistoryTotal, 256<<20)
 	option.Default(&o.Retain, time.Minute)
+	option.Default(&o.MaxKeys, 1<<20)
 	if o.OnError == nil {
 		o.OnError = func(error) {}
 	}

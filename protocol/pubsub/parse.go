@@ -16,6 +16,7 @@ type request struct {
 	Action  string
 	Data    []byte
 	ID      []byte    // of publish and presence; repeated in the answer
+	Key     string    // of publish: publish the message once within KeyWindow
 	Last    bool      // of subscribe: send the last message, too
 	History int       // of subscribe: send this many of the last messages, too
 	Since   *Position // of subscribe: send the messages after it, too; nil: messages without offsets
@@ -76,6 +77,8 @@ func (r *request) member(outer, key, value []byte) error {
 			return fmt.Errorf("unexpected %s as action", kindOf(value))
 		}
 		r.Action, _ = unquote(value[1 : len(value)-1])
+	case foldsTo(key, "key"):
+		return r.setKey(value)
 	case foldsTo(key, "last"):
 		if value[0] != 't' && value[0] != 'f' {
 			return fmt.Errorf("unexpected %s as last", kindOf(value))
@@ -93,6 +96,18 @@ func (r *request) member(outer, key, value []byte) error {
 			return err
 		}
 	}
+	return nil
+}
+
+func (r *request) setKey(value []byte) error {
+	if !isString(value) {
+		return fmt.Errorf("unexpected %s as key", kindOf(value))
+	}
+	s, paired := unquote(value[1 : len(value)-1])
+	if !paired || s == "" || len(s) > maxKey {
+		return fmt.Errorf("a key must have 1 to %d bytes and no unpaired surrogate", maxKey)
+	}
+	r.Key = s
 	return nil
 }
 

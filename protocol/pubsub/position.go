@@ -67,9 +67,7 @@ func (h *history) since(p Position, epoch string) (from Position, recovered bool
 	if p == (Position{}) {
 		return from, true, nil
 	}
-	if missed = h.entries; len(missed) > 0 {
-		from.Offset = h.base
-	}
+	missed, from.Offset = h.entries, h.kept()
 	if p.Epoch != epoch || p.Offset < from.Offset || p.Offset > h.offset {
 		return from, false, missed
 	}

@@ -2,7 +2,9 @@ package pubsub
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -12,16 +14,28 @@ import (
 )
 
 // Publish publishes a message to a topic. data is any value that encoding/json can encode. n is the
-// number of subscribers of this server to which the message was handed; it does not count those of
-// other servers of the Broker. The error is about the arguments, which must be valid UTF-8; a failed
+// number of subscribers of this server to which the message was handed, as in [Published]; it does
+// not count those of other servers of the Broker.
+//
+// The error is about the arguments, which must be valid UTF-8, or wraps [ErrUnavailable] if the
+// Broker orders the topic and has not accepted the message within 5 s. For other topics a failed
 // Broker is reported to Options.OnError instead.
 func (s *Server) Publish(topic, event, messageID string, data any) (n int, err error) {
+	p, err := s.PublishKey(context.Background(), "", topic, event, messageID, data)
+	return p.Subscribers, err
+}
+
+// PublishKey is Publish for a message that may be published again, for example because of an error:
+// a message with the same topic and key as one that was published within [KeyWindow] is not delivered,
+// and has the result of that one. A key has up to 128 bytes; "" is none. ctx limits how long the
+// Broker is waited for.
+func (s *Server) PublishKey(ctx context.Context, key, topic, event, messageID string, data any) (Published, error) {
 	if err := checkPublishTopic(topic, s.opts.MaxTopic); err != nil {
-		return 0, err
+		return Published{}, err
 	}
 	for _, text := range []string{event, messageID} {
 		if !utf8.ValidString(text) { // encoding/json would replace it
-			return 0, fmt.Errorf("%w: %.40q is not valid UTF-8", protocol.ErrBadInput, text)
+			return Published{}, fmt.Errorf("%w: %.40q is not valid UTF-8", protocol.ErrBadInput, text)
 		}
 	}
 	b, err := json.Marshal(struct {
@@ -31,15 +45,15 @@ func (s *Server) Publish(topic, event, messageID string, data any) (n int, err e
 		Data      any    `json:"data"`
 	}{topic, event, messageID, data})
 	if err != nil {
-		return 0, err
+		return Published{}, err
 	}
 	if len(b) > s.opts.MaxFrame {
-		return 0, fmt.Errorf("%w: %d bytes, the limit is %d", protocol.ErrFrameTooLarge, len(b), s.opts.MaxFrame)
+		return Published{}, fmt.Errorf("%w: %d bytes, the limit is %d", protocol.ErrFrameTooLarge, len(b), s.opts.MaxFrame)
 	}
 	if _, _, err := parseMessage(b); err != nil { // data may be a json.RawMessage
-		return 0, err
+		return Published{}, err
 	}
-	return s.publish(topic, b, netip.Addr{}), nil
+	return s.publishKey(ctx, topic, key, netip.Addr{}, b)
 }
 
 func checkPublishTopic(topic string, maxLen int) error {
@@ -52,26 +66,47 @@ func checkPublishTopic(topic string, maxLen int) error {
 	return nil
 }
 
-// publish delivers message, a JSON object of a client with that address, to the subscribers of this
-// server and hands it to the broker.
-func (s *Server) publish(topic string, message []byte, by netip.Addr) (n int) {
-	frame, n := s.fanOut(topic, by, func() []byte { return stampedFrame(message, time.Now()) })
-	if b := s.opts.Broker; b != nil {
-		if err := b.Publish(topic, frame); err != nil {
-			s.opts.OnError(fmt.Errorf("topic %q: broker: %w", topic, err))
-		}
+// publishKey publishes message, a JSON object, unless one with the same key was published before.
+// address is that of the client, for limits.
+func (s *Server) publishKey(ctx context.Context, topic, key string, address netip.Addr, message []byte) (p Published, err error) {
+	if key == "" {
+		return s.publish(ctx, topic, "", address, message)
 	}
-	return n
+	if len(key) > maxKey {
+		return p, fmt.Errorf("%w: key of %d bytes, the limit is %d", protocol.ErrBadInput, len(key), maxKey)
+	}
+	id := NewKeyID(topic, key)
+	before, known, err := s.keys.begin(id, address)
+	if err != nil {
+		return p, fmt.Errorf("%w: %w", errKey, err)
+	}
+	if known {
+		return before, nil
+	}
+	defer func() { s.keys.end(id, p, err) }()
+	return s.publish(ctx, topic, key, address, message)
 }
 
-// receive delivers a frame that another server of the broker has published. It checks the frame as
-// if a client had sent it, because the other server may be of another version.
-func (s *Server) receive(topic string, frame []byte) {
-	if err := checkBrokerFrame(topic, frame, s.opts.MaxTopic); err != nil {
-		s.opts.OnError(fmt.Errorf("topic %q: broker: %w", topic, err))
-		return
+// publish hands message to the broker if that orders the topic. Otherwise it delivers message to the
+// subscribers of this server, and hands it to the broker for others.
+func (s *Server) publish(ctx context.Context, topic, key string, address netip.Addr, message []byte) (p Published, err error) {
+	if s.ordered(topic) {
+		return s.publishOrdered(ctx, topic, key, message)
 	}
-	s.fanOut(topic, netip.Addr{}, func() []byte { return frame })
+	frame, offset, n := s.fanOut(topic, address, nil, func() []byte { return stampedFrame(message, time.Now()) })
+	if b := s.opts.Broker; b != nil {
+		if _, err := b.Publish(ctx, topic, "", frame); err != nil {
+			s.counters.unsent.Add(1)
+			if !errors.Is(err, ErrUnavailable) { // State has reported that
+				s.opts.OnError(fmt.Errorf("topic %q: broker: %w", topic, err))
+			}
+		}
+	}
+	p.Subscribers = n
+	if offset > 0 {
+		p.Position = Position{s.epoch, offset}
+	}
+	return p, nil
 }
 
 // checkBrokerFrame returns an error if frame is not a message to topic as subscribers receive it.
@@ -93,26 +128,28 @@ func checkBrokerFrame(topic string, frame []byte, maxTopic int) error {
 
 // fanOut delivers one frame to the subscribers of a topic and of the patterns that match it. encode
 // returns the frame; it runs while the topic is locked, so that timestamps follow the topic's
-// order.
+// order. at is nil, or a message of an ordered topic, which is ignored if it was delivered before.
+// offset is that of the message, 0 if the topic has none.
 //
 // The topic, then all matching patterns in the order of their creation, stay locked until every
 // subscriber has the frame. Otherwise a session that moves from one of them to another could
 // receive the frame twice or not at all, and another publisher's message in between.
-func (s *Server) fanOut(name string, by netip.Addr, encode func() []byte) (frame []byte, n int) {
+func (s *Server) fanOut(name string, by netip.Addr, at *Message, encode func() []byte) (frame []byte, offset uint64, n int) {
 	t := s.topics.lock(name)
-	if t == nil && (s.opts.keepsHistory() && s.opts.Retain > 0 || s.patterns.count.Load() > 0) {
+	if t == nil && (at == nil && s.opts.keepsHistory() && s.opts.Retain > 0 || s.patterns.count.Load() > 0) {
 		t, _ = s.topics.lockOrCreate(name, nil) // there is no error: name is no pattern
+	}
+	if t != nil && !s.topics.advance(t, at) {
+		s.topics.release(t)
+		return nil, 0, 0
 	}
 	matching := s.patterns.lockMatching(name)
 	delivered := deliveredOnce(t, matching)
 	frame = encode()
 	var victims []*topic
 	if t != nil {
-		if s.opts.keepsHistory() {
-			s.topics.historyOf(t).advance()
-		}
 		n = t.deliver(frame, delivered)
-		victims = s.topics.addHistory(t, frame, by)
+		offset, victims = s.topics.addHistory(t, at, frame, by)
 	}
 	for _, p := range matching {
 		n += p.deliver(frame, delivered)
@@ -125,7 +162,7 @@ func (s *Server) fanOut(name string, by netip.Addr, encode func() []byte) (frame
 	}
 	s.counters.published.Add(1)
 	s.counters.delivered.Add(uint64(n))
-	return frame, n
+	return frame, offset, n
 }
 
 // deliveredOnce returns the set in which deliveries of one message are recorded, nil if no session

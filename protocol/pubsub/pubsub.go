@@ -50,12 +50,14 @@ type Server struct {
 	patterns     patternIndex
 	monitor      monitor
 	accounts     accounts
+	keys         keyTable
+	degraded     atomic.Pointer[error] // the Broker's state
 	counters     counters
 	ended        endQueue
 	stopReceiver func() // ends the reception of messages from the broker
 }
 
-type counters struct{ published, delivered, dropped, refused, slow, silent atomic.Uint64 }
+type counters struct{ published, delivered, dropped, refused, slow, silent, gaps, unsent atomic.Uint64 }
 
 // Stats holds the counters of a [Server] since it was created, and its current sizes.
 type Stats struct {
@@ -67,6 +69,8 @@ type Stats struct {
 	Refused   uint64 // clients closed because of a request that was refused
 	Slow      uint64 // clients closed because their queue was full
 	Silent    uint64 // clients closed because they did not answer heartbeats
+	Gaps      uint64 // messages of ordered topics that the Broker could not deliver, each gap counted once
+	Unsent    uint64 // messages of other topics that the Broker did not take for other servers
 	Sessions  session.Stats
 }
 
@@ -81,6 +85,7 @@ func NewServer(opts Options) (*Server, error) {
 	s.topics.histories.limit = int64(s.opts.HistoryTotal)
 	s.accounts.init(&s.opts)
 	s.monitor.server = s
+	s.keys.limit = s.opts.MaxKeys
 	s.opts.Queue.Frames = s.countDropped
 	s.protocol = protocol.Handle(func() protocol.Handler { return &handler{server: s} },
 		protocol.Options{Codec: codec{}, Queue: s.opts.Queue})
@@ -94,7 +99,7 @@ func NewServer(opts Options) (*Server, error) {
 		return nil, fmt.Errorf("topic server: %w", err)
 	}
 	if b := s.opts.Broker; b != nil {
-		if s.stopReceiver, err = b.Receive(s.receive); err != nil {
+		if s.stopReceiver, err = b.Receive((*receiver)(s)); err != nil {
 			return nil, errors.Join(fmt.Errorf("topic server: broker: %w", err), s.sessions.Close(context.Background()))
 		}
 	}
@@ -154,7 +159,8 @@ func (s *Server) Stats() Stats {
 	return Stats{
 		Clients: int(s.monitor.clients.Load()), Topics: int(s.topics.count.Load()),
 		Published: c.published.Load(), Delivered: c.delivered.Load(), Dropped: c.dropped.Load(),
-		Refused: c.refused.Load(), Slow: c.slow.Load(), Silent: c.silent.Load(), Sessions: s.sessions.Stats(),
+		Refused: c.refused.Load(), Slow: c.slow.Load(), Silent: c.silent.Load(),
+		Gaps: c.gaps.Load(), Unsent: c.unsent.Load(), Sessions: s.sessions.Stats(),
 	}
 }
 

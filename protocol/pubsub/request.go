@@ -1,6 +1,8 @@
 package pubsub
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -13,15 +15,7 @@ func (h *handler) handle(r *request) error {
 	switch r.Action {
 	case "subscribe", "unsubscribe", "presence", "attach":
 	case "publish":
-		topic, message, err := r.messageData()
-		if err != nil {
-			return err
-		}
-		n, err := h.publish(topic, message)
-		if err != nil {
-			return err
-		}
-		return h.answer(`{"published":%d`, r, n)
+		return h.handlePublish(r)
 	case "":
 		return fmt.Errorf("%w: the request has no action", protocol.ErrBadInput)
 	default:
@@ -46,12 +40,54 @@ func (h *handler) handle(r *request) error {
 	if err := h.authorize(ActionPresence, data); err != nil {
 		return err
 	}
-	return h.answer(`{"subscribers":%d`, r, h.server.Subscribers(data))
+	n, err := h.presence(data)
+	if err != nil {
+		return err
+	}
+	return h.answer(fmt.Appendf(nil, `{"subscribers":%d`, n), r)
 }
 
-// answer sends a number, with the id of the request if it has one. format lacks the closing brace.
-func (h *handler) answer(format string, r *request, n int) error {
-	b := fmt.Appendf(nil, format, n)
+// presence returns the number of subscribers of all servers of the Broker. Those that it cannot reach
+// have none.
+func (h *handler) presence(name string) (int, error) {
+	n, b := h.server.Subscribers(name), h.server.opts.Broker
+	if b == nil {
+		return n, nil
+	}
+	ctx, cancel := context.WithTimeout(h.peer.Context(), brokerTimeout)
+	defer cancel()
+	others, err := b.Presence(ctx, name)
+	if err != nil && !errors.Is(err, ErrUnavailable) {
+		return 0, err
+	}
+	return n + others, nil
+}
+
+// handlePublish carries out a publish request. A refusal that a later attempt may not meet is an
+// answer, so that it does not end the connection.
+func (h *handler) handlePublish(r *request) error {
+	topic, message, err := r.messageData()
+	if err != nil {
+		return err
+	}
+	p, err := h.publish(topic, r.Key, message)
+	switch {
+	case isRefusal(err):
+		b, _ := json.Marshal(err.Error())
+		return h.answer(append([]byte(`{"refused":`), b...), r)
+	case err != nil:
+		return err
+	}
+	b := fmt.Appendf(nil, `{"published":%d`, p.Subscribers)
+	if r.Key != "" && p.Position != (Position{}) {
+		epoch, _ := json.Marshal(p.Position.Epoch)
+		b = fmt.Appendf(b, `,"epoch":%s,"offset":%d`, epoch, p.Position.Offset)
+	}
+	return h.answer(b, r)
+}
+
+// answer sends b, which lacks the closing brace, with the id of the request if it has one.
+func (h *handler) answer(b []byte, r *request) error {
 	if len(r.ID) > 0 {
 		b = append(append(b, `,"id":`...), r.ID...)
 	}
@@ -78,16 +114,20 @@ func (h *handler) subscribe(name string, r *request) error {
 	switch {
 	case history > 0 && isPattern(name):
 		return fmt.Errorf("%w: a pattern has no history", protocol.ErrBadInput)
-	case r.Since == nil:
-		return h.sub.subscribe(h.peer, name, false, func(t *topic) error { return h.sendHistory(t.history.last(history), nil) })
-	case isPattern(name):
+	case r.Since != nil && isPattern(name):
 		return errNoPositions("a pattern has no positions")
-	case !h.server.opts.keepsHistory():
+	case r.Since != nil && !h.server.opts.keepsHistory():
 		return errNoPositions("topics without a history have no positions")
+	case (r.Since != nil || history > 0) && h.server.opts.keepsHistory() && h.server.ordered(name):
+		return h.subscribeOrdered(name, r.Since, history)
+	case r.Since == nil:
+		return h.sub.subscribe(h.peer, name, false, func(t *topic) (uint64, error) {
+			return 0, h.sendHistory(t.history.last(history), nil)
+		})
 	}
-	return h.sub.subscribe(h.peer, name, true, func(t *topic) error {
+	return h.sub.subscribe(h.peer, name, true, func(t *topic) (uint64, error) {
 		from, recovered, missed := h.server.topics.historyOf(t).since(*r.Since, h.server.epoch)
-		return h.sendHistory(missed, subscribedFrame(name, from, recovered))
+		return 0, h.sendHistory(missed, subscribedFrame(name, from, recovered))
 	})
 }
 
@@ -159,27 +199,28 @@ func (h *handler) attachOther(token string) error {
 }
 
 // publishFrame parses and publishes a message that the client has sent.
-func (h *handler) publishFrame(b []byte) (n int, err error) {
+func (h *handler) publishFrame(b []byte) error {
 	topic, message, err := parseMessage(b)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	return h.publish(topic, message)
+	_, err = h.publish(topic, "", message)
+	return err
 }
 
 // publish publishes a message that the client has sent.
-func (h *handler) publish(topic string, message []byte) (n int, err error) {
+func (h *handler) publish(topic, key string, message []byte) (p Published, err error) {
 	if h.publishes == nil {
 		h.publishes = newLimiter(h.server.opts.PublishRate)
 	}
 	if !h.publishes.Allow() {
-		return 0, limitError("messages per second per connection", h.server.opts.PublishRate)
+		return p, limitError("messages per second per connection", h.server.opts.PublishRate)
 	}
 	if err := checkPublishTopic(topic, h.server.opts.MaxTopic); err != nil {
-		return 0, err
+		return p, err
 	}
 	if err := h.authorize(ActionPublish, topic); err != nil {
-		return 0, err
+		return p, err
 	}
-	return h.server.publish(topic, message, h.account.key), nil
+	return h.server.publishKey(h.peer.Context(), topic, key, h.account.key, message)
 }

@@ -92,10 +92,11 @@ func (sub *subscriber) checkPeer(p *protocol.Peer) error {
 	return nil
 }
 
-// subscribe adds a subscription on behalf of p, whose messages have offsets if numbered is set. It
+// subscribe adds a subscription on behalf of p, whose messages have offsets if numbered is set, unless
+// answer returns errNotJoined. It
 // calls answer with the locked topic when the subscription is in effect and before any new message
 // is delivered.
-func (sub *subscriber) subscribe(p *protocol.Peer, name string, numbered bool, answer func(*topic) error) error {
+func (sub *subscriber) subscribe(p *protocol.Peer, name string, numbered bool, answer answerFunc) error {
 	sub.mu.Lock()
 	defer sub.mu.Unlock()
 	if err := sub.checkPeer(p); err != nil {
@@ -107,7 +108,11 @@ func (sub *subscriber) subscribe(p *protocol.Peer, name string, numbered bool, a
 		if numbered {
 			sub.number(sn)
 		}
-		return answer(sn.topic)
+		after, err := answer(sn.topic)
+		if numbered && err == nil {
+			sn.topic.history.setAhead(sn, after)
+		}
+		return err
 	}
 	if limit := sub.server.opts.MaxSubscriptions; len(sub.topics) >= limit {
 		return limitError("subscriptions per session", limit)
@@ -121,9 +126,14 @@ func (sub *subscriber) subscribe(p *protocol.Peer, name string, numbered bool, a
 	return sub.save(func(names topicNames) { names[name] = struct{}{} })
 }
 
+// answerFunc answers a subscribe request. It returns the offset up to which it has sent the messages
+// of a subscription with positions.
+type answerFunc func(*topic) (after uint64, err error)
+
 // add adds a subscription, whose bytes the account is charged with. It calls answer, unless that is
-// nil, while the topic is locked; after an error of answer the subscription exists. sub.mu is held.
-func (sub *subscriber) add(name string, numbered bool, answer func(*topic) error) error {
+// nil, while the topic is locked; after an error of answer other than errNotJoined the subscription
+// exists. sub.mu is held.
+func (sub *subscriber) add(name string, numbered bool, answer answerFunc) error {
 	s, pattern := sub.server, isPattern(name)
 	if pattern && !sub.viaSession {
 		sub.viaSession = true
@@ -135,8 +145,17 @@ func (sub *subscriber) add(name string, numbered bool, answer func(*topic) error
 		return err
 	}
 	sn := &subscription{sub: sub, topic: t, numbered: numbered}
+	after := uint64(0)
 	if answer != nil {
-		err = answer(t)
+		after, err = answer(t)
+	}
+	if err == errNotJoined {
+		sub.account.releaseSubscriptions(subscriptionBytes(name))
+		s.topics.release(t)
+		return err
+	}
+	if numbered && err == nil {
+		t.history.setAhead(sn, after)
 	}
 	grouped := !numbered && !sub.viaSession && len(sub.grouped) < maxGroups
 	t.add(sn, sub.peer, grouped)

@@ -21,7 +21,8 @@ type topic struct {
 
 	mu      sync.Mutex // held during a publish, which gives the topic its order
 	removed bool       // from the topicTable
-	counted bool       // against MaxTopics, because it has subscribers
+	counted bool       // against MaxTopics, because it is used; the Broker delivers its messages
+	holds   int32      // requests that need the messages delivered by the Broker
 	group   *protocol.Group
 	direct  []*subscription // served through their sessions
 	history *history        // nil until the first message, or until a client asks for the position
@@ -51,6 +52,9 @@ func (t *topic) subscribers() int {
 	return n
 }
 
+// used reports whether t has subscribers, or is about to get one. t.mu is held.
+func (t *topic) used() bool { return t.holds > 0 || t.subscribers() > 0 }
+
 // add adds sn, to the group if viaGroup is set and p, its connection, is not nil. t.mu is held.
 func (t *topic) add(sn *subscription, p *protocol.Peer, viaGroup bool) {
 	if viaGroup && p != nil {
@@ -72,6 +76,9 @@ func (t *topic) remove(sn *subscription, p *protocol.Peer) {
 			t.group.Leave(p)
 		}
 		return
+	}
+	if t.history != nil {
+		delete(t.history.ahead, sn)
 	}
 	last := len(t.direct) - 1
 	moved := t.direct[last]
@@ -109,6 +116,9 @@ func (t *topic) deliver(frame []byte, delivered map[*subscriber]struct{}) (n int
 		}
 		out := frame
 		if sn.numbered {
+			if t.history.isAhead(sn) {
+				continue
+			}
 			if numbered == nil {
 				numbered = numberedFrame(frame, t.history.offset, t.history.previous)
 			}

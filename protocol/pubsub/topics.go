@@ -106,17 +106,40 @@ func (ts *topicTable) lockToSubscribe(name string, a, by *account) (*topic, erro
 		return nil, err
 	}
 	t.counted = true
+	if b := ts.server.opts.Broker; b != nil {
+		b.Subscribe(t.name)
+	}
 	return t, nil
+}
+
+// hold makes this server subscribe to the messages of an ordered topic until release is called. The
+// error wraps errLimit.
+func (ts *topicTable) hold(name string, a *account) (release func(), err error) {
+	t, err := ts.lockToSubscribe(name, a, a)
+	if err != nil {
+		return nil, err
+	}
+	t.holds++
+	ts.release(t)
+	return func() {
+		t.mu.Lock()
+		t.holds--
+		ts.release(t)
+	}, nil
 }
 
 // release unlocks t after a change of its subscribers or history, and removes it if it has neither.
 func (ts *topicTable) release(t *topic) {
-	used := t.subscribers() > 0
+	used, forget := t.used(), ts.server.opts.Retain < 0
 	if !used && t.counted {
 		ts.subscribed.Add(-1)
 		t.counted = false
+		if b := ts.server.opts.Broker; b != nil {
+			b.Unsubscribe(t.name)
+			forget = forget || t.history != nil && t.history.epoch != ""
+		}
 	}
-	if !used && ts.server.opts.Retain < 0 {
+	if !used && forget {
 		t.history.clear()
 	}
 	var victims []*topic
@@ -136,7 +159,7 @@ func (ts *topicTable) removeUnused(t *topic) {
 	sh := ts.shard(t.name)
 	sh.mu.Lock()
 	t.mu.Lock()
-	remove := !t.removed && t.subscribers() == 0 && t.history.empty()
+	remove := !t.removed && !t.used() && t.history.empty()
 	if remove {
 		t.removed = true
 		ts.keepOffset(t)
@@ -162,7 +185,7 @@ func (ts *topicTable) historyOf(t *topic) *history {
 // keepOffset makes offsets of a later topic with the name of t, which is removed, continue after
 // those of t. t.mu is held.
 func (ts *topicTable) keepOffset(t *topic) {
-	if t.history == nil {
+	if t.history == nil || t.history.epoch != "" {
 		return
 	}
 	for {
@@ -173,16 +196,36 @@ func (ts *topicTable) keepOffset(t *topic) {
 	}
 }
 
-// addHistory adds a frame of a publisher, which has the last offset, to the history of t, and returns
-// the topics to evict when t is unlocked. t.mu is held.
-func (ts *topicTable) addHistory(t *topic, frame []byte, by netip.Addr) (victims []*topic) {
-	opts := &ts.server.opts
-	if !opts.keepsHistory() {
-		return nil
+// keepsOrder reports whether t has a history, to which the message at, if it is one of an ordered
+// topic, belongs: the history of an ordered topic is known only while this server is subscribed to
+// it. t.mu is held.
+func (ts *topicTable) keepsOrder(t *topic, at *Message) bool {
+	return ts.server.opts.keepsHistory() && (at == nil || t.counted)
+}
+
+// advance gives the next message of t its offset. It reports false if the message was delivered
+// before. t.mu is held.
+func (ts *topicTable) advance(t *topic, at *Message) bool {
+	switch {
+	case !ts.keepsOrder(t, at):
+		return true
+	case at != nil:
+		return ts.historyOf(t).accept(at)
 	}
+	ts.historyOf(t).advance()
+	return true
+}
+
+// addHistory adds a frame of a publisher, which has the last offset, to the history of t. It returns that offset,
+// and the topics to evict when t is unlocked. t.mu is held.
+func (ts *topicTable) addHistory(t *topic, at *Message, frame []byte, by netip.Addr) (offset uint64, victims []*topic) {
+	if !ts.keepsOrder(t, at) {
+		return 0, nil
+	}
+	opts := &ts.server.opts
 	t.history.by = by
 	t.history.add(frame, opts.History, opts.HistoryBytes)
-	return ts.histories.update(t, t.subscribers() > 0)
+	return t.history.offset, ts.histories.update(t, t.used())
 }
 
 // removeExpired removes the topics without subscribers whose history has been kept long enough.

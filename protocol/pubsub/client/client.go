@@ -29,6 +29,10 @@ var (
 	// ErrRefused is wrapped by the error of a request that the server has refused, by closing the
 	// connection. The error's text ends with the server's reason.
 	ErrRefused = errors.New("refused by the server")
+	// ErrNotPublished is wrapped by the error of a publish that the server has refused without ending
+	// the connection, because it is not possible now: it has not accepted the message, or does not
+	// know whether it has. The error's text ends with the server's reason.
+	ErrNotPublished = errors.New("not published")
 	// ErrClosed is returned by the methods of a closed client.
 	ErrClosed = errors.New("the client is closed")
 	// ErrGaveUp is wrapped by the error with which a client ends after Options.MaxAttempts failed

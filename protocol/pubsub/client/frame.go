@@ -70,6 +70,7 @@ type stampedFrame struct {
 // controlFrame is any other JSON frame: an answer, a notice, or an error.
 type controlFrame struct {
 	Error       *string         `json:"error"`
+	Refused     *string         `json:"refused"`
 	Published   *int            `json:"published"`
 	Subscribers *int            `json:"subscribers"`
 	ID          json.RawMessage `json:"id"`
@@ -119,6 +120,7 @@ type request struct {
 	Last    bool    `json:"last,omitempty"`
 	History int     `json:"history,omitempty"`
 	Since   any     `json:"since,omitempty"`
+	Key     string  `json:"key,omitempty"`
 }
 
 func (r *request) encode(maxLen int) ([]byte, error) {

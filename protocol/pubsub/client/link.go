@@ -10,6 +10,7 @@ import (
 
 	"goranch/internal/redial"
 	"goranch/protocol"
+	"goranch/protocol/pubsub"
 )
 
 // maxUnsent limits the requests that wait to be written, in bytes.
@@ -49,8 +50,8 @@ type pending struct {
 }
 
 type answer struct {
-	n   int
-	err error
+	published pubsub.Published // the number of subscribers also of a presence request
+	err       error
 }
 
 func newLink(c *Client, nc net.Conn) *link {
@@ -117,7 +118,7 @@ func (l *link) unsubscribe(name string) {
 }
 
 // do sends a request and waits for its answer.
-func (l *link) do(ctx context.Context, r *request) (n int, err error) {
+func (l *link) do(ctx context.Context, r *request) (published pubsub.Published, err error) {
 	p := &pending{answer: make(chan answer, 1)}
 	if r.Action != "attach" {
 		l.mu.Lock()
@@ -128,24 +129,24 @@ func (l *link) do(ctx context.Context, r *request) (n int, err error) {
 	}
 	b, err := r.encode(l.client.opts.MaxFrame)
 	if err != nil {
-		return 0, err
+		return published, err
 	}
 	if err := l.send(b, p); err != nil {
-		return 0, err
+		return published, err
 	}
 	select {
 	case a := <-p.answer:
-		return a.n, a.err
+		return a.published, a.err
 	case <-ctx.Done():
-		return 0, context.Cause(ctx)
+		return published, context.Cause(ctx)
 	case <-l.Done():
 	}
 	why := l.Why()
 	select {
 	case a := <-p.answer: // it arrived just before the end, or has caused it
-		return a.n, a.err
+		return a.published, a.err
 	default:
-		return 0, why
+		return published, why
 	}
 }
 

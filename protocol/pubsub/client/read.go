@@ -2,8 +2,10 @@ package client
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"goranch/protocol"
@@ -64,10 +66,12 @@ func (l *link) handleFrame(b []byte) error {
 		opts.OnLostBytes(f.LostBytes)
 	case f.Subscribed != nil:
 		l.subscribed(&f)
+	case f.Refused != nil:
+		l.answeredID(f.ID, answer{err: fmt.Errorf("%w: %s", ErrNotPublished, *f.Refused)})
 	case f.Published != nil:
-		l.answeredCount(f.ID, *f.Published)
+		l.answeredID(f.ID, answer{pubsub.Published{Subscribers: *f.Published, Position: pubsub.Position{Epoch: f.Epoch, Offset: f.Offset}}, nil})
 	case f.Subscribers != nil:
-		l.answeredCount(f.ID, *f.Subscribers)
+		l.answeredID(f.ID, answer{pubsub.Published{Subscribers: *f.Subscribers}, nil})
 	}
 	return nil // frames of later versions are ignored
 }
@@ -101,10 +105,10 @@ func (l *link) handleStamped(b []byte) error {
 	return nil
 }
 
-// answeredCount handles the answer to a publish or presence request.
-func (l *link) answeredCount(id []byte, n int) {
+// answeredID handles the answer to a publish or presence request.
+func (l *link) answeredID(id []byte, a answer) {
 	if k, err := strconv.ParseUint(string(id), 10, 64); err == nil && k > 0 {
-		l.answered(k, answer{n: n})
+		l.answered(k, a)
 	}
 }
 
@@ -140,6 +144,9 @@ func (l *link) refused(reason string) error {
 	}
 	if reason == session.ErrUnknown.Error() {
 		return fmt.Errorf("the session was ended: %s", reason)
+	}
+	if strings.HasPrefix(reason, pubsub.ErrUnavailable.Error()+":") {
+		return errors.New(reason) // the request is sent again over the next connection, or fails with ErrDisconnected
 	}
 	err := fmt.Errorf("%w: %s", ErrRefused, reason)
 	l.mu.Lock()

@@ -1,0 +1,237 @@
+package natsbroker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+
+	"goranch/protocol/pubsub"
+)
+
+// All nodes receive the messages of an ordered topic in the same order, also their own; messages of
+// other topics reach the other nodes.
+func TestOrder(t *testing.T) {
+	e := newEngine(t)
+	a, b := e.node("a"), e.node("b")
+	a.subscribe("o.x", "u.x", "o.*", "*.x")
+	b.subscribe("o.x", "u.x")
+	const each = 20
+	done := make(chan error)
+	for _, n := range []*node{a, b} {
+		go func() {
+			for range each {
+				if _, err := n.Publish(context.Background(), "o.x", "", []byte("m")); err != nil {
+					done <- err
+					return
+				}
+			}
+			done <- nil
+		}()
+	}
+	for range 2 {
+		if err := <-done; err != nil {
+			t.Fatalf("Publish: got %v, want no error", err)
+		}
+	}
+	var want []string
+	for i := range 2 * each {
+		want = append(want, fmt.Sprint("o.x m ", i+1))
+	}
+	a.expect(want...)
+	b.expect(want...)
+	a.reset()
+	b.reset()
+	a.publish("u.x", "1")
+	a.publish("u.x", "2")
+	b.publish("u.x", "3")
+	a.expect("u.x 3 0")
+	b.expect("u.x 1 0", "u.x 2 0")
+	if got := a.Stats(); got.Gaps+got.Missed != 0 || got.Topics != 4 || got.Epoch != b.Stats().Epoch {
+		t.Errorf("Stats: got %+v, want no gaps, 4 topics and the epoch of the other node", got)
+	}
+	a.Unsubscribe("o.x", "u.x", "o.*", "*.x")
+	a.subscribe("o.y") // takes effect after the end of the others
+	a.reset()
+	b.publish("o.x", "late")
+	b.publish("u.x", "late")
+	p := b.publish("o.y", "1")
+	a.expect(fmt.Sprint("o.y 1 ", p.Offset))
+}
+
+func TestHistory(t *testing.T) {
+	e := newEngine(t)
+	a, b := e.node("a"), e.node("b")
+	b.subscribe("o", "o2")
+	start, _, _ := b.history("o", pubsub.Position{}, false, 8)
+	a.publish("o.quiet", "q1")
+	quiet := a.publish("o2", "-")
+	a.publish("o.quiet", "q2")
+	var at []pubsub.Position
+	for i := range 10 {
+		a.publish("o2", "-")
+		at = append(at, a.publish("o", fmt.Sprint(i)))
+	}
+	epoch := at[0].Epoch
+	for _, tt := range []struct {
+		name      string
+		since     pubsub.Position
+		last      bool
+		limit     int
+		from      uint64
+		recovered bool
+		frames    string
+	}{
+		{"current", pubsub.Position{}, false, 8, at[9].Offset, true, ""},
+		{"nothing missed", at[9], false, 8, at[9].Offset, true, ""},
+		{"some", at[6], false, 8, at[6].Offset, true, "789"},
+		{"all that is kept", at[2], false, 8, at[2].Offset, true, "3456789"},
+		{"after a message of another topic", pubsub.Position{Epoch: epoch, Offset: at[5].Offset - 1}, false, 8, at[5].Offset - 1, true, "56789"},
+		{"more than the limit", at[2], false, 3, at[6].Offset, false, "789"},
+		{"more than is kept", at[0], false, 8, at[2].Offset - 1, false, "23456789"},
+		{"before the first", pubsub.Position{Epoch: epoch, Offset: start}, false, 8, at[2].Offset - 1, false, "23456789"},
+		{"later than the last", pubsub.Position{Epoch: epoch, Offset: at[9].Offset + 1}, false, 8, at[2].Offset - 1, false, "23456789"},
+		{"another epoch", pubsub.Position{Epoch: "other", Offset: at[9].Offset}, false, 8, at[2].Offset - 1, false, "23456789"},
+		{"the last two", pubsub.Position{}, true, 2, at[7].Offset, true, "89"},
+	} {
+		from, recovered, frames := b.history("o", tt.since, tt.last, tt.limit)
+		if from != tt.from || recovered != tt.recovered || frames != tt.frames {
+			t.Errorf("%s: got from %d, recovered %t, %q, want %d, %t, %q", tt.name, from, recovered, frames, tt.from, tt.recovered, tt.frames)
+		}
+	}
+	if from, recovered, frames := b.history("o.quiet", quiet, false, 8); !recovered || frames != "q2" || from != quiet.Offset {
+		t.Errorf("a message at the position of another topic: got from %d, recovered %t, %q, want %d, true, q2", from, recovered, frames, quiet.Offset)
+	}
+	if from, recovered, frames := b.history("o.none", pubsub.Position{Epoch: epoch, Offset: 4}, false, 8); !recovered || frames != "" || from != 4 {
+		t.Errorf("a topic without messages: got from %d, recovered %t, %q, want 4, true and none", from, recovered, frames)
+	}
+}
+
+// Messages that the network drops are delivered in their order: before the next message, or when the
+// topic is checked.
+func TestGapIsFilled(t *testing.T) {
+	var drop atomic.Bool
+	dropForTest = func(*nats.Msg) bool { return drop.Load() }
+	e := newEngine(t)
+	t.Cleanup(func() { dropForTest = nil })
+	b := e.node("b")
+	b.subscribe("o")
+	b.publish("o", "1")
+	b.expect("o 1 1")
+	drop.Store(true)
+	b.publish("o", "2")
+	b.publish("o", "3")
+	waitFor(t, "dropped messages", func() bool { return len(b.shard("o").msgs) == 0 })
+	drop.Store(false)
+	b.publish("o", "4")
+	b.expect("o 1 1", "o 2 2", "o 3 3", "o 4 4")
+	drop.Store(true)
+	b.publish("o", "5")
+	b.checkSoon()
+	b.expect("o 1 1", "o 2 2", "o 3 3", "o 4 4", "o 5 5")
+	for range 9 { // more than are kept
+		b.publish("o", "-")
+	}
+	waitFor(t, "dropped messages", func() bool { return len(b.shard("o").msgs) == 0 })
+	drop.Store(false)
+	b.reset()
+	b.publish("o", "15")
+	b.expect("gap o 7", "o - 8", "o - 9", "o - 10", "o - 11", "o - 12", "o - 13", "o - 14", "o 15 15")
+	if got := b.Stats(); got.Gaps == 0 || got.Filled == 0 {
+		t.Errorf("Stats: got %+v, want gaps and messages with which they were filled", got)
+	}
+}
+
+// A key is known on all nodes.
+func TestKeysAcrossNodes(t *testing.T) {
+	e := newEngine(t)
+	a, b := e.node("a"), e.node("b")
+	b.subscribe("o")
+	var got []pubsub.Position
+	for _, p := range []struct {
+		n          *node
+		topic, key string
+	}{{a, "o", "k"}, {b, "o", "k"}, {a, "o2", "k"}, {b, "o", "other key, with spaces\n"}} {
+		at, err := p.n.Publish(ctx(t), p.topic, p.key, []byte("m"))
+		if err != nil {
+			t.Fatalf("Publish: got %v, want no error", err)
+		}
+		got = append(got, at)
+	}
+	if got[0] != got[1] || got[2] == got[0] || got[3] == got[0] {
+		t.Errorf("got positions %v, want the first two equal, and others", got)
+	}
+	b.expect("o m 1", "o m 3")
+}
+
+// While the engine is away, messages of ordered topics are refused; afterwards nothing is missing.
+func TestEngineRestart(t *testing.T) {
+	e := newEngine(t)
+	a, b := e.node("a"), e.node("b")
+	b.subscribe("o")
+	first := a.publish("o", "1")
+	b.expect("o 1 1")
+	e.stop()
+	waitFor(t, "degraded state", func() bool { return a.Degraded() != nil && b.Degraded() != nil })
+	for _, topic := range []string{"o", "u"} {
+		if _, err := a.Publish(ctx(t), topic, "", []byte("no")); !errors.Is(err, pubsub.ErrUnavailable) {
+			t.Errorf("Publish to %s while the engine is away: got %v, want ErrUnavailable", topic, err)
+		}
+	}
+	if _, err := b.History(ctx(t), "o", first, false, 8); !errors.Is(err, pubsub.ErrUnavailable) {
+		t.Errorf("History while the engine is away: got %v, want ErrUnavailable", err)
+	}
+	e.start()
+	a.ready()
+	a.publish("o", "2")
+	b.ready()
+	a.publish("o", "3")
+	b.expect("o 1 1", "o 2 2", "o 3 3")
+	if from, recovered, frames := b.history("o", first, false, 8); from != 1 || !recovered || frames != "23" {
+		t.Errorf("History: got from %d, recovered %t, %q, want 1, true, 23", from, recovered, frames)
+	}
+	if got := b.Stats().Reconnects; got != 1 {
+		t.Errorf("got %d reconnects, want 1", got)
+	}
+}
+
+// A stream that is deleted is created again, with another epoch, and positions in the old one are
+// not those of the new one.
+func TestStreamDeleted(t *testing.T) {
+	e := newEngine(t)
+	a, b := e.node("a"), e.node("b")
+	b.subscribe("o")
+	a.publish("o", "1")
+	old := a.publish("o", "2")
+	b.expect("o 1 1", "o 2 2")
+	if err := a.js.DeleteStream(ctx(t), a.streamName()); err != nil {
+		t.Fatalf("DeleteStream: got %v, want no error", err)
+	}
+	waitFor(t, "new stream", func() bool {
+		st := a.Stats().Epoch
+		return st != old.Epoch && st == b.Stats().Epoch && a.Degraded() == nil && b.Degraded() == nil
+	})
+	a.publish("o", "3")
+	b.expect("o 1 1", "o 2 2", "gap o 0", "o 3 1")
+	if _, recovered, frames := b.history("o", old, false, 8); recovered || frames != "3" {
+		t.Errorf("History: got recovered %t, %q, want false, 3", recovered, frames)
+	}
+}
+
+// The number of subscribers is that of all other nodes that are alive.
+func TestPresence(t *testing.T) {
+	e := newEngine(t)
+	a, b, c := e.node("a"), e.node("b"), e.node("c")
+	waitFor(t, "nodes", func() bool { return a.Stats().Nodes == 2 && b.Stats().Nodes == 2 && c.Stats().Nodes == 2 })
+	if n, err := a.Presence(ctx(t), "four"); n != 8 || err != nil {
+		t.Errorf("Presence: got %d, %v, want 8", n, err)
+	}
+	b.Close()
+	waitFor(t, "the end of a node", func() bool { return a.Stats().Nodes == 1 })
+	if n, err := a.Presence(ctx(t), "fives"); n != 5 || err != nil {
+		t.Errorf("Presence without a node: got %d, %v, want 5", n, err)
+	}
+}

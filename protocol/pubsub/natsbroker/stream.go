@@ -1,0 +1,174 @@
+package natsbroker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"goranch/protocol/pubsub"
+)
+
+// Second tokens of subjects.
+const (
+	stored     = "t" // messages of ordered topics, as publishers send them to the stream
+	ordered    = "o" // the same, as the stream republishes them; then a token of the stream
+	direct     = "c" // messages of other topics
+	asks       = "p" // requests of presence
+	heartbeats = "h"
+)
+
+func (b *Broker) subject(tokens ...string) string {
+	return b.opts.Prefix + "." + strings.Join(tokens, ".")
+}
+
+// stream identifies the stream. A stream that is deleted and created again is another one, with
+// another token in the subject of republished messages, so that messages of the two cannot be
+// confused.
+type stream struct {
+	name, token, epoch string
+	keep               int           // messages of each topic, -1 without limit
+	highest            atomic.Uint64 // offset of a message that was settled before
+}
+
+// advance reports whether a message that was accepted after all settled ones may be of this stream.
+func (st *stream) advance(offset uint64) bool { return offset > st.highest.Load() }
+
+func (b *Broker) streamName() string { return b.opts.Prefix + "_topics" }
+
+// streamOf returns the identity of a stream, or an error if it does not have what the broker needs.
+func (b *Broker) streamOf(info *jetstream.StreamInfo) (*stream, error) {
+	prefix := b.subject(ordered, "")
+	var token string
+	if r := info.Config.RePublish; r != nil {
+		token = strings.TrimSuffix(strings.TrimPrefix(r.Destination, prefix), ".>")
+		if r.Destination != prefix+token+".>" || r.HeadersOnly {
+			token = ""
+		}
+	}
+	if token == "" || strings.ContainsAny(token, ".*>") || !info.Config.AllowDirect {
+		return nil, fmt.Errorf("the stream %s exists without direct gets, or does not republish to %sTOKEN.>", info.Config.Name, prefix)
+	}
+	return &stream{
+		name: info.Config.Name, token: token, keep: int(info.Config.MaxMsgsPerSubject),
+		epoch: token + "-" + strconv.FormatInt(info.Created.UnixMicro(), 36),
+	}, nil
+}
+
+func (b *Broker) streamConfig() jetstream.StreamConfig {
+	cfg := jetstream.StreamConfig{
+		Name: b.streamName(), Description: "messages of ordered topics", Subjects: []string{b.subject(stored, ">")},
+		Replicas: b.opts.Replicas, MaxMsgsPerSubject: int64(b.opts.Keep), MaxAge: b.opts.MaxAge, MaxBytes: b.opts.MaxBytes,
+		Duplicates: keyWindow, AllowDirect: true, Discard: jetstream.DiscardOld,
+		RePublish: &jetstream.RePublish{Source: b.subject(stored, ">"), Destination: b.subject(ordered, randomToken(), ">")},
+	}
+	if b.opts.Memory {
+		cfg.Storage = jetstream.MemoryStorage
+	}
+	return cfg
+}
+
+// info returns the current state of the stream, as its leader knows it.
+func (b *Broker) info(ctx context.Context) (*jetstream.StreamInfo, error) {
+	s, err := b.js.Stream(ctx, b.streamName())
+	if err != nil {
+		return nil, err
+	}
+	return s.CachedInfo(), nil
+}
+
+// findStream finds the stream, or creates it. If it is another one than before, the broker subscribes to
+// its messages.
+func (b *Broker) findStream(ctx context.Context) error {
+	info, err := b.info(ctx)
+	if errors.Is(err, jetstream.ErrStreamNotFound) && b.mayCreate() {
+		var s jetstream.Stream
+		s, err = b.js.CreateStream(ctx, b.streamConfig())
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another node was faster
+			info, err = b.info(ctx)
+		} else if err == nil {
+			info = s.CachedInfo()
+		}
+	}
+	if err != nil {
+		return err
+	}
+	b.missing = time.Time{}
+	found, err := b.streamOf(info)
+	if err != nil {
+		return err
+	}
+	before := b.stream.Load()
+	if before != nil && before.epoch == found.epoch {
+		found = before
+	} else {
+		b.changeStream(before, found)
+	}
+	found.highest.Store(max(found.highest.Load(), info.State.LastSeq))
+	return nil
+}
+
+// mayCreate reports whether to create the stream that does not exist. If it has existed, that is after a
+// while: nats-server 2.15 damages a stream that is created while it still removes the files of the
+// one before.
+func (b *Broker) mayCreate() bool {
+	if b.stream.Load() == nil {
+		return true
+	}
+	if b.missing.IsZero() {
+		b.missing = time.Now()
+	}
+	return time.Since(b.missing) >= createDelay
+}
+
+// changeStream subscribes to the messages of another stream. Topics whose position in the one before is
+// known continue with the first message of the new one.
+func (b *Broker) changeStream(before, found *stream) {
+	b.interest.mu.Lock()
+	b.stream.Store(found)
+	var changed []string
+	for topic, in := range b.interest.byTopic {
+		if in.republished != nil {
+			in.republished.Unsubscribe()
+		}
+		b.subscribeOrdered(topic, in)
+		if in.ordered && !in.pattern {
+			changed = append(changed, topic)
+		}
+	}
+	b.interest.mu.Unlock()
+	for _, sh := range b.shards {
+		sh.forgetPassing()
+	}
+	if before == nil {
+		return
+	}
+	b.recheck.Store(true)
+	for _, topic := range changed {
+		sh := b.shard(topic)
+		sh.work.Lock()
+		if o := sh.orderOf(topic); o != nil {
+			sh.mu.Lock()
+			*o = order{interested: true, known: true, sources: o.sources}
+			sh.mu.Unlock()
+			b.lost(topic, pubsub.Position{Epoch: found.epoch})
+		}
+		sh.work.Unlock()
+	}
+}
+
+// current returns the stream, or an error if messages cannot be promised now.
+func (b *Broker) current() (*stream, error) {
+	if err := b.state.get(); err != nil {
+		return nil, unavailable(err)
+	}
+	if s := b.stream.Load(); s != nil {
+		return s, nil
+	}
+	return nil, unavailable(errNoStream)
+}
