@@ -2,6 +2,7 @@
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.6.0
 FUZZTIME   ?= 10s
+PACKAGES   ?= ./...
 CROSS      ?= darwin/arm64 windows/amd64
 
 .PHONY: test race vet lint vuln fuzz examples bench costs cross module-path
@@ -11,7 +12,7 @@ test:
 
 # go vet has run before, and the debugger's tables slow down linking.
 race:
-	go test -race -shuffle=on -vet=off -ldflags=-w $(RACEFLAGS) ./...
+	go test -race -shuffle=on -vet=off -ldflags=-w $(RACEFLAGS) $(PACKAGES)
 
 vet:
 	test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
