@@ -126,7 +126,10 @@ func (s *session) reason(side *transport.Conn, err error) error {
 	switch {
 	case side == s.client, s.ctx.Err() != nil:
 		return err
-	case s.eof == s.server: // it has closed the connection, and the client went on sending
+	case s.eof == s.server && !errors.Is(err, syscall.ECONNRESET):
+		// It has closed the connection, and the client went on sending. The answer is a reset, which the
+		// system reports as EPIPE after the end of a stream. If it reports ECONNRESET, the end that a
+		// read has found is that of a connection that was reset.
 		return nil
 	}
 	return &Error{s.upstream.addr, connFailure(err), err}
