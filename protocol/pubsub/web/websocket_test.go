@@ -221,9 +221,10 @@ func TestKeepAlive(t *testing.T) {
 	srv := newTestServer(t, pubsub.Options{}, web.Options{KeepAlive: 20 * time.Millisecond})
 	srv.webSocket() // it answers pings only while it reads
 	waitFor(t, "disconnect of the browser", func() bool { return srv.gateway.Stats().Browsers == 0 })
+	srv = newTestServer(t, pubsub.Options{}, web.Options{KeepAlive: 500 * time.Millisecond}) // an answer may take long
 	s := srv.webSocket()
 	s.ws.CloseRead(t.Context())
-	time.Sleep(100 * time.Millisecond)
+	time.Sleep(1600 * time.Millisecond)
 	if n := srv.gateway.Stats().Browsers; n != 1 {
 		t.Errorf("got %d browsers, want 1 that answers pings", n)
 	}
