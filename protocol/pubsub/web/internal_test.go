@@ -80,3 +80,23 @@ func TestNoFrameAfterClose(t *testing.T) {
 		t.Errorf("got %q, want %q", got.Bytes(), want)
 	}
 }
+
+// A frame that is longer than MaxBuffered can be followed by others before it is taken.
+func TestQueueLimit(t *testing.T) {
+	for _, tt := range []struct {
+		frames []int
+		want   bool // of the last one
+	}{
+		{[]int{500}, true}, {[]int{500, 100}, true}, {[]int{500, 60, 40}, true}, {[]int{500, 101}, false}, {[]int{1, 60, 41}, false},
+	} {
+		g := &Gateway{queued: budget{limit: -1}}
+		u := &upstream{g: g, opts: &Options{MaxBuffered: 100}, readable: make(chan struct{}, 1)}
+		got := true
+		for _, n := range tt.frames {
+			got = u.push(make([]byte, n))
+		}
+		if got != tt.want {
+			t.Errorf("frames of %d bytes: got %v, want %v", tt.frames, got, tt.want)
+		}
+	}
+}

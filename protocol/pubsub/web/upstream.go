@@ -225,7 +225,8 @@ func (u *upstream) finish() {
 	})
 }
 
-// push queues a frame. It reports false if the queue exceeds MaxBuffered; a single frame may.
+// push queues a frame. It reports false if the queue exceeds MaxBuffered. The oldest frame does not
+// count: a single one may be longer, and others may follow it before it is taken.
 func (u *upstream) push(data []byte) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -236,7 +237,8 @@ func (u *upstream) push(data []byte) bool {
 	u.queue = append(u.queue, f)
 	u.bytes += len(data)
 	u.notify()
-	return u.g.queued.charge(len(data), u.bytes) && u.bytes <= u.opts.MaxBuffered || len(u.queue) == 1
+	waiting := u.bytes - len(u.queue[0].data)
+	return u.g.queued.charge(len(data), u.bytes) && waiting <= u.opts.MaxBuffered || len(u.queue) == 1
 }
 
 // notify reports that the queue or err has changed. u.mu is held.
