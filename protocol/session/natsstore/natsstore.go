@@ -72,6 +72,7 @@ type lease struct {
 	id         string
 	revision   uint64
 	generation uint64 // 0: about to be taken over
+	claimed    uint64 // the generation with which it is about to be taken over
 }
 
 // maxConcurrent limits concurrent takeovers, and also concurrent releases.

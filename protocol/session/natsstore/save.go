@@ -179,10 +179,10 @@ func (s *store) hold(key, id string, revision, generation uint64) {
 
 // claim adds a lease of a session that is about to be taken over, so that the node releases it even if
 // the request arrives before the answer to the write.
-func (s *store) claim(key, id string) *lease {
+func (s *store) claim(key, id string, generation uint64) *lease {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l := &lease{id: id}
+	l := &lease{id: id, claimed: generation}
 	s.held[key] = l
 	return l
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -50,7 +52,7 @@ func (s *store) tryTake(ctx context.Context, id string, silent *owner, ttl time.
 	now, err := s.get(ctx, key)
 	if err == nil && now.node != s.id && now.owner() != *silent {
 		before := now.owner()
-		if !s.askRelease(ctx, now.node, key) {
+		if !s.askRelease(ctx, now.node, key, now.Generation) {
 			*silent = before
 		} else if now, err = s.get(ctx, key); err == nil && now.owner() != before {
 			return session.Record{}, errConflict // it was taken over since, and the node is to be asked
@@ -69,7 +71,7 @@ func (s *store) tryTake(ctx context.Context, id string, silent *owner, ttl time.
 	}
 	r.Generation++
 	r.Attached, r.TTL, r.Seen = true, ttl, time.Now().Round(0)
-	l := s.claim(key, id)
+	l := s.claim(key, id, r.Generation)
 	revision, err := s.publish(ctx, key, encode(&r, s.id), now.revision, ttl)
 	if err != nil {
 		s.abandon(key, l)
@@ -86,21 +88,27 @@ func (s *store) requestSubject(node string) string {
 // nodeRandom is the length of the random part of a node's identity.
 const nodeRandom = 26
 
-// askRelease asks the node to save and release a session. It reports whether the node has done so.
-func (s *store) askRelease(ctx context.Context, node, key string) bool {
+// askRelease asks the node to save and release a session that it has by that generation. It reports
+// whether the node has done so.
+func (s *store) askRelease(ctx context.Context, node, key string, generation uint64) bool {
 	if len(node) < nodeRandom {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.releaseTimeout)
 	defer cancel()
-	_, err := s.nc.RequestWithContext(ctx, s.requestSubject(node), []byte(key))
+	_, err := s.nc.RequestWithContext(ctx, s.requestSubject(node), []byte(key+" "+strconv.FormatUint(generation, 10)))
 	return err == nil
 }
 
 // serveRelease serves the request of another node to release a session. It answers at once if this
-// node does not have the session.
+// node does not have the session, or has taken it over again after the request: a node that was paused
+// serves old requests when it runs again.
 func (s *store) serveRelease(msg *nats.Msg) {
-	key := string(msg.Data)
+	key, text, _ := strings.Cut(string(msg.Data), " ")
+	generation, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		return // not from a node
+	}
 	if dropped, _ := s.requests.Dropped(); dropped > s.dropped { // requests, by a slow node
 		s.dropped = dropped
 		select {
@@ -109,7 +117,7 @@ func (s *store) serveRelease(msg *nats.Msg) {
 		}
 	}
 	l, now := s.lease(key)
-	if l == nil {
+	if l == nil || max(now.generation, now.claimed) > generation {
 		msg.Respond(nil)
 		return
 	}
