@@ -46,7 +46,7 @@ func (l *link) dropped() {
 	c := l.client
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, s := range c.topicsFirst() {
+	for _, s := range c.subs {
 		if s.opts.Since != nil {
 			s.position.stale, s.position.requested = true, false // the answer may be what was dropped
 			c.requestMissing(l, s)

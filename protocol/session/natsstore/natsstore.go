@@ -30,6 +30,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"goranch/internal/sessionrecord"
 	"goranch/protocol/session"
 )
 
@@ -125,7 +126,7 @@ func (s *store) Join(n session.Node) {
 
 // MaxState implements [session.NodeStore].
 func (s *store) MaxState() int {
-	return min(s.opts.MaxState, int(s.nc.MaxPayload())-header-len(s.id)-1024) // of NATS headers
+	return min(s.opts.MaxState, int(s.nc.MaxPayload())-sessionrecord.Size-1-len(s.id)-1024) // of NATS headers
 }
 
 // Each is not supported: the bucket does not contain ids.

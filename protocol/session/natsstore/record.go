@@ -3,20 +3,14 @@ package natsstore
 import (
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/binary"
 	"fmt"
-	"time"
 
+	"goranch/internal/sessionrecord"
 	"goranch/protocol/session"
 )
 
-// A stored record consists of format, flags, generation, two times in nanoseconds since 1970, the
-// length of the node's identity, that identity, and the state. It does not contain the id.
-const (
-	format   = 1
-	attached = 1 << 0
-	header   = 2 + 3*8 + 1
-)
+// A stored record consists of the header of package sessionrecord, the length of the node's identity,
+// that identity, and the state. It does not contain the id.
 
 // stored is a record as it is in the bucket.
 type stored struct {
@@ -40,29 +34,19 @@ func keyOf(id string) string {
 }
 
 func encode(r *session.Record, node string) []byte {
-	b := make([]byte, 0, header+len(node)+len(r.State))
-	flags := byte(0)
-	if r.Attached {
-		flags |= attached
-	}
-	b = append(b, format, flags)
-	b = binary.BigEndian.AppendUint64(b, r.Generation)
-	b = binary.BigEndian.AppendUint64(b, uint64(r.Created.UnixNano()))
-	b = binary.BigEndian.AppendUint64(b, uint64(r.Seen.UnixNano()))
-	b = append(b, byte(len(node)))
+	b := make([]byte, 0, sessionrecord.Size+1+len(node)+len(r.State))
+	b = append(sessionrecord.Append(b, r), byte(len(node)))
 	b = append(b, node...)
 	return append(b, r.State...)
 }
 
 // decode returns a record whose State aliases b.
 func decode(b []byte) (stored, error) {
-	if len(b) < header || b[0] != format || len(b) < header+int(b[header-1]) {
+	r, rest, ok := sessionrecord.Parse(b)
+	if !ok || len(rest) < 1 || len(rest) < 1+int(rest[0]) {
 		return stored{}, fmt.Errorf("%w: record of %d bytes", ErrFormat, len(b))
 	}
-	at := func(i int) int64 { return int64(binary.BigEndian.Uint64(b[i:])) }
-	state := header + int(b[header-1])
-	return stored{node: string(b[header:state]), Record: session.Record{
-		Attached: b[1]&attached != 0, Generation: uint64(at(2)),
-		Created: time.Unix(0, at(10)), Seen: time.Unix(0, at(18)), State: b[state:],
-	}}, nil
+	node, state := rest[1:1+int(rest[0])], rest[1+int(rest[0]):]
+	r.State = state
+	return stored{node: string(node), Record: r}, nil
 }
