@@ -80,7 +80,7 @@ func (c *conn) HandleConnect(p *protocol.Peer) protocol.Action {
 	if err := c.attach(lease); err != nil {
 		return c.reject(err)
 	}
-	h.release(append(append([]byte(identification), lease.ID()...), '\n'))
+	h.release(func(int) []byte { return append(append([]byte(identification), lease.ID()...), '\n') })
 	return protocol.Continue()
 }
 
@@ -211,7 +211,7 @@ func (c *conn) reconnect(id string) {
 	c.resumed = true
 	freshRunner.detach(c)
 	fresh.End()
-	h.release(c.greeting(h.lost))
+	h.release(c.greeting)
 }
 
 // greeting returns the answer to reconnect, which precedes the kept output.

@@ -38,11 +38,12 @@ func (h *holder) Deliver(output []byte, lost int) error {
 	return err
 }
 
-// release sends the greeting and the buffered output, and then a delayed revocation.
-func (h *holder) release(greeting []byte) {
+// release sends the greeting and the buffered output, and then a delayed revocation. greeting gets
+// the number of bytes of output that were dropped.
+func (h *holder) release(greeting func(lost int) []byte) {
 	h.mu.Lock()
 	h.released = true
-	h.c.peer.Outbox().Send(append(greeting, h.buffered...)) // an error ends the connection
+	h.c.peer.Outbox().Send(append(greeting(h.lost), h.buffered...)) // an error ends the connection
 	h.buffered = nil
 	revoke := h.revoke
 	h.mu.Unlock()

@@ -84,7 +84,9 @@ func TestStream(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := newServer(t, wslisten.Options{}, ranch.Options{}, echo)
 			c := s.dial(t)
+			sent := make(chan struct{})
 			go func() {
+				defer close(sent)
 				for b := in; len(b) > 0; b = b[min(piece, len(b)):] {
 					c.send(b[:min(piece, len(b))])
 				}
@@ -104,6 +106,7 @@ func TestStream(t *testing.T) {
 			if got.String() != want || pongs != 1 {
 				t.Errorf("in pieces of %d: got %d bytes and %d pongs, want the %d sent and 1", piece, got.Len(), pongs, len(want))
 			}
+			<-sent
 			c.send(frame(closing, code(1000)+"bye"))
 			if got, _ := c.closeCode(); got != 1000 {
 				t.Errorf("got close code %d, want 1000", got)
