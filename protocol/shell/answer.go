@@ -58,9 +58,9 @@ func appendText(b []byte, v any, width int) ([]byte, error) {
 	case *text:
 		b = append(b, *v...)
 	case Table:
-		b = append(b, v.text(width)...)
+		b = v.appendText(b, width)
 	case Fields:
-		b = append(b, v.text(width)...)
+		b = v.appendText(b, width)
 	case []string:
 		for _, s := range v {
 			b = append(append(b, termtext.Line(s)...), '\n')

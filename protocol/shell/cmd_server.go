@@ -33,7 +33,9 @@ func (s *Shell) help(_ context.Context, c *Call) error {
 		return nil
 	}
 	t := Table{Columns: []Column{{Key: "command", Title: "COMMAND"}, {Key: "help", Title: "HELP"}, {Key: "role", Title: "ROLE", Wide: true}}}
-	for _, cmd := range s.registry.list() {
+	commands := s.registry.list()
+	t.Rows = make([][]any, 0, len(commands))
+	for _, cmd := range commands {
 		if cmd.Role <= c.User.Role {
 			first, _, _ := strings.Cut(cmd.Help, "\n")
 			t.Rows = append(t.Rows, []any{cmd.usage(), first, cmd.Role.String()})

@@ -47,10 +47,10 @@ func formatDuration(d time.Duration) string {
 	return d.String()
 }
 
-// text renders the table in lines of at most width characters if possible: it omits Wide columns
-// from the right, then shortens the cells of the longest columns to no less than four characters. 0
-// is no limit.
-func (t Table) text(width int) string {
+// appendText appends the table in lines of at most width characters if possible: it omits Wide
+// columns from the right, then shortens the cells of the longest columns to no less than four
+// characters. 0 is no limit.
+func (t Table) appendText(b []byte, width int) []byte {
 	rows := make([][]string, len(t.Rows))
 	widths := make([]int, len(t.Columns))
 	for i, c := range t.Columns {
@@ -64,18 +64,18 @@ func (t Table) text(width int) string {
 		}
 	}
 	shown := t.fit(widths, width)
-	var b strings.Builder
 	titles := make([]string, len(t.Columns))
 	for i, c := range t.Columns {
 		titles[i] = c.title()
 	}
-	for _, row := range slices.Concat([][]string{titles}, rows) {
-		t.appendLine(&b, row, shown, widths)
+	b = t.appendLine(b, titles, shown, widths)
+	for _, row := range rows {
+		b = t.appendLine(b, row, shown, widths)
 	}
 	if t.Total > len(t.Rows) {
-		fmt.Fprintf(&b, "%d of %d\n", len(t.Rows), t.Total)
+		b = fmt.Appendf(b, "%d of %d\n", len(t.Rows), t.Total)
 	}
-	return b.String()
+	return b
 }
 
 func (c Column) title() string {
@@ -114,21 +114,29 @@ func (t Table) fit(widths []int, width int) (shown []int) {
 }
 
 // appendLine appends one row.
-func (t Table) appendLine(b *strings.Builder, row []string, shown, widths []int) {
+func (t Table) appendLine(b []byte, row []string, shown, widths []int) []byte {
 	for n, i := range shown {
 		s := shorten(row[i], widths[i])
 		pad := widths[i] - utf8.RuneCountInString(s)
-		if t.Columns[i].Right {
-			s = strings.Repeat(" ", pad) + s
-		} else if n < len(shown)-1 {
-			s += strings.Repeat(" ", pad)
-		}
 		if n > 0 {
-			b.WriteString("  ")
+			b = appendBlanks(b, gap)
 		}
-		b.WriteString(s)
+		if t.Columns[i].Right {
+			b = appendBlanks(b, pad)
+		}
+		b = append(b, s...)
+		if !t.Columns[i].Right && n < len(shown)-1 {
+			b = appendBlanks(b, pad)
+		}
 	}
-	b.WriteByte('\n')
+	return append(b, '\n')
+}
+
+func appendBlanks(b []byte, n int) []byte {
+	for range n {
+		b = append(b, ' ')
+	}
+	return b
 }
 
 // shorten cuts s to n characters, the last of which is an ellipsis.
@@ -139,9 +147,9 @@ func shorten(s string, n int) string {
 	return string([]rune(s)[:max(0, n-1)]) + "…"
 }
 
-// text renders the fields as lines of a title and a value, aligned and cut to width characters. 0
-// is no limit.
-func (f Fields) text(width int) string {
+// appendText appends the fields as lines of a title and a value, aligned and cut to width
+// characters. 0 is no limit.
+func (f Fields) appendText(b []byte, width int) []byte {
 	longest := 0
 	for _, field := range f {
 		longest = max(longest, utf8.RuneCountInString(field.title()))
@@ -149,14 +157,12 @@ func (f Fields) text(width int) string {
 	if width <= 0 {
 		width = math.MaxInt
 	}
-	var b strings.Builder
 	for _, field := range f {
 		title := field.title()
 		line := title + strings.Repeat(" ", longest-utf8.RuneCountInString(title)) + "  " + cell(field.Value)
-		b.WriteString(strings.TrimRight(shorten(line, width), " "))
-		b.WriteByte('\n')
+		b = append(append(b, strings.TrimRight(shorten(line, width), " ")...), '\n')
 	}
-	return b.String()
+	return b
 }
 
 func (f Field) title() string {

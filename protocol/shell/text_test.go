@@ -22,7 +22,7 @@ func TestTableWidth(t *testing.T) {
 		{1, "NAME  ADD…   AGE\nali…  192…  1m3…\nböb   192…  1.5s\n                \n"},
 	}
 	for _, tt := range tests {
-		if diff := cmp.Diff(tt.want, table.text(tt.width)); diff != "" {
+		if diff := cmp.Diff(tt.want, string(table.appendText(nil, tt.width))); diff != "" {
 			t.Errorf("width %d (-want +got):\n%s", tt.width, diff)
 		}
 	}
