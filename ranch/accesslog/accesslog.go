@@ -17,9 +17,9 @@
 //	"labels":{"user":"ann"},"error":"bad input: a line has more than 8192 bytes"}
 //
 // "tls" is absent without a TLS handshake that has succeeded, "labels" without labels, and "error"
-// without an error. "duration" is in seconds. All that a client chooses follows "sent", so a program
-// that searches the beginning of a line cannot be misled. Characters that are not printable are
-// escaped.
+// without an error; the text of an error of the connection itself does not repeat its addresses.
+// "duration" is in seconds. All that a client chooses follows "sent", so a program that searches the
+// beginning of a line cannot be misled. Characters that are not printable are escaped.
 //
 // Writing never delays a connection: what a line is made of waits in memory for a goroutine, up to
 // [Options].MaxBytes, and further lines are dropped and counted. If the file cannot be written, for

@@ -44,9 +44,20 @@ func (f *lines) append(b []byte, n *ending) []byte {
 		b = appendLabels(append(b, `,"labels":`...), n.labels)
 	}
 	if n.err != nil {
-		b = appendText(append(b, `,"error":`...), n.err.Error())
+		b = appendText(append(b, `,"error":`...), cause(n.err, n.peer).Error())
 	}
 	return append(b, "}\n"...)
+}
+
+// cause returns the error inside an error of the connection to peer, whose text would repeat the
+// addresses of the line.
+func cause(err error, peer net.Addr) error {
+	if op, ok := err.(*net.OpError); ok && op.Err != nil {
+		if a, ok := op.Addr.(*net.TCPAddr); ok && peer == net.Addr(a) {
+			return op.Err
+		}
+	}
+	return err
 }
 
 // appendTime appends a time as RFC 3339 with microseconds. Most lines have the second of the line before.

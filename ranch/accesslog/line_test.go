@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"net"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -63,11 +65,20 @@ func lineOf(e *ranch.Event, at time.Time) []byte {
 func TestLine(t *testing.T) {
 	failed := testEvent(t, tcpAddr(t, "[2001:db8::1]:7"))
 	failed.Reason, failed.Served, failed.Err, failed.Duration = conns.HandshakeFailed, false, errors.New("a \"test\"\n"), 0
+	peer := tcpAddr(t, "192.0.2.1:5")
+	reset := testEvent(t, peer)
+	reset.Err = &net.OpError{Op: "read", Net: "tcp", Source: tcpAddr(t, "10.0.0.1:80"), Addr: peer, Err: os.NewSyscallError("read", syscall.ECONNRESET)}
+	refused := testEvent(t, peer)
+	refused.Err = &net.OpError{Op: "dial", Net: "tcp", Addr: tcpAddr(t, "192.0.2.2:80"), Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 	for _, tc := range []struct {
 		name string
 		e    ranch.Event
 		want string
 	}{
+		{"an error of the connection", reset,
+			`"peer":"192.0.2.1:5","local":"10.0.0.1:80","transport":"tcp","reason":"peer closed","served":true,"duration":1.234567,"received":3,"sent":5,"error":"read: connection reset by peer"}`},
+		{"an error of another connection", refused,
+			`"peer":"192.0.2.1:5","local":"10.0.0.1:80","transport":"tcp","reason":"peer closed","served":true,"duration":1.234567,"received":3,"sent":5,"error":"dial tcp 192.0.2.2:80: connect: connection refused"}`},
 		{"plain", testEvent(t, tcpAddr(t, "192.0.2.1:5")),
 			`"peer":"192.0.2.1:5","local":"10.0.0.1:80","transport":"tcp","reason":"peer closed","served":true,"duration":1.234567,"received":3,"sent":5}`},
 		{"labels", testEvent(t, tcpAddr(t, "192.0.2.1:5"), transport.Label{Key: "user", Value: "Ann \"B\""}, transport.Label{Key: "client", Value: "7"}),
