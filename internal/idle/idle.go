@@ -115,7 +115,6 @@ func (r *Reads) SetDeadline(nc net.Conn, t time.Time) error {
 	return nc.SetReadDeadline(t)
 }
 
-// Stop makes the blocked and all later reads of nc fail with os.ErrDeadlineExceeded, for which
 // Limit reports whether reads are to fail, because they were stopped or the connection is closed. until
 // is the deadline of the user, the zero time if there is none.
 func (r *Reads) Limit() (until time.Time, stopped bool) {
@@ -134,6 +133,7 @@ func (r *Reads) Closed() bool {
 	return r.closed
 }
 
+// Stop makes the blocked and all later reads of nc fail with os.ErrDeadlineExceeded, for which
 // Interruption returns cause. Only the first cause counts. It wakes a parked connection.
 func (r *Reads) Stop(nc net.Conn, cause error) {
 	r.mu.Lock()
