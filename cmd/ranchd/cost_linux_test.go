@@ -109,6 +109,7 @@ func TestCostTable(t *testing.T) {
 var costListen = []string{
 	"echo=tcp://127.0.0.1:0", "tls=tls://127.0.0.1:0", "shell=shell+tcp://127.0.0.1:0",
 	"packet=packet+tcp://127.0.0.1:0", "topics=topics+tcp://127.0.0.1:0", "web=web+tcp://127.0.0.1:0",
+	"relay=relay+tcp://127.0.0.1:0",
 }
 
 // costServer is a program whose costs are measured for a row.
@@ -127,6 +128,7 @@ func newCostServer(b *testing.B, bin string, c *cost) *costServer {
 	for _, l := range costListen {
 		args = append(args, "--listen", l)
 	}
+	args = append(args, "--upstream", costUpstream(b))
 	s := &costServer{process: startProcess(b, bin, args...), cost: c, b: b}
 	s.log.event(b, "serving", nil)
 	s.addr, s.topics = s.log.addr(b, c.listener), s.log.addr(b, "topics")
@@ -135,6 +137,35 @@ func newCostServer(b *testing.B, bin string, c *cost) *costServer {
 	}
 	time.Sleep(200 * time.Millisecond)
 	return s
+}
+
+// costUpstream starts the server to which relay forwards, and returns its address. It sends 8 MB to a
+// connection that begins with "g", and otherwise reads no more than the first byte.
+func costUpstream(b *testing.B) string {
+	b.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { ln.Close() })
+	go func() {
+		for {
+			nc, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go func() { // until ranchd has closed the connection
+				defer nc.Close()
+				var first [1]byte
+				if n, _ := nc.Read(first[:]); n == 1 && first[0] == 'g' {
+					io.WriteString(nc, strings.Repeat("x", 8_000_000))
+				} else if n == 1 {
+					<-b.Context().Done()
+				}
+			}()
+		}
+	}()
+	return ln.Addr().String()
 }
 
 // memory connects the clients, and returns the memory of one and the CPU time of one at rest.

@@ -3,13 +3,14 @@ package main
 import (
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 )
 
 // costs are the rows of the table in docs/operations.md, by protocol. Where no flag sets a limit, it is fixed
 // in ranchd.
-var costs = append(append(append(echoCosts, shellCosts...), packetCosts...), append(topicCosts, webCosts...)...)
+var costs = slices.Concat(echoCosts, relayCosts, shellCosts, packetCosts, topicCosts, webCosts)
 
 // connectionFlags limit the connections of every listener.
 const connectionFlags = "`--max-connections`, `--max-per-address`, `--address-rate`"
@@ -38,6 +39,15 @@ var echoCosts = []cost{
 		listener: "tls", clients: 500, connect: func(s *costServer, _ int) { s.open("\x16\x03\x01\x40\x00" + strings.Repeat("a", 8000)) }},
 	{client: "TLS: handshakes", limit: "none by default", flags: "`--max-handshakes`, `--address-rate`",
 		listener: "tls", visit: func(s *costServer, _ uint32) { s.handshake() }},
+}
+
+var relayCosts = []cost{
+	{client: "relay: idle", limit: "none by default", flags: "`--max-connections`, `--idle-timeout`",
+		listener: "relay", clients: 500, connect: idle},
+	{client: "relay: sends 8 MB to a server that does not read", limit: "30 s without progress", flags: "`--send-timeout`",
+		listener: "relay", clients: 200, connect: func(s *costServer, _ int) { s.open(strings.Repeat("x", 8_000_000)) }},
+	{client: "relay: does not read 8 MB that the server sends", limit: "30 s without progress", flags: "`--send-timeout`",
+		listener: "relay", clients: 200, connect: func(s *costServer, _ int) { s.open("g") }},
 }
 
 var shellCosts = []cost{
