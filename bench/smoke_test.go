@@ -12,7 +12,7 @@ import (
 // TestMain also runs the subcommands: the orchestrator starts its own executable, which is the test
 // binary.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && (os.Args[1] == "serve" || os.Args[1] == "load") {
+	if len(os.Args) > 1 && parts[os.Args[1]] != nil {
 		os.Exit(dispatch(os.Args[1:]))
 	}
 	os.Exit(m.Run())
