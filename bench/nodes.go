@@ -188,8 +188,12 @@ func summarizeSpread(w spreadWork, members int, results []spreadResult) (run cos
 		}
 		return costs.Spread(spreadOf(values))
 	}
+	kernel := over(func(r spreadResult) float64 { return r.KernelBytes })
+	if members < few {
+		kernel = costs.Spread{}
+	}
 	return costs.Run{
-		Engine: w.engine, Mode: w.mode, Nodes: w.nodes, Members: members, Rounds: len(results),
+		Kernel: kernel, Engine: w.engine, Mode: w.mode, Nodes: w.nodes, Members: members, Rounds: len(results),
 		Last: over(func(r spreadResult) float64 { return medianMs(r.LastNs) }),
 		Ack:  over(func(r spreadResult) float64 { return medianMs(r.AckNs) }),
 		P50:  over(func(r spreadResult) float64 { return float64(r.P50Ns) / 1e6 }),

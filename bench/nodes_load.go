@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"goranch/internal/loadgen"
@@ -33,6 +34,7 @@ type spreadResult struct {
 	CPUNs       int64   `json:"cpu_ns"` // of all nodes, from the first publish to the last delivery
 	WallNs      int64   `json:"wall_ns"`
 	OthersCPUNs int64   `json:"others_cpu_ns"`
+	KernelBytes float64 `json:"kernel_bytes"` // of one idle socket: growth of the kernel's slabs
 }
 
 const (
@@ -86,6 +88,10 @@ func (cfg spreadConfig) run() (res spreadResult, err error) {
 	if err != nil {
 		return res, err
 	}
+	slab, err := slabBytes()
+	if err != nil {
+		return res, err
+	}
 	m, err := cfg.openMembers(e)
 	if err != nil {
 		return res, err
@@ -97,6 +103,10 @@ func (cfg spreadConfig) run() (res spreadResult, err error) {
 		return res, err
 	}
 	time.Sleep(spreadSettle)
+	open, err := slabBytes()
+	if err != nil {
+		return res, err
+	}
 	for range spreadWarmup {
 		if err := m.publishOnce(pub); err != nil {
 			return res, fmt.Errorf("warm-up: %w", err)
@@ -119,9 +129,25 @@ func (cfg spreadConfig) run() (res spreadResult, err error) {
 	slices.Sort(m.waits)
 	return spreadResult{
 		LastNs: m.lasts, AckNs: m.acks, P50Ns: loadgen.Percentile(m.waits, 0.5), P99Ns: loadgen.Percentile(m.waits, 0.99),
-		CPUNs: int64(after.serverCPU - before.serverCPU), WallNs: int64(after.at.Sub(before.at)),
+		KernelBytes: (open - slab) / float64(2*cfg.members), // both ends are on this machine
+		CPUNs:       int64(after.serverCPU - before.serverCPU), WallNs: int64(after.at.Sub(before.at)),
 		OthersCPUNs: max(0, int64(after.machineCPU-before.machineCPU-(after.serverCPU-before.serverCPU)-(after.loadCPU-before.loadCPU))),
 	}, nil
+}
+
+// slabBytes returns the memory of the kernel's slabs, which hold sockets and files. It is that of the
+// whole machine.
+func slabBytes() (float64, error) {
+	text, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(string(text), "\nSlab:")
+	var kib float64
+	if _, err := fmt.Sscan(rest, &kib); err != nil {
+		return 0, fmt.Errorf("/proc/meminfo, Slab: %w", err)
+	}
+	return kib * 1024, nil
 }
 
 // usage returns the CPU time of all nodes and of others.

@@ -42,6 +42,8 @@ type Run struct {
 	P50  Spread `json:"p50_ms"`           // of the deliveries on other nodes than that of the publisher, with one node of all
 	P99  Spread `json:"p99_ms"`           //
 	CPU  Spread `json:"cpu_us_per_write"` // CPU time of all nodes over deliveries
+
+	Kernel Spread `json:"kernel_bytes"` // growth of the kernel's slabs for each socket; only with many members
 }
 
 // Modes of runs.
