@@ -5,7 +5,7 @@ FUZZTIME   ?= 10s
 PACKAGES   ?= ./...
 CROSS      ?= darwin/arm64 windows/amd64
 
-.PHONY: test race vet lint vuln fuzz examples bench costs cross module-path
+.PHONY: test race vet lint vuln fuzz examples bench costs scale cross module-path
 
 test:
 	go test ./...
@@ -40,6 +40,11 @@ bench:
 # Prints the table of docs/operations.md; takes 4 minutes, on Linux only. ROWS selects a part, such as shell.
 costs:
 	@go test ./cmd/ranchd -run XXX -bench 'Hostile/$(ROWS)' -benchtime 1x | sed -n '/^|/p;/FAIL/p'
+
+# Measures one to three nodes, and rewrites bench/scale/costs.json, and the tables and plots of docs/scale.md.
+# Takes about 5 minutes, on Linux only, and needs a machine on which nothing else runs.
+scale:
+	cd bench && go run . nodes $(NODES) --write scale/costs.json && go run ./scale --write
 
 cross:
 	for t in $(CROSS); do \

@@ -60,8 +60,8 @@ func (c chart) svg() string {
 		fmt.Fprintf(&b, `<line x1="%d" y1="%.0f" x2="%d" y2="%.0f" stroke="#ddd"/><text x="%d" y="%.0f" text-anchor="end">%s</text>`+"\n",
 			chartLeft, y, chartRight, y, chartLeft-6, y+4, number(math.Pow(10, d)))
 	}
-	fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="middle">%s</text><text x="12" y="%d">%s</text>`+"\n",
-		(chartLeft+chartRight)/2, chartBottom+36, html.EscapeString(c.x), chartTop-4, html.EscapeString(c.y))
+	fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="middle">%s</text><text x="%d" y="%d">%s</text>`+"\n",
+		(chartLeft+chartRight)/2, chartBottom+36, html.EscapeString(c.x), chartLeft+6, chartTop+14, html.EscapeString(c.y))
 	for i, s := range c.series {
 		color, legend := colors[i%len(colors)], chartTop+10+i*legendStep
 		var line []string
@@ -89,9 +89,9 @@ func (c chart) svg() string {
 func nodesChart(m *model, f *costs.File) string {
 	many := manyMembers(f)
 	var measured, shared, spread, fixed series
-	measured.name, measured.dots = "measured", true
-	shared.name = "model: the same"
-	fixed.name = fmt.Sprintf("model: %s in all, own machines", thousands(many*10))
+	measured.name, measured.dots = "measured, one machine", true
+	shared.name = "model, one machine"
+	fixed.name = fmt.Sprintf("model: %s in all", thousands(many*10))
 	spread.name = fmt.Sprintf("model: %s each", thousands(exMembers))
 	for _, r := range validated(f) {
 		if r.Mode == costs.Ordered && r.Members == many {
@@ -115,7 +115,7 @@ func nodesChart(m *model, f *costs.File) string {
 func rateChart(m *model) string {
 	c := chart{title: fmt.Sprintf("p99 of the time until the last of %s subscribers of each node has a message", thousands(exMembers)), x: "messages per second to one topic", y: "ms"}
 	for _, n := range []int{1, 10, 100, 1000} {
-		s := series{name: thousands(n) + " nodes"}
+		s := series{name: "nodes: " + thousands(n)}
 		limit, _ := m.limits(exCluster(n))
 		for _, share := range []float64{0.005, 0.02, 0.08, 0.25, 0.5, 0.8, 0.95} {
 			e := exCluster(n)

@@ -33,9 +33,13 @@ func newModel(f *costs.File) (*model, error) {
 		}
 		return r
 	}
-	last := func(engine, mode string, nodes, members int) float64 { return find(engine, mode, nodes, members).Last.Median }
+	last := func(engine, mode string, nodes, members int) float64 {
+		return find(engine, mode, nodes, members).Last.Median
+	}
 	// A delivery costs CPU time, which other processes of the machine increase less than the time that passes.
-	cpu := func(engine, mode string, members int) float64 { return find(engine, mode, 1, members).CPU.Median / 1000 }
+	cpu := func(engine, mode string, members int) float64 {
+		return find(engine, mode, 1, members).CPU.Median / 1000
+	}
 	m := &model{base: last("topics", costs.Memory, 1, 1)}
 	for nodes := 1; nodes <= 3; nodes++ {
 		m.stream[nodes] = max(0, last("topics", costs.Ordered, nodes, nodes)-m.base)
