@@ -42,7 +42,7 @@ costs:
 	@go test ./cmd/ranchd -run XXX -bench 'Hostile/$(ROWS)' -benchtime 1x | sed -n '/^|/p;/FAIL/p'
 
 # Measures one to three nodes, and rewrites bench/scale/costs.json, and the tables and plots of docs/scale.md.
-# Takes about 5 minutes, on Linux only, and needs a machine on which nothing else runs.
+# Takes about 4 minutes, on Linux only, and needs a machine on which nothing else runs. More rounds: make scale NODES='--rounds 4'
 scale:
 	cd bench && go run . nodes $(NODES) --write scale/costs.json && go run ./scale --write
 

@@ -34,7 +34,7 @@ type nodesOptions struct {
 const nodesHead = `bench nodes measures one publish to subscribers that are spread over one, two and three nodes: until the
 last of them has it, until the publisher has its answer, and how late the deliveries on other nodes are.
 A node is a process with a topic server and an embedded nats-server, or a nats-server alone. All nodes
-share one processor; the generator has another one. 3 rounds take about 4 minutes.
+share one processor; the generator has another one. 2 rounds take about 4 minutes.
 
   go run . nodes                              prints the table
   go run . nodes --write scale/costs.json     and replaces the runs in the file that bench/scale reads
@@ -51,7 +51,7 @@ func parseNodes(args []string, out io.Writer) (nodesOptions, error) {
 		fs.PrintDefaults()
 	}
 	fs.IntVar(&o.members, "members", 15_000, "subscribers on all nodes together")
-	fs.IntVar(&o.rounds, "rounds", 3, "number of rounds; each measures everything once")
+	fs.IntVar(&o.rounds, "rounds", 2, "number of rounds; each measures everything once")
 	fs.IntVar(&o.publishes, "publishes", 20, "measured publishes of a run")
 	fs.StringVar(&o.only, "only", "", "measure only the modes that contain this text: memory, core, ordered or nats")
 	fs.StringVar(&o.file, "write", "", "file of costs whose runs are replaced; it must exist")
@@ -230,7 +230,7 @@ func (o nodesOptions) run(ctx context.Context, w spreadWork) (results []spreadRe
 	return results, rate, err
 }
 
-// few is the number of members below which a run has ten times as many publishes.
+// few is the number of members below which a run has five times as many publishes.
 const few = 100
 
 func (o nodesOptions) load(ctx context.Context, w spreadWork, members int, addrs, pids []string) (res spreadResult, err error) {
@@ -239,7 +239,7 @@ func (o nodesOptions) load(ctx context.Context, w spreadWork, members int, addrs
 		engine = "goranch-topics"
 	}
 	if members < few {
-		publishes *= 10
+		publishes *= 5
 	}
 	load, err := startChild(o.rig.loadCPU, 2, "spread", "--engine", engine, "--addrs", strings.Join(addrs, ","), "--pids", strings.Join(pids, ","),
 		"--members", strconv.Itoa(members), "--publishes", strconv.Itoa(publishes))

@@ -24,8 +24,8 @@ func TestNodes(t *testing.T) {
 		if results[i] = [][]spreadResult{res}; rate > 0 {
 			rates[w.nodes] = []float64{rate}
 		}
-		if len(res[0].LastNs) != 10 || (w.engine == "topics") != (len(res[0].AckNs) == 10) {
-			t.Errorf("%+v: got %+v, want 10 publishes, and answers from topics", w, res[0])
+		if len(res[0].LastNs) != 5 || (w.engine == "topics") != (len(res[0].AckNs) == 5) {
+			t.Errorf("%+v: got %+v, want 5 publishes, and answers from topics", w, res[0])
 		}
 	}
 	f := o.summarize(works, results, rates)
