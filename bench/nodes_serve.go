@@ -165,7 +165,7 @@ func storeRate(b *natsbroker.Broker, d time.Duration) (perSecond float64, err er
 	if b == nil {
 		return 0, errors.New("only a node with a stream stores messages")
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), d+10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), d+30*time.Second)
 	defer cancel()
 	frame := []byte(strings.Repeat("x", 150))
 	var stored atomic.Int64

@@ -97,10 +97,14 @@ func one(m *model, c cluster, out io.Writer) error {
 type section struct{ name, text string }
 
 func sections(m *model, f *costs.File) []section {
-	return []section{
+	parts := []section{
 		{"measured", measuredTable(f)}, {"costs", costsTable(f)}, {"model", modelTable(m, f)},
 		{"extrapolation", extrapolationTable(m)}, {"capacity", capacityTable(m, f)},
 	}
+	for i := range parts {
+		parts[i].text = roughNote(f) + parts[i].text
+	}
+	return parts
 }
 
 // plots returns the plots by their file names.

@@ -31,6 +31,8 @@ func measuredTable(f *costs.File) string {
 	many := manyMembers(f)
 	one, _ := f.Run("topics", costs.Memory, 1, many)
 	var b strings.Builder
+	fmt.Fprintf(&b, "%s, Linux %s, %s, %s. Other processes used up to %.1f processors meanwhile.\n\n",
+		f.Machine.CPU, f.Machine.Kernel, f.Machine.Go, strings.Split(f.Machine.Date, "T")[0], f.Machine.Others)
 	fmt.Fprintf(&b, "| server | nodes | subscribers | last, ms | ratio | answer, ms | p50, ms | p99, ms | CPU µs per delivery |\n|---|---|---|---|---|---|---|---|---|\n")
 	names := map[string]string{costs.Memory: "topics, no broker", costs.Core: "topics over core NATS", costs.Ordered: "topics with a stream"}
 	for _, r := range f.Runs {
@@ -47,16 +49,20 @@ func measuredTable(f *costs.File) string {
 		fmt.Fprintf(&b, "| %s | %d | %s | %s (%s to %s) | %s | %s | %s | %s | %.1f |\n", name, r.Nodes, thousands(r.Members),
 			digits(r.Last.Median), digits(r.Last.Min), digits(r.Last.Max), ratio, answer, digits(r.P50.Median), digits(r.P99.Median), r.CPU.Median)
 	}
-	b.WriteString("\n| stream | messages stored per second |\n|---|---|\n")
+	b.WriteString("\n| replicas of the stream | messages stored per second |\n|---|---|\n")
 	for _, s := range f.Store {
-		fmt.Fprintf(&b, "| %d replicas | %s (%s to %s) |\n", s.Nodes, digits(s.PerSecond.Median), digits(s.PerSecond.Min), digits(s.PerSecond.Max))
+		fmt.Fprintf(&b, "| %d | %s (%s to %s) |\n", s.Nodes, digits(s.PerSecond.Median), digits(s.PerSecond.Min), digits(s.PerSecond.Max))
 	}
-	fmt.Fprintf(&b, "\n%s, Linux %s, %s. Other processes used up to %.1f processors meanwhile", f.Machine.CPU, f.Machine.Kernel, f.Machine.Go, f.Machine.Others)
-	if f.Machine.Others > 0.2 {
-		b.WriteString(": **these are rough figures**")
-	}
-	b.WriteString(".\n")
 	return b.String()
+}
+
+// roughNote marks what was computed from a run on a machine that was not quiet.
+func roughNote(f *costs.File) string {
+	const quiet = 0.2 // processors that others may use
+	if f.Machine.Others <= quiet {
+		return ""
+	}
+	return "**Rough figures**: other processes were busy during the measurement. To be replaced by those of a quiet machine: `make scale`.\n\n"
 }
 
 // modelTable compares the model with what was measured.
