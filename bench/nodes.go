@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -53,13 +54,19 @@ func parseNodes(args []string, out io.Writer) (nodesOptions, error) {
 	fs.IntVar(&o.members, "members", 15_000, "subscribers on all nodes together")
 	fs.IntVar(&o.rounds, "rounds", 2, "number of rounds; each measures everything once")
 	fs.IntVar(&o.publishes, "publishes", 20, "measured publishes of a run")
-	fs.StringVar(&o.only, "only", "", "measure only the modes that contain this text: memory, core, ordered or nats")
+	fs.StringVar(&o.only, "only", "", "measure only the engines and modes with this text: topics, nats, memory, core or ordered")
 	fs.StringVar(&o.file, "write", "", "file of costs whose runs are replaced; it must exist")
 	if err := fs.Parse(args); err != nil {
 		return o, err
 	}
 	if fs.NArg() > 0 {
 		return o, fmt.Errorf("unexpected argument %q: see --help for the flags", fs.Arg(0))
+	}
+	if o.file != "" && o.only != "" {
+		return o, errors.New("--write replaces all runs: leave out --only")
+	}
+	if len(o.works()) == 0 {
+		return o, fmt.Errorf("--only %q: allowed are parts of memory, core, ordered, topics and nats", o.only)
 	}
 	if o.rounds < 1 || o.rounds > 20 || o.publishes < 1 || o.publishes > 1000 {
 		return o, fmt.Errorf("--rounds %d, --publishes %d: allowed are 1 to 20, and 1 to 1000", o.rounds, o.publishes)
@@ -247,7 +254,7 @@ func (o nodesOptions) load(ctx context.Context, w spreadWork, members int, addrs
 		return res, err
 	}
 	defer load.stop()
-	return res, load.receive(ctx, 2*time.Minute, &res)
+	return res, load.receive(ctx, 5*time.Minute, &res)
 }
 
 // startNodes returns the nodes also with an error; they must be stopped.

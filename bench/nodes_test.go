@@ -46,6 +46,9 @@ func TestParseNodes(t *testing.T) {
 		"--rounds 0":    "--rounds 0",
 		"--publishes 0": "--publishes 0",
 		"extra":         `unexpected argument "extra"`,
+		"--only other":  `--only "other": allowed are`,
+
+		"--only core --write f": "leave out --only",
 	} {
 		var out bytes.Buffer
 		if _, err := parseNodes(strings.Fields(args), &out); err == nil || !strings.Contains(err.Error(), want) {
