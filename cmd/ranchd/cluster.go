@@ -4,13 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"goranch/internal/natsengine"
 	"goranch/protocol/pubsub"
@@ -158,52 +155,4 @@ func (d *daemon) newStore(s *runningService, c *config) (session.Store, error) {
 	})
 	s.closers = append(s.closers, cl.add("sessions of "+s.key.String(), st))
 	return st, nil
-}
-
-// degraded returns why the cluster cannot keep its promises, or nil.
-func (cl *cluster) degraded() error {
-	if err := cl.engine.Degraded(); err != nil {
-		return err
-	}
-	cl.mu.Lock()
-	defer cl.mu.Unlock()
-	for _, name := range slices.Sorted(mapKeys(cl.parts)) {
-		if err := cl.parts[name].Degraded(); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-	}
-	return nil
-}
-
-// Times between two checks of the cluster, and between two logged reasons.
-const (
-	clusterInterval = 250 * time.Millisecond
-	reasonInterval  = 10 * time.Second
-)
-
-// watch logs when the cluster becomes ready or degraded, and tells the service manager.
-func (cl *cluster) watch(ctx context.Context) {
-	tick := time.NewTicker(clusterInterval)
-	defer tick.Stop()
-	before, at := errors.New(""), time.Time{} // neither ready nor degraded
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		err := cl.degraded()
-		switch {
-		case err == nil && before == nil:
-		case err == nil:
-			cl.d.log.Info("cluster ready", "nodes", cl.engine.Nodes())
-			cl.d.notify.clusterState("")
-		case before == nil || before.Error() == "" || err.Error() != before.Error() && time.Since(at) >= reasonInterval:
-			cl.d.log.Warn("cluster degraded", "err", err)
-			cl.d.notify.clusterState(err.Error())
-		default:
-			continue // before stays the reason that was logged
-		}
-		before, at = err, time.Now()
-	}
 }
