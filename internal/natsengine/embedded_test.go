@@ -5,6 +5,7 @@ package natsengine
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"path/filepath"
@@ -48,11 +49,15 @@ func (l *logBuffer) String() string {
 	return l.b.String()
 }
 
+func slogText(w io.Writer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
 // start starts an engine that the end of the test closes.
 func start(t *testing.T, o Options) (*Engine, *logBuffer) {
 	t.Helper()
 	var log logBuffer
-	o.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	o.Logger = slogText(&log)
 	if o.Store == "" && len(o.URLs) == 0 {
 		o.Store = filepath.Join(t.TempDir(), "cluster")
 	}
