@@ -41,6 +41,9 @@ func TestMetricsListsAllMetrics(t *testing.T) {
 		Relays: func() map[string]relay.Stats {
 			return map[string]relay.Stats{"a": {Upstreams: make([]relay.UpstreamStats, 1)}}
 		},
+		Cluster: func() metrics.Cluster {
+			return metrics.Cluster{Nodes: 1, Brokers: map[string]metrics.Broker{"topics": {}}}
+		},
 		Certificates: func() []certs.Certificate { return make([]certs.Certificate, 1) },
 		Reload:       func() (bool, time.Time) { return true, time.Unix(1, 0) },
 	}))

@@ -15,6 +15,7 @@ func (d *daemon) operatorCommands() []shell.Command {
 	return append(admin.Commands(admin.Options{
 		Server: &d.server, Version: version(), Started: d.started,
 		Config: func() any { return d.config().values() }, Reload: d.reloadCommand, Upgrade: d.upgrade, Current: d.adminState,
+		Status: d.clusterStatus,
 	}), d.dashboardCommand(), d.topicsCommand(), d.upstreamsCommand())
 }
 

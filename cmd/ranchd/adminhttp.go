@@ -55,7 +55,7 @@ func (d *daemon) newAdminHTTP(s *runningService, l *listenerConfig) error {
 	h, err := adminhttp.New(adminhttp.Options{
 		Server: &d.server, Commands: d.operatorCommands(), Version: version(), Logger: d.log,
 		Authenticate: s.authenticate(shellAccess.adminHTTPAuth), Token: s.token, Audit: admin.Audit(d.log), Hosts: l.HTTPHosts,
-		Metrics: d.metrics(),
+		Metrics: d.metrics(), Checks: d.checks(),
 	})
 	if err != nil {
 		return err
@@ -66,7 +66,7 @@ func (d *daemon) newAdminHTTP(s *runningService, l *listenerConfig) error {
 
 // metrics returns the handler of the metrics.
 func (d *daemon) metrics() http.Handler {
-	return metrics.Handler(&d.server, metrics.Options{
+	o := metrics.Options{
 		Version: version(), Runtime: true, Reload: d.lastReload, Relays: d.relays,
 		Topics: func() map[string]pubsub.Stats {
 			all := map[string]pubsub.Stats{}
@@ -92,7 +92,11 @@ func (d *daemon) metrics() http.Handler {
 			}
 			return all
 		},
-	})
+	}
+	if cl := d.cluster; cl != nil {
+		o.Cluster = cl.metrics
+	}
+	return metrics.Handler(&d.server, o)
 }
 
 // Lifetimes of tickets. That of the banner may be used some time after the start.

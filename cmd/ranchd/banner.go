@@ -35,6 +35,9 @@ func (d *daemon) printBanner(w io.Writer) {
 	if d.selfSigned != nil {
 		fmt.Fprintf(&b, "TLS uses a self-signed certificate, for testing only. Its SHA-256 fingerprint:\n  %s\n", fingerprint(*d.selfSigned))
 	}
+	if d.cluster != nil {
+		fmt.Fprintf(&b, "Node %s of a cluster: %s.\n", d.cluster.config.Engine.Name, d.cluster.about())
+	}
 	fmt.Fprintf(&b, "%s Press Ctrl-C to stop.\n", d.capLine())
 	io.WriteString(w, b.String())
 }

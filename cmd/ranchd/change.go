@@ -128,6 +128,9 @@ func tableChanges(old, next *config) (list []admin.Change) {
 			list = append(list, admin.Change{Key: networkTable + " " + r.Prefix.String(), Before: r.String(), Effect: admin.Now})
 		}
 	}
+	for _, ch := range clusterChanges(old.Cluster, next.Cluster) {
+		list = append(list, admin.Change{Key: clusterTable + "." + ch.key, Before: ch.before, After: ch.after, Effect: admin.Restart})
+	}
 	return list
 }
 
@@ -151,7 +154,7 @@ func (c *config) keep(old *config, started map[string]*listenerConfig) {
 			copyKey(k, &c.process.flags, &old.process.flags)
 		}
 	}
-	c.StateDir, c.AccessLog = old.StateDir, old.AccessLog
+	c.StateDir, c.AccessLog, c.Cluster = old.StateDir, old.AccessLog, old.Cluster
 	for _, l := range c.Listeners {
 		before := started[l.Name]
 		if before == nil {

@@ -66,8 +66,11 @@ func defaultFile() string {
 	for _, t := range spec.Tables {
 		b.WriteString("\n" + settings.Comment(t.Help))
 		header := "[[" + t.Name + "]]"
-		if t.Named {
+		switch {
+		case t.Named:
 			header = "[" + t.Name + ".NAME]"
+		case t.Single:
+			header = "[" + t.Name + "]"
 		}
 		if t.Name != listenerTable {
 			b.WriteString("# " + header + "\n" + commented(settings.Sample(t.Keys)))

@@ -23,6 +23,7 @@ type config struct {
 	Listeners []*listenerConfig
 	Limits    []sharedLimits
 	Networks  []networkRule
+	Cluster   *clusterConfig // nil: there is none
 
 	// process
 	MaxConnections  int // --max-connections, for the banner

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"goranch/internal/sdnotify"
+	"goranch/internal/termtext"
 )
 
 // notifier tells the service manager what this process does. A process that was replaced says nothing
@@ -17,7 +18,8 @@ type notifier struct {
 	n       *sdnotify.Notifier
 	log     *slog.Logger
 	silent  atomic.Bool
-	stopped atomic.Bool // it drains
+	stopped atomic.Bool            // it drains
+	cluster atomic.Pointer[string] // why it is degraded; nil: it is not
 }
 
 func newNotifier(log *slog.Logger) *notifier {
@@ -40,7 +42,29 @@ func (n *notifier) send(assignments ...string) {
 // ready reports that the process serves, after its start or a reload.
 func (n *notifier) ready() {
 	if !n.stopped.Load() {
-		n.send(sdnotify.Ready, sdnotify.Status("serving"))
+		n.send(sdnotify.Ready, sdnotify.Status(n.serving()))
+	}
+}
+
+// serving is the status of a process that serves.
+func (n *notifier) serving() string {
+	if reason := n.cluster.Load(); reason != nil {
+		return "serving; cluster degraded: " + *reason
+	}
+	return "serving"
+}
+
+// clusterState reports why the cluster is degraded; "" is that it is not.
+func (n *notifier) clusterState(reason string) {
+	before := n.cluster.Load()
+	if reason == "" {
+		n.cluster.Store(nil)
+	} else {
+		reason = termtext.Line(reason)
+		n.cluster.Store(&reason)
+	}
+	if !n.stopped.Load() && (reason != "" || before != nil) {
+		n.send(sdnotify.Status(n.serving()))
 	}
 }
 

@@ -29,7 +29,7 @@ func TestConfigurationPage(t *testing.T) {
 		full bool
 	}{
 		{"keys", spec.Keys, true}, {"listener", tableOnly(spec.Tables[0].Keys), true},
-		{"route", routeKeysTable, false}, {"limits", limitsTable, false}, {"network", networkKeysTable, false},
+		{"route", routeKeysTable, false}, {"limits", limitsTable, false}, {"network", networkKeysTable, false}, {"cluster", clusterKeysTable, false},
 	} {
 		part := regexp.MustCompile(`(?s)<!-- ` + table.mark + ` -->\n.*?<!-- end -->`)
 		if !part.MatchString(after) {

@@ -80,6 +80,7 @@ type daemon struct {
 	reloaded    atomic.Pointer[reloadResult] // nil before the first reload
 	upgrader    *upgrade.Upgrader            // set by run, as is notify
 	notify      *notifier
+	cluster     *cluster // nil: there is none; set before the listeners start
 
 	// changing is held while listeners are started, changed or removed. The following are written
 	// only then; mu guards them for readers.

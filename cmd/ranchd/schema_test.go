@@ -36,7 +36,7 @@ func TestSchemaAgreesWithParsers(t *testing.T) {
 		t.Fatal(err)
 	}
 	checked := map[string]bool{}
-	for _, k := range slices.Concat(allKeys, routeKeysTable, limitsTable, networkKeysTable) {
+	for _, k := range slices.Concat(allKeys, routeKeysTable, limitsTable, networkKeysTable, clusterKeysTable) {
 		head := "[[listener]]\nname = 'a'\naddress = 'tls+unix:/a'\n"
 		switch {
 		case k.Name == "fallback":
@@ -47,6 +47,11 @@ func TestSchemaAgreesWithParsers(t *testing.T) {
 			head = "[limits.x]\n"
 		case slices.ContainsFunc(networkKeysTable, func(o settings.Key) bool { return reflect.DeepEqual(o, k) }):
 			head = "[[network]]\nprefix = '::/1'\n"
+		case slices.ContainsFunc(clusterKeysTable, func(o settings.Key) bool { return reflect.DeepEqual(o, k) }):
+			head = "state = '.'\n[cluster]\n"
+			if k.Name == "replicas" { // up to the number of nodes
+				head += "listen = ':1'\npeers = [':2', ':3', ':4', ':5']\n"
+			}
 		case k.Name == "protocol":
 		case k.TableOnly && k.Name != "name" && k.Name != "address":
 			head = "[[listener]]\naddress = ':1'\nprotocol = 'packet'\n"

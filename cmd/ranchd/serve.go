@@ -106,6 +106,10 @@ func (d *daemon) start(drain context.Context) error {
 		d.log.Error("shared limits cannot be used", "err", err)
 		return err
 	}
+	if err := d.startCluster(c); err != nil {
+		d.log.Error("starting the cluster node failed", "node", c.Cluster.Engine.Name, "err", err)
+		return err
+	}
 	for _, l := range c.Listeners {
 		if drain.Err() != nil {
 			return nil

@@ -13,6 +13,7 @@ import (
 	"goranch/protocol/echo"
 	"goranch/protocol/packet"
 	"goranch/protocol/pubsub"
+	"goranch/protocol/pubsub/natsbroker"
 	"goranch/protocol/session"
 	"goranch/protocol/shell"
 	"goranch/protocol/shell/access"
@@ -27,6 +28,7 @@ type runningService struct {
 	protocol protocol.Protocol
 	access   atomic.Pointer[shellAccess] // of a shell, for new connections
 	topics   *pubsub.Server              // nil for others
+	broker   *natsbroker.Broker          // of topics in a cluster; nil for others
 	sessions *session.Manager[shell.State]
 	packet   packetConfig
 	routing  *routing                      // of relays; nil for others
@@ -65,7 +67,7 @@ func (d *daemon) newService(c *config, l *listenerConfig) (*runningService, erro
 		err = d.newOperatorShell(s, l)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", s.key, err)
+		return nil, fmt.Errorf("%s: %w", s.key, errors.Join(err, s.close(context.Background())))
 	}
 	return s, nil
 }
@@ -90,13 +92,17 @@ func newPacket(c packetConfig) (protocol.Protocol, error) {
 }
 
 func (d *daemon) newTopics(s *runningService, c *config, l *listenerConfig) error {
-	store, err := d.openStore(c.StateDir, s.key)
+	store, err := d.newStore(s, c)
 	if err != nil {
 		return err
 	}
 	t := l.Topics
+	broker, err := d.newBroker(s, t)
+	if err != nil {
+		return errors.Join(err, closeStore(store))
+	}
 	srv, err := pubsub.NewServer(pubsub.Options{
-		SessionTTL: l.Sessions.TTL, MaxSessions: l.Sessions.Max, MaxSessionsPerAddress: l.Sessions.MaxPerAddress, Store: store,
+		SessionTTL: l.Sessions.TTL, MaxSessions: l.Sessions.Max, MaxSessionsPerAddress: l.Sessions.MaxPerAddress, Store: store, Broker: broker,
 		MaxFrame: t.MaxFrame, MaxSubscriptions: t.MaxSubscriptions, MaxTopics: t.MaxTopics, PublishRate: t.PublishRate,
 		TotalBytes: t.TotalBytes, AddressBytes: t.AddressBytes, History: t.History, Heartbeat: t.Heartbeat, Retain: t.Retain,
 		OnError: func(err error) { d.log.Warn("topic server error", "err", err) },
@@ -110,7 +116,7 @@ func (d *daemon) newTopics(s *runningService, c *config, l *listenerConfig) erro
 
 // newPublicShell creates a shell that has a few read-only commands and the programs of --program.
 func (d *daemon) newPublicShell(s *runningService, c *config, l *listenerConfig) error {
-	store, err := d.openStore(c.StateDir, s.key)
+	store, err := d.newStore(s, c)
 	if err != nil {
 		return err
 	}
@@ -187,6 +193,7 @@ func (d *daemon) closeServices() {
 	for _, s := range services {
 		d.logClosed(s.close(ctx))
 	}
+	d.closeCluster()
 }
 
 func (d *daemon) logClosed(err error) {

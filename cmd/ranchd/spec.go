@@ -17,6 +17,7 @@ var (
 	routeKeysTable   = settings.Keys(routeKeys{}, kinds)
 	limitsTable      = settings.Keys(limitsKeys{}, kinds)
 	networkKeysTable = settings.Keys(networkKeys{}, kinds)
+	clusterKeysTable = settings.Keys(clusterKeys{}, kinds)
 )
 
 // spec describes configuration files.
@@ -29,6 +30,8 @@ var spec = settings.Spec{
 				Help: "A route of a relay listener: TLS clients, by their ClientHello, that are forwarded to upstreams of their own. TLS does not end at the listener. The listener's upstream is for all other clients; without it TLS clients get the alert unrecognized_name, and others are closed."}}},
 		{Name: limitsName, Named: true, Keys: limitsTable, Help: "Limits that the listeners with limits = \"NAME\" count together."},
 		{Name: networkTable, Keys: networkKeysTable, Help: "A rule for a network of clients, on all listeners but those of operators."},
+		{Name: clusterTable, Single: true, Keys: clusterKeysTable,
+			Help: "The cluster of which this process is a node. The nodes share topics and sessions; docs/cluster.md describes how. Without the table there is no cluster."},
 	},
 	Hint: "ranchd config --default prints all keys",
 }
@@ -39,6 +42,7 @@ const (
 	routeTable    = "route" // in a listener
 	limitsName    = "limits"
 	networkTable  = "network"
+	clusterTable  = "cluster"
 )
 
 // scope is the settings of the process, or of a listener, and where files set them.

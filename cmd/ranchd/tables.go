@@ -39,6 +39,9 @@ func (c *config) readTables(all *faults, doc *settings.Document) {
 		for _, s := range doc.Tables[networkTable] {
 			c.Networks = append(c.Networks, readNetwork(all, doc.File, s, c.Networks))
 		}
+		for _, s := range doc.Tables[clusterTable] {
+			c.Cluster = readCluster(all, doc.File, s, c.StateDir)
+		}
 	}
 	for _, l := range c.Listeners {
 		known := slices.ContainsFunc(c.Limits, func(s sharedLimits) bool { return s.Name == l.Limits })

@@ -142,10 +142,18 @@ func (d *daemon) ready(ctx context.Context) error {
 // errConsole is the error of an upgrade of a process that uses its terminal.
 var errConsole = errors.New("upgrade: ranchd with --console has the terminal, which it cannot hand over; this process continues to serve")
 
+// errClusterUpgrade is the error of an upgrade of a node: two processes cannot have the store of the
+// embedded NATS server and its address, and the connections of the replaced process would be without.
+var errClusterUpgrade = errors.New("upgrade: a node with an embedded NATS server cannot hand it over: restart the nodes, one after the other; clients resume their sessions at the others. This process continues to serve")
+
 // upgrade starts the program again and hands over the sockets. No reload happens meanwhile.
 func (d *daemon) upgrade(ctx context.Context, progress func(string)) (admin.Upgraded, error) {
 	if d.config().Console {
 		return admin.Upgraded{}, errConsole
+	}
+	if d.cluster != nil && d.cluster.engine.Embedded() {
+		d.log.Error("upgrade refused", "err", errClusterUpgrade)
+		return admin.Upgraded{}, errClusterUpgrade
 	}
 	d.changing.Lock()
 	defer d.changing.Unlock()

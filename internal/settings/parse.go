@@ -59,6 +59,10 @@ func tableOf(tables []Table, name string) (Table, bool) {
 // sections reads all tables of one description, whose name is the path.
 func (r *reader) sections(t Table, n *node) (list []Section, ok bool) {
 	switch {
+	case t.Single && n.kind == unstable.Table:
+		return []Section{r.section(t, "", n)}, true
+	case t.Single:
+		r.fault(n.line, "%s: allowed is one table, [%s]", t.Name, t.Name)
 	case t.Named && n.kind == unstable.Table:
 		for _, name := range n.names {
 			if n.field[name].kind != unstable.Table {

@@ -26,9 +26,12 @@ func propertiesOf(keys []Key, tables []Table) map[string]any {
 	}
 	for _, t := range tables {
 		table := map[string]any{"type": "object", "additionalProperties": false, "description": t.Help, "properties": propertiesOf(t.Keys, t.Tables)}
-		if t.Named {
+		switch {
+		case t.Single:
+			properties[t.Name] = table
+		case t.Named:
 			properties[t.Name] = map[string]any{"type": "object", "additionalProperties": table}
-		} else {
+		default:
 			properties[t.Name] = map[string]any{"type": "array", "items": table}
 		}
 	}

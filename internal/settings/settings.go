@@ -69,9 +69,9 @@ type Key struct {
 // Table describes tables of a file.
 type Table struct {
 	Name string
-	// Named tables are [name.NAME]; others are an array, [[name]].
-	Named bool
-	Keys  []Key
+	// Named tables are [name.NAME], and a Single one is [name]; others are an array, [[name]].
+	Named, Single bool
+	Keys          []Key
 	// Tables are tables in each of these tables: [[name.other]].
 	Tables []Table
 	Help   string
@@ -138,7 +138,7 @@ type Document struct {
 	File string
 	Top  Section
 	// Tables are the tables by the name of their description. An array that is given but empty is
-	// not nil.
+	// not nil. A Single table is a list of one.
 	Tables map[string][]Section
 }
 

@@ -8,6 +8,7 @@ import (
 	"maps"
 
 	"goranch/protocol"
+	"goranch/protocol/session"
 )
 
 // handle carries out a request. An error is sent to the client and ends the connection.
@@ -170,7 +171,9 @@ func (h *handler) attach(token string) error {
 		return fmt.Errorf("%w: attach must be the first request", protocol.ErrBadInput)
 	}
 	if token != h.lease.ID() {
-		if err := h.attachOther(token); err != nil {
+		if err := h.attachOther(token); errors.Is(err, session.ErrUnavailable) {
+			return fmt.Errorf("%w: attach: %w", ErrUnavailable, err)
+		} else if err != nil {
 			return fmt.Errorf("%w: attach: %w", protocol.ErrBadInput, err)
 		}
 	}

@@ -2,6 +2,7 @@ package shell
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -199,7 +200,11 @@ func (c *conn) reconnect(id string) {
 	h := &holder{c: c}
 	lease, err := c.shell.sessions.Attach(c.peer.Context(), id, c.remote, h)
 	if err != nil {
-		c.answer(nil, &Error{Message: err.Error()})
+		e := &Error{Message: err.Error()}
+		if errors.Is(err, session.ErrUnavailable) {
+			e = &Error{Code: CodeUnavailable, Message: CodeUnavailable + ": " + err.Error()}
+		}
+		c.answer(nil, e)
 		return
 	}
 	fresh, freshRunner := c.lease, c.runner

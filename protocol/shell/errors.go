@@ -19,6 +19,9 @@ const (
 	CodeUnknown   = "unknown"   // the command does not exist
 	CodeUsage     = "usage"     // the command does not accept these arguments
 	CodeCancelled = "cancelled" // the client has cancelled the command
+
+	// CodeUnavailable says that the same request may succeed later. The message begins with it.
+	CodeUnavailable = "unavailable"
 )
 
 // Error returns the message and the suggestion.

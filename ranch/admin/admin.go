@@ -45,6 +45,8 @@ type Options struct {
 	// Current returns further Protected and Sessions, for a server whose listeners change. It is
 	// called by commands, concurrently. nil is none.
 	Current func() (protected []string, sessions []Sessions)
+	// Status returns further fields of the command status. It is called concurrently. nil is none.
+	Status func() shell.Fields
 	// Reload reads the configuration again for the command reload, and applies what has changed:
 	// everything, or nothing if it returns an error. ctx ends if the command is cancelled. nil: there is no such
 	// command.

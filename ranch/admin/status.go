@@ -73,6 +73,9 @@ func (a *admin) status(_ context.Context, c *shell.Call) error {
 		}
 		f = append(f, shell.Field{Key: "sessions", Title: "Sessions", Value: n})
 	}
+	if a.Status != nil {
+		f = append(f, a.Status()...)
+	}
 	f = append(f, shell.Field{Key: "goroutines", Title: "Goroutines", Value: runtime.NumGoroutine()},
 		shell.Field{Key: "memory", Title: "Memory", Value: residentMemory()})
 	if open, limit, err := descriptors.Count(); err == nil {

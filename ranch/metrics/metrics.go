@@ -40,6 +40,8 @@ type Options struct {
 	Sessions func() map[string]session.Stats
 	// Relays returns the figures of relays by name.
 	Relays func() map[string]relay.Stats
+	// Cluster returns the figures of this node of a cluster.
+	Cluster func() Cluster
 	// Certificates returns the certificates in use, such as certs.Store.Certificates.
 	Certificates func() []certs.Certificate
 	// Reload reports whether the last attempt to load the configuration, at the given time, was
@@ -111,6 +113,9 @@ func (c *Collector) Collect(to chan<- prometheus.Metric) {
 		for name, st := range c.opts.Relays() {
 			collectRelay(to, label(name), st)
 		}
+	}
+	if c.opts.Cluster != nil {
+		collectCluster(to, c.opts.Cluster())
 	}
 	if c.opts.Certificates != nil {
 		collectCertificates(to, c.opts.Certificates())

@@ -81,6 +81,9 @@ func all() metrics.Options {
 			up.Failed[relay.Reset] = 13
 			return map[string]relay.Stats{"front": {Upstreams: []relay.UpstreamStats{up, {Addr: "10.0.0.2:443", State: relay.Out}}, NoneAvailable: 14}}
 		},
+		Cluster: func() metrics.Cluster {
+			return metrics.Cluster{Ready: true, Nodes: 3, Brokers: map[string]metrics.Broker{"topics": {Connected: true, Gaps: 15}}}
+		},
 		Certificates: func() []certs.Certificate {
 			pair := certs.Pair{Cert: "tls.crt"}
 			return []certs.Certificate{

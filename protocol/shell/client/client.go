@@ -128,7 +128,7 @@ func (c *Client) disconnected(l *link, err error) {
 		c.connector.Stop(err)
 	case c.quitting.Load():
 		c.connector.Stop(ErrClosed)
-	case l == nil && errors.As(err, &refused):
+	case l == nil && errors.As(err, &refused) && refused.Code != shell.CodeUnavailable:
 		c.connector.Stop(err)
 	case l != nil && c.opts.NoReconnect:
 		c.connector.Stop(err)

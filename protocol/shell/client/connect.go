@@ -104,9 +104,13 @@ func (l *link) authenticate(token string) error {
 	return err
 }
 
-// resume resumes a session. It returns false if the server no longer has it.
+// resume resumes a session. It returns false if the server no longer has it. If the server does not
+// know whether it has it, that is an error, so that the client connects again.
 func (l *link) resume(session string) (bool, error) {
 	m, _, err := l.exchange("reconnect:"+session, func(text string) bool { return text == restored })
+	if err == nil && m != nil && m.Error != nil && m.Error.Code == shell.CodeUnavailable {
+		err = m.Error
+	}
 	if err != nil || m != nil {
 		return false, err
 	}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"goranch/internal/termtext"
+	"goranch/protocol/shell"
+	"goranch/ranch/metrics"
+)
+
+// degraded returns why the cluster cannot keep its promises, or nil.
+func (cl *cluster) degraded() error {
+	if err := cl.engine.Degraded(); err != nil {
+		return err
+	}
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	for _, name := range slices.Sorted(mapKeys(cl.parts)) {
+		if err := cl.parts[name].Degraded(); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// Times between two checks of the cluster, and between two logged reasons.
+const (
+	clusterInterval = 250 * time.Millisecond
+	reasonInterval  = 10 * time.Second
+)
+
+// watch logs when the cluster becomes ready or degraded, and tells the service manager.
+func (cl *cluster) watch(ctx context.Context) {
+	tick := time.NewTicker(clusterInterval)
+	defer tick.Stop()
+	before, at := errors.New(""), time.Time{} // neither ready nor degraded
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		err := cl.degraded()
+		switch {
+		case err == nil && before == nil:
+		case err == nil:
+			cl.d.log.Info("cluster ready", "nodes", cl.engine.Nodes())
+			cl.d.notify.clusterState("")
+		case before == nil || before.Error() == "" || err.Error() != before.Error() && time.Since(at) >= reasonInterval:
+			cl.d.log.Warn("cluster degraded", "err", err)
+			cl.d.notify.clusterState(err.Error())
+		default:
+			continue // before stays the reason that was logged
+		}
+		before, at = err, time.Now()
+	}
+}
+
+// checks returns the conditions of readiness besides those of listeners.
+func (d *daemon) checks() map[string]func(context.Context) error {
+	if d.cluster == nil {
+		return nil
+	}
+	return map[string]func(context.Context) error{clusterTable: func(context.Context) error { return d.cluster.degraded() }}
+}
+
+// clusterStatus returns the fields of the command status.
+func (d *daemon) clusterStatus() shell.Fields {
+	cl := d.cluster
+	if cl == nil {
+		return nil
+	}
+	state := "ready"
+	if err := cl.degraded(); err != nil {
+		state = "degraded: " + termtext.Line(err.Error())
+	}
+	f := shell.Fields{{Key: "node", Title: "Node", Value: cl.config.Engine.Name}, {Key: "cluster", Title: "Cluster", Value: state}}
+	if cl.config.Nodes > 0 {
+		f = append(f, shell.Field{Key: "nodes", Title: "Connected nodes", Value: fmt.Sprintf("%d of %d", cl.engine.Nodes(), cl.config.Nodes)})
+	}
+	return f
+}
+
+// metrics returns the figures of the cluster.
+func (cl *cluster) metrics() metrics.Cluster {
+	m := metrics.Cluster{Ready: cl.degraded() == nil, Nodes: cl.engine.Nodes(), Brokers: map[string]metrics.Broker{}}
+	for _, s := range cl.d.allServices() {
+		if s.broker == nil {
+			continue
+		}
+		st := s.broker.Stats()
+		m.Brokers[s.key.String()] = metrics.Broker{Connected: st.Connected, Reconnects: st.Reconnects, Slow: st.Slow, Gaps: st.Gaps, Filled: st.Filled,
+			Lost: st.Lost, Missed: st.Missed}
+	}
+	return m
+}

@@ -1,0 +1,138 @@
+package natsengine
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"goranch/internal/termtext"
+)
+
+// A burst of logLines is logged, and then one line each logInterval; others are counted.
+const (
+	logLines    = 20
+	logInterval = time.Second
+	maxLogLine  = 500 // bytes
+)
+
+// serverLog is the logger of nats-server. Lines can contain what other hosts have sent.
+type serverLog struct {
+	log    *slog.Logger
+	secret string // that no line shows; "" is none
+	fatal  chan string
+
+	mu         sync.Mutex
+	left       int
+	at         time.Time // since when left counts
+	suppressed int
+	last       string // error
+}
+
+func newServerLog(log *slog.Logger, secret string) *serverLog {
+	return &serverLog{log: log, secret: secret, fatal: make(chan string, 1), left: logLines, at: time.Now()}
+}
+
+// print logs a line.
+func (l *serverLog) print(level slog.Level, text string) {
+	if !l.log.Enabled(context.Background(), level) || level > slog.LevelDebug && !l.allow() {
+		return
+	}
+	l.log.Log(context.Background(), level, "NATS", "text", l.clean(text))
+}
+
+// clean returns a line without the secret and control characters, and of limited length.
+func (l *serverLog) clean(text string) string {
+	if l.secret != "" {
+		text = strings.ReplaceAll(text, l.secret, "[secret]")
+	}
+	if len(text) > maxLogLine {
+		text = text[:maxLogLine] + " …"
+	}
+	return termtext.Line(text)
+}
+
+// allow reports whether a line may be logged now.
+func (l *serverLog) allow() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n := int(time.Since(l.at) / logInterval); n > 0 {
+		l.left = min(l.left+n, logLines)
+		l.at = l.at.Add(time.Duration(n) * logInterval)
+		if l.suppressed > 0 {
+			l.log.Warn("NATS: lines were left out", "count", l.suppressed)
+			l.suppressed = 0
+		}
+	}
+	if l.left == 0 {
+		l.suppressed++
+		return false
+	}
+	l.left--
+	return true
+}
+
+// Warn logs a text about what uses the engine, escaped and limited like what nats-server logs.
+func (e *Engine) Warn(text string) { e.log.print(slog.LevelWarn, text) }
+
+// flush logs how many lines were left out.
+func (l *serverLog) flush() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.suppressed > 0 {
+		l.log.Warn("NATS: lines were left out", "count", l.suppressed)
+		l.suppressed = 0
+	}
+}
+
+// lastError returns the last error that nats-server has logged since forgetError.
+func (l *serverLog) lastError() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.last
+}
+
+func (l *serverLog) forgetError() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.last = ""
+}
+
+// The methods of server.Logger. Most warnings of nats-server are about what it repairs itself, and
+// most errors about other nodes.
+
+const plainPasswords = "Plaintext passwords detected, use nkeys or bcrypt"
+
+func (l *serverLog) Noticef(format string, v ...any) {
+	l.print(slog.LevelDebug, fmt.Sprintf(format, v...))
+}
+
+func (l *serverLog) Warnf(format string, v ...any) {
+	if format == plainPasswords { // they are random
+		return
+	}
+	l.print(slog.LevelInfo, fmt.Sprintf(format, v...))
+}
+
+func (l *serverLog) Errorf(format string, v ...any) {
+	text := fmt.Sprintf(format, v...)
+	l.mu.Lock()
+	l.last = l.clean(text)
+	l.mu.Unlock()
+	l.print(slog.LevelWarn, text)
+}
+
+// Fatalf is called for errors with which nats-server does not start. It must not end the process.
+func (l *serverLog) Fatalf(format string, v ...any) {
+	text := fmt.Sprintf(format, v...)
+	select {
+	case l.fatal <- l.clean(text):
+	default:
+		l.Errorf("%s", text)
+	}
+}
+
+func (l *serverLog) Debugf(string, ...any) {}
+func (l *serverLog) Tracef(string, ...any) {}
