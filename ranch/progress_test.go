@@ -52,24 +52,40 @@ func TestProgressInsideAWriteIsNotIdle(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			l, rec := startListener(t, c.t, ranch.Options{Addr: addrOf(c.t), ShutdownTimeout: ranch.BrutalKill, Limits: conns.Limits{
-				IdleTimeout: 400 * time.Millisecond, WriteTimeout: 400 * time.Millisecond,
-			}}, protocol.Func(c.serve))
-			nc := dialSlowly(t, c.t, l)
-			got := 0
-			for p := make([]byte, size/16); got < size; { // takes 1.6 s
-				n, err := io.ReadFull(nc, p)
-				got += n
-				if err != nil {
-					break
+			for limit := 400 * time.Millisecond; ; limit *= 2 {
+				l, rec := startListener(t, c.t, ranch.Options{Addr: addrOf(c.t), ShutdownTimeout: ranch.BrutalKill, Limits: conns.Limits{
+					IdleTimeout: limit, WriteTimeout: limit,
+				}}, protocol.Func(c.serve))
+				nc := dialSlowly(t, c.t, l)
+				got, longest := readSlowly(nc, size, limit/4)
+				if got == size {
+					return
 				}
-				time.Sleep(100 * time.Millisecond)
-			}
-			if got != size {
-				t.Errorf("got %d bytes, want %d; ended: %v", got, size, rec.wait(t, ranch.ConnEnded, 1)[0].Reason)
+				why := rec.wait(t, ranch.ConnEnded, 1)[0].Reason
+				if longest < limit/2 || limit > testTimeout/20 { // a client that is late is idle, on a busy machine
+					t.Fatalf("got %d bytes, want %d; ended: %v", got, size, why)
+				}
+				nc.Close()
+				l.Stop()
 			}
 		})
 	}
+}
+
+// readSlowly reads size bytes in 16 pieces with pauses. It returns how many it has read, and the
+// longest time between two reads that ended.
+func readSlowly(nc net.Conn, size int, pause time.Duration) (got int, longest time.Duration) {
+	last := time.Now()
+	for p := make([]byte, size/16); got < size; {
+		n, err := io.ReadFull(nc, p)
+		got += n
+		longest, last = max(longest, time.Since(last)), time.Now()
+		if err != nil {
+			break
+		}
+		time.Sleep(pause)
+	}
+	return got, longest
 }
 
 type sender struct{ size int }

@@ -222,6 +222,12 @@ func waitBlocked(tb testing.TB, n int, fn string) {
 	waitFor(tb, "goroutines parked in "+fn, func() bool { return countBlocked(fn) >= n })
 }
 
+// waitBlockedOrDone is waitBlocked for a call that a time limit may end before it is seen to wait.
+func waitBlockedOrDone(tb testing.TB, n int, fn string, done <-chan result) {
+	tb.Helper()
+	waitFor(tb, "goroutines parked in "+fn, func() bool { return countBlocked(fn) >= n || len(done) > 0 })
+}
+
 func countBlocked(fn string) (n int) {
 	buf := make([]byte, 256<<10)
 	for {
@@ -275,6 +281,17 @@ func await(tb testing.TB, what string, done <-chan result) result {
 		buf := make([]byte, 1<<20)
 		tb.Fatalf("%s did not return within %v\n%s", what, testTimeout, buf[:runtime.Stack(buf, true)])
 		return result{}
+	}
+}
+
+// inTime calls try with a limit, and again with twice the limit if it reports false: a step of the
+// test that has to be done within the limit was late, as happens on a busy machine.
+func inTime(tb testing.TB, limit time.Duration, try func(limit time.Duration) bool) {
+	tb.Helper()
+	for ; !try(limit); limit *= 2 {
+		if limit > testTimeout {
+			tb.Fatalf("got no success within %v, want one", limit)
+		}
 	}
 }
 

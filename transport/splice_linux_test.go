@@ -167,14 +167,28 @@ func positionOf(tb testing.TB, p []byte, off, within int64) int64 {
 // A receiver that is slow but steady receives everything: each piece has its own send timeout,
 // however much data is queued before it.
 func TestSpliceToSlowReceiver(t *testing.T) {
-	const timeout = 160 * time.Millisecond
+	inTime(t, 160*time.Millisecond, func(timeout time.Duration) bool { return receiveSlowly(t, timeout) })
+}
+
+// receiveSlowly reports false if the send timeout has ended the copy.
+func receiveSlowly(t *testing.T, timeout time.Duration) bool {
+	t.Helper()
 	src, in := kindNamed("tcp").pair(t, transport.TCP{})
 	dst, out := kindNamed("tcp").pair(t, transport.TCP{SendTimeout: timeout, WriteBuffer: 64 << 10, ReadBuffer: 64 << 10})
 	flooding := async(func() (int64, error) { return io.Copy(in, &stream{n: 1 << 40}) })
 	copying := async(func() (int64, error) { return src.WriteTo(dst) })
 	got := new(checker)
-	if _, err := io.CopyN(got, out, 30<<20); err != nil {
-		t.Fatal(err)
+	receive := func(n int64) bool {
+		if _, err := io.CopyN(got, out, n); err == nil {
+			return true
+		}
+		wantIs(t, await(t, "WriteTo", copying).err, transport.ErrSendTimeout)
+		src.Abort()
+		await(t, "the sender", flooding)
+		return false
+	}
+	if !receive(30 << 20) {
+		return false
 	}
 	queued := 0
 	for range 10 { // until the kernel has enlarged the buffer
@@ -187,8 +201,8 @@ func TestSpliceToSlowReceiver(t *testing.T) {
 		if queued > 1500<<10 {
 			break
 		}
-		if _, err := io.CopyN(got, out, 30<<20); err != nil {
-			t.Fatal(err)
+		if !receive(30 << 20) {
+			return false
 		}
 	}
 	t.Logf("%d bytes have piled up", queued)
@@ -196,15 +210,15 @@ func TestSpliceToSlowReceiver(t *testing.T) {
 	defer tick.Stop()
 	for end := got.off + int64(queued); got.off < end; { // 256 KiB in a quarter of the time
 		<-tick.C
-		if _, err := io.CopyN(got, out, 64<<10); err != nil {
-			r := <-copying
-			t.Fatalf("after %d bytes: got %v (copy: %v), want more", got.off, err, r.err)
+		if !receive(64 << 10) {
+			return false
 		}
 	}
 	src.Abort()
 	out.Close()
 	await(t, "WriteTo", copying)
 	await(t, "the sender", flooding)
+	return true
 }
 
 // Bulk data between two plain TCP connections, and files sent to one, are not copied to user space,

@@ -314,16 +314,7 @@ func TestLimitedTransfers(t *testing.T) {
 					go client.Write(data)
 				}
 				begin := time.Now()
-				if way.name == "echo" {
-					go way.send(srv)
-				} else {
-					go func() {
-						if n, err := way.send(srv); n != int64(len(data)) || err != nil {
-							t.Errorf("got %d bytes, %v, want %d", n, err, len(data))
-						}
-						srv.CloseWrite()
-					}()
-				}
+				sent := async(func() (int64, error) { return way.send(srv) })
 				got := make([]byte, len(data))
 				if _, err := io.ReadFull(client, got); err != nil || !bytes.Equal(got, data) {
 					t.Errorf("got other data, or %v", err)
@@ -331,6 +322,11 @@ func TestLimitedTransfers(t *testing.T) {
 				// The last pieces may be in flight, and 50 ms are free.
 				if took := time.Since(begin); took < 40*time.Millisecond-5*time.Millisecond {
 					t.Errorf("got the data after %v, want at least 35ms", took)
+				}
+				if way.name != "echo" { // which ends with the connection
+					if r := await(t, way.name, sent); r.n != int64(len(data)) || r.err != nil {
+						t.Errorf("got %d bytes, %v, want %d", r.n, r.err, len(data))
+					}
 				}
 			})
 		})

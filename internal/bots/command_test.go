@@ -107,8 +107,8 @@ func TestInterrupt(t *testing.T) {
 			var out, errs strings.Builder
 			begin := time.Now()
 			code := Command(ctx, append(strings.Fields(tt.args), "--port", f.start(t), "--clients", fmt.Sprint(clients), "--timeout", "1m"), &out, &errs)
-			if took := time.Since(begin); code != exitInterrupted || took > 5*time.Second {
-				t.Errorf("got code %d after %v, want %d within 5s; stderr %s", code, took, exitInterrupted, errs.String())
+			if took := time.Since(begin); code != exitInterrupted || took > 30*time.Second {
+				t.Errorf("got code %d after %v, want %d within 30s; stderr %s", code, took, exitInterrupted, errs.String())
 			}
 		})
 	}

@@ -81,7 +81,7 @@ func TestStopKills(t *testing.T) {
 	p := startChild(t, "child-hangs", nil)
 	begin := time.Now()
 	p.Stop()
-	if took := time.Since(begin); took < stopTimeout || took > stopTimeout+5*time.Second {
+	if took := time.Since(begin); took < stopTimeout || took > stopTimeout+30*time.Second {
 		t.Errorf("Stop: took %v, want about %v", took, stopTimeout)
 	}
 	if err := p.Wait(); err == nil {

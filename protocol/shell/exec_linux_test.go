@@ -30,8 +30,6 @@ func TestProgram(t *testing.T) {
 	}
 	loop := script("cpu", "while :; do :; done")
 	loop.CPU = time.Second
-	late := script("late", "echo started; sleep 100")
-	late.Timeout = 100 * time.Millisecond
 	large := script("large", "yes")
 	large.MaxOutput = 7
 	operatorOnly := Program{Name: "denied", Path: "/bin/true"}
@@ -39,10 +37,10 @@ func TestProgram(t *testing.T) {
 	missing := Program{Name: "missing", Path: "/nonexistent", Role: Viewer}
 	env := script("env", "env | sort")
 	env.Env = []string{"A=b"}
-	programs := []Program{loop, late, large, operatorOnly, none, missing, env,
+	programs := []Program{loop, large, operatorOnly, none, missing, env,
 		{Name: "say", Path: echo, Allow: NoFlags, Role: Viewer},
 		script("where", "pwd"), script("status", "exit 3"), script("in", "cat; echo end"), script("err", "echo stderr >&2; printf x"), script("self", "kill -9 $$")}
-	programs[9].Name = "three"
+	programs[8].Name = "three"
 	srv := newTestServer(t, Options{Root: root, Programs: programs})
 	tests := []struct {
 		send string
@@ -61,7 +59,6 @@ func TestProgram(t *testing.T) {
 		{"denied", []string{"error: denied requires the role operator; your role is viewer"}},
 		{"missing", []string{"error: cannot start missing: no such file or directory"}},
 		{"large", []string{"y", "y", "y", "y", "error: output limit reached; the program was killed"}},
-		{"late", []string{"started", "error: time limit reached; the program was killed"}},
 		{"env", []string{"A=b", "LANG=C.UTF-8", "PATH=/usr/bin:/bin", "PWD=" + root + "/sub"}},
 		{"cpu", []string{"error: processor time limit reached; the program was killed"}},
 	}
@@ -76,6 +73,27 @@ func TestProgram(t *testing.T) {
 			if got != w {
 				t.Errorf("%s: got %q, want %q", tt.send, got, w)
 			}
+		}
+	}
+}
+
+// The output of a program that is killed at its time limit is kept.
+func TestProgramTimeLimit(t *testing.T) {
+	const want = "error: time limit reached; the program was killed"
+	for limit := 100 * time.Millisecond; ; limit *= 4 {
+		late := script("late", "echo started; sleep 100")
+		late.Timeout = limit
+		c := newTestServer(t, Options{Programs: []Program{late}}).dial()
+		c.send("late\n")
+		got := c.line()
+		if got == "started" {
+			if got = c.line(); got != want {
+				t.Errorf("after the output: got %q, want %q", got, want)
+			}
+			return
+		}
+		if got != want || limit > 10*time.Second { // a shell may take long to start on a busy machine
+			t.Fatalf("limit %v: got %q, want the output first", limit, got)
 		}
 	}
 }

@@ -62,7 +62,7 @@ func (h *testServer) dial() *client {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	nc.SetReadDeadline(time.Now().Add(20 * time.Second))
+	nc.SetReadDeadline(time.Now().Add(time.Minute))
 	c := &client{nc, h.t, bufio.NewReader(nc), ""}
 	h.t.Cleanup(func() { nc.Close() })
 	line := c.line()
@@ -131,7 +131,7 @@ func (c *client) closeWrite() {
 
 func waitFor(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("timed out waiting for %s", what)
 		}

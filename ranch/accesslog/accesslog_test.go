@@ -106,20 +106,33 @@ func closeLog(t testing.TB, l *Log) {
 // numbered returns the listener of line i of a test.
 func numbered(i int) string { return fmt.Sprintf("line %04d", i) }
 
+// lineEvent returns the event of addLines. All calls share its connection, because the length of a
+// line depends on the id.
+func lineEvent(t testing.TB) ranch.Event {
+	t.Helper()
+	sharedEvent.once.Do(func() { sharedEvent.e = testEvent(t, tcpAddr(t, "192.0.2.1:5")) })
+	return sharedEvent.e
+}
+
+var sharedEvent struct {
+	once sync.Once
+	e    ranch.Event
+}
+
 // addLines queues the lines from to to-1, which have the same length. Their listener is their number.
 func addLines(t testing.TB, l *Log, from, to int) {
 	t.Helper()
-	e := testEvent(t, tcpAddr(t, "192.0.2.1:5"))
+	e := lineEvent(t)
 	for i := from; i < to; i++ {
 		e.Ref = numbered(i)
 		l.record(&e)
 	}
 }
 
-// lineBytes is the length of the lines of addLines, whose connections have ids of one length.
+// lineBytes is the length of the lines of addLines.
 func lineBytes(t testing.TB) int {
 	t.Helper()
-	e := testEvent(t, tcpAddr(t, "192.0.2.1:5"))
+	e := lineEvent(t)
 	e.Ref = numbered(0)
 	return len(lineOf(&e, testTime))
 }

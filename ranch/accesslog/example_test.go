@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -45,7 +46,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	nc.Read(make([]byte, 5))
+	io.ReadAll(nc) // until the server closes the connection
 	nc.Close()
 	l.Stop()
 	log.Close(context.Background())

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -114,9 +115,18 @@ func TestHistory(t *testing.T) {
 // topic is checked.
 func TestGapIsFilled(t *testing.T) {
 	var drop atomic.Bool
-	dropForTest = func(*nats.Msg) bool { return drop.Load() }
+	var dropped atomic.Int32
+	dropForTest = func(*nats.Msg) bool {
+		if !drop.Load() {
+			return false
+		}
+		dropped.Add(1)
+		return true
+	}
+	check := newCheck
+	newCheck = time.Hour // no check but the one of the test
+	t.Cleanup(func() { dropForTest, newCheck = nil, check })
 	e := newEngine(t)
-	t.Cleanup(func() { dropForTest = nil })
 	b := e.node("b")
 	b.subscribe("o")
 	b.publish("o", "1")
@@ -124,18 +134,22 @@ func TestGapIsFilled(t *testing.T) {
 	drop.Store(true)
 	b.publish("o", "2")
 	b.publish("o", "3")
-	waitFor(t, "dropped messages", func() bool { return len(b.shard("o").msgs) == 0 })
+	waitFor(t, "dropped messages", func() bool { return dropped.Load() == 2 })
 	drop.Store(false)
 	b.publish("o", "4")
 	b.expect("o 1 1", "o 2 2", "o 3 3", "o 4 4")
 	drop.Store(true)
 	b.publish("o", "5")
+	waitFor(t, "a dropped message", func() bool { return dropped.Load() == 3 })
 	b.checkSoon()
 	b.expect("o 1 1", "o 2 2", "o 3 3", "o 4 4", "o 5 5")
+	for range 3 { // one of them is in the channel: the check of the topic has ended
+		b.wake <- struct{}{}
+	}
 	for range 9 { // more than are kept
 		b.publish("o", "-")
 	}
-	waitFor(t, "dropped messages", func() bool { return len(b.shard("o").msgs) == 0 })
+	waitFor(t, "dropped messages", func() bool { return dropped.Load() == 12 })
 	drop.Store(false)
 	b.reset()
 	b.publish("o", "15")

@@ -81,13 +81,15 @@ func TestNoFrameAfterClose(t *testing.T) {
 	}
 }
 
-// A frame that is longer than MaxBuffered can be followed by others before it is taken.
+// A frame that is longer than MaxBuffered can follow others and precede others before it is taken.
 func TestQueueLimit(t *testing.T) {
 	for _, tt := range []struct {
 		frames []int
 		want   bool // of the last one
 	}{
-		{[]int{500}, true}, {[]int{500, 100}, true}, {[]int{500, 60, 40}, true}, {[]int{500, 101}, false}, {[]int{1, 60, 41}, false},
+		{[]int{500}, true}, {[]int{500, 100}, true}, {[]int{500, 60, 40}, true}, {[]int{500, 101}, false},
+		{[]int{100, 500}, true}, {[]int{60, 500, 40}, true}, {[]int{60, 500, 41}, false}, {[]int{40, 500, 500}, false},
+		{[]int{60, 60, 60}, false}, {[]int{60, 60, 40}, true},
 	} {
 		g := &Gateway{queued: budget{limit: -1}}
 		u := &upstream{g: g, opts: &Options{MaxBuffered: 100}, readable: make(chan struct{}, 1)}

@@ -42,10 +42,10 @@ type Options struct {
 	// MaxMessage limits the length of a message from a browser, in bytes. 0 is 256 KiB; negative
 	// values are refused.
 	MaxMessage int
-	// MaxBuffered limits the data that waits for a browser behind the oldest frame, in bytes. Beyond
-	// the limit the connection is closed, and the browser can resume its session. It should exceed the buffer that
-	// the server keeps for a session, which arrives at once. 0 is 128 KiB; negative values are
-	// refused.
+	// MaxBuffered limits the data that waits for a browser without the longest frame, in bytes.
+	// Beyond the limit the connection is closed, and the browser can resume its session. It should
+	// exceed the buffer that the server keeps for a session, which arrives at once. 0 is 128 KiB;
+	// negative values are refused.
 	MaxBuffered int
 	// MaxBufferedTotal limits the data that waits for all browsers, in bytes; their messages that have
 	// not arrived completely may take a quarter as much. A browser that exceeds it with more than

@@ -225,8 +225,8 @@ func (u *upstream) finish() {
 	})
 }
 
-// push queues a frame. It reports false if the queue exceeds MaxBuffered. The oldest frame does not
-// count: a single one may be longer, and others may follow it before it is taken.
+// push queues a frame. It reports false if the queue exceeds MaxBuffered. The longest frame does not
+// count: it may exceed the limit alone, and before it is taken, others may follow it and precede it.
 func (u *upstream) push(data []byte) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -237,8 +237,17 @@ func (u *upstream) push(data []byte) bool {
 	u.queue = append(u.queue, f)
 	u.bytes += len(data)
 	u.notify()
-	waiting := u.bytes - len(u.queue[0].data)
-	return u.g.queued.charge(len(data), u.bytes) && waiting <= u.opts.MaxBuffered || len(u.queue) == 1
+	within := u.bytes <= u.opts.MaxBuffered || u.bytes-u.longest() <= u.opts.MaxBuffered
+	return u.g.queued.charge(len(data), u.bytes) && within || len(u.queue) == 1
+}
+
+// longest returns the length of the longest frame in the queue. u.mu is held.
+func (u *upstream) longest() int {
+	n := 0
+	for _, f := range u.queue {
+		n = max(n, len(f.data))
+	}
+	return n
 }
 
 // notify reports that the queue or err has changed. u.mu is held.
