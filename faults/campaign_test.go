@@ -1,0 +1,77 @@
+package faults_test
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+var (
+	seeds = flag.Uint64("seeds", 100, "`number` of schedules of the campaign")
+	seed  = flag.Uint64("seed", 0, "`seed` of the only schedule of the campaign; with -v it is printed")
+	first = flag.Uint64("first", 1, "first `seed` of the campaign")
+)
+
+// TestCampaign executes random schedules. After each, what the server has reported must agree with what
+// was seen from outside.
+func TestCampaign(t *testing.T) {
+	if *seed > 0 {
+		var trace io.Writer
+		if testing.Verbose() {
+			trace = os.Stdout
+			fmt.Print(newSchedule(*seed))
+		}
+		if wrong := runSchedule(t, *seed, trace); len(wrong) > 0 {
+			t.Errorf("seed %d:\n%s", *seed, strings.Join(wrong, "\n"))
+		}
+		return
+	}
+	var next, failed atomic.Uint64
+	next.Store(*first)
+	end := *first + *seeds
+	for i := range runtime.GOMAXPROCS(0) {
+		t.Run(fmt.Sprint("worker ", i), func(t *testing.T) {
+			t.Parallel()
+			for {
+				n := next.Add(1) - 1
+				if n >= end || failed.Load() >= 5 {
+					return
+				}
+				if wrong := runSchedule(t, n, nil); len(wrong) > 0 {
+					failed.Add(1)
+					t.Errorf("seed %d (again: go test ./faults -run Campaign -v -seed %d):\n%s", n, n, strings.Join(wrong, "\n"))
+				}
+			}
+		})
+	}
+}
+
+// longestSchedule limits the time of a schedule, on its own clock.
+const longestSchedule = 2 * time.Hour
+
+// runSchedule executes the schedule of a seed in a bubble, and returns what is wrong. A goroutine that
+// is left behind makes the bubble panic.
+func runSchedule(t *testing.T, seed uint64, trace io.Writer) (wrong []string) {
+	defer func() {
+		if v := recover(); v != nil {
+			wrong = append(wrong, fmt.Sprintf("panic: %v\n%s", v, debug.Stack()))
+		}
+	}()
+	synctest.Test(t, func(*testing.T) {
+		hangs := time.AfterFunc(longestSchedule, func() {
+			debug.SetTraceback("all")
+			panic(fmt.Sprintf("seed %d: got no end of the schedule within %v of its clock", seed, longestSchedule))
+		})
+		defer hangs.Stop()
+		wrong = newWorld(newSchedule(seed), trace).run()
+	})
+	return wrong
+}
