@@ -18,6 +18,7 @@ var (
 	seeds = flag.Uint64("seeds", 100, "`number` of schedules of the campaign")
 	seed  = flag.Uint64("seed", 0, "`seed` of the only schedule of the campaign; with -v it is printed")
 	first = flag.Uint64("first", 1, "first `seed` of the campaign")
+	one   = flag.Bool("one", false, "end the campaign with the first schedule that fails; execute one at a time")
 )
 
 // TestCampaign executes random schedules. After each, what the server has reported must agree with what
@@ -36,14 +37,20 @@ func TestCampaign(t *testing.T) {
 	}
 	var next, failed atomic.Uint64
 	next.Store(*first)
-	end := *first + *seeds
-	for i := range runtime.GOMAXPROCS(0) {
+	end, workers, most := *first+*seeds, runtime.GOMAXPROCS(0), uint64(5)
+	if *one {
+		workers, most = 1, 1
+	}
+	for i := range workers {
 		t.Run(fmt.Sprint("worker ", i), func(t *testing.T) {
 			t.Parallel()
 			for {
 				n := next.Add(1) - 1
-				if n >= end || failed.Load() >= 5 {
+				if n >= end || failed.Load() >= most {
 					return
+				}
+				if *one {
+					fmt.Fprintln(os.Stderr, "schedule", n)
 				}
 				if wrong := runSchedule(t, n, nil); len(wrong) > 0 {
 					failed.Add(1)

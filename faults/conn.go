@@ -17,6 +17,7 @@ type conn struct {
 	closed  sync.Once
 	writing sync.Mutex
 	broken  atomic.Pointer[error] // nil: it is usable
+	faulted atomic.Bool
 }
 
 func newConn(t *Transport, nc net.Conn, n uint64) *conn {
@@ -28,6 +29,9 @@ func newConn(t *Transport, nc net.Conn, n uint64) *conn {
 }
 
 func (c *conn) RemoteAddr() net.Addr { return c.remote }
+
+// Faulted reports whether a read or a write has failed because of a fault.
+func (c *conn) Faulted() bool { return c.faulted.Load() }
 
 // NetConn returns the connection of the inner transport.
 func (c *conn) NetConn() net.Conn { return c.Conn }
@@ -63,6 +67,7 @@ func (c *conn) Write(p []byte) (int, error) {
 		n, err := c.Conn.Write(p)
 		return n, c.err(err)
 	}
+	c.faulted.Store(true)
 	n := 0
 	if c.out.Chance(0.5) { // a part is written
 		var err error
@@ -82,6 +87,7 @@ func (c *conn) Write(p []byte) (int, error) {
 // fault returns an error for a call. Unless it is temporary, the connection is broken from now on, and
 // its peer gets a reset.
 func (c *conn) fault(op string, src *Source, of []error) error {
+	c.faulted.Store(true)
 	why := Pick(src, of...)
 	err := opError(op, c.t.Name(), c.remote, why)
 	if !isTemporary(why) && c.broken.CompareAndSwap(nil, &err) {
