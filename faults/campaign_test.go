@@ -15,7 +15,7 @@ import (
 )
 
 var (
-	seeds = flag.Uint64("seeds", 100, "`number` of schedules of the campaign")
+	seeds = flag.Uint64("seeds", 40, "`number` of schedules of the campaign")
 	seed  = flag.Uint64("seed", 0, "`seed` of the only schedule of the campaign; with -v it is printed")
 	first = flag.Uint64("first", 1, "first `seed` of the campaign")
 	one   = flag.Bool("one", false, "end the campaign with the first schedule that fails; execute one at a time")
@@ -54,7 +54,9 @@ func TestCampaign(t *testing.T) {
 				}
 				if wrong := runSchedule(t, n, nil); len(wrong) > 0 {
 					failed.Add(1)
-					t.Errorf("seed %d (again: go test ./faults -run Campaign -v -seed %d):\n%s", n, n, strings.Join(wrong, "\n"))
+					text := fmt.Sprintf("seed %d (again: go test ./faults -run Campaign -v -seed %d):\n%s", n, n, strings.Join(wrong, "\n"))
+					fmt.Println(text) // at once: the log of a test that does not end is lost
+					t.Error(text)
 				}
 			}
 		})

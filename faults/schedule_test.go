@@ -76,7 +76,7 @@ func newSchedule(seed uint64) schedule {
 			st.ops = append(st.ops, newOp(src, len(s.listeners)))
 		}
 		if st.settle = src.Chance(0.4); !st.settle {
-			st.after = src.Between(0, faults.Pick(src, 0, 0, time.Millisecond, 20*time.Millisecond, time.Second, 20*time.Second))
+			st.after = src.Between(0, faults.Pick(src, 0, 0, time.Millisecond, 20*time.Millisecond, time.Second, 8*time.Second))
 		}
 		s.steps = append(s.steps, st)
 	}

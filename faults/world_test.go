@@ -220,7 +220,7 @@ func (w *world) finish() {
 	w.cancel()
 	w.wg.Wait()
 	w.ops.Wait()
-	time.Sleep(time.Minute) // handshakes, back-offs and accept rates are over
+	time.Sleep(8 * time.Second) // handshakes, back-offs and episodes of accept errors are over
 	w.check()
 	for _, ln := range w.lnOf {
 		if err := ln.start(); err != nil {
@@ -275,7 +275,7 @@ func (ln *listening) probe() {
 		led.wrong("resume: got %v, want nil", err)
 		return
 	}
-	time.Sleep(10 * time.Second) // what is in the queue is served, and sockets are open
+	time.Sleep(3 * time.Second) // what is in the queue is served, and sockets are open
 	w.check()
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
