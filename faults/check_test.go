@@ -139,7 +139,7 @@ func (l *ledger) checkClient(c *client) {
 	if s.read > c.sent {
 		l.wrong("%s: got %d bytes read by the server, want at most the %d that were sent", where, s.read, c.sent)
 	}
-	if c.link != nil && c.link.Lossy() || !c.readToEnd {
+	if c.lossy || !c.readToEnd {
 		return
 	}
 	if c.got < s.written {

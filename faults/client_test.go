@@ -21,6 +21,7 @@ type client struct {
 	src       *faults.Source
 	nc        net.Conn     // its own end
 	link      *faults.Link // nil: no proxy
+	lossy     bool         // the proxy has lost bytes
 	addr      string       // of its connection to the server
 	to        *listening
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 
 	"goranch/conns"
@@ -257,4 +258,17 @@ func (l *ledger) pick(n int) *seen {
 		}
 	}
 	return least
+}
+
+// alive describes the connections that have not ended.
+func (l *ledger) alive() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var b strings.Builder
+	for id, s := range l.conns {
+		if s.started && !s.ended {
+			fmt.Fprintf(&b, "#%d of client %s, %s, removed %v, left %v, %+v; ", id, clientOf(s.conn), s.kind, s.removed, s.left, s.conn.Stats())
+		}
+	}
+	return b.String()
 }

@@ -32,8 +32,8 @@ type listenerPlan struct {
 	turnsAway bool
 }
 
-// step is a set of operations that run at once. Afterwards the clock advances, or, if settle is set,
-// all goroutines are waited for and the contracts are checked.
+// step is a set of operations that run at once. If settle is set, all goroutines are then waited for
+// and the contracts are checked. Afterwards the clock advances.
 type step struct {
 	ops    []op
 	after  time.Duration
@@ -77,6 +77,9 @@ func newSchedule(seed uint64) schedule {
 		}
 		if st.settle = src.Chance(0.4); !st.settle {
 			st.after = src.Between(0, faults.Pick(src, 0, 0, time.Millisecond, 20*time.Millisecond, time.Second, 8*time.Second))
+		}
+		if src.Chance(0.005) { // the clock jumps
+			st.after = src.Between(time.Minute, 10*time.Minute)
 		}
 		s.steps = append(s.steps, st)
 	}

@@ -204,7 +204,8 @@ func (w *world) run() []string {
 		if st.settle {
 			w.check()
 			w.logf("checked")
-		} else if st.after > 0 {
+		}
+		if st.after > 0 {
 			time.Sleep(st.after)
 		}
 	}
@@ -220,6 +221,12 @@ func (w *world) finish() {
 	w.cancel()
 	w.wg.Wait()
 	w.ops.Wait()
+	for _, c := range w.clients { // a stalled stream would keep its connection open
+		if c.link != nil {
+			c.lossy = c.link.Lossy()
+			c.link.Reset()
+		}
+	}
 	time.Sleep(8 * time.Second) // handshakes, back-offs and episodes of accept errors are over
 	w.check()
 	for _, ln := range w.lnOf {
@@ -322,7 +329,7 @@ func (ln *listening) probe() {
 	time.Sleep(2 * time.Second)
 	w.check()
 	if i := l.Info(); i.ActiveConnections != 0 || i.AllConnections != 0 {
-		led.wrong("without clients: got %d active connections of %d, want none", i.ActiveConnections, i.AllConnections)
+		led.wrong("without clients: got %d active connections of %d, want none: %s", i.ActiveConnections, i.AllConnections, led.alive())
 	}
 }
 
