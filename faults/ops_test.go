@@ -2,9 +2,8 @@ package faults_test
 
 import (
 	"context"
-	"fmt"
 	"net"
-	"strconv"
+	"net/netip"
 	"time"
 
 	"goranch/conns"
@@ -80,6 +79,20 @@ func (w *world) doListener(o op, ln *listening, l *ranch.Listener, led *ledger, 
 			led.remove(s)
 			ranch.RemoveConnection(s.conn)
 		}
+	case "info":
+		led.checkSums(l.Info())
+	case "ban":
+		if ln.plan.turnsAway {
+			ln.ban(o, l)
+		}
+	default:
+		w.doBackground(o, ln, l)
+	}
+}
+
+// doBackground executes an operation that may take long.
+func (w *world) doBackground(o op, ln *listening, l *ranch.Listener) {
+	switch o.kind {
 	case "trace":
 		stop := l.Trace(conns.Trace{Func: func(transport.TraceEvent) {}})
 		w.background(o, func(ctx context.Context) error { <-ctx.Done(); stop(); return nil })
@@ -90,8 +103,6 @@ func (w *world) doListener(o op, ln *listening, l *ranch.Listener, led *ledger, 
 			}
 		})
 		w.background(o, func(ctx context.Context) error { <-ctx.Done(); stop(); return nil })
-	case "info":
-		led.checkSums(l.Info())
 	case "wait":
 		w.background(o, func(ctx context.Context) error {
 			return l.WaitForConnections(ctx, faults.Pick(w.source(o), ranch.Less, ranch.Equal, ranch.GreaterEqual), o.a%5)
@@ -108,17 +119,20 @@ func (w *world) doListener(o op, ln *listening, l *ranch.Listener, led *ledger, 
 			ln.stopped(l, err)
 			return err
 		})
-	case "ban":
-		if ln.plan.turnsAway {
-			if o.a%2 == 0 {
-				ln.nets.Add(conns.NetworkRule{Prefix: banned, Deny: true, Reset: o.b%2 == 0})
-				l.CloseBanned()
-			} else {
-				ln.nets.Remove(banned)
-			}
-		}
 	default:
 		panic(o.kind)
+	}
+}
+
+// banned is the network that ban bans.
+var banned = netip.MustParsePrefix("192.0.2.1/32")
+
+func (ln *listening) ban(o op, l *ranch.Listener) {
+	if o.a%2 == 0 {
+		ln.nets.Add(conns.NetworkRule{Prefix: banned, Deny: true, Reset: o.b%2 == 0})
+		l.CloseBanned()
+	} else {
+		ln.nets.Remove(banned)
 	}
 }
 
@@ -202,8 +216,7 @@ func (w *world) viaProxy(ctx context.Context, c *client, ln *listening, l *ranch
 		c.nc.Close()
 		return err
 	}
-	n, _ := strconv.Atoi(fmt.Sprint(c.src.IntN(1 << 30)))
-	p := faults.Proxy{Source: w.src.Derive(uint64(n)), Stream: w.stream}
+	p := faults.Proxy{Source: c.src.Derive(0), Stream: w.stream}
 	c.link = p.Link(end, c.nc)
 	c.nc = own
 	return nil

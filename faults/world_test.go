@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/netip"
 	"strings"
 	"sync"
 	"testing/synctest"
@@ -263,15 +262,15 @@ func (w *world) finish() {
 	}
 }
 
-// probe checks that all slots are free: cap clients are served at once, and one more when one of them
-// has gone.
-func (ln *listening) probe() {
-	const limit = 3
+// probeLimit is the cap of listeners, and the limit of a group, at the end of a schedule.
+const probeLimit = 3
+
+// relax removes the limits and makes the listener accept. It reports whether that worked.
+func (ln *listening) relax(l *ranch.Listener, led *ledger, srv *server) bool {
 	w := ln.w
-	l, led, srv := ln.get()
-	led.cap.change(limit, func() { l.SetMaxConnections(limit) })
+	led.cap.change(probeLimit, func() { l.SetMaxConnections(probeLimit) })
 	if w.shared != nil {
-		w.cap.change(limit, func() { w.shared.Set(conns.SharedLimits{MaxConnections: limit}) })
+		w.cap.change(probeLimit, func() { w.shared.Set(conns.SharedLimits{MaxConnections: probeLimit}) })
 	}
 	ln.nets.Set(nil)
 	l.ChangeOptions(func(o *ranch.Options) {
@@ -280,10 +279,21 @@ func (ln *listening) probe() {
 	l.SetProtocol(srv.protocol("echo"))
 	if err := l.Resume(); err != nil {
 		led.wrong("resume: got %v, want nil", err)
-		return
+		return false
 	}
 	time.Sleep(3 * time.Second) // what is in the queue is served, and sockets are open
 	w.check()
+	return true
+}
+
+// probe checks that all slots are free: as many clients as the cap allows are served at once, and one
+// more when one of them has left.
+func (ln *listening) probe() {
+	w := ln.w
+	l, led, srv := ln.get()
+	if !ln.relax(l, led, srv) {
+		return
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	var all []*client
@@ -298,17 +308,17 @@ func (ln *listening) probe() {
 		}
 		return n
 	}
-	for i := range limit + 1 {
+	for i := range probeLimit + 1 {
 		c := w.newClient("silent", 0, uint64(1<<40+i))
 		all = append(all, c)
 		wg.Go(func() { c.run(ctx, func(ctx context.Context, c *client) error { return w.direct(ctx, c, ln, l) }) })
 	}
 	time.Sleep(time.Second)
-	if n := served(); n != limit {
+	if n := served(); n != probeLimit {
 		for _, c := range all {
 			w.logf("probe client %s: got %d, to the end %v", c.addr, c.got, c.readToEnd)
 		}
-		led.wrong("probe: got %d clients served, want %d; %+v; group %+v", n, limit, l.Info(), w.shared)
+		led.wrong("probe: got %d clients served, want %d; %+v; group %+v", n, probeLimit, l.Info(), w.shared)
 	}
 	for _, c := range all {
 		select {
@@ -320,8 +330,8 @@ func (ln *listening) probe() {
 		break
 	}
 	time.Sleep(time.Second)
-	if n := served(); n != limit+1 {
-		led.wrong("probe: after one has left: got %d clients served, want %d; %+v", n, limit+1, l.Info())
+	if n := served(); n != probeLimit+1 {
+		led.wrong("probe: after one has left: got %d clients served, want %d; %+v", n, probeLimit+1, l.Info())
 	}
 	w.check()
 	cancel()
@@ -332,6 +342,3 @@ func (ln *listening) probe() {
 		led.wrong("without clients: got %d active connections of %d, want none: %s", i.ActiveConnections, i.AllConnections, led.alive())
 	}
 }
-
-// banned is the network that the operation "ban" bans.
-var banned = netip.MustParsePrefix("192.0.2.1/32")
