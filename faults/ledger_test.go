@@ -41,6 +41,7 @@ type seen struct {
 	counted               bool // by the cap, as far as can be seen
 	served, left, removed bool
 	sawEOF, lateWrites    bool
+	killed                bool  // before its protocol had returned
 	result                error // of its protocol
 	panicked              bool
 	end                   ranch.Event
@@ -168,6 +169,9 @@ func (l *ledger) end(s *seen, e ranch.Event) {
 			l.wrong("connection %d: got the end %v without a start, want a refusal", id, e.Reason)
 		}
 	}
+	if s.killed && e.Reason < conns.Aborted && e.Reason != conns.Panicked {
+		l.wrong("connection %d: got reason %v, %v, want killed", id, e.Reason, e.Err)
+	}
 	if s.served != e.Served {
 		l.wrong("connection %d: got Served %v (%v, %v), want %v", id, e.Served, e.Reason, e.Err, s.served)
 	}
@@ -203,6 +207,15 @@ func (l *ledger) closed(nc net.Conn) {
 	defer l.mu.Unlock()
 	if s := l.byNet[nc]; s != nil {
 		l.uncount(s)
+	}
+}
+
+// kill records that Kill has selected the connection with that id.
+func (l *ledger) kill(id uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s := l.conns[id]; s != nil && !s.left && !s.ended {
+		s.killed = true
 	}
 }
 

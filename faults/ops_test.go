@@ -64,7 +64,10 @@ func (w *world) doListener(o op, ln *listening, l *ranch.Listener, led *ledger, 
 	case "resume":
 		w.try(o, l.Resume)
 	case "kill":
-		l.Kill(o.query(l))
+		q := o.query(l)
+		if l.Kill(q) == 1 && q.ID > 0 {
+			led.kill(q.ID)
+		}
 	case "end":
 		l.End(o.query(l))
 	case "protocol":
