@@ -139,8 +139,8 @@ const rotatePeriod = 10 * time.Millisecond
 // slots than sockets: acceptors with a slot may be in accept at sockets without clients, while
 // clients wait at a socket whose acceptors wait for a slot. The kernel reports no event for that,
 // so acceptors are interrupted periodically, and the slots go to those that have waited longest. The
-// same happens between listeners that share a limit; there a listener that cannot be interrupted
-// gives up a reservation, as for a pending connection.
+// same happens between listeners that share a limit. An acceptor that cannot be interrupted gives up
+// its reservation instead, as for a pending connection.
 func (a *acceptors) rotateSlots() {
 	for a.pause(rotatePeriod) {
 		g := a.l.gate.State()
@@ -149,8 +149,8 @@ func (a *acceptors) rotateSlots() {
 			continue
 		}
 		for _, s := range a.sockets {
-			if !s.interrupt() && starves {
-				a.l.yield()
+			if !s.interrupt() && a.l.yield() && !starves {
+				break // the acceptor that has waited longest gets the slot
 			}
 		}
 	}

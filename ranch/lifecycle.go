@@ -9,6 +9,14 @@ import (
 	"goranch/transport"
 )
 
+// waitLock is a lock that is held while its owner waits, such as for connections to end. In a bubble of
+// testing/synctest, the clock advances while goroutines wait for it, which it does not for a
+// sync.Mutex.
+type waitLock chan struct{}
+
+func (l waitLock) Lock()   { l <- struct{}{} }
+func (l waitLock) Unlock() { <-l }
+
 // start opens the sockets, and calls bound before the first event and connection. If it fails,
 // nothing was started.
 func (l *Listener) start(ctx context.Context, bound func()) error {

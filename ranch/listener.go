@@ -56,7 +56,7 @@ type Listener struct {
 	asked       atomic.Int64 // connections that a drain has asked to stop
 
 	// Locks are taken in this order: lifecycleMu, optionsMu, mu.
-	lifecycleMu sync.Mutex // one of start, suspend, resume, stop at a time
+	lifecycleMu waitLock   // one of start, suspend, resume, stop at a time
 	optionsMu   sync.Mutex // one change of options at a time; guards stopAlarms
 	stopAlarms  func()     // nil: there are none
 	mu          sync.Mutex // guards the rest; held for a few instructions
@@ -90,6 +90,7 @@ func NewListener(ref string, t transport.Transport, opts Options, p protocol.Pro
 		ref: ref, gate: newGate(opts.MaxConnections), log: opts.Logger, observer: opts.Observer,
 		status: Starting, opts: opts, transport: t,
 	}
+	l.lifecycleMu = make(waitLock, 1)
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
 	l.stopped, l.setStopped = context.WithCancelCause(context.Background())
 	l.hurry, l.hurryUp = context.WithCancel(context.Background())

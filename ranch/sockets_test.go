@@ -12,8 +12,10 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"goranch/faults"
 	"goranch/ranch"
 	"goranch/transport"
 )
@@ -159,6 +161,40 @@ func TestNoSocketStarves(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The same holds for sockets on which accept cannot be interrupted.
+func TestNoUninterruptibleSocketStarves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := faults.NewTransport(new(transport.Mem), faults.NewSource(1), faults.Options{NoDeadline: true})
+		l, _ := startListener(t, tr, ranch.Options{Addr: "several", NumListenSockets: 4, NumAcceptors: 8, MaxConnections: 3}, greetAndEcho)
+		servedClients(t, tr, dialAddr(l), 2)
+		for range 50 {
+			v := newClient(t, tr, dialAddr(l))
+			time.Sleep(time.Second)
+			if v.waiting() {
+				t.Fatalf("got a client that waits with a free slot, %s, want it served", pretty(l.Info()))
+			}
+			v.waitServed(t).close()
+			waitActive(t, l, 2)
+		}
+	})
+}
+
+// A drain that waits for another one does not stop the clock of a bubble.
+func TestConcurrentDrainsInBubble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, _ := startListener(t, new(transport.Mem), ranch.Options{DrainDelay: time.Minute}, greetAndEcho)
+		var wg sync.WaitGroup
+		begin := time.Now()
+		for range 2 {
+			wg.Go(func() { l.Drain(context.Background()) })
+		}
+		wg.Wait()
+		if got := time.Since(begin); got != time.Minute {
+			t.Errorf("two drains: got %v, want 1m", got)
+		}
+	})
 }
 
 // A socket that other code closes is reopened on the shared port, and the other sockets go on.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -298,6 +299,22 @@ func checkRecords(t *testing.T, pair func(testing.TB, transport.TCP) (*transport
 
 // After a reset by the client, calls of the server fail with the error of the system, as with
 // package net.
+// halfWriter takes one half of each write and returns no error.
+type halfWriter struct{ net.Conn }
+
+func (halfWriter) Write(p []byte) (int, error)      { return len(p) / 2, nil }
+func (halfWriter) SetWriteDeadline(time.Time) error { return nil }
+
+// A net.Conn of other code that takes a part of a write without an error must not lose the rest unnoticed.
+func TestShortWrite(t *testing.T) {
+	for _, tr := range []transport.Transport{new(transport.Mem), transport.TCP{SendTimeout: time.Minute}} {
+		n, err := transport.NewConn(tr, halfWriter{}).Write(make([]byte, 10))
+		if n != 5 || err != io.ErrShortWrite {
+			t.Errorf("%s: got %d, %v, want 5, %v", tr.Name(), n, err, io.ErrShortWrite)
+		}
+	}
+}
+
 func TestPeerReset(t *testing.T) {
 	for _, k := range []kind{kindNamed("tcp"), kindNamed("tls1.3"), kindNamed("tls1.2")} {
 		srv, cli := k.pair(t, transport.TCP{})

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"errors"
+	"io"
 	"net"
 	"os"
 	"sync"
@@ -90,13 +91,22 @@ func (w *rawConn) write(p []byte) (n int, err error) {
 // writeForeign writes to a connection on which this package makes no system calls.
 func (w *rawConn) writeForeign(p []byte) (int, error) {
 	if w.send.timeout == 0 {
-		return w.Conn.Write(p)
+		n, err := w.Conn.Write(p)
+		return n, shortWrite(n, p, err)
 	}
 	w.sending.Lock()
 	defer w.sending.Unlock()
 	w.arm()
 	n, err := w.Conn.Write(p)
-	return n, w.sendError(err, w.disarm())
+	return n, w.sendError(shortWrite(n, p, err), w.disarm())
+}
+
+// shortWrite returns an error for a write that has returned none although it has not taken all of p.
+func shortWrite(n int, p []byte, err error) error {
+	if n < len(p) && err == nil {
+		return io.ErrShortWrite
+	}
+	return err
 }
 
 // writeAfterKept writes p after the kept bytes, or keeps p as well. w.sending is held.
