@@ -1,11 +1,28 @@
 package main
 
-// column is a further figure of a workload's tables. Its values are in sample.More.
+import "strconv"
+
+// column is a further figure of a workload's tables.
 type column struct {
-	key    string
-	title  string
-	digits int
+	title string
+	cell  func(e engineResult) string
 }
+
+// more is a column of sample.More.
+func more(key, title string, digits int) column {
+	return column{title, func(e engineResult) string { return number(e.More[key].Median, digits) }}
+}
+
+func number(v float64, digits int) string { return strconv.FormatFloat(v, 'f', digits, 64) }
+
+func percent(share spread) string { return number(100*share.Median, 0) + " %" }
+
+var (
+	opsColumn    = column{"ops/s", func(e engineResult) string { return number(e.OpsPerSec.Median, 0) }}
+	serverColumn = column{"server core", func(e engineResult) string { return percent(e.ServerCore) }}
+	loadColumn   = column{"generator core", func(e engineResult) string { return percent(e.LoadCore) }}
+	p90Column    = column{"p90 µs", func(e engineResult) string { return number(e.P90.Median, 1) }}
+)
 
 // The figures of kindOpen, in microseconds unless the name says otherwise.
 const (
@@ -34,14 +51,30 @@ func (w workload) columns() []column {
 	switch w.kind {
 	case kindOpen:
 		return []column{
-			{keyP50, "p50 µs", 0}, {keyP999, "p99.9 µs", 0}, {keyMax, "max µs", 0}, {keyRate, "offered/s", 0},
-			{keyUnanswered, "unanswered", 0}, {keyLate, "sent late p99 µs", 0}, {keyCPU, "CPU µs/op", 2},
+			more(keyP50, "p50 µs", 0), more(keyP999, "p99.9 µs", 0), more(keyMax, "max µs", 0), more(keyRate, "offered/s", 0),
+			more(keyUnanswered, "unanswered", 0), more(keyLate, "sent late p99 µs", 0), more(keyCPU, "CPU µs/op", 2),
 		}
 	case kindScale:
 		return []column{
-			{keyKernel, "kernel bytes/conn", 0}, {keyOpenCPU, "open: CPU µs/conn", 1}, {keyOpenTime, "open: s", 1},
-			{keyIdleCPU, "idle: CPU µs/conn/s", 3}, {keyEchoCPU, "echo: CPU µs/conn", 1}, {keyEchoTime, "echo: s", 1},
+			more(keyKernel, "kernel bytes/conn", 0), more(keyOpenCPU, "open: CPU µs/conn", 1), more(keyOpenTime, "open: s", 1),
+			more(keyIdleCPU, "idle: CPU µs/conn/s", 3), more(keyEchoCPU, "echo: CPU µs/conn", 1), more(keyEchoTime, "echo: s", 1),
 		}
+	case kindCap:
+		return []column{
+			p90Column,
+			{"most served", func(e engineResult) string { return strconv.Itoa(e.MaxServed) }},
+			{"resets", func(e engineResult) string { return strconv.Itoa(e.Resets) }},
+		}
+	case kindFanout:
+		return []column{
+			p90Column,
+			{"CPU µs/delivery", func(e engineResult) string { return number(e.CPUPerOp.Median, 3) }},
+			{"deliveries/s", opsColumn.cell},
+			{"bytes/member", func(e engineResult) string { return number(e.MemBytes.Median, 0) }},
+			serverColumn, loadColumn,
+		}
+	case kindEcho, kindHTTP, kindChurn:
+		return []column{opsColumn, serverColumn, loadColumn}
 	}
 	return nil
 }

@@ -50,6 +50,10 @@ func (r ratio) interval(format string) string {
 // machine was disturbed must not decide.
 const trimmed = 0.2
 
+// minRounds is the least number of ratios for an interval. Of two, it would be useless: from a
+// hundredth to a hundred times the estimate.
+const minRounds = 3
+
 // ratioOf estimates a ratio from one positive value per round, at a confidence level. The method is
 // Yuen's: the trimmed mean of the logarithms, with Student's distribution and the winsorized
 // variance. With fewer than five rounds nothing is trimmed, which is the usual interval of Student.
@@ -69,7 +73,7 @@ func ratioOf(ratios []float64, level float64) ratio {
 	kept := logs[cut : n-cut]
 	center := mean(kept)
 	r.Value = math.Exp(center)
-	if len(kept) < 2 {
+	if len(kept) < minRounds {
 		return r
 	}
 	for i := range cut { // winsorize

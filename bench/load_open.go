@@ -122,6 +122,7 @@ func (o *openLoop) drive(cfg loadConfig) (result openResult, err error) {
 			if to, err = takeMark(cfg.serverPID, o.ops); err != nil {
 				return result, err
 			}
+		case int64(o.next) < o.end: // the generator is late
 		case o.waiting == 0 || now > o.end+int64(openDrain):
 			result, err := o.result(now)
 			if err != nil {

@@ -55,7 +55,7 @@ func plot(w io.Writer, rep report) error {
 	fmt.Fprintf(w, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="12">
 <style>.h{font-weight:bold}.bar{fill:#9bb3c9}.own{fill:#c2553a}</style>
 <rect width="100%%" height="100%%" fill="white"/>
-<text x="10" y="20">Cost as a ratio to the plain loop: shorter is better. %s, %s</text>
+<text x="10" y="20">Ratio to the engine after ÷: shorter is better. %s, %s</text>
 <line x1="%d" y1="30" x2="%d" y2="%d" stroke="#888" stroke-dasharray="3"/>
 %s</svg>
 `, plotWidth, y, html.EscapeString(rep.CPU), rep.Go, plotLabel+plotUnit, plotLabel+plotUnit, y-10, b.String())

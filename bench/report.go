@@ -30,8 +30,10 @@ type report struct {
 	Rig       rigReport         `json:"rig"`
 	Results   []result          `json:"results"`
 	Runs      []sample          `json:"runs"`
-	Revision  string            `json:"revision,omitempty"` // of the repository; "+" after it: with local changes
-	Skipped   []string          `json:"skipped,omitempty"`  // engines that are not installed, and how to install them
+	// Comparisons are the results of compare.
+	Comparisons []comparison `json:"comparisons,omitempty"`
+	Revision    string       `json:"revision,omitempty"` // of the repository; "+" after it: with local changes
+	Skipped     []string     `json:"skipped,omitempty"`  // engines that are not installed, and how to install them
 }
 
 type rigReport struct {

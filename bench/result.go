@@ -116,14 +116,6 @@ func (r result) print(out io.Writer) error {
 	for _, base := range r.work.bases {
 		fmt.Fprintf(tw, "÷ %s\t95 %%\t", base)
 	}
-	switch r.work.kind {
-	case kindCap:
-		fmt.Fprint(tw, "p90 µs\tmost served\tresets\t")
-	case kindFanout:
-		fmt.Fprint(tw, "p90 µs\tCPU µs/delivery\tdeliveries/s\tbytes/member\tserver core\tgenerator core\t")
-	case kindEcho, kindHTTP, kindChurn:
-		fmt.Fprint(tw, "ops/s\tserver core\tgenerator core\t")
-	}
 	for _, c := range r.work.columns() {
 		fmt.Fprintf(tw, "%s\t", c.title)
 	}
@@ -146,6 +138,9 @@ func (r result) printNotes(out io.Writer) {
 		if e.LoadCore.Median > 0.97 && e.ServerCore.Median < 0.9 {
 			fmt.Fprintf(out, "note: with %s the generator was the bottleneck: its ops/s are not valid, its CPU per operation is\n", e.Engine)
 		}
+		if late := e.More[keyLate].Median; late > e.Value.Median/2 {
+			fmt.Fprintf(out, "note: with %s the generator sent late (p99 %.0f µs), which is a large part of the latency: is the machine quiet?\n", e.Engine, late)
+		}
 		busiest = max(busiest, e.Others.Max)
 	}
 	if busiest > 0.1 {
@@ -167,17 +162,8 @@ func (r result) printRow(tw io.Writer, e engineResult) {
 			fmt.Fprint(tw, "-\t-\t")
 		}
 	}
-	switch r.work.kind {
-	case kindCap:
-		fmt.Fprintf(tw, "%.1f\t%d\t%d\t", e.P90.Median, e.MaxServed, e.Resets)
-	case kindFanout:
-		fmt.Fprintf(tw, "%.0f\t%.3f\t%.0f\t%.0f\t%.0f %%\t%.0f %%\t", e.P90.Median, e.CPUPerOp.Median, e.OpsPerSec.Median,
-			e.MemBytes.Median, 100*e.ServerCore.Median, 100*e.LoadCore.Median)
-	case kindEcho, kindHTTP, kindChurn:
-		fmt.Fprintf(tw, "%.0f\t%.0f %%\t%.0f %%\t", e.OpsPerSec.Median, 100*e.ServerCore.Median, 100*e.LoadCore.Median)
-	}
 	for _, c := range r.work.columns() {
-		fmt.Fprintf(tw, "%.*f\t", c.digits, e.More[c.key].Median)
+		fmt.Fprintf(tw, "%s\t", c.cell(e))
 	}
 	fmt.Fprintln(tw)
 }
