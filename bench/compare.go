@@ -151,10 +151,14 @@ func compareAll(ctx context.Context, o compareOptions, r rig, exes [2]string, re
 		return errors.New("none of the selected engines can run a selected workload, see bench --list")
 	}
 	p.expect(3 * o.rounds * len(pairs))
-	trials := make([][]trial, len(pairs))
+	trials, err := make([][]trial, len(pairs)), error(nil)
 	for round := 1; round <= o.rounds; round++ {
 		for i, pr := range pairs {
 			var t trial
+			// One rate for all three.
+			if pr.work, err = r.calibrate(ctx, pr.work); err != nil {
+				return err
+			}
 			for _, m := range []struct {
 				name, exe string
 				value     *float64
@@ -183,14 +187,10 @@ func compareAll(ctx context.Context, o compareOptions, r rig, exes [2]string, re
 
 // measureRevision measures an engine of another executable. The generator is this one in all cases.
 func (r rig) measureRevision(ctx context.Context, o compareOptions, pr pair, exe string) (sample, error) {
-	w, err := r.calibrate(ctx, pr.work)
-	if err != nil {
-		return sample{}, err
-	}
 	pr.engine.exe = exe
-	s, err := r.measureCalm(ctx, o.calm, w, pr.engine)
+	s, err := r.measureCalm(ctx, o.calm, pr.work, pr.engine)
 	if err == nil && s.Value <= 0 {
-		err = fmt.Errorf("measured %v %s: the run was too short", s.Value, w.metric())
+		err = fmt.Errorf("measured %v %s: the run was too short", s.Value, pr.work.metric())
 	}
 	return s, err
 }

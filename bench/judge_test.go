@@ -87,3 +87,11 @@ func TestFamilyLevel(t *testing.T) {
 		}
 	}
 }
+
+// A machine that becomes slower throughout each round does not change the ratio.
+func TestJudgeCancelsDrift(t *testing.T) {
+	got := judge([]trial{{10, 11, 12}, {20, 22, 24}, {10, 11, 12}}, confidence, 0.01)
+	if math.Abs(got.Change.Value-1) > 0.005 || math.Abs(got.Noise.Value-1.2) > 1e-9 {
+		t.Errorf("got change %.3f and noise %.3f, want 1.004 and 1.2", got.Change.Value, got.Noise.Value)
+	}
+}

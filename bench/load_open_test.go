@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"testing"
 	"time"
 )
@@ -72,6 +73,26 @@ func TestOpenLoopMeasuresStalls(t *testing.T) {
 	// Of the 200 scheduled during the stall, three quarters wait for more than a quarter of it.
 	if want := rate / 10; slow < want {
 		t.Errorf("got %d requests that waited for more than %v, want at least %d", slow, stall/4, want)
+	}
+}
+
+// A generator that is late sends what was due, and keeps the scheduled times.
+func TestOpenLoopKeepsItsSchedule(t *testing.T) {
+	cfg := loadConfig{work: kindOpen, conns: 1, size: 1, rate: 1000, addr: stallingServer(t, 1, 0)}
+	e, err := openEcho(cfg, cfg.conns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.close()
+	loop := newOpenLoop(e, cfg)
+	loop.start = time.Now().Add(-time.Hour)
+	loop.begin, loop.end = 0, int64(time.Hour)
+	if err := loop.sendDue(); err != nil {
+		t.Fatal(err)
+	}
+	due := loop.conns[0].due
+	if len(due) != openBatch || due[0] != 0 || due[openBatch-1] > int64(time.Minute) || !slices.IsSorted(due) {
+		t.Errorf("got times %v, want the first %d of the schedule", due, openBatch)
 	}
 }
 

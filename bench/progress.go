@@ -13,14 +13,21 @@ type progress struct {
 	done, total int
 }
 
-func newProgress(out io.Writer) *progress { return &progress{out: out, began: time.Now()} }
+func newProgress(out io.Writer) *progress { return &progress{out: out} }
 
 // expect adds runs that are still to come.
-func (p *progress) expect(runs int) { p.total += runs }
+func (p *progress) expect(runs int) {
+	if p.total == 0 {
+		p.began = time.Now()
+	}
+	p.total += runs
+}
 
 // step reports that a run has ended.
 func (p *progress) step(format string, args ...any) {
-	p.done++
+	if p.done++; p.began.IsZero() {
+		p.began = time.Now()
+	}
 	p.note("[%d/%d%s] %s", p.done, max(p.total, p.done), p.left(time.Since(p.began)), fmt.Sprintf(format, args...))
 }
 

@@ -113,7 +113,7 @@ func (o publishOptions) resultFile(c claim) string { return filepath.Join(o.resu
 // flags returns the command line that measures a claim.
 func (o publishOptions) flags(c claim) []string {
 	if o.quick {
-		c.rounds, c.duration, c.warmup, c.settle = 1, 100*time.Millisecond, 20*time.Millisecond, 20*time.Millisecond
+		c.rounds, c.duration, c.warmup, c.settle = 1, 300*time.Millisecond, 20*time.Millisecond, 20*time.Millisecond
 	}
 	if o.rounds > 0 {
 		c.rounds = o.rounds
