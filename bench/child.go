@@ -24,10 +24,16 @@ type child struct {
 // answerTimeout is how long a child may take to answer a request.
 const answerTimeout = 30 * time.Second
 
-// startChild runs "bench part args..." on one processor, with GOMAXPROCS=gomaxprocs.
-func startChild(cpu, gomaxprocs int, part string, args ...string) (*child, error) {
+// startChild runs "bench part args..." on one processor, with GOMAXPROCS=gomaxprocs. exe is the bench
+// to run; "" is this executable.
+func startChild(exe string, cpu, gomaxprocs int, part string, args ...string) (*child, error) {
 	env := []string{"GOMAXPROCS=" + strconv.Itoa(gomaxprocs)}
-	start := func(cmd *exec.Cmd) error { return startPinned(cmd, cpu) }
+	start := func(cmd *exec.Cmd) error {
+		if exe != "" {
+			cmd.Path, cmd.Args[0] = exe, exe
+		}
+		return startPinned(cmd, cpu)
+	}
 	p, err := loadgen.StartProcess(append([]string{part}, args...), env, start)
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", part, err)

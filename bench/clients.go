@@ -112,11 +112,7 @@ func openEcho(cfg loadConfig, n int) (*echoClients, error) {
 	if err != nil {
 		return nil, err
 	}
-	payload := cfg.payload()
-	answer := payload
-	if cfg.work == kindHTTP {
-		payload, answer = []byte(httpRequest), httpAnswer()
-	}
+	payload, answer := cfg.exchanged()
 	e := &echoClients{clients: c, payload: payload, answer: answer, buf: make([]byte, len(answer))}
 	return e, c.open(n, cfg.greets, e.advance)
 }

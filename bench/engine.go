@@ -18,19 +18,22 @@ type serveConfig struct {
 
 // engine is a server that is compared. It listens on a loopback port and echoes, or fans out.
 type engine struct {
-	name   string
-	about  string
-	tls    bool          // it supports TLS
-	limit  bool          // it supports a connection limit
-	http   bool          // it serves HTTP/1.1 instead of echoing
-	greets bool          // it sends a line to each new connection
-	relay  bool          // it forwards connections to an echo server
-	fanout *wireProtocol // it sends what one client publishes to all members; nil: it echoes
+	name  string
+	about string
+	tls   bool // it supports TLS
+	limit bool // it supports a connection limit
+	http  bool // it serves HTTP/1.1 instead of echoing
+	// httpAnswer is what it answers to httpRequest; nil: the function httpAnswer.
+	httpAnswer func() []byte
+	greets     bool          // it sends a line to each new connection
+	relay      bool          // it forwards connections to an echo server
+	fanout     *wireProtocol // it sends what one client publishes to all members; nil: it echoes
 	// missing returns what must be installed first, or "". nil means nothing.
 	missing func() string
 	// only is the name of the only workload that runs the engine if --engines does not name it; "" is
 	// no restriction.
 	only string
+	exe  string // the bench that has the engine; "" is this executable
 	// start starts the server and returns its address. The server runs until the process exits.
 	start func(cfg serveConfig) (addr string, err error)
 }
@@ -58,7 +61,7 @@ func engineNames() []string {
 
 // supports reports whether the engine can run the workload.
 func (e engine) supports(w workload) bool {
-	return (w.kind == kindFanout) == (e.fanout != nil) && (w.kind == kindHTTP) == e.http && w.relay == e.relay && (!w.tls || e.tls) && (w.kind != kindCap || e.limit)
+	return (w.kind == kindFanout) == (e.fanout != nil) && w.http() == e.http && w.relay == e.relay && (!w.tls || e.tls) && (w.kind != kindCap || e.limit)
 }
 
 // enginesFor returns the engines that run a workload: the named ones that support it, or by default
@@ -67,9 +70,6 @@ func enginesFor(w workload, named []string) []engine {
 	var picked []engine
 	for _, e := range engines {
 		wanted := (e.only == "" || e.only == w.name) && (w.only == nil || slices.Contains(w.only, e.name))
-		if e.missing != nil && e.missing() != "" {
-			wanted = false
-		}
 		if len(named) > 0 {
 			wanted = slices.Contains(named, e.name)
 		}
@@ -78,4 +78,18 @@ func enginesFor(w workload, named []string) []engine {
 		}
 	}
 	return picked
+}
+
+// installed splits engines into those that can run, and the reasons why the others cannot.
+func installed(all []engine) (ready []engine, skipped []string) {
+	for _, e := range all {
+		if e.missing != nil {
+			if why := e.missing(); why != "" {
+				skipped = append(skipped, e.name+": "+why)
+				continue
+			}
+		}
+		ready = append(ready, e)
+	}
+	return ready, skipped
 }

@@ -23,6 +23,10 @@ func init() {
 		},
 	})
 	register(engine{
+		name: "haproxy-http", about: "haproxy, one thread, which answers itself (http-request return; requires Debian's package haproxy)", http: true,
+		httpAnswer: haproxyAnswer, start: startHAProxyHTTP, missing: notInstalled("haproxy"),
+	})
+	register(engine{
 		name: "goranch-nethttp", about: "the same server on a netlisten.Listener of this library", http: true, limit: true,
 		start: func(cfg serveConfig) (string, error) {
 			srv := httpServer()
@@ -30,6 +34,20 @@ func init() {
 			go srv.Serve(nl)
 			return startGoranch(nl)(cfg)
 		},
+	})
+}
+
+// haproxyAnswer is what haproxy answers to httpRequest.
+func haproxyAnswer() []byte {
+	return fmt.Appendf(nil, "HTTP/1.1 200 OK\r\ncontent-length: %d\r\ncontent-type: text/plain\r\n\r\n%s", httpBody, strings.Repeat("x", httpBody))
+}
+
+// startHAProxyHTTP starts haproxy without a server behind it: it answers each request itself.
+func startHAProxyHTTP(serveConfig) (string, error) {
+	return startConfigured("haproxy", []string{"-db", "-q", "-f"}, func(port string) string {
+		return fmt.Sprintf("global\n nbthread 1\n maxconn %d\ndefaults\n mode http\n timeout client 5m\n timeout http-keep-alive 5m\n"+
+			"frontend web\n bind 127.0.0.1:%s backlog 4096\n http-request return status 200 content-type text/plain string %s\n",
+			relayConns(), port, strings.Repeat("x", httpBody))
 	})
 }
 

@@ -20,9 +20,11 @@ type loadConfig struct {
 	size   int // bytes of a request
 	frames bool
 	lines  bool
+	web    bool // churn: GET of HTTP/1.1
 	burst  int
 	limit  int
 	reps   int
+	rate   float64 // open: requests per second
 
 	// The server.
 	engine    string
@@ -30,6 +32,8 @@ type loadConfig struct {
 	serverPID int
 	greets    bool          // the server sends a line first
 	fanout    *wireProtocol // nil: the server echoes
+	// httpAnswer is what the server answers to httpRequest; nil: see httpAnswer.
+	httpAnswer func() []byte
 
 	// The measurement.
 	warmup   time.Duration
@@ -57,6 +61,8 @@ func loadMain(args []string) error {
 		return loadTLSChurn(cfg)
 	case cfg.work == kindChurn:
 		return loadChurn(cfg)
+	case cfg.work == kindOpen && !cfg.tls:
+		return loadOpen(cfg)
 	case cfg.work == kindIdle:
 		return loadIdle(cfg)
 	case cfg.work == kindCap && !cfg.tls:
@@ -64,14 +70,14 @@ func loadMain(args []string) error {
 	case cfg.work == kindFanout && !cfg.tls && cfg.fanout != nil:
 		return loadFanout(cfg)
 	}
-	return fmt.Errorf("--work %s (tls %v, engine %s): allowed are echo, churn and idle; without --tls also http, cap, and fanout with an engine that supports it",
+	return fmt.Errorf("--work %s (tls %v, engine %s): allowed are echo, churn and idle; without --tls also http, open, cap, and fanout with an engine that supports it",
 		cfg.work, cfg.tls, cfg.engine)
 }
 
 func parseLoad(args []string) (loadConfig, error) {
 	var cfg loadConfig
 	fs := flag.NewFlagSet("bench load", flag.ContinueOnError)
-	work := fs.String("work", "echo", "echo, http, churn, idle, cap or fanout")
+	work := fs.String("work", "echo", "echo, http, open, churn, idle, cap or fanout")
 	addr := fs.String("addr", "", "address of the server, as 127.0.0.1:port")
 	fs.IntVar(&cfg.serverPID, "server-pid", 0, "process id of the server, whose CPU time is read at both ends of the window")
 	fs.BoolVar(&cfg.tls, "tls", false, "use TLS 1.3")
@@ -80,6 +86,8 @@ func parseLoad(args []string) (loadConfig, error) {
 	fs.StringVar(&cfg.engine, "engine", "bare", "the engine that serves; decides the wire protocol")
 	fs.BoolVar(&cfg.frames, "frames", false, "echo: each request is a frame with a length prefix of four bytes")
 	fs.BoolVar(&cfg.lines, "lines", false, "echo: each request is a line")
+	fs.BoolVar(&cfg.web, "web", false, "churn: each request is a GET of HTTP/1.1")
+	fs.Float64Var(&cfg.rate, "rate", 0, "open: requests per second")
 	fs.IntVar(&cfg.burst, "burst", 1, "fanout: messages published at once")
 	fs.IntVar(&cfg.limit, "limit", 100, "cap: connections that the server serves at once")
 	fs.IntVar(&cfg.reps, "reps", 300, "cap: how many clients close, one after the other")
@@ -93,7 +101,7 @@ func parseLoad(args []string) (loadConfig, error) {
 	if err != nil {
 		return cfg, err
 	}
-	cfg.fanout, cfg.greets = e.fanout, e.greets
+	cfg.fanout, cfg.greets, cfg.httpAnswer = e.fanout, e.greets, e.httpAnswer
 	if cfg.addr, err = netip.ParseAddrPort(*addr); err != nil {
 		return cfg, fmt.Errorf("--addr %q: %w", *addr, err)
 	}
@@ -125,6 +133,18 @@ func phaseGate() (next func() error) {
 			return errors.New("no line from the orchestrator for a minute")
 		}
 	}
+}
+
+// exchanged returns the request and its answer.
+func (cfg loadConfig) exchanged() (request, answer []byte) {
+	switch {
+	case cfg.work != kindHTTP && !cfg.web:
+		request = cfg.payload()
+		return request, request
+	case cfg.httpAnswer != nil:
+		return []byte(httpRequest), cfg.httpAnswer()
+	}
+	return []byte(httpRequest), httpAnswer()
 }
 
 // payload returns the request. Its bytes are pseudo-random, so that a shifted or repeated answer is

@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// churnClients repeat: connect, one echo, reset. Each socket is used for all connections of its
+// churnClients repeat: connect, one exchange, reset. Each socket is used for all connections of its
 // slot: creating sockets would cost the generator more than the server pays for a connection, and
 // the generator would measure itself.
 type churnClients struct {
 	*clients
-	payload, buf []byte
-	ops          int64
+	payload, answer, buf []byte
+	ops                  int64
 }
 
 func loadChurn(cfg loadConfig) error {
@@ -21,7 +21,8 @@ func loadChurn(cfg loadConfig) error {
 	if err != nil {
 		return err
 	}
-	c := &churnClients{clients: base, payload: cfg.payload(), buf: make([]byte, cfg.size)}
+	payload, answer := cfg.exchanged()
+	c := &churnClients{clients: base, payload: payload, answer: answer, buf: make([]byte, len(answer))}
 	for i := range cfg.conns {
 		x, err := c.dial(i, i)
 		if err != nil {
@@ -49,7 +50,7 @@ func (c *churnClients) turn() error {
 		if ev.Events&syscall.EPOLLIN == 0 && x.sent == len(c.payload) && ev.Events&syscall.EPOLLERR == 0 {
 			continue // caused by our own reset or connect
 		}
-		done, err := x.advance(c.payload, c.payload, c.buf)
+		done, err := x.advance(c.payload, c.answer, c.buf)
 		if err != nil {
 			return err
 		}

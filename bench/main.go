@@ -9,6 +9,8 @@
 //	bench nodes           one publish to subscribers on one, two and three nodes
 //	bench node ...        one node; bench nodes starts it
 //	bench spread ...      the load generator for several nodes; bench nodes starts it
+//	bench compare A B     compares two revisions of the repository
+//	bench publish         measures the claims of docs/benchmarks.md and writes its tables and plots
 //
 // To add a server, add a file whose init function calls register with a start function (see
 // engine_bare.go).
@@ -18,32 +20,71 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
+	"runtime/debug"
+	"slices"
+
+	"goranch/internal/build"
 )
 
 func main() {
 	os.Exit(dispatch(os.Args[1:]))
 }
 
-// parts are the subcommands. Without one, args are those of run.
-var parts = map[string]func(args []string) error{
-	"run": runMain, "serve": serveMain, "load": loadMain, "plot": plotMain,
-	"nodes": nodesMain, "node": nodeMain, "spread": spreadMain,
+// commands are the subcommands by name. Without one, bench runs the orchestrator.
+var commands = map[string]func(args []string) error{
+	"serve":   serveMain,
+	"load":    loadMain,
+	"plot":    plotMain,
+	"compare": compareMain,
+	"publish": publishMain,
+	"nodes":   nodesMain,
+	"node":    nodeMain,
+	"spread":  spreadMain,
 }
 
 // dispatch runs the subcommand and returns the exit code.
 func dispatch(args []string) int {
-	part, rest := "run", args
-	if len(args) > 0 && parts[args[0]] != nil {
-		part, rest = args[0], args[1:]
+	part, run := "run", runMain
+	if len(args) > 0 {
+		if args[0] == "--version" || args[0] == "-version" {
+			printVersion(os.Stdout)
+			return 0
+		}
+		if f := commands[args[0]]; f != nil {
+			part, run, args = args[0], f, args[1:]
+		}
 	}
-	err := parts[part](rest)
-	if errors.Is(err, flag.ErrHelp) {
+	err := run(args)
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
 		return 0
-	}
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "bench %s: %v\n", part, err)
+	case errors.Is(err, errSlower):
 		return 1
 	}
-	return 0
+	fmt.Fprintf(os.Stderr, "bench %s: %v\n", part, err)
+	if part == "compare" {
+		return 2
+	}
+	return 1
+}
+
+// printVersion writes the versions of bench and of the servers that it is built with.
+func printVersion(out io.Writer) {
+	fmt.Fprintln(out, build.Version("bench"))
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return
+	}
+	for _, m := range info.Deps {
+		if slices.Contains(rivalModules, m.Path) {
+			fmt.Fprintln(out, m.Path, m.Version)
+		}
+	}
+}
+
+// rivalModules are the modules that engines are made of.
+var rivalModules = []string{
+	"github.com/cloudwego/netpoll", "github.com/lesismal/nbio", "github.com/nats-io/nats-server/v2", "github.com/panjf2000/gnet/v2",
 }

@@ -13,24 +13,26 @@ import (
 // sample is the measurement of one engine under one workload in one round. Fields that the workload
 // does not measure are zero.
 type sample struct {
-	Workload     string    `json:"workload"`
-	Engine       string    `json:"engine"`
-	Round        int       `json:"round"`
-	Error        string    `json:"error,omitempty"`
-	Value        float64   `json:"value"` // the workload's metric, which ratios compare
-	Ops          int64     `json:"ops,omitempty"`
-	OpsPerSec    float64   `json:"ops_per_second,omitempty"`
-	ServerCore   float64   `json:"server_core_share,omitempty"` // CPU time of the server over wall time
-	LoadCore     float64   `json:"generator_core_share,omitempty"`
-	Others       float64   `json:"others_cores,omitempty"` // CPU time of all other processes over wall time
-	Repeats      int       `json:"repeats,omitempty"`      // runs before this one that others disturbed, see --calm
-	P90          float64   `json:"p90_us,omitempty"`
-	MaxServed    int       `json:"max_served,omitempty"`
-	Resets       int       `json:"resets"`
-	CPUPerOp     float64   `json:"cpu_us_per_delivery,omitempty"` // fanout
-	MemberBytes  float64   `json:"bytes_per_member,omitempty"`    // fanout: growth of resident memory
-	ServerBefore *procStat `json:"server_before,omitempty"`
-	ServerAfter  *procStat `json:"server_after,omitempty"`
+	Workload    string  `json:"workload"`
+	Engine      string  `json:"engine"`
+	Round       int     `json:"round"`
+	Error       string  `json:"error,omitempty"`
+	Value       float64 `json:"value"` // the workload's metric, which ratios compare
+	Ops         int64   `json:"ops,omitempty"`
+	OpsPerSec   float64 `json:"ops_per_second,omitempty"`
+	ServerCore  float64 `json:"server_core_share,omitempty"` // CPU time of the server over wall time
+	LoadCore    float64 `json:"generator_core_share,omitempty"`
+	Others      float64 `json:"others_cores,omitempty"` // CPU time of all other processes over wall time
+	Repeats     int     `json:"repeats,omitempty"`      // runs before this one that others disturbed, see --calm
+	P90         float64 `json:"p90_us,omitempty"`
+	MaxServed   int     `json:"max_served,omitempty"`
+	Resets      int     `json:"resets"`
+	CPUPerOp    float64 `json:"cpu_us_per_delivery,omitempty"` // fanout
+	MemberBytes float64 `json:"bytes_per_member,omitempty"`    // fanout: growth of resident memory
+	// More are the figures of the columns of the workload, by name.
+	More         map[string]float64 `json:"more,omitempty"`
+	ServerBefore *procStat          `json:"server_before,omitempty"`
+	ServerAfter  *procStat          `json:"server_after,omitempty"`
 }
 
 // rig holds the processors and the times of a measurement.
@@ -44,6 +46,9 @@ type rig struct {
 // measure runs one engine under one workload. Server and generator are new processes.
 func (r rig) measure(ctx context.Context, w workload, e engine) (sample, error) {
 	s := sample{Workload: w.name, Engine: e.name}
+	if w.kind == kindScale {
+		return r.measureScale(ctx, w, e, s)
+	}
 	upstream, err := r.startUpstream(ctx, w)
 	if err != nil {
 		return s, err
@@ -66,6 +71,8 @@ func (r rig) measure(ctx context.Context, w workload, e engine) (sample, error) 
 		err = measureCap(ctx, load, &s)
 	case kindFanout:
 		err = r.measureFanout(ctx, w, server, load, &s)
+	case kindOpen:
+		err = r.measureOpen(ctx, w, load, &s)
 	default:
 		err = r.measureWindow(ctx, load, &s)
 	}
@@ -115,7 +122,7 @@ func (r rig) startServer(ctx context.Context, w workload, e engine, cpu int, ups
 	if w.frames {
 		args = append(args, "--frames")
 	}
-	server, err = startChild(cpu, 1, "serve", args...)
+	server, err = startChild(e.exe, cpu, 1, "serve", args...)
 	if err != nil {
 		return nil, ready, err
 	}
@@ -133,6 +140,7 @@ func (r rig) startLoad(w workload, e engine, addr string, serverPID int) (*child
 		"--warmup", r.warmup.String(), "--duration", r.duration.String(),
 		"--limit", strconv.Itoa(w.limit), "--reps", strconv.Itoa(r.reps),
 		"--engine", e.name, "--burst", strconv.Itoa(max(w.burst, 1)),
+		"--rate", strconv.FormatFloat(w.rate, 'f', 3, 64),
 	}
 	if w.lines {
 		args = append(args, "--lines")
@@ -140,13 +148,16 @@ func (r rig) startLoad(w workload, e engine, addr string, serverPID int) (*child
 	if w.frames {
 		args = append(args, "--frames")
 	}
+	if w.web {
+		args = append(args, "--web")
+	}
 	// The epoll loop occupies one Go processor, so other goroutines need a second one.
 	procs := 2
 	if w.tls {
 		args = append(args, "--tls")
 		procs = 1
 	}
-	return startChild(r.loadCPU, procs, "load", args...)
+	return startChild("", r.loadCPU, procs, "load", args...)
 }
 
 func (r rig) measureWindow(ctx context.Context, load *child, s *sample) error {

@@ -248,7 +248,7 @@ func (o nodesOptions) load(ctx context.Context, w spreadWork, members int, addrs
 	if members < few {
 		publishes *= 5
 	}
-	load, err := startChild(o.rig.loadCPU, 2, "spread", "--engine", engine, "--addrs", strings.Join(addrs, ","), "--pids", strings.Join(pids, ","),
+	load, err := startChild("", o.rig.loadCPU, 2, "spread", "--engine", engine, "--addrs", strings.Join(addrs, ","), "--pids", strings.Join(pids, ","),
 		"--members", strconv.Itoa(members), "--publishes", strconv.Itoa(publishes))
 	if err != nil {
 		return res, err
@@ -264,7 +264,7 @@ func (o nodesOptions) startNodes(ctx context.Context, w spreadWork, dir string) 
 		return nil, nil, nil, err
 	}
 	for i := range w.nodes {
-		n, err := startChild(o.rig.serverCPU, 1, "node", "--engine", w.engine, "--mode", w.mode, "--index", strconv.Itoa(i),
+		n, err := startChild("", o.rig.serverCPU, 1, "node", "--engine", w.engine, "--mode", w.mode, "--index", strconv.Itoa(i),
 			"--ports", strings.Join(ports, ","), "--store", fmt.Sprint(dir, "/", i))
 		if err != nil {
 			return nodes, nil, nil, err

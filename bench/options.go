@@ -33,24 +33,43 @@ ratio to a plain loop.
   go run . --work echo,churn --rounds 5     some workloads (echo selects every workload named echo-...)
   go run . --work tls --engines bare,limit  some engines
   go run . --list                           list workloads and engines
+  go run . --version                        versions of bench and of the servers that it is built with
+  go run . compare REV1 REV2                compare two revisions of this repository
+  go run . publish                          measure every claim of docs/benchmarks.md and write its tables and plots
+  go run . plot FILE.json > FILE.svg        draw the ratios of a file
+
+Each command has --help.
 
 `
 
-func parseOptions(args []string, out io.Writer) (options, error) {
-	var o options
+func parseOptions(args []string, out io.Writer) (o options, err error) {
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
+	parsed := o.define(fs, out, usageHead+"Flags:\n", "")
+	if err := fs.Parse(args); err != nil {
+		return o, err
+	}
+	if fs.NArg() > 0 {
+		return o, fmt.Errorf("unexpected argument %q: see --help for commands and flags", fs.Arg(0))
+	}
+	return o, parsed()
+}
+
+// define defines the flags that commands share. The function that it returns must be called after
+// fs.Parse.
+func (o *options) define(fs *flag.FlagSet, out io.Writer, help, defaultWorks string) (parsed func() error) {
 	fs.SetOutput(out)
 	fs.Usage = func() {
-		fmt.Fprint(out, usageHead+"Flags:\n")
+		fmt.Fprint(out, help)
 		fs.PrintDefaults()
 	}
-	works := fs.String("work", "", "workloads, separated by commas; empty means all")
-	named := fs.String("engines", "", "engines, separated by commas; empty means all that support the workload")
+	works := fs.String("work", defaultWorks, "workloads, separated by commas; empty means all")
+	named := fs.String("engines", "", "engines, separated by commas; empty means the default ones, see --list")
 	conns := fs.Int("conns", 0, "number of connections or members (not for cap); 0 means the workload's default")
 	size := fs.Int("size", 0, "bytes of one request; 0 means the workload's default")
+	rate := fs.Float64("rate", 0, "open: requests per second; 0 means a share of the highest load of the base engine, measured in each round")
 	fs.IntVar(&o.rounds, "rounds", 3, "number of rounds; each runs every engine once")
 	fs.Float64Var(&o.calm, "calm", 0, "repeat a run of echo, churn or broadcasts, up to 20 times, if other processes used more than this share of a core during it, for example 0.03; 0 repeats no run")
-	fs.DurationVar(&o.duration, "duration", 3*time.Second, "length of the measured window of echo, churn and broadcasts")
+	fs.DurationVar(&o.duration, "duration", 3*time.Second, "length of the measured window of echo, open, churn and broadcasts")
 	fs.DurationVar(&o.warmup, "warmup", 500*time.Millisecond, "time before the measured window")
 	fs.DurationVar(&o.settle, "settle", 4*time.Second, "time before memory is read")
 	fs.IntVar(&o.reps, "reps", 300, "cap: number of clients that close per round")
@@ -58,21 +77,16 @@ func parseOptions(args []string, out io.Writer) (options, error) {
 	fs.IntVar(&o.loadCPU, "load-cpu", unpinned, "processor of the generator; -1 means the second allowed one")
 	fs.StringVar(&o.jsonFile, "json", "", "file to which all results are written, including those of each round")
 	fs.BoolVar(&o.list, "list", false, "list workloads and engines and exit")
-	if err := fs.Parse(args); err != nil {
-		return o, err
+	return func() (selectErr error) {
+		o.works, selectErr = selectWorkloads(splitList(*works))
+		o.engines = splitList(*named)
+		o.resize(*conns, *size, *rate)
+		return errors.Join(selectErr, o.validate(*conns, *size, *rate))
 	}
-	var selectErr, extra error
-	if fs.NArg() > 0 {
-		extra = fmt.Errorf("unexpected argument %q: see --help for the flags", fs.Arg(0))
-	}
-	o.works, selectErr = selectWorkloads(splitList(*works))
-	o.engines = splitList(*named)
-	o.resize(*conns, *size)
-	return o, errors.Join(extra, selectErr, o.validate(*conns, *size))
 }
 
 // resize overrides the numbers of all selected workloads. 0 keeps a number.
-func (o *options) resize(conns, size int) {
+func (o *options) resize(conns, size int, rate float64) {
 	for i := range o.works {
 		w := &o.works[i]
 		if conns > 0 && w.kind != kindCap {
@@ -81,10 +95,13 @@ func (o *options) resize(conns, size int) {
 		if size > 0 {
 			w.size = size
 		}
+		if rate > 0 && w.kind == kindOpen {
+			w.rate = rate
+		}
 	}
 }
 
-func (o *options) validate(conns, size int) error {
+func (o *options) validate(conns, size int, rate float64) error {
 	var errs []error
 	for _, n := range o.engines {
 		if _, err := findEngine(n); err != nil {
@@ -106,6 +123,9 @@ func (o *options) validate(conns, size int) error {
 		if f.value < f.min || f.value > f.max {
 			errs = append(errs, fmt.Errorf("%s %d: allowed are %d to %d", f.name, f.value, f.min, f.max))
 		}
+	}
+	if !(rate >= 0 && rate <= 10_000_000) {
+		errs = append(errs, fmt.Errorf("--rate %v: allowed are 0 to 10,000,000", rate))
 	}
 	if o.duration < 10*time.Millisecond || o.duration > 5*time.Minute {
 		errs = append(errs, fmt.Errorf("--duration %v: allowed are 10ms to 5m", o.duration))

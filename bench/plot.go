@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -21,13 +20,9 @@ func plotMain(args []string) error {
 		}
 		return errors.New("one argument is required: a file written with --json")
 	}
-	text, err := os.ReadFile(args[0])
+	rep, err := readReport(args[0])
 	if err != nil {
 		return err
-	}
-	var rep report
-	if err := json.Unmarshal(text, &rep); err != nil {
-		return fmt.Errorf("%s: %w", args[0], err)
 	}
 	return plot(os.Stdout, rep)
 }
@@ -41,7 +36,7 @@ const (
 )
 
 // plot draws a bar for each engine of each workload, whose length is the ratio to the base engine,
-// and a line from the minimum to the maximum of the rounds.
+// and a line for its confidence interval.
 func plot(w io.Writer, rep report) error {
 	var b strings.Builder
 	y := 44
@@ -60,7 +55,7 @@ func plot(w io.Writer, rep report) error {
 	fmt.Fprintf(w, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="12">
 <style>.h{font-weight:bold}.bar{fill:#9bb3c9}.own{fill:#c2553a}</style>
 <rect width="100%%" height="100%%" fill="white"/>
-<text x="10" y="20">Cost as a ratio to the plain loop: shorter is better. %s, %s</text>
+<text x="10" y="20">Ratio to the engine after ÷: shorter is better. %s, %s</text>
 <line x1="%d" y1="30" x2="%d" y2="%d" stroke="#888" stroke-dasharray="3"/>
 %s</svg>
 `, plotWidth, y, html.EscapeString(rep.CPU), rep.Go, plotLabel+plotUnit, plotLabel+plotUnit, y-10, b.String())
@@ -85,19 +80,23 @@ func plotBase(res result) string {
 	return slices.Min(bases)
 }
 
-func plotBar(b *strings.Builder, y int, e engineResult, ratio spread) {
+func plotBar(b *strings.Builder, y int, e engineResult, r ratio) {
 	class := "bar"
 	if strings.HasPrefix(e.Engine, "goranch") {
 		class = "own"
 	}
-	at := func(r float64) int { return plotLabel + int(min(r, plotMax)*plotUnit) }
+	at := func(x float64) int { return plotLabel + int(min(x, plotMax)*plotUnit) }
+	low, high := r.Low, r.High
+	if !r.known() {
+		low, high = r.Value, r.Value
+	}
 	mid := y - barHeight/3
 	digits := 2
-	if ratio.Median < 0.1 {
+	if r.Value < 0.1 {
 		digits = 3
 	}
 	fmt.Fprintf(b, `<text x="%d" y="%d" text-anchor="end">%s</text><rect x="%d" y="%d" width="%d" height="%d" class="%s"/>`,
-		plotLabel-8, y, e.Engine, plotLabel, y-barHeight+4, at(ratio.Median)-plotLabel, barHeight-2, class)
+		plotLabel-8, y, e.Engine, plotLabel, y-barHeight+4, at(r.Value)-plotLabel, barHeight-2, class)
 	fmt.Fprintf(b, `<line x1="%d" y1="%d" x2="%d" y2="%d" stroke="black"/><text x="%d" y="%d">%.*f</text>`+"\n",
-		at(ratio.Min), mid, at(ratio.Max), mid, max(at(ratio.Max), at(ratio.Median))+6, y, digits, ratio.Median)
+		at(low), mid, at(high), mid, max(at(high), at(r.Value))+6, y, digits, r.Value)
 }

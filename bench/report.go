@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -28,6 +30,10 @@ type report struct {
 	Rig       rigReport         `json:"rig"`
 	Results   []result          `json:"results"`
 	Runs      []sample          `json:"runs"`
+	// Comparisons are the results of compare.
+	Comparisons []comparison `json:"comparisons,omitempty"`
+	Revision    string       `json:"revision,omitempty"` // of the repository; "+" after it: with local changes
+	Skipped     []string     `json:"skipped,omitempty"`  // engines that are not installed, and how to install them
 }
 
 type rigReport struct {
@@ -48,6 +54,7 @@ func newReport(args []string, o options, r rig) *report {
 		CPUs:      runtime.NumCPU(),
 		HugePages: firstLine("/sys/kernel/mm/transparent_hugepage/enabled"),
 		LoadAvg:   firstLine("/proc/loadavg"),
+		Revision:  sourceRevision(),
 		Modules:   make(map[string]string),
 		Rig: rigReport{
 			Rounds: o.rounds, Warmup: o.warmup.String(), Duration: o.duration.String(),
@@ -67,6 +74,14 @@ func (rep *report) add(res result, samples []sample) {
 	rep.Runs = append(rep.Runs, samples...)
 }
 
+// skip records and prints why an engine does not run, once.
+func (rep *report) skip(p *progress, why string) {
+	if !slices.Contains(rep.Skipped, why) {
+		rep.Skipped = append(rep.Skipped, why)
+		p.note("SKIPPED %s", why)
+	}
+}
+
 // failures returns an error if any run failed, so that the exit code shows it.
 func (rep *report) failures() error {
 	failed := 0
@@ -81,6 +96,33 @@ func (rep *report) failures() error {
 	return nil
 }
 
+// readReport reads a file that write has written. Summaries of known workloads are computed again
+// from the runs, because older files have other ones.
+func readReport(file string) (rep report, err error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return rep, err
+	}
+	if err := json.Unmarshal(text, &rep); err != nil {
+		return rep, fmt.Errorf("%s: %w", file, err)
+	}
+	for i, res := range rep.Results {
+		at := slices.IndexFunc(workloads, func(w workload) bool { return w.name == res.Workload })
+		if at < 0 {
+			continue
+		}
+		var samples []sample
+		for _, s := range rep.Runs {
+			if s.Workload == res.Workload {
+				samples = append(samples, s)
+			}
+		}
+		rep.Results[i] = summarize(workloads[at], samples)
+		rep.Results[i].About = res.About
+	}
+	return rep, nil
+}
+
 func (rep *report) write(file string) error {
 	text, err := json.MarshalIndent(rep, "", "  ")
 	if err != nil {
@@ -90,6 +132,16 @@ func (rep *report) write(file string) error {
 		return err
 	}
 	return os.WriteFile(file, append(text, '\n'), 0o644)
+}
+
+// sourceRevision returns the revision of the repository in which bench runs, "" without one. The
+// build information has none under "go run".
+func sourceRevision() string {
+	out, err := exec.Command("git", "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+").Output()
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(out))
 }
 
 func kernelVersion() string {

@@ -19,19 +19,21 @@ type result struct {
 
 // engineResult summarizes all rounds of one engine that did not fail.
 type engineResult struct {
-	Engine     string            `json:"engine"`
-	Rounds     int               `json:"rounds"`
-	Value      spread            `json:"value"`
-	Ratios     map[string]spread `json:"ratios"` // by base engine; divided within each round
-	OpsPerSec  spread            `json:"ops_per_second,omitzero"`
-	ServerCore spread            `json:"server_core_share,omitzero"`
-	LoadCore   spread            `json:"generator_core_share,omitzero"`
-	Others     spread            `json:"others_cores,omitzero"`
-	P90        spread            `json:"p90_us,omitzero"`
-	CPUPerOp   spread            `json:"cpu_us_per_delivery,omitzero"`
-	MemBytes   spread            `json:"bytes_per_member,omitzero"`
-	MaxServed  int               `json:"max_served,omitzero"`
-	Resets     int               `json:"resets"`
+	Engine     string           `json:"engine"`
+	Rounds     int              `json:"rounds"`
+	Value      spread           `json:"value"`
+	Ratios     map[string]ratio `json:"ratios"` // by base engine; divided within each round
+	OpsPerSec  spread           `json:"ops_per_second,omitzero"`
+	ServerCore spread           `json:"server_core_share,omitzero"`
+	LoadCore   spread           `json:"generator_core_share,omitzero"`
+	Others     spread           `json:"others_cores,omitzero"`
+	P90        spread           `json:"p90_us,omitzero"`
+	CPUPerOp   spread           `json:"cpu_us_per_delivery,omitzero"`
+	MemBytes   spread           `json:"bytes_per_member,omitzero"`
+	MaxServed  int              `json:"max_served,omitzero"`
+	Resets     int              `json:"resets"`
+	// More are the figures of the columns of the workload, by name.
+	More map[string]spread `json:"more,omitempty"`
 }
 
 // summarize computes medians, ranges and ratios from the rounds of one workload.
@@ -56,7 +58,7 @@ func summarize(w workload, samples []sample) result {
 		er := summarizeEngine(name, byEngine[name])
 		for _, base := range w.bases {
 			if ratios := pairedRatios(values[name], values[base]); len(ratios) > 0 {
-				er.Ratios[base] = spreadOf(ratios)
+				er.Ratios[base] = ratioOf(ratios, confidence)
 			}
 		}
 		res.Engines = append(res.Engines, er)
@@ -75,7 +77,7 @@ func summarizeEngine(name string, samples []sample) engineResult {
 	er := engineResult{
 		Engine:     name,
 		Rounds:     len(samples),
-		Ratios:     make(map[string]spread),
+		Ratios:     make(map[string]ratio),
 		Value:      over(func(s sample) float64 { return s.Value }),
 		OpsPerSec:  over(func(s sample) float64 { return s.OpsPerSec }),
 		ServerCore: over(func(s sample) float64 { return s.ServerCore }),
@@ -85,11 +87,25 @@ func summarizeEngine(name string, samples []sample) engineResult {
 		CPUPerOp:   over(func(s sample) float64 { return s.CPUPerOp }),
 		MemBytes:   over(func(s sample) float64 { return s.MemberBytes }),
 	}
+	for key := range samplesMore(samples) {
+		if er.More == nil {
+			er.More = make(map[string]spread)
+		}
+		er.More[key] = over(func(s sample) float64 { return s.More[key] })
+	}
 	for _, s := range samples {
 		er.MaxServed = max(er.MaxServed, s.MaxServed)
 		er.Resets += s.Resets
 	}
 	return er
+}
+
+// samplesMore returns the names of further figures; all samples of a workload have the same.
+func samplesMore(samples []sample) map[string]float64 {
+	if len(samples) == 0 {
+		return nil
+	}
+	return samples[0].More
 }
 
 // print writes the table of the workload.
@@ -98,15 +114,10 @@ func (r result) print(out io.Writer) error {
 	tw := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(tw, "engine\t%s\tmin–max\t", r.Metric)
 	for _, base := range r.work.bases {
-		fmt.Fprintf(tw, "÷ %s\tmin–max\t", base)
+		fmt.Fprintf(tw, "÷ %s\t95 %%\t", base)
 	}
-	switch r.work.kind {
-	case kindCap:
-		fmt.Fprint(tw, "p90 µs\tmost served\tresets\t")
-	case kindFanout:
-		fmt.Fprint(tw, "p90 µs\tCPU µs/delivery\tdeliveries/s\tbytes/member\tserver core\tgenerator core\t")
-	case kindEcho, kindHTTP, kindChurn:
-		fmt.Fprint(tw, "ops/s\tserver core\tgenerator core\t")
+	for _, c := range r.work.columns() {
+		fmt.Fprintf(tw, "%s\t", c.title)
 	}
 	fmt.Fprintln(tw)
 	for _, e := range r.Engines {
@@ -127,6 +138,9 @@ func (r result) printNotes(out io.Writer) {
 		if e.LoadCore.Median > 0.97 && e.ServerCore.Median < 0.9 {
 			fmt.Fprintf(out, "note: with %s the generator was the bottleneck: its ops/s are not valid, its CPU per operation is\n", e.Engine)
 		}
+		if late := e.More[keyLate].Median; late > e.Value.Median/2 {
+			fmt.Fprintf(out, "note: with %s the generator sent late (p99 %.0f µs), which is a large part of the latency: is the machine quiet?\n", e.Engine, late)
+		}
 		busiest = max(busiest, e.Others.Max)
 	}
 	if busiest > 0.1 {
@@ -139,29 +153,17 @@ func (r result) printRow(tw io.Writer, e engineResult) {
 		fmt.Fprintf(tw, "%s\tfailed\t\t\n", e.Engine)
 		return
 	}
-	digits := 2
-	switch {
-	case r.work.kind == kindIdle || r.work.kind == kindFanout && r.work.burst == 1:
-		digits = 0
-	case r.work.kind == kindFanout:
-		digits = 3
-	}
+	digits := r.work.digits()
 	fmt.Fprintf(tw, "%s\t%.*f\t%.*f–%.*f\t", e.Engine, digits, e.Value.Median, digits, e.Value.Min, digits, e.Value.Max)
 	for _, base := range r.work.bases {
 		if ratio, ok := e.Ratios[base]; ok {
-			fmt.Fprintf(tw, "%.3f\t%.3f–%.3f\t", ratio.Median, ratio.Min, ratio.Max)
+			fmt.Fprintf(tw, "%.3f\t%s\t", ratio.Value, ratio.interval("%.3f–%.3f"))
 		} else {
 			fmt.Fprint(tw, "-\t-\t")
 		}
 	}
-	switch r.work.kind {
-	case kindCap:
-		fmt.Fprintf(tw, "%.1f\t%d\t%d\t", e.P90.Median, e.MaxServed, e.Resets)
-	case kindFanout:
-		fmt.Fprintf(tw, "%.0f\t%.3f\t%.0f\t%.0f\t%.0f %%\t%.0f %%\t", e.P90.Median, e.CPUPerOp.Median, e.OpsPerSec.Median,
-			e.MemBytes.Median, 100*e.ServerCore.Median, 100*e.LoadCore.Median)
-	case kindEcho, kindHTTP, kindChurn:
-		fmt.Fprintf(tw, "%.0f\t%.0f %%\t%.0f %%\t", e.OpsPerSec.Median, 100*e.ServerCore.Median, 100*e.LoadCore.Median)
+	for _, c := range r.work.columns() {
+		fmt.Fprintf(tw, "%s\t", c.cell(e))
 	}
 	fmt.Fprintln(tw)
 }

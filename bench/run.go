@@ -34,12 +34,30 @@ func runMain(args []string) error {
 	defer stop()
 
 	rep := newReport(args, opts, rig)
+	return runAll(ctx, opts, rig, rep, os.Stdout, os.Stderr)
+}
+
+// runAll runs the workloads, prints their tables and writes the JSON file.
+func runAll(ctx context.Context, opts options, r rig, rep *report, out, progressOut io.Writer) error {
+	p := newProgress(progressOut)
 	for _, w := range opts.works {
-		samples := runWorkload(ctx, opts, rig, w, os.Stderr)
-		res := summarize(w, samples)
-		rep.add(res, samples)
-		if err := res.print(os.Stdout); err != nil {
-			return err
+		ready, skipped := installed(enginesFor(w, opts.engines))
+		p.expect(opts.rounds * len(ready))
+		for _, why := range skipped {
+			rep.skip(p, why)
+		}
+	}
+	if p.total == 0 {
+		return fmt.Errorf("none of the selected engines can run a selected workload, see --list")
+	}
+	for _, w := range opts.works {
+		samples := runWorkload(ctx, opts, r, w, p)
+		if len(samples) > 0 {
+			res := summarize(w, samples)
+			rep.add(res, samples)
+			if err := res.print(out); err != nil {
+				return err
+			}
 		}
 		if ctx.Err() != nil {
 			break
@@ -58,21 +76,26 @@ func runMain(args []string) error {
 
 // runWorkload interleaves the engines (A B C, A B C), so that a change of the machine's load
 // affects all engines of a round.
-func runWorkload(ctx context.Context, opts options, r rig, w workload, progress io.Writer) []sample {
+func runWorkload(ctx context.Context, opts options, r rig, w workload, p *progress) []sample {
 	var samples []sample
+	ready, _ := installed(enginesFor(w, opts.engines))
 	for round := 1; round <= opts.rounds; round++ {
-		for _, e := range enginesFor(w, opts.engines) {
+		rated, uncalibrated := r.calibrate(ctx, w)
+		for _, e := range ready {
 			if ctx.Err() != nil {
 				return samples
 			}
 			begin := time.Now()
-			s, err := r.measureCalm(ctx, opts.calm, w, e)
+			s, err := sample{Workload: w.name, Engine: e.name}, uncalibrated
+			if err == nil {
+				s, err = r.measureCalm(ctx, opts.calm, rated, e)
+			}
 			s.Round = round
 			if err != nil {
 				s.Error = err.Error()
-				fmt.Fprintf(progress, "%s round %d %s: %v\n", w.name, round, e.name, err)
+				p.step("%s round %d %s: %v", w.name, round, e.name, err)
 			} else {
-				fmt.Fprintf(progress, "%s round %d %s: %.4g %s (%.1f s)\n",
+				p.step("%s round %d %s: %.4g %s (%.1f s)",
 					w.name, round, e.name, s.Value, w.metric(), time.Since(begin).Seconds())
 			}
 			samples = append(samples, s)
@@ -101,7 +124,11 @@ func (r rig) measureCalm(ctx context.Context, calm float64, w workload, e engine
 func checkFileLimit(works []workload) error {
 	limit := loadgen.MaxOpenFiles()
 	for _, w := range works {
-		if need := w.conns + warmConns + 64; limit < need {
+		perProcess := w.conns
+		if w.kind == kindScale {
+			perProcess = w.each
+		}
+		if need := perProcess + warmConns + 64; limit < need {
 			return fmt.Errorf("%s needs %d open files per process, the hard limit is %d: raise it (ulimit -Hn) or pass a smaller --conns",
 				w.name, need, limit)
 		}

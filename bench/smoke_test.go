@@ -12,7 +12,7 @@ import (
 // TestMain also runs the subcommands: the orchestrator starts its own executable, which is the test
 // binary.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && parts[os.Args[1]] != nil {
+	if len(os.Args) > 1 && commands[os.Args[1]] != nil {
 		os.Exit(dispatch(os.Args[1:]))
 	}
 	os.Exit(m.Run())
@@ -30,6 +30,16 @@ func TestSmoke(t *testing.T) {
 		{"bare", workload{name: "tls-echo", kind: kindEcho, tls: true, conns: 4, size: 64}},
 		{"bare", workload{name: "tls-churn", kind: kindChurn, tls: true, conns: 4, size: 64}},
 		{"bare", workload{name: "idle", kind: kindIdle, conns: 200, size: 64}},
+		{"bare", workload{name: "open", kind: kindOpen, rate: 2000, conns: 8, size: 64, bases: []string{"bare"}}},
+		{"bare", workload{name: "open-calibrated", kind: kindOpen, load: 0.1, conns: 8, size: 64, bases: []string{"bare"}}},
+		{"goranch-handler", workload{name: "open", kind: kindOpen, rate: 2000, conns: 8, size: 64, bases: []string{"bare"}}},
+		{"bare", workload{name: "conns", kind: kindScale, conns: 200, each: 70, size: 64, bases: []string{"bare"}}},
+		{"goranch-handler", workload{name: "conns", kind: kindScale, conns: 200, each: 70, size: 64, bases: []string{"bare"}}},
+		{"nethttp", workload{name: "http-churn", kind: kindChurn, web: true, conns: 8, size: httpBody}},
+		{"haproxy-http", workload{name: "http-churn", kind: kindChurn, web: true, conns: 8, size: httpBody}},
+		{"haproxy-http", workload{name: "http", kind: kindHTTP, conns: 8, size: httpBody}},
+		{"ranch", workload{name: "echo", kind: kindEcho, conns: 8, size: 64}},
+		{"ranch", workload{name: "churn", kind: kindChurn, conns: 8, size: 64}},
 		{"limit", workload{name: "cap", kind: kindCap, conns: 30, size: 64, limit: 10}},
 		{"goranch", workload{name: "echo", kind: kindEcho, conns: 8, size: 64}},
 		{"goranch-loop", workload{name: "echo", kind: kindEcho, conns: 8, size: 64}},
@@ -95,12 +105,12 @@ func smoke(t *testing.T, engineName string, w workload) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	samples := runWorkload(ctx, opts, r, w, io.Discard)
+	samples := runWorkload(ctx, opts, r, w, newProgress(io.Discard))
 	if len(samples) != 1 || samples[0].Error != "" {
 		t.Fatalf("got samples %+v, want one without error", samples)
 	}
 	s := samples[0]
-	if w.kind != kindIdle && (s.Ops == 0 || s.Value <= 0) {
+	if w.kind != kindIdle && w.kind != kindScale && (s.Ops == 0 || s.Value <= 0) {
 		t.Errorf("got %+v, want operations and a value", s)
 	}
 	if w.kind == kindFanout && (s.CPUPerOp <= 0 || s.P90 <= 0) {
@@ -166,7 +176,7 @@ func TestPlot(t *testing.T) {
 
 // The error of a child that exits early contains what it wrote to stderr.
 func TestChildExitsEarly(t *testing.T) {
-	c, err := startChild(unpinned, 1, "serve", "--engine", "unknown")
+	c, err := startChild("", unpinned, 1, "serve", "--engine", "unknown")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,9 @@ const (
 	kindCap   kind = "cap"   // more clients than the limit; when one closes, the next is served
 
 	kindFanout kind = "fanout" // one client publishes, all members receive
+
+	kindOpen  kind = "open"  // requests at scheduled times, whether or not earlier ones were answered
+	kindScale kind = "scale" // idle connections of several generators to several servers
 )
 
 // workload is a kind of work with its parameters.
@@ -30,6 +33,10 @@ type workload struct {
 	frames bool     // echo only: each request has a length prefix of four bytes
 	relay  bool     // echo only: the engines forward to an echo server on the processor of the generator
 	lines  bool     // echo only: each request is a line that calls a method of a shell
+	web    bool     // churn only: GET of HTTP/1.1 instead of an echo
+	load   float64  // open only: the offered load as a share of the highest load of the base engine
+	rate   float64  // open only: the offered requests per second; 0: derived from load in each round
+	each   int      // scale only: the highest number of connections of one process
 	burst  int      // fanout only: messages published back to back; the next burst follows when all have arrived
 	bases  []string // engines whose figures the others are divided by
 	only   []string // the engines that run it if --engines names none; nil: all
@@ -38,6 +45,7 @@ type workload struct {
 var workloads = []workload{
 	{name: "echo-64-64", kind: kindEcho, conns: 64, size: 64, bases: []string{"bare"}},
 	{name: "echo-64-1000", kind: kindEcho, conns: 1000, size: 64, bases: []string{"bare"}},
+	{name: "echo-64-8000", kind: kindEcho, conns: 8000, size: 64, bases: []string{"bare"}},
 	{name: "echo-16k-64", kind: kindEcho, conns: 64, size: 16 << 10, bases: []string{"bare", "bare32k"}},
 	{name: "echo-frames-64", kind: kindEcho, frames: true, conns: 64, size: 64, bases: []string{"bare"}, only: []string{"bare", "goranch-handler"}},
 	{name: "calls-1000", kind: kindEcho, lines: true, conns: 1000, size: 64, bases: []string{"goranch-handler"}, only: []string{"bare", "goranch-handler", "goranch-shell", "goranch-shell-quick"}},
@@ -47,10 +55,18 @@ var workloads = []workload{
 	{name: "relay-1m-16", kind: kindEcho, relay: true, conns: 16, size: 1 << 20, bases: []string{"haproxy", "nginx"}},
 	{name: "relay-idle", kind: kindIdle, relay: true, conns: 5_000, size: 64, bases: []string{"haproxy", "nginx"}},
 	{name: "churn", kind: kindChurn, conns: 64, size: 64, bases: []string{"bare"}},
+	{name: "http-churn", kind: kindChurn, web: true, conns: 64, size: httpBody, bases: []string{"nethttp"}},
+	{name: "open-64-64-20", kind: kindOpen, load: 0.2, conns: 64, size: 64, bases: []string{"bare"}},
+	{name: "open-64-64-50", kind: kindOpen, load: 0.5, conns: 64, size: 64, bases: []string{"bare"}},
+	{name: "open-64-64-80", kind: kindOpen, load: 0.8, conns: 64, size: 64, bases: []string{"bare"}},
+	{name: "open-64-1000-20", kind: kindOpen, load: 0.2, conns: 1000, size: 64, bases: []string{"bare"}},
+	{name: "open-64-1000-50", kind: kindOpen, load: 0.5, conns: 1000, size: 64, bases: []string{"bare"}},
+	{name: "open-64-1000-80", kind: kindOpen, load: 0.8, conns: 1000, size: 64, bases: []string{"bare"}},
 	{name: "tls-echo", kind: kindEcho, tls: true, conns: 64, size: 64, bases: []string{"bare"}},
 	{name: "tls-churn", kind: kindChurn, tls: true, conns: 64, size: 64, bases: []string{"bare"}},
 	{name: "idle", kind: kindIdle, conns: 10_000, size: 64, bases: []string{"bare"}},
 	{name: "tls-idle", kind: kindIdle, tls: true, conns: 5_000, size: 64, bases: []string{"bare"}},
+	{name: "conns-100000", kind: kindScale, conns: 100_000, each: 17_000, size: 64, bases: []string{"bare"}},
 	{name: "cap", kind: kindCap, conns: 500, size: 64, limit: 100, bases: []string{"limit"}},
 	{name: "broadcast-1000", kind: kindFanout, conns: 1000, size: 64, burst: 1, bases: []string{"write-loop"}},
 	{name: "broadcast-10000", kind: kindFanout, conns: 10_000, size: 64, burst: 1, bases: []string{"write-loop"}},
@@ -65,6 +81,13 @@ func (w workload) about() string {
 		transport = "TLS 1.3"
 	}
 	switch {
+	case w.kind == kindOpen:
+		return fmt.Sprintf("requests of %d bytes at scheduled times (Poisson), %.0f %% of the highest load of %s, %d connections: latency from the scheduled time, %s",
+			w.size, 100*w.load, w.bases[0], w.conns, transport)
+	case w.kind == kindScale:
+		return fmt.Sprintf("memory and CPU of %d connections to several server processes, which echo, are idle and echo again, %s", w.conns, transport)
+	case w.web:
+		return fmt.Sprintf("connect, GET with a body of %d bytes, close; %d in flight, %s", httpBody, w.conns, transport)
 	case w.kind == kindFanout && w.burst > 1:
 		return fmt.Sprintf("%d messages of %d bytes back to back to %d members, %s", w.burst, w.size, w.conns, transport)
 	case w.kind == kindFanout:
@@ -93,13 +116,26 @@ func (w workload) about() string {
 // metric names the figure that ratios compare. Lower is better in all cases.
 func (w workload) metric() string {
 	switch {
-	case w.kind == kindIdle:
+	case w.kind == kindIdle, w.kind == kindScale:
 		return "bytes/conn"
+	case w.kind == kindOpen:
+		return "p99 µs"
 	case w.kind == kindCap || w.kind == kindFanout && w.burst == 1:
 		return "p50 µs"
 	default:
 		return "CPU µs/op"
 	}
+}
+
+// http reports whether the engines serve HTTP.
+func (w workload) http() bool { return w.kind == kindHTTP || w.web }
+
+// processes returns the number of processes of a kind that the connections need.
+func (w workload) processes() int {
+	if w.kind != kindScale {
+		return 1
+	}
+	return (w.conns + w.each - 1) / w.each
 }
 
 // selectWorkloads selects workloads by name, or by the first parts of a name: "echo" selects every
