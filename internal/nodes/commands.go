@@ -1,7 +1,6 @@
 package nodes
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -184,7 +183,7 @@ func (n *Nodes) missing(ctx context.Context, names []string) (string, error) {
 	return "", nil
 }
 
-// Summary describes the cluster in one line: "node a; 3 nodes: 2 ready, 1 gone".
+// Summary counts the nodes in one line: "3 nodes: 2 ready, 1 gone".
 func (n *Nodes) Summary() string {
 	counts, all := map[State]int{}, n.List()
 	for _, node := range all {
@@ -200,5 +199,5 @@ func (n *Nodes) Summary() string {
 	if len(all) == 1 {
 		noun = "node"
 	}
-	return fmt.Sprintf("node %s; %d %s: %s", n.opts.Name, len(all), noun, cmp.Or(strings.Join(words, ", "), "none"))
+	return fmt.Sprintf("%d %s: %s", len(all), noun, strings.Join(words, ", "))
 }

@@ -37,6 +37,9 @@ func Example() {
 			Name: name, Commands: []shell.Command{status},
 			State: func() (nodes.State, string) { return nodes.Ready, "" }, Load: func() nodes.Load { return nodes.Load{} },
 		})
+		if err == nil {
+			err = n.Start()
+		}
 		if err != nil {
 			panic(err)
 		}

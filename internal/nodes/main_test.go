@@ -89,8 +89,11 @@ func newNode(t testing.TB, name string, commands ...shell.Command) *testNode {
 		Synced: func(context.Context) error { return nil },
 		Logger: slog.New(slog.DiscardHandler),
 	})
+	if err == nil {
+		err = n.Start()
+	}
 	if err != nil {
-		t.Fatalf("New: got %v, want no error", err)
+		t.Fatalf("New, Start: got %v, want no error", err)
 	}
 	t.Cleanup(n.Close)
 	for _, c := range n.Nodes.Commands(commands) {

@@ -6,6 +6,9 @@
 //		return err
 //	}
 //	defer n.Close()
+//	if err := n.Start(); err != nil {
+//		return err
+//	}
 //	sh, err := shell.New(shell.Options{Commands: n.Commands(commands)})
 //
 // The role of an operator is checked at the node to which the operator is connected. Another node
@@ -92,7 +95,7 @@ const (
 type Nodes struct {
 	opts     Options
 	nc       *nats.Conn
-	instance string // differs after each start
+	instance string     // differs after each start
 	sending  sync.Mutex // makes heartbeats arrive in the order of their states
 	seq      uint64     // of the last heartbeat
 	dir      directory
@@ -123,8 +126,8 @@ type Stats struct {
 
 var errClosed = errors.New("the node is shutting down")
 
-// New starts heartbeats and answers requests of other nodes. nc need not be connected yet. It stays
-// open after Close. The error joins all faults of the options, or is that of a subscription.
+// New returns a node that [Nodes.Start] starts. nc need not be connected yet. It stays open after Close.
+// The error joins all faults of the options.
 func New(nc *nats.Conn, opts Options) (*Nodes, error) {
 	option.Default(&opts.Prefix, "ranch")
 	option.Default(&opts.Version, "unknown")
@@ -143,23 +146,29 @@ func New(nc *nats.Conn, opts Options) (*Nodes, error) {
 	}
 	n := &Nodes{opts: opts, nc: nc, instance: rand.Text(), soon: make(chan struct{}, 1)}
 	n.ctx, n.cancel = context.WithCancelCause(context.Background())
+	return n, nil
+}
+
+// Start starts heartbeats and answers requests of other nodes. It is called once, before Close. The error is
+// that of a subscription.
+func (n *Nodes) Start() error {
 	for subject, f := range map[string]nats.MsgHandler{
-		n.subject(beats):               n.receiveBeat,
-		n.subject(requests, opts.Name): n.receiveRequest,
-		n.subject(cancels, opts.Name):  n.receiveCancel,
+		n.subject(beats):                 n.receiveBeat,
+		n.subject(requests, n.opts.Name): n.receiveRequest,
+		n.subject(cancels, n.opts.Name):  n.receiveCancel,
 	} {
-		sub, err := nc.Subscribe(subject, f)
+		sub, err := n.nc.Subscribe(subject, f)
 		if err == nil {
 			n.subs = append(n.subs, sub)
 			err = sub.SetPendingLimits(queueLength, queueBytes)
 		}
 		if err != nil {
 			n.Close()
-			return nil, fmt.Errorf("NATS: %w", err)
+			return fmt.Errorf("NATS: %w", err)
 		}
 	}
 	n.done.Go(n.beat)
-	return n, nil
+	return nil
 }
 
 func (o *Options) validate() error {

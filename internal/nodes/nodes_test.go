@@ -23,7 +23,7 @@ func TestHeartbeats(t *testing.T) {
 	b.expect("a ready 1, bb ready 2, ")
 	b.set(Draining, "", 7)
 	a.expect("a ready 1, bb draining 7, ")
-	if got, want := a.Summary(), "node a; 2 nodes: 1 ready, 1 draining"; got != want {
+	if got, want := a.Summary(), "2 nodes: 1 ready, 1 draining"; got != want {
 		t.Errorf("Summary: got %q, want %q", got, want)
 	}
 	b.Close()
