@@ -42,7 +42,7 @@ func TestMetricsListsAllMetrics(t *testing.T) {
 			return map[string]relay.Stats{"a": {Upstreams: make([]relay.UpstreamStats, 1)}}
 		},
 		Cluster: func() metrics.Cluster {
-			return metrics.Cluster{Nodes: 1, Brokers: map[string]metrics.Broker{"topics": {}}}
+			return metrics.Cluster{Nodes: map[string]int{"ready": 1}, Brokers: map[string]metrics.Broker{"topics": {}}}
 		},
 		Certificates: func() []certs.Certificate { return make([]certs.Certificate, 1) },
 		Reload:       func() (bool, time.Time) { return true, time.Unix(1, 0) },

@@ -10,8 +10,11 @@ import (
 	"goranch/ranch/admin"
 )
 
-// operatorCommands returns the commands of the operators' shell.
-func (d *daemon) operatorCommands() []shell.Command {
+// operatorCommands returns the commands of the operators' shell, of which many run at other nodes too.
+func (d *daemon) operatorCommands() []shell.Command { return d.nodes.Commands(d.localCommands()) }
+
+// localCommands returns the commands that run at this node.
+func (d *daemon) localCommands() []shell.Command {
 	return append(admin.Commands(admin.Options{
 		Server: &d.server, Version: version(), Started: d.started,
 		Config: func() any { return d.config().values() }, Reload: d.reloadCommand, Upgrade: d.upgrade, Current: d.adminState,

@@ -50,7 +50,7 @@ func (d *daemon) startCluster(c *config) error {
 	d.cluster = cl
 	cl.done.Go(func() { cl.watch(ctx) })
 	d.log.Info("cluster node started", "node", o.Name, "text", cl.about())
-	return nil
+	return d.startNodes(cl.engine.Conn(), o.Name, cl.degraded)
 }
 
 // closeCluster stops NATS after all services.
@@ -58,6 +58,7 @@ func (d *daemon) closeCluster() {
 	if d.cluster == nil {
 		return
 	}
+	d.closeNodes()
 	d.cluster.cancel()
 	d.cluster.done.Wait()
 	d.cluster.engine.Close()

@@ -34,8 +34,9 @@ func freePorts(t *testing.T, n int) (all []string) {
 // clusterNode is a node in its own process.
 type clusterNode struct {
 	*process
-	name string
-	args []string
+	name  string
+	admin string // address of the operators' shell
+	args  []string
 }
 
 const clusterListeners = `
@@ -60,7 +61,8 @@ func newClusterNode(t *testing.T, name, listen string, peers []string, more stri
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return &clusterNode{name: name, args: []string{"--config", file, "--admin", "none", "--admin-http", "none", "--log-format", "json", "--quiet"}}
+	admin := "unix:" + filepath.Join(dir, "admin.sock")
+	return &clusterNode{name: name, admin: admin, args: []string{"--config", file, "--admin", admin, "--admin-http", "none", "--log-format", "json", "--quiet"}}
 }
 
 // run starts the node.
@@ -170,6 +172,7 @@ func TestCluster(t *testing.T) {
 		}
 	}
 	want(sub, "3", publish(c, "3"))
+	testOperators(t, bin, nodes)
 	for _, name := range []string{"a", "b"} { // a majority is needed to save the sessions
 		nodes[name].cmd.Process.Signal(os.Interrupt)
 		nodes[name].wantExit(t, 0)

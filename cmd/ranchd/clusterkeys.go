@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"goranch/internal/natsengine"
+	"goranch/internal/nodes"
 	"goranch/internal/settings"
 )
 
@@ -60,6 +61,8 @@ func readCluster(all *faults, file string, s settings.Section, state string) *cl
 		missing("name is missing: every node has one of its own, such as name = \"a\"")
 	} else if err := checkName(k.Name); err != nil {
 		all.add("--%w", err)
+	} else if !nodes.ValidName(k.Name) { // such as all, which is every node for --node
+		all.add("--name %q: allowed are other names", k.Name)
 	}
 	e.Name, e.Store = k.Name, k.Store
 	e.SyncInterval = read(all, "--sync-interval", k.SyncInterval, syncInterval)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"goranch/internal/nodes"
 	"goranch/internal/termtext"
 	"goranch/protocol/shell"
 	"goranch/ranch/metrics"
@@ -78,6 +79,7 @@ func (d *daemon) clusterStatus() shell.Fields {
 	if err := cl.degraded(); err != nil {
 		state = "degraded: " + termtext.Line(err.Error())
 	}
+	state += "; " + d.nodes.Summary()
 	f := shell.Fields{{Key: "node", Title: "Node", Value: cl.config.Engine.Name}, {Key: "cluster", Title: "Cluster", Value: state}}
 	if cl.config.Nodes > 0 {
 		f = append(f, shell.Field{Key: "nodes", Title: "Connected nodes", Value: fmt.Sprintf("%d of %d", cl.engine.Nodes(), cl.config.Nodes)})
@@ -87,7 +89,14 @@ func (d *daemon) clusterStatus() shell.Fields {
 
 // metrics returns the figures of the cluster.
 func (cl *cluster) metrics() metrics.Cluster {
-	m := metrics.Cluster{Ready: cl.degraded() == nil, Nodes: cl.engine.Nodes(), Brokers: map[string]metrics.Broker{}}
+	st := cl.d.nodes.Stats()
+	m := metrics.Cluster{
+		Ready: cl.degraded() == nil, State: string(st.State), Nodes: map[string]int{}, Missed: st.Missed, Rejected: st.Rejected, Commands: st.Served,
+		Brokers: map[string]metrics.Broker{},
+	}
+	for _, s := range nodes.States {
+		m.Nodes[string(s)] = st.Nodes[s]
+	}
 	for _, s := range cl.d.allServices() {
 		if s.broker == nil {
 			continue

@@ -13,6 +13,7 @@ import (
 	"goranch/conns"
 	"goranch/internal/descriptors"
 	"goranch/internal/logging"
+	"goranch/internal/nodes"
 	"goranch/ranch"
 	"goranch/ranch/accesslog"
 	"goranch/ranch/upgrade"
@@ -80,7 +81,9 @@ type daemon struct {
 	reloaded    atomic.Pointer[reloadResult] // nil before the first reload
 	upgrader    *upgrade.Upgrader            // set by run, as is notify
 	notify      *notifier
-	cluster     *cluster // nil: there is none; set before the listeners start
+	cluster     *cluster     // nil: there is none; set before the listeners start
+	nodes       *nodes.Nodes // nil without a cluster; set before the listeners are started
+	serving     atomic.Bool  // all listeners were started
 
 	// changing is held while listeners are started, changed or removed. The following are written
 	// only then; mu guards them for readers.

@@ -30,6 +30,7 @@ func (d *daemon) serve(drain, abort context.Context) int {
 		}
 		return exitFailed
 	}
+	d.serving.Store(true)
 	if drain.Err() == nil {
 		d.log.Info("serving", "listeners", len(d.all()), "pid", os.Getpid(), "version", version(), "predecessor", d.upgrader.Predecessor())
 		if !d.config().Quiet && d.upgrader.Predecessor() == 0 {
@@ -43,6 +44,7 @@ func (d *daemon) serve(drain, abort context.Context) int {
 	endSigns()
 	d.upgrader.Stop()
 	if replaced {
+		d.closeNodes() // the successor has the same name
 		err = d.drainReplaced(drain, abort)
 	} else {
 		err = d.drain(abort)

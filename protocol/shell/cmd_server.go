@@ -119,7 +119,7 @@ func (s *Shell) candidates(ctx context.Context, c *Call, text string) []string {
 	last := text[start:]
 	if len(args) > 1 {
 		if f := cmd.flag(strings.TrimPrefix(args[len(args)-1], "--")); f != nil && f.Value != "" && strings.HasPrefix(args[len(args)-1], "--") {
-			return f.Choices
+			return f.values(ctx, c)
 		}
 	}
 	var all []string
@@ -136,6 +136,18 @@ func (s *Shell) candidates(ctx context.Context, c *Call, text string) []string {
 	args = append(args[1:], strings.Join(word, " "))
 	for _, candidate := range cmd.Complete(ctx, c, args) {
 		all = append(all, quote(candidate))
+	}
+	return all
+}
+
+// values returns the completions of the value of a flag.
+func (f *Flag) values(ctx context.Context, c *Call) []string {
+	if f.Choices != nil || f.Complete == nil {
+		return f.Choices
+	}
+	var all []string
+	for _, v := range f.Complete(ctx, c) {
+		all = append(all, quote(v))
 	}
 	return all
 }

@@ -72,6 +72,8 @@ type Flag struct {
 	Value   string // placeholder of the value in the help: "N", "KEY"; "" is a switch without a value
 	Help    string
 	Choices []string // allowed values, also used for completion; nil allows any
+	// Complete returns the possible values for completion, if they are not Choices. nil is none.
+	Complete func(ctx context.Context, c *Call) []string
 }
 
 // AuditEntry describes a call of a command with Changes.

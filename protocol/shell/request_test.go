@@ -11,7 +11,8 @@ import (
 // requestCommands returns the commands of TestRequests.
 func requestCommands() []Command {
 	boom := Command{Name: "boom", Role: Operator, Run: func(context.Context, *Call) error { return nil }}
-	table := Command{Name: "table", Role: Viewer, Flags: []Flag{{Name: "sort", Value: "KEY", Choices: []string{"a", "b"}}, {Name: "all"}}, Run: func(_ context.Context, c *Call) error {
+	table := Command{Name: "table", Role: Viewer, Flags: []Flag{{Name: "sort", Value: "KEY", Choices: []string{"a", "b"}}, {Name: "all"},
+		{Name: "node", Value: "NODE", Complete: func(context.Context, *Call) []string { return []string{"x y", "z"} }}}, Run: func(_ context.Context, c *Call) error {
 		c.Return(Table{Columns: []Column{{Key: "name", Title: "NAME"}, {Key: "size", Right: true}}, Rows: [][]any{{"x\x1b[31m", Bytes(1536)}, {"longer", Bytes(3)}}, Total: 9})
 		return nil
 	}}
@@ -61,7 +62,7 @@ var requestTests = []struct{ name, send, want string }{
 	{"prompt", "prompt on\npwd", "> /\n> "},
 	{"history", "!!\necho a\n!!\n!7\n!x", "error: no request 0 in the history\na\na\nerror: no request 7 in the history\nerror: \"!x\": allowed are !! and ! with a number of the history\n"},
 	{"variables", "set a=1\nset b 'x y'\nset\nunset a\nget a", "a  1\nb  x y\nerror: unknown variable \"a\"\n"},
-	{"complete", "complete:t\ncomplete:table --s\ncomplete:table --sort \ncomplete:format j", "table\n--sort\na\nb\njson\n"},
+	{"complete", "complete:t\ncomplete:table --s\ncomplete:table --sort \ncomplete:table --node \ncomplete:table --node z\ncomplete:format j", "table\n--sort\na\nb\n'x y'\nz\nz\njson\n"},
 	{"no files", "ls", "error: this server has no file access configured\n"},
 	{"no auth", "auth:x", "error: this server accepts no tokens\n"},
 }

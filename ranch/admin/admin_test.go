@@ -10,6 +10,7 @@ import (
 
 	"goranch/conns"
 	"goranch/protocol/session"
+	"goranch/protocol/shell"
 	"goranch/ranch"
 	"goranch/ranch/admin"
 )
@@ -28,7 +29,7 @@ var testSessions = admin.Sessions{
 // Each command that shows something answers in text and in JSON.
 func TestViewerCommands(t *testing.T) {
 	s := newTestServer(t, admin.Options{Version: "v1", Config: func() any { return map[string]any{"listen": ":1"} },
-		Sessions: []admin.Sessions{testSessions}})
+		Sessions: []admin.Sessions{testSessions}, Status: func() shell.Fields { return shell.Fields{{Key: "cluster", Value: "node a"}} }})
 	l := s.listener("echo")
 	if _, err := l.ChangeOptions(func(o *ranch.Options) { o.Alarms = map[string]ranch.Alarm{"many": {Connections: 1}} }); err != nil {
 		t.Fatal(err)
@@ -43,7 +44,7 @@ func TestViewerCommands(t *testing.T) {
 		text    string         // pattern
 		want    map[string]any // some of the fields, or of the first row
 	}{
-		{"status", `(?m)^All connections +4$`, map[string]any{"status": "running", "version": "v1", "listeners": 2.0, "connections": 4.0, "sessions": 3.0}},
+		{"status", `(?m)^All connections +4$`, map[string]any{"status": "running", "version": "v1", "listeners": 2.0, "connections": 4.0, "sessions": 3.0, "cluster": "node a"}},
 		{"stats", `(?m)^Ended: killed +1$`, map[string]any{"accepted": 5.0, "ended_killed": 1.0, "connections": 4.0}},
 		{"stats echo", `(?m)^Accepted +3$`, map[string]any{"accepted": 3.0}},
 		{"listeners", `(?m)^echo +running +mem +echo +2 +1024 +3 +3 +0 `, map[string]any{"listener": "echo", "active": 2.0, "cap": 1024.0, "pending": 0.0}},

@@ -2,10 +2,15 @@ package metrics
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// Cluster holds the figures of a node of a cluster.
+// Cluster holds the figures of a node of a cluster. Each node is scraped itself: a node exports no figures of
+// others but their states.
 type Cluster struct {
-	Ready bool
-	Nodes int // that are connected, with this one; 0 if that is not known
+	Ready    bool
+	State    string         // of this node, a key of Nodes
+	Nodes    map[string]int // all nodes that this one knows, itself included, by state; each key has a series
+	Missed   uint64         // heartbeats of other nodes that were not received
+	Rejected uint64         // messages of other nodes that were not valid
+	Commands uint64         // that ran for operators at other nodes
 	// Brokers are the figures of the brokers of topic servers, by the names of these.
 	Brokers map[string]Broker
 }
@@ -21,7 +26,15 @@ var (
 	clusterReady = describe("cluster_ready",
 		"Whether the cluster can keep its promises for topics and sessions.")
 	clusterNodes = describe("cluster_nodes",
-		"Connected nodes, with this one.")
+		"Nodes as this one sees them, with this one, by state.", "state")
+	clusterState = describe("cluster_state",
+		"State of this node: 1 for the current state, otherwise 0.", "state")
+	clusterMissed = describe("cluster_heartbeats_missed_total",
+		"Heartbeats of other nodes that were not received.")
+	clusterRejected = describe("cluster_messages_rejected_total",
+		"Heartbeats and requests of other nodes that were not valid, or of too many nodes.")
+	clusterCommands = describe("cluster_commands_total",
+		"Commands that ran for operators at other nodes.")
 	brokerConnected = describe("broker_connected",
 		"Whether the broker of a topic server is connected.", "server")
 	brokerReconnects = describe("broker_reconnects_total",
@@ -40,9 +53,13 @@ var (
 
 func collectCluster(to chan<- prometheus.Metric, c Cluster) {
 	gauge(to, clusterReady, flag(c.Ready))
-	if c.Nodes > 0 {
-		gauge(to, clusterNodes, float64(c.Nodes))
+	for s, n := range c.Nodes {
+		gauge(to, clusterNodes, float64(n), s)
+		gauge(to, clusterState, flag(s == c.State), s)
 	}
+	counter(to, clusterMissed, c.Missed)
+	counter(to, clusterRejected, c.Rejected)
+	counter(to, clusterCommands, c.Commands)
 	for name, b := range c.Brokers {
 		name = label(name)
 		gauge(to, brokerConnected, flag(b.Connected), name)

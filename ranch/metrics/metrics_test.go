@@ -82,7 +82,7 @@ func all() metrics.Options {
 			return map[string]relay.Stats{"front": {Upstreams: []relay.UpstreamStats{up, {Addr: "10.0.0.2:443", State: relay.Out}}, NoneAvailable: 14}}
 		},
 		Cluster: func() metrics.Cluster {
-			return metrics.Cluster{Ready: true, Nodes: 3, Brokers: map[string]metrics.Broker{"topics": {Connected: true, Gaps: 15}}}
+			return metrics.Cluster{Ready: true, State: "ready", Nodes: map[string]int{"ready": 2, "gone": 1}, Missed: 16, Rejected: 17, Commands: 18, Brokers: map[string]metrics.Broker{"topics": {Connected: true, Gaps: 15}}}
 		},
 		Certificates: func() []certs.Certificate {
 			pair := certs.Pair{Cert: "tls.crt"}
@@ -242,6 +242,11 @@ func TestOtherFigures(t *testing.T) {
 			"ended/shell": 0, "evicted/shell": 0, "expired/shell": 8, "moved/shell": 0,
 			"ended/topics": 0, "evicted/topics": 0, "expired/topics": 0, "moved/topics": 0,
 		},
+		"cluster_nodes":                           {"ready": 2, "gone": 1},
+		"cluster_state":                           {"ready": 1, "gone": 0},
+		"cluster_heartbeats_missed_total":         {"": 16},
+		"cluster_messages_rejected_total":         {"": 17},
+		"cluster_commands_total":                  {"": 18},
 		"certificate_not_after_timestamp_seconds": {"tls.crt/example.com": 1000, "other.crt/": 3000},
 		"config_last_reload_successful":           {"": 1},
 		"config_last_reload_timestamp_seconds":    {"": 4000},

@@ -192,10 +192,41 @@ func TestDashboardEndsBansAndLabels(t *testing.T) {
 	tb.WaitFor(rows, "1")
 	click(tb, "#table tbody [data-action=ban]")
 	tb.WaitFor(`[...document.querySelectorAll("dialog input")].map((i) => i.name + "=" + i.value).join(" ")`, "network=127.0.0.2 for=1h reason=")
+	tb.Eval(`document.querySelector("dialog input").value = "0.0.0.0/0"`)
 	click(tb, "dialog button.primary")
-	tb.WaitFor(`document.getElementById("notice").textContent.startsWith("ban 127.0.0.2")`, "true")
+	tb.WaitFor(`document.querySelector("dialog .body").textContent`, "0.0.0.0/0 contains all addresses.") // which requires --yes
+	click(tb, "dialog button.primary")
+	tb.WaitFor(`document.getElementById("notice").textContent.startsWith("ban 0.0.0.0/0 – ")`, "true")
 	wantEnd(second, conns.Banned)
-	s.wantAudit("console end, console ban")
+	s.wantAudit("console end, console ban, console ban")
+}
+
+// The nodes of a cluster have a table, in which an operator drains one of them after a confirmation.
+func TestDashboardDrainsNode(t *testing.T) {
+	t.Parallel()
+	nodes := shell.Command{Name: "nodes", Help: "Nodes.", Role: shell.Viewer, Run: func(_ context.Context, c *shell.Call) error {
+		c.Return(shell.Table{Columns: []shell.Column{{Key: "node", Title: "NODE"}, {Key: "state", Title: "STATE"}, {Key: "connections", Title: "CONNECTIONS"}},
+			Rows: [][]any{{"a", "ready", 1}, {"<b>", "ready", 2}}})
+		return nil
+	}}
+	drained := make(chan string, 1)
+	drain := shell.Command{Name: "drain", Help: "Drain.", Role: shell.Operator, Changes: true, MaxArgs: 1,
+		Flags: []shell.Flag{{Name: "node", Value: "NODE"}, {Name: "spread", Value: "TIME"}, {Name: "timeout", Value: "TIME"}},
+		Run: func(_ context.Context, c *shell.Call) error {
+			drained <- fmt.Sprint(c.Args, c.Flags)
+			return nil
+		}}
+	s := newTestServer(t, adminhttp.Options{Interval: 100 * time.Millisecond, Commands: []shell.Command{nodes, drain}})
+	tb := openDashboard(t, s, "#ticket="+s.handler.Ticket(shell.User{Name: "console", Role: shell.Operator}, time.Hour))
+	tb.WaitFor(`[...document.querySelectorAll("[role=tab]")].some((t) => t.textContent === "Nodes")`, "true")
+	tb.Eval(`[...document.querySelectorAll("[role=tab]")].find((t) => t.textContent === "Nodes").click()`)
+	tb.WaitFor(`document.querySelectorAll("#table tbody [data-action=drain-node]").length`, "2")
+	tb.Eval(`document.querySelectorAll("#table tbody [data-action=drain-node]")[1].click()`)
+	tb.WaitFor(`document.querySelector("dialog h2").textContent`, "Drain node <b>")
+	click(tb, "dialog button.primary")
+	if got, want := <-drained, "[all] map[node:<b> spread:30s timeout:30s]"; got != want {
+		t.Errorf("drain: got %s, want %s", got, want)
+	}
 }
 
 // A viewer sees no buttons that change something, and what peers and programs provide appears as text.

@@ -14,13 +14,18 @@ const can = (name) => commands.has(name);
 const hasFlag = (command, flag) => commands.get(command).flags.some((f) => f.name === flag);
 const given = (flags) => Object.fromEntries(Object.entries(flags).filter(([, text]) => text)); // those with a value
 
-// act runs a command and reports its result.
-async function act(command, args, flags) {
+// act runs a command and reports its result. A command that asks for a confirmation by its flag yes runs
+// again if the user confirms it.
+async function act(command, args, flags = {}) {
   try {
     const { result, fields = [] } = await api.run(command, args, flags);
     const shown = fields.map((f) => `${f.title || f.key}: ${value(result[f.key], f.kind)}`).join(", ");
     notice(`${command} ${args.join(" ")}${shown ? " – " + shown : " – done"}`, true);
   } catch (err) {
+    if (/; add --yes\b/.test(err.message) && !flags.yes && hasFlag(command, "yes")) {
+      await confirm("Really?", err.message.replace(/; add --yes.*/, "."), command[0].toUpperCase() + command.slice(1), command, args, { ...flags, yes: true });
+      return;
+    }
     notice(`${command} ${args.join(" ")}: ${err.message}`);
   }
   tables.load();
@@ -68,9 +73,22 @@ async function ban(row) {
   act("ban", [network], given(flags));
 }
 
-// rowActions returns the buttons of a connection.
+async function drainNode(row) {
+  const v = await ask({ title: "Drain node " + row.node, text: `Its listeners stop accepting, and its ${count(row.connections)} connections are asked to stop at random times. Only a restart of the node makes it accept again.`,
+    fields: [{ name: "spread", label: "Period over which connections are asked to stop", value: "30s", required: true }, { name: "timeout", label: "Timeout after that", value: "30s", required: true }],
+    action: "Drain", danger: true });
+  if (v) await act("drain", ["all"], { ...v, node: row.node });
+}
+
+// rowActions returns the buttons of a connection or of a node.
 function rowActions(row) {
   const buttons = [];
+  if (row.node != null) {
+    if (can("drain") && hasFlag("drain", "node")) {
+      buttons.push(el("button", { className: "danger", "aria-label": "Drain node " + row.node, onclick: () => drainNode(row), "data-action": "drain-node" }, "Drain"));
+    }
+    return buttons;
+  }
   const add = (command, label, run, className = "") => {
     if (can(command)) buttons.push(el("button", { className, "aria-label": `${label} connection ${row.id}`, onclick: () => run(row), "data-action": command }, label));
   };

@@ -11,6 +11,7 @@ const known = [
   { name: "connections", title: "Connections", filter: true },
   { name: "closed", title: "Recently closed", filter: true },
   { name: "sources", title: "Sources", filter: true, limit: "n" },
+  { name: "nodes", title: "Nodes" },
   { name: "sessions", title: "Sessions" },
   { name: "session list", title: "Session list", command: "sessions", flags: { list: "true" }, needs: "list" },
   { name: "topics", title: "Topics" },
@@ -135,8 +136,14 @@ function classes(c) {
   return [c.right ? "right" : "", c.wide ? "wide" : ""].join(" ").trim();
 }
 
-// hasActions reports whether rows have buttons: rowActions returns them for a row with an id.
-function hasActions() { return state.table.name === "connections" && rowActions({ id: 0 }).length > 0; }
+// keys are the columns that identify the rows of tables with buttons.
+const keys = { connections: "id", nodes: "node" };
+
+// hasActions reports whether rows have buttons: rowActions returns them for a row with its key.
+function hasActions() {
+  const key = keys[state.table.name];
+  return key != null && rowActions({ [key]: 0 }).length > 0;
+}
 
 // showRows updates the rows in place, so that the focus and the selected text stay.
 function showRows(columns, rows) {
@@ -147,7 +154,8 @@ function showRows(columns, rows) {
   }
   const old = new Map([...body.rows].map((tr) => [tr.dataset.key, tr]));
   const wanted = rows.map((row, i) => {
-    const key = row.id != null && state.table.name === "connections" ? "id" + row.id : "row" + i;
+    const id = row[keys[state.table.name]];
+    const key = id != null ? "id" + id : "row" + i;
     let tr = old.get(key);
     if (!tr || tr.cells.length !== columns.length + (hasActions() ? 1 : 0)) tr = newRow(columns, row, key);
     columns.forEach((c, n) => {

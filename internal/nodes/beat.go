@@ -1,0 +1,208 @@
+package nodes
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/nats-io/nats.go"
+)
+
+// Kinds of heartbeats.
+const (
+	arriving = "arriving" // others answer with a heartbeat
+	alive    = "alive"
+	leaving  = "leaving"
+)
+
+const maxVersion = 64
+
+// beat is a heartbeat.
+type beat struct {
+	Load
+	State    State     `json:"state"`
+	Reason   string    `json:"reason,omitempty"`
+	Kind     string    `json:"kind"`
+	Name     string    `json:"name"`
+	Instance string    `json:"instance"` // of the process
+	Seq      uint64    `json:"seq"`
+	Version  string    `json:"version"`
+	Started  time.Time `json:"started"`
+	Time     time.Time `json:"time"` // of the clock of the node
+}
+
+// ValidName reports whether a node can have the name: 1 to 64 bytes of UTF-8 without spaces and
+// control characters, not beginning with "-", and other than "all".
+func ValidName(s string) bool {
+	return s != "" && len(s) <= 64 && s != everyNode && s[0] != '-' && utf8.ValidString(s) &&
+		!strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f })
+}
+
+// parseBeat decodes and checks a heartbeat. Values that a terminal must not show are escaped when they
+// are shown.
+func parseBeat(b []byte) (beat, error) {
+	var h beat
+	if len(b) > maxBeat {
+		return h, fmt.Errorf("a heartbeat of %d bytes: at most %d are allowed", len(b), maxBeat)
+	}
+	if err := json.Unmarshal(b, &h); err != nil {
+		return h, err
+	}
+	texts := []string{h.Kind, h.Instance, h.Reason, string(h.State)}
+	for _, l := range h.Listeners {
+		texts = append(texts, l.Name, l.Address)
+	}
+	switch {
+	case !ValidName(h.Name):
+		return h, fmt.Errorf("a heartbeat with the name %.80q", h.Name)
+	case len(h.Listeners) > maxListeners || len(h.Version) > maxVersion || slices.ContainsFunc(texts, func(s string) bool { return len(s) > maxText }):
+		return h, fmt.Errorf("a heartbeat of %q with values that are too long", h.Name)
+	case min(h.Connections, h.Sessions, h.Subscribers) < 0:
+		return h, fmt.Errorf("a heartbeat of %q with negative numbers", h.Name)
+	}
+	if !slices.Contains(States[:4], h.State) { // of a newer version
+		h.Reason, h.State = string(h.State), Degraded
+	}
+	return h, nil
+}
+
+// self describes this node.
+func (n *Nodes) self() Node {
+	l := n.opts.Load()
+	l.Listeners = slices.Clone(l.Listeners[:min(len(l.Listeners), maxListeners)])
+	for i := range l.Listeners {
+		l.Listeners[i] = Listener{cut(l.Listeners[i].Name), cut(l.Listeners[i].Address)}
+	}
+	node := Node{Load: l, Name: n.opts.Name, Version: n.opts.Version, Started: n.opts.Started, IsSelf: true}
+	node.State, node.Reason = n.state()
+	return node
+}
+
+// state returns the state of this node.
+func (n *Nodes) state() (State, string) {
+	s, reason := n.opts.State()
+	if s == Ready && n.twin.lasts(time.Now()) {
+		return Degraded, "another node has the same name"
+	}
+	return s, cut(reason)
+}
+
+// cut limits a text to what a heartbeat may have.
+func cut(s string) string {
+	if len(s) <= maxText {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxText], "")
+}
+
+// beat sends heartbeats until Close.
+func (n *Nodes) beat() {
+	last := n.send(arriving)
+	next := time.NewTimer(jitter())
+	defer next.Stop()
+	state := time.NewTicker(stateInterval)
+	defer state.Stop()
+	for {
+		select {
+		case <-next.C:
+		case <-n.soon: // a node has arrived, and all others answer too
+			next.Reset(rand.N(answerDelay))
+			continue
+		case <-state.C:
+			if s, reason := n.state(); s == last.State && reason == last.Reason {
+				continue
+			}
+		case <-n.ctx.Done():
+			if n.nc.IsConnected() {
+				n.send(leaving)
+				n.nc.FlushTimeout(time.Second) // otherwise others notice after 15 s
+			}
+			return
+		}
+		last = n.send(alive)
+		next.Reset(jitter())
+	}
+}
+
+// jitter returns the time until the next heartbeat.
+func jitter() time.Duration { return beatInterval*4/5 + rand.N(beatInterval*2/5) }
+
+// send sends a heartbeat and returns what it says.
+func (n *Nodes) send(kind string) Node {
+	n.sending.Lock()
+	defer n.sending.Unlock()
+	n.seq++
+	s := n.self()
+	b, err := json.Marshal(beat{
+		Load: s.Load, State: s.State, Reason: s.Reason, Kind: kind, Name: s.Name, Instance: n.instance, Seq: n.seq,
+		Version: s.Version, Started: s.Started, Time: time.Now(),
+	})
+	if err == nil {
+		err = n.nc.Publish(n.subject(beats), b) // without a connection the next one follows
+	}
+	if err != nil {
+		n.opts.Logger.Debug("sending a heartbeat failed", "err", err)
+	}
+	return s
+}
+
+// receiveBeat handles a heartbeat.
+func (n *Nodes) receiveBeat(m *nats.Msg) {
+	b, err := parseBeat(m.Data)
+	switch {
+	case err != nil:
+		n.reject(err)
+	case b.Name == n.opts.Name:
+		if b.Instance != n.instance && b.Kind != leaving && n.twin.hear(time.Now()) {
+			n.opts.Logger.Error("another node has the same name", "name", b.Name, "started", b.Started)
+		}
+	case !n.dir.hear(b, time.Now()):
+		n.reject(fmt.Errorf("a heartbeat of %q: %d nodes are known already", b.Name, maxNodes))
+	case b.Kind == arriving:
+		select {
+		case n.soon <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// twin records the heartbeats of another node with the own name.
+type twin struct {
+	mu          sync.Mutex
+	first, last time.Time
+	logged      bool
+}
+
+// hear returns true once, when the other node has been heard for so long that it is no predecessor or
+// successor of this process.
+func (t *twin) hear(now time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if now.Sub(t.last) > goneAfter {
+		t.first = now
+	}
+	t.last = now
+	if t.logged || now.Sub(t.first) < twinAfter {
+		return false
+	}
+	t.logged = true
+	return true
+}
+
+// lasts reports whether the other node has been heard for long.
+func (t *twin) lasts(now time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return now.Sub(t.last) <= goneAfter && t.last.Sub(t.first) >= twinAfter
+}
+
+// reject counts a message that is not valid, or for which there is no room.
+func (n *Nodes) reject(err error) {
+	n.counters.rejected.Add(1)
+	n.opts.Logger.Debug("a message of a node is rejected", "err", err)
+}
