@@ -15,6 +15,7 @@ import (
 const (
 	topicStream   = "ranch_topics"
 	sessionStream = "KV_sessions"
+	bucketSize    = 64 << 20
 )
 
 // cluster is three nodes in this process. What they send to each other goes through proxies.
@@ -23,7 +24,7 @@ type cluster struct {
 	schedule Schedule
 	rec      *Recorder
 	nodes    [3]*node
-	links    [3][3]*Proxy                      // from a node to another one
+	links    [3][3]*Proxy                    // from a node to another one
 	log      func(node string) server.Logger // nil: none
 
 	pending sync.WaitGroup // ends of faults
@@ -144,7 +145,7 @@ func (c *cluster) js() (jetstream.JetStream, error) {
 }
 
 // api calls f with JetStream; the faults may prevent what f does.
-func (c *cluster) api(f func(ctx context.Context, js jetstream.JetStream) error) {
+func (c *cluster) api(f func(ctx context.Context, js jetstream.JetStream) error) error {
 	js, err := c.js()
 	if err == nil {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
@@ -154,6 +155,7 @@ func (c *cluster) api(f func(ctx context.Context, js jetstream.JetStream) error)
 	if err != nil {
 		c.logf("JetStream: %v", err)
 	}
+	return err
 }
 
 // run runs the actions of the schedule.
@@ -192,15 +194,8 @@ func (c *cluster) apply(a Action) {
 	case Wipe:
 		c.wipe(n, a.For)
 	case Engine:
-		if n.now() != nil && n.stopEngine() {
-			c.after(a.For, func() {
-				if n.now() == nil {
-					return // killed meanwhile
-				}
-				if err := n.startEngine(); err != nil {
-					c.t.Errorf("engine: got %v, want no error", err)
-				}
-			})
+		if n.stopEngine() {
+			c.after(a.For, n.restartEngine)
 		}
 	case Pause:
 		c.around(a.Node, func(to, from *Proxy) { to.Hold(There, Back); from.Hold(There, Back) })
@@ -243,7 +238,7 @@ func (c *cluster) applyToAll(a Action) {
 		c.api(func(ctx context.Context, js jetstream.JetStream) error { return js.DeleteStream(ctx, sessionStream) })
 	case FullBucket:
 		c.limitBucket(-2)
-		c.after(a.For, func() { c.limitBucket(64 << 20) })
+		c.after(a.For, func() { c.limitBucket(bucketSize) })
 	case Claim:
 		c.claim()
 	case Move:
@@ -258,8 +253,8 @@ func (c *cluster) applyToAll(a Action) {
 }
 
 // limitBucket sets the size of the bucket; -2 is what it has now.
-func (c *cluster) limitBucket(bytes int64) {
-	c.api(func(ctx context.Context, js jetstream.JetStream) error {
+func (c *cluster) limitBucket(bytes int64) error {
+	return c.api(func(ctx context.Context, js jetstream.JetStream) error {
 		s, err := js.Stream(ctx, sessionStream)
 		if err != nil {
 			return err

@@ -33,11 +33,11 @@ type node struct {
 	name string
 	dir  string
 
-	mu       sync.Mutex
-	engine   *server.Server // nil: away
-	running  *running       // nil: killed
-	lives    int
-	starting sync.WaitGroup
+	mu      sync.Mutex
+	engine  *server.Server // nil: away
+	running *running       // nil: killed
+	lives   int            // guarded by ops
+	ops     sync.Mutex     // held while the node is killed, or it or its engine is started
 }
 
 // running is what a node has besides the engine, until it is killed.
@@ -54,6 +54,7 @@ type running struct {
 
 	mu       sync.Mutex
 	sessions *session.Manager[state] // nil until the bucket is open
+	store    session.NodeStore
 }
 
 // startEngine starts the NATS server of the node, with new ports.
@@ -151,7 +152,7 @@ func (n *node) start() (err error) {
 // openSessions opens the bucket as soon as it can be.
 func (n *node) openSessions(r *running) {
 	for r.ctx.Err() == nil {
-		store, err := natsstore.Open(r.ctx, r.nc, natsstore.Options{Node: n.name, Replicas: 3, MaxBytes: 64 << 20, Timeout: time.Second})
+		store, err := natsstore.Open(r.ctx, r.nc, natsstore.Options{Node: n.name, Replicas: 3, MaxBytes: bucketSize, Timeout: time.Second})
 		if err != nil {
 			select {
 			case <-time.After(20 * time.Millisecond):
@@ -165,7 +166,7 @@ func (n *node) openSessions(r *running) {
 			return
 		}
 		r.mu.Lock()
-		r.sessions = m
+		r.sessions, r.store = m, store
 		r.mu.Unlock()
 		return
 	}
@@ -218,6 +219,8 @@ func (n *node) dial(ctx context.Context) (*Wire, error) {
 // kill ends the node as if its process had been killed: what it does while it ends does not arrive
 // anywhere. It reports false if the node was killed already.
 func (n *node) kill() bool {
+	n.ops.Lock()
+	defer n.ops.Unlock()
 	n.mu.Lock()
 	r := n.running
 	n.running = nil
@@ -235,14 +238,32 @@ func (n *node) kill() bool {
 	r.opening.Wait()
 	if m := r.manager(); m != nil {
 		m.Close(ended)
+		r.store.Close()
 	}
 	r.topics.Close(ended)
 	r.broker.Close()
 	return true
 }
 
+// restartEngine starts the engine if the node is not killed, and the engine is away.
+func (n *node) restartEngine() {
+	n.ops.Lock()
+	defer n.ops.Unlock()
+	n.mu.Lock()
+	start := n.running != nil && n.engine == nil
+	n.mu.Unlock()
+	if !start {
+		return
+	}
+	if err := n.startEngine(); err != nil {
+		n.c.t.Errorf("engine of node %d: got %v, want no error", n.i, err)
+	}
+}
+
 // revive starts the node again, on an empty disk if wipe is set.
 func (n *node) revive(wipe bool) {
+	n.ops.Lock()
+	defer n.ops.Unlock()
 	if wipe {
 		if err := os.RemoveAll(filepath.Join(n.dir, "jetstream")); err != nil {
 			n.c.t.Errorf("RemoveAll: got %v, want no error", err)
