@@ -87,7 +87,7 @@ func (c *checker) checkEnd(a *attachment, e *Event) {
 func (c *checker) checkPlain(events []Event) {
 	type plain struct {
 		seen map[string]bool
-		last map[string]place // by epoch
+		last map[topicEpoch]place
 	}
 	all := map[int]*plain{}
 	for i := range events {
@@ -97,7 +97,7 @@ func (c *checker) checkPlain(events []Event) {
 		}
 		p := all[e.Attachment]
 		if p == nil {
-			p = &plain{map[string]bool{}, map[string]place{}}
+			p = &plain{map[string]bool{}, map[topicEpoch]place{}}
 			all[e.Attachment] = p
 		}
 		epochs := c.placeOf[e.ID]
@@ -109,10 +109,11 @@ func (c *checker) checkPlain(events []Event) {
 			continue
 		}
 		for epoch, at := range epochs {
-			if before, ok := p.last[epoch]; ok && before.topic == at.topic && before.at.Offset > at.at.Offset {
+			k := topicEpoch{at.topic, epoch}
+			if before, ok := p.last[k]; ok && before.at.Offset > at.at.Offset {
 				c.fail(Order, "after %v: %v, which is at %v", before, e, at)
 			}
-			p.last[epoch] = at
+			p.last[k] = at
 		}
 	}
 }

@@ -120,14 +120,16 @@ func (h *holder) holds() bool {
 // createSession makes a session that is moved later.
 func (c *cluster) createSession() {
 	n := c.nodes[len(c.sessions)%3]
-	h := &holder{n: n, life: n.now().life}
-	s, err := n.now().manager().Create(context.Background(), nil, h, state{})
-	if err != nil {
-		c.t.Errorf("Create: got %v, want no error", err)
-		return
-	}
-	h.session = s.ID()
-	c.holders, c.sessions = append(c.holders, h), append(c.sessions, s.ID())
+	c.waitFor("session", func() bool {
+		h := &holder{n: n, life: n.now().life}
+		s, err := n.now().manager().Create(context.Background(), nil, h, state{})
+		if err != nil {
+			return false
+		}
+		h.session = s.ID()
+		c.holders, c.sessions = append(c.holders, h), append(c.sessions, s.ID())
+		return true
+	})
 }
 
 // use attaches to a session at a node, changes it, and reports whether that was acknowledged.
