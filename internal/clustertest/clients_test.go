@@ -8,97 +8,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"goranch/protocol/pubsub"
 	"goranch/protocol/session"
 )
-
-var topicNames = []string{"a", "b.c", "d * >e"}
-
-func pause(ctx context.Context, d time.Duration) {
-	select {
-	case <-time.After(d):
-	case <-ctx.Done():
-	}
-}
-
-// publish publishes messages until ctx ends; then the last one until it is accepted, if it has a key.
-func (c *cluster) publish(ctx context.Context, name string, r *rand.Rand) {
-	var w *Wire
-	n := c.nodes[r.IntN(3)]
-	for k := 0; ctx.Err() == nil; k++ {
-		topic, id, keyed := topicNames[r.IntN(3)], fmt.Sprintf("%s-%d", name, k), r.IntN(8) > 0
-		for try := 0; try == 0 || keyed && try < 1000; try++ {
-			if w == nil {
-				var err error
-				if w, err = n.dial(context.Background()); err != nil {
-					n = c.nodes[r.IntN(3)]
-					time.Sleep(10 * time.Millisecond)
-					continue
-				}
-			}
-			answer := w.Publish(c.rec, topic, id, keyed, 700*time.Millisecond)
-			if answer == Accepted {
-				break
-			}
-			if answer == Unknown || r.IntN(4) == 0 {
-				w.Close()
-				w, n = nil, c.nodes[r.IntN(3)]
-			}
-			time.Sleep(10 * time.Millisecond)
-		}
-		if w != nil && r.IntN(40) == 0 {
-			w.Close()
-			w, n = nil, c.nodes[r.IntN(3)]
-		}
-		pause(ctx, time.Duration(r.IntN(12))*time.Millisecond)
-	}
-	if w != nil {
-		w.Close()
-	}
-}
-
-// subscribe subscribes to a topic until ctx ends, at one node after the other.
-func (c *cluster) subscribe(ctx context.Context, topic string, plain bool, r *rand.Rand) {
-	since := new(pubsub.Position)
-	for ctx.Err() == nil {
-		n := c.nodes[r.IntN(3)]
-		w, err := n.dial(ctx)
-		if err != nil {
-			pause(ctx, 10*time.Millisecond)
-			continue
-		}
-		at := c.rec.NewAttachment()
-		attached, cancel := context.WithCancel(ctx)
-		c.mu.Lock()
-		c.moves[at] = cancel
-		if !plain {
-			c.live[at] = topic
-		}
-		c.mu.Unlock()
-		asked := since
-		if plain {
-			asked = nil
-		}
-		err = w.Subscribe(attached, c.rec, n.name, topic, at, asked)
-		w.Close()
-		if errors.Is(err, errAnswer) && !strings.Contains(err.Error(), "unavailable:") {
-			c.t.Errorf("subscribe: got %v, want no error", err)
-		}
-		cancel()
-		c.mu.Lock()
-		delete(c.moves, at)
-		if ctx.Err() == nil {
-			delete(c.live, at)
-		}
-		c.mu.Unlock()
-	}
-}
 
 // holder is a client of a session.
 type holder struct {

@@ -20,24 +20,21 @@ const (
 
 // cluster is three nodes in this process. What they send to each other goes through proxies.
 type cluster struct {
-	t        testing.TB
+	*workload
 	schedule Schedule
-	rec      *Recorder
 	nodes    [3]*node
 	links    [3][3]*Proxy                    // from a node to another one
 	log      func(node string) server.Logger // nil: none
 
 	pending sync.WaitGroup // ends of faults
 
-	mu       sync.Mutex
-	moves    map[int]context.CancelFunc // of attachments
-	live     map[int]string             // topics of attachments
-	holders  []*holder
+	holders  []*holder // guarded by mu, as sessions
 	sessions []string
 }
 
 func newCluster(t testing.TB, s Schedule) *cluster {
-	c := &cluster{t: t, schedule: s, rec: NewRecorder(), moves: map[int]context.CancelFunc{}, live: map[int]string{}}
+	c := &cluster{workload: newWorkload(t, 700*time.Millisecond), schedule: s}
+	c.dial = func(ctx context.Context, i int) (*Wire, error) { return c.nodes[i].dial(ctx) }
 	for i := range c.links {
 		for j := range c.links {
 			p, err := NewProxy("")
@@ -91,12 +88,6 @@ func (c *cluster) close() {
 	}
 }
 
-func (c *cluster) logf(format string, args ...any) {
-	if *verbose {
-		c.t.Logf("%7.3fs %s", c.rec.Now().Seconds(), fmt.Sprintf(format, args...))
-	}
-}
-
 // waitReady waits until all nodes are ready.
 func (c *cluster) waitReady() {
 	c.waitFor("ready nodes", func() bool {
@@ -108,18 +99,6 @@ func (c *cluster) waitReady() {
 		}
 		return true
 	})
-}
-
-// waitFor reports an error after a minute.
-func (c *cluster) waitFor(what string, cond func() bool) bool {
-	c.t.Helper()
-	for deadline := time.Now().Add(time.Minute); !cond(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			c.t.Errorf("%s: got none within a minute, want it", what)
-			return false
-		}
-	}
-	return true
 }
 
 // around calls f with the links from and to a node.
@@ -242,11 +221,7 @@ func (c *cluster) applyToAll(a Action) {
 	case Claim:
 		c.claim()
 	case Move:
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		for _, cancel := range c.moves {
-			cancel()
-		}
+		c.move()
 	case OldRecord:
 		c.oldRecord()
 	}

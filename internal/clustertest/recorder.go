@@ -39,6 +39,10 @@ const (
 	Wrote Kind = "wrote"
 	// Taken is a takeover: Session, Node, Generation.
 	Taken Kind = "taken"
+	// Resumed and Forgotten say that an attachment to a session has succeeded, or that the session was
+	// unknown: Session.
+	Resumed   Kind = "resumed"
+	Forgotten Kind = "forgotten"
 	// Holds says that a client has the session at the end: Session.
 	Holds Kind = "holds"
 )

@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -61,32 +60,19 @@ func runSchedule(t *testing.T, s Schedule) {
 	}
 	c.createSession()
 	c.createSession()
-	var publishers, others sync.WaitGroup
-	working, stop := context.WithCancel(context.Background())
-	attached, detach := context.WithCancel(context.Background())
-	random := func(k int) *rand.Rand { return rand.New(rand.NewPCG(s.Seed, uint64(k))) }
-	for k, topic := range topicNames {
-		for i := range 2 {
-			others.Go(func() { c.subscribe(attached, topic, false, random(10*k+i)) })
-		}
-		others.Go(func() { c.subscribe(attached, topic, true, random(10*k+9)) })
-	}
-	for k := range 3 {
-		publishers.Go(func() { c.publish(working, fmt.Sprint("p", k), random(100+k)) })
-	}
+	working := c.start(s.Seed)
 	for k, id := range c.sessions {
-		publishers.Go(func() { c.useSession(working, id, random(200+k)) })
+		c.publishers.Go(func() { c.useSession(working, id, rand.New(rand.NewPCG(s.Seed, uint64(200+k)))) })
 	}
 	c.run()
 	c.waitReady()
 	c.waitFor("space in the bucket", func() bool {
 		return !s.Has(FullBucket) || c.limitBucket(bucketSize) == nil
 	})
-	stop()
-	publishers.Wait()
-	c.finish()
-	detach()
-	others.Wait()
+	c.finish(s.Seed)
+	c.finishSessions()
+	c.recordStream()
+	c.end()
 	violations := Check(c.rec.Events(), Limits{Keep: s.Keep, SessionsLost: s.Has(DeleteSessions)})
 	if len(violations) > 0 {
 		t.Errorf("got %d violations, want none:\n%s", len(violations), Describe(violations))
@@ -96,57 +82,18 @@ func runSchedule(t *testing.T, s Schedule) {
 	}
 }
 
-// finish publishes a last message to each topic, waits until all attachments have received it and each
-// session has one client, and records the end.
-func (c *cluster) finish() {
-	r := rand.New(rand.NewPCG(c.schedule.Seed, 300))
-	for _, topic := range topicNames {
-		c.publishLast(topic, r)
-	}
-	c.waitFor("last messages at all attachments", c.complete)
+// finishSessions waits until each session has one client.
+func (c *cluster) finishSessions() {
+	r, deleted := rand.New(rand.NewPCG(c.schedule.Seed, 301)), c.schedule.Has(DeleteSessions)
 	for _, id := range c.sessions {
 		ok := c.waitFor("use of a session", func() bool {
-			return c.use(c.nodes[r.IntN(3)], id, "last"+fmt.Sprint(c.rec.Now()), false) || c.schedule.Has(DeleteSessions)
+			return c.use(c.nodes[r.IntN(3)], id, fmt.Sprint("last", c.rec.Now()), false) || deleted
 		})
-		if ok && !c.schedule.Has(DeleteSessions) {
+		if ok && !deleted {
 			c.waitFor("one client of a session", func() bool { return len(c.holding(id)) == 1 })
+			c.rec.Add(Event{Kind: Holds, Session: id})
 		}
 	}
-	c.mu.Lock()
-	for at, topic := range c.live {
-		c.rec.Add(Event{Kind: Attached, Attachment: at, Topic: topic})
-	}
-	c.mu.Unlock()
-	c.recordStream()
-}
-
-func (c *cluster) publishLast(topic string, r *rand.Rand) {
-	c.waitFor("acknowledgement of the last message", func() bool {
-		w, err := c.nodes[r.IntN(3)].dial(context.Background())
-		if err != nil {
-			return false
-		}
-		defer w.Close()
-		return w.Publish(c.rec, topic, "last "+topic, true, 6*time.Second) == Accepted
-	})
-}
-
-// complete reports whether all attachments have received the last message of their topic.
-func (c *cluster) complete() bool {
-	have := map[int]bool{}
-	for _, e := range c.rec.Events() {
-		if e.Kind == Delivered && strings.HasPrefix(e.ID, "last ") {
-			have[e.Attachment] = true
-		}
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for at := range c.live {
-		if !have[at] {
-			return false
-		}
-	}
-	return len(c.live) == 2*len(topicNames)
 }
 
 func (c *cluster) holding(id string) (all []*holder) {
@@ -220,17 +167,7 @@ func readStream(ctx context.Context, nc *nats.Conn, epoch string, info jetstream
 
 // summary counts what has happened.
 func (c *cluster) summary() string {
-	counts := map[string]int{}
-	for _, e := range c.rec.Events() {
-		counts[string(e.Kind)]++
-		if e.Answer != "" {
-			counts[string(e.Kind)+" "+string(e.Answer)]++
-		}
-		if e.Kind == Subscribed && !e.Recovered {
-			counts["gaps announced"]++
-		}
-	}
-	s := fmt.Sprint(counts)
+	s := Summary(c.rec.Events())
 	for _, n := range c.nodes {
 		s += fmt.Sprintf("\n%+v", n.now().broker.Stats())
 	}

@@ -1,6 +1,7 @@
 package clustertest
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -32,7 +33,7 @@ func (c *checker) checkSessions(events []Event) {
 
 func (c *checker) checkOwners(events []*Event) {
 	owner := map[uint64]*Event{}
-	holds := 0
+	holds, resumed := 0, false
 	for _, e := range events {
 		switch e.Kind {
 		case Taken:
@@ -40,6 +41,12 @@ func (c *checker) checkOwners(events []*Event) {
 				c.fail(OneOwner, "%v and %v", other, e)
 			}
 			owner[e.Generation] = e
+		case Resumed:
+			resumed = true
+		case Forgotten:
+			if resumed && !c.limits.SessionsLost {
+				c.fail(StateLost, "%v", e)
+			}
 		case Holds:
 			if holds++; holds == 2 {
 				c.fail(OneClient, "%v", e)
@@ -85,6 +92,21 @@ func lastBefore(acked []*Event, t time.Duration) (last *Event) {
 }
 
 func isPrefix(a, b []string) bool { return len(a) <= len(b) && slices.Equal(a, b[:len(a)]) }
+
+// Summary counts what has happened.
+func Summary(events []Event) string {
+	counts := map[string]int{}
+	for _, e := range events {
+		counts[string(e.Kind)]++
+		if e.Answer != "" {
+			counts[string(e.Kind)+" "+string(e.Answer)]++
+		}
+		if e.Kind == Subscribed && !e.Recovered {
+			counts["gaps announced"]++
+		}
+	}
+	return fmt.Sprint(counts)
+}
 
 // Describe returns the violations and, if they name a topic or session, its last events.
 func Describe(violations []Violation) string {

@@ -35,13 +35,14 @@ var errAnswer = errors.New("the server has answered with an error")
 // Wire is a connection to a topic server. Unlike package client it hides nothing. It is used by one
 // goroutine, except Close.
 type Wire struct {
-	nc net.Conn
-	r  *bufio.Reader
+	nc    net.Conn
+	r     *bufio.Reader
+	token string // of the session
 }
 
 // Open waits for the greeting of a server.
 func Open(nc net.Conn) (*Wire, error) {
-	w := &Wire{nc, bufio.NewReader(nc)}
+	w := &Wire{nc: nc, r: bufio.NewReader(nc)}
 	nc.SetReadDeadline(time.Now().Add(5 * time.Second))
 	f, _, err := w.next()
 	if err == nil && f.Token == nil {
@@ -52,6 +53,7 @@ func Open(nc net.Conn) (*Wire, error) {
 		return nil, err
 	}
 	nc.SetReadDeadline(time.Time{})
+	w.token = *f.Token
 	return w, nil
 }
 
@@ -90,6 +92,19 @@ func (w *Wire) next() (f frame, text string, err error) {
 			return f, "", fmt.Errorf("%w: %s", errAnswer, *f.Error)
 		}
 		return f, "", nil
+	}
+}
+
+// request sends a request that is answered with ACK, and ignores messages before that.
+func (w *Wire) request(action, data string) error {
+	if err := w.send(map[string]string{"action": action, "data": data}); err != nil {
+		return err
+	}
+	w.nc.SetReadDeadline(time.Now().Add(6 * time.Second))
+	for {
+		if _, text, err := w.next(); err != nil || text == "ACK" {
+			return err
+		}
 	}
 }
 
