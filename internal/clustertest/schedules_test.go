@@ -109,27 +109,12 @@ func (c *cluster) holding(id string) (all []*holder) {
 
 // recordStream records what the stream has, as its leader knows it.
 func (c *cluster) recordStream() {
-	c.waitFor("content of the stream", func() bool {
+	var last error
+	ok := c.waitFor("content of the stream", func() bool {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
-		js, err := c.js()
-		if err != nil {
-			return false
-		}
-		s, err := js.Stream(ctx, topicStream)
-		if err != nil {
-			return false
-		}
-		var last uint64 // of the acknowledged messages
-		epoch := c.nodes[0].now().broker.Stats().Epoch
-		for _, e := range c.rec.Events() {
-			if e.Kind == Published && e.Position.Epoch == epoch {
-				last = max(last, e.Position.Offset)
-			}
-		}
-		all, err := readStream(ctx, js.Conn(), epoch, s.CachedInfo().State)
-		if err != nil || s.CachedInfo().State.LastSeq < last { // of a former leader
-			c.logf("stream with %d messages: %v", len(all), err)
+		var all []Event
+		if all, last = c.streamNow(ctx); last != nil {
 			return false
 		}
 		for _, e := range all {
@@ -137,6 +122,33 @@ func (c *cluster) recordStream() {
 		}
 		return true
 	})
+	if !ok {
+		c.t.Error(last)
+	}
+}
+
+// streamNow returns the messages of the stream. It fails if a former leader has answered.
+func (c *cluster) streamNow(ctx context.Context) ([]Event, error) {
+	js, err := c.js()
+	if err != nil {
+		return nil, err
+	}
+	s, err := js.Stream(ctx, topicStream)
+	if err != nil {
+		return nil, err
+	}
+	var last uint64 // of the acknowledged messages
+	epoch := c.nodes[0].now().broker.Stats().Epoch
+	for _, e := range c.rec.Events() {
+		if e.Kind == Published && e.Position.Epoch == epoch {
+			last = max(last, e.Position.Offset)
+		}
+	}
+	info := s.CachedInfo().State
+	if info.LastSeq < last {
+		return nil, fmt.Errorf("the stream has %d messages, want %d", info.LastSeq, last)
+	}
+	return readStream(ctx, js.Conn(), epoch, info)
 }
 
 // readStream returns the messages of the stream. Unlike direct gets, its requests are answered by the leader.
