@@ -28,8 +28,9 @@ const (
 
 // Violation is a promise that was broken.
 type Violation struct {
-	Rule Rule
-	Text string
+	Rule  Rule
+	Text  string
+	Event *Event // where it was found; nil if that is unknown
 }
 
 func (v Violation) String() string { return fmt.Sprintf("%s: %s", v.Rule, v.Text) }
@@ -78,7 +79,13 @@ func Check(events []Event, limits Limits) []Violation {
 }
 
 func (c *checker) fail(r Rule, format string, args ...any) {
-	c.violations = append(c.violations, Violation{r, fmt.Sprintf(format, args...)})
+	v := Violation{Rule: r, Text: fmt.Sprintf(format, args...)}
+	for _, a := range args {
+		if e, ok := a.(*Event); ok {
+			v.Event = e
+		}
+	}
+	c.violations = append(c.violations, v)
 }
 
 // collect learns which messages exist.

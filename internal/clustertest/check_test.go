@@ -259,7 +259,7 @@ func checkBreaks(t *testing.T, seed uint64) {
 	t.Helper()
 	events := func() []Event { return history(rand.New(rand.NewPCG(seed, 0))) }
 	if got := Check(events(), Limits{}); len(got) > 0 {
-		t.Fatalf("seed %d: got violations, want none:\n%s", seed, Describe(got))
+		t.Fatalf("seed %d: got violations, want none:\n%s", seed, Describe(got, nil))
 	}
 	for rule, f := range breaks {
 		broken := f(events(), rand.New(rand.NewPCG(seed, 1)))
@@ -268,7 +268,7 @@ func checkBreaks(t *testing.T, seed uint64) {
 		}
 		got := Check(broken, Limits{})
 		if !slices.ContainsFunc(got, func(v Violation) bool { return v.Rule == rule }) {
-			t.Errorf("seed %d: %s: got %d violations, want this one:\n%s", seed, rule, len(got), Describe(got))
+			t.Errorf("seed %d: %s: got %d violations, want this one:\n%s", seed, rule, len(got), Describe(got, nil))
 		}
 	}
 }
@@ -303,7 +303,7 @@ func TestCheckAllows(t *testing.T) {
 			events = slices.Insert(events, 0, Event{Kind: Subscribed, Attachment: 1, Topic: "t", Position: at("e", 0), Since: new(pubsub.Position), Recovered: true})
 		}
 		if got := Check(events, Limits{}); len(got) > 0 {
-			t.Errorf("%s: got violations, want none:\n%s", name, Describe(got))
+			t.Errorf("%s: got violations, want none:\n%s", name, Describe(got, nil))
 		}
 	}
 }
@@ -315,7 +315,7 @@ func TestCheckKeep(t *testing.T) {
 	i := slices.IndexFunc(events, func(e Event) bool { return e.Kind == Stored })
 	events = slices.Delete(events, i, i+1)
 	if got := Check(events, Limits{Keep: 1}); len(got) > 0 {
-		t.Errorf("got violations, want none:\n%s", Describe(got))
+		t.Errorf("got violations, want none:\n%s", Describe(got, nil))
 	}
 }
 

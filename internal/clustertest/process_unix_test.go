@@ -103,7 +103,7 @@ func runProcesses(t *testing.T, bin string, s Schedule) {
 	c.recordHistory()
 	c.end()
 	if violations := Check(c.rec.Events(), Limits{Keep: s.Keep}); len(violations) > 0 {
-		t.Errorf("got %d violations, want none:\n%s", len(violations), Describe(violations))
+		t.Errorf("got %d violations, want none:\n%s", len(violations), Describe(violations, c.rec.Events()))
 	}
 	if *verbose {
 		t.Log(Summary(c.rec.Events()))

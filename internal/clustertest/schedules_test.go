@@ -75,7 +75,7 @@ func runSchedule(t *testing.T, s Schedule) {
 	c.end()
 	violations := Check(c.rec.Events(), Limits{Keep: s.Keep, SessionsLost: s.Has(DeleteSessions)})
 	if len(violations) > 0 {
-		t.Errorf("got %d violations, want none:\n%s", len(violations), Describe(violations))
+		t.Errorf("got %d violations, want none:\n%s", len(violations), Describe(violations, c.rec.Events()))
 	}
 	if *verbose {
 		t.Log(c.summary())

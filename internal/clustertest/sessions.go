@@ -108,15 +108,30 @@ func Summary(events []Event) string {
 	return fmt.Sprint(counts)
 }
 
-// Describe returns the violations and, if they name a topic or session, its last events.
-func Describe(violations []Violation) string {
+// Describe returns the violations, and what the attachment or session of the first one has observed until
+// then.
+func Describe(violations []Violation, events []Event) string {
 	var b strings.Builder
 	for i, v := range violations {
 		if i == 20 {
-			b.WriteString("…\n")
+			fmt.Fprintf(&b, "… %d in all\n", len(violations))
 			break
 		}
 		b.WriteString(v.String() + "\n")
+	}
+	if len(violations) == 0 || violations[0].Event == nil {
+		return b.String()
+	}
+	last := violations[0].Event
+	var before []string
+	for i := range events {
+		e := &events[i]
+		if e.At <= last.At && e.Attachment == last.Attachment && e.Session == last.Session && (e.Attachment > 0 || e.Session != "") {
+			before = append(before, "  "+e.String()+"\n")
+		}
+	}
+	for _, line := range before[max(0, len(before)-20):] {
+		b.WriteString(line)
 	}
 	return b.String()
 }
