@@ -15,7 +15,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -23,7 +22,10 @@ import (
 	"goranch/protocol/pubsub"
 )
 
-var processes = flag.Int("processes", 0, "number of schedules of faults with three processes of ranchd, which take half a minute each")
+var (
+	processes = flag.Int("processes", 0, "number of schedules of faults with three processes of ranchd, which take half a minute each")
+	ranchd    = flag.String("ranchd", "", "ranchd for them, instead of one that is built")
+)
 
 // process is ranchd in its own process, as a node of a cluster.
 type process struct {
@@ -46,7 +48,6 @@ type processes3 struct {
 	nodes    [3]*process
 	links    [3][3]*Proxy
 	pending  sync.WaitGroup
-	ended    atomic.Bool
 }
 
 // The promises hold with real processes, which are killed, paused and cut off.
@@ -54,17 +55,28 @@ func TestProcesses(t *testing.T) {
 	if *processes == 0 {
 		t.Skip("SKIPPED: to run this test: go test ./internal/clustertest -run Processes -processes 3 -timeout 1h")
 	}
-	bin := filepath.Join(t.TempDir(), "ranchd")
-	if out, err := exec.Command("go", "build", "-o", bin, "goranch/cmd/ranchd").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
+	bin := buildRanchd(t)
 	for k := range *processes {
 		seed := *firstSeed + uint64(k)
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) { runProcesses(t, bin, NewSchedule(seed, 500*time.Millisecond)) })
 	}
 }
 
-func runProcesses(t *testing.T, bin string, s Schedule) {
+// buildRanchd returns the path of the program.
+func buildRanchd(t *testing.T) string {
+	t.Helper()
+	if *ranchd != "" {
+		return *ranchd
+	}
+	bin := filepath.Join(t.TempDir(), "ranchd")
+	if out, err := exec.Command("go", "build", "-o", bin, "goranch/cmd/ranchd").CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return bin
+}
+
+// newProcesses starts three nodes.
+func newProcesses(t *testing.T, bin string, s Schedule) *processes3 {
 	c := &processes3{workload: newWorkload(t, 6*time.Second), schedule: s, bin: bin}
 	c.dial = func(ctx context.Context, i int) (*Wire, error) {
 		var d net.Dialer
@@ -75,6 +87,11 @@ func runProcesses(t *testing.T, bin string, s Schedule) {
 		return Open(nc)
 	}
 	c.setUp()
+	return c
+}
+
+func runProcesses(t *testing.T, bin string, s Schedule) {
+	c := newProcesses(t, bin, s)
 	defer func() {
 		c.close()
 		if t.Failed() {
