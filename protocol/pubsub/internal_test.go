@@ -286,3 +286,31 @@ func TestSharesOfManyAddresses(t *testing.T) {
 		t.Errorf("one more address: got %v, want no error", err)
 	}
 }
+
+type interestBroker struct{ Broker }
+
+func (interestBroker) Ordered(string) bool              { return true }
+func (interestBroker) Subscribe(...string)              {}
+func (interestBroker) Unsubscribe(...string)            {}
+func (interestBroker) Receive(Receiver) (func(), error) { return func() {}, nil }
+
+// The position of an ordered topic is not known anymore at the moment at which its last subscription ends,
+// also if the next one begins before the topic is removed.
+func TestPositionEndsWithInterest(t *testing.T) {
+	s, err := NewServer(Options{Broker: interestBroker{}})
+	if err != nil {
+		t.Fatalf("NewServer: got %v, want no error", err)
+	}
+	defer s.Close(t.Context())
+	release, err := s.topics.hold("x", nil)
+	if err != nil {
+		t.Fatalf("hold: got %v, want no error", err)
+	}
+	x := s.topics.lock("x")
+	s.topics.historyOf(x).restart(Position{"e", 7})
+	x.mu.Unlock()
+	release()
+	if h := x.history; h.epoch != "" || h.offset != 0 {
+		t.Errorf("history: got %q, %d, want none", h.epoch, h.offset)
+	}
+}

@@ -136,7 +136,10 @@ func (ts *topicTable) release(t *topic) {
 		t.counted = false
 		if b := ts.server.opts.Broker; b != nil {
 			b.Unsubscribe(t.name)
-			forget = forget || t.history != nil && t.history.epoch != ""
+			if h := t.history; h != nil && h.epoch != "" { // messages that arrive from now on are missed
+				forget = true
+				h.epoch, h.offset, h.previous, h.ahead = "", 0, 0, nil
+			}
 		}
 	}
 	if !used && forget {

@@ -43,7 +43,7 @@ var errIDTaken = errors.New("the session id is in use")
 // create makes a session, for which there is a reservation. newID is the first choice for its id.
 func (m *Manager[T]) create(ctx context.Context, remote net.Addr, h Holder, init T, newID func(net.Addr) (string, error)) (*Session[T], error) {
 	now := m.now()
-	e := (&entry[T]{m: m, state: init, holder: h, remote: remote, gen: 1, since: now, created: m.wallTime(now).UnixNano()}).init()
+	e := (&entry[T]{m: m, state: init, holder: h, remote: remote, gen: 1, base: 1, since: now, created: m.wallTime(now).UnixNano()}).init()
 	if err := m.insert(e, newID); err != nil {
 		m.count.Add(-1)
 		return nil, err

@@ -35,6 +35,7 @@ type entry[T any] struct {
 	holder         Holder // nil: detached
 	remote         net.Addr
 	gen            uint64 // number of attachments
+	base           uint64 // gen when this node created the session or took it over
 	deliveryFailed bool   // the holder has returned an error and gets no more output
 
 	// Lifecycle and saving. The small fields are adjacent to keep the struct small.

@@ -38,7 +38,8 @@ type Node interface {
 	// and forgotten. If Take is taking it over, that is waited for. For an unknown session, Release
 	// waits until what has ended is removed from the store.
 	Release(ctx context.Context, id string) error
-	// Lost says that this node no longer has a session in that generation or an earlier one. err is
+	// Lost says that this node no longer has a session that it had in that generation, whatever has
+	// attached to it here since, unless it has taken the session over again since. err is
 	// ErrStale if another node has it, and ErrUnknown if another node has ended it. The attached
 	// connection is revoked with err. Lost does not wait for the store, so that Save can call it.
 	Lost(id string, generation uint64, err error)
@@ -225,7 +226,7 @@ func (n *nodes[T]) take(ctx context.Context, id string) (*entry[T], error) {
 	})
 	if err == nil {
 		// Attach counts this attachment.
-		e.gen, e.created, e.since = r.Generation-1, r.Created.UnixNano(), m.now()
+		e.gen, e.base, e.created, e.since = r.Generation-1, r.Generation, r.Created.UnixNano(), m.now()
 		err = n.insert(e)
 	}
 	if err != nil {
@@ -300,7 +301,8 @@ func (n *nodes[T]) Lost(id string, generation uint64, err error) {
 	}
 	e.mu.Lock()
 	before, h := e.phase, e.holder
-	if e.gen > generation || before != active && before != creating && before != released {
+	// Attachments since then, which may have increased e.gen, are to the session that is lost.
+	if e.base > generation || before != active && before != creating && before != released {
 		e.mu.Unlock()
 		return
 	}

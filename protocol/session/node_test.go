@@ -109,17 +109,19 @@ func TestRefresh(t *testing.T) {
 	})
 }
 
-// A session that another node has is lost in the generation that the node had, not in a later one.
+// A session that another node has is lost in the generation that the node had, and with it what has
+// attached since, unless the node has taken the session over again.
 func TestLost(t *testing.T) {
 	for _, tt := range []struct {
 		name       string
-		generation uint64 // that of the session is 2
+		generation uint64 // the session was taken over with 3, and attached again with 4
 		err        error
 		want       error // of the handle
 	}{
-		{"earlier", 1, session.ErrStale, nil},
-		{"taken over", 2, session.ErrStale, session.ErrStale},
-		{"ended", 2, session.ErrUnknown, session.ErrStale},
+		{"before the takeover", 2, session.ErrStale, nil},
+		{"before another attachment", 3, session.ErrStale, session.ErrStale},
+		{"taken over", 4, session.ErrStale, session.ErrStale},
+		{"ended", 4, session.ErrUnknown, session.ErrStale},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -129,9 +131,10 @@ func TestLost(t *testing.T) {
 					ended++
 					must(t, s.View(func(*state) {}))
 				}})
-				first := create(t, m, newClient())
+				s.records["x"] = session.Record{ID: "x", Generation: 2, Seen: time.Now(), State: []byte("{}")}
+				attach(t, m, "x", newClient())
 				c := newClient()
-				h := attach(t, m, first.ID(), c)
+				h := attach(t, m, "x", c)
 				must(t, h.Sync(t.Context()))
 				saves := s.saves
 				must(t, h.Do(func(st *state) { st.N = 1 }))

@@ -102,7 +102,15 @@ func (s *Session[T]) Sync(ctx context.Context) error {
 	if err != nil || clean {
 		return err
 	}
-	return e.m.waitSaved(ctx, e)
+	if err := e.m.waitSaved(ctx, e); err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.phase == released { // the save that has given the session up may have come too late
+		return ErrStale
+	}
+	return nil
 }
 
 // Detach releases the session: another connection can resume it until its TTL has passed, or until it

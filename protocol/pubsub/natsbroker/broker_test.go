@@ -249,3 +249,19 @@ func TestPresence(t *testing.T) {
 		t.Errorf("Presence without a node: got %d, %v, want 5", n, err)
 	}
 }
+
+// Of two answers from the stream, one of which lags behind, what follows the shorter one is delivered.
+func TestAnswersOfDifferentLength(t *testing.T) {
+	for _, order := range [][]uint64{{3, 1}, {1, 3}} {
+		n := newEngine(t).node("a")
+		for _, frame := range []string{"1", "2", "3"} {
+			n.publish("o", frame)
+		}
+		n.subscribe("o")
+		for _, last := range order {
+			n.shard("o").know("o", pubsub.Recovery{From: pubsub.Position{Epoch: n.Stats().Epoch, Offset: last}})
+		}
+		n.publish("o", "4")
+		n.expect("o 2 2", "o 3 3", "o 4 4")
+	}
+}

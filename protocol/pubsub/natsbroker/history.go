@@ -177,7 +177,9 @@ func (b *Broker) History(ctx context.Context, topic string, since pubsub.Positio
 	return r, err
 }
 
-// know records that the messages up to the last one of r are known, so that the next gap is found.
+// know records that the messages up to the last one of r are known, so that the next gap is found. Of several
+// answers, which copies of the stream that lag behind may have given, the one that ends first counts: the
+// messages after it are delivered to all.
 func (sh *shard) know(topic string, r pubsub.Recovery) {
 	last := r.From.Offset
 	if n := len(r.Messages); n > 0 {
@@ -185,7 +187,7 @@ func (sh *shard) know(topic string, r pubsub.Recovery) {
 	}
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if o := sh.orders[topic]; o != nil && !o.known {
+	if o := sh.orders[topic]; o != nil && (!o.known || last < o.last) {
 		o.known, o.last = true, last
 	}
 }

@@ -59,6 +59,7 @@ var (
 // Other times and limits.
 const (
 	fillTimeout     = 2 * time.Second
+	infoTimeout     = time.Second
 	presenceTimeout = time.Second
 	presenceFresh   = time.Second // an answer is used again
 	maxNodes        = 4096

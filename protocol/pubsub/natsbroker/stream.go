@@ -73,8 +73,11 @@ func (b *Broker) streamConfig() jetstream.StreamConfig {
 	return cfg
 }
 
-// info returns the current state of the stream, as its leader knows it.
+// info returns the current state of the stream, as its leader knows it. While the servers elect a leader,
+// a request gets no answer, also not later.
 func (b *Broker) info(ctx context.Context) (*jetstream.StreamInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, infoTimeout)
+	defer cancel()
 	s, err := b.js.Stream(ctx, b.streamName())
 	if err != nil {
 		return nil, err

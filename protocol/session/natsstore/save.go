@@ -95,6 +95,9 @@ func (s *store) put(ctx context.Context, r *session.Record) error {
 	}
 	known, revision, value := now.generation > 0, now.revision, encode(r, s.id)
 	for range maxTries {
+		if now, _ := s.lease(key); now != l {
+			return nil // the same, while the last attempt was in progress
+		}
 		written, err := s.publish(ctx, key, value, revision, r.TTL)
 		if err == nil {
 			s.hold(key, r.ID, written, r.Generation)

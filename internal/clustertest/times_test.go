@@ -1,0 +1,49 @@
+package clustertest
+
+import (
+	"time"
+	_ "unsafe" // go:linkname
+
+	_ "github.com/nats-io/nats-server/v2/server"
+)
+
+// The times of elections and routes in nats-server, of which it has no options. They are shortened so that
+// a schedule takes seconds instead of minutes.
+
+//go:linkname minElectionTimeout github.com/nats-io/nats-server/v2/server.minElectionTimeout
+var minElectionTimeout time.Duration
+
+//go:linkname maxElectionTimeout github.com/nats-io/nats-server/v2/server.maxElectionTimeout
+var maxElectionTimeout time.Duration
+
+//go:linkname minCampaignTimeout github.com/nats-io/nats-server/v2/server.minCampaignTimeout
+var minCampaignTimeout time.Duration
+
+//go:linkname maxCampaignTimeout github.com/nats-io/nats-server/v2/server.maxCampaignTimeout
+var maxCampaignTimeout time.Duration
+
+//go:linkname hbInterval github.com/nats-io/nats-server/v2/server.hbInterval
+var hbInterval time.Duration
+
+//go:linkname lostQuorumInterval github.com/nats-io/nats-server/v2/server.lostQuorumInterval
+var lostQuorumInterval time.Duration
+
+//go:linkname lostQuorumCheck github.com/nats-io/nats-server/v2/server.lostQuorumCheck
+var lostQuorumCheck time.Duration
+
+//go:linkname routeConnectDelay github.com/nats-io/nats-server/v2/server.routeConnectDelay
+var routeConnectDelay time.Duration
+
+//go:linkname routeConnectMaxDelay github.com/nats-io/nats-server/v2/server.routeConnectMaxDelay
+var routeConnectMaxDelay time.Duration
+
+//go:linkname routeReconnectDelay github.com/nats-io/nats-server/v2/server.routeReconnectDelay
+var routeReconnectDelay time.Duration
+
+// shortenTimes must be called before a server is started.
+func shortenTimes() {
+	minElectionTimeout, maxElectionTimeout = 500*time.Millisecond, 1200*time.Millisecond
+	minCampaignTimeout, maxCampaignTimeout = 10*time.Millisecond, 80*time.Millisecond
+	hbInterval, lostQuorumInterval, lostQuorumCheck = 100*time.Millisecond, 1200*time.Millisecond, 400*time.Millisecond
+	routeConnectDelay, routeConnectMaxDelay, routeReconnectDelay = 20*time.Millisecond, 50*time.Millisecond, 20*time.Millisecond
+}
