@@ -50,13 +50,13 @@ func (sh *shard) add(s segment, skip *member, match func(*Peer) bool) (n int) {
 		sh.changed.Wait()
 	}
 	n = len(sh.members)
-	if skip != nil && skip.index < n && sh.members[skip.index] == skip { // still a member, of this shard
+	if skip != nil && int(skip.index) < n && sh.members[skip.index].m == skip { // still a member, of this shard
 		n--
 	}
 	if match != nil {
 		s.only = make(map[*member]struct{})
-		for _, m := range sh.members {
-			if match(m.p) {
+		for i := range sh.members {
+			if m := sh.members[i].m; match(m.p) {
 				s.only[m] = struct{}{}
 			}
 		}
@@ -121,16 +121,18 @@ const batchBytes = 64 << 10
 // worker sends segments to the members of a shard, in batches.
 type worker struct {
 	segments []segment
-	members  []*member
+	members  []slot
+	batches  int // sent of segments
 
 	// Buffers that are used again for each batch.
-	joined  []byte             // the segments of the batch
-	partial []byte             // those for one member
-	excepts map[*Peer]struct{} // the peers that a segment of the batch excludes
+	joined  []byte               // the segments of the batch
+	partial []byte               // those for one member
+	excepts map[*Outbox]struct{} // of the peers that a segment of the batch excludes
 }
 
 func (w *worker) sendAll() {
-	for rest := w.segments; len(rest) > 0; {
+	w.batches = 0
+	for rest := w.segments; len(rest) > 0; w.batches++ {
 		n, size := 1, len(rest[0].b)
 		for n < len(rest) && size+len(rest[n].b) <= batchBytes {
 			size += len(rest[n].b)
@@ -152,16 +154,17 @@ func (w *worker) sendBatch(segments []segment) {
 	}
 	selective := w.inspect(segments)
 	first := segments[0].seq
-	for _, m := range w.members {
-		if m.removed.Load() {
+	for i := range w.members {
+		s := &w.members[i]
+		if w.batches > 0 && s.m.removed.Load() { // not in the first batch, just after members was copied
 			continue
 		}
 		b := all
-		if _, excepted := w.excepts[m.p]; excepted || selective || m.joined >= first {
-			b = w.selectFor(m, segments)
+		if selective || s.joined >= first || w.isExcepted(s) {
+			b = w.selectFor(s, segments)
 		}
 		if len(b) > 0 {
-			m.p.out.send(b, false) // the outbox counts what it drops
+			s.out.send(b, false) // the outbox counts what it drops
 		}
 	}
 }
@@ -172,24 +175,32 @@ func (w *worker) inspect(segments []segment) (selective bool) {
 	for _, s := range segments {
 		if s.except != nil {
 			if w.excepts == nil {
-				w.excepts = make(map[*Peer]struct{})
+				w.excepts = make(map[*Outbox]struct{})
 			}
-			w.excepts[s.except] = struct{}{}
+			w.excepts[&s.except.out] = struct{}{}
 		}
 		selective = selective || s.only != nil
 	}
 	return selective
 }
 
-// selectFor returns the segments of the batch that are for m.
-func (w *worker) selectFor(m *member, segments []segment) []byte {
+func (w *worker) isExcepted(s *slot) bool {
+	if len(w.excepts) == 0 {
+		return false
+	}
+	_, excepted := w.excepts[s.out]
+	return excepted
+}
+
+// selectFor returns the segments of the batch that are for the member to.
+func (w *worker) selectFor(to *slot, segments []segment) []byte {
 	w.partial = w.partial[:0]
 	for _, s := range segments {
-		if s.seq <= m.joined || s.except == m.p {
+		if s.seq <= to.joined || s.except == to.m.p {
 			continue
 		}
 		if s.only != nil {
-			if _, ok := s.only[m]; !ok {
+			if _, ok := s.only[to.m]; !ok {
 				continue
 			}
 		}

@@ -32,7 +32,7 @@ type Group struct {
 type shard struct {
 	mu      sync.Mutex // locked after Peer.mu
 	changed sync.Cond  // the worker has taken or sent the pending segments
-	members []*member
+	members []slot
 
 	pending []segment
 	bytes   int    // of pending
@@ -41,12 +41,19 @@ type shard struct {
 	working bool   // the worker runs
 }
 
+// slot is what the worker needs of a member, in the order in which it needs it: it reads nothing else
+// of most members.
+type slot struct {
+	out    *Outbox
+	joined uint64 // the last segment before the peer joined
+	m      *member
+}
+
 // member is the membership of a peer in a group.
 type member struct {
 	g       *Group
 	p       *Peer
-	index   int    // in shard.members, under the mutex of the shard
-	joined  uint64 // the last segment before the peer joined
+	index   int32 // in shard.members, under the mutex of the shard
 	removed atomic.Bool
 }
 
@@ -93,8 +100,8 @@ func (g *Group) Join(p *Peer) error {
 	p.groups = append(p.groups, m)
 	sh := g.shardOf(p)
 	sh.mu.Lock()
-	m.index, m.joined = len(sh.members), sh.seq
-	sh.members = append(sh.members, m)
+	m.index = int32(len(sh.members))
+	sh.members = append(sh.members, slot{&p.out, sh.seq, m})
 	sh.mu.Unlock()
 	g.members.Add(1)
 	return nil
@@ -160,8 +167,8 @@ func (m *member) remove() {
 	sh.mu.Lock()
 	last := len(sh.members) - 1
 	sh.members[m.index] = sh.members[last]
-	sh.members[m.index].index = m.index
-	sh.members[last] = nil
+	sh.members[m.index].m.index = m.index
+	sh.members[last] = slot{}
 	sh.members = sh.members[:last]
 	sh.mu.Unlock()
 	m.g.members.Add(-1)

@@ -18,20 +18,22 @@ import (
 // same error. All methods may be called from any goroutine. Nothing else may write to the
 // connection.
 type Outbox struct {
-	// Set once.
-	conn *transport.Conn
-	eng  engine.Conn // of conn
-	opts *QueueOptions
-	all  *queued // bytes of this and other outboxes; nil: not counted
-
-	// State, under mu.
-	mu      sync.Mutex
+	// Each send uses these, which share cache lines.
+	mu      sync.Mutex  // guards the state
 	q       *queue      // nil if nothing waits and no goroutine flushes
-	queuing atomic.Bool // q is set; read without mu too
 	corked  *[]byte     // frames to be sent together; nil if not corked
 	err     error       // sending has ended
+	eng     engine.Conn // of conn; set once
+	queuing atomic.Bool // q is set; read without mu too
 	ending  bool        // the connection is to end: WaitBelow returns
+
+	// Further state.
 	dropped uint64
+
+	// Set once.
+	conn *transport.Conn
+	opts *QueueOptions
+	all  *queued // bytes of this and other outboxes; nil: not counted
 }
 
 // NewOutbox returns an outbox for conn. The error reports all options that cannot be used.

@@ -22,22 +22,22 @@ type Peer struct {
 	// The handler. callMu is held during a callback; it is locked before mu.
 	callMu sync.Mutex
 	h      Handler
-	closed bool                // no more callbacks
 	next   transport.Transport // the target of a requested upgrade
+	closed bool                // no more callbacks
 
-	// Used by the reader only.
+	// Used by the reader only. inCallback is next to closed because both are small.
 	inCallback bool   // the reader holds callMu, in HandleData or HandleEnd
 	err        error  // the result of the last read, and of what followed from it
 	partial    []byte // an incomplete frame
 	need       int    // the least number of bytes of that frame, 0 if unknown
 
 	paused atomic.Bool // the reader waits in awaitRoom
+	ending atomic.Bool // endErr is set, under mu; read without mu too
 
 	// Messages and the end, under mu.
 	mu     sync.Mutex
 	mail   mailbox
-	endErr error       // the error with which the connection is to end
-	ending atomic.Bool // endErr is set; read without mu too
+	endErr error // the error with which the connection is to end
 	groups []*member
 
 	// Timers, under callMu; nil until the connection needs one.

@@ -59,24 +59,20 @@ func (r *rawReader) Next(max int) ([]byte, error) {
 
 func (r *rawReader) try(fd uintptr) bool {
 	b := r.take(r.max)
-	for {
-		n, err := unix.Read(int(fd), b)
-		switch {
-		case err == unix.EINTR:
-			continue
-		case err == unix.EAGAIN:
-			r.Release()
-			return false
-		case err != nil:
-			r.err = os.NewSyscallError("read", err)
-		case n == 0:
-			r.err = io.EOF
-		default:
-			r.b = b[:n]
-			r.filled(n)
-		}
-		return true
+	n, err := receive(int(fd), b)
+	switch {
+	case err == unix.EAGAIN:
+		r.Release()
+		return false
+	case err != 0:
+		r.err = os.NewSyscallError("read", err)
+	case n == 0:
+		r.err = io.EOF
+	default:
+		r.b = b[:n]
+		r.filled(n)
 	}
+	return true
 }
 
 // discard drops the data that the socket has received, without waiting, and reports whether there

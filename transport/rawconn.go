@@ -26,27 +26,27 @@ type sendLimit struct {
 // A write first offers its data to the socket. The clock is read and a timer armed only if the
 // socket does not take all of it, so the send timeout costs nothing while the peer keeps up.
 type rawConn struct {
-	net.Conn                 // returned by Accept
-	sys      syscall.RawConn // nil: this package makes no system calls on the connection
-	send     sendLimit
+	// What each read and write uses comes first, so that it shares cache lines.
+	net.Conn                       // returned by Accept
+	sys      syscall.RawConn       // nil: this package makes no system calls on the connection
 	flows    atomic.Pointer[flows] // nil: bytes per second were never limited
-	wire     *tlsWire              // nil: bytes between TLS and the socket are not counted
+	sending  sync.Mutex            // held during a write; guards kept
+
+	hasWriteDeadline atomic.Bool // set by SetWriteDeadline
 
 	trying atomic.Bool // TryWrite writes a record: the bytes that the socket does not take are kept
 	notNow bool        // Read returns errNotNow instead of waiting; used by the goroutine that reads
-	wait   bool        // of op: wait until the socket takes all
-	waited bool        // of op: the socket did not take all at once
+
+	wire *tlsWire // nil: bytes between TLS and the socket are not counted
+	send sendLimit
 
 	// Read side, used by the goroutine that reads.
 	ahead *ahead     // data that Peek has read; nil: none
 	reads idle.Reads // deadline, stop and parking; safe for use by any goroutine
 
-	// Write side. sending is held during a write and guards op and kept.
-	sending sync.Mutex
-	kept    []byte // the rest of a record
-	op      writeOp
-
-	progress atomic.Uint64 // bytes that the socket has taken, also in a write that has not returned
+	// Write side.
+	kept     []byte        // the rest of a record
+	progress atomic.Uint64 // grows while the socket takes bytes of a write that waits
 
 	mu   sync.Mutex      // guards when; not taken by writes that need not wait
 	when *writeDeadlines // nil: none was ever set
@@ -201,6 +201,7 @@ func (w *rawConn) SetWriteDeadline(t time.Time) error {
 	defer w.mu.Unlock()
 	d := w.deadlines()
 	d.user = t
+	w.hasWriteDeadline.Store(!t.IsZero())
 	return w.Conn.SetWriteDeadline(earlier(d.armed, t))
 }
 

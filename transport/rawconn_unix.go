@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 
@@ -25,70 +26,109 @@ func sysConn(nc net.Conn) syscall.RawConn {
 	return nil
 }
 
-// writeOp is the state of the write in progress. A connection has one, because its writes are
-// serialized.
+// writeOp is a write in progress. It comes from a pool: its functions are bound once, to avoid an
+// allocation for each write, and a connection that does not write holds none.
 type writeOp struct {
 	p   []byte
-	n   int
+	n   int // bytes of p that the socket has taken
 	err error
-	f   func(fd uintptr) bool // attempt, bound once to avoid an allocation for each write
+
+	// Of more.
+	w      *rawConn
+	wait   bool // wait until the socket takes all
+	waited bool // the socket did not take all at once
+
+	once func(fd uintptr)      // sendOnce
+	more func(fd uintptr) bool // sendMore
+}
+
+var writeOps = sync.Pool{New: func() any {
+	o := new(writeOp)
+	o.once, o.more = o.sendOnce, o.sendMore
+	return o
+}}
+
+func (o *writeOp) release() {
+	o.p, o.n, o.err, o.w = nil, 0, nil, nil
+	writeOps.Put(o)
 }
 
 // writeRaw writes all of p, or, without wait, the part that the socket takes. w.sending is held, so
 // that concurrent writes are not interleaved.
-func (w *rawConn) writeRaw(p []byte, wait bool) (int, error) {
-	o := &w.op
-	if o.f == nil {
-		o.f = w.attempt
+//
+// It first offers p to the socket under RawConn.Control. Like RawConn.Write, that holds a reference
+// to the descriptor, so that a concurrent Close cannot free it for another connection. But it does
+// not prepare the runtime's poller for a wait, and hence does not know the write deadline: while
+// there is one, that attempt is left out.
+func (w *rawConn) writeRaw(p []byte, wait bool) (n int, err error) {
+	o := writeOps.Get().(*writeOp)
+	o.p = p
+	if !w.hasWriteDeadline.Load() {
+		err = w.sys.Control(o.once)
+		if n = o.n; err == nil && o.err == nil && (n == len(p) || !wait) {
+			o.release()
+			return n, nil
+		}
 	}
-	o.p, o.n, o.err = p, 0, nil
-	w.wait, w.waited = wait, false
-	err := w.sys.Write(o.f)
-	o.p = nil
-	if err != nil || o.err != nil || w.waited {
-		return o.n, w.finishWrite(err)
-	}
-	return o.n, nil
+	return w.completeWrite(o, wait, err)
 }
 
-// finishWrite ends a write that failed or had to wait.
-func (w *rawConn) finishWrite(err error) error {
+// completeWrite ends a write that has failed, must wait, or is under a deadline.
+//
+//go:noinline
+func (w *rawConn) completeWrite(o *writeOp, wait bool, err error) (n int, _ error) {
+	o.w, o.wait, o.waited = w, wait, false
+	if err == nil && o.err == nil {
+		w.progress.Add(uint64(o.n))
+		err = w.sys.Write(o.more)
+	}
 	if err == nil {
-		err = w.op.err
+		err = o.err
 	}
 	var armed time.Time
-	if w.waited {
+	if o.waited {
 		armed = w.disarm()
 	}
-	if err == nil {
-		return nil
+	n = o.n
+	o.release()
+	if err != nil {
+		err = w.sendError(w.asWrite(err), armed)
 	}
-	return w.sendError(w.asWrite(err), armed)
+	return n, err
 }
 
-// attempt writes as much as the socket takes. It returns false to be called again when the socket
-// is writable or the deadline has passed.
-func (w *rawConn) attempt(fd uintptr) bool {
-	o := &w.op
+// sendOnce offers p to the socket once.
+func (o *writeOp) sendOnce(fd uintptr) {
+	n, err := send(int(fd), o.p)
+	switch err {
+	case 0:
+		o.n = n
+	case unix.EAGAIN:
+	default:
+		o.err = os.NewSyscallError("write", err)
+	}
+}
+
+// sendMore writes as much of the rest as the socket takes. It returns false to be called again when
+// the socket is writable or the deadline has passed.
+func (o *writeOp) sendMore(fd uintptr) bool {
 	for {
-		m, err := unix.Write(int(fd), o.p[o.n:])
+		m, err := send(int(fd), o.p[o.n:])
 		switch {
-		case err == unix.EINTR:
-			continue
 		case err == unix.EAGAIN:
-			if !w.wait {
+			if !o.wait {
 				return true
 			}
-			if !w.waited {
-				w.waited = true
-				w.arm()
+			if !o.waited {
+				o.waited = true
+				o.w.arm()
 			}
 			return false
-		case err != nil:
+		case err != 0:
 			o.err = os.NewSyscallError("write", err)
 			return true
 		}
-		w.progress.Add(uint64(m))
+		o.w.progress.Add(uint64(m))
 		if o.n += m; o.n >= len(o.p) {
 			return true
 		}

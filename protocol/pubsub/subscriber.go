@@ -68,7 +68,7 @@ type subscriber struct {
 	mu       sync.Mutex
 	peer     *protocol.Peer // nil while detached
 	account  *account       // of the peer; charged with bytes
-	topics   map[string]*subscription
+	topics   subscriptionSet
 	patterns int             // among topics
 	rare     int             // among patterns, those of a rare shape
 	rareBy   *account        // charged with rare, while that is not 0
@@ -102,7 +102,7 @@ func (sub *subscriber) subscribe(p *protocol.Peer, name string, numbered bool, a
 	if err := sub.checkPeer(p); err != nil {
 		return err
 	}
-	if sn := sub.topics[name]; sn != nil {
+	if sn := sub.topics.get(name); sn != nil {
 		sn.topic.mu.Lock()
 		defer sn.topic.mu.Unlock()
 		if numbered {
@@ -114,7 +114,7 @@ func (sub *subscriber) subscribe(p *protocol.Peer, name string, numbered bool, a
 		}
 		return err
 	}
-	if limit := sub.server.opts.MaxSubscriptions; len(sub.topics) >= limit {
+	if limit := sub.server.opts.MaxSubscriptions; sub.topics.len() >= limit {
 		return limitError("subscriptions per session", limit)
 	}
 	if err := sub.account.chargeSubscriptions(subscriptionBytes(name)); err != nil {
@@ -162,10 +162,7 @@ func (sub *subscriber) add(name string, numbered bool, answer answerFunc) error 
 	if grouped {
 		sub.grouped = append(sub.grouped, sn)
 	}
-	if sub.topics == nil {
-		sub.topics = make(map[string]*subscription)
-	}
-	sub.topics[t.name] = sn
+	sub.topics.add(sn)
 	if pattern {
 		sub.patterns++
 		sub.addRare(name, 1)
@@ -207,18 +204,18 @@ func (sub *subscriber) unsubscribe(p *protocol.Peer, name string) error {
 	if err := sub.checkPeer(p); err != nil {
 		return err
 	}
-	sn := sub.topics[name]
+	sn := sub.topics.get(name)
 	if sn == nil {
 		return nil
 	}
-	delete(sub.topics, name)
+	sub.topics.remove(name)
 	if i := slices.Index(sub.grouped, sn); i >= 0 {
 		sub.grouped = slices.Delete(sub.grouped, i, i+1)
 	}
 	if sn.topic.pattern != nil {
 		sub.patterns--
 	}
-	if len(sub.topics) == 0 {
+	if sub.topics.len() == 0 {
 		sub.viaSession = false
 	}
 	sub.leave(sn)
@@ -326,7 +323,7 @@ func (sub *subscriber) detach(p *protocol.Peer, lease *session.Session[sessionSt
 	if sub.peer != p {
 		return !errors.Is(lease.Detach(), session.ErrUnknown)
 	}
-	if len(sub.topics) == 0 || errors.Is(lease.Detach(), session.ErrUnknown) {
+	if sub.topics.len() == 0 || errors.Is(lease.Detach(), session.ErrUnknown) {
 		return false // end needs the peer to leave its groups
 	}
 	sub.setPeer(nil, nil)
@@ -338,10 +335,10 @@ func (sub *subscriber) detach(p *protocol.Peer, lease *session.Session[sessionSt
 func (sub *subscriber) end() {
 	sub.mu.Lock()
 	defer sub.mu.Unlock()
-	for _, sn := range sub.topics {
+	for sn := range sub.topics.all() {
 		sub.leave(sn)
 	}
-	sub.topics, sub.grouped, sub.patterns, sub.ended = nil, nil, 0, true
+	sub.topics, sub.grouped, sub.patterns, sub.ended = subscriptionSet{}, nil, 0, true
 	sub.setPeer(nil, nil)
 }
 
