@@ -37,6 +37,7 @@ ratio to a plain loop.
   go run . compare REV1 REV2                compare two revisions of this repository
   go run . publish                          measure every claim of docs/benchmarks.md and write its tables and plots
   go run . plot FILE.json > FILE.svg        draw the ratios of a file
+  go run . nodes                            one publish to subscribers on one, two and three nodes
 
 Each command has --help.
 
