@@ -93,8 +93,12 @@ func (l *ledger) checkSettled(i ranch.ListenerInfo, accepted uint64, limit int) 
 	}
 }
 
-// checkStopped compares the final counters.
-func (l *ledger) checkStopped(i ranch.ListenerInfo) {
+// checkStopped compares the final counters. accepted is the number of connections that the transport has
+// returned.
+func (l *ledger) checkStopped(i ranch.ListenerInfo, accepted uint64) {
+	if i.Accepted != accepted {
+		l.wrong("after the stop: got %d accepted, want %d", i.Accepted, accepted)
+	}
 	if i.AllConnections != 0 || i.ActiveConnections != 0 || i.PendingConnections != 0 || i.Handshakes != 0 || i.Addresses != 0 && i.Status != ranch.Stopped {
 		l.wrong("after the stop: got %d connections, %d active, %d pending, %d handshakes, want none",
 			i.AllConnections, i.ActiveConnections, i.PendingConnections, i.Handshakes)

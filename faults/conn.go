@@ -5,6 +5,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // conn is an accepted connection with faults. Each direction has a source of its own, so that the
@@ -106,6 +107,9 @@ func (c *conn) err(err error) error {
 }
 
 func (c *conn) Close() error {
+	if c.in.Chance(c.t.rates.Load().Close) {
+		time.Sleep(c.in.Between(0, 50*time.Millisecond))
+	}
 	c.closed.Do(func() {
 		if c.t.opts.Closed != nil {
 			c.t.opts.Closed(c)

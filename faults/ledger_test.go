@@ -214,7 +214,7 @@ func (l *ledger) closed(nc net.Conn) {
 func (l *ledger) kill(id uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if s := l.conns[id]; s != nil && !s.left && !s.ended {
+	if s := l.conns[id]; s != nil && s.served && !s.left { // else it may have failed before, and is being closed
 		s.killed = true
 	}
 }

@@ -82,8 +82,20 @@ func newSchedule(seed uint64) schedule {
 			st.after = src.Between(time.Minute, 10*time.Minute)
 		}
 		s.steps = append(s.steps, st)
+		if src.Chance(0.1) {
+			s.steps = append(s.steps, squeeze(src, len(s.listeners))...)
+		}
 	}
 	return s
+}
+
+// squeeze returns steps in which clients connect after the cap was lowered, while acceptors may already
+// wait in accept.
+func squeeze(src *faults.Source, listeners int) []step {
+	lower, connect := newOp(src, listeners), newOp(src, listeners)
+	lower.kind, lower.a = "cap", src.IntN(3)
+	connect.kind, connect.listener = "burst", lower.listener
+	return []step{{ops: []op{lower}, settle: true}, {ops: []op{connect}, settle: true}}
 }
 
 func newOp(src *faults.Source, listeners int) op {
@@ -118,7 +130,7 @@ func newListenerPlan(src *faults.Source, n int) listenerPlan {
 		Addr: ":0", NumAcceptors: 1 + src.IntN(6), MaxConnections: 1 + src.IntN(6), DrainDelay: faults.Pick(src, 0, 0, 50*time.Millisecond),
 		DrainSpread: faults.Pick(src, 0, 0, 200*time.Millisecond), KeepClosed: faults.Pick(src, 0, 2, -1),
 	}}
-	p.transport = faults.Options{Bare: src.Chance(0.4), NoDeadline: src.Chance(0.2)}
+	p.transport = faults.Options{Bare: src.Chance(0.4), NoDeadline: src.Chance(0.3)}
 	p.turnsAway = p.turnsAway && !p.transport.Bare
 	for range 3 {
 		if name := faults.Pick(src, protocolNames...); name != "busy" || !p.turnsAway {

@@ -27,7 +27,8 @@ type Rates struct {
 	Read, Write float64
 	// Partial is the probability that a read returns a part of what it could, or nothing.
 	Partial float64
-	// Close is the probability that closing a connection returns an error, or panics.
+	// Close is the probability that closing a connection takes up to 50 ms, and that it returns an error,
+	// or panics.
 	Close float64
 }
 

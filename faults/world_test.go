@@ -147,7 +147,7 @@ func (ln *listening) stopped(l *ranch.Listener, err error) {
 	if err != nil && !strings.Contains(err.Error(), ranch.ErrStopped.Error()) {
 		led.wrong("stop: got %v, want nil", err)
 	}
-	led.checkStopped(l.Info())
+	led.checkStopped(l.Info(), ln.t.Accepted()-ln.accepted)
 	ln.mu.Lock()
 	ln.l = nil
 	ln.mu.Unlock()
