@@ -100,7 +100,7 @@ func TestDeniedClients(t *testing.T) {
 		"proxy of another net": {proxy.Transport{Inner: transport.TCP{}, Default: proxy.Pass}, rejecting{greetAndEcho}, deny("127.0.0.0/8"), "-banned", io.EOF},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l, rec := startListener(t, c.t, ranch.Options{Addr: loopbackAddr(t), Networks: newNetworks(t, c.rule)}, c.p)
+			l, rec := startListener(t, c.t, ranch.Options{Addr: loopbackAddr(t), HandshakeTimeout: testTimeout, Networks: newNetworks(t, c.rule)}, c.p)
 			got, err := receiveFrom(t, l, max(len(c.want), 1), c.err != nil)
 			if got != c.want || !errors.Is(err, c.err) {
 				t.Errorf("got %q, %v, want %q, %v", got, err, c.want, c.err)

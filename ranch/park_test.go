@@ -47,7 +47,7 @@ func parkedClients(t *testing.T, tr transport.Transport, n int) (l *ranch.Listen
 	var mu sync.Mutex
 	var all []*protocol.Peer
 	p := protocol.Handle(func() protocol.Handler { return &connectRecorder{closeRecorder{closed: how}, &mu, &all} }, protocol.Options{})
-	l, _ = startListener(t, tr, ranch.Options{Addr: "127.0.0.1:0", Limits: conns.Limits{ParkAfter: 10 * time.Millisecond}, ShutdownTimeout: time.Minute}, p)
+	l, _ = startListener(t, tr, ranch.Options{Addr: "127.0.0.1:0", HandshakeTimeout: testTimeout, Limits: conns.Limits{ParkAfter: 10 * time.Millisecond}, ShutdownTimeout: time.Minute}, p)
 	for range n {
 		nc, err := tr.Dial(t.Context(), l.Addr().String())
 		if err != nil {
@@ -176,7 +176,7 @@ func TestParkRace(t *testing.T) {
 	for name, tr := range parkingTransports() {
 		how := make(chan error, 100)
 		p := protocol.Handle(func() protocol.Handler { return closeRecorder{closed: how} }, protocol.Options{})
-		l, _ := startListener(t, tr, ranch.Options{Addr: "127.0.0.1:0", Limits: conns.Limits{ParkAfter: 1}}, p) // checked each 10 ms
+		l, _ := startListener(t, tr, ranch.Options{Addr: "127.0.0.1:0", HandshakeTimeout: testTimeout, Limits: conns.Limits{ParkAfter: 1}}, p) // checked each 10 ms
 		var wg sync.WaitGroup
 		for i := range 20 {
 			wg.Go(func() {

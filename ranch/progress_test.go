@@ -53,7 +53,7 @@ func TestProgressInsideAWriteIsNotIdle(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for limit := 400 * time.Millisecond; ; limit *= 2 {
-				l, rec := startListener(t, c.t, ranch.Options{Addr: addrOf(c.t), ShutdownTimeout: ranch.BrutalKill, Limits: conns.Limits{
+				l, rec := startListener(t, c.t, ranch.Options{Addr: addrOf(c.t), HandshakeTimeout: testTimeout, ShutdownTimeout: ranch.BrutalKill, Limits: conns.Limits{
 					IdleTimeout: limit, WriteTimeout: limit,
 				}}, protocol.Func(c.serve))
 				nc := dialSlowly(t, c.t, l)

@@ -82,7 +82,7 @@ func TestAcceptorsAndSockets(t *testing.T) {
 				tr := &countingTransport{Transport: base}
 				var addrs []string
 				l, rec := startListener(t, tr, ranch.Options{
-					Addr: loopbackAddr(t), NumAcceptors: c.acceptors, NumListenSockets: c.sockets, MaxConnections: 25,
+					Addr: loopbackAddr(t), HandshakeTimeout: testTimeout, NumAcceptors: c.acceptors, NumListenSockets: c.sockets, MaxConnections: 25,
 					PostListen: func(ln net.Listener) error { addrs = append(addrs, ln.Addr().String()); return nil },
 				}, greetAndReturn(greeting))
 				acceptors := c.acceptors

@@ -56,6 +56,9 @@ func (m testTransport) startListener(t testing.TB, opts ranch.Options, p protoco
 	if opts.Addr == "" {
 		opts.Addr = m.addr(t)
 	}
+	if opts.HandshakeTimeout == 0 {
+		opts.HandshakeTimeout = testTimeout // handshakes may take long on a busy machine
+	}
 	return startListener(t, m.t, opts, p)
 }
 

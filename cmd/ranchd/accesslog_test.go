@@ -126,6 +126,8 @@ func TestDrainDelayAndSpread(t *testing.T) {
 		checkEcho(t, nc)
 		all = append(all, nc)
 	}
+	last := dial(t, transport.TCP{}, addr) // keeps ranchd from exiting before the requests below
+	fillBuffers(t, last)
 	began := time.Now()
 	p.signals <- syscall.SIGTERM
 	p.log.event(t, "listener draining", map[string]any{"listener": "a", "delay": float64(300 * time.Millisecond)})
@@ -140,6 +142,7 @@ func TestDrainDelayAndSpread(t *testing.T) {
 			t.Errorf("client: got %v, want the end in order", err)
 		}
 	}
+	io.Copy(io.Discard, last)
 	p.wantExit(t, exitOK)
 	if took := time.Since(began); took < 300*time.Millisecond {
 		t.Errorf("got a stop of %v, want at least the delay", took)

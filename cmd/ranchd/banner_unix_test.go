@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"io"
 	"os/exec"
@@ -48,18 +49,33 @@ func testBanner(t *testing.T, bin string) {
 	})
 }
 
-// checkTryCommand runs the command of a listener and wants output that matches a pattern. It stops
-// a command that waits for more, such as a subscriber of topics.
+// checkTryCommand runs the command of a listener until its output matches a pattern. A command may
+// then wait for more, as a subscriber of topics does.
 func checkTryCommand(t *testing.T, p *process, listener, pattern string) {
 	t.Helper()
 	command := p.tryCommand(t, listener)
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "sh", "-c", command)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // the whole pipeline
-	out, err := cmd.Output()
-	if !regexp.MustCompile(pattern).Match(out) {
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	want := regexp.MustCompile(pattern)
+	var out []byte
+	for b := make([]byte, 4096); err == nil && !want.Match(bytes.TrimSpace(out)); {
+		var n int
+		n, err = stdout.Read(b)
+		out = append(out, b[:n]...)
+	}
+	cancel()
+	cmd.Wait()
+	if !want.Match(bytes.TrimSpace(out)) {
 		t.Errorf("%s: got %q and error %v, want a match of %q", command, out, err, pattern)
 	}
 }

@@ -5,7 +5,6 @@ package main
 import (
 	"bufio"
 	"encoding/json"
-	"errors"
 	"net"
 	"os"
 	"os/exec"
@@ -14,7 +13,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"goranch/transport"
 )
@@ -59,20 +57,6 @@ func testShutdownTimeout(t *testing.T, bin string) {
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	p.wantExit(t, exitAborted)
 	p.log.event(t, "stopped; connections were closed at the shutdown timeout", map[string]any{"closed": 1.0})
-}
-
-// fillBuffers sends without receiving until the server blocks in a write.
-func fillBuffers(t *testing.T, nc net.Conn) {
-	t.Helper()
-	for chunk := make([]byte, 1<<20); ; {
-		// If the kernel accepts nothing for this long, all buffers in both directions are full.
-		nc.SetWriteDeadline(time.Now().Add(500 * time.Millisecond))
-		if _, err := nc.Write(chunk); errors.Is(err, os.ErrDeadlineExceeded) {
-			return
-		} else if err != nil {
-			t.Fatal(err)
-		}
-	}
 }
 
 // testSecondSignal sends a second signal during the drain.

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -17,7 +18,7 @@ import (
 )
 
 // timeout limits each wait of a test.
-const timeout = 20 * time.Second
+const timeout = time.Minute
 
 // output is the output of a program. It can be read while the program writes.
 type output struct {
@@ -199,5 +200,19 @@ func checkEcho(t *testing.T, nc net.Conn) {
 	got := make([]byte, len(word))
 	if _, err := io.ReadFull(nc, got); err != nil || string(got) != word {
 		t.Fatalf("echo: got %q and error %v, want %q", got, err, word)
+	}
+}
+
+// fillBuffers sends without receiving until the server blocks in a write.
+func fillBuffers(t *testing.T, nc net.Conn) {
+	t.Helper()
+	for chunk := make([]byte, 1<<20); ; {
+		// If the kernel accepts nothing for this long, all buffers in both directions are full.
+		nc.SetWriteDeadline(time.Now().Add(500 * time.Millisecond))
+		if _, err := nc.Write(chunk); errors.Is(err, os.ErrDeadlineExceeded) {
+			return
+		} else if err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -200,7 +200,7 @@ func TestServerStopsBetweenMessages(t *testing.T) {
 				}
 				c.Write(b)
 			}
-			code, out, errs := runBots(t, f.start(t), append(args, "--clients", "10", "--repeat", "50", "--timeout", "300ms", "--json")...)
+			code, out, errs := runBots(t, f.start(t), append(args, "--clients", "10", "--repeat", "50", "--timeout", "1m", "--json")...)
 			if code != exitBad {
 				t.Fatalf("got code %d, want %d; stderr %s", code, exitBad, errs)
 			}

@@ -30,6 +30,9 @@ func startListener(t *testing.T, tr transport.Transport, opts ranch.Options, p p
 	if opts.Addr == "" {
 		opts.Addr = "127.0.0.1:0"
 	}
+	if opts.HandshakeTimeout == 0 {
+		opts.HandshakeTimeout = testTimeout // handshakes may take long on a busy machine
+	}
 	opts.Logger = quiet
 	l, err := new(ranch.Server).StartListener("test", tr, opts, p)
 	if err != nil {

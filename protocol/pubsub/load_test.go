@@ -17,6 +17,14 @@ import (
 	"goranch/protocol/pubsub"
 )
 
+// scaled returns n, or a fifth of it with the race detector.
+func scaled(n int) int {
+	if raceEnabled {
+		return n / 5
+	}
+	return n
+}
+
 // countUntil reads frames until one contains last, and returns the number of messages before it.
 func (c *testClient) countUntil(last string) (n int) {
 	for {
@@ -34,10 +42,11 @@ func (c *testClient) countUntil(last string) (n int) {
 
 // Subscribers that stop reading during a burst are closed; the others receive all of it.
 func TestStuckSubscribers(t *testing.T) {
-	const stuck, good, messages = 1000, 20, 300
+	const good, messages = 20, 300
+	stuck := scaled(1000)
 	synctest.Test(t, func(t *testing.T) {
 		srv := newTestServer(t, pubsub.Options{Queue: protocol.QueueOptions{MaxBytes: 200_000}})
-		var clients [stuck + good]*testClient
+		clients := make([]*testClient, stuck+good)
 		for i := range clients {
 			clients[i] = srv.client()
 			clients[i].subscribe("x")
@@ -61,7 +70,7 @@ func TestStuckSubscribers(t *testing.T) {
 			t.Errorf("got %d messages, want %d", n, good*messages)
 		}
 		time.Sleep(time.Minute)
-		if st := srv.Stats(); st.Slow != stuck || st.Clients != good || st.Sessions.Attached != good || st.Sessions.Detached != stuck {
+		if st := srv.Stats(); st.Slow != uint64(stuck) || st.Clients != good || st.Sessions.Attached != good || st.Sessions.Detached != stuck {
 			t.Errorf("got %+v, want %d slow and detached and %d attached clients", st, stuck, good)
 		}
 	})
@@ -97,7 +106,8 @@ func TestVanishedClients(t *testing.T) {
 // A session that always has a matching subscription, while others are added and removed, receives
 // every message once, in the order of each publisher.
 func TestChangingSubscriptions(t *testing.T) {
-	const publishers, messages = 3, 2000
+	const publishers = 3
+	messages := scaled(2000)
 	srv := newTestServer(t, pubsub.Options{History: -1, Queue: protocol.QueueOptions{MaxBytes: 64 << 20}})
 	var readers, writers sync.WaitGroup
 	for i := range 4 {
@@ -270,9 +280,10 @@ func TestFastPublishers(t *testing.T) {
 	data := strings.Repeat("a", 10_000)
 	before := heapBytes()
 	var wg sync.WaitGroup
+	messages := scaled(2000)
 	for range 2 {
 		wg.Go(func() {
-			for range 2000 {
+			for range messages {
 				srv.Publish("x", "e", "", data)
 			}
 		})
@@ -281,8 +292,8 @@ func TestFastPublishers(t *testing.T) {
 	if n := heapBytes() - before; n > 40<<20 {
 		t.Errorf("heap growth: got %d MB, want at most 40", n>>20)
 	}
-	if st := srv.Stats(); st.Clients != clients || st.Published != 4000 || st.Dropped == 0 {
-		t.Errorf("got %+v, want %d clients, 4000 messages and some dropped", st, clients)
+	if st := srv.Stats(); st.Clients != clients || st.Published != uint64(2*messages) || st.Dropped == 0 {
+		t.Errorf("got %+v, want %d clients, %d messages and some dropped", st, clients, 2*messages)
 	}
 }
 

@@ -145,9 +145,11 @@ func TestAttachBeyondTheLimit(t *testing.T) {
 	again := srv.clientFrom("192.0.2.1") // takes the session over
 	again.request("attach", tokens[0])
 	again.expect("ACK")
+	first.nc.Close()
 	c := srv.clientFrom("192.0.2.1")
 	c.request("attach", tokens[1])
 	c.expect(`{"error":"bad input: attach: bad input: limit exceeded: at most 60000 bytes of subscriptions per source address"}`, "EOF")
+	c.nc.Close()
 	waitFor(t, "end of the refused client", func() bool { return srv.Stats().Clients == 1 })
 	c = srv.clientFrom("192.0.2.11") // the session still exists
 	c.request("attach", tokens[1])
