@@ -285,8 +285,18 @@ func TestClusterPage(t *testing.T) {
 	cmd := exec.Command("sh", "-e", "-c", script)
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), "PATH="+filepath.Dir(bin)+":"+os.Getenv("PATH"))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	ended, w, err := os.Pipe() // which the nodes have: it ends with the last of them
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ended.Close()
+	cmd.ExtraFiles = []*os.File{w}
 	out, err := cmd.CombinedOutput()
-	t.Cleanup(func() { syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
+	w.Close()
+	defer func() {
+		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		io.Copy(io.Discard, ended)
+	}()
 	if err != nil {
 		t.Fatalf("commands: got %v\n%s", err, out)
 	}
