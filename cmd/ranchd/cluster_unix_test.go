@@ -5,10 +5,15 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
+	"math/rand/v2"
 	"net"
+	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -176,5 +181,135 @@ func TestCluster(t *testing.T) {
 	for _, name := range []string{"a", "b"} { // a majority is needed to save the sessions
 		nodes[name].cmd.Process.Signal(os.Interrupt)
 		nodes[name].wantExit(t, 0)
+	}
+}
+
+// get returns the body of a response of the operators' HTTP server.
+func (p *process) get(t *testing.T, path string) string {
+	t.Helper()
+	resp, err := http.Get("http://" + p.log.addr(t, "admin-http") + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// A node alone says that it is, refuses an upgrade, and keeps its sessions and topics.
+func TestClusterNodeAlone(t *testing.T) {
+	t.Parallel()
+	bin, dir := buildProgram(t), t.TempDir()
+	file := filepath.Join(dir, "ranchd.toml")
+	if err := os.WriteFile(file, []byte(clusterListeners+"[cluster]\nname = \"a\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"--config", file, "--state", dir, "--admin", "none", "--admin-http", "127.0.0.1:0", "--log-format", "json"}
+	p := startProcess(t, bin, args...)
+	p.log.event(t, "cluster ready", nil)
+	const about = "a single node: topics and sessions have 1 copy, and are lost with its disk"
+	p.out.line(t, "the cluster", func(line string) bool { return line == "Node a of a cluster: "+about+"." })
+	for path, want := range map[string]string{"/readyz?verbose": "[+] cluster: ok", "/status": `"cluster":"ready"`, "/metrics": "goranch_cluster_ready 1"} {
+		if got := p.get(t, path); !strings.Contains(got, want) {
+			t.Errorf("%s: got\n%s\nwant %s", path, got, want)
+		}
+	}
+	publish := func(want uint64) {
+		t.Helper()
+		c, err := topics.Dial(t.Context(), topics.Options{Addr: p.log.addr(t, "topics")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		got, err := c.PublishKey(t.Context(), fmt.Sprint(want), "news", "e", "", nil)
+		if err != nil || got.Position.Offset != want {
+			t.Errorf("publish: got %+v and %v, want offset %d", got, err, want)
+		}
+	}
+	publish(1)
+	p.cmd.Process.Signal(syscall.SIGUSR2)
+	p.log.event(t, "upgrade refused", nil)
+	publish(2)
+
+	second := startProcess(t, bin, args...)
+	second.log.event(t, "starting the cluster node failed", map[string]any{"node": "a"})
+	second.wantExit(t, exitFailed)
+
+	p.cmd.Process.Kill()
+	<-p.done
+	p = startProcess(t, bin, args...)
+	p.log.event(t, "cluster ready", nil)
+	publish(3)
+	p.cmd.Process.Signal(os.Interrupt)
+	p.wantExit(t, exitOK)
+}
+
+// freePortPrefix returns P such that the ports P1, P2 and P3 of loopback are free.
+func freePortPrefix(t *testing.T) string {
+	t.Helper()
+	for range 100 {
+		p, free := fmt.Sprint(1100+rand.IntN(2000)), true
+		for n := range 3 {
+			ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%s%d", p, n+1))
+			if err != nil {
+				free = false
+				continue
+			}
+			ln.Close()
+		}
+		if free {
+			return p
+		}
+	}
+	t.Fatal("got no free ports")
+	return ""
+}
+
+// The commands of docs/cluster.md start three nodes.
+func TestClusterPage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes some seconds: run without -short")
+	}
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/cluster.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, script, ok := strings.Cut(string(page), "<!-- three nodes -->\n```sh\n")
+	script, _, _ = strings.Cut(script, "```")
+	if !ok {
+		t.Fatal("docs/cluster.md: got no commands, want some")
+	}
+	script = strings.NewReplacer("127.0.0.1:808$n", "127.0.0.1:0", "127.0.0.1:760", "127.0.0.1:"+freePortPrefix(t)).Replace(script)
+	bin, dir := buildProgram(t), t.TempDir()
+	cmd := exec.Command("sh", "-e", "-c", script)
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), "PATH="+filepath.Dir(bin)+":"+os.Getenv("PATH"))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	ended, w, err := os.Pipe() // which the nodes have: it ends with the last of them
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ended.Close()
+	cmd.ExtraFiles = []*os.File{w}
+	out, err := cmd.CombinedOutput()
+	w.Close()
+	defer func() {
+		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		io.Copy(io.Discard, ended)
+	}()
+	if err != nil {
+		t.Fatalf("commands: got %v\n%s", err, out)
+	}
+	for _, name := range []string{"a", "b", "c"} {
+		var log []byte
+		for end := time.Now().Add(2 * timeout); !strings.Contains(string(log), "cluster ready"); time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("node %s: got log\n%s\nwant a line with cluster ready", name, log)
+			}
+			log, _ = os.ReadFile(filepath.Join(dir, name+".log"))
+		}
 	}
 }

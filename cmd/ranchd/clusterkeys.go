@@ -120,7 +120,7 @@ func (c *clusterConfig) readEmbedded(all *faults, missing func(string, ...any)) 
 	k, e := &c.keys, &c.Engine
 	c.Nodes = 1
 	if !natsengine.Built {
-		all.add("--listen: %w", natsengine.ErrNotBuilt)
+		missing("url is missing: %v", natsengine.ErrNotBuilt)
 	}
 	if k.Credentials != "" {
 		all.add("--credentials %s: allowed only with url", settings.Quote(k.Credentials))
@@ -153,7 +153,7 @@ func (c *clusterConfig) readEmbedded(all *faults, missing func(string, ...any)) 
 	}
 	c.Nodes = len(others) + 1
 	if !isLoopback(e.Listen) && k.Secret == "" && k.Cert == "" {
-		all.put(all.locate(fmt.Errorf("--listen %s: other hosts can reach it: give secret, a file with the same content for all nodes, or cert and ca for TLS", settings.Quote(k.Listen))))
+		all.add("--listen %s: other hosts can reach it: give secret, a file with the same content for all nodes, or cert and ca for TLS", settings.Quote(k.Listen))
 	}
 }
 

@@ -58,7 +58,7 @@ func (f *faults) label(text string) string { return f.locate(errors.New(text)).E
 // at returns a fault at a place in a file, where keys have no hyphens in front.
 func (f *faults) at(p place, text string) error {
 	text = flagInText.ReplaceAllStringFunc(text, func(flag string) string {
-		if flag == "--listen" {
+		if flag == "--listen" && p.table != clusterTable { // which has a key of that name
 			return "address"
 		}
 		if _, ok := spec.Key(flag[2:]); ok {

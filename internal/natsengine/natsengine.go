@@ -26,7 +26,7 @@ import (
 )
 
 // ErrNotBuilt is wrapped by the error of [Start] if nats-server is needed and was left out.
-var ErrNotBuilt = errors.New("this program was built without an embedded nats-server (build tag noengine): use NATS servers elsewhere, by url")
+var ErrNotBuilt = errors.New("this program was built without an embedded NATS server (build tag noengine)")
 
 // Built reports whether nats-server is part of the program.
 const Built = built
