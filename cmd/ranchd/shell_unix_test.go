@@ -22,7 +22,7 @@ import (
 // dialogue is the session in the README of the original server, by telnet. It then resumes the
 // session, after the server was killed if PID is set.
 const dialogue = `
-set timeout 20
+set timeout 60
 proc request {line} { send "$line\r" }
 proc want {what} { expect -ex $what {} timeout { puts "\nTIMEOUT, WANT: $what"; exit 1 } eof { puts "\nEOF, WANT: $what"; exit 1 } }
 spawn telnet 127.0.0.1 $env(PORT)
