@@ -179,8 +179,12 @@ func receiveSlowly(t *testing.T, timeout time.Duration) bool {
 	copying := async(func() (int64, error) { return src.WriteTo(dst) })
 	got := new(checker)
 	receive := func(n int64) bool {
-		if _, err := io.CopyN(got, out, n); err == nil {
+		_, err := io.CopyN(got, out, n)
+		if err == nil {
 			return true
+		}
+		if err != io.EOF && !errors.Is(err, unix.ECONNRESET) { // which the send timeout causes
+			t.Fatalf("send timeout %v: after %d bytes: got %v, want more", timeout, got.off, err)
 		}
 		wantIs(t, await(t, "WriteTo", copying).err, transport.ErrSendTimeout)
 		src.Abort()
