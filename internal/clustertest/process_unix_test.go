@@ -275,7 +275,7 @@ func (c *processes3) recordHistory() {
 	}
 	for _, topic := range topicNames {
 		c.waitFor("history", func() bool {
-			all, err := c.historyOf(0, topic, pubsub.Position{Epoch: epoch, Offset: 1})
+			all, err := c.historyOf(0, topic, pubsub.Position{Epoch: epoch})
 			if err != nil || len(all) == 0 || all[len(all)-1].ID != "last "+topic {
 				return false
 			}

@@ -72,6 +72,9 @@ func runSchedule(t *testing.T, s Schedule) {
 	c.finish(s.Seed)
 	c.finishSessions()
 	c.recordStream()
+	if s.Seed%5 == 1 {
+		c.checkPresence()
+	}
 	c.end()
 	violations := Check(c.rec.Events(), Limits{Keep: s.Keep, SessionsLost: s.Has(DeleteSessions)})
 	if len(violations) > 0 {
@@ -105,6 +108,26 @@ func (c *cluster) holding(id string) (all []*holder) {
 		}
 	}
 	return all
+}
+
+// checkPresence kills a node: only subscribers, and detached sessions, of the others are counted.
+func (c *cluster) checkPresence() {
+	topic, want, got := topicNames[0], 0, 0
+	began := time.Now()
+	c.nodes[2].kill()
+	c.waitFor("presence without the killed node", func() bool {
+		w, err := c.nodes[0].dial(context.Background())
+		if err != nil {
+			return false
+		}
+		defer w.Close()
+		got, err = w.Presence(topic)
+		want = c.nodes[0].now().topics.Subscribers(topic) + c.nodes[1].now().topics.Subscribers(topic)
+		return err == nil && got == want
+	})
+	if took := time.Since(began); took > 15*time.Second {
+		c.t.Errorf("presence: got %d after %v, want %d within 15 s", got, took, want)
+	}
 }
 
 // recordStream records what the stream has, as its leader knows it.
@@ -165,7 +188,7 @@ func readStream(ctx context.Context, nc *nats.Conn, epoch string, info jetstream
 			} `json:"message"`
 		}
 		if err := json.Unmarshal(m.Data, &r); err != nil || r.Message == nil || len(r.Message.Data) == 0 {
-			return nil, fmt.Errorf("message %d: %s, %w", seq, m.Data, err)
+			return nil, fmt.Errorf("message %d: %s, %v", seq, m.Data, err)
 		}
 		var f frame
 		if err := json.Unmarshal(r.Message.Data[:len(r.Message.Data)-1], &f); err != nil {

@@ -42,8 +42,8 @@ var routeReconnectDelay time.Duration
 
 // shortenTimes must be called before a server is started.
 func shortenTimes() {
-	minElectionTimeout, maxElectionTimeout = 500*time.Millisecond, 1200*time.Millisecond
+	minElectionTimeout, maxElectionTimeout = 800*time.Millisecond, 2*time.Second
 	minCampaignTimeout, maxCampaignTimeout = 10*time.Millisecond, 80*time.Millisecond
-	hbInterval, lostQuorumInterval, lostQuorumCheck = 100*time.Millisecond, 1200*time.Millisecond, 400*time.Millisecond
+	hbInterval, lostQuorumInterval, lostQuorumCheck = 150*time.Millisecond, 2*time.Second, 500*time.Millisecond
 	routeConnectDelay, routeConnectMaxDelay, routeReconnectDelay = 20*time.Millisecond, 50*time.Millisecond, 20*time.Millisecond
 }

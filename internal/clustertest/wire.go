@@ -25,6 +25,7 @@ type frame struct {
 	Offset     uint64  `json:"offset"`
 	Recovered  bool    `json:"recovered"`
 	Published  *int    `json:"published"`
+	Count      *int    `json:"subscribers"`
 	Refused    *string `json:"refused"`
 	Error      *string `json:"error"`
 }
@@ -106,6 +107,22 @@ func (w *Wire) request(action, data string) error {
 			return err
 		}
 	}
+}
+
+// Presence returns the number of subscribers of a topic.
+func (w *Wire) Presence(topic string) (int, error) {
+	if err := w.send(map[string]any{"action": "presence", "data": topic, "id": 1}); err != nil {
+		return 0, err
+	}
+	w.nc.SetReadDeadline(time.Now().Add(6 * time.Second))
+	f, _, err := w.next()
+	if err == nil && f.Count == nil {
+		err = errors.New("no number of subscribers")
+	}
+	if err != nil {
+		return 0, err
+	}
+	return *f.Count, nil
 }
 
 // Publish publishes a message with an id, which is also its key if keyed is set.

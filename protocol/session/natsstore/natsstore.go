@@ -25,6 +25,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -59,10 +60,12 @@ type store struct {
 	status   chan nats.Status
 	takes    chan struct{} // slots for calls of Take
 	releases chan struct{} // slots for releases
-	tasks    sync.WaitGroup
-	ctx      context.Context // until Close
-	cancel   context.CancelCauseFunc
-	joined   chan struct{} // closed by Join
+	// reminders counts the former owners that are being reminded.
+	reminders atomic.Int32
+	tasks     sync.WaitGroup
+	ctx       context.Context // until Close
+	cancel    context.CancelCauseFunc
+	joined    chan struct{} // closed by Join
 
 	mu   sync.Mutex
 	held map[string]*lease // by key

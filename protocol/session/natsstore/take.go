@@ -78,7 +78,38 @@ func (s *store) tryTake(ctx context.Context, id string, silent *owner, ttl time.
 		return session.Record{}, err
 	}
 	s.hold(key, id, revision, r.Generation)
+	if now.owner() == *silent {
+		s.remind(now.owner(), key)
+	}
 	return r, nil
+}
+
+// maxReminders limits the former owners that are being reminded.
+const maxReminders = 4096
+
+// remind asks a former owner that has not answered again, for about two minutes: a node whose server was cut
+// off from the others does not notice that it has missed the request.
+func (s *store) remind(former owner, key string) {
+	if s.reminders.Add(1) > maxReminders {
+		s.reminders.Add(-1)
+		return
+	}
+	started := s.start(func() {
+		defer s.reminders.Add(-1)
+		for delay := s.releaseTimeout; delay <= time.Minute; delay *= 2 {
+			select {
+			case <-time.After(delay):
+			case <-s.ctx.Done():
+				return
+			}
+			if s.askRelease(s.ctx, former.node, key, former.generation) {
+				return
+			}
+		}
+	})
+	if !started {
+		s.reminders.Add(-1)
+	}
 }
 
 func (s *store) requestSubject(node string) string {
