@@ -6,6 +6,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"goranch/internal/build"
 	"goranch/internal/nodes"
 	"goranch/ranch"
 	"goranch/ranch/admin"
@@ -15,7 +16,7 @@ import (
 // why the cluster cannot keep its promises, or nil.
 func (d *daemon) startNodes(nc *nats.Conn, name string, degraded func() error) error {
 	n, err := nodes.New(nc, nodes.Options{
-		Name: name, Version: version(), Started: d.started, Commands: d.localCommands(), Audit: admin.Audit(d.log), Logger: d.log,
+		Name: name, Version: build.Module(), Started: d.started, Commands: d.localCommands(), Audit: admin.Audit(d.log), Logger: d.log,
 		State: func() (nodes.State, string) { return d.nodeState(degraded) }, Load: d.nodeLoad,
 	})
 	if err != nil {

@@ -2,6 +2,7 @@
 package build
 
 import (
+	"cmp"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -11,22 +12,28 @@ import (
 // Version returns the version text of the command name: its module version, the revision that it
 // was built from, the Go release and the platform.
 func Version(name string) string {
+	return describe(name, info()) + " " + runtime.GOOS + "/" + runtime.GOARCH
+}
+
+// Module returns the module version only.
+func Module() string { return module(info()) }
+
+func info() *debug.BuildInfo {
 	info, ok := debug.ReadBuildInfo()
 	if !ok { // built without modules
 		info = &debug.BuildInfo{GoVersion: runtime.Version()}
 	}
-	return describe(name, info) + " " + runtime.GOOS + "/" + runtime.GOARCH
+	return info
 }
+
+func module(info *debug.BuildInfo) string { return cmp.Or(info.Main.Version, "(devel)") }
 
 func describe(name string, info *debug.BuildInfo) string {
 	settings := make(map[string]string)
 	for _, s := range info.Settings {
 		settings[s.Key] = s.Value
 	}
-	v := info.Main.Version
-	if v == "" {
-		v = "(devel)"
-	}
+	v := module(info)
 	var from []string
 	if r := settings["vcs.revision"]; r != "" {
 		from = append(from, "revision "+r)

@@ -20,7 +20,7 @@ const (
 	leaving  = "leaving"
 )
 
-const maxVersion = 64
+const maxVersion = 256
 
 // beat is a heartbeat.
 type beat struct {

@@ -53,7 +53,7 @@ type Options struct {
 	// Prefix is the first token of all subjects: up to 32 letters, digits, "-" and "_". Nodes with
 	// different prefixes do not see each other. "" is "ranch".
 	Prefix string
-	// Version is the version of the program, up to 64 bytes. "" is "unknown".
+	// Version is the version of the program, up to 256 bytes. "" is "unknown".
 	Version string
 	// Started is when the program was started. The zero value is the time of the call of New.
 	Started time.Time
@@ -183,7 +183,7 @@ func (o *Options) validate() error {
 		f.Bad("Prefix", fmt.Sprintf("%q", o.Prefix), "up to 32 letters, digits, - and _")
 	}
 	if len(o.Version) > maxVersion {
-		f.Bad("Version", fmt.Sprintf("%q", o.Version), "up to 64 bytes")
+		f.Bad("Version", fmt.Sprintf("%q", o.Version), "up to 256 bytes")
 	}
 	return f.Err()
 }

@@ -347,7 +347,7 @@ func (f outFunc) Write(p []byte) (int, error) {
 
 func TestOptions(t *testing.T) {
 	t.Parallel()
-	_, err := New(nil, Options{Name: "a b", Prefix: "a.b", Version: strings.Repeat("x", 65)})
+	_, err := New(nil, Options{Name: "a b", Prefix: "a.b", Version: strings.Repeat("x", 257)})
 	for _, field := range []string{"Name", "State, Load", "Prefix", "Version"} {
 		if err == nil || !strings.Contains(err.Error(), field) {
 			t.Errorf("New: got error %v, want one about %s", err, field)
