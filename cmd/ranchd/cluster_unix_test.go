@@ -212,7 +212,7 @@ func TestClusterNodeAlone(t *testing.T) {
 	p.log.event(t, "cluster ready", nil)
 	const about = "a single node: topics and sessions have 1 copy, and are lost with its disk"
 	p.out.line(t, "the cluster", func(line string) bool { return line == "Node a of a cluster: "+about+"." })
-	for path, want := range map[string]string{"/readyz?verbose": "[+] cluster: ok", "/status": `"cluster":"ready"`, "/metrics": "goranch_cluster_ready 1"} {
+	for path, want := range map[string]string{"/readyz?verbose": "[+] cluster: ok", "/status": `"cluster":"ready; 1 node: 1 ready"`, "/metrics": "goranch_cluster_ready 1"} {
 		if got := p.get(t, path); !strings.Contains(got, want) {
 			t.Errorf("%s: got\n%s\nwant %s", path, got, want)
 		}
