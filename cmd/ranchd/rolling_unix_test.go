@@ -110,7 +110,7 @@ func testOperators(t *testing.T, bin string, nodes map[string]*clusterNode) {
 	}
 	stopped, restarted := filepath.Join(dir, "stopped"), filepath.Join(dir, "restarted")
 	hook := filepath.Join(dir, "hook")
-	text := fmt.Sprintf("#!/bin/sh\ntouch %s-$1\nuntil [ -e %s ]; do sleep 0.02; done\n", stopped, restarted)
+	text := fmt.Sprintf("#!/bin/sh\n: >%s-$1\nuntil [ -e %s ]; do sleep 0.02; done\n", stopped, restarted)
 	if err := os.WriteFile(hook, []byte(text), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -120,6 +120,7 @@ func testOperators(t *testing.T, bin string, nodes map[string]*clusterNode) {
 	}
 	script := exec.Command(bash, append(args, "--", hook)...)
 	script.Env = append(os.Environ(), "RANCHCTL="+ctl)
+	script.WaitDelay = time.Second // the hook may outlive the script, and has its output
 	var out output
 	script.Stdout, script.Stderr = &out, &out
 	p := &process{cmd: script}
