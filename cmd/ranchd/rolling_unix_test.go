@@ -110,7 +110,7 @@ func testOperators(t *testing.T, bin string, nodes map[string]*clusterNode) {
 	}
 	stopped, restarted := filepath.Join(dir, "stopped"), filepath.Join(dir, "restarted")
 	hook := filepath.Join(dir, "hook")
-	text := fmt.Sprintf("#!/bin/sh\n: >%s-$1\nuntil [ -e %s ]; do sleep 0.02; done\n", stopped, restarted)
+	text := fmt.Sprintf("#!/bin/sh\n: >%s-$1; n=0\nuntil [ -e %s ] || [ $((n += 1)) -gt 3000 ]; do sleep 0.02; done\n", stopped, restarted)
 	if err := os.WriteFile(hook, []byte(text), 0o700); err != nil {
 		t.Fatal(err)
 	}
