@@ -36,7 +36,10 @@ type NodeStore interface {
 type Node interface {
 	// Release gives up a session for another node: the attached connection loses it, and it is saved
 	// and forgotten. If Take is taking it over, that is waited for. For an unknown session, Release
-	// waits until what has ended is removed from the store.
+	// waits until what has ended is removed from the store. After an error, which is that of Save or
+	// the cause of ctx, the session may not be saved yet; it is saved later, and the store keeps what
+	// it needs to refuse that if another node has the session by then. This node does not take it over
+	// before.
 	Release(ctx context.Context, id string) error
 	// Lost says that this node no longer has a session that it had in that generation, whatever has
 	// attached to it here since, unless it has taken the session over again since. err is
@@ -156,7 +159,10 @@ func (n *nodes[T]) acquire(ctx context.Context, id string) (*entry[T], error) {
 		if ending || e != nil && !e.isMoving() {
 			return e, nil
 		}
-		if err := sleep(ctx, retryDelay); err != nil { // until it is saved
+		if e == nil {
+			continue // it was forgotten at this moment
+		}
+		if err := n.waitMoved(ctx, e); err != nil {
 			return nil, err
 		}
 	}
@@ -285,11 +291,27 @@ func (n *nodes[T]) Release(ctx context.Context, id string) error {
 		case !e.isMoving():
 			return n.m.release(ctx, e)
 		default: // for another node, but not saved yet
-			if err := sleep(ctx, retryDelay); err != nil {
+			if err := n.waitMoved(ctx, e); err != nil {
 				return err
 			}
 		}
 	}
+}
+
+// waitMoved waits for a Save of e, which another node has or is about to have. The error wraps
+// ErrUnavailable if e is still to be saved after it.
+func (n *nodes[T]) waitMoved(ctx context.Context, e *entry[T]) error {
+	err := n.m.flush(ctx)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	e.mu.Lock()
+	unsaved := err != nil && e.phase == released && n.m.find(e.id) == e
+	e.mu.Unlock()
+	if unsaved {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return sleep(ctx, retryDelay)
 }
 
 // Lost implements [Node].
@@ -316,8 +338,11 @@ func (n *nodes[T]) Lost(id string, generation uint64, err error) {
 	}
 	e.phase = lost
 	e.mu.Unlock()
+	if before == released {
+		m.forget(e)
+	}
 	if before != active {
-		return // Create or Release removes it
+		return // Create or Release does the rest
 	}
 	m.moved.Add(1)
 	m.forget(e)

@@ -146,8 +146,8 @@ func (m *Manager[T]) save(entries []*entry[T]) error {
 	for _, e := range entries {
 		e.mu.Lock()
 		e.dirty, e.saving = false, true
-		if e.phase == lost {
-			// the record is another node's
+		if e.phase == lost || e.phase == released && m.nodes != nil && m.find(e.id) != e {
+			// the record is another node's, or may be
 		} else if e.phase == ended {
 			if e.stored {
 				remove = append(remove, e.id)
@@ -173,6 +173,10 @@ func (m *Manager[T]) save(entries []*entry[T]) error {
 			m.markDirty(e)
 		} else if e.phase == ended {
 			m.nodes.setEnding(e.id, false)
+		} else if e.phase == released && m.nodes != nil {
+			// Not before: this node could take the session over again, and e, whose generation may be
+			// the higher one, would then be saved over the newer record.
+			m.forget(e)
 		}
 		e.mu.Unlock()
 	}

@@ -79,7 +79,8 @@ func (s sharer[T]) Release(ctx context.Context, id string) error {
 	return s.m.release(ctx, e)
 }
 
-// release gives up e for another process: it is saved and forgotten.
+// release gives up e for another process or node: it is saved and forgotten. After an error of the
+// Store, it is saved later; with a NodeStore it is forgotten then.
 func (m *Manager[T]) release(ctx context.Context, e *entry[T]) error {
 	e.mu.Lock()
 	if e.phase != active {
@@ -100,7 +101,12 @@ func (m *Manager[T]) release(ctx context.Context, e *entry[T]) error {
 		m.notify(func() { h.Revoked(nil, ErrStale) })
 	}
 	err := m.waitSaved(ctx, e)
-	m.remove(e)
+	if m.nodes == nil {
+		m.forget(e)
+	} // otherwise, save and Lost forget it
+	if m.opts.OnEnd != nil {
+		m.opts.OnEnd(&e.unbound)
+	}
 	return err
 }
 

@@ -122,6 +122,15 @@ type hook struct {
 	node session.Node
 	mu   sync.Mutex
 	gate chan struct{} // closed: not paused
+	fail atomic.Bool   // whether Save returns an error without writing anything
+}
+
+// Save implements session.Store.
+func (h *hook) Save(put []session.Record, remove []string) error {
+	if h.fail.Load() {
+		return errors.New("a test refuses it")
+	}
+	return h.NodeStore.Save(put, remove)
 }
 
 func (h *hook) Join(n session.Node) {

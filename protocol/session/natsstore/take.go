@@ -157,8 +157,11 @@ func (s *store) serveRelease(msg *nats.Msg) {
 		defer func() { <-s.releases }()
 		ctx, cancel := context.WithTimeout(s.ctx, s.opts.Timeout)
 		defer cancel()
-		s.node.Release(ctx, now.id) // an error is that of Save, which the manager reports
-		s.drop(key, l)
+		// An error is that of Save, which the manager reports. The session is saved later then, and the
+		// lease says what that may replace.
+		if s.node.Release(ctx, now.id) == nil {
+			s.drop(key, l)
+		}
 		msg.Respond(nil)
 	})
 	if !started {
