@@ -63,20 +63,23 @@ func (a *acceptors) handleError(s *socket, opening int, err error) bool {
 	if n := s.failures.Add(1); r == retry && n < maxRetries {
 		return true
 	}
-	e, begins := s.fail(opening, r)
-	if e == nil {
-		return true // another acceptor has reopened the socket
-	}
-	if begins {
-		a.l.emit(&Event{Kind: AcceptFailed, Addr: s.addr, Err: err})
-	}
 	if r == reopen {
-		return a.reopen(s, opening)
+		return a.reopen(s, opening, err)
 	}
+	e, begins := a.failed(s, opening, r, err)
 	if begins {
 		a.wg.Go(func() { a.awaitRecovery(s, e) })
 	}
 	return a.pause(backOffTime)
+}
+
+// failed records a failure, and reports it if an episode begins. The result is nil if the socket was
+// reopened in the meantime.
+func (a *acceptors) failed(s *socket, opening int, r remedy, err error) (e *episode, begins bool) {
+	if e, begins = s.fail(opening, r); begins {
+		a.l.emit(&Event{Kind: AcceptFailed, Addr: s.addr, Err: err})
+	}
+	return e, begins
 }
 
 // episode is a period of failures that is reported once. It ends when the socket is reopened, or
@@ -125,14 +128,17 @@ func (s *socket) endIfCalm(e *episode) time.Duration {
 	return 0
 }
 
-// reopen opens a closed socket again, and reports whether to continue. One acceptor does so, until
-// it succeeds; the others wait for it.
-func (a *acceptors) reopen(s *socket, opening int) bool {
+// reopen opens a socket again whose accept has failed with cause, and reports whether to continue. One
+// acceptor does so, until it succeeds; the others wait for it.
+func (a *acceptors) reopen(s *socket, opening int, cause error) bool {
 	select {
 	case s.repair <- struct{}{}:
 		defer func() { <-s.repair }()
 	case <-a.ctx.Done():
 		return false
+	}
+	if e, _ := a.failed(s, opening, reopen, cause); e == nil {
+		return true
 	}
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		opened, err := a.replace(s, opening)
