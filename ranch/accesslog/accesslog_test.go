@@ -160,6 +160,7 @@ func TestFullDisk(t *testing.T) {
 		d := &disk{room: 2*bytes + 5}
 		l := newLog(t, d, Options{Logger: slog.New(log)})
 		addLines(t, l, 0, 5)
+		time.Sleep(2 * batchTime) // the first line may be written before the others are there
 		synctest.Wait()
 		if got := d.lines(); len(got) != 3 || got[2] != got[0][:5] {
 			t.Errorf("full disk: got %q, want two lines and 5 bytes", got)
@@ -173,6 +174,7 @@ func TestFullDisk(t *testing.T) {
 		d.setRoom(-1)
 		time.Sleep(2 * time.Second)
 		addLines(t, l, 8, 10)
+		time.Sleep(2 * batchTime)
 		synctest.Wait()
 		got := d.lines()
 		wantLines(t, append(got[:2:2], got[3:]...), 0, 10)
