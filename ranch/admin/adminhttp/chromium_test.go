@@ -188,6 +188,7 @@ func TestDashboardEndsBansAndLabels(t *testing.T) {
 	tb.WaitFor(`document.getElementById("notice").textContent.startsWith("end ")`, "true")
 	wantEnd(first, conns.EndRequested)
 
+	tb.WaitFor(rows, "0")
 	second := dial()
 	tb.WaitFor(rows, "1")
 	click(tb, "#table tbody [data-action=ban]")
