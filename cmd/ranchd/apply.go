@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"maps"
 	"net"
 	"reflect"
@@ -19,8 +18,6 @@ import (
 )
 
 var errStopping = errors.New("ranchd is stopping")
-
-func mapKeys[V any](m map[string]V) iter.Seq[string] { return maps.Keys(m) }
 
 // reloadAtSignal reads configuration and files again and logs the result.
 func (d *daemon) reloadAtSignal() {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io/fs"
+	"maps"
 	"reflect"
 	"slices"
 
@@ -31,7 +32,7 @@ func changesTo(old, next *config, started map[string]*listenerConfig) (list []ad
 			add(l.Name, "", "", l.describe(), admin.Added)
 		}
 	}
-	for _, name := range slices.Sorted(mapKeys(started)) {
+	for _, name := range slices.Sorted(maps.Keys(started)) {
 		if !slices.ContainsFunc(next.Listeners, func(l *listenerConfig) bool { return l.Name == name }) {
 			add(name, "", started[name].describe(), "", admin.Removed)
 		}

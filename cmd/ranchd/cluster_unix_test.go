@@ -17,24 +17,11 @@ import (
 	"testing"
 	"time"
 
+	"goranch/internal/clustertest"
 	"goranch/protocol/pubsub"
 	topics "goranch/protocol/pubsub/client"
 	shell "goranch/protocol/shell/client"
 )
-
-// freePorts returns addresses of loopback whose ports are free.
-func freePorts(t *testing.T, n int) (all []string) {
-	t.Helper()
-	for range n {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer ln.Close()
-		all = append(all, ln.Addr().String())
-	}
-	return all
-}
 
 // clusterNode is a node in its own process.
 type clusterNode struct {
@@ -92,7 +79,7 @@ func TestCluster(t *testing.T) {
 	}
 	t.Parallel()
 	bin := buildProgram(t)
-	ports := freePorts(t, 3)
+	ports := clustertest.FreeAddresses(t, 3)
 	nodes := map[string]*clusterNode{}
 	for i, name := range []string{"a", "b", "c"} {
 		nodes[name] = newClusterNode(t, name, ports[i], ports, "")

@@ -39,7 +39,7 @@ type clusterKeys struct {
 
 // clusterConfig configures the cluster.
 type clusterConfig struct {
-	Engine   natsengine.Options // except Logger and OnChange
+	Engine   natsengine.Options // except Logger
 	Nodes    int                // that are configured; 0 with NATS servers elsewhere
 	Replicas int
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -20,7 +21,7 @@ func (cl *cluster) degraded() error {
 	}
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
-	for _, name := range slices.Sorted(mapKeys(cl.parts)) {
+	for _, name := range slices.Sorted(maps.Keys(cl.parts)) {
 		if err := cl.parts[name].Degraded(); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}

@@ -79,7 +79,7 @@ func TestHAProxy(t *testing.T) {
 // startHAProxy starts as many instances as the limit of descriptors needs: each connection takes two.
 func startHAProxy(t *testing.T, haproxy string, c *processes3, clients int) (addr string) {
 	t.Helper()
-	addr = freeAddresses(t, 1)[0]
+	addr = FreeAddresses(t, 1)[0]
 	text := "global\n  maxconn 9000\ndefaults\n  mode tcp\n  timeout connect 2s\n  timeout client 1h\n  timeout server 1h\n  retries 3\n  option redispatch\n" +
 		"frontend topics\n  bind " + addr + "\n  default_backend nodes\nbackend nodes\n  balance roundrobin\n  default-server check inter 500ms fall 2 rise 2\n"
 	for i, n := range c.nodes {

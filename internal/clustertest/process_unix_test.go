@@ -129,7 +129,7 @@ func runProcesses(t *testing.T, bin string, s Schedule) {
 
 // setUp starts the processes.
 func (c *processes3) setUp() {
-	free := freeAddresses(c.t, 6)
+	free := FreeAddresses(c.t, 6)
 	for i := range c.nodes {
 		c.nodes[i] = &process{c: c, i: i, topics: free[i], routes: free[3+i]}
 	}
@@ -163,20 +163,6 @@ store = "%s/cluster"
 		}
 		n.run()
 	}
-}
-
-// freeAddresses returns addresses of loopback whose ports are free.
-func freeAddresses(t testing.TB, n int) (all []string) {
-	t.Helper()
-	for range n {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer ln.Close()
-		all = append(all, ln.Addr().String())
-	}
-	return all
 }
 
 func (n *process) run() {

@@ -15,21 +15,9 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-)
 
-// freeAddresses returns addresses of loopback whose ports are free.
-func freeAddresses(t *testing.T, n int) (all []string) {
-	t.Helper()
-	for range n {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer ln.Close()
-		all = append(all, ln.Addr().String())
-	}
-	return all
-}
+	"goranch/internal/clustertest"
+)
 
 // logBuffer collects log lines.
 type logBuffer struct {
@@ -103,7 +91,7 @@ func TestThreeNodes(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes a second: run without -short")
 	}
-	peers := freeAddresses(t, 3)
+	peers := clustertest.FreeAddresses(t, 3)
 	for i, p := range peers {
 		e, log := start(t, Options{Name: fmt.Sprint("n", i), Listen: p, Peers: peers, Secret: "correct horse"})
 		began := time.Now()
@@ -137,7 +125,7 @@ func TestStartRefuses(t *testing.T) {
 	}{
 		{"a store in use", "another process uses it", Options{Name: "a", Store: used.opts.Store}},
 		{"the store of another node", `that of node "b"`, Options{Name: "a", Store: filepath.Join(dir, "b")}},
-		{"the store of a node alone", "made by a node alone", Options{Name: "b", Store: filepath.Join(dir, "b"), Listen: freeAddresses(t, 1)[0]}},
+		{"the store of a node alone", "made by a node alone", Options{Name: "b", Store: filepath.Join(dir, "b"), Listen: clustertest.FreeAddresses(t, 1)[0]}},
 		{"a store in a directory that does not exist", "no such file", Options{Name: "a", Store: filepath.Join(dir, "c", "d")}},
 		{"an address in use", "address already in use", Options{Name: "a", Store: filepath.Join(dir, "e"), Listen: listening.Addr().String()}},
 	} {

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"goranch/internal/clustertest"
 )
 
 // testCA signs certificates of nodes.
@@ -94,13 +96,13 @@ func TestNodesThatDoNotFit(t *testing.T) {
 	}{
 		{"wrong secret", "Authorization", func(a, b *Options) { a.Secret, b.Secret = "correct horse battery", "wrong horse battery" }},
 		{"the same name", "duplicate name", func(a, b *Options) { b.Name = a.Name }},
-		{"unknown peer", "connection refused", func(a, b *Options) { b.Listen = freeAddresses(t, 1)[0]; b.Peers = a.Peers[:1] }},
+		{"unknown peer", "connection refused", func(a, b *Options) { b.Listen = clustertest.FreeAddresses(t, 1)[0]; b.Peers = a.Peers[:1] }},
 		{"expired certificate", "expired", func(a, b *Options) { *a, *b = ca.options(t, *a, "a"), ca.options(t, *b, "expired") }},
 		{"TLS and no TLS", "TLS", func(a, b *Options) { *a = ca.options(t, *a, "a") }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			peers := freeAddresses(t, 2)
+			peers := clustertest.FreeAddresses(t, 2)
 			a := Options{Name: "a", Listen: peers[0], Peers: peers}
 			b := Options{Name: "b", Listen: peers[1], Peers: peers}
 			c.set(&a, &b)
@@ -123,7 +125,7 @@ func TestNodesThatDoNotFit(t *testing.T) {
 // Nodes with certificates of one CA form a cluster.
 func TestTLS(t *testing.T) {
 	ca := newTestCA(t)
-	peers := freeAddresses(t, 2)
+	peers := clustertest.FreeAddresses(t, 2)
 	var e *Engine
 	var log *logBuffer
 	for i, name := range []string{"a", "b"} {
@@ -174,7 +176,7 @@ func TestElsewhere(t *testing.T) {
 			}
 		})
 	}
-	e, log := start(t, Options{Name: "a", URLs: []string{"nats://" + freeAddresses(t, 1)[0]}})
+	e, log := start(t, Options{Name: "a", URLs: []string{"nats://" + clustertest.FreeAddresses(t, 1)[0]}})
 	waitUntil(t, e, log, "connection refused")
 }
 

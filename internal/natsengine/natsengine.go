@@ -63,9 +63,6 @@ type Options struct {
 	// Logger receives what nats-server and the connection report, escaped and limited. nil is
 	// slog.Default().
 	Logger *slog.Logger
-	// OnChange is called when the engine has become ready or degraded, and when the reason changes, by
-	// one goroutine. nil is none.
-	OnChange func(reason error)
 }
 
 // Engine is a connection to NATS, with the server if that is embedded. Its methods may be called from

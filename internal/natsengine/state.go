@@ -55,16 +55,10 @@ func (e *Engine) monitor() {
 	}
 }
 
-// setReason calls OnChange if the reason differs.
 func (e *Engine) setReason(err error) {
 	e.mu.Lock()
-	before := e.reason
+	defer e.mu.Unlock()
 	e.reason = err
-	e.mu.Unlock()
-	same := before == nil && err == nil || before != nil && err != nil && before.Error() == err.Error()
-	if !same && e.opts.OnChange != nil {
-		e.opts.OnChange(err)
-	}
 }
 
 func (e *Engine) check() error {
