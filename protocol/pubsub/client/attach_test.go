@@ -1,49 +1,18 @@
 package client_test
 
 import (
-	"context"
-	"errors"
-	"sync"
 	"testing"
 	"testing/synctest"
-	"time"
 
+	"goranch/internal/clustertest"
 	"goranch/protocol/pubsub"
 	"goranch/protocol/pubsub/client"
-	"goranch/protocol/session"
 )
-
-// awayStore is a session.NodeStore that is away for some requests. It has all sessions.
-type awayStore struct {
-	mu   sync.Mutex
-	away int // requests
-}
-
-func (s *awayStore) Join(session.Node)                     {}
-func (s *awayStore) MaxState() int                         { return 0 }
-func (s *awayStore) Save([]session.Record, []string) error { return nil }
-func (s *awayStore) Each(func(session.Record) bool) error  { return errors.ErrUnsupported }
-func (s *awayStore) Close() error                          { return nil }
-func (s *awayStore) Take(_ context.Context, id string, _ time.Duration, check func(*session.Record) error) (session.Record, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.away--; s.away >= 0 {
-		return session.Record{}, errors.New("no route")
-	}
-	r := session.Record{ID: id, Generation: 2, Attached: true, State: []byte(`{}`)}
-	return r, check(&r)
-}
-
-func (s *awayStore) setAway(n int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.away = n
-}
 
 // While the sessions of other nodes are away, the client connects again and keeps its session.
 func TestAttachUnavailable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := &awayStore{}
+		store := &clustertest.AwayStore{}
 		srv := newTestServer(t, pubsub.Options{Store: store})
 		connected := make(chan client.ConnectInfo, 2)
 		opts := client.Options{Transport: srv.mem, Addr: "topics", Token: "123456",
@@ -55,7 +24,7 @@ func TestAttachUnavailable(t *testing.T) {
 		defer c.Close()
 		<-connected
 		srv.stop() // another node has the session then
-		store.setAway(2)
+		store.SetAway(2)
 		srv.start(pubsub.Options{Store: store})
 		if got := <-connected; !got.Resumed {
 			t.Errorf("connected again: got %+v, want the session resumed", got)
