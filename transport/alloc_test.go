@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 
+	"goranch/internal/engine"
 	"goranch/transport"
 )
 
@@ -52,6 +53,15 @@ func TestReadAndWriteDoNotAllocate(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestTryWriteDoesNotAllocate(t *testing.T) {
+	conn, peer := kindNamed("tcp").pair(t, transport.TCP{})
+	p, b := make([]byte, 64), make([]byte, 64)
+	wantNoAllocs(t, "TryWrite", func() {
+		engine.Of(conn).TryWrite(p)
+		io.ReadFull(peer, b)
+	})
 }
 
 // A write that has to wait arms a timer and allocates nothing else.

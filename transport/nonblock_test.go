@@ -123,17 +123,6 @@ func TestTryWriteUnsupported(t *testing.T) {
 	}
 }
 
-func TestTryWriteDoesNotAllocate(t *testing.T) {
-	conn, peer := kindNamed("tcp").pair(t, transport.TCP{})
-	p, b := make([]byte, 64), make([]byte, 64)
-	if n := testing.AllocsPerRun(100, func() {
-		engine.Of(conn).TryWrite(p)
-		io.ReadFull(peer, b)
-	}); n != 0 {
-		t.Errorf("got %v allocations, want 0", n)
-	}
-}
-
 // After a Flush that fails at a deadline, a later Flush sends the rest of the record.
 func TestFlushAfterDeadline(t *testing.T) {
 	conn, peer := kindNamed("tls1.3").pair(t, transport.TCP{WriteBuffer: 4096})
