@@ -82,23 +82,37 @@ func (a *attempt) start() (*net.UnixConn, error) {
 		return nil, err
 	}
 	defer theirs.Close()
+	cmd, wait := a.command(theirs), (*exec.Cmd).Wait
+	if makeSibling(cmd) {
+		wait = waitSibling
+	}
+	err = cmd.Start()
+	if err != nil && cmd.SysProcAttr != nil { // the system may refuse a sibling
+		cmd, wait = a.command(theirs), (*exec.Cmd).Wait
+		err = cmd.Start()
+	}
+	if err != nil {
+		ours.Close()
+		return nil, err
+	}
+	a.cmd = cmd
+	go func() {
+		a.exit = wait(cmd)
+		close(a.exited)
+	}()
+	return ours, nil
+}
+
+// command returns the command that starts the program.
+func (a *attempt) command(control *os.File) *exec.Cmd {
 	cmd := exec.Command(a.u.opts.Program, a.u.opts.Args...)
 	if len(os.Args) > 0 && a.u.opts.Program == started.path {
 		cmd.Args[0] = os.Args[0]
 	}
 	cmd.Dir, cmd.Env = started.dir, successorEnv(os.Environ())
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.ExtraFiles = []*os.File{theirs}
-	if err := cmd.Start(); err != nil {
-		ours.Close()
-		return nil, err
-	}
-	a.cmd = cmd
-	go func() {
-		a.exit = cmd.Wait()
-		close(a.exited)
-	}()
-	return ours, nil
+	cmd.ExtraFiles = []*os.File{control}
+	return cmd
 }
 
 // explain returns the error of a successor whose control connection or process has ended. It waits for
