@@ -56,15 +56,18 @@ func (d *daemon) reload() ([]admin.Change, error) {
 	}
 	d.reloaded.Store(&reloadResult{ok: err == nil, at: time.Now()})
 	if err != nil {
-		for _, fault := range faultsOf(err) {
+		faults := faultsOf(err)
+		for _, fault := range faults {
 			d.log.Error("configuration is invalid; nothing was changed", "err", fault)
 		}
+		d.notify.reloadEnded(faults)
 		return nil, err
 	}
 	for _, ch := range changes {
 		d.log.Info("configuration changed", "listener", ch.Listener, "key", ch.Key, "before", ch.Before, "after", ch.After, "effect", string(ch.Effect))
 	}
 	d.log.Info("configuration reloaded", "file", next.File, "changes", len(changes))
+	d.notify.reloadEnded(nil)
 	return changes, nil
 }
 

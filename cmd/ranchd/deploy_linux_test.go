@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -22,28 +23,30 @@ func readDeployFile(t *testing.T, name string) string {
 	return string(b)
 }
 
-// The command line of the unit is valid, and systemd accepts the units and finds little exposure.
+// The command lines of the unit are valid, and systemd accepts the units and finds little exposure.
 func TestUnits(t *testing.T) {
 	unit := readDeployFile(t, "systemd/ranchd.service")
-	m := regexp.MustCompile(`(?m)^ExecStart=\S+ (.*)$`).FindStringSubmatch(unit)
-	if m == nil {
-		t.Fatal("got no ExecStart with arguments, want one")
-	}
 	file := filepath.Join(t.TempDir(), "ranchd.toml")
 	if err := os.WriteFile(file, []byte("[[listener]]\naddress = \"systemd:echo\"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	args := strings.Fields(strings.Replace(m[1], "/etc/ranchd/ranchd.toml", file, 1))
-	var stdout, stderr strings.Builder
-	if _, code, done := parse(args, &stdout, &stderr); done {
-		t.Fatalf("%q: got code %d, want valid arguments\n%s", args, code, &stderr)
+	commands := regexp.MustCompile(`(?m)^Exec(?:Start|Reload)=/usr/local/bin/ranchd (.*)$`).FindAllStringSubmatch(unit, -1)
+	if len(commands) != 2 {
+		t.Errorf("got the command lines %q, want one of ExecStart and one of ExecReload", commands)
+	}
+	for _, m := range commands {
+		args := strings.Fields(strings.Replace(m[1], "/etc/ranchd/ranchd.toml", file, 1))
+		var stdout, stderr strings.Builder
+		if _, code, done := parse(args, &stdout, &stderr); done {
+			t.Errorf("%q: got code %d, want valid arguments\n%s", args, code, &stderr)
+		}
 	}
 	if !strings.Contains(readDeployFile(t, "systemd/ranchd.socket"), "\nFileDescriptorName=echo\n") {
 		t.Error("socket unit: got no FileDescriptorName=echo, want one")
 	}
-	analyze := requireTool(t, "systemd-analyze", "systemd")
+	analyze := requireProgram(t, "systemd-analyze", "systemd")
 	dir := t.TempDir()
-	unit = strings.Replace(unit, "ExecStart=/usr/local/bin/ranchd", "ExecStart=/bin/sh", 1)
+	unit = strings.ReplaceAll(unit, "=/usr/local/bin/ranchd", "=/bin/sh")
 	if systemdVersion(t, analyze) < 253 {
 		unit = strings.Replace(unit, "\nType=notify-reload", "\nType=notify", 1)
 	}
@@ -60,16 +63,6 @@ func TestUnits(t *testing.T) {
 	if err != nil {
 		t.Errorf("systemd-analyze security: got %v, want an exposure of at most 2.0\n%s", err, out)
 	}
-}
-
-// requireTool returns the path of a program. Without it the test is skipped.
-func requireTool(t *testing.T, name, debianPackage string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		t.Skipf("SKIPPED: %s is not installed; to run this test: apt-get install %s", name, debianPackage)
-	}
-	return path
 }
 
 func systemdVersion(t *testing.T, analyze string) int {
@@ -131,10 +124,10 @@ func TestContainerFiles(t *testing.T) {
 	}
 }
 
-// Under a real systemd, the service is ready when it serves, an upgrade changes its main process, and a
-// stop ends it.
+// Under a real systemd, the service is ready when it serves, an upgrade changes its main process, which
+// is started again after a crash, and a stop ends it.
 func TestSystemd(t *testing.T) {
-	run := requireTool(t, "systemd-run", "systemd")
+	run := requireProgram(t, "systemd-run", "systemd")
 	manager := []string{}
 	state := func() string {
 		out, _ := exec.Command("systemctl", append(manager, "is-system-running")...).Output()
@@ -149,8 +142,8 @@ func TestSystemd(t *testing.T) {
 	bin := buildProgram(t)
 	unit := "ranchd-test-" + strconv.FormatInt(time.Now().UnixNano(), 36)
 	log := filepath.Join(t.TempDir(), "log")
-	args := append(append([]string{}, manager...), "--unit="+unit, "--collect", "-p", "Type=notify", "-p", "NotifyAccess=main", "-p", "WatchdogSec=5",
-		"-p", "StandardError=append:"+log, bin, "--listen", "a=127.0.0.1:0", "--admin", "none", "--quiet", "--log-format", "json", "--upgrade-drain", "0s")
+	args := append(append([]string{}, manager...), "--unit="+unit, "--collect", "-p", "Type=notify", "-p", "NotifyAccess=main", "-p", "WatchdogSec=60",
+		"-p", "Restart=on-failure", "-p", "RestartSec=100ms", "-p", "StandardError=append:"+log, bin, "--listen", "a=127.0.0.1:0", "--admin", "none", "--quiet", "--log-format", "json", "--upgrade-drain", "0s")
 	if out, err := exec.Command(run, args...).CombinedOutput(); err != nil { // returns after READY=1
 		t.Fatalf("systemd-run: %v\n%s", err, out)
 	}
@@ -161,20 +154,27 @@ func TestSystemd(t *testing.T) {
 		}
 		return strings.TrimSpace(string(out))
 	}
-	mainPID := func() string { return control("show", "--value", "-p", "MainPID", unit) }
-	first := mainPID()
-	control("kill", "--kill-who=main", "--signal=USR2", unit)
-	for end := time.Now().Add(timeout); mainPID() == first; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			b, _ := os.ReadFile(log)
-			t.Fatalf("main process after the upgrade: got %s, want another; log:\n%s", first, b)
+	property := func(name string) string { return control("show", "--value", "-p", name, unit) }
+	// waitServing waits until the unit is active with a main process that is none of these.
+	waitServing := func(pids ...string) string {
+		for end := time.Now().Add(timeout); ; time.Sleep(10 * time.Millisecond) {
+			pid, state := property("MainPID"), property("ActiveState")
+			if state == "active" && !slices.Contains(pids, pid) {
+				return pid
+			}
+			if time.Now().After(end) {
+				b, _ := os.ReadFile(log)
+				t.Fatalf("got state %s and main process %s, want active and none of %q; log:\n%s", state, pid, pids, b)
+			}
 		}
 	}
-	if s := control("show", "--value", "-p", "ActiveState", unit); s != "active" {
-		t.Errorf("state after the upgrade: got %s, want active", s)
-	}
+	first := waitServing()
+	control("kill", "--kill-who=main", "--signal=USR2", unit)
+	second := waitServing(first)
+	control("kill", "--kill-who=main", "--signal=KILL", unit) // the first process has not ended
+	waitServing(first, second)
 	control("stop", unit)
 	if b, err := os.ReadFile(log); err != nil || strings.Count(string(b), `"msg":"stopped"`) != 2 {
-		t.Errorf("log: got error %v and\n%s\nwant the end of two processes", err, b)
+		t.Errorf("log: got error %v and\n%s\nwant the end of the first and of the third process", err, b)
 	}
 }

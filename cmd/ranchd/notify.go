@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -20,6 +21,7 @@ type notifier struct {
 	silent  atomic.Bool
 	stopped atomic.Bool            // it drains
 	cluster atomic.Pointer[string] // why it is degraded; nil: it is not
+	reload  atomic.Pointer[string] // why the last reload failed; nil: it has not
 }
 
 func newNotifier(log *slog.Logger) *notifier {
@@ -48,10 +50,37 @@ func (n *notifier) ready() {
 
 // serving is the status of a process that serves.
 func (n *notifier) serving() string {
-	if reason := n.cluster.Load(); reason != nil {
-		return "serving; cluster degraded: " + *reason
+	status := "serving"
+	if fault := n.reload.Load(); fault != nil {
+		status += "; the last reload has failed: " + *fault
 	}
-	return "serving"
+	if reason := n.cluster.Load(); reason != nil {
+		status += "; cluster degraded: " + *reason
+	}
+	return status
+}
+
+// maxStatusFault is how many bytes of a fault the status has: the manager drops datagrams of more than
+// 4 KiB.
+const maxStatusFault = 512
+
+// reloadEnded reports the faults for which a reload has changed nothing; without any it has succeeded.
+// The manager cannot be told otherwise: for it, a reload that ends is a success.
+func (n *notifier) reloadEnded(faults []error) {
+	var next *string
+	if len(faults) > 0 {
+		text := termtext.Line(faults[0].Error())
+		if len(text) > maxStatusFault {
+			text = strings.ToValidUTF8(text[:maxStatusFault], "") + "…"
+		}
+		if more := len(faults) - 1; more > 0 {
+			text += fmt.Sprintf(" (and %d more, in the log)", more)
+		}
+		next = &text
+	}
+	if before := n.reload.Swap(next); !n.stopped.Load() && (before != nil || next != nil) {
+		n.send(sdnotify.Status(n.serving()))
+	}
 }
 
 // clusterState reports why the cluster is degraded; "" is that it is not.

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -10,9 +12,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"context"
-	"log/slog"
+	"unicode/utf8"
 
 	"goranch/internal/sdnotify"
 )
@@ -119,7 +119,8 @@ func TestNotify(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.want(t, "RELOADING=1", "MONOTONIC_USEC=")
-	m.want(t, "READY=1")
+	m.want(t, "READY=1", "STATUS=serving")
+	reloadWrong(t, m, pid, file)
 	next := p.upgrade(t, pid)
 	if got, want := m.want(t, "MAINPID=")[0], fmt.Sprintf("MAINPID=%d", next); got != want {
 		t.Errorf("got %s, want %s", got, want)
@@ -135,6 +136,49 @@ func TestNotify(t *testing.T) {
 		if strings.HasPrefix(d, "STOPPING=1") {
 			t.Error("got STOPPING=1 twice, want it of the successor only")
 		}
+	}
+}
+
+// reloadWrong reloads a wrong configuration, which the status says until the next reload.
+func reloadWrong(t *testing.T, m *manager, pid int, file string) {
+	t.Helper()
+	valid, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fault := "STATUS=serving; the last reload has failed: " + file + ":1: unknown key"
+	for _, c := range []struct {
+		text, want string
+	}{
+		{"x = 1\ny = 2\n", fault},
+		{string(valid), "STATUS=serving"},
+	} {
+		if err := os.WriteFile(file, []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Kill(pid, syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		m.want(t, "RELOADING=1", "MONOTONIC_USEC=")
+		m.want(t, c.want)
+		got := m.want(t, "READY=1", c.want)[1]
+		if c.want == fault && !strings.HasSuffix(got, " (and 1 more, in the log)") || c.want != fault && got != c.want {
+			t.Errorf("status after a reload: got %q, want %q and the number of other faults", got, c.want)
+		}
+	}
+}
+
+// The status stays below the limit of a datagram, and has no control characters.
+func TestReloadFaultIsCut(t *testing.T) {
+	n := newNotifier(slog.New(slog.DiscardHandler))
+	n.reloadEnded([]error{errors.New("\x1b[2J" + strings.Repeat("é", 5000))})
+	got := n.serving()
+	if !strings.Contains(got, `failed: \u001b[2Jé`) || len(got) > 1000 || !utf8.ValidString(got) {
+		t.Errorf("got %d bytes: %q, want fewer than 1000, in valid UTF-8", len(got), got)
+	}
+	n.reloadEnded(nil)
+	if got, want := n.serving(), "serving"; got != want {
+		t.Errorf("after a reload: got %q, want %q", got, want)
 	}
 }
 

@@ -46,7 +46,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, signals <
 	}
 	d.logRemarks()
 	if c.Check {
-		c.printEndpoints(d.stdout)
+		if !(c.Quiet && c.given["quiet"]) { // quiet in the file is for the server
+			c.printEndpoints(d.stdout)
+		}
 		return exitOK
 	}
 	closeAccessLog, err := d.openAccessLog(stdout)
