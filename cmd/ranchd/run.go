@@ -46,9 +46,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, signals <
 	}
 	d.logRemarks()
 	if c.Check {
-		if !(c.Quiet && c.given["quiet"]) { // quiet in the file is for the server
-			c.printEndpoints(d.stdout)
-		}
+		c.printEndpoints(d.stdout)
 		return exitOK
 	}
 	closeAccessLog, err := d.openAccessLog(stdout)

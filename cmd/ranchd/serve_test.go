@@ -101,11 +101,6 @@ func TestCheck(t *testing.T) {
 	if want := "  a=tcp://" + ln.Addr().String() + "\n"; !strings.HasSuffix(p.out.String(), want) {
 		t.Errorf("got output %q, want %q at its end", &p.out, want)
 	}
-	p = startProgram(t, "--check", "--quiet", "--listen", "a="+ln.Addr().String())
-	p.wantExit(t, exitOK)
-	if got := p.out.String(); got != "" {
-		t.Errorf("--quiet: got output %q, want none", got)
-	}
 	p = startProgram(t, "--check", "--listen", "a")
 	p.wantExit(t, exitUsage)
 }
