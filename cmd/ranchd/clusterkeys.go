@@ -147,7 +147,11 @@ func (c *clusterConfig) readEmbedded(all *faults, missing func(string, ...any)) 
 		}
 		return
 	}
-	others := natsengine.OtherPeers(e.Listen, e.Peers)
+	others, err := natsengine.OtherPeers(e.Listen, e.Peers)
+	if err != nil {
+		all.add("--listen %s: %w", settings.Quote(k.Listen), err)
+		return
+	}
 	if len(others) == 0 {
 		missing("peers is missing: give the addresses of the other nodes; a node alone has no listen")
 	}

@@ -102,7 +102,10 @@ func serverOptions(o Options) (so *server.Options, size int, err error) {
 	if o.TLS != nil {
 		c.TLSConfig, c.TLSTimeout = o.TLS, 5
 	}
-	peers := OtherPeers(o.Listen, o.Peers)
+	peers, err := OtherPeers(o.Listen, o.Peers)
+	if err != nil {
+		return nil, 0, err
+	}
 	// The number of routes is that of the first members of the consensus, so the own address, which
 	// nats-server recognizes, is one of them.
 	for _, p := range append(slices.Clone(peers), ownAddress(host, port)) {

@@ -3,45 +3,60 @@ package natsengine
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"net"
 	"os"
 	"slices"
 	"strings"
 )
 
-// OtherPeers returns the addresses in peers that are not the one of this node, without duplicates.
-func OtherPeers(listen string, peers []string) (others []string) {
+// OtherPeers returns the addresses in peers that are not the one of this node, without duplicates. It
+// fails if that depends on the addresses of this machine and they cannot be read: a node that counts
+// itself twice waits for a majority of too many.
+func OtherPeers(listen string, peers []string) (others []string, err error) {
 	own, port, _ := net.SplitHostPort(listen)
 	for _, p := range peers {
 		host, peerPort, _ := net.SplitHostPort(p)
-		if slices.Contains(others, p) || p == listen || peerPort == port && isOwn(own, host) {
+		if slices.Contains(others, p) || p == listen {
 			continue
+		}
+		if peerPort == port {
+			this, err := isOwn(own, host)
+			if err != nil {
+				return nil, fmt.Errorf("whether %s is this node is unknown: %w; listen on the address that is in peers", p, err)
+			}
+			if this {
+				continue
+			}
 		}
 		others = append(others, p)
 	}
-	return others
+	return others, nil
 }
 
+// interfaceAddrs reads the addresses of this machine. A test replaces it.
+var interfaceAddrs = net.InterfaceAddrs
+
 // isOwn reports whether a server that listens on a host is reached by another name of it.
-func isOwn(listen, host string) bool {
+func isOwn(listen, host string) (bool, error) {
 	if name, err := os.Hostname(); err == nil && strings.EqualFold(name, host) {
-		return true
+		return true, nil
 	}
 	own, ip := net.ParseIP(listen), net.ParseIP(host)
 	if host == "localhost" {
 		ip = net.IPv4(127, 0, 0, 1)
 	}
 	if own != nil && ip != nil && own.Equal(ip) {
-		return true
+		return true, nil
 	}
 	if own != nil && !own.IsUnspecified() || ip == nil {
-		return false
+		return false, nil
 	}
-	addrs, err := net.InterfaceAddrs()
-	return err == nil && slices.ContainsFunc(addrs, func(a net.Addr) bool {
+	addrs, err := interfaceAddrs()
+	return slices.ContainsFunc(addrs, func(a net.Addr) bool {
 		n, ok := a.(*net.IPNet)
 		return ok && n.IP.Equal(ip)
-	})
+	}), err
 }
 
 // secretOf returns the password of routes. It has one form whatever the secret is: a password that
