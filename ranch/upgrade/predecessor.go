@@ -54,6 +54,9 @@ const grace = time.Second
 // error wraps [ErrInProgress], [ErrNotServing], [ErrTooMany], the cause of ctx, context.DeadlineExceeded
 // after Options.Timeout, or says how the successor has failed.
 //
+// On Linux the successor is a child of this process's parent if that is process 1 or the service manager
+// of a user, so that the manager learns of its end; otherwise it is a child of this process.
+//
 // progress is called with what happens, in words, also those that the successor passes to Progress; nil
 // is nothing. It must not block. When ctx ends, the upgrade is given up, unless the hand-over has begun.
 func (u *Upgrader) Upgrade(ctx context.Context, progress func(string)) (Result, error) {
