@@ -12,8 +12,6 @@ import (
 	"time"
 )
 
-const deployDir = "../../deploy"
-
 func readDeployFile(t *testing.T, name string) string {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join(deployDir, name))

@@ -12,6 +12,8 @@ import (
 	"time"
 )
 
+const deployDir = "../../deploy"
+
 // rollingUpgrade is the script that upgrades the nodes of a cluster.
 const rollingUpgrade = deployDir + "/cluster/rolling-upgrade.sh"
 
