@@ -54,6 +54,9 @@ func setLimit(n uint64) error {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
 		return os.NewSyscallError("getrlimit", err)
 	}
-	l.Cur = n
+	setCur(&l.Cur, n)
 	return os.NewSyscallError("setrlimit", unix.Setrlimit(unix.RLIMIT_NOFILE, &l))
 }
+
+// setCur sets a limit, whose type depends on the system.
+func setCur[T int64 | uint64](cur *T, n uint64) { *cur = T(n) }
