@@ -30,6 +30,12 @@ type pair struct {
 // newPair writes a certificate for that name and its key to dir, replacing existing files.
 func newPair(t *testing.T, dir, name string) pair {
 	t.Helper()
+	return newPairUntil(t, dir, name, time.Now().Add(time.Hour))
+}
+
+// newPairUntil is newPair for a certificate that expires at a time.
+func newPairUntil(t *testing.T, dir, name string, until time.Time) pair {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -39,7 +45,7 @@ func newPair(t *testing.T, dir, name string) pair {
 		t.Fatal(err)
 	}
 	tmpl := &x509.Certificate{SerialNumber: serial, Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: until}
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)

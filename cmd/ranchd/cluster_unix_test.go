@@ -29,6 +29,7 @@ type clusterNode struct {
 	name  string
 	admin string // address of the operators' shell
 	args  []string
+	env   []string // besides that of the test
 }
 
 const clusterListeners = `
@@ -60,8 +61,10 @@ func newClusterNode(t *testing.T, name, listen string, peers []string, more stri
 // run starts the node.
 func (n *clusterNode) run(t *testing.T, bin string) {
 	t.Helper()
-	n.process = startProcess(t, bin, n.args...)
-	p := n.process
+	p := &process{cmd: exec.Command(bin, n.args...)}
+	p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = append(os.Environ(), n.env...), &p.out, &p.log
+	p.start(t)
+	n.process = p
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("log of node %s:\n%s", n.name, &p.log)
@@ -71,6 +74,17 @@ func (n *clusterNode) run(t *testing.T, bin string) {
 
 // ready waits until the cluster is ready.
 func (n *clusterNode) ready(t *testing.T) { t.Helper(); n.log.event(t, "cluster ready", nil) }
+
+// topicsClient returns a client of topics.
+func topicsClient(t *testing.T, addr string) *topics.Client {
+	t.Helper()
+	c, err := topics.Dial(t.Context(), topics.Options{Addr: addr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
 
 // Three nodes share topics and sessions. One that is killed comes back, and the others go on.
 func TestCluster(t *testing.T) {
@@ -90,19 +104,11 @@ func TestCluster(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 3*timeout)
 	defer cancel()
-	client := func(node, token string) *topics.Client {
-		t.Helper()
-		c, err := topics.Dial(ctx, topics.Options{Addr: nodes[node].log.addr(t, "topics"), Token: token})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { c.Close() })
-		return c
-	}
-	publish := func(c *topics.Client, id string) pubsub.Published {
+	client := func(node string) *topics.Client { return topicsClient(t, nodes[node].log.addr(t, "topics")) }
+	publish := func(c *topics.Client, topic, id string) pubsub.Published {
 		t.Helper()
 		for {
-			p, err := c.PublishKey(ctx, "key-"+id, "news", "e", id, nil)
+			p, err := c.PublishKey(ctx, "key-"+id, topic, "e", id, nil)
 			if err == nil {
 				return p
 			}
@@ -123,12 +129,13 @@ func TestCluster(t *testing.T) {
 			t.Fatalf("message %s: got none", id)
 		}
 	}
-	a, b := client("a", ""), client("b", "")
+	a, b := client("a"), client("b")
+	testTopicsSession(t, ctx, nodes["a"].log.addr(t, "topics"), nodes["c"].log.addr(t, "topics"), func(id string) { publish(b, "moved", id) })
 	sub, err := a.Subscribe(ctx, "news", topics.SubscribeOptions{Since: &pubsub.Position{}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want(sub, "1", publish(b, "1"))
+	want(sub, "1", publish(b, "news", "1"))
 
 	// Sessions move to another node.
 	sh, err := shell.Dial(ctx, shell.Options{Addr: nodes["a"].log.addr(t, "shell")})
@@ -150,10 +157,10 @@ func TestCluster(t *testing.T) {
 
 	nodes["c"].cmd.Process.Kill()
 	<-nodes["c"].done
-	want(sub, "2", publish(b, "2"))
+	want(sub, "2", publish(b, "news", "2"))
 	nodes["c"].run(t, bin)
 	nodes["c"].ready(t)
-	c := client("c", "")
+	c := client("c")
 	late, err := c.Subscribe(ctx, "news", topics.SubscribeOptions{History: 2})
 	if err != nil {
 		t.Fatal(err)
@@ -163,11 +170,54 @@ func TestCluster(t *testing.T) {
 			t.Errorf("history at c: got %s, want %s", m.ID, id)
 		}
 	}
-	want(sub, "3", publish(c, "3"))
+	want(sub, "3", publish(c, "news", "3"))
 	testOperators(t, bin, nodes)
 	for _, name := range []string{"a", "b"} { // a majority is needed to save the sessions
 		nodes[name].cmd.Process.Signal(os.Interrupt)
 		nodes[name].wantExit(t, 0)
+	}
+}
+
+// testTopicsSession resumes a session of topics at another node than the one that has it, from whose
+// position it misses a message.
+func testTopicsSession(t *testing.T, ctx context.Context, first, second string, publish func(id string)) {
+	t.Helper()
+	before, err := topics.Dial(ctx, topics.Options{Addr: first})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sub, err := before.Subscribe(ctx, "moved", topics.SubscribeOptions{Since: &pubsub.Position{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	publish("seen")
+	if m, err := sub.Next(ctx); err != nil || m.ID != "seen" {
+		t.Fatalf("message at the first node: got %q and error %v, want seen", m.ID, err)
+	}
+	position := sub.Position()
+	before.Close()
+	publish("missed")
+	connected := make(chan topics.ConnectInfo, 1)
+	after, err := topics.Dial(ctx, topics.Options{Addr: second, Token: before.Token(), OnConnect: func(i topics.ConnectInfo) { connected <- i }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer after.Close()
+	if i := <-connected; !i.Resumed {
+		t.Errorf("session at the second node: got %+v, want it resumed", i)
+	}
+	sub, err = after.Subscribe(ctx, "moved", topics.SubscribeOptions{Since: &position})
+	if err != nil {
+		t.Fatal(err)
+	}
+	publish("next")
+	for _, want := range []string{"missed", "next"} {
+		if m, err := sub.Next(ctx); err != nil || m.ID != want {
+			t.Errorf("message at the second node: got %q and error %v, want %q", m.ID, err, want)
+		}
+	}
+	if got := after.Stats().Gaps; got != 0 {
+		t.Errorf("gaps: got %d, want none", got)
 	}
 }
 
@@ -186,17 +236,32 @@ func (p *process) get(t *testing.T, path string) string {
 	return string(b)
 }
 
-// A node alone says that it is, refuses an upgrade, and keeps its sessions and topics.
+// A node alone says that it is, needs a restart for other settings, refuses an upgrade, and keeps its
+// sessions and topics.
 func TestClusterNodeAlone(t *testing.T) {
 	t.Parallel()
 	bin, dir := buildProgram(t), t.TempDir()
 	file := filepath.Join(dir, "ranchd.toml")
-	if err := os.WriteFile(file, []byte(clusterListeners+"[cluster]\nname = \"a\"\n"), 0o600); err != nil {
-		t.Fatal(err)
+	write := func(table string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(clusterListeners+"[cluster]\n"+table), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
+	const alone = "name = 'a'\n"
+	write(alone)
 	args := []string{"--config", file, "--state", dir, "--admin", "none", "--admin-http", "127.0.0.1:0", "--log-format", "json"}
 	p := startProcess(t, bin, args...)
 	p.log.event(t, "cluster ready", nil)
+	write(alone + "sync-interval = '5s'\nreplicas = 2\n") // which fits no node alone
+	p.cmd.Process.Signal(syscall.SIGHUP)
+	p.log.event(t, "configuration is invalid; nothing was changed", nil)
+	write("name = 'b'\nsync-interval = '5s'\n")
+	p.cmd.Process.Signal(syscall.SIGHUP)
+	for key, after := range map[string]string{"name": "b", "sync-interval": "5s"} {
+		p.log.event(t, "configuration changed", map[string]any{"key": "cluster." + key, "after": after, "effect": "needs a restart"})
+	}
+	write(alone)
 	const about = "a single node: topics and sessions have 1 copy, and are lost with its disk"
 	p.out.line(t, "the cluster", func(line string) bool { return line == "Node a of a cluster: "+about+"." })
 	for path, want := range map[string]string{"/readyz?verbose": "[+] cluster: ok", "/status": `"cluster":"ready; 1 node: 1 ready"`, "/metrics": "goranch_cluster_ready 1"} {
@@ -206,10 +271,7 @@ func TestClusterNodeAlone(t *testing.T) {
 	}
 	publish := func(want uint64) {
 		t.Helper()
-		c, err := topics.Dial(t.Context(), topics.Options{Addr: p.log.addr(t, "topics")})
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := topicsClient(t, p.log.addr(t, "topics"))
 		defer c.Close()
 		got, err := c.PublishKey(t.Context(), fmt.Sprint(want), "news", "e", "", nil)
 		if err != nil || got.Position.Offset != want {

@@ -62,6 +62,28 @@ func (cl *cluster) watch(ctx context.Context) {
 	}
 }
 
+// maxClusterWait limits for how long a successor waits for the cluster.
+const maxClusterWait = 5 * time.Second
+
+// awaitCluster makes a successor wait until the cluster is ready: until then it would refuse clients that
+// its predecessor serves. If NATS is away, it goes on after a while, because both would refuse them.
+func (d *daemon) awaitCluster(ctx context.Context) {
+	if d.cluster == nil || d.upgrader.Predecessor() == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, min(maxClusterWait, d.config().Upgrade.Timeout/2))
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for d.cluster.degraded() != nil {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // checks returns the conditions of readiness besides those of listeners.
 func (d *daemon) checks() map[string]func(context.Context) error {
 	if d.cluster == nil {
@@ -81,11 +103,10 @@ func (d *daemon) clusterStatus() shell.Fields {
 		state = "degraded: " + termtext.Line(err.Error())
 	}
 	state += "; " + d.nodes.Summary()
-	f := shell.Fields{{Key: "node", Title: "Node", Value: cl.config.Engine.Name}, {Key: "cluster", Title: "Cluster", Value: state}}
-	if cl.config.Nodes > 0 {
-		f = append(f, shell.Field{Key: "nodes", Title: "Connected nodes", Value: fmt.Sprintf("%d of %d", cl.engine.Nodes(), cl.config.Nodes)})
+	if up := cl.engine.Nodes(); up < cl.config.Nodes { // those that were never heard are not in the summary
+		state += fmt.Sprintf("; %d of %d connected", up, cl.config.Nodes)
 	}
-	return f
+	return shell.Fields{{Key: "node", Title: "Node", Value: cl.config.Engine.Name}, {Key: "cluster", Title: "Cluster", Value: state}}
 }
 
 // metrics returns the figures of the cluster.

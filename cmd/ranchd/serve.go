@@ -19,6 +19,7 @@ func (d *daemon) serve(drain, abort context.Context) int {
 	if err != nil {
 		d.upgrader.Fail(err)
 	} else if drain.Err() == nil { // otherwise some listeners may not have been started
+		d.awaitCluster(drain)
 		err = d.ready(drain)
 	}
 	if err != nil {

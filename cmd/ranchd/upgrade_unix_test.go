@@ -120,6 +120,7 @@ func TestUpgrades(t *testing.T) {
 	t.Run("configuration", func(t *testing.T) { t.Parallel(); testUpgradeConfiguration(t, bin) })
 	t.Run("fallback", func(t *testing.T) { t.Parallel(); testUpgradeFallback(t, bin) })
 	t.Run("inherited", func(t *testing.T) { t.Parallel(); testUpgradeInherited(t, bin) })
+	t.Run("elsewhere", func(t *testing.T) { t.Parallel(); testUpgradeElsewhere(t, bin) })
 	t.Run("drain", func(t *testing.T) { t.Parallel(); testUpgradeDrain(t, bin) })
 }
 

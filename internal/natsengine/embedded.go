@@ -173,7 +173,18 @@ func (n *natsServer) health() error {
 	if n.size == 1 {
 		return errors.New(h.Error)
 	}
+	if up := n.nodes(); up < n.size && n.empty() {
+		return fmt.Errorf("%d of %d nodes are connected, and the first start of a cluster needs all: %s", up, n.size, h.Error)
+	}
 	return fmt.Errorf("%d of %d nodes are connected: %s", n.nodes(), n.size, h.Error)
+}
+
+// empty reports whether this node knows nothing of a cluster. nats-server elects a leader among such nodes
+// only if all vote, because those that are down might know of one.
+func (n *natsServer) empty() bool {
+	const system, meta = "$SYS", "_meta_"
+	all := n.Raftz(&server.RaftzOptions{AccountFilter: system, GroupFilter: meta})
+	return all != nil && (*all)[system][meta].PIndex == 0
 }
 
 func (n *natsServer) options(name string) []nats.Option {

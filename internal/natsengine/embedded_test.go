@@ -86,7 +86,7 @@ func TestAlone(t *testing.T) {
 	}
 }
 
-// Three nodes elect a leader.
+// Three nodes elect a leader. At the first start all are needed, and the reason says so.
 func TestThreeNodes(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes a second: run without -short")
@@ -95,6 +95,9 @@ func TestThreeNodes(t *testing.T) {
 	for i, p := range peers {
 		e, log := start(t, Options{Name: fmt.Sprint("n", i), Listen: p, Peers: peers, Secret: "correct horse"})
 		began := time.Now()
+		if i == 1 {
+			waitUntil(t, e, log, "2 of 3 nodes are connected, and the first start of a cluster needs all")
+		}
 		if i == 2 {
 			waitUntil(t, e, log, "")
 			t.Logf("ready after %v", time.Since(began))

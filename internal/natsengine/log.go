@@ -29,6 +29,7 @@ type serverLog struct {
 	at         time.Time // since when left counts
 	suppressed int
 	last       string // error
+	lastAt     time.Time
 }
 
 func newServerLog(log *slog.Logger, secret string) *serverLog {
@@ -94,6 +95,25 @@ func (l *serverLog) lastError() string {
 	return l.last
 }
 
+// causeTime is for how long an error stays the last one although consequences follow. nats-server connects
+// again within 30 s.
+const causeTime = time.Minute
+
+// setLastError records an error. That a connection cannot be made or has broken is often the consequence of
+// an earlier one, such as a wrong secret, which says more.
+func (l *serverLog) setLastError(text string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.last != "" && !isConsequence(l.last) && isConsequence(text) && time.Since(l.lastAt) < causeTime {
+		return
+	}
+	l.last, l.lastAt = l.clean(text), time.Now()
+}
+
+func isConsequence(text string) bool {
+	return strings.Contains(text, "Error trying to connect to route") || strings.Contains(text, "Error flushing")
+}
+
 func (l *serverLog) forgetError() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -118,9 +138,7 @@ func (l *serverLog) Warnf(format string, v ...any) {
 
 func (l *serverLog) Errorf(format string, v ...any) {
 	text := fmt.Sprintf(format, v...)
-	l.mu.Lock()
-	l.last = l.clean(text)
-	l.mu.Unlock()
+	l.setLastError(text)
 	l.print(slog.LevelWarn, text)
 }
 
