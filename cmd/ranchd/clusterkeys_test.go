@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"goranch/internal/natsengine"
 )
@@ -122,5 +124,16 @@ func TestClusterChanges(t *testing.T) {
 	next.keep(old, nil)
 	if got := changesTo(next, &config{process: &scope{}}, nil); len(got) != 2 {
 		t.Errorf("changes without the table: got %+v, want those of name and replicas", got)
+	}
+}
+
+// The reason of a disk that is too small says how much is needed.
+func TestClusterAdvice(t *testing.T) {
+	err := fmt.Errorf("session store: %w", &jetstream.APIError{ErrorCode: jetstreamNoStorage})
+	if got, want := advice(err), "1 GiB"; !strings.Contains(got, want) {
+		t.Errorf("advice(%v): got %q, want %q in it", err, got, want)
+	}
+	if got := advice(os.ErrNotExist); got != "" {
+		t.Errorf("advice about another error: got %q, want none", got)
 	}
 }

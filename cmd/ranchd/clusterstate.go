@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"goranch/internal/nodes"
 	"goranch/internal/termtext"
 	"goranch/protocol/shell"
@@ -23,11 +25,22 @@ func (cl *cluster) degraded() error {
 	defer cl.mu.Unlock()
 	for _, name := range slices.Sorted(maps.Keys(cl.parts)) {
 		if err := cl.parts[name].Degraded(); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+			return fmt.Errorf("%s: %w%s", name, err, advice(err))
 		}
 	}
 	return nil
 }
+
+// advice returns what to do about an error that does not say so.
+func advice(err error) string {
+	if e := new(jetstream.APIError); errors.As(err, &e) && e.ErrorCode == jetstreamNoStorage {
+		return "; each topic service, and the sessions of each service, reserve 1 GiB of disk"
+	}
+	return ""
+}
+
+// jetstreamNoStorage is the error code of JetStream for a stream for which the disk has no room.
+const jetstreamNoStorage = 10047
 
 // Times between two checks of the cluster, and between two logged reasons.
 const (
@@ -35,7 +48,8 @@ const (
 	reasonInterval  = 10 * time.Second
 )
 
-// watch logs when the cluster becomes ready or degraded, and tells the service manager.
+// watch logs when the cluster becomes ready or degraded, and tells the service manager. It checks the state
+// at intervals, which costs a few locks: brokers have no callback for their reason.
 func (cl *cluster) watch(ctx context.Context) {
 	tick := time.NewTicker(clusterInterval)
 	defer tick.Stop()

@@ -20,9 +20,10 @@ const (
 
 // serverLog is the logger of nats-server. Lines can contain what other hosts have sent.
 type serverLog struct {
-	log    *slog.Logger
-	secret string // that no line shows; "" is none
-	fatal  chan string
+	log      *slog.Logger
+	secret   string // that no line shows; "" is none
+	fatal    chan string
+	onBroken func() // is called when the store has failed
 
 	mu         sync.Mutex
 	left       int
@@ -30,10 +31,11 @@ type serverLog struct {
 	suppressed int
 	last       string // error
 	lastAt     time.Time
+	broken     string // the error with which the store has failed
 }
 
 func newServerLog(log *slog.Logger, secret string) *serverLog {
-	return &serverLog{log: log, secret: secret, fatal: make(chan string, 1), left: logLines, at: time.Now()}
+	return &serverLog{log: log, secret: secret, fatal: make(chan string, 1), onBroken: func() {}, left: logLines, at: time.Now()}
 }
 
 // print logs a line.
@@ -140,6 +142,34 @@ func (l *serverLog) Errorf(format string, v ...any) {
 	text := fmt.Sprintf(format, v...)
 	l.setLastError(text)
 	l.print(slog.LevelWarn, text)
+	if isFailureOfStore(text) {
+		l.setBroken(text)
+	}
+}
+
+// isFailureOfStore reports whether an error ends the use of a stream or of JetStream until a restart, such as
+// a full disk. nats-server reports that in the log only, and goes on.
+func isFailureOfStore(text string) bool {
+	return strings.Contains(text, "critical write error") || strings.Contains(text, "Critical write error") || strings.Contains(text, "will be DISABLED")
+}
+
+func (l *serverLog) setBroken(text string) {
+	l.mu.Lock()
+	first := l.broken == ""
+	if first {
+		l.broken = l.clean(text)
+	}
+	l.mu.Unlock()
+	if first {
+		l.onBroken()
+	}
+}
+
+// failure returns the error with which the store has failed; "" is none.
+func (l *serverLog) failure() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.broken
 }
 
 // Fatalf is called for errors with which nats-server does not start. It must not end the process.

@@ -105,6 +105,7 @@ func Start(o Options) (*Engine, error) {
 		o.Logger = slog.Default()
 	}
 	e := &Engine{opts: o, reason: errStarting, wake: make(chan struct{}, 1), log: newServerLog(o.Logger, secretOf(o.Secret))}
+	e.log.onBroken = e.checkSoon
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	if len(o.URLs) == 0 {
 		s, err := startServer(o, e.log)
@@ -176,6 +177,11 @@ func (e *Engine) failed(err error) {
 	e.mu.Lock()
 	e.authFail = err
 	e.mu.Unlock()
+	e.checkSoon()
+}
+
+// checkSoon makes the monitor check the state.
+func (e *Engine) checkSoon() {
 	select {
 	case e.wake <- struct{}{}:
 	default:

@@ -62,6 +62,9 @@ func (e *Engine) setReason(err error) {
 }
 
 func (e *Engine) check() error {
+	if failure := e.log.failure(); failure != "" {
+		return fmt.Errorf("the store of the embedded NATS server has failed: make room and restart the node: %s", failure)
+	}
 	if e.server != nil {
 		if err := e.server.health(); err != nil {
 			if last := e.log.lastError(); last != "" {
