@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"github.com/nats-io/nats.go"
 )
@@ -36,11 +35,10 @@ type beat struct {
 	Time     time.Time `json:"time"` // of the clock of the node
 }
 
-// ValidName reports whether a node can have the name: 1 to 64 bytes of UTF-8 without spaces and
-// control characters, not beginning with "-", and other than "all".
+// ValidName reports whether a node can have the name: 1 to 64 letters of ASCII, digits, and . _ -, not
+// beginning with "-", and other than "all".
 func ValidName(s string) bool {
-	return s != "" && len(s) <= 64 && s != everyNode && s[0] != '-' && utf8.ValidString(s) &&
-		!strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f })
+	return s != "" && len(s) <= 64 && s != everyNode && s[0] != '-' && strings.Trim(s, plain+".") == ""
 }
 
 // parseBeat decodes and checks a heartbeat. Values that a terminal must not show are escaped when they

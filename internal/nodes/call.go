@@ -30,9 +30,10 @@ var (
 	errTooLarge = fmt.Errorf("the answers exceed %d bytes; ask for less", maxAnswers)
 )
 
-// ask runs a command at another node and returns its result. When ctx ends, the command is cancelled.
+// ask runs a command at another node and returns its result. When ctx ends, or the answer cannot be used,
+// the command is cancelled.
 func (n *Nodes) ask(ctx context.Context, node string, c call) (any, error) {
-	c.ID, c.Node = rand.Text(), n.opts.Name
+	c.ID, c.Node, c.Instance = rand.Text(), n.opts.Name, n.dir.instance(node)
 	b, err := json.Marshal(c.request)
 	if err != nil {
 		return nil, err
@@ -51,9 +52,11 @@ func (n *Nodes) ask(ctx context.Context, node string, c call) (any, error) {
 	if err := n.nc.PublishRequest(n.subject(requests, node), inbox, b); err != nil {
 		return nil, fmt.Errorf("NATS: %w", err)
 	}
-	stopCancel := context.AfterFunc(ctx, func() { n.nc.Publish(n.subject(cancels, node), []byte(c.ID)) })
-	defer stopCancel()
-	return n.receive(ctx, sub, c)
+	v, err := n.receive(ctx, sub, c)
+	if err != nil { // the command may still run; otherwise nothing happens
+		n.nc.Publish(n.subject(cancels, node), []byte(c.ID))
+	}
+	return v, err
 }
 
 // receive returns the result of a request.

@@ -122,6 +122,16 @@ func (d *directory) alive(name string, now time.Time) bool {
 	return e != nil && e.node(now).alive()
 }
 
+// instance returns the process of another node that was heard last; "" if there is none.
+func (d *directory) instance(name string) string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if e := d.nodes[name]; e != nil {
+		return e.Instance
+	}
+	return ""
+}
+
 // list returns the other nodes and self, sorted by name.
 func (d *directory) list(now time.Time, self Node) []Node {
 	d.mu.Lock()

@@ -63,7 +63,7 @@ func TestDirectory(t *testing.T) {
 func TestValidName(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]bool{
-		"a": true, "host.example.org": true, "ä": true, strings.Repeat("x", 64): true,
+		"a": true, "host.example.org": true, "a_1-B": true, "ä": false, "a\u009b": false, "$(a)": false, strings.Repeat("x", 64): true,
 		"": false, "all": false, "-a": false, "a b": false, "a\n": false, "\xff": false, strings.Repeat("x", 65): false,
 	} {
 		if got := ValidName(name); got != want {

@@ -11,8 +11,8 @@ import (
 )
 
 // merge returns one table of the answers of nodes, which has the node as its first column. Fields
-// become a row.
-func merge(answers []answer, p page) shell.Table {
+// become a row. The error is about too many values.
+func merge(answers []answer, p page) (shell.Table, error) {
 	t := shell.Table{Columns: []shell.Column{{Key: "node", Title: "NODE"}}, Rows: [][]any{}}
 	index := map[string]int{"node": 0}
 	total := 0
@@ -20,6 +20,10 @@ func merge(answers []answer, p page) shell.Table {
 		columns, rows, n := rowsOf(a.value)
 		at := make([]int, len(columns))
 		for i, c := range columns { // a node of another version may have others
+			if c.Key == "node" { // who answers is known
+				at[i] = -1
+				continue
+			}
 			if _, known := index[c.Key]; !known {
 				index[c.Key] = len(t.Columns)
 				t.Columns = append(t.Columns, c)
@@ -27,11 +31,16 @@ func merge(answers []answer, p page) shell.Table {
 			at[i] = index[c.Key]
 		}
 		total += n
+		if (len(t.Rows)+len(rows))*len(t.Columns) > maxValues {
+			return shell.Table{}, errTooLarge
+		}
 		for _, values := range rows {
 			row := make([]any, len(t.Columns))
 			row[0] = a.node
 			for i, v := range values {
-				row[at[i]] = v
+				if at[i] >= 0 {
+					row[at[i]] = v
+				}
 			}
 			t.Rows = append(t.Rows, row)
 		}
@@ -44,7 +53,7 @@ func merge(answers []answer, p page) shell.Table {
 		t.Rows = t.Rows[:min(p.limit, len(t.Rows))]
 	}
 	t.Total = total
-	return t
+	return t, nil
 }
 
 // rowsOf returns a result as rows, and the number of rows that exist.

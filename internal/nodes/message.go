@@ -13,14 +13,15 @@ import (
 
 // request asks a node to run a command.
 type request struct {
-	ID      string            `json:"id"`
-	Node    string            `json:"node"` // that asks
-	Command string            `json:"command"`
-	Args    []string          `json:"args,omitempty"`
-	Flags   map[string]string `json:"flags,omitempty"`
-	User    string            `json:"user"`
-	Role    string            `json:"role"`
-	Remote  string            `json:"remote"` // address of the user
+	ID       string            `json:"id"`
+	Node     string            `json:"node"`               // that asks
+	Instance string            `json:"instance,omitempty"` // of the node that is asked, so that one of two with the same name runs it
+	Command  string            `json:"command"`
+	Args     []string          `json:"args,omitempty"`
+	Flags    map[string]string `json:"flags,omitempty"`
+	User     string            `json:"user"`
+	Role     string            `json:"role"`
+	Remote   string            `json:"remote"` // address of the user
 }
 
 // part is a part of the answer to a request. Its other members, which a newer node may send, are

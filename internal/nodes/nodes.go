@@ -45,7 +45,8 @@ type Options struct {
 	// Load returns the load of this node, for each heartbeat and list. It is called concurrently and must
 	// not block. It is required.
 	Load func() Load
-	// Commands are those that other nodes may call. nil is none.
+	// Commands are those of this node, of which other nodes may call those with the flag --node. nil is
+	// none.
 	Commands []shell.Command
 	// Audit is called after a command with Changes that another node has called, as
 	// [shell.Options].Audit. nil is none.
@@ -83,6 +84,7 @@ const (
 	maxBeat      = 32 << 10 // bytes
 	maxRequest   = 64 << 10
 	maxAnswers   = 32 << 20 // bytes of the answers to one request
+	maxValues    = 1 << 20  // of the merged answers
 	maxCalls     = 16       // commands of other nodes that run at the same time
 	maxParallel  = 32       // nodes that are asked at the same time
 	maxListeners = 64       // of a heartbeat
@@ -174,7 +176,7 @@ func (n *Nodes) Start() error {
 func (o *Options) validate() error {
 	var f option.Faults
 	if !ValidName(o.Name) {
-		f.Bad("Name", fmt.Sprintf("%q", o.Name), "1 to 64 bytes without spaces and control characters, other than all")
+		f.Bad("Name", fmt.Sprintf("%q", o.Name), "1 to 64 letters, digits and . _ -, other than all")
 	}
 	if o.State == nil || o.Load == nil {
 		f.Bad("State, Load", "(one is nil)", "functions")
@@ -197,7 +199,7 @@ const (
 	cancels  = "c"
 )
 
-// subject returns a subject. The name of a node, which may contain any byte, is encoded.
+// subject returns a subject. The name of a node, which may contain dots, is encoded.
 func (n *Nodes) subject(kind string, node ...string) string {
 	s := n.opts.Prefix + ".n." + kind
 	for _, name := range node {

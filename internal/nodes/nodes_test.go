@@ -2,9 +2,11 @@ package nodes
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -142,34 +144,68 @@ func TestCommandAtNode(t *testing.T) {
 // A viewer at one node is a viewer at another one, and a role that is not known is refused.
 func TestRoles(t *testing.T) {
 	t.Parallel()
-	a, b := newNode(t, "a", counter("kill", 1)), newNode(t, "b", counter("kill", 2))
+	a, b := newNode(t, "a", counter("kill", 1)), newNode(t, "b", counter("kill", 2), counter("dashboard", 3))
 	a.expect("a ready 1, b ready 1, ")
 	viewer := func(inv *shell.Invocation) { inv.User.Role = shell.Viewer }
 	_, err := a.run(t.Context(), "kill", nil, map[string]string{"node": "b", "yes": "true"}, viewer)
 	if e := new(shell.Error); !errors.As(err, &e) || e.Code != shell.CodeDenied {
 		t.Errorf("kill by a viewer: got error %v, want one with the code denied", err)
 	}
-	nc := connect(t)
-	for role, want := range map[string]string{"viewer": shell.CodeDenied, "guest": shell.CodeUsage, "root": shell.CodeUsage} {
-		body, _ := json.Marshal(request{ID: role, Node: "a", Command: "kill", Role: role})
-		inbox := nc.NewRespInbox()
-		sub, err := nc.SubscribeSync(inbox)
+	for _, tt := range []struct{ role, command, want string }{
+		{"viewer", "kill", shell.CodeDenied},
+		{"guest", "kill", shell.CodeUsage},
+		{"root", "kill", shell.CodeUsage},
+		{"operator", "dashboard", shell.CodeUnknown}, // which has no flag --node
+	} {
+		p := b.request(request{Node: "a", Command: tt.command, Role: tt.role})
+		if p.Error == nil || p.Error.Code != tt.want {
+			t.Errorf("%s as %s: got answer %+v, want an error with code %s", tt.command, tt.role, p, tt.want)
+		}
+	}
+}
+
+// request sends a request that no node sends, and returns the last part of the answer.
+func (n *testNode) request(r request) (p part) {
+	n.t.Helper()
+	nc := connect(n.t)
+	r.ID = rand.Text()
+	body, err := json.Marshal(r)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	inbox := nc.NewRespInbox()
+	sub, err := nc.SubscribeSync(inbox)
+	if err == nil {
+		err = nc.PublishRequest(n.subject(requests, n.opts.Name), inbox, body)
+	}
+	if err != nil {
+		n.t.Fatalf("request: got %v, want no error", err)
+	}
+	for p.Error == nil && p.Result == nil {
+		m, err := sub.NextMsg(20 * time.Second)
 		if err == nil {
-			err = nc.PublishRequest(b.subject(requests, "b"), inbox, body)
+			err = json.Unmarshal(m.Data, &p)
 		}
 		if err != nil {
-			t.Fatalf("request: got %v, want no error", err)
+			n.t.Fatalf("request %s: got error %v, want an answer", r.Command, err)
 		}
-		var p part
-		for p.Error == nil {
-			m, err := sub.NextMsg(20 * time.Second)
-			if err != nil || json.Unmarshal(m.Data, &p) != nil || p.Result != nil {
-				t.Fatalf("role %s: got %v and %+v, want an error as answer", role, err, p)
-			}
+	}
+	return p
+}
+
+// Of two nodes with the same name, the one that was heard last runs a command.
+func TestOneInstance(t *testing.T) {
+	t.Parallel()
+	first, second := newNode(t, "b", counter("kill", 1)), newNode(t, "b", counter("kill", 2))
+	r := request{Node: "a", Command: "kill", Role: "operator", Flags: map[string]string{"yes": "true"}}
+	for _, n := range []*testNode{first, second, second} {
+		r.Instance = n.instance
+		if p := n.request(r); p.Error != nil {
+			t.Errorf("request: got error %v, want none", p.Error)
 		}
-		if p.Error.Code != want {
-			t.Errorf("role %s: got error %+v, want code %s", role, p.Error, want)
-		}
+	}
+	if a, b := first.Stats().Served, second.Stats().Served; a != 1 || b != 2 {
+		t.Errorf("served: got %d and %d, want 1 and 2", a, b)
 	}
 }
 
@@ -274,8 +310,16 @@ func TestStreams(t *testing.T) {
 	if diff := cmp.Diff(want, frame); diff != "" {
 		t.Errorf("frame (-want +got):\n%s", diff)
 	}
+	// Output that nobody can receive cancels the command.
+	broken := func(inv *shell.Invocation) { inv.Out = outFunc(func(string) error { return io.ErrClosedPipe }) }
+	if _, err := a.run(t.Context(), "drain", nil, map[string]string{"node": "b"}, broken); err == nil || !strings.Contains(err.Error(), io.ErrClosedPipe.Error()) {
+		t.Errorf("output that fails: got error %v, want %v", err, io.ErrClosedPipe)
+	}
+	if got := <-cause; got != shell.ErrCancelled {
+		t.Errorf("cause at b: got %v, want %v", got, shell.ErrCancelled)
+	}
 	go a.run(t.Context(), "drain", nil, map[string]string{"node": "b"})
-	waitFor(t, "2", func() string { return fmt.Sprint(b.Stats().Served) })
+	waitFor(t, "3", func() string { return fmt.Sprint(b.Stats().Served) })
 	b.Close() // ends the command
 	if got := <-cause; got != errClosed {
 		t.Errorf("cause at b: got %v, want %v", got, errClosed)
@@ -322,11 +366,12 @@ func TestWait(t *testing.T) {
 			t.Errorf("nodes %s --wait 0s: got error %v, want %q", names, err, want)
 		}
 	}
-	progress := outFunc(func(p string) {
+	progress := outFunc(func(p string) error {
 		if !strings.HasPrefix(p, "waiting: node b is degraded") {
 			t.Errorf("output: got %q, want what is missing", p)
 		}
 		b.set(Ready, "", 0)
+		return nil
 	})
 	v, err := a.run(t.Context(), "nodes", nil, map[string]string{"wait": "1m"}, func(inv *shell.Invocation) { inv.Out = progress })
 	if err != nil || len(v.(shell.Table).Rows) != 2 {
@@ -338,11 +383,30 @@ func TestWait(t *testing.T) {
 	}
 }
 
-type outFunc func(string)
+type outFunc func(string) error
 
-func (f outFunc) Write(p []byte) (int, error) {
-	f(string(p))
-	return len(p), nil
+func (f outFunc) Write(p []byte) (int, error) { return len(p), f(string(p)) }
+
+// A small answer cannot make a node allocate much, nor pretend to be of another node.
+func TestHostileTables(t *testing.T) {
+	t.Parallel()
+	columns := "[" + strings.Repeat("{},", 999) + "{}]"
+	rows := "[" + strings.Repeat("{},", 99_999) + "{}]"
+	if v, err := parseResult([]byte(`{"result":` + rows + `,"columns":` + columns + `}`)); err == nil || !strings.Contains(err.Error(), "100000 rows of 1000 columns") {
+		t.Errorf("a table of empty rows: got %T and error %v, want an error", v, err)
+	}
+	wide := answer{node: "a", value: shell.Table{Columns: make([]shell.Column, 2000)}}
+	for i := range 2000 {
+		wide.value.(shell.Table).Columns[i].Key = fmt.Sprint(i)
+	}
+	long := answer{node: "b", value: shell.Table{Rows: make([][]any, 1000)}}
+	if _, err := merge([]answer{wide, long}, page{}); err != errTooLarge {
+		t.Errorf("a wide and a long table: got error %v, want %v", err, errTooLarge)
+	}
+	got, err := merge([]answer{{node: "a", value: shell.Fields{{Key: "node", Value: "b"}, {Key: "n", Value: 1}}}}, page{})
+	if diff := cmp.Diff([][]any{{"a", 1}}, got.Rows); diff != "" || err != nil {
+		t.Errorf("rows (-want +got):\n%sand error %v, want none", diff, err)
+	}
 }
 
 func TestOptions(t *testing.T) {

@@ -57,6 +57,9 @@ func parseTable(result []byte, columns []shell.Column, total int) (any, error) {
 	if err := decode(result, &rows); err != nil {
 		return nil, fmt.Errorf("the result is not valid: %w", err)
 	}
+	if len(rows)*len(columns) > len(result) { // each value takes more than a byte
+		return nil, fmt.Errorf("the result is not valid: %d rows of %d columns in %d bytes", len(rows), len(columns), len(result))
+	}
 	t := shell.Table{Columns: columns, Rows: make([][]any, len(rows)), Total: max(total, 0)}
 	for i := range columns {
 		columns[i].Title = termtext.Line(columns[i].Title)

@@ -155,7 +155,11 @@ func (n *Nodes) runEverywhere(ctx context.Context, call *shell.Call, c *shell.Co
 			return err
 		}
 	}
-	call.Return(merge(ok, p))
+	t, err := merge(ok, p)
+	if err != nil {
+		return err
+	}
+	call.Return(t)
 	return nil
 }
 

@@ -86,6 +86,9 @@ func (n *Nodes) receiveRequest(m *nats.Msg) {
 		n.answer(m.Reply, part{Error: shell.Usage("%v", err)})
 		return
 	}
+	if r.Instance != "" && r.Instance != n.instance { // of another node with the same name, which answers
+		return
+	}
 	ctx, cancel := context.WithCancelCause(n.ctx)
 	run := func() {
 		defer n.calls.end(r.ID)
@@ -101,8 +104,9 @@ func (n *Nodes) receiveRequest(m *nats.Msg) {
 
 // serve runs the command of a request and answers.
 func (n *Nodes) serve(ctx context.Context, cancel context.CancelCauseFunc, r request, reply string) {
-	n.answer(reply, part{}) // the node is alive, and the limit for the next part is longer
-	i := slices.IndexFunc(n.opts.Commands, func(c shell.Command) bool { return c.Name == r.Command })
+	n.answer(reply, part{})        // the node is alive, and the limit for the next part is longer
+	_, routed := routes[r.Command] // others, such as one that returns a secret, are for this node's operators
+	i := slices.IndexFunc(n.opts.Commands, func(c shell.Command) bool { return c.Name == r.Command && routed })
 	user, err := r.user()
 	switch {
 	case err != nil:
