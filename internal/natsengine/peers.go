@@ -1,6 +1,7 @@
 package natsengine
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 )
 
 // OtherPeers returns the addresses in peers that are not the one of this node, without duplicates. It
@@ -42,15 +44,42 @@ func isOwn(listen, host string) (bool, error) {
 	if name, err := os.Hostname(); err == nil && strings.EqualFold(name, host) {
 		return true, nil
 	}
-	own, ip := net.ParseIP(listen), net.ParseIP(host)
+	own := net.ParseIP(listen) // nil: a name
+	if ip := net.ParseIP(host); ip != nil {
+		return reaches(own, ip)
+	}
+	for _, ip := range lookup(host) {
+		// Many systems have the own name in /etc/hosts with an address of loopback.
+		if ip.IsLoopback() && !own.IsLoopback() {
+			return true, nil
+		}
+		if this, err := reaches(own, ip); this || err != nil {
+			return this, err
+		}
+	}
+	return false, nil
+}
+
+// lookupTimeout limits the lookup of a name.
+const lookupTimeout = time.Second
+
+// lookup returns the addresses of a host; none if the name is not known, as that of another node may be. A test
+// replaces it.
+var lookup = func(host string) []net.IP {
 	if host == "localhost" {
-		ip = net.IPv4(127, 0, 0, 1)
+		return []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
 	}
-	if own != nil && ip != nil && own.Equal(ip) {
-		return true, nil
-	}
-	if own != nil && !own.IsUnspecified() || ip == nil {
-		return false, nil
+	ctx, cancel := context.WithTimeout(context.Background(), lookupTimeout)
+	defer cancel()
+	all, _ := net.DefaultResolver.LookupIP(ctx, "ip", host)
+	return all
+}
+
+// reaches reports whether connections to an address reach a server that listens on own, which is nil or
+// unspecified for all addresses of this host.
+func reaches(own, ip net.IP) (bool, error) {
+	if own != nil && !own.IsUnspecified() || own.Equal(ip) {
+		return own.Equal(ip), nil
 	}
 	addrs, err := interfaceAddrs()
 	return slices.ContainsFunc(addrs, func(a net.Addr) bool {

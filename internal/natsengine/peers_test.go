@@ -15,8 +15,13 @@ func TestOtherPeers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	addrs := interfaceAddrs
-	defer func() { interfaceAddrs = addrs }()
+	addrs, resolve := interfaceAddrs, lookup
+	defer func() { interfaceAddrs, lookup = addrs, resolve }()
+	lookup = func(host string) []net.IP {
+		return map[string][]net.IP{
+			"localhost": resolve("localhost"), "a.test": {net.IPv4(192, 0, 2, 1)}, "b.test": {net.IPv4(192, 0, 2, 2)}, "debian.test": {net.IPv4(127, 0, 1, 1)},
+		}[host]
+	}
 	for _, c := range []struct {
 		name, listen string
 		peers        []string
@@ -27,6 +32,11 @@ func TestOtherPeers(t *testing.T) {
 		{"all addresses", "0.0.0.0:7600", []string{"192.0.2.1:7600", "192.0.2.2:7600"}, nil, "192.0.2.2:7600"},
 		{"another port", "0.0.0.0:7600", []string{"192.0.2.1:7601", "192.0.2.2:7601"}, errors.ErrUnsupported, "192.0.2.1:7601 192.0.2.2:7601"},
 		{"by name", "[::]:7600", []string{strings.ToUpper(host) + ":7600", "other.invalid:7600"}, errors.ErrUnsupported, "other.invalid:7600"},
+		{"loopback", "127.0.0.1:7600", []string{"localhost:7600", "localhost:7601"}, errors.ErrUnsupported, "localhost:7601"},
+		{"another loopback", "127.0.0.2:7600", []string{"localhost:7600", "127.0.0.2:7600"}, errors.ErrUnsupported, "localhost:7600"},
+		{"name with an own address", "0.0.0.0:7600", []string{"a.test:7600", "b.test:7600", "unknown.test:7600"}, nil, "b.test:7600 unknown.test:7600"},
+		{"name with the address of listen", "192.0.2.2:7600", []string{"b.test:7600", "a.test:7600"}, errors.ErrUnsupported, "a.test:7600"},
+		{"name with an address of loopback", "192.0.2.2:7600", []string{"debian.test:7600", "192.0.2.3:7600"}, errors.ErrUnsupported, "192.0.2.3:7600"},
 		{"unknown addresses", "0.0.0.0:7600", []string{"192.0.2.1:7600", "192.0.2.2:7600"}, errors.ErrUnsupported,
 			"whether 192.0.2.1:7600 is this node is unknown: unsupported operation; listen on the address that is in peers"},
 	} {
