@@ -208,9 +208,6 @@ func (n *Nodes) subject(kind string, node ...string) string {
 	return s
 }
 
-// Name returns the name of this node.
-func (n *Nodes) Name() string { return n.opts.Name }
-
 // List returns all nodes that are known, this one included, sorted by name.
 func (n *Nodes) List() []Node {
 	return n.dir.list(time.Now(), n.self())
