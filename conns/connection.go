@@ -72,7 +72,7 @@ func (c *connection) run() {
 		c.begin()
 	}
 	if c.session != nil { // serve
-		c.err = c.session.Run()
+		c.err = c.session.Run(c.mayRest())
 	} else {
 		c.err = c.protocol.Serve(c.ctx, &c.conn)
 	}
@@ -208,9 +208,15 @@ func sessionOf(p protocol.Protocol, ctx context.Context, conn *transport.Conn) i
 // slot is released after the socket is closed, and before the end is reported.
 func (c *connection) end() {
 	v := recover()
-	if v == nil && c.err == idle.ErrPark && c.session != nil {
-		c.park()
-		return
+	if v == nil && c.session != nil {
+		switch c.err {
+		case idle.ErrPark:
+			c.park()
+			return
+		case idle.ErrLeave:
+			c.Wake()
+			return
+		}
 	}
 	if v != nil || c.err == errGoexit {
 		c.err = asPanic(v)
@@ -290,13 +296,38 @@ func (c *connection) release(after time.Duration) {
 	c.Uncount()
 }
 
-// park leaves the connection without a goroutine until Wake. Once it is parked it belongs to the
-// goroutine that Wake starts.
+// park leaves the connection without a goroutine until Wake or Ready. Once it is parked it belongs
+// to the goroutine that Wake starts, or that calls Ready.
 func (c *connection) park() {
-	c.flags.set(flagParked)
-	if !engine.Of(&c.conn).Park(c) {
+	if !c.flags.has(flagParked) {
+		c.flags.set(flagParked)
+	}
+	if e := engine.Of(&c.conn); !e.Park(c, c.session.Pace()) {
+		if !e.CanRest() { // else there was another event
+			c.flags.set(flagAwake)
+		}
 		c.Wake()
 	}
+}
+
+// mayRest reports whether the connection may be parked before it has been idle for ParkAfter.
+func (c *connection) mayRest() bool {
+	return !c.flags.clear(flagAwake) && c.sup.settings.Load().Limits.ParkAfter > 0
+}
+
+// Ready serves the connection in the goroutine of a lead, until there is no more data.
+func (c *connection) Ready(l *idle.Lead) {
+	defer c.end()
+	if c.sup.settings.Load().Limits.ParkAfter <= 0 {
+		c.err = idle.ErrLeave
+		return
+	}
+	c.err = errGoexit
+	if l.Labels != c.sup {
+		l.Labels = c.sup
+		pprof.SetGoroutineLabels(c.ctx)
+	}
+	c.err = c.session.Ready(l)
 }
 
 // Wake continues a connection that was parked.

@@ -10,6 +10,7 @@ const (
 	flagServing     uint32 = 1 << iota // the handshake is over
 	flagCounted                        // it has a slot of the gate
 	flagParked                         // it has no goroutine until data arrives
+	flagAwake                          // it could not be parked: its goroutine waits for data
 	flagEstablished                    // Established was called
 	flagLogin                          // it is served and not established, and counted by MaxUnestablished
 

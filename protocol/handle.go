@@ -12,7 +12,9 @@ import (
 // panics if the options are invalid by [Options.Validate].
 //
 // An idle connection holds no buffer. It has one goroutine, or none if its listener parks idle
-// connections. A protocol that wraps this one has its connections parked too if it has a method
+// connections: then a callback may be called by a goroutine that serves other connections too. A
+// callback may take its time or wait, but while callbacks take more than some 200 µs, each
+// connection with data to handle gets a goroutine. A protocol that wraps this one has its connections parked too if it has a method
 // Unwrap() Protocol that returns this one. The server then calls the inner protocol itself, so
 // Serve of the wrapper must do nothing else.
 func Handle(newHandler func() Handler, opts Options) Protocol {
@@ -38,13 +40,14 @@ type handlerProtocol struct {
 	readSize   int  // the most that one read takes
 	queued     queued
 	wheel      *wheel
+	pace       idle.Pace
 }
 
 // Serve runs one connection, without parking it.
 func (hp *handlerProtocol) Serve(ctx context.Context, conn *transport.Conn) error {
 	s := hp.Begin(ctx, conn)
 	for {
-		if err := s.Run(); err != idle.ErrPark {
+		if err := s.Run(false); err != idle.ErrPark {
 			return err
 		}
 	}

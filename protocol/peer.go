@@ -26,6 +26,7 @@ type Peer struct {
 	closed bool                // no more callbacks
 
 	// Used by the reader only. inCallback is next to closed because both are small.
+	lead       bool   // the reader is the lead, which must not wait
 	inCallback bool   // the reader holds callMu, in HandleData or HandleEnd
 	err        error  // the result of the last read, and of what followed from it
 	partial    []byte // an incomplete frame

@@ -12,14 +12,22 @@ import (
 // Run serves the connection until it ends or can be parked. Run and everything below it, down to
 // the system call, are written to use little stack: the stack of an idle connection keeps the size
 // that its last frame needed.
-func (s session) Run() error {
+func (s session) Run(rest bool) error {
 	p := s.Peer
 	defer p.endRun()
-	if p.err = nil; p.h == nil {
-		p.err = p.connect()
+	var pace *idle.Pace
+	if rest {
+		pace = &p.hp.pace
+	}
+	if p.h == nil {
+		if p.err = p.connect(); p.err == nil && rest && p.out.eng.CanRest() {
+			p.err = idle.ErrPark // the first request need not have arrived
+		}
+	} else {
+		p.err = p.resumed()
 	}
 	for p.err == nil || p.upgraded() {
-		r := p.out.eng.PooledReader()
+		r := p.out.eng.PooledReader(pace)
 		for p.err == nil {
 			if p.out.queuing.Load() {
 				r.Release()
@@ -38,15 +46,91 @@ func (s session) Run() error {
 	return p.err
 }
 
-// endRun runs when Run returns or panics. It finishes the connection unless that is to be parked. A
-// panic of a callback, in whatever goroutine, continues after HandleClose.
+// leave is the result of Ready if Run is to continue with err.
+type leave struct{ err error }
+
+func (leave) Error() string { return "the connection needs a goroutine" }
+
+// resumed returns the error with which Run continues.
+func (p *Peer) resumed() error {
+	l, _ := p.err.(leave)
+	if l.err == errRoom {
+		return p.heldFrames()
+	}
+	return l.err
+}
+
+// maxReads is the number of reads without waiting after which Run continues, so that a peer that
+// sends much does not delay others.
+const maxReads = 4
+
+// Ready handles what has arrived, in the goroutine of a lead. What may have to wait is left to
+// Run.
+func (s session) Ready(l *idle.Lead) error {
+	p := s.Peer
+	defer p.endRun()
+	p.lead = true
+	p.tryReads(l)
+	p.lead = false
+	switch {
+	case p.err == idle.ErrPark:
+		return p.err
+	case p.err == nil, p.err == errUpgrade, p.err == errRoom, p.out.busy():
+		p.err = leave{p.err}
+		return idle.ErrLeave
+	}
+	p.err = p.endError(p.err)
+	p.callEnder()
+	return p.err
+}
+
+// tryReads reads until there is no more data, and sets p.err to the result: nil if something has to
+// be waited for.
+func (p *Peer) tryReads(l *idle.Lead) {
+	p.err = nil
+	for range maxReads {
+		if p.out.queuing.Load() && p.awaitRoom() != nil {
+			return
+		}
+		b, more, err := p.out.eng.TryNext(l, p.hp.readSize)
+		if err == idle.ErrLeave {
+			return
+		}
+		p.received(b, err)
+		if p.err != nil {
+			return
+		}
+		if !more {
+			p.err = idle.ErrPark
+			return
+		}
+	}
+}
+
+// Pace returns the pace of the connections of the protocol.
+func (s session) Pace() *idle.Pace { return &s.hp.pace }
+
+// endRun runs when Run or Ready returns or panics. It finishes the connection unless that goes on.
 func (p *Peer) endRun() {
+	v := recover()
+	p.lead = false
+	if v == nil {
+		if _, left := p.err.(leave); left || p.err == idle.ErrPark {
+			return
+		}
+	}
+	p.ended(v)
+}
+
+// ended finishes the connection. v is the value of a panic. A panic of a callback, in whatever
+// goroutine, continues after HandleClose.
+//
+//go:noinline
+func (p *Peer) ended(v any) {
 	var panicked *PanicError
-	if v := recover(); v != nil {
+	if v != nil {
 		panicked = &PanicError{v, debug.Stack()}
 		p.err = panicked
-	} else if p.err == idle.ErrPark {
-		return
 	} else {
 		errors.As(p.err, &panicked) // of a callback in another goroutine
 	}
@@ -82,9 +166,9 @@ func (p *Peer) received(b []byte, err error) {
 		case len(p.partial) > 0:
 			err = p.continueFrame(b)
 		default:
-			if b, err = p.frames(b); len(b) > 0 && err == nil {
+			if b, err = p.frames(b); len(b) > 0 && (err == nil || err == errRoom) {
 				p.appendPartial(b)
-				p.conn.SetReceiving(true)
+				p.conn.SetReceiving(err == nil)
 			}
 		}
 		if err != nil {
@@ -110,6 +194,10 @@ func (p *Peer) continueFrame(b []byte) error {
 		message := p.out.eng.Receiving()
 		p.conn.SetReceiving(false) // a callback that takes long is not a slow peer
 		rest, err := p.frames(p.partial)
+		if err == errRoom {
+			p.setPartial(rest)
+			p.appendPartial(b)
+		}
 		if err != nil {
 			return err
 		}
@@ -121,17 +209,36 @@ func (p *Peer) continueFrame(b []byte) error {
 	}
 	if len(b) > 0 && p.out.queuing.Load() {
 		if err := p.awaitRoom(); err != nil {
+			if err == errRoom {
+				p.appendPartial(b)
+			}
 			return err
 		}
 	}
 	rest, err := p.frames(b)
-	if err == nil && len(rest) > 0 {
+	if (err == nil || err == errRoom) && len(rest) > 0 {
 		p.appendPartial(rest)
 	}
-	if len(p.partial) > 0 {
+	if err == nil && len(p.partial) > 0 {
 		p.conn.SetReceiving(true)
 	}
 	return err
+}
+
+// heldFrames handles the frames for whose answers there was no room, when there is.
+func (p *Peer) heldFrames() error {
+	if err := p.awaitRoom(); err != nil {
+		return err
+	}
+	rest, err := p.frames(p.partial)
+	if err != nil {
+		return err
+	}
+	p.setPartial(rest)
+	if len(rest) > 0 {
+		p.conn.SetReceiving(true)
+	}
+	return nil
 }
 
 // frames handles the complete frames in b and returns the rest. The outbox is corked while there

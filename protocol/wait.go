@@ -79,12 +79,15 @@ func readSize(pauseAt int) int {
 }
 
 // awaitRoom waits until few enough bytes wait for the peer to handle another frame. It is called by
-// the reader, outside of callbacks.
+// the reader, outside of callbacks. If that must not wait, awaitRoom returns errRoom.
 //
 //go:noinline
 func (p *Peer) awaitRoom() error {
 	if p.out.Queued() < p.hp.PauseAt {
 		return nil
+	}
+	if p.lead {
+		return errRoom
 	}
 	p.paused.Store(true)
 	err := p.out.WaitBelow(p.ctx, p.hp.PauseAt)

@@ -12,19 +12,19 @@ import (
 // pooledReader returns a reader that holds no buffer while it waits.
 //
 //go:noinline
-func (c *Conn) pooledReader() engine.PooledReader {
+func (c *Conn) pooledReader(pace *idle.Pace) engine.PooledReader {
 	if c.isAhead() {
-		return &aheadReader{c.pooled(), c}
+		return &aheadReader{c.pooled(pace), c}
 	}
-	return c.pooled()
+	return c.pooled(pace)
 }
 
-func (c *Conn) pooled() engine.PooledReader {
+func (c *Conn) pooled(pace *idle.Pace) engine.PooledReader {
 	if tc, ok := c.top.(*tls.Conn); ok && tc.NetConn() == net.Conn(&c.raw) {
 		return &tlsReader{c: c, tls: tc}
 	}
 	if c.top == &c.raw {
-		if r := c.rawReader(); r != nil {
+		if r := c.rawReader(pace); r != nil {
 			return r
 		}
 	}

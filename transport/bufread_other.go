@@ -2,8 +2,13 @@
 
 package transport
 
-import "goranch/internal/engine"
+import (
+	"goranch/internal/engine"
+	"goranch/internal/idle"
+)
 
-func (c *Conn) rawReader() engine.PooledReader { return nil }
+func (c *Conn) rawReader(*idle.Pace) engine.PooledReader { return nil }
+
+func (c *Conn) tryNext(*idle.Lead, int) ([]byte, bool, error) { return nil, false, idle.ErrLeave }
 
 func (c *Conn) discard() bool { return false }

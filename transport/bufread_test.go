@@ -12,7 +12,7 @@ func TestPooledReaderBuffers(t *testing.T) {
 	for _, name := range []string{"tcp", "tls1.3", "pipe"} {
 		t.Run(name, func(t *testing.T) {
 			server, client := pairOf(t, name)
-			r := engine.Of(server).PooledReader()
+			r := engine.Of(server).PooledReader(nil)
 			defer r.Release()
 			last, largest := 0, 0
 			for _, size := range []int{10, 200_000, 10} {

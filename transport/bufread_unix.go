@@ -13,11 +13,11 @@ import (
 )
 
 // rawReader returns nil if this package makes no system calls on the connection.
-func (c *Conn) rawReader() engine.PooledReader {
+func (c *Conn) rawReader(pace *idle.Pace) engine.PooledReader {
 	if c.raw.sys == nil {
 		return nil
 	}
-	r := &rawReader{c: c}
+	r := &rawReader{c: c, pace: pace}
 	r.f = r.try
 	return r
 }
@@ -27,11 +27,12 @@ func (c *Conn) rawReader() engine.PooledReader {
 // whether there is data.
 type rawReader struct {
 	pooledBuffer
-	c   *Conn
-	max int
-	b   []byte // the data of the last read
-	err error
-	f   func(fd uintptr) bool // try, bound once to avoid an allocation for each read
+	c    *Conn
+	pace *idle.Pace // nil: wait for data
+	max  int
+	b    []byte // the data of the last read
+	err  error
+	f    func(fd uintptr) bool // try, bound once to avoid an allocation for each read
 }
 
 func (r *rawReader) Next(max int) ([]byte, error) {
@@ -44,6 +45,9 @@ func (r *rawReader) Next(max int) ([]byte, error) {
 	err := w.sys.Read(r.f)
 	if err == nil {
 		err = r.err
+	}
+	if err == idle.ErrPark {
+		return nil, err
 	}
 	if err != nil && err != io.EOF {
 		if err = w.readError(asOp("read", w.Conn, err)); err == idle.ErrPark {
@@ -63,7 +67,10 @@ func (r *rawReader) try(fd uintptr) bool {
 	switch {
 	case err == unix.EAGAIN:
 		r.Release()
-		return false
+		if r.pace == nil || !r.pace.Allows() || !(*engineConn)(r.c).CanRest() {
+			return false
+		}
+		r.err = idle.ErrPark
 	case err != 0:
 		r.err = os.NewSyscallError("read", err)
 	case n == 0:
@@ -73,6 +80,52 @@ func (r *rawReader) try(fd uintptr) bool {
 		r.filled(n)
 	}
 	return true
+}
+
+// tryReader reads the connections that a lead finds readable.
+type tryReader struct {
+	buf [engine.ReadSize]byte
+	max int
+	n   int
+	err error
+	f   func(fd uintptr) // try
+}
+
+func (c *Conn) tryNext(l *idle.Lead, max int) (b []byte, more bool, err error) {
+	r, _ := l.Reader.(*tryReader)
+	if r == nil {
+		r = new(tryReader)
+		r.f = r.try
+		l.Reader = r
+	}
+	r.max, r.n, r.err = max, 0, nil
+	if err = c.raw.sys.Control(r.f); err == nil {
+		err = r.err
+	}
+	switch err {
+	case nil, io.EOF:
+	case idle.ErrPark:
+		return nil, false, err
+	default:
+		err = asOp("read", c.raw.Conn, err)
+	}
+	b = r.buf[:r.n]
+	c.countRead(r.n, b, err)
+	return b, r.n == max || l.Closed, err
+}
+
+func (r *tryReader) try(fd uintptr) {
+	n, err := receive(int(fd), r.buf[:r.max])
+	switch {
+	case err == unix.EAGAIN:
+		r.err = idle.ErrPark
+	case err != 0:
+		r.err = os.NewSyscallError("read", err)
+	case n == 0:
+		r.err = io.EOF
+	default:
+		r.n = n
+	}
 }
 
 // discard drops the data that the socket has received, without waiting, and reports whether there

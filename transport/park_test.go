@@ -18,7 +18,8 @@ import (
 // waker counts wake-ups.
 type waker chan struct{}
 
-func (w waker) Wake() { w <- struct{}{} }
+func (w waker) Wake()            { w <- struct{}{} }
+func (w waker) Ready(*idle.Lead) { w <- struct{}{} }
 
 // newParkable returns a connection of a TCP server, and its client.
 func newParkable(t testing.TB) (*transport.Conn, net.Conn) {
@@ -51,7 +52,7 @@ func newParkable(t testing.TB) (*transport.Conn, net.Conn) {
 // interrupt interrupts a read of c, which can then be parked.
 func interrupt(t testing.TB, c *transport.Conn) {
 	t.Helper()
-	r := engine.Of(c).PooledReader()
+	r := engine.Of(c).PooledReader(nil)
 	defer r.Release()
 	if !engine.Of(c).RequestPark() {
 		t.Fatal("RequestPark: got false, want true")
@@ -78,10 +79,10 @@ func TestParkedConnIsWokenOnce(t *testing.T) {
 			conn, client := newParkable(t)
 			interrupt(t, conn)
 			w := make(waker, 9)
-			if !engine.Of(conn).Park(w) {
+			if !engine.Of(conn).Park(w, nil) {
 				t.Fatal("Park: got false, want true")
 			}
-			if engine.Of(conn).Park(w) || engine.Of(conn).RequestPark() {
+			if engine.Of(conn).Park(w, nil) || engine.Of(conn).RequestPark() {
 				t.Error("Park and RequestPark of a parked connection: got true, want false")
 			}
 			c.wake(conn, client)
@@ -108,7 +109,7 @@ func TestParkIsRefused(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			conn, _ := newParkable(t)
 			c.do(conn)
-			if engine.Of(conn).RequestPark() || engine.Of(conn).Park(make(waker, 1)) {
+			if engine.Of(conn).RequestPark() || engine.Of(conn).Park(make(waker, 1), nil) {
 				t.Error("RequestPark, Park: got true, want false")
 			}
 		})
@@ -119,7 +120,7 @@ func TestParkIsRefused(t *testing.T) {
 		if _, err := conn.Peek(1); err != nil {
 			t.Fatal(err)
 		}
-		if engine.Of(conn).Park(make(waker, 1)) {
+		if engine.Of(conn).Park(make(waker, 1), nil) {
 			t.Error("Park: got true, want false")
 		}
 	})
@@ -127,7 +128,7 @@ func TestParkIsRefused(t *testing.T) {
 		srv, _ := net.Pipe()
 		defer srv.Close()
 		conn := transport.NewConn(transport.TCP{}, srv)
-		if engine.Of(conn).RequestPark() || engine.Of(conn).Park(make(waker, 1)) {
+		if engine.Of(conn).RequestPark() || engine.Of(conn).Park(make(waker, 1), nil) {
 			t.Error("RequestPark, Park: got true, want false")
 		}
 	})

@@ -18,7 +18,7 @@ func TestCryptoTLSSurvivesRequestPark(t *testing.T) {
 		t.Run(tls.VersionName(version), func(t *testing.T) {
 			conn, cli := newServedTLS(t, version)
 			socket := cli.NetConn().(*recordConn).Conn
-			r := engine.Of(conn).PooledReader()
+			r := engine.Of(conn).PooledReader(nil)
 			defer r.Release()
 			for _, sent := range []int{0, 1, 4, 5, 6, 100, tlsPayload} {
 				record := newRecord(t, cli)

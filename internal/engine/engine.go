@@ -47,12 +47,19 @@ type Conn interface {
 	// Bytes returns the count of bytes, and whether Seal was called.
 	Bytes() (read, written uint64, sealed bool)
 	// PooledReader returns a reader that holds no buffer while it waits. Until it is released,
-	// nothing else may read the connection.
-	PooledReader() PooledReader
+	// nothing else may read the connection. If pace is not nil, the reader of a plain socket does
+	// not wait while pace allows that it is parked instead: Next returns [idle.ErrPark].
+	PooledReader(pace *idle.Pace) PooledReader
+	// TryNext is Next without waiting, for the lead that found the connection readable. It returns
+	// [idle.ErrPark] if there is no data, and [idle.ErrLeave] if only Next can tell. more reports that
+	// there may be more to read at once.
+	TryNext(l *idle.Lead, max int) (b []byte, more bool, err error)
 
-	// RequestPark and Park are those of [idle.Reads].
+	// RequestPark and Park are those of [idle.Reads]. CanRest reports whether Park would let a plain
+	// socket stay registered.
 	RequestPark() bool
-	Park(w idle.Waker) bool
+	CanRest() bool
+	Park(w idle.Waker, pace *idle.Pace) bool
 
 	// TryWrite writes as much of p as the socket takes without waiting, and returns the number of
 	// bytes taken: fewer than len(p), without an error, if the peer reads too slowly or another

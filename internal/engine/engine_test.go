@@ -36,7 +36,7 @@ func Example() {
 	engine.Init(&conn, mem, nc, "owner")
 	defer conn.Close()
 	client.Write([]byte("hello"))
-	r := engine.Of(&conn).PooledReader()
+	r := engine.Of(&conn).PooledReader(nil)
 	defer r.Release()
 	data, err := r.Next(engine.ReadSize)
 	fmt.Printf("%v read %q, %v\n", engine.Of(&conn).Owner(), data, err)

@@ -9,7 +9,8 @@ import (
 
 type wakeFunc func()
 
-func (f wakeFunc) Wake() { f() }
+func (f wakeFunc) Wake()            { f() }
+func (f wakeFunc) Ready(*idle.Lead) { f() }
 
 // A read is interrupted, the connection is parked, and data wakes it.
 func Example() {
@@ -40,7 +41,7 @@ func Example() {
 
 	woken := make(chan struct{})
 	raw, _ := nc.(*net.TCPConn).SyscallConn()
-	fmt.Println("parked:", reads.Park(raw, wakeFunc(func() { close(woken) })))
+	fmt.Println("parked:", reads.Park(raw, wakeFunc(func() { close(woken) }), nil))
 	client.Write([]byte("x"))
 	<-woken
 	n, _ := nc.Read(make([]byte, 1))

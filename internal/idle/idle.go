@@ -1,13 +1,13 @@
-// Package idle parks idle connections. A parked connection has no goroutine, no buffer and no timer:
-// only its socket remains, registered with an epoll instance. A connection in memory is parked without
-// a socket. On systems other than Linux no connection is parked.
+// Package idle parks connections that have nothing to read. A parked connection has no goroutine, no
+// buffer and no timer: only its socket remains, registered with an epoll instance. A connection in
+// memory is parked without a socket. On systems other than Linux no connection is parked.
 //
 // # The protocol
 //
 // The reader is the goroutine that serves the connection and usually blocks in a read. The monitor is
-// the loop that knows how long each connection has been idle. The poller is the goroutine that waits
-// for events of the epoll instance, one for all parked connections. The state of one connection is
-// guarded by the mutex of its [Reads].
+// the loop that knows how long each connection has been idle. The lead is the goroutine that waits
+// for events of an epoll instance, of which there are as many as goroutines can run at once. The
+// state of one connection is guarded by the mutex of its [Reads].
 //
 //  1. The monitor calls RequestPark. If the connection can be parked, this sets the read deadline to
 //     a time in the past, which interrupts the blocked read.
@@ -19,9 +19,15 @@
 //     Park as its last action. Park registers the socket with epoll (EPOLLONESHOT) and stores the
 //     [Waker]. The reader then ends, which frees its stack. If the connection was closed, stopped or
 //     given a deadline in the meantime, Park returns false and the reader continues.
-//  4. Each parked connection is woken exactly once: by the poller when the socket is readable or
+//  4. Each parked connection is woken exactly once: by the lead when the socket is readable or
 //     closed by the peer, or by Close and all calls that make reads fail. The first of them that
 //     removes the entry from the table calls the Waker, which starts a goroutine that reads on.
+//
+// With a [Pace], no request is needed: the reader parks the connection whenever there is no data. In
+// step 3 the socket is registered once, for edges, and stays registered. In step 4 the lead calls
+// Waker.Ready, which reads without waiting and calls Park again, or Wake if something has to be
+// waited for. An event of a connection that is being read makes Park return false, so that none is
+// lost; after two of them the socket is no longer registered. A lead that does not return from Ready is replaced.
 //
 // Data that arrives between steps 2 and 3 is not lost: epoll also reports a socket that is readable
 // when it is registered. A descriptor is not reused while it is in the table, because Close removes
@@ -36,9 +42,9 @@
 // error is temporary. TestCryptoTLSSurvivesTemporaryReadErrors and TestCryptoTLSSurvivesRequestPark
 // of package transport guard that.
 //
-// The poller itself waits in the runtime's poller, because an epoll descriptor is readable when it
-// has events. It blocks no thread, and ends when no connection is parked. Lock order: Reads.mu before
-// table.mu.
+// The lead itself waits in the runtime's poller, because an epoll descriptor is readable when it
+// has events. It blocks no thread, and ends some milliseconds after the last connection was woken.
+// Lock order: Reads.mu before table.mu.
 package idle
 
 import (
@@ -53,20 +59,31 @@ import (
 // and the connection remains usable.
 var ErrPark = errors.New("the connection is idle and can be parked")
 
-// Waker resumes a parked connection.
+// ErrLeave is the result of [Session.Ready] if the session needs a goroutine of its own.
+var ErrLeave = errors.New("the connection needs a goroutine")
+
+// Waker resumes a parked connection. For each successful Park, one of its methods is called once.
 type Waker interface {
-	// Wake is called once for each successful Park. It starts a goroutine that reads the
-	// connection. It must not block, and must not use the connection itself.
+	// Wake starts a goroutine that reads the connection. It must not block, and must not use the
+	// connection itself.
 	Wake()
+	// Ready reads the connection, which is readable, in the goroutine of the lead. Its last action is to park, wake or close the connection.
+	Ready(l *Lead)
 }
 
-// Session is a connection that is served by successive calls of Run, between which it may be
-// parked.
+// Session is a connection that is served by successive calls of its methods, between which it may
+// be parked.
 type Session interface {
-	// Run serves the connection. It returns [ErrPark] if the connection is idle; Run is then called
-	// again, in another goroutine, when there is data to read or reads are to fail. Any other
-	// result ends the session.
-	Run() error
+	// Run serves the connection. It returns [ErrPark] if the connection is idle, or, if rest is set,
+	// as soon as there is no data; a method is then called again, in another goroutine, when there
+	// is data to read or reads are to fail. Any other result ends the session.
+	Run(rest bool) error
+	// Ready handles what the connection has received. It does not wait for more: it returns
+	// [ErrPark] when there is no more data, and [ErrLeave] if Run is to be called. Any other result
+	// ends the session.
+	Ready(l *Lead) error
+	// Pace returns the pace of all sessions of the protocol.
+	Pace() *Pace
 }
 
 // Reads is the read side of one connection: its read deadline, the cause for which reads were
@@ -77,9 +94,20 @@ type Reads struct {
 	requested bool    // parking was requested: the next interrupted read returns ErrPark
 	suspended bool    // a handshake is in progress, which must not be interrupted
 	closed    bool    // the connection must no longer be parked
+	run       running // of a connection that stays registered
 	fd        int32   // the descriptor of the parked connection plus 1, or inMemory; 0: not parked
 	limits    *limits // nil: no deadline was ever set, and reads were not stopped
 }
+
+// running tells whether a connection that stays registered is being read.
+type running uint8
+
+const (
+	resting    running = iota
+	reading            // by the lead, or by a goroutine of the connection
+	readingOld         // likewise, and there was another event since
+	refused            // it could not be registered, and is not parked any more
+)
 
 // inMemory is the Reads.fd of a parked connection that has no descriptor. What makes its reads fail
 // also calls the function that ParkInMemory has registered.
@@ -108,7 +136,7 @@ func (r *Reads) SetDeadline(nc net.Conn, t time.Time) error {
 	defer r.mu.Unlock()
 	l := r.ensureLimits()
 	l.deadline = t
-	r.wake()
+	r.wake(false)
 	if l.stopped != nil {
 		return nil // the deadline stays in the past
 	}
@@ -142,7 +170,7 @@ func (r *Reads) Stop(nc net.Conn, cause error) {
 		l.stopped = cause
 		nc.SetReadDeadline(past)
 	}
-	r.wake()
+	r.wake(false)
 }
 
 // Stopped returns the cause given to Stop; nil if reads were not stopped.
@@ -175,9 +203,15 @@ func (r *Reads) Interruption(nc net.Conn) error {
 func (r *Reads) Suspend(nc net.Conn, on bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.suspended = on; on && r.requested {
+	if r.suspended = on; !on {
+		return
+	}
+	if r.requested {
 		r.requested = false
 		nc.SetReadDeadline(time.Time{})
+	}
+	if r.fd > 0 {
+		r.wake(false)
 	}
 }
 
@@ -187,7 +221,7 @@ func (r *Reads) Close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.closed = true
-	r.wake()
+	r.wake(true)
 }
 
 // RequestPark interrupts the blocked or the next read of nc, which then returns [ErrPark]. It
@@ -207,10 +241,20 @@ func (r *Reads) RequestPark(nc net.Conn) bool {
 	return true
 }
 
+// CanRest reports whether Park would park the connection now.
+func (r *Reads) CanRest() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return canPark && r.parkable()
+}
+
 // Park parks the connection with the socket raw until it calls w. The reader calls it after
 // ErrPark, and must not use the connection afterwards. If Park returns false, the connection is not
 // parked, and the reader continues.
-func (r *Reads) Park(raw syscall.RawConn, w Waker) bool {
+//
+// If pace is not nil, the socket stays registered afterwards, and w.Ready is called for its events
+// while pace allows it.
+func (r *Reads) Park(raw syscall.RawConn, w Waker, pace *Pace) bool {
 	if !canPark {
 		return false
 	}
@@ -219,12 +263,23 @@ func (r *Reads) Park(raw syscall.RawConn, w Waker) bool {
 	if !r.parkable() {
 		return false
 	}
+	if r.fd != 0 {
+		old := r.run == readingOld
+		r.run = resting
+		if old {
+			r.run = reading
+		}
+		return !old
+	}
 	parked := false
 	raw.Control(func(fd uintptr) {
-		if parked = parkedConns.add(int(fd), r, w); parked {
-			r.fd = int32(fd) + 1
+		if parked = tableOf(int(fd)).add(int(fd), entry{r, w, pace}); parked {
+			r.fd, r.run = int32(fd)+1, resting
 		}
 	})
+	if !parked {
+		r.run = refused
+	}
 	return parked
 }
 
@@ -249,19 +304,43 @@ func (r *Reads) wokenInMemory(w Waker) {
 
 // parkable reports whether the connection may be parked. r.mu is held.
 func (r *Reads) parkable() bool {
-	return r.fd == 0 && !r.suspended && !r.closed &&
+	return (r.fd == 0 || r.run != resting) && r.run != refused && !r.suspended && !r.closed &&
 		(r.limits == nil || r.limits.stopped == nil && r.limits.deadline.IsZero())
 }
 
-// wake withdraws a request, and wakes a parked connection. r.mu is held.
-func (r *Reads) wake() {
+// wake withdraws a request, and wakes a parked connection. If the connection stays registered and
+// is being read, its reader continues after Park, which returns false. closing is set before the
+// socket is closed, which removes it from epoll. r.mu is held.
+func (r *Reads) wake(closing bool) {
 	r.requested = false
 	if r.fd == 0 || r.fd == inMemory {
 		return
 	}
-	fd := int(r.fd) - 1
-	r.fd = 0
-	if w := parkedConns.remove(fd, r); w != nil {
+	fd, run := int(r.fd)-1, r.run
+	r.fd, r.run = 0, resting
+	if w := tableOf(fd).remove(fd, r, closing); w != nil && run == resting {
 		w.Wake()
 	}
+}
+
+// readable is called for an event of the socket fd of a connection that stays registered. It
+// reports whether the caller is to read the connection. One that its goroutine keeps reading does not
+// stay registered.
+func (r *Reads) readable(fd int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.fd != int32(fd)+1 { // it was woken in the meantime
+		return false
+	}
+	switch r.run {
+	case resting:
+		r.run = reading
+		return true
+	case reading:
+		r.run = readingOld
+	case readingOld:
+		r.fd, r.run = 0, resting
+		tableOf(fd).remove(fd, r, false)
+	}
+	return false
 }

@@ -73,7 +73,8 @@ func (c *conn) interrupt(tb testing.TB) {
 // waker counts wake-ups.
 type waker chan struct{}
 
-func (w waker) Wake() { w <- struct{}{} }
+func (w waker) Wake()            { w <- struct{}{} }
+func (w waker) Ready(*idle.Lead) { w <- struct{}{} }
 
 var errStopped = errors.New("stopped")
 
@@ -95,10 +96,10 @@ func TestParkedConnIsWokenOnce(t *testing.T) {
 			c := newConn(t)
 			c.interrupt(t)
 			w := make(waker, 9)
-			if !c.reads.Park(c.raw, w) {
+			if !c.reads.Park(c.raw, w, nil) {
 				t.Fatal("Park: got false, want true")
 			}
-			if c.reads.Park(c.raw, w) || c.reads.RequestPark(c.Conn) {
+			if c.reads.Park(c.raw, w, nil) || c.reads.RequestPark(c.Conn) {
 				t.Error("Park and RequestPark of a parked connection: got true, want false")
 			}
 			wake(c)
@@ -117,7 +118,7 @@ func TestParkWithDataInSocket(t *testing.T) {
 	c.interrupt(t)
 	c.client.Write([]byte("x"))
 	w := make(waker, 1)
-	if !c.reads.Park(c.raw, w) {
+	if !c.reads.Park(c.raw, w, nil) {
 		t.Fatal("Park: got false, want true")
 	}
 	<-w
@@ -132,7 +133,7 @@ func TestParkAgain(t *testing.T) {
 	w := make(waker, 1)
 	for range 100 {
 		c.interrupt(t)
-		if !c.reads.Park(c.raw, w) {
+		if !c.reads.Park(c.raw, w, nil) {
 			t.Fatal("Park: got false, want true")
 		}
 		c.client.Write([]byte("x"))
@@ -153,7 +154,7 @@ func TestParkIsRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := newConn(t)
 			f(c)
-			if c.reads.RequestPark(c.Conn) || c.reads.Park(c.raw, make(waker, 1)) {
+			if c.reads.RequestPark(c.Conn) || c.reads.Park(c.raw, make(waker, 1), nil) {
 				t.Error("RequestPark, Park: got true, want false")
 			}
 		})
@@ -238,7 +239,7 @@ func TestConcurrentWakeUps(t *testing.T) {
 		c := newConn(t)
 		c.interrupt(t)
 		w := make(waker, 2)
-		if !c.reads.Park(c.raw, w) {
+		if !c.reads.Park(c.raw, w, nil) {
 			t.Fatal("Park: got false, want true")
 		}
 		go c.client.Write([]byte("x"))
@@ -258,7 +259,7 @@ func BenchmarkPark(b *testing.B) {
 	b.Run("others=1", func(b *testing.B) {
 		c := newConn(b)
 		c.interrupt(b)
-		c.reads.Park(c.raw, make(waker, 1))
+		c.reads.Park(c.raw, make(waker, 1), nil)
 		benchmarkPark(b)
 	})
 }
@@ -268,7 +269,7 @@ func benchmarkPark(b *testing.B) {
 	w, msg := make(waker, 1), []byte("x")
 	for b.Loop() {
 		c.interrupt(b)
-		if !c.reads.Park(c.raw, w) {
+		if !c.reads.Park(c.raw, w, nil) {
 			b.Fatal("Park: got false, want true")
 		}
 		c.client.Write(msg)

@@ -2,41 +2,72 @@ package idle
 
 import (
 	"os"
+	"runtime"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 const canPark = true
 
-// parkedConns are the parked connections of this process.
-var parkedConns table
+// tables hold the parked connections of this process, by descriptor. Each has a goroutine of its
+// own, so there are as many as goroutines can run at the same time.
+var (
+	tables   [64]table
+	tablesIn = sync.OnceValue(func() int { return min(runtime.GOMAXPROCS(0), len(tables)) })
+)
 
-// table is the set of parked connections and the epoll instance that watches their sockets.
+func tableOf(fd int) *table { return &tables[fd%tablesIn()] }
+
+// table is a set of parked connections and the epoll instance that watches their sockets. Its
+// goroutine, the lead, waits for events and handles them. A lead whose callback does not return is
+// replaced by watch, and ends when the callback has returned.
 type table struct {
 	mu      sync.Mutex
 	entries []entry  // by file descriptor
 	n       int      // entries in use
 	epoll   *os.File // nil while n is 0
 	fd      int      // of epoll
+
+	raw  syscall.RawConn // of epoll
+	kick int             // an eventfd that the instance watches
+
+	// The lead.
+	term     uint64            // a change replaces it
+	events   []unix.EpollEvent // that it handles
+	next     int               // the first of them that is not handled
+	pace     *Pace             // of the connection of the last one
+	handled  uint64            // events whose handling has begun
+	busy     bool              // it handles events
+	seen     uint64            // handled at the last call of watch
+	stuckOf  *Pace             // pace when a lead was last replaced
+	stuckAt  uint64            // handled then
+	watcher  *time.Timer       // calls watch while watching is set
+	watching bool
 }
 
+// entry is a parked connection.
 type entry struct {
 	reads *Reads // nil: not in use
 	waker Waker
+	pace  *Pace // nil: the entry is removed when it is readable
 }
 
 // add registers a connection. Its descriptor must stay open until the entry is removed.
-func (t *table) add(fd int, r *Reads, w Waker) bool {
+func (t *table) add(fd int, e entry) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.epoll == nil && !t.open() {
 		return false
 	}
 	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLONESHOT, Fd: int32(fd)}
+	if e.pace != nil {
+		ev.Events = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET&0xffffffff
+	}
 	if unix.EpollCtl(t.fd, unix.EPOLL_CTL_ADD, fd, &ev) != nil {
-		t.closeIfEmpty()
+		t.startWatch()
 		return false
 	}
 	if fd >= len(t.entries) {
@@ -48,27 +79,31 @@ func (t *table) add(fd int, r *Reads, w Waker) bool {
 	} else {
 		t.n++
 	}
-	t.entries[fd] = entry{r, w}
+	t.entries[fd] = e
 	return true
 }
 
-// remove removes the entry of r and returns its Waker; nil if the poller has removed it.
-func (t *table) remove(fd int, r *Reads) Waker {
+// remove removes the entry of r and returns its Waker; nil if the lead has removed it. closing is
+// set if the socket is closed next, which removes it from epoll.
+func (t *table) remove(fd int, r *Reads, closing bool) Waker {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if fd >= len(t.entries) || t.entries[fd].reads != r {
 		return nil
 	}
-	return t.clear(fd).waker
+	return t.clear(fd, closing).waker
 }
 
 // clear removes an entry whose descriptor is still open. t.mu is held.
-func (t *table) clear(fd int) entry {
+func (t *table) clear(fd int, closing bool) entry {
 	e := t.entries[fd]
 	t.entries[fd] = entry{}
-	unix.EpollCtl(t.fd, unix.EPOLL_CTL_DEL, fd, nil)
-	t.n--
-	t.closeIfEmpty()
+	if !closing {
+		unix.EpollCtl(t.fd, unix.EPOLL_CTL_DEL, fd, nil)
+	}
+	if t.n--; t.n == 0 {
+		t.startWatch()
+	}
 	return e
 }
 
@@ -78,61 +113,44 @@ func (t *table) open() bool {
 		return false
 	}
 	unix.SetNonblock(fd, true) // required by the runtime's poller
+	kick, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		unix.Close(fd)
+		return false
+	}
+	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET&0xffffffff, Fd: int32(kick)}
+	unix.EpollCtl(fd, unix.EPOLL_CTL_ADD, kick, &ev)
 	f := os.NewFile(uintptr(fd), "parked connections")
 	raw, err := f.SyscallConn()
 	if err != nil {
 		f.Close()
+		unix.Close(kick)
 		return false
 	}
-	t.epoll, t.fd = f, fd
-	go t.poll(raw)
+	t.epoll, t.fd, t.raw, t.kick = f, fd, raw, kick
+	t.term++
+	go t.lead(t.term)
 	return true
 }
 
-func (t *table) closeIfEmpty() {
-	if t.n == 0 && t.epoll != nil {
-		t.epoll.Close() // ends poll
-		t.epoll, t.entries = nil, nil
+// close ends the lead. t.mu is held.
+func (t *table) close() {
+	if t.epoll == nil {
+		return
 	}
-}
-
-// poll wakes connections with readable sockets until the epoll instance is closed.
-func (t *table) poll(raw syscall.RawConn) {
-	var events [128]unix.EpollEvent
-	for {
-		n := 0
-		err := raw.Read(func(fd uintptr) bool {
-			n, _ = unix.EpollWait(int(fd), events[:], 0)
-			return n > 0
-		})
-		if err != nil {
-			return
-		}
-		for _, e := range events[:n] {
-			t.readable(int(e.Fd))
-		}
-	}
-}
-
-// readable wakes the connection that is parked with fd. If the descriptor was closed and reused
-// after the event, that is another connection: its read finds no data, and it is parked again
-// later.
-func (t *table) readable(fd int) {
-	t.mu.Lock()
-	var e entry
-	if fd < len(t.entries) && t.entries[fd].reads != nil {
-		e = t.clear(fd)
-	}
-	t.mu.Unlock()
-	if e.reads != nil {
-		e.wake()
-	}
+	t.epoll.Close() // waits until the lead does not use kick
+	unix.Close(t.kick)
+	t.epoll, t.raw, t.entries, t.events, t.next, t.pace = nil, nil, nil, nil, 0, nil
+	t.term++
 }
 
 // wake wakes a connection whose entry was taken out of the table.
 func (e entry) wake() {
 	e.reads.mu.Lock()
-	e.reads.fd = 0
+	run := e.reads.run
+	e.reads.fd, e.reads.run = 0, resting
 	e.reads.mu.Unlock()
-	e.waker.Wake()
+	if run == resting {
+		e.waker.Wake()
+	}
 }

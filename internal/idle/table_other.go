@@ -4,9 +4,17 @@ package idle
 
 const canPark = false
 
-var parkedConns table
+type entry struct {
+	reads *Reads
+	waker Waker
+	pace  *Pace
+}
 
 type table struct{}
 
-func (*table) add(int, *Reads, Waker) bool { return false }
-func (*table) remove(int, *Reads) Waker    { return nil }
+var noTable table
+
+func tableOf(int) *table { return &noTable }
+
+func (*table) add(int, entry) bool            { return false }
+func (*table) remove(int, *Reads, bool) Waker { return nil }
