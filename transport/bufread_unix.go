@@ -111,7 +111,7 @@ func (c *Conn) tryNext(l *idle.Lead, max int) (b []byte, more bool, err error) {
 	}
 	b = r.buf[:r.n]
 	c.countRead(r.n, b, err)
-	return b, r.n == max || l.Closed, err
+	return b, r.n == max || l.More, err
 }
 
 func (r *tryReader) try(fd uintptr) {

@@ -194,6 +194,7 @@ func (r *Reads) Interruption(nc net.Conn) error {
 	case r.requested:
 		r.requested = false
 		nc.SetReadDeadline(time.Time{})
+		r.unregister() // there may be data, whose event was the last one: Park registers the socket again
 		return ErrPark
 	}
 	return nil
@@ -339,8 +340,15 @@ func (r *Reads) readable(fd int) bool {
 	case reading:
 		r.run = readingOld
 	case readingOld:
+		r.unregister()
+	}
+	return false
+}
+
+// unregister removes a socket that has stayed registered. r.mu is held.
+func (r *Reads) unregister() {
+	if fd := int(r.fd) - 1; fd >= 0 {
 		r.fd, r.run = 0, resting
 		tableOf(fd).remove(fd, r, false)
 	}
-	return false
 }

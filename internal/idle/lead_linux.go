@@ -68,7 +68,7 @@ func (ev *event) handle(l *Lead, at time.Duration) time.Duration {
 		ev.waker.Wake()
 		return at
 	}
-	l.Closed = ev.bits&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0
+	l.More = ev.bits&(unix.EPOLLPRI|unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0
 	ev.waker.Ready(l)
 	end := now()
 	if l.handled++; end-at > slow {

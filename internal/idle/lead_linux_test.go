@@ -3,6 +3,7 @@ package idle_test
 import (
 	"runtime"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -17,10 +18,14 @@ type session struct {
 	*conn
 	pace         *idle.Pace
 	ready, woken atomic.Value // of func()
+	more         bool         // Lead.More of the last event
 }
 
-func (s *session) Wake()            { go s.woken.Load().(func())() }
-func (s *session) Ready(*idle.Lead) { s.ready.Load().(func())() }
+func (s *session) Wake() { go s.woken.Load().(func())() }
+func (s *session) Ready(l *idle.Lead) {
+	s.more = l.More
+	s.ready.Load().(func())()
+}
 
 // park parks the connection. If there was another event, it first reads what that reported.
 func (s *session) park(tb testing.TB) {
@@ -149,6 +154,59 @@ func TestReadingStaysUnregistered(t *testing.T) {
 	await(t, again)
 	s.send(1)
 	await(t, ready)
+}
+
+// A goroutine that was interrupted for parking need not have read what an event has reported: it is
+// reported again.
+func TestRequestWithUnreadData(t *testing.T) {
+	s, ready, _ := newSession(t, new(idle.Pace))
+	quick := s.ready.Load().(func())
+	parked := make(chan struct{})
+	s.ready.Store(func() {
+		go func() { // as after Wake
+			s.ready.Store(quick)
+			s.interrupt(t)
+			s.park(t)
+			close(parked)
+		}()
+	})
+	s.send(1)
+	await(t, parked)
+	await(t, ready)
+}
+
+// A read ends at urgent data, as telnet sends it, so one read is not all.
+func TestUrgentData(t *testing.T) {
+	for _, urgent := range []bool{false, true} {
+		s := &session{conn: newConn(t), pace: new(idle.Pace)}
+		s.send(1)
+		if urgent {
+			raw, err := s.client.(syscall.Conn).SyscallConn()
+			if err != nil {
+				t.Fatal(err)
+			}
+			raw.Control(func(fd uintptr) { err = unix.Sendto(int(fd), []byte("!"), unix.MSG_OOB, nil) })
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.send(1)
+			s.raw.Control(func(fd uintptr) {
+				_, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLPRI}}, 20_000)
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		ready := make(chan struct{})
+		s.ready.Store(func() { s.discard(); close(ready) })
+		if !s.reads.Park(s.raw, s, s.pace) {
+			t.Fatal("Park: got false, want true")
+		}
+		await(t, ready)
+		if s.more != urgent {
+			t.Errorf("urgent %v: got More %v", urgent, s.more)
+		}
+	}
 }
 
 // Protocols whose callbacks are slow get goroutines for a while.

@@ -8,8 +8,9 @@ import (
 // Lead is the goroutine of an epoll instance, which reads connections that are readable one after the other.
 // It belongs to that goroutine.
 type Lead struct {
-	// Closed reports that the peer has closed its side of the connection that is readable.
-	Closed bool
+	// More reports that one read need not return all that has arrived: the peer has closed its side
+	// of the connection, or has sent urgent data, at which a read ends.
+	More bool
 	// Reader is kept for the packages that read connections, which set it.
 	Reader any
 	// Labels is what the profiler's labels of the goroutine belong to.

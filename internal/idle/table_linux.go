@@ -64,7 +64,7 @@ func (t *table) add(fd int, e entry) bool {
 	}
 	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLONESHOT, Fd: int32(fd)}
 	if e.pace != nil {
-		ev.Events = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET&0xffffffff
+		ev.Events = unix.EPOLLIN | unix.EPOLLPRI | unix.EPOLLRDHUP | unix.EPOLLET&0xffffffff
 	}
 	if unix.EpollCtl(t.fd, unix.EPOLL_CTL_ADD, fd, &ev) != nil {
 		t.startWatch()
