@@ -204,7 +204,9 @@ func readStream(ctx context.Context, nc *nats.Conn, epoch string, info jetstream
 func (c *cluster) summary() string {
 	s := Summary(c.rec.Events())
 	for _, n := range c.nodes {
-		s += fmt.Sprintf("\n%+v", n.now().broker.Stats())
+		if r := n.now(); r != nil { // checkPresence leaves one killed
+			s += fmt.Sprintf("\n%+v", r.broker.Stats())
+		}
 	}
 	return s
 }

@@ -6,9 +6,6 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-
 	"goranch/protocol/session"
 )
 
@@ -60,7 +57,6 @@ func (s *store) Save(put []session.Record, remove []string) error {
 	if first == nil {
 		return context.Cause(s.ctx)
 	}
-	s.restore(first)
 	return fmt.Errorf("session store: %d of %d sessions: %w", failed, len(put)+len(remove), first)
 }
 
@@ -69,21 +65,6 @@ func (s *store) saveOne(ctx context.Context, put []session.Record, remove []stri
 		return s.put(ctx, &put[i])
 	}
 	return s.remove(ctx, remove[i-len(put)])
-}
-
-// restore creates the bucket again if it was deleted. The sessions of all nodes are saved into it when
-// they change or are saved again.
-func (s *store) restore(err error) {
-	if !errors.Is(err, jetstream.ErrNoStreamResponse) && !errors.Is(err, nats.ErrNoResponders) {
-		return
-	}
-	ctx, cancel := context.WithTimeout(s.ctx, s.opts.Timeout)
-	defer cancel()
-	if _, err := s.js.Stream(ctx, "KV_"+s.opts.Bucket); errors.Is(err, jetstream.ErrStreamNotFound) {
-		if _, err := s.openBucket(ctx); err == nil {
-			s.node.Resave()
-		}
-	}
 }
 
 // put writes r unless another node or a later generation has the session.
@@ -113,6 +94,9 @@ func (s *store) put(ctx context.Context, r *session.Record) error {
 			s.drop(key, l)
 			return nil
 		case errors.Is(err, errGone): // expired, or the bucket is a new one
+			if known {
+				s.checkSoon()
+			}
 		case err != nil:
 			return err
 		case now.node != s.id:
