@@ -50,10 +50,11 @@ func (h *history) accept(m *Message) bool {
 	return true
 }
 
-// restart drops the messages of an ordered topic, which continue after a position.
+// restart drops the messages of an ordered topic, which continue after a position. That is an earlier one of
+// the same epoch if the Broker has lost messages.
 func (h *history) restart(p Position) {
 	h.clear()
-	if h.epoch != "" && h.epoch != p.Epoch {
+	if h.epoch != "" && h.epoch != p.Epoch || p.Offset < h.offset {
 		h.ahead = nil
 	}
 	h.epoch, h.previous, h.offset = p.Epoch, p.Offset, p.Offset

@@ -48,6 +48,7 @@ type Broker struct {
 	wake    chan struct{} // has one element when the monitor has to check the stream
 	slow    atomic.Int32  // checks of all topics that follow a full queue, because it may still be full
 	recheck atomic.Bool   // the monitor has to check all topics
+	rewound atomic.Bool   // the stream has lost its last messages since the last check of all topics
 	missing time.Time     // of the monitor: since when the stream does not exist; zero if it does
 	settled uint64        // of the monitor: the last message of the stream at the last check of all topics
 	ctx     context.Context

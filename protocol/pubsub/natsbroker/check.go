@@ -28,7 +28,7 @@ func (sh *shard) fill(ctx context.Context, topic string, o *order, st *stream, u
 		if last >= upTo {
 			return nil
 		}
-		r, err := sh.b.fetch(ctx, st, topic, last, max(st.keep, 0)+maxBatch)
+		r, at, err := sh.b.fetchStored(ctx, st, topic, last, max(st.keep, 0)+maxBatch)
 		if err != nil {
 			return err
 		}
@@ -40,7 +40,7 @@ func (sh *shard) fill(ctx context.Context, topic string, o *order, st *stream, u
 		}
 		for _, m := range r.Messages {
 			sh.b.counters.filled.Add(1)
-			sh.deliver(o, m)
+			sh.deliver(o, m, at)
 		}
 	}
 	if last, _ := sh.position(o); last < upTo {
@@ -80,7 +80,7 @@ func (b *Broker) checkBatch(ctx context.Context, st *stream, topics []string, c 
 	lastOf := make(map[string]uint64)
 	var subjects, names []string
 	for _, topic := range topics {
-		if s, err := appendTopic([]byte(b.subject(stored, "")), topic); err == nil {
+		if s, err := b.appendSubject(st, topic); err == nil {
 			subjects, names = append(subjects, string(s)), append(names, topic)
 		}
 	}

@@ -72,10 +72,16 @@ func (b *Broker) get(ctx context.Context, st *stream, r getRequest, each func(se
 
 // fetch returns the messages of a topic after an offset, up to limit, the last ones. Recovered says
 // that none is missing.
-func (b *Broker) fetch(ctx context.Context, st *stream, topic string, after uint64, limit int) (r pubsub.Recovery, err error) {
-	subject, err := appendTopic([]byte(b.subject(stored, "")), topic)
+func (b *Broker) fetch(ctx context.Context, st *stream, topic string, after uint64, limit int) (pubsub.Recovery, error) {
+	r, _, err := b.fetchStored(ctx, st, topic, after, limit)
+	return r, err
+}
+
+// fetchStored is fetch, and returns also when the last message was stored, by the clock of the server.
+func (b *Broker) fetchStored(ctx context.Context, st *stream, topic string, after uint64, limit int) (r pubsub.Recovery, at string, err error) {
+	subject, err := b.appendSubject(st, topic)
 	if err != nil {
-		return r, err
+		return r, at, err
 	}
 	r.From = pubsub.Position{Epoch: st.epoch, Offset: after}
 	count, previous := 0, after
@@ -89,23 +95,23 @@ func (b *Broker) fetch(ctx context.Context, st *stream, topic string, after uint
 					r.Recovered = true
 				default:
 					count++
-					at := pubsub.Position{Epoch: st.epoch, Offset: seq}
-					r.Messages = append(r.Messages, pubsub.Message{Topic: topic, Frame: m.Data, Position: at, Previous: previous})
+					position := pubsub.Position{Epoch: st.epoch, Offset: seq}
+					r.Messages = append(r.Messages, pubsub.Message{Topic: topic, Frame: m.Data, Position: position, Previous: previous})
 					previous = seq
 				}
-				next = seq + 1
+				next, at = seq+1, m.Header.Get(storedHeader)
 				return nil
 			})
 		if err != nil {
-			return r, err
+			return r, at, err
 		}
 		r.Limit(limit, false)
 		more = pending > 0
 	}
 	if r.Recovered || count > limit {
-		return r, nil
+		return r, at, nil
 	}
-	return r, b.checkComplete(ctx, st, &r, count)
+	return r, at, b.checkComplete(ctx, st, &r, count)
 }
 
 // checkComplete sets r.Recovered if the stream has reached r.From, and has removed no message after

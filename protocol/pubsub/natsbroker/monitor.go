@@ -72,6 +72,9 @@ func (b *Broker) checkAll(find, all bool) error {
 		return b.check(ctx, b.interest.recentTopics(newCheck))
 	}
 	b.interest.recentTopics(0)
+	if b.rewound.Swap(false) {
+		b.settled = 0
+	}
 	info, err := b.info(ctx)
 	if err == nil {
 		err = b.check(ctx, b.interest.orderedTopics())

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -36,7 +37,8 @@ type shard struct {
 	// mu guards the orders. The server holds its locks when it is locked.
 	mu      sync.Mutex
 	orders  map[string]*order
-	passing int // orders without interest
+	passing int       // orders without interest
+	asked   time.Time // when isRewound has asked in vain
 }
 
 // order is what is known of the messages of a topic.
@@ -47,6 +49,7 @@ type order struct {
 	// before a client has asked for the position.
 	last      uint64
 	delivered uint64            // the last message
+	stored    string            // when it was stored, by the clock of the server; with a fill, when a later one was
 	sources   map[string]uint64 // by source, the number of its last message to a topic that is not ordered
 }
 
@@ -182,12 +185,15 @@ func (sh *shard) handle(m *nats.Msg) {
 		sh.b.opts.OnError(fmt.Errorf("%w: NATS: topic %.100q: message without position: %w", protocol.ErrBadInput, topic, err))
 		return
 	}
-	sh.handleOrdered(topic, o, st, msg)
+	sh.handleOrdered(topic, o, st, msg, m.Header.Get(storedHeader))
 }
 
 // handleOrdered delivers a message of an ordered topic, after those that are missing before it. sh.work
 // is held.
-func (sh *shard) handleOrdered(topic string, o *order, st *stream, m pubsub.Message) {
+func (sh *shard) handleOrdered(topic string, o *order, st *stream, m pubsub.Message, storedAt string) {
+	if m.Position.Offset <= o.delivered && !sh.isRewound(topic, o, st, m, storedAt) {
+		return // a fill has delivered it
+	}
 	last, known := sh.position(o)
 	if known && m.Previous > last {
 		sh.b.counters.gaps.Add(1)
@@ -200,7 +206,7 @@ func (sh *shard) handleOrdered(topic string, o *order, st *stream, m pubsub.Mess
 		}
 	}
 	if m.Position.Offset > o.delivered {
-		sh.deliver(o, m)
+		sh.deliver(o, m, storedAt)
 	}
 }
 
@@ -212,9 +218,9 @@ func (sh *shard) position(o *order) (last uint64, known bool) {
 }
 
 // deliver delivers a message of an ordered topic. sh.work is held.
-func (sh *shard) deliver(o *order, m pubsub.Message) {
+func (sh *shard) deliver(o *order, m pubsub.Message, storedAt string) {
 	sh.mu.Lock()
-	o.known, o.delivered = true, m.Position.Offset
+	o.known, o.delivered, o.stored = true, m.Position.Offset, storedAt
 	o.last = max(o.last, m.Position.Offset)
 	sh.mu.Unlock()
 	sh.b.withReceiver(func(r pubsub.Receiver) { r.Deliver(m) })
