@@ -20,6 +20,7 @@ type saver struct {
 	dirty    atomic.Int64  // sessions in the dirty lists of the shards
 	flushNow chan struct{} // ends the save delay
 
+	closing sync.Mutex // held while the Store is closed; locked before mu
 	mu      sync.Mutex
 	next    *batch // the batch that will contain the sessions that are dirty now
 	awaited bool   // a caller waits for next
@@ -39,13 +40,18 @@ func (v *saver) init() {
 	v.next = &batch{done: make(chan struct{})}
 }
 
+// close closes the Store. mu is not held meanwhile, because the Close of a NodeStore waits for calls of
+// Node.Release, which lock it.
 func (v *saver) close(store Store) error {
+	v.closing.Lock()
+	defer v.closing.Unlock()
 	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.closed || store == nil {
+	before := v.closed
+	v.closed = true
+	v.mu.Unlock()
+	if before || store == nil {
 		return nil
 	}
-	v.closed = true
 	return store.Close()
 }
 
