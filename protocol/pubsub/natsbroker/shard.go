@@ -64,23 +64,55 @@ func (b *Broker) shard(topic string) *shard {
 func (sh *shard) add(topic string) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if o := sh.orders[topic]; o != nil && !o.interested {
+	if o := sh.orders[topic]; o == nil {
+		sh.orders[topic] = &order{interested: true}
+	} else if !o.interested {
+		o.interested = true
 		sh.passing--
 	}
-	sh.orders[topic] = &order{interested: true}
 }
 
+// remove ends add. If there are patterns, one of them may match the topic, and messages that were delivered
+// may still arrive by its subscription: what was delivered is kept.
 func (sh *shard) remove(topic string) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	delete(sh.orders, topic)
+	o := sh.orders[topic]
+	if o == nil || !o.interested {
+		return
+	}
+	if sh.b.interest.patterns.Load() == 0 {
+		delete(sh.orders, topic)
+		return
+	}
+	o.interested = false
+	sh.passing++
 }
 
-// forgetPassing forgets the topics that only patterns match: what is known of them ends with a
-// subscription to a pattern.
+// endPattern forgets where the topics are that only patterns match: with a subscription to a pattern their
+// messages may end. What was delivered is kept while other patterns may bring it again.
+func (sh *shard) endPattern() {
+	if sh.b.interest.patterns.Load() == 0 {
+		sh.forgetPassing()
+		return
+	}
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	for _, o := range sh.orders {
+		if !o.interested {
+			o.known = false
+		}
+	}
+}
+
+// forgetPassing forgets the topics that only patterns match.
 func (sh *shard) forgetPassing() {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	sh.forgetPassingLocked()
+}
+
+func (sh *shard) forgetPassingLocked() {
 	for topic, o := range sh.orders {
 		if !o.interested {
 			delete(sh.orders, topic)
@@ -98,12 +130,7 @@ func (sh *shard) orderOf(topic string) *order {
 		return o
 	}
 	if sh.passing >= maxPassing {
-		for topic, o := range sh.orders {
-			if !o.interested {
-				delete(sh.orders, topic)
-			}
-		}
-		sh.passing = 0
+		sh.forgetPassingLocked()
 	}
 	o = new(order)
 	sh.orders[topic] = o
