@@ -50,7 +50,7 @@ type Broker struct {
 	recheck atomic.Bool   // the monitor has to check all topics
 	rewound atomic.Bool   // the stream has lost its last messages since the last check of all topics
 	missing time.Time     // of the monitor: since when the stream does not exist; zero if it does
-	settled uint64        // of the monitor: the last message of the stream at the last check of all topics
+	settled atomic.Uint64 // of the monitor: the last message of the stream at the last check of all topics
 	ctx     context.Context
 	cancel  context.CancelFunc
 	done    sync.WaitGroup

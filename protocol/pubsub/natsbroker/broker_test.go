@@ -235,6 +235,35 @@ func TestStreamDeleted(t *testing.T) {
 	}
 }
 
+// A gap in a stream that was created again is found, although the one before had more messages.
+func TestGapAfterStreamDeleted(t *testing.T) {
+	drop := atomic.Bool{}
+	dropForTest = func(m *nats.Msg) bool { return drop.Load() && string(m.Data) == "dropped" }
+	e := newEngine(t)
+	t.Cleanup(func() { dropForTest = nil })
+	a, b := e.node("a"), e.node("b")
+	b.subscribe("o")
+	for i := range 5 {
+		a.publish("o", fmt.Sprint(i))
+	}
+	old := a.publish("o", "5")
+	b.expect("o 0 1", "o 1 2", "o 2 3", "o 3 4", "o 4 5", "o 5 6")
+	b.checkSoon()
+	waitFor(t, "check", func() bool { return b.settled.Load() == old.Offset })
+	b.received.reset()
+	if err := a.js.DeleteStream(ctx(t), a.streamName()); err != nil {
+		t.Fatalf("DeleteStream: got %v, want no error", err)
+	}
+	waitFor(t, "check of the new stream", func() bool {
+		st := a.Stats().Epoch
+		return st != old.Epoch && st == b.Stats().Epoch && a.Degraded() == nil && b.Degraded() == nil && b.settled.Load() == 0
+	})
+	drop.Store(true)
+	a.publish("o", "dropped")
+	a.publish("o", "6")
+	b.expect("gap o 0", "o dropped 1", "o 6 2")
+}
+
 // The number of subscribers is that of all other nodes that are alive.
 func TestPresence(t *testing.T) {
 	e := newEngine(t)

@@ -59,7 +59,7 @@ func (b *Broker) check(ctx context.Context, topics []string) error {
 	if err != nil {
 		return err
 	}
-	c := checked{first: info.State.FirstSeq, settled: b.settled}
+	c := checked{first: info.State.FirstSeq, settled: b.settled.Load()}
 	for batch := range slices.Chunk(topics, maxBatch) {
 		if err := b.checkBatch(ctx, st, batch, c); err != nil {
 			return err
