@@ -85,7 +85,7 @@ func (m *Manager[T]) release(ctx context.Context, e *entry[T]) error {
 	e.mu.Lock()
 	if e.phase != active { // Close, or the end of the session, may not have saved it yet
 		e.mu.Unlock()
-		return m.flush(ctx)
+		return errorOf(e.id, m.flush(ctx))
 	}
 	h := e.holder
 	if h != nil {

@@ -108,6 +108,10 @@ func TestFullBucket(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "maximum bytes") || len(made) == 0 {
 		t.Fatalf("after %d sessions: got error %v, want one about the maximum bytes", len(made), err)
 	}
+	set(t, made[1], 1e18)
+	if err := made[1].Sync(t.Context()); err == nil || !strings.Contains(err.Error(), "maximum bytes") {
+		t.Errorf("Sync of a session that has grown: got error %v, want one about the maximum bytes", err)
+	}
 	set(t, made[0], 1)
 	must(t, made[0].Sync(t.Context())) // replaces a record of the same size
 	for _, s := range made {

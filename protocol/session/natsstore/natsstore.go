@@ -75,6 +75,7 @@ type lease struct {
 	revision   uint64
 	generation uint64 // 0: about to be taken over
 	claimed    uint64 // the generation with which it is about to be taken over
+	released   bool   // given up, and to be saved once more
 }
 
 // maxConcurrent limits concurrent takeovers, and also concurrent releases.

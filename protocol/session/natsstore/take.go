@@ -162,9 +162,7 @@ func (s *store) serveRelease(msg *nats.Msg) {
 		defer cancel()
 		// An error is that of Save, which the manager reports. The session is saved later then, and the
 		// lease says what that may replace.
-		if s.node.Release(ctx, now.id) == nil {
-			s.drop(key, l)
-		}
+		s.release(key, l, s.node.Release(ctx, now.id) == nil)
 		msg.Respond(nil)
 	})
 	if !started {
