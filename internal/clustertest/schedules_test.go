@@ -55,7 +55,7 @@ func runSchedule(t *testing.T, s Schedule) {
 	c := newCluster(t, s)
 	defer func() {
 		if t.Failed() {
-			t.Errorf("%vreplay: go test ./internal/clustertest -run Schedules -schedules 1 -seed %d -verbose", s, s.Seed)
+			t.Errorf("%s\n%vreplay: go test ./internal/clustertest -run Schedules -schedules 1 -seed %d -verbose", c.summary(), s, s.Seed)
 		}
 	}()
 	if t.Failed() {
@@ -232,7 +232,7 @@ func (c *cluster) summary() string {
 	s := Summary(c.rec.Events())
 	for _, n := range c.nodes {
 		if r := n.now(); r != nil { // checkPresence leaves one killed
-			s += fmt.Sprintf("\n%+v", r.broker.Stats())
+			s += fmt.Sprintf("\n%s: %+v, degraded: %v", n.name, r.broker.Stats(), r.topics.Degraded())
 		}
 	}
 	return s

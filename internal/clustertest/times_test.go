@@ -47,9 +47,9 @@ var routeReconnectDelay time.Duration
 
 // shortenTimes must be called before a server is started.
 func shortenTimes() {
-	minElectionTimeout, maxElectionTimeout = 400*time.Millisecond, time.Second
+	minElectionTimeout, maxElectionTimeout = 800*time.Millisecond, 2*time.Second
 	minCampaignTimeout, maxCampaignTimeout = 10*time.Millisecond, 80*time.Millisecond
-	hbInterval, lostQuorumInterval, lostQuorumCheck = 100*time.Millisecond, time.Second, 250*time.Millisecond
+	hbInterval, lostQuorumInterval, lostQuorumCheck = 150*time.Millisecond, 2*time.Second, 500*time.Millisecond
 	infoTimeout = 400 * time.Millisecond
 	routeConnectDelay, routeConnectMaxDelay, routeReconnectDelay = 20*time.Millisecond, 50*time.Millisecond, 20*time.Millisecond
 }

@@ -70,6 +70,16 @@ func (h *history) setAhead(sn *subscription, offset uint64) {
 	}
 }
 
+// hasPassed reports whether sn has received, from the Broker's history, all messages up to a position at
+// which a gap ends.
+func (h *history) hasPassed(sn *subscription, p Position) bool {
+	if h == nil || h.epoch != p.Epoch {
+		return false
+	}
+	offset, ok := h.ahead[sn]
+	return ok && offset >= p.Offset
+}
+
 // isAhead reports whether sn has received the last message before.
 func (h *history) isAhead(sn *subscription) bool {
 	if len(h.ahead) == 0 {

@@ -59,7 +59,7 @@ func (b *Broker) check(ctx context.Context, topics []string) error {
 	if err != nil {
 		return err
 	}
-	c := checked{first: info.State.FirstSeq, settled: b.settled.Load()}
+	c := checked{first: info.State.FirstSeq, settled: b.settled.upTo.Load()}
 	for batch := range slices.Chunk(topics, maxBatch) {
 		if err := b.checkBatch(ctx, st, batch, c); err != nil {
 			return err
@@ -73,7 +73,7 @@ type checked struct {
 	first   uint64 // the first message that is kept
 	upTo    uint64 // of the copy that has answered, the last message; 0 if it has none of the topics
 	last    uint64 // the last message of the topic; 0 if none is kept
-	settled uint64 // the last message a check ago, which no copy lacks anymore
+	settled uint64 // the last message checkInterval ago, which no copy lacks anymore
 }
 
 func (b *Broker) checkBatch(ctx context.Context, st *stream, topics []string, c checked) error {

@@ -74,14 +74,14 @@ func (b *Broker) checkAll(find, all bool) error {
 	}
 	b.interest.recentTopics(0)
 	if b.rewound.Swap(false) {
-		b.settled.Store(0)
+		b.settled.reset()
 	}
 	info, err := b.info(ctx)
 	if err == nil {
 		err = b.check(ctx, b.interest.orderedTopics())
 	}
 	if err == nil {
-		b.settled.Store(info.State.LastSeq)
+		b.settled.add(info.State.LastSeq)
 	}
 	return err
 }

@@ -152,7 +152,7 @@ func (b *Broker) changeStream(before, found *stream) {
 	if before == nil {
 		return
 	}
-	b.settled.Store(0)
+	b.settled.reset()
 	b.recheck.Store(true)
 	for _, topic := range changed {
 		sh := b.shard(topic)
