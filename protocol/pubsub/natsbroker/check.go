@@ -35,7 +35,9 @@ func (sh *shard) fill(ctx context.Context, topic string, o *order, st *stream, u
 		if n := len(r.Messages); n == 0 || r.Messages[n-1].Position.Offset < upTo {
 			continue
 		}
-		if !r.Recovered {
+		if r.Recovered { // clients compare it with what they have
+			r.Messages[0].Previous = sh.anchorOf(o)
+		} else {
 			sh.b.lost(topic, r.From)
 		}
 		for _, m := range r.Messages {
@@ -134,6 +136,12 @@ func (sh *shard) advance(o *order, to uint64) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	o.last = max(o.last, to)
+}
+
+func (sh *shard) anchorOf(o *order) uint64 {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return o.anchor
 }
 
 // interestedIn returns nil if the server is not subscribed to the topic itself.

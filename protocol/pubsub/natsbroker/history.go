@@ -193,7 +193,14 @@ func (sh *shard) know(topic string, r pubsub.Recovery) {
 	}
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if o := sh.orders[topic]; o != nil && (!o.known || last < o.last) {
+	o := sh.orders[topic]
+	if o == nil {
+		return
+	}
+	if !o.known || last < o.anchor {
+		o.anchor = last
+	}
+	if !o.known || last < o.last {
 		o.known, o.last = true, last
 	}
 }

@@ -47,7 +47,10 @@ type order struct {
 	known      bool // last is known
 	// last is the position up to which all messages of an ordered topic were delivered, or were there
 	// before a client has asked for the position.
-	last      uint64
+	last uint64
+	// anchor is the last position that a client may have: that of a message, or of an answer to a request. There is
+	// no message between it and last, which may be the position of another topic's message.
+	anchor    uint64
 	delivered uint64            // the last message
 	stored    string            // when it was stored, by the clock of the server; with a fill, when a later one was
 	sources   map[string]uint64 // by source, the number of its last message to a topic that is not ordered
@@ -247,7 +250,7 @@ func (sh *shard) position(o *order) (last uint64, known bool) {
 // deliver delivers a message of an ordered topic. sh.work is held.
 func (sh *shard) deliver(o *order, m pubsub.Message, storedAt string) {
 	sh.mu.Lock()
-	o.known, o.delivered, o.stored = true, m.Position.Offset, storedAt
+	o.known, o.delivered, o.anchor, o.stored = true, m.Position.Offset, m.Position.Offset, storedAt
 	o.last = max(o.last, m.Position.Offset)
 	sh.mu.Unlock()
 	sh.b.withReceiver(func(r pubsub.Receiver) { r.Deliver(m) })
