@@ -263,6 +263,36 @@ func TestGapAfterStreamDeleted(t *testing.T) {
 	b.expect("gap o 0", "o dropped 1", "o 6 2")
 }
 
+// A server that cannot read messages, such as while it stops, does not say that there are none.
+func TestUnreadableMessages(t *testing.T) {
+	e := newEngine(t)
+	a, b := e.node("a"), e.node("b")
+	answer := ""
+	if _, err := b.nc.Subscribe("$JS.API.DIRECT.GET.x", func(m *nats.Msg) {
+		m.RespondMsg(&nats.Msg{Header: nats.Header{"Status": {"404"}, "Description": {answer}}})
+	}); err != nil {
+		t.Fatalf("Subscribe: got %v, want no error", err)
+	}
+	for _, tt := range []struct {
+		request getRequest
+		answer  string
+		fails   bool
+	}{
+		{getRequest{MultiLast: []string{"s"}}, "No Results", false},
+		{getRequest{MultiLast: []string{"s"}}, "Message Not Found", true},
+		{getRequest{Seq: 1, NextFor: "s"}, "Message Not Found", false},
+	} {
+		answer = tt.answer
+		if err := b.nc.FlushTimeout(20 * time.Second); err != nil {
+			t.Fatalf("Flush: got %v, want no error", err)
+		}
+		_, _, err := a.get(ctx(t), &stream{name: "x"}, tt.request, nil)
+		if (err != nil) != tt.fails {
+			t.Errorf("%+v, answer %s: got error %v, want one: %t", tt.request, tt.answer, err, tt.fails)
+		}
+	}
+}
+
 // A copy of the stream that lags behind and has no message of a topic yet does not hide a gap, however often the
 // topic was checked meanwhile.
 func TestCopyWithoutMessages(t *testing.T) {

@@ -22,6 +22,9 @@ type getRequest struct {
 	MaxBytes  int      `json:"max_bytes,omitempty"`
 }
 
+// noResults is the answer to a request of the last messages of topics that have none.
+const noResults = "No Results"
+
 // Limits of one request.
 const (
 	maxBatch      = 256
@@ -56,7 +59,9 @@ func (b *Broker) get(ctx context.Context, st *stream, r getRequest, each func(se
 				upTo, _ = strconv.ParseUint(m.Header.Get("Nats-UpTo-Sequence"), 10, 64)
 				return pending, upTo, nil
 			case "404": // no message
-				return 0, 0, nil
+				if len(r.MultiLast) == 0 || m.Header.Get("Description") == noResults {
+					return 0, 0, nil
+				} // otherwise it has one and cannot read it, such as while it stops
 			}
 			return 0, 0, fmt.Errorf("direct get: status %s %s", status, m.Header.Get("Description"))
 		}
