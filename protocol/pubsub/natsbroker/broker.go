@@ -51,6 +51,7 @@ type Broker struct {
 	rewound atomic.Bool   // the stream has lost its last messages since the last check of all topics
 	missing time.Time     // of the monitor: since when the stream does not exist; zero if it does
 	settled settled
+	former  formerStreams // of the monitor
 	ctx     context.Context
 	cancel  context.CancelFunc
 	done    sync.WaitGroup

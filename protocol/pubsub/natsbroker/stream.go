@@ -111,9 +111,19 @@ func (b *Broker) findStream(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if before := b.stream.Load(); before == nil || before.epoch != found.epoch {
-		b.changeStream(before, found)
+	before := b.stream.Load()
+	switch {
+	case before == nil:
+	case before.epoch == found.epoch:
+		b.former.current()
+		return nil
+	default:
+		if err := b.former.check(found.epoch); err != nil {
+			return err
+		}
+		b.former.replace(before.epoch, found.epoch)
 	}
+	b.changeStream(before, found)
 	return nil
 }
 
