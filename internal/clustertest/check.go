@@ -60,7 +60,7 @@ type checker struct {
 	placeOf    map[string]map[string]place
 	published  map[string]bool
 	uncertain  map[string]bool // ids of messages with an attempt that was not acknowledged, and may have been stored
-	last       string // the epoch of the stored messages
+	last       string          // the epoch of the stored messages
 	stored     map[place]bool
 	deleted    int
 }
