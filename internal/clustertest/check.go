@@ -59,7 +59,8 @@ type checker struct {
 	offsets    map[topicEpoch][]uint64 // of all known messages, in order
 	placeOf    map[string]map[string]place
 	published  map[string]bool
-	last       string // the epoch of the stored messages
+	uncertain  map[string]bool // ids of messages with an attempt that was not acknowledged, and may have been stored
+	last       string          // the epoch of the stored messages
 	stored     map[place]bool
 	deleted    int
 }
@@ -67,7 +68,7 @@ type checker struct {
 // Check returns the violations of the promises that docs/cluster.md makes for topics and sessions.
 func Check(events []Event, limits Limits) []Violation {
 	c := &checker{limits: limits, ids: map[place]string{}, offsets: map[topicEpoch][]uint64{},
-		placeOf: map[string]map[string]place{}, published: map[string]bool{}, stored: map[place]bool{}}
+		placeOf: map[string]map[string]place{}, published: map[string]bool{}, uncertain: map[string]bool{}, stored: map[place]bool{}}
 	c.collect(events)
 	c.checkEpochs(events)
 	c.checkAcks(events)
@@ -96,6 +97,9 @@ func (c *checker) collect(events []Event) {
 		switch e.Kind {
 		case Published:
 			c.published[e.ID] = true
+			if e.Answer != Accepted {
+				c.uncertain[e.ID] = true
+			}
 		case Deleted:
 			c.deleted++
 		case Stored:

@@ -286,6 +286,15 @@ func TestCheckAllows(t *testing.T) {
 			{Kind: Subscribed, Attachment: 1, Topic: "t", Position: at("e", 1)},
 			{Kind: Delivered, Attachment: 1, Topic: "t", ID: "2", Position: at("e", 2), Previous: 1},
 		},
+		"a message without an answer in a stream that was deleted, which only a subscription without positions has received": {
+			{Kind: Published, Topic: "t", ID: "1", Answer: Unknown},
+			{Kind: Plain, Attachment: 1, Topic: "t", ID: "1"},
+			{Kind: Deleted},
+			{Kind: Published, Topic: "t", ID: "2", Answer: Accepted, Position: at("f", 1)},
+			{Kind: Published, Topic: "t", ID: "1", Answer: Accepted, Position: at("f", 2)},
+			{Kind: Plain, Attachment: 1, Topic: "t", ID: "2"},
+			{Kind: Plain, Attachment: 1, Topic: "t", ID: "1"},
+		},
 		"a refused message that was stored": {
 			{Kind: Published, Topic: "t", ID: "1", Answer: Refused},
 			{Kind: Stored, Topic: "t", ID: "1", Position: at("e", 1)},

@@ -2,6 +2,7 @@ package clustertest
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"sync"
@@ -22,9 +23,12 @@ const (
 type cluster struct {
 	*workload
 	schedule Schedule
-	nodes    [3]*node
-	links    [3][3]*Proxy                    // from a node to another one
-	log      func(node string) server.Logger // nil: none
+	// name is that of no other cluster: a port of a server that was killed may be one of another cluster
+	// soon, which refuses the connection then.
+	name  string
+	nodes [3]*node
+	links [3][3]*Proxy                    // from a node to another one
+	log   func(node string) server.Logger // nil: none
 
 	pending sync.WaitGroup // ends of faults
 
@@ -33,7 +37,7 @@ type cluster struct {
 }
 
 func newCluster(t testing.TB, s Schedule) *cluster {
-	c := &cluster{workload: newWorkload(t, 700*time.Millisecond), schedule: s}
+	c := &cluster{workload: newWorkload(t, 700*time.Millisecond), schedule: s, name: rand.Text()}
 	c.dial = func(ctx context.Context, i int) (*Wire, error) { return c.nodes[i].dial(ctx) }
 	for i := range c.links {
 		for j := range c.links {
@@ -60,8 +64,8 @@ func newCluster(t testing.TB, s Schedule) *cluster {
 	t.Cleanup(c.close)
 	elected := func() bool {
 		for _, n := range c.nodes {
-			if n.engine != nil && n.engine.JetStreamIsLeader() {
-				return true
+			if n.engine != nil && len(n.engine.JetStreamClusterPeers()) == len(c.nodes) {
+				return true // it is the leader, and knows the others
 			}
 		}
 		return false
@@ -71,9 +75,12 @@ func newCluster(t testing.TB, s Schedule) *cluster {
 			t.Skip("SKIPPED: the servers have elected no leader within a minute; to run this schedule when the machine has time: add -clusters 1")
 		}
 	}
-	for _, n := range c.nodes {
+	for i, n := range c.nodes {
 		if err := n.start(); err != nil {
 			t.Fatal(err)
+		}
+		if i == 0 && s.Seed%4 > 0 { // otherwise all nodes create the stream and the bucket at once, which takes longer
+			c.waitFor("the first node", n.ready)
 		}
 	}
 	c.waitReady()
@@ -97,8 +104,7 @@ func (c *cluster) close() {
 func (c *cluster) waitReady() {
 	c.waitFor("ready nodes", func() bool {
 		for _, n := range c.nodes {
-			r := n.now()
-			if r == nil || r.topics.Degraded() != nil || r.manager() == nil {
+			if !n.ready() {
 				return false
 			}
 		}

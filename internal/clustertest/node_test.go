@@ -62,7 +62,7 @@ func (n *node) startEngine() error {
 	opts := &server.Options{
 		ServerName: n.name, Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: n.dir, NoLog: true, NoSigs: true,
 		Cluster: server.ClusterOpts{
-			Name: "test", Host: "127.0.0.1", Port: server.RANDOM_PORT, PingInterval: 300 * time.Millisecond, MaxPingsOut: 2,
+			Name: n.c.name, Host: "127.0.0.1", Port: server.RANDOM_PORT, PingInterval: 300 * time.Millisecond, MaxPingsOut: 2,
 			// Servers tell each other these addresses, which must not lead around the proxies.
 			Advertise: fmt.Sprintf("127.0.0.1:%d", 1+n.i),
 		},
@@ -191,6 +191,12 @@ func (n *node) now() *running {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.running
+}
+
+// ready reports whether the node can keep its promises.
+func (n *node) ready() bool {
+	r := n.now()
+	return r != nil && r.topics.Degraded() == nil && r.manager() != nil
 }
 
 // manager returns nil if there is none now.

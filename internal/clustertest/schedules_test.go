@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -49,10 +50,12 @@ func TestSchedules(t *testing.T) {
 }
 
 func runSchedule(t *testing.T, s Schedule) {
+	var phases phases
+	phases.begin("start")
 	c := newCluster(t, s)
 	defer func() {
 		if t.Failed() {
-			t.Errorf("%vreplay: go test ./internal/clustertest -run Schedules -schedules 1 -seed %d -verbose", s, s.Seed)
+			t.Errorf("%s\n%vreplay: go test ./internal/clustertest -run Schedules -schedules 1 -seed %d -verbose", c.summary(), s, s.Seed)
 		}
 	}()
 	if t.Failed() {
@@ -60,21 +63,28 @@ func runSchedule(t *testing.T, s Schedule) {
 	}
 	c.createSession()
 	c.createSession()
+	phases.begin("faults")
 	working := c.start(s.Seed)
 	for k, id := range c.sessions {
 		c.publishers.Go(func() { c.useSession(working, id, rand.New(rand.NewPCG(s.Seed, uint64(200+k)))) })
 	}
 	c.run()
+	phases.begin("repair")
 	c.waitReady()
 	c.waitFor("space in the bucket", func() bool {
 		return !s.Has(FullBucket) || c.limitBucket(bucketSize) == nil
 	})
+	phases.begin("last messages")
 	c.finish(s.Seed)
+	phases.begin("last sessions")
 	c.finishSessions()
+	phases.begin("stream")
 	c.recordStream()
+	phases.begin("presence")
 	if s.Seed%5 == 1 {
 		c.checkPresence()
 	}
+	phases.begin("end")
 	c.end()
 	violations := Check(c.rec.Events(), Limits{Keep: s.Keep, SessionsLost: s.Has(DeleteSessions)})
 	if len(violations) > 0 {
@@ -82,8 +92,25 @@ func runSchedule(t *testing.T, s Schedule) {
 	}
 	if *verbose {
 		t.Log(c.summary())
+		t.Log(&phases)
 	}
 }
+
+// phases measures the parts of a schedule, to find out what takes its time.
+type phases struct {
+	began time.Time
+	text  []string
+	name  string
+}
+
+func (p *phases) begin(name string) {
+	if p.name != "" {
+		p.text = append(p.text, fmt.Sprintf("%s %.1fs", p.name, time.Since(p.began).Seconds()))
+	}
+	p.name, p.began = name, time.Now()
+}
+
+func (p *phases) String() string { p.begin(""); return "times: " + strings.Join(p.text, ", ") }
 
 // finishSessions waits until each session has one client.
 func (c *cluster) finishSessions() {
@@ -204,7 +231,9 @@ func readStream(ctx context.Context, nc *nats.Conn, epoch string, info jetstream
 func (c *cluster) summary() string {
 	s := Summary(c.rec.Events())
 	for _, n := range c.nodes {
-		s += fmt.Sprintf("\n%+v", n.now().broker.Stats())
+		if r := n.now(); r != nil { // checkPresence leaves one killed
+			s += fmt.Sprintf("\n%s: %+v, degraded: %v", n.name, r.broker.Stats(), r.topics.Degraded())
+		}
 	}
 	return s
 }

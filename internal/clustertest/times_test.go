@@ -7,7 +7,7 @@ import (
 	_ "github.com/nats-io/nats-server/v2/server"
 )
 
-// The times of elections and routes in nats-server, of which it has no options. They are shortened so that
+// Times of elections and routes in nats-server, and of the broker, which have no options. They are shortened so that
 // a schedule takes seconds instead of minutes.
 
 //go:linkname minElectionTimeout github.com/nats-io/nats-server/v2/server.minElectionTimeout
@@ -31,6 +31,11 @@ var lostQuorumInterval time.Duration
 //go:linkname lostQuorumCheck github.com/nats-io/nats-server/v2/server.lostQuorumCheck
 var lostQuorumCheck time.Duration
 
+// Of a request of the broker, which servers do not answer while they elect a leader.
+//
+//go:linkname infoTimeout goranch/protocol/pubsub/natsbroker.infoTimeout
+var infoTimeout time.Duration
+
 //go:linkname routeConnectDelay github.com/nats-io/nats-server/v2/server.routeConnectDelay
 var routeConnectDelay time.Duration
 
@@ -45,5 +50,6 @@ func shortenTimes() {
 	minElectionTimeout, maxElectionTimeout = 800*time.Millisecond, 2*time.Second
 	minCampaignTimeout, maxCampaignTimeout = 10*time.Millisecond, 80*time.Millisecond
 	hbInterval, lostQuorumInterval, lostQuorumCheck = 150*time.Millisecond, 2*time.Second, 500*time.Millisecond
+	infoTimeout = 400 * time.Millisecond
 	routeConnectDelay, routeConnectMaxDelay, routeReconnectDelay = 20*time.Millisecond, 50*time.Millisecond, 20*time.Millisecond
 }

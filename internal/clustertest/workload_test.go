@@ -174,6 +174,9 @@ func (c *workload) subscribe(ctx context.Context, topic string, plain bool, r *r
 		if errors.Is(err, errAnswer) && !strings.Contains(err.Error(), "unavailable:") {
 			c.t.Errorf("subscribe: got %v, want no error", err)
 		}
+		if errors.Is(err, errAnswer) { // refused; clients wait longer each time
+			pause(attached, 10*time.Millisecond)
+		}
 		cancel()
 		c.mu.Lock()
 		delete(c.moves, at)

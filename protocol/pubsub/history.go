@@ -10,8 +10,9 @@ type history struct {
 	bytes   int
 	epoch   string // of an ordered topic; "" before the first message since the subscription
 	// ahead holds subscriptions to an ordered topic that have received messages from the Broker's
-	// history which are yet to be delivered, with the offset of the last one.
-	ahead map[*subscription]uint64
+	// history which are yet to be delivered, with the offset of the last one in aheadEpoch.
+	ahead      map[*subscription]uint64
+	aheadEpoch string
 
 	offset, previous uint64 // of the last message and the one before it
 
@@ -50,28 +51,41 @@ func (h *history) accept(m *Message) bool {
 	return true
 }
 
-// restart drops the messages of an ordered topic, which continue after a position.
+// restart drops the messages of an ordered topic, which continue after a position. That is an earlier one of
+// the same epoch if the Broker has lost messages.
 func (h *history) restart(p Position) {
 	h.clear()
-	if h.epoch != "" && h.epoch != p.Epoch {
+	if h.aheadEpoch != p.Epoch || h.epoch == p.Epoch && p.Offset < h.offset {
 		h.ahead = nil
 	}
 	h.epoch, h.previous, h.offset = p.Epoch, p.Offset, p.Offset
 }
 
-// setAhead records that sn has received all messages up to an offset.
-func (h *history) setAhead(sn *subscription, offset uint64) {
-	if delete(h.ahead, sn); offset > h.offset {
-		if h.ahead == nil {
-			h.ahead = make(map[*subscription]uint64)
-		}
-		h.ahead[sn] = offset
+// setAhead records that sn has received all messages up to a position. If the epoch of the topic is not known
+// yet, it may be another one.
+func (h *history) setAhead(sn *subscription, p Position) {
+	if delete(h.ahead, sn); h.epoch == p.Epoch && p.Offset <= h.offset {
+		return
 	}
+	if h.ahead == nil || h.aheadEpoch != p.Epoch {
+		h.ahead, h.aheadEpoch = make(map[*subscription]uint64), p.Epoch
+	}
+	h.ahead[sn] = p.Offset
+}
+
+// hasPassed reports whether sn has received, from the Broker's history, all messages up to a position at
+// which a gap ends.
+func (h *history) hasPassed(sn *subscription, p Position) bool {
+	if h == nil || h.aheadEpoch != p.Epoch {
+		return false
+	}
+	offset, ok := h.ahead[sn]
+	return ok && offset >= p.Offset
 }
 
 // isAhead reports whether sn has received the last message before.
 func (h *history) isAhead(sn *subscription) bool {
-	if len(h.ahead) == 0 {
+	if len(h.ahead) == 0 || h.aheadEpoch != h.epoch {
 		return false
 	}
 	if h.offset <= h.ahead[sn] {

@@ -78,17 +78,17 @@ func (h *handler) subscribeOrdered(name string, since *Position, last int) error
 			}
 		}
 		j.final = try == len(joinDelays)-1
-		err = h.sub.subscribe(h.peer, name, since != nil, func(t *topic) (after uint64, err error) {
+		err = h.sub.subscribe(h.peer, name, since != nil, func(t *topic) (after Position, err error) {
 			from, recovered, entries, ok := j.entries(t, s.topics.historyOf(t))
 			if !ok {
-				return 0, errNotJoined
+				return after, errNotJoined
 			}
 			if since == nil {
-				return 0, h.sendHistory(entries, nil)
+				return after, h.sendHistory(entries, nil)
 			}
-			after = from.Offset
+			after = from
 			if n := len(entries); n > 0 {
-				after = max(after, entries[n-1].offset)
+				after.Offset = max(after.Offset, entries[n-1].offset)
 			}
 			return after, h.sendHistory(entries, subscribedFrame(name, from, recovered))
 		})

@@ -250,6 +250,48 @@ func TestAnnouncedGap(t *testing.T) {
 	})
 }
 
+// A gap is not announced to a subscription that has received the missing messages from the broker's history.
+func TestGapBehindSubscription(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b, broker := newConnectedServers(t, pubsub.Options{})
+		start := a.client().subscribeSince("o", "{}")
+		b.client().subscribe("o")
+		broker.deliver = func(m pubsub.Message) bool { return m.Position.Offset > 3 }
+		for _, data := range []string{"0", "1", "2"} {
+			a.publish("o", data)
+		}
+		c := b.client()
+		c.subscribeSince("o", position(pubsub.Position{Epoch: start.Epoch, Offset: start.Offset}))
+		c.expect(numbered("o", "0", 1), numbered("o", "1", 2), numbered("o", "2", 3))
+		broker.receiver.Gap("o", pubsub.Position{Epoch: start.Epoch, Offset: 3})
+		a.publish("o", "3")
+		c.expect(numbered("o", "3", 4))
+	})
+}
+
+// A subscription that begins before the server has received a message, with the history of an epoch that ends
+// then, hears of the next epoch and receives its messages, although their offsets are lower.
+func TestEpochEndsAfterSubscription(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b, broker := newConnectedServers(t, pubsub.Options{})
+		start := a.client().subscribeSince("o", "{}")
+		b.client().subscribe("o") // so that the subscription below does not begin the history of the server
+		broker.deliver = func(pubsub.Message) bool { return false }
+		a.publish("o", "0")
+		c := b.client()
+		c.subscribeSince("o", position(pubsub.Position{Epoch: start.Epoch, Offset: start.Offset}))
+		c.expect(numbered("o", "0", 1))
+		var m pubsub.Message
+		broker.deliver = func(last pubsub.Message) bool { m = last; return false }
+		a.publish("o", "1")
+		broker.receiver.Gap("o", pubsub.Position{Epoch: "next"})
+		broker.deliver = nil
+		m.Position, m.Previous = pubsub.Position{Epoch: "next", Offset: 1}, 0
+		broker.receiver.Deliver(m)
+		c.expect(`{"subscribed":"o","epoch":"next","offset":0,"recovered":false}`, numbered("o", "1", 1))
+	})
+}
+
 // A message is published once per key, on whichever server, and a publish that the broker does not
 // accept is refused without an end of the connection.
 func TestKeys(t *testing.T) {

@@ -43,7 +43,7 @@ func (r *receiver) Gap(topic string, from Position) {
 	}
 	frame := append(subscribedFrame(topic, from, false), serverEnd)
 	for _, sn := range t.direct {
-		if sn.numbered {
+		if sn.numbered && !t.history.hasPassed(sn, from) {
 			sn.sub.session.Output(frame)
 		}
 	}

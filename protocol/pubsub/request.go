@@ -122,13 +122,13 @@ func (h *handler) subscribe(name string, r *request) error {
 	case (r.Since != nil || history > 0) && h.server.opts.keepsHistory() && h.server.ordered(name):
 		return h.subscribeOrdered(name, r.Since, history)
 	case r.Since == nil:
-		return h.sub.subscribe(h.peer, name, false, func(t *topic) (uint64, error) {
-			return 0, h.sendHistory(t.history.last(history), nil)
+		return h.sub.subscribe(h.peer, name, false, func(t *topic) (Position, error) {
+			return Position{}, h.sendHistory(t.history.last(history), nil)
 		})
 	}
-	return h.sub.subscribe(h.peer, name, true, func(t *topic) (uint64, error) {
+	return h.sub.subscribe(h.peer, name, true, func(t *topic) (Position, error) {
 		from, recovered, missed := h.server.topics.historyOf(t).since(*r.Since, h.server.epoch)
-		return 0, h.sendHistory(missed, subscribedFrame(name, from, recovered))
+		return Position{}, h.sendHistory(missed, subscribedFrame(name, from, recovered))
 	})
 }
 

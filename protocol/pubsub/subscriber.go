@@ -126,9 +126,9 @@ func (sub *subscriber) subscribe(p *protocol.Peer, name string, numbered bool, a
 	return sub.save(func(names topicNames) { names[name] = struct{}{} })
 }
 
-// answerFunc answers a subscribe request. It returns the offset up to which it has sent the messages
+// answerFunc answers a subscribe request. It returns the position up to which it has sent the messages
 // of a subscription with positions.
-type answerFunc func(*topic) (after uint64, err error)
+type answerFunc func(*topic) (after Position, err error)
 
 // add adds a subscription, whose bytes the account is charged with. It calls answer, unless that is
 // nil, while the topic is locked; after an error of answer other than errNotJoined the subscription
@@ -145,7 +145,7 @@ func (sub *subscriber) add(name string, numbered bool, answer answerFunc) error 
 		return err
 	}
 	sn := &subscription{sub: sub, topic: t, numbered: numbered}
-	after := uint64(0)
+	var after Position
 	if answer != nil {
 		after, err = answer(t)
 	}

@@ -42,6 +42,7 @@ type entry[T any] struct {
 	phase         phase
 	dirty         bool // in a dirty list
 	saving        bool // in the batch being saved
+	refused       bool // by the Store, and to be saved again later
 	marshalFailed bool
 	stored        bool // in the Store, or about to be
 	brief         bool // its last attachment lasted less than briefTime

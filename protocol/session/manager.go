@@ -26,7 +26,7 @@ type Manager[T any] struct {
 	attempts *attempts.Table
 	shards   [shards]shard[T]
 	detached detachedList[T]
-	saver    saver
+	saver    saver[T]
 	shared   SharedStore // nil: the Store is of this process only
 	nodes    *nodes[T]   // nil: the Store is not one of several nodes
 	quit     chan struct{}

@@ -14,7 +14,8 @@ import (
 //
 // A record belongs to the node that wrote it last, in its generation. Save compares and sets each record
 // on its own: it neither writes nor removes one that another node has taken over, or one of a later
-// generation, and calls [Node.Lost] for it, which is not an error. An error of Save means that some
+// generation, and calls [Node.Lost] for it, which is not an error. A [SaveError] says which records were
+// refused, such as those that have grown while the store is full. Another error of Save means that some
 // records may not have been written; the manager saves all of them again.
 type NodeStore interface {
 	Store
@@ -30,6 +31,24 @@ type NodeStore interface {
 	Take(ctx context.Context, id string, ttl time.Duration, check func(*Record) error) (Record, error)
 	// MaxState is the largest State of a record in bytes. 0 is no limit.
 	MaxState() int
+}
+
+// SaveError is an error of Save of a [NodeStore] that concerns some records only. All others are saved.
+type SaveError struct {
+	Refused map[string]error // by id: why the record was neither written nor removed
+	Err     error            // a summary, without ids
+}
+
+func (e *SaveError) Error() string { return e.Err.Error() }
+func (e *SaveError) Unwrap() error { return e.Err }
+
+// errorOf returns what an error of Save means for the session with the id.
+func errorOf(id string, err error) error {
+	var some *SaveError
+	if errors.As(err, &some) {
+		return some.Refused[id]
+	}
+	return err
 }
 
 // Node is a [Manager] as a [NodeStore] uses it. Its methods may be called from any goroutine.
@@ -287,7 +306,7 @@ func (n *nodes[T]) Release(ctx context.Context, id string) error {
 				return context.Cause(ctx)
 			}
 		case e == nil:
-			return n.m.flush(ctx)
+			return errorOf(id, n.m.flush(ctx))
 		case !e.isMoving():
 			return n.m.release(ctx, e)
 		default: // for another node, but not saved yet
@@ -301,7 +320,12 @@ func (n *nodes[T]) Release(ctx context.Context, id string) error {
 // waitMoved waits for a Save of e, which another node has or is about to have. The error wraps
 // ErrUnavailable if e is still to be saved after it.
 func (n *nodes[T]) waitMoved(ctx context.Context, e *entry[T]) error {
-	err := n.m.flush(ctx)
+	e.mu.Lock()
+	if e.refused {
+		n.m.markDirty(e) // now, not later
+	}
+	e.mu.Unlock()
+	err := errorOf(e.id, n.m.flush(ctx))
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}

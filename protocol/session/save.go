@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -15,17 +16,22 @@ const (
 )
 
 // saver is the state of the flusher, the goroutine that saves dirty sessions.
-type saver struct {
+type saver[T any] struct {
 	running  atomic.Bool   // written with mu held
 	dirty    atomic.Int64  // sessions in the dirty lists of the shards
 	flushNow chan struct{} // ends the save delay
 
+	closing sync.Mutex // held while the Store is closed; locked before mu
 	mu      sync.Mutex
 	next    *batch // the batch that will contain the sessions that are dirty now
 	awaited bool   // a caller waits for next
 	closed  bool   // the Store is closed
 
-	failing bool // the last Save failed; used by the flusher only
+	// The following fields are used by the flusher only.
+	failing bool        // sessions could not be saved, which was reported
+	refused []*entry[T] // by a NodeStore that has saved others; they are saved again at retryAt
+	retryAt time.Time
+	backoff time.Duration // before retryAt
 }
 
 // batch is one Save. Callers wait for it to be done.
@@ -34,18 +40,23 @@ type batch struct {
 	err  error // valid after done is closed
 }
 
-func (v *saver) init() {
+func (v *saver[T]) init() {
 	v.flushNow = make(chan struct{}, 1)
 	v.next = &batch{done: make(chan struct{})}
 }
 
-func (v *saver) close(store Store) error {
+// close closes the Store. mu is not held meanwhile, because the Close of a NodeStore waits for calls of
+// Node.Release, which lock it.
+func (v *saver[T]) close(store Store) error {
+	v.closing.Lock()
+	defer v.closing.Unlock()
 	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.closed || store == nil {
+	before := v.closed
+	v.closed = true
+	v.mu.Unlock()
+	if before || store == nil {
 		return nil
 	}
-	v.closed = true
 	return store.Close()
 }
 
@@ -86,17 +97,22 @@ func (m *Manager[T]) runFlusher() {
 		case <-v.flushNow:
 		}
 		delay := saveDelay
-		if m.saveBatch() == nil {
+		err := m.saveBatch()
+		if err == nil || len(v.refused) > 0 { // other sessions can be saved
 			backoff = 0
 		} else {
-			backoff = min(max(2*backoff, minBackoff), maxBackoff)
+			backoff = nextBackoff(backoff)
 			delay = backoff
 		}
-		if m.stopFlusher(backoff > 0) {
+		if m.stopFlusher(err != nil) {
 			return
 		}
 		timer.Reset(delay)
 	}
+}
+
+func nextBackoff(last time.Duration) time.Duration {
+	return min(max(2*last, minBackoff), maxBackoff)
 }
 
 // stopFlusher reports whether the flusher must return: nothing is dirty and no caller waits, or the
@@ -111,7 +127,7 @@ func (m *Manager[T]) stopFlusher(failed bool) bool {
 	// running is cleared before dirty is read. A concurrent markDirty increments dirty before it
 	// reads running, so it either starts a flusher or is counted here.
 	v.running.Store(false)
-	if v.dirty.Load() > 0 && !(failed && m.closed.Load()) {
+	if (v.dirty.Load() > 0 || len(v.refused) > 0) && !(failed && m.closed.Load()) {
 		v.running.Store(true)
 		return false
 	}
@@ -125,6 +141,9 @@ func (m *Manager[T]) saveBatch() error {
 	b := v.next // before the dirty lists are read: its waiters have marked their sessions before
 	v.next, v.awaited = &batch{done: make(chan struct{})}, false
 	v.mu.Unlock()
+	if len(v.refused) > 0 && (m.closed.Load() || !time.Now().Before(v.retryAt)) {
+		m.retryRefused()
+	}
 
 	var entries []*entry[T]
 	for i := range m.shards {
@@ -166,17 +185,17 @@ func (m *Manager[T]) save(entries []*entry[T]) error {
 	if len(put)+len(remove) > 0 {
 		err = m.opts.Store.Save(put, remove)
 	}
+	var some *SaveError
+	errors.As(err, &some)
 	for _, e := range entries {
 		e.mu.Lock()
 		e.saving = false
-		if err != nil {
+		if some != nil && some.Refused[e.id] != nil {
+			m.refuse(e)
+		} else if err != nil && some == nil {
 			m.markDirty(e)
-		} else if e.phase == ended {
-			m.nodes.setEnding(e.id, false)
-		} else if e.phase == released && m.nodes != nil {
-			// Not before: this node could take the session over again, and e, whose generation may be
-			// the higher one, would then be saved over the newer record.
-			m.forget(e)
+		} else {
+			m.saved(e)
 		}
 		e.mu.Unlock()
 	}
@@ -186,8 +205,53 @@ func (m *Manager[T]) save(entries []*entry[T]) error {
 			m.report(fmt.Errorf("save sessions (will be retried): %w", err))
 		}
 	}
-	m.saver.failing = err != nil
+	m.saver.failing = err != nil || len(m.saver.refused) > 0
+	if len(m.saver.refused) == 0 {
+		m.saver.backoff = 0
+	}
 	return err
+}
+
+// saved records that e is in the Store as it was at the begin of the Save. e.mu is held.
+func (m *Manager[T]) saved(e *entry[T]) {
+	e.refused = false
+	if e.dirty { // it was changed, released or ended meanwhile, and the next Save is the one that counts
+		return
+	}
+	if e.phase == ended {
+		m.nodes.setEnding(e.id, false)
+	} else if e.phase == released && m.nodes != nil {
+		// Not before: this node could take the session over again, and e, whose generation may be
+		// the higher one, would then be saved over the newer record.
+		m.forget(e)
+	}
+}
+
+// refuse makes e, which the Store has refused, be saved again later. e.mu is held.
+func (m *Manager[T]) refuse(e *entry[T]) {
+	v := &m.saver
+	if len(v.refused) == 0 {
+		v.backoff = nextBackoff(v.backoff)
+		v.retryAt = time.Now().Add(v.backoff)
+	}
+	if !e.refused {
+		e.refused = true
+		v.refused = append(v.refused, e)
+	}
+}
+
+// retryRefused schedules refused sessions to be saved.
+func (m *Manager[T]) retryRefused() {
+	entries := m.saver.refused
+	m.saver.refused = nil
+	for _, e := range entries {
+		e.mu.Lock()
+		if e.refused { // not saved since, after another change
+			e.refused = false
+			m.markDirty(e)
+		}
+		e.mu.Unlock()
+	}
 }
 
 // marshal calls Marshal and returns its panic as an error.
@@ -241,7 +305,7 @@ func (m *Manager[T]) flush(ctx context.Context) error {
 
 // waitSaved saves e, which is dirty, and returns the error of the Store or of Marshal for e.
 func (m *Manager[T]) waitSaved(ctx context.Context, e *entry[T]) error {
-	if err := m.flush(ctx); err != nil {
+	if err := errorOf(e.id, m.flush(ctx)); err != nil {
 		return fmt.Errorf("save the session: %w", err)
 	}
 	e.mu.Lock()

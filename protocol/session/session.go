@@ -94,7 +94,7 @@ func (s *Session[T]) Sync(ctx context.Context) error {
 	e := s.e
 	e.mu.Lock()
 	err := e.checkLease(s.gen)
-	clean := !e.dirty && !e.saving && !e.marshalFailed
+	clean := !e.dirty && !e.saving && !e.refused && !e.marshalFailed
 	if err == nil && !clean {
 		e.m.markDirty(e)
 	}

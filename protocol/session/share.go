@@ -83,9 +83,9 @@ func (s sharer[T]) Release(ctx context.Context, id string) error {
 // Store, it is saved later; with a NodeStore it is forgotten then.
 func (m *Manager[T]) release(ctx context.Context, e *entry[T]) error {
 	e.mu.Lock()
-	if e.phase != active {
+	if e.phase != active { // Close, or the end of the session, may not have saved it yet
 		e.mu.Unlock()
-		return nil
+		return errorOf(e.id, m.flush(ctx))
 	}
 	h := e.holder
 	if h != nil {

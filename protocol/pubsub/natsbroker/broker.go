@@ -48,11 +48,36 @@ type Broker struct {
 	wake    chan struct{} // has one element when the monitor has to check the stream
 	slow    atomic.Int32  // checks of all topics that follow a full queue, because it may still be full
 	recheck atomic.Bool   // the monitor has to check all topics
+	rewound atomic.Bool   // the stream has lost its last messages since the last check of all topics
 	missing time.Time     // of the monitor: since when the stream does not exist; zero if it does
-	settled uint64        // of the monitor: the last message of the stream at the last check of all topics
+	settled settled
+	former  formerStreams // of the monitor
 	ctx     context.Context
 	cancel  context.CancelFunc
 	done    sync.WaitGroup
+}
+
+// settled is up to where a topic has no message of which a copy of the stream has none. Copies that answer
+// may lag behind, also when topics are checked twice at short intervals: the last message at the time of
+// a check counts after checkInterval only.
+type settled struct {
+	upTo  atomic.Uint64
+	last  uint64    // of the monitor: the last message at the time since
+	since time.Time // of the monitor
+}
+
+// add records the last message of the stream as its leader knows it.
+func (s *settled) add(last uint64) {
+	if !s.since.IsZero() && time.Since(s.since) < checkInterval {
+		return
+	}
+	s.upTo.Store(s.last)
+	s.last, s.since = last, time.Now()
+}
+
+func (s *settled) reset() {
+	s.upTo.Store(0)
+	s.last, s.since = 0, time.Time{}
 }
 
 type counters struct {

@@ -235,6 +235,84 @@ func TestStreamDeleted(t *testing.T) {
 	}
 }
 
+// A gap in a stream that was created again is found, although the one before had more messages.
+func TestGapAfterStreamDeleted(t *testing.T) {
+	drop := atomic.Bool{}
+	dropForTest = func(m *nats.Msg) bool { return drop.Load() && string(m.Data) == "dropped" }
+	e := newEngine(t)
+	t.Cleanup(func() { dropForTest = nil })
+	a, b := e.node("a"), e.node("b")
+	b.subscribe("o")
+	for i := range 5 {
+		a.publish("o", fmt.Sprint(i))
+	}
+	old := a.publish("o", "5")
+	b.expect("o 0 1", "o 1 2", "o 2 3", "o 3 4", "o 4 5", "o 5 6")
+	b.settled.upTo.Store(old.Offset) // as after a while
+	b.received.reset()
+	if err := a.js.DeleteStream(ctx(t), a.streamName()); err != nil {
+		t.Fatalf("DeleteStream: got %v, want no error", err)
+	}
+	waitFor(t, "check of the new stream", func() bool {
+		st := a.Stats().Epoch
+		return st != old.Epoch && st == b.Stats().Epoch && a.Degraded() == nil && b.Degraded() == nil && b.settled.upTo.Load() == 0
+	})
+	drop.Store(true)
+	a.publish("o", "dropped")
+	a.publish("o", "6")
+	b.expect("gap o 0", "o dropped 1", "o 6 2")
+}
+
+// A server that cannot read messages, such as while it stops, does not say that there are none.
+func TestUnreadableMessages(t *testing.T) {
+	e := newEngine(t)
+	a, b := e.node("a"), e.node("b")
+	answer := ""
+	if _, err := b.nc.Subscribe("$JS.API.DIRECT.GET.x", func(m *nats.Msg) {
+		m.RespondMsg(&nats.Msg{Header: nats.Header{"Status": {"404"}, "Description": {answer}}})
+	}); err != nil {
+		t.Fatalf("Subscribe: got %v, want no error", err)
+	}
+	for _, tt := range []struct {
+		request getRequest
+		answer  string
+		fails   bool
+	}{
+		{getRequest{MultiLast: []string{"s"}}, "No Results", false},
+		{getRequest{MultiLast: []string{"s"}}, "Message Not Found", true},
+		{getRequest{Seq: 1, NextFor: "s"}, "Message Not Found", false},
+	} {
+		answer = tt.answer
+		if err := b.nc.FlushTimeout(20 * time.Second); err != nil {
+			t.Fatalf("Flush: got %v, want no error", err)
+		}
+		_, _, err := a.get(ctx(t), &stream{name: "x"}, tt.request, nil)
+		if (err != nil) != tt.fails {
+			t.Errorf("%+v, answer %s: got error %v, want one: %t", tt.request, tt.answer, err, tt.fails)
+		}
+	}
+}
+
+// A copy of the stream that lags behind and has no message of a topic yet does not hide a gap, however often the
+// topic was checked meanwhile.
+func TestCopyWithoutMessages(t *testing.T) {
+	e := newEngine(t)
+	a := e.node("a")
+	a.subscribe("o")
+	start, _, _ := a.history("o", pubsub.Position{}, false, 8) // its position is known now
+	a.settled.add(start + 3)
+	a.settled.add(start + 3)
+	sh := a.shard("o")
+	if err := sh.check(ctx(t), "o", a.stream.Load(), checked{first: 1, settled: a.settled.upTo.Load()}); err != nil {
+		t.Fatalf("check: got %v, want no error", err)
+	}
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if o := sh.orders["o"]; !o.known || o.last != start {
+		t.Errorf("position: got %+v, want the known one %d", o, start)
+	}
+}
+
 // The number of subscribers is that of all other nodes that are alive.
 func TestPresence(t *testing.T) {
 	e := newEngine(t)

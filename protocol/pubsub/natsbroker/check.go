@@ -28,19 +28,21 @@ func (sh *shard) fill(ctx context.Context, topic string, o *order, st *stream, u
 		if last >= upTo {
 			return nil
 		}
-		r, err := sh.b.fetch(ctx, st, topic, last, max(st.keep, 0)+maxBatch)
+		r, at, err := sh.b.fetchStored(ctx, st, topic, last, max(st.keep, 0)+maxBatch)
 		if err != nil {
 			return err
 		}
 		if n := len(r.Messages); n == 0 || r.Messages[n-1].Position.Offset < upTo {
 			continue
 		}
-		if !r.Recovered {
+		if r.Recovered { // clients compare it with what they have
+			r.Messages[0].Previous = sh.anchorOf(o)
+		} else {
 			sh.b.lost(topic, r.From)
 		}
 		for _, m := range r.Messages {
 			sh.b.counters.filled.Add(1)
-			sh.deliver(o, m)
+			sh.deliver(o, m, at)
 		}
 	}
 	if last, _ := sh.position(o); last < upTo {
@@ -59,7 +61,7 @@ func (b *Broker) check(ctx context.Context, topics []string) error {
 	if err != nil {
 		return err
 	}
-	c := checked{first: info.State.FirstSeq, settled: b.settled}
+	c := checked{first: info.State.FirstSeq, settled: b.settled.upTo.Load()}
 	for batch := range slices.Chunk(topics, maxBatch) {
 		if err := b.checkBatch(ctx, st, batch, c); err != nil {
 			return err
@@ -73,14 +75,14 @@ type checked struct {
 	first   uint64 // the first message that is kept
 	upTo    uint64 // of the copy that has answered, the last message; 0 if it has none of the topics
 	last    uint64 // the last message of the topic; 0 if none is kept
-	settled uint64 // the last message a check ago, which no copy lacks anymore
+	settled uint64 // the last message checkInterval ago, which no copy lacks anymore
 }
 
 func (b *Broker) checkBatch(ctx context.Context, st *stream, topics []string, c checked) error {
 	lastOf := make(map[string]uint64)
 	var subjects, names []string
 	for _, topic := range topics {
-		if s, err := appendTopic([]byte(b.subject(stored, "")), topic); err == nil {
+		if s, err := b.appendSubject(st, topic); err == nil {
 			subjects, names = append(subjects, string(s)), append(names, topic)
 		}
 	}
@@ -134,6 +136,12 @@ func (sh *shard) advance(o *order, to uint64) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	o.last = max(o.last, to)
+}
+
+func (sh *shard) anchorOf(o *order) uint64 {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return o.anchor
 }
 
 // interestedIn returns nil if the server is not subscribed to the topic itself.

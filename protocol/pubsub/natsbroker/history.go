@@ -22,6 +22,9 @@ type getRequest struct {
 	MaxBytes  int      `json:"max_bytes,omitempty"`
 }
 
+// noResults is the answer to a request of the last messages of topics that have none.
+const noResults = "No Results"
+
 // Limits of one request.
 const (
 	maxBatch      = 256
@@ -56,7 +59,9 @@ func (b *Broker) get(ctx context.Context, st *stream, r getRequest, each func(se
 				upTo, _ = strconv.ParseUint(m.Header.Get("Nats-UpTo-Sequence"), 10, 64)
 				return pending, upTo, nil
 			case "404": // no message
-				return 0, 0, nil
+				if len(r.MultiLast) == 0 || m.Header.Get("Description") == noResults {
+					return 0, 0, nil
+				} // otherwise it has one and cannot read it, such as while it stops
 			}
 			return 0, 0, fmt.Errorf("direct get: status %s %s", status, m.Header.Get("Description"))
 		}
@@ -72,10 +77,16 @@ func (b *Broker) get(ctx context.Context, st *stream, r getRequest, each func(se
 
 // fetch returns the messages of a topic after an offset, up to limit, the last ones. Recovered says
 // that none is missing.
-func (b *Broker) fetch(ctx context.Context, st *stream, topic string, after uint64, limit int) (r pubsub.Recovery, err error) {
-	subject, err := appendTopic([]byte(b.subject(stored, "")), topic)
+func (b *Broker) fetch(ctx context.Context, st *stream, topic string, after uint64, limit int) (pubsub.Recovery, error) {
+	r, _, err := b.fetchStored(ctx, st, topic, after, limit)
+	return r, err
+}
+
+// fetchStored is fetch, and returns also when the last message was stored, by the clock of the server.
+func (b *Broker) fetchStored(ctx context.Context, st *stream, topic string, after uint64, limit int) (r pubsub.Recovery, at string, err error) {
+	subject, err := b.appendSubject(st, topic)
 	if err != nil {
-		return r, err
+		return r, at, err
 	}
 	r.From = pubsub.Position{Epoch: st.epoch, Offset: after}
 	count, previous := 0, after
@@ -89,23 +100,23 @@ func (b *Broker) fetch(ctx context.Context, st *stream, topic string, after uint
 					r.Recovered = true
 				default:
 					count++
-					at := pubsub.Position{Epoch: st.epoch, Offset: seq}
-					r.Messages = append(r.Messages, pubsub.Message{Topic: topic, Frame: m.Data, Position: at, Previous: previous})
+					position := pubsub.Position{Epoch: st.epoch, Offset: seq}
+					r.Messages = append(r.Messages, pubsub.Message{Topic: topic, Frame: m.Data, Position: position, Previous: previous})
 					previous = seq
 				}
-				next = seq + 1
+				next, at = seq+1, m.Header.Get(storedHeader)
 				return nil
 			})
 		if err != nil {
-			return r, err
+			return r, at, err
 		}
 		r.Limit(limit, false)
 		more = pending > 0
 	}
 	if r.Recovered || count > limit {
-		return r, nil
+		return r, at, nil
 	}
-	return r, b.checkComplete(ctx, st, &r, count)
+	return r, at, b.checkComplete(ctx, st, &r, count)
 }
 
 // checkComplete sets r.Recovered if the stream has reached r.From, and has removed no message after
@@ -187,7 +198,14 @@ func (sh *shard) know(topic string, r pubsub.Recovery) {
 	}
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if o := sh.orders[topic]; o != nil && (!o.known || last < o.last) {
+	o := sh.orders[topic]
+	if o == nil {
+		return
+	}
+	if !o.known || last < o.anchor {
+		o.anchor = last
+	}
+	if !o.known || last < o.last {
 		o.known, o.last = true, last
 	}
 }

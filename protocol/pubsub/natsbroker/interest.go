@@ -107,7 +107,7 @@ func (b *Broker) Unsubscribe(topics ...string) {
 		}
 		b.interest.patterns.Add(-1)
 		for _, sh := range b.shards {
-			sh.forgetPassing()
+			sh.endPattern()
 		}
 	}
 }

@@ -33,6 +33,7 @@ func (b *Broker) monitor() {
 				b.opts.OnError(fmt.Errorf("NATS: stream %s: %w", b.streamName(), err))
 			}
 			b.recheck.Store(true)
+			b.interest.recentTopics(0) // the next check includes them; until then clients may come and go
 			failures++
 			timer.Reset(retryDelay(failures))
 			continue
@@ -72,12 +73,15 @@ func (b *Broker) checkAll(find, all bool) error {
 		return b.check(ctx, b.interest.recentTopics(newCheck))
 	}
 	b.interest.recentTopics(0)
+	if b.rewound.Swap(false) {
+		b.settled.reset()
+	}
 	info, err := b.info(ctx)
 	if err == nil {
 		err = b.check(ctx, b.interest.orderedTopics())
 	}
 	if err == nil {
-		b.settled = info.State.LastSeq
+		b.settled.add(info.State.LastSeq)
 	}
 	return err
 }

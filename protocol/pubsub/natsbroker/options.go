@@ -54,12 +54,12 @@ var (
 	newCheck      = time.Second            // after a subscription, its topic is checked
 	createDelay   = time.Second            // before a stream that was deleted is created again
 	retryMin      = 250 * time.Millisecond // before the first attempt to find the stream again
+	infoTimeout   = time.Second            // of a request to the leader of the stream
 )
 
 // Other times and limits.
 const (
 	fillTimeout     = 2 * time.Second
-	infoTimeout     = time.Second
 	presenceTimeout = time.Second
 	presenceFresh   = time.Second // an answer is used again
 	maxNodes        = 4096

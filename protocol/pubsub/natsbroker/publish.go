@@ -65,7 +65,7 @@ func (b *Broker) Publish(ctx context.Context, topic, key string, frame []byte) (
 }
 
 func (b *Broker) publishOrdered(ctx context.Context, topic, key string, frame []byte) (p pubsub.Position, err error) {
-	subject, err := appendTopic([]byte(b.subject(stored, "")), topic)
+	encoded, err := appendTopic(nil, topic)
 	if err != nil {
 		return p, err
 	}
@@ -81,16 +81,13 @@ func (b *Broker) publishOrdered(ctx context.Context, topic, key string, frame []
 		id := pubsub.NewKeyID(topic, key)
 		opts = append(opts, jetstream.WithMsgID(base64.RawURLEncoding.EncodeToString(id[:])))
 	}
-	ack, err := b.js.PublishMsg(ctx, &nats.Msg{Subject: string(subject), Data: frame}, opts...)
+	m := &nats.Msg{Subject: b.subject(stored, st.token, string(encoded)), Data: frame}
+	ack, err := b.js.PublishMsg(ctx, m, opts...)
 	if err != nil {
 		if errors.Is(err, jetstream.ErrNoStreamResponse) {
 			b.wakeMonitor() // the stream is away
 		}
 		return p, unavailable(err)
-	}
-	if b.stream.Load() != st || !st.advance(ack.Sequence) && !ack.Duplicate {
-		b.wakeMonitor()
-		return p, nil // accepted by another stream
 	}
 	return pubsub.Position{Epoch: st.epoch, Offset: ack.Sequence}, nil
 }

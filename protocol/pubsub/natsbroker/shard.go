@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -36,7 +37,8 @@ type shard struct {
 	// mu guards the orders. The server holds its locks when it is locked.
 	mu      sync.Mutex
 	orders  map[string]*order
-	passing int // orders without interest
+	passing int       // orders without interest
+	asked   time.Time // when isRewound has asked in vain
 }
 
 // order is what is known of the messages of a topic.
@@ -45,8 +47,12 @@ type order struct {
 	known      bool // last is known
 	// last is the position up to which all messages of an ordered topic were delivered, or were there
 	// before a client has asked for the position.
-	last      uint64
+	last uint64
+	// anchor is the last position that a client may have: that of a message, or of an answer to a request. There is
+	// no message between it and last, which may be the position of another topic's message.
+	anchor    uint64
 	delivered uint64            // the last message
+	stored    string            // when it was stored, by the clock of the server; with a fill, when a later one was
 	sources   map[string]uint64 // by source, the number of its last message to a topic that is not ordered
 }
 
@@ -61,23 +67,55 @@ func (b *Broker) shard(topic string) *shard {
 func (sh *shard) add(topic string) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if o := sh.orders[topic]; o != nil && !o.interested {
+	if o := sh.orders[topic]; o == nil {
+		sh.orders[topic] = &order{interested: true}
+	} else if !o.interested {
+		o.interested = true
 		sh.passing--
 	}
-	sh.orders[topic] = &order{interested: true}
 }
 
+// remove ends add. If there are patterns, one of them may match the topic, and messages that were delivered
+// may still arrive by its subscription: what was delivered is kept.
 func (sh *shard) remove(topic string) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	delete(sh.orders, topic)
+	o := sh.orders[topic]
+	if o == nil || !o.interested {
+		return
+	}
+	if sh.b.interest.patterns.Load() == 0 {
+		delete(sh.orders, topic)
+		return
+	}
+	o.interested = false
+	sh.passing++
 }
 
-// forgetPassing forgets the topics that only patterns match: what is known of them ends with a
-// subscription to a pattern.
+// endPattern forgets where the topics are that only patterns match: with a subscription to a pattern their
+// messages may end. What was delivered is kept while other patterns may bring it again.
+func (sh *shard) endPattern() {
+	if sh.b.interest.patterns.Load() == 0 {
+		sh.forgetPassing()
+		return
+	}
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	for _, o := range sh.orders {
+		if !o.interested {
+			o.known = false
+		}
+	}
+}
+
+// forgetPassing forgets the topics that only patterns match.
 func (sh *shard) forgetPassing() {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	sh.forgetPassingLocked()
+}
+
+func (sh *shard) forgetPassingLocked() {
 	for topic, o := range sh.orders {
 		if !o.interested {
 			delete(sh.orders, topic)
@@ -95,12 +133,7 @@ func (sh *shard) orderOf(topic string) *order {
 		return o
 	}
 	if sh.passing >= maxPassing {
-		for topic, o := range sh.orders {
-			if !o.interested {
-				delete(sh.orders, topic)
-			}
-		}
-		sh.passing = 0
+		sh.forgetPassingLocked()
 	}
 	o = new(order)
 	sh.orders[topic] = o
@@ -182,12 +215,15 @@ func (sh *shard) handle(m *nats.Msg) {
 		sh.b.opts.OnError(fmt.Errorf("%w: NATS: topic %.100q: message without position: %w", protocol.ErrBadInput, topic, err))
 		return
 	}
-	sh.handleOrdered(topic, o, st, msg)
+	sh.handleOrdered(topic, o, st, msg, m.Header.Get(storedHeader))
 }
 
 // handleOrdered delivers a message of an ordered topic, after those that are missing before it. sh.work
 // is held.
-func (sh *shard) handleOrdered(topic string, o *order, st *stream, m pubsub.Message) {
+func (sh *shard) handleOrdered(topic string, o *order, st *stream, m pubsub.Message, storedAt string) {
+	if m.Position.Offset <= o.delivered && !sh.isRewound(topic, o, st, m, storedAt) {
+		return // a fill has delivered it
+	}
 	last, known := sh.position(o)
 	if known && m.Previous > last {
 		sh.b.counters.gaps.Add(1)
@@ -200,7 +236,7 @@ func (sh *shard) handleOrdered(topic string, o *order, st *stream, m pubsub.Mess
 		}
 	}
 	if m.Position.Offset > o.delivered {
-		sh.deliver(o, m)
+		sh.deliver(o, m, storedAt)
 	}
 }
 
@@ -212,9 +248,9 @@ func (sh *shard) position(o *order) (last uint64, known bool) {
 }
 
 // deliver delivers a message of an ordered topic. sh.work is held.
-func (sh *shard) deliver(o *order, m pubsub.Message) {
+func (sh *shard) deliver(o *order, m pubsub.Message, storedAt string) {
 	sh.mu.Lock()
-	o.known, o.delivered = true, m.Position.Offset
+	o.known, o.delivered, o.anchor, o.stored = true, m.Position.Offset, m.Position.Offset, storedAt
 	o.last = max(o.last, m.Position.Offset)
 	sh.mu.Unlock()
 	sh.b.withReceiver(func(r pubsub.Receiver) { r.Deliver(m) })

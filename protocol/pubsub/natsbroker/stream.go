@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -16,8 +16,8 @@ import (
 
 // Second tokens of subjects.
 const (
-	stored     = "t" // messages of ordered topics, as publishers send them to the stream
-	ordered    = "o" // the same, as the stream republishes them; then a token of the stream
+	stored     = "t" // messages of ordered topics, as publishers send them to the stream; then its token
+	ordered    = "o" // the same, as the stream republishes them
 	direct     = "c" // messages of other topics
 	asks       = "p" // requests of presence
 	heartbeats = "h"
@@ -28,16 +28,17 @@ func (b *Broker) subject(tokens ...string) string {
 }
 
 // stream identifies the stream. A stream that is deleted and created again is another one, with
-// another token in the subject of republished messages, so that messages of the two cannot be
-// confused.
+// another token in its subjects, so that messages of the two cannot be confused: what a node publishes
+// or reads that does not know of the new one yet finds no stream, or no message.
 type stream struct {
 	name, token, epoch string
-	keep               int           // messages of each topic, -1 without limit
-	highest            atomic.Uint64 // offset of a message that was settled before
+	keep               int // messages of each topic, -1 without limit
 }
 
-// advance reports whether a message that was accepted after all settled ones may be of this stream.
-func (st *stream) advance(offset uint64) bool { return offset > st.highest.Load() }
+// appendSubject appends the subject of the stored messages of a topic, as [appendTopic].
+func (b *Broker) appendSubject(st *stream, topic string) ([]byte, error) {
+	return appendTopic([]byte(b.subject(stored, st.token, "")), topic)
+}
 
 func (b *Broker) streamName() string { return b.opts.Prefix + "_topics" }
 
@@ -51,8 +52,10 @@ func (b *Broker) streamOf(info *jetstream.StreamInfo) (*stream, error) {
 			token = ""
 		}
 	}
-	if token == "" || strings.ContainsAny(token, ".*>") || !info.Config.AllowDirect {
-		return nil, fmt.Errorf("the stream %s exists without direct gets, or does not republish to %sTOKEN.>", info.Config.Name, prefix)
+	if subject := b.subject(stored, token, ">"); token == "" || strings.ContainsAny(token, ".*>") || !info.Config.AllowDirect ||
+		!slices.Equal(info.Config.Subjects, []string{subject}) || info.Config.RePublish.Source != subject {
+		return nil, fmt.Errorf("the stream %s exists without direct gets, or does not republish %s to %sTOKEN.>",
+			info.Config.Name, b.subject(stored, "TOKEN", ">"), prefix)
 	}
 	return &stream{
 		name: info.Config.Name, token: token, keep: int(info.Config.MaxMsgsPerSubject),
@@ -61,11 +64,13 @@ func (b *Broker) streamOf(info *jetstream.StreamInfo) (*stream, error) {
 }
 
 func (b *Broker) streamConfig() jetstream.StreamConfig {
+	token := randomToken()
+	subject := b.subject(stored, token, ">")
 	cfg := jetstream.StreamConfig{
-		Name: b.streamName(), Description: "messages of ordered topics", Subjects: []string{b.subject(stored, ">")},
+		Name: b.streamName(), Description: "messages of ordered topics", Subjects: []string{subject},
 		Replicas: b.opts.Replicas, MaxMsgsPerSubject: int64(b.opts.Keep), MaxAge: b.opts.MaxAge, MaxBytes: b.opts.MaxBytes,
 		Duplicates: keyWindow, AllowDirect: true, Discard: jetstream.DiscardOld,
-		RePublish: &jetstream.RePublish{Source: b.subject(stored, ">"), Destination: b.subject(ordered, randomToken(), ">")},
+		RePublish: &jetstream.RePublish{Source: subject, Destination: b.subject(ordered, token, ">")},
 	}
 	if b.opts.Memory {
 		cfg.Storage = jetstream.MemoryStorage
@@ -107,12 +112,18 @@ func (b *Broker) findStream(ctx context.Context) error {
 		return err
 	}
 	before := b.stream.Load()
-	if before != nil && before.epoch == found.epoch {
-		found = before
-	} else {
-		b.changeStream(before, found)
+	switch {
+	case before == nil:
+	case before.epoch == found.epoch:
+		b.former.current()
+		return nil
+	default:
+		if err := b.former.check(found.epoch); err != nil {
+			return err
+		}
+		b.former.replace(before.epoch, found.epoch)
 	}
-	found.highest.Store(max(found.highest.Load(), info.State.LastSeq))
+	b.changeStream(before, found)
 	return nil
 }
 
@@ -151,6 +162,7 @@ func (b *Broker) changeStream(before, found *stream) {
 	if before == nil {
 		return
 	}
+	b.settled.reset()
 	b.recheck.Store(true)
 	for _, topic := range changed {
 		sh := b.shard(topic)

@@ -23,7 +23,7 @@ const (
 
 // openBucket returns the bucket; it creates it if it does not exist.
 func (s *store) openBucket(ctx context.Context) (jetstream.Stream, error) {
-	name := "KV_" + s.opts.Bucket
+	name := s.bucketName()
 	stream, err := s.js.Stream(ctx, name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		stream, err = s.js.CreateStream(ctx, jetstream.StreamConfig{
@@ -94,8 +94,11 @@ func (s *store) publish(ctx context.Context, key string, value []byte, revision 
 	return ack.Sequence, nil
 }
 
-// explain returns err with what nats.go knows of its cause.
+// explain returns err with what nats.go knows of its cause. If the bucket does not exist, it is checked.
 func (s *store) explain(err error) error {
+	if errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, nats.ErrNoResponders) {
+		s.checkSoon()
+	}
 	var api *jetstream.APIError
 	if errors.As(err, &api) {
 		switch api.ErrorCode {

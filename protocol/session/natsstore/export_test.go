@@ -16,13 +16,14 @@ var (
 	KeyOf  = keyOf
 )
 
-// OpenImpatient is Open of a store that waits only briefly for nodes that do not answer.
+// OpenImpatient is Open of a store that waits only briefly for nodes that do not answer, and for a bucket
+// that was deleted.
 func OpenImpatient(ctx context.Context, nc *nats.Conn, opts Options, releaseTimeout time.Duration) (session.NodeStore, error) {
 	s, err := open(ctx, nc, opts)
 	if err != nil {
 		return nil, err
 	}
-	s.releaseTimeout = releaseTimeout
+	s.times = times{release: releaseTimeout, check: 200 * time.Millisecond, create: 20 * time.Millisecond, settle: 30 * time.Second}
 	return s, nil
 }
 
@@ -32,4 +33,12 @@ func Held(s session.Store) int {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	return len(st.held)
+}
+
+// Settle ends the time for which a new bucket may lack sessions of other nodes.
+func Settle(s session.Store) {
+	st := s.(*store)
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.bucket.renewed = time.Time{}
 }

@@ -88,9 +88,6 @@ func TestDeletedBucket(t *testing.T) {
 		t.Errorf("Attach without a bucket: got error %v, want %v", err, session.ErrUnavailable)
 	}
 	set(t, s, 4)
-	if err := s.Sync(t.Context()); err == nil {
-		t.Error("Sync without a bucket: got no error, want one")
-	}
 	waitFor(t, "save", func() bool { return s.Sync(t.Context()) == nil && idle.Sync(t.Context()) == nil })
 	wantState(t, b.attach(t, s.ID(), newClient()), 4)
 	wantState(t, b.attach(t, idle.ID(), newClient()), 0)
@@ -110,6 +107,10 @@ func TestFullBucket(t *testing.T) {
 	}
 	if err == nil || !strings.Contains(err.Error(), "maximum bytes") || len(made) == 0 {
 		t.Fatalf("after %d sessions: got error %v, want one about the maximum bytes", len(made), err)
+	}
+	set(t, made[1], 1e18)
+	if err := made[1].Sync(t.Context()); err == nil || !strings.Contains(err.Error(), "maximum bytes") {
+		t.Errorf("Sync of a session that has grown: got error %v, want one about the maximum bytes", err)
 	}
 	set(t, made[0], 1)
 	must(t, made[0].Sync(t.Context())) // replaces a record of the same size
@@ -254,4 +255,49 @@ func TestRecordsDoNotContainIDs(t *testing.T) {
 	if id := []byte(s.ID()); bytes.Contains(msg.Data, id) || strings.Contains(msg.Subject, s.ID()) || !bytes.Contains(msg.Data, []byte("a.")) {
 		t.Errorf("message: got subject %s and data %q, want the node and not the id %s", msg.Subject, msg.Data, s.ID())
 	}
+}
+
+// A bucket that is deleted is created again although no node has a change to save, and the sessions of all
+// nodes are in it, also those that do not change. Until then no client hears that its session is unknown.
+func TestDeletedBucketWithoutChanges(t *testing.T) {
+	e := newEngine(t, nil)
+	a, b := newNode(t, e, session.Options[state]{}, natsstore.Options{}), newNode(t, e, session.Options[state]{}, natsstore.Options{})
+	idle, detached := a.create(t, newClient()), a.create(t, newClient())
+	set(t, detached, 3)
+	must(t, detached.Detach())
+	waitFor(t, "save", func() bool { return detached.Unbound().Sync(t.Context()) == nil })
+	js, err := jetstream.New(b.nc)
+	must(t, err, js.DeleteStream(t.Context(), "KV_sessions"))
+	for id, want := range map[string]int{idle.ID(): 0, detached.ID(): 3} {
+		var s *session.Session[state]
+		waitFor(t, "takeover", func() bool {
+			if s, err = b.Attach(t.Context(), id, nil, newClient()); err != nil && !errors.Is(err, session.ErrUnavailable) {
+				t.Errorf("Attach after the deletion: got error %v, want %v", err, session.ErrUnavailable)
+			}
+			return err == nil || t.Failed()
+		})
+		if !t.Failed() {
+			wantState(t, s, want)
+		}
+	}
+	// What nobody has is unavailable for a while, and unknown later.
+	if _, err := b.Attach(t.Context(), "unknown", nil, newClient()); !errors.Is(err, session.ErrUnavailable) {
+		t.Errorf("Attach to an unknown session in a new bucket: got error %v, want %v", err, session.ErrUnavailable)
+	}
+	natsstore.Settle(b.store)
+	if _, err := b.Attach(t.Context(), "unknown", nil, newClient()); err != session.ErrUnknown {
+		t.Errorf("Attach to an unknown session later: got error %v, want %v", err, session.ErrUnknown)
+	}
+}
+
+// A bucket is created again although no node has a session.
+func TestDeletedBucketWithoutSessions(t *testing.T) {
+	e := newEngine(t, nil)
+	a := newNode(t, e, session.Options[state]{}, natsstore.Options{})
+	js, err := jetstream.New(a.nc)
+	must(t, err, js.DeleteStream(t.Context(), "KV_sessions"))
+	waitFor(t, "bucket", func() bool {
+		_, err := js.Stream(t.Context(), "KV_sessions")
+		return err == nil
+	})
 }

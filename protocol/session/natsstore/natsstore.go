@@ -40,23 +40,20 @@ var ErrFormat = errors.New("the session bucket has another format")
 
 var errClosed = errors.New("the session store is closed")
 
-// releaseTimeout is how long Take waits for the node that has the session. One that has ended is not
-// waited for, because the server knows that it has no subscription.
-const releaseTimeout = time.Second
-
 // store is a session.NodeStore in a bucket.
 type store struct {
-	nc             *nats.Conn
-	js             jetstream.JetStream
-	stream         jetstream.Stream
-	opts           Options
-	id             string // of this node
-	releaseTimeout time.Duration
+	nc     *nats.Conn
+	js     jetstream.JetStream
+	stream jetstream.Stream
+	opts   Options
+	times  times
+	id     string // of this node
 
 	node     session.Node
 	requests *nats.Subscription // to release sessions
 	dropped  int                // of them; used by their goroutine only
 	missed   chan struct{}      // receives after some were dropped
+	suspect  chan struct{}      // receives when the bucket may be another one
 	status   chan nats.Status
 	takes    chan struct{} // slots for calls of Take
 	releases chan struct{} // slots for releases
@@ -67,8 +64,9 @@ type store struct {
 	cancel    context.CancelCauseFunc
 	joined    chan struct{} // closed by Join
 
-	mu   sync.Mutex
-	held map[string]*lease // by key
+	mu     sync.Mutex
+	held   map[string]*lease // by key
+	bucket bucket
 }
 
 // lease is what this node knows of a record that it has written.
@@ -77,6 +75,7 @@ type lease struct {
 	revision   uint64
 	generation uint64 // 0: about to be taken over
 	claimed    uint64 // the generation with which it is about to be taken over
+	released   bool   // given up, and to be saved once more
 }
 
 // maxConcurrent limits concurrent takeovers, and also concurrent releases.
@@ -104,14 +103,16 @@ func open(ctx context.Context, nc *nats.Conn, opts Options) (*store, error) {
 		return nil, err
 	}
 	opts = opts.withDefaults()
-	s := &store{nc: nc, js: js, opts: opts, id: opts.Node + "." + rand.Text(), releaseTimeout: releaseTimeout,
-		takes: make(chan struct{}, maxConcurrent), releases: make(chan struct{}, maxConcurrent), joined: make(chan struct{}), missed: make(chan struct{}, 1), held: map[string]*lease{}}
+	s := &store{nc: nc, js: js, opts: opts, id: opts.Node + "." + rand.Text(), times: defaultTimes,
+		takes: make(chan struct{}, maxConcurrent), releases: make(chan struct{}, maxConcurrent), joined: make(chan struct{}),
+		missed: make(chan struct{}, 1), suspect: make(chan struct{}, 1), held: map[string]*lease{}}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	opening, cancel := context.WithTimeout(ctx, opts.Timeout)
 	defer cancel()
 	if s.stream, err = s.openBucket(opening); err != nil {
 		return nil, s.explain(err)
 	}
+	s.bucket.created = s.stream.CachedInfo().Created
 	s.status = nc.StatusChanged(nats.CONNECTED)
 	if s.requests, err = nc.Subscribe(s.requestSubject(s.id), s.serveRelease); err != nil {
 		nc.RemoveStatusListener(s.status)
@@ -150,14 +151,16 @@ func (s *store) Close() error {
 }
 
 // watch saves all sessions after requests of other nodes may have been lost: after a reconnection, or
-// when this node was too slow for them.
+// when this node was too slow for them. It also checks the bucket.
 func (s *store) watch() {
 	select {
 	case <-s.joined:
 	case <-s.ctx.Done():
 		return
 	}
-	for {
+	timer := time.NewTimer(s.times.check)
+	defer timer.Stop()
+	for missing := (time.Time{}); ; {
 		select {
 		case <-s.ctx.Done():
 			return
@@ -168,6 +171,14 @@ func (s *store) watch() {
 			s.node.Resave()
 		case <-s.missed:
 			s.node.Resave()
+			continue
+		case <-s.suspect:
+		case <-timer.C:
 		}
+		next := s.times.check
+		if missing = s.checkBucket(missing); !missing.IsZero() {
+			next = s.times.create
+		}
+		timer.Reset(next)
 	}
 }

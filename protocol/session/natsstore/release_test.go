@@ -69,3 +69,21 @@ func TestUnsavedReleaseAndEnd(t *testing.T) {
 		}
 	}
 }
+
+// A session that was released and saved later, and that no other node has taken over, leaves nothing behind.
+func TestUnsavedReleaseAndSave(t *testing.T) {
+	e := newEngine(t, nil)
+	a := newNode(t, e, session.Options[state]{}, natsstore.Options{})
+	older := newNode(t, e, session.Options[state]{
+		Marshal: func(*state) ([]byte, error) { return nil, nil }, Unmarshal: func([]byte, *state) error { return errors.New("newer") },
+	}, natsstore.Options{})
+	s := a.create(t, newClient())
+	a.hook.fail.Store(true)
+	set(t, s, 5)
+	if _, err := older.Attach(t.Context(), s.ID(), nil, newClient()); err != session.ErrUnknown {
+		t.Errorf("Attach at a node that cannot read the state: got error %v, want %v", err, session.ErrUnknown)
+	}
+	a.hook.fail.Store(false)
+	waitFor(t, "save", func() bool { return natsstore.Held(a.store) == 0 })
+	wantState(t, a.attach(t, s.ID(), newClient()), 5)
+}

@@ -6,9 +6,6 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-
 	"goranch/protocol/session"
 )
 
@@ -18,7 +15,7 @@ const (
 )
 
 // Save writes and removes each record on its own. It stops at the first request that the server does
-// not answer, and continues after one that it refuses. The error is one of them.
+// not answer, and continues after one that it refuses; the error is a [session.SaveError] then.
 func (s *store) Save(put []session.Record, remove []string) error {
 	if s.ctx.Err() != nil {
 		return errClosed
@@ -29,10 +26,11 @@ func (s *store) Save(put []session.Record, remove []string) error {
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
 	var (
-		wg     sync.WaitGroup
-		mu     sync.Mutex
-		failed int
-		first  error
+		wg       sync.WaitGroup
+		mu       sync.Mutex
+		refused  = map[string]error{}
+		first    error
+		complete = true // each record was saved or refused
 	)
 	slots := make(chan struct{}, maxWrites)
 	for i := range len(put) + len(remove) {
@@ -42,16 +40,17 @@ func (s *store) Save(put []session.Record, remove []string) error {
 		}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			err := s.saveOne(ctx, put, remove, i)
+			id, err := s.saveOne(ctx, put, remove, i)
 			if err == nil {
 				return
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			if failed++; first == nil {
+			if refused[id] = err; first == nil {
 				first = err
 			}
 			if !answered(err) {
+				complete = false
 				cancel()
 			}
 		})
@@ -60,30 +59,19 @@ func (s *store) Save(put []session.Record, remove []string) error {
 	if first == nil {
 		return context.Cause(s.ctx)
 	}
-	s.restore(first)
-	return fmt.Errorf("session store: %d of %d sessions: %w", failed, len(put)+len(remove), first)
+	err := fmt.Errorf("session store: %d of %d sessions: %w", len(refused), len(put)+len(remove), first)
+	if complete {
+		return &session.SaveError{Refused: refused, Err: err}
+	}
+	return err
 }
 
-func (s *store) saveOne(ctx context.Context, put []session.Record, remove []string, i int) error {
+func (s *store) saveOne(ctx context.Context, put []session.Record, remove []string, i int) (id string, err error) {
 	if i < len(put) {
-		return s.put(ctx, &put[i])
+		return put[i].ID, s.put(ctx, &put[i])
 	}
-	return s.remove(ctx, remove[i-len(put)])
-}
-
-// restore creates the bucket again if it was deleted. The sessions of all nodes are saved into it when
-// they change or are saved again.
-func (s *store) restore(err error) {
-	if !errors.Is(err, jetstream.ErrNoStreamResponse) && !errors.Is(err, nats.ErrNoResponders) {
-		return
-	}
-	ctx, cancel := context.WithTimeout(s.ctx, s.opts.Timeout)
-	defer cancel()
-	if _, err := s.js.Stream(ctx, "KV_"+s.opts.Bucket); errors.Is(err, jetstream.ErrStreamNotFound) {
-		if _, err := s.openBucket(ctx); err == nil {
-			s.node.Resave()
-		}
-	}
+	id = remove[i-len(put)]
+	return id, s.remove(ctx, id)
 }
 
 // put writes r unless another node or a later generation has the session.
@@ -100,7 +88,11 @@ func (s *store) put(ctx context.Context, r *session.Record) error {
 		}
 		written, err := s.publish(ctx, key, value, revision, r.TTL)
 		if err == nil {
-			s.hold(key, r.ID, written, r.Generation)
+			if now.released {
+				s.drop(key, l)
+			} else {
+				s.hold(key, r.ID, written, r.Generation)
+			}
 			return nil
 		}
 		if !errors.Is(err, errConflict) {
@@ -113,6 +105,9 @@ func (s *store) put(ctx context.Context, r *session.Record) error {
 			s.drop(key, l)
 			return nil
 		case errors.Is(err, errGone): // expired, or the bucket is a new one
+			if known {
+				s.checkSoon()
+			}
 		case err != nil:
 			return err
 		case now.node != s.id:
@@ -195,6 +190,16 @@ func (s *store) drop(key string, l *lease) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if l != nil && s.held[key] == l {
+		delete(s.held, key)
+	}
+}
+
+// release removes the lease under key if it is l, which is given up: now if the session is saved, or
+// when it is.
+func (s *store) release(key string, l *lease, saved bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l.released = true; saved && s.held[key] == l {
 		delete(s.held, key)
 	}
 }

@@ -59,7 +59,10 @@ func (s *store) tryTake(ctx context.Context, id string, silent *owner, ttl time.
 		}
 	}
 	if errors.Is(err, errGone) {
-		return session.Record{}, session.ErrUnknown
+		if now.revision > 0 { // a deletion marker
+			return session.Record{}, session.ErrUnknown
+		}
+		return session.Record{}, s.unknown(ctx)
 	}
 	if err != nil {
 		return session.Record{}, err
@@ -96,7 +99,7 @@ func (s *store) remind(former owner, key string) {
 	}
 	started := s.start(func() {
 		defer s.reminders.Add(-1)
-		for delay := s.releaseTimeout; delay <= time.Minute; delay *= 2 {
+		for delay := s.times.release; delay <= time.Minute; delay *= 2 {
 			select {
 			case <-time.After(delay):
 			case <-s.ctx.Done():
@@ -125,7 +128,7 @@ func (s *store) askRelease(ctx context.Context, node, key string, generation uin
 	if len(node) < nodeRandom {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.releaseTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.times.release)
 	defer cancel()
 	_, err := s.nc.RequestWithContext(ctx, s.requestSubject(node), []byte(key+" "+strconv.FormatUint(generation, 10)))
 	return err == nil
@@ -159,9 +162,7 @@ func (s *store) serveRelease(msg *nats.Msg) {
 		defer cancel()
 		// An error is that of Save, which the manager reports. The session is saved later then, and the
 		// lease says what that may replace.
-		if s.node.Release(ctx, now.id) == nil {
-			s.drop(key, l)
-		}
+		s.release(key, l, s.node.Release(ctx, now.id) == nil)
 		msg.Respond(nil)
 	})
 	if !started {

@@ -258,3 +258,46 @@ func TestExpiry(t *testing.T) {
 	}
 	never.attach(t, attached.ID(), newClient())
 }
+
+// Nodes whose clocks differ by an hour, which is longer than the time to live of sessions, move sessions as
+// others do: neither the age of a session nor its lease depends on the clock of another node.
+func TestClocksDiffer(t *testing.T) {
+	for _, skew := range []time.Duration{-time.Hour, time.Hour} {
+		t.Run(skew.String(), func(t *testing.T) {
+			e := newEngine(t, nil)
+			opts := session.Options[state]{TTL: time.Minute}
+			a, b := newNode(t, e, opts, natsstore.Options{}), newNode(t, e, opts, natsstore.Options{})
+			b.hook.skew = skew
+			holder := newClient()
+			id := a.create(t, holder).ID()
+			for n := range 4 { // attached and detached sessions, from and to the node with the other clock
+				from, to := a, b
+				if n%2 == 1 {
+					from, to = b, a
+				}
+				next := newClient()
+				s := to.attach(t, id, next)
+				wantState(t, s, n)
+				if n < 2 {
+					holder.wantRevoked(t, session.ErrStale)
+				}
+				set(t, s, n+1)
+				if n > 0 {
+					must(t, s.Detach())
+				}
+				if got, want := to.generation(id), uint64(n+2); got != want {
+					t.Errorf("generation: got %d, want %d", got, want)
+				}
+				if st := from.Stats(); st.Attached+st.Detached+int(st.Expired) != 0 {
+					t.Errorf("former node: got %+v, want no session and none that has expired", st)
+				}
+				holder = next
+			}
+			msg, err := e.last(t, "sessions", id)
+			must(t, err)
+			if ttl := msg.Header.Get("Nats-TTL"); ttl == "" { // the server counts it
+				t.Error("time to live of the record: got none, want one")
+			}
+		})
+	}
+}
