@@ -138,7 +138,7 @@ func (c *connection) reason() Reason {
 			return HandshakeTimeout
 		}
 		return HandshakeFailed
-	case c.ctx.Err() != nil && (r == Finished || errors.Is(c.err, context.Canceled) || errors.Is(c.err, context.Cause(c.ctx))):
+	case c.ctx.Err() != nil && (r == Finished || errors.Is(c.err, context.Canceled) || errors.Is(c.err, context.Cause(&c.ctx))):
 		if stop := c.flags.stopReason(); stop != 0 {
 			return stop
 		}

@@ -37,7 +37,7 @@ type rawReader struct {
 
 func (r *rawReader) Next(max int) ([]byte, error) {
 	w := &r.c.raw
-	f := w.flows.Load()
+	f := w.limited()
 	if f != nil {
 		max = f.in.Most(max)
 	}

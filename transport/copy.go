@@ -66,7 +66,7 @@ type file interface {
 
 // plainTCP returns the TCP connection that carries the payload unchanged; nil if there is none.
 func (c *Conn) plainTCP() *net.TCPConn {
-	if c.top != &c.raw {
+	if c.over() != nil {
 		return nil
 	}
 	tc, _ := c.raw.Conn.(*net.TCPConn)
