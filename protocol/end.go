@@ -19,7 +19,7 @@ func (p *Peer) endError(err error) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ending.Load() {
-		return p.endErr
+		return *p.ending.err.Load()
 	}
 	return err
 }

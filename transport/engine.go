@@ -16,6 +16,7 @@ type engineConn Conn
 
 func (c *engineConn) conn() *Conn { return (*Conn)(c) }
 
+func (c *engineConn) Conn() net.Conn                  { return c.conn() }
 func (c *engineConn) Owner() any                      { return c.owner }
 func (c *engineConn) CanTryWrite() bool               { return c.conn().canTryWrite() }
 func (c *engineConn) Unflushed() bool                 { return c.conn().unflushed() }

@@ -21,6 +21,8 @@ const (
 
 // Conn is a *transport.Conn with the operations of this package.
 type Conn interface {
+	// Conn returns the *transport.Conn.
+	Conn() net.Conn
 	// Owner returns the owner given to Init; nil for a connection made by transport.NewConn.
 	Owner() any
 	// Progress returns a number that changes whenever the peer, or the kernel for it, has taken
