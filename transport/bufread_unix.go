@@ -50,9 +50,10 @@ func (r *rawReader) Next(max int) ([]byte, error) {
 		return nil, err
 	}
 	if err != nil && err != io.EOF {
-		if err = w.readError(asOp("read", w.Conn, err)); err == idle.ErrPark {
+		if err = w.readError(err); err == idle.ErrPark {
 			return nil, err
 		}
+		err = asOp("read", w.Conn, err)
 	}
 	r.c.countRead(len(r.b), r.b, err)
 	if f != nil {

@@ -147,8 +147,9 @@ func (h *handler) handleFrame(frame []byte) protocol.Action {
 		return protocol.Continue()
 	}
 	r, err := parseRequest(frame)
+	defer r.release()
 	if err == nil {
-		err = h.handle(&r)
+		err = h.handle(r)
 	}
 	if err != nil {
 		return h.refuse(err)
