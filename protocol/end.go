@@ -47,8 +47,7 @@ func (p *Peer) finish(err error) {
 	}
 	p.callLeaver(err)
 	p.freePartial()
-	var panicked *PanicError
-	if errors.As(err, &panicked) {
+	if _, panicked := errors.AsType[*PanicError](err); panicked {
 		p.flush(-1)
 		return
 	}

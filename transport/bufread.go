@@ -88,6 +88,9 @@ func (b *pooledBuffer) filled(n int) {
 	}
 }
 
+// Free is Release, unless the reader itself is pooled.
+func (b *pooledBuffer) Free() { b.Release() }
+
 func (b *pooledBuffer) Release() {
 	if b.buf != nil {
 		readBuffers[b.buf.class].Put(b.buf)

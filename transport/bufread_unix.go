@@ -5,6 +5,7 @@ package transport
 import (
 	"io"
 	"os"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -17,9 +18,21 @@ func (c *Conn) rawReader(pace *idle.Pace) engine.PooledReader {
 	if c.raw.sys == nil {
 		return nil
 	}
-	r := &rawReader{c: c, pace: pace}
+	r := rawReaders.Get().(*rawReader)
+	r.c, r.pace = c, pace
+	return r
+}
+
+var rawReaders = sync.Pool{New: func() any {
+	r := new(rawReader)
 	r.f = r.try
 	return r
+}}
+
+func (r *rawReader) Free() {
+	r.Release()
+	*r = rawReader{f: r.f}
+	rawReaders.Put(r)
 }
 
 // rawReader takes a buffer inside the callback of the runtime's poller, and returns it to the pool

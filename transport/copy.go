@@ -127,7 +127,7 @@ func (c *Conn) sendKernel(tc *net.TCPConn, src io.Reader, n int64) (int64, error
 // copyTo copies at most limit bytes, or all if limit is negative.
 func (c *Conn) copyTo(w io.Writer, limit int64) (n int64, err error) {
 	r := c.pooledReader(nil)
-	defer r.Release()
+	defer r.Free()
 	dst := c.spliceTarget(w)
 	for limit != n {
 		max := bufferSize

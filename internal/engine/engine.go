@@ -126,6 +126,8 @@ type PooledReader interface {
 	Next(max int) ([]byte, error)
 	// Release returns the buffer of the last call of Next to the pool.
 	Release()
+	// Free is Release for a reader that is not used any more.
+	Free()
 }
 
 // DialSteps are the two steps of Dial, between which a header can be sent in plain text.
