@@ -181,7 +181,7 @@ func (c *connection) reject(r protocol.Refuser, why Reason) {
 		return
 	}
 	c.Uncount()
-	ctx, cancel := context.WithTimeout(c.ctx, rejectTime)
+	ctx, cancel := context.WithTimeout(&c.ctx, rejectTime)
 	defer cancel()
 	c.sup.sendRejection(ctx, &c.conn, r, why)
 }

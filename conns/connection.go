@@ -20,8 +20,7 @@ type connection struct {
 	conn     transport.Conn
 	sup      *Supervisor
 	protocol protocol.Protocol
-	ctx      context.Context
-	cancel   context.CancelCauseFunc
+	ctx      connContext
 
 	// Lifecycle.
 	flags   flags
@@ -52,7 +51,7 @@ func (c *connection) run() {
 	defer c.end()
 	c.err = errGoexit             // remains if a protocol, a transport or a hook ends the goroutine
 	if c.flags.has(flagServing) { // woken: this goroutine has inherited the labels of another connection
-		pprof.SetGoroutineLabels(c.ctx)
+		pprof.SetGoroutineLabels(&c.ctx)
 	} else {
 		if err := c.admit(); err != nil {
 			c.err = err
@@ -74,7 +73,7 @@ func (c *connection) run() {
 	if c.session != nil { // serve
 		c.err = c.session.Run(c.mayRest())
 	} else {
-		c.err = c.protocol.Serve(c.ctx, &c.conn)
+		c.err = c.protocol.Serve(&c.ctx, &c.conn)
 	}
 }
 
@@ -84,7 +83,7 @@ func (c *connection) run() {
 // time limit.
 func (c *connection) handshake() error {
 	if c.plainHandshake() {
-		return c.conn.Handshake(c.ctx)
+		return c.conn.Handshake(&c.ctx)
 	}
 	done := make(chan error, 1)
 	go c.runHandshake(done)
@@ -106,9 +105,9 @@ func (c *connection) runHandshake(done chan<- error) {
 
 // limitedHandshake runs the handshake within the HandshakeTimeout.
 func (c *connection) limitedHandshake() error {
-	ctx, cancel := c.ctx, context.CancelFunc(func() {})
+	ctx, cancel := context.Context(&c.ctx), context.CancelFunc(func() {})
 	if d := c.sup.settings.Load().HandshakeTimeout; d > 0 {
-		ctx, cancel = context.WithTimeout(c.ctx, d)
+		ctx, cancel = context.WithTimeout(ctx, d)
 	}
 	defer cancel()
 	expired := func() bool { return errors.Is(ctx.Err(), context.DeadlineExceeded) }
@@ -180,7 +179,7 @@ func (c *connection) begin() {
 	c.waited = uint32(min(wait.Microseconds(), math.MaxUint32))
 	c.sup.durationsOf(c).wait.observe(wait)
 	if _, drains := c.protocol.(protocol.Drainer); !drains {
-		c.session = sessionOf(c.protocol, c.ctx, &c.conn)
+		c.session = sessionOf(c.protocol, &c.ctx, &c.conn)
 	}
 	c.flags.set(flagServing)
 	if n := c.sup.settings.Load().Networks; n != nil && c.conn.Proxy() == nil && c.behindProxy() {
@@ -245,10 +244,10 @@ func (c *connection) closeConn(after time.Duration) {
 	if c.ctx.Err() != nil {
 		// Close drains unread data only after StopReading, which requestStop calls after it has
 		// cancelled the context; the protocol may have returned in between.
-		c.conn.StopReading(context.Cause(c.ctx))
+		c.conn.StopReading(context.Cause(&c.ctx))
 	}
 	if n, ok := c.conn.NetConn().(engine.EndNotifier); ok {
-		n.NotifyEnd(c.err, context.Cause(c.ctx))
+		n.NotifyEnd(c.err, context.Cause(&c.ctx))
 	}
 	c.conn.Close()
 	returned = true
@@ -287,7 +286,7 @@ func (c *connection) handshakeTime(after time.Duration) time.Duration {
 
 //go:noinline
 func (c *connection) release(after time.Duration) {
-	c.cancel(protocol.ErrEnded)
+	c.ctx.end(protocol.ErrEnded)
 	c.leaveLogin()
 	c.sup.deregister(c, after)
 	if c.countedIn != 0 {
@@ -325,7 +324,7 @@ func (c *connection) Ready(l *idle.Lead) {
 	c.err = errGoexit
 	if l.Labels != c.sup {
 		l.Labels = c.sup
-		pprof.SetGoroutineLabels(c.ctx)
+		pprof.SetGoroutineLabels(&c.ctx)
 	}
 	c.err = c.session.Ready(l)
 }

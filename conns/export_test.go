@@ -39,7 +39,7 @@ func (g *Gate) Watchers() int {
 // CancelOnly is the first half of requestStop for all connections: contexts are cancelled, reads
 // go on. It stands for a protocol that returns before the second half.
 func (s *Supervisor) CancelOnly() {
-	s.each(func(c *connection) { c.cancel(protocol.ErrShutdown) })
+	s.each(func(c *connection) { c.ctx.end(protocol.ErrShutdown) })
 }
 
 // Remove is ranch.RemoveConnection, which package ranch tests.

@@ -28,7 +28,8 @@ func TestFlags(t *testing.T) {
 // A connection that has ended between the copy of the list and the visit may have bytes that are
 // not in the totals yet.
 func TestEndedConnectionsAreNotAdded(t *testing.T) {
-	c := &connection{ctx: t.Context()}
+	c := new(connection)
+	c.ctx.init(t.Context())
 	engine.Init(&c.conn, transport.TCP{}, nil, c)
 	var sum Counters
 	if !sum.addLive([]*connection{c}) || sum.Handshaking != 1 {

@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 	"unsafe"
+
+	"goranch/internal/bucket"
 )
 
 // withClockSet returns t as if the system's time had been set forward by d since: its wall clock
@@ -43,8 +45,8 @@ func TestRateExtremes(t *testing.T) {
 		{Rate{PerSecond: 1e9, Burst: 1}, 1, 1},
 		{Rate{PerSecond: 1e18, Burst: math.MaxInt}, 1000, 0},
 		{Rate{PerSecond: 1e-9}, 1, 1e18},
-		{Rate{PerSecond: 1e-10}, 1, longestFill},
-		{Rate{PerSecond: math.SmallestNonzeroFloat64}, 1, longestFill},
+		{Rate{PerSecond: 1e-10}, 1, bucket.LongestFill},
+		{Rate{PerSecond: math.SmallestNonzeroFloat64}, 1, bucket.LongestFill},
 		{Rate{PerSecond: 1, Burst: math.MaxInt}, 1000, 0},
 		{Rate{PerSecond: 1e-3, Burst: 100}, 100, 1000 * time.Second},
 	} {

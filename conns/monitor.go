@@ -81,7 +81,7 @@ func (c *connection) check(now int64, set *Settings, rates *receiveRates) (reque
 	}
 	if why := c.flags.stopReason(); why != 0 {
 		if time.Duration(now-c.stopAt.Load()) >= set.Grace {
-			c.close(why, context.Cause(c.ctx))
+			c.close(why, context.Cause(&c.ctx))
 		}
 		return false
 	}

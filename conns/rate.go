@@ -5,6 +5,7 @@ import (
 	"math"
 	"time"
 
+	"goranch/internal/bucket"
 	"goranch/internal/option"
 )
 
@@ -34,23 +35,8 @@ func (r Rate) check(field string) error {
 	return f.Err()
 }
 
-// longestFill keeps sums of times to fill a bucket from overflowing. It is 73 years.
-const longestFill = 1 << 61
-
 // take takes one token from a bucket whose whole state is the time at which it will be full again,
-// in nanoseconds. If the bucket is empty, nothing is taken, and wait is the time until it has a
-// token. The clock is monotonic.
-//
-// x/time/rate is not used because of its size: a Limiter has 80 bytes and a mutex, and the table of
-// addresses holds tens of thousands of buckets under locks of its own.
+// in nanoseconds; see [bucket.Bucket]. The clock is monotonic.
 func (r Rate) take(full *int64, now int64) (wait time.Duration) {
-	each := min(float64(time.Second)/r.PerSecond, longestFill)
-	capacity := int64(min(each*float64(r.burst()), longestFill))
-	*full = min(*full, now+capacity) // more would be debt from a slower rate
-	next := max(*full, now) + int64(each)
-	if over := next - now - capacity; over > 0 {
-		return time.Duration(over)
-	}
-	*full = next
-	return 0
+	return (*bucket.Bucket)(full).Take(1, r.PerSecond, r.burst(), now)
 }

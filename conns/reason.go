@@ -81,16 +81,16 @@ func reasonOf(err error) Reason {
 	case io.EOF:
 		return PeerClosed
 	}
-	var p *protocol.PanicError // p and r are allocated, as errors.As takes their addresses
-	var r Reason
-	switch {
-	case errors.As(err, &p):
+	if _, ok := errors.AsType[*protocol.PanicError](err); ok {
 		return Panicked
+	}
+	r, ended := errors.AsType[Reason](err)
+	switch {
 	case errors.Is(err, protocol.ErrUpstream): // the error of a connection to the upstream says nothing about this one
 		return UpstreamFailed
 	case errors.Is(err, protocol.ErrShutdown):
 		return Shutdown
-	case errors.As(err, &r) && r < numReasons && r != Aborted && r != Killed:
+	case ended && r < numReasons && r != Aborted && r != Killed:
 		return r
 	case errors.Is(err, transport.ErrSendTimeout):
 		return SendTimeout
@@ -138,7 +138,7 @@ func (c *connection) reason() Reason {
 			return HandshakeTimeout
 		}
 		return HandshakeFailed
-	case c.ctx.Err() != nil && (r == Finished || errors.Is(c.err, context.Canceled) || errors.Is(c.err, context.Cause(c.ctx))):
+	case c.ctx.Err() != nil && (r == Finished || errors.Is(c.err, context.Canceled) || errors.Is(c.err, context.Cause(&c.ctx))):
 		if stop := c.flags.stopReason(); stop != 0 {
 			return stop
 		}

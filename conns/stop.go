@@ -40,7 +40,7 @@ func (c *connection) stop(why Reason, grace time.Duration) bool {
 // requestStop asks the protocol to stop: its context is cancelled and its reads fail, while writes
 // still work. When the listener stops, a Drainer goes on reading.
 func (c *connection) requestStop(cause error) {
-	c.cancel(cause)
+	c.ctx.end(cause)
 	if _, drains := c.protocol.(protocol.Drainer); !drains || cause != protocol.ErrShutdown {
 		c.conn.StopReading(cause)
 	}
@@ -56,6 +56,6 @@ func (c *connection) shutDown() bool {
 // close closes the connection at once.
 func (c *connection) close(why Reason, cause error) {
 	c.flags.setCloseReason(why)
-	c.cancel(cause)
+	c.ctx.end(cause)
 	abort(&c.conn)
 }

@@ -189,10 +189,10 @@ func (s *Supervisor) start(ctx context.Context, t transport.Transport, nc net.Co
 	c := &connection{sup: s, protocol: p, started: accepted}
 	c.used(now)
 	engine.Init(&c.conn, t, nc, c)
-	c.ctx, c.cancel = context.WithCancelCause(ctx)
+	c.ctx.init(ctx)
 	c.flags.set(flagCounted)
 	if !s.register(c) {
-		c.cancel(protocol.ErrShutdown)
+		c.ctx.end(protocol.ErrShutdown)
 		abort(&c.conn)
 		c.Uncount()
 		s.refuse(&c.conn, Refused)

@@ -19,7 +19,7 @@ func (p *Peer) endError(err error) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ending.Load() {
-		return p.endErr
+		return *p.ending.err.Load()
 	}
 	return err
 }
@@ -47,8 +47,7 @@ func (p *Peer) finish(err error) {
 	}
 	p.callLeaver(err)
 	p.freePartial()
-	var panicked *PanicError
-	if errors.As(err, &panicked) {
+	if _, panicked := errors.AsType[*PanicError](err); panicked {
 		p.flush(-1)
 		return
 	}

@@ -24,7 +24,7 @@ func (o *Outbox) flush() {
 		if len(p) == 0 {
 			err = o.eng.Flush()
 		} else {
-			_, err = o.conn.Write(p)
+			_, err = o.conn().Write(p)
 		}
 		if err != nil {
 			o.mu.Lock()
@@ -54,7 +54,7 @@ func (o *Outbox) dequeue(b *[]byte) (p []byte, low int, more bool) {
 	}
 	if o.err != nil || q.size() == 0 && !o.eng.Unflushed() {
 		o.setQueue(nil)
-		o.all.add(-q.counted)
+		o.opts.all.add(-q.counted)
 		q.end()
 		return nil, -1, false
 	}

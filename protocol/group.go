@@ -53,7 +53,8 @@ type slot struct {
 type member struct {
 	g       *Group
 	p       *Peer
-	index   int32 // in shard.members, under the mutex of the shard
+	next    *member // of the same peer, under the mutex of the peer
+	index   int32   // in shard.members, under the mutex of the shard
 	removed atomic.Bool
 }
 
@@ -93,11 +94,11 @@ func (g *Group) Join(p *Peer) error {
 	if p.mail.closed {
 		return ErrEnded
 	}
-	if p.indexOf(g) >= 0 {
+	if *p.membership(g) != nil {
 		return nil
 	}
-	m := &member{g: g, p: p}
-	p.groups = append(p.groups, m)
+	m := &member{g: g, p: p, next: p.groups}
+	p.groups = m
 	sh := g.shardOf(p)
 	sh.mu.Lock()
 	m.index = int32(len(sh.members))
@@ -112,14 +113,12 @@ func (g *Group) Join(p *Peer) error {
 func (g *Group) Leave(p *Peer) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	i := p.indexOf(g)
-	if i < 0 {
+	at := p.membership(g)
+	m := *at
+	if m == nil {
 		return false
 	}
-	m := p.groups[i]
-	last := len(p.groups) - 1
-	p.groups[i], p.groups[last] = p.groups[last], nil
-	p.groups = p.groups[:last]
+	*at, m.next = m.next, nil
 	m.remove()
 	return true
 }
@@ -134,20 +133,16 @@ func (g *Group) membership(p *Peer) *member {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if i := p.indexOf(g); i >= 0 {
-		return p.groups[i]
-	}
-	return nil
+	return *p.membership(g)
 }
 
-// indexOf returns the index of g in p.groups, -1 if p is not a member. p.mu is held.
-func (p *Peer) indexOf(g *Group) int {
-	for i, m := range p.groups {
-		if m.g == g {
-			return i
-		}
+// membership returns where the list of p.groups refers to its membership in g, or ends. p.mu is held.
+func (p *Peer) membership(g *Group) **member {
+	at := &p.groups
+	for *at != nil && (*at).g != g {
+		at = &(*at).next
 	}
-	return -1
+	return at
 }
 
 // leaveGroups removes p from all groups. It runs when the connection has ended.
@@ -156,7 +151,7 @@ func (p *Peer) leaveGroups() {
 	groups := p.groups
 	p.groups = nil
 	p.mu.Unlock()
-	for _, m := range groups {
+	for m := groups; m != nil; m = m.next {
 		m.remove()
 	}
 }

@@ -28,7 +28,7 @@ func Handle(newHandler func() Handler, opts Options) Protocol {
 	_, raw := opts.Codec.(Raw)
 	return &handlerProtocol{
 		Options: opts, newHandler: newHandler, raw: raw, readSize: readSize(opts.PauseAt),
-		queued: queued{limit: int64(opts.MaxQueued)}, wheel: newWheel(resolution(opts)),
+		outbox: outboxOptions{opts.Queue, &queued{limit: int64(opts.MaxQueued)}}, wheel: newWheel(resolution(opts)),
 	}
 }
 
@@ -38,7 +38,7 @@ type handlerProtocol struct {
 	newHandler func() Handler
 	raw        bool // the codec is Raw: frames are not encoded
 	readSize   int  // the most that one read takes
-	queued     queued
+	outbox     outboxOptions
 	wheel      *wheel
 	pace       idle.Pace
 }
@@ -57,7 +57,7 @@ func (hp *handlerProtocol) Serve(ctx context.Context, conn *transport.Conn) erro
 // idle connections.
 func (hp *handlerProtocol) Begin(ctx context.Context, conn *transport.Conn) idle.Session {
 	p := &Peer{conn: conn, ctx: ctx, hp: hp}
-	p.out.conn, p.out.eng, p.out.opts, p.out.all = conn, engine.Of(conn), &hp.Queue, &hp.queued
+	p.out.eng, p.out.opts = engine.Of(conn), &hp.outbox
 	return session{p}
 }
 

@@ -7,7 +7,7 @@ import (
 
 // mailbox holds the messages and timer events that wait for a callback.
 type mailbox struct {
-	messages   []any
+	messages   *[]any // nil: none; most connections never get a message
 	due        events
 	delivering bool // a goroutine delivers them
 	closed     bool
@@ -21,10 +21,25 @@ const (
 	timeoutDue
 )
 
+func (m *mailbox) len() int {
+	if m.messages == nil {
+		return 0
+	}
+	return len(*m.messages)
+}
+
+func (m *mailbox) add(msg any) {
+	if m.messages == nil {
+		m.messages = new([]any)
+	}
+	*m.messages = append(*m.messages, msg)
+}
+
 func (m *mailbox) dropOldest() {
-	copy(m.messages, m.messages[1:])
-	m.messages[len(m.messages)-1] = nil
-	m.messages = m.messages[:len(m.messages)-1]
+	all := *m.messages
+	copy(all, all[1:])
+	all[len(all)-1] = nil
+	*m.messages = all[:len(all)-1]
 }
 
 // Post delivers msg to the connection's handler if it has HandleMessage, else msg is discarded. Post
@@ -36,7 +51,7 @@ func (p *Peer) Post(msg any) error {
 		p.mu.Unlock()
 		return ErrEnded
 	}
-	if len(p.mail.messages) >= p.hp.Mailbox {
+	if p.mail.len() >= p.hp.Mailbox {
 		switch p.hp.FullMailbox {
 		case DropOldest:
 			p.mail.dropOldest()
@@ -49,7 +64,7 @@ func (p *Peer) Post(msg any) error {
 			return ErrMailboxFull
 		}
 	}
-	p.mail.messages = append(p.mail.messages, msg)
+	p.mail.add(msg)
 	p.startDelivery()
 	p.mu.Unlock()
 	return nil
@@ -79,7 +94,9 @@ func (p *Peer) deliver() {
 	for {
 		p.mu.Lock()
 		clear(batch)
-		batch, p.mail.messages = p.mail.messages, batch[:0]
+		if p.mail.messages != nil {
+			batch, *p.mail.messages = *p.mail.messages, batch[:0]
+		}
 		due := p.mail.due
 		p.mail.due = 0
 		if len(batch) == 0 && due == 0 {

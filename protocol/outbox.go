@@ -23,26 +23,29 @@ type Outbox struct {
 	q       *queue      // nil if nothing waits and no goroutine flushes
 	corked  *[]byte     // frames to be sent together; nil if not corked
 	err     error       // sending has ended
-	eng     engine.Conn // of conn; set once
+	eng     engine.Conn // set once
 	queuing atomic.Bool // q is set; read without mu too
 	ending  bool        // the connection is to end: WaitBelow returns
 
-	// Further state.
 	dropped uint64
-
-	// Set once.
-	conn *transport.Conn
-	opts *QueueOptions
-	all  *queued // bytes of this and other outboxes; nil: not counted
+	opts    *outboxOptions // set once
 }
+
+// outboxOptions are shared by all outboxes of a protocol.
+type outboxOptions struct {
+	QueueOptions
+	all *queued // bytes of all of them; nil: not counted
+}
+
+// conn returns the connection. It is not stored in addition to eng, to save memory.
+func (o *Outbox) conn() *transport.Conn { return o.eng.Conn().(*transport.Conn) }
 
 // NewOutbox returns an outbox for conn. The error reports all options that cannot be used.
 func NewOutbox(conn *transport.Conn, opts QueueOptions) (*Outbox, error) {
 	if err := opts.validate(); err != nil {
 		return nil, err
 	}
-	opts = opts.withDefaults()
-	return &Outbox{conn: conn, eng: engine.Of(conn), opts: &opts}, nil
+	return &Outbox{eng: engine.Of(conn), opts: &outboxOptions{QueueOptions: opts.withDefaults()}}, nil
 }
 
 // Send sends p, one or more frames that are encoded already, and does not keep p. It waits only
@@ -187,7 +190,7 @@ func (o *Outbox) put(p []byte, alone bool) (space <-chan struct{}, high int, err
 			return q.awaitSpace(), 0, nil
 		case CloseSlow:
 			o.fail(ErrQueueFull)
-			o.conn.SetWriteDeadline(time.Unix(1, 0)) // interrupts the write in progress
+			o.conn().SetWriteDeadline(time.Unix(1, 0)) // interrupts the write in progress
 			return nil, 0, o.err
 		}
 		if q.size()+len(p) > limit {
@@ -247,7 +250,7 @@ func (o *Outbox) enqueue(p []byte, alone bool) (high int) {
 func (o *Outbox) fail(err error) {
 	if o.err == nil {
 		o.err = err
-		o.conn.StopReading(err)
+		o.conn().StopReading(err)
 	}
 }
 

@@ -25,21 +25,20 @@ type Peer struct {
 	next   transport.Transport // the target of a requested upgrade
 	closed bool                // no more callbacks
 
-	// Used by the reader only. inCallback is next to closed because both are small.
-	lead       bool   // the reader is the lead, which must not wait
-	inCallback bool   // the reader holds callMu, in HandleData or HandleEnd
-	err        error  // the result of the last read, and of what followed from it
-	partial    []byte // an incomplete frame
-	need       int    // the least number of bytes of that frame, 0 if unknown
+	// Used by the reader only, except paused. The first three are next to closed because all are small.
+	lead       bool        // the reader is the lead, which must not wait
+	inCallback bool        // the reader holds callMu, in HandleData or HandleEnd
+	paused     atomic.Bool // the reader waits in awaitRoom
+	err        error       // the result of the last read, and of what followed from it
+	partial    []byte      // an incomplete frame
+	need       int         // the least number of bytes of that frame, 0 if unknown
 
-	paused atomic.Bool // the reader waits in awaitRoom
-	ending atomic.Bool // endErr is set, under mu; read without mu too
+	ending ending // set under mu; read without mu too
 
 	// Messages and the end, under mu.
 	mu     sync.Mutex
 	mail   mailbox
-	endErr error // the error with which the connection is to end
-	groups []*member
+	groups *member // the first membership; they are a list
 
 	// Timers, under callMu; nil until the connection needs one.
 	timers *timers
@@ -93,8 +92,15 @@ func (p *Peer) end(err error) {
 	if p.ending.Load() {
 		return
 	}
-	p.ending.Store(true)
-	p.endErr = err
+	p.ending.set(err)
 	p.conn.StopReading(ErrEnded)
 	p.out.end()
 }
+
+// ending holds the error with which a connection is to end, which may be nil.
+type ending struct{ err atomic.Pointer[error] }
+
+// Load reports whether there is one.
+func (e *ending) Load() bool { return e.err.Load() != nil }
+
+func (e *ending) set(err error) { e.err.Store(&err) }

@@ -18,10 +18,10 @@ func (all *queued) add(n int) {
 // limit returns the number of bytes that may wait in the queue: fewer than QueueOptions.MaxBytes
 // while too many wait in all queues.
 func (o *Outbox) limit() int {
-	if o.all == nil || o.all.bytes.Load() <= o.all.limit {
+	if all := o.opts.all; all == nil || all.bytes.Load() <= all.limit {
 		return o.opts.MaxBytes
 	}
-	return guaranteed(o.opts)
+	return guaranteed(&o.opts.QueueOptions)
 }
 
 // guaranteed is the part of MaxBytes that a connection may use whatever waits for others.
@@ -31,7 +31,7 @@ func guaranteed(o *QueueOptions) int { return max(o.MaxBytes/16, 1) }
 func (o *Outbox) count() {
 	if q := o.q; q != nil {
 		size := q.size()
-		o.all.add(size - q.counted)
+		o.opts.all.add(size - q.counted)
 		q.counted = size
 	}
 }

@@ -37,7 +37,7 @@ func (s session) Run(rest bool) error {
 				p.received(r.Next(p.hp.readSize))
 			}
 		}
-		r.Release()
+		r.Free()
 	}
 	if p.err != idle.ErrPark {
 		p.err = p.endError(p.err)

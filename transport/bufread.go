@@ -20,10 +20,10 @@ func (c *Conn) pooledReader(pace *idle.Pace) engine.PooledReader {
 }
 
 func (c *Conn) pooled(pace *idle.Pace) engine.PooledReader {
-	if tc, ok := c.top.(*tls.Conn); ok && tc.NetConn() == net.Conn(&c.raw) {
+	if tc, ok := c.over().(*tls.Conn); ok && tc.NetConn() == net.Conn(&c.raw) {
 		return &tlsReader{c: c, tls: tc}
 	}
-	if c.top == &c.raw {
+	if c.over() == nil {
 		if r := c.rawReader(pace); r != nil {
 			return r
 		}
@@ -88,6 +88,9 @@ func (b *pooledBuffer) filled(n int) {
 	}
 }
 
+// Free is Release, unless the reader itself is pooled.
+func (b *pooledBuffer) Free() { b.Release() }
+
 func (b *pooledBuffer) Release() {
 	if b.buf != nil {
 		readBuffers[b.buf.class].Put(b.buf)
@@ -103,8 +106,8 @@ type plainReader struct {
 }
 
 func (r *plainReader) Next(max int) ([]byte, error) {
-	carrier := r.c.top // a layer above the raw connection may hold data or an error of its own
-	if carrier == &r.c.raw {
+	carrier := r.c.over() // it may hold data or an error of its own
+	if carrier == nil {
 		carrier = r.c.raw.Conn
 	}
 	if w, ok := carrier.(engine.ReadableWaiter); ok {
@@ -130,7 +133,7 @@ type tlsReader struct {
 
 func (r *tlsReader) Next(max int) ([]byte, error) {
 	r.Release()
-	f := r.c.raw.flows.Load()
+	f := r.c.raw.limited()
 	if f != nil {
 		max = f.in.Most(max)
 	}
@@ -146,9 +149,9 @@ func (r *tlsReader) Next(max int) ([]byte, error) {
 	}
 	b := r.take(max)
 	b[0] = r.first[0]
-	r.c.raw.notNow = true
+	r.c.raw.layer.Load().notNow = true
 	n, err = r.tls.Read(b[1:])
-	r.c.raw.notNow = false
+	r.c.raw.layer.Load().notNow = false
 	if err == errNotNow {
 		err = nil
 	}

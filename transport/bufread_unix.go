@@ -5,6 +5,7 @@ package transport
 import (
 	"io"
 	"os"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -17,9 +18,21 @@ func (c *Conn) rawReader(pace *idle.Pace) engine.PooledReader {
 	if c.raw.sys == nil {
 		return nil
 	}
-	r := &rawReader{c: c, pace: pace}
+	r := rawReaders.Get().(*rawReader)
+	r.c, r.pace = c, pace
+	return r
+}
+
+var rawReaders = sync.Pool{New: func() any {
+	r := new(rawReader)
 	r.f = r.try
 	return r
+}}
+
+func (r *rawReader) Free() {
+	r.Release()
+	*r = rawReader{f: r.f}
+	rawReaders.Put(r)
 }
 
 // rawReader takes a buffer inside the callback of the runtime's poller, and returns it to the pool
@@ -37,7 +50,7 @@ type rawReader struct {
 
 func (r *rawReader) Next(max int) ([]byte, error) {
 	w := &r.c.raw
-	f := w.flows.Load()
+	f := w.limited()
 	if f != nil {
 		max = f.in.Most(max)
 	}
@@ -50,9 +63,10 @@ func (r *rawReader) Next(max int) ([]byte, error) {
 		return nil, err
 	}
 	if err != nil && err != io.EOF {
-		if err = w.readError(asOp("read", w.Conn, err)); err == idle.ErrPark {
+		if err = w.readError(err); err == idle.ErrPark {
 			return nil, err
 		}
+		err = asOp("read", w.Conn, err)
 	}
 	r.c.countRead(len(r.b), r.b, err)
 	if f != nil {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -25,22 +24,11 @@ type Conn struct {
 	// Counters: they come first because each read and write uses them, so that they share cache lines.
 	reads, writes         atomic.Uint64
 	readBytes, writeBytes atomic.Uint64
-	tracer                atomic.Pointer[tracer] // nil: not traced
 
-	// Layers.
-	top net.Conn // carries the payload: &c.raw, or TLS above it
 	raw rawConn
 
-	// Write side. records is held during a write through TLS, which must not overlap TryWrite.
-	records sync.Mutex
-
-	// Read side.
-	ahead *ahead // payload received through TLS that Peek has read; see rawConn.ahead for plain payload
-
 	// Identity and lifecycle.
-	secure atomic.Pointer[secure] // nil: no TLS
 	id     uint64
-	t      Transport
 	owner  any
 	labels atomic.Pointer[[]Label] // nil: none; what it points to is never modified
 	closed atomic.Bool
@@ -59,22 +47,22 @@ func NewConn(t Transport, nc net.Conn) *Conn {
 }
 
 func (c *Conn) init(t Transport, nc net.Conn, owner any) {
-	c.id, c.t, c.owner = lastID.Add(1), t, owner
+	c.id, c.owner = lastID.Add(1), owner
 	c.raw.Conn = nc
 	c.raw.sys = sysConn(nc)
-	c.raw.send = sendLimitOf(t)
-	c.top = &c.raw
+	c.raw.sendTimeout = sendLimitOf(t).timeout
+	c.raw.t = t
 }
 
 // Handshake runs the handshake of the transport: none for TCP, the server's side of the TLS
 // handshake for TLS. After an error the connection can only be closed.
-func (c *Conn) Handshake(ctx context.Context) error { return c.prepare(ctx, c.t) }
+func (c *Conn) Handshake(ctx context.Context) error { return c.prepare(ctx, c.raw.t) }
 
 func (c *Conn) prepare(ctx context.Context, t Transport) error {
 	var wire *tlsWire
 	if t.Secure() {
 		wire = &tlsWire{conn: c, handshake: true}
-		c.raw.wire = wire
+		c.raw.needLayer().wire = wire
 	}
 	top, err := t.Handshake(ctx, &c.raw)
 	if err != nil {
@@ -84,16 +72,18 @@ func (c *Conn) prepare(ctx context.Context, t Transport) error {
 		return fmt.Errorf("the handshake of transport %s returned neither a connection nor an error", t.Name())
 	}
 	if wire != nil { // after a failure, crypto/tls may still be closing the raw connection
-		c.raw.wire = nil
+		c.raw.needLayer().wire = nil
 	}
 	if s, ok := top.(stater); ok {
 		state := &secure{stater: s}
 		if wire != nil {
 			state.handshakeRead, state.handshakeWritten = wire.read, wire.written
 		}
-		c.secure.Store(state)
+		c.raw.needLayer().secure.Store(state)
 	}
-	c.top = top
+	if top != net.Conn(&c.raw) {
+		c.raw.needLayer().top = top
+	}
 	return nil
 }
 
@@ -110,7 +100,7 @@ type secure struct {
 func (c *Conn) ID() uint64 { return c.id }
 
 // Transport returns the transport that accepted the connection.
-func (c *Conn) Transport() Transport { return c.t }
+func (c *Conn) Transport() Transport { return c.raw.t }
 
 // NetConn returns the connection that Accept returned. Reading or writing it bypasses TLS, the
 // counters and the send timeout.
@@ -119,7 +109,7 @@ func (c *Conn) NetConn() net.Conn { return c.raw.Conn }
 // TLS returns the state of TLS; the result is false without TLS. It may be called from any
 // goroutine.
 func (c *Conn) TLS() (tls.ConnectionState, bool) {
-	if s := c.secure.Load(); s != nil {
+	if s := c.raw.secured(); s != nil {
 		return s.ConnectionState(), true
 	}
 	return tls.ConnectionState{}, false
@@ -144,19 +134,19 @@ func (c *Conn) Stats() Stats {
 // Read reads the data that has arrived, and waits if there is none. After [Conn.StopReading] its
 // error wraps the cause.
 func (c *Conn) Read(p []byte) (int, error) {
-	f := c.raw.flows.Load()
+	f := c.raw.limited()
 	if f != nil {
 		p = p[:f.in.Most(len(p))]
 	}
 	var n int
 	var err error
 	switch {
-	case c.top == &c.raw && c.raw.ahead == nil:
+	case c.over() == nil && c.raw.ahead == nil:
 		n, err = c.raw.Conn.Read(p)
-	case c.ahead != nil:
-		n = take(&c.ahead, p)
+	case c.payloadAhead() != nil:
+		n = take(&c.raw.layer.Load().ahead, p)
 	default:
-		n, err = c.top.Read(p)
+		n, err = c.carrier().Read(p)
 	}
 	c.countRead(n, p, err)
 	if err != nil {
@@ -170,10 +160,10 @@ func (c *Conn) Read(p []byte) (int, error) {
 
 // Write writes all of p, or returns an error. Concurrent writes are not interleaved.
 func (c *Conn) Write(p []byte) (n int, err error) {
-	if f := c.raw.flows.Load(); f != nil {
+	if f := c.raw.limited(); f != nil {
 		return c.writeLimited(f, p)
 	}
-	if c.top == &c.raw {
+	if c.over() == nil {
 		n, err = c.raw.write(p)
 	} else {
 		n, err = c.writeRecords(p)
@@ -183,9 +173,10 @@ func (c *Conn) Write(p []byte) (n int, err error) {
 }
 
 func (c *Conn) writeRecords(p []byte) (int, error) {
-	c.records.Lock()
-	defer c.records.Unlock()
-	return c.top.Write(p)
+	l := c.raw.layer.Load()
+	l.records.Lock()
+	defer l.records.Unlock()
+	return l.top.Write(p)
 }
 
 // countRead counts and traces n bytes read to the beginning of p. p is nil if the kernel moved
@@ -195,7 +186,7 @@ func (c *Conn) countRead(n int, p []byte, err error) {
 	if c.readBytes.Add(uint64(n)) >= sealed {
 		c.countLate(n, 0)
 	}
-	if c.tracer.Load() != nil {
+	if c.raw.traced() != nil {
 		c.trace("read", n, p, err)
 	}
 }
@@ -205,7 +196,7 @@ func (c *Conn) countWrite(n int, p []byte, err error) {
 	if c.writeBytes.Add(uint64(n)) >= sealed {
 		c.countLate(0, n)
 	}
-	if c.tracer.Load() != nil {
+	if c.raw.traced() != nil {
 		c.trace("write", n, p, err)
 	}
 }
@@ -221,7 +212,7 @@ func (c *Conn) Close() error {
 	if c.raw.reads.Stopped() != nil && c.discard() {
 		c.linger()
 	}
-	return c.top.Close()
+	return c.carrier().Close()
 }
 
 // lingerTime is the time that net/http allows in the same situation.
@@ -231,7 +222,7 @@ const lingerTime = 500 * time.Millisecond
 // after the socket is closed, makes the kernel send RST, which can overtake the last answer.
 // Therefore linger shuts down the write side and gives the peer a moment to stop sending.
 func (c *Conn) linger() {
-	if c.top != &c.raw {
+	if c.over() != nil {
 		c.CloseWrite()
 	}
 	h, ok := c.raw.Conn.(interface{ CloseWrite() error })
@@ -248,7 +239,7 @@ func (c *Conn) Abort() {
 	c.closed.Store(true)
 	c.raw.reads.Close()
 	c.raw.wakeFlows()
-	if tc, ok := c.raw.Conn.(*net.TCPConn); ok && c.raw.send.lingers {
+	if tc, ok := c.raw.Conn.(*net.TCPConn); ok && sendLimitOf(c.raw.t).lingers {
 		tc.SetLinger(-1) // otherwise close(2) waits
 	}
 	c.raw.Conn.Close()
@@ -257,9 +248,9 @@ func (c *Conn) Abort() {
 // CloseWrite shuts down the write side: the peer reads EOF. Reading continues. The error is
 // errors.ErrUnsupported if the connection has no half-close.
 func (c *Conn) CloseWrite() error {
-	var nc net.Conn = c.raw.Conn
-	if c.top != &c.raw {
-		nc = c.top
+	nc := c.over()
+	if nc == nil {
+		nc = c.raw.Conn
 	}
 	if h, ok := nc.(interface{ CloseWrite() error }); ok {
 		return h.CloseWrite()

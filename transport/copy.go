@@ -66,7 +66,7 @@ type file interface {
 
 // plainTCP returns the TCP connection that carries the payload unchanged; nil if there is none.
 func (c *Conn) plainTCP() *net.TCPConn {
-	if c.top != &c.raw {
+	if c.over() != nil {
 		return nil
 	}
 	tc, _ := c.raw.Conn.(*net.TCPConn)
@@ -127,7 +127,7 @@ func (c *Conn) sendKernel(tc *net.TCPConn, src io.Reader, n int64) (int64, error
 // copyTo copies at most limit bytes, or all if limit is negative.
 func (c *Conn) copyTo(w io.Writer, limit int64) (n int64, err error) {
 	r := c.pooledReader(nil)
-	defer r.Release()
+	defer r.Free()
 	dst := c.spliceTarget(w)
 	for limit != n {
 		max := bufferSize

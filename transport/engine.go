@@ -16,19 +16,20 @@ type engineConn Conn
 
 func (c *engineConn) conn() *Conn { return (*Conn)(c) }
 
+func (c *engineConn) Conn() net.Conn                  { return c.conn() }
 func (c *engineConn) Owner() any                      { return c.owner }
 func (c *engineConn) CanTryWrite() bool               { return c.conn().canTryWrite() }
 func (c *engineConn) Unflushed() bool                 { return c.conn().unflushed() }
 func (c *engineConn) Progress() uint64                { return c.conn().progress() }
 func (c *engineConn) LimitRates(l *throttle.Limits)   { c.conn().limitRates(l) }
 func (c *engineConn) Throttled() (uint32, bool, bool) { return c.conn().throttled() }
-func (c *engineConn) Encrypted() bool                 { return c.secure.Load() != nil }
+func (c *engineConn) Encrypted() bool                 { return c.raw.secured() != nil }
 func (c *engineConn) Receiving() uint32               { return c.receiving.Load() }
 func (c *engineConn) RestoreReceiving(n uint32)       { c.receiving.Store(n) }
 func (c *engineConn) Flush() error                    { return c.conn().flush() }
 func (c *engineConn) Seal() (read, written uint64)    { return c.conn().seal() }
 func (c *engineConn) Bytes() (uint64, uint64, bool)   { return c.conn().bytes() }
-func (c *engineConn) HasTLS() bool                    { return c.secure.Load() != nil }
+func (c *engineConn) HasTLS() bool                    { return c.raw.secured() != nil }
 func (c *engineConn) TLSConn(onEnd func()) *tls.Conn  { return c.conn().tlsConn(onEnd) }
 
 func (c *Conn) progress() uint64 {
@@ -53,7 +54,7 @@ func (c *engineConn) PooledReader(pace *idle.Pace) engine.PooledReader {
 // isPlain reports whether the connection is a socket whose payload this package reads itself, without
 // a limit of bytes per second.
 func (c *engineConn) isPlain() bool {
-	return c.raw.sys != nil && c.top == &c.raw && c.raw.flows.Load() == nil
+	return c.raw.sys != nil && c.conn().over() == nil && c.raw.limited() == nil
 }
 
 func (c *engineConn) CanRest() bool {
@@ -87,10 +88,12 @@ func (c *engineConn) UpgradePeeked(ctx context.Context, t any) error {
 func (c *engineConn) SetTracer(f any) {
 	t, _ := f.(tracer)
 	if t == nil {
-		c.tracer.Store(nil)
+		if c.raw.traced() != nil {
+			c.raw.needExtras().tracer.Store(nil)
+		}
 		return
 	}
-	c.tracer.Store(&t)
+	c.raw.needExtras().tracer.Store(&t)
 }
 
 func init() {

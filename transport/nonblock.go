@@ -6,7 +6,7 @@ package transport
 func (e *engineConn) TryWrite(p []byte) (n int, err error) {
 	c := (*Conn)(e)
 	w := &c.raw
-	if c.top != w || w.sys == nil || c.tracer.Load() != nil || w.flows.Load() != nil {
+	if c.over() != nil || w.sys == nil || w.traced() != nil || w.limited() != nil {
 		return c.tryOther(p)
 	}
 	if !w.sending.TryLock() {
@@ -27,14 +27,14 @@ func (e *engineConn) TryWrite(p []byte) (n int, err error) {
 //
 //go:noinline
 func (c *Conn) tryOther(p []byte) (n int, err error) {
-	if f := c.raw.flows.Load(); f != nil {
+	if f := c.raw.limited(); f != nil {
 		return c.tryLimited(f, p)
 	}
 	return c.tryNow(p)
 }
 
 func (c *Conn) tryNow(p []byte) (n int, err error) {
-	if w := &c.raw; c.top != w {
+	if w := &c.raw; c.over() != nil {
 		n, err = c.tryRecord(p)
 	} else if w.sys != nil {
 		if w.sending.TryLock() {
@@ -53,38 +53,40 @@ func (c *Conn) tryNow(p []byte) (n int, err error) {
 // tryRecord writes p through TLS. The raw connection keeps the bytes that the socket does not take.
 func (c *Conn) tryRecord(p []byte) (int, error) {
 	w := &c.raw
-	if w.sys == nil || len(p) == 0 || !c.records.TryLock() {
+	l := w.layer.Load()
+	if w.sys == nil || len(p) == 0 || !l.records.TryLock() {
 		return 0, nil
 	}
-	defer c.records.Unlock()
+	defer l.records.Unlock()
 	if c.unflushed() {
 		return 0, nil
 	}
-	w.trying.Store(true)
-	defer w.trying.Store(false)
-	return c.top.Write(p)
+	l.trying.Store(true)
+	defer l.trying.Store(false)
+	return l.top.Write(p)
 }
 
 // unflushed reports whether a part of a record waits for flush.
 func (c *Conn) unflushed() bool {
 	w := &c.raw
-	if c.top == w || w.sys == nil {
+	if c.over() == nil || w.sys == nil {
 		return false
 	}
 	w.sending.Lock()
 	defer w.sending.Unlock()
-	return len(w.kept) > 0
+	return len(w.layer.Load().kept) > 0
 }
 
 // flush writes the kept part of a record, within the send timeout.
 func (c *Conn) flush() error {
 	w := &c.raw
-	if w.sys == nil {
+	l := w.layer.Load()
+	if w.sys == nil || l == nil {
 		return nil
 	}
 	w.sending.Lock()
 	defer w.sending.Unlock()
-	return w.flushKept()
+	return w.flushKept(l)
 }
 
 // canTryWrite reports whether TryWrite ever takes anything.
@@ -93,5 +95,5 @@ func (c *Conn) canTryWrite() bool {
 		return true
 	}
 	_, mem := c.raw.Conn.(*memConn)
-	return mem && c.top == &c.raw
+	return mem && c.over() == nil
 }

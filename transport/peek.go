@@ -73,16 +73,27 @@ func (a *ahead) len() int {
 //
 // Peek is a read: it must not overlap another read, and the read deadline applies.
 func (c *Conn) Peek(n int) ([]byte, error) {
-	if c.top == &c.raw {
+	if c.over() == nil {
 		b, err := peek(&c.raw.ahead, n, c.raw.Conn.Read)
 		return b, c.raw.readError(err)
 	}
-	b, err := peek(&c.ahead, n, c.top.Read)
+	l := c.raw.layer.Load()
+	b, err := peek(&l.ahead, n, l.top.Read)
 	return b, c.raw.readError(err)
 }
 
 // isAhead reports whether Peek has left data for the next read.
-func (c *Conn) isAhead() bool { return c.raw.ahead != nil && c.top == &c.raw || c.ahead != nil }
+func (c *Conn) isAhead() bool {
+	return c.raw.ahead != nil && c.over() == nil || c.payloadAhead() != nil
+}
+
+// payloadAhead returns what Peek has read through a layer; nil if there is nothing.
+func (c *Conn) payloadAhead() *ahead {
+	if l := c.raw.layer.Load(); l != nil {
+		return l.ahead
+	}
+	return nil
+}
 
 // Peek is Conn.Peek for the Handshake of a transport.
 func (w *rawConn) Peek(n int) ([]byte, error) {

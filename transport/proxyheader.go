@@ -25,11 +25,11 @@ type TLV struct {
 }
 
 // SetProxy is called once, before the payload.
-func (w *rawConn) SetProxy(h *ProxyHeader) { w.proxy.Store(h) }
+func (w *rawConn) SetProxy(h *ProxyHeader) { w.needExtras().proxy.Store(h) }
 
 // LocalAddr returns the destination in the PROXY header, or the address of the socket.
 func (w *rawConn) LocalAddr() net.Addr {
-	if h := w.proxy.Load(); h != nil && h.Destination != nil {
+	if h := w.header(); h != nil && h.Destination != nil {
 		return h.Destination
 	}
 	return w.Conn.LocalAddr()
@@ -37,7 +37,7 @@ func (w *rawConn) LocalAddr() net.Addr {
 
 // RemoteAddr returns the source in the PROXY header, or the address of the socket.
 func (w *rawConn) RemoteAddr() net.Addr {
-	if h := w.proxy.Load(); h != nil && h.Source != nil {
+	if h := w.header(); h != nil && h.Source != nil {
 		return h.Source
 	}
 	return w.Conn.RemoteAddr()
@@ -52,4 +52,4 @@ func (c *Conn) LocalAddr() net.Addr { return c.raw.LocalAddr() }
 func (c *Conn) RemoteAddr() net.Addr { return c.raw.RemoteAddr() }
 
 // Proxy returns the PROXY header of the connection; nil if there is none.
-func (c *Conn) Proxy() *ProxyHeader { return c.raw.proxy.Load() }
+func (c *Conn) Proxy() *ProxyHeader { return c.raw.header() }

@@ -27,46 +27,46 @@ type sendLimit struct {
 // socket does not take all of it, so the send timeout costs nothing while the peer keeps up.
 type rawConn struct {
 	// What each read and write uses comes first, so that it shares cache lines.
-	net.Conn                       // returned by Accept
-	sys      syscall.RawConn       // nil: this package makes no system calls on the connection
-	flows    atomic.Pointer[flows] // nil: bytes per second were never limited
-	sending  sync.Mutex            // held during a write; guards kept
-
-	hasWriteDeadline atomic.Bool // set by SetWriteDeadline
-
-	trying atomic.Bool // TryWrite writes a record: the bytes that the socket does not take are kept
-	notNow bool        // Read returns errNotNow instead of waiting; used by the goroutine that reads
-
-	wire *tlsWire // nil: bytes between TLS and the socket are not counted
-	send sendLimit
+	net.Conn                        // returned by Accept
+	sys      syscall.RawConn        // nil: this package makes no system calls on the connection
+	extras   atomic.Pointer[extras] // nil: the connection has none
+	layer    atomic.Pointer[layer]  // nil: there is none
+	sending  sync.Mutex             // held during a write; guards layer.kept
 
 	// Read side, used by the goroutine that reads.
 	ahead *ahead     // data that Peek has read; nil: none
 	reads idle.Reads // deadline, stop and parking; safe for use by any goroutine
 
 	// Write side.
-	kept     []byte        // the rest of a record
-	progress atomic.Uint64 // grows while the socket takes bytes of a write that waits
+	when        atomic.Pointer[writeDeadlines] // nil: none was ever set
+	progress    atomic.Uint64                  // grows while the socket takes bytes of a write that waits
+	sendTimeout time.Duration                  // of t; 0: no limit
 
-	mu   sync.Mutex      // guards when; not taken by writes that need not wait
-	when *writeDeadlines // nil: none was ever set
-
-	proxy atomic.Pointer[ProxyHeader]
+	t Transport
 }
 
 // writeDeadlines exist only on connections on which a write deadline was set or a write had to
 // wait.
 type writeDeadlines struct {
-	user  time.Time // set by SetWriteDeadline
-	armed time.Time // the send timeout of the write in progress; zero: no write waits
+	set atomic.Bool // user is not zero
+
+	mu    sync.Mutex // not taken by writes that need not wait
+	user  time.Time  // set by SetWriteDeadline
+	armed time.Time  // the send timeout of the write in progress; zero: no write waits
 }
 
-// deadlines returns the write deadlines for modification. w.mu is held.
+// deadlines returns the write deadlines for modification.
 func (w *rawConn) deadlines() *writeDeadlines {
-	if w.when == nil {
-		w.when = new(writeDeadlines)
+	if w.when.Load() == nil {
+		w.when.CompareAndSwap(nil, new(writeDeadlines))
 	}
-	return w.when
+	return w.when.Load()
+}
+
+// hasWriteDeadline reports whether SetWriteDeadline has set one.
+func (w *rawConn) hasWriteDeadline() bool {
+	d := w.when.Load()
+	return d != nil && d.set.Load()
 }
 
 // NetConn returns the connection that Accept returned.
@@ -79,10 +79,10 @@ func (w *rawConn) write(p []byte) (n int, err error) {
 		return w.writeForeign(p)
 	}
 	w.sending.Lock()
-	if len(w.kept) == 0 && !w.trying.Load() {
+	if l := w.layer.Load(); l == nil || len(l.kept) == 0 && !l.trying.Load() {
 		n, err = w.writeRaw(p, true)
 	} else {
-		n, err = w.writeAfterKept(p)
+		n, err = w.writeAfterKept(l, p)
 	}
 	w.sending.Unlock()
 	return n, err
@@ -90,7 +90,7 @@ func (w *rawConn) write(p []byte) (n int, err error) {
 
 // writeForeign writes to a connection on which this package makes no system calls.
 func (w *rawConn) writeForeign(p []byte) (int, error) {
-	if w.send.timeout == 0 {
+	if w.sendTimeout == 0 {
 		n, err := w.Conn.Write(p)
 		return n, shortWrite(n, p, err)
 	}
@@ -110,56 +110,56 @@ func shortWrite(n int, p []byte, err error) error {
 }
 
 // writeAfterKept writes p after the kept bytes, or keeps p as well. w.sending is held.
-func (w *rawConn) writeAfterKept(p []byte) (int, error) {
-	if !w.trying.Load() {
-		if err := w.flushKept(); err != nil {
+func (w *rawConn) writeAfterKept(l *layer, p []byte) (int, error) {
+	if !l.trying.Load() {
+		if err := w.flushKept(l); err != nil {
 			return 0, err
 		}
 		return w.writeRaw(p, true)
 	}
 	n := 0
-	if len(w.kept) == 0 {
+	if len(l.kept) == 0 {
 		var err error
 		if n, err = w.writeRaw(p, false); err != nil {
 			return n, err
 		}
 	}
-	w.kept = append(w.kept, p[n:]...)
+	l.kept = append(l.kept, p[n:]...)
 	return len(p), nil
 }
 
 // flushKept writes the kept bytes. w.sending is held.
-func (w *rawConn) flushKept() error {
-	if len(w.kept) == 0 {
+func (w *rawConn) flushKept(l *layer) error {
+	if len(l.kept) == 0 {
 		return nil
 	}
-	n, err := w.writeRaw(w.kept, true)
-	if w.kept = w.kept[n:]; len(w.kept) == 0 { // otherwise the rest must precede the next record
-		w.kept = nil
+	n, err := w.writeRaw(l.kept, true)
+	if l.kept = l.kept[n:]; len(l.kept) == 0 { // otherwise the rest must precede the next record
+		l.kept = nil
 	}
 	return err
 }
 
 // arm starts the send timeout of a write that has to wait. w.sending is held.
 func (w *rawConn) arm() {
-	if w.send.timeout == 0 {
+	if w.sendTimeout == 0 {
 		return
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	d := w.deadlines()
-	d.armed = time.Now().Add(w.send.timeout)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.armed = time.Now().Add(w.sendTimeout)
 	w.Conn.SetWriteDeadline(earlier(d.armed, d.user))
 }
 
 // disarm ends the send timeout, and returns the time for which it was armed.
 func (w *rawConn) disarm() (armed time.Time) {
-	if w.send.timeout == 0 {
+	if w.sendTimeout == 0 {
 		return armed
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	d := w.deadlines()
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	armed, d.armed = d.armed, time.Time{}
 	w.Conn.SetWriteDeadline(d.user)
 	return armed
@@ -172,13 +172,14 @@ func (w *rawConn) sendError(err error, armed time.Time) error {
 	if err == nil || armed.IsZero() || !errors.Is(err, os.ErrDeadlineExceeded) || time.Now().Before(armed) {
 		return err
 	}
-	w.mu.Lock()
-	user := w.deadlines().user
-	w.mu.Unlock()
+	d := w.deadlines()
+	d.mu.Lock()
+	user := d.user
+	d.mu.Unlock()
 	if !user.IsZero() && user.Before(armed) {
 		return err
 	}
-	if !w.send.keep {
+	if !sendLimitOf(w.t).keep {
 		w.reads.Close() // first: a parked connection must be woken while its descriptor is its own
 		w.Conn.Close()
 		w.wakeFlows()
@@ -197,11 +198,11 @@ func (w *rawConn) SetReadDeadline(t time.Time) error {
 
 func (w *rawConn) SetWriteDeadline(t time.Time) error {
 	defer w.wakeFlows()
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	d := w.deadlines()
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.user = t
-	w.hasWriteDeadline.Store(!t.IsZero())
+	d.set.Store(!t.IsZero())
 	return w.Conn.SetWriteDeadline(earlier(d.armed, t))
 }
 

@@ -63,7 +63,7 @@ func (o *writeOp) release() {
 func (w *rawConn) writeRaw(p []byte, wait bool) (n int, err error) {
 	o := writeOps.Get().(*writeOp)
 	o.p = p
-	if !w.hasWriteDeadline.Load() {
+	if !w.hasWriteDeadline() {
 		err = w.sys.Control(o.once)
 		if n = o.n; err == nil && o.err == nil && (n == len(p) || !wait) {
 			o.release()

@@ -26,7 +26,7 @@ const spliceChunk = bufferSize
 func (c *Conn) splice(dst *Conn, limit int64) (n int64, err error) {
 	from, to := c.plainTCP(), dst.plainTCP()
 	for limit != n {
-		if c.raw.flows.Load() != nil || dst.raw.flows.Load() != nil {
+		if c.raw.limited() != nil || dst.raw.limited() != nil {
 			return n, nil // bytes per second are limited, which reads and writes do
 		}
 		have := min(c.available(), spliceChunk)

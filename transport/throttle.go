@@ -32,18 +32,18 @@ func (f *flows) tryLock() bool {
 
 // limitRates makes l limit the bytes per second of the connection, from the next read and write on.
 func (c *Conn) limitRates(l *throttle.Limits) {
-	if c.raw.flows.Load() != nil {
+	if c.raw.limited() != nil {
 		return
 	}
 	f := &flows{writing: make(chan struct{}, 1)}
 	f.in.Init(l, throttle.Receive)
 	f.out.Init(l, throttle.Send)
-	c.raw.flows.CompareAndSwap(nil, f)
+	c.raw.needExtras().flows.CompareAndSwap(nil, f)
 }
 
 // throttled returns how often reads had to wait, and whether reads and writes wait now.
 func (c *Conn) throttled() (waits uint32, reads, writes bool) {
-	f := c.raw.flows.Load()
+	f := c.raw.limited()
 	if f == nil {
 		return 0, false, false
 	}
@@ -54,7 +54,7 @@ func (c *Conn) throttled() (waits uint32, reads, writes bool) {
 
 // wakeFlows makes transfers that wait notice a deadline, a stop or the end.
 func (w *rawConn) wakeFlows() {
-	if f := w.flows.Load(); f != nil {
+	if f := w.limited(); f != nil {
 		f.in.Wake()
 		f.out.Wake()
 	}
@@ -72,10 +72,10 @@ func (s *writeSide) Limit() (until time.Time, stopped bool) {
 	if s.reads.Closed() {
 		return until, true
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.when != nil {
-		until = s.when.user
+	if d := s.when.Load(); d != nil {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		until = d.user
 	}
 	return until, false
 }
@@ -111,7 +111,7 @@ func (c *Conn) writeLimited(f *flows, p []byte) (n int, err error) {
 			return n, err
 		}
 		var m int
-		if c.top == &c.raw {
+		if c.over() == nil {
 			m, err = c.raw.write(piece)
 		} else {
 			m, err = c.writeRecords(piece)
@@ -130,7 +130,7 @@ func (c *Conn) tryLimited(f *flows, p []byte) (n int, err error) {
 	}
 	defer f.unlock()
 	most := f.out.Take(len(p))
-	if most == len(p) || most > 0 && c.top == &c.raw { // a record is written as a whole
+	if most == len(p) || most > 0 && c.over() == nil { // a record is written as a whole
 		n, err = c.tryNow(p[:most])
 	}
 	f.out.Refund(most - n)
@@ -148,7 +148,7 @@ func (w *rawConn) writeDirect(f *flows, p []byte) (n int, err error) {
 		}
 		var m int
 		m, err = w.write(piece)
-		w.wire.countWrite(m, piece, err)
+		w.wire().countWrite(m, piece, err)
 		n += m
 	}
 	return n, err
@@ -157,7 +157,7 @@ func (w *rawConn) writeDirect(f *flows, p []byte) (n int, err error) {
 // sendPiece has send transfer at most n bytes in the kernel, after they have waited for their turn. It
 // returns the number of bytes sent, and how many were to be sent.
 func (c *Conn) sendPiece(n int64, send func(n int64) (int64, error)) (sent, most int64, err error) {
-	f := c.raw.flows.Load()
+	f := c.raw.limited()
 	if f == nil {
 		sent, err = send(n)
 		return sent, n, err

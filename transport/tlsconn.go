@@ -24,15 +24,15 @@ type tlsWire struct {
 // The bytes of the handshake are counted too: crypto/tls may have received the beginning of the
 // payload together with its end.
 func (c *Conn) tlsConn(onEnd func()) *tls.Conn {
-	tc, ok := c.top.(*tls.Conn)
-	if !ok || c.ahead != nil || tc.NetConn() != net.Conn(&c.raw) {
+	tc, ok := c.over().(*tls.Conn)
+	if !ok || c.raw.layer.Load().ahead != nil || tc.NetConn() != net.Conn(&c.raw) {
 		return nil
 	}
-	if s := c.secure.Load(); s != nil {
+	if s := c.raw.secured(); s != nil {
 		c.readBytes.Add(s.handshakeRead)
 		c.writeBytes.Add(s.handshakeWritten)
 	}
-	c.raw.wire = &tlsWire{conn: c, onEnd: onEnd}
+	c.raw.needLayer().wire = &tlsWire{conn: c, onEnd: onEnd}
 	return tc
 }
 
@@ -55,20 +55,20 @@ func (t *tlsWire) countWrite(n int, p []byte, err error) {
 // Read is called by TLS. Plain payload is read through it only after a Peek.
 func (w *rawConn) Read(p []byte) (n int, err error) {
 	var f *flows
-	if t := w.wire; t != nil && !t.handshake {
-		if f = w.flows.Load(); f != nil {
+	if t := w.wire(); t != nil && !t.handshake {
+		if f = w.limited(); f != nil {
 			p = p[:f.in.Most(len(p))]
 		}
 	}
 	switch {
 	case w.ahead != nil:
 		n = take(&w.ahead, p)
-	case w.notNow:
+	case w.refuses():
 		return 0, errNotNow
 	default:
 		n, err = w.Conn.Read(p)
 	}
-	if t := w.wire; t != nil {
+	if t := w.wire(); t != nil {
 		t.countRead(n, p, err)
 		if err != nil && !t.handshake {
 			err = w.readError(err)
@@ -82,13 +82,13 @@ func (w *rawConn) Read(p []byte) (n int, err error) {
 
 // Write is called by TLS; Conn calls write.
 func (w *rawConn) Write(p []byte) (int, error) {
-	if t := w.wire; t != nil && !t.handshake {
-		if f := w.flows.Load(); f != nil {
+	if t := w.wire(); t != nil && !t.handshake {
+		if f := w.limited(); f != nil {
 			return w.writeDirect(f, p)
 		}
 	}
 	n, err := w.write(p)
-	if t := w.wire; t != nil {
+	if t := w.wire(); t != nil {
 		t.countWrite(n, p, err)
 	}
 	return n, err
@@ -97,7 +97,7 @@ func (w *rawConn) Write(p []byte) (int, error) {
 // Close closes the socket.
 func (w *rawConn) Close() error {
 	err := w.Conn.Close()
-	if t := w.wire; t != nil && t.onEnd != nil && !t.closed.Swap(true) {
+	if t := w.wire(); t != nil && t.onEnd != nil && !t.closed.Swap(true) {
 		t.conn.closed.Store(true)
 		t.onEnd()
 	}

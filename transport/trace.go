@@ -13,7 +13,7 @@ type TraceEvent struct {
 type tracer = func(TraceEvent)
 
 func (c *Conn) trace(op string, n int, p []byte, err error) {
-	f := c.tracer.Load()
+	f := c.raw.traced()
 	if f == nil {
 		return // the tracer was removed after the caller's check
 	}

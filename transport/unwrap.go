@@ -11,10 +11,10 @@ func Of(nc net.Conn) *Conn {
 		case *Conn:
 			return c
 		case *rawConn:
-			if c.wire == nil || c.wire.onEnd == nil {
-				return nil
+			if t := c.wire(); t != nil && t.onEnd != nil {
+				return t.conn
 			}
-			return c.wire.conn
+			return nil
 		case interface{ TransportConn() *Conn }:
 			return c.TransportConn()
 		case interface{ NetConn() net.Conn }:

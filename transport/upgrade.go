@@ -16,10 +16,10 @@ import (
 // afterwards. If [Conn.Peek] has read ahead, the error wraps [ErrBuffered]. After a failed
 // handshake, reads and writes fail with its error: the connection can only be closed.
 func (c *Conn) Upgrade(ctx context.Context, t Transport) error {
-	if n := c.ahead.len() + c.raw.ahead.len(); n > 0 {
+	if n := c.raw.ahead.len() + c.payloadAhead().len(); n > 0 {
 		return fmt.Errorf("upgrade to %s: %d bytes: %w", t.Name(), n, ErrBuffered)
 	}
-	if c.top != &c.raw {
+	if c.over() != nil {
 		return fmt.Errorf("upgrade to %s: the connection is upgraded already: %w", t.Name(), errors.ErrUnsupported)
 	}
 	return c.upgrade(ctx, t)
@@ -28,7 +28,7 @@ func (c *Conn) Upgrade(ctx context.Context, t Transport) error {
 // upgrade is Upgrade for a connection on which [Conn.Peek] may have read the beginning of the
 // handshake.
 func (c *Conn) upgrade(ctx context.Context, t Transport) error {
-	if c.top != &c.raw {
+	if c.over() != nil {
 		return fmt.Errorf("upgrade to %s: the connection is upgraded already: %w", t.Name(), errors.ErrUnsupported)
 	}
 	if _, limited := ctx.Deadline(); !limited {
@@ -40,7 +40,7 @@ func (c *Conn) upgrade(ctx context.Context, t Transport) error {
 	defer c.raw.reads.Suspend(c.raw.Conn, false)
 	if err := c.prepare(ctx, t); err != nil {
 		err = fmt.Errorf("upgrade to %s: %w", t.Name(), err)
-		c.top = &failedUpgrade{&c.raw, err}
+		c.raw.needLayer().top = &failedUpgrade{&c.raw, err}
 		return err
 	}
 	return nil

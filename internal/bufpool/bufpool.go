@@ -43,6 +43,7 @@ func Grow(b []byte, n int) []byte {
 // Put returns a buffer of Get, which must not be used any more. nil has no effect.
 func Put(b []byte) {
 	if c := class(cap(b)); c < classes && cap(b) == Size(cap(b)) {
-		pools[c].Put(&b)
+		kept := b // not the address of b, which would allocate it in each call
+		pools[c].Put(&kept)
 	}
 }

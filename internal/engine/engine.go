@@ -21,6 +21,8 @@ const (
 
 // Conn is a *transport.Conn with the operations of this package.
 type Conn interface {
+	// Conn returns the *transport.Conn.
+	Conn() net.Conn
 	// Owner returns the owner given to Init; nil for a connection made by transport.NewConn.
 	Owner() any
 	// Progress returns a number that changes whenever the peer, or the kernel for it, has taken
@@ -124,6 +126,8 @@ type PooledReader interface {
 	Next(max int) ([]byte, error)
 	// Release returns the buffer of the last call of Next to the pool.
 	Release()
+	// Free is Release for a reader that is not used any more.
+	Free()
 }
 
 // DialSteps are the two steps of Dial, between which a header can be sent in plain text.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"strconv"
+	"strings"
 	"time"
 
 	"goranch/protocol"
@@ -90,10 +91,15 @@ func droppedIn(b []byte) (messages, reported int) {
 
 // greeting is the first frame that a client receives.
 func greeting(token string, at time.Time) []byte {
-	b := appendStamp([]byte(stampPrefix), at)
-	b = append(b, `,"token":`...)
-	t, _ := json.Marshal(token)
-	return append(append(b, t...), '}')
+	b := append(make([]byte, 0, 128), stampPrefix...)
+	b = append(appendStamp(b, at), `,"token":`...)
+	if strings.Trim(token, "0123456789") == "" { // most are numbers
+		b = append(append(append(b, '"'), token...), '"')
+	} else {
+		t, _ := json.Marshal(token)
+		b = append(b, t...)
+	}
+	return append(b, '}')
 }
 
 // sendAlone sends a frame that the client must not receive in one read with others.

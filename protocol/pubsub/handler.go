@@ -7,8 +7,7 @@ import (
 	"net"
 	"time"
 
-	"golang.org/x/time/rate"
-
+	"goranch/internal/bucket"
 	"goranch/internal/httpline"
 	"goranch/protocol"
 	"goranch/protocol/session"
@@ -31,8 +30,8 @@ type Client struct {
 	expectMessage bool // PUBLISH was received; the next frame is the message
 	hasRequested  bool // a request was handled; attach is no longer allowed
 	account       *account
-	requests      *rate.Limiter
-	publishes     *rate.Limiter // nil until the first publish
+	requests      bucket.Bucket
+	publishes     bucket.Bucket
 
 	monitor clientMonitor
 }
@@ -50,7 +49,6 @@ type handler Client
 func (h *handler) HandleConnect(p *protocol.Peer) protocol.Action {
 	h.peer = p
 	h.account = h.server.accounts.open(p.Conn().RemoteAddr())
-	h.requests = newLimiter(h.server.opts.RequestRate)
 	var err error
 	h.lease, err = h.server.sessions.Create(p.Context(), p.Conn().RemoteAddr(), (*sessionConn)(h), sessionState{})
 	if err != nil {
@@ -149,8 +147,9 @@ func (h *handler) handleFrame(frame []byte) protocol.Action {
 		return protocol.Continue()
 	}
 	r, err := parseRequest(frame)
+	defer r.release()
 	if err == nil {
-		err = h.handle(&r)
+		err = h.handle(r)
 	}
 	if err != nil {
 		return h.refuse(err)
@@ -164,7 +163,7 @@ func (h *handler) handleFrame(frame []byte) protocol.Action {
 
 // allowFrames counts frames of any kind.
 func (h *handler) allowFrames(n int) error {
-	if !h.requests.AllowN(time.Now(), n) {
+	if !h.server.allow(&h.requests, n, h.server.opts.RequestRate) {
 		return limitError("frames per second per connection", h.server.opts.RequestRate)
 	}
 	return nil

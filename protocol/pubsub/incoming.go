@@ -13,9 +13,14 @@ import (
 // incoming puts the frames of one client together. Its buffer grows with what has arrived, and is
 // charged to the client's account.
 type incoming struct {
-	buf     []byte       // of a frame whose NUL has not arrived
-	since   atomic.Int64 // when buf received its first byte, in ns since 1970; 0 while buf is empty
-	scanner jsonScanner  // of a message after PUBLISH
+	buf   []byte       // of a frame whose NUL has not arrived
+	since atomic.Int64 // when buf received its first byte, in ns since 1970; 0 while buf is empty
+	scan  *messageScan // nil: no message after PUBLISH has begun
+}
+
+// messageScan is a message after PUBLISH, and how far it was scanned.
+type messageScan struct {
+	scanner jsonScanner
 	message message
 }
 
@@ -61,16 +66,20 @@ func (in *incoming) scanMessage(frame []byte) (topic string, text []byte, comple
 	if len(start) == 0 || start[0] != '{' {
 		return "", nil, false, nil
 	}
-	complete, err = in.scanner.scan(frame, &in.message)
+	if in.scan == nil {
+		in.scan = new(messageScan)
+	}
+	scanner, m := &in.scan.scanner, &in.scan.message
+	complete, err = scanner.scan(frame, m)
 	switch {
 	case err != nil:
 		return "", nil, false, messageError(err)
 	case !complete:
 		return "", nil, false, nil
-	case !in.message.hasTopic:
+	case !m.hasTopic:
 		return "", nil, false, messageError(errNoTopic)
 	}
-	return in.message.topic, frame[len(frame)-len(start) : in.scanner.pos], true, nil
+	return m.topic, frame[len(frame)-len(start) : scanner.pos], true, nil
 }
 
 func frameTooLarge(maxFrame int) error {

@@ -253,6 +253,8 @@ func TestSubscriptionSize(t *testing.T) {
 	for what, size := range map[string][2]uintptr{
 		"topic":        {unsafe.Sizeof(topic{}), 80},
 		"subscription": {unsafe.Sizeof(subscription{}), 24},
+		"client":       {unsafe.Sizeof(Client{}), 144},
+		"subscriber":   {unsafe.Sizeof(subscriber{}), 112},
 	} {
 		if size[0] > size[1] {
 			t.Errorf("%s: got %d bytes, want at most %d", what, size[0], size[1])

@@ -30,20 +30,20 @@ type monitor struct {
 // clientMonitor is the monitor's record of one client. Only the monitor's goroutine uses it, except
 // index, which the lock of the shard guards.
 type clientMonitor struct {
-	index                   int       // in the shard, plus 1; 0 when the client is not registered
-	bytesWritten, bytesRead uint64    // at the last check
-	lastWrite               time.Time // when bytesWritten changed, or the last heartbeat
-	missed                  int       // heartbeats in a row without input
+	index                   int32  // in the shard, plus 1; 0 when the client is not registered
+	missed                  int32  // heartbeats in a row without input
+	bytesWritten, bytesRead uint64 // at the last check
+	lastWrite               int64  // when bytesWritten changed, or the last heartbeat, by Server.now
 	reportedDrops           uint64
 }
 
 func (m *monitor) shardOf(c *Client) int { return int(c.peer.Conn().ID() % uint64(len(m.shards))) }
 
 func (m *monitor) add(c *Client) {
-	c.monitor.lastWrite = time.Now()
+	c.monitor.lastWrite = m.server.now()
 	sh := &m.shards[m.shardOf(c)]
 	sh.mu.Lock()
-	c.monitor.index = len(sh.clients) + 1
+	c.monitor.index = int32(len(sh.clients) + 1)
 	sh.clients = append(sh.clients, c)
 	sh.mu.Unlock()
 	m.clients.Add(1)
@@ -57,9 +57,9 @@ func (m *monitor) remove(c *Client) {
 	if c.monitor.index == 0 {
 		return
 	}
-	i, last := c.monitor.index-1, len(sh.clients)-1
+	i, last := int(c.monitor.index-1), len(sh.clients)-1
 	sh.clients[i] = sh.clients[last]
-	sh.clients[i].monitor.index = i + 1
+	sh.clients[i].monitor.index = int32(i + 1)
 	sh.clients[last] = nil
 	sh.clients = sh.clients[:last]
 	m.clients.Add(-1)
@@ -119,14 +119,14 @@ func (m *monitor) run() {
 		case <-m.quit:
 			return
 		}
-		now := time.Now()
+		now, at := time.Now(), m.server.now()
 		for i := range m.shards {
 			sh := &m.shards[i]
 			sh.mu.Lock()
 			batch = append(batch[:0], sh.clients...)
 			sh.mu.Unlock()
 			for _, c := range batch {
-				c.check(now)
+				c.check(now, at)
 			}
 		}
 		clear(batch)
@@ -153,12 +153,12 @@ func (m *monitor) interval() time.Duration {
 	return max(d, 10*time.Millisecond)
 }
 
-// check closes the client if it is silent, sends a heartbeat if one is due, and reports dropped
+// check is called at a time, which is also given by Server.now. It closes the client if it is silent, sends a heartbeat if one is due, and reports dropped
 // messages.
-func (c *Client) check(now time.Time) {
+func (c *Client) check(now time.Time, at int64) {
 	m, opts, st := &c.monitor, &c.server.opts, c.peer.Conn().Stats()
 	if st.BytesWritten != m.bytesWritten {
-		m.bytesWritten, m.lastWrite = st.BytesWritten, now
+		m.bytesWritten, m.lastWrite = st.BytesWritten, at
 	}
 	if st.BytesRead != m.bytesRead {
 		m.bytesRead, m.missed = st.BytesRead, 0
@@ -170,14 +170,14 @@ func (c *Client) check(now time.Time) {
 		c.peer.Close(err)
 		return
 	}
-	if opts.Heartbeat > 0 && now.Sub(m.lastWrite) >= opts.Heartbeat {
-		if opts.MissedHeartbeats > 0 && m.missed >= opts.MissedHeartbeats {
+	if opts.Heartbeat > 0 && time.Duration(at-m.lastWrite) >= opts.Heartbeat {
+		if opts.MissedHeartbeats > 0 && int(m.missed) >= opts.MissedHeartbeats {
 			c.server.counters.silent.Add(1)
 			c.peer.Close(errSilent)
 			return
 		}
 		m.missed++
-		m.lastWrite = now
+		m.lastWrite = at
 		sendAlone(c.peer, []byte(ping))
 	}
 	n := c.peer.Outbox().Dropped()

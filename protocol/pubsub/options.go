@@ -4,8 +4,7 @@ import (
 	"math"
 	"time"
 
-	"golang.org/x/time/rate"
-
+	"goranch/internal/bucket"
 	"goranch/internal/option"
 	"goranch/protocol"
 	"goranch/protocol/session"
@@ -180,10 +179,8 @@ func (o Options) withDefaults() Options {
 // keepsHistory reports whether topics keep messages, at least while they have subscribers.
 func (o *Options) keepsHistory() bool { return o.History > 0 && o.HistoryBytes > 0 }
 
-// newLimiter returns a rate limiter for one connection, with bursts of twice the rate.
-func newLimiter(perSecond int) *rate.Limiter {
-	if perSecond < 0 {
-		return rate.NewLimiter(rate.Inf, 0)
-	}
-	return rate.NewLimiter(rate.Limit(perSecond), 2*perSecond)
+// allow takes n tokens from a bucket of one connection with a limit per second, of which the burst is
+// twice as many. A negative limit allows all.
+func (s *Server) allow(b *bucket.Bucket, n, perSecond int) bool {
+	return perSecond < 0 || b.Take(n, float64(perSecond), 2*perSecond, s.now()) == 0
 }

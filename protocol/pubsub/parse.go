@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -27,8 +28,18 @@ type request struct {
 	nextErr    error
 }
 
-func parseRequest(frame []byte) (r request, err error) {
-	if err := scanObject(frame, &r); err != nil {
+// requests is a pool: a request that is scanned is on the heap.
+var requests = sync.Pool{New: func() any { return new(request) }}
+
+func (r *request) release() {
+	*r = request{}
+	requests.Put(r)
+}
+
+// parseRequest returns a request, to be released.
+func parseRequest(frame []byte) (*request, error) {
+	r := requests.Get().(*request)
+	if err := scanObject(frame, r); err != nil {
 		return r, fmt.Errorf("%w: the request is not a valid JSON object: %w", protocol.ErrBadInput, err)
 	}
 	if r.History < 0 {

@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"sync/atomic"
+	"time"
 
 	"goranch/protocol"
 	"goranch/protocol/session"
@@ -43,7 +44,8 @@ func limitError(what string, limit int) error {
 // be called from any goroutine.
 type Server struct {
 	opts         Options
-	epoch        string // of all positions
+	created      time.Time // see now
+	epoch        string    // of all positions
 	protocol     protocol.Protocol
 	sessions     *session.Manager[sessionState]
 	topics       topicTable
@@ -80,7 +82,7 @@ func NewServer(opts Options) (*Server, error) {
 	if err := opts.validate(); err != nil {
 		return nil, err
 	}
-	s := &Server{opts: opts.withDefaults(), epoch: rand.Text(), stopReceiver: func() {}}
+	s := &Server{opts: opts.withDefaults(), created: time.Now(), epoch: rand.Text(), stopReceiver: func() {}}
 	s.topics.server, s.topics.seed, s.patterns.seed = s, maphash.MakeSeed(), maphash.MakeSeed()
 	s.topics.histories.limit = int64(s.opts.HistoryTotal)
 	s.accounts.init(&s.opts)
@@ -105,6 +107,9 @@ func NewServer(opts Options) (*Server, error) {
 	}
 	return s, nil
 }
+
+// now is the clock of the server, in nanoseconds since it was created. It is monotonic.
+func (s *Server) now() int64 { return int64(time.Since(s.created)) }
 
 // countDropped counts the messages in b, the frames that a queue has dropped. It returns how many
 // dropped messages the client does not know of: those in b, and those that dropped notices in b

@@ -213,10 +213,7 @@ func (h *handler) publishFrame(b []byte) error {
 
 // publish publishes a message that the client has sent.
 func (h *handler) publish(topic, key string, message []byte) (p Published, err error) {
-	if h.publishes == nil {
-		h.publishes = newLimiter(h.server.opts.PublishRate)
-	}
-	if !h.publishes.Allow() {
+	if !h.server.allow(&h.publishes, 1, h.server.opts.PublishRate) {
 		return p, limitError("messages per second per connection", h.server.opts.PublishRate)
 	}
 	if err := checkPublishTopic(topic, h.server.opts.MaxTopic); err != nil {

@@ -69,15 +69,15 @@ type subscriber struct {
 	peer     *protocol.Peer // nil while detached
 	account  *account       // of the peer; charged with bytes
 	topics   subscriptionSet
-	patterns int             // among topics
-	rare     int             // among patterns, those of a rare shape
-	rareBy   *account        // charged with rare, while that is not 0
-	grouped  []*subscription // in the groups of their topics, unless viaSession is set or peer is nil
+	restore  topicNames // from the store, to subscribe to when a client attaches
+	rareBy   *account   // charged with rare, while that is not 0
+	patterns int32      // among topics
+	rare     int32      // among patterns, those of a rare shape
+	grouped  int32      // among topics, those whose grouped is set
 	// viaSession is set by the first pattern. It stays set until the session has no subscriptions
 	// or is attached again, so that a client cannot move its subscriptions back and forth.
 	viaSession bool
-	restore    topicNames // from the store, to subscribe to when a client attaches
-	ended      bool       // the session has ended
+	ended      bool // the session has ended
 }
 
 // checkPeer returns an error if p may make no more requests, because the session has ended or
@@ -157,10 +157,11 @@ func (sub *subscriber) add(name string, numbered bool, answer answerFunc) error 
 	if numbered && err == nil {
 		t.history.setAhead(sn, after)
 	}
-	grouped := !numbered && !sub.viaSession && len(sub.grouped) < maxGroups
+	grouped := !numbered && !sub.viaSession && sub.grouped < maxGroups
 	t.add(sn, sub.peer, grouped)
 	if grouped {
-		sub.grouped = append(sub.grouped, sn)
+		sn.grouped = true
+		sub.grouped++
 	}
 	sub.topics.add(sn)
 	if pattern {
@@ -175,13 +176,22 @@ func (sub *subscriber) add(name string, numbered bool, answer answerFunc) error 
 // number makes the messages of a subscription have offsets from now on. sub.mu and the topic's lock
 // are held.
 func (sub *subscriber) number(sn *subscription) {
-	if i := slices.Index(sub.grouped, sn); i >= 0 {
-		sub.grouped = slices.Delete(sub.grouped, i, i+1)
+	if sub.ungroup(sn) {
 		sn.topic.flushGroup(sub.peer) // earlier messages must arrive first
 		sn.topic.remove(sn, sub.peer)
 		sn.topic.add(sn, sub.peer, false)
 	}
 	sn.numbered = true
+}
+
+// ungroup clears grouped, and reports whether it was set. sub.mu is held.
+func (sub *subscriber) ungroup(sn *subscription) bool {
+	if !sn.grouped {
+		return false
+	}
+	sn.grouped = false
+	sub.grouped--
+	return true
 }
 
 // save changes the topics in the session's state, if there is a store.
@@ -209,9 +219,7 @@ func (sub *subscriber) unsubscribe(p *protocol.Peer, name string) error {
 		return nil
 	}
 	sub.topics.remove(name)
-	if i := slices.Index(sub.grouped, sn); i >= 0 {
-		sub.grouped = slices.Delete(sub.grouped, i, i+1)
-	}
+	sub.ungroup(sn)
 	if sn.topic.pattern != nil {
 		sub.patterns--
 	}
@@ -235,11 +243,17 @@ func (sub *subscriber) leave(sn *subscription) {
 	sub.server.topics.release(sn.topic)
 }
 
-// regroup moves the subscriptions in grouped to where they belong, the group or the session, after
+// regroup moves the grouped subscriptions to where they belong, the group or the session, after
 // the connection or viaSession has changed. old is the connection before that, or nil. sub.mu is
 // held.
 func (sub *subscriber) regroup(old *protocol.Peer) {
-	for _, sn := range sub.grouped {
+	if sub.grouped == 0 {
+		return
+	}
+	for sn := range sub.topics.all() {
+		if !sn.grouped {
+			continue
+		}
 		t := sn.topic
 		t.mu.Lock()
 		if sub.peer != nil {
@@ -307,7 +321,7 @@ func (sub *subscriber) addRare(name string, n int) {
 		sub.rareBy = sub.account
 		sub.rareBy.hold()
 	}
-	sub.rare += n
+	sub.rare += int32(n)
 	sub.rareBy.rare.Add(int64(n))
 	if sub.rare == 0 {
 		sub.rareBy.close()
@@ -338,7 +352,7 @@ func (sub *subscriber) end() {
 	for sn := range sub.topics.all() {
 		sub.leave(sn)
 	}
-	sub.topics, sub.grouped, sub.patterns, sub.ended = subscriptionSet{}, nil, 0, true
+	sub.topics, sub.grouped, sub.patterns, sub.ended = subscriptionSet{}, 0, 0, true
 	sub.setPeer(nil, nil)
 }
 

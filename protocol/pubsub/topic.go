@@ -36,6 +36,8 @@ type subscription struct {
 	// topic.mu guards these.
 	direct   int32 // index in topic.direct, plus 1; 0 in the group
 	numbered bool  // its messages have offsets; it is not in the group
+
+	grouped bool // in the group of its topic, unless viaSession or peer of sub forbid that; under sub.mu
 }
 
 // subscriptionBytes is the memory of a subscription, in bytes, for limits.

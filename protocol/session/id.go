@@ -3,9 +3,10 @@ package session
 import (
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"math/big"
+	"math/bits"
 	"net"
 	"strconv"
 )
@@ -19,7 +20,31 @@ func randomID(net.Addr) (string, error) {
 	if _, err := rand.Read(b[:]); err != nil {
 		return "", err
 	}
-	return new(big.Int).SetBytes(b[:]).String(), nil
+	return decimal(binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])), nil
+}
+
+// decimal returns hi<<64 + lo in decimal digits.
+func decimal(hi, lo uint64) string {
+	const digits, power = 18, 1e18 // of one division
+	var b [3 * digits]byte
+	i := len(b)
+	for hi > 0 || lo > 0 {
+		var part uint64
+		lo, part = bits.Div64(hi%power, lo, power)
+		hi /= power
+		for range digits {
+			i--
+			b[i] = byte('0' + part%10)
+			part /= 10
+		}
+	}
+	if i == len(b) {
+		return "0"
+	}
+	for b[i] == '0' {
+		i++
+	}
+	return string(b[i:])
 }
 
 // DJBID returns Bernstein's 32-bit hash of remote.String(), "ip:port", as a decimal number.
@@ -38,12 +63,16 @@ func DJBID(remote net.Addr) (string, error) {
 }
 
 // key is the hash under which a session is stored. Because it is a hash, the time of a lookup does
-// not reveal how many leading bytes of an id were right.
-type key [sha256.Size]byte
+// not reveal how many leading bytes of an id were right. Half of the hash is as hard to find as an id.
+type key [16]byte
 
 // keyOf hashes at most maxID+1 bytes, so that the time for a longer id does not depend on its
 // length.
-func keyOf(id string) key { return sha256.Sum256([]byte(id[:min(len(id), maxID+1)])) }
+func keyOf(id string) key {
+	var b [maxID + 1]byte
+	sum := sha256.Sum256(b[:copy(b[:], id)])
+	return key(sum[:len(key{})])
+}
 
 func checkID(id string) error {
 	if id == "" || len(id) > maxID {

@@ -2,7 +2,9 @@ package session_test
 
 import (
 	"errors"
+	"math"
 	"math/big"
+	"math/rand/v2"
 	"net"
 	"strings"
 	"testing"
@@ -29,6 +31,26 @@ func TestRandomIDs(t *testing.T) {
 	}
 	if long < 600 {
 		t.Errorf("got %d of 1000 ids above 2^126, want about 750", long)
+	}
+}
+
+func TestDecimal(t *testing.T) {
+	check := func(hi, lo uint64) {
+		n := new(big.Int).SetUint64(hi)
+		want := n.Add(n.Lsh(n, 64), new(big.Int).SetUint64(lo)).String()
+		if got := session.Decimal(hi, lo); got != want {
+			t.Errorf("%d, %d: got %s, want %s", hi, lo, got, want)
+		}
+	}
+	for _, n := range []uint64{1, 1e17, 1e18 - 1, 1e18, 1e18 + 1, 1 << 63, math.MaxUint64} {
+		check(0, n)
+		check(n, 0)
+		check(n, n)
+		check(1, n)
+		check(rand.Uint64(), rand.Uint64())
+	}
+	if got := session.Decimal(0, 0); got != "0" {
+		t.Errorf("got %q, want 0", got)
 	}
 }
 
