@@ -291,7 +291,16 @@ func TestIncompleteMessages(t *testing.T) {
 	for range 8 {
 		w.Write([]byte(strings.Repeat(" ", 10_000)))
 	}
-	second.expect("1013 too many messages are incomplete")
+	got := make(chan string, 2)
+	for _, s := range []*testSocket{first, second} { // which of them is refused depends on what arrives first
+		go func() { got <- s.read() }()
+	}
+	if m, want := <-got, "1013 too many messages are incomplete"; m != want {
+		t.Errorf("the end of one browser: got %q, want %q", m, want)
+	}
+	first.ws.CloseNow()
+	second.ws.CloseNow()
+	<-got
 	small := srv.webSocket()
 	small.request("subscribe", "x")
 	small.expect(`{"ack":true}`)
