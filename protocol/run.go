@@ -20,9 +20,7 @@ func (s session) Run(rest bool) error {
 		pace = &p.hp.pace
 	}
 	if p.h == nil {
-		if p.err = p.connect(); p.err == nil && rest && p.out.eng.CanRest() {
-			p.err = idle.ErrPark // the first request need not have arrived
-		}
+		p.err = p.connect()
 	} else {
 		p.err = p.resumed()
 	}

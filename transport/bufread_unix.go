@@ -42,6 +42,7 @@ type rawReader struct {
 	pooledBuffer
 	c    *Conn
 	pace *idle.Pace // nil: wait for data
+	n    int        // reads that have returned data
 	max  int
 	b    []byte // the data of the last read
 	err  error
@@ -81,7 +82,7 @@ func (r *rawReader) try(fd uintptr) bool {
 	switch {
 	case err == unix.EAGAIN:
 		r.Release()
-		if r.pace == nil || !r.pace.Allows() || !(*engineConn)(r.c).CanRest() {
+		if r.pace == nil || r.n < restAfter || !r.pace.Allows() || !(*engineConn)(r.c).CanRest() {
 			return false
 		}
 		r.err = idle.ErrPark
@@ -92,9 +93,14 @@ func (r *rawReader) try(fd uintptr) bool {
 	default:
 		r.b = b[:n]
 		r.filled(n)
+		r.n++
 	}
 	return true
 }
+
+// restAfter is the number of reads with data after which a connection is parked instead of waiting. To
+// register the socket costs as much as it saves in some reads, so short connections do without.
+const restAfter = 4
 
 // tryReader reads the connections that a lead finds readable.
 type tryReader struct {

@@ -23,7 +23,7 @@
 //     closed by the peer, or by Close and all calls that make reads fail. The first of them that
 //     removes the entry from the table calls the Waker, which starts a goroutine that reads on.
 //
-// With a [Pace], no request is needed: the reader parks the connection whenever there is no data. In
+// With a [Pace], no request is needed: after some reads, the reader parks the connection when there is no data. In
 // step 3 the socket is registered once, for edges, and stays registered. In step 4 the lead calls
 // Waker.Ready, which reads without waiting and calls Park again, or Wake if something has to be
 // waited for. An event of a connection that is being read makes Park return false, so that none is
@@ -75,7 +75,7 @@ type Waker interface {
 // be parked.
 type Session interface {
 	// Run serves the connection. It returns [ErrPark] if the connection is idle, or, if rest is set,
-	// as soon as there is no data; a method is then called again, in another goroutine, when there
+	// when there is no data after some reads; a method is then called again, in another goroutine, when there
 	// is data to read or reads are to fail. Any other result ends the session.
 	Run(rest bool) error
 	// Ready handles what the connection has received. It does not wait for more: it returns
