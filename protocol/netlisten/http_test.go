@@ -108,6 +108,10 @@ func TestHTTPDrain(t *testing.T) {
 	}
 	answered, accepted := int64(strings.Count(out, "200 100000 0\n")), int64(w.Info().Accepted)
 	refused := int64(strings.Count(out, " 7\n")) // the exit code for a refused connection
+	// The kernel resets a connection whose handshake ends just when the socket is closed.
+	if reset := int64(strings.Count(out, "000 0 56\n")); reset <= 2 {
+		refused += reset
+	}
 	if answered != begun.Load() || answered < 200 || answered == 2000 {
 		t.Errorf("got %d requests begun and %d answered, want the same number, from 200 to 1999", begun.Load(), answered)
 	}
