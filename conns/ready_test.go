@@ -162,9 +162,9 @@ func TestReadyUpgrade(t *testing.T) {
 		}
 		return echoLine(p, line)
 	})[0]
-	client.Write([]byte("hello\n"))
+	client.Write([]byte("hello\nstart")) // the request arrives in two reads
 	wantLine(t, client, "hello")
-	client.Write([]byte("starttls\n"))
+	client.Write([]byte("tls\n"))
 	wantLine(t, client, "go ahead")
 	secure := tls.Client(client, &tls.Config{InsecureSkipVerify: true})
 	for range 3 {

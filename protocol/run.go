@@ -192,11 +192,16 @@ func (p *Peer) continueFrame(b []byte) error {
 		message := p.out.eng.Receiving()
 		p.conn.SetReceiving(false) // a callback that takes long is not a slow peer
 		rest, err := p.frames(p.partial)
-		if err == errRoom {
+		switch err {
+		case nil:
+		case errRoom:
 			p.setPartial(rest)
 			p.appendPartial(b)
-		}
-		if err != nil {
+			return err
+		case errUpgrade:
+			p.setPartial(rest)
+			return p.checkUpgrade(err, b)
+		default:
 			return err
 		}
 		if len(rest) == len(p.partial) {
@@ -229,14 +234,11 @@ func (p *Peer) heldFrames() error {
 		return err
 	}
 	rest, err := p.frames(p.partial)
-	if err != nil {
-		return err
+	if err == nil || err == errUpgrade {
+		p.setPartial(rest)
+		p.conn.SetReceiving(len(rest) > 0)
 	}
-	p.setPartial(rest)
-	if len(rest) > 0 {
-		p.conn.SetReceiving(true)
-	}
-	return nil
+	return err
 }
 
 // frames handles the complete frames in b and returns the rest. The outbox is corked while there
