@@ -35,11 +35,20 @@ type world struct {
 	wg      sync.WaitGroup // clients
 	ops     sync.WaitGroup // operations in the background
 	pairs   net.Listener   // connects clients and proxies
-	groupMu sync.Mutex
-	pairing sync.Mutex
+	groupMu lock
+	pairing lock
 	mu      sync.Mutex
 	clients []*client
 }
+
+// lock is a mutex for holders that may sleep, as Close of a faulty connection does: who waits for it
+// is durably blocked, so that the clock of the schedule goes on.
+type lock chan struct{}
+
+func newLock() lock { return make(lock, 1) }
+
+func (l lock) Lock()   { l <- struct{}{} }
+func (l lock) Unlock() { <-l }
 
 // listening is a listener of a schedule: one after another of the same name.
 type listening struct {
@@ -49,8 +58,8 @@ type listening struct {
 	t    *faults.Transport
 	nets *conns.Networks
 
-	lifecycle sync.Mutex // a start and the end of a stop
-	capMu     sync.Mutex // of changes of the cap
+	lifecycle lock // a start and the end of a stop
+	capMu     lock // of changes of the cap
 	mu        sync.Mutex
 	l         *ranch.Listener // nil: it is stopped
 	ledger    *ledger
@@ -66,7 +75,8 @@ func (plain) Adopted(string) (string, bool) { return "", false }
 func (plain) Unwrap() transport.Transport   { return new(transport.Mem) }
 
 func newWorld(s schedule, trace io.Writer) *world {
-	w := &world{schedule: s, src: faults.NewSource(s.seed).Derive(1), mem: new(transport.Mem), trace: trace, begin: time.Now()}
+	w := &world{schedule: s, src: faults.NewSource(s.seed).Derive(1), mem: new(transport.Mem), trace: trace, begin: time.Now(),
+		groupMu: newLock(), pairing: newLock()}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	w.pairs, _ = w.mem.Listen(w.ctx, "pairs")
 	if s.group > 0 {
@@ -74,7 +84,7 @@ func newWorld(s schedule, trace io.Writer) *world {
 		w.cap = &ceiling{limit: s.group, most: s.group}
 	}
 	for i, p := range s.listeners {
-		ln := &listening{w: w, n: i, plan: p, nets: new(conns.Networks)}
+		ln := &listening{w: w, n: i, plan: p, nets: new(conns.Networks), lifecycle: newLock(), capMu: newLock()}
 		p.transport.Closed = func(nc net.Conn) { ln.current().closed(nc) }
 		ln.t = faults.NewTransport(w.mem, w.src.Derive(uint64(100+i)), p.transport)
 		w.lnOf = append(w.lnOf, ln)
