@@ -26,8 +26,8 @@ type connection struct {
 	flags   flags
 	waited  uint32 // microseconds from its start until the protocol was called
 	started int64
-	session idle.Session // of a protocol that lets its connections be parked; else nil
-	err     error        // the result of its last step; used by the goroutine of the connection only
+	session runner // of a protocol that lets its connections be parked or handed over; else nil
+	err     error  // the result of its last step; used by the goroutine of the connection only
 
 	// Accounting.
 	index     int32    // in its shard, under the shard's lock
@@ -41,6 +41,9 @@ type connection struct {
 	read, written   uint64       // bytes at its last check
 	readAt, wroteAt atomic.Int64 // time of the last check that saw a change, or of the end of the handshake
 }
+
+// runner is an [idle.Session] or an [engine.Handover].
+type runner interface{ Run(rest bool) error }
 
 // run is the life of a connection, in a goroutine of its own: admit, handshake, begin, serve, end.
 // A connection that was parked continues with serve, in a new goroutine.
@@ -170,16 +173,20 @@ func (c *connection) timedHandshake(ctx context.Context) error {
 	return err
 }
 
-// begin marks the end of the handshake. A protocol that lets its connections be parked gets a
-// session, unless it is a Drainer, which has to run when the listener stops.
+// begin marks the end of the handshake, and makes the session of a protocol that has one. A Drainer
+// has to run when the listener stops, so its connections are not parked.
 //
 //go:noinline
 func (c *connection) begin() {
 	wait := c.age()
 	c.waited = uint32(min(wait.Microseconds(), math.MaxUint32))
 	c.sup.durationsOf(c).wait.observe(wait)
-	if _, drains := c.protocol.(protocol.Drainer); !drains {
-		c.session = sessionOf(c.protocol, &c.ctx, &c.conn)
+	if h, ok := c.protocol.(engine.HandsOver); ok {
+		c.session = h.HandOver(&c.ctx, &c.conn, c)
+	} else if _, drains := c.protocol.(protocol.Drainer); !drains {
+		if s := sessionOf(c.protocol, &c.ctx, &c.conn); s != nil {
+			c.session = s
+		}
 	}
 	c.flags.set(flagServing)
 	if n := c.sup.settings.Load().Networks; n != nil && c.conn.Proxy() == nil && c.behindProxy() {
@@ -203,7 +210,7 @@ func sessionOf(p protocol.Protocol, ctx context.Context, conn *transport.Conn) i
 	}
 }
 
-// end ends the connection, or parks it. It runs exactly once per run, also after a panic. The
+// end ends the connection, or leaves it parked or handed over. It runs exactly once per run, also after a panic. The
 // slot is released after the socket is closed, and before the end is reported.
 func (c *connection) end() {
 	v := recover()
@@ -214,6 +221,11 @@ func (c *connection) end() {
 			return
 		case idle.ErrLeave:
 			c.Wake()
+			return
+		case engine.ErrHandedOver:
+			if c.flags.set(flagHandedOver)&flagHandedBack != 0 {
+				c.resume()
+			}
 			return
 		}
 	}
@@ -301,7 +313,7 @@ func (c *connection) park() {
 	if !c.flags.has(flagParked) {
 		c.flags.set(flagParked)
 	}
-	if e := engine.Of(&c.conn); !e.Park(c, c.session.Pace()) {
+	if e := engine.Of(&c.conn); !e.Park(c, c.session.(idle.Session).Pace()) {
 		if !e.CanRest() { // else there was another event
 			c.flags.set(flagAwake)
 		}
@@ -326,13 +338,27 @@ func (c *connection) Ready(l *idle.Lead) {
 		l.Labels = c.sup
 		pprof.SetGoroutineLabels(&c.ctx)
 	}
-	c.err = c.session.Ready(l)
+	c.err = c.session.(idle.Session).Ready(l)
 }
 
 // Wake continues a connection that was parked.
 func (c *connection) Wake() {
 	c.flags.clear(flagParked)
 	go c.run()
+}
+
+// HandBack ends the connection, which was handed over, in the calling goroutine. It is called once.
+func (c *connection) HandBack() {
+	if c.flags.set(flagHandedBack)&flagHandedOver != 0 { // else run is about to end
+		c.resume()
+	}
+}
+
+// resume continues a connection that was handed back.
+func (c *connection) resume() {
+	defer c.end()
+	c.err = errGoexit
+	c.err = c.session.Run(false)
 }
 
 // CountLate counts bytes that a read or a write in another goroutine had transferred when c ended.

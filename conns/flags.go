@@ -13,6 +13,8 @@ const (
 	flagAwake                          // it could not be parked: its goroutine waits for data
 	flagEstablished                    // Established was called
 	flagLogin                          // it is served and not established, and counted by MaxUnestablished
+	flagHandedOver                     // its goroutine has ended: it continues when it is handed back
+	flagHandedBack                     // HandBack was called
 
 	stopShift  = 8  // a limit or eviction for which it was asked to stop; 0: none
 	closeShift = 16 // Killed, Aborted or the stop reason, once it was closed for that; 0: none
@@ -20,7 +22,8 @@ const (
 
 func (f *flags) has(bit uint32) bool { return f.v.Load()&bit != 0 }
 
-func (f *flags) set(bit uint32) { f.v.Or(bit) }
+// set returns the flags before.
+func (f *flags) set(bit uint32) uint32 { return f.v.Or(bit) }
 
 // clear reports whether the bit was set.
 func (f *flags) clear(bit uint32) bool { return f.v.And(^bit)&bit != 0 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"goranch/internal/engine"
+	"goranch/internal/idle"
 )
 
 // Monitor enforces the time limits and records when connections were last active, until ctx ends. A
@@ -97,8 +98,12 @@ func (c *connection) check(now int64, set *Settings, rates *receiveRates) (reque
 		c.stop(why, set.Grace)
 		return false
 	}
-	idle := time.Duration(now - c.readAt.Load()) // writes do not count: they need no reader
-	return c.session != nil && lim.ParkAfter > 0 && idle >= lim.ParkAfter && engine.Of(&c.conn).RequestPark()
+	idleFor := time.Duration(now - c.readAt.Load()) // writes do not count: they need no reader
+	if lim.ParkAfter <= 0 || idleFor < lim.ParkAfter {
+		return false
+	}
+	_, parks := c.session.(idle.Session)
+	return parks && engine.Of(&c.conn).RequestPark()
 }
 
 // exceeded returns the limit that c has reached; 0 if none.

@@ -3,6 +3,7 @@ package conns
 import (
 	"time"
 
+	"goranch/internal/engine"
 	"goranch/protocol"
 )
 
@@ -44,6 +45,17 @@ func (c *connection) requestStop(cause error) {
 	if _, drains := c.protocol.(protocol.Drainer); !drains || cause != protocol.ErrShutdown {
 		c.conn.StopReading(cause)
 	}
+	c.notifyHandover()
+}
+
+// notifyHandover tells the session of a connection that may be handed over that its context was
+// cancelled.
+func (c *connection) notifyHandover() {
+	if c.flags.has(flagServing) { // else Run finds the context cancelled
+		if h, ok := c.session.(engine.Handover); ok {
+			h.Stop()
+		}
+	}
 }
 
 // shutDown asks c to stop because the listener does, and reports whether it was not asked before.
@@ -58,4 +70,5 @@ func (c *connection) close(why Reason, cause error) {
 	c.flags.setCloseReason(why)
 	c.ctx.end(cause)
 	abort(&c.conn)
+	c.notifyHandover()
 }

@@ -192,11 +192,15 @@ func (w *rawConn) SetDeadline(t time.Time) error {
 }
 
 func (w *rawConn) SetReadDeadline(t time.Time) error {
-	defer w.wakeFlows()
-	return w.reads.SetDeadline(w.Conn, t)
+	err := w.reads.SetDeadline(w.Conn, t)
+	w.wakeFlows()
+	return err
 }
 
 func (w *rawConn) SetWriteDeadline(t time.Time) error {
+	if t.IsZero() && w.when.Load() == nil && !w.reads.Closed() {
+		return nil // there was none
+	}
 	defer w.wakeFlows()
 	d := w.deadlines()
 	d.mu.Lock()

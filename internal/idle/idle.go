@@ -134,6 +134,9 @@ func (r *Reads) ensureLimits() *limits {
 func (r *Reads) SetDeadline(nc net.Conn, t time.Time) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if t.IsZero() && r.unlimited() {
+		return nil // net/http removes the deadline before each request
+	}
 	l := r.ensureLimits()
 	l.deadline = t
 	r.wake(false)
@@ -141,6 +144,11 @@ func (r *Reads) SetDeadline(nc net.Conn, t time.Time) error {
 		return nil // the deadline stays in the past
 	}
 	return nc.SetReadDeadline(t)
+}
+
+// unlimited reports whether nc has no deadline. r.mu is held.
+func (r *Reads) unlimited() bool {
+	return !r.requested && !r.closed && (r.limits == nil || r.limits.deadline.IsZero() && r.limits.stopped == nil)
 }
 
 // Limit reports whether reads are to fail, because they were stopped or the connection is closed. until

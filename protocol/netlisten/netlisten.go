@@ -48,6 +48,7 @@ import (
 	"sync"
 	"time"
 
+	"goranch/internal/engine"
 	"goranch/protocol"
 	"goranch/transport"
 )
@@ -62,34 +63,31 @@ var errClosed = fmt.Errorf("accept: %w", net.ErrClosed)
 // to stop.
 const acceptGrace = 500 * time.Millisecond
 
-// Listener is both a net.Listener and a [protocol.Protocol]: Accept returns the connections that
-// Serve receives.
+// Listener is both a net.Listener and a [protocol.Protocol]: Accept returns the connections of the
+// ranch listeners that it serves.
 //
 // A connection keeps its slot until the connection that Accept returned is closed. A connection
-// that waits for Accept has a slot too. Each connection costs one blocked goroutine in addition to
-// those of the accepting server. Several ranch listeners may serve one Listener. After Close, or
-// after one of them has stopped, a new Listener is needed. All methods may be called from any
-// goroutine.
+// that waits for Accept has a slot too. Neither costs a goroutine, unless another protocol calls
+// Serve. Several ranch listeners may serve one Listener. After Close, or after one of them has
+// stopped, a new Listener is needed. All methods may be called from any goroutine.
 type Listener struct {
 	opts Options
 
-	// Waiting connections.
-	queue     chan offered
-	closed    chan struct{}
-	closeOnce sync.Once
-
-	// State, under mu.
 	mu         sync.Mutex
+	arrived    sync.Cond // a connection waits, or the Listener is closed
+	waiting    waiting
+	closed     bool
 	addr       net.Addr
 	live       int                // connections that wait or are accepted
-	cancelStop context.CancelFunc // ends the context of stop; nil until stop is called
-	stopped    chan struct{}      // closed when stop has returned; nil until it is called
+	cancelStop context.CancelFunc // ends the context of Stop; nil until that is called
+	stopped    chan struct{}      // closed when Stop has returned; nil until it is called
 }
 
 var (
 	_ net.Listener     = (*Listener)(nil)
 	_ protocol.Drainer = (*Listener)(nil)
 	_ protocol.Refuser = (*Listener)(nil)
+	_ engine.HandsOver = (*Listener)(nil)
 )
 
 // Options describe the accepting server. The zero value of each field is allowed.
@@ -113,36 +111,39 @@ type Options struct {
 
 // New returns a Listener.
 func New(opts Options) *Listener {
-	return &Listener{opts: opts, queue: make(chan offered), closed: make(chan struct{})}
-}
-
-// offered is a connection that waits for Accept.
-type offered struct {
-	conn    *transport.Conn
-	release func()
+	l := &Listener{opts: opts}
+	l.arrived.L = &l.mu
+	return l
 }
 
 // Accept waits for the next connection. [transport.Of] returns its *transport.Conn. The caller has
 // to close it. After Close the error is [net.ErrClosed]; there is no other error.
 func (l *Listener) Accept() (net.Conn, error) {
-	select {
-	case <-l.closed:
-		return nil, errClosed
-	default:
+	l.mu.Lock()
+	for l.waiting.first == nil && !l.closed {
+		l.arrived.Wait()
 	}
-	select {
-	case o := <-l.queue:
-		return wrap(o.conn, o.release), nil
-	case <-l.closed:
+	if l.closed {
+		l.mu.Unlock()
 		return nil, errClosed
 	}
+	c := l.waiting.first
+	l.waiting.remove(c)
+	l.mu.Unlock()
+	return c.accepted(), nil
 }
 
 // Close makes Accept return. Waiting and new connections are closed; accepted
 // connections stay open. Stop the ranch listener first, so that it accepts no connections that are
 // then refused. Calling Close again does nothing. The error is always nil.
 func (l *Listener) Close() error {
-	l.closeOnce.Do(func() { close(l.closed) })
+	l.mu.Lock()
+	l.closed = true
+	for c := l.waiting.first; c != nil; c = l.waiting.first {
+		c.refuse()
+	}
+	l.mu.Unlock()
+	l.arrived.Broadcast()
 	return nil
 }
 
@@ -191,62 +192,30 @@ func (unbound) String() string  { return "not bound yet" }
 func (l *Listener) DrainsItself() {}
 
 // Serve passes conn to Accept and returns when it was closed. The error is nil, or says
-// why conn was not accepted.
+// why conn was not accepted. A ranch listener calls HandOver instead.
 func (l *Listener) Serve(ctx context.Context, conn *transport.Conn) error {
-	done := make(chan struct{})
-	release := sync.OnceFunc(func() {
-		l.remove()
-		close(done)
-	})
-	l.add()
-	defer release() // also if Refuse panics
-	stopped, err := l.offer(ctx, offered{conn, release})
-	if err != nil {
-		l.turnAway(ctx, conn, err)
-		release()
+	back := make(serving)
+	c := l.HandOver(ctx, conn, back)
+	if err := c.Run(false); err != engine.ErrHandedOver {
+		return err
 	}
 	select {
-	case <-done:
+	case <-back:
 	case <-ctx.Done():
-		if s := l.startStop(ctx); s != nil {
-			stopped = s
-		}
-		<-done
+		c.Stop()
+		<-back
 	}
-	if stopped != nil {
-		<-stopped // stop must not outlive the ranch listener
-	}
-	return err
+	return c.Run(false)
 }
 
-// offer waits until Accept takes o. If it called Stop, it returns a channel that is
-// closed when that has returned.
-func (l *Listener) offer(ctx context.Context, o offered) (stopped <-chan struct{}, err error) {
-	select {
-	case <-l.closed:
-		return nil, refused(ctx)
-	default:
-	}
-	select {
-	case l.queue <- o:
-		return nil, nil
-	case <-l.closed:
-		return nil, refused(ctx)
-	case <-ctx.Done():
-	}
-	if !isShutdown(ctx) { // the connection was killed
-		return nil, refused(ctx)
-	}
-	stopped = l.startStop(ctx)
-	grace := time.NewTimer(acceptGrace)
-	defer grace.Stop()
-	select {
-	case l.queue <- o:
-		return stopped, nil
-	case <-l.closed:
-	case <-grace.C:
-	}
-	return stopped, refused(ctx)
+// serving is closed when a connection was handed back to Serve.
+type serving chan struct{}
+
+func (s serving) HandBack() { close(s) }
+
+// HandOver is Serve without a goroutine. It implements an interface within this module.
+func (l *Listener) HandOver(ctx context.Context, nc net.Conn, owner engine.HandedOver) engine.Handover {
+	return handover{&conn{Conn: nc.(*transport.Conn), l: l, ctx: ctx, owner: owner}}
 }
 
 func isShutdown(ctx context.Context) bool { return errors.Is(context.Cause(ctx), protocol.ErrShutdown) }
@@ -258,30 +227,11 @@ func refused(ctx context.Context) error {
 	return errRefused
 }
 
-func (l *Listener) add() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.live++
-}
-
-func (l *Listener) remove() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+// left runs when a connection has ended. l.mu is held.
+func (l *Listener) left() {
 	if l.live--; l.live == 0 && l.cancelStop != nil {
 		l.cancelStop()
 	}
-}
-
-// startStop calls Stop if ctx, that of a connection, was cancelled because the ranch
-// listener stops, and it was not called before. The channel is closed when the function has
-// returned.
-func (l *Listener) startStop(ctx context.Context) <-chan struct{} {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.cancelStop != nil || !isShutdown(ctx) {
-		return nil
-	}
-	return l.callStop(ctx)
 }
 
 // callStop calls Stop unless it has been called. The channel is closed when it has

@@ -1,0 +1,34 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"net"
+)
+
+// HandsOver is a protocol that gives its connections to code which is not called by Serve. Its
+// connections need no goroutine of the supervisor.
+type HandsOver interface {
+	// HandOver is called instead of Serve. conn is a *transport.Conn.
+	HandOver(ctx context.Context, conn net.Conn, owner HandedOver) Handover
+}
+
+// HandedOver is the supervisor's side of a connection that was handed over.
+type HandedOver interface {
+	// HandBack ends the connection by a last call of Run in the calling goroutine. It is called
+	// once, and may be called before Run has returned [ErrHandedOver].
+	HandBack()
+}
+
+// Handover is the protocol's side of a connection that was handed over.
+type Handover interface {
+	// Run hands the connection over and returns [ErrHandedOver]. It is called again, and for the last
+	// time, after HandBack. Any other result ends the connection.
+	Run(rest bool) error
+	// Stop is called when the context of the connection was cancelled, unless this happened before
+	// Run. It may be called several times and from any goroutine, also after Run. It must not block.
+	Stop()
+}
+
+// ErrHandedOver is the result of Run for a connection that was handed over.
+var ErrHandedOver = errors.New("the connection was handed over")
