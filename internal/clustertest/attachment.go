@@ -103,6 +103,9 @@ func (c *checker) checkPlain(events []Event) {
 		if c.deleted > 0 && c.uncertain[e.ID] {
 			continue // it may also have been in a stream that was deleted, where nobody else has received it
 		}
+		if c.forgotten[e.ID] {
+			continue // at one of two positions
+		}
 		epochs := c.placeOf[e.ID]
 		if p.seen[e.ID] && len(epochs) < 2 {
 			c.fail(Duplicate, "%v", e)

@@ -41,6 +41,9 @@ type Limits struct {
 	Keep int
 	// SessionsLost says that the sessions were deleted, so that their states may be lost.
 	SessionsLost bool
+	// Restarted says that a NATS server was started again. It then knows only the keys of messages
+	// that the stream still has.
+	Restarted bool
 }
 
 // place is a position of a topic.
@@ -51,6 +54,12 @@ type place struct {
 
 type topicEpoch struct{ topic, epoch string }
 
+// twice is a message with two positions in one epoch.
+type twice struct {
+	id           string
+	first, other place
+}
+
 // checker holds what all events together say.
 type checker struct {
 	limits     Limits
@@ -58,6 +67,8 @@ type checker struct {
 	ids        map[place]string
 	offsets    map[topicEpoch][]uint64 // of all known messages, in order
 	placeOf    map[string]map[string]place
+	twice      []twice
+	forgotten  map[string]bool // ids of messages whose key was forgotten, so that they were stored twice
 	published  map[string]bool
 	uncertain  map[string]bool // ids of messages with an attempt that was not acknowledged, and may have been stored
 	last       string          // the epoch of the stored messages
@@ -68,7 +79,7 @@ type checker struct {
 // Check returns the violations of the promises that docs/cluster.md makes for topics and sessions.
 func Check(events []Event, limits Limits) []Violation {
 	c := &checker{limits: limits, ids: map[place]string{}, offsets: map[topicEpoch][]uint64{},
-		placeOf: map[string]map[string]place{}, published: map[string]bool{}, uncertain: map[string]bool{}, stored: map[place]bool{}}
+		placeOf: map[string]map[string]place{}, forgotten: map[string]bool{}, published: map[string]bool{}, uncertain: map[string]bool{}, stored: map[place]bool{}}
 	c.collect(events)
 	c.checkEpochs(events)
 	c.checkAcks(events)
@@ -128,7 +139,7 @@ func (c *checker) collect(events []Event) {
 			c.placeOf[e.ID] = epochs
 		}
 		if other, ok := epochs[e.Position.Epoch]; ok && other != p {
-			c.fail(KeyOnce, "%s is at %v and %v", e.ID, other, p)
+			c.twice = append(c.twice, twice{e.ID, other, p})
 		}
 		epochs[e.Position.Epoch] = p
 	}
@@ -138,6 +149,20 @@ func (c *checker) collect(events []Event) {
 	}
 	for _, o := range c.offsets {
 		slices.Sort(o)
+	}
+	for _, t := range c.twice {
+		c.checkTwice(t)
+	}
+}
+
+// checkTwice allows that a key was forgotten: the stream does not have the message any more.
+func (c *checker) checkTwice(t twice) {
+	from, to := t.first.at.Offset, t.other.at.Offset
+	later := c.between(topicEpoch{t.first.topic, t.first.at.Epoch}, min(from, to), max(from, to))
+	if keep := c.limits.Keep; c.limits.Restarted && keep > 0 && len(later) >= keep && t.first.topic == t.other.topic {
+		c.forgotten[t.id] = true
+	} else {
+		c.fail(KeyOnce, "%s is at %v and %v", t.id, t.first, t.other)
 	}
 }
 

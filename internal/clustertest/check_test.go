@@ -328,6 +328,37 @@ func TestCheckKeep(t *testing.T) {
 	}
 }
 
+// A key is forgotten if the stream does not keep its message any more and a NATS server starts again.
+func TestCheckForgottenKey(t *testing.T) {
+	at := func(offset uint64) pubsub.Position { return pubsub.Position{Epoch: "e", Offset: offset} }
+	events := []Event{
+		{Kind: Published, Topic: "t", ID: "1", Answer: Unknown},
+		{Kind: Plain, Attachment: 2, Topic: "t", ID: "1"},
+		{Kind: Published, Topic: "t", ID: "2", Answer: Accepted, Position: at(2)},
+		{Kind: Plain, Attachment: 2, Topic: "t", ID: "2"},
+		{Kind: Subscribed, Attachment: 1, Topic: "t", Position: at(0), Since: new(pubsub.Position), Recovered: true},
+		{Kind: Delivered, Attachment: 1, Topic: "t", ID: "1", Position: at(1)},
+		{Kind: Delivered, Attachment: 1, Topic: "t", ID: "2", Position: at(2), Previous: 1},
+		{Kind: Published, Topic: "t", ID: "1", Answer: Accepted, Position: at(3)},
+		{Kind: Plain, Attachment: 2, Topic: "t", ID: "1"},
+		{Kind: Delivered, Attachment: 1, Topic: "t", ID: "1", Position: at(3), Previous: 2},
+	}
+	for _, tc := range []struct {
+		limits Limits
+		want   bool
+	}{
+		{Limits{Keep: 1, Restarted: true}, true},
+		{Limits{Keep: 2, Restarted: true}, false}, // the message was still there
+		{Limits{Keep: 1}, false},
+		{Limits{Restarted: true}, false},
+	} {
+		got := Check(events, tc.limits)
+		if allowed := !slices.ContainsFunc(got, func(v Violation) bool { return v.Rule == KeyOnce }); allowed != tc.want || tc.want && len(got) > 0 {
+			t.Errorf("%+v: got %v allowed, want %v; violations:\n%s", tc.limits, allowed, tc.want, Describe(got, nil))
+		}
+	}
+}
+
 // A schedule depends on its seed only, and all operations occur.
 func TestSchedule(t *testing.T) {
 	seen := map[Op]bool{}

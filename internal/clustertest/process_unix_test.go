@@ -119,7 +119,7 @@ func runProcesses(t *testing.T, bin string, s Schedule) {
 	c.finish(s.Seed)
 	c.recordHistory()
 	c.end()
-	if violations := Check(c.rec.Events(), Limits{Keep: s.Keep}); len(violations) > 0 {
+	if violations := Check(c.rec.Events(), Limits{Keep: s.Keep, Restarted: s.Has(Kill, Wipe, Engine)}); len(violations) > 0 {
 		t.Errorf("got %d violations, want none:\n%s", len(violations), Describe(violations, c.rec.Events()))
 	}
 	if *verbose {

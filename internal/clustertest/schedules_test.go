@@ -90,7 +90,7 @@ func runSchedule(t *testing.T, s Schedule) {
 	}
 	phases.begin("end")
 	c.end()
-	violations := Check(c.rec.Events(), Limits{Keep: s.Keep, SessionsLost: s.Has(DeleteSessions)})
+	violations := Check(c.rec.Events(), Limits{Keep: s.Keep, SessionsLost: s.Has(DeleteSessions), Restarted: s.Has(Kill, Wipe, Engine)})
 	if len(violations) > 0 {
 		t.Errorf("got %d violations, want none:\n%s", len(violations), Describe(violations, c.rec.Events()))
 	}
