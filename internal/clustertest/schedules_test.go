@@ -124,7 +124,11 @@ func (c *cluster) finishSessions() {
 			return c.use(c.nodes[r.IntN(3)], id, fmt.Sprint("last", c.rec.Now()), false) || deleted
 		})
 		if ok && !deleted {
-			c.waitFor("one client of a session", func() bool { return len(c.holding(id)) == 1 })
+			if !c.waitFor("one client of a session", func() bool { return len(c.holding(id)) == 1 }) {
+				for _, h := range c.holding(id) {
+					c.t.Logf("session %s has a client at %s", id, h.n.name)
+				}
+			}
 			c.rec.Add(Event{Kind: Holds, Session: id})
 		}
 	}
