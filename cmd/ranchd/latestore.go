@@ -59,17 +59,25 @@ func (s *lateStore) failed(err error) {
 }
 
 func (s *lateStore) opened(inner session.NodeStore) {
+	if n := s.use(inner); n != nil {
+		n.Resave() // takes locks of sessions
+	}
+}
+
+// use makes inner the store. It returns the node that has joined before, whose sessions are not
+// saved yet; nil if there is none.
+func (s *lateStore) use(inner session.NodeStore) session.Node {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		inner.Close()
-		return
+		return nil
 	}
 	s.inner, s.err = inner, nil
 	if s.node != nil {
 		inner.Join(s.node)
-		go s.node.Resave() // takes locks of sessions
 	}
+	return s.node
 }
 
 // get returns the store, or why it is not open.
