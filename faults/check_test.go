@@ -153,6 +153,6 @@ func (l *ledger) checkClient(c *client) {
 	f, ok := s.conn.NetConn().(interface{ Faulted() bool })
 	whole := s.kind == "echo" && s.sawEOF && c.finished && !(ok && f.Faulted())
 	if whole && (s.end.Reason == conns.Finished || s.end.Reason == conns.PeerClosed) && c.sent+1 != c.got {
-		l.wrong("%s: got %d bytes, want the echo of %d", where, c.got, c.sent)
+		l.wrong("%s: got %d bytes, want the echo of %d (read %d, written %d)", where, c.got, c.sent, s.read, s.written)
 	}
 }

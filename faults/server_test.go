@@ -212,9 +212,13 @@ func (s *server) mixed(ctx context.Context, conn *transport.Conn) error {
 
 // echoHandler echoes. Its connections are parked.
 type echoHandler struct {
-	s    *server
-	seen *seen
+	s       *server
+	seen    *seen
+	endedAt time.Time
 }
+
+// flushTime is the default of protocol.Options.FlushTime.
+const flushTime = 5 * time.Second
 
 func (h *echoHandler) HandleConnect(p *protocol.Peer) protocol.Action {
 	h.seen = h.s.l.enter(p.Conn(), "echo")
@@ -231,9 +235,16 @@ func (h *echoHandler) HandleEnd(*protocol.Peer, []byte) {
 	h.s.l.mu.Lock()
 	h.seen.sawEOF = true
 	h.s.l.mu.Unlock()
+	h.endedAt = time.Now()
 }
 
+// HandleClose is called when the queued frames were sent, or could not be sent within flushTime.
 func (h *echoHandler) HandleClose(_ *protocol.Peer, err error) {
+	if h.seen.sawEOF && time.Since(h.endedAt) >= flushTime {
+		h.s.l.mu.Lock()
+		h.seen.sawEOF = false // not all was echoed
+		h.s.l.mu.Unlock()
+	}
 	h.s.l.leave(h.seen, err, false)
 }
 
