@@ -63,8 +63,24 @@ func (e *engine) stop() {
 
 // link is the way of one client to the server.
 type link struct {
-	e   *engine
-	cut atomic.Bool
+	e    *engine
+	cut  atomic.Bool
+	deaf atomic.Bool // what the server sends is lost, without an end of the connection
+}
+
+// deafConn loses what is received while the link is deaf.
+type deafConn struct {
+	net.Conn
+	l *link
+}
+
+func (c deafConn) Read(p []byte) (int, error) {
+	for {
+		n, err := c.Conn.Read(p)
+		if err != nil || !c.l.deaf.Load() {
+			return n, err
+		}
+	}
 }
 
 // InProcessConn implements nats.InProcessConnProvider.
@@ -75,7 +91,11 @@ func (l *link) InProcessConn() (net.Conn, error) {
 	if srv == nil || l.cut.Load() {
 		return nil, errors.New("stopped")
 	}
-	return srv.InProcessConn()
+	nc, err := srv.InProcessConn()
+	if err != nil {
+		return nil, err
+	}
+	return deafConn{nc, l}, nil
 }
 
 // connect returns a connection that is closed at the end of the test.
@@ -126,6 +146,8 @@ type hook struct {
 	// skew is how much the clock of the node is ahead of that of the others. The times of records are
 	// the only ones of that clock that leave the node.
 	skew time.Duration
+	// taking, if it is set, is called when Take is about to write the record.
+	taking func()
 }
 
 // Save implements session.Store.
@@ -144,6 +166,9 @@ func (h *hook) Take(ctx context.Context, id string, ttl time.Duration, check fun
 	r, err := h.NodeStore.Take(ctx, id, ttl, func(r *session.Record) error {
 		seen := *r
 		seen.Created, seen.Seen = r.Created.Add(-h.skew), r.Seen.Add(-h.skew)
+		if h.taking != nil {
+			h.taking()
+		}
 		return check(&seen)
 	})
 	r.Created, r.Seen = r.Created.Add(-h.skew), r.Seen.Add(-h.skew)

@@ -78,11 +78,14 @@ func (s *store) tryTake(ctx context.Context, id string, silent *owner, ttl time.
 	revision, err := s.publish(ctx, key, encode(&r, s.id), now.revision, ttl)
 	if err != nil {
 		s.abandon(key, l)
+		if now.owner() == *silent && !answered(err) { // the record may have been written
+			s.remind(now.owner(), key, false)
+		}
 		return session.Record{}, err
 	}
 	s.hold(key, id, revision, r.Generation)
 	if now.owner() == *silent {
-		s.remind(now.owner(), key)
+		s.remind(now.owner(), key, true)
 	}
 	return r, nil
 }
@@ -91,8 +94,9 @@ func (s *store) tryTake(ctx context.Context, id string, silent *owner, ttl time.
 const maxReminders = 4096
 
 // remind asks a former owner that has not answered again, for about two minutes: a node whose server was cut
-// off from the others does not notice that it has missed the request.
-func (s *store) remind(former owner, key string) {
+// off from the others does not notice that it has missed the request. If it is not known whether the
+// record was taken over, that is found out first.
+func (s *store) remind(former owner, key string, taken bool) {
 	if s.reminders.Add(1) > maxReminders {
 		s.reminders.Add(-1)
 		return
@@ -105,7 +109,11 @@ func (s *store) remind(former owner, key string) {
 			case <-s.ctx.Done():
 				return
 			}
-			if s.askRelease(s.ctx, former.node, key, former.generation) {
+			if !taken {
+				now, err := s.get(s.ctx, key)
+				taken = err == nil && now.owner() != former || errors.Is(err, errGone) && now.revision > 0
+			}
+			if taken && s.askRelease(s.ctx, former.node, key, former.generation) {
 				return
 			}
 		}

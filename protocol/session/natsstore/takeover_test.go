@@ -1,6 +1,7 @@
 package natsstore_test
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"testing"
@@ -78,6 +79,28 @@ func TestTakeover(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A node that does not hear of a takeover loses the session, also if the node that has taken it over does
+// not hear whether it has succeeded.
+func TestTakeoverWithoutAnswers(t *testing.T) {
+	e := newEngine(t, nil)
+	opts := session.Options[state]{TTL: time.Hour} // the record is not saved again by itself
+	a, b := newNode(t, e, opts, natsstore.Options{}), newNode(t, e, opts, natsstore.Options{})
+	holder := newClient()
+	s := a.create(t, holder)
+	set(t, s, 1)
+	must(t, s.Sync(t.Context()))
+	a.link.deaf.Store(true)
+	b.hook.taking = func() { b.link.deaf.Store(true) }
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if _, err := b.Attach(ctx, s.ID(), addr, newClient()); err == nil {
+		t.Fatal("Attach without an answer: got no error, want one")
+	}
+	a.link.deaf.Store(false)
+	b.link.deaf.Store(false)
+	holder.wantRevoked(t, session.ErrStale)
 }
 
 // A node that is paused and then saves, before it hears of another node, loses the session by its save.
