@@ -182,7 +182,9 @@ func (c *connection) begin() {
 	c.waited = uint32(min(wait.Microseconds(), math.MaxUint32))
 	c.sup.durationsOf(c).wait.observe(wait)
 	if h, ok := c.protocol.(engine.HandsOver); ok {
-		c.session = h.HandOver(&c.ctx, &c.conn, c)
+		if s := h.HandOver(c.protocol, &c.ctx, &c.conn, c); s != nil {
+			c.session = s
+		}
 	} else if _, drains := c.protocol.(protocol.Drainer); !drains {
 		if s := sessionOf(c.protocol, &c.ctx, &c.conn); s != nil {
 			c.session = s
@@ -210,8 +212,8 @@ func sessionOf(p protocol.Protocol, ctx context.Context, conn *transport.Conn) i
 	}
 }
 
-// end ends the connection, or leaves it parked or handed over. It runs exactly once per run, also after a panic. The
-// slot is released after the socket is closed, and before the end is reported.
+// end ends the connection, or leaves it parked or handed over. It runs exactly once per run, also
+// after a panic. The slot is released after the socket is closed, and before the end is reported.
 func (c *connection) end() {
 	v := recover()
 	if v == nil && c.session != nil {

@@ -57,8 +57,9 @@ type Config struct {
 	KeepClosed int
 	// Started is called when a connection has been registered, before its handshake, and Ended
 	// after it has ended and its slot was released. For refused connections only Ended is called.
-	// Both are called in the goroutine of the connection, or in the one that refuses it; either may
-	// be nil. A panic in Started ends the connection as [Panicked]. Ended must not panic; until it
+	// Both are called in the goroutine of the connection, or in the one that refuses it. Ended for a
+	// connection of a netlisten.Listener is called in the goroutine that closes it. Either may be
+	// nil. A panic in Started ends the connection as [Panicked]. Ended must not panic; until it
 	// returns, Shutdown waits.
 	Started func(*transport.Conn)
 	Ended   func(ConnEnd)
@@ -125,7 +126,7 @@ type shard struct {
 	live     []*connection
 	counts   Counters
 	closed   ring
-	running  sync.WaitGroup // connections whose goroutine has not returned
+	running  sync.WaitGroup // connections that have not ended, or whose end is being reported
 	_        [64]byte       // keeps neighbours out of this cache line
 }
 

@@ -9,8 +9,9 @@ import (
 // HandsOver is a protocol that gives its connections to code which is not called by Serve. Its
 // connections need no goroutine of the supervisor.
 type HandsOver interface {
-	// HandOver is called instead of Serve. conn is a *transport.Conn.
-	HandOver(ctx context.Context, conn net.Conn, owner HandedOver) Handover
+	// HandOver is called instead of Serve of p. It returns nil if p is another protocol that embeds
+	// this one, and may have a Serve of its own, which is then called. conn is a *transport.Conn.
+	HandOver(p any, ctx context.Context, conn net.Conn, owner HandedOver) Handover
 }
 
 // HandedOver is the supervisor's side of a connection that was handed over.

@@ -112,7 +112,7 @@ func (h handover) Stop() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case c.state == released:
+	case c.state == released, c.state == fresh: // Run finds the context cancelled
 	case !isShutdown(c.ctx):
 		if c.state == queued {
 			c.refuse()

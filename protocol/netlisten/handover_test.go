@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -221,12 +222,98 @@ func TestKilledBeforeHandover(t *testing.T) {
 	conn := transport.NewConn(new(transport.Mem), server)
 	defer conn.Close()
 	back := make(handedBack)
-	h := nl.HandOver(ctx, conn, back)
+	h := nl.HandOver(nl, ctx, conn, back)
 	if err := h.Run(false); err != engine.ErrHandedOver {
 		t.Fatalf("Run: got %v, want %v", err, engine.ErrHandedOver)
 	}
 	receive(t, "hand-back", back)
 	if err := h.Run(false); !errors.Is(err, netlisten.ErrRefused) || !errors.Is(err, conns.Killed) {
 		t.Errorf("Run: got %v, want %v and %v", err, netlisten.ErrRefused, conns.Killed)
+	}
+}
+
+// counting embeds a Listener and has a Serve of its own.
+type counting struct {
+	*netlisten.Listener
+	served *atomic.Int32
+}
+
+func (c counting) Serve(ctx context.Context, conn *transport.Conn) error {
+	c.served.Add(1)
+	return c.Listener.Serve(ctx, conn)
+}
+
+// A protocol that embeds a Listener is served by its own Serve.
+func TestEmbedded(t *testing.T) {
+	nl := netlisten.New(netlisten.Options{})
+	defer nl.Close()
+	p := counting{nl, new(atomic.Int32)}
+	mem := new(transport.Mem)
+	startListener(t, mem, ranch.Options{Addr: "x"}, p)
+	dial(t, mem, "x")
+	nc, err := nl.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	if n := p.served.Load(); n != 1 {
+		t.Errorf("got %d calls of Serve, want 1", n)
+	}
+}
+
+// The context of Stop does not end while a connection that is about to wait for Accept lives.
+func TestStopBeforeHandover(t *testing.T) {
+	stopping := make(chan context.Context, 1)
+	nl := netlisten.New(netlisten.Options{Stop: func(ctx context.Context) { stopping <- ctx }})
+	defer nl.Close()
+	ctx, cancel := context.WithCancelCause(context.Background())
+	server, client := net.Pipe()
+	defer client.Close()
+	conn := transport.NewConn(new(transport.Mem), server)
+	defer conn.Close()
+	back := make(handedBack)
+	h := nl.HandOver(nl, ctx, conn, back)
+	cancel(protocol.ErrShutdown)
+	h.Stop()
+	if err := h.Run(false); err != engine.ErrHandedOver {
+		t.Fatalf("Run: got %v, want %v", err, engine.ErrHandedOver)
+	}
+	nc, err := nl.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := receive(t, "Stop", stopping)
+	if stop.Err() != nil {
+		t.Errorf("the context of Stop has ended, want it to last until the connection is closed")
+	}
+	nc.Close()
+	receive(t, "hand-back", back)
+	if stop.Err() == nil {
+		t.Errorf("the context of Stop has not ended")
+	}
+}
+
+// A connection that is closed by a goroutine which panics ends as any other, and the panic continues.
+func TestCloseDuringPanic(t *testing.T) {
+	nl := netlisten.New(netlisten.Options{})
+	defer nl.Close()
+	mem := new(transport.Mem)
+	l := startListener(t, mem, ranch.Options{Addr: "x"}, nl)
+	dial(t, mem, "x")
+	nc, err := nl.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	func() {
+		defer func() {
+			if v := recover(); v != "handler" {
+				t.Errorf("recover: got %v, want handler", v)
+			}
+		}()
+		defer nc.Close()
+		panic("handler")
+	}()
+	if i := l.Info(); i.Reasons[conns.Finished] != 1 {
+		t.Errorf("got ends %v, want 1 of %v", i.Reasons, conns.Finished)
 	}
 }

@@ -195,7 +195,7 @@ func (l *Listener) DrainsItself() {}
 // why conn was not accepted. A ranch listener calls HandOver instead.
 func (l *Listener) Serve(ctx context.Context, conn *transport.Conn) error {
 	back := make(serving)
-	c := l.HandOver(ctx, conn, back)
+	c := l.handOver(ctx, conn, back)
 	if err := c.Run(false); err != engine.ErrHandedOver {
 		return err
 	}
@@ -214,8 +214,15 @@ type serving chan struct{}
 func (s serving) HandBack() { close(s) }
 
 // HandOver is Serve without a goroutine. It implements an interface within this module.
-func (l *Listener) HandOver(ctx context.Context, nc net.Conn, owner engine.HandedOver) engine.Handover {
-	return handover{&conn{Conn: nc.(*transport.Conn), l: l, ctx: ctx, owner: owner}}
+func (l *Listener) HandOver(p any, ctx context.Context, nc net.Conn, owner engine.HandedOver) engine.Handover {
+	if own, ok := p.(*Listener); !ok || own != l {
+		return nil
+	}
+	return l.handOver(ctx, nc.(*transport.Conn), owner)
+}
+
+func (l *Listener) handOver(ctx context.Context, nc *transport.Conn, owner engine.HandedOver) handover {
+	return handover{&conn{Conn: nc, l: l, ctx: ctx, owner: owner}}
 }
 
 func isShutdown(ctx context.Context) bool { return errors.Is(context.Cause(ctx), protocol.ErrShutdown) }

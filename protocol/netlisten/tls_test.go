@@ -125,3 +125,18 @@ func TestTLSConnIsLimited(t *testing.T) {
 		})
 	}
 }
+
+// A deadline cannot be removed from a connection that was closed.
+func TestTLSConnDeadlineAfterClose(t *testing.T) {
+	nl := netlisten.New(netlisten.Options{})
+	defer nl.Close()
+	l := startListener(t, transport.TLS{Config: serverTLS()}, ranch.Options{}, nl)
+	server, client := acceptTLS(t, nl, l)
+	go io.Copy(io.Discard, client)
+	server.Close()
+	for name, set := range map[string]func(time.Time) error{"read": server.SetReadDeadline, "write": server.SetWriteDeadline} {
+		if err := set(time.Time{}); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("%s deadline: got %v, want %v", name, err, net.ErrClosed)
+		}
+	}
+}
