@@ -113,6 +113,7 @@ func (sh *shard) check(ctx context.Context, topic string, st *stream, c checked)
 	if o == nil || sh.b.stream.Load() != st {
 		return nil
 	}
+	sh.follow(topic, o, st)
 	last, known := sh.position(o)
 	switch {
 	case !known: // no client has asked for the position

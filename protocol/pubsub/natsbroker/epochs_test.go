@@ -5,6 +5,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/nats-io/nats.go"
 )
 
 // A former stream is not used again at once, but if it is the only one for a while.
@@ -63,4 +65,35 @@ func TestFormerStreamIsFoundAgain(t *testing.T) {
 		t.Errorf("findStream of another stream: got %v, want no error", err)
 	}
 	n.expect("o 1 1", "gap o 0")
+}
+
+// Messages of a new stream may arrive while the broker changes to it. Each is delivered once, after the
+// announcement.
+func TestMessagesDuringChangeOfStream(t *testing.T) {
+	n := newEngine(t).node("a")
+	n.subscribe("o")
+	for _, frame := range []string{"1", "2"} {
+		n.publish("o", frame)
+	}
+	n.expect("o 1 1", "o 2 2")
+	n.cancel() // ends the monitor and the shards
+	n.done.Wait()
+	before := n.stream.Load()
+	next := &stream{name: before.name, token: "next", epoch: "next", keep: before.keep}
+	arrive := func(offset, frame string) {
+		m := nats.NewMsg(n.subject(ordered, next.token, "o"))
+		m.Header.Set("Nats-Sequence", offset)
+		m.Header.Set("Nats-Last-Sequence", "0")
+		if offset != "1" {
+			m.Header.Set("Nats-Last-Sequence", "1")
+		}
+		m.Header.Set(storedHeader, time.Now().UTC().Format(time.RFC3339Nano))
+		m.Data = []byte(frame)
+		n.shard("o").handle(m)
+	}
+	n.stream.Store(next)
+	arrive("1", "3")
+	n.changeStream(before, next)
+	arrive("2", "4")
+	n.expect("o 1 1", "o 2 2", "gap o 0", "o 3 1", "o 4 2")
 }

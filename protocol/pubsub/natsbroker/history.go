@@ -160,7 +160,7 @@ func (b *Broker) History(ctx context.Context, topic string, since pubsub.Positio
 	}
 	defer func() {
 		if err == nil {
-			b.shard(topic).know(topic, r)
+			b.shard(topic).know(topic, st, r)
 		} else if !errors.Is(err, protocol.ErrBadInput) {
 			err = unavailable(err)
 		}
@@ -191,7 +191,7 @@ func (b *Broker) History(ctx context.Context, topic string, since pubsub.Positio
 // know records that the messages up to the last one of r are known, so that the next gap is found. Of several
 // answers, which copies of the stream that lag behind may have given, the one that ends first counts: the
 // messages after it are delivered to all.
-func (sh *shard) know(topic string, r pubsub.Recovery) {
+func (sh *shard) know(topic string, st *stream, r pubsub.Recovery) {
 	last := r.From.Offset
 	if n := len(r.Messages); n > 0 {
 		last = r.Messages[n-1].Position.Offset
@@ -199,9 +199,10 @@ func (sh *shard) know(topic string, r pubsub.Recovery) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	o := sh.orders[topic]
-	if o == nil {
+	if o == nil || o.st != nil && o.st != st {
 		return
 	}
+	o.st = st
 	if !o.known || last < o.anchor {
 		o.anchor = last
 	}

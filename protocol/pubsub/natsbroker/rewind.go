@@ -33,7 +33,7 @@ func (sh *shard) isRewound(topic string, o *order, st *stream, m pubsub.Message,
 		return false
 	}
 	sh.mu.Lock()
-	*o = order{interested: o.interested, known: true, last: m.Previous, anchor: m.Previous, sources: o.sources}
+	*o = order{st: st, interested: o.interested, known: true, last: m.Previous, anchor: m.Previous, sources: o.sources}
 	sh.mu.Unlock()
 	sh.b.rewound.Store(true)
 	sh.b.checkSoon()

@@ -43,8 +43,9 @@ type shard struct {
 
 // order is what is known of the messages of a topic.
 type order struct {
-	interested bool // the server is subscribed to the topic itself, not only to patterns
-	known      bool // last is known
+	st         *stream // whose positions the others are; nil: none is known
+	interested bool    // the server is subscribed to the topic itself, not only to patterns
+	known      bool    // last is known
 	// last is the position up to which all messages of an ordered topic were delivered, or were there
 	// before a client has asked for the position.
 	last uint64
@@ -206,6 +207,7 @@ func (sh *shard) handle(m *nats.Msg) {
 	if st == nil || st.token != token {
 		return // of a stream that was deleted
 	}
+	sh.follow(topic, o, st)
 	msg := pubsub.Message{Topic: topic, Frame: m.Data, Position: pubsub.Position{Epoch: st.epoch}}
 	var err error
 	if msg.Position.Offset, err = strconv.ParseUint(m.Header.Get("Nats-Sequence"), 10, 64); err == nil {
@@ -237,6 +239,25 @@ func (sh *shard) handleOrdered(topic string, o *order, st *stream, m pubsub.Mess
 	}
 	if m.Position.Offset > o.delivered {
 		sh.deliver(o, m, storedAt)
+	}
+}
+
+// follow makes o that of the stream st. If it was that of another one, the topic continues with the first
+// message of st. sh.work is held.
+func (sh *shard) follow(topic string, o *order, st *stream) {
+	sh.mu.Lock()
+	before := o.st
+	switch before {
+	case st:
+	case nil:
+		o.st = st
+	default:
+		*o = order{st: st, interested: o.interested, known: o.interested, sources: o.sources}
+	}
+	interested := o.interested
+	sh.mu.Unlock()
+	if interested && before != nil && before != st {
+		sh.b.lost(topic, pubsub.Position{Epoch: st.epoch})
 	}
 }
 

@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-
-	"goranch/protocol/pubsub"
 )
 
 // Second tokens of subjects.
@@ -169,9 +167,11 @@ func (b *Broker) changeStream(before, found *stream) {
 		sh.work.Lock()
 		if o := sh.orderOf(topic); o != nil {
 			sh.mu.Lock()
-			*o = order{interested: true, known: true, sources: o.sources}
+			if o.st == nil { // an answer to a request may be on its way
+				o.st = before
+			}
 			sh.mu.Unlock()
-			b.lost(topic, pubsub.Position{Epoch: found.epoch})
+			sh.follow(topic, o, found) // its first message may have been faster
 		}
 		sh.work.Unlock()
 	}
