@@ -349,10 +349,11 @@ func (c *connection) Wake() {
 	go c.run()
 }
 
-// HandBack ends the connection, which was handed over, in the calling goroutine. It is called once.
+// HandBack ends the connection, which was handed over. It is called once. The caller may hold locks, so
+// that what runs at the end, such as an observer, gets a goroutine of its own.
 func (c *connection) HandBack() {
 	if c.flags.set(flagHandedBack)&flagHandedOver != 0 { // else run is about to end
-		c.resume()
+		go c.resume()
 	}
 }
 

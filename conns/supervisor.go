@@ -57,8 +57,7 @@ type Config struct {
 	KeepClosed int
 	// Started is called when a connection has been registered, before its handshake, and Ended
 	// after it has ended and its slot was released. For refused connections only Ended is called.
-	// Both are called in the goroutine of the connection, or in the one that refuses it. Ended for a
-	// connection of a netlisten.Listener is called in the goroutine that closes it. Either may be
+	// Both are called in a goroutine of the connection, or in the one that refuses it. Either may be
 	// nil. A panic in Started ends the connection as [Panicked]. Ended must not panic; until it
 	// returns, Shutdown waits.
 	Started func(*transport.Conn)

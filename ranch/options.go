@@ -105,9 +105,8 @@ type Options struct {
 	Logger *slog.Logger
 
 	// Observer is called with every event, in the goroutine in which it happens, by several
-	// goroutines at once. It must return quickly. The end of a connection of a netlisten.Listener
-	// happens in the goroutine that closes it: Observer must not take a lock that is held during
-	// Close. Its panics are logged. nil is none. It cannot be changed later.
+	// goroutines at once. It must return quickly. Its panics are logged. nil is none. It cannot
+	// be changed later.
 	Observer func(Event)
 
 	// PostListen is called with each listening socket before it accepts, for settings that have

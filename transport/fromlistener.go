@@ -12,9 +12,6 @@ import (
 // returns ln, once: later calls, for instance when a suspended listener is resumed, return
 // errors.ErrUnsupported. Implement [Transport] where that is not enough.
 //
-// A deadline that ln sets on its connections remains until another one is set on the [Conn]: removing
-// a deadline that was not set there has no effect.
-//
 // The caller of Listen owns ln and closes it. Dial connects to the address of ln, on its network.
 func FromListener(ln net.Listener) Transport { return &listenerTransport{ln: ln} }
 

@@ -198,8 +198,8 @@ func (w *rawConn) SetReadDeadline(t time.Time) error {
 }
 
 func (w *rawConn) SetWriteDeadline(t time.Time) error {
-	if t.IsZero() && w.when.Load() == nil && !w.reads.Closed() {
-		return nil // there was none
+	if d := w.when.Load(); t.IsZero() && d != nil && !d.set.Load() && !w.reads.Closed() {
+		return nil // it was removed before
 	}
 	defer w.wakeFlows()
 	d := w.deadlines()

@@ -16,7 +16,7 @@ type HandsOver interface {
 
 // HandedOver is the supervisor's side of a connection that was handed over.
 type HandedOver interface {
-	// HandBack ends the connection by a last call of Run in the calling goroutine. It is called
+	// HandBack ends the connection by a last call of Run in another goroutine. It is called
 	// once, and may be called before Run has returned [ErrHandedOver].
 	HandBack()
 }

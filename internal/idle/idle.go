@@ -136,7 +136,7 @@ func (r *Reads) SetDeadline(nc net.Conn, t time.Time) error {
 	defer r.mu.Unlock()
 	if t.IsZero() && r.unlimited() {
 		return nil // net/http removes the deadline before each request
-	}
+	} // the first time, code that has made the connection may have set one
 	l := r.ensureLimits()
 	l.deadline = t
 	r.wake(false)
@@ -146,9 +146,9 @@ func (r *Reads) SetDeadline(nc net.Conn, t time.Time) error {
 	return nc.SetReadDeadline(t)
 }
 
-// unlimited reports whether nc has no deadline. r.mu is held.
+// unlimited reports whether the deadline of nc was removed, and none set since. r.mu is held.
 func (r *Reads) unlimited() bool {
-	return !r.requested && !r.closed && (r.limits == nil || r.limits.deadline.IsZero() && r.limits.stopped == nil)
+	return r.limits != nil && r.limits.deadline.IsZero() && r.limits.stopped == nil && !r.requested && !r.closed
 }
 
 // Limit reports whether reads are to fail, because they were stopped or the connection is closed. until

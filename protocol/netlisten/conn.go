@@ -21,6 +21,7 @@ type conn struct {
 	// Under l.mu.
 	next, prev *conn // while it waits
 	state      state
+	late       bool            // it is to be accepted within acceptGrace
 	stopped    <-chan struct{} // its end waits until Stop, which it has called, has returned; else nil
 	err        error           // why it was not accepted
 }
@@ -124,7 +125,8 @@ func (h handover) Stop() {
 				go c.awaitStop()
 			}
 		}
-		if c.state == queued {
+		if c.state == queued && !c.late {
+			c.late = true
 			time.AfterFunc(acceptGrace, c.tooLate)
 		}
 	}
@@ -156,7 +158,7 @@ func (c *conn) tooLate() {
 func (c *conn) refuse() {
 	c.l.waiting.remove(c)
 	c.state, c.err = released, refused(c.ctx)
-	go c.owner.HandBack()
+	c.owner.HandBack()
 }
 
 // release is called when the connection was closed. Calling it again does nothing.

@@ -313,7 +313,37 @@ func TestCloseDuringPanic(t *testing.T) {
 		defer nc.Close()
 		panic("handler")
 	}()
+	if err := l.WaitForConnections(timeout(t), ranch.Equal, 0); err != nil {
+		t.Fatal(err)
+	}
+	l.Stop() // waits until the end is counted
 	if i := l.Info(); i.Reasons[conns.Finished] != 1 {
 		t.Errorf("got ends %v, want 1 of %v", i.Reasons, conns.Finished)
 	}
+}
+
+// An observer may take a lock that is held while a connection is closed.
+func TestObserverWithLockOfClose(t *testing.T) {
+	nl := netlisten.New(netlisten.Options{})
+	defer nl.Close()
+	mem := new(transport.Mem)
+	var mu sync.Mutex
+	ended := make(chan struct{})
+	observer := func(e ranch.Event) {
+		if e.Kind == ranch.ConnEnded {
+			mu.Lock()
+			defer mu.Unlock()
+			close(ended)
+		}
+	}
+	startListener(t, mem, ranch.Options{Addr: "x", Observer: observer}, nl)
+	dial(t, mem, "x")
+	nc, err := nl.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	mu.Lock()
+	nc.Close()
+	mu.Unlock()
+	receive(t, "end", ended)
 }

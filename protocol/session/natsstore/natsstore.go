@@ -25,7 +25,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -57,16 +56,15 @@ type store struct {
 	status   chan nats.Status
 	takes    chan struct{} // slots for calls of Take
 	releases chan struct{} // slots for releases
-	// reminders counts the former owners that are being reminded.
-	reminders atomic.Int32
-	tasks     sync.WaitGroup
-	ctx       context.Context // until Close
-	cancel    context.CancelCauseFunc
-	joined    chan struct{} // closed by Join
+	tasks    sync.WaitGroup
+	ctx      context.Context // until Close
+	cancel   context.CancelCauseFunc
+	joined   chan struct{} // closed by Join
 
-	mu     sync.Mutex
-	held   map[string]*lease // by key
-	bucket bucket
+	mu        sync.Mutex
+	held      map[string]*lease // by key
+	reminders map[reminder]struct{}
+	bucket    bucket
 }
 
 // lease is what this node knows of a record that it has written.
@@ -105,7 +103,7 @@ func open(ctx context.Context, nc *nats.Conn, opts Options) (*store, error) {
 	opts = opts.withDefaults()
 	s := &store{nc: nc, js: js, opts: opts, id: opts.Node + "." + rand.Text(), times: defaultTimes,
 		takes: make(chan struct{}, maxConcurrent), releases: make(chan struct{}, maxConcurrent), joined: make(chan struct{}),
-		missed: make(chan struct{}, 1), suspect: make(chan struct{}, 1), held: map[string]*lease{}}
+		missed: make(chan struct{}, 1), suspect: make(chan struct{}, 1), held: map[string]*lease{}, reminders: map[reminder]struct{}{}}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	opening, cancel := context.WithTimeout(ctx, opts.Timeout)
 	defer cancel()

@@ -97,12 +97,12 @@ const maxReminders = 4096
 // off from the others does not notice that it has missed the request. If it is not known whether the
 // record was taken over, that is found out first.
 func (s *store) remind(former owner, key string, taken bool) {
-	if s.reminders.Add(1) > maxReminders {
-		s.reminders.Add(-1)
+	r := reminder{former, key}
+	if !s.addReminder(r) {
 		return
 	}
 	started := s.start(func() {
-		defer s.reminders.Add(-1)
+		defer s.removeReminder(r)
 		for delay := s.times.release; delay <= time.Minute; delay *= 2 {
 			select {
 			case <-time.After(delay):
@@ -119,8 +119,31 @@ func (s *store) remind(former owner, key string, taken bool) {
 		}
 	})
 	if !started {
-		s.reminders.Add(-1)
+		s.removeReminder(r)
 	}
+}
+
+// reminder is a former owner of a session that is being reminded.
+type reminder struct {
+	former owner
+	key    string
+}
+
+// addReminder returns false if there is such a reminder, or are too many.
+func (s *store) addReminder(r reminder) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.reminders[r]; ok || len(s.reminders) >= maxReminders {
+		return false
+	}
+	s.reminders[r] = struct{}{}
+	return true
+}
+
+func (s *store) removeReminder(r reminder) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.reminders, r)
 }
 
 func (s *store) requestSubject(node string) string {
