@@ -34,9 +34,10 @@ type nodeConfig struct {
 // nodeWait limits how long a node waits for the others, and for the stream.
 const nodeWait = 60 * time.Second
 
-// nodeMain runs one node: an embedded nats-server and, unless the engine is nats, a topic server. It
-// prints a serverReady when the stream can be used. It publishes for each duration that it reads, such as
-// 2s, and answers with the number of messages that the stream has stored per second. It exits at the end of stdin.
+// nodeMain runs one node: an embedded nats-server and, unless the engine is nats, a topic server.
+// It prints a serverReady when the stream can be used. It publishes for each duration that it
+// reads, such as 2s, and answers with the number of messages that the stream has stored per second.
+// It exits at the end of stdin.
 func nodeMain(args []string) error {
 	var cfg nodeConfig
 	fs := flag.NewFlagSet("bench node", flag.ContinueOnError)

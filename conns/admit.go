@@ -145,8 +145,9 @@ func (e *bannedError) Error() string {
 
 func (e *bannedError) Unwrap() error { return Banned }
 
-// turnAway closes a connection that is refused because of its address, or after its handshake: by a reset, if the rule that
-// denies it says so, or with the rejection message of its protocol. Its error is in c.err.
+// turnAway closes a connection that is refused because of its address, or after its handshake: by a
+// reset, if the rule that denies it says so, or with the rejection message of its protocol. Its
+// error is in c.err.
 //
 //go:noinline
 func (c *connection) turnAway() {

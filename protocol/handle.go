@@ -14,9 +14,9 @@ import (
 // An idle connection holds no buffer. It has one goroutine, or none if its listener parks idle
 // connections: then a callback may be called by a goroutine that serves other connections too. A
 // callback may take its time or wait, but while callbacks take more than some 200 µs, each
-// connection with data to handle gets a goroutine. A protocol that wraps this one has its connections parked too if it has a method
-// Unwrap() Protocol that returns this one. The server then calls the inner protocol itself, so
-// Serve of the wrapper must do nothing else.
+// connection with data to handle gets a goroutine. A protocol that wraps this one has its
+// connections parked too if it has a method Unwrap() Protocol that returns this one. The server
+// then calls the inner protocol itself, so Serve of the wrapper must do nothing else.
 func Handle(newHandler func() Handler, opts Options) Protocol {
 	if err := opts.Validate(); err != nil {
 		panic("protocol: " + err.Error())

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// roundOfAnswers is a question to all acceptors of a listener: each answers when it begins to accept the next
-// connection.
+// roundOfAnswers is a question to all acceptors of a listener: each answers when it begins to
+// accept the next connection.
 type roundOfAnswers struct {
 	all chan struct{} // closed when all have answered
 
@@ -28,11 +28,12 @@ const (
 	checkHold = 5 * time.Millisecond
 )
 
-// CheckAcceptors asks every acceptor of the running listeners for an answer, and returns nil when all
-// have answered. It interrupts acceptors that wait for connections, for a slot or for the AcceptRate, and
-// delays accepting by a few milliseconds. If ctx ends first, the error names the listeners with acceptors
-// that have not answered: they are stuck in the Accept of a listener, in an observer or in a panic that
-// repeats. Acceptors of listeners without a SetDeadline are not asked. A service can send its watchdog a sign of life after each success.
+// CheckAcceptors asks every acceptor of the running listeners for an answer, and returns nil when
+// all have answered. It interrupts acceptors that wait for connections, for a slot or for the
+// AcceptRate, and delays accepting by a few milliseconds. If ctx ends first, the error names the
+// listeners with acceptors that have not answered: they are stuck in the Accept of a listener, in
+// an observer or in a panic that repeats. Acceptors of listeners without a SetDeadline are not
+// asked. A service can send its watchdog a sign of life after each success.
 func (s *Server) CheckAcceptors(ctx context.Context) error {
 	listeners := s.Listeners()
 	faults := make([]error, len(listeners))

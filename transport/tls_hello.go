@@ -13,10 +13,10 @@ import (
 // OnHello is called once per listener, because session tickets are bound to the configuration that
 // it returns.
 //
-// ctx is the context of the handshake. hello.Conn is the argument of Handshake, which f must not read or write;
-// its RemoteAddr is that of the client, also behind a proxy. f is called by many connections at
-// once, and must not change a configuration that it has returned. TLS.Validate does not check the
-// results of f.
+// ctx is the context of the handshake. hello.Conn is the argument of Handshake, which f must not
+// read or write; its RemoteAddr is that of the client, also behind a proxy. f is called by many
+// connections at once, and must not change a configuration that it has returned. TLS.Validate does
+// not check the results of f.
 func OnHello(c *tls.Config, f func(ctx context.Context, hello *tls.ClientHelloInfo) (*tls.Config, error)) *tls.Config {
 	if c = c.Clone(); c == nil {
 		c = new(tls.Config)

@@ -36,7 +36,8 @@ func newModel(f *costs.File) (*model, error) {
 	last := func(engine, mode string, nodes, members int) float64 {
 		return find(engine, mode, nodes, members).Last.Median
 	}
-	// A delivery costs CPU time, which other processes of the machine increase less than the time that passes.
+	// A delivery costs CPU time, which other processes of the machine increase less than the time
+	// that passes.
 	cpu := func(engine, mode string, members int) float64 {
 		return find(engine, mode, 1, members).CPU.Median / 1000
 	}

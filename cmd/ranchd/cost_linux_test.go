@@ -45,9 +45,10 @@ func (c *cost) row(r costResult) string {
 
 type costResult struct{ memory, paced, full string }
 
-// BenchmarkHostile measures what a client costs the built program with its default limits, and prints the
-// table of docs/operations.md: memory is the growth of the resident memory per client at its peak, CPU the
-// share of one processor. A part of the rows is selected with -bench Hostile/shell. Run it with -benchtime 1x.
+// BenchmarkHostile measures what a client costs the built program with its default limits, and
+// prints the table of docs/operations.md: memory is the growth of the resident memory per client at
+// its peak, CPU the share of one processor. A part of the rows is selected with -bench
+// Hostile/shell. Run it with -benchtime 1x.
 func BenchmarkHostile(b *testing.B) {
 	bin, table := buildProgram(b), costHeader
 	for _, c := range costs {
@@ -72,7 +73,8 @@ func BenchmarkHostile(b *testing.B) {
 	fmt.Print("\n" + table)
 }
 
-// TestCostTable checks that the table in docs/operations.md has the rows of BenchmarkHostile, whose flags exist.
+// TestCostTable checks that the table in docs/operations.md has the rows of BenchmarkHostile, whose
+// flags exist.
 func TestCostTable(t *testing.T) {
 	b, err := os.ReadFile("../../docs/operations.md")
 	if err != nil {
@@ -193,8 +195,8 @@ func (s *costServer) memory() (memory, cpu string) {
 	return fmt.Sprintf("%.0f kB (%d)", kB, s.clients), percent(share)
 }
 
-// speed runs one client for 3 s, which connects again when it is closed. It returns the growth of the memory
-// and the share of a processor. perSecond limits the frames; 0 is as many as possible.
+// speed runs one client for 3 s, which connects again when it is closed. It returns the growth of
+// the memory and the share of a processor. perSecond limits the frames; 0 is as many as possible.
 func (s *costServer) speed(perSecond int) (memory, cpu string) {
 	before, largest := residentKB(s.b, s.process), 0
 	used, start := s.cpu(), time.Now()
@@ -317,8 +319,8 @@ func (s *costServer) requests(frames string) net.Conn {
 	return nc
 }
 
-// exchange makes a connection, sends a request, reads until the answer ends with that text, or to the end of
-// the connection if it is empty, and closes the connection.
+// exchange makes a connection, sends a request, reads until the answer ends with that text, or to
+// the end of the connection if it is empty, and closes the connection.
 func (s *costServer) exchange(addr, request, until string) {
 	nc := s.dial(addr, "")
 	s.conns = s.conns[:len(s.conns)-1]

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// costs are the rows of the table in docs/operations.md, by protocol. Where no flag sets a limit, it is fixed
-// in ranchd.
+// costs are the rows of the table in docs/operations.md, by protocol. Where no flag sets a limit,
+// it is fixed in ranchd.
 var costs = slices.Concat(echoCosts, relayCosts, shellCosts, packetCosts, topicCosts, webCosts)
 
 // connectionFlags limit the connections of every listener.
@@ -124,8 +124,8 @@ func subscribeMany(i int) string {
 	return strings.Join(subscribes(fmt.Sprint("s", i, ".%d"), 1000), "\x00") + "\x00"
 }
 
-// sharedTails returns frames that subscribe to patterns of so many tokens, which match a topic up to its last
-// token.
+// sharedTails returns frames that subscribe to patterns of so many tokens, which match a topic up
+// to its last token.
 func sharedTails(n, tokens int) string {
 	var b strings.Builder
 	for i := range n {

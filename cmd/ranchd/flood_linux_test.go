@@ -66,17 +66,19 @@ var topicFloods = []flooder{
 const (
 	// floodAnswer is how long a client or an operator may have to wait for an answer.
 	floodAnswer = 2 * time.Second
-	// topicFloodKB is the resident memory of ranchd under TestTopicFlood: 256 MiB of histories, as much garbage
-	// as GOGC allows, and 128 MiB for all else.
+	// topicFloodKB is the resident memory of ranchd under TestTopicFlood: 256 MiB of histories, as
+	// much garbage as GOGC allows, and 128 MiB for all else.
 	topicFloodKB = (256*(100+floodGOGC)/100 + 128) << 10
-	// floodGOGC is less than the default, so that fewer messages are needed to tell whether histories are limited.
+	// floodGOGC is less than the default, so that fewer messages are needed to tell whether
+	// histories are limited.
 	floodGOGC = 25
 	// shellFloodKB is that under TestShellFlood, whose 16 addresses may leave sessions of 4 MiB each.
 	shellFloodKB = 256 << 10
 )
 
-// floodTime is how long each kind of flooder runs alone, and a quarter of the time for which all run together.
-// The environment variable FLOOD sets it: in a minute the flood has millions of topics.
+// floodTime is how long each kind of flooder runs alone, and a quarter of the time for which all
+// run together. The environment variable FLOOD sets it: in a minute the flood has millions of
+// topics.
 func floodTime() time.Duration {
 	if d, err := time.ParseDuration(os.Getenv("FLOOD")); err == nil {
 		return d
@@ -84,8 +86,9 @@ func floodTime() time.Duration {
 	return 250 * time.Millisecond
 }
 
-// TestTopicFlood checks that clients that flood the topic server of the built program from many addresses do
-// not keep an honest client from subscribing and publishing, and that the memory of the program is bounded.
+// TestTopicFlood checks that clients that flood the topic server of the built program from many
+// addresses do not keep an honest client from subscribing and publishing, and that the memory of
+// the program is bounded.
 func TestTopicFlood(t *testing.T) {
 	p := &process{cmd: exec.Command(buildProgram(t), "--listen", "t=topics+tcp://127.0.0.1:0", "--admin", "none", "--log-format", "json", "--quiet")}
 	p.cmd.Env, p.cmd.Stderr = append(os.Environ(), fmt.Sprint("GOGC=", floodGOGC)), &p.log

@@ -155,7 +155,8 @@ func testInheritedSignals(t *testing.T, bin string) {
 	}
 }
 
-// testHTTPToTheShell sends what a web page can make a browser send: an HTTP POST with a command in its body.
+// testHTTPToTheShell sends what a web page can make a browser send: an HTTP POST with a command in
+// its body.
 func testHTTPToTheShell(t *testing.T, bin string) {
 	p := startProcess(t, bin, "--listen", "s=shell+tcp://127.0.0.1:0", "--listen", "p=packet+tcp://127.0.0.1:0", "--listen", "t=topics+tcp://127.0.0.1:0",
 		"--log-format", "json", "--log-level", "debug", "--admin", "none")

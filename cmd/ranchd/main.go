@@ -8,9 +8,10 @@
 //	ranchd --listen tls://:7443 --cert site.pem --key site.key
 //	ranchd -c ranchd.toml                         # listeners with settings of their own
 //
-// It reloads certificate files when they change, and they and the configuration file at SIGHUP. The list of listeners is printed on
-// stdout, the log on stderr. SIGTERM and SIGINT drain the listeners within --shutdown-timeout; a
-// second signal ends the process at once. ranchd --help lists the flags and exit codes.
+// It reloads certificate files when they change, and they and the configuration file at SIGHUP. The
+// list of listeners is printed on stdout, the log on stderr. SIGTERM and SIGINT drain the listeners
+// within --shutdown-timeout; a second signal ends the process at once. ranchd --help lists the
+// flags and exit codes.
 package main
 
 import (

@@ -99,7 +99,8 @@ func TestReloadFiles(t *testing.T) {
 	}
 }
 
-// TestReloadFilesCoversHelp checks that TestReloadFiles has all flags whose help says that files are reloaded.
+// TestReloadFilesCoversHelp checks that TestReloadFiles has all flags whose help says that files
+// are reloaded.
 func TestReloadFilesCoversHelp(t *testing.T) {
 	var want, got []string
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[flags]()) {
@@ -304,8 +305,9 @@ func connectEcho(tr transport.TLS) func(*testing.T, *process) func(*testing.T) {
 	}
 }
 
-// echoIfAccepted connects and reports whether the server echoes a word. With TLS 1.3 the server refuses a client
-// certificate after the client's handshake. If ok, the caller closes the connection.
+// echoIfAccepted connects and reports whether the server echoes a word. With TLS 1.3 the server
+// refuses a client certificate after the client's handshake. If ok, the caller closes the
+// connection.
 func echoIfAccepted(t *testing.T, tr transport.Transport, addr string) (nc net.Conn, ok bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)

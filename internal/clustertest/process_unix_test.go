@@ -321,8 +321,8 @@ func (c *processes3) apply(a Action) {
 	}
 }
 
-// resume makes a session with a subscription, and attaches to it at one node after the other. A session that
-// has been saved must not be unknown.
+// resume makes a session with a subscription, and attaches to it at one node after the other. A
+// session that has been saved must not be unknown.
 func (c *processes3) resume(ctx context.Context, r *rand.Rand) {
 	token := ""
 	for ctx.Err() == nil {

@@ -218,7 +218,8 @@ func (c *cluster) streamNow(ctx context.Context) ([]Event, error) {
 	return readStream(ctx, js.Conn(), epoch, info)
 }
 
-// readStream returns the messages of the stream. Unlike direct gets, its requests are answered by the leader.
+// readStream returns the messages of the stream. Unlike direct gets, its requests are answered by
+// the leader.
 func readStream(ctx context.Context, nc *nats.Conn, epoch string, info jetstream.StreamState) (all []Event, err error) {
 	for seq := info.FirstSeq; seq <= info.LastSeq; {
 		m, err := nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+topicStream, fmt.Appendf(nil, `{"seq":%d,"next_by_subj":">"}`, seq))

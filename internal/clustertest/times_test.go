@@ -7,8 +7,8 @@ import (
 	_ "github.com/nats-io/nats-server/v2/server"
 )
 
-// Times of elections and routes in nats-server, and of the broker, which have no options. They are shortened so that
-// a schedule takes seconds instead of minutes.
+// Times of elections and routes in nats-server, and of the broker, which have no options. They are
+// shortened so that a schedule takes seconds instead of minutes.
 
 //go:linkname minElectionTimeout github.com/nats-io/nats-server/v2/server.minElectionTimeout
 var minElectionTimeout time.Duration

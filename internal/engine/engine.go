@@ -50,7 +50,8 @@ type Conn interface {
 	Bytes() (read, written uint64, sealed bool)
 	// PooledReader returns a reader that holds no buffer while it waits. Until it is released,
 	// nothing else may read the connection. If pace is not nil, the reader of a plain socket does
-	// not wait after its first reads, while pace allows that it is parked instead: Next returns [idle.ErrPark].
+	// not wait after its first reads, while pace allows that it is parked instead: Next returns
+	// [idle.ErrPark].
 	PooledReader(pace *idle.Pace) PooledReader
 	// TryNext is Next without waiting, for the lead that found the connection readable. It returns
 	// [idle.ErrPark] if there is no data, and [idle.ErrLeave] if only Next can tell. more reports that

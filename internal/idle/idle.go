@@ -23,11 +23,12 @@
 //     closed by the peer, or by Close and all calls that make reads fail. The first of them that
 //     removes the entry from the table calls the Waker, which starts a goroutine that reads on.
 //
-// With a [Pace], no request is needed: after some reads, the reader parks the connection when there is no data. In
-// step 3 the socket is registered once, for edges, and stays registered. In step 4 the lead calls
-// Waker.Ready, which reads without waiting and calls Park again, or Wake if something has to be
-// waited for. An event of a connection that is being read makes Park return false, so that none is
-// lost; after two of them the socket is no longer registered. A lead that does not return from Ready is replaced.
+// With a [Pace], no request is needed: after some reads, the reader parks the connection when there
+// is no data. In step 3 the socket is registered once, for edges, and stays registered. In step 4
+// the lead calls Waker.Ready, which reads without waiting and calls Park again, or Wake if
+// something has to be waited for. An event of a connection that is being read makes Park return
+// false, so that none is lost; after two of them the socket is no longer registered. A lead that
+// does not return from Ready is replaced.
 //
 // Data that arrives between steps 2 and 3 is not lost: epoll also reports a socket that is readable
 // when it is registered. A descriptor is not reused while it is in the table, because Close removes
@@ -67,16 +68,18 @@ type Waker interface {
 	// Wake starts a goroutine that reads the connection. It must not block, and must not use the
 	// connection itself.
 	Wake()
-	// Ready reads the connection, which is readable, in the goroutine of the lead. Its last action is to park, wake or close the connection.
+	// Ready reads the connection, which is readable, in the goroutine of the lead. Its last action
+	// is to park, wake or close the connection.
 	Ready(l *Lead)
 }
 
 // Session is a connection that is served by successive calls of its methods, between which it may
 // be parked.
 type Session interface {
-	// Run serves the connection. It returns [ErrPark] if the connection is idle, or, if rest is set,
-	// when there is no data after some reads; a method is then called again, in another goroutine, when there
-	// is data to read or reads are to fail. Any other result ends the session.
+	// Run serves the connection. It returns [ErrPark] if the connection is idle, or, if rest is
+	// set, when there is no data after some reads; a method is then called again, in another
+	// goroutine, when there is data to read or reads are to fail. Any other result ends the
+	// session.
 	Run(rest bool) error
 	// Ready handles what the connection has received. It does not wait for more: it returns
 	// [ErrPark] when there is no more data, and [ErrLeave] if Run is to be called. Any other result

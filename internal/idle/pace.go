@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Lead is the goroutine of an epoll instance, which reads connections that are readable one after the other.
-// It belongs to that goroutine.
+// Lead is the goroutine of an epoll instance, which reads connections that are readable one after
+// the other. It belongs to that goroutine.
 type Lead struct {
 	// More reports that one read need not return all that has arrived: the peer has closed its side
 	// of the connection, or has sent urgent data, at which a read ends.

@@ -7,9 +7,10 @@ import (
 	"time"
 )
 
-// Sampler is a slog.Handler that passes at most a number of records with the same level, message and
-// values of some attributes per period; records below a level are all passed. The first record that it passes in a later period says by the
-// attribute "suppressed" how many it did not; if none follows, a record of its own says so.
+// Sampler is a slog.Handler that passes at most a number of records with the same level, message
+// and values of some attributes per period; records below a level are all passed. The first record
+// that it passes in a later period says by the attribute "suppressed" how many it did not; if none
+// follows, a record of its own says so.
 type Sampler struct {
 	next slog.Handler
 	*sampling

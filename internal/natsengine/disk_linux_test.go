@@ -13,7 +13,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// mountDisk mounts a file system in memory, with these options. Without the right to do so, the test is skipped.
+// mountDisk mounts a file system in memory, with these options. Without the right to do so, the
+// test is skipped.
 func mountDisk(t *testing.T, options string) string {
 	t.Helper()
 	dir := t.TempDir()

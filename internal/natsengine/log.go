@@ -147,8 +147,8 @@ func (l *serverLog) Errorf(format string, v ...any) {
 	}
 }
 
-// isFailureOfStore reports whether an error ends the use of a stream or of JetStream until a restart, such as
-// a full disk. nats-server reports that in the log only, and goes on.
+// isFailureOfStore reports whether an error ends the use of a stream or of JetStream until a
+// restart, such as a full disk. nats-server reports that in the log only, and goes on.
 func isFailureOfStore(text string) bool {
 	return strings.Contains(text, "critical write error") || strings.Contains(text, "Critical write error") || strings.Contains(text, "will be DISABLED")
 }

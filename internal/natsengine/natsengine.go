@@ -34,7 +34,8 @@ const Built = built
 // Options are the settings of an [Engine]. With URLs it connects to servers elsewhere; otherwise it
 // starts a nats-server.
 type Options struct {
-	// Name is the name of the node, up to 64 letters, digits and . _ -. It must be another one for each node.
+	// Name is the name of the node, up to 64 letters, digits and . _ -. It must be another one for
+	// each node.
 	Name string
 	// TLS is for the connections between nodes, or to the servers elsewhere. nil is no TLS; the
 	// servers elsewhere can still require it.

@@ -63,8 +63,8 @@ func isOwn(listen, host string) (bool, error) {
 // lookupTimeout limits the lookup of a name.
 const lookupTimeout = time.Second
 
-// lookup returns the addresses of a host; none if the name is not known, as that of another node may be. A test
-// replaces it.
+// lookup returns the addresses of a host; none if the name is not known, as that of another node
+// may be. A test replaces it.
 var lookup = func(host string) []net.IP {
 	if host == "localhost" {
 		return []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}

@@ -151,8 +151,8 @@ func New(nc *nats.Conn, opts Options) (*Nodes, error) {
 	return n, nil
 }
 
-// Start starts heartbeats and answers requests of other nodes. It is called once, before Close. The error is
-// that of a subscription.
+// Start starts heartbeats and answers requests of other nodes. It is called once, before Close. The
+// error is that of a subscription.
 func (n *Nodes) Start() error {
 	for subject, f := range map[string]nats.MsgHandler{
 		n.subject(beats):                 n.receiveBeat,

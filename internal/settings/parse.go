@@ -12,9 +12,9 @@ import (
 	"goranch/internal/nearest"
 )
 
-// Parse reads a file. The error joins every [Fault] of it in the order of lines: a document that is not TOML,
-// unknown tables and keys, and values of wrong types. The document contains what has no fault, and
-// is nil only if the file is not TOML. Whether a value is allowed is left to the caller.
+// Parse reads a file. The error joins every [Fault] of it in the order of lines: a document that is
+// not TOML, unknown tables and keys, and values of wrong types. The document contains what has no
+// fault, and is nil only if the file is not TOML. Whether a value is allowed is left to the caller.
 func (s *Spec) Parse(file string, data []byte) (*Document, error) {
 	top, err := parseTree(file, data)
 	if err != nil {

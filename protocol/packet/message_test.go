@@ -170,8 +170,8 @@ func TestFramesInPieces(t *testing.T) {
 	})
 }
 
-// Invalid UTF-8 is refused at entry, wherever it stands: encoding/json would pass it on to clients that cannot
-// take it.
+// Invalid UTF-8 is refused at entry, wherever it stands: encoding/json would pass it on to clients
+// that cannot take it.
 func TestInvalidUTF8IsRefusedAtEntry(t *testing.T) {
 	refused := strings.Replace(failureWithData(-32700, "Parse error", "the frame is not UTF-8", "null"), "  ", " ", 1)
 	testExchanges(t, packet.Options{}, []exchange{

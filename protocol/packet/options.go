@@ -24,8 +24,8 @@ type Options struct {
 	// OnTick is called every Tick. An error ends the connection.
 	OnTick func(p *Peer) error
 	// OnEnd is called last, exactly once for each connection, whatever ended it: the place to save
-	// the connection's state. err is as for HandleClose of [protocol.Callbacks]. The connection is counted by its
-	// listener until OnEnd returns.
+	// the connection's state. err is as for HandleClose of [protocol.Callbacks]. The connection is
+	// counted by its listener until OnEnd returns.
 	OnEnd func(p *Peer, err error)
 	// OnError is called with each error that a method returns, or that encoding its result
 	// causes, if it is not an [*Error].

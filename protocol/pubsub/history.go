@@ -51,8 +51,8 @@ func (h *history) accept(m *Message) bool {
 	return true
 }
 
-// restart drops the messages of an ordered topic, which continue after a position. That is an earlier one of
-// the same epoch if the Broker has lost messages.
+// restart drops the messages of an ordered topic, which continue after a position. That is an
+// earlier one of the same epoch if the Broker has lost messages.
 func (h *history) restart(p Position) {
 	h.clear()
 	if h.aheadEpoch != p.Epoch || h.epoch == p.Epoch && p.Offset < h.offset {
@@ -61,8 +61,8 @@ func (h *history) restart(p Position) {
 	h.epoch, h.previous, h.offset = p.Epoch, p.Offset, p.Offset
 }
 
-// setAhead records that sn has received all messages up to a position. If the epoch of the topic is not known
-// yet, it may be another one.
+// setAhead records that sn has received all messages up to a position. If the epoch of the topic is
+// not known yet, it may be another one.
 func (h *history) setAhead(sn *subscription, p Position) {
 	if delete(h.ahead, sn); h.epoch == p.Epoch && p.Offset <= h.offset {
 		return

@@ -153,8 +153,8 @@ func (m *monitor) interval() time.Duration {
 	return max(d, 10*time.Millisecond)
 }
 
-// check is called at a time, which is also given by Server.now. It closes the client if it is silent, sends a heartbeat if one is due, and reports dropped
-// messages.
+// check is called at a time, which is also given by Server.now. It closes the client if it is
+// silent, sends a heartbeat if one is due, and reports dropped messages.
 func (c *Client) check(now time.Time, at int64) {
 	m, opts, st := &c.monitor, &c.server.opts, c.peer.Conn().Stats()
 	if st.BytesWritten != m.bytesWritten {

@@ -250,7 +250,8 @@ func TestAnnouncedGap(t *testing.T) {
 	})
 }
 
-// A gap is not announced to a subscription that has received the missing messages from the broker's history.
+// A gap is not announced to a subscription that has received the missing messages from the broker's
+// history.
 func TestGapBehindSubscription(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b, broker := newConnectedServers(t, pubsub.Options{})
@@ -269,8 +270,9 @@ func TestGapBehindSubscription(t *testing.T) {
 	})
 }
 
-// A subscription that begins before the server has received a message, with the history of an epoch that ends
-// then, hears of the next epoch and receives its messages, although their offsets are lower.
+// A subscription that begins before the server has received a message, with the history of an epoch
+// that ends then, hears of the next epoch and receives its messages, although their offsets are
+// lower.
 func TestEpochEndsAfterSubscription(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b, broker := newConnectedServers(t, pubsub.Options{})

@@ -219,8 +219,8 @@ func (ts *topicTable) advance(t *topic, at *Message) bool {
 	return true
 }
 
-// addHistory adds a frame of a publisher, which has the last offset, to the history of t. It returns that offset,
-// and the topics to evict when t is unlocked. t.mu is held.
+// addHistory adds a frame of a publisher, which has the last offset, to the history of t. It
+// returns that offset, and the topics to evict when t is unlocked. t.mu is held.
 func (ts *topicTable) addHistory(t *topic, at *Message, frame []byte, by netip.Addr) (offset uint64, victims []*topic) {
 	if !ts.keepsOrder(t, at) {
 		return 0, nil

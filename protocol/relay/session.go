@@ -115,7 +115,8 @@ func (s *session) fail(dst, src *transport.Conn, err error) {
 	case s.ctx.Err() != nil:
 		s.server.Close()
 	case side == dst && closedByPeer(err):
-		// The other copy forwards what dst has sent before it closed the connection, and then finds the same.
+		// The other copy forwards what dst has sent before it closed the connection, and then finds
+		// the same.
 	default:
 		s.abort()
 	}

@@ -142,9 +142,10 @@ func (m *Manager[T]) insertAs(e *entry[T], k key) (inserted bool, err error) {
 // One that this node has is attached without waiting for the store: if another node has taken it over
 // in the meantime, h is revoked as soon as the save has failed.
 //
-// The error is ErrUnknown, ErrClosed, the cause of ctx, or wraps ErrTooMany or ErrUnavailable. Each ErrUnknown counts
-// against the address of remote. After a few of them every attempt of that address, even with a
-// valid id, is refused for a time that doubles with each further one. A nil remote is not limited.
+// The error is ErrUnknown, ErrClosed, the cause of ctx, or wraps ErrTooMany or ErrUnavailable. Each
+// ErrUnknown counts against the address of remote. After a few of them every attempt of that
+// address, even with a valid id, is refused for a time that doubles with each further one. A nil
+// remote is not limited.
 func (m *Manager[T]) Attach(ctx context.Context, id string, remote net.Addr, h Holder) (*Session[T], error) {
 	if h == nil {
 		return nil, errors.New("session: Attach: the holder is nil")

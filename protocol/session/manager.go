@@ -49,8 +49,9 @@ type shard[T any] struct {
 }
 
 // New returns a manager with the unexpired sessions of the Store, all detached; those of a
-// [NodeStore] are read when a client presents their ids. A session whose state cannot be unmarshalled is reported to OnError and unknown; it stays in the Store until it
-// expires. The error is that of an option or of the Store; the Store is not closed then.
+// [NodeStore] are read when a client presents their ids. A session whose state cannot be
+// unmarshalled is reported to OnError and unknown; it stays in the Store until it expires. The
+// error is that of an option or of the Store; the Store is not closed then.
 func New[T any](opts Options[T]) (*Manager[T], error) {
 	if err := opts.validate(); err != nil {
 		return nil, err

@@ -169,8 +169,8 @@ func (s *fullStore) attempts() int {
 	return s.saves
 }
 
-// A record that the store refuses concerns its session only: others are saved as soon as before. It is saved
-// again with growing delays, and reported once.
+// A record that the store refuses concerns its session only: others are saved as soon as before. It
+// is saved again with growing delays, and reported once.
 func TestRefusedRecord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &fullStore{nodeStore: nodeStore{memStore: newMemStore()}, most: 8}

@@ -113,8 +113,9 @@ func (s *Session[T]) Sync(ctx context.Context) error {
 	return nil
 }
 
-// Detach releases the session: another connection can resume it until its TTL has passed, or until it
-// is evicted. Saving starts at once, but Detach does not wait for it. On an unbound handle it returns ErrStale.
+// Detach releases the session: another connection can resume it until its TTL has passed, or until
+// it is evicted. Saving starts at once, but Detach does not wait for it. On an unbound handle it
+// returns ErrStale.
 func (s *Session[T]) Detach() error {
 	e := s.e
 	e.mu.Lock()

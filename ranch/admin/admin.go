@@ -9,9 +9,10 @@
 //	server.StartListener("admin", transport.TCP{}, ranch.Options{Addr: "unix:/run/server.sock"}, s)
 //
 // Viewers can run the commands that show something: status, stats, listeners, connections,
-// connection, closed, sources, top, alarms, limits, bans, descriptors, memory, goroutines, sessions,
-// traces, config and version. Operators can also run those that change something: kill, end, ban, unban, cap,
-// limit, suspend, resume, drain, reload, upgrade, trace and gc. The shell passes each call of these to its Audit.
+// connection, closed, sources, top, alarms, limits, bans, descriptors, memory, goroutines,
+// sessions, traces, config and version. Operators can also run those that change something: kill,
+// end, ban, unban, cap, limit, suspend, resume, drain, reload, upgrade, trace and gc. The shell
+// passes each call of these to its Audit.
 //
 // In suspend, resume and drain the name "all" excludes the listener of the operator's own
 // connection and those in Options.Protected, so the operator can connect again after "suspend all".
@@ -48,8 +49,8 @@ type Options struct {
 	// Status returns further fields of the command status. It is called concurrently. nil is none.
 	Status func() shell.Fields
 	// Reload reads the configuration again for the command reload, and applies what has changed:
-	// everything, or nothing if it returns an error. ctx ends if the command is cancelled. nil: there is no such
-	// command.
+	// everything, or nothing if it returns an error. ctx ends if the command is cancelled. nil:
+	// there is no such command.
 	Reload func(ctx context.Context) ([]Change, error)
 	// Upgrade replaces the process by a new one for the command upgrade, as the method of that name in
 	// package ranch/upgrade does. progress shows what happens. ctx ends if the command is cancelled. nil:

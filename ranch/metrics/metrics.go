@@ -7,8 +7,9 @@
 //
 // Figures are read from the listeners when they are scraped: nothing is counted twice, a connection
 // costs nothing more, and a listener needs no registration. Label values are names of listeners and
-// of servers, upstreams, states, reasons, and names of certificates, never a peer, a user or a topic, so the
-// number of series does not depend on clients. Every reason has a series from the start.
+// of servers, upstreams, states, reasons, and names of certificates, never a peer, a user or a
+// topic, so the number of series does not depend on clients. Every reason has a series from the
+// start.
 //
 // Times are exported both as classic histograms and as native ones with the same observations; a
 // Prometheus that is configured for native histograms uses these.

@@ -14,9 +14,9 @@ import (
 //
 // topic, event and id must be valid UTF-8, and so must data if it is JSON text.
 //
-// The error is about the arguments, or that of encoding/json; [ErrRefused], which also ends the connection;
-// [ErrNotPublished]; [ErrDisconnected]; the one with which the client has ended; or the cause of ctx, in which case
-// the message may have been published.
+// The error is about the arguments, or that of encoding/json; [ErrRefused], which also ends the
+// connection; [ErrNotPublished]; [ErrDisconnected]; the one with which the client has ended; or the
+// cause of ctx, in which case the message may have been published.
 func (c *Client) Publish(ctx context.Context, topic, event, id string, data any) (n int, err error) {
 	p, err := c.PublishKey(ctx, "", topic, event, id, data)
 	return p.Subscribers, err

@@ -293,8 +293,8 @@ func TestUnreadableMessages(t *testing.T) {
 	}
 }
 
-// A copy of the stream that lags behind and has no message of a topic yet does not hide a gap, however often the
-// topic was checked meanwhile.
+// A copy of the stream that lags behind and has no message of a topic yet does not hide a gap,
+// however often the topic was checked meanwhile.
 func TestCopyWithoutMessages(t *testing.T) {
 	e := newEngine(t)
 	a := e.node("a")

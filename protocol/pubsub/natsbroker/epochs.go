@@ -15,9 +15,9 @@ const (
 
 var errFormer = errors.New("a NATS server has answered that does not know of the current stream yet")
 
-// formerStreams are the streams that were followed by another one. A server that starts again answers requests
-// about such a stream until it hears that it was deleted; if the broker used it again, its clients would be told
-// of two epochs in turn, and receive messages twice.
+// formerStreams are the streams that were followed by another one. A server that starts again
+// answers requests about such a stream until it hears that it was deleted; if the broker used it
+// again, its clients would be told of two epochs in turn, and receive messages twice.
 type formerStreams struct {
 	epochs []string  // the last ones
 	since  time.Time // when one of them was found instead of the current one; zero: not since that was found

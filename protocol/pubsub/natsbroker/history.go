@@ -188,9 +188,9 @@ func (b *Broker) History(ctx context.Context, topic string, since pubsub.Positio
 	return r, err
 }
 
-// know records that the messages up to the last one of r are known, so that the next gap is found. Of several
-// answers, which copies of the stream that lag behind may have given, the one that ends first counts: the
-// messages after it are delivered to all.
+// know records that the messages up to the last one of r are known, so that the next gap is found.
+// Of several answers, which copies of the stream that lag behind may have given, the one that ends
+// first counts: the messages after it are delivered to all.
 func (sh *shard) know(topic string, st *stream, r pubsub.Recovery) {
 	last := r.From.Offset
 	if n := len(r.Messages); n > 0 {

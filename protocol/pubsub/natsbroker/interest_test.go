@@ -9,8 +9,8 @@ import (
 	"goranch/protocol/pubsub"
 )
 
-// A message that a topic and a pattern match, or two patterns, is delivered once, also if one of the subscriptions ends
-// between its copies.
+// A message that a topic and a pattern match, or two patterns, is delivered once, also if one of
+// the subscriptions ends between its copies.
 func TestSubscriptionEndsBetweenCopies(t *testing.T) {
 	for _, topics := range [][]string{{"o.x", "o.*"}, {"o.*", "*.x"}} {
 		t.Run(topics[0], func(t *testing.T) {
@@ -65,8 +65,8 @@ func (r *lastReceived) Deliver(m pubsub.Message) {
 	r.received.Deliver(m)
 }
 
-// A message that a fill delivers is after the position that a client has, although the topic was found to have no
-// message up to a later position.
+// A message that a fill delivers is after the position that a client has, although the topic was
+// found to have no message up to a later position.
 func TestPreviousAfterCheck(t *testing.T) {
 	e := newEngine(t)
 	a, b := e.node("a"), e.broker("b")

@@ -15,8 +15,9 @@ const storedHeader = "Nats-Time-Stamp"
 // uses offsets again. It then announces a gap before m. Without that, all messages up to the
 // offset that was reached before would be missing without notice.
 //
-// A message that waited in the queue while a fill delivered it was stored before the last one. Because the
-// clocks of two leaders may differ, the leader has to confirm that the stream ends earlier. sh.work is held.
+// A message that waited in the queue while a fill delivered it was stored before the last one.
+// Because the clocks of two leaders may differ, the leader has to confirm that the stream ends
+// earlier. sh.work is held.
 func (sh *shard) isRewound(topic string, o *order, st *stream, m pubsub.Message, storedAt string) bool {
 	if !isLater(storedAt, o.stored) || time.Since(sh.asked) < retryMin {
 		return false

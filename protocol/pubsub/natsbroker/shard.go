@@ -49,8 +49,9 @@ type order struct {
 	// last is the position up to which all messages of an ordered topic were delivered, or were there
 	// before a client has asked for the position.
 	last uint64
-	// anchor is the last position that a client may have: that of a message, or of an answer to a request. There is
-	// no message between it and last, which may be the position of another topic's message.
+	// anchor is the last position that a client may have: that of a message, or of an answer to a
+	// request. There is no message between it and last, which may be the position of another
+	// topic's message.
 	anchor    uint64
 	delivered uint64            // the last message
 	stored    string            // when it was stored, by the clock of the server; with a fill, when a later one was

@@ -46,9 +46,10 @@ type store struct {
 
 var bucket = []byte("sessions/1")
 
-// Open opens the file at path. It waits up to 1 s for another process to close the file. If it does not exist it is created with mode 0600; its directory
-// must exist. The error wraps ErrLocked, ErrCorrupt or the error of the file system. A file to
-// which others have access is refused with fs.ErrPermission, and so is one that cannot be written.
+// Open opens the file at path. It waits up to 1 s for another process to close the file. If it does
+// not exist it is created with mode 0600; its directory must exist. The error wraps ErrLocked,
+// ErrCorrupt or the error of the file system. A file to which others have access is refused with
+// fs.ErrPermission, and so is one that cannot be written.
 func Open(path string) (session.Store, error) { return open(path, lockTimeout) }
 
 func open(path string, timeout time.Duration) (session.Store, error) {

@@ -70,7 +70,8 @@ func TestUnsavedReleaseAndEnd(t *testing.T) {
 	}
 }
 
-// A session that was released and saved later, and that no other node has taken over, leaves nothing behind.
+// A session that was released and saved later, and that no other node has taken over, leaves
+// nothing behind.
 func TestUnsavedReleaseAndSave(t *testing.T) {
 	e := newEngine(t, nil)
 	a := newNode(t, e, session.Options[state]{}, natsstore.Options{})

@@ -93,9 +93,9 @@ func (s *store) tryTake(ctx context.Context, id string, silent *owner, ttl time.
 // maxReminders limits the former owners that are being reminded.
 const maxReminders = 4096
 
-// remind asks a former owner that has not answered again, for about two minutes: a node whose server was cut
-// off from the others does not notice that it has missed the request. If it is not known whether the
-// record was taken over, that is found out first.
+// remind asks a former owner that has not answered again, for about two minutes: a node whose
+// server was cut off from the others does not notice that it has missed the request. If it is not
+// known whether the record was taken over, that is found out first.
 func (s *store) remind(former owner, key string, taken bool) {
 	r := reminder{former, key}
 	if !s.addReminder(r) {
