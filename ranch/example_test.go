@@ -58,9 +58,9 @@ func ExampleStartListener_badOptions() {
 	fmt.Println(errors.Is(err, ranch.ErrBadOption))
 	fmt.Println(err)
 	// Output:
-	// true ranch: start hello: bad option: option MaxConnections -1: allowed are positive numbers,
-	// 0 for 1024, and Unlimited bad option: Addr: address "localhost": bad address: use
-	// "host:port", "[ipv6]:port", "unix:/path", "unix:@name", "fd:N" or "systemd:NAME"
+	// true
+	// ranch: start hello: bad option: option MaxConnections -1: allowed are positive numbers, 0 for 1024, and Unlimited
+	// bad option: Addr: address "localhost": bad address: use "host:port", "[ipv6]:port", "unix:/path", "unix:@name", "fd:N" or "systemd:NAME"
 }
 
 // The cap of a running listener is raised: the client that had to wait is served.

@@ -12,6 +12,6 @@ func Example() {
 	_, err = listenaddr.Parse("localhost")
 	fmt.Println(err)
 	// Output:
-	// fd 3 true <nil> address "localhost": bad address: use "host:port", "[ipv6]:port",
-	// "unix:/path", "unix:@name", "fd:N" or "systemd:NAME"
+	// fd 3 true <nil>
+	// address "localhost": bad address: use "host:port", "[ipv6]:port", "unix:/path", "unix:@name", "fd:N" or "systemd:NAME"
 }

@@ -49,7 +49,12 @@ func Example() {
 	rest, _ := io.ReadAll(in)
 	fmt.Print(string(rest))
 	// Output:
-	// true 42 ROOM      SENT lobby  1.5 KiB chess     12 B {"id":3,"result":"json"}
+	// true
+	// 42
+	// ROOM      SENT
+	// lobby  1.5 KiB
+	// chess     12 B
+	// {"id":3,"result":"json"}
 	// {"id":4,"result":[{"room":"lobby","sent":1536},{"room":"chess","sent":12}],"columns":[{"key":"room","title":"ROOM"},{"key":"sent","title":"SENT","kind":"bytes","right":true}]}
 	// {"id":5,"result":"bye"}
 }

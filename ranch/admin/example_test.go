@@ -72,7 +72,6 @@ func ExampleParseFilter() {
 	_, err = admin.ParseFilter("idel>30s")
 	fmt.Println(err)
 	// Output:
-	// true false filter term "idel>30s": no field "idel" of live connections: allowed are id,
-	// listener, peer, transport, protocol, user, client, state, tls, sni, alpn, counted, age, idle,
-	// read, written, bytes and label.KEY; did you mean idle?
+	// true false
+	// filter term "idel>30s": no field "idel" of live connections: allowed are id, listener, peer, transport, protocol, user, client, state, tls, sni, alpn, counted, age, idle, read, written, bytes and label.KEY; did you mean idle?
 }

@@ -96,7 +96,7 @@ func ExampleCheckListen() {
 	fmt.Println(access.CheckListen("tcp", "0.0.0.0:8080", access.Listen{Tokens: true}))
 	fmt.Println(access.CheckListen("tcp", "0.0.0.0:8080", access.Listen{Tokens: true, Secure: true}))
 	// Output:
-	// <nil> listen on "0.0.0.0:8080": unauthenticated access to the shell: tokens would be sent
-	// unencrypted; use TLS, or listen on a loopback address or a Unix socket, or set PlainTokens to
-	// accept it <nil>
+	// <nil>
+	// listen on "0.0.0.0:8080": unauthenticated access to the shell: tokens would be sent unencrypted; use TLS, or listen on a loopback address or a Unix socket, or set PlainTokens to accept it
+	// <nil>
 }

@@ -54,8 +54,9 @@ func Example() {
 	show(client.Get(url + "/sources?n=1&filter=listener%3Decho"))
 	show(client.Post(url+"/commands/cap", "application/json", strings.NewReader(`{"args":["echo","500"]}`)))
 	// Output:
-	// 200 [+] listener admin-http: ok [+] listener echo: ok ready 200
-	// {"result":[],"columns":[{"key":"source","title":"SOURCE"},{"key":"connections","title":"CONNECTIONS","right":true},{"key":"read","title":"READ","kind":"bytes","right":true},{"key":"written","title":"WRITTEN","kind":"bytes","right":true}]}
-	// 401 {"error":{"message":"cap requires the role operator; your role is viewer; send a token as
-	// \"Authorization: Bearer TOKEN\", or open a link with a ticket"}}
+	// 200 [+] listener admin-http: ok
+	// [+] listener echo: ok
+	// ready
+	// 200 {"result":[],"columns":[{"key":"source","title":"SOURCE"},{"key":"connections","title":"CONNECTIONS","right":true},{"key":"read","title":"READ","kind":"bytes","right":true},{"key":"written","title":"WRITTEN","kind":"bytes","right":true}]}
+	// 401 {"error":{"message":"cap requires the role operator; your role is viewer; send a token as \"Authorization: Bearer TOKEN\", or open a link with a ticket"}}
 }
