@@ -31,7 +31,7 @@ type Conn struct {
 	id     uint64
 	owner  any
 	labels atomic.Pointer[[]Label] // nil: none; what it points to is never modified
-	closed atomic.Bool
+	closing
 
 	receiving atomic.Uint32 // odd: see SetReceiving; it changes with each message
 }
@@ -202,11 +202,15 @@ func (c *Conn) countWrite(n int, p []byte, err error) {
 }
 
 // Close closes the connection gracefully: TLS sends close_notify, and the kernel sends the data
-// that is still queued. Later calls do nothing.
+// that is still queued. Later calls, also after
+// [Conn.Abort], only wait until the socket is closed.
 func (c *Conn) Close() error {
-	if c.closed.Swap(true) {
+	if !c.beginClose() {
+		c.endClose()
+		c.awaitClose()
 		return nil
 	}
+	defer c.endClose()
 	c.raw.reads.Close()
 	c.raw.wakeFlows()
 	if c.raw.reads.Stopped() != nil && c.discard() {
@@ -236,7 +240,8 @@ func (c *Conn) linger() {
 // Abort closes the socket at once, without close_notify and without lingering. A write in progress
 // fails. It may be called from any goroutine, and after Close.
 func (c *Conn) Abort() {
-	c.closed.Store(true)
+	c.beginClose()
+	defer c.endClose()
 	c.raw.reads.Close()
 	c.raw.wakeFlows()
 	if tc, ok := c.raw.Conn.(*net.TCPConn); ok && sendLimitOf(c.raw.t).lingers {

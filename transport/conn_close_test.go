@@ -6,7 +6,9 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"goranch/transport"
@@ -36,6 +38,50 @@ func TestCloseTwice(t *testing.T) {
 			t.Error("ReadFrom after Close: got no error, want one")
 		}
 	})
+}
+
+// slowConn closes only when it may.
+type slowConn struct {
+	net.Conn
+	closing, mayClose chan struct{}
+}
+
+func (c *slowConn) Close() error {
+	close(c.closing)
+	<-c.mayClose
+	return c.Conn.Close()
+}
+
+// Close returns when the socket is closed, also if another goroutine closes it.
+func TestCloseWaits(t *testing.T) {
+	for name, other := range map[string]func(c *transport.Conn){
+		"Abort": (*transport.Conn).Abort,
+		"Close": func(c *transport.Conn) { c.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server, client := net.Pipe()
+				defer client.Close()
+				nc := &slowConn{server, make(chan struct{}), make(chan struct{})}
+				c := transport.NewConn(new(transport.Mem), nc)
+				go other(c)
+				<-nc.closing
+				var returned atomic.Int32
+				for range 3 {
+					go func() { c.Close(); returned.Add(1) }()
+				}
+				synctest.Wait()
+				if n := returned.Load(); n > 0 {
+					t.Errorf("got %d calls of Close that have returned before the socket was closed, want 0", n)
+				}
+				close(nc.mayClose)
+				synctest.Wait()
+				if n := returned.Load(); n != 3 {
+					t.Errorf("got %d calls of Close that have returned, want 3", n)
+				}
+			})
+		})
+	}
 }
 
 func TestAbort(t *testing.T) {

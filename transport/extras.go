@@ -70,9 +70,10 @@ func (w *rawConn) secured() *secure {
 
 // extras are what few connections have.
 type extras struct {
-	tracer atomic.Pointer[tracer]      // nil: not traced
-	flows  atomic.Pointer[flows]       // nil: bytes per second were never limited
-	proxy  atomic.Pointer[ProxyHeader] // nil: there was none
+	tracer atomic.Pointer[tracer]        // nil: not traced
+	flows  atomic.Pointer[flows]         // nil: bytes per second were never limited
+	proxy  atomic.Pointer[ProxyHeader]   // nil: there was none
+	closed atomic.Pointer[chan struct{}] // closed when no Close or Abort is in progress; nil: nothing waits for that
 }
 
 // needExtras returns the extras. It may be called from any goroutine.

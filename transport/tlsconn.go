@@ -99,7 +99,7 @@ func (w *rawConn) Close() error {
 	w.reads.Close() // first, as in Conn.Close, which is not called for a TLS connection that is used directly
 	err := w.Conn.Close()
 	if t := w.wire(); t != nil && t.onEnd != nil && !t.closed.Swap(true) {
-		t.conn.closed.Store(true)
+		t.conn.closing.v.Or(closedBit)
 		t.onEnd()
 	}
 	return err
