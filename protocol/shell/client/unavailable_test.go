@@ -18,7 +18,8 @@ func TestResumeUnavailable(t *testing.T) {
 		opts := shell.Options{Sessions: session.Options[shell.State]{Store: store}}
 		s := newTestServer(t, opts)
 		c, r := s.dial(client.Options{Session: "123456"})
-		s.stop() // another node has the session then
+		result(t, c, "echo x") // until then, the resumed session may still use text
+		s.stop()               // another node has the session then
 		store.SetAway(2)
 		s.start(opts)
 		var err error
