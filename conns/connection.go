@@ -182,13 +182,9 @@ func (c *connection) begin() {
 	c.waited = uint32(min(wait.Microseconds(), math.MaxUint32))
 	c.sup.durationsOf(c).wait.observe(wait)
 	if h, ok := c.protocol.(engine.HandsOver); ok {
-		if s := h.HandOver(c.protocol, &c.ctx, &c.conn, c); s != nil {
-			c.session = s
-		}
+		c.session = h.HandOver(&c.ctx, c.protocol, &c.conn, c)
 	} else if _, drains := c.protocol.(protocol.Drainer); !drains {
-		if s := sessionOf(c.protocol, &c.ctx, &c.conn); s != nil {
-			c.session = s
-		}
+		c.session = sessionOf(c.protocol, &c.ctx, &c.conn)
 	}
 	c.flags.set(flagServing)
 	if n := c.sup.settings.Load().Networks; n != nil && c.conn.Proxy() == nil && c.behindProxy() {

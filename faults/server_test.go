@@ -50,7 +50,7 @@ func (s *server) protocol(name string) protocol.Protocol {
 	case "mixed":
 		return protocol.Func(s.mixed)
 	case "handler":
-		return protocol.Handle(func() protocol.Handler { return &echoHandler{s: s} }, protocol.Options{})
+		return protocol.Handle(func() protocol.Handler { return &echoHandler{s: s} }, protocol.Options{FlushTime: flushTime})
 	case "lines":
 		return protocol.Handle(func() protocol.Handler { return &lineHandler{s: s} }, protocol.Options{
 			Codec: protocol.Lines{}, Tick: 300 * time.Millisecond, ReadTimeout: 5 * time.Second,
@@ -217,7 +217,7 @@ type echoHandler struct {
 	endedAt time.Time
 }
 
-// flushTime is the default of protocol.Options.FlushTime.
+// flushTime is the FlushTime of echoHandler.
 const flushTime = 5 * time.Second
 
 func (h *echoHandler) HandleConnect(p *protocol.Peer) protocol.Action {

@@ -202,8 +202,7 @@ func (c *Conn) countWrite(n int, p []byte, err error) {
 }
 
 // Close closes the connection gracefully: TLS sends close_notify, and the kernel sends the data
-// that is still queued. Later calls, also after
-// [Conn.Abort], only wait until the socket is closed.
+// that is still queued. Later calls, also after [Conn.Abort], only wait until the socket is closed.
 func (c *Conn) Close() error {
 	if !c.beginClose() {
 		c.endClose()

@@ -96,9 +96,13 @@ func (w *rawConn) Write(p []byte) (int, error) {
 
 // Close closes the socket.
 func (w *rawConn) Close() error {
-	w.reads.Close() // first, as in Conn.Close, which is not called for a TLS connection that is used directly
+	t := w.wire()
+	direct := t != nil && t.onEnd != nil // Conn.Close is not called
+	if direct {
+		w.reads.Close() // before the socket is closed
+	}
 	err := w.Conn.Close()
-	if t := w.wire(); t != nil && t.onEnd != nil && !t.closed.Swap(true) {
+	if direct && !t.closed.Swap(true) {
 		t.conn.closing.v.Or(closedBit)
 		t.onEnd()
 	}

@@ -11,7 +11,7 @@ import (
 type HandsOver interface {
 	// HandOver is called instead of Serve of p. It returns nil if p is another protocol that embeds
 	// this one, and may have a Serve of its own, which is then called. conn is a *transport.Conn.
-	HandOver(p any, ctx context.Context, conn net.Conn, owner HandedOver) Handover
+	HandOver(ctx context.Context, p any, conn net.Conn, owner HandedOver) Handover
 }
 
 // HandedOver is the supervisor's side of a connection that was handed over.

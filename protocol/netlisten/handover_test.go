@@ -211,18 +211,22 @@ type handedBack chan struct{}
 
 func (h handedBack) HandBack() { close(h) }
 
+// handOver hands a connection over to nl.
+func handOver(t *testing.T, ctx context.Context, nl *netlisten.Listener) (engine.Handover, handedBack) {
+	server, client := net.Pipe()
+	conn := transport.NewConn(new(transport.Mem), server)
+	t.Cleanup(func() { conn.Close(); client.Close() })
+	back := make(handedBack)
+	return nl.HandOver(ctx, nl, conn, back), back
+}
+
 // A connection that was killed before it was handed over does not wait for Accept.
 func TestKilledBeforeHandover(t *testing.T) {
 	nl := netlisten.New(netlisten.Options{})
 	defer nl.Close()
 	ctx, cancel := context.WithCancelCause(context.Background())
 	cancel(conns.Killed)
-	server, client := net.Pipe()
-	defer client.Close()
-	conn := transport.NewConn(new(transport.Mem), server)
-	defer conn.Close()
-	back := make(handedBack)
-	h := nl.HandOver(nl, ctx, conn, back)
+	h, back := handOver(t, ctx, nl)
 	if err := h.Run(false); err != engine.ErrHandedOver {
 		t.Fatalf("Run: got %v, want %v", err, engine.ErrHandedOver)
 	}
@@ -267,12 +271,7 @@ func TestStopBeforeHandover(t *testing.T) {
 	nl := netlisten.New(netlisten.Options{Stop: func(ctx context.Context) { stopping <- ctx }})
 	defer nl.Close()
 	ctx, cancel := context.WithCancelCause(context.Background())
-	server, client := net.Pipe()
-	defer client.Close()
-	conn := transport.NewConn(new(transport.Mem), server)
-	defer conn.Close()
-	back := make(handedBack)
-	h := nl.HandOver(nl, ctx, conn, back)
+	h, back := handOver(t, ctx, nl)
 	cancel(protocol.ErrShutdown)
 	h.Stop()
 	if err := h.Run(false); err != engine.ErrHandedOver {

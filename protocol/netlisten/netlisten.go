@@ -214,7 +214,7 @@ type serving chan struct{}
 func (s serving) HandBack() { close(s) }
 
 // HandOver is Serve without a goroutine. It implements an interface within this module.
-func (l *Listener) HandOver(p any, ctx context.Context, nc net.Conn, owner engine.HandedOver) engine.Handover {
+func (l *Listener) HandOver(ctx context.Context, p any, nc net.Conn, owner engine.HandedOver) engine.Handover {
 	if own, ok := p.(*Listener); !ok || own != l {
 		return nil
 	}
