@@ -76,7 +76,7 @@ func (c *config) tokens(all *faults, f *flags) *access.Tokens {
 	t, err := access.OpenTokens(access.TokenOptions{File: f.Tokens, Interval: interval, Notify: func(err error) { c.OnTokenReload(err) }})
 	if err != nil {
 		for line := range strings.Lines(err.Error()) {
-			all.add("--tokens: %s", strings.TrimSuffix(line, "\n"))
+			all.add("--tokens %s", strings.TrimPrefix(strings.TrimSuffix(line, "\n"), "tokens "))
 		}
 		return nil
 	}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+
+	"goranch/internal/cliflag"
 )
 
 // plan is the parsed command line.
@@ -67,7 +69,7 @@ func parse(args []string, stdout, stderr io.Writer) (p *plan, code int, done boo
 	ctx, err := k.Parse(args)
 	switch {
 	case err != nil:
-		return nil, usageError(stderr, err), true
+		return nil, usageError(stderr, cliflag.Error(err)), true
 	case p.Help:
 		ctx.PrintUsage(false)
 		io.WriteString(stdout, helpTail+exitHelp)
