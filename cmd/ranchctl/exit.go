@@ -55,7 +55,7 @@ func exitCode(err error) int {
 func printConnectError(w io.Writer, err error) {
 	fmt.Fprintf(w, "ranchctl: %v\n", err)
 	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist) {
-		fmt.Fprintln(w, "Start the server, or give its address with --connect; for ranchd it is that of ranchd --admin.")
+		fmt.Fprintln(w, "Check that the server is running, or give its address with --connect (for ranchd, that of its flag --admin).")
 	}
 }
 

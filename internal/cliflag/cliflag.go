@@ -13,6 +13,7 @@ var (
 	unexpected = regexp.MustCompile(`^(--[a-z0-9-]+): expected (?:a valid 64 bit )?(\w+)(?: value)? but got "(.*?)"(?: \((.*?)\))?(?:;|:|$)`)
 	enum       = regexp.MustCompile(`^(\S+) must be one of (".*") but got "(.*)"$`)
 	missing    = regexp.MustCompile(`^expected "(.*)"$`)
+	suggestion = regexp.MustCompile(`, did you mean "-\w"\?$`)                  // kong suggests short flags for long ones
 	own        = regexp.MustCompile(`^(--[a-z0-9-]+): (".*": allowed are .*)$`) // of an UnmarshalText
 	negative   = regexp.MustCompile(`^-\.?[0-9]`)
 )
@@ -46,7 +47,7 @@ func Error(err error) error {
 	if m := missing.FindStringSubmatch(text); m != nil {
 		return fmt.Errorf("arguments are missing: %s", m[1])
 	}
-	return errors.New(text)
+	return errors.New(suggestion.ReplaceAllString(text, ""))
 }
 
 // Join returns args, where each negative number follows its flag as in --flag=-3. Without it kong

@@ -23,12 +23,14 @@ func TestError(t *testing.T) {
 		{[]string{"--kind", "c"}, `--kind "c": allowed are a, b`},
 		{[]string{}, "arguments are missing: <word>"},
 		{[]string{"--bogus"}, "unknown flag --bogus"},
+		{[]string{"--x"}, "unknown flag --x"},
 	} {
 		var flags struct {
 			Text   string
 			Number int
 			Time   time.Duration
 			Kind   string `enum:"a,b" default:"a"`
+			Short  bool   `short:"s"`
 			Word   string `arg:""`
 		}
 		_, err := kong.Must(&flags, kong.NoDefaultHelp()).Parse(c.args)

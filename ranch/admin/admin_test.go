@@ -131,6 +131,7 @@ func TestErrors(t *testing.T) {
 		{"closed reason=kiled", `allowed are finished, peer-closed`, "", "usage"},
 		{"limit echo idle-timeot=5s", `allowed are name=value`, "idle-timeout", "usage"},
 		{"limit echo =5s", `allowed are name=value`, "", "usage"},
+		{"limit echo max-per-address=0 min-receive-rate=-1", "max-per-address \"0\": allowed are numbers from 1, and unlimited\nmin-receive-rate \"-1\": allowed are numbers from 0", "", "usage"},
 		{"limit echo idle-timeout=0s max-per-address=-1", "idle-timeout \"0s\": allowed are durations such as 500ms, 5s or 2m, and infinity\nmax-per-address \"-1\": allowed", "", "usage"},
 		{"limit echo lifetime-jitter=2", `LifetimeJitter 2: allowed are fractions from 0 to 1`, "", ""},
 		{"limit echo evict=oldest evict=nobody", `evict is given twice`, "", "usage"},

@@ -55,7 +55,7 @@ var limits = []limit{
 		0, func(o *ranch.Options) *time.Duration { return &o.ReadTimeout }),
 	timeLimit(limit{name: "write-timeout", description: "ends connections that have sent nothing for this long", allowed: durations},
 		0, func(o *ranch.Options) *time.Duration { return &o.WriteTimeout }),
-	countLimit("min-receive-rate", "bytes per second that a client must send while its message is incomplete",
+	minimum("min-receive-rate", "bytes per second that a client must send while its message is incomplete",
 		func(o *ranch.Options) *int { return &o.MinReceiveRate }),
 	timeLimit(limit{name: "lifetime", description: "ends connections at this age", allowed: durations},
 		0, func(o *ranch.Options) *time.Duration { return &o.Lifetime }),
@@ -143,21 +143,39 @@ func parseRate(s string) (r conns.Rate, err error) {
 	return r, nil
 }
 
+// countLimit returns a limit that is a number, or unlimited, of which none is a former name.
 func countLimit(name, description string, field func(*ranch.Options) *int) limit {
-	return limit{name: name, description: description, allowed: counts,
-		get: func(o *ranch.Options) string {
-			if n := *field(o); n > 0 {
-				return strconv.Itoa(n)
-			}
+	l := minimum(name, description, field)
+	l.allowed = counts
+	get, set := l.get, l.set
+	l.get = func(o *ranch.Options) string {
+		if *field(o) <= 0 {
 			return "unlimited"
-		},
+		}
+		return get(o)
+	}
+	l.set = func(o *ranch.Options, s string) error {
+		if n, err := strconv.Atoi(s); err == nil && n == 0 {
+			return errValue
+		}
+		if s == "unlimited" {
+			s = "0"
+		}
+		return set(o, s)
+	}
+	return l
+}
+
+// minimum returns a limit that is a number, where 0 is no minimum, of which none is a former name.
+func minimum(name, description string, field func(*ranch.Options) *int) limit {
+	return limit{name: name, description: description, allowed: "numbers from 0",
+		get: func(o *ranch.Options) string { return strconv.Itoa(max(*field(o), 0)) },
 		set: func(o *ranch.Options, s string) error {
-			if s == "unlimited" || s == "none" { // none is a former name
-				*field(o) = 0
-				return nil
+			if s == "none" {
+				s = "0"
 			}
 			n, err := strconv.Atoi(s)
-			if err != nil || n < 1 || n > math.MaxInt32 {
+			if err != nil || n < 0 || n > math.MaxInt32 {
 				return errValue
 			}
 			*field(o) = n

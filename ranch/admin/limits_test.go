@@ -82,10 +82,10 @@ func TestLimitsShowNoLimit(t *testing.T) {
 	for _, r := range s.jsonClient().json("limits echo").rows(t) {
 		got[r["limit"]] = r["value"]
 	}
-	for _, name := range []string{"idle-timeout", "handshake-timeout", "max-per-address"} {
-		want := "infinity"
-		if name == "max-per-address" {
-			want = "unlimited"
+	for _, name := range []string{"idle-timeout", "handshake-timeout", "max-per-address", "min-receive-rate"} {
+		want := map[string]string{"max-per-address": "unlimited", "min-receive-rate": "0"}[name]
+		if want == "" {
+			want = "infinity"
 		}
 		if got[name] != want {
 			t.Errorf("%s: got %v, want %s", name, got[name], want)
