@@ -109,7 +109,7 @@ Flags except --check, --console, --help and --version can be set in the environm
 example --tls-min as RANCHD_TLS_MIN. The command line takes precedence.
 
 TIME is a duration such as 500ms, 5s or 2m. Where a flag allows it, infinity is no time limit,
-and unlimited is no other limit.
+and unlimited is no limit of a number or rate.
 
 Commands:
   ranchd check FILE                 check a configuration file without opening sockets
