@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -43,6 +44,7 @@ type rawReader struct {
 	c    *Conn
 	pace *idle.Pace // nil: wait for data
 	n    int        // reads that have returned data
+	wait bool       // counted in waiting
 	max  int
 	b    []byte // the data of the last read
 	err  error
@@ -57,6 +59,10 @@ func (r *rawReader) Next(max int) ([]byte, error) {
 	}
 	r.max, r.b, r.err = max, nil, nil
 	err := w.sys.Read(r.f)
+	if r.wait {
+		r.wait = false
+		waiting.Add(-1)
+	}
 	if err == nil {
 		err = r.err
 	}
@@ -82,7 +88,7 @@ func (r *rawReader) try(fd uintptr) bool {
 	switch {
 	case err == unix.EAGAIN:
 		r.Release()
-		if r.pace == nil || r.n < restAfter || !r.pace.Allows() || !(*engineConn)(r.c).CanRest() {
+		if !r.rests() {
 			return false
 		}
 		r.err = idle.ErrPark
@@ -99,8 +105,31 @@ func (r *rawReader) try(fd uintptr) bool {
 }
 
 // restAfter is the number of reads with data after which a connection is parked instead of waiting. To
-// register the socket costs as much as it saves in some reads, so short connections do without.
-const restAfter = 4
+// register the socket costs as much as it saves in some reads, so short connections do without, unless
+// more than maxWaiting goroutines wait: a goroutine takes more than 2 KiB, and the runtime never
+// frees its descriptor of 492 bytes.
+const (
+	restAfter  = 4
+	maxWaiting = 256
+)
+
+// waiting is the number of goroutines that wait for data of connections that can be parked.
+var waiting atomic.Int32
+
+// rests reports whether the connection is to be parked. Otherwise its goroutine waits.
+func (r *rawReader) rests() bool {
+	if r.pace == nil {
+		return false
+	}
+	if (r.n >= restAfter || waiting.Load() >= maxWaiting) && r.pace.Allows() && (*engineConn)(r.c).CanRest() {
+		return true
+	}
+	if !r.wait {
+		r.wait = true
+		waiting.Add(1)
+	}
+	return false
+}
 
 // tryReader reads the connections that a lead finds readable.
 type tryReader struct {
