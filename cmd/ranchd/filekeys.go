@@ -3,7 +3,7 @@ package main
 // fileKeys are the settings that only files have. Those with top "no" are for tables of listeners,
 // or name them.
 type fileKeys struct {
-	Name     string `top:"no" on:"listener" change:"listener" example:"\"game\"" help:"Name of the listener in logs and commands. Default: protocol and transport, for example echo-tcp. A reload matches listeners by name."`
+	Name     string `top:"no" on:"listener" change:"listener" example:"\"game\"" help:"Name of the listener in logs and commands. A reload matches listeners by name. Default: protocol and transport, for example echo-tcp."`
 	Address  string `top:"no" on:"listener" change:"resume" example:"\"tls://0.0.0.0:7443\"" help:"Address to listen on: tcp://host:port, tls://host:port, unix:/path, systemd:NAME or fd:N, and tls+unix:, tls+systemd: and tls+fd: for TLS. It is required."`
 	Protocol string `top:"no" on:"listener" kind:"protocol" change:"now" example:"\"echo\"" help:"Protocol: echo, shell, topics, packet, web (topics for browsers), relay (to other servers), admin (the operators' shell), or admin-http (the operators' HTTP server). Default: echo."`
 	Service  string `top:"no" on:"shell,topics,packet,web,relay" change:"now" example:"\"topics\"" help:"Name of the service that the listener belongs to. Listeners of the same protocol and service share its sessions, topics, rooms and upstreams, and have the same options of the protocol; listeners of web share the topics of those of topics. Default: the protocol, topics for web, and the name of the listener for relay."`

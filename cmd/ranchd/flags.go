@@ -48,7 +48,7 @@ type flags struct {
 	Acceptors      string `on:"listener" kind:"acceptors" change:"resume" example:"10" placeholder:"N" help:"Goroutines of each listener that accept connections. Default: 10, or the number of listening sockets if that is higher."`
 	ListenSockets  string `on:"listener" kind:"acceptors" change:"resume" placeholder:"N" default:"1" help:"Listening sockets per address, which accept in parallel (SO_REUSEPORT; Linux only, not for Unix and inherited sockets). Default: ${default}."`
 	Backlog        string `on:"listener" kind:"number" change:"resume" placeholder:"N" default:"0" help:"Length of the kernel's accept queue. 0 is the system's maximum. Default: ${default}."`
-	UnixMode       string `on:"listener" kind:"mode" change:"resume" example:"\"0660\"" placeholder:"MODE" help:"File mode of Unix sockets, octal, such as 0660. Default: 0777 minus the umask."`
+	UnixMode       string `on:"listener" kind:"mode" change:"resume" example:"\"0660\"" placeholder:"MODE" help:"File mode of Unix sockets, octal, such as 0660. The operators' sockets always have 0600, or 0666 if --operator, --viewer or --tokens admit other users. Default: 0777 minus the umask."`
 
 	HandshakeTimeout string `on:"listener" kind:"time" change:"now" placeholder:"TIME" default:"5s" help:"Time limit of the TLS handshake, including the PROXY header, or infinity. Default: ${default}."`
 	SendTimeout      string `on:"listener" kind:"time" change:"resume" placeholder:"TIME" default:"30s" help:"How long a write may wait for a client that receives no data, or infinity. Then the connection is closed. Default: ${default}."`
