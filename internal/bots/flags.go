@@ -66,7 +66,7 @@ func parse(args []string, stdout, stderr io.Writer) (p *plan, code int, done boo
 	k := kong.Must(p, kong.Name("ranchctl bots"), kong.Description(description),
 		kong.Writers(stdout, stderr), kong.NoDefaultHelp(),
 		kong.ValueFormatter(func(v *kong.Value) string { return v.Help }))
-	ctx, err := k.Parse(args)
+	ctx, err := k.Parse(cliflag.Join(args))
 	switch {
 	case err != nil:
 		return nil, usageError(stderr, cliflag.Error(err)), true

@@ -11,6 +11,7 @@ import (
 
 var (
 	unexpected = regexp.MustCompile(`^(--[a-z0-9-]+): expected (?:a valid 64 bit )?(\w+)(?: value)? but got "(.*?)"(?: \((.*?)\))?(?:;|:|$)`)
+	boolean    = regexp.MustCompile(`^(\S+): bool value must be .* but got "(.*)"$`)
 	enum       = regexp.MustCompile(`^(\S+) must be one of (".*") but got "(.*)"$`)
 	missing    = regexp.MustCompile(`^expected "(.*)"$`)
 	suggestion = regexp.MustCompile(`, did you mean "-\w"\?$`)                  // kong suggests short flags for long ones
@@ -36,6 +37,9 @@ func Error(err error) error {
 		case allowed[kind] != "":
 			return fmt.Errorf("%s %q: allowed are %s", name, value, allowed[kind])
 		}
+	}
+	if m := boolean.FindStringSubmatch(text); m != nil {
+		return fmt.Errorf("%s %q: allowed are %s", m[1], m[2], allowed["bool"])
 	}
 	if m := enum.FindStringSubmatch(text); m != nil {
 		values := strings.Split(strings.Trim(m[2], `"`), `","`)

@@ -23,6 +23,7 @@ func TestError(t *testing.T) {
 		{[]string{"--kind", "c"}, `--kind "c": allowed are a, b`},
 		{[]string{}, "arguments are missing: <word>"},
 		{[]string{"--bogus"}, "unknown flag --bogus"},
+		{[]string{"--short=x"}, `--short "x": allowed are true and false`},
 		{[]string{"--x"}, "unknown flag --x"},
 	} {
 		var flags struct {
