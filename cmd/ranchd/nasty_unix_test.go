@@ -58,9 +58,11 @@ func testNasty(t *testing.T, bin string) {
 			if err != nil || !bytes.Contains(b, []byte("rshell")) && !bytes.Contains(b, []byte("shell-tcp")) {
 				t.Fatalf("got %q and error %v, want a trace", b, err)
 			}
-			lines, err := os.ReadFile(accessLog)
-			if err != nil || !bytes.Contains(lines, []byte(`"reason":"bad input"`)) {
-				t.Errorf("access log: got %q and error %v, want lines with faults of clients", lines, err)
+			var lines []byte // written in batches
+			for end := time.Now().Add(timeout); !bytes.Contains(lines, []byte(`"reason":"bad input"`)); time.Sleep(time.Millisecond) {
+				if lines, err = os.ReadFile(accessLog); err != nil || time.Now().After(end) {
+					t.Fatalf("access log: got %q and error %v, want lines with faults of clients", lines, err)
+				}
 			}
 			outputs := map[string]string{"access log": string(lines), "log": tintColor.ReplaceAllString(p.log.String(), ""), "banner": p.out.String(), "shell": string(read), "operators' shell": string(b)}
 			for name, text := range outputs {
