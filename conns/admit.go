@@ -28,7 +28,7 @@ const (
 // admit applies the rules of networks and the limits per address to the source address of the
 // socket. Behind a proxy, handshake does so when the client's address is known.
 func (c *connection) admit() error {
-	c.sup.retrace(c)
+	c.sup.applyTraces(c)
 	if c.sup.cfg.Started != nil {
 		c.sup.cfg.Started(&c.conn)
 	}
@@ -41,7 +41,7 @@ func (c *connection) admit() error {
 // admitClient is admit behind a proxy, once its header was read.
 func (c *connection) admitClient() error {
 	if h := c.conn.Proxy(); h != nil {
-		c.sup.retrace(c) // the remote address has changed to that of the client
+		c.sup.applyTraces(c) // the remote address has changed to that of the client
 		if h.Source == nil {
 			return nil // the proxy itself is the client
 		}
@@ -49,7 +49,7 @@ func (c *connection) admitClient() error {
 	if err := c.admitAddress(); err != nil {
 		return err
 	}
-	return c.askHook()
+	return c.callAdmit()
 }
 
 // admitAddress admits or refuses the client at the remote address.
@@ -145,12 +145,12 @@ func (e *bannedError) Error() string {
 
 func (e *bannedError) Unwrap() error { return Banned }
 
-// turnAway closes a connection that is refused because of its address, or after its handshake: by a
+// closeRefused closes a connection that is refused because of its address, or after its handshake: by a
 // reset, if the rule that denies it says so, or with the rejection message of its protocol. Its
 // error is in c.err.
 //
 //go:noinline
-func (c *connection) turnAway() {
+func (c *connection) closeRefused() {
 	var b *bannedError
 	if errors.As(c.err, &b) && b.rule.Reset {
 		resetConn(&c.conn)

@@ -58,23 +58,23 @@ func (c *connection) run() {
 	} else {
 		if err := c.admit(); err != nil {
 			c.err = err
-			c.turnAway()
+			c.closeRefused()
 			return
 		}
 		if err := c.handshake(); err != nil {
 			c.err = err
-			c.turnAway()
+			c.closeRefused()
 			return
 		}
 		if err := c.enterLogin(); err != nil {
 			c.err = err
-			c.turnAway()
+			c.closeRefused()
 			return
 		}
 		c.begin()
 	}
 	if c.session != nil { // serve
-		c.err = c.session.Run(c.mayRest())
+		c.err = c.session.Run(c.mayPark())
 	} else {
 		c.err = c.protocol.Serve(&c.ctx, &c.conn)
 	}
@@ -119,7 +119,7 @@ func (c *connection) limitedHandshake() error {
 			abort(&c.conn)
 		}
 	})
-	err := c.hookAndHandshake(ctx)
+	err := c.admitAndHandshake(ctx)
 	aborted := !unwatch() && expired()
 	if aborted || err != nil && ctx.Err() != nil { // unwatch may succeed while ctx is being cancelled
 		err = errors.Join(context.Cause(ctx), err)
@@ -127,11 +127,11 @@ func (c *connection) limitedHandshake() error {
 	return err
 }
 
-// hookAndHandshake calls the admission hook, unless the client is not known before the handshake,
+// admitAndHandshake calls the admission hook, unless the client is not known before the handshake,
 // and then runs the handshake within MaxHandshakes.
-func (c *connection) hookAndHandshake(ctx context.Context) error {
+func (c *connection) admitAndHandshake(ctx context.Context) error {
 	if !c.behindProxy() {
-		if err := c.askHook(); err != nil {
+		if err := c.callAdmit(); err != nil {
 			return err
 		}
 	}
@@ -181,7 +181,7 @@ func (c *connection) begin() {
 	wait := c.age()
 	c.waited = uint32(min(wait.Microseconds(), math.MaxUint32))
 	c.sup.durationsOf(c).wait.observe(wait)
-	if h, ok := c.protocol.(engine.HandsOver); ok {
+	if h, ok := c.protocol.(engine.HandoverProtocol); ok {
 		c.session = h.HandOver(&c.ctx, c.protocol, &c.conn, c)
 	} else if _, drains := c.protocol.(protocol.Drainer); !drains {
 		c.session = sessionOf(c.protocol, &c.ctx, &c.conn)
@@ -217,7 +217,7 @@ func (c *connection) end() {
 		case idle.ErrPark:
 			c.park()
 			return
-		case idle.ErrLeave:
+		case idle.ErrNeedsGoroutine:
 			c.Wake()
 			return
 		case engine.ErrHandedOver:
@@ -311,16 +311,16 @@ func (c *connection) park() {
 	if !c.flags.has(flagParked) {
 		c.flags.set(flagParked)
 	}
-	if e := engine.Of(&c.conn); !e.Park(c, c.session.(idle.Session).Pace()) {
-		if !e.CanRest() { // else there was another event
+	if e := engine.Of(&c.conn); !e.Park(c, c.session.(idle.Session).Inline()) {
+		if !e.CanPark() { // else there was another event
 			c.flags.set(flagAwake)
 		}
 		c.Wake()
 	}
 }
 
-// mayRest reports whether the connection may be parked before it has been idle for ParkAfter.
-func (c *connection) mayRest() bool {
+// mayPark reports whether the connection may be parked before it has been idle for ParkAfter.
+func (c *connection) mayPark() bool {
 	return !c.flags.clear(flagAwake) && c.sup.settings.Load().Limits.ParkAfter > 0
 }
 
@@ -328,7 +328,7 @@ func (c *connection) mayRest() bool {
 func (c *connection) Ready(l *idle.Lead) {
 	defer c.end()
 	if c.sup.settings.Load().Limits.ParkAfter <= 0 {
-		c.err = idle.ErrLeave
+		c.err = idle.ErrNeedsGoroutine
 		return
 	}
 	c.err = errGoexit

@@ -207,7 +207,7 @@ func TestDrainSpreadEndsEarly(t *testing.T) {
 				ctx, hurry, cancel := tc.start()
 				defer cancel()
 				begin := time.Now()
-				asked, err := spreadDrain(t, h, n, ctx, conns.DrainOptions{Spread: spread, Hurry: hurry})
+				asked, err := spreadDrain(t, h, n, ctx, conns.DrainOptions{Spread: spread, Expedited: hurry})
 				if took := time.Since(begin); err != nil || len(asked) != n || took != early {
 					t.Errorf("got %d asked in %v, error %v, want %d in %v", len(asked), took, err, n, early)
 				}

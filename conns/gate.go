@@ -20,7 +20,7 @@ const unlimited = math.MaxInt
 // in both. All methods may be called from any goroutine.
 type Gate struct {
 	mu       *sync.Mutex // &alone, or that of shared
-	alone    sync.Mutex
+	ownMu    sync.Mutex
 	shared   *Shared // nil: none
 	member   member  // what Join was given
 	limit    int
@@ -37,7 +37,7 @@ type Gate struct {
 // number; a negative limit counts as 0.
 func NewGate(limit int) *Gate {
 	g := &Gate{limit: max(limit, 0)}
-	g.mu = &g.alone
+	g.mu = &g.ownMu
 	return g
 }
 
@@ -244,10 +244,10 @@ type watcher struct {
 // The methods below are called with the lock held.
 
 // hasRoom reports whether the limit of the gate itself allows another slot.
-func (g *Gate) hasRoom() bool { return g.used+g.reserved < g.limit }
+func (g *Gate) belowLimit() bool { return g.used+g.reserved < g.limit }
 
 func (g *Gate) mayReserve() bool {
-	return g.hasRoom() && (g.shared == nil || g.shared.used+g.shared.reserved < g.shared.limit)
+	return g.belowLimit() && (g.shared == nil || g.shared.used+g.shared.reserved < g.shared.limit)
 }
 
 func (g *Gate) mayUse() bool {
@@ -264,7 +264,7 @@ func (g *Gate) offers() int { return g.reserved - g.confirms.n }
 // contended reports whether an acceptor that cancelled its reservation would help a pending
 // connection.
 func (g *Gate) contended() bool {
-	return !g.pending.empty() && (g.offers() > 0 || g.shared != nil && g.hasRoom() && g.shared.reserved > 0)
+	return !g.pending.empty() && (g.offers() > 0 || g.shared != nil && g.belowLimit() && g.shared.reserved > 0)
 }
 
 func (g *Gate) addReserved(n int) {

@@ -57,7 +57,7 @@ func (g *Gate) TakeOver() {
 func (g *Gate) wants(o *Gate) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return !g.pending.empty() && g.hasRoom() && o.member.joined && o.offers() > 0
+	return !g.pending.empty() && g.belowLimit() && o.member.joined && o.offers() > 0
 }
 
 // Wanted reports whether pending connections of other gates wait for slots that acceptors of this
@@ -80,7 +80,7 @@ func (g *Gate) blocks(waits func(*Gate) bool) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.offers() > 0 && slices.ContainsFunc(g.shared.gates, func(o *Gate) bool {
-		return o != g && o.hasRoom() && waits(o)
+		return o != g && o.belowLimit() && waits(o)
 	})
 }
 

@@ -6,10 +6,10 @@ import (
 )
 
 // places counts connections that are served and not established.
-type places struct{ n atomic.Int64 }
+type loginCount struct{ n atomic.Int64 }
 
 // take takes a place, and reports false if limit are taken already. 0 or less is no limit.
-func (p *places) take(limit int) bool {
+func (p *loginCount) take(limit int) bool {
 	for n := p.n.Load(); limit <= 0 || n < int64(limit); n = p.n.Load() {
 		if p.n.CompareAndSwap(n, n+1) {
 			return true
@@ -18,7 +18,7 @@ func (p *places) take(limit int) bool {
 	return false
 }
 
-func (p *places) release() { p.n.Add(-1) }
+func (p *loginCount) release() { p.n.Add(-1) }
 
 // Established implements [transport.Conn.Established].
 func (c *connection) Established() {

@@ -39,9 +39,9 @@ func (s *Supervisor) Monitor(ctx context.Context) {
 			clear(batch) // so that it refers to no ended connection
 		}
 		rates.endRound()
-		s.addresses.forget(begin)
+		s.addresses.prune(begin)
 		if shared := s.cfg.Gate.shared; shared != nil {
-			shared.forget()
+			shared.prune()
 		}
 		t.Reset(max(s.interval(), time.Duration(50*(s.now()-begin))))
 	}

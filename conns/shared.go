@@ -26,7 +26,7 @@ type SharedLimits struct {
 }
 
 // Validate returns an error that names every field with a value that is not allowed.
-func (l SharedLimits) Validate() error {
+func (l SharedLimits) validate() error {
 	var f option.Faults
 	f.CountOrNoLimit("MaxConnections", l.MaxConnections, "0 for no limit")
 	f.Add(l.AcceptRate.check("AcceptRate"))
@@ -49,9 +49,9 @@ type Shared struct {
 	limits     atomic.Pointer[SharedLimits]
 	acceptRate acceptRate
 	addresses  addresses
-	forgotten  atomic.Int64 // when forget ran last
+	prunedAt   atomic.Int64 // when forget ran last
 
-	unestablished places
+	unestablished loginCount
 
 	mu       sync.Mutex // of all gates
 	limit    int
@@ -80,7 +80,7 @@ func NewShared(l SharedLimits) (*Shared, error) {
 
 // Set changes the limits, effective at once. On an error, which names all faults, nothing is changed.
 func (s *Shared) Set(l SharedLimits) error {
-	if err := l.Validate(); err != nil {
+	if err := l.validate(); err != nil {
 		return err
 	}
 	s.limits.Store(&l)
@@ -150,10 +150,10 @@ func (s *Shared) NewGate(limit int) *Gate {
 func (s *Shared) now() int64 { return int64(time.Since(s.created)) }
 
 // forget is addresses.forget for the monitors of all supervisors, at most twice a second.
-func (s *Shared) forget() {
-	now, last := s.now(), s.forgotten.Load()
-	if now-last > int64(time.Second/2) && s.forgotten.CompareAndSwap(last, now) {
-		s.addresses.forget(now)
+func (s *Shared) prune() {
+	now, last := s.now(), s.prunedAt.Load()
+	if now-last > int64(time.Second/2) && s.prunedAt.CompareAndSwap(last, now) {
+		s.addresses.prune(now)
 	}
 }
 

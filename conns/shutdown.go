@@ -43,7 +43,7 @@ type DrainOptions struct {
 	// their clients do not all connect elsewhere at once. 0 or less asks all at once.
 	Spread time.Duration
 	// Hurry, when it ends, makes Drain ask the remaining connections at once. nil never ends.
-	Hurry context.Context
+	Expedited context.Context
 	// Asked, if set, is called by Drain with the number of connections that it has asked since the
 	// last call.
 	Asked func(n int)
@@ -61,11 +61,11 @@ func (s *Supervisor) Drain(ctx context.Context, o DrainOptions) error {
 	if ctx.Err() != nil {
 		go s.waitEnded(ended)
 	} else if o.Spread <= 0 {
-		s.ask(&o, 1, 0)
+		s.requestStops(&o, 1, 0)
 		go s.waitEnded(ended)
 	} else {
 		go s.waitEnded(ended)
-		s.askSlowly(ctx, &o, ended)
+		s.requestStopsOver(ctx, &o, ended)
 	}
 	select {
 	case <-ended:
@@ -95,14 +95,14 @@ func (s *Supervisor) waitEnded(ended chan<- struct{}) {
 	close(ended)
 }
 
-// shortestAsk is the shortest time between two rounds of askSlowly.
-const shortestAsk = 10 * time.Millisecond
+// shortestAsk is the shortest time between two rounds of requestStopsOver.
+const shortestStopInterval = 10 * time.Millisecond
 
-// askSlowly asks all connections over o.Spread, until ended is closed or ctx ends. Like Monitor it
+// requestStopsOver asks all connections over o.Spread, until ended is closed or ctx ends. Like Monitor it
 // uses at most a fiftieth of a core. It keeps no list of connections, so that those that have ended
 // are freed.
-func (s *Supervisor) askSlowly(ctx context.Context, o *DrainOptions, ended <-chan struct{}) {
-	hurry := o.Hurry
+func (s *Supervisor) requestStopsOver(ctx context.Context, o *DrainOptions, ended <-chan struct{}) {
+	hurry := o.Expedited
 	if hurry == nil {
 		hurry = context.Background()
 	}
@@ -122,15 +122,15 @@ func (s *Supervisor) askSlowly(ctx context.Context, o *DrainOptions, ended <-cha
 			return
 		}
 		round := s.now()
-		s.ask(o, share, seed)
+		s.requestStops(o, share, seed)
 		left := o.Spread - time.Duration(s.now()-begin)
-		t.Reset(max(min(left, max(shortestAsk, time.Duration(50*(s.now()-round)))), 0))
+		t.Reset(max(min(left, max(shortestStopInterval, time.Duration(50*(s.now()-round)))), 0))
 	}
 }
 
 // ask asks that share of the connections, from 0 to 1, to stop. With the same seed, a larger share
 // includes a smaller one. Connections that were asked before are left alone.
-func (s *Supervisor) ask(o *DrainOptions, share float64, seed uint64) {
+func (s *Supervisor) requestStops(o *DrainOptions, share float64, seed uint64) {
 	n := 0
 	s.each(func(c *connection) {
 		if (share >= 1 || fraction(c.conn.ID()^seed) < share) && c.stopAt.Load() == 0 && c.shutDown() {

@@ -112,7 +112,7 @@ type Supervisor struct {
 	traces     traces
 	rejecting  atomic.Int32 // connections that are sent a rejection message by reject
 
-	unestablished places
+	unestablished loginCount
 	shards        []shard
 	durations     []durations
 }

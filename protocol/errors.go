@@ -38,7 +38,7 @@ var errBadFrame = errors.New("bad frame")
 var (
 	errStop    = errors.New("a callback has ended the connection")
 	errUpgrade = errors.New("a callback has requested an upgrade")
-	errRoom    = errors.New("too many bytes wait for the peer")
+	errPaused  = errors.New("too many bytes wait for the peer")
 )
 
 // PanicError is the error of a connection whose protocol, handshake or handler has panicked. A

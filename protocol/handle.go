@@ -40,7 +40,7 @@ type handlerProtocol struct {
 	readSize   int  // the most that one read takes
 	outbox     outboxOptions
 	wheel      *wheel
-	pace       idle.Pace
+	inline     idle.InlinePolicy
 }
 
 // Serve runs one connection, without parking it.

@@ -28,7 +28,7 @@ type Peer struct {
 	// Used by the reader only, except paused. The first three are next to closed because all are small.
 	lead       bool        // the reader is the lead, which must not wait
 	inCallback bool        // the reader holds callMu, in HandleData or HandleEnd
-	paused     atomic.Bool // the reader waits in awaitRoom
+	paused     atomic.Bool // the reader waits in awaitUnpaused
 	err        error       // the result of the last read, and of what followed from it
 	partial    []byte      // an incomplete frame
 	need       int         // the least number of bytes of that frame, 0 if unknown

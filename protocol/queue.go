@@ -27,7 +27,7 @@ type queue struct {
 func (q *queue) size() int { return len(q.buf) - q.head + q.inflight + q.unflushed }
 
 // gone returns a number that grows by each byte that was written or dropped.
-func (q *queue) gone() int { return q.pushed - q.size() }
+func (q *queue) removed() int { return q.pushed - q.size() }
 
 // droppable returns the number of bytes in whole frames.
 func (q *queue) droppable() int {

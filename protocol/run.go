@@ -15,9 +15,9 @@ import (
 func (s session) Run(rest bool) error {
 	p := s.Peer
 	defer p.endRun()
-	var pace *idle.Pace
+	var inline *idle.InlinePolicy
 	if rest {
-		pace = &p.hp.pace
+		inline = &p.hp.inline
 	}
 	if p.h == nil {
 		p.err = p.connect()
@@ -25,11 +25,11 @@ func (s session) Run(rest bool) error {
 		p.err = p.resumed()
 	}
 	for p.err == nil || p.upgraded() {
-		r := p.out.eng.PooledReader(pace)
+		r := p.out.eng.PooledReader(inline)
 		for p.err == nil {
 			if p.out.queuing.Load() {
 				r.Release()
-				p.err = p.awaitRoom()
+				p.err = p.awaitUnpaused()
 			}
 			if p.err == nil {
 				p.received(r.Next(p.hp.readSize))
@@ -45,15 +45,15 @@ func (s session) Run(rest bool) error {
 }
 
 // leave is the result of Ready if Run is to continue with err.
-type leave struct{ err error }
+type needsGoroutine struct{ err error }
 
-func (leave) Error() string { return "the connection needs a goroutine" }
+func (needsGoroutine) Error() string { return "the connection needs a goroutine" }
 
 // resumed returns the error with which Run continues.
 func (p *Peer) resumed() error {
-	l, _ := p.err.(leave)
-	if l.err == errRoom {
-		return p.heldFrames()
+	l, _ := p.err.(needsGoroutine)
+	if l.err == errPaused {
+		return p.pendingFrames()
 	}
 	return l.err
 }
@@ -73,9 +73,9 @@ func (s session) Ready(l *idle.Lead) error {
 	switch {
 	case p.err == idle.ErrPark:
 		return p.err
-	case p.err == nil, p.err == errUpgrade, p.err == errRoom, p.out.busy():
-		p.err = leave{p.err}
-		return idle.ErrLeave
+	case p.err == nil, p.err == errUpgrade, p.err == errPaused, p.out.busy():
+		p.err = needsGoroutine{p.err}
+		return idle.ErrNeedsGoroutine
 	}
 	p.err = p.endError(p.err)
 	p.callEnder()
@@ -87,11 +87,11 @@ func (s session) Ready(l *idle.Lead) error {
 func (p *Peer) tryReads(l *idle.Lead) {
 	p.err = nil
 	for range maxReads {
-		if p.out.queuing.Load() && p.awaitRoom() != nil {
+		if p.out.queuing.Load() && p.awaitUnpaused() != nil {
 			return
 		}
 		b, more, err := p.out.eng.TryNext(l, p.hp.readSize)
-		if err == idle.ErrLeave {
+		if err == idle.ErrNeedsGoroutine {
 			return
 		}
 		p.received(b, err)
@@ -105,15 +105,15 @@ func (p *Peer) tryReads(l *idle.Lead) {
 	}
 }
 
-// Pace returns the pace of the connections of the protocol.
-func (s session) Pace() *idle.Pace { return &s.hp.pace }
+// Pace returns the inline of the connections of the protocol.
+func (s session) Inline() *idle.InlinePolicy { return &s.hp.inline }
 
 // endRun runs when Run or Ready returns or panics. It finishes the connection unless that goes on.
 func (p *Peer) endRun() {
 	v := recover()
 	p.lead = false
 	if v == nil {
-		if _, left := p.err.(leave); left || p.err == idle.ErrPark {
+		if _, left := p.err.(needsGoroutine); left || p.err == idle.ErrPark {
 			return
 		}
 	}
@@ -164,7 +164,7 @@ func (p *Peer) received(b []byte, err error) {
 		case len(p.partial) > 0:
 			err = p.continueFrame(b)
 		default:
-			if b, err = p.frames(b); len(b) > 0 && (err == nil || err == errRoom) {
+			if b, err = p.frames(b); len(b) > 0 && (err == nil || err == errPaused) {
 				p.appendPartial(b)
 				p.conn.SetReceiving(err == nil)
 			}
@@ -194,7 +194,7 @@ func (p *Peer) continueFrame(b []byte) error {
 		rest, err := p.frames(p.partial)
 		switch err {
 		case nil:
-		case errRoom:
+		case errPaused:
 			p.setPartial(rest)
 			p.appendPartial(b)
 			return err
@@ -211,15 +211,15 @@ func (p *Peer) continueFrame(b []byte) error {
 		}
 	}
 	if len(b) > 0 && p.out.queuing.Load() {
-		if err := p.awaitRoom(); err != nil {
-			if err == errRoom {
+		if err := p.awaitUnpaused(); err != nil {
+			if err == errPaused {
 				p.appendPartial(b)
 			}
 			return err
 		}
 	}
 	rest, err := p.frames(b)
-	if (err == nil || err == errRoom) && len(rest) > 0 {
+	if (err == nil || err == errPaused) && len(rest) > 0 {
 		p.appendPartial(rest)
 	}
 	if err == nil && len(p.partial) > 0 {
@@ -228,9 +228,9 @@ func (p *Peer) continueFrame(b []byte) error {
 	return err
 }
 
-// heldFrames handles the frames for whose answers there was no room, when there is.
-func (p *Peer) heldFrames() error {
-	if err := p.awaitRoom(); err != nil {
+// pendingFrames handles the frames for whose answers there was no room, when there is.
+func (p *Peer) pendingFrames() error {
+	if err := p.awaitUnpaused(); err != nil {
 		return err
 	}
 	rest, err := p.frames(p.partial)
@@ -262,7 +262,7 @@ func (p *Peer) frames(b []byte) (rest []byte, err error) {
 			break
 		}
 		if len(b) > 0 && p.out.queuing.Load() {
-			if err = p.awaitRoom(); err != nil {
+			if err = p.awaitUnpaused(); err != nil {
 				break
 			}
 		}

@@ -19,8 +19,8 @@ const (
 )
 
 const (
-	backOffTime = 100 * time.Millisecond // as in Ranch
-	calmTime    = time.Second            // an episode ends after this time without a failure
+	backOffTime  = 100 * time.Millisecond // as in Ranch
+	recoveryTime = time.Second            // an episode ends after this time without a failure
 
 	// Pauses between tries to reopen a socket, each twice as long as the one before.
 	firstPause   = 5 * time.Millisecond
@@ -83,7 +83,7 @@ func (a *acceptors) failed(s *socket, opening int, r remedy, err error) (e *epis
 }
 
 // episode is a period of failures that is reported once. It ends when the socket is reopened, or
-// when accept has not failed for calmTime. A successful accept does not end it: while
+// when accept has not failed for recoveryTime. A successful accept does not end it: while
 // descriptors are short, each connection that ends lets another one in.
 type episode struct{ first, last time.Time }
 
@@ -102,26 +102,26 @@ func (s *socket) fail(opening int, r remedy) (e *episode, begins bool) {
 	return s.episode, begins
 }
 
-// awaitRecovery ends an episode after calmTime without a failure, unless reopen ends it before.
+// awaitRecovery ends an episode after recoveryTime without a failure, unless reopen ends it before.
 func (a *acceptors) awaitRecovery(s *socket, e *episode) {
-	remaining := calmTime
+	remaining := recoveryTime
 	for remaining > 0 && a.pause(remaining) {
-		remaining = s.endIfCalm(e)
+		remaining = s.endIfRecovered(e)
 	}
 	if remaining == 0 {
 		a.l.emit(&Event{Kind: AcceptRecovered, Addr: s.addr, Duration: e.last.Sub(e.first) + backOffTime})
 	}
 }
 
-// endIfCalm returns the time until e may end, 0 if it has ended e, or a negative time if another
+// endIfRecovered returns the time until e may end, 0 if it has ended e, or a negative time if another
 // episode has replaced it.
-func (s *socket) endIfCalm(e *episode) time.Duration {
+func (s *socket) endIfRecovered(e *episode) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.episode != e {
 		return -1
 	}
-	if remaining := calmTime - time.Since(e.last); remaining > 0 {
+	if remaining := recoveryTime - time.Since(e.last); remaining > 0 {
 		return remaining
 	}
 	s.episode = nil

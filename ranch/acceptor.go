@@ -23,8 +23,8 @@ type acceptors struct {
 	cancel     context.CancelCauseFunc
 	wg         sync.WaitGroup
 	slotWait   slotWait
-	checking   chan struct{}                  // a lock for the check that runs
-	round      atomic.Pointer[roundOfAnswers] // of that check; nil: there is none
+	checking   chan struct{}                 // a lock for the check that runs
+	check      atomic.Pointer[acceptorCheck] // of that check; nil: there is none
 }
 
 func newAcceptors(l *Listener, t transport.Transport, opts Options, sockets []*socket) *acceptors {
@@ -59,8 +59,8 @@ func (a *acceptors) stop(cause error) {
 // accept is the accept loop.
 func (a *acceptors) accept(i int, s *socket) {
 	for a.acceptOne(s) {
-		if c := a.round.Load(); c != nil {
-			a.answer(c, i)
+		if c := a.check.Load(); c != nil {
+			a.confirmCheck(c, i)
 		}
 	}
 }

@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// roundOfAnswers is a question to all acceptors of a listener: each answers when it begins to
+// acceptorCheck is a question to all acceptors of a listener: each answers when it begins to
 // accept the next connection.
-type roundOfAnswers struct {
+type acceptorCheck struct {
 	all chan struct{} // closed when all have answered
 
 	mu      sync.Mutex
@@ -25,7 +25,7 @@ const (
 	checkPeriod = 10 * time.Millisecond
 	// checkHold is how long an acceptor that has answered waits for the others. If it accepted at once, it
 	// would lift their deadline.
-	checkHold = 5 * time.Millisecond
+	checkPause = 5 * time.Millisecond
 )
 
 // CheckAcceptors asks every acceptor of the running listeners for an answer, and returns nil when
@@ -58,12 +58,12 @@ func (l *Listener) checkAcceptors(ctx context.Context) error {
 	case <-ctx.Done():
 		return opErr("check", l.ref, context.Cause(ctx))
 	}
-	c := a.newRound()
+	c := a.newCheck()
 	if len(c.missing) == 0 {
 		return nil
 	}
-	a.round.Store(c)
-	defer a.round.Store(nil)
+	a.check.Store(c)
+	defer a.check.Store(nil)
 	again := time.NewTicker(checkPeriod)
 	defer again.Stop()
 	for {
@@ -84,8 +84,8 @@ func (l *Listener) checkAcceptors(ctx context.Context) error {
 }
 
 // newRound returns a round of the acceptors that can be interrupted.
-func (a *acceptors) newRound() *roundOfAnswers {
-	c := &roundOfAnswers{all: make(chan struct{}), missing: make(map[int]bool, a.n)}
+func (a *acceptors) newCheck() *acceptorCheck {
+	c := &acceptorCheck{all: make(chan struct{}), missing: make(map[int]bool, a.n)}
 	for i := range a.n {
 		if _, ok := a.sockets[i%len(a.sockets)].listener().(deadliner); ok {
 			c.missing[i] = true
@@ -95,7 +95,7 @@ func (a *acceptors) newRound() *roundOfAnswers {
 }
 
 // err returns the error of a check that has ended too early.
-func (c *roundOfAnswers) err(ctx context.Context) error {
+func (c *acceptorCheck) err(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var names []string
@@ -107,7 +107,7 @@ func (c *roundOfAnswers) err(ctx context.Context) error {
 }
 
 // answer is called by acceptor i during a check.
-func (a *acceptors) answer(c *roundOfAnswers, i int) {
+func (a *acceptors) confirmCheck(c *acceptorCheck, i int) {
 	c.mu.Lock()
 	if c.missing[i] {
 		delete(c.missing, i)
@@ -116,7 +116,7 @@ func (a *acceptors) answer(c *roundOfAnswers, i int) {
 		}
 	}
 	c.mu.Unlock()
-	hold := time.NewTimer(checkHold)
+	hold := time.NewTimer(checkPause)
 	defer hold.Stop()
 	select {
 	case <-c.all:

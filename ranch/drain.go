@@ -46,7 +46,7 @@ func (l *Listener) beginDrain(ctx context.Context) (spread time.Duration) {
 	l.emit(&Event{Kind: ListenerDraining, Addr: l.Addr(), Duration: delay})
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(l.hurry, cancel)()
+	defer context.AfterFunc(l.expedited, cancel)()
 	defer context.AfterFunc(l.aborted, cancel)()
 	if delay > 0 {
 		sleep(ctx, delay)

@@ -46,8 +46,8 @@ type Listener struct {
 	setStopped context.CancelCauseFunc
 
 	// The stop.
-	hurry       context.Context // ends when a drain is to omit its delay and spread
-	hurryUp     context.CancelFunc
+	expedited   context.Context // ends when a drain is to omit its delay and spread
+	expedite    context.CancelFunc
 	aborted     context.Context // ends when a stop is to close the remaining connections
 	abort       context.CancelFunc
 	monitored   context.Context // ends when the connections have ended
@@ -93,7 +93,7 @@ func NewListener(ref string, t transport.Transport, opts Options, p protocol.Pro
 	l.lifecycleMu = make(waitLock, 1)
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
 	l.stopped, l.setStopped = context.WithCancelCause(context.Background())
-	l.hurry, l.hurryUp = context.WithCancel(context.Background())
+	l.expedited, l.expedite = context.WithCancel(context.Background())
 	l.aborted, l.abort = context.WithCancel(context.Background())
 	l.monitored, l.stopMonitor = context.WithCancel(context.Background())
 	l.target.Store(&target{context.Background(), p})

@@ -20,7 +20,7 @@ import (
 // During a drain, Stop shortens it: delay and spread end at once, and the connections have the
 // ShutdownTimeout from now on. The error is then ErrStopped, as the drain has stopped the listener.
 func (l *Listener) Stop() error {
-	l.hurryUp()
+	l.expedite()
 	return l.stop(context.Background(), 0)
 }
 
@@ -82,7 +82,7 @@ func (l *Listener) endConnections(ctx context.Context, timeout, spread time.Dura
 	defer cancel()
 	defer context.AfterFunc(l.aborted, cancel)()
 	l.connectionsAsked(int(l.sup.Counters().Live), spread)
-	err := l.sup.Drain(ctx, conns.DrainOptions{Spread: spread, Hurry: l.hurry, Asked: func(n int) { l.asked.Add(int64(n)) }})
+	err := l.sup.Drain(ctx, conns.DrainOptions{Spread: spread, Expedited: l.expedited, Asked: func(n int) { l.asked.Add(int64(n)) }})
 	l.stopMonitor()
 	return errors.Join(err, await(&l.monitor, stuckTime, errStuckClose))
 }

@@ -14,12 +14,12 @@ import (
 )
 
 // rawReader returns nil if this package makes no system calls on the connection.
-func (c *Conn) rawReader(pace *idle.Pace) engine.PooledReader {
+func (c *Conn) rawReader(inline *idle.InlinePolicy) engine.PooledReader {
 	if c.raw.sys == nil {
 		return nil
 	}
 	r := rawReaders.Get().(*rawReader)
-	r.c, r.pace = c, pace
+	r.c, r.inline = c, inline
 	return r
 }
 
@@ -40,20 +40,20 @@ func (r *rawReader) Free() {
 // whether there is data.
 type rawReader struct {
 	pooledBuffer
-	c    *Conn
-	pace *idle.Pace // nil: wait for data
-	n    int        // reads that have returned data
-	max  int
-	b    []byte // the data of the last read
-	err  error
-	f    func(fd uintptr) bool // try, bound once to avoid an allocation for each read
+	c      *Conn
+	inline *idle.InlinePolicy // nil: wait for data
+	n      int                // reads that have returned data
+	max    int
+	b      []byte // the data of the last read
+	err    error
+	f      func(fd uintptr) bool // try, bound once to avoid an allocation for each read
 }
 
 func (r *rawReader) Next(max int) ([]byte, error) {
 	w := &r.c.raw
 	f := w.limited()
 	if f != nil {
-		max = f.in.Most(max)
+		max = f.in.MaxPiece(max)
 	}
 	r.max, r.b, r.err = max, nil, nil
 	err := w.sys.Read(r.f)
@@ -71,7 +71,7 @@ func (r *rawReader) Next(max int) ([]byte, error) {
 	}
 	r.c.countRead(len(r.b), r.b, err)
 	if f != nil {
-		w.payRead(f, len(r.b))
+		w.throttleRead(f, len(r.b))
 	}
 	return r.b, err
 }
@@ -82,7 +82,7 @@ func (r *rawReader) try(fd uintptr) bool {
 	switch {
 	case err == unix.EAGAIN:
 		r.Release()
-		if r.pace == nil || r.n < restAfter || !r.pace.Allows() || !(*engineConn)(r.c).CanRest() {
+		if r.inline == nil || r.n < parkAfterReads || !r.inline.Allows() || !(*engineConn)(r.c).CanPark() {
 			return false
 		}
 		r.err = idle.ErrPark
@@ -98,9 +98,10 @@ func (r *rawReader) try(fd uintptr) bool {
 	return true
 }
 
-// restAfter is the number of reads with data after which a connection is parked instead of waiting. To
-// register the socket costs as much as it saves in some reads, so short connections do without.
-const restAfter = 4
+// parkAfterReads is the number of reads with data after which a connection is parked instead of
+// waiting. Registering the socket costs as much as it saves in some reads, so that it does not pay
+// for short connections.
+const parkAfterReads = 4
 
 // tryReader reads the connections that a lead finds readable.
 type tryReader struct {
@@ -148,8 +149,8 @@ func (r *tryReader) try(fd uintptr) {
 	}
 }
 
-// discard drops the data that the socket has received, without waiting, and reports whether there
-// was any.
+// discard reads and drops the data that the socket has received, without waiting, and reports whether
+// there was any.
 func (c *Conn) discard() (some bool) {
 	if c.raw.sys == nil {
 		return false

@@ -27,7 +27,7 @@ func newMemPair(listener net.Addr, id uint64) *memPair {
 	return p
 }
 
-// clientAddr creates the address on demand: most servers never ask for it.
+// clientAddr creates the address on demand: most servers never need it.
 func (p *memPair) clientAddr() net.Addr {
 	return memAddr("mem:client-" + strconv.FormatUint(p.id, 10))
 }

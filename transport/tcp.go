@@ -279,7 +279,7 @@ func (t TCP) keepAlive() net.KeepAliveConfig {
 func (t TCP) sendLimit() sendLimit {
 	d := t.SendTimeout
 	option.Default(&d, 30*time.Second)
-	return sendLimit{timeout: max(d, 0), keep: t.KeepOnSendTimeout, lingers: t.Linger > 0}
+	return sendLimit{timeout: max(d, 0), keepOpen: t.KeepOnSendTimeout, lingers: t.Linger > 0}
 }
 
 // role is the use of a socket.
