@@ -60,7 +60,7 @@ type addresses struct{ shards [16]addressShard }
 type addressShard struct {
 	mu sync.Mutex
 	m  map[addressKey]*address
-	_  [48]byte // keeps neighbours out of this cache line
+	_  [48]byte // keeps the next shard out of this cache line
 }
 
 // address is one source address.
@@ -126,13 +126,13 @@ func (t *addresses) remove(key addressKey, now int64) {
 	p := t.shard(key)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	a := p.m[key] // there is one while it has connections
+	a := p.m[key] // it exists while it has connections
 	if a.live--; a.live == 0 && a.full <= now {
 		delete(p.m, key)
 	}
 }
 
-// forget removes addresses without connections whose buckets are full again.
+// prune removes addresses without connections whose buckets are full again.
 func (t *addresses) prune(now int64) {
 	for i := range t.shards {
 		p := &t.shards[i]

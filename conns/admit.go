@@ -25,8 +25,9 @@ const (
 	inShared             // that of the group
 )
 
-// admit applies the rules of networks and the limits per address to the source address of the
-// socket. Behind a proxy, handshake does so when the client's address is known.
+// admit reports the start of the connection, and applies the rules of networks and the limits per
+// address to the source address of the socket. Behind a proxy, admitClient applies them when the
+// client's address is known.
 func (c *connection) admit() error {
 	c.sup.applyTraces(c)
 	if c.sup.cfg.Started != nil {
@@ -38,7 +39,7 @@ func (c *connection) admit() error {
 	return c.admitAddress()
 }
 
-// admitClient is admit behind a proxy, once its header was read.
+// admitClient admits the client of a proxy, after the PROXY header was read.
 func (c *connection) admitClient() error {
 	if h := c.conn.Proxy(); h != nil {
 		c.sup.applyTraces(c) // the remote address has changed to that of the client
@@ -62,7 +63,8 @@ func (c *connection) admitAddress() error {
 	return c.applyRules(set.Networks, own)
 }
 
-// applyRules is the part of admitAddress that most servers do not need.
+// applyRules is the part of admitAddress that most servers do not need. It is not inlined, so that
+// their connections need less stack.
 //
 //go:noinline
 func (c *connection) applyRules(n *Networks, own addressLimits) error {
@@ -70,11 +72,11 @@ func (c *connection) applyRules(n *Networks, own addressLimits) error {
 	if !ip.IsValid() {
 		return nil
 	}
-	var together addressLimits
+	var group addressLimits
 	shared := c.sup.cfg.Gate.shared
 	if shared != nil {
 		l := shared.limits.Load()
-		together = addressLimits{l.PerAddress, l.AddressRate}
+		group = addressLimits{l.PerAddress, l.AddressRate}
 	}
 	rule := n.find(ip)
 	if rule != nil {
@@ -85,18 +87,18 @@ func (c *connection) applyRules(n *Networks, own addressLimits) error {
 			return nil
 		}
 		own = own.replaced(rule)
-		if together.any() {
-			together = together.replaced(rule)
+		if group.any() {
+			group = group.replaced(rule)
 		}
 	}
-	if !own.any() && !together.any() {
+	if !own.any() && !group.any() {
 		return nil
 	}
-	return c.countAddress(keyOf(ip, rule), own, together)
+	return c.countAddress(keyOf(ip, rule), own, group)
 }
 
 // countAddress counts the connection in the tables that have a limit.
-func (c *connection) countAddress(key addressKey, own, together addressLimits) error {
+func (c *connection) countAddress(key addressKey, own, group addressLimits) error {
 	if own.any() {
 		a, err := c.sup.addresses.add(key, own, c.sup.now())
 		if err != nil {
@@ -104,11 +106,11 @@ func (c *connection) countAddress(key addressKey, own, together addressLimits) e
 		}
 		c.address, c.countedIn = a, inOwn
 	}
-	if !together.any() {
+	if !group.any() {
 		return nil
 	}
 	shared := c.sup.cfg.Gate.shared
-	a, err := shared.addresses.add(key, together, shared.now())
+	a, err := shared.addresses.add(key, group, shared.now())
 	if err != nil {
 		c.uncountAddress()
 		return err
@@ -132,7 +134,7 @@ func (c *connection) uncountAddress() {
 	c.address, c.countedIn = nil, 0
 }
 
-// bannedError says which rule denies a connection.
+// bannedError names the rule that denies a connection.
 type bannedError struct{ rule *NetworkRule }
 
 func (e *bannedError) Error() string {
@@ -157,7 +159,7 @@ func (c *connection) closeRefused() {
 		return
 	}
 	why := reasonOf(c.err)
-	if why != Banned && !why.refused() {
+	if why != Banned && !why.Refusal() {
 		return
 	}
 	if r := refuserOf(c.protocol); r != nil && (why == RefusedUnestablished || sendsPlain(c.conn.Transport())) {
@@ -174,8 +176,8 @@ func refuserOf(p protocol.Protocol) protocol.Refuser {
 	return r
 }
 
-// reject lets the protocol send its rejection message. The slot is released before: a refused client
-// that does not read must not keep it.
+// reject calls the protocol to send its rejection message. The slot is released before, so that a
+// refused client that does not read cannot occupy it.
 func (c *connection) reject(r protocol.Refuser, why Reason) {
 	defer c.sup.rejecting.Add(-1)
 	if c.sup.rejecting.Add(1) > maxRejecting {
@@ -187,12 +189,12 @@ func (c *connection) reject(r protocol.Refuser, why Reason) {
 	c.sup.sendRejection(ctx, &c.conn, r, why)
 }
 
-// sendRejection calls the protocol's Refuse and closes conn; when ctx ends, it closes conn at once. A
-// panic changes nothing: the connection is refused.
+// sendRejection calls the protocol's Refuse and closes conn; when ctx ends, it closes conn at once. It
+// ignores a panic of Refuse, because the connection is refused in any case.
 func (s *Supervisor) sendRejection(ctx context.Context, conn *transport.Conn, r protocol.Refuser, why Reason) {
 	defer context.AfterFunc(ctx, func() { abort(conn) })()
 	defer func() { _ = recover() }()
-	if why != RefusedAtCap || s.rejectionHandshake(ctx, conn) == nil { // others have none, or have completed it
+	if why != RefusedAtCap || s.rejectionHandshake(ctx, conn) == nil { // others need no handshake, or have completed it
 		r.Refuse(ctx, conn, why)
 		conn.StopReading(why) // Close then drains: unread data would reset the message
 		conn.Close()
@@ -257,7 +259,7 @@ func (c *connection) closeIfBanned(n *Networks) bool {
 	switch {
 	case h != nil && h.Source == nil:
 		return false
-	case h == nil && !c.flags.has(flagServing) && c.behindProxy(): // the client is not known yet; see begin
+	case h == nil && !c.flags.has(flagServing) && c.behindProxy(): // begin checks the client when it is known
 		return false
 	}
 	rule := n.find(remoteip.Of(addr))

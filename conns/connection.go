@@ -17,6 +17,7 @@ import (
 
 // connection is a registered connection. Times are on the supervisor's clock.
 type connection struct {
+	// Set once.
 	conn     transport.Conn
 	sup      *Supervisor
 	protocol protocol.Protocol
@@ -26,8 +27,9 @@ type connection struct {
 	flags   flags
 	waited  uint32 // microseconds from its start until the protocol was called
 	started int64
-	session runner // of a protocol that lets its connections be parked or handed over; else nil
-	err     error  // the result of its last step; used by the goroutine of the connection only
+	session runner       // of a protocol that lets its connections be parked or handed over; else nil
+	err     error        // the result of its last step; used by the goroutine of the connection only
+	stopAt  atomic.Int64 // when it was asked to stop; 0: never
 
 	// Accounting.
 	index     int32    // in its shard, under the shard's lock
@@ -35,38 +37,33 @@ type connection struct {
 	endedAs   Reason   // set at the end
 	address   *address // its source address in one of them; nil: not counted
 
-	stopAt atomic.Int64 // when it was asked to stop; 0: never
-
 	// Idle time, kept by Monitor.
 	read, written   uint64       // bytes at its last check
 	readAt, wroteAt atomic.Int64 // time of the last check that saw a change, or of the end of the handshake
 }
 
 // runner is an [idle.Session] or an [engine.Handover].
-type runner interface{ Run(rest bool) error }
+type runner interface{ Run(mayPark bool) error }
 
 // run is the life of a connection, in a goroutine of its own: admit, handshake, begin, serve, end.
 // A connection that was parked continues with serve, in a new goroutine.
 //
-// run needs little stack, because the stack of an idle connection that is not parked stays as
-// large as it has ever been. So serve is not a function.
+// run needs little stack, because the stack of an idle connection that is not parked keeps its largest
+// size so far. So serve is not a function of its own.
 func (c *connection) run() {
 	defer c.end()
 	c.err = errGoexit             // remains if a protocol, a transport or a hook ends the goroutine
-	if c.flags.has(flagServing) { // woken: this goroutine has inherited the labels of another connection
+	if c.flags.has(flagServing) { // woken, by a goroutine that has the profiler labels of another connection
 		pprof.SetGoroutineLabels(&c.ctx)
 	} else {
-		if err := c.admit(); err != nil {
-			c.err = err
-			c.closeRefused()
-			return
+		err := c.admit()
+		if err == nil {
+			err = c.handshake()
 		}
-		if err := c.handshake(); err != nil {
-			c.err = err
-			c.closeRefused()
-			return
+		if err == nil {
+			err = c.enterLogin()
 		}
-		if err := c.enterLogin(); err != nil {
+		if err != nil {
 			c.err = err
 			c.closeRefused()
 			return
@@ -81,8 +78,8 @@ func (c *connection) run() {
 }
 
 // handshake calls the admission hook and prepares the connection as its transport asks. Both may
-// need a deep stack, so they run in a goroutine of its own, whose stack is freed before the protocol
-// is called. The handshake of a plain transport returns at once and needs neither a goroutine nor a
+// need a deep stack, so they run in a goroutine of their own, whose stack is freed before the
+// protocol is called. The handshake of a plain transport returns at once and needs neither a goroutine nor a
 // time limit.
 func (c *connection) handshake() error {
 	if c.plainHandshake() {
@@ -99,7 +96,7 @@ func (c *connection) runHandshake(done chan<- error) {
 	err := errGoexit
 	defer func() {
 		if v := recover(); v != nil || err == errGoexit {
-			err = asPanic(v) // here, for the stack of this goroutine
+			err = asPanic(v) // in this goroutine, whose stack it records
 		}
 		done <- err
 	}()
@@ -144,7 +141,7 @@ func (c *connection) admitAndHandshake(ctx context.Context) error {
 	return c.timedHandshake(ctx)
 }
 
-// admitInHandshake runs the handshake. Behind a proxy the client is admitted when the PROXY header
+// admitInHandshake runs the handshake. Behind a proxy it admits the client when the PROXY header
 // was read, before the handshake of TLS.
 func (c *connection) admitInHandshake(ctx context.Context) error {
 	behind, admitted := c.behindProxy(), false
@@ -156,7 +153,7 @@ func (c *connection) admitInHandshake(ctx context.Context) error {
 		ctx = engine.WithAdmission(ctx, admit)
 	}
 	err := c.conn.Handshake(ctx)
-	if err == nil && !admitted && (behind || c.conn.Proxy() != nil && c.countedIn == 0) { // a transport of another module
+	if err == nil && !admitted && (behind || c.conn.Proxy() != nil && c.countedIn == 0) { // the transport is of another module and does not call engine.Admit
 		err = admit()
 	}
 	return err
@@ -174,7 +171,7 @@ func (c *connection) timedHandshake(ctx context.Context) error {
 }
 
 // begin marks the end of the handshake, and makes the session of a protocol that has one. A Drainer
-// has to run when the listener stops, so its connections are not parked.
+// has to run when the listener stops, so its connections have no session and are not parked.
 //
 //go:noinline
 func (c *connection) begin() {
@@ -237,7 +234,7 @@ func (c *connection) end() {
 	c.report(after)
 }
 
-// returned runs after everything else of the connection.
+// returned reports that the connection has ended. It runs last: Drain waits for it.
 func (c *connection) returned() { c.sup.shard(&c.conn).running.Done() }
 
 // closeConn closes the connection gracefully. A panic of the transport's Close becomes the reason
@@ -270,9 +267,9 @@ func abort(conn *transport.Conn) {
 	conn.Abort()
 }
 
-// report accounts for the end of a connection whose socket is closed. What an observer of the end
-// calls is the deepest that most connections get, so the functions on the way there, from end, use
-// little stack: growing it would cost as much as a system call.
+// report counts and reports the end of a connection whose socket is closed. The observer is called at
+// the greatest stack depth of most connections, so the functions from end to it use little stack:
+// growing a stack costs as much as a system call.
 func (c *connection) report(after time.Duration) {
 	c.release(after)
 	if ended := c.sup.cfg.Ended; ended != nil {
@@ -312,7 +309,7 @@ func (c *connection) park() {
 		c.flags.set(flagParked)
 	}
 	if e := engine.Of(&c.conn); !e.Park(c, c.session.(idle.Session).Inline()) {
-		if !e.CanPark() { // else there was another event
+		if !e.CanPark() { // otherwise another event has arrived
 			c.flags.set(flagAwake)
 		}
 		c.Wake()
@@ -345,8 +342,8 @@ func (c *connection) Wake() {
 	go c.run()
 }
 
-// HandBack ends the connection, which was handed over. It is called once. The caller may hold locks, so
-// that what runs at the end, such as an observer, gets a goroutine of its own.
+// HandBack ends the connection, which was handed over. It is called once. The end, which calls an
+// observer, runs in another goroutine, because the caller may hold locks.
 func (c *connection) HandBack() {
 	if c.flags.set(flagHandedBack)&flagHandedOver != 0 { // else run is about to end
 		go c.resume()

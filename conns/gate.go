@@ -9,7 +9,7 @@ import (
 // unlimited is the limit of a gate that admits every connection; ranch.Unlimited has this value.
 const unlimited = math.MaxInt
 
-// Gate enforces the cap of a listener: how many connections may be live at once. A slot is reserved
+// Gate enforces the cap of a listener: the maximum number of live connections. A slot is reserved
 // by Reserve, before accept; used after Confirm, when there is a connection; and free after
 // Release, or after Cancel if accept returned no connection. Reserved and used slots together never
 // exceed the limit in force when a slot was taken. So an acceptor with a reservation accepts
@@ -19,15 +19,20 @@ const unlimited = math.MaxInt
 // Waiters are served in order. A gate of a [Shared] also counts its slots there, and needs a free slot
 // in both. All methods may be called from any goroutine.
 type Gate struct {
-	mu       *sync.Mutex // &alone, or that of shared
-	ownMu    sync.Mutex
-	shared   *Shared // nil: none
-	member   member  // what Join was given
+	// Locks and group. mu guards all fields below.
+	mu     *sync.Mutex // &ownMu, or that of shared
+	ownMu  sync.Mutex
+	shared *Shared // nil: none
+	member member  // the arguments of Join
+
+	// Slots.
 	limit    int
 	used     int
 	reserved int
 	peak     int
-	confirms queue // pending connections with a reservation; of a lone gate
+
+	// Waiters.
+	confirms queue // pending connections with a reservation; not used with shared
 	pending  queue // pending connections without one
 	reserves queue // acceptors
 	watchers map[*watcher]struct{}
@@ -307,7 +312,7 @@ func (g *Gate) checkReserved() {
 	}
 }
 
-// wake hands the free slots to waiters.
+// wake gives the free slots to waiters.
 func (g *Gate) wake() {
 	if g.shared != nil {
 		g.shared.wake()

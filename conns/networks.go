@@ -44,7 +44,7 @@ func (rs networkRules) current() *NetworkRule {
 	return nil
 }
 
-// ofOther returns the rules that are current and of another origin.
+// ofOther returns the current rules of other origins.
 func (rs networkRules) ofOther(origin string) (others networkRules) {
 	for _, r := range rs {
 		if r.Origin != origin && (networkRules{r}).current() != nil {

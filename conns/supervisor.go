@@ -58,8 +58,8 @@ type Config struct {
 	// Started is called when a connection has been registered, before its handshake, and Ended
 	// after it has ended and its slot was released. For refused connections only Ended is called.
 	// Both are called in a goroutine of the connection, or in the one that refuses it. Either may be
-	// nil. A panic in Started ends the connection as [Panicked]. Ended must not panic; until it
-	// returns, Shutdown waits.
+	// nil. A panic in Started ends the connection as [Panicked]. Ended must not panic; Drain waits
+	// until it returns.
 	Started func(*transport.Conn)
 	Ended   func(ConnEnd)
 }
@@ -102,19 +102,23 @@ type ConnEnd struct {
 
 // Supervisor runs connections. Its methods may be called from any goroutine.
 type Supervisor struct {
-	cfg        Config
-	created    time.Time // see now
-	settings   atomic.Pointer[Settings]
-	handshakes *Gate // limits handshakes in progress
-	acceptRate acceptRate
-	bandwidth  throttle.Limits
-	addresses  addresses
-	traces     traces
-	rejecting  atomic.Int32 // connections that are sent a rejection message by reject
+	// Configuration.
+	cfg      Config
+	created  time.Time // see now
+	settings atomic.Pointer[Settings]
 
+	// Limits.
+	handshakes    *Gate // limits handshakes in progress
+	acceptRate    acceptRate
+	bandwidth     throttle.Limits
+	addresses     addresses
 	unestablished loginCount
-	shards        []shard
-	durations     []durations
+	rejecting     atomic.Int32 // connections that are sent a rejection message by reject
+
+	// Connections.
+	shards    []shard
+	durations []durations
+	traces    traces
 }
 
 // shard holds a part of the connections, with their counters under the same lock, so that each
@@ -126,7 +130,7 @@ type shard struct {
 	counts   Counters
 	closed   ring
 	running  sync.WaitGroup // connections that have not ended, or whose end is being reported
-	_        [64]byte       // keeps neighbours out of this cache line
+	_        [64]byte       // keeps the next shard out of this cache line
 }
 
 // New returns a supervisor without connections.
@@ -170,8 +174,8 @@ func (s *Supervisor) Set(to Settings) {
 // p in a goroutine of its own. A supervisor that is stopping refuses it.
 //
 // The connection's context has the values of ctx, which should never end, such as the result of
-// context.WithoutCancel: Shutdown ends connections, and a parent that can end adds a lock shared by
-// all of them.
+// context.WithoutCancel: Drain ends connections, and a parent that can end adds a lock shared by all of
+// them.
 func (s *Supervisor) Start(ctx context.Context, t transport.Transport, nc net.Conn, p protocol.Protocol) {
 	now := s.now()
 	s.start(ctx, t, nc, p, now, now)
@@ -183,8 +187,8 @@ func (s *Supervisor) StartPending(ctx context.Context, t transport.Transport, nc
 	s.start(ctx, t, nc, p, min(int64(accepted.Sub(s.created)), now), now)
 }
 
-// start starts a connection that was accepted at a time on the supervisor's clock. What it has
-// waited is not idle time.
+// start starts a connection that was accepted at a time on the supervisor's clock. The time for which
+// it has waited is not idle time.
 func (s *Supervisor) start(ctx context.Context, t transport.Transport, nc net.Conn, p protocol.Protocol, accepted, now int64) {
 	c := &connection{sup: s, protocol: p, started: accepted}
 	c.used(now)
@@ -242,8 +246,8 @@ func (s *Supervisor) shard(conn *transport.Conn) *shard {
 	return &s.shards[conn.ID()%uint64(len(s.shards))]
 }
 
-// register admits c unless the supervisor is stopping. Both are decided under one lock, so that no
-// connection is registered after Shutdown has collected them.
+// register registers c unless the supervisor is stopping. It checks and registers under one lock, so
+// that no connection is registered after Drain has collected them.
 func (s *Supervisor) register(c *connection) bool {
 	sh := s.shard(&c.conn)
 	sh.mu.Lock()
@@ -286,7 +290,7 @@ func (s *Supervisor) deregister(c *connection, after time.Duration) {
 	switch {
 	case served:
 		sh.counts.Served++
-	case reason.refused(), reason == Banned:
+	case reason.Refusal(), reason == Banned:
 		sh.counts.Refused++
 	default:
 		sh.counts.HandshakeFailed++

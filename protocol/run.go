@@ -9,14 +9,14 @@ import (
 	"goranch/transport"
 )
 
-// Run serves the connection until it ends or can be parked. Run and everything below it, down to
-// the system call, are written to use little stack: the stack of an idle connection keeps the size
-// that its last frame needed.
-func (s session) Run(rest bool) error {
+// Run serves the connection until it ends or can be parked. Run and the functions that it calls, down
+// to the system call, are written to use little stack: the stack of an idle connection keeps the size
+// that its last frame required.
+func (s session) Run(mayPark bool) error {
 	p := s.Peer
 	defer p.endRun()
 	var inline *idle.InlinePolicy
-	if rest {
+	if mayPark {
 		inline = &p.hp.inline
 	}
 	if p.h == nil {
@@ -62,8 +62,8 @@ func (p *Peer) resumed() error {
 // sends much does not delay others.
 const maxReads = 4
 
-// Ready handles what has arrived, in the goroutine of a lead. What may have to wait is left to
-// Run.
+// Ready handles the data that has arrived, in the goroutine of a lead. It leaves everything that may
+// have to wait to Run.
 func (s session) Ready(l *idle.Lead) error {
 	p := s.Peer
 	defer p.endRun()
@@ -82,8 +82,8 @@ func (s session) Ready(l *idle.Lead) error {
 	return p.err
 }
 
-// tryReads reads until there is no more data, and sets p.err to the result: nil if something has to
-// be waited for.
+// tryReads reads until there is no more data, and sets p.err to the result: nil if Run has to
+// continue.
 func (p *Peer) tryReads(l *idle.Lead) {
 	p.err = nil
 	for range maxReads {
@@ -105,15 +105,16 @@ func (p *Peer) tryReads(l *idle.Lead) {
 	}
 }
 
-// Pace returns the inline of the connections of the protocol.
+// Inline returns the policy of the connections of the protocol.
 func (s session) Inline() *idle.InlinePolicy { return &s.hp.inline }
 
-// endRun runs when Run or Ready returns or panics. It finishes the connection unless that goes on.
+// endRun runs when Run or Ready returns or panics. It finishes the connection, unless it is to be
+// parked or to continue in Run.
 func (p *Peer) endRun() {
 	v := recover()
 	p.lead = false
 	if v == nil {
-		if _, left := p.err.(needsGoroutine); left || p.err == idle.ErrPark {
+		if _, continues := p.err.(needsGoroutine); continues || p.err == idle.ErrPark {
 			return
 		}
 	}
@@ -182,7 +183,7 @@ func (p *Peer) continueFrame(b []byte) error {
 	for len(p.partial) > 0 && len(b) > 0 {
 		n := len(b)
 		if p.need > len(p.partial) {
-			n = min(n, p.need-len(p.partial)) // the frames behind this one are not copied
+			n = min(n, p.need-len(p.partial)) // frames after this one are not copied
 		}
 		p.appendPartial(b[:n])
 		b = b[n:]
@@ -228,7 +229,7 @@ func (p *Peer) continueFrame(b []byte) error {
 	return err
 }
 
-// pendingFrames handles the frames for whose answers there was no room, when there is.
+// pendingFrames handles the frames that were not handled because reading was paused, after the pause.
 func (p *Peer) pendingFrames() error {
 	if err := p.awaitUnpaused(); err != nil {
 		return err
@@ -330,7 +331,7 @@ func (p *Peer) apply(a Action) error {
 	}
 }
 
-// callEnder calls HandleEnd at the end of input. As in data, callMu stays locked after a panic.
+// callEnder calls HandleEnd at the end of the stream. As in data, callMu stays locked after a panic.
 //
 //go:noinline
 func (p *Peer) callEnder() {

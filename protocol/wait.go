@@ -33,8 +33,8 @@ func (o *Outbox) Wait(ctx context.Context) error {
 }
 
 // WaitBelow returns when fewer than n of the bytes that wait at the time of the call still wait.
-// Bytes that are sent meanwhile do not prolong it, so that it also returns to a client that always
-// has as many waiting. The errors are those of Wait, and [ErrEnded] if the connection ends by
+// Bytes that are sent meanwhile do not prolong it, so that it also returns if the queue always holds
+// as many. The errors are those of Wait, and [ErrEnded] if the connection ends by
 // [Peer.Close].
 func (o *Outbox) WaitBelow(ctx context.Context, n int) error {
 	o.mu.Lock()
@@ -78,8 +78,8 @@ func readSize(pauseAt int) int {
 	return min(max(pauseAt/2, 4<<10), 16<<10)
 }
 
-// awaitUnpaused waits until few enough bytes wait for the peer to handle another frame. It is called by
-// the reader, outside of callbacks. If that must not wait, awaitUnpaused returns errPaused.
+// awaitUnpaused waits until fewer than Options.PauseAt bytes wait for the peer. The reader calls it
+// outside of callbacks. If the reader is the lead, which must not wait, the result is errPaused.
 //
 //go:noinline
 func (p *Peer) awaitUnpaused() error {
