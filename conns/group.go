@@ -48,13 +48,13 @@ func (g *Gate) TakeOver() {
 	others := slices.Clone(g.shared.gates)
 	g.mu.Unlock()
 	for _, o := range others {
-		for o != g && g.wants(o) && o.member.yield() {
+		for o != g && g.canUse(o) && o.member.yield() {
 		}
 	}
 }
 
-// wants reports whether a pending connection of g could use a reservation of an acceptor of o.
-func (g *Gate) wants(o *Gate) bool {
+// canUse reports whether a pending connection of g could use a reservation of an acceptor of o.
+func (g *Gate) canUse(o *Gate) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return !g.pending.empty() && g.belowLimit() && o.member.joined && o.offers() > 0

@@ -47,8 +47,8 @@ type Event struct {
 	Alarm     *AlarmEvent
 }
 
-// recovered is deferred for calls of observers, loggers and alarm callbacks. It logs their panics, which
-// must not end the connection.
+// recovered is deferred for calls of observers, loggers and alarm callbacks. It logs their panics,
+// which must not end the connection.
 func (l *Listener) recovered(e *Event) {
 	if v := recover(); v != nil {
 		l.logPanic(e, v, debug.Stack())

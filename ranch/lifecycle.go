@@ -48,8 +48,8 @@ func (l *Listener) start(ctx context.Context, bound func()) error {
 
 // Suspend closes the listening sockets; live connections continue. For a suspended listener it does
 // nothing; for one that is not started, is stopping or has stopped the error is [ErrStopped]. An
-// inherited socket ("fd:N", "systemd:NAME") stays open in the process: the kernel queues clients, which are
-// served after Resume.
+// inherited socket ("fd:N", "systemd:NAME") stays open in the process: the kernel queues clients,
+// which are served after Resume.
 func (l *Listener) Suspend() error {
 	if s := l.Status(); s == Draining || s == Stopping { // a drain may hold the lock for a long time
 		return opErr("suspend", l.ref, fmt.Errorf("%w (%s)", ErrStopped, s))

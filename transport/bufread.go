@@ -121,9 +121,9 @@ func (r *plainReader) Next(max int) ([]byte, error) {
 }
 
 // tlsReader waits with a buffer of one byte. It then reads the rest of the record, which crypto/tls
-// has already received. If the record has no more bytes, the raw connection returns errWouldBlock instead of
-// waiting. crypto/tls keeps the connection usable after that error because its Temporary method
-// returns true; TestCryptoTLSSurvivesTemporaryReadErrors guards this.
+// has already received. If the record has no more bytes, the raw connection returns errWouldBlock
+// instead of waiting. crypto/tls keeps the connection usable after that error because its Temporary
+// method returns true; TestCryptoTLSSurvivesTemporaryReadErrors guards this.
 type tlsReader struct {
 	pooledBuffer
 	c     *Conn

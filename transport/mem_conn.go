@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// memPair is one connection. Both ends are in one allocation, and each keeps the other alive.
+// memPair is one connection. Both ends are in one allocation, which is freed when neither is
+// reachable.
 //
 // Each direction has a mutex of its own. No method holds two of them, and connections share nothing
 // but the pools of buffers.

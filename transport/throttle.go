@@ -86,8 +86,8 @@ func (s *writeSide) Limit() (until time.Time, stopped bool) {
 //go:noinline
 func (w *rawConn) throttleRead(f *flows, n int) { f.in.Acquire(n, (*readSide)(w)) }
 
-// throttleWrite waits until n bytes may be written, or returns the error of a write that has waited too long.
-// f is locked.
+// throttleWrite waits until n bytes may be written, or returns the error of a write that has waited
+// too long. f is locked.
 func (w *rawConn) throttleWrite(f *flows, n int) error {
 	switch {
 	case f.out.Acquire(n, (*writeSide)(w)):

@@ -7,8 +7,8 @@ import "sync"
 // (RLIMIT_NOFILE). On systems other than Unix, the error wraps errors.ErrUnsupported.
 func Count() (open, limit int, err error) { return count() }
 
-// CloseOnExec marks all descriptors above 2 to be closed in programs that this process starts, also those
-// that it has inherited. It does nothing where the system cannot do that (Linux 5.11 can).
+// CloseOnExec marks all descriptors above 2 to be closed in programs that this process starts, also
+// those that it has inherited. It does nothing where the system cannot do that (Linux 5.11 can).
 func CloseOnExec() { closeOnExec() }
 
 // Reserve keeps descriptors for special purposes: the limit of the process is lowered by their number,

@@ -21,14 +21,15 @@
 //     given a deadline in the meantime, Park returns false and the reader continues.
 //  4. Each parked connection is woken exactly once: by the lead when the socket is readable or
 //     closed by the peer, or by Close and all calls that make reads fail. The first of them that
-//     removes the entry from the table calls the Waker, which starts a goroutine that continues to read.
+//     removes the entry from the table calls the Waker, which starts a goroutine that continues to
+//     read.
 //
-// With an [InlinePolicy], no request is needed: after some reads, the reader parks the connection
-// when there is no data. In step 3 the socket is registered once (EPOLLET), and stays registered. In step 4
-// the lead calls Waker.Ready, which reads without waiting and calls Park again, or Wake if
-// something has to be waited for. An event of a connection that is being read makes Park return
-// false, so that no event is lost; after two of them the socket is no longer registered. A lead
-// that does not return from Ready is replaced.
+// With an [InlinePolicy], no request is needed: after some reads, the reader parks the connection when
+// there is no data. In step 3 the socket is registered once (EPOLLET), and stays registered. In step 4
+// the lead calls Waker.Ready, which reads without waiting and calls Park again, or Wake if something
+// has to be waited for. An event of a connection that is being read makes Park return false, so that
+// no event is lost; after two of them the socket is no longer registered. A lead that does not return
+// from Ready is replaced.
 //
 // Data that arrives between steps 2 and 3 is not lost: epoll also reports a socket that is readable
 // when it is registered. A descriptor is not reused while it is in the table, because Close removes
@@ -82,8 +83,8 @@ type Session interface {
 	// goroutine, when there is data to read or reads are to fail. Any other result ends the
 	// session.
 	Run(mayPark bool) error
-	// Ready handles what the connection has received. It does not wait for more: it returns
-	// [ErrPark] when there is no more data, and [ErrNeedsGoroutine] if Run is to be called. Any other result
+	// Ready handles what the connection has received. It does not wait for more: it returns [ErrPark]
+	// when there is no more data, and [ErrNeedsGoroutine] if Run is to be called. Any other result
 	// ends the session.
 	Ready(l *Lead) error
 	// Inline returns the policy that all sessions of the protocol share.
