@@ -58,5 +58,5 @@ func (l *Listener) recovered(e *Event) {
 // logPanic logs a panic. The logger itself may have panicked.
 func (l *Listener) logPanic(e *Event, v any, stack []byte) {
 	defer func() { _ = recover() }()
-	l.log.Error("an observer panicked", "listener", l.ref, "event", string(e.Kind), "panic", v, "stack", string(stack))
+	l.log.Error("callback panicked", "listener", l.ref, "event", string(e.Kind), "panic", v, "stack", string(stack))
 }

@@ -29,7 +29,7 @@ type Listener struct {
 	server   *Server     // nil: none
 	attached observers   // see Observe
 
-	// Read by acceptors.
+	// Used by acceptors and pending connections.
 	target        atomic.Pointer[target]
 	acceptErrors  atomic.Uint64
 	acceptLimited atomic.Bool  // there is an Options.AcceptRate

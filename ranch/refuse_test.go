@@ -68,7 +68,7 @@ func TestRefuseAfterATime(t *testing.T) {
 		begin := time.Now()
 		late := newClient(t, f, dialAddr(l))
 		if err := <-late.served; err == nil {
-			t.Error("a client was served above the cap")
+			t.Error("got a client served above the cap, want none")
 		}
 		if took := time.Since(begin); took != time.Minute {
 			t.Errorf("got refused after %v, want 1m", took)
@@ -120,7 +120,7 @@ func TestRefuseAfterChanges(t *testing.T) {
 		}
 		set(-1)
 		if err := receive(t, "the waiting client is refused", waits.served); err == nil {
-			t.Error("a client was served above the cap")
+			t.Error("got a client served above the cap, want none")
 		}
 		set(0)
 		waits = m.newClient(t, l)

@@ -16,11 +16,11 @@ import (
 	"goranch/internal/option"
 )
 
-// Values of options of [TCP].
-const (
-	NoKeepAlive time.Duration = -1 // the KeepAlive that disables keepalive
-	LingerReset               = -1 // the Linger that resets connections
-)
+// NoKeepAlive is the KeepAlive of [TCP] that disables keepalive.
+const NoKeepAlive time.Duration = -1
+
+// LingerReset is the Linger of [TCP] that resets connections.
+const LingerReset = -1
 
 // TCP is the transport for TCP over IPv4 and IPv6, and for Unix stream sockets, which ignore the
 // fields that concern TCP only. The zero value is ready to use.

@@ -204,7 +204,7 @@ func TestUrgentData(t *testing.T) {
 		}
 		await(t, ready)
 		if s.more != urgent {
-			t.Errorf("urgent %v: got More %v", urgent, s.more)
+			t.Errorf("urgent %v: got More %v, want %v", urgent, s.more, urgent)
 		}
 	}
 }
@@ -233,7 +233,7 @@ func TestSlowCallbacks(t *testing.T) {
 			case <-other:
 			}
 		}
-		t.Fatal("got no change within 20 s")
+		t.Fatal("got no change within 20 s, want one")
 		return n
 	}
 	if n := next(woken, ready); n < 4 {
