@@ -69,7 +69,8 @@ type Limits struct {
 	// ParkAfter is the time without received data after which a connection is parked: it has no
 	// goroutine until data arrives. It applies to connections of protocols made by protocol.Handle,
 	// on Linux. It saves more than 2 KiB per connection and costs about ten microseconds each time.
-	// Plain sockets are parked after their fourth read, whenever all that has arrived was handled,
+	// Plain sockets are parked after their fourth read, whenever all that has arrived was handled, or
+	// before it if more than 256 goroutines wait,
 	// and that costs nothing each time. 0 is 1 s, up to a second late; NoTimeout never parks, plain
 	// sockets included.
 	ParkAfter time.Duration

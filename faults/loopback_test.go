@@ -46,6 +46,8 @@ func runLoopback(seed uint64) []string {
 	opts := plan.opts
 	opts.Addr, opts.NumListenSockets, opts.Logger = "127.0.0.1:0", 1, discard
 	opts.AcceptRate.PerSecond, opts.DrainDelay, opts.DrainSpread = 0, 0, 0
+	// The slot of a connection that is refused after its start is released before that can be seen.
+	opts.MaxUnestablished, opts.PerAddress, opts.AddressRate.PerSecond = 0, 0, 0
 	opts.ShutdownTimeout = faults.Pick(w.src, ranch.BrutalKill, 20*time.Millisecond)
 	bare := transport.TCP{}
 	w.t = faults.NewTransport(bare, w.src.Derive(1), faults.Options{Bare: true})

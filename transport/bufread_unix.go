@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -43,6 +44,7 @@ type rawReader struct {
 	c      *Conn
 	inline *idle.InlinePolicy // nil: wait for data
 	n      int                // reads that have returned data
+	wait   bool               // counted in waiting
 	max    int
 	b      []byte // the data of the last read
 	err    error
@@ -57,6 +59,10 @@ func (r *rawReader) Next(max int) ([]byte, error) {
 	}
 	r.max, r.b, r.err = max, nil, nil
 	err := w.sys.Read(r.f)
+	if r.wait {
+		r.wait = false
+		waiting.Add(-1)
+	}
 	if err == nil {
 		err = r.err
 	}
@@ -82,7 +88,7 @@ func (r *rawReader) try(fd uintptr) bool {
 	switch {
 	case err == unix.EAGAIN:
 		r.Release()
-		if r.inline == nil || r.n < parkAfterReads || !r.inline.Allows() || !(*engineConn)(r.c).CanPark() {
+		if !r.shouldPark() {
 			return false
 		}
 		r.err = idle.ErrPark
@@ -99,9 +105,32 @@ func (r *rawReader) try(fd uintptr) bool {
 }
 
 // parkAfterReads is the number of reads with data after which a connection is parked instead of
-// waiting. Registering the socket costs as much as it saves in some reads, so that it does not pay
-// for short connections.
-const parkAfterReads = 4
+// waiting. Registering the socket costs as much as it saves in some reads, so it does not pay for short
+// connections, unless maxWaiting goroutines wait already: a goroutine takes more than 2 KiB, and the
+// runtime never frees its descriptor of 492 bytes.
+const (
+	parkAfterReads = 4
+	maxWaiting     = 256
+)
+
+// waiting is the number of goroutines that wait for data of connections that can be parked.
+var waiting atomic.Int32
+
+// shouldPark reports whether the connection is to be parked. Otherwise it counts the goroutine, which
+// is about to wait.
+func (r *rawReader) shouldPark() bool {
+	if r.inline == nil {
+		return false
+	}
+	if (r.n >= parkAfterReads || waiting.Load() >= maxWaiting) && r.inline.Allows() && (*engineConn)(r.c).CanPark() {
+		return true
+	}
+	if !r.wait {
+		r.wait = true
+		waiting.Add(1)
+	}
+	return false
+}
 
 // tryReader reads the connections that a lead finds readable.
 type tryReader struct {
