@@ -50,7 +50,7 @@ func batch(ctx context.Context, f *flags, srv *server, s streams, interrupts <-c
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	if err := j.connect(ctx, cancel, srv.client); err != nil {
-		fmt.Fprintf(s.err, "ranchctl: %v\n", err)
+		printConnectError(s.err, err)
 		return connectCode(err)
 	}
 	defer j.quit()
@@ -173,7 +173,7 @@ func (j *job) one(ctx context.Context, line, prefix string) int {
 	}
 	if j.flags.Timeout > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, j.flags.Timeout, errTimeout)
+		ctx, cancel = context.WithTimeoutCause(ctx, time.Duration(j.flags.Timeout), errTimeout)
 		defer cancel()
 	}
 	finished, watched := make(chan struct{}), make(chan struct{})

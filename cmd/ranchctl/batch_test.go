@@ -41,7 +41,7 @@ func TestOneCommand(t *testing.T) {
 		{"fail", result{1, "", "error: it is broken\n"}},
 		{"-o json fail", result{1, "", "error: it is broken\n"}},
 		{"versio", result{2, "", "error: unknown command \"versio\"; did you mean version?\n"}},
-		{"help a b c", result{2, "", "error: help takes at most 1 arguments: help [<command>]\n"}},
+		{"help a b c", result{2, "", "error: help takes at most 1 argument: help [<command>]\n"}},
 		{"format:text", result{2, "", "error: format is not available: use --output\n"}},
 		{"reconnect:1", result{2, "", "error: reconnect is reserved for the client\n"}},
 		{"drop", result{3, "", "error: the connection has ended: EOF; the command may have been executed\n"}},

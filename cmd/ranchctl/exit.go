@@ -3,6 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"syscall"
 
 	"goranch/protocol/shell"
 	"goranch/protocol/shell/client"
@@ -44,6 +48,15 @@ func exitCode(err error) int {
 		return exitInterrupted
 	}
 	return exitFailed
+}
+
+// printConnectError prints why ranchctl could not connect, or not again, and if no server accepts
+// connections at the address, what to do.
+func printConnectError(w io.Writer, err error) {
+	fmt.Fprintf(w, "ranchctl: %v\n", err)
+	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist) {
+		fmt.Fprintln(w, "Check that the server is running, or give its address with --connect (for ranchd, that of its flag --admin).")
+	}
 }
 
 // connectCode returns the exit code for the error of a client that could not connect, or not again.

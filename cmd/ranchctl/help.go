@@ -1,7 +1,7 @@
 package main
 
-const description = `Runs commands in the shell of a server. Without a command it shows a prompt if stdin and ` +
-	`stdout are a terminal; otherwise it reads commands from stdin, one per line.`
+const description = `Runs commands in the shell of a server such as ranchd. Without a command it shows a prompt if stdin and ` +
+	`stdout are terminals; otherwise it reads commands from stdin, one per line.`
 
 const helpTail = `
 Flags of ranchctl precede the command; everything after the command's name belongs to the
@@ -25,9 +25,9 @@ Examples:
 const exitHelp = `Exit codes:
   0    success
   1    the command failed, was cancelled or exceeded --timeout
-  2    wrong flags, unknown command or wrong arguments
-  3    no connection, or it ended before the answer
+  2    invalid flags, unknown command or invalid arguments
+  3    connecting failed, or the connection ended before the answer
   4    permission denied
   130  interrupted a second time, without waiting for the answer
-The code of several commands is that of the first one that failed.
+With several commands the code is that of the first one that failed.
 `

@@ -43,6 +43,6 @@ func prompt(ctx context.Context, f *flags, srv *server, s streams, in int) int {
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintf(s.err, "ranchctl: %v\n", err)
+	printConnectError(s.err, err)
 	return connectCode(err)
 }

@@ -8,20 +8,21 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"goranch/internal/cliflag"
 	"goranch/protocol/shell"
 	"goranch/protocol/shell/access"
 )
 
 // tokenFlags is the command line of "ranchctl token".
 type tokenFlags struct {
-	Role string `arg:"" enum:"viewer,operator" help:"Role of the user: a viewer may look, an operator may also change things."`
+	Role string `arg:"" enum:"viewer,operator" help:"Role of the user: viewer (may run commands that show something) or operator (all commands)."`
 	Name string `arg:"" help:"Name of the user in logs."`
 	File string `placeholder:"FILE" help:"Append the line to this token file, which is created with mode 0600 if it does not exist."`
 	Help bool   `short:"h" help:"Print this help and exit."`
 }
 
 const tokenDescription = `Creates a token for a user of ranchd's shells. The token is printed once and not stored. ` +
-	`The token file of ranchd --tokens contains a line with its hash.`
+	`The file of ranchd --tokens contains a line with its hash.`
 
 // token runs "ranchctl token", which needs no server, and returns the exit code.
 func token(args []string, stdout, stderr io.Writer) int {
@@ -35,7 +36,7 @@ func token(args []string, stdout, stderr io.Writer) int {
 		return exitOK
 	}
 	if _, err := k.Parse(args); err != nil {
-		fmt.Fprintf(stderr, "ranchctl token: %v\nRun ranchctl token --help for usage.\n", err)
+		fmt.Fprintf(stderr, "ranchctl token: %v\nranchctl token --help shows the usage.\n", cliflag.Error(err))
 		return exitUsage
 	}
 	role := map[string]shell.Role{"viewer": shell.Viewer, "operator": shell.Operator}[f.Role]

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"goranch/internal/listenaddr"
@@ -45,11 +46,11 @@ func (c *config) shellAccess(all *faults, f *flags) shellAccess {
 	a := shellAccess{PlainTokens: f.PlainTokens, HasPeerRules: len(peers.Viewers)+len(peers.Operators) > 0}
 	var err error
 	if a.Peer, err = access.Peer(peers); err != nil {
-		all.add("--viewer, --operator: %w", err)
+		addRuleFaults(all, err)
 	}
 	if len(certs.Viewers)+len(certs.Operators) > 0 {
 		if a.Certificates, err = access.Certificates(certs); err != nil {
-			all.add("--viewer, --operator: %w", err)
+			addRuleFaults(all, err)
 		}
 		if len(f.ClientCA) == 0 {
 			all.add("--viewer, --operator: rules for certificates require --client-ca")
@@ -61,6 +62,18 @@ func (c *config) shellAccess(all *faults, f *flags) shellAccess {
 		all.add("--plain-tokens: allowed only with --tokens")
 	}
 	return a
+}
+
+var ruleOption = regexp.MustCompile(`^option (Viewer|Operator)s\[\d+\]`)
+
+// addRuleFaults adds the faults of the rules for clients, with the names of the flags instead of those
+// of the options.
+func addRuleFaults(all *faults, err error) {
+	for _, fault := range faultsOf(err) {
+		all.add("%s", ruleOption.ReplaceAllStringFunc(fault.Error(), func(option string) string {
+			return "--" + strings.ToLower(ruleOption.FindStringSubmatch(option)[1])
+		}))
+	}
 }
 
 // tokens opens the token file of a shell. Shells with the same file share it.
@@ -76,7 +89,7 @@ func (c *config) tokens(all *faults, f *flags) *access.Tokens {
 	t, err := access.OpenTokens(access.TokenOptions{File: f.Tokens, Interval: interval, Notify: func(err error) { c.OnTokenReload(err) }})
 	if err != nil {
 		for line := range strings.Lines(err.Error()) {
-			all.add("--tokens: %s", strings.TrimSuffix(line, "\n"))
+			all.add("--tokens %s", strings.TrimPrefix(strings.TrimSuffix(line, "\n"), "tokens "))
 		}
 		return nil
 	}

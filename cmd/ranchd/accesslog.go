@@ -13,7 +13,7 @@ import (
 
 // accessLogFlags are the flags of the access log.
 type accessLogFlags struct {
-	AccessLog string `kind:"file" change:"restart" example:"\"/var/log/ranchd/access.log\"" placeholder:"FILE" help:"File to which a line of JSON is appended for each connection that has ended, or - for standard output. It is opened again at SIGHUP. Default: none."`
+	AccessLog string `kind:"file" change:"restart" example:"\"/var/log/ranchd/access.log\"" placeholder:"FILE" help:"File to which a line of JSON is appended for each connection that has ended, or - for standard output. It is reopened on SIGHUP. Default: none."`
 }
 
 // accessLogFile checks the value of --access-log. The file itself need not exist.

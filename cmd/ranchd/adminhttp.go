@@ -20,8 +20,8 @@ import (
 
 // adminHTTPFlags are the flags of the operators' HTTP server.
 type adminHTTPFlags struct {
-	AdminHTTP     string   `name:"admin-http" change:"listener" placeholder:"ADDRESS" default:"auto" help:"Address of the operators' HTTP server with the dashboard, probes and events: an address without a protocol, none, or auto, 127.0.0.1:8084. Local clients without credentials are viewers there; commands that change something need a token, a client certificate, or a Unix socket. Default: ${default}."`
-	AdminHTTPHost []string `name:"admin-http-host" kind:"list" on:"admin-http" change:"restart" example:"[\"ops.example.org\"]" sep:"," placeholder:"HOST,..." help:"Hosts that requests to the operators' HTTP server may name in addition to IP addresses, localhost, and over TLS the name in the certificate: names or patterns such as *.example.org."`
+	AdminHTTP     string   `name:"admin-http" change:"listener" placeholder:"ADDRESS" default:"auto" help:"Address of the operators' HTTP server with the dashboard, probes and events: an address without a protocol; none; or auto, which is 127.0.0.1:8084. Local clients without credentials are viewers; commands that change something require a token, a client certificate or a Unix socket. Default: ${default}."`
+	AdminHTTPHost []string `name:"admin-http-host" kind:"list" on:"admin-http" change:"restart" example:"[\"ops.example.org\"]" sep:"," placeholder:"HOST" help:"Values of the Host header that the operators' HTTP server accepts, in addition to IP addresses, localhost, and with TLS the names in the certificate: names or patterns such as *.example.org."`
 }
 
 // defaultAdminHTTP is the address for "auto".
@@ -161,7 +161,7 @@ func (d *daemon) dashboardCommand() shell.Command {
 		Run: func(_ context.Context, c *shell.Call) error {
 			at := d.dashboardAt.Load()
 			if at == nil {
-				return errors.New("there is no HTTP server for operators with a TCP address; see ranchd --admin-http")
+				return errors.New("the operators' HTTP server has no TCP address; set it with ranchd --admin-http")
 			}
 			c.Return(at.url(c.User, commandTicketTime))
 			return nil

@@ -146,7 +146,7 @@ func formatCap(n int) string {
 
 // printEndpoints prints the endpoints of a valid configuration.
 func (c *config) printEndpoints(w io.Writer) {
-	fmt.Fprintln(w, "ranchd: flags and files are valid; it would listen on:")
+	fmt.Fprintln(w, "ranchd: flags and files are valid; ranchd would listen on:")
 	for _, l := range c.Listeners {
 		fmt.Fprintf(w, "  %s\n", l.endpoint)
 	}

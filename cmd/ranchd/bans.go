@@ -27,7 +27,7 @@ func (c *config) bans(all *faults) {
 	b, err := c.openBans(new(conns.Networks))
 	if err != nil {
 		for line := range strings.Lines(err.Error()) {
-			all.add("--ban-file: %s", strings.TrimSuffix(line, "\n"))
+			all.add("--ban-file %s", strings.TrimPrefix(strings.TrimSuffix(line, "\n"), "rules "))
 		}
 		return
 	}

@@ -17,7 +17,7 @@ func TestBanFileFaults(t *testing.T) {
 	}
 	for path, want := range map[string][]string{
 		file:                          {`line 2: network "x": allowed are networks`, `line 3: network "10.0.0.0/40"`},
-		filepath.Join(dir, "missing"): {"--ban-file: rules", "no such file"},
+		filepath.Join(dir, "missing"): {`--ban-file "`, "no such file"},
 		dir:                           {"not a regular file"},
 	} {
 		var stderr strings.Builder

@@ -20,19 +20,19 @@ import (
 
 // clusterKeys are the settings of the table [cluster].
 type clusterKeys struct {
-	Name   string   `kind:"text" example:"\"a\"" help:"Name of this node, another one for each node: letters, digits and . _ -. It is required."`
-	Listen string   `kind:"text" example:"\"127.0.0.1:7600\"" help:"Address, host:port, on which the embedded NATS server accepts the connections of the other nodes. Default: none, and the node is alone."`
-	Peers  []string `kind:"list" example:"[\"127.0.0.1:7601\", \"127.0.0.1:7602\"]" help:"Addresses on which the other nodes listen, host:port. The own one may be among them, so that all nodes can have the same list. It is required with listen."`
-	Secret string   `kind:"file" example:"\"/etc/ranchd/cluster.secret\"" help:"File with a secret of 16 to 1024 bytes that all nodes have in common. It proves that a node belongs to the cluster, but does not encrypt. Default: none, which is allowed on loopback addresses, and with TLS."`
+	Name   string   `kind:"text" example:"\"a\"" help:"Name of this node, unique in the cluster: letters, digits and . _ -. It is required."`
+	Listen string   `kind:"text" example:"\"127.0.0.1:7600\"" help:"Address, host:port, on which the embedded NATS server accepts the connections of the other nodes. Default: none; the node is then the only one."`
+	Peers  []string `kind:"list" example:"[\"127.0.0.1:7601\", \"127.0.0.1:7602\"]" help:"Addresses on which the other nodes listen, host:port. The list may contain this node's own address, so that it can be the same on all nodes. It is required with listen."`
+	Secret string   `kind:"file" example:"\"/etc/ranchd/cluster.secret\"" help:"File with a secret of 16 to 1024 bytes, the same on all nodes. It authenticates the nodes but does not encrypt. Default: none, which is allowed on loopback addresses and with TLS."`
 	Store  string   `kind:"file" example:"\"/var/lib/ranchd/cluster\"" help:"Directory of the embedded NATS server for topics and sessions. It is created if its parent exists. Default: cluster in the directory state."`
 
-	Replicas     string `kind:"replicas" example:"3" help:"Number of nodes that keep a copy of the topics and sessions, when these are created. A majority of the copies must be up. Default: the number of nodes, up to 3; with url 1."`
+	Replicas     string `kind:"replicas" example:"3" help:"Number of nodes that store a copy of the topics and sessions. It takes effect when these are created. A majority of the copies must be up. Default: the number of nodes, up to 3; with url 1."`
 	SyncInterval string `kind:"sync" default:"2m" help:"How often the embedded NATS server calls fsync, or always, before each acknowledgement."`
 
-	URL         []string `name:"url" kind:"list" example:"[\"nats://10.0.0.1:4222\", \"nats://10.0.0.2:4222\"]" help:"NATS servers elsewhere, with JetStream, in place of the embedded one: nats://host:port, or tls://host:port."`
-	Credentials string   `kind:"file" example:"\"/etc/ranchd/nats.creds\"" help:"File with the credentials for them. Default: none."`
+	URL         []string `name:"url" kind:"list" example:"[\"nats://10.0.0.1:4222\", \"nats://10.0.0.2:4222\"]" help:"External NATS servers with JetStream, instead of the embedded one: nats://host:port, or tls://host:port."`
+	Credentials string   `kind:"file" example:"\"/etc/ranchd/nats.creds\"" help:"Credentials file for these NATS servers. Default: none."`
 
-	Cert string `kind:"file" example:"\"/etc/ranchd/node.pem\"" help:"Certificate of this node, PEM, for TLS between the nodes, which identify each other by certificates that ca has signed; with url, for servers that require one. It is read again when it has changed. Default: none."`
+	Cert string `kind:"file" example:"\"/etc/ranchd/node.pem\"" help:"Certificate of this node, PEM, for TLS between the nodes, which identify each other by certificates that ca has signed; with url, for servers that require one. It is reloaded when it changes. Default: none."`
 	Key  string `kind:"file" example:"\"/etc/ranchd/node.key\"" help:"Private key of the certificate, PEM. Default: the file of cert."`
 	CA   string `name:"ca" kind:"file" example:"\"/etc/ranchd/nodes-ca.pem\"" help:"CA certificates that sign the certificates of the nodes, or of the servers of url, PEM. Default: none, and with url those of the system."`
 }
@@ -83,7 +83,7 @@ func readCluster(all *faults, file string, s settings.Section, state string) *cl
 	return c
 }
 
-// readElsewhere reads the keys for NATS servers elsewhere.
+// readElsewhere reads the keys for external NATS servers.
 func (c *clusterConfig) readElsewhere(all *faults, s settings.Section) {
 	k := &c.keys
 	for _, name := range []string{"listen", "peers", "secret", "store", "sync-interval"} {

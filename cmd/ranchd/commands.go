@@ -7,17 +7,18 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"goranch/internal/cliflag"
 	"goranch/internal/settings"
 )
 
 // parseCheck reads the command line of ranchd check FILE.
 func parseCheck(args []string, stdout, stderr io.Writer) (c *config, code int, done bool) {
 	if len(args) == 0 || strings.HasPrefix(args[0], "-") && args[0] != "-h" && args[0] != "--help" {
-		fmt.Fprintln(stderr, "ranchd check: the file is missing: ranchd check FILE [flags]")
+		fmt.Fprintln(stderr, "ranchd check: the name of the configuration file is missing: ranchd check FILE [flags]")
 		return nil, exitUsage, true
 	}
 	if args[0] == "-h" || args[0] == "--help" {
-		fmt.Fprintln(stdout, "Usage: ranchd check FILE [flags]\n\nChecks a configuration file, and the files that it names, without opening sockets, and exits with 0 or 2.\nFlags override the file, as with ranchd -c FILE [flags].")
+		fmt.Fprintln(stdout, "Usage: ranchd check FILE [flags]\n\nChecks a configuration file, and the files that it names, without opening sockets, and exits with 0 if they are valid and 2 otherwise.\nFlags override the file, as with ranchd -c FILE [flags].")
 		return nil, exitOK, true
 	}
 	return parseFlags(append([]string{"--check", "--config", args[0]}, args[1:]...), stdout, stderr)
@@ -33,12 +34,12 @@ type configFlags struct {
 // printConfig runs ranchd config and returns the exit code.
 func printConfig(args []string, stdout, stderr io.Writer) int {
 	var f configFlags
-	k := kong.Must(&f, kong.Name("ranchd config"), kong.Description("Prints a description of configuration files."),
+	k := kong.Must(&f, kong.Name("ranchd config"), kong.Description("Describes configuration files. One of the flags is required."),
 		kong.Writers(stdout, stderr), kong.NoDefaultHelp())
 	ctx, err := k.Parse(args)
 	switch {
 	case err != nil:
-		fmt.Fprintf(stderr, "ranchd config: %v; allowed are --default and --schema\n", err)
+		fmt.Fprintf(stderr, "ranchd config: %v; allowed is one of --default and --schema\n", cliflag.Error(err))
 		return exitUsage
 	case f.Help:
 		ctx.PrintUsage(false)
@@ -54,7 +55,7 @@ func printConfig(args []string, stdout, stderr io.Writer) int {
 }
 
 const fileHead = `Configuration of ranchd. Every value in this file is the default. ranchd check FILE checks a file; ranchd -c FILE uses it; flags override it.
-Keys before the tables are for the process and, those that a listener can have, for all listeners. docs/configuration.md describes them.`
+Keys before the tables configure the process, and are the defaults of all listeners. docs/configuration.md describes them.`
 
 // defaultFile returns a configuration file with all keys, which has the effect of no file.
 func defaultFile() string {

@@ -191,6 +191,9 @@ func (c *config) addOperators(all *faults, service service, address, auto string
 	}
 	before := all.count()
 	e := read(all, "--"+service.String(), address, parseEndpoint)
+	if all.count() > before {
+		return
+	}
 	if e.Service != echoService {
 		all.add("--%s %q: allowed are addresses without a protocol", service, address)
 	}

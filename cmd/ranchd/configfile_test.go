@@ -275,7 +275,7 @@ func TestConfigCommands(t *testing.T) {
 		{[]string{"config", "--defaults"}, exitUsage, "unknown flag --defaults"},
 		{[]string{"config", "--help"}, exitOK, "--schema"},
 		{[]string{"config", "--schema"}, exitOK, `"$schema"`},
-		{[]string{"check"}, exitUsage, "the file is missing"},
+		{[]string{"check"}, exitUsage, "the name of the configuration file is missing"},
 		{[]string{"check", "--help"}, exitOK, "ranchd check FILE"},
 		{[]string{"check", "no-such-file"}, exitUsage, `--config "no-such-file": no such file`},
 		{[]string{"check", "."}, exitUsage, `--config ".": not a regular file`},

@@ -13,8 +13,8 @@ import (
 
 // drainFlags are the flags of the pace of a stop.
 type drainFlags struct {
-	DrainDelay  string `kind:"pace" on:"echo,shell,topics,packet,web,relay" change:"now" placeholder:"TIME" default:"0s" help:"How long listeners still accept connections after the first signal to stop, while they are not ready, so that a load balancer sends no more. Default: ${default}."`
-	DrainSpread string `kind:"pace" on:"echo,shell,topics,packet,web,relay" change:"now" placeholder:"TIME" default:"0s" help:"Period after that over which connections are asked to stop, each at a random time, so that their clients do not all connect elsewhere at once. --shutdown-timeout begins after it. Default: ${default}."`
+	DrainDelay  string `kind:"pace" on:"echo,shell,topics,packet,web,relay" change:"now" placeholder:"TIME" default:"0s" help:"How long listeners still accept connections after the first signal to stop. The readiness probe fails meanwhile, so that load balancers send no new ones. Default: ${default}."`
+	DrainSpread string `kind:"pace" on:"echo,shell,topics,packet,web,relay" change:"now" placeholder:"TIME" default:"0s" help:"Period after --drain-delay over which connections are asked to stop, each at a random time, so that clients do not all reconnect at once. --shutdown-timeout begins after it. Default: ${default}."`
 }
 
 // maxPace is the longest delay or spread: longer ones are mistakes.

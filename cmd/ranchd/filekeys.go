@@ -3,29 +3,29 @@ package main
 // fileKeys are the settings that only files have. Those with top "no" are for tables of listeners,
 // or name them.
 type fileKeys struct {
-	Name     string `top:"no" on:"listener" change:"listener" example:"\"game\"" help:"Name of the listener in logs and commands. Default: protocol and transport, for example echo-tcp. A reload recognizes a listener by its name."`
+	Name     string `top:"no" on:"listener" change:"listener" example:"\"game\"" help:"Name of the listener in logs and commands. A reload matches listeners by name. Default: protocol and transport, for example echo-tcp."`
 	Address  string `top:"no" on:"listener" change:"resume" example:"\"tls://0.0.0.0:7443\"" help:"Address to listen on: tcp://host:port, tls://host:port, unix:/path, systemd:NAME or fd:N, and tls+unix:, tls+systemd: and tls+fd: for TLS. It is required."`
 	Protocol string `top:"no" on:"listener" kind:"protocol" change:"now" example:"\"echo\"" help:"Protocol: echo, shell, topics, packet, web (topics for browsers), relay (to other servers), admin (the operators' shell), or admin-http (the operators' HTTP server). Default: echo."`
 	Service  string `top:"no" on:"shell,topics,packet,web,relay" change:"now" example:"\"topics\"" help:"Name of the service that the listener belongs to. Listeners of the same protocol and service share its sessions, topics, rooms and upstreams, and have the same options of the protocol; listeners of web share the topics of those of topics. Default: the protocol, topics for web, and the name of the listener for relay."`
-	Limits   string `top:"no" on:"listener" change:"restart" example:"\"clients\"" help:"Name of a table limits.NAME, whose limits all its listeners count together. Default: none."`
-	Fallback bool   `top:"no" on:"listener" kind:"bool" change:"resume" default:"false" help:"Listen on a free port if the address is in use."`
+	Limits   string `top:"no" on:"listener" change:"restart" example:"\"clients\"" help:"Name of a table limits.NAME, whose limits are shared by all listeners that name it. Default: none."`
+	Fallback bool   `top:"no" on:"listener" kind:"bool" change:"resume" default:"false" help:"Listen on another free port if the address is in use."`
 
 	ReadTimeout      string `on:"listener" kind:"time" change:"now" default:"infinity" help:"End connections that have received nothing for this long, or infinity."`
 	WriteTimeout     string `on:"listener" kind:"time" change:"now" default:"infinity" help:"End connections to which nothing was sent for this long, or infinity."`
-	ReceiveRate      string `on:"listener" kind:"limit" change:"now" default:"unlimited" help:"Bytes per second that one connection may send to the server, or unlimited. Data beyond that waits in the client."`
+	ReceiveRate      string `on:"listener" kind:"limit" change:"now" default:"unlimited" help:"Bytes per second that one connection may send to the server, or unlimited. The server reads no faster, so that the client waits."`
 	SendRate         string `on:"listener" kind:"limit" change:"now" default:"unlimited" help:"Bytes per second that are sent to one connection, or unlimited."`
 	TotalReceiveRate string `on:"listener" kind:"limit" change:"now" default:"unlimited" help:"Bytes per second that all connections of the listener may send together, or unlimited."`
 	TotalSendRate    string `on:"listener" kind:"limit" change:"now" default:"unlimited" help:"Bytes per second that are sent to all connections of the listener together, or unlimited."`
-	MinReceiveRate   string `on:"shell,admin,topics,packet" kind:"number" change:"now" default:"0" help:"End connections whose clients send fewer bytes per second than this while a request is incomplete, measured over 10 s. 0 is no minimum."`
-	ParkAfter        string `on:"listener" kind:"time" change:"now" default:"1s" help:"Park connections that have received nothing for this long, which saves memory, or infinity."`
+	MinReceiveRate   string `on:"shell,admin,topics,packet" kind:"number" change:"now" default:"0" help:"End connections whose clients send fewer bytes per second than this while a request is incomplete, measured over 10 s. 0 disables this."`
+	ParkAfter        string `on:"listener" kind:"time" change:"now" default:"1s" help:"Idle time after which a connection is parked, which frees its goroutine and buffers, or infinity."`
 	Evict            string `on:"listener" kind:"evict" change:"now" default:"none" help:"Which connections are asked to stop when max-connections is lowered below their number: none, oldest, most-idle or random."`
-	KeepClosed       string `on:"listener" kind:"number" change:"restart" default:"100" help:"How many closed connections the command closed can show."`
-	KeepAlive        string `on:"listener" kind:"time" change:"resume" default:"15s" help:"Idle time before the first keepalive probe of TCP, or infinity."`
+	KeepClosed       string `on:"listener" kind:"number" change:"restart" default:"100" help:"Number of closed connections that the command closed can show. 0 is none."`
+	KeepAlive        string `on:"listener" kind:"time" change:"resume" default:"15s" help:"Idle time before the first TCP keepalive probe, or infinity for no probes."`
 
 	MaxFrame         string `on:"topics,web,packet" kind:"frame" change:"protocol" default:"262144" help:"Maximum length of a client's frame, in bytes."`
 	MaxSubscriptions string `on:"topics,web" kind:"positive" change:"restart" default:"1000" help:"Maximum number of subscriptions of one session."`
 	MaxTopics        string `on:"topics,web" kind:"positive" change:"restart" default:"1048576" help:"Maximum number of topics with subscribers."`
-	TotalBytes       string `on:"topics,web" kind:"limit" change:"restart" default:"536870912" help:"Memory of the subscriptions and incomplete frames of all connected clients, in bytes, or unlimited. A subscription counts as 512 bytes and the length of the name, a frame from 16 KiB on."`
+	TotalBytes       string `on:"topics,web" kind:"limit" change:"restart" default:"536870912" help:"Maximum memory of the subscriptions and incomplete frames of all connected clients, in bytes, or unlimited. A subscription counts as 512 bytes plus the length of its name; frames up to 16 KiB do not count."`
 	AddressBytes     string `on:"topics,web" kind:"limit" change:"restart" example:"67108864" help:"The same for one source address (IPv6: one /64); incomplete frames may take a quarter of it. Default: a 32nd of what is free of total-bytes and, in topics, of max-topics; a 64th for incomplete frames."`
 	PublishRate      string `on:"topics,web" kind:"limit" change:"restart" default:"10000" help:"Messages per second that a connection may publish, or unlimited."`
 	Heartbeat        string `on:"topics,web" kind:"time" change:"restart" default:"30s" help:"Time without output to a client after which the server sends PING, or infinity."`
@@ -41,19 +41,19 @@ type fileKeys struct {
 
 // relayKeys are the settings of relay listeners besides --upstream.
 type relayKeys struct {
-	UpstreamCA     []string `on:"relay" kind:"files" change:"now" name:"upstream-ca" example:"[\"upstreams.pem\"]" help:"CA certificates that sign those of upstreams with TLS, PEM; they are read again at each reload. Default: those of the system."`
+	UpstreamCA     []string `on:"relay" kind:"files" change:"now" name:"upstream-ca" example:"[\"upstreams.pem\"]" help:"CA certificates that sign the certificates of upstreams with TLS, PEM. They are read again on each reload. Default: those of the system."`
 	UpstreamName   string   `on:"relay" kind:"text" change:"now" example:"\"internal.example.org\"" help:"Server name (SNI) for upstreams with TLS, for which their certificates must be valid. Default: the host of the address."`
-	UpstreamHeader string   `on:"relay" kind:"header" change:"now" default:"none" help:"PROXY header with the address of the client that upstreams receive before the data: none, v1 or v2."`
+	UpstreamHeader string   `on:"relay" kind:"header" change:"now" default:"none" help:"PROXY header with the client's address that is sent to upstreams before the data: none, v1 or v2."`
 	DialTimeout    string   `on:"relay" kind:"duration" change:"now" default:"5s" help:"Time limit of an attempt to connect to an upstream."`
-	DialAttempts   string   `on:"relay" kind:"positive" change:"now" default:"3" help:"Number of upstreams that are tried for a connection until one can be connected to."`
-	MaxFailures    string   `on:"relay" kind:"limit" change:"now" default:"3" help:"Failures of an upstream within failure-window after which it is not used for failure-back-off, or unlimited: it cannot be connected to, or resets a connection before it has sent anything."`
+	DialAttempts   string   `on:"relay" kind:"positive" change:"now" default:"3" help:"Maximum number of upstreams that are tried for one connection."`
+	MaxFailures    string   `on:"relay" kind:"limit" change:"now" default:"3" help:"Number of failures of an upstream within failure-window after which it is not used for failure-back-off, or unlimited. A failure is a failed attempt to connect, or a connection that the upstream resets before it has sent data."`
 	FailureWindow  string   `on:"relay" kind:"duration" change:"now" default:"10s" help:"Period for max-failures."`
-	FailureBackOff string   `on:"relay" kind:"duration" change:"now" default:"10s" help:"How long a failing upstream is not used while there are others."`
-	HealthInterval string   `on:"relay" kind:"time" change:"now" default:"infinity" help:"Time between two health checks, which connect to each upstream, at least 10ms, or infinity for none."`
+	FailureBackOff string   `on:"relay" kind:"duration" change:"now" default:"10s" help:"How long a failing upstream is not used while others are available."`
+	HealthInterval string   `on:"relay" kind:"time" change:"now" default:"infinity" help:"Time between two health checks, which connect to each upstream: at least 10ms, or infinity for no checks."`
 	HealthTimeout  string   `on:"relay" kind:"duration" change:"now" default:"5s" help:"Time limit of a health check."`
 	HealthFall     string   `on:"relay" kind:"positive" change:"now" default:"3" help:"Consecutive failed checks after which an upstream is not used."`
 	HealthRise     string   `on:"relay" kind:"positive" change:"now" default:"2" help:"Consecutive successful checks after which it is used again."`
-	DrainIdle      string   `on:"relay" kind:"time" change:"now" default:"1s" help:"Time without traffic after which a connection ends while the listener stops, or infinity."`
+	DrainIdle      string   `on:"relay" kind:"time" change:"now" default:"1s" help:"Time without traffic after which a connection is closed while its listener stops, or infinity."`
 }
 
 // routeKeys are the settings of a table [[listener.route]].
@@ -75,7 +75,7 @@ type limitsKeys struct {
 
 // networkKeys are the settings of a table [[network]].
 type networkKeys struct {
-	Prefix      string `kind:"prefix" example:"\"10.0.0.0/8\"" help:"Network, or address, that the rule is for. It is required. Of several that contain an address, the longest applies."`
+	Prefix      string `kind:"prefix" example:"\"10.0.0.0/8\"" help:"Network, or address, that the rule is for. It is required. If several contain an address, the longest prefix applies."`
 	Deny        bool   `kind:"bool" default:"false" help:"Refuse connections from the network."`
 	Reset       bool   `kind:"bool" default:"false" help:"Reset refused connections instead of sending the rejection message of the protocol."`
 	Exempt      bool   `kind:"bool" default:"false" help:"Exempt the network from max-per-address and address-rate."`

@@ -41,7 +41,7 @@ var kinds = map[string]settings.Kind{
 	"time":   {Types: texts, Allowed: "durations such as 500ms, 5s or 2m, and infinity", Schema: anyOf(words("infinity"), pattern(positives))},
 	"time0":  {Types: append(texts, settings.Integer), Allowed: "0, durations such as 500ms, 5s or 2m, and infinity", Schema: anyOf(words("infinity", "0", 0), pattern(durations))},
 	"pace":   {Types: append(texts, settings.Integer), Allowed: "0 and durations such as 500ms, 5s or 2m, up to 24h0m0s", Schema: anyOf(words("0", 0), pattern(durations))},
-	"refuse": {Types: append(texts, settings.Integer), Allowed: "never, 0, and durations such as 500ms, 5s or 2m", Schema: anyOf(words("never", "0", 0), pattern(durations))},
+	"refuse": {Types: append(texts, settings.Integer), Allowed: "0, durations such as 500ms, 5s or 2m, and infinity", Schema: anyOf(words("infinity", "never", "0", 0), pattern(durations))},
 
 	"replicas": {Types: numbers, Allowed: "the numbers 1 to 5", Schema: integers(1, 5)},
 	"sync":     {Types: texts, Allowed: "durations such as 500ms, 5s or 2m, and always", Schema: anyOf(words("always"), pattern(positives))},

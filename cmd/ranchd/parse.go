@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"github.com/alecthomas/kong"
+
+	"goranch/internal/cliflag"
 )
 
 // parse reads the command line. If done, the program exits with the code.
@@ -28,9 +30,9 @@ func parseFlags(args []string, stdout, stderr io.Writer) (c *config, code int, d
 		kong.Writers(stdout, stderr), kong.NoDefaultHelp(), kong.DefaultEnvars("RANCHD"),
 		// Without this, kong adds the environment variable to each help text.
 		kong.ValueFormatter(func(v *kong.Value) string { return v.Help }))
-	ctx, err := k.Parse(args)
+	ctx, err := k.Parse(cliflag.Join(args))
 	if err != nil {
-		return nil, printFaults(stderr, err), true
+		return nil, printFaults(stderr, cliflag.Error(err)), true
 	}
 	switch {
 	case f.Help:
@@ -71,6 +73,6 @@ func printFaults(w io.Writer, err error) int {
 	for _, fault := range faultsOf(err) {
 		fmt.Fprintf(w, "  %v\n", fault)
 	}
-	fmt.Fprintln(w, "Run ranchd --help for a list of all flags.")
+	fmt.Fprintln(w, "ranchd --help lists all flags.")
 	return exitUsage
 }

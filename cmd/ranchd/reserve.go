@@ -55,7 +55,7 @@ type reservedListener struct {
 // Unwrap returns the listener of the transport, which knows whether its socket was inherited.
 func (l reservedListener) Unwrap() net.Listener { return l.deadlineListener }
 
-// acceptTime is how long an accept may hold the reserve: the connection may be gone in the meantime.
+// acceptTime is how long an accept may use the reserve: the connection may have been reset in the meantime.
 const acceptTime = 20 * time.Millisecond
 
 // Accept accepts from the reserve only if a connection is pending: accept(2) fails for want of a

@@ -22,9 +22,9 @@ import (
 
 // upgradeFlags are the flags of upgrades.
 type upgradeFlags struct {
-	UpgradeTimeout   string `kind:"duration" change:"restart" placeholder:"TIME" default:"30s" help:"In an upgrade, how long the new process may take until it serves. Default: ${default}."`
-	UpgradeDrain     string `kind:"duration0" change:"now" placeholder:"TIME" default:"30s" help:"Period after an upgrade over which the replaced process asks its connections to stop, each at a random time. --shutdown-timeout begins after it. Default: ${default}."`
-	UpgradeProcesses string `kind:"processes" change:"restart" placeholder:"N" default:"5" help:"Maximum number of processes at once: the new one, the one that it replaces, and those of earlier upgrades whose connections have not ended. Default: ${default}."`
+	UpgradeTimeout   string `kind:"duration" change:"restart" placeholder:"TIME" default:"30s" help:"Time limit of an upgrade, until the new process serves connections. Default: ${default}."`
+	UpgradeDrain     string `kind:"duration0" change:"now" placeholder:"TIME" default:"30s" help:"Period after an upgrade over which the old process asks its connections to stop, each at a random time. --shutdown-timeout begins after it. Default: ${default}."`
+	UpgradeProcesses string `kind:"processes" change:"restart" placeholder:"N" default:"5" help:"Maximum number of processes at the same time: the new one, the old one, and those of earlier upgrades whose connections have not ended. Default: ${default}."`
 }
 
 // upgradeConfig configures upgrades.

@@ -13,11 +13,15 @@ func (d *daemon) upstreamsCommand() shell.Command {
 	return shell.Command{
 		Name: "upstreams", Role: shell.Viewer,
 		Help: "Show the upstreams of the relays.\n\n" +
-			"A relay has the name of its service, by default that of the listener; that of a route is followed by its first server name and its " +
-			"ALPN: * stands for all server names, - for none. " +
-			"Their states: up; full, it has its maximum of connections; out, it has failed too often and is not used for a time; " +
-			"down, its health checks fail; removed, it is not configured any more and has connections left. FAILED counts failed attempts " +
-			"to connect and connections that an upstream has broken; the metric goranch_upstream_failures_total has them by reason.",
+			"RELAY is the name of the service, by default that of the listener. For a route it is followed by\n" +
+			"the first server name of the route and its ALPN: * is all server names, - is none.\n\n" +
+			"  up       receives connections\n" +
+			"  full     has its maximum number of connections\n" +
+			"  out      has failed too often, and is not used for a time\n" +
+			"  down     fails its health checks\n" +
+			"  removed  is no longer configured, but still has connections\n\n" +
+			"FAILED counts failed attempts to connect, and connections that the upstream has reset. The metric\n" +
+			"goranch_upstream_failures_total counts them by reason.",
 		Run: func(_ context.Context, c *shell.Call) error {
 			c.Return(d.upstreams())
 			return nil

@@ -116,19 +116,17 @@ func infinityAsZero(d time.Duration) time.Duration {
 	return d
 }
 
-// refuseAfter reads a value of ranch.Options.RefuseAfter, where 0 is never and -1 is at once.
+// refuseAfter reads a value of ranch.Options.RefuseAfter, where 0 is infinity and -1 is 0. The former
+// name of infinity, never, is still accepted.
 func refuseAfter(s string) (time.Duration, error) {
 	if s == "never" {
 		return 0, nil
 	}
-	d, err := time.ParseDuration(s)
-	if err != nil || d < 0 {
-		return 0, errors.New("allowed are never, 0, and durations such as 500ms, 5s or 2m")
-	}
-	if d == 0 {
+	d, err := notNegative(s)
+	if err == nil && d == 0 {
 		return -1, nil
 	}
-	return d, nil
+	return infinityAsZero(d), err
 }
 
 func rate(s string) (conns.Rate, error) {

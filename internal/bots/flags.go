@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+
+	"goranch/internal/cliflag"
 )
 
 // plan is the parsed command line.
@@ -64,10 +66,10 @@ func parse(args []string, stdout, stderr io.Writer) (p *plan, code int, done boo
 	k := kong.Must(p, kong.Name("ranchctl bots"), kong.Description(description),
 		kong.Writers(stdout, stderr), kong.NoDefaultHelp(),
 		kong.ValueFormatter(func(v *kong.Value) string { return v.Help }))
-	ctx, err := k.Parse(args)
+	ctx, err := k.Parse(cliflag.Join(args))
 	switch {
 	case err != nil:
-		return nil, usageError(stderr, err), true
+		return nil, usageError(stderr, cliflag.Error(err)), true
 	case p.Help:
 		ctx.PrintUsage(false)
 		io.WriteString(stdout, helpTail+exitHelp)

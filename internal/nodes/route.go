@@ -32,7 +32,7 @@ type route struct {
 var routes = map[string]route{
 	"connections": {sort: "age", limit: "limit", rows: 100},
 	"closed":      {sort: "ended", limit: "limit", rows: 100},
-	"sources":     {sort: "connections", limit: "n", rows: 20},
+	"sources":     {sort: "connections", limit: "limit", rows: 20},
 	"sessions":    {sort: "since", limit: "limit", rows: 100},
 	"connection":  {one: true},
 	"drain":       {one: true, noArgs: everyNode, unless: "watch"},

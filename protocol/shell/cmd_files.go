@@ -17,7 +17,7 @@ func (s *Shell) fileCommands() []Command {
 		{Name: "pwd", Help: "Show the working directory.", Role: Viewer, Quick: true, Run: pwd},
 		{Name: "cd", Usage: "[<directory>]", Help: "Change the working directory; without an argument, to the root directory.", Role: Viewer, MaxArgs: 1, Run: s.cd, Complete: s.completePath(true)},
 		{Name: "ls", Usage: "[--long] [<path>]", Help: "List a directory.", Role: Viewer, MaxArgs: 1, Run: s.ls, Complete: s.completePath(false),
-			Flags: []Flag{{Name: "long", Help: "show sizes, times and modes"}}},
+			Flags: []Flag{{Name: "long", Help: "Show sizes, times and modes."}}},
 	}
 }
 

@@ -1,6 +1,9 @@
 package shell
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // parseFlags separates flags and arguments, up to "--", and checks the flags.
 func (c *Command) parseFlags(args []string) (rest []string, flags map[string]string, err error) {
@@ -69,15 +72,22 @@ func (f *Flag) check(value string) error {
 func (c *Command) checkCount(n int) error {
 	switch {
 	case n < c.MinArgs && c.MinArgs == c.MaxArgs:
-		return Usage("%s takes %d arguments, not %d: %s", c.Name, c.MinArgs, n, c.usage())
+		return Usage("%s takes %s, not %d: %s", c.Name, arguments(c.MinArgs), n, c.usage())
 	case n < c.MinArgs:
-		return Usage("%s takes at least %d arguments: %s", c.Name, c.MinArgs, c.usage())
+		return Usage("%s takes at least %s: %s", c.Name, arguments(c.MinArgs), c.usage())
 	case c.MaxArgs == 0 && n > 0:
 		return Usage("%s takes no arguments", c.Name)
 	case c.MaxArgs >= 0 && n > c.MaxArgs:
-		return Usage("%s takes at most %d arguments: %s", c.Name, c.MaxArgs, c.usage())
+		return Usage("%s takes at most %s: %s", c.Name, arguments(c.MaxArgs), c.usage())
 	}
 	return nil
+}
+
+func arguments(n int) string {
+	if n == 1 {
+		return "1 argument"
+	}
+	return fmt.Sprintf("%d arguments", n)
 }
 
 func (c *Command) usage() string { return strings.TrimRight(c.Name+" "+c.Usage, " ") }

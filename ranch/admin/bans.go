@@ -25,26 +25,26 @@ func (a *admin) banCommands() []shell.Command {
 	return []shell.Command{
 		{Name: "ban", Usage: "<network> ... [--for TIME] [--reason TEXT] [--reset] [--keep] [--yes]", Role: shell.Operator, Changes: true,
 			MinArgs: 1, MaxArgs: maxBans,
-			Help: "Refuse connections from networks or addresses, and close those that are live.\n\n" +
-				"A ban lasts until its time, unban, or the end of the server. It replaces an earlier ban of the\n" +
-				"same network by this command. It does not apply to addresses for which there is a rule of a\n" +
-				"longer prefix. A ban of your own address, and of all addresses, requires --yes.",
+			Help: "Refuse connections from networks or addresses, and close live ones.\n\n" +
+				"A ban lasts for TIME, until unban, or until the server stops. It replaces an earlier ban of the\n" +
+				"same network by this command. It does not apply to addresses for which a rule with a longer\n" +
+				"prefix exists. A ban of your own address or of all addresses requires --yes.",
 			Flags: []shell.Flag{
-				{Name: "for", Value: "TIME", Help: "How long: a duration from 1s, such as 1h, or infinity. Default: infinity."},
-				{Name: "reason", Value: "TEXT", Help: "Why; shown by bans and in the log."},
+				{Name: "for", Value: "TIME", Help: "Duration of the ban, from 1s, such as 1h, or infinity. Default: infinity."},
+				{Name: "reason", Value: "TEXT", Help: "Reason, which bans and the log show."},
 				{Name: "reset", Help: "Reset connections instead of sending a rejection message."},
-				{Name: "keep", Help: "Keep live connections, until the next ban without this flag."},
-				{Name: "yes", Help: "Ban your own address, or all addresses, too."},
+				{Name: "keep", Help: "Do not close live connections, until the next ban without this flag."},
+				{Name: "yes", Help: "Allow a ban of your own address or of all addresses."},
 			},
 			Run: a.ban, Complete: a.completePeer},
 		{Name: "unban", Usage: "<network> ...", Role: shell.Operator, Changes: true, MinArgs: 1, MaxArgs: maxBans,
-			Help: "Remove the bans of exactly these networks.\n\n" +
+			Help: "Remove bans. The networks must be exactly those that were banned.\n\n" +
 				"A ban from a file returns when the file changes, unless it was removed there too.",
 			Run: a.unban, Complete: a.completeBan},
 		{Name: "bans", Usage: "[<network>] [--limit N] [--offset N]", Role: shell.Viewer, MaxArgs: 1,
-			Help: "List the rules for networks of clients: all, or those that overlap a network.\n\n" +
-				"deny and reset are bans; the others exempt networks from limits or replace them. To an address\n" +
-				"the rule of the longest prefix applies.",
+			Help: "List all rules for client networks, or those that overlap a network.\n\n" +
+				"deny and reset are bans; other rules exempt a network from limits or replace them. The rule with\n" +
+				"the longest prefix applies to an address.",
 			Flags: []shell.Flag{
 				{Name: "limit", Value: "N", Help: "Show at most N rules, up to 1000. Default: 100."},
 				{Name: "offset", Value: "N", Help: "Skip the first N rules."},

@@ -14,8 +14,8 @@ func (a *admin) closedCommands() []shell.Command {
 	return []shell.Command{
 		{Name: "closed", Usage: pageUsage, Role: shell.Viewer, MaxArgs: maxTerms,
 			Help: "List recently closed connections and why they ended.\n\n" +
-				"The latest end comes first. With --sort the largest value comes first, except for peer. Each\n" +
-				"listener remembers its last connections, 100 by default." + closedFilterHelp,
+				"The most recently closed comes first. With --sort the largest value comes first, except for peer.\n" +
+				"Each listener keeps its last connections, 100 by default." + closedFilterHelp,
 			Flags: pageFlags("ended", "age", "read", "written", "bytes", "peer"),
 			Run:   a.closed, Complete: a.completeFilter(closed)},
 	}

@@ -19,7 +19,7 @@ func (a *admin) descriptorCommands() []shell.Command {
 	return []shell.Command{
 		{Name: "descriptors", Usage: "[--kinds]", Role: shell.Viewer, Run: a.descriptors,
 			Help:  "Show the number of open descriptors of the process and its limit.",
-			Flags: []shell.Flag{{Name: "kinds", Help: "Count the descriptors by kind, which visits each of them (Linux)."}}},
+			Flags: []shell.Flag{{Name: "kinds", Help: "Count the descriptors by kind (Linux). This inspects each descriptor."}}},
 	}
 }
 

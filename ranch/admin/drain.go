@@ -24,8 +24,8 @@ func (a *admin) drainCommands() []shell.Command {
 				"command shows the drains that are in progress.\n\n" + allHelp,
 			Flags: []shell.Flag{
 				{Name: "timeout", Value: "TIME",
-					Help: "How long to wait for connections, after delay and spread. 0s closes them at once; infinity has no limit. Default: 30s."},
-				{Name: "delay", Value: "TIME", Help: "How long the listener still accepts connections, while it is not ready. Default: that of the listener."},
+					Help: "How long to wait for connections, after delay and spread, or infinity. 0s closes them at once. Default: 30s."},
+				{Name: "delay", Value: "TIME", Help: "How long the listener still accepts connections while it is not ready. Default: that of the listener."},
 				{Name: "spread", Value: "TIME", Help: "Period over which connections are asked to stop, at random times. Default: that of the listener."},
 				{Name: "watch", Help: "Show the progress, repeatedly until the drain has ended."},
 			},

@@ -17,7 +17,7 @@ func (a *admin) goroutineCommands() []shell.Command {
 	return []shell.Command{
 		{Name: "goroutines", Usage: "[--profile] [--limit N]", Role: shell.Viewer, Run: a.goroutines,
 			Help: "Show the number of goroutines, or a profile of their stacks.\n\n" +
-				"The profile visits every goroutine, which takes seconds if there are a million.",
+				"The profile inspects every goroutine. With a million goroutines it takes seconds.",
 			Flags: []shell.Flag{
 				{Name: "profile", Help: "List the most frequent stacks."},
 				{Name: "limit", Value: "N", Help: "Show at most N stacks, up to 1000. Default: 10."},

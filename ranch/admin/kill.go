@@ -28,9 +28,9 @@ func (a *admin) killCommands() []shell.Command {
 			Run:   a.ending(kill), Complete: a.completeFilter(live)},
 		{Name: "end", Usage: endUsage, Role: shell.Operator, Changes: true, MinArgs: 1, MaxArgs: maxTerms,
 			Help: "Ask connections to stop, by their ids or all that match a filter.\n\n" +
-				"A connection can answer what it has received. It is closed if it has not ended after the limit\n" +
+				"A connection can still answer what it has received. It is closed if it has not ended within the\n" +
 				"shutdown-timeout of its listener. Connections that were asked before are not counted." + endHelp,
-			Flags: []shell.Flag{{Name: "yes", Help: "End all connections that match the filter."}},
+			Flags: []shell.Flag{{Name: "yes", Help: "Ask all connections that match the filter."}},
 			Run:   a.ending(end), Complete: a.completeFilter(live)},
 	}
 }

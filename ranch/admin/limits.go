@@ -24,9 +24,11 @@ type limit struct {
 }
 
 const (
-	durations = "durations such as 500ms, 5s or 2m, and none"
-	counts    = "numbers from 1, and none"
-	rates     = "numbers per second such as 100 or 0.5, with a burst such as 100:20, and unlimited"
+	durations         = "durations such as 500ms, 5s or 2m, and infinity"
+	counts            = "numbers from 1, and unlimited"
+	durationsFromZero = "0s, durations such as 500ms, 5s or 2m, and infinity"
+	delays            = "0s, and durations such as 500ms, 5s or 2m"
+	rates             = "numbers per second such as 100 or 0.5, with a burst such as 100:20, and unlimited"
 )
 
 // errValue is returned by the set of a limit. The caller says what is allowed.
@@ -39,24 +41,24 @@ var limits = []limit{
 	countLimit("max-per-address", "connections of one source address", func(o *ranch.Options) *int { return &o.PerAddress }),
 	countLimit("max-handshakes", "handshakes in progress", func(o *ranch.Options) *int { return &o.MaxHandshakes }),
 	timeLimit(limit{name: "handshake-timeout", description: "time limit of a handshake", allowed: durations},
-		"none", transport.NoTimeout, func(o *ranch.Options) *time.Duration { return &o.HandshakeTimeout }),
+		transport.NoTimeout, func(o *ranch.Options) *time.Duration { return &o.HandshakeTimeout }),
 	countLimit("receive-rate", "bytes per second that a connection receives", func(o *ranch.Options) *int { return &o.ReceiveRate }),
 	countLimit("send-rate", "bytes per second that a connection sends", func(o *ranch.Options) *int { return &o.SendRate }),
 	countLimit("total-receive-rate", "bytes per second that all connections receive", func(o *ranch.Options) *int { return &o.TotalReceiveRate }),
 	countLimit("total-send-rate", "bytes per second that all connections send", func(o *ranch.Options) *int { return &o.TotalSendRate }),
 	timeLimit(limit{name: "login-timeout", description: "ends connections whose login takes longer", allowed: durations},
-		"none", 0, func(o *ranch.Options) *time.Duration { return &o.LoginTimeout }),
+		0, func(o *ranch.Options) *time.Duration { return &o.LoginTimeout }),
 	countLimit("max-unestablished", "connections in the login phase", func(o *ranch.Options) *int { return &o.MaxUnestablished }),
 	timeLimit(limit{name: "idle-timeout", description: "ends connections without traffic for this long", allowed: durations},
-		"none", 0, func(o *ranch.Options) *time.Duration { return &o.IdleTimeout }),
+		0, func(o *ranch.Options) *time.Duration { return &o.IdleTimeout }),
 	timeLimit(limit{name: "read-timeout", description: "ends connections that have received nothing for this long", allowed: durations},
-		"none", 0, func(o *ranch.Options) *time.Duration { return &o.ReadTimeout }),
+		0, func(o *ranch.Options) *time.Duration { return &o.ReadTimeout }),
 	timeLimit(limit{name: "write-timeout", description: "ends connections that have sent nothing for this long", allowed: durations},
-		"none", 0, func(o *ranch.Options) *time.Duration { return &o.WriteTimeout }),
-	countLimit("min-receive-rate", "bytes per second that a client must send while its message is incomplete",
+		0, func(o *ranch.Options) *time.Duration { return &o.WriteTimeout }),
+	minimum("min-receive-rate", "bytes per second that a client must send while its message is incomplete",
 		func(o *ranch.Options) *int { return &o.MinReceiveRate }),
 	timeLimit(limit{name: "lifetime", description: "ends connections at this age", allowed: durations},
-		"none", 0, func(o *ranch.Options) *time.Duration { return &o.Lifetime }),
+		0, func(o *ranch.Options) *time.Duration { return &o.Lifetime }),
 	{name: "lifetime-jitter", description: "largest fraction by which lifetimes are shortened at random", allowed: "fractions from 0 to 1",
 		get: func(o *ranch.Options) string { return strconv.FormatFloat(o.LifetimeJitter, 'g', -1, 64) },
 		set: func(o *ranch.Options, s string) (err error) {
@@ -64,18 +66,16 @@ var limits = []limit{
 			return err
 		}},
 	timeLimit(limit{name: "park-after", alias: "rest-after",
-		description: "idle time after which a connection is parked, without a goroutine", allowed: "durations such as 500ms or 1s, and never"},
-		"never", transport.NoTimeout, func(o *ranch.Options) *time.Duration { return &o.ParkAfter }),
+		description: "idle time after which a connection is parked, without a goroutine", allowed: durations},
+		transport.NoTimeout, func(o *ranch.Options) *time.Duration { return &o.ParkAfter }),
 	timeLimit(limit{name: "refuse-after",
-		description: "time a connection waits at the cap before it is refused", allowed: "0s, durations such as 500ms or 2s, and never"},
-		"never", 0, func(o *ranch.Options) *time.Duration { return &o.RefuseAfter }),
+		description: "time a connection waits at the cap before it is refused", allowed: durationsFromZero},
+		0, func(o *ranch.Options) *time.Duration { return &o.RefuseAfter }),
 	timeLimit(limit{name: "shutdown-timeout",
-		description: "time from asking a connection to stop until it is closed", allowed: "0s, durations such as 500ms or 5s, and infinity"},
-		"infinity", ranch.Infinity, func(o *ranch.Options) *time.Duration { return &o.ShutdownTimeout }),
-	timeLimit(limit{name: "drain-delay", description: "time for which a drained listener still accepts connections", allowed: durations},
-		"none", 0, func(o *ranch.Options) *time.Duration { return &o.DrainDelay }),
-	timeLimit(limit{name: "drain-spread", description: "period over which a drain asks connections to stop", allowed: durations},
-		"none", 0, func(o *ranch.Options) *time.Duration { return &o.DrainSpread }),
+		description: "time from asking a connection to stop until it is closed", allowed: durationsFromZero},
+		ranch.Infinity, func(o *ranch.Options) *time.Duration { return &o.ShutdownTimeout }),
+	delayLimit("drain-delay", "time for which a drained listener still accepts connections", func(o *ranch.Options) *time.Duration { return &o.DrainDelay }),
+	delayLimit("drain-spread", "period over which a drain asks connections to stop", func(o *ranch.Options) *time.Duration { return &o.DrainSpread }),
 	{name: "evict", description: "which connections are evicted when the cap is lowered", allowed: "none, oldest, most-idle and random",
 		get: func(o *ranch.Options) string { return string(o.Evict) },
 		set: func(o *ranch.Options, s string) error {
@@ -143,21 +143,39 @@ func parseRate(s string) (r conns.Rate, err error) {
 	return r, nil
 }
 
+// countLimit returns a limit that is a number, or unlimited, of which none is a former name.
 func countLimit(name, description string, field func(*ranch.Options) *int) limit {
-	return limit{name: name, description: description, allowed: counts,
-		get: func(o *ranch.Options) string {
-			if n := *field(o); n > 0 {
-				return strconv.Itoa(n)
-			}
-			return "none"
-		},
+	l := minimum(name, description, field)
+	l.allowed = counts
+	get, set := l.get, l.set
+	l.get = func(o *ranch.Options) string {
+		if *field(o) <= 0 {
+			return "unlimited"
+		}
+		return get(o)
+	}
+	l.set = func(o *ranch.Options, s string) error {
+		if n, err := strconv.Atoi(s); err == nil && n == 0 {
+			return errValue
+		}
+		if s == "unlimited" {
+			s = "0"
+		}
+		return set(o, s)
+	}
+	return l
+}
+
+// minimum returns a limit that is a number, where 0 is no minimum, of which none is a former name.
+func minimum(name, description string, field func(*ranch.Options) *int) limit {
+	return limit{name: name, description: description, allowed: "numbers from 0",
+		get: func(o *ranch.Options) string { return strconv.Itoa(max(*field(o), 0)) },
 		set: func(o *ranch.Options, s string) error {
 			if s == "none" {
-				*field(o) = 0
-				return nil
+				s = "0"
 			}
 			n, err := strconv.Atoi(s)
-			if err != nil || n < 1 || n > math.MaxInt32 {
+			if err != nil || n < 0 || n > math.MaxInt32 {
 				return errValue
 			}
 			*field(o) = n
@@ -165,14 +183,14 @@ func countLimit(name, description string, field func(*ranch.Options) *int) limit
 		}}
 }
 
-// timeLimit completes l. word is the text for no limit, and none its value in the options. If l
-// allows 0s, the options represent it as -1, because their 0 is the default.
-func timeLimit(l limit, word string, none time.Duration, field func(*ranch.Options) *time.Duration) limit {
-	allowsZero := strings.HasPrefix(l.allowed, "0s")
+// timeLimit completes l. none is the value of infinity in the options. If l allows 0s, the options
+// represent it as -1, because their 0 is the default.
+func timeLimit(l limit, none time.Duration, field func(*ranch.Options) *time.Duration) limit {
+	allowsZero := l.allowed == durationsFromZero
 	l.get = func(o *ranch.Options) string {
 		switch d := *field(o); {
 		case d == none || !allowsZero && d < 0: // NoTimeout is the same as 0 where 0 is no limit
-			return word
+			return "infinity"
 		case d < 0:
 			return "0s"
 		default:
@@ -180,7 +198,7 @@ func timeLimit(l limit, word string, none time.Duration, field func(*ranch.Optio
 		}
 	}
 	l.set = func(o *ranch.Options, s string) error {
-		if s == word {
+		if s == "infinity" || s == "none" || s == "never" { // none and never are former names
 			*field(o) = none
 			return nil
 		}
@@ -195,4 +213,21 @@ func timeLimit(l limit, word string, none time.Duration, field func(*ranch.Optio
 		return nil
 	}
 	return l
+}
+
+// delayLimit returns a limit that is a duration, by default 0s.
+func delayLimit(name, description string, field func(*ranch.Options) *time.Duration) limit {
+	return limit{name: name, description: description, allowed: delays,
+		get: func(o *ranch.Options) string { return field(o).String() },
+		set: func(o *ranch.Options, s string) error {
+			if s == "none" { // a former name
+				s = "0s"
+			}
+			d, err := time.ParseDuration(s)
+			if err != nil || d < 0 {
+				return errValue
+			}
+			*field(o) = d
+			return nil
+		}}
 }

@@ -37,8 +37,8 @@ func TestLimits(t *testing.T) {
 	for _, r := range rows {
 		got = append(got, fmt.Sprint(r["limit"], " ", r["previous"], " ", r["value"]))
 	}
-	want := []string{"accept-rate unlimited 100:20", "max-per-address none 7", "idle-timeout none 2m0s", "lifetime-jitter 0 0.5",
-		"park-after 1s never", "refuse-after never 0s", "shutdown-timeout 5s 0s", "evict none most-idle"}
+	want := []string{"accept-rate unlimited 100:20", "max-per-address unlimited 7", "idle-timeout infinity 2m0s", "lifetime-jitter 0 0.5",
+		"park-after 1s infinity", "refuse-after infinity 0s", "shutdown-timeout 5s 0s", "evict none most-idle"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("changes: (-want +got):\n%s", diff)
 	}
@@ -46,7 +46,7 @@ func TestLimits(t *testing.T) {
 	if o.IdleTimeout != 2*time.Minute || o.AcceptRate != (conns.Rate{PerSecond: 100, Burst: 20}) || o.ShutdownTimeout != ranch.BrutalKill || o.RefuseAfter != -1 || o.Evict != conns.EvictMostIdle || o.ParkAfter >= 0 {
 		t.Errorf("got options %+v, want the values set", o)
 	}
-	js.json("limit echo idle-timeout=none shutdown-timeout=infinity accept-rate=unlimited max-per-address=none refuse-after=never park-after=2s")
+	js.json("limit echo idle-timeout=infinity shutdown-timeout=infinity accept-rate=unlimited max-per-address=unlimited refuse-after=infinity park-after=2s")
 	o = l.Options()
 	if o.IdleTimeout != 0 || o.ShutdownTimeout != ranch.Infinity || o.AcceptRate != (conns.Rate{}) || o.PerAddress != 0 || o.RefuseAfter != 0 || o.ParkAfter != 2*time.Second {
 		t.Errorf("got options %+v, want the values reset", o)
@@ -59,6 +59,10 @@ func TestLimits(t *testing.T) {
 	}
 	if a := js.json("limit echo evict=oldest idle-timeout=x"); a.Error == nil || l.Options().Evict != conns.EvictMostIdle {
 		t.Errorf("one valid and one invalid value: got %+v and policy %v, want an error and no change", a, l.Options().Evict)
+	}
+	js.json("limit echo idle-timeout=none max-per-address=none refuse-after=never drain-delay=none")
+	if o := l.Options(); o.IdleTimeout != 0 || o.PerAddress != 0 || o.RefuseAfter != 0 || o.DrainDelay != 0 {
+		t.Errorf("the former names of infinity, unlimited and 0s: got %+v, want no limits", o)
 	}
 	if a := js.json("limit echo evict=nobody"); a.Error != nil || l.Options().Evict != conns.EvictNone {
 		t.Errorf("evict=nobody: got %+v and policy %v, want none", a, l.Options().Evict)
@@ -78,9 +82,13 @@ func TestLimitsShowNoLimit(t *testing.T) {
 	for _, r := range s.jsonClient().json("limits echo").rows(t) {
 		got[r["limit"]] = r["value"]
 	}
-	for _, name := range []string{"idle-timeout", "handshake-timeout", "max-per-address"} {
-		if got[name] != "none" {
-			t.Errorf("%s: got %v, want none", name, got[name])
+	for _, name := range []string{"idle-timeout", "handshake-timeout", "max-per-address", "min-receive-rate"} {
+		want := map[string]string{"max-per-address": "unlimited", "min-receive-rate": "0"}[name]
+		if want == "" {
+			want = "infinity"
+		}
+		if got[name] != want {
+			t.Errorf("%s: got %v, want %s", name, got[name], want)
 		}
 	}
 }

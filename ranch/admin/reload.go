@@ -37,9 +37,9 @@ func (a *admin) reloadCommands() []shell.Command {
 	}
 	return []shell.Command{{Name: "reload", Role: shell.Operator, Changes: true, Run: a.reload,
 		Help: "Read the configuration and the files that it names again, and apply what has changed.\n\n" +
-			"If anything is wrong, nothing is changed. The answer lists each changed setting, and when the\n" +
+			"If anything is invalid, nothing is changed. The answer lists each changed setting, and when the\n" +
 			"change takes effect: now, at resume (suspend and resume the listener), or after a restart.\n" +
-			"Listeners that are new are started; those that are not configured any more are drained."}}
+			"New listeners are started; those that are no longer configured are drained."}}
 }
 
 func (a *admin) reload(ctx context.Context, c *shell.Call) error {

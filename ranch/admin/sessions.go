@@ -13,9 +13,9 @@ func (a *admin) sessionCommands() []shell.Command {
 	return []shell.Command{
 		{Name: "sessions", Usage: "[--list] [--limit N]", Role: shell.Viewer, Run: a.sessions,
 			Help: "Show the numbers of sessions, or list them.\n\n" +
-				"Session ids are secret; the list shows a hash of each id.",
+				"Session ids are secret: the list shows a hash of each id.",
 			Flags: []shell.Flag{
-				{Name: "list", Help: "List the sessions, the latest change first."},
+				{Name: "list", Help: "List the sessions, the most recently changed first."},
 				{Name: "limit", Value: "N", Help: "Show at most N sessions, up to 1000. Default: 100."},
 			}},
 	}

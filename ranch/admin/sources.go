@@ -14,14 +14,14 @@ const defaultSources = 20
 
 func (a *admin) sourceCommands() []shell.Command {
 	return []shell.Command{
-		{Name: "sources", Usage: "[<filter> ...] [--sort KEY] [--n N]", Role: shell.Viewer, MaxArgs: maxTerms,
-			Help: "List the source addresses with the most live connections or traffic.\n\n" +
-				"IPv6 addresses count by their /64. Unix sockets and in-memory connections, which have no address,\n" +
-				"are one source, local. Traffic is that of the connections that are live now." + liveFilterHelp,
+		{Name: "sources", Usage: "[<filter> ...] [--sort KEY] [--limit N]", Role: shell.Viewer, MaxArgs: maxTerms,
+			Help: "List the source addresses with the most live connections or the most traffic.\n\n" +
+				"IPv6 addresses are grouped by /64. Unix sockets and in-memory connections have no address and\n" +
+				"are shown as local. Traffic is that of live connections only." + liveFilterHelp,
 			Flags: []shell.Flag{
 				{Name: "sort", Value: "KEY", Help: "The sort key, the largest value first. Default: connections.",
 					Choices: []string{"connections", "read", "written", "bytes"}},
-				{Name: "n", Value: "N", Help: "Show at most N sources, up to 1000. Default: 20."},
+				{Name: "limit", Value: "N", Help: "Show at most N sources, up to 1000. Default: 20."},
 				{Name: "filter", Value: "FILTER", Help: "Count connections that match the filter, like the arguments."},
 			},
 			Run: a.sources, Complete: a.completeFilter(live)},
@@ -39,7 +39,7 @@ func (a *admin) sources(_ context.Context, c *shell.Call) error {
 	if err != nil {
 		return err
 	}
-	n, err := intFlag(c, "n", defaultSources, 1, maxRows)
+	n, err := intFlag(c, "limit", defaultSources, 1, maxRows)
 	if err != nil {
 		return err
 	}

@@ -47,7 +47,7 @@ func TestSources(t *testing.T) {
 	}
 	for request, want := range map[string][]row{
 		"sources listener=proxied":                             {{"10.0.0.1", 2}, {"2001:db8::/64", 2}, {"10.0.0.2", 1}, {"2001:db8:0:1::/64", 1}},
-		"sources listener=proxied --sort read --n 2":           {{"10.0.0.2", 1}, {"10.0.0.1", 2}},
+		"sources listener=proxied --sort read --limit 2":       {{"10.0.0.2", 1}, {"10.0.0.1", 2}},
 		"sources peer=2001:db8::/64 --sort written":            {{"2001:db8::/64", 2}},
 		"sources peer=2001:db8::/32 read>0 --sort bytes":       {{"2001:db8::/64", 2}, {"2001:db8:0:1::/64", 1}},
 		"sources listener=shell":                               {{"local", 1}},
@@ -61,12 +61,12 @@ func TestSources(t *testing.T) {
 		if diff := cmp.Diff(want, got, cmp.AllowUnexported(row{})); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", request, diff)
 		}
-		if request == "sources listener=proxied --sort read --n 2" && a.Total != 4 {
+		if request == "sources listener=proxied --sort read --limit 2" && a.Total != 4 {
 			t.Errorf("%s: got total %d, want 4", request, a.Total)
 		}
 	}
 	for request, want := range map[string]string{
-		"sources --n 0":           `flag --n "0": allowed are the numbers 1 to 1000`,
+		"sources --limit 0":       `flag --limit "0": allowed are the numbers 1 to 1000`,
 		"sources --sort peer":     `flag --sort "peer": allowed are connections, read, written, bytes`,
 		"sources listener=absent": `no listener "absent"; listeners: echo, proxied, shell`,
 	} {

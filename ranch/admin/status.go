@@ -20,7 +20,7 @@ func (a *admin) statusCommands() []shell.Command {
 	return []shell.Command{
 		{Name: "status", Role: shell.Viewer, Help: "Show a summary of the server's state.", Run: a.status},
 		{Name: "stats", Usage: "[<listener>]", Role: shell.Viewer, MaxArgs: 1, Complete: a.completeListener, Run: a.stats,
-			Help: "Show counters since the start, of all listeners or of one, and the reasons of connection ends."},
+			Help: "Show counters since the start, of all listeners or of one, and why connections ended."},
 		{Name: "config", Role: shell.Viewer, Help: "Show the configuration of the server.", Run: a.config},
 		{Name: "version", Role: shell.Guest, Help: "Show the version of the server and of its build.", Run: a.version},
 	}

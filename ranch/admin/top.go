@@ -19,7 +19,7 @@ func (a *admin) topCommands() []shell.Command {
 			Flags: []shell.Flag{
 				{Name: "interval", Value: "TIME", Help: "Time between two tables, 100ms to 1h. Default: 1s."},
 				{Name: "limit", Value: "N", Help: "Show at most N connections, up to 1000. Default: 10."},
-				{Name: "count", Value: "N", Help: "End after N tables. Default: no limit."},
+				{Name: "count", Value: "N", Help: "Number of tables. Default: unlimited."},
 				{Name: "filter", Value: "FILTER", Help: "Measure connections that match the filter, like the arguments."},
 			},
 			Run: a.top, Complete: a.completeFilter(live)},

@@ -28,10 +28,10 @@ func (a *admin) traceCommands() []shell.Command {
 	return []shell.Command{
 		{Name: "trace", Usage: "<id> | <network> [on|off] [--bytes N]", Role: shell.Operator, Changes: true, MinArgs: 1, MaxArgs: 2,
 			Help: "Show the reads and writes of a connection, or of all peers in a network, until cancelled.\n\n" +
-				"The output can contain secrets of users, such as passwords; of TLS connections it is the\n" +
-				"plaintext. The call is audited when it ends. \"off\" stops the traces of that id or network,\n" +
-				"including those of other operators. A network applies to the current listeners except those of\n" +
-				"the shell. Events that arrive faster than they can be shown are dropped and counted.",
+				"The output can contain secrets of users, such as passwords; for TLS connections it is the\n" +
+				"plaintext. The audit log records the call when it ends. \"off\" stops the traces of that id or\n" +
+				"network, including those of other operators. A network applies to the current listeners except\n" +
+				"those of the shell. Events that arrive faster than they can be shown are dropped and counted.",
 			Flags: []shell.Flag{{Name: "bytes", Value: "N",
 				Help: "Bytes shown of each read and write, up to 4096; 0 shows none. Default: 64."}},
 			Run: a.trace, Complete: a.completeTrace},

@@ -23,9 +23,9 @@ func (a *admin) upgradeCommands() []shell.Command {
 		return nil
 	}
 	return []shell.Command{{Name: "upgrade", Role: shell.Operator, Changes: true, Run: a.upgrade,
-		Help: "Start the program again, as it is on the disk now, and hand it the listening sockets.\n\n" +
-			"No connection is refused. The new process serves new connections; this one drains its own. If\n" +
-			"the new process fails, this one continues to serve, and the error says why. Cancelling the\n" +
+		Help: "Start the program again, with the executable now on disk, and hand over the listening sockets.\n\n" +
+			"No connection is refused. The new process serves new connections; the old one drains its own. If\n" +
+			"the new process fails, the old one continues to serve, and the error says why. Cancelling the\n" +
 			"command cancels the upgrade, unless the hand-over has begun."}}
 }
 

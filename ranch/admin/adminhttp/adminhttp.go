@@ -12,7 +12,7 @@
 // "/" is the dashboard, "/livez" and "/readyz" are for probes, "/metrics" is a handler of the program,
 // "/events" is a stream of server-sent events, and "/debug/pprof/" has profiles. Each command is served
 // as JSON: all of them by POST at "/commands/NAME", and those that change nothing by GET at "/NAME" too,
-// such as "/status", "/connections?filter=idle>30s&limit=10" and "/sources?n=5". "/openapi.json"
+// such as "/status", "/connections?filter=idle>30s&limit=10" and "/sources?limit=5". "/openapi.json"
 // describes all of it.
 //
 // # Access

@@ -56,7 +56,7 @@ func TestGet(t *testing.T) {
 		Source      string
 		Connections int
 	}
-	s.do("GET", "/sources?n=1&filter=listener%3Decho", "").result(t, &sources)
+	s.do("GET", "/sources?limit=1&filter=listener%3Decho", "").result(t, &sources)
 	if len(sources) != 1 || sources[0].Source != "127.0.0.1" || sources[0].Connections != 5 {
 		t.Errorf("/sources: got %+v, want 5 connections of 127.0.0.1", sources)
 	}

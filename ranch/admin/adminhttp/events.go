@@ -28,7 +28,7 @@ var (
 	errYourStreams    = errors.New("you have too many event streams open")
 )
 
-// serveEvents streams events until the client is gone, its login ends, or the handler is closed.
+// serveEvents streams events until the client disconnects, its login ends, or the handler is closed.
 func (h *Handler) serveEvents(w http.ResponseWriter, r *request) {
 	kinds := []string{statsEvents, listenerEvents}
 	if v := r.URL.Query().Get("kinds"); v != "" {

@@ -51,7 +51,7 @@ func Example() {
 		fmt.Print(resp.StatusCode, " ", string(b))
 	}
 	show(client.Get(url + "/readyz?verbose"))
-	show(client.Get(url + "/sources?n=1&filter=listener%3Decho"))
+	show(client.Get(url + "/sources?limit=1&filter=listener%3Decho"))
 	show(client.Post(url+"/commands/cap", "application/json", strings.NewReader(`{"args":["echo","500"]}`)))
 	// Output:
 	// 200 [+] listener admin-http: ok

@@ -21,7 +21,7 @@ import (
 // No request makes the handler panic, and every answer of a command is JSON.
 func FuzzRequest(f *testing.F) {
 	for _, seed := range [][4]string{
-		{"GET", "/connections", "filter=listener%3Decho&sort=read&reverse&limit=5", ""}, {"GET", "/sources", "n=3", ""},
+		{"GET", "/connections", "filter=listener%3Decho&sort=read&reverse&limit=5", ""}, {"GET", "/sources", "limit=3", ""},
 		{"POST", "/commands/limit", "", `{"args":["echo","idle-timeout=5m"]}`}, {"POST", "/commands/kill", "", `{"args":["age>5m"],"flags":{"yes":true}}`},
 		{"POST", "/commands/sessions", "", `{"flags":{"limit":1e3,"list":false}}`}, {"POST", "/session", "", `{"ticket":"ticket_x"}`},
 		{"GET", "/readyz", "verbose&exclude=listener+echo", ""}, {"GET", "/connection", "arg=7", ""}, {"DELETE", "/session", "", ""},

@@ -55,7 +55,7 @@ type Options struct {
 	// 0 is 64; negative values are refused.
 	MaxStreams int
 	// MaxBuffered limits the events that wait for one stream, in bytes. A stream that reads too slowly
-	// loses events beyond it, and is told how many. 0 is 64 KiB; negative values are refused.
+	// loses events beyond it, and is notified of their number. 0 is 64 KiB; negative values are refused.
 	MaxBuffered int
 	// Interval is the time between two events with the state of the listeners. 0 is 1 s; negative
 	// values are refused.

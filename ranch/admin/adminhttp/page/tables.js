@@ -10,7 +10,7 @@ const pageSize = 50;
 const known = [
   { name: "connections", title: "Connections", filter: true },
   { name: "closed", title: "Recently closed", filter: true },
-  { name: "sources", title: "Sources", filter: true, limit: "n" },
+  { name: "sources", title: "Sources", filter: true },
   { name: "nodes", title: "Nodes" },
   { name: "sessions", title: "Sessions" },
   { name: "session list", title: "Session list", command: "sessions", flags: { list: "true" }, needs: "list" },
@@ -85,7 +85,6 @@ export async function load() {
   if (has("sort")) parameters.sort = state.sort;
   if (has("reverse") && state.reverse) parameters.reverse = "true";
   if (has("limit")) parameters.limit = pageSize;
-  if (t.limit) parameters[t.limit] = pageSize;
   if (has("offset")) parameters.offset = state.offset || "";
   try {
     const answer = await api.get("/" + c.name, parameters);
