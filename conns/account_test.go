@@ -53,8 +53,8 @@ func TestNothingStaysCounted(t *testing.T) {
 			if c := s.Counters(); c.Addresses != 0 || c.Handshakes != 0 {
 				t.Errorf("got %d addresses and %d handshakes, want 0 and 0", c.Addresses, c.Handshakes)
 			}
-			if err := s.Shutdown(bg); err != nil {
-				t.Errorf("Shutdown: got %v, want nil", err)
+			if err := s.Drain(bg, conns.DrainOptions{}); err != nil {
+				t.Errorf("Drain: got %v, want nil", err)
 			}
 			wantState(t, g, conns.GateState{Limit: 10, Peak: 1})
 		})
@@ -74,8 +74,8 @@ func TestPerAddress(t *testing.T) {
 	}
 	s.Start(bg, plain, ipConn{newStub()}, protocol.Func(untilCancelled))
 	wantReason(t, receive(t, ends), conns.RefusedAddress)
-	if err := s.Shutdown(bg); err != nil {
-		t.Errorf("Shutdown: got %v, want nil", err)
+	if err := s.Drain(bg, conns.DrainOptions{}); err != nil {
+		t.Errorf("Drain: got %v, want nil", err)
 	}
 	want := conns.Counters{Accepted: 2, Served: 1, Refused: 1}
 	want.Ended[conns.Shutdown], want.Ended[conns.RefusedAddress] = 1, 1

@@ -54,13 +54,13 @@ func (l addressLimits) replaced(rule *NetworkRule) addressLimits {
 }
 
 // addresses is a table of source addresses. It holds those with
-// live connections, which the cap bounds, and, while a rate is limited, at most maxQuiet others.
+// live connections, which the cap bounds, and, while a rate is limited, at most maxInactive others.
 type addresses struct{ shards [16]addressShard }
 
 type addressShard struct {
 	mu sync.Mutex
 	m  map[addressKey]*address
-	_  [48]byte // keeps neighbours out of this cache line
+	_  [48]byte // keeps the next shard out of this cache line
 }
 
 // address is one source address.
@@ -70,9 +70,9 @@ type address struct {
 	full int64 // when its bucket is full again, on the clock of the table's owner; see Rate.take
 }
 
-// maxQuiet is how many addresses without connections stay in the table for their rate. In a flood
+// maxInactive is how many addresses without connections stay in the table for their rate. In a flood
 // of more, some are removed, and their rate starts again: the memory of the table is bounded.
-const maxQuiet = 65536
+const maxInactive = 65536
 
 func (t *addresses) shard(k addressKey) *addressShard {
 	h := (k.hi ^ k.lo*0x9e3779b97f4a7c15) * 0xd6e8feb86659fd93
@@ -106,7 +106,7 @@ func (p *addressShard) put(a *address) {
 	if p.m == nil {
 		p.m = make(map[addressKey]*address)
 	}
-	if len(p.m) >= maxQuiet/len(addresses{}.shards) {
+	if len(p.m) >= maxInactive/len(addresses{}.shards) {
 		checked := 0
 		for key, old := range p.m { // in random order
 			if old.live == 0 {
@@ -126,14 +126,14 @@ func (t *addresses) remove(key addressKey, now int64) {
 	p := t.shard(key)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	a := p.m[key] // there is one while it has connections
+	a := p.m[key] // it exists while it has connections
 	if a.live--; a.live == 0 && a.full <= now {
 		delete(p.m, key)
 	}
 }
 
-// forget removes addresses without connections whose buckets are full again.
-func (t *addresses) forget(now int64) {
+// prune removes addresses without connections whose buckets are full again.
+func (t *addresses) prune(now int64) {
 	for i := range t.shards {
 		p := &t.shards[i]
 		p.mu.Lock()

@@ -64,15 +64,15 @@ func TestAddressTableIsBounded(t *testing.T) {
 		}
 		table.remove(a.key, now)
 	}
-	if n := table.len(); n > maxQuiet+live+16 {
-		t.Errorf("got %d addresses in the table, want at most %d", n, maxQuiet+live+16)
+	if n := table.len(); n > maxInactive+live+16 {
+		t.Errorf("got %d addresses in the table, want at most %d", n, maxInactive+live+16)
 	}
 	for i := range live {
 		if _, err := table.add(addrOf(i), lim, now); !errors.Is(err, RefusedAddress) {
 			t.Fatalf("address %d with a live connection: got %v, want %v", i, err, RefusedAddress)
 		}
 	}
-	table.forget(now + int64(time.Hour))
+	table.prune(now + int64(time.Hour))
 	if n := table.len(); n != live {
 		t.Errorf("got %d addresses after all buckets are full again, want %d", n, live)
 	}

@@ -71,7 +71,7 @@ func liveSupervisor(b *testing.B, n, free int) (*conns.Gate, *conns.Supervisor) 
 		s.Start(bg, plain, nullConn{}, stay)
 	}
 	b.Cleanup(func() {
-		if err := s.Shutdown(bg); err != nil {
+		if err := s.Drain(bg, conns.DrainOptions{}); err != nil {
 			b.Error(err)
 		}
 	})

@@ -40,7 +40,7 @@ func (s *Supervisor) addClosed(sh *shard, c *connection, conn *transport.Conn, w
 	}
 	if c != nil {
 		c.describe(i, o, now)
-		i.Ending = true // its context has ended; to ask it would need much stack
+		i.Ending = true // its context has ended; ctx.Err would need much stack
 	} else {
 		i.ID, i.Transport, i.RemoteAddr, i.LocalAddr = conn.ID(), o.transport, o.remote, o.local
 		i.Since, i.Stats = now, conn.Stats()

@@ -17,6 +17,7 @@ import (
 
 // connection is a registered connection. Times are on the supervisor's clock.
 type connection struct {
+	// Set once.
 	conn     transport.Conn
 	sup      *Supervisor
 	protocol protocol.Protocol
@@ -26,8 +27,9 @@ type connection struct {
 	flags   flags
 	waited  uint32 // microseconds from its start until the protocol was called
 	started int64
-	session runner // of a protocol that lets its connections be parked or handed over; else nil
-	err     error  // the result of its last step; used by the goroutine of the connection only
+	session runner       // of a protocol that lets its connections be parked or handed over; else nil
+	err     error        // the result of its last step; used by the goroutine of the connection only
+	stopAt  atomic.Int64 // when it was asked to stop; 0: never
 
 	// Accounting.
 	index     int32    // in its shard, under the shard's lock
@@ -35,153 +37,55 @@ type connection struct {
 	endedAs   Reason   // set at the end
 	address   *address // its source address in one of them; nil: not counted
 
-	stopAt atomic.Int64 // when it was asked to stop; 0: never
-
 	// Idle time, kept by Monitor.
 	read, written   uint64       // bytes at its last check
 	readAt, wroteAt atomic.Int64 // time of the last check that saw a change, or of the end of the handshake
 }
 
 // runner is an [idle.Session] or an [engine.Handover].
-type runner interface{ Run(rest bool) error }
+type runner interface{ Run(mayPark bool) error }
 
 // run is the life of a connection, in a goroutine of its own: admit, handshake, begin, serve, end.
 // A connection that was parked continues with serve, in a new goroutine.
 //
-// run needs little stack, because the stack of an idle connection that is not parked stays as
-// large as it has ever been. So serve is not a function.
+// run needs little stack, because the stack of an idle connection that is not parked keeps its largest
+// size so far. So serve is not a function of its own.
 func (c *connection) run() {
 	defer c.end()
 	c.err = errGoexit             // remains if a protocol, a transport or a hook ends the goroutine
-	if c.flags.has(flagServing) { // woken: this goroutine has inherited the labels of another connection
+	if c.flags.has(flagServing) { // woken, by a goroutine that has the profiler labels of another connection
 		pprof.SetGoroutineLabels(&c.ctx)
 	} else {
-		if err := c.admit(); err != nil {
-			c.err = err
-			c.turnAway()
-			return
+		err := c.admit()
+		if err == nil {
+			err = c.handshake()
 		}
-		if err := c.handshake(); err != nil {
-			c.err = err
-			c.turnAway()
-			return
+		if err == nil {
+			err = c.enterLogin()
 		}
-		if err := c.enterLogin(); err != nil {
+		if err != nil {
 			c.err = err
-			c.turnAway()
+			c.closeRefused()
 			return
 		}
 		c.begin()
 	}
 	if c.session != nil { // serve
-		c.err = c.session.Run(c.mayRest())
+		c.err = c.session.Run(c.mayPark())
 	} else {
 		c.err = c.protocol.Serve(&c.ctx, &c.conn)
 	}
 }
 
-// handshake calls the admission hook and prepares the connection as its transport asks. Both may
-// need a deep stack, so they run in a goroutine of its own, whose stack is freed before the protocol
-// is called. The handshake of a plain transport returns at once and needs neither a goroutine nor a
-// time limit.
-func (c *connection) handshake() error {
-	if c.plainHandshake() {
-		return c.conn.Handshake(&c.ctx)
-	}
-	done := make(chan error, 1)
-	go c.runHandshake(done)
-	err := <-done
-	c.used(c.sup.now()) // the handshake was not idle time
-	return err
-}
-
-func (c *connection) runHandshake(done chan<- error) {
-	err := errGoexit
-	defer func() {
-		if v := recover(); v != nil || err == errGoexit {
-			err = asPanic(v) // here, for the stack of this goroutine
-		}
-		done <- err
-	}()
-	err = c.limitedHandshake()
-}
-
-// limitedHandshake runs the handshake within the HandshakeTimeout.
-func (c *connection) limitedHandshake() error {
-	ctx, cancel := context.Context(&c.ctx), context.CancelFunc(func() {})
-	if d := c.sup.settings.Load().HandshakeTimeout; d > 0 {
-		ctx, cancel = context.WithTimeout(ctx, d)
-	}
-	defer cancel()
-	expired := func() bool { return errors.Is(ctx.Err(), context.DeadlineExceeded) }
-	unwatch := context.AfterFunc(ctx, func() {
-		if expired() { // for hooks, and transports that ignore their context
-			abort(&c.conn)
-		}
-	})
-	err := c.hookAndHandshake(ctx)
-	aborted := !unwatch() && expired()
-	if aborted || err != nil && ctx.Err() != nil { // unwatch may succeed while ctx is being cancelled
-		err = errors.Join(context.Cause(ctx), err)
-	}
-	return err
-}
-
-// hookAndHandshake calls the admission hook, unless the client is not known before the handshake,
-// and then runs the handshake within MaxHandshakes.
-func (c *connection) hookAndHandshake(ctx context.Context) error {
-	if !c.behindProxy() {
-		if err := c.askHook(); err != nil {
-			return err
-		}
-	}
-	if engine.Plain(c.conn.Transport()) {
-		return c.conn.Handshake(ctx)
-	}
-	if err := c.sup.handshakes.Reserve(ctx); err != nil {
-		return err
-	}
-	return c.timedHandshake(ctx)
-}
-
-// admitInHandshake runs the handshake. Behind a proxy the client is admitted when the PROXY header
-// was read, before the handshake of TLS.
-func (c *connection) admitInHandshake(ctx context.Context) error {
-	behind, admitted := c.behindProxy(), false
-	admit := func() error {
-		admitted = true
-		return c.admitClient()
-	}
-	if behind {
-		ctx = engine.WithAdmission(ctx, admit)
-	}
-	err := c.conn.Handshake(ctx)
-	if err == nil && !admitted && (behind || c.conn.Proxy() != nil && c.countedIn == 0) { // a transport of another module
-		err = admit()
-	}
-	return err
-}
-
-// timedHandshake runs the handshake with a slot of MaxHandshakes, which it releases.
-func (c *connection) timedHandshake(ctx context.Context) error {
-	defer c.sup.handshakes.Cancel()
-	began := c.sup.now()
-	err := c.admitInHandshake(ctx)
-	if err == nil {
-		c.sup.durationsOf(c).handshake.observe(time.Duration(c.sup.now() - began))
-	}
-	return err
-}
-
 // begin marks the end of the handshake, and makes the session of a protocol that has one. A Drainer
-// has to run when the listener stops, so its connections are not parked.
+// has to run when the listener stops, so its connections have no session and are not parked.
 //
 //go:noinline
 func (c *connection) begin() {
 	wait := c.age()
 	c.waited = uint32(min(wait.Microseconds(), math.MaxUint32))
 	c.sup.durationsOf(c).wait.observe(wait)
-	if h, ok := c.protocol.(engine.HandsOver); ok {
+	if h, ok := c.protocol.(engine.HandoverProtocol); ok {
 		c.session = h.HandOver(&c.ctx, c.protocol, &c.conn, c)
 	} else if _, drains := c.protocol.(protocol.Drainer); !drains {
 		c.session = sessionOf(c.protocol, &c.ctx, &c.conn)
@@ -217,7 +121,7 @@ func (c *connection) end() {
 		case idle.ErrPark:
 			c.park()
 			return
-		case idle.ErrLeave:
+		case idle.ErrNeedsGoroutine:
 			c.Wake()
 			return
 		case engine.ErrHandedOver:
@@ -237,7 +141,7 @@ func (c *connection) end() {
 	c.report(after)
 }
 
-// returned runs after everything else of the connection.
+// returned reports that the connection has ended. It runs last: Drain waits for it.
 func (c *connection) returned() { c.sup.shard(&c.conn).running.Done() }
 
 // closeConn closes the connection gracefully. A panic of the transport's Close becomes the reason
@@ -270,9 +174,9 @@ func abort(conn *transport.Conn) {
 	conn.Abort()
 }
 
-// report accounts for the end of a connection whose socket is closed. What an observer of the end
-// calls is the deepest that most connections get, so the functions on the way there, from end, use
-// little stack: growing it would cost as much as a system call.
+// report counts and reports the end of a connection whose socket is closed. The observer is called at
+// the greatest stack depth of most connections, so the functions from end to it use little stack:
+// growing a stack costs as much as a system call.
 func (c *connection) report(after time.Duration) {
 	c.release(after)
 	if ended := c.sup.cfg.Ended; ended != nil {
@@ -281,17 +185,6 @@ func (c *connection) report(after time.Duration) {
 			Duration: after, Handshake: c.handshakeTime(after),
 		})
 	}
-}
-
-// handshakeTime returns ConnEnd.Handshake.
-func (c *connection) handshakeTime(after time.Duration) time.Duration {
-	switch {
-	case engine.Plain(c.conn.Transport()):
-		return 0
-	case c.flags.has(flagServing):
-		return time.Duration(c.waited) * time.Microsecond
-	}
-	return after
 }
 
 //go:noinline
@@ -311,16 +204,16 @@ func (c *connection) park() {
 	if !c.flags.has(flagParked) {
 		c.flags.set(flagParked)
 	}
-	if e := engine.Of(&c.conn); !e.Park(c, c.session.(idle.Session).Pace()) {
-		if !e.CanRest() { // else there was another event
+	if e := engine.Of(&c.conn); !e.Park(c, c.session.(idle.Session).Inline()) {
+		if !e.CanPark() { // otherwise another event has arrived
 			c.flags.set(flagAwake)
 		}
 		c.Wake()
 	}
 }
 
-// mayRest reports whether the connection may be parked before it has been idle for ParkAfter.
-func (c *connection) mayRest() bool {
+// mayPark reports whether the connection may be parked before it has been idle for ParkAfter.
+func (c *connection) mayPark() bool {
 	return !c.flags.clear(flagAwake) && c.sup.settings.Load().Limits.ParkAfter > 0
 }
 
@@ -328,7 +221,7 @@ func (c *connection) mayRest() bool {
 func (c *connection) Ready(l *idle.Lead) {
 	defer c.end()
 	if c.sup.settings.Load().Limits.ParkAfter <= 0 {
-		c.err = idle.ErrLeave
+		c.err = idle.ErrNeedsGoroutine
 		return
 	}
 	c.err = errGoexit
@@ -345,8 +238,8 @@ func (c *connection) Wake() {
 	go c.run()
 }
 
-// HandBack ends the connection, which was handed over. It is called once. The caller may hold locks, so
-// that what runs at the end, such as an observer, gets a goroutine of its own.
+// HandBack ends the connection, which was handed over. It is called once. The end, which calls an
+// observer, runs in another goroutine, because the caller may hold locks.
 func (c *connection) HandBack() {
 	if c.flags.set(flagHandedBack)&flagHandedOver != 0 { // else run is about to end
 		go c.resume()

@@ -47,7 +47,7 @@ func TestDrainerReadsOn(t *testing.T) {
 				go func() {
 					ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 					defer cancel()
-					limit <- sup.Shutdown(ctx)
+					limit <- sup.Drain(ctx, conns.DrainOptions{})
 				}()
 				synctest.Wait()
 				if tt.send != "" {
@@ -58,7 +58,7 @@ func TestDrainerReadsOn(t *testing.T) {
 					}
 				}
 				if err := <-limit; err != nil {
-					t.Errorf("Shutdown: got %v, want nil", err)
+					t.Errorf("Drain: got %v, want nil", err)
 				}
 				if e := <-ends; e.Reason != tt.want || time.Since(begin) != tt.after {
 					t.Errorf("got %v (%v) after %v, want %v after %v", e.Reason, e.Err, time.Since(begin), tt.want, tt.after)

@@ -183,18 +183,18 @@ func TestDrainSpreads(t *testing.T) {
 	})
 }
 
-// A drain that is to hurry asks the remaining connections at once; one whose context ends closes
+// A drain that is expedited asks the remaining connections at once; one whose context ends closes
 // them.
 func TestDrainSpreadEndsEarly(t *testing.T) {
 	const n, spread, early = 100, time.Hour, 10 * time.Minute
 	for _, tc := range []struct {
 		name  string
-		start func() (ctx, hurry context.Context, cancel context.CancelFunc)
+		start func() (ctx, expedited context.Context, cancel context.CancelFunc)
 		want  conns.Reason // of some connections
 	}{
-		{"hurry", func() (context.Context, context.Context, context.CancelFunc) {
-			hurry, cancel := context.WithTimeout(bg, early)
-			return bg, hurry, cancel
+		{"expedited", func() (context.Context, context.Context, context.CancelFunc) {
+			expedited, cancel := context.WithTimeout(bg, early)
+			return bg, expedited, cancel
 		}, conns.Shutdown},
 		{"cancelled", func() (context.Context, context.Context, context.CancelFunc) {
 			ctx, cancel := context.WithTimeout(bg, early)
@@ -204,10 +204,10 @@ func TestDrainSpreadEndsEarly(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := newHarness(t, n, 0)
-				ctx, hurry, cancel := tc.start()
+				ctx, expedited, cancel := tc.start()
 				defer cancel()
 				begin := time.Now()
-				asked, err := spreadDrain(t, h, n, ctx, conns.DrainOptions{Spread: spread, Hurry: hurry})
+				asked, err := spreadDrain(t, h, n, ctx, conns.DrainOptions{Spread: spread, Expedited: expedited})
 				if took := time.Since(begin); err != nil || len(asked) != n || took != early {
 					t.Errorf("got %d asked in %v, error %v, want %d in %v", len(asked), took, err, n, early)
 				}
@@ -254,7 +254,7 @@ func TestMonitorDuringDrain(t *testing.T) {
 			return context.Cause(ctx)
 		})
 		synctest.Wait()
-		if err := h.sup.Shutdown(bg); err != nil {
+		if err := h.sup.Drain(bg, conns.DrainOptions{}); err != nil {
 			t.Error(err)
 		}
 		wantReason(t, h.end(), conns.Shutdown)

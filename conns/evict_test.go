@@ -42,7 +42,7 @@ func TestEvict(t *testing.T) {
 			}
 		}
 		h.close()
-		if got := h.sup.Counters().Ended[conns.Aborted]; got != 5 { // Shutdown closes before the grace has passed
+		if got := h.sup.Counters().Ended[conns.Aborted]; got != 5 { // Drain closes before the grace has passed
 			t.Errorf("got %d Aborted, want 5", got)
 		}
 	})

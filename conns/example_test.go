@@ -126,7 +126,7 @@ func ExampleSupervisor() {
 
 	ln.Close()
 	<-acceptor
-	if err := sup.Shutdown(ctx); err != nil {
+	if err := sup.Drain(ctx, conns.DrainOptions{}); err != nil {
 		fmt.Println(err)
 	}
 	lines.Scan()

@@ -9,25 +9,28 @@ import (
 // unlimited is the limit of a gate that admits every connection; ranch.Unlimited has this value.
 const unlimited = math.MaxInt
 
-// Gate enforces the cap of a listener: how many connections may be live at once. A slot is reserved
+// Gate enforces the cap of a listener: the maximum number of live connections. A slot is reserved
 // by Reserve, before accept; used after Confirm, when there is a connection; and free after
 // Release, or after Cancel if accept returned no connection. Reserved and used slots together never
-// exceed the limit in force when a slot was taken. So an acceptor with a reservation accepts
-// without asking again, unless the limit was lowered in between: then Confirm waits.
-//
-// Connections that were accepted and wait for a slot are pending; they are served before acceptors.
-// Waiters are served in order. A gate of a [Shared] also counts its slots there, and needs a free slot
-// in both. All methods may be called from any goroutine.
+// exceed the limit in force when a slot was taken; Confirm waits only if the limit was lowered since.
+// Pending connections, which were accepted without a slot, are served before acceptors, and waiters
+// in order. A gate of a [Shared] also needs a free slot there. All methods may be called from any
+// goroutine.
 type Gate struct {
-	mu       *sync.Mutex // &alone, or that of shared
-	alone    sync.Mutex
-	shared   *Shared // nil: none
-	member   member  // what Join was given
+	// Locks and group. mu guards all fields below.
+	mu     *sync.Mutex // &ownMu, or that of shared
+	ownMu  sync.Mutex
+	shared *Shared // nil: none
+	member member  // the arguments of Join
+
+	// Slots.
 	limit    int
 	used     int
 	reserved int
 	peak     int
-	confirms queue // pending connections with a reservation; of a lone gate
+
+	// Waiters.
+	confirms queue // pending connections with a reservation; not used with shared
 	pending  queue // pending connections without one
 	reserves queue // acceptors
 	watchers map[*watcher]struct{}
@@ -37,7 +40,7 @@ type Gate struct {
 // number; a negative limit counts as 0.
 func NewGate(limit int) *Gate {
 	g := &Gate{limit: max(limit, 0)}
-	g.mu = &g.alone
+	g.mu = &g.ownMu
 	return g
 }
 
@@ -244,10 +247,10 @@ type watcher struct {
 // The methods below are called with the lock held.
 
 // hasRoom reports whether the limit of the gate itself allows another slot.
-func (g *Gate) hasRoom() bool { return g.used+g.reserved < g.limit }
+func (g *Gate) belowLimit() bool { return g.used+g.reserved < g.limit }
 
 func (g *Gate) mayReserve() bool {
-	return g.hasRoom() && (g.shared == nil || g.shared.used+g.shared.reserved < g.shared.limit)
+	return g.belowLimit() && (g.shared == nil || g.shared.used+g.shared.reserved < g.shared.limit)
 }
 
 func (g *Gate) mayUse() bool {
@@ -264,7 +267,7 @@ func (g *Gate) offers() int { return g.reserved - g.confirms.n }
 // contended reports whether an acceptor that cancelled its reservation would help a pending
 // connection.
 func (g *Gate) contended() bool {
-	return !g.pending.empty() && (g.offers() > 0 || g.shared != nil && g.hasRoom() && g.shared.reserved > 0)
+	return !g.pending.empty() && (g.offers() > 0 || g.shared != nil && g.belowLimit() && g.shared.reserved > 0)
 }
 
 func (g *Gate) addReserved(n int) {
@@ -307,7 +310,7 @@ func (g *Gate) checkReserved() {
 	}
 }
 
-// wake hands the free slots to waiters.
+// wake gives the free slots to waiters.
 func (g *Gate) wake() {
 	if g.shared != nil {
 		g.shared.wake()

@@ -59,13 +59,13 @@ func TestReservePendingInterrupts(t *testing.T) {
 		g := conns.NewGate(1)
 		g.Reserve(t.Context())
 		if g.State().Contended {
-			t.Error("contended before a connection waits")
+			t.Error("before a connection waits: got Contended, want not")
 		}
 		done := make(chan error, 1)
 		go func() {
 			done <- g.ReservePending(t.Context(), func() {
 				if !g.State().Contended {
-					t.Error("not contended when interrupted")
+					t.Error("when interrupted: got not Contended, want Contended")
 				}
 				g.Cancel() // what the interrupted acceptor does
 			})
@@ -74,13 +74,13 @@ func TestReservePendingInterrupts(t *testing.T) {
 			t.Errorf("got %v, want nil", err)
 		}
 		if g.State().Contended {
-			t.Error("contended after the slot was handed over")
+			t.Error("after the slot was handed over: got Contended, want not")
 		}
 		g.Confirm(t.Context())
 		go func() { done <- g.ReservePending(t.Context(), func() {}) }()
 		synctest.Wait()
 		if g.State().Contended {
-			t.Error("contended at the cap, where no acceptor has a slot to give")
+			t.Error("at the cap, without reservations: got Contended, want not")
 		}
 		g.Release()
 		if err := <-done; err != nil {

@@ -5,7 +5,7 @@ import "slices"
 // Join makes the gate of a [Shared] take part in the distribution of its slots, until Leave. For
 // another gate both do nothing.
 //
-// interrupt is called when acceptors of the gate are to return from accept and Cancel. yield is
+// interrupt is called when acceptors of the gate have to return from accept and call Cancel. yield is
 // called for a pending connection of another gate: it cancels the reservation of an acceptor that is
 // in accept, and reports whether there was one. Both are called with no lock held and must not wait.
 func (g *Gate) Join(interrupt func(), yield func() bool) {
@@ -38,8 +38,8 @@ func (g *Gate) Leave() {
 	}
 }
 
-// TakeOver has acceptors of other gates cancel their reservations while pending connections of this
-// gate wait for them.
+// TakeOver calls yield of other gates, so that their acceptors cancel reservations, while pending
+// connections of this gate wait for slots.
 func (g *Gate) TakeOver() {
 	if g.shared == nil {
 		return
@@ -48,16 +48,16 @@ func (g *Gate) TakeOver() {
 	others := slices.Clone(g.shared.gates)
 	g.mu.Unlock()
 	for _, o := range others {
-		for o != g && g.wants(o) && o.member.yield() {
+		for o != g && g.canUse(o) && o.member.yield() {
 		}
 	}
 }
 
-// wants reports whether a pending connection of g would be helped by an acceptor of o.
-func (g *Gate) wants(o *Gate) bool {
+// canUse reports whether a pending connection of g could use a reservation of an acceptor of o.
+func (g *Gate) canUse(o *Gate) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return !g.pending.empty() && g.hasRoom() && o.member.joined && o.offers() > 0
+	return !g.pending.empty() && g.belowLimit() && o.member.joined && o.offers() > 0
 }
 
 // Wanted reports whether pending connections of other gates wait for slots that acceptors of this
@@ -67,7 +67,7 @@ func (g *Gate) Wanted() bool {
 }
 
 // Starves reports whether another gate has waiting acceptors and no reservation because acceptors of
-// this one have reserved slots: then some of these should return from accept and Cancel.
+// this one have reserved slots: then some of these should return from accept and call Cancel.
 func (g *Gate) Starves() bool {
 	return g.shared != nil && g.blocks(func(o *Gate) bool {
 		return o.offers() == 0 && o.reserves.n+o.pending.n > 0
@@ -80,7 +80,7 @@ func (g *Gate) blocks(waits func(*Gate) bool) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.offers() > 0 && slices.ContainsFunc(g.shared.gates, func(o *Gate) bool {
-		return o != g && o.hasRoom() && waits(o)
+		return o != g && o.belowLimit() && waits(o)
 	})
 }
 
@@ -88,7 +88,7 @@ func (g *Gate) blocks(waits func(*Gate) bool) bool {
 
 func (s *Shared) over() bool { return s.used+s.reserved > s.limit }
 
-// wake hands the free slots to waiters of all gates, in turn.
+// wake gives the free slots to waiters of all gates, in turn.
 func (s *Shared) wake() {
 	s.inTurn(func(g *Gate) bool { return g.grant(&g.pending) })
 	s.inTurn(func(g *Gate) bool { return g.grant(&g.reserves) })

@@ -11,20 +11,21 @@ import (
 )
 
 // HandshakeFailure is why a connection ended before its protocol was called, unless it was refused.
-// It distinguishes a few causes that need different remedies; the error of the connection says more.
+// It distinguishes causes that need different remedies, and is identified by its String; the error of
+// the connection has the details.
 type HandshakeFailure uint8
 
 const (
-	HandshakeOther        HandshakeFailure = iota // any other error of the transport
-	HandshakeExpired                              // not completed within the HandshakeTimeout
-	HandshakeDisconnected                         // the peer closed the connection
-	HandshakeNotTLS                               // the peer sent something else than TLS
-	HandshakeAlert                                // the peer refused the server's certificate or parameters
-	HandshakeCertificate                          // the certificate of the client is not valid
-	HandshakeUnknownHost                          // the client asked for a host without a certificate
-	HandshakeProxyHeader                          // the PROXY header is missing, bad or not trusted
-	HandshakePanicked                             // the transport, or a hook, panicked
-	HandshakeStopped                              // the server ended the connection before
+	failureOther       HandshakeFailure = iota // any other error of the transport
+	failureTimeout                             // not completed within the HandshakeTimeout
+	failurePeerClosed                          // the peer closed the connection
+	failureNotTLS                              // the peer sent data that is not TLS
+	failureAlert                               // the peer refused the server's certificate or parameters
+	failureCertificate                         // the certificate of the client is not valid
+	failureUnknownHost                         // the client asked for a host without a certificate
+	failureProxyHeader                         // the PROXY header is missing, bad or not trusted
+	failurePanic                               // the transport, or a hook, panicked
+	failureStopped                             // the server ended the connection before
 	numHandshakeFailures
 )
 
@@ -33,7 +34,8 @@ var handshakeFailureNames = [numHandshakeFailures]string{
 	"PROXY header", "panicked", "stopped",
 }
 
-// String returns the cause in words, as in metrics.
+// String returns the cause, as in metrics: "timeout", "peer closed", "not TLS", "alert",
+// "client certificate", "unknown host", "PROXY header", "panicked", "stopped" or "other".
 func (f HandshakeFailure) String() string {
 	if f < numHandshakeFailures {
 		return handshakeFailureNames[f]
@@ -47,12 +49,12 @@ func (f HandshakeFailure) String() string {
 func handshakeFailure(why Reason, err error) HandshakeFailure {
 	switch why {
 	case HandshakeTimeout:
-		return HandshakeExpired
+		return failureTimeout
 	case Panicked:
-		return HandshakePanicked
+		return failurePanic
 	case HandshakeFailed:
 	default:
-		return HandshakeStopped
+		return failureStopped
 	}
 	var (
 		record tls.RecordHeaderError
@@ -61,17 +63,17 @@ func handshakeFailure(why Reason, err error) HandshakeFailure {
 	)
 	switch err := err; {
 	case engine.IsHeaderError(err):
-		return HandshakeProxyHeader
+		return failureProxyHeader
 	case errors.Is(err, transport.ErrUnknownHost):
-		return HandshakeUnknownHost
+		return failureUnknownHost
 	case errors.As(err, &record):
-		return HandshakeNotTLS
+		return failureNotTLS
 	case errors.As(err, &cert):
-		return HandshakeCertificate
+		return failureCertificate
 	case errors.As(err, &op) && op.Op == "remote error": // how crypto/tls reports an alert
-		return HandshakeAlert
+		return failureAlert
 	case closedByPeer(err):
-		return HandshakeDisconnected
+		return failurePeerClosed
 	}
-	return HandshakeOther
+	return failureOther
 }

@@ -60,7 +60,7 @@ func newHarness(t testing.TB, limit int, handshake time.Duration) *harness {
 	t.Cleanup(func() { // for connections that a failed test has left
 		ctx, cancel := context.WithCancel(bg)
 		cancel()
-		h.sup.Shutdown(ctx)
+		h.sup.Drain(ctx, conns.DrainOptions{})
 	})
 	return h
 }
@@ -83,8 +83,8 @@ func (h *harness) shutdown() {
 	h.Helper()
 	ctx, cancel := context.WithTimeout(bg, 10*time.Second)
 	defer cancel()
-	if err := h.sup.Shutdown(ctx); err != nil {
-		h.Fatalf("Shutdown: got %v, want nil", err)
+	if err := h.sup.Drain(ctx, conns.DrainOptions{}); err != nil {
+		h.Fatalf("Drain: got %v, want nil", err)
 	}
 }
 
@@ -96,10 +96,10 @@ func (h *harness) close() {
 	c := h.sup.Counters()
 	h.balanced(c)
 	if c.Live != 0 {
-		h.Errorf("after Shutdown: got %d live connections, want 0", c.Live)
+		h.Errorf("after Drain: got %d live connections, want 0", c.Live)
 	}
 	if s := h.gate.State(); s.Used != 0 {
-		h.Errorf("after Shutdown: got %d used slots, want 0", s.Used)
+		h.Errorf("after Drain: got %d used slots, want 0", s.Used)
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()

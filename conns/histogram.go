@@ -128,7 +128,7 @@ type Durations struct {
 // its counters need no lock.
 type durations struct {
 	handshake, wait, connection histogram
-	_                           [64]byte // keeps neighbours out of this cache line
+	_                           [64]byte // keeps the next shard out of this cache line
 }
 
 // maxDurationShards bounds the memory of a supervisor on large machines.

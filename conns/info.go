@@ -73,7 +73,7 @@ func tlsInfo(conn *transport.Conn) *TLSInfo {
 	return t
 }
 
-// origin is what functions of the transport, which may be a user's, say about a connection.
+// origin holds the results of functions of the transport, which may be a user's.
 type origin struct {
 	transport     string
 	remote, local net.Addr
@@ -88,7 +88,7 @@ func (o *origin) set(conn *transport.Conn) {
 // of a user. It assigns each field, because a composite literal would be built on the stack first.
 func (c *connection) describe(i *Info, o *origin, now time.Time) {
 	i.ID, i.Transport, i.RemoteAddr, i.LocalAddr = c.conn.ID(), o.transport, o.remote, o.local
-	i.Since = now.Add(time.Duration(c.started) - now.Sub(c.sup.created)) // right also after a change of the system's time
+	i.Since = now.Add(time.Duration(c.started) - now.Sub(c.sup.created)) // correct also after a change of the system's time
 	i.Served, i.Counted = c.flags.has(flagServing), c.flags.has(flagCounted)
 	i.Login = c.inLogin()
 	i.Protocol, i.Stats, i.Labels = c.protocol, c.conn.Stats(), c.conn.Labels()

@@ -20,13 +20,13 @@ func TestKillDuringShutdown(t *testing.T) {
 		ctx, cancel := context.WithCancel(bg)
 		defer cancel()
 		done := make(chan error, 1)
-		go func() { done <- h.sup.Shutdown(ctx) }()
+		go func() { done <- h.sup.Drain(ctx, conns.DrainOptions{}) }()
 		synctest.Wait()
 		killAll(h, nil)
 		cancel()
 		wantReason(t, h.end(), conns.Killed)
 		if err := <-done; err != nil {
-			t.Errorf("Shutdown: got %v, want nil", err)
+			t.Errorf("Drain: got %v, want nil", err)
 		}
 		h.close()
 	})

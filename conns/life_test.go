@@ -210,8 +210,8 @@ func TestHooksMayUseTheSupervisor(t *testing.T) {
 	useSlots(t, g, 1)
 	s.Start(bg, plain, newStub(), protocol.Func(readAll))
 	wantReason(t, receive(t, ends), conns.Killed)
-	if err := s.Shutdown(bg); err != nil {
-		t.Errorf("Shutdown: got %v, want nil", err)
+	if err := s.Drain(bg, conns.DrainOptions{}); err != nil {
+		t.Errorf("Drain: got %v, want nil", err)
 	}
 	wantState(t, g, conns.GateState{Limit: 1, Peak: 1})
 }
@@ -223,16 +223,16 @@ func TestNoHooks(t *testing.T) {
 	useSlots(t, g, 1)
 	s.Start(bg, plain, newStub(), protocol.Func(untilCancelled))
 	s.Refuse(bg, conns.Refused, plain, newStub(), nil)
-	if err := s.Shutdown(bg); err != nil {
-		t.Errorf("Shutdown: got %v, want nil", err)
+	if err := s.Drain(bg, conns.DrainOptions{}); err != nil {
+		t.Errorf("Drain: got %v, want nil", err)
 	}
 	want := conns.Counters{Accepted: 2, Served: 1, Refused: 1}
 	want.Ended[conns.Shutdown], want.Ended[conns.Refused] = 1, 1
 	wantCounters(t, s, want)
 }
 
-// A panic or the end of the goroutine in Started ends the connection; in Ended neither the account
-// nor Shutdown suffer from the end of the goroutine.
+// A panic or the end of the goroutine in Started ends the connection; the end of the goroutine
+// in Ended affects neither the counters nor Drain.
 func TestHooksThatFail(t *testing.T) {
 	for name, tc := range map[string]struct {
 		started func(*transport.Conn)
@@ -253,8 +253,8 @@ func TestHooksThatFail(t *testing.T) {
 			useSlots(t, g, 1)
 			s.Start(bg, plain, nc, protocol.Func(func(context.Context, *transport.Conn) error { return nil }))
 			receive(t, nc.closed)
-			if err := s.Shutdown(bg); err != nil {
-				t.Errorf("Shutdown: got %v, want nil", err)
+			if err := s.Drain(bg, conns.DrainOptions{}); err != nil {
+				t.Errorf("Drain: got %v, want nil", err)
 			}
 			reason := conns.Panicked
 			if tc.want.Served > 0 {

@@ -11,8 +11,8 @@ import (
 // field is its default: no limit, except for ParkAfter. transport.NoLimit and transport.NoTimeout
 // say the same explicitly; other negative values are refused.
 type Limits struct {
-	// MaxHandshakes is how many handshakes may be in progress at once; others wait, first come,
-	// first served. Transports without a handshake are not limited.
+	// MaxHandshakes is how many handshakes may be in progress at once; others wait, in order of
+	// arrival. Transports without a handshake are not limited.
 	MaxHandshakes int
 
 	// AcceptRate is how fast connections are accepted; other clients wait in the kernel's queue.
@@ -25,13 +25,13 @@ type Limits struct {
 	AddressRate Rate
 
 	// ReceiveRate and SendRate are how many bytes of payload per second one connection receives and
-	// sends, and TotalReceiveRate and TotalSendRate all connections together, which have their turns in
-	// the order in which they have data. Data beyond that waits: what is received in the kernel, so that
-	// the peer is slowed down, and what is sent with its writer. An idle connection, or the listener,
+	// sends, and TotalReceiveRate and TotalSendRate all connections together, which are served in the
+	// order in which they have data. Data beyond that waits: received data in the kernel, so that TCP
+	// slows down the peer, and sent data in the blocked Write. An idle connection, or the listener,
 	// may transfer the bytes of 50 ms at once. Over 10 s a rate is exceeded by at most 1 %. Reads and
 	// writes that wait are ended at once by deadlines, stops and the end of the connection, and a
-	// connection that waits is not idle for the limits below. Up to 64 KiB of what was received may wait in
-	// a connection.
+	// connection that waits is not idle for the limits below. Up to 64 KiB of received data may wait
+	// in a connection.
 	ReceiveRate, SendRate           int
 	TotalReceiveRate, TotalSendRate int
 
@@ -39,8 +39,9 @@ type Limits struct {
 	// is after the handshake, until it calls transport.Conn.Established. LoginTimeout ends a connection
 	// whose login phase takes longer, as the limits below do. MaxUnestablished is how many connections
 	// may be in it at once; further ones are refused after their handshake, with the rejection message
-	// of a [protocol.Refuser]. Waiting instead would let silent clients stop all others. They are for
-	// protocols that call Established: the connections of others stay in the login phase.
+	// of a [protocol.Refuser]. If they waited instead, clients that send nothing would block all
+	// others. Both limits are for protocols that call Established: connections of other protocols stay
+	// in the login phase.
 	LoginTimeout     time.Duration
 	MaxUnestablished int
 
@@ -52,14 +53,11 @@ type Limits struct {
 
 	// MinReceiveRate is the least number of bytes per second that a peer must send while it is in the
 	// middle of a message: of a frame, for protocols made by protocol.Handle with a codec, or as
-	// transport.Conn.SetReceiving says. It ends connections of peers that keep requests incomplete,
-	// which IdleTimeout does not, because they send a byte now and then.
-	//
-	// While one message is incomplete, its rate is measured in windows of 10 s: a connection that has
-	// received fewer than 10 * MinReceiveRate bytes in one is asked to stop. Idle connections, and
-	// messages that take less than 10 s, are not affected. Over TLS payload counts when its record is
-	// complete, so windows are longer by the time in which 16 KiB are sent at that rate. The monitor
-	// loop measures it with the counters that reads keep anyway.
+	// transport.Conn.SetReceiving sets it. It ends connections of peers that keep requests incomplete
+	// and evade IdleTimeout by sending a byte now and then. The rate is measured in windows of 10 s: a
+	// connection that has received fewer than 10 * MinReceiveRate bytes in one is asked to stop. Idle
+	// connections, and messages that take less than 10 s, are not affected. Over TLS payload counts
+	// when its record is complete, so windows are longer by the time for 16 KiB at that rate.
 	MinReceiveRate int
 
 	// Lifetime ends a connection at that age. LifetimeJitter is the fraction of it, 0 to 1, by

@@ -5,11 +5,12 @@ import (
 	"time"
 )
 
-// places counts connections that are served and not established.
-type places struct{ n atomic.Int64 }
+// loginCount counts connections that are in the login phase: served, and not established.
+type loginCount struct{ n atomic.Int64 }
 
-// take takes a place, and reports false if limit are taken already. 0 or less is no limit.
-func (p *places) take(limit int) bool {
+// add counts a connection, and reports false if limit connections are counted already. A limit of 0 or
+// less is none.
+func (p *loginCount) add(limit int) bool {
 	for n := p.n.Load(); limit <= 0 || n < int64(limit); n = p.n.Load() {
 		if p.n.CompareAndSwap(n, n+1) {
 			return true
@@ -18,7 +19,7 @@ func (p *places) take(limit int) bool {
 	return false
 }
 
-func (p *places) release() { p.n.Add(-1) }
+func (p *loginCount) remove() { p.n.Add(-1) }
 
 // Established implements [transport.Conn.Established].
 func (c *connection) Established() {
@@ -28,20 +29,20 @@ func (c *connection) Established() {
 	}
 }
 
-// enterLogin takes a place for a connection whose protocol is about to be called. Places are counted
-// without a limit too, because one can be set later.
+// enterLogin counts a connection whose protocol is about to be called, or refuses it. Connections are
+// counted without a limit too, because a limit can be set later.
 //
 //go:noinline
 func (c *connection) enterLogin() error {
 	if c.flags.has(flagEstablished) {
 		return nil
 	}
-	if !c.sup.unestablished.take(c.sup.settings.Load().Limits.MaxUnestablished) {
+	if !c.sup.unestablished.add(c.sup.settings.Load().Limits.MaxUnestablished) {
 		return RefusedUnestablished
 	}
 	shared := c.sup.cfg.Gate.shared
-	if shared != nil && !shared.unestablished.take(shared.limits.Load().MaxUnestablished) {
-		c.sup.unestablished.release()
+	if shared != nil && !shared.unestablished.add(shared.limits.Load().MaxUnestablished) {
+		c.sup.unestablished.remove()
 		return RefusedUnestablished
 	}
 	c.flags.set(flagLogin)
@@ -51,19 +52,19 @@ func (c *connection) enterLogin() error {
 	return nil
 }
 
-// leaveLogin releases the place of the connection, if it has one.
+// leaveLogin ends the login phase of the connection, if it is counted.
 func (c *connection) leaveLogin() {
 	if !c.flags.clear(flagLogin) {
 		return
 	}
-	c.sup.unestablished.release()
+	c.sup.unestablished.remove()
 	if shared := c.sup.cfg.Gate.shared; shared != nil {
-		shared.unestablished.release()
+		shared.unestablished.remove()
 	}
 }
 
-// limitsLogin reports whether the login phase is limited. Otherwise the protocol may be one that has
-// none.
+// limitsLogin reports whether the login phase is limited. If not, the protocol may be one that never
+// calls Established, and the count says nothing.
 func (s *Supervisor) limitsLogin() bool {
 	l := &s.settings.Load().Limits
 	if l.LoginTimeout > 0 || l.MaxUnestablished > 0 {

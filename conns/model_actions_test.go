@@ -212,7 +212,7 @@ func (m *model) Shutdown(t *rapid.T) {
 		t.Skip("not yet")
 	}
 	m.stopped.Store(true)
-	s := &shutdown{call: m.wait("Shutdown", m.sup.Shutdown)}
+	s := &shutdown{call: m.wait("Drain", func(ctx context.Context) error { return m.sup.Drain(ctx, conns.DrainOptions{}) })}
 	m.shutdowns = append(m.shutdowns, s)
 	for _, p := range m.live() {
 		m.ask(p)

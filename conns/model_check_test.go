@@ -90,10 +90,10 @@ func (m *model) checkStuck(s *shutdown) {
 	select {
 	case err := <-s.done:
 		if !errors.As(err, &e) {
-			m.Fatalf("Shutdown: got %v, want a StuckError", err)
+			m.Fatalf("Drain: got %v, want a StuckError", err)
 		}
 	default:
-		m.Fatalf("Shutdown: still waiting, want a StuckError after %v", conns.StuckGrace)
+		m.Fatalf("Drain: still waiting, want a StuckError after %v", conns.StuckGrace)
 	}
 	if len(e.Conns) == 0 {
 		m.Fatalf("got a StuckError without connections, want some: %v", e)
@@ -147,8 +147,8 @@ func (m *model) finish() {
 	if m.state.Used != 0 {
 		m.Fatalf("got %+v at the end, want no used slot: the model is wrong", m.state)
 	}
-	if err := m.sup.Shutdown(bg); err != nil {
-		m.Fatalf("Shutdown: got %v, want nil", err)
+	if err := m.sup.Drain(bg, conns.DrainOptions{}); err != nil {
+		m.Fatalf("Drain: got %v, want nil", err)
 	}
 }
 

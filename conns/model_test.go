@@ -135,7 +135,7 @@ type model struct {
 	calls    []*call
 	faults   faultLog
 	limitNow atomic.Int64 // set before SetLimit, so that the observer does not compare with an older limit
-	stopped  atomic.Bool  // Shutdown has begun
+	stopped  atomic.Bool  // Drain has begun
 
 	mu      sync.Mutex
 	started map[*peer]*transport.Conn
@@ -179,7 +179,7 @@ func newModel(t *rapid.T) *model {
 		Started: func(c *transport.Conn) {
 			p := c.NetConn().(*peer)
 			if m.stopped.Load() {
-				m.faults.add("connection %d: got Started after Shutdown began, want Refused", p.n)
+				m.faults.add("connection %d: got Started after Drain began, want Refused", p.n)
 			}
 			m.mu.Lock()
 			defer m.mu.Unlock()

@@ -39,9 +39,9 @@ func (s *Supervisor) Monitor(ctx context.Context) {
 			clear(batch) // so that it refers to no ended connection
 		}
 		rates.endRound()
-		s.addresses.forget(begin)
+		s.addresses.prune(begin)
 		if shared := s.cfg.Gate.shared; shared != nil {
-			shared.forget()
+			shared.prune()
 		}
 		t.Reset(max(s.interval(), time.Duration(50*(s.now()-begin))))
 	}
@@ -71,12 +71,12 @@ func (c *connection) check(now int64, set *Settings, rates *receiveRates) (reque
 	st := c.conn.Stats()
 	seen := max(now, c.started+1) // idle takes c.started for "not checked yet"
 	_, reads, writes := engine.Of(&c.conn).Throttled()
-	waits := reads || writes             // for its turn to transfer bytes: it is not idle, nor can it answer
-	if st.BytesRead != c.read || waits { // not Reads, which also counts reads that fail at a deadline
+	waits := reads || writes             // for its turn to transfer bytes: it is not idle
+	if st.BytesRead != c.read || waits { // Reads also counts reads that fail at a deadline
 		c.read = st.BytesRead
 		c.readAt.Store(seen)
 	}
-	if sent := engine.Of(&c.conn).Progress(); sent != c.written || waits { // not BytesWritten, which a long write changes when it returns
+	if sent := engine.Of(&c.conn).Progress(); sent != c.written || waits { // BytesWritten grows only when a write returns
 		c.written = sent
 		c.wroteAt.Store(seen)
 	}
@@ -86,7 +86,7 @@ func (c *connection) check(now int64, set *Settings, rates *receiveRates) (reque
 		}
 		return false
 	}
-	if !c.flags.has(flagServing) || c.stopAt.Load() != 0 { // Shutdown has asked it to stop, and closes it
+	if !c.flags.has(flagServing) || c.stopAt.Load() != 0 { // Drain has asked it to stop, and closes it
 		return false
 	}
 	lim := &set.Limits

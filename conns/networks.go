@@ -12,12 +12,10 @@ import (
 	"github.com/gaissmai/bart"
 )
 
-// Networks is a table of rules for networks of clients. It is changed at run time, and one table may
-// be used by several listeners.
-//
-// To a client the rule with the longest prefix that contains its address applies, so an exception
-// can be made within a larger network. IPv4-mapped IPv6 addresses count as IPv4 addresses. Clients
-// without an IP address have no rule. A rule whose time has passed does not apply.
+// Networks is a table of rules for networks of clients, which several listeners may use. The rule with
+// the longest prefix that contains the address of a client applies to it, so that a network can
+// contain exceptions. IPv4-mapped IPv6 addresses count as IPv4 addresses. Clients without an IP
+// address have no rule. A rule whose time has passed does not apply.
 //
 // Rules have an origin, such as a file: those of one origin can be replaced together. A prefix can
 // have a rule of each origin; of these the one applies that [Networks.Add] has added last, before
@@ -34,20 +32,33 @@ type Networks struct {
 // networkRules are the rules of one prefix, at least one, in the order in which they apply.
 type networkRules []*NetworkRule
 
-// current returns the first rule whose time has not passed; nil if there is none.
-func (rs networkRules) current() *NetworkRule {
+// current reports whether the time of the rule has not passed.
+func (r *NetworkRule) current() bool { return r.Until.IsZero() || time.Now().Before(r.Until) }
+
+// first returns the first rule that is current; nil if there is none.
+func (rs networkRules) first() *NetworkRule {
 	for _, r := range rs {
-		if r.Until.IsZero() || time.Now().Before(r.Until) {
+		if r.current() {
 			return r
 		}
 	}
 	return nil
 }
 
-// ofOther returns the rules that are current and of another origin.
+// current returns the rules that are current.
+func (rs networkRules) current() (current networkRules) {
+	for _, r := range rs {
+		if r.current() {
+			current = append(current, r)
+		}
+	}
+	return current
+}
+
+// ofOther returns the current rules of other origins.
 func (rs networkRules) ofOther(origin string) (others networkRules) {
 	for _, r := range rs {
-		if r.Origin != origin && (networkRules{r}).current() != nil {
+		if r.Origin != origin && r.current() {
 			others = append(others, r)
 		}
 	}
@@ -76,11 +87,11 @@ func (n *Networks) find(ip netip.Addr) *NetworkRule {
 	if !ok {
 		return nil
 	}
-	if r := rs.current(); r != nil {
+	if r := rs.first(); r != nil {
 		return r
 	}
 	for _, rs := range t.Supernets(netip.PrefixFrom(ip, ip.BitLen())) { // the longest first
-		if r := rs.current(); r != nil {
+		if r := rs.first(); r != nil {
 			return r
 		}
 	}
@@ -102,10 +113,8 @@ func (n *Networks) Rules() (all []NetworkRule) {
 		return nil
 	}
 	for _, rs := range n.table.Load().AllSorted() {
-		for _, r := range rs {
-			if (networkRules{r}).current() != nil {
-				all = append(all, *r)
-			}
+		for _, r := range rs.current() {
+			all = append(all, *r)
 		}
 	}
 	return all
@@ -127,21 +136,11 @@ func (n *Networks) Add(rules ...NetworkRule) error {
 		t = t.InsertPersist(r.Prefix, append(networkRules{r}, before.ofOther(r.Origin)...))
 	}
 	if t.Size() > 2*n.purged+1024 {
-		t = rebuild(t, networkRules.alive)
+		t = rebuild(t, networkRules.current)
 		n.purged = t.Size()
 	}
 	n.table.Store(t)
 	return nil
-}
-
-// alive returns the rules that are current.
-func (rs networkRules) alive() (alive networkRules) {
-	for _, r := range rs {
-		if (networkRules{r}).current() != nil {
-			alive = append(alive, r)
-		}
-	}
-	return alive
 }
 
 // load returns the table; n.mu is held.
@@ -209,7 +208,7 @@ func (n *Networks) Remove(prefixes ...netip.Prefix) (removed []NetworkRule) {
 			continue
 		}
 		rs, _ := t.Get(p)
-		for _, r := range rs.alive() {
+		for _, r := range rs.current() {
 			removed = append(removed, *r)
 		}
 		t = t.DeletePersist(p)

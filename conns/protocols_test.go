@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"goranch/conns"
 	"goranch/protocol"
 	"goranch/transport"
 )
@@ -72,8 +73,8 @@ func stopServer(h *harness, _ net.Conn) { h.shutdown() }
 func abortServer(h *harness, _ net.Conn) {
 	ctx, cancel := context.WithCancel(bg)
 	cancel()
-	if err := h.sup.Shutdown(ctx); err != nil {
-		h.Errorf("Shutdown: got %v, want nil", err)
+	if err := h.sup.Drain(ctx, conns.DrainOptions{}); err != nil {
+		h.Errorf("Drain: got %v, want nil", err)
 	}
 }
 

@@ -37,7 +37,7 @@ const (
 	ByPeer    SortKey = "peer"    // by remote address and port
 )
 
-// sortable is a connection with its sort key, which is smaller than an Info.
+// sortable is a connection with its sort key. It takes less memory than an Info.
 type sortable struct {
 	c    *connection
 	num  int64

@@ -76,7 +76,7 @@ func BenchmarkRateLimits(b *testing.B) {
 			useSlots(b, g, 1)
 			s.Start(bg, transport.TCP{SendTimeout: transport.NoTimeout}, endlessConn{}, p)
 			<-done
-			if err := s.Shutdown(bg); err != nil {
+			if err := s.Drain(bg, conns.DrainOptions{}); err != nil {
 				b.Error(err)
 			}
 		})

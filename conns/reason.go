@@ -22,12 +22,12 @@ type Reason uint8
 
 const (
 	Finished             Reason = iota // the protocol returned nil
-	PeerClosed                         // end of stream, reset, broken pipe
+	PeerClosed                         // end of stream, reset or broken pipe
 	Failed                             // the protocol returned another error
 	Panicked                           // the protocol, or the handshake, panicked
 	TimedOut                           // the protocol returned the error of a deadline
 	SendTimeout                        // the peer did not take a write in time: transport.ErrSendTimeout
-	QueueFull                          // the peer takes less than is sent to it: protocol.ErrQueueFull
+	QueueFull                          // the peer reads too slowly: protocol.ErrQueueFull
 	BadInput                           // the protocol refused the peer's input: protocol.ErrBadInput
 	UpstreamFailed                     // another server, on which the protocol depends, failed: protocol.ErrUpstream
 	HandshakeFailed                    // the handshake failed
@@ -62,8 +62,9 @@ var reasonNames = [numReasons]string{
 	"refused: too many connections in the login phase",
 }
 
-// refused reports whether the connection was refused.
-func (r Reason) refused() bool { return r >= Refused }
+// Refusal reports whether r is a reason for which only refused connections end. A connection that ends
+// as [Banned] was refused only if it was not served.
+func (r Reason) Refusal() bool { return r >= Refused }
 
 // Error returns the reason in words, as in logs and metrics.
 func (r Reason) Error() string {
@@ -117,14 +118,14 @@ func closedByPeer(err error) bool {
 	return false
 }
 
-// reason returns the reason for the end of c. The reason for which the server ended it goes before
-// the error that its protocol returned because of that.
+// reason returns the reason for the end of c. The reason for which the server ended it takes
+// precedence over the error that its protocol returned because of that.
 func (c *connection) reason() Reason {
 	r := reasonOf(c.err)
 	switch closed := c.flags.closeReason(); {
-	case r.refused() && c.flags.has(flagServing): // the error of another connection that the protocol uses
+	case r.Refusal() && c.flags.has(flagServing): // the error of another connection that the protocol uses
 		return Failed
-	case r == Panicked, r.refused():
+	case r == Panicked, r.Refusal():
 		return r
 	case closed != 0:
 		return closed
@@ -146,7 +147,3 @@ func (c *connection) reason() Reason {
 	}
 	return r
 }
-
-// Refusal reports whether r is a reason for which connections are refused, and no other ones end. A
-// connection that ends as [Banned] was refused only if it was not served.
-func (r Reason) Refusal() bool { return r.refused() }

@@ -25,7 +25,7 @@ type receiveWindow struct {
 	message uint32 // see engine.Conn.Receiving
 	began   int64
 	read    uint64 // bytes that had been received then
-	waits   uint32 // of reads for the ReceiveRate: then the server is slow, and not the peer
+	waits   uint32 // waits of reads for the ReceiveRate, during which the server is slow, and not the peer
 	round   uint64 // of the last visit
 }
 

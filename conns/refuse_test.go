@@ -48,8 +48,8 @@ func TestRefusedLeavesNothing(t *testing.T) {
 		wantState(t, g, conns.GateState{Limit: 1, Peak: 1})
 		conns.Remove(e.Conn)
 	}})
-	if err := s.Shutdown(bg); err != nil {
-		t.Fatalf("Shutdown: got %v, want nil", err)
+	if err := s.Drain(bg, conns.DrainOptions{}); err != nil {
+		t.Fatalf("Drain: got %v, want nil", err)
 	}
 	base := &countingContext{Context: bg, done: make(chan struct{})}
 	useSlots(t, g, 1)

@@ -25,8 +25,8 @@ type SharedLimits struct {
 	MaxUnestablished int
 }
 
-// Validate returns an error that names every field with a value that is not allowed.
-func (l SharedLimits) Validate() error {
+// validate returns an error that names every field with a value that is not allowed.
+func (l SharedLimits) validate() error {
 	var f option.Faults
 	f.CountOrNoLimit("MaxConnections", l.MaxConnections, "0 for no limit")
 	f.Add(l.AcceptRate.check("AcceptRate"))
@@ -45,15 +45,16 @@ func (l SharedLimits) Validate() error {
 // gate it goes to the oldest waiter, pending connections first. The methods may be called from any
 // goroutine.
 type Shared struct {
-	created    time.Time
-	limits     atomic.Pointer[SharedLimits]
-	acceptRate acceptRate
-	addresses  addresses
-	forgotten  atomic.Int64 // when forget ran last
+	// Limits other than the number of connections.
+	created       time.Time
+	limits        atomic.Pointer[SharedLimits]
+	acceptRate    acceptRate
+	addresses     addresses
+	prunedAt      atomic.Int64 // when prune ran last
+	unestablished loginCount
 
-	unestablished places
-
-	mu       sync.Mutex // of all gates
+	// Slots of all gates.
+	mu       sync.Mutex // the lock of all gates
 	limit    int
 	used     int
 	reserved int
@@ -62,7 +63,7 @@ type Shared struct {
 	next     int     // index of the gate that gets the next free slot
 }
 
-// member is how a gate's reservations are taken back.
+// member holds the functions given to Gate.Join.
 type member struct {
 	joined    bool
 	interrupt func()
@@ -80,7 +81,7 @@ func NewShared(l SharedLimits) (*Shared, error) {
 
 // Set changes the limits, effective at once. On an error, which names all faults, nothing is changed.
 func (s *Shared) Set(l SharedLimits) error {
-	if err := l.Validate(); err != nil {
+	if err := l.validate(); err != nil {
 		return err
 	}
 	s.limits.Store(&l)
@@ -149,11 +150,11 @@ func (s *Shared) NewGate(limit int) *Gate {
 // now is the clock of the group, in nanoseconds since it was created.
 func (s *Shared) now() int64 { return int64(time.Since(s.created)) }
 
-// forget is addresses.forget for the monitors of all supervisors, at most twice a second.
-func (s *Shared) forget() {
-	now, last := s.now(), s.forgotten.Load()
-	if now-last > int64(time.Second/2) && s.forgotten.CompareAndSwap(last, now) {
-		s.addresses.forget(now)
+// prune is addresses.prune for the monitors of all supervisors, at most twice a second.
+func (s *Shared) prune() {
+	now, last := s.now(), s.prunedAt.Load()
+	if now-last > int64(time.Second/2) && s.prunedAt.CompareAndSwap(last, now) {
+		s.addresses.prune(now)
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// stuckGrace is how long Shutdown waits for goroutines to return after it has closed the sockets.
+// stuckGrace is how long Drain waits for goroutines to return after it has closed the sockets.
 const stuckGrace = time.Second
 
 // StuckError lists the connections whose protocol has not returned although its context is
@@ -30,27 +30,25 @@ func (e *StuckError) Error() string {
 	return strings.TrimSuffix(b.String(), ";")
 }
 
-// Shutdown ends all connections and returns when their goroutines have returned. From then on no
-// connection is admitted. Connections are first asked to stop: their contexts are cancelled with
-// protocol.ErrShutdown as the cause, and their reads fail, while writes still work. When ctx ends,
-// or if it has ended already, the remaining ones are closed, for the reason [Aborted]. If protocols
-// do not return within a second after that, the error is a [*StuckError].
-func (s *Supervisor) Shutdown(ctx context.Context) error { return s.Drain(ctx, DrainOptions{}) }
-
-// DrainOptions are the options of [Supervisor.Drain].
+// DrainOptions are the options of [Supervisor.Drain]. The zero value of each field is its default.
 type DrainOptions struct {
 	// Spread is the period over which connections are asked to stop, each at a random time, so that
 	// their clients do not all connect elsewhere at once. 0 or less asks all at once.
 	Spread time.Duration
-	// Hurry, when it ends, makes Drain ask the remaining connections at once. nil never ends.
-	Hurry context.Context
-	// Asked, if set, is called by Drain with the number of connections that it has asked since the
-	// last call.
+	// Expedited, when it ends, makes Drain ask the remaining connections at once. nil never ends.
+	Expedited context.Context
+	// Asked is called by Drain, in its goroutine, with the number of connections that it has asked
+	// since the last call. nil is none.
 	Asked func(n int)
 }
 
-// Drain is [Supervisor.Shutdown] with options. Until Drain has returned, Monitor should run, for the
-// limits of connections that are not asked yet.
+// Drain ends all connections and returns when their goroutines have returned. From its call on, no
+// connection is admitted. Connections are first asked to stop: their contexts are cancelled with
+// protocol.ErrShutdown as the cause, and their reads fail, while writes still work. When ctx ends, or
+// if it has ended already, the remaining ones are closed, for the reason [Aborted]. If protocols do
+// not return within a second after that, the error is a [*StuckError].
+//
+// Monitor should run until Drain has returned, for the limits of connections that are not asked yet.
 func (s *Supervisor) Drain(ctx context.Context, o DrainOptions) error {
 	for i := range s.shards {
 		s.shards[i].mu.Lock()
@@ -61,11 +59,11 @@ func (s *Supervisor) Drain(ctx context.Context, o DrainOptions) error {
 	if ctx.Err() != nil {
 		go s.waitEnded(ended)
 	} else if o.Spread <= 0 {
-		s.ask(&o, 1, 0)
+		s.requestStops(&o, 1, 0)
 		go s.waitEnded(ended)
 	} else {
 		go s.waitEnded(ended)
-		s.askSlowly(ctx, &o, ended)
+		s.requestStopsOver(ctx, &o, ended)
 	}
 	select {
 	case <-ended:
@@ -95,16 +93,16 @@ func (s *Supervisor) waitEnded(ended chan<- struct{}) {
 	close(ended)
 }
 
-// shortestAsk is the shortest time between two rounds of askSlowly.
-const shortestAsk = 10 * time.Millisecond
+// shortestAsk is the shortest time between two rounds of requestStopsOver.
+const shortestStopInterval = 10 * time.Millisecond
 
-// askSlowly asks all connections over o.Spread, until ended is closed or ctx ends. Like Monitor it
-// uses at most a fiftieth of a core. It keeps no list of connections, so that those that have ended
-// are freed.
-func (s *Supervisor) askSlowly(ctx context.Context, o *DrainOptions, ended <-chan struct{}) {
-	hurry := o.Hurry
-	if hurry == nil {
-		hurry = context.Background()
+// requestStopsOver asks all connections to stop over the period o.Spread, until ended is closed or ctx
+// ends. Like Monitor it uses at most a fiftieth of a core. It keeps no list of connections, so that
+// ended connections are freed.
+func (s *Supervisor) requestStopsOver(ctx context.Context, o *DrainOptions, ended <-chan struct{}) {
+	expedited := o.Expedited
+	if expedited == nil {
+		expedited = context.Background()
 	}
 	seed := rand.Uint64()
 	begin := s.now()
@@ -114,7 +112,7 @@ func (s *Supervisor) askSlowly(ctx context.Context, o *DrainOptions, ended <-cha
 		select {
 		case <-t.C:
 			share = float64(s.now()-begin) / float64(o.Spread)
-		case <-hurry.Done():
+		case <-expedited.Done():
 			share = 1
 		case <-ended:
 			return
@@ -122,15 +120,15 @@ func (s *Supervisor) askSlowly(ctx context.Context, o *DrainOptions, ended <-cha
 			return
 		}
 		round := s.now()
-		s.ask(o, share, seed)
+		s.requestStops(o, share, seed)
 		left := o.Spread - time.Duration(s.now()-begin)
-		t.Reset(max(min(left, max(shortestAsk, time.Duration(50*(s.now()-round)))), 0))
+		t.Reset(max(min(left, max(shortestStopInterval, time.Duration(50*(s.now()-round)))), 0))
 	}
 }
 
-// ask asks that share of the connections, from 0 to 1, to stop. With the same seed, a larger share
-// includes a smaller one. Connections that were asked before are left alone.
-func (s *Supervisor) ask(o *DrainOptions, share float64, seed uint64) {
+// requestStops asks that share of the connections, from 0 to 1, to stop. With the same seed, a larger
+// share includes a smaller one. Connections that were asked before are skipped.
+func (s *Supervisor) requestStops(o *DrainOptions, share float64, seed uint64) {
 	n := 0
 	s.each(func(c *connection) {
 		if (share >= 1 || fraction(c.conn.ID()^seed) < share) && c.stopAt.Load() == 0 && c.shutDown() {

@@ -21,7 +21,7 @@ import (
 	"goranch/transport"
 )
 
-// Shutdown first cancels the context, then makes reads fail while writes still arrive, and closes
+// Drain first cancels the context, then makes reads fail while writes still arrive, and closes
 // at the limit.
 func TestShutdownInOrder(t *testing.T) {
 	for _, n := range []network{loopback, pipe} {
@@ -58,7 +58,7 @@ func TestShutdownInOrder(t *testing.T) {
 			ctx, cancel := context.WithCancel(bg)
 			defer cancel()
 			done := make(chan error, 1)
-			go func() { done <- h.sup.Shutdown(ctx) }()
+			go func() { done <- h.sup.Drain(ctx, conns.DrainOptions{}) }()
 			want := "answer 0\nanswer 1\nanswer 2\n..."
 			got := make([]byte, len(want))
 			if _, err := io.ReadFull(client, got); err != nil || string(got) != want {
@@ -69,12 +69,12 @@ func TestShutdownInOrder(t *testing.T) {
 			case err := <-closed:
 				t.Errorf("got a close before the limit (%v), want none", err)
 			case err := <-done:
-				t.Errorf("got a return of Shutdown before the limit (%v), want none", err)
+				t.Errorf("got a return of Drain before the limit (%v), want none", err)
 			default:
 			}
 			cancel()
 			if err := receive(t, done); err != nil {
-				t.Errorf("Shutdown: got %v, want nil", err)
+				t.Errorf("Drain: got %v, want nil", err)
 			}
 			wantReason(t, h.end(), conns.Aborted)
 			h.close()
@@ -82,7 +82,7 @@ func TestShutdownInOrder(t *testing.T) {
 	}
 }
 
-// Shutdown returns at the exact time.
+// Drain returns at the exact time.
 func TestShutdownTimes(t *testing.T) {
 	const limit = 5 * time.Second
 	for _, tc := range []struct {
@@ -110,7 +110,7 @@ func TestShutdownTimes(t *testing.T) {
 				begin := time.Now()
 				ctx, cancel := context.WithTimeout(bg, tc.limit)
 				defer cancel()
-				err := h.sup.Shutdown(ctx)
+				err := h.sup.Drain(ctx, conns.DrainOptions{})
 				took := time.Since(begin)
 				var stuck *conns.StuckError
 				if took != tc.want || errors.As(err, &stuck) != tc.stuck || err != nil && !tc.stuck {
@@ -144,10 +144,10 @@ func TestStuckError(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(bg)
 		cancel()
-		err := h.sup.Shutdown(ctx)
+		err := h.sup.Drain(ctx, conns.DrainOptions{})
 		var e *conns.StuckError
 		if !errors.As(err, &e) {
-			t.Fatalf("Shutdown: got %v, want a StuckError", err)
+			t.Fatalf("Drain: got %v, want a StuckError", err)
 		}
 		var got []uint64
 		for _, c := range e.Conns {
@@ -161,12 +161,12 @@ func TestStuckError(t *testing.T) {
 				t.Errorf("got %q, want a text with %q", err, part)
 			}
 		}
-		// They keep their slots until they return, and a later Shutdown lists them again.
+		// They keep their slots until they return, and a later Drain lists them again.
 		if used := h.gate.State().Used; used != n+1 {
 			t.Errorf("got %d used slots, want %d", used, n+1)
 		}
-		if err := h.sup.Shutdown(ctx); !errors.As(err, &e) || len(e.Conns) != n+1 {
-			t.Errorf("second Shutdown: got %v, want a StuckError with %d connections", err, n+1)
+		if err := h.sup.Drain(ctx, conns.DrainOptions{}); !errors.As(err, &e) || len(e.Conns) != n+1 {
+			t.Errorf("second Drain: got %v, want a StuckError with %d connections", err, n+1)
 		}
 		close(release)
 		h.close()
@@ -180,8 +180,8 @@ func (p stuckProtocol) Serve(context.Context, *transport.Conn) error { <-p.relea
 func TestShutdownWithoutConnections(t *testing.T) {
 	h := newHarness(t, 1, 0)
 	for range 2 {
-		if err := h.sup.Shutdown(bg); err != nil {
-			t.Errorf("Shutdown: got %v, want nil", err)
+		if err := h.sup.Drain(bg, conns.DrainOptions{}); err != nil {
+			t.Errorf("Drain: got %v, want nil", err)
 		}
 	}
 	abortServer(h, nil)
@@ -202,22 +202,22 @@ func TestShutdownConcurrently(t *testing.T) {
 			wg.Go(func() {
 				ctx, cancel := context.WithTimeout(bg, limit)
 				defer cancel()
-				err := h.sup.Shutdown(ctx)
+				err := h.sup.Drain(ctx, conns.DrainOptions{})
 				if took := time.Since(begin); err != nil || took != time.Second {
-					t.Errorf("Shutdown within %v: got %v after %v, want nil after 1s", limit, err, took)
+					t.Errorf("Drain within %v: got %v after %v, want nil after 1s", limit, err, took)
 				}
 			})
 		}
 		wg.Wait()
 		c := h.sup.Counters()
 		if c.Ended[conns.Shutdown] != 10 || c.Ended[conns.Aborted] != 10 {
-			t.Errorf("got %+v, want 10 ended by Shutdown and 10 Aborted", c)
+			t.Errorf("got %+v, want 10 ended by Drain and 10 Aborted", c)
 		}
 		h.close()
 	})
 }
 
-// A connection that is started during a Shutdown is ended by it or refused.
+// A connection that is started during a Drain is ended by it or refused.
 func TestStartDuringShutdown(t *testing.T) {
 	for range 50 {
 		h := newHarness(t, math.MaxInt, 0)
@@ -235,7 +235,7 @@ func TestStartDuringShutdown(t *testing.T) {
 		close(begun)
 		h.shutdown()
 		if c := h.sup.Counters(); c.Live != 0 {
-			t.Errorf("after Shutdown: got %d live connections, want 0", c.Live)
+			t.Errorf("after Drain: got %d live connections, want 0", c.Live)
 		}
 		served := h.sup.Counters().Served
 		wg.Wait()
@@ -246,7 +246,7 @@ func TestStartDuringShutdown(t *testing.T) {
 	}
 }
 
-// When the first connection is asked to stop, new ones are refused already: Shutdown might not ask
+// When the first connection is asked to stop, new ones are refused already: Drain might not ask
 // one that was registered later.
 func TestShutdownRefusesBeforeItAsks(t *testing.T) {
 	h := newHarness(t, math.MaxInt, 0)

@@ -23,6 +23,16 @@ func (s *Supervisor) End(q Query) int {
 	return n
 }
 
+// Kill closes the connections that q selects at once, and returns how many. Their contexts are
+// cancelled with [Killed] as the cause.
+func (s *Supervisor) Kill(q Query) int {
+	found, _ := s.find(&q)
+	for _, f := range found {
+		f.c.close(Killed, Killed)
+	}
+	return len(found)
+}
+
 // stop asks c to stop for that reason, and reports whether it was not asked before. Monitor closes
 // it after grace; without a grace it is closed at once. Only the first call has an effect.
 func (c *connection) stop(why Reason, grace time.Duration) bool {
@@ -39,7 +49,7 @@ func (c *connection) stop(why Reason, grace time.Duration) bool {
 }
 
 // requestStop asks the protocol to stop: its context is cancelled and its reads fail, while writes
-// still work. When the listener stops, a Drainer goes on reading.
+// still work. When the listener stops, a Drainer continues to read.
 func (c *connection) requestStop(cause error) {
 	c.ctx.end(cause)
 	if _, drains := c.protocol.(protocol.Drainer); !drains || cause != protocol.ErrShutdown {
@@ -48,7 +58,7 @@ func (c *connection) requestStop(cause error) {
 	c.notifyHandover()
 }
 
-// notifyHandover tells the session of a connection that may be handed over that its context was
+// notifyHandover notifies the session of a connection that may be handed over that its context was
 // cancelled.
 func (c *connection) notifyHandover() {
 	if c.flags.has(flagServing) { // else Run finds the context cancelled

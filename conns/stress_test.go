@@ -25,7 +25,7 @@ type stress struct {
 	total  int64 // how many connections are accepted
 
 	inside, accepted, started, served, ended atomic.Int64
-	stopped                                  atomic.Bool   // Shutdown has returned
+	stopped                                  atomic.Bool   // Drain has returned
 	half                                     chan struct{} // closed when half of the connections were accepted
 
 	mu   sync.Mutex
@@ -52,7 +52,7 @@ func newStress(total int64) *stress {
 		Started: func(*transport.Conn) {
 			s.started.Add(1)
 			if s.stopped.Load() {
-				s.faults.add("got Started after Shutdown has returned, want Refused")
+				s.faults.add("got Started after Drain has returned, want Refused")
 			}
 		},
 		Ended: func(e conns.ConnEnd) {
@@ -174,12 +174,12 @@ func (s *stress) disturb(stop <-chan struct{}, wg *sync.WaitGroup) {
 func (s *stress) shutdown() {
 	ctx, cancel := context.WithTimeout(bg, 10*time.Second)
 	defer cancel()
-	if err := s.sup.Shutdown(ctx); err != nil {
-		s.faults.add("Shutdown: got %v, want nil", err)
+	if err := s.sup.Drain(ctx, conns.DrainOptions{}); err != nil {
+		s.faults.add("Drain: got %v, want nil", err)
 	}
 	s.stopped.Store(true)
 	if n := s.sup.Counters().Live; n != 0 {
-		s.faults.add("after Shutdown: got %d live connections, want 0", n)
+		s.faults.add("after Drain: got %d live connections, want 0", n)
 	}
 }
 

@@ -33,7 +33,6 @@ package conns
 import (
 	"context"
 	"net"
-	"net/netip"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -46,75 +45,25 @@ import (
 	"goranch/transport"
 )
 
-// Config configures a [Supervisor]. It is not changed after New.
-type Config struct {
-	// Gate receives the slots of connections that have ended. It must not be nil.
-	Gate *Gate
-	// Settings are the initial ones; see [Supervisor.Set].
-	Settings Settings
-	// KeepClosed is how many closed connections [Supervisor.RecentlyClosed] returns. 0 is 100;
-	// a negative number is none.
-	KeepClosed int
-	// Started is called when a connection has been registered, before its handshake, and Ended
-	// after it has ended and its slot was released. For refused connections only Ended is called.
-	// Both are called in a goroutine of the connection, or in the one that refuses it. Either may be
-	// nil. A panic in Started ends the connection as [Panicked]. Ended must not panic; until it
-	// returns, Shutdown waits.
-	Started func(*transport.Conn)
-	Ended   func(ConnEnd)
-}
-
-// Settings apply to connections and can be changed while they live.
-type Settings struct {
-	Limits Limits
-	// Networks are the rules for source addresses. nil is none.
-	Networks *Networks
-	// Admit decides whether a connection is admitted, by the address of its client, for example by
-	// its country or its reputation: an error refuses the connection, for the reason
-	// [RefusedByHook], with up to 200 bytes of the error's text in the log. It is called once per
-	// connection that Networks and the limits per address admit, and before the handshake; behind a
-	// proxy, when the PROXY header was read. IPv4-mapped addresses are passed as IPv4 ones.
-	// Connections without an IP address are admitted without a call.
-	//
-	// Admit is called by many connections at once, in goroutines of their own, and may block. At the
-	// HandshakeTimeout the socket is closed, but the connection keeps its slot until Admit has
-	// returned. A panic ends its connection only. nil admits all.
-	Admit func(client netip.AddrPort) error
-	// HandshakeTimeout is the time for everything before Serve, including Admit and waiting for
-	// MaxHandshakes. 0 or less is no limit.
-	HandshakeTimeout time.Duration
-	// Grace is the time between asking a connection to stop, because of a limit or eviction, and
-	// closing it. 0 or less closes at once.
-	Grace time.Duration
-}
-
-// ConnEnd describes the end of a connection.
-type ConnEnd struct {
-	Conn     *transport.Conn // closed; for its addresses and counters
-	Reason   Reason
-	Err      error // what the protocol, or the handshake, returned
-	Served   bool  // the handshake was completed and the protocol called
-	Duration time.Duration
-	// Handshake is the beginning of Duration until the protocol was called, or all of it if it was
-	// not. It is 0 if the transport has no handshake.
-	Handshake time.Duration
-}
-
 // Supervisor runs connections. Its methods may be called from any goroutine.
 type Supervisor struct {
-	cfg        Config
-	created    time.Time // see now
-	settings   atomic.Pointer[Settings]
-	handshakes *Gate // limits handshakes in progress
-	acceptRate acceptRate
-	bandwidth  throttle.Limits
-	addresses  addresses
-	traces     traces
-	rejecting  atomic.Int32 // connections that are sent a rejection message by reject
+	// Configuration.
+	cfg      Config
+	created  time.Time // see now
+	settings atomic.Pointer[Settings]
 
-	unestablished places
-	shards        []shard
-	durations     []durations
+	// Limits.
+	handshakes    *Gate // limits handshakes in progress
+	acceptRate    acceptRate
+	bandwidth     throttle.Limits
+	addresses     addresses
+	unestablished loginCount
+	rejecting     atomic.Int32 // connections that are sent a rejection message by reject
+
+	// Connections.
+	shards    []shard
+	durations []durations
+	traces    traces
 }
 
 // shard holds a part of the connections, with their counters under the same lock, so that each
@@ -126,7 +75,7 @@ type shard struct {
 	counts   Counters
 	closed   ring
 	running  sync.WaitGroup // connections that have not ended, or whose end is being reported
-	_        [64]byte       // keeps neighbours out of this cache line
+	_        [64]byte       // keeps the next shard out of this cache line
 }
 
 // New returns a supervisor without connections.
@@ -170,8 +119,8 @@ func (s *Supervisor) Set(to Settings) {
 // p in a goroutine of its own. A supervisor that is stopping refuses it.
 //
 // The connection's context has the values of ctx, which should never end, such as the result of
-// context.WithoutCancel: Shutdown ends connections, and a parent that can end adds a lock shared by
-// all of them.
+// context.WithoutCancel: Drain ends connections, and a parent that can end adds a lock shared by all of
+// them.
 func (s *Supervisor) Start(ctx context.Context, t transport.Transport, nc net.Conn, p protocol.Protocol) {
 	now := s.now()
 	s.start(ctx, t, nc, p, now, now)
@@ -183,8 +132,8 @@ func (s *Supervisor) StartPending(ctx context.Context, t transport.Transport, nc
 	s.start(ctx, t, nc, p, min(int64(accepted.Sub(s.created)), now), now)
 }
 
-// start starts a connection that was accepted at a time on the supervisor's clock. What it has
-// waited is not idle time.
+// start starts a connection that was accepted at a time on the supervisor's clock. The time for which
+// it has waited is not idle time.
 func (s *Supervisor) start(ctx context.Context, t transport.Transport, nc net.Conn, p protocol.Protocol, accepted, now int64) {
 	c := &connection{sup: s, protocol: p, started: accepted}
 	c.used(now)
@@ -204,46 +153,12 @@ func (s *Supervisor) start(ctx context.Context, t transport.Transport, nc net.Co
 	go c.run()
 }
 
-// Refuse closes nc, which was accepted on a listener of t but has no slot, and counts it as why:
-// [Refused] or [RefusedAtCap]. In the latter case p may send a rejection message until ctx ends,
-// if it is a [protocol.Refuser].
-func (s *Supervisor) Refuse(ctx context.Context, why Reason, t transport.Transport, nc net.Conn, p protocol.Protocol) {
-	conn := transport.NewConn(t, nc)
-	defer s.refuse(conn, why) // also if the protocol ends this goroutine
-	if r := refuserOf(p); r != nil && why == RefusedAtCap && ctx.Err() == nil {
-		s.sendRejection(ctx, conn, r, RefusedAtCap)
-	}
-}
-
-func (s *Supervisor) refuse(conn *transport.Conn, why Reason) {
-	abort(conn)
-	sh := s.shard(conn)
-	end := ConnEnd{Conn: conn, Reason: why, Err: why}
-	if why == Refused {
-		end.Err = protocol.ErrShutdown
-	}
-	var o origin
-	o.set(conn)
-	st, now := conn.Stats(), time.Now()
-	sh.mu.Lock()
-	sh.counts.BytesRead += st.BytesRead
-	sh.counts.BytesWritten += st.BytesWritten
-	sh.counts.Accepted++
-	sh.counts.Refused++
-	sh.counts.Ended[why]++
-	s.addClosed(sh, nil, conn, why, end.Err, &o, now)
-	sh.mu.Unlock()
-	if s.cfg.Ended != nil {
-		s.cfg.Ended(end)
-	}
-}
-
 func (s *Supervisor) shard(conn *transport.Conn) *shard {
 	return &s.shards[conn.ID()%uint64(len(s.shards))]
 }
 
-// register admits c unless the supervisor is stopping. Both are decided under one lock, so that no
-// connection is registered after Shutdown has collected them.
+// register registers c unless the supervisor is stopping. It checks and registers under one lock, so
+// that no connection is registered after Drain has collected them.
 func (s *Supervisor) register(c *connection) bool {
 	sh := s.shard(&c.conn)
 	sh.mu.Lock()
@@ -286,7 +201,7 @@ func (s *Supervisor) deregister(c *connection, after time.Duration) {
 	switch {
 	case served:
 		sh.counts.Served++
-	case reason.refused(), reason == Banned:
+	case reason.Refusal(), reason == Banned:
 		sh.counts.Refused++
 	default:
 		sh.counts.HandshakeFailed++

@@ -58,7 +58,7 @@ func (t *traces) change(f func([]*Trace) []*Trace) {
 // called. stop may be called again; it does not wait for calls of Func in progress.
 func (s *Supervisor) Trace(t Trace) (stop func()) {
 	s.traces.change(func(on []*Trace) []*Trace { return append(on, &t) })
-	s.each(s.retrace)
+	s.each(s.applyTraces)
 	return func() {
 		s.traces.change(func(on []*Trace) []*Trace {
 			return slices.DeleteFunc(on, func(o *Trace) bool { return o == &t })
@@ -67,9 +67,9 @@ func (s *Supervisor) Trace(t Trace) (stop func()) {
 	}
 }
 
-// retrace applies the active traces to c. It is called after c was registered, and when the address
+// applyTraces applies the active traces to c. It is called after c was registered, and when the address
 // of its client is known.
-func (s *Supervisor) retrace(c *connection) {
+func (s *Supervisor) applyTraces(c *connection) {
 	if s.traces.on.Load() != nil {
 		s.setTracer(c)
 	}

@@ -8,7 +8,7 @@ import (
 
 // Action is the result of a callback: what the connection does next. The zero value is [Continue].
 type Action struct {
-	do      verb // few fields: it is passed in registers
+	do      verb // one word with flags: Action has few fields, so that it is passed in registers
 	timeout time.Duration
 	with    any // an error, a Handler, or a Transport
 }

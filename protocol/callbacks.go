@@ -54,7 +54,7 @@ func inspectCallbacks(t reflect.Type) {
 }
 
 // callbackFault returns why method m of t, which is meant as the callback of the interface want, is
-// never called; "" if it is called, or is not meant so.
+// never called; "" if it is called, or is not meant as a callback.
 func callbackFault(t reflect.Type, m reflect.Method, name string, want reflect.Type) string {
 	switch {
 	case t.Implements(want):
@@ -77,7 +77,7 @@ func signature(m reflect.Method) string {
 	return "(" + strings.TrimPrefix(s, ", ")
 }
 
-// takesPeer reports whether the first parameter of m is a Peer: HandleKick(name string) is no
+// takesPeer reports whether the first parameter of m is a Peer: HandleKick(name string) is not a
 // misspelled HandleTick.
 func takesPeer(m reflect.Method) bool {
 	return m.Type.NumIn() > 1 && m.Type.In(1) == reflect.TypeFor[*Peer]()

@@ -18,12 +18,7 @@ import (
 // ignores. An inline command that begins with POST or Host: is refused: it is an HTTP request that
 // a web page makes a browser send.
 //
-// Bad input is found at its first byte. In an array of which 1 KiB has arrived it is found at the
-// latest when a quarter more has arrived, so that the cost of an array that arrives byte by byte is
-// proportional to its length.
-//
-// Source: https://redis.io/docs/latest/develop/reference/protocol-spec/ and networking.c of Redis
-// 7.
+// Source: https://redis.io/docs/latest/develop/reference/protocol-spec/ and networking.c of Redis 7.
 type RESPCommands struct {
 	// Max is the longest command in bytes, with all its headers. 0 is 256 KiB; transport.NoLimit,
 	// or any negative value, is 2 GiB. Inline commands have at most 64 KiB in any case.
@@ -103,8 +98,9 @@ func (c RESPCommands) decodeArray(buf []byte) (n, need int, err error) {
 }
 
 // respNeed returns need of an incomplete array, given the least bytes that can complete it, and the
-// number of bytes after which the next one can be wrong, 0 if that is any. Since each examination
-// begins at the first byte, a large array is examined again only when a quarter more has arrived.
+// number of bytes after which the next one can be wrong, 0 if that is any. Each examination
+// begins at the first byte, so an array of more than 1 KiB is examined again only when a quarter more
+// has arrived: the cost of an array that arrives byte by byte is proportional to its length.
 func respNeed(buf []byte, next, least int) int {
 	if len(buf) >= 1<<10 {
 		next = max(next, min(least, len(buf)+len(buf)/4))

@@ -150,10 +150,10 @@ func TestAppendRefuses(t *testing.T) {
 	}
 	for _, c := range []protocol.Codec{protocol.Delimited{}, protocol.LengthPrefix{Size: 3}} {
 		if _, _, _, err := c.Decode([]byte("abcdef")); err == nil {
-			t.Errorf("Decode of %#v: got no error", c)
+			t.Errorf("Decode of %#v: got no error, want one", c)
 		}
 		if err := (protocol.Options{Codec: c}).Validate(); err == nil {
-			t.Errorf("Validate of %#v: got no error", c)
+			t.Errorf("Validate of %#v: got no error, want one", c)
 		}
 	}
 }

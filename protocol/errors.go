@@ -34,11 +34,11 @@ var (
 // errBadFrame is wrapped by the error of a frame that cannot be sent, whatever its size.
 var errBadFrame = errors.New("bad frame")
 
-// What makes the reader return although the connection has not ended.
+// Errors for which the reader returns or pauses although no read has failed.
 var (
 	errStop    = errors.New("a callback has ended the connection")
 	errUpgrade = errors.New("a callback has requested an upgrade")
-	errRoom    = errors.New("too many bytes wait for the peer")
+	errPaused  = errors.New("reading is paused: too many bytes wait for the peer")
 )
 
 // PanicError is the error of a connection whose protocol, handshake or handler has panicked. A

@@ -41,8 +41,8 @@ type shard struct {
 	working bool   // the worker runs
 }
 
-// slot is what the worker needs of a member, in the order in which it needs it: it reads nothing else
-// of most members.
+// slot holds the fields of a member that the worker reads, in the order in which it reads them. Of most
+// members it reads nothing else, which saves cache misses.
 type slot struct {
 	out    *Outbox
 	joined uint64 // the last segment before the peer joined
@@ -60,7 +60,7 @@ type member struct {
 
 // segment is one broadcast.
 type segment struct {
-	b      []byte // encoded; not changed any more
+	b      []byte // encoded; not modified
 	seq    uint64
 	except *Peer
 	only   map[*member]struct{} // nil for all members

@@ -62,7 +62,7 @@ func TestBroadcast(t *testing.T) {
 			t.Errorf("got %d members, want 1", g.Count())
 		}
 		if _, err := g.Broadcast([]byte("a\nb"), nil); err == nil {
-			t.Error("Broadcast of a line with a line feed: got no error")
+			t.Error("Broadcast of a line with a line feed: got no error, want one")
 		}
 		synctest.Wait()
 		s.Stop()

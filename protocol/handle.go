@@ -13,10 +13,10 @@ import (
 //
 // An idle connection holds no buffer. It has one goroutine, or none if its listener parks idle
 // connections: then a callback may be called by a goroutine that serves other connections too. A
-// callback may take its time or wait, but while callbacks take more than some 200 µs, each
-// connection with data to handle gets a goroutine. A protocol that wraps this one has its
-// connections parked too if it has a method Unwrap() Protocol that returns this one. The server
-// then calls the inner protocol itself, so Serve of the wrapper must do nothing else.
+// callback may block, but while callbacks take more than about 200 µs, each connection with data to
+// handle gets a goroutine. The connections of a protocol that wraps this one are parked too if the
+// wrapper has a method Unwrap() Protocol. The server then calls the inner protocol itself, so Serve
+// of the wrapper must do nothing but call it.
 func Handle(newHandler func() Handler, opts Options) Protocol {
 	if err := opts.Validate(); err != nil {
 		panic("protocol: " + err.Error())
@@ -40,7 +40,7 @@ type handlerProtocol struct {
 	readSize   int  // the most that one read takes
 	outbox     outboxOptions
 	wheel      *wheel
-	pace       idle.Pace
+	inline     idle.InlinePolicy
 }
 
 // Serve runs one connection, without parking it.

@@ -4,8 +4,8 @@ package protocol
 // Handler of its own, made by the function given to [Handle]. Its callbacks never run at the same
 // time, so its fields need no lock. Callbacks should return quickly: the next one waits for them.
 //
-// A Handler may also have any of the methods of [Callbacks]; it receives the events for which it
-// has one.
+// A Handler may also have any of the methods of [Callbacks]. It receives only the events for which it
+// has a method.
 type Handler interface {
 	// HandleData is called with each frame. frame is valid until HandleData returns; its bytes may
 	// be changed. The next frame is not read before that.
@@ -53,7 +53,7 @@ type Callbacks interface {
 	HandleClose(p *Peer, err error)
 }
 
-// A handler is asked for each callback by one of these interfaces.
+// Each of these interfaces is one optional callback.
 type (
 	connecter  interface{ HandleConnect(p *Peer) Action }
 	messenger  interface{ HandleMessage(p *Peer, msg any) Action }

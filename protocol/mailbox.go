@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// mailbox holds the messages and timer events that wait for a callback.
+// mailbox holds the messages and timer events that wait for a callback. It is guarded by Peer.mu.
 type mailbox struct {
 	messages   *[]any // nil: none; most connections never get a message
 	due        events

@@ -8,6 +8,9 @@ import (
 	"goranch/internal/option"
 )
 
+// NoFlush is the FlushTime that discards queued frames at the end of a connection.
+const NoFlush time.Duration = -1
+
 // Options are the settings of [Handle]. The zero value of each field is its default.
 type Options struct {
 	// Codec divides the stream into frames. nil is [Raw]: the result of each read is a frame.
@@ -33,18 +36,18 @@ type Options struct {
 	// Queue are the settings of the outbound queue.
 	Queue QueueOptions
 	// MaxQueued limits the bytes that wait in the outbound queues of all connections together. While
-	// more wait, a queue may have a sixteenth of Queue.MaxBytes only, so that clients that do not read
-	// cannot use up the memory of the server, nor the queues of others. 0 is 256 MiB;
+	// more wait, each queue is limited to a sixteenth of Queue.MaxBytes, so that clients that do not
+	// read can exhaust neither the memory of the server nor the queues of other clients. 0 is 256 MiB;
 	// transport.NoLimit, or any negative value, is no limit.
 	MaxQueued int
-	// PauseAt is a number of bytes. While as many wait for the peer in the outbound queue, no frame is
-	// read or handled, so that a peer that does not read its answers cannot fill the queue with
-	// them. Messages and ticks are handled; read timeouts do not run. What others send meanwhile
-	// does not prolong the pause. 0 is a sixteenth of Queue.MaxBytes; transport.NoLimit, or any
-	// negative value, never pauses.
+	// PauseAt is a number of bytes. While that many or more wait for the peer in the outbound queue,
+	// no frame is read or handled, so that a peer that does not read its answers cannot fill the queue
+	// with them. Messages and ticks are handled; read timeouts do not run. Frames that other
+	// goroutines send meanwhile do not prolong the pause. 0 is a sixteenth of Queue.MaxBytes;
+	// transport.NoLimit, or any negative value, never pauses.
 	PauseAt int
 	// FlushTime limits the time in which a connection that has ended sends its queued frames. 0 is
-	// 5 s; transport.NoTimeout, or any negative value, discards them.
+	// 5 s; [NoFlush], like any negative value, discards them.
 	FlushTime time.Duration
 }
 

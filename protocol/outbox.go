@@ -18,7 +18,7 @@ import (
 // same error. All methods may be called from any goroutine. Nothing else may write to the
 // connection.
 type Outbox struct {
-	// Each send uses these, which share cache lines.
+	// State. Used by each send; these fields come first, so that they share cache lines.
 	mu      sync.Mutex  // guards the state
 	q       *queue      // nil if nothing waits and no goroutine flushes
 	corked  *[]byte     // frames to be sent together; nil if not corked
@@ -27,14 +27,15 @@ type Outbox struct {
 	queuing atomic.Bool // q is set; read without mu too
 	ending  bool        // the connection is to end: WaitBelow returns
 
-	dropped uint64
+	// Other fields.
+	dropped uint64         // frames, as counted by QueueOptions.Frames
 	opts    *outboxOptions // set once
 }
 
 // outboxOptions are shared by all outboxes of a protocol.
 type outboxOptions struct {
 	QueueOptions
-	all *queued // bytes of all of them; nil: not counted
+	all *queued // bytes that wait in all of them; nil: not counted
 }
 
 // conn returns the connection. It is not stored in addition to eng, to save memory.
@@ -245,7 +246,7 @@ func (o *Outbox) enqueue(p []byte, alone bool) (high int) {
 	return 0
 }
 
-// fail ends sending. It stops reading too, since a request that cannot be answered is of no use.
+// fail ends sending. It stops reading too, because further requests could not be answered.
 // o.mu is held.
 func (o *Outbox) fail(err error) {
 	if o.err == nil {

@@ -25,17 +25,19 @@ type Peer struct {
 	next   transport.Transport // the target of a requested upgrade
 	closed bool                // no more callbacks
 
-	// Used by the reader only, except paused. The first three are next to closed because all are small.
+	// Reader. Used by the reader only, except paused. The first three are next to closed, because small
+	// fields share a word.
 	lead       bool        // the reader is the lead, which must not wait
 	inCallback bool        // the reader holds callMu, in HandleData or HandleEnd
-	paused     atomic.Bool // the reader waits in awaitRoom
+	paused     atomic.Bool // the reader waits in awaitUnpaused
 	err        error       // the result of the last read, and of what followed from it
 	partial    []byte      // an incomplete frame
 	need       int         // the least number of bytes of that frame, 0 if unknown
 
+	// The end.
 	ending ending // set under mu; read without mu too
 
-	// Messages and the end, under mu.
+	// Messages and groups, under mu.
 	mu     sync.Mutex
 	mail   mailbox
 	groups *member // the first membership; they are a list

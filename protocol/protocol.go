@@ -40,8 +40,8 @@ func (f Func) Serve(ctx context.Context, conn *transport.Conn) error { return f(
 // reason, a conns.Reason. ctx ends after about a second; then the connection is closed. A protocol
 // in which the client speaks first may wait until then for its first bytes.
 //
-// At the cap the handshake of the transport precedes Refuse. Clients that are refused because of
-// their address are not worth a handshake of TLS: there, Refuse is not called.
+// At the cap the handshake of the transport precedes Refuse. For clients that are refused because of
+// their address, the server does not spend a TLS handshake: over TLS, Refuse is not called for them.
 //
 // If a Refuser also has a method Refuses() bool that returns false, Refuse is never called.
 type Refuser interface {
@@ -57,6 +57,6 @@ type Refuser interface {
 // [transport.Conn.StopReading] itself when ctx is cancelled.
 type Drainer interface {
 	Protocol
-	// DrainsItself is never called: it only marks the type.
+	// DrainsItself is never called: it marks the type.
 	DrainsItself()
 }

@@ -11,7 +11,7 @@ type queue struct {
 	cuts []int  // positions in buf across which one write must not extend
 
 	// Bytes that have left buf.
-	begun     bool // a part of the first frame is taken
+	begun     bool // a part of the first frame was taken
 	inflight  int  // taken, and being written
 	unflushed int  // held by the connection until Flush
 	counted   int  // in Outbox.all
@@ -26,8 +26,8 @@ type queue struct {
 // size returns the number of waiting bytes, including those being written.
 func (q *queue) size() int { return len(q.buf) - q.head + q.inflight + q.unflushed }
 
-// gone returns a number that grows by each byte that was written or dropped.
-func (q *queue) gone() int { return q.pushed - q.size() }
+// removed returns the number of bytes that were written or dropped so far.
+func (q *queue) removed() int { return q.pushed - q.size() }
 
 // droppable returns the number of bytes in whole frames.
 func (q *queue) droppable() int {
@@ -86,7 +86,7 @@ func (q *queue) take(b *[]byte, max int) (p []byte) {
 		q.begun = taken == 0 || q.ends[taken-1] < q.head
 		q.ends = q.ends[:copy(q.ends, q.ends[taken:])]
 	}
-	if q.head == len(q.buf) { // the buffers are exchanged, so that a blocked write keeps one only
+	if q.head == len(q.buf) { // the buffers are exchanged, so that a blocked write holds only one
 		p, *b, q.buf = q.buf[from:], q.buf, (*b)[:0]
 		q.head, q.cuts = 0, q.cuts[:0]
 	} else {

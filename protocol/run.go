@@ -9,15 +9,15 @@ import (
 	"goranch/transport"
 )
 
-// Run serves the connection until it ends or can be parked. Run and everything below it, down to
-// the system call, are written to use little stack: the stack of an idle connection keeps the size
-// that its last frame needed.
-func (s session) Run(rest bool) error {
+// Run serves the connection until it ends or can be parked. Run and the functions that it calls, down
+// to the system call, are written to use little stack: the stack of an idle connection keeps the size
+// that its last frame required.
+func (s session) Run(mayPark bool) error {
 	p := s.Peer
 	defer p.endRun()
-	var pace *idle.Pace
-	if rest {
-		pace = &p.hp.pace
+	var inline *idle.InlinePolicy
+	if mayPark {
+		inline = &p.hp.inline
 	}
 	if p.h == nil {
 		p.err = p.connect()
@@ -25,11 +25,11 @@ func (s session) Run(rest bool) error {
 		p.err = p.resumed()
 	}
 	for p.err == nil || p.upgraded() {
-		r := p.out.eng.PooledReader(pace)
+		r := p.out.eng.PooledReader(inline)
 		for p.err == nil {
 			if p.out.queuing.Load() {
 				r.Release()
-				p.err = p.awaitRoom()
+				p.err = p.awaitUnpaused()
 			}
 			if p.err == nil {
 				p.received(r.Next(p.hp.readSize))
@@ -45,15 +45,15 @@ func (s session) Run(rest bool) error {
 }
 
 // leave is the result of Ready if Run is to continue with err.
-type leave struct{ err error }
+type needsGoroutine struct{ err error }
 
-func (leave) Error() string { return "the connection needs a goroutine" }
+func (needsGoroutine) Error() string { return "the connection needs a goroutine" }
 
 // resumed returns the error with which Run continues.
 func (p *Peer) resumed() error {
-	l, _ := p.err.(leave)
-	if l.err == errRoom {
-		return p.heldFrames()
+	l, _ := p.err.(needsGoroutine)
+	if l.err == errPaused {
+		return p.pendingFrames()
 	}
 	return l.err
 }
@@ -62,8 +62,8 @@ func (p *Peer) resumed() error {
 // sends much does not delay others.
 const maxReads = 4
 
-// Ready handles what has arrived, in the goroutine of a lead. What may have to wait is left to
-// Run.
+// Ready handles the data that has arrived, in the goroutine of a lead. It leaves everything that may
+// have to wait to Run.
 func (s session) Ready(l *idle.Lead) error {
 	p := s.Peer
 	defer p.endRun()
@@ -73,25 +73,25 @@ func (s session) Ready(l *idle.Lead) error {
 	switch {
 	case p.err == idle.ErrPark:
 		return p.err
-	case p.err == nil, p.err == errUpgrade, p.err == errRoom, p.out.busy():
-		p.err = leave{p.err}
-		return idle.ErrLeave
+	case p.err == nil, p.err == errUpgrade, p.err == errPaused, p.out.busy():
+		p.err = needsGoroutine{p.err}
+		return idle.ErrNeedsGoroutine
 	}
 	p.err = p.endError(p.err)
 	p.callEnder()
 	return p.err
 }
 
-// tryReads reads until there is no more data, and sets p.err to the result: nil if something has to
-// be waited for.
+// tryReads reads until there is no more data, and sets p.err to the result: nil if Run has to
+// continue.
 func (p *Peer) tryReads(l *idle.Lead) {
 	p.err = nil
 	for range maxReads {
-		if p.out.queuing.Load() && p.awaitRoom() != nil {
+		if p.out.queuing.Load() && p.awaitUnpaused() != nil {
 			return
 		}
 		b, more, err := p.out.eng.TryNext(l, p.hp.readSize)
-		if err == idle.ErrLeave {
+		if err == idle.ErrNeedsGoroutine {
 			return
 		}
 		p.received(b, err)
@@ -105,15 +105,16 @@ func (p *Peer) tryReads(l *idle.Lead) {
 	}
 }
 
-// Pace returns the pace of the connections of the protocol.
-func (s session) Pace() *idle.Pace { return &s.hp.pace }
+// Inline returns the policy of the connections of the protocol.
+func (s session) Inline() *idle.InlinePolicy { return &s.hp.inline }
 
-// endRun runs when Run or Ready returns or panics. It finishes the connection unless that goes on.
+// endRun runs when Run or Ready returns or panics. It finishes the connection, unless it is to be
+// parked or to continue in Run.
 func (p *Peer) endRun() {
 	v := recover()
 	p.lead = false
 	if v == nil {
-		if _, left := p.err.(leave); left || p.err == idle.ErrPark {
+		if _, continues := p.err.(needsGoroutine); continues || p.err == idle.ErrPark {
 			return
 		}
 	}
@@ -152,143 +153,6 @@ func (p *Peer) connect() error {
 		return p.apply(c.HandleConnect(p))
 	}
 	return nil
-}
-
-// received handles the result of a read: data, an error, or both.
-func (p *Peer) received(b []byte, err error) {
-	p.err = err
-	if len(b) > 0 {
-		switch {
-		case p.hp.raw:
-			err = p.data(b)
-		case len(p.partial) > 0:
-			err = p.continueFrame(b)
-		default:
-			if b, err = p.frames(b); len(b) > 0 && (err == nil || err == errRoom) {
-				p.appendPartial(b)
-				p.conn.SetReceiving(err == nil)
-			}
-		}
-		if err != nil {
-			p.err = err
-		}
-	}
-}
-
-// continueFrame handles the frames in b, of which the first began in an earlier read.
-//
-//go:noinline
-func (p *Peer) continueFrame(b []byte) error {
-	for len(p.partial) > 0 && len(b) > 0 {
-		n := len(b)
-		if p.need > len(p.partial) {
-			n = min(n, p.need-len(p.partial)) // the frames behind this one are not copied
-		}
-		p.appendPartial(b[:n])
-		b = b[n:]
-		if len(p.partial) < p.need {
-			break
-		}
-		message := p.out.eng.Receiving()
-		p.conn.SetReceiving(false) // a callback that takes long is not a slow peer
-		rest, err := p.frames(p.partial)
-		switch err {
-		case nil:
-		case errRoom:
-			p.setPartial(rest)
-			p.appendPartial(b)
-			return err
-		case errUpgrade:
-			p.setPartial(rest)
-			return p.checkUpgrade(err, b)
-		default:
-			return err
-		}
-		if len(rest) == len(p.partial) {
-			p.out.eng.RestoreReceiving(message)
-		} else {
-			p.setPartial(rest)
-		}
-	}
-	if len(b) > 0 && p.out.queuing.Load() {
-		if err := p.awaitRoom(); err != nil {
-			if err == errRoom {
-				p.appendPartial(b)
-			}
-			return err
-		}
-	}
-	rest, err := p.frames(b)
-	if (err == nil || err == errRoom) && len(rest) > 0 {
-		p.appendPartial(rest)
-	}
-	if err == nil && len(p.partial) > 0 {
-		p.conn.SetReceiving(true)
-	}
-	return err
-}
-
-// heldFrames handles the frames for whose answers there was no room, when there is.
-func (p *Peer) heldFrames() error {
-	if err := p.awaitRoom(); err != nil {
-		return err
-	}
-	rest, err := p.frames(p.partial)
-	if err == nil || err == errUpgrade {
-		p.setPartial(rest)
-		p.conn.SetReceiving(len(rest) > 0)
-	}
-	return err
-}
-
-// frames handles the complete frames in b and returns the rest. The outbox is corked while there
-// are several, so that their answers are sent together.
-func (p *Peer) frames(b []byte) (rest []byte, err error) {
-	corked := false
-	for len(b) > 0 {
-		frame, n, need, derr := p.hp.Codec.Decode(b)
-		if err = derr; err != nil {
-			break
-		}
-		if p.need = need; n == 0 {
-			break
-		}
-		if b = b[n:]; len(b) > 0 && !corked {
-			corked = true
-			p.out.cork()
-		}
-		if err = p.data(frame); err != nil {
-			err = p.checkUpgrade(err, b)
-			break
-		}
-		if len(b) > 0 && p.out.queuing.Load() {
-			if err = p.awaitRoom(); err != nil {
-				break
-			}
-		}
-	}
-	if corked {
-		p.out.uncork()
-	}
-	return b, err
-}
-
-// data calls the handler with one frame. After a panic callMu stays locked, so that no callback
-// runs before the reader has ended the connection.
-func (p *Peer) data(frame []byte) (err error) {
-	p.callMu.Lock()
-	p.inCallback = true
-	if p.timers != nil {
-		p.frameArrived()
-	}
-	if p.ending.Load() {
-		err = errStop
-	} else {
-		err = p.apply(p.h.HandleData(p, frame))
-	}
-	p.inCallback = false
-	p.callMu.Unlock()
-	return err
 }
 
 // apply executes the result of a callback. p.callMu is held.
@@ -330,7 +194,7 @@ func (p *Peer) apply(a Action) error {
 	}
 }
 
-// callEnder calls HandleEnd at the end of input. As in data, callMu stays locked after a panic.
+// callEnder calls HandleEnd at the end of the stream. As in data, callMu stays locked after a panic.
 //
 //go:noinline
 func (p *Peer) callEnder() {

@@ -96,8 +96,8 @@ func (t *timers) readAgain(w *wheel, now int64) bool {
 	return true
 }
 
-// frameArrived restarts the read timeout. It only stores the time: the timer finds it when it
-// fires.
+// frameArrived restarts the read timeout. It only stores the time, which the timer compares
+// when it fires.
 //
 //go:noinline
 func (p *Peer) frameArrived() {

@@ -33,8 +33,8 @@ func (o *Outbox) Wait(ctx context.Context) error {
 }
 
 // WaitBelow returns when fewer than n of the bytes that wait at the time of the call still wait.
-// Bytes that are sent meanwhile do not prolong it, so that it also returns to a client that always
-// has as many waiting. The errors are those of Wait, and [ErrEnded] if the connection ends by
+// Bytes that are sent meanwhile do not prolong it, so that it also returns if the queue always holds
+// as many. The errors are those of Wait, and [ErrEnded] if the connection ends by
 // [Peer.Close].
 func (o *Outbox) WaitBelow(ctx context.Context, n int) error {
 	o.mu.Lock()
@@ -43,7 +43,7 @@ func (o *Outbox) WaitBelow(ctx context.Context, n int) error {
 	if q == nil {
 		return o.err
 	}
-	for enough := q.gone() + q.size() - n; o.q == q && q.gone() <= enough; {
+	for enough := q.removed() + q.size() - n; o.q == q && q.removed() <= enough; {
 		if o.ending {
 			return ErrEnded
 		}
@@ -70,7 +70,7 @@ func (o *Outbox) end() {
 }
 
 // readSize returns the most that one read takes, in bytes. The frames that were read together keep
-// their buffer while awaitRoom waits between them, which should take no more than the queue.
+// their buffer while awaitUnpaused waits between them, which should take no more than the queue.
 func readSize(pauseAt int) int {
 	if pauseAt >= engine.ReadSize {
 		return engine.ReadSize
@@ -78,16 +78,16 @@ func readSize(pauseAt int) int {
 	return min(max(pauseAt/2, 4<<10), 16<<10)
 }
 
-// awaitRoom waits until few enough bytes wait for the peer to handle another frame. It is called by
-// the reader, outside of callbacks. If that must not wait, awaitRoom returns errRoom.
+// awaitUnpaused waits until fewer than Options.PauseAt bytes wait for the peer. The reader calls it
+// outside of callbacks. If the reader is the lead, which must not wait, the result is errPaused.
 //
 //go:noinline
-func (p *Peer) awaitRoom() error {
+func (p *Peer) awaitUnpaused() error {
 	if p.out.Queued() < p.hp.PauseAt {
 		return nil
 	}
 	if p.lead {
-		return errRoom
+		return errPaused
 	}
 	p.paused.Store(true)
 	err := p.out.WaitBelow(p.ctx, p.hp.PauseAt)

@@ -20,7 +20,7 @@ type wheel struct {
 	quit  chan struct{} // closed when no timer is left; nil if there is no goroutine
 }
 
-// timer is an entry of a wheel. It is embedded in what it belongs to.
+// timer is an entry of a wheel. It is a field of the value to which it belongs.
 type timer struct {
 	fire       func(now int64) // called without a lock; may set the timer again
 	at         int64

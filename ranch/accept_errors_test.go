@@ -212,7 +212,7 @@ func TestNoErrorEndsAListener(t *testing.T) {
 				t.Errorf("plan %v: got %d clients in the queue, %s, want 1 and a peak of 5", plan, f.lastListener().queued(), pretty(got))
 			}
 			if failed, over := rec.count(ranch.AcceptFailed), rec.count(ranch.AcceptRecovered)+rec.count(ranch.SocketReopened); failed > over {
-				t.Errorf("plan %v: got %d episodes begun and %d ended", plan, failed, over)
+				t.Errorf("plan %v: got %d episodes begun and %d ended, want as many", plan, failed, over)
 			}
 		})
 	})

@@ -44,7 +44,7 @@ func TestAcceptRateChanges(t *testing.T) {
 		v := newClient(t, f, dialAddr(l))
 		time.Sleep(30 * time.Second)
 		if !v.waiting() {
-			t.Fatal("a client was served above the rate")
+			t.Fatal("got a client served above the rate, want none")
 		}
 		if _, err := l.SetOptions(nil, ranch.Options{}); err != nil {
 			t.Fatal(err)

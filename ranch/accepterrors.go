@@ -13,22 +13,22 @@ import (
 type remedy int
 
 const (
-	retry   remedy = iota // one peer has failed: try again at once
+	retry   remedy = iota // a fault of one peer: try again at once
 	backOff               // the system lacks a resource: wait, and warn once
 	reopen                // other code has closed the socket: open it again
 )
 
 const (
-	backOffTime = 100 * time.Millisecond // as in Ranch
-	calmTime    = time.Second            // an episode ends after this time without a failure
+	backOffTime  = 100 * time.Millisecond // as in Ranch
+	recoveryTime = time.Second            // an episode ends after this time without a failure
 
-	// Pauses between tries to reopen a socket, each twice as long as the one before.
+	// Pauses between attempts to reopen a socket, each twice as long as the one before.
 	firstPause   = 5 * time.Millisecond
 	longestPause = time.Second
 
-	// maxRetries is the number of consecutive failures of peers after which acceptors back off.
-	// Each failed peer removes a connection from the queue, so that a burst of them ends by itself;
-	// with a broken socket the accept loop would spin.
+	// maxRetries is the number of consecutive peer faults after which acceptors back off. Each peer
+	// fault removes a connection from the queue, so that a burst of them ends; errors of a broken
+	// socket do not end, and the accept loop would spin.
 	maxRetries = 1000
 )
 
@@ -83,8 +83,8 @@ func (a *acceptors) failed(s *socket, opening int, r remedy, err error) (e *epis
 }
 
 // episode is a period of failures that is reported once. It ends when the socket is reopened, or
-// when accept has not failed for calmTime. A successful accept does not end it: while
-// descriptors are short, each connection that ends lets another one in.
+// when accept has not failed for recoveryTime. A successful accept does not end it: while
+// descriptors are exhausted, each connection that ends makes one accept succeed.
 type episode struct{ first, last time.Time }
 
 // fail records a failure of that opening, unless the socket was reopened in the meantime.
@@ -102,26 +102,26 @@ func (s *socket) fail(opening int, r remedy) (e *episode, begins bool) {
 	return s.episode, begins
 }
 
-// awaitRecovery ends an episode after calmTime without a failure, unless reopen ends it before.
+// awaitRecovery ends an episode after recoveryTime without a failure, unless reopen ends it before.
 func (a *acceptors) awaitRecovery(s *socket, e *episode) {
-	remaining := calmTime
+	remaining := recoveryTime
 	for remaining > 0 && a.pause(remaining) {
-		remaining = s.endIfCalm(e)
+		remaining = s.endIfRecovered(e)
 	}
 	if remaining == 0 {
 		a.l.emit(&Event{Kind: AcceptRecovered, Addr: s.addr, Duration: e.last.Sub(e.first) + backOffTime})
 	}
 }
 
-// endIfCalm returns the time until e may end, 0 if it has ended e, or a negative time if another
+// endIfRecovered returns the time until e may end, 0 if it has ended e, or a negative time if another
 // episode has replaced it.
-func (s *socket) endIfCalm(e *episode) time.Duration {
+func (s *socket) endIfRecovered(e *episode) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.episode != e {
 		return -1
 	}
-	if remaining := calmTime - time.Since(e.last); remaining > 0 {
+	if remaining := recoveryTime - time.Since(e.last); remaining > 0 {
 		return remaining
 	}
 	s.episode = nil
@@ -129,7 +129,7 @@ func (s *socket) endIfCalm(e *episode) time.Duration {
 }
 
 // reopen opens a socket again whose accept has failed with cause, and reports whether to continue. One
-// acceptor does so, until it succeeds; the others wait for it.
+// acceptor tries until it succeeds; the others wait for it.
 func (a *acceptors) reopen(s *socket, opening int, cause error) bool {
 	select {
 	case s.repair <- struct{}{}:

@@ -14,17 +14,22 @@ import (
 // acceptors are the goroutines that accept, and their sockets, from a start or resume to the next
 // suspend or stop. Handshake and protocol run in the goroutine of each connection.
 type acceptors struct {
+	// Set once.
 	l          *Listener
 	t          transport.Transport
 	postListen func(net.Listener) error
 	n          int
 	sockets    []*socket
-	ctx        context.Context
-	cancel     context.CancelCauseFunc
-	wg         sync.WaitGroup
-	slotWait   slotWait
-	checking   chan struct{}                  // a lock for the check that runs
-	round      atomic.Pointer[roundOfAnswers] // of that check; nil: there is none
+
+	// Lifetime.
+	ctx    context.Context // ends when the acceptors are to stop
+	cancel context.CancelCauseFunc
+	wg     sync.WaitGroup
+
+	// Waits and checks.
+	slotWait slotWait
+	checking chan struct{}                 // a lock for the check that runs
+	check    atomic.Pointer[acceptorCheck] // of that check; nil: there is none
 }
 
 func newAcceptors(l *Listener, t transport.Transport, opts Options, sockets []*socket) *acceptors {
@@ -59,8 +64,8 @@ func (a *acceptors) stop(cause error) {
 // accept is the accept loop.
 func (a *acceptors) accept(i int, s *socket) {
 	for a.acceptOne(s) {
-		if c := a.round.Load(); c != nil {
-			a.answer(c, i)
+		if c := a.check.Load(); c != nil {
+			a.confirmCheck(c, i)
 		}
 	}
 }
@@ -74,7 +79,7 @@ func (a *acceptors) acceptOne(s *socket) bool {
 		}
 		defer func() { <-s.turn }()
 	}
-	wait := a.slotWait.context()          // before refuseAfter is read: it ends after that has changed
+	wait := a.slotWait.context()          // before refuseAfter is read, because it ends after refuseAfter has changed
 	reserved := l.refuseAfter.Load() == 0 // else connections are accepted without a slot
 	if reserved && !l.reserve(wait) {
 		return a.ctx.Err() == nil
@@ -100,10 +105,10 @@ func (a *acceptors) acceptOne(s *socket) bool {
 }
 
 // acceptFrom accepts a connection from s. A reservation made for it is cancelled if accept fails,
-// and may be taken by a pending connection: the third result reports whether it still exists.
+// and may be taken by a pending connection: kept reports whether it still exists.
 func (a *acceptors) acceptFrom(s *socket, reserved bool) (nc net.Conn, opening int, kept bool, err error) {
 	accepted := false
-	defer func() { // also when the listener has panicked
+	defer func() { // also after a panic of the listener
 		if kept = reserved && a.l.reservations.take(); kept && !accepted {
 			a.l.gate.Cancel()
 			kept = false
@@ -131,16 +136,16 @@ func (a *acceptors) awaitTurn(s *socket) bool {
 	return true
 }
 
-// rotatePeriod is how long clients of one socket may wait for slots that are reserved at another, of
-// this listener or of another one that shares the limit.
+// rotatePeriod is how long clients of one socket may wait for slots that are reserved at another
+// socket, of this listener or of another one that shares the limit.
 const rotatePeriod = 10 * time.Millisecond
 
 // rotateSlots keeps several sockets from starving each other. Just below the cap there are fewer
 // slots than sockets: acceptors with a slot may be in accept at sockets without clients, while
 // clients wait at a socket whose acceptors wait for a slot. The kernel reports no event for that,
 // so acceptors are interrupted periodically, and the slots go to those that have waited longest. The
-// same happens between listeners that share a limit. An acceptor that cannot be interrupted gives up
-// its reservation instead, as for a pending connection.
+// same happens between listeners that share a limit. The reservation of an acceptor that cannot be
+// interrupted is cancelled instead, as for a pending connection.
 func (a *acceptors) rotateSlots() {
 	for a.pause(rotatePeriod) {
 		g := a.l.gate.State()

@@ -40,16 +40,16 @@ func TestMaxPerAddress(t *testing.T) {
 	l, rec := startListener(t, transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", Limits: conns.Limits{PerAddress: 2}}, greetAndEcho)
 	a, b := dialFrom(t, l, "127.0.0.2"), dialFrom(t, l, "127.0.0.2")
 	if !isServed(a) || !isServed(b) {
-		t.Fatal("got a client refused below the limit")
+		t.Fatal("got a client refused below the limit, want none")
 	}
 	if isServed(dialFrom(t, l, "127.0.0.2")) {
-		t.Error("got a client served above the limit")
+		t.Error("got a client served above the limit, want none")
 	}
 	if got := waitReasons(t, rec, 1)[0]; got != conns.RefusedAddress {
 		t.Errorf("got reason %v, want %v", got, conns.RefusedAddress)
 	}
 	if !isServed(dialFrom(t, l, "127.0.0.3")) {
-		t.Error("got a client of another address refused")
+		t.Error("got a client of another address refused, want it served")
 	}
 	a.Close()
 	waitUntil(t, "a client of the address is served again", func() bool { return isServed(dialFrom(t, l, "127.0.0.2")) })

@@ -138,7 +138,7 @@ func TestHandshakeOfRefusedClients(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			tr := transport.TLS{Config: testTLSConfig()}
-			l, rec := startListener(t, tr, ranch.Options{Addr: loopbackAddr(t), HandshakeTimeout: testTimeout, MaxConnections: 1, RefuseAfter: -1}, c.p)
+			l, rec := startListener(t, tr, ranch.Options{Addr: loopbackAddr(t), HandshakeTimeout: testTimeout, MaxConnections: 1, RefuseAfter: ranch.RefuseAtOnce}, c.p)
 			first, err := tr.Dial(testContext(t), dialAddr(l))
 			if err != nil || !isServed(first) {
 				t.Fatalf("first client: got %v, want it served", err)

@@ -125,7 +125,7 @@ func TestThousandHalfOpenHandshakes(t *testing.T) {
 			for _, nc := range late {
 				nc.SetDeadline(time.Now().Add(testTimeout))
 				if _, err := io.ReadAll(nc); isTimeout(err) {
-					t.Error("the connection of a silent client was not closed")
+					t.Error("got an open connection of a silent client, want it closed")
 				}
 			}
 			for _, v := range good {

@@ -100,7 +100,7 @@ func TestAcceptedWhileTheCapIsLowered(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := <-pending[0].served; err == nil {
-			t.Error("a client was served by a stopped listener")
+			t.Error("got a client served by a stopped listener, want none")
 		}
 		i := l.Info()
 		if i.Accepted != 2 || i.Refused != 1 || i.Served != 1 || i.Reasons[conns.Refused] != 1 {

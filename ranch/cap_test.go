@@ -122,7 +122,7 @@ func TestCapWithRemovedConnections(t *testing.T) {
 		}
 		waitUntil(t, "the removed connections have ended", func() bool { return l.Info().AllConnections == 3 })
 		if !queue[0].waiting() || !queue[1].waiting() {
-			t.Error("the end of a removed connection admitted a client")
+			t.Error("got a client admitted by the end of a removed connection, want none")
 		}
 		if i := l.Info(); i.ActiveConnections != 3 || i.PeakConnections > 3 {
 			t.Errorf("got %s, want 3 active connections and a peak of 3", pretty(i))
@@ -153,7 +153,7 @@ func TestCapRaisedAndLowered(t *testing.T) {
 			in = in[1:]
 			waitActive(t, l, len(in))
 			if !late.waiting() {
-				t.Fatalf("a client was admitted with %d connections at a cap of 10", len(in))
+				t.Fatalf("got a client admitted with %d connections at a cap of 10, want none", len(in))
 			}
 		}
 		waitAllWaiting(t, l)
@@ -213,7 +213,7 @@ func TestCapZero(t *testing.T) {
 		waitAllWaiting(t, l)
 		for _, v := range queue {
 			if !v.waiting() {
-				t.Fatal("a client was served at a cap of 0")
+				t.Fatal("got a client served at a cap of 0, want none")
 			}
 		}
 		if i := l.Info(); i.Accepted != 3 || i.Status != ranch.Running {
@@ -224,7 +224,7 @@ func TestCapZero(t *testing.T) {
 		_, queue = waitAnyServed(t, queue)
 		waitAllWaiting(t, l)
 		if !queue[0].waiting() {
-			t.Error("a third client was served at a cap of 2")
+			t.Error("got a third client served at a cap of 2, want none")
 		}
 	})
 }
@@ -254,7 +254,7 @@ func TestStopAtTheCap(t *testing.T) {
 		}
 		for _, v := range queue {
 			if err := receive(t, "the client is refused", v.served); err == nil {
-				t.Error("a client was served by a stopped listener")
+				t.Error("got a client served by a stopped listener, want none")
 			}
 		}
 		for _, e := range rec.ofKind(ranch.ConnEnded) {

@@ -10,30 +10,30 @@ import (
 	"time"
 )
 
-// roundOfAnswers is a question to all acceptors of a listener: each answers when it begins to
+// acceptorCheck is a check of all acceptors of a listener: each confirms when it begins to
 // accept the next connection.
-type roundOfAnswers struct {
-	all chan struct{} // closed when all have answered
+type acceptorCheck struct {
+	all chan struct{} // closed when all have confirmed
 
 	mu      sync.Mutex
-	missing map[int]bool // acceptors that have not answered
+	missing map[int]bool // acceptors that have not confirmed
 }
 
 const (
-	// checkPeriod is how often a check interrupts acceptors that have not answered: another acceptor
-	// may have lifted the deadline before they noticed it.
+	// checkPeriod is how often a check interrupts acceptors that have not confirmed: another acceptor
+	// may have removed the deadline before it took effect for them.
 	checkPeriod = 10 * time.Millisecond
-	// checkHold is how long an acceptor that has answered waits for the others. If it accepted at once, it
-	// would lift their deadline.
-	checkHold = 5 * time.Millisecond
+	// checkPause is how long an acceptor that has confirmed waits for the others. If it accepted at
+	// once, it would remove their deadline.
+	checkPause = 5 * time.Millisecond
 )
 
-// CheckAcceptors asks every acceptor of the running listeners for an answer, and returns nil when
-// all have answered. It interrupts acceptors that wait for connections, for a slot or for the
-// AcceptRate, and delays accepting by a few milliseconds. If ctx ends first, the error names the
-// listeners with acceptors that have not answered: they are stuck in the Accept of a listener, in
-// an observer or in a panic that repeats. Acceptors of listeners without a SetDeadline are not
-// asked. A service can send its watchdog a sign of life after each success.
+// CheckAcceptors checks that every acceptor of the running listeners is able to accept, and returns
+// nil when all have confirmed that. It interrupts acceptors that wait for connections, for a slot or
+// for the AcceptRate, and delays accepting by a few milliseconds. If ctx ends first, the error names
+// the listeners with acceptors that have not confirmed: they are blocked in the Accept of a listener
+// or in an observer, or panic repeatedly. Acceptors of listeners without a SetDeadline are not
+// checked. A service can notify its watchdog after each success.
 func (s *Server) CheckAcceptors(ctx context.Context) error {
 	listeners := s.Listeners()
 	faults := make([]error, len(listeners))
@@ -58,14 +58,14 @@ func (l *Listener) checkAcceptors(ctx context.Context) error {
 	case <-ctx.Done():
 		return opErr("check", l.ref, context.Cause(ctx))
 	}
-	c := a.newRound()
+	c := a.newCheck()
 	if len(c.missing) == 0 {
 		return nil
 	}
-	a.round.Store(c)
-	defer a.round.Store(nil)
-	again := time.NewTicker(checkPeriod)
-	defer again.Stop()
+	a.check.Store(c)
+	defer a.check.Store(nil)
+	retry := time.NewTicker(checkPeriod)
+	defer retry.Stop()
 	for {
 		a.slotWait.renew(a.ctx)
 		for _, s := range a.sockets {
@@ -78,14 +78,14 @@ func (l *Listener) checkAcceptors(ctx context.Context) error {
 			return nil
 		case <-ctx.Done():
 			return opErr("check", l.ref, c.err(ctx))
-		case <-again.C:
+		case <-retry.C:
 		}
 	}
 }
 
-// newRound returns a round of the acceptors that can be interrupted.
-func (a *acceptors) newRound() *roundOfAnswers {
-	c := &roundOfAnswers{all: make(chan struct{}), missing: make(map[int]bool, a.n)}
+// newCheck returns a check of the acceptors that can be interrupted.
+func (a *acceptors) newCheck() *acceptorCheck {
+	c := &acceptorCheck{all: make(chan struct{}), missing: make(map[int]bool, a.n)}
 	for i := range a.n {
 		if _, ok := a.sockets[i%len(a.sockets)].listener().(deadliner); ok {
 			c.missing[i] = true
@@ -94,8 +94,8 @@ func (a *acceptors) newRound() *roundOfAnswers {
 	return c
 }
 
-// err returns the error of a check that has ended too early.
-func (c *roundOfAnswers) err(ctx context.Context) error {
+// err returns the error of a check whose ctx has ended first.
+func (c *acceptorCheck) err(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var names []string
@@ -106,8 +106,8 @@ func (c *roundOfAnswers) err(ctx context.Context) error {
 	return fmt.Errorf("acceptors %s have not answered: %w", strings.Join(names, ", "), context.Cause(ctx))
 }
 
-// answer is called by acceptor i during a check.
-func (a *acceptors) answer(c *roundOfAnswers, i int) {
+// confirmCheck is called by acceptor i during a check, before it accepts.
+func (a *acceptors) confirmCheck(c *acceptorCheck, i int) {
 	c.mu.Lock()
 	if c.missing[i] {
 		delete(c.missing, i)
@@ -116,11 +116,11 @@ func (a *acceptors) answer(c *roundOfAnswers, i int) {
 		}
 	}
 	c.mu.Unlock()
-	hold := time.NewTimer(checkHold)
-	defer hold.Stop()
+	pause := time.NewTimer(checkPause)
+	defer pause.Stop()
 	select {
 	case <-c.all:
-	case <-hold.C:
+	case <-pause.C:
 	case <-a.ctx.Done():
 	}
 }

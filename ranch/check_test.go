@@ -21,7 +21,7 @@ func TestCheckAcceptors(t *testing.T) {
 		"in accept":     {NumAcceptors: 20},
 		"for a slot":    {NumAcceptors: 20, MaxConnections: 1},
 		"for the rate":  {NumAcceptors: 20, Limits: conns.Limits{AcceptRate: conns.Rate{PerSecond: 0.001, Burst: 1}}},
-		"without slots": {NumAcceptors: 20, RefuseAfter: -1},
+		"without slots": {NumAcceptors: 20, RefuseAfter: ranch.RefuseAtOnce},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var s ranch.Server

@@ -21,9 +21,9 @@ type DrainInfo struct {
 	Began       time.Time
 	AcceptUntil time.Time // connections are accepted until then: Options.DrainDelay
 
-	// Zero while connections are accepted.
+	// These are zero while connections are accepted.
 	AskUntil    time.Time // connections are asked to stop until then: Options.DrainSpread
-	Connections int       // live when the listener had stopped accepting; AllConnections are left
+	Connections int       // live when the listener had stopped accepting; ListenerInfo.AllConnections remain
 	Asked       int       // connections that were asked to stop
 }
 
@@ -46,7 +46,7 @@ func (l *Listener) beginDrain(ctx context.Context) (spread time.Duration) {
 	l.emit(&Event{Kind: ListenerDraining, Addr: l.Addr(), Duration: delay})
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(l.hurry, cancel)()
+	defer context.AfterFunc(l.expedited, cancel)()
 	defer context.AfterFunc(l.aborted, cancel)()
 	if delay > 0 {
 		sleep(ctx, delay)
@@ -60,12 +60,9 @@ func (l *Listener) beginDrain(ctx context.Context) (spread time.Duration) {
 func (l *Listener) connectionsAsked(live int, spread time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.drain == nil {
-		return
+	if l.drain != nil {
+		l.drain.AskUntil, l.drain.Connections = time.Now().Add(spread), live
 	}
-	d := *l.drain // Info has passed the pointer on
-	d.AskUntil, d.Connections = time.Now().Add(spread), live
-	l.drain = &d
 }
 
 // drainInfo returns the progress of the drain. l.mu is held.
@@ -79,8 +76,8 @@ func (l *Listener) drainInfo() *DrainInfo {
 }
 
 // serveBacklog waits until the acceptors have accepted the connections in the kernel's queues,
-// which would be reset when the sockets are closed. It gives up when ctx ends, or after backlogTime
-// or the ShutdownTimeout: at the cap a slot may never become free. It does nothing where the state
+// which would be reset when the sockets are closed. It returns when ctx ends, or after backlogTime
+// or the ShutdownTimeout: at the cap, slots may never become free. It does nothing where the state
 // of the queue is unknown.
 func (l *Listener) serveBacklog(ctx context.Context) {
 	l.mu.Lock()

@@ -157,7 +157,7 @@ func TestStopRacesRun(t *testing.T) {
 		if l.Addr() != nil {
 			refused := newClient(t, m.t, dialAddr(l))
 			if err := receive(t, "the client is refused", refused.served); err == nil {
-				t.Fatal("a client was served at the address of a stopped listener")
+				t.Fatal("got a client served at the address of a stopped listener, want none")
 			}
 		}
 	}

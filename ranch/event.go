@@ -47,8 +47,8 @@ type Event struct {
 	Alarm     *AlarmEvent
 }
 
-// recovered is deferred for observers, loggers and callbacks: their panic must not end the
-// connection. It is logged.
+// recovered is deferred for calls of observers, loggers and alarm callbacks. It logs their panics,
+// which must not end the connection.
 func (l *Listener) recovered(e *Event) {
 	if v := recover(); v != nil {
 		l.logPanic(e, v, debug.Stack())
@@ -58,5 +58,5 @@ func (l *Listener) recovered(e *Event) {
 // logPanic logs a panic. The logger itself may have panicked.
 func (l *Listener) logPanic(e *Event, v any, stack []byte) {
 	defer func() { _ = recover() }()
-	l.log.Error("an observer panicked", "listener", l.ref, "event", string(e.Kind), "panic", v, "stack", string(stack))
+	l.log.Error("callback panicked", "listener", l.ref, "event", string(e.Kind), "panic", v, "stack", string(stack))
 }

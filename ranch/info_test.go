@@ -162,7 +162,7 @@ func TestRecentlyClosed(t *testing.T) {
 }
 
 func TestNoRecentlyClosed(t *testing.T) {
-	l, rec := startListener(t, new(fakeTransport), ranch.Options{KeepClosed: -1}, greetAndReturn('x'))
+	l, rec := startListener(t, new(fakeTransport), ranch.Options{KeepClosed: ranch.KeepNone}, greetAndReturn('x'))
 	if got := l.RecentlyClosed(); len(got) != 0 || rec.count(ranch.ConnEnded) != 0 {
 		t.Errorf("got %+v, want none", got)
 	}

@@ -9,9 +9,8 @@ import (
 	"goranch/transport"
 )
 
-// waitLock is a lock that is held while its owner waits, such as for connections to end. In a bubble of
-// testing/synctest, the clock advances while goroutines wait for it, which it does not for a
-// sync.Mutex.
+// waitLock is a lock that is held while its owner waits, for example for connections to end. It is not
+// a sync.Mutex, because the clock of a testing/synctest bubble stops while a goroutine waits for one.
 type waitLock chan struct{}
 
 func (l waitLock) Lock()   { l <- struct{}{} }
@@ -49,10 +48,10 @@ func (l *Listener) start(ctx context.Context, bound func()) error {
 
 // Suspend closes the listening sockets; live connections continue. For a suspended listener it does
 // nothing; for one that is not started, is stopping or has stopped the error is [ErrStopped]. An
-// inherited socket ("fd:N", "systemd:NAME") stays open in the process: the kernel queues clients, which are
-// served after Resume.
+// inherited socket ("fd:N", "systemd:NAME") stays open in the process: the kernel queues clients,
+// which are served after Resume.
 func (l *Listener) Suspend() error {
-	if s := l.Status(); s == Draining || s == Stopping { // a drain may hold the lock for long
+	if s := l.Status(); s == Draining || s == Stopping { // a drain may hold the lock for a long time
 		return opErr("suspend", l.ref, fmt.Errorf("%w (%s)", ErrStopped, s))
 	}
 	l.lifecycleMu.Lock()
@@ -73,7 +72,7 @@ func (l *Listener) Suspend() error {
 // running listener it does nothing; for one that is not started, is stopping or has stopped the
 // error is [ErrStopped]. After an error the listener is still suspended.
 func (l *Listener) Resume() error {
-	if s := l.Status(); s == Draining || s == Stopping { // a drain may hold the lock for long
+	if s := l.Status(); s == Draining || s == Stopping { // a drain may hold the lock for a long time
 		return opErr("resume", l.ref, fmt.Errorf("%w (%s)", ErrStopped, s))
 	}
 	l.lifecycleMu.Lock()

@@ -29,7 +29,7 @@ type Listener struct {
 	server   *Server     // nil: none
 	attached observers   // see Observe
 
-	// Read by acceptors.
+	// Used by acceptors and pending connections.
 	target        atomic.Pointer[target]
 	acceptErrors  atomic.Uint64
 	acceptLimited atomic.Bool  // there is an Options.AcceptRate
@@ -45,10 +45,10 @@ type Listener struct {
 	stopped    context.Context // ends when the listener has stopped; its cause says how
 	setStopped context.CancelCauseFunc
 
-	// The stop.
-	hurry       context.Context // ends when a drain is to omit its delay and spread
-	hurryUp     context.CancelFunc
-	aborted     context.Context // ends when a stop is to close the remaining connections
+	// Stop and drain.
+	expedited   context.Context // ends when a drain has to omit its delay and spread
+	expedite    context.CancelFunc
+	aborted     context.Context // ends when a stop has to close the remaining connections
 	abort       context.CancelFunc
 	monitored   context.Context // ends when the connections have ended
 	stopMonitor context.CancelFunc
@@ -66,7 +66,7 @@ type Listener struct {
 	addr        net.Addr
 	boundAs     string     // the Options.Addr that addr resulted from
 	acceptors   *acceptors // nil unless running
-	drain       *DrainInfo // nil: no drain has begun; replaced as a whole
+	drain       *DrainInfo // nil: no drain has begun
 }
 
 // target is what acceptors pass to connections besides the transport. It is replaced as a whole.
@@ -93,7 +93,7 @@ func NewListener(ref string, t transport.Transport, opts Options, p protocol.Pro
 	l.lifecycleMu = make(waitLock, 1)
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
 	l.stopped, l.setStopped = context.WithCancelCause(context.Background())
-	l.hurry, l.hurryUp = context.WithCancel(context.Background())
+	l.expedited, l.expedite = context.WithCancel(context.Background())
 	l.aborted, l.abort = context.WithCancel(context.Background())
 	l.monitored, l.stopMonitor = context.WithCancel(context.Background())
 	l.target.Store(&target{context.Background(), p})
@@ -182,7 +182,7 @@ func (l *Listener) WaitForConnections(ctx context.Context, op Op, n int) error {
 	defer cancel(nil)
 	defer context.AfterFunc(l.stopped, func() { cancel(context.Cause(l.stopped)) })()
 	if err = l.gate.Wait(ctx, ok); errors.Is(err, ErrStopped) {
-		if ok(l.gate.State().Used) { // as the last connection has ended
+		if ok(l.gate.State().Used) { // the last connection has ended meanwhile
 			return nil
 		}
 		return opErr("wait", l.ref, err)

@@ -20,8 +20,8 @@ func logEvent(l *slog.Logger, e *Event) {
 	}
 }
 
-// writeEvent needs a deep stack. It is not inlined, so that a connection whose events are not logged
-// keeps its small one.
+// writeEvent needs a deep stack. It is not inlined, so that the stacks of connections whose events are
+// not logged stay small.
 //
 //go:noinline
 func writeEvent(l *slog.Logger, level slog.Level, e *Event) {

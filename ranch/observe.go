@@ -9,8 +9,8 @@ import (
 	"goranch/transport"
 )
 
-// observers are functions that are called with events, and can be added and removed at any time.
-// Events take no lock.
+// observers are functions that are called with events. They can be added and removed at any time.
+// Calling them takes no lock.
 type observers struct {
 	mu  sync.Mutex
 	all atomic.Pointer[[]*observer] // replaced as a whole; nil: none
@@ -50,11 +50,12 @@ func (l *Listener) Observe(f func(Event)) (stop func()) { return l.attached.add(
 // until stop is called; see [Listener.Observe].
 func (s *Server) Observe(f func(Event)) (stop func()) { return s.attached.add(f) }
 
-// connEvents are reused. On the stack, an event would be too large: see report.
+// connEvents are events to reuse. An event on the stack would make the stacks of connections grow; see
+// report.
 var connEvents = sync.Pool{New: func() any { return new(Event) }}
 
-// connStarted returns the function that reports the start of a connection. It is no method, which
-// would be called by one more function.
+// connStarted returns the function that reports the start of a connection. It is a function literal,
+// because a method value is called through one more stack frame.
 func (l *Listener) connStarted() func(*transport.Conn) {
 	return func(c *transport.Conn) {
 		e := connEvents.Get().(*Event)
@@ -65,7 +66,7 @@ func (l *Listener) connStarted() func(*transport.Conn) {
 	}
 }
 
-// connEnded is connStarted for the end.
+// connEnded returns the function that reports the end of a connection.
 func (l *Listener) connEnded() func(conns.ConnEnd) {
 	return func(end conns.ConnEnd) {
 		e := connEvents.Get().(*Event)
@@ -88,8 +89,9 @@ func (l *Listener) emit(e *Event) {
 type receivers struct{ own, server *[]*observer } // nil: none
 
 // report reports an event to the logger if i is 0, or else to the observer i-1, and returns false if
-// there is none. Most connections get no deeper than an observer of their end, so the way there uses
-// little stack: emit is inlined, and only the observer gets a copy of the event.
+// there is none. The observer of the end is called at the greatest stack depth of most
+// connections, so the functions up to it use little stack: emit is inlined, and only the observer gets
+// a copy of the event.
 func (l *Listener) report(i int, e *Event, to *receivers) (more bool) {
 	more = true // also after a panic
 	defer l.recovered(e)

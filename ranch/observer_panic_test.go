@@ -40,7 +40,7 @@ func TestObserverPanics(t *testing.T) {
 		if got := l.Info(); got.Accepted != 12 || got.PeakConnections != 3 {
 			t.Errorf("got %s, want 12 accepted and a peak of 3", pretty(got))
 		}
-		for _, want := range []string{"an observer panicked", "observer panic", `event="connection ended"`, "observer_panic_test.go", "listener=" + ref} {
+		for _, want := range []string{"callback panicked", "observer panic", `event="connection ended"`, "observer_panic_test.go", "listener=" + ref} {
 			if !strings.Contains(log.String(), want) {
 				t.Errorf("got log %s, want it to contain %q", log.String(), want)
 			}

@@ -24,13 +24,18 @@ const (
 	BrutalKill time.Duration = -1
 	// Infinity is the ShutdownTimeout that waits until every protocol has returned.
 	Infinity time.Duration = math.MaxInt64
+
+	// RefuseAtOnce is the RefuseAfter that refuses connections at the cap without waiting.
+	RefuseAtOnce time.Duration = -1
+	// KeepNone is the KeepClosed that keeps no closed connections.
+	KeepNone = -1
 )
 
 // Options configure a listener. The zero value of each field is its default. Negative values are
 // refused unless the field says what they mean.
 type Options struct {
 	// Addr is the address to listen on: "host:port", "unix:/path", "unix:@abstract", "fd:N",
-	// "systemd:NAME", or another form that the transport knows. "" is ":0": all addresses of the
+	// "systemd:NAME", or another form that the transport supports. "" is ":0": all addresses of the
 	// machine and a free port.
 	Addr string
 
@@ -84,8 +89,8 @@ type Options struct {
 
 	// RefuseAfter is the time for which a connection waits for a slot at the cap until it is
 	// refused, with the rejection message of a [protocol.Refuser]. 0 leaves clients in the
-	// kernel's queue without a limit; a negative time refuses them at once. Connections beyond
-	// 1,024 pending ones are also refused at once.
+	// kernel's queue without a limit; [RefuseAtOnce], like any negative time, refuses them at once.
+	// Connections beyond 1,024 pending ones are also refused at once.
 	RefuseAfter time.Duration
 
 	// Evict selects the connections that are asked to stop when the cap is lowered below their
@@ -95,8 +100,8 @@ type Options struct {
 	// Alarms are the alarms by name. nil is none.
 	Alarms map[string]Alarm
 
-	// KeepClosed is the number of connections that [Listener.RecentlyClosed] returns. 0 is 100; a
-	// negative number is none. It cannot be changed later.
+	// KeepClosed is the number of connections that [Listener.RecentlyClosed] returns. 0 is 100;
+	// [KeepNone], like any negative number, keeps none. It cannot be changed later.
 	KeepClosed int
 
 	// Logger logs the events of the listener: connections at debug, the listener at info, faults
@@ -131,7 +136,7 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// maxAcceptors bounds goroutines and sockets that a mistyped option would start.
+// maxAcceptors limits the goroutines and sockets that a mistyped option can start.
 const maxAcceptors = 10_000
 
 // validate reports every fault of options that have their defaults.

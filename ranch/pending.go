@@ -22,7 +22,7 @@ const (
 	// rejectTime is how long a protocol may take to send a rejection message.
 	rejectTime = time.Second
 	// transferTime is how long a connection that is to be refused at once waits for a slot that is
-	// neither free nor used at that moment: an acceptor or another connection is about to use it.
+	// neither free nor used at that moment, because another goroutine is about to use or release it.
 	transferTime = 100 * time.Millisecond
 )
 
@@ -52,7 +52,7 @@ type slotWait struct {
 	cancel context.CancelCauseFunc
 }
 
-// errWaitRenewed ends a wait, which begins again.
+// errWaitRenewed is the cause with which renew ends a wait. The wait then begins again.
 var errWaitRenewed = errors.New("the wait begins again")
 
 // renew ends the waits in progress. Later ones end with parent, or when renew is called again.
@@ -91,9 +91,10 @@ func (l *Listener) reserve(ctx context.Context) bool {
 	return l.gate.Reserve(ctx) == nil && l.offer()
 }
 
-// offer makes the reservation of an acceptor available to pending connections. One that began to
-// wait after the gate granted the reservation and before it was available has missed it: then offer
-// cancels the reservation and reports false, and the gate grants it to that connection.
+// offer makes the reservation of an acceptor available to pending connections. A connection
+// that began to wait after the gate granted the reservation, and before it was available, has missed
+// it: then offer cancels the reservation and reports false, and the gate grants the slot to that
+// connection.
 func (l *Listener) offer() bool {
 	l.reservations.add()
 	contended := l.pending.Load() > 0 && l.gate.State().Contended
@@ -109,7 +110,7 @@ func (l *Listener) yield() bool {
 	return true
 }
 
-// startPending starts or refuses a pending connection. reserved says that it has a reservation.
+// startPending starts or refuses a pending connection. reserved reports that it has a reservation.
 func (l *Listener) startPending(t transport.Transport, nc net.Conn, reserved bool) {
 	defer l.background.Done()
 	n := l.pending.Add(1)
@@ -136,7 +137,7 @@ func (l *Listener) startPending(t transport.Transport, nc net.Conn, reserved boo
 // of RefuseAfter while it waits.
 func (l *Listener) awaitSlot(accepted time.Time, tooMany, reserved bool) error {
 	for {
-		ctx := l.pendingWait.context() // before refuseAfter is read: it ends after that has changed
+		ctx := l.pendingWait.context() // before refuseAfter is read, because it ends after refuseAfter has changed
 		d := time.Duration(l.refuseAfter.Load())
 		atOnce, limit := d < 0 || tooMany, accepted.Add(d)
 		if atOnce {
@@ -155,8 +156,8 @@ func (l *Listener) awaitSlot(accepted time.Time, tooMany, reserved bool) error {
 	}
 }
 
-// takeSlot takes a slot for a pending connection, within ctx. atOnce says not to wait for
-// connections to end.
+// takeSlot takes a slot for a pending connection, within ctx. With atOnce it does not wait until
+// connections end.
 func (l *Listener) takeSlot(ctx context.Context, atOnce, reserved bool) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -180,8 +181,8 @@ func (l *Listener) takeSlot(ctx context.Context, atOnce, reserved bool) error {
 	}
 }
 
-// reservePending reserves a slot for a pending connection. If there is none, acceptors give up their
-// reservations.
+// reservePending reserves a slot for a pending connection. If no slot is free, it cancels reservations
+// of acceptors.
 func (l *Listener) reservePending(ctx context.Context, cancel context.CancelCauseFunc, atOnce bool) error {
 	return l.gate.ReservePending(ctx, func() {
 		for l.gate.State().Contended && l.yield() { // the gate grants the slot to the connection that has waited longest

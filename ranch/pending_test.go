@@ -150,7 +150,7 @@ func TestRefuseAfterChangesUnderLoad(t *testing.T) {
 			t.Errorf("got %s, want %d active connections and a peak of at most that", pretty(i), limit)
 		}
 		if !late.waiting() {
-			t.Error("a client was served above the cap")
+			t.Error("got a client served above the cap, want none")
 		}
 	})
 }

@@ -30,7 +30,7 @@ type rejecting struct{ protocol.Protocol }
 // At the cap a client is refused at once, with the rejection message of the protocol.
 func TestRefuseAtCap(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, m testTransport) {
-		l, rec := m.startListener(t, ranch.Options{MaxConnections: 2, RefuseAfter: -1}, rejecting{greetAndEcho})
+		l, rec := m.startListener(t, ranch.Options{MaxConnections: 2, RefuseAfter: ranch.RefuseAtOnce}, rejecting{greetAndEcho})
 		in := m.servedClients(t, l, 2)
 		v := m.newClient(t, l).waitServed(t)
 		v.nc.SetReadDeadline(time.Now().Add(testTimeout))
@@ -68,7 +68,7 @@ func TestRefuseAfterATime(t *testing.T) {
 		begin := time.Now()
 		late := newClient(t, f, dialAddr(l))
 		if err := <-late.served; err == nil {
-			t.Error("a client was served above the cap")
+			t.Error("got a client served above the cap, want none")
 		}
 		if took := time.Since(begin); took != time.Minute {
 			t.Errorf("got refused after %v, want 1m", took)
@@ -120,7 +120,7 @@ func TestRefuseAfterChanges(t *testing.T) {
 		}
 		set(-1)
 		if err := receive(t, "the waiting client is refused", waits.served); err == nil {
-			t.Error("a client was served above the cap")
+			t.Error("got a client served above the cap, want none")
 		}
 		set(0)
 		waits = m.newClient(t, l)
@@ -137,7 +137,7 @@ func TestRefuseAfterChanges(t *testing.T) {
 func TestRefuseWhenLowered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := new(fakeTransport)
-		l, rec := startListener(t, f, ranch.Options{MaxConnections: 3, RefuseAfter: -1}, greetAndEcho)
+		l, rec := startListener(t, f, ranch.Options{MaxConnections: 3, RefuseAfter: ranch.RefuseAtOnce}, greetAndEcho)
 		servedClients(t, f, dialAddr(l), 3)
 		if err := l.SetMaxConnections(1); err != nil {
 			t.Fatal(err)
@@ -165,7 +165,7 @@ func TestFaultyRefuse(t *testing.T) {
 	for name, do := range map[string]func(){"panics": func() { panic("test") }, "ends its goroutine": runtime.Goexit, "is silent": func() {}} {
 		t.Run(name, func(t *testing.T) {
 			f := new(fakeTransport)
-			l, rec := startListener(t, f, ranch.Options{MaxConnections: 1, RefuseAfter: -1}, customRejecter{greetAndEcho, do})
+			l, rec := startListener(t, f, ranch.Options{MaxConnections: 1, RefuseAfter: ranch.RefuseAtOnce}, customRejecter{greetAndEcho, do})
 			servedClients(t, f, dialAddr(l), 1)
 			nc, err := f.Dial(t.Context(), dialAddr(l))
 			if err != nil {
@@ -187,7 +187,7 @@ func TestStuckRefuse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := new(fakeTransport)
 		release := make(chan struct{})
-		l, err := new(ranch.Server).StartListener(ref, f, ranch.Options{MaxConnections: 1, RefuseAfter: -1, Logger: discardLogger},
+		l, err := new(ranch.Server).StartListener(ref, f, ranch.Options{MaxConnections: 1, RefuseAfter: ranch.RefuseAtOnce, Logger: discardLogger},
 			customRejecter{greetAndEcho, func() { <-release }})
 		if err != nil {
 			t.Fatal(err)

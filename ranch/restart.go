@@ -15,8 +15,8 @@ const (
 	restartPause  = time.Second
 )
 
-// supervise runs acceptor i, and restarts it when it panics, which a listener of the user can
-// cause.
+// supervise runs acceptor i, and restarts it when it panics, for example in the Accept of a user's
+// listener.
 func (a *acceptors) supervise(i int, s *socket) {
 	a.l.emit(&Event{Kind: AcceptorStarted, Acceptor: i})
 	defer a.l.emit(&Event{Kind: AcceptorStopped, Acceptor: i})

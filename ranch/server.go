@@ -38,7 +38,7 @@ func (s *Server) StartListener(ref string, t transport.Transport, opts Options, 
 		}
 	}()
 	l.onStop, l.server = func() { s.free(ref, l) }, s
-	bound := func() { // before the first event and connection, which may look for the listener
+	bound := func() { // before the first event and connection, whose handlers may look up the listener
 		started = true
 		s.mu.Lock()
 		s.listeners[ref] = l

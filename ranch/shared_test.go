@@ -50,7 +50,7 @@ func TestSharedCap(t *testing.T) {
 					other := newClient(t, f, dialAddr(ls[(i+1)%3]))
 					time.Sleep(10 * time.Second)
 					if !other.waiting() {
-						t.Error("a client was served above the cap")
+						t.Error("got a client served above the cap, want none")
 					}
 					if st := s.State(); st.Used != 3 || st.Peak != 3 {
 						t.Errorf("got %+v, want 3 used", st)
@@ -89,7 +89,7 @@ func TestSharedCapWithRefuseAfter(t *testing.T) {
 				}
 				late := newClient(t, f, dialAddr(refuses))
 				if err := <-late.served; err == nil {
-					t.Error("a client was served above the cap")
+					t.Error("got a client served above the cap, want none")
 				}
 				if took := time.Since(begin); took != max(after, 0) {
 					t.Errorf("got the client refused after %v, want %v", took, max(after, 0))
@@ -156,7 +156,7 @@ func TestSharedLimitsChange(t *testing.T) {
 		in[0].close()
 		time.Sleep(time.Second)
 		if !waits[0].waiting() || !waits[1].waiting() {
-			t.Error("a client was served above the lowered cap")
+			t.Error("got a client served above the lowered cap, want none")
 		}
 		set(4)
 		waits[0].waitServed(t)
@@ -185,7 +185,7 @@ func TestSharedCapWithOwnCaps(t *testing.T) {
 		servedClients(t, f, dialAddr(ls[1]), 1)
 		time.Sleep(10 * time.Second)
 		if !third.waiting() {
-			t.Error("a client was served above the listener's cap")
+			t.Error("got a client served above the listener's cap, want none")
 		}
 		if _, err := ls[0].SetOptions(nil, ranch.Options{MaxConnections: 3, Shared: newShared(t, conns.SharedLimits{})}); err != nil {
 			t.Fatal(err)
@@ -195,7 +195,7 @@ func TestSharedCapWithOwnCaps(t *testing.T) {
 		}
 		time.Sleep(10 * time.Second)
 		if !third.waiting() {
-			t.Error("a client was served above the shared cap")
+			t.Error("got a client served above the shared cap, want none")
 		}
 	})
 }
@@ -234,7 +234,7 @@ func TestSharedLimitsPerAddress(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !isServed(a.dial(t, ls[1], "192.0.2.9")) || isServed(a.dial(t, ls[1], "192.0.2.9")) {
-			t.Error("rate: got other clients served than the first")
+			t.Error("rate: got other clients served, want the first ones")
 		}
 		if got := s.State().Addresses; got == 0 {
 			t.Errorf("got %d addresses in the table, want some", got)

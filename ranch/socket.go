@@ -19,8 +19,8 @@ import (
 type socket struct {
 	addr       net.Addr
 	requested  string        // the address that addr resulted from
-	interrupts atomic.Uint64 // incremented by each interrupt, and by its end
-	failures   atomic.Int64  // of accept, in a row
+	interrupts atomic.Uint64 // incremented by each interrupt, and when its deadline is removed
+	failures   atomic.Int64  // consecutive failures of accept
 	repair     chan struct{} // a lock for the acceptor that reopens the socket
 	turn       chan struct{} // a lock for the acceptor that waits for the AcceptRate and accepts
 
@@ -122,7 +122,7 @@ type try struct {
 	interrupted bool // the deadline is in the past already
 }
 
-// ready returns the listener. It lifts the deadline of an interrupt unless the acceptor has a
+// ready returns the listener. It removes the deadline of an interrupt unless the acceptor has a
 // reservation and the cap is exceeded.
 func (s *socket) ready(g *conns.Gate, reserved bool) try {
 	s.mu.Lock()
@@ -135,9 +135,9 @@ func (s *socket) ready(g *conns.Gate, reserved bool) try {
 	return try{s.ln, s.opening, s.interrupts.Load(), s.interrupted}
 }
 
-// interrupt makes accept return, by a deadline in the past, which stays until ready lifts it. An
-// acceptor that runs after it was lifted may wait on: the runtime's poller then ignores the
-// wake-up. The result is false for listeners without deadlines.
+// interrupt makes accept return, by a deadline in the past, which stays until ready removes it. An
+// acceptor that runs only after the removal may continue to wait, because the runtime's poller then
+// ignores the wake-up. The result is false for listeners without deadlines.
 func (s *socket) interrupt() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -111,7 +111,7 @@ func TestAcceptorsAndSockets(t *testing.T) {
 				}
 				for i, s := range tr.sockets {
 					if s.accepted.Load() == 0 {
-						t.Errorf("socket %d of %d: got 0 of %d connections", i, c.sockets, clients)
+						t.Errorf("socket %d of %d: got 0 of %d connections, want some", i, c.sockets, clients)
 					}
 				}
 			})

@@ -20,7 +20,7 @@ import (
 // During a drain, Stop shortens it: delay and spread end at once, and the connections have the
 // ShutdownTimeout from now on. The error is then ErrStopped, as the drain has stopped the listener.
 func (l *Listener) Stop() error {
-	l.hurryUp()
+	l.expedite()
 	return l.stop(context.Background(), 0)
 }
 
@@ -34,7 +34,8 @@ func (l *Listener) Stop() error {
 // A Drain during another has no effect, except that connections are closed when either ctx ends.
 func (l *Listener) Drain(ctx context.Context) error { return l.stop(ctx, Infinity) }
 
-// stop closes connections when ctx or timeout ends; 0 is the ShutdownTimeout.
+// stop stops the listener, and closes connections that remain when ctx or timeout ends. A timeout of 0
+// is the ShutdownTimeout; [Infinity] is a drain.
 func (l *Listener) stop(ctx context.Context, timeout time.Duration) error {
 	drain := timeout == Infinity
 	l.lockToStop(ctx, timeout)
@@ -67,8 +68,8 @@ func (l *Listener) stop(ctx context.Context, timeout time.Duration) error {
 	return opErr("stop", l.ref, err)
 }
 
-// lockToStop locks lifecycleMu. While it waits for another stop or drain, that one is given no more
-// time than ctx and timeout allow.
+// lockToStop locks lifecycleMu. While it waits for another stop or drain, it makes that one close its
+// connections when ctx or timeout ends.
 func (l *Listener) lockToStop(ctx context.Context, timeout time.Duration) {
 	ctx, cancel := limit(ctx, cmp.Or(timeout, l.Options().ShutdownTimeout))
 	defer cancel()
@@ -82,7 +83,7 @@ func (l *Listener) endConnections(ctx context.Context, timeout, spread time.Dura
 	defer cancel()
 	defer context.AfterFunc(l.aborted, cancel)()
 	l.connectionsAsked(int(l.sup.Counters().Live), spread)
-	err := l.sup.Drain(ctx, conns.DrainOptions{Spread: spread, Hurry: l.hurry, Asked: func(n int) { l.asked.Add(int64(n)) }})
+	err := l.sup.Drain(ctx, conns.DrainOptions{Spread: spread, Expedited: l.expedited, Asked: func(n int) { l.asked.Add(int64(n)) }})
 	l.stopMonitor()
 	return errors.Join(err, await(&l.monitor, stuckTime, errStuckClose))
 }

@@ -24,7 +24,7 @@ func TestNoProtocolCalledAfterStop(t *testing.T) {
 			var stopped atomic.Bool
 			l, _ := m.startListener(t, ranch.Options{ShutdownTimeout: ranch.BrutalKill}, protocol.Func(func(ctx context.Context, conn *transport.Conn) error {
 				if stopped.Load() {
-					t.Error("a protocol was called after the stop")
+					t.Error("got a call of a protocol after the stop, want none")
 				}
 				return greetAndEcho(ctx, conn)
 			}))
@@ -181,7 +181,7 @@ func TestStopOverEachTransport(t *testing.T) {
 					}
 				}
 				if err := receive(t, "the client is refused", m.newClient(t, l).served); err == nil {
-					t.Error("a client was served at the address of a stopped listener")
+					t.Error("got a client served at the address of a stopped listener, want none")
 				}
 			})
 		})

@@ -34,7 +34,7 @@ func TestSuspendAndResume(t *testing.T) {
 				}
 			}
 			if err := receive(t, "the client is refused", m.newClient(t, l).served); err == nil {
-				t.Error("a client was served by a suspended listener")
+				t.Error("got a client served by a suspended listener, want none")
 			}
 			for _, v := range live {
 				v.checkEcho(t)

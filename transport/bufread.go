@@ -12,19 +12,19 @@ import (
 // pooledReader returns a reader that holds no buffer while it waits.
 //
 //go:noinline
-func (c *Conn) pooledReader(pace *idle.Pace) engine.PooledReader {
+func (c *Conn) pooledReader(inline *idle.InlinePolicy) engine.PooledReader {
 	if c.isAhead() {
-		return &aheadReader{c.pooled(pace), c}
+		return &aheadReader{c.pooled(inline), c}
 	}
-	return c.pooled(pace)
+	return c.pooled(inline)
 }
 
-func (c *Conn) pooled(pace *idle.Pace) engine.PooledReader {
-	if tc, ok := c.over().(*tls.Conn); ok && tc.NetConn() == net.Conn(&c.raw) {
+func (c *Conn) pooled(inline *idle.InlinePolicy) engine.PooledReader {
+	if tc, ok := c.top().(*tls.Conn); ok && tc.NetConn() == net.Conn(&c.raw) {
 		return &tlsReader{c: c, tls: tc}
 	}
-	if c.over() == nil {
-		if r := c.rawReader(pace); r != nil {
+	if c.top() == nil {
+		if r := c.rawReader(inline); r != nil {
 			return r
 		}
 	}
@@ -57,8 +57,8 @@ type readBuffer struct {
 }
 
 // pooledBuffer holds a buffer from readBuffers, or none. Its size depends on what the last read has
-// received: a protocol may keep the buffer for long, because it waits in a callback, and clients that
-// send little must not make it keep much.
+// received: a callback that waits keeps the buffer, so clients that send little must not make it keep
+// a large one.
 type pooledBuffer struct {
 	buf   *readBuffer
 	class int // of the next buffer
@@ -79,8 +79,8 @@ func (b *pooledBuffer) take(max int) []byte {
 	return b.buf.data[:min(max, len(b.buf.data))]
 }
 
-// filled records that n bytes were read. A read that has filled its buffer is followed by one with a
-// larger one.
+// filled records that n bytes were read. After a read that has filled its buffer, the next buffer is
+// larger.
 func (b *pooledBuffer) filled(n int) {
 	b.class = 0
 	for b.class < len(readBuffers)-1 && n >= readBufferSize(b.class) {
@@ -106,7 +106,7 @@ type plainReader struct {
 }
 
 func (r *plainReader) Next(max int) ([]byte, error) {
-	carrier := r.c.over() // it may hold data or an error of its own
+	carrier := r.c.top() // it may hold data or an error of its own
 	if carrier == nil {
 		carrier = r.c.raw.Conn
 	}
@@ -121,9 +121,9 @@ func (r *plainReader) Next(max int) ([]byte, error) {
 }
 
 // tlsReader waits with a buffer of one byte. It then reads the rest of the record, which crypto/tls
-// has already received. If there is no rest, the raw connection returns errNotNow instead of
-// waiting. crypto/tls keeps the connection usable after that error because its Temporary method
-// returns true; TestCryptoTLSSurvivesTemporaryReadErrors guards this.
+// has already received. If the record has no more bytes, the raw connection returns errWouldBlock
+// instead of waiting. crypto/tls keeps the connection usable after that error because its Temporary
+// method returns true; TestCryptoTLSSurvivesTemporaryReadErrors guards this.
 type tlsReader struct {
 	pooledBuffer
 	c     *Conn
@@ -135,7 +135,7 @@ func (r *tlsReader) Next(max int) ([]byte, error) {
 	r.Release()
 	f := r.c.raw.limited()
 	if f != nil {
-		max = f.in.Most(max)
+		max = f.in.MaxPiece(max)
 	}
 	n, err := r.tls.Read(r.first[:])
 	if n == 0 || err != nil || max == 1 {
@@ -143,32 +143,32 @@ func (r *tlsReader) Next(max int) ([]byte, error) {
 			r.c.countRead(n, r.first[:], err)
 		}
 		if f != nil {
-			r.c.raw.payRead(f, n)
+			r.c.raw.throttleRead(f, n)
 		}
 		return r.first[:n], err
 	}
 	b := r.take(max)
 	b[0] = r.first[0]
-	r.c.raw.layer.Load().notNow = true
+	r.c.raw.layer.Load().nonblocking = true
 	n, err = r.tls.Read(b[1:])
-	r.c.raw.layer.Load().notNow = false
-	if err == errNotNow {
+	r.c.raw.layer.Load().nonblocking = false
+	if err == errWouldBlock {
 		err = nil
 	}
 	n++
 	r.filled(n)
 	r.c.countRead(n, b, err)
 	if f != nil {
-		r.c.raw.payRead(f, n)
+		r.c.raw.throttleRead(f, n)
 	}
 	return b[:n], r.c.raw.readError(err)
 }
 
-// errNotNow is the error of a read that would have to wait for the socket.
-var errNotNow error = notNow{}
+// errWouldBlock is the error of a read that would have to wait for the socket.
+var errWouldBlock error = wouldBlock{}
 
-type notNow struct{}
+type wouldBlock struct{}
 
-func (notNow) Error() string   { return "no data is available without waiting" }
-func (notNow) Timeout() bool   { return false }
-func (notNow) Temporary() bool { return true }
+func (wouldBlock) Error() string   { return "no data is available without waiting" }
+func (wouldBlock) Timeout() bool   { return false }
+func (wouldBlock) Temporary() bool { return true }

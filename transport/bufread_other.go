@@ -7,8 +7,10 @@ import (
 	"goranch/internal/idle"
 )
 
-func (c *Conn) rawReader(*idle.Pace) engine.PooledReader { return nil }
+func (c *Conn) rawReader(*idle.InlinePolicy) engine.PooledReader { return nil }
 
-func (c *Conn) tryNext(*idle.Lead, int) ([]byte, bool, error) { return nil, false, idle.ErrLeave }
+func (c *Conn) tryNext(*idle.Lead, int) ([]byte, bool, error) {
+	return nil, false, idle.ErrNeedsGoroutine
+}
 
 func (c *Conn) discard() bool { return false }

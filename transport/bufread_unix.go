@@ -15,12 +15,12 @@ import (
 )
 
 // rawReader returns nil if this package makes no system calls on the connection.
-func (c *Conn) rawReader(pace *idle.Pace) engine.PooledReader {
+func (c *Conn) rawReader(inline *idle.InlinePolicy) engine.PooledReader {
 	if c.raw.sys == nil {
 		return nil
 	}
 	r := rawReaders.Get().(*rawReader)
-	r.c, r.pace = c, pace
+	r.c, r.inline = c, inline
 	return r
 }
 
@@ -41,21 +41,21 @@ func (r *rawReader) Free() {
 // whether there is data.
 type rawReader struct {
 	pooledBuffer
-	c    *Conn
-	pace *idle.Pace // nil: wait for data
-	n    int        // reads that have returned data
-	wait bool       // counted in waiting
-	max  int
-	b    []byte // the data of the last read
-	err  error
-	f    func(fd uintptr) bool // try, bound once to avoid an allocation for each read
+	c      *Conn
+	inline *idle.InlinePolicy // nil: wait for data
+	n      int                // reads that have returned data
+	wait   bool               // counted in waiting
+	max    int
+	b      []byte // the data of the last read
+	err    error
+	f      func(fd uintptr) bool // try, bound once to avoid an allocation for each read
 }
 
 func (r *rawReader) Next(max int) ([]byte, error) {
 	w := &r.c.raw
 	f := w.limited()
 	if f != nil {
-		max = f.in.Most(max)
+		max = f.in.MaxPiece(max)
 	}
 	r.max, r.b, r.err = max, nil, nil
 	err := w.sys.Read(r.f)
@@ -77,7 +77,7 @@ func (r *rawReader) Next(max int) ([]byte, error) {
 	}
 	r.c.countRead(len(r.b), r.b, err)
 	if f != nil {
-		w.payRead(f, len(r.b))
+		w.throttleRead(f, len(r.b))
 	}
 	return r.b, err
 }
@@ -88,7 +88,7 @@ func (r *rawReader) try(fd uintptr) bool {
 	switch {
 	case err == unix.EAGAIN:
 		r.Release()
-		if !r.rests() {
+		if !r.shouldPark() {
 			return false
 		}
 		r.err = idle.ErrPark
@@ -104,24 +104,25 @@ func (r *rawReader) try(fd uintptr) bool {
 	return true
 }
 
-// restAfter is the number of reads with data after which a connection is parked instead of waiting. To
-// register the socket costs as much as it saves in some reads, so short connections do without, unless
-// more than maxWaiting goroutines wait: a goroutine takes more than 2 KiB, and the runtime never
-// frees its descriptor of 492 bytes.
+// parkAfterReads is the number of reads with data after which a connection is parked instead of
+// waiting. Registering the socket costs as much as it saves in some reads, so it does not pay for short
+// connections, unless maxWaiting goroutines wait already: a goroutine takes more than 2 KiB, and the
+// runtime never frees its descriptor of 492 bytes.
 const (
-	restAfter  = 4
-	maxWaiting = 256
+	parkAfterReads = 4
+	maxWaiting     = 256
 )
 
 // waiting is the number of goroutines that wait for data of connections that can be parked.
 var waiting atomic.Int32
 
-// rests reports whether the connection is to be parked. Otherwise its goroutine waits.
-func (r *rawReader) rests() bool {
-	if r.pace == nil {
+// shouldPark reports whether the connection is to be parked. Otherwise it counts the goroutine, which
+// is about to wait.
+func (r *rawReader) shouldPark() bool {
+	if r.inline == nil {
 		return false
 	}
-	if (r.n >= restAfter || waiting.Load() >= maxWaiting) && r.pace.Allows() && (*engineConn)(r.c).CanRest() {
+	if (r.n >= parkAfterReads || waiting.Load() >= maxWaiting) && r.inline.Allows() && (*engineConn)(r.c).CanPark() {
 		return true
 	}
 	if !r.wait {
@@ -177,8 +178,8 @@ func (r *tryReader) try(fd uintptr) {
 	}
 }
 
-// discard drops the data that the socket has received, without waiting, and reports whether there
-// was any.
+// discard reads and drops the data that the socket has received, without waiting, and reports whether
+// there was any.
 func (c *Conn) discard() (some bool) {
 	if c.raw.sys == nil {
 		return false

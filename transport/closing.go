@@ -2,8 +2,8 @@ package transport
 
 import "sync/atomic"
 
-// closing counts the calls of Close and Abort that have not returned. To close a socket may take a
-// moment, and a connection that has ended is not to be counted as closed before.
+// closing counts the calls of Close and Abort that have not returned. close(2) may take some time,
+// and the end of a connection must not be reported before its socket is closed.
 type closing struct{ v atomic.Uint32 }
 
 const closedBit = 1 << 31 // there was a call

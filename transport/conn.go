@@ -21,10 +21,11 @@ import (
 // A write that the peer does not accept within the send timeout of the transport fails with
 // [ErrSendTimeout]. An idle Conn holds no buffer.
 type Conn struct {
-	// Counters: they come first because each read and write uses them, so that they share cache lines.
+	// Counters. They come first because each read and write uses them, so that they share cache lines.
 	reads, writes         atomic.Uint64
 	readBytes, writeBytes atomic.Uint64
 
+	// The socket and the layers above it.
 	raw rawConn
 
 	// Identity and lifecycle.
@@ -33,7 +34,8 @@ type Conn struct {
 	labels atomic.Pointer[[]Label] // nil: none; what it points to is never modified
 	closing
 
-	receiving atomic.Uint32 // odd: see SetReceiving; it changes with each message
+	// Messages.
+	receiving atomic.Uint32 // odd: the peer is in the middle of a message; see SetReceiving
 }
 
 var lastID atomic.Uint64
@@ -74,8 +76,8 @@ func (c *Conn) prepare(ctx context.Context, t Transport) error {
 	if wire != nil { // after a failure, crypto/tls may still be closing the raw connection
 		c.raw.needLayer().wire = nil
 	}
-	if s, ok := top.(stater); ok {
-		state := &secure{stater: s}
+	if s, ok := top.(tlsStater); ok {
+		state := &tlsState{tlsStater: s}
 		if wire != nil {
 			state.handshakeRead, state.handshakeWritten = wire.read, wire.written
 		}
@@ -87,12 +89,12 @@ func (c *Conn) prepare(ctx context.Context, t Transport) error {
 	return nil
 }
 
-// stater is implemented by TLS connections.
-type stater interface{ ConnectionState() tls.ConnectionState }
+// tlsStater is implemented by TLS connections.
+type tlsStater interface{ ConnectionState() tls.ConnectionState }
 
-// secure allows the state of TLS to be read while the connection is being upgraded.
-type secure struct {
-	stater
+// tlsState makes the state of TLS readable by other goroutines while the connection is being upgraded.
+type tlsState struct {
+	tlsStater
 	handshakeRead, handshakeWritten uint64 // bytes on the wire
 }
 
@@ -109,7 +111,7 @@ func (c *Conn) NetConn() net.Conn { return c.raw.Conn }
 // TLS returns the state of TLS; the result is false without TLS. It may be called from any
 // goroutine.
 func (c *Conn) TLS() (tls.ConnectionState, bool) {
-	if s := c.raw.secured(); s != nil {
+	if s := c.raw.tlsState(); s != nil {
 		return s.ConnectionState(), true
 	}
 	return tls.ConnectionState{}, false
@@ -136,12 +138,12 @@ func (c *Conn) Stats() Stats {
 func (c *Conn) Read(p []byte) (int, error) {
 	f := c.raw.limited()
 	if f != nil {
-		p = p[:f.in.Most(len(p))]
+		p = p[:f.in.MaxPiece(len(p))]
 	}
 	var n int
 	var err error
 	switch {
-	case c.over() == nil && c.raw.ahead == nil:
+	case c.top() == nil && c.raw.ahead == nil:
 		n, err = c.raw.Conn.Read(p)
 	case c.payloadAhead() != nil:
 		n = take(&c.raw.layer.Load().ahead, p)
@@ -153,7 +155,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 		err = c.raw.readError(err)
 	}
 	if f != nil {
-		c.raw.payRead(f, n)
+		c.raw.throttleRead(f, n)
 	}
 	return n, err
 }
@@ -163,7 +165,7 @@ func (c *Conn) Write(p []byte) (n int, err error) {
 	if f := c.raw.limited(); f != nil {
 		return c.writeLimited(f, p)
 	}
-	if c.over() == nil {
+	if c.top() == nil {
 		n, err = c.raw.write(p)
 	} else {
 		n, err = c.writeRecords(p)
@@ -202,7 +204,8 @@ func (c *Conn) countWrite(n int, p []byte, err error) {
 }
 
 // Close closes the connection gracefully: TLS sends close_notify, and the kernel sends the data
-// that is still queued. Later calls, also after [Conn.Abort], only wait until the socket is closed.
+// that is still queued. Later calls, also after [Conn.Abort], only wait until the socket is closed,
+// and return nil. It may be called from any goroutine.
 func (c *Conn) Close() error {
 	if !c.beginClose() {
 		c.endClose()
@@ -223,9 +226,10 @@ const lingerTime = 500 * time.Millisecond
 
 // linger closes a connection on which the peer was still sending. Data that arrives unread, or
 // after the socket is closed, makes the kernel send RST, which can overtake the last answer.
-// Therefore linger shuts down the write side and gives the peer a moment to stop sending.
+// Therefore linger shuts down the write side and gives the peer up to lingerTime to
+// stop sending.
 func (c *Conn) linger() {
-	if c.over() != nil {
+	if c.top() != nil {
 		c.CloseWrite()
 	}
 	h, ok := c.raw.Conn.(interface{ CloseWrite() error })
@@ -252,7 +256,7 @@ func (c *Conn) Abort() {
 // CloseWrite shuts down the write side: the peer reads EOF. Reading continues. The error is
 // errors.ErrUnsupported if the connection has no half-close.
 func (c *Conn) CloseWrite() error {
-	nc := c.over()
+	nc := c.top()
 	if nc == nil {
 		nc = c.raw.Conn
 	}

@@ -12,7 +12,7 @@ import (
 
 const (
 	bufferSize = engine.ReadSize
-	fileChunk  = 256 << 10 // the bytes of a file that must be sent within one send timeout
+	fileChunk  = 256 << 10 // bytes of a file that must be sent within one send timeout
 )
 
 // buffers are used by connections only while they transfer data.
@@ -57,7 +57,8 @@ func (c *Conn) ReadFrom(r io.Reader) (int64, error) {
 	return n, err
 }
 
-// file is implemented by *os.File, and by the wrapper that its WriteTo, and so io.Copy, passes on.
+// file is implemented by *os.File, and by the wrapper that (*os.File).WriteTo, and hence io.Copy,
+// passes to ReadFrom.
 type file interface {
 	io.Reader
 	syscall.Conn
@@ -66,7 +67,7 @@ type file interface {
 
 // plainTCP returns the TCP connection that carries the payload unchanged; nil if there is none.
 func (c *Conn) plainTCP() *net.TCPConn {
-	if c.over() != nil {
+	if c.top() != nil {
 		return nil
 	}
 	tc, _ := c.raw.Conn.(*net.TCPConn)

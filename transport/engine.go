@@ -23,13 +23,13 @@ func (c *engineConn) Unflushed() bool                 { return c.conn().unflushe
 func (c *engineConn) Progress() uint64                { return c.conn().progress() }
 func (c *engineConn) LimitRates(l *throttle.Limits)   { c.conn().limitRates(l) }
 func (c *engineConn) Throttled() (uint32, bool, bool) { return c.conn().throttled() }
-func (c *engineConn) Encrypted() bool                 { return c.raw.secured() != nil }
+func (c *engineConn) Encrypted() bool                 { return c.raw.tlsState() != nil }
 func (c *engineConn) Receiving() uint32               { return c.receiving.Load() }
 func (c *engineConn) RestoreReceiving(n uint32)       { c.receiving.Store(n) }
 func (c *engineConn) Flush() error                    { return c.conn().flush() }
 func (c *engineConn) Seal() (read, written uint64)    { return c.conn().seal() }
 func (c *engineConn) Bytes() (uint64, uint64, bool)   { return c.conn().bytes() }
-func (c *engineConn) HasTLS() bool                    { return c.raw.secured() != nil }
+func (c *engineConn) HasTLS() bool                    { return c.raw.tlsState() != nil }
 func (c *engineConn) TLSConn(onEnd func()) *tls.Conn  { return c.conn().tlsConn(onEnd) }
 
 func (c *Conn) progress() uint64 {
@@ -47,38 +47,38 @@ func (c *engineConn) RequestPark() bool {
 	return (inMemory || c.raw.sys != nil) && c.raw.reads.RequestPark(c.raw.Conn)
 }
 
-func (c *engineConn) PooledReader(pace *idle.Pace) engine.PooledReader {
-	return c.conn().pooledReader(pace)
+func (c *engineConn) PooledReader(inline *idle.InlinePolicy) engine.PooledReader {
+	return c.conn().pooledReader(inline)
 }
 
 // isPlain reports whether the connection is a socket whose payload this package reads itself, without
 // a limit of bytes per second.
 func (c *engineConn) isPlain() bool {
-	return c.raw.sys != nil && c.conn().over() == nil && c.raw.limited() == nil
+	return c.raw.sys != nil && c.conn().top() == nil && c.raw.limited() == nil
 }
 
-func (c *engineConn) CanRest() bool {
-	return c.isPlain() && !c.conn().isAhead() && c.raw.reads.CanRest()
+func (c *engineConn) CanPark() bool {
+	return c.isPlain() && !c.conn().isAhead() && c.raw.reads.CanPark()
 }
 
 func (c *engineConn) TryNext(l *idle.Lead, max int) ([]byte, bool, error) {
 	if !c.isPlain() || c.conn().isAhead() {
-		return nil, false, idle.ErrLeave
+		return nil, false, idle.ErrNeedsGoroutine
 	}
 	return c.conn().tryNext(l, max)
 }
 
-func (c *engineConn) Park(w idle.Waker, pace *idle.Pace) bool {
+func (c *engineConn) Park(w idle.Waker, inline *idle.InlinePolicy) bool {
 	if c.conn().isAhead() {
 		return false
 	}
 	if !c.isPlain() {
-		pace = nil
+		inline = nil
 	}
 	if m, ok := c.raw.Conn.(*memConn); ok {
 		return c.raw.reads.ParkInMemory(m.NotifyReadable, w)
 	}
-	return c.raw.sys != nil && c.raw.reads.Park(c.raw.sys, w, pace)
+	return c.raw.sys != nil && c.raw.reads.Park(c.raw.sys, w, inline)
 }
 
 func (c *engineConn) UpgradePeeked(ctx context.Context, t any) error {

@@ -1,7 +1,7 @@
 package transport
 
 // Established ends the login phase of the connection: a protocol calls it when the client has
-// authenticated, or has otherwise shown that it is one of those that the protocol is for. Until then
+// authenticated, or has otherwise proved that it speaks the protocol. Until then
 // the limits LoginTimeout and MaxUnestablished of package conns apply, if they are set. Without them,
 // or for a connection that no supervisor runs, it does nothing.
 //

@@ -9,18 +9,19 @@ import (
 // layer is what a connection needs for TLS, or another layer above its socket. Plain connections have
 // none.
 type layer struct {
-	top     net.Conn               // carries the payload; nil: the raw connection does, so far
-	secure  atomic.Pointer[secure] // nil: no TLS
-	records sync.Mutex             // held during a write through TLS, which must not overlap TryWrite
-	ahead   *ahead                 // payload received through TLS that Peek has read; see rawConn.ahead for plain payload
-	wire    *tlsWire               // nil: bytes between TLS and the socket are not counted
-	kept    []byte                 // the rest of a record
-	trying  atomic.Bool            // TryWrite writes a record: the bytes that the socket does not take are kept
-	notNow  bool                   // Read returns errNotNow instead of waiting; used by the goroutine that reads
+	top         net.Conn                 // carries the payload; nil: the raw connection carries it so far
+	secure      atomic.Pointer[tlsState] // nil: no TLS
+	records     sync.Mutex               // held during a write through TLS, which must not overlap TryWrite
+	ahead       *ahead                   // payload received through TLS that Peek has read; see rawConn.ahead for plain payload
+	wire        *tlsWire                 // nil: bytes between TLS and the socket are not counted
+	unflushed   []byte                   // the rest of a record that TryWrite has begun; guarded by rawConn.sending
+	trying      atomic.Bool              // TryWrite writes a record: bytes that the socket does not take go to unflushed
+	nonblocking bool                     // Read returns errWouldBlock instead of waiting; used by the goroutine that reads
 }
 
-// over returns what carries the payload above the raw connection; nil: the raw connection does.
-func (c *Conn) over() net.Conn {
+// top returns the layer above the raw connection that carries the payload; nil: the raw connection
+// carries it.
+func (c *Conn) top() net.Conn {
 	if l := c.raw.layer.Load(); l != nil {
 		return l.top
 	}
@@ -29,8 +30,8 @@ func (c *Conn) over() net.Conn {
 
 // carrier returns what carries the payload.
 func (c *Conn) carrier() net.Conn {
-	if over := c.over(); over != nil {
-		return over
+	if top := c.top(); top != nil {
+		return top
 	}
 	return &c.raw
 }
@@ -46,7 +47,7 @@ func (w *rawConn) needLayer() *layer {
 	return l
 }
 
-// wire returns how the bytes between TLS and the socket are counted; nil: they are not.
+// wire returns the counter of bytes between TLS and the socket; nil: they are not counted.
 func (w *rawConn) wire() *tlsWire {
 	if l := w.layer.Load(); l != nil {
 		return l.wire
@@ -54,21 +55,21 @@ func (w *rawConn) wire() *tlsWire {
 	return nil
 }
 
-// refuses reports whether a read must not wait.
-func (w *rawConn) refuses() bool {
+// nonblocking reports whether a read must not wait.
+func (w *rawConn) nonblocking() bool {
 	l := w.layer.Load()
-	return l != nil && l.notNow
+	return l != nil && l.nonblocking
 }
 
-// secured returns the state of TLS; nil if there is none.
-func (w *rawConn) secured() *secure {
+// tlsState returns the state of TLS; nil if there is none.
+func (w *rawConn) tlsState() *tlsState {
 	if l := w.layer.Load(); l != nil {
 		return l.secure.Load()
 	}
 	return nil
 }
 
-// extras are what few connections have.
+// extras are the fields that few connections need.
 type extras struct {
 	tracer atomic.Pointer[tracer]        // nil: not traced
 	flows  atomic.Pointer[flows]         // nil: bytes per second were never limited

@@ -19,7 +19,7 @@ const (
 // Mem is an in-memory transport for tests, and for servers and clients in one program. It opens no
 // socket, and works in a bubble of testing/synctest: all its waits are durably blocking.
 //
-// The zero value is ready to use. Names are known within one Mem, so clients need the Mem on which
+// The zero value is ready to use. Each Mem has names of its own, so clients need the Mem on which
 // their server listens. Its methods may be called from any goroutine. A Mem must not be copied.
 //
 // Connections behave as TCP connections on Linux do, with a buffer of 64 KiB in each direction,

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// memPair is one connection. Both ends are in one allocation, and each keeps the other alive.
+// memPair is one connection. Both ends are in one allocation, which is freed when neither is
+// reachable.
 //
 // Each direction has a mutex of its own. No method holds two of them, and connections share nothing
 // but the pools of buffers.
@@ -27,7 +28,7 @@ func newMemPair(listener net.Addr, id uint64) *memPair {
 	return p
 }
 
-// clientAddr creates the address on demand: most servers never ask for it.
+// clientAddr creates the address on demand: most servers never need it.
 func (p *memPair) clientAddr() net.Addr {
 	return memAddr("mem:client-" + strconv.FormatUint(p.id, 10))
 }

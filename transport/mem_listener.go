@@ -176,7 +176,7 @@ func (q *memQueue) push(p *memPair) {
 
 func (q *memQueue) pop() *memPair {
 	p := q.pairs[q.head]
-	q.pairs[q.head] = nil // lets the connection be garbage collected before the listener
+	q.pairs[q.head] = nil // so that the connection can be collected before the listener
 	q.head = (q.head + 1) % len(q.pairs)
 	q.n--
 	return p

@@ -2,11 +2,11 @@ package transport
 
 // TryWrite takes nothing on connections on which this package makes no system calls, except on
 // those of [Mem]. It is a method of engineConn, and not a wrapper of a method of Conn, because every
-// frame on the way to the socket adds to the stack of idle connections.
+// stack frame on the way to the system call adds to the stack of idle connections.
 func (e *engineConn) TryWrite(p []byte) (n int, err error) {
 	c := (*Conn)(e)
 	w := &c.raw
-	if c.over() != nil || w.sys == nil || w.traced() != nil || w.limited() != nil {
+	if c.top() != nil || w.sys == nil || w.traced() != nil || w.limited() != nil {
 		return c.tryOther(p)
 	}
 	if !w.sending.TryLock() {
@@ -34,7 +34,7 @@ func (c *Conn) tryOther(p []byte) (n int, err error) {
 }
 
 func (c *Conn) tryNow(p []byte) (n int, err error) {
-	if w := &c.raw; c.over() != nil {
+	if w := &c.raw; c.top() != nil {
 		n, err = c.tryRecord(p)
 	} else if w.sys != nil {
 		if w.sending.TryLock() {
@@ -50,7 +50,7 @@ func (c *Conn) tryNow(p []byte) (n int, err error) {
 	return n, err
 }
 
-// tryRecord writes p through TLS. The raw connection keeps the bytes that the socket does not take.
+// tryRecord writes p through TLS. Bytes that the socket does not take are kept in layer.unflushed.
 func (c *Conn) tryRecord(p []byte) (int, error) {
 	w := &c.raw
 	l := w.layer.Load()
@@ -66,18 +66,18 @@ func (c *Conn) tryRecord(p []byte) (int, error) {
 	return l.top.Write(p)
 }
 
-// unflushed reports whether a part of a record waits for flush.
+// unflushed reports whether the rest of a record waits for flush.
 func (c *Conn) unflushed() bool {
 	w := &c.raw
-	if c.over() == nil || w.sys == nil {
+	if c.top() == nil || w.sys == nil {
 		return false
 	}
 	w.sending.Lock()
 	defer w.sending.Unlock()
-	return len(w.layer.Load().kept) > 0
+	return len(w.layer.Load().unflushed) > 0
 }
 
-// flush writes the kept part of a record, within the send timeout.
+// flush writes the rest of a record, within the send timeout.
 func (c *Conn) flush() error {
 	w := &c.raw
 	l := w.layer.Load()
@@ -86,7 +86,7 @@ func (c *Conn) flush() error {
 	}
 	w.sending.Lock()
 	defer w.sending.Unlock()
-	return w.flushKept(l)
+	return w.flushRecord(l)
 }
 
 // canTryWrite reports whether TryWrite ever takes anything.
@@ -95,5 +95,5 @@ func (c *Conn) canTryWrite() bool {
 		return true
 	}
 	_, mem := c.raw.Conn.(*memConn)
-	return mem && c.over() == nil
+	return mem && c.top() == nil
 }

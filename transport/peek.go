@@ -73,7 +73,7 @@ func (a *ahead) len() int {
 //
 // Peek is a read: it must not overlap another read, and the read deadline applies.
 func (c *Conn) Peek(n int) ([]byte, error) {
-	if c.over() == nil {
+	if c.top() == nil {
 		b, err := peek(&c.raw.ahead, n, c.raw.Conn.Read)
 		return b, c.raw.readError(err)
 	}
@@ -84,7 +84,7 @@ func (c *Conn) Peek(n int) ([]byte, error) {
 
 // isAhead reports whether Peek has left data for the next read.
 func (c *Conn) isAhead() bool {
-	return c.raw.ahead != nil && c.over() == nil || c.payloadAhead() != nil
+	return c.raw.ahead != nil && c.top() == nil || c.payloadAhead() != nil
 }
 
 // payloadAhead returns what Peek has read through a layer; nil if there is nothing.

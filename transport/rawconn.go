@@ -15,9 +15,9 @@ import (
 
 // sendLimit is the send timeout of a transport and its consequences.
 type sendLimit struct {
-	timeout time.Duration // 0: no limit
-	keep    bool          // leave the connection open after a timeout
-	lingers bool          // close(2) waits for the peer
+	timeout  time.Duration // 0: no limit
+	keepOpen bool          // leave the connection open after a timeout
+	lingers  bool          // close(2) waits for the peer
 }
 
 // rawConn is the lowest layer of a Conn: the accepted connection with the send timeout and with
@@ -26,23 +26,23 @@ type sendLimit struct {
 // A write first offers its data to the socket. The clock is read and a timer armed only if the
 // socket does not take all of it, so the send timeout costs nothing while the peer keeps up.
 type rawConn struct {
-	// What each read and write uses comes first, so that it shares cache lines.
+	// Used by each read and write. These fields come first, so that they share cache lines.
 	net.Conn                        // returned by Accept
 	sys      syscall.RawConn        // nil: this package makes no system calls on the connection
 	extras   atomic.Pointer[extras] // nil: the connection has none
 	layer    atomic.Pointer[layer]  // nil: there is none
-	sending  sync.Mutex             // held during a write; guards layer.kept
+	sending  sync.Mutex             // held during a write; guards layer.unflushed
 
 	// Read side, used by the goroutine that reads.
 	ahead *ahead     // data that Peek has read; nil: none
-	reads idle.Reads // deadline, stop and parking; safe for use by any goroutine
+	reads idle.Reads // deadline, stop and parking; for any goroutine
 
-	// Write side.
-	when        atomic.Pointer[writeDeadlines] // nil: none was ever set
+	// Write side, for any goroutine.
+	writeLimits atomic.Pointer[writeDeadlines] // nil: none was ever set
 	progress    atomic.Uint64                  // grows while the socket takes bytes of a write that waits
 	sendTimeout time.Duration                  // of t; 0: no limit
 
-	t Transport
+	t Transport // set once
 }
 
 // writeDeadlines exist only on connections on which a write deadline was set or a write had to
@@ -55,34 +55,34 @@ type writeDeadlines struct {
 	armed time.Time  // the send timeout of the write in progress; zero: no write waits
 }
 
-// deadlines returns the write deadlines for modification.
-func (w *rawConn) deadlines() *writeDeadlines {
-	if w.when.Load() == nil {
-		w.when.CompareAndSwap(nil, new(writeDeadlines))
+// needWriteLimits returns the write deadlines, for modification.
+func (w *rawConn) needWriteLimits() *writeDeadlines {
+	if w.writeLimits.Load() == nil {
+		w.writeLimits.CompareAndSwap(nil, new(writeDeadlines))
 	}
-	return w.when.Load()
+	return w.writeLimits.Load()
 }
 
 // hasWriteDeadline reports whether SetWriteDeadline has set one.
 func (w *rawConn) hasWriteDeadline() bool {
-	d := w.when.Load()
+	d := w.writeLimits.Load()
 	return d != nil && d.set.Load()
 }
 
 // NetConn returns the connection that Accept returned.
 func (w *rawConn) NetConn() net.Conn { return w.Conn }
 
-// write and everything below it down to the system call need little stack: the stack of an idle
-// connection keeps the size that its last write required.
+// write and the functions that it calls, down to the system call, use little stack: the stack of an
+// idle connection keeps the size that its last write required.
 func (w *rawConn) write(p []byte) (n int, err error) {
 	if w.sys == nil {
 		return w.writeForeign(p)
 	}
 	w.sending.Lock()
-	if l := w.layer.Load(); l == nil || len(l.kept) == 0 && !l.trying.Load() {
+	if l := w.layer.Load(); l == nil || len(l.unflushed) == 0 && !l.trying.Load() {
 		n, err = w.writeRaw(p, true)
 	} else {
-		n, err = w.writeAfterKept(l, p)
+		n, err = w.writeAfterRecord(l, p)
 	}
 	w.sending.Unlock()
 	return n, err
@@ -109,33 +109,33 @@ func shortWrite(n int, p []byte, err error) error {
 	return err
 }
 
-// writeAfterKept writes p after the kept bytes, or keeps p as well. w.sending is held.
-func (w *rawConn) writeAfterKept(l *layer, p []byte) (int, error) {
+// writeAfterRecord writes p after the unflushed bytes, or adds p to them. w.sending is held.
+func (w *rawConn) writeAfterRecord(l *layer, p []byte) (int, error) {
 	if !l.trying.Load() {
-		if err := w.flushKept(l); err != nil {
+		if err := w.flushRecord(l); err != nil {
 			return 0, err
 		}
 		return w.writeRaw(p, true)
 	}
 	n := 0
-	if len(l.kept) == 0 {
+	if len(l.unflushed) == 0 {
 		var err error
 		if n, err = w.writeRaw(p, false); err != nil {
 			return n, err
 		}
 	}
-	l.kept = append(l.kept, p[n:]...)
+	l.unflushed = append(l.unflushed, p[n:]...)
 	return len(p), nil
 }
 
-// flushKept writes the kept bytes. w.sending is held.
-func (w *rawConn) flushKept(l *layer) error {
-	if len(l.kept) == 0 {
+// flushRecord writes the unflushed bytes. w.sending is held.
+func (w *rawConn) flushRecord(l *layer) error {
+	if len(l.unflushed) == 0 {
 		return nil
 	}
-	n, err := w.writeRaw(l.kept, true)
-	if l.kept = l.kept[n:]; len(l.kept) == 0 { // otherwise the rest must precede the next record
-		l.kept = nil
+	n, err := w.writeRaw(l.unflushed, true)
+	if l.unflushed = l.unflushed[n:]; len(l.unflushed) == 0 { // otherwise the rest must precede the next record
+		l.unflushed = nil
 	}
 	return err
 }
@@ -145,7 +145,7 @@ func (w *rawConn) arm() {
 	if w.sendTimeout == 0 {
 		return
 	}
-	d := w.deadlines()
+	d := w.needWriteLimits()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.armed = time.Now().Add(w.sendTimeout)
@@ -157,7 +157,7 @@ func (w *rawConn) disarm() (armed time.Time) {
 	if w.sendTimeout == 0 {
 		return armed
 	}
-	d := w.deadlines()
+	d := w.needWriteLimits()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	armed, d.armed = d.armed, time.Time{}
@@ -172,15 +172,15 @@ func (w *rawConn) sendError(err error, armed time.Time) error {
 	if err == nil || armed.IsZero() || !errors.Is(err, os.ErrDeadlineExceeded) || time.Now().Before(armed) {
 		return err
 	}
-	d := w.deadlines()
+	d := w.needWriteLimits()
 	d.mu.Lock()
 	user := d.user
 	d.mu.Unlock()
 	if !user.IsZero() && user.Before(armed) {
 		return err
 	}
-	if !sendLimitOf(w.t).keep {
-		w.reads.Close() // first: a parked connection must be woken while its descriptor is its own
+	if !sendLimitOf(w.t).keepOpen {
+		w.reads.Close() // first: a parked connection must be woken before its descriptor can be reused
 		w.Conn.Close()
 		w.wakeFlows()
 	}
@@ -198,11 +198,11 @@ func (w *rawConn) SetReadDeadline(t time.Time) error {
 }
 
 func (w *rawConn) SetWriteDeadline(t time.Time) error {
-	if d := w.when.Load(); t.IsZero() && d != nil && !d.set.Load() && !w.reads.Closed() {
+	if d := w.writeLimits.Load(); t.IsZero() && d != nil && !d.set.Load() && !w.reads.Closed() {
 		return nil // it was removed before
 	}
 	defer w.wakeFlows()
-	d := w.deadlines()
+	d := w.needWriteLimits()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.user = t

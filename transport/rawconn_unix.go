@@ -33,7 +33,7 @@ type writeOp struct {
 	n   int // bytes of p that the socket has taken
 	err error
 
-	// Of more.
+	// Used by more only.
 	w      *rawConn
 	wait   bool // wait until the socket takes all
 	waited bool // the socket did not take all at once
@@ -56,10 +56,10 @@ func (o *writeOp) release() {
 // writeRaw writes all of p, or, without wait, the part that the socket takes. w.sending is held, so
 // that concurrent writes are not interleaved.
 //
-// It first offers p to the socket under RawConn.Control. Like RawConn.Write, that holds a reference
-// to the descriptor, so that a concurrent Close cannot free it for another connection. But it does
-// not prepare the runtime's poller for a wait, and hence does not know the write deadline: while
-// there is one, that attempt is left out.
+// It first offers p to the socket under RawConn.Control. Like RawConn.Write, Control holds a
+// reference to the descriptor, so that a concurrent Close cannot free it for another connection.
+// Unlike RawConn.Write, it does not prepare the runtime's poller for a wait, which costs time, and
+// does not check the write deadline: while there is one, this attempt is omitted.
 func (w *rawConn) writeRaw(p []byte, wait bool) (n int, err error) {
 	o := writeOps.Get().(*writeOp)
 	o.p = p

@@ -1,6 +1,6 @@
 package transport
 
-// SetReceiving says whether the peer is in the middle of a message: the first part of it has been
+// SetReceiving sets whether the peer is in the middle of a message: the first part of it has been
 // read, and the protocol waits for the rest. During a message the limit MinReceiveRate of package
 // conns applies. A message that follows another begins with SetReceiving(false) and
 // SetReceiving(true).

@@ -60,7 +60,7 @@ func TestWriteDoesNotReachNextConn(t *testing.T) {
 							return
 						}
 					}
-					t.Error("writes to a closed connection do not fail")
+					t.Error("got no error of writes to a closed connection, want one")
 				})
 				<-writing
 				closes[i%len(closes)](c)
@@ -76,7 +76,7 @@ func checkOnly(t *testing.T, r io.Reader, id byte) {
 		n, err := r.Read(b)
 		for _, got := range b[:n] {
 			if got != id {
-				t.Errorf("connection %d: got a byte of connection %d", id, got)
+				t.Errorf("connection %d: got a byte of connection %d, want its own", id, got)
 				return
 			}
 		}

@@ -40,7 +40,7 @@ func (c *Conn) SendFile(f *os.File, offset, length, chunk int64) (n int64, err e
 	if length == 0 {
 		left = math.MaxInt64
 	}
-	kernel := c.over() == nil && c.raw.sys != nil && canSendFile
+	kernel := c.top() == nil && c.raw.sys != nil && canSendFile
 	for n < left {
 		piece := min(chunk, left-n)
 		var m int64

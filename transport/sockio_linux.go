@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// rawMax is the most that is sent or received without a notice to the scheduler, in bytes. The system
-// call then ends within microseconds; the scheduler reacts to longer ones only, after 20 µs.
+// rawMax is the most that is sent or received without a notice to the scheduler, in bytes. Such a
+// system call ends within microseconds, and the scheduler acts on system calls only after 20 µs.
 const rawMax = 16 << 10
 
 // send writes to a socket without waiting. The kernel has less to do for send(2) than for write(2),

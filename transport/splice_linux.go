@@ -12,8 +12,8 @@ const canSplice = true
 // spliceMin is the least number of received bytes for which splice(2) is faster than copying.
 const spliceMin = 16 << 10
 
-// spliceChunk is the greatest number of bytes that are moved at once: as many as copying writes at
-// once. Only then are they counted, which time limits for idle connections need.
+// spliceChunk is the greatest number of bytes that are moved at once, which is what copying writes at
+// once. Bytes are counted after each chunk, and the limits for idle connections need current counts.
 const spliceChunk = bufferSize
 
 // splice moves received data to dst without copying it to user space, up to limit bytes (negative:
@@ -27,7 +27,7 @@ func (c *Conn) splice(dst *Conn, limit int64) (n int64, err error) {
 	from, to := c.plainTCP(), dst.plainTCP()
 	for limit != n {
 		if c.raw.limited() != nil || dst.raw.limited() != nil {
-			return n, nil // bytes per second are limited, which reads and writes do
+			return n, nil // reads and writes enforce the limit of bytes per second; splice does not
 		}
 		have := min(c.available(), spliceChunk)
 		if limit >= 0 {

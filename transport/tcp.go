@@ -16,6 +16,12 @@ import (
 	"goranch/internal/option"
 )
 
+// NoKeepAlive is the KeepAlive of [TCP] that disables keepalive.
+const NoKeepAlive time.Duration = -1
+
+// LingerReset is the Linger of [TCP] that resets connections.
+const LingerReset = -1
+
 // TCP is the transport for TCP over IPv4 and IPv6, and for Unix stream sockets, which ignore the
 // fields that concern TCP only. The zero value is ready to use.
 type TCP struct {
@@ -33,17 +39,18 @@ type TCP struct {
 	// (TCP_NODELAY), as in package net and in Ranch.
 	Nagle bool
 
-	// KeepAlive is the idle time before the first keepalive probe; 0 is 15 s, and negative disables
-	// keepalive. KeepAliveInterval is the time between probes; 0 is 15 s. KeepAliveCount is the
-	// number of unanswered probes after which the connection is closed; 0 is 9. A negative interval
-	// or count keeps the value of the system. Durations are rounded up to whole seconds.
+	// KeepAlive is the idle time before the first keepalive probe; 0 is 15 s; [NoKeepAlive], like any
+	// negative value, disables keepalive. KeepAliveInterval is the time between probes; 0 is 15 s.
+	// KeepAliveCount is the number of unanswered probes after which the connection is closed; 0 is 9.
+	// A negative interval or count keeps the value of the system. Durations are rounded up to whole
+	// seconds.
 	KeepAlive         time.Duration
 	KeepAliveInterval time.Duration
 	KeepAliveCount    int
 
-	// Linger is the treatment of unsent data on Close, in seconds: 0 lets the kernel send it in the
-	// background, a positive number limits that time, and a negative number discards the data and
-	// resets the connection.
+	// Linger is the time in seconds for which Close waits while the kernel sends the remaining data. 0
+	// does not wait: the kernel sends the data in the background. [LingerReset], like any negative
+	// number, discards the data and resets the connection.
 	Linger int
 
 	// ReadBuffer and WriteBuffer are the sizes of the kernel's buffers in bytes (SO_RCVBUF,
@@ -179,7 +186,7 @@ func (t TCP) listen(ctx context.Context, addr string, r role) (net.Listener, err
 	if a.Network == "unix" && a.Address[0] != '@' {
 		a.Address = absolute(a.Address)
 	}
-	lc := net.ListenConfig{Control: t.control(r), KeepAlive: -1}
+	lc := net.ListenConfig{Control: t.control(r), KeepAlive: NoKeepAlive}
 	lc.SetMultipathTCP(t.Multipath)
 	if !listenerInherits && t.KeepAlive >= 0 {
 		lc.KeepAlive, lc.KeepAliveConfig = 0, t.keepAlive()
@@ -214,7 +221,7 @@ func (t TCP) Dial(ctx context.Context, addr string) (net.Conn, error) {
 	if a.Inherited() {
 		return nil, fmt.Errorf("address %q: %w: an inherited socket cannot be dialled", addr, ErrBadAddr)
 	}
-	d := net.Dialer{Control: t.control(dialling), KeepAlive: -1}
+	d := net.Dialer{Control: t.control(dialling), KeepAlive: NoKeepAlive}
 	d.SetMultipathTCP(t.Multipath)
 	if t.KeepAlive >= 0 {
 		d.KeepAlive, d.KeepAliveConfig = 0, t.keepAlive()
@@ -279,7 +286,7 @@ func (t TCP) keepAlive() net.KeepAliveConfig {
 func (t TCP) sendLimit() sendLimit {
 	d := t.SendTimeout
 	option.Default(&d, 30*time.Second)
-	return sendLimit{timeout: max(d, 0), keep: t.KeepOnSendTimeout, lingers: t.Linger > 0}
+	return sendLimit{timeout: max(d, 0), keepOpen: t.KeepOnSendTimeout, lingers: t.Linger > 0}
 }
 
 // role is the use of a socket.

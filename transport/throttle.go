@@ -8,13 +8,13 @@ import (
 	"goranch/internal/throttle"
 )
 
-// flows are the two directions of a connection whose bytes per second are limited. They are kept
-// when the limits are removed: a Write in progress holds writing.
+// flows are the two directions of a connection whose bytes per second are limited. They remain when
+// the limits are removed, because a Write in progress holds writing.
 type flows struct {
 	in, out throttle.Flow
 	// writing is a lock that guards out and keeps the pieces of one Write together. It is a channel
-	// because it is held while a write waits: in a test with a fake clock, a goroutine that waits for a
-	// mutex would stop the clock.
+	// because it is held while a write waits: in a bubble of testing/synctest, a goroutine that waits
+	// for a mutex would stop the clock.
 	writing chan struct{}
 }
 
@@ -52,7 +52,7 @@ func (c *Conn) throttled() (waits uint32, reads, writes bool) {
 	return waits, reads, writes
 }
 
-// wakeFlows makes transfers that wait notice a deadline, a stop or the end.
+// wakeFlows makes waiting transfers check deadlines, the stop and the end again.
 func (w *rawConn) wakeFlows() {
 	if f := w.limited(); f != nil {
 		f.in.Wake()
@@ -72,7 +72,7 @@ func (s *writeSide) Limit() (until time.Time, stopped bool) {
 	if s.reads.Closed() {
 		return until, true
 	}
-	if d := s.when.Load(); d != nil {
+	if d := s.writeLimits.Load(); d != nil {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		until = d.user
@@ -80,17 +80,17 @@ func (s *writeSide) Limit() (until time.Time, stopped bool) {
 	return until, false
 }
 
-// payRead waits until the n bytes of a read are allowed, or reads are to fail: the data was received
-// and is returned in any case.
+// throttleRead waits until the n bytes of a read are allowed, or reads are to fail. It returns no
+// error, because the data was received and is returned in any case.
 //
 //go:noinline
-func (w *rawConn) payRead(f *flows, n int) { f.in.Pay(n, (*readSide)(w)) }
+func (w *rawConn) throttleRead(f *flows, n int) { f.in.Acquire(n, (*readSide)(w)) }
 
-// payWrite waits until n bytes may be written, or returns the error of a write that has waited too long.
-// f is locked.
-func (w *rawConn) payWrite(f *flows, n int) error {
+// throttleWrite waits until n bytes may be written, or returns the error of a write that has waited
+// too long. f is locked.
+func (w *rawConn) throttleWrite(f *flows, n int) error {
 	switch {
-	case f.out.Pay(n, (*writeSide)(w)):
+	case f.out.Acquire(n, (*writeSide)(w)):
 		return nil
 	case w.reads.Closed():
 		return opError("write", w.Conn, net.ErrClosed)
@@ -98,20 +98,20 @@ func (w *rawConn) payWrite(f *flows, n int) error {
 	return opError("write", w.Conn, os.ErrDeadlineExceeded)
 }
 
-// writeLimited is Write in pieces that wait for their turn. The send timeout does not run while they
-// do.
+// writeLimited is Write in pieces, each of which waits until it is allowed. The send timeout does not
+// run during these waits.
 //
 //go:noinline
 func (c *Conn) writeLimited(f *flows, p []byte) (n int, err error) {
 	f.lock()
 	defer f.unlock()
 	for {
-		piece := p[n : n+f.out.Most(len(p)-n)]
-		if err := c.raw.payWrite(f, len(piece)); err != nil {
+		piece := p[n : n+f.out.MaxPiece(len(p)-n)]
+		if err := c.raw.throttleWrite(f, len(piece)); err != nil {
 			return n, err
 		}
 		var m int
-		if c.over() == nil {
+		if c.top() == nil {
 			m, err = c.raw.write(piece)
 		} else {
 			m, err = c.writeRecords(piece)
@@ -123,27 +123,27 @@ func (c *Conn) writeLimited(f *flows, p []byte) (n int, err error) {
 	}
 }
 
-// tryLimited is tryNow for the bytes that are allowed now.
+// tryLimited is tryNow for as many bytes as are allowed now.
 func (c *Conn) tryLimited(f *flows, p []byte) (n int, err error) {
 	if !f.tryLock() {
 		return 0, nil
 	}
 	defer f.unlock()
 	most := f.out.Take(len(p))
-	if most == len(p) || most > 0 && c.over() == nil { // a record is written as a whole
+	if most == len(p) || most > 0 && c.top() == nil { // a record is written as a whole
 		n, err = c.tryNow(p[:most])
 	}
 	f.out.Refund(most - n)
 	return n, err
 }
 
-// writeDirect is Write of a TLS connection that is used directly: its records are limited.
+// writeDirect is Write for the records of a TLS connection that is used directly; see tlsConn.
 func (w *rawConn) writeDirect(f *flows, p []byte) (n int, err error) {
 	f.lock()
 	defer f.unlock()
 	for n < len(p) && err == nil {
-		piece := p[n : n+f.out.Most(len(p)-n)]
-		if err := w.payWrite(f, len(piece)); err != nil {
+		piece := p[n : n+f.out.MaxPiece(len(p)-n)]
+		if err := w.throttleWrite(f, len(piece)); err != nil {
 			return n, err
 		}
 		var m int
@@ -154,8 +154,8 @@ func (w *rawConn) writeDirect(f *flows, p []byte) (n int, err error) {
 	return n, err
 }
 
-// sendPiece has send transfer at most n bytes in the kernel, after they have waited for their turn. It
-// returns the number of bytes sent, and how many were to be sent.
+// sendPiece waits until up to n bytes are allowed, and calls send, which transfers them in the kernel.
+// It returns the number of bytes sent, and how many were to be sent.
 func (c *Conn) sendPiece(n int64, send func(n int64) (int64, error)) (sent, most int64, err error) {
 	f := c.raw.limited()
 	if f == nil {
@@ -164,8 +164,8 @@ func (c *Conn) sendPiece(n int64, send func(n int64) (int64, error)) (sent, most
 	}
 	f.lock()
 	defer f.unlock()
-	most = int64(f.out.Most(int(min(n, bufferSize))))
-	if err := c.raw.payWrite(f, int(most)); err != nil {
+	most = int64(f.out.MaxPiece(int(min(n, bufferSize))))
+	if err := c.raw.throttleWrite(f, int(most)); err != nil {
 		return 0, most, err
 	}
 	sent, err = send(most)

@@ -105,6 +105,6 @@ func (t TLS) Handshake(ctx context.Context, nc net.Conn) (net.Conn, error) {
 
 func (t TLS) sendLimit() sendLimit {
 	l := t.TCP.sendLimit()
-	l.keep = false // an incomplete record ends a TLS stream
+	l.keepOpen = false // an incomplete record ends a TLS stream
 	return l
 }

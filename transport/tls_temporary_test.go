@@ -25,7 +25,7 @@ const (
 // TestCryptoTLSSurvivesTemporaryReadErrors guards an assumption about crypto/tls that its
 // documentation does not state: after a read from the underlying connection failed with an error
 // whose Temporary method returns true, the tls.Conn can be read again, and no byte is lost, also if
-// the error occurred inside a record. tlsReader relies on it for errNotNow, and parking for the
+// the error occurred inside a record. tlsReader relies on it for errWouldBlock, and parking for the
 // expired deadline that interrupts a read.
 func TestCryptoTLSSurvivesTemporaryReadErrors(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
@@ -33,7 +33,7 @@ func TestCryptoTLSSurvivesTemporaryReadErrors(t *testing.T) {
 			name string
 			err  error
 		}{
-			{"errNotNow", errNotNow},
+			{"errWouldBlock", errWouldBlock},
 			{"deadline", &net.OpError{Op: "read", Net: "tcp", Err: os.ErrDeadlineExceeded}},
 		} {
 			t.Run(tls.VersionName(version)+" "+c.name, func(t *testing.T) { checkTemporaryErrors(t, version, c.err) })

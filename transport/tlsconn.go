@@ -13,7 +13,7 @@ type tlsWire struct {
 	handshake     bool
 	read, written uint64 // bytes of the handshake
 
-	// If the TLS connection is used directly.
+	// Only if the TLS connection is used directly.
 	onEnd  func()
 	closed atomic.Bool
 }
@@ -24,11 +24,11 @@ type tlsWire struct {
 // The bytes of the handshake are counted too: crypto/tls may have received the beginning of the
 // payload together with its end.
 func (c *Conn) tlsConn(onEnd func()) *tls.Conn {
-	tc, ok := c.over().(*tls.Conn)
+	tc, ok := c.top().(*tls.Conn)
 	if !ok || c.raw.layer.Load().ahead != nil || tc.NetConn() != net.Conn(&c.raw) {
 		return nil
 	}
-	if s := c.raw.secured(); s != nil {
+	if s := c.raw.tlsState(); s != nil {
 		c.readBytes.Add(s.handshakeRead)
 		c.writeBytes.Add(s.handshakeWritten)
 	}
@@ -57,14 +57,14 @@ func (w *rawConn) Read(p []byte) (n int, err error) {
 	var f *flows
 	if t := w.wire(); t != nil && !t.handshake {
 		if f = w.limited(); f != nil {
-			p = p[:f.in.Most(len(p))]
+			p = p[:f.in.MaxPiece(len(p))]
 		}
 	}
 	switch {
 	case w.ahead != nil:
 		n = take(&w.ahead, p)
-	case w.refuses():
-		return 0, errNotNow
+	case w.nonblocking():
+		return 0, errWouldBlock
 	default:
 		n, err = w.Conn.Read(p)
 	}
@@ -75,7 +75,7 @@ func (w *rawConn) Read(p []byte) (n int, err error) {
 		}
 	}
 	if f != nil {
-		w.payRead(f, n)
+		w.throttleRead(f, n)
 	}
 	return n, err
 }

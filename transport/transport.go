@@ -3,7 +3,7 @@
 //
 // A [Transport] is [TCP] or [TLS] over IPv4, IPv6 and Unix sockets, an in-memory transport for tests
 // ([Mem]), an existing net.Listener ([FromListener]), a wrapper such as that of package
-// transport/proxy, or an implementation of your own. Protocols are independent of the transport:
+// transport/proxy, or any other implementation. Protocols are independent of the transport:
 // they use a [Conn], which is a net.Conn with an id, counters and the state of TLS.
 //
 //	ln, err := transport.TCP{}.Listen(ctx, "127.0.0.1:0")
@@ -11,7 +11,7 @@
 //	nc, err := ln.Accept()
 //	conn := transport.NewConn(transport.TCP{}, nc)
 //	defer conn.Close()
-//	io.Copy(conn, conn) // allocates no buffer while no data arrives
+//	io.Copy(conn, conn) // holds no buffer while no data arrives
 //
 // Package ranch does this for servers.
 //

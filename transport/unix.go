@@ -20,7 +20,8 @@ func listenUnix(ctx context.Context, lc *net.ListenConfig, path string, mode fs.
 	if path[0] == '@' {
 		return lc.Listen(ctx, "unix", path)
 	}
-	// Between bind(2) and listen(2) a socket refuses connections, as that of a dead process does.
+	// Between bind(2) and listen(2) a socket refuses connections, like the socket of a process that has
+	// ended: without the lock, removeStale of another process could remove its file.
 	defer lockDir(ctx, filepath.Dir(path))()
 	if err := removeStale(ctx, path); err != nil {
 		return nil, err
@@ -56,7 +57,7 @@ func absolute(path string) string {
 }
 
 // removeStale removes the socket file of a process that has ended. Only a refused connection proves
-// that; the file is left alone in all other cases.
+// that; in all other cases the file stays.
 func removeStale(ctx context.Context, path string) error {
 	fi, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -19,7 +19,7 @@ func (c *Conn) Upgrade(ctx context.Context, t Transport) error {
 	if n := c.raw.ahead.len() + c.payloadAhead().len(); n > 0 {
 		return fmt.Errorf("upgrade to %s: %d bytes: %w", t.Name(), n, ErrBuffered)
 	}
-	if c.over() != nil {
+	if c.top() != nil {
 		return fmt.Errorf("upgrade to %s: the connection is upgraded already: %w", t.Name(), errors.ErrUnsupported)
 	}
 	return c.upgrade(ctx, t)
@@ -28,7 +28,7 @@ func (c *Conn) Upgrade(ctx context.Context, t Transport) error {
 // upgrade is Upgrade for a connection on which [Conn.Peek] may have read the beginning of the
 // handshake.
 func (c *Conn) upgrade(ctx context.Context, t Transport) error {
-	if c.over() != nil {
+	if c.top() != nil {
 		return fmt.Errorf("upgrade to %s: the connection is upgraded already: %w", t.Name(), errors.ErrUnsupported)
 	}
 	if _, limited := ctx.Deadline(); !limited {
@@ -46,7 +46,8 @@ func (c *Conn) upgrade(ctx context.Context, t Transport) error {
 	return nil
 }
 
-// failedUpgrade prevents a protocol that ignores the error of Upgrade from continuing in plain text.
+// failedUpgrade makes reads and writes fail after a failed upgrade, so that a protocol that ignores
+// the error of Upgrade does not continue in plain text.
 type failedUpgrade struct {
 	*rawConn
 	err error

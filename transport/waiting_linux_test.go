@@ -12,14 +12,14 @@ import (
 
 // While many goroutines wait for data, a further connection is parked before its fourth read.
 func TestManyWaitingReaders(t *testing.T) {
-	pace := new(idle.Pace)
+	inline := new(idle.InlinePolicy)
 	type reader struct {
 		peer   net.Conn
 		result chan error
 	}
 	start := func() reader {
 		srv, cli := kindNamed("tcp").pair(t, transport.TCP{})
-		r := engine.Of(srv).PooledReader(pace)
+		r := engine.Of(srv).PooledReader(inline)
 		result := make(chan error, 1)
 		go func() {
 			defer r.Free()

@@ -43,7 +43,7 @@ func start(addr string, limit int) (*mqtt.Server, *adapter, error) {
 	clients := newAdapter("mqtt", transport.TCP{}, ranch.Options{
 		Addr:           addr,
 		MaxConnections: limit,
-		RefuseAfter:    -1, // refuse at the cap, instead of leaving clients in the kernel's queue
+		RefuseAfter:    ranch.RefuseAtOnce, // refuse at the cap, instead of leaving clients in the kernel's queue
 		Limits:         conns.Limits{PerAddress: 100, AddressRate: conns.Rate{PerSecond: 50, Burst: 100}},
 	})
 	if err := broker.AddListener(clients); err != nil {

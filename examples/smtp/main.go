@@ -67,7 +67,7 @@ func start(plain, secure string, limit int, mail io.Writer) (s *server, err erro
 		return nil, err
 	}
 	opts := ranch.Options{
-		Addr: plain, Shared: both, RefuseAfter: -1, ShutdownTimeout: 30 * time.Second,
+		Addr: plain, Shared: both, RefuseAfter: ranch.RefuseAtOnce, ShutdownTimeout: 30 * time.Second,
 		Limits: conns.Limits{PerAddress: 20, MaxHandshakes: 50},
 	}
 	go s.smtp.Serve(s.clients)

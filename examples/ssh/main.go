@@ -62,7 +62,7 @@ func start(addr string, limit int) (*server, error) {
 		Refuse: netlisten.RefuseGreeting("Too many connections\r\n"),
 	})
 	l, err := ranch.StartListener("ssh", transport.TCP{}, ranch.Options{
-		Addr: addr, MaxConnections: limit, RefuseAfter: -1, ShutdownTimeout: 30 * time.Second,
+		Addr: addr, MaxConnections: limit, RefuseAfter: ranch.RefuseAtOnce, ShutdownTimeout: 30 * time.Second,
 		Limits: conns.Limits{PerAddress: 20, IdleTimeout: 10 * time.Minute},
 	}, nl)
 	if err != nil {

@@ -1,5 +1,5 @@
 // Package backlog inspects and changes the backlog of listening sockets: the kernel's queue of
-// connections that were not accepted yet. It works on the listeners of package net on Unix systems.
+// connections that are not accepted yet. It works on the listeners of package net on Unix systems.
 // Elsewhere the error is errors.ErrUnsupported; after Close it is net.ErrClosed.
 package backlog
 
@@ -23,14 +23,15 @@ func Length(ln net.Listener) (n, limit int, err error) { return length(ln) }
 // Inherited is implemented by listeners of inherited sockets, whose queue outlives this process.
 type Inherited interface{ Inherited() }
 
-// Shared is implemented by listeners whose queue other processes can get while they are open.
+// Shared is implemented by listeners whose queue can be shared with another process while they are
+// open.
 type Shared interface {
 	// Shared reports whether another process accepts from the queue, or will after this one.
 	Shared() bool
 }
 
 // Outlives reports whether the queue of ln, or of a listener that it wraps and returns by Unwrap,
-// outlives this process. The outermost listener that knows decides.
+// outlives this process. The outermost listener that implements [Shared] or [Inherited] decides.
 func Outlives(ln net.Listener) bool {
 	for {
 		switch l := ln.(type) {

@@ -15,8 +15,8 @@ type Bucket int64
 const LongestFill time.Duration = 1 << 61
 
 // Take takes n tokens from a bucket that gets perSecond, more than 0, and holds burst of them. If there
-// are fewer than n, nothing is taken, and wait is the time until there are; for more than burst that
-// time never comes.
+// are fewer than n, nothing is taken, and wait is the time until there are; more than burst
+// tokens are never available.
 func (b *Bucket) Take(n int, perSecond float64, burst int, now int64) (wait time.Duration) {
 	each := min(float64(time.Second)/perSecond, float64(LongestFill))
 	capacity := int64(min(each*float64(burst), float64(LongestFill)))

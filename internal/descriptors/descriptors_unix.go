@@ -47,8 +47,8 @@ func newReserve(n int) (*Reserve, error) {
 	return r, setLimit(r.low)
 }
 
-// setLimit changes the soft limit. Children get the one with which this process was started, as the
-// runtime sees to it.
+// setLimit changes the soft limit of this process. The runtime restores the original limit in child
+// processes.
 func setLimit(n uint64) error {
 	var l unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {

@@ -49,20 +49,20 @@ type Conn interface {
 	// Bytes returns the count of bytes, and whether Seal was called.
 	Bytes() (read, written uint64, sealed bool)
 	// PooledReader returns a reader that holds no buffer while it waits. Until it is released,
-	// nothing else may read the connection. If pace is not nil, the reader of a plain socket does
-	// not wait after its first reads, while pace allows that it is parked instead: Next returns
-	// [idle.ErrPark].
-	PooledReader(pace *idle.Pace) PooledReader
+	// nothing else may read the connection. If inline is not nil, the reader of a plain socket
+	// does not wait after its first reads while inline allows reads of the lead: Next returns
+	// [idle.ErrPark] instead.
+	PooledReader(inline *idle.InlinePolicy) PooledReader
 	// TryNext is Next without waiting, for the lead that found the connection readable. It returns
-	// [idle.ErrPark] if there is no data, and [idle.ErrLeave] if only Next can tell. more reports that
-	// there may be more to read at once.
+	// [idle.ErrPark] if there is no data, and [idle.ErrNeedsGoroutine] if the connection has to be read
+	// by Next. more reports that there may be more data.
 	TryNext(l *idle.Lead, max int) (b []byte, more bool, err error)
 
-	// RequestPark and Park are those of [idle.Reads]. CanRest reports whether Park would let a plain
-	// socket stay registered.
+	// RequestPark and Park are those of [idle.Reads]. CanPark reports whether Park would keep a plain
+	// socket registered.
 	RequestPark() bool
-	CanRest() bool
-	Park(w idle.Waker, pace *idle.Pace) bool
+	CanPark() bool
+	Park(w idle.Waker, inline *idle.InlinePolicy) bool
 
 	// TryWrite writes as much of p as the socket takes without waiting, and returns the number of
 	// bytes taken: fewer than len(p), without an error, if the peer reads too slowly or another
@@ -76,7 +76,8 @@ type Conn interface {
 	CanTryWrite() bool
 	// Unflushed reports whether TryWrite has kept a part of a record.
 	Unflushed() bool
-	// Flush sends the part of a record that TryWrite has kept, within the send timeout.
+	// Flush sends the part of a record that TryWrite has kept, within the send timeout, and does
+	// nothing if there is none.
 	Flush() error
 
 	// UpgradePeeked is transport.Conn.Upgrade for a connection on which Peek has read the beginning
@@ -110,7 +111,7 @@ type ReadableWaiter interface {
 	WaitReadable()
 }
 
-// EndNotifier is implemented by accepted connections that tell the peer why they are closed.
+// EndNotifier is implemented by accepted connections that send the peer a reason when they are closed.
 type EndNotifier interface {
 	// NotifyEnd is called before the connection is closed because its protocol has returned err. cause
 	// is the reason for which it was asked to stop, nil if it was not.
@@ -139,7 +140,7 @@ type DialSteps struct {
 	Client func(ctx context.Context, nc net.Conn, addr string) (net.Conn, error)
 }
 
-// Set by package transport. conn is a *transport.Conn, t a transport.Transport.
+// Package transport sets these variables. conn is a *transport.Conn, t a transport.Transport.
 var (
 	// Init initializes the zero value of a transport.Conn that is part of a larger value. It is
 	// called once, before all other methods.
@@ -158,12 +159,12 @@ var (
 	// was chosen for ":0". Sockets that share their port could join those of another process
 	// unnoticed. It checks TCP and TLS only.
 	Probe func(ctx context.Context, t any, addr string) (string, error)
-	// KeepSocketFile decides whether the listener of this process that created the file of a Unix
-	// socket leaves it when it is closed, because another process listens on the same socket.
+	// KeepSocketFile sets whether the socket file at path is kept when the listener that created it is
+	// closed, because another process listens on the same socket.
 	KeepSocketFile func(path string, keep bool)
 )
 
-// Adopter is a transport that wraps another one and differs from it only in Listen: it may have
+// Adopter is a transport that wraps another one and differs from it only in Listen: it may return
 // listening sockets that another process has opened.
 type Adopter interface {
 	// Adopted returns the address to which the socket for a Listen on addr is bound; ok is false if

@@ -5,9 +5,9 @@
 // # The protocol
 //
 // The reader is the goroutine that serves the connection and usually blocks in a read. The monitor is
-// the loop that knows how long each connection has been idle. The lead is the goroutine that waits
-// for events of an epoll instance, of which there are as many as goroutines can run at once. The
-// state of one connection is guarded by the mutex of its [Reads].
+// the loop that knows how long each connection has been idle. The lead (as in the
+// leader/followers pattern) is the goroutine that waits for events of an epoll instance, of which
+// there are GOMAXPROCS. The state of one connection is guarded by the mutex of its [Reads].
 //
 //  1. The monitor calls RequestPark. If the connection can be parked, this sets the read deadline to
 //     a time in the past, which interrupts the blocked read.
@@ -21,14 +21,15 @@
 //     given a deadline in the meantime, Park returns false and the reader continues.
 //  4. Each parked connection is woken exactly once: by the lead when the socket is readable or
 //     closed by the peer, or by Close and all calls that make reads fail. The first of them that
-//     removes the entry from the table calls the Waker, which starts a goroutine that reads on.
+//     removes the entry from the table calls the Waker, which starts a goroutine that continues to
+//     read.
 //
-// With a [Pace], no request is needed: after some reads, the reader parks the connection when there
-// is no data. In step 3 the socket is registered once, for edges, and stays registered. In step 4
-// the lead calls Waker.Ready, which reads without waiting and calls Park again, or Wake if
-// something has to be waited for. An event of a connection that is being read makes Park return
-// false, so that none is lost; after two of them the socket is no longer registered. A lead that
-// does not return from Ready is replaced.
+// With an [InlinePolicy], no request is needed: after some reads, the reader parks the connection when
+// there is no data. In step 3 the socket is registered once (EPOLLET), and stays registered. In step 4
+// the lead calls Waker.Ready, which reads without waiting and calls Park again, or Wake if something
+// has to be waited for. An event of a connection that is being read makes Park return false, so that
+// no event is lost; after two of them the socket is no longer registered. A lead that does not return
+// from Ready is replaced.
 //
 // Data that arrives between steps 2 and 3 is not lost: epoll also reports a socket that is readable
 // when it is registered. A descriptor is not reused while it is in the table, because Close removes
@@ -60,8 +61,9 @@ import (
 // and the connection remains usable.
 var ErrPark = errors.New("the connection is idle and can be parked")
 
-// ErrLeave is the result of [Session.Ready] if the session needs a goroutine of its own.
-var ErrLeave = errors.New("the connection needs a goroutine")
+// ErrNeedsGoroutine is the result of [Session.Ready] if the session has to wait for something,
+// which the goroutine of the lead must not do.
+var ErrNeedsGoroutine = errors.New("the connection needs a goroutine")
 
 // Waker resumes a parked connection. For each successful Park, one of its methods is called once.
 type Waker interface {
@@ -76,17 +78,17 @@ type Waker interface {
 // Session is a connection that is served by successive calls of its methods, between which it may
 // be parked.
 type Session interface {
-	// Run serves the connection. It returns [ErrPark] if the connection is idle, or, if rest is
+	// Run serves the connection. It returns [ErrPark] if the connection is idle, or, if mayPark is
 	// set, when there is no data after some reads; a method is then called again, in another
 	// goroutine, when there is data to read or reads are to fail. Any other result ends the
 	// session.
-	Run(rest bool) error
-	// Ready handles what the connection has received. It does not wait for more: it returns
-	// [ErrPark] when there is no more data, and [ErrLeave] if Run is to be called. Any other result
+	Run(mayPark bool) error
+	// Ready handles what the connection has received. It does not wait for more: it returns [ErrPark]
+	// when there is no more data, and [ErrNeedsGoroutine] if Run is to be called. Any other result
 	// ends the session.
 	Ready(l *Lead) error
-	// Pace returns the pace of all sessions of the protocol.
-	Pace() *Pace
+	// Inline returns the policy that all sessions of the protocol share.
+	Inline() *InlinePolicy
 }
 
 // Reads is the read side of one connection: its read deadline, the cause for which reads were
@@ -94,22 +96,22 @@ type Session interface {
 // goroutine.
 type Reads struct {
 	mu        sync.Mutex
-	requested bool    // parking was requested: the next interrupted read returns ErrPark
-	suspended bool    // a handshake is in progress, which must not be interrupted
-	closed    bool    // the connection must no longer be parked
-	run       running // of a connection that stays registered
-	fd        int32   // the descriptor of the parked connection plus 1, or inMemory; 0: not parked
-	limits    *limits // nil: no deadline was ever set, and reads were not stopped
+	requested bool      // parking was requested: the next interrupted read returns ErrPark
+	suspended bool      // a handshake is in progress, which must not be interrupted
+	closed    bool      // the connection must no longer be parked
+	state     readState // of a connection that stays registered
+	fd        int32     // the descriptor of the parked connection plus 1, or inMemory; 0: not parked
+	limits    *limits   // nil: no deadline was ever set, and reads were not stopped
 }
 
-// running tells whether a connection that stays registered is being read.
-type running uint8
+// readState reports whether a connection that stays registered is being read.
+type readState uint8
 
 const (
-	resting    running = iota
-	reading            // by the lead, or by a goroutine of the connection
-	readingOld         // likewise, and there was another event since
-	refused            // it could not be registered, and is not parked any more
+	notReading   readState = iota // it is parked, or not registered
+	reading                       // by the lead, or by a goroutine of the connection
+	readingAgain                  // likewise, and another event has arrived since
+	unsupported                   // it could not be registered, and is no longer parked
 )
 
 // inMemory is the Reads.fd of a parked connection that has no descriptor. What makes its reads fail
@@ -137,9 +139,10 @@ func (r *Reads) ensureLimits() *limits {
 func (r *Reads) SetDeadline(nc net.Conn, t time.Time) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	// The first removal is not skipped: code that has made nc may have set a deadline.
 	if t.IsZero() && r.unlimited() {
 		return nil // net/http removes the deadline before each request
-	} // the first time, code that has made the connection may have set one
+	}
 	l := r.ensureLimits()
 	l.deadline = t
 	r.wake(false)
@@ -149,7 +152,7 @@ func (r *Reads) SetDeadline(nc net.Conn, t time.Time) error {
 	return nc.SetReadDeadline(t)
 }
 
-// unlimited reports whether the deadline of nc was removed, and none set since. r.mu is held.
+// unlimited reports whether the deadline of nc was removed and no other was set since. r.mu is held.
 func (r *Reads) unlimited() bool {
 	return r.limits != nil && r.limits.deadline.IsZero() && r.limits.stopped == nil && !r.requested && !r.closed
 }
@@ -205,7 +208,7 @@ func (r *Reads) Interruption(nc net.Conn) error {
 	case r.requested:
 		r.requested = false
 		nc.SetReadDeadline(time.Time{})
-		r.unregister() // there may be data, whose event was the last one: Park registers the socket again
+		r.unregister() // its event may have been reported already: Park registers the socket again
 		return ErrPark
 	}
 	return nil
@@ -253,8 +256,8 @@ func (r *Reads) RequestPark(nc net.Conn) bool {
 	return true
 }
 
-// CanRest reports whether Park would park the connection now.
-func (r *Reads) CanRest() bool {
+// CanPark reports whether Park would park the connection now.
+func (r *Reads) CanPark() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return canPark && r.parkable()
@@ -264,9 +267,9 @@ func (r *Reads) CanRest() bool {
 // ErrPark, and must not use the connection afterwards. If Park returns false, the connection is not
 // parked, and the reader continues.
 //
-// If pace is not nil, the socket stays registered afterwards, and w.Ready is called for its events
-// while pace allows it.
-func (r *Reads) Park(raw syscall.RawConn, w Waker, pace *Pace) bool {
+// If inline is not nil, the socket stays registered afterwards, and w.Ready is called for its events
+// while inline allows it.
+func (r *Reads) Park(raw syscall.RawConn, w Waker, inline *InlinePolicy) bool {
 	if !canPark {
 		return false
 	}
@@ -276,21 +279,21 @@ func (r *Reads) Park(raw syscall.RawConn, w Waker, pace *Pace) bool {
 		return false
 	}
 	if r.fd != 0 {
-		old := r.run == readingOld
-		r.run = resting
+		old := r.state == readingAgain
+		r.state = notReading
 		if old {
-			r.run = reading
+			r.state = reading
 		}
 		return !old
 	}
 	parked := false
 	raw.Control(func(fd uintptr) {
-		if parked = tableOf(int(fd)).add(int(fd), entry{r, w, pace}); parked {
-			r.fd, r.run = int32(fd)+1, resting
+		if parked = tableOf(int(fd)).add(int(fd), entry{r, w, inline}); parked {
+			r.fd, r.state = int32(fd)+1, notReading
 		}
 	})
 	if !parked {
-		r.run = refused
+		r.state = unsupported
 	}
 	return parked
 }
@@ -316,7 +319,7 @@ func (r *Reads) wokenInMemory(w Waker) {
 
 // parkable reports whether the connection may be parked. r.mu is held.
 func (r *Reads) parkable() bool {
-	return (r.fd == 0 || r.run != resting) && r.run != refused && !r.suspended && !r.closed &&
+	return (r.fd == 0 || r.state != notReading) && r.state != unsupported && !r.suspended && !r.closed &&
 		(r.limits == nil || r.limits.stopped == nil && r.limits.deadline.IsZero())
 }
 
@@ -328,29 +331,29 @@ func (r *Reads) wake(closing bool) {
 	if r.fd == 0 || r.fd == inMemory {
 		return
 	}
-	fd, run := int(r.fd)-1, r.run
-	r.fd, r.run = 0, resting
-	if w := tableOf(fd).remove(fd, r, closing); w != nil && run == resting {
+	fd, state := int(r.fd)-1, r.state
+	r.fd, r.state = 0, notReading
+	if w := tableOf(fd).remove(fd, r, closing); w != nil && state == notReading {
 		w.Wake()
 	}
 }
 
 // readable is called for an event of the socket fd of a connection that stays registered. It
-// reports whether the caller is to read the connection. One that its goroutine keeps reading does not
-// stay registered.
+// reports whether the caller is to read the connection. After a second event during one read the
+// socket is unregistered: each event of a connection that has a goroutine costs time in vain.
 func (r *Reads) readable(fd int) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.fd != int32(fd)+1 { // it was woken in the meantime
 		return false
 	}
-	switch r.run {
-	case resting:
-		r.run = reading
+	switch r.state {
+	case notReading:
+		r.state = reading
 		return true
 	case reading:
-		r.run = readingOld
-	case readingOld:
+		r.state = readingAgain
+	case readingAgain:
 		r.unregister()
 	}
 	return false
@@ -359,7 +362,7 @@ func (r *Reads) readable(fd int) bool {
 // unregister removes a socket that has stayed registered. r.mu is held.
 func (r *Reads) unregister() {
 	if fd := int(r.fd) - 1; fd >= 0 {
-		r.fd, r.run = 0, resting
+		r.fd, r.state = 0, notReading
 		tableOf(fd).remove(fd, r, false)
 	}
 }

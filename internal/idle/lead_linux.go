@@ -12,7 +12,7 @@ import (
 const stuckAfter = 5 * time.Millisecond
 
 // yieldAfter is the number of events after which a lead waits even if there are more: the scheduler
-// asks the runtime's poller for goroutines that can go on only when it has no others, or after 10 ms.
+// polls the network for runnable goroutines only when it has no others, or after 10 ms.
 const yieldAfter = 64
 
 // event is an event of a parked connection.
@@ -22,8 +22,8 @@ type event struct {
 	bits uint32
 }
 
-// lead handles the events of a table until that is closed or another lead replaces this one. If a
-// callback ends the goroutine, another one continues.
+// lead handles the events of a table until the table is closed or another lead replaces this one. If
+// a callback ends the goroutine (runtime.Goexit), another goroutine continues.
 func (t *table) lead(term uint64) {
 	returned := false
 	defer func() {
@@ -57,14 +57,14 @@ func (t *table) lead(term uint64) {
 
 // handle wakes the connection or reads it, and returns the time.
 func (ev *event) handle(l *Lead, at time.Duration) time.Duration {
-	if ev.pace == nil {
+	if ev.inline == nil {
 		ev.wake()
 		return at
 	}
 	if !ev.reads.readable(ev.fd) {
 		return at
 	}
-	if !ev.pace.allows(at) {
+	if !ev.inline.allows(at) {
 		ev.waker.Wake()
 		return at
 	}
@@ -72,13 +72,13 @@ func (ev *event) handle(l *Lead, at time.Duration) time.Duration {
 	ev.waker.Ready(l)
 	end := now()
 	if l.handled++; end-at > slow {
-		l.slow(ev.pace, end)
+		l.slow(ev.inline, end)
 	}
 	return end
 }
 
-// take returns the next event. It has no entry if that was removed in the meantime; more is false
-// if there are no more events, and ok is false if the lead is to end.
+// take returns the next event. The event has no entry if the connection was woken in the meantime.
+// more is false if there are no more events, and ok is false if the lead is to end.
 func (t *table) take(term uint64) (ev event, more, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -95,11 +95,11 @@ func (t *table) take(term uint64) (ev event, more, ok bool) {
 		return ev, true, true
 	}
 	ev.entry, ev.bits = t.entries[ev.fd], e.Events
-	if ev.pace == nil {
+	if ev.inline == nil {
 		t.clear(ev.fd, false)
 	}
 	t.handled++
-	t.busy, t.pace = true, ev.pace
+	t.busy, t.inline = true, ev.inline
 	t.startWatch()
 	return ev, true, true
 }
@@ -108,7 +108,7 @@ func (t *table) take(term uint64) (ev event, more, ok bool) {
 func (t *table) refill(term uint64, w *waiter) bool {
 	t.mu.Lock()
 	raw := t.raw
-	w.kick = t.kick
+	w.wakeFD = t.wakeFD
 	t.mu.Unlock()
 	if raw == nil || raw.Read(w.f) != nil {
 		return false
@@ -126,8 +126,8 @@ func (t *table) refill(term uint64, w *waiter) bool {
 type waiter struct {
 	events [128]unix.EpollEvent
 	n      int
-	kick   int  // an eventfd that the epoll instance watches
-	yield  bool // wait once, although there may be events
+	wakeFD int  // an eventfd that the epoll instance watches
+	yield  bool // wait once, even if there are events
 	f      func(fd uintptr) bool
 }
 
@@ -137,14 +137,14 @@ func newWaiter() *waiter {
 	return w
 }
 
-// poll asks for events without waiting, and hence without a notice to the scheduler.
-//
-// To yield, it makes an event: the runtime's poller reports an epoll instance only when it gets one.
+// poll asks for events without waiting, and therefore without a notice to the scheduler
+// (RawSyscall6). To yield, it writes to wakeFD first: the runtime's poller reports an epoll instance
+// only when an event arrives there.
 func (w *waiter) poll(fd uintptr) bool {
 	if w.yield {
 		w.yield = false
 		one := uint64(1)
-		unix.RawSyscall(unix.SYS_WRITE, uintptr(w.kick), uintptr(unsafe.Pointer(&one)), 8)
+		unix.RawSyscall(unix.SYS_WRITE, uintptr(w.wakeFD), uintptr(unsafe.Pointer(&one)), 8)
 		return false
 	}
 	n, _, err := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, fd, uintptr(unsafe.Pointer(&w.events[0])), uintptr(len(w.events)), 0, 0, 0)
@@ -155,7 +155,7 @@ func (w *waiter) poll(fd uintptr) bool {
 	return w.n > 0
 }
 
-// startWatch has watch called until the table is idle. t.mu is held.
+// startWatch starts the timer that calls watch until the table is idle. t.mu is held.
 func (t *table) startWatch() {
 	switch {
 	case t.watching:
@@ -168,7 +168,7 @@ func (t *table) startWatch() {
 	t.watching = true
 }
 
-// watch replaces a lead that is stuck in a callback, and closes an empty table.
+// watch replaces a lead whose callback has not returned, and closes an empty table.
 func (t *table) watch() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -177,10 +177,10 @@ func (t *table) watch() {
 	if same {
 		switch {
 		case t.busy:
-			if t.pace != nil && t.pace == t.stuckOf && t.handled-t.stuckAt <= slowGap {
-				t.pace.slowed(now())
+			if t.inline != nil && t.inline == t.stuckOf && t.handled-t.stuckAt <= slowGap {
+				t.inline.slowed(now())
 			}
-			t.stuckOf, t.stuckAt = t.pace, t.handled
+			t.stuckOf, t.stuckAt = t.inline, t.handled
 			t.term++
 			t.busy = false
 			go t.lead(t.term)

@@ -16,7 +16,7 @@ import (
 // goroutine.
 type session struct {
 	*conn
-	pace         *idle.Pace
+	inline       *idle.InlinePolicy
 	ready, woken atomic.Value // of func()
 	more         bool         // Lead.More of the last event
 }
@@ -30,7 +30,7 @@ func (s *session) Ready(l *idle.Lead) {
 // park parks the connection. If there was another event, it first reads what that reported.
 func (s *session) park(tb testing.TB) {
 	tb.Helper()
-	for tries := 0; !s.reads.Park(s.raw, s, s.pace) && !s.reads.Closed(); tries++ {
+	for tries := 0; !s.reads.Park(s.raw, s, s.inline) && !s.reads.Closed(); tries++ {
 		if tries == 100 {
 			tb.Error("Park: got false a hundred times, want true")
 			return
@@ -62,9 +62,9 @@ func await[T any](tb testing.TB, c <-chan T) (v T) {
 }
 
 // newSession returns a parked connection whose events are sent to a channel after they were read.
-func newSession(tb testing.TB, pace *idle.Pace) (s *session, ready, woken chan struct{}) {
+func newSession(tb testing.TB, inline *idle.InlinePolicy) (s *session, ready, woken chan struct{}) {
 	tb.Helper()
-	s = &session{conn: newConn(tb), pace: pace}
+	s = &session{conn: newConn(tb), inline: inline}
 	ready, woken = make(chan struct{}, 100), make(chan struct{}, 100)
 	s.ready.Store(func() { s.discard(); s.park(tb); ready <- struct{}{} })
 	s.woken.Store(func() { woken <- struct{}{} })
@@ -80,7 +80,7 @@ func (c *conn) send(n int) {
 
 // A connection that stays registered is read by the lead for each event, and no goroutine is started.
 func TestReady(t *testing.T) {
-	s, ready, woken := newSession(t, new(idle.Pace))
+	s, ready, woken := newSession(t, new(idle.InlinePolicy))
 	for range 100 {
 		s.send(1)
 		await(t, ready)
@@ -93,15 +93,15 @@ func TestReady(t *testing.T) {
 // While the lead is stuck in a callback, another one handles the events of other connections, and
 // events of the connection itself are not lost.
 func TestStuckLead(t *testing.T) {
-	pace := new(idle.Pace)
+	inline := new(idle.InlinePolicy)
 	var others []*session
 	var answered []chan struct{}
 	for range 4 * runtime.GOMAXPROCS(0) { // some of them have the lead that is stuck
-		s, ready, _ := newSession(t, pace)
+		s, ready, _ := newSession(t, inline)
 		others, answered = append(others, s), append(answered, ready)
 	}
 	release, stuck := make(chan struct{}), make(chan struct{})
-	s, ready, _ := newSession(t, new(idle.Pace))
+	s, ready, _ := newSession(t, new(idle.InlinePolicy))
 	quick := s.ready.Load().(func())
 	s.ready.Store(func() { close(stuck); <-release; s.ready.Store(quick); quick() })
 	s.send(1)
@@ -123,7 +123,7 @@ func TestStuckLead(t *testing.T) {
 
 // A callback that ends the goroutine does not end the lead.
 func TestGoexitOfLead(t *testing.T) {
-	s, ready, _ := newSession(t, new(idle.Pace))
+	s, ready, _ := newSession(t, new(idle.InlinePolicy))
 	quick := s.ready.Load().(func())
 	s.ready.Store(func() { s.ready.Store(quick); quick(); runtime.Goexit() })
 	for range 3 {
@@ -134,7 +134,7 @@ func TestGoexitOfLead(t *testing.T) {
 
 // A connection that its goroutine reads is not reported for each event, and can be parked again.
 func TestReadingStaysUnregistered(t *testing.T) {
-	s, ready, _ := newSession(t, new(idle.Pace))
+	s, ready, _ := newSession(t, new(idle.InlinePolicy))
 	again := make(chan struct{})
 	quick := s.ready.Load().(func())
 	s.ready.Store(func() {
@@ -159,7 +159,7 @@ func TestReadingStaysUnregistered(t *testing.T) {
 // A goroutine that was interrupted for parking need not have read what an event has reported: it is
 // reported again.
 func TestRequestWithUnreadData(t *testing.T) {
-	s, ready, _ := newSession(t, new(idle.Pace))
+	s, ready, _ := newSession(t, new(idle.InlinePolicy))
 	quick := s.ready.Load().(func())
 	parked := make(chan struct{})
 	s.ready.Store(func() {
@@ -178,7 +178,7 @@ func TestRequestWithUnreadData(t *testing.T) {
 // A read ends at urgent data, as telnet sends it, so one read is not all.
 func TestUrgentData(t *testing.T) {
 	for _, urgent := range []bool{false, true} {
-		s := &session{conn: newConn(t), pace: new(idle.Pace)}
+		s := &session{conn: newConn(t), inline: new(idle.InlinePolicy)}
 		s.send(1)
 		if urgent {
 			raw, err := s.client.(syscall.Conn).SyscallConn()
@@ -199,12 +199,12 @@ func TestUrgentData(t *testing.T) {
 		}
 		ready := make(chan struct{})
 		s.ready.Store(func() { s.discard(); close(ready) })
-		if !s.reads.Park(s.raw, s, s.pace) {
+		if !s.reads.Park(s.raw, s, s.inline) {
 			t.Fatal("Park: got false, want true")
 		}
 		await(t, ready)
 		if s.more != urgent {
-			t.Errorf("urgent %v: got More %v", urgent, s.more)
+			t.Errorf("urgent %v: got More %v, want %v", urgent, s.more, urgent)
 		}
 	}
 }
@@ -213,7 +213,7 @@ func TestUrgentData(t *testing.T) {
 func TestSlowCallbacks(t *testing.T) {
 	var slow atomic.Bool
 	slow.Store(true)
-	s, ready, woken := newSession(t, new(idle.Pace))
+	s, ready, woken := newSession(t, new(idle.InlinePolicy))
 	quick := s.ready.Load().(func())
 	s.ready.Store(func() {
 		if slow.Load() {
@@ -233,7 +233,7 @@ func TestSlowCallbacks(t *testing.T) {
 			case <-other:
 			}
 		}
-		t.Fatal("got no change within 20 s")
+		t.Fatal("got no change within 20 s, want one")
 		return n
 	}
 	if n := next(woken, ready); n < 4 {
@@ -253,15 +253,15 @@ func TestReadyIsWithdrawn(t *testing.T) {
 		"suspend":  func(c *conn) { c.reads.Suspend(c.Conn, true) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, ready, woken := newSession(t, new(idle.Pace))
+			s, ready, woken := newSession(t, new(idle.InlinePolicy))
 			s.send(1)
 			await(t, ready)
 			f(s.conn)
 			await(t, woken)
 
-			s, _, woken = newSession(t, new(idle.Pace))
+			s, _, woken = newSession(t, new(idle.InlinePolicy))
 			parked := make(chan bool)
-			s.ready.Store(func() { f(s.conn); parked <- s.reads.Park(s.raw, s, s.pace) })
+			s.ready.Store(func() { f(s.conn); parked <- s.reads.Park(s.raw, s, s.inline) })
 			s.send(1)
 			if await(t, parked) || len(woken) != 0 {
 				t.Errorf("Park while being read: got true or a wake-up, want false")

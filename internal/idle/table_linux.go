@@ -13,7 +13,7 @@ import (
 const canPark = true
 
 // tables hold the parked connections of this process, by descriptor. Each has a goroutine of its
-// own, so there are as many as goroutines can run at the same time.
+// own, so GOMAXPROCS of them are used, at most 64.
 var (
 	tables   [64]table
 	tablesIn = sync.OnceValue(func() int { return min(runtime.GOMAXPROCS(0), len(tables)) })
@@ -31,18 +31,18 @@ type table struct {
 	epoll   *os.File // nil while n is 0
 	fd      int      // of epoll
 
-	raw  syscall.RawConn // of epoll
-	kick int             // an eventfd that the instance watches
+	raw    syscall.RawConn // of epoll
+	wakeFD int             // an eventfd that the instance watches
 
 	// The lead.
-	term     uint64            // a change replaces it
+	term     uint64            // incremented to replace the lead
 	events   []unix.EpollEvent // that it handles
 	next     int               // the first of them that is not handled
-	pace     *Pace             // of the connection of the last one
+	inline   *InlinePolicy     // of the connection of the last event
 	handled  uint64            // events whose handling has begun
 	busy     bool              // it handles events
 	seen     uint64            // handled at the last call of watch
-	stuckOf  *Pace             // pace when a lead was last replaced
+	stuckOf  *InlinePolicy     // inline when a lead was last replaced
 	stuckAt  uint64            // handled then
 	watcher  *time.Timer       // calls watch while watching is set
 	watching bool
@@ -50,9 +50,9 @@ type table struct {
 
 // entry is a parked connection.
 type entry struct {
-	reads *Reads // nil: not in use
-	waker Waker
-	pace  *Pace // nil: the entry is removed when it is readable
+	reads  *Reads // nil: not in use
+	waker  Waker
+	inline *InlinePolicy // nil: the entry is removed when the socket is readable
 }
 
 // add registers a connection. Its descriptor must stay open until the entry is removed.
@@ -63,7 +63,7 @@ func (t *table) add(fd int, e entry) bool {
 		return false
 	}
 	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLONESHOT, Fd: int32(fd)}
-	if e.pace != nil {
+	if e.inline != nil {
 		ev.Events = unix.EPOLLIN | unix.EPOLLPRI | unix.EPOLLRDHUP | unix.EPOLLET&0xffffffff
 	}
 	if unix.EpollCtl(t.fd, unix.EPOLL_CTL_ADD, fd, &ev) != nil {
@@ -74,8 +74,8 @@ func (t *table) add(fd int, e entry) bool {
 		t.entries = append(t.entries, make([]entry, fd+1-len(t.entries))...)
 	}
 	if old := t.entries[fd]; old.reads != nil {
-		// Other code has closed its socket, past Close, and the kernel has dropped it from epoll.
-		go old.wake() // Reads.mu is locked before t.mu
+		// Other code has closed its socket without Close, and the kernel has removed it from epoll.
+		go old.wake() // in another goroutine, because Reads.mu is locked before t.mu
 	} else {
 		t.n++
 	}
@@ -113,21 +113,21 @@ func (t *table) open() bool {
 		return false
 	}
 	unix.SetNonblock(fd, true) // required by the runtime's poller
-	kick, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	wakeFD, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err != nil {
 		unix.Close(fd)
 		return false
 	}
-	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET&0xffffffff, Fd: int32(kick)}
-	unix.EpollCtl(fd, unix.EPOLL_CTL_ADD, kick, &ev)
+	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET&0xffffffff, Fd: int32(wakeFD)}
+	unix.EpollCtl(fd, unix.EPOLL_CTL_ADD, wakeFD, &ev)
 	f := os.NewFile(uintptr(fd), "parked connections")
 	raw, err := f.SyscallConn()
 	if err != nil {
 		f.Close()
-		unix.Close(kick)
+		unix.Close(wakeFD)
 		return false
 	}
-	t.epoll, t.fd, t.raw, t.kick = f, fd, raw, kick
+	t.epoll, t.fd, t.raw, t.wakeFD = f, fd, raw, wakeFD
 	t.term++
 	go t.lead(t.term)
 	return true
@@ -138,19 +138,19 @@ func (t *table) close() {
 	if t.epoll == nil {
 		return
 	}
-	t.epoll.Close() // waits until the lead does not use kick
-	unix.Close(t.kick)
-	t.epoll, t.raw, t.entries, t.events, t.next, t.pace = nil, nil, nil, nil, 0, nil
+	t.epoll.Close() // waits until the lead does not use wakeFD
+	unix.Close(t.wakeFD)
+	t.epoll, t.raw, t.entries, t.events, t.next, t.inline = nil, nil, nil, nil, 0, nil
 	t.term++
 }
 
 // wake wakes a connection whose entry was taken out of the table.
 func (e entry) wake() {
 	e.reads.mu.Lock()
-	run := e.reads.run
-	e.reads.fd, e.reads.run = 0, resting
+	state := e.reads.state
+	e.reads.fd, e.reads.state = 0, notReading
 	e.reads.mu.Unlock()
-	if run == resting {
+	if state == notReading {
 		e.waker.Wake()
 	}
 }

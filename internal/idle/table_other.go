@@ -5,9 +5,9 @@ package idle
 const canPark = false
 
 type entry struct {
-	reads *Reads
-	waker Waker
-	pace  *Pace
+	reads  *Reads
+	waker  Waker
+	inline *InlinePolicy
 }
 
 type table struct{}

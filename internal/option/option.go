@@ -1,5 +1,5 @@
-// Package option fills defaults into options structs and collects their faults, so that every
-// package of this module reports a bad option in the same words.
+// Package option sets defaults in options structs and collects their faults, so that all packages of
+// this module report a bad option in the same form.
 //
 //	func (o Options) withDefaults() Options {
 //		option.Default(&o.Timeout, 5*time.Second)
@@ -43,21 +43,22 @@ func (f *Faults) Add(err error) {
 	}
 }
 
-// NotNegative adds a fault if n is negative. zero says what 0 stands for: "0 for 64".
+// NotNegative adds a fault if n is negative. zero states the meaning of 0: "0 for 64".
 func (f *Faults) NotNegative(field string, n int, zero string) {
 	if n < 0 {
 		f.Bad(field, n, "positive numbers, and "+zero)
 	}
 }
 
-// CountOrNoLimit adds a fault if n is negative but not -1, the value of transport.NoLimit.
+// CountOrNoLimit adds a fault if n is negative but not -1, the value of transport.NoLimit. zero
+// states the meaning of 0.
 func (f *Faults) CountOrNoLimit(field string, n int, zero string) {
 	if n < -1 {
 		f.Bad(field, n, "positive numbers, "+zero+", and NoLimit")
 	}
 }
 
-// Positive adds a fault if d is negative. zero says what 0 stands for: "0 for 5s".
+// Positive adds a fault if d is negative. zero states the meaning of 0: "0 for 5s".
 func (f *Faults) Positive(field string, d time.Duration, zero string) {
 	if d < 0 {
 		f.Bad(field, d, "positive durations, and "+zero)
@@ -65,6 +66,7 @@ func (f *Faults) Positive(field string, d time.Duration, zero string) {
 }
 
 // DurationOrNoTimeout adds a fault if d is negative but not -1, the value of transport.NoTimeout.
+// zero states the meaning of 0.
 func (f *Faults) DurationOrNoTimeout(field string, d time.Duration, zero string) {
 	if d < -1 {
 		f.Bad(field, d, "positive durations, "+zero+", and NoTimeout")

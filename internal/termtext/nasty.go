@@ -1,7 +1,7 @@
 package termtext
 
-// Nasty are strings that a hostile peer may send, for the tests of every output that a person reads.
-// No output may contain any of [Forbidden] afterwards.
+// Nasty are strings that a hostile peer may send, for tests of all text output for operators. The
+// escaped output must contain none of [Forbidden].
 var Nasty = []string{
 	"\x1b[2J\x1b[H",          // clears the screen
 	"\x1b]0;title\x07",       // sets the title of the window
@@ -16,7 +16,7 @@ var Nasty = []string{
 	"\u202Edesrever\u2066", // changes the direction of the text
 	"\u2028line separator",
 	"\xff\xfeinvalid UTF-8\xc3",
-	"\x05", // ENQ: some terminals answer
+	"\x05", // ENQ: some terminals send a reply
 }
 
 // Forbidden are the bytes and characters that must not reach a terminal.

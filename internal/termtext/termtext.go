@@ -1,5 +1,5 @@
 // Package termtext makes text that may come from a peer safe to show on a terminal and in a log line.
-// Everything that a person reads goes through it: tables, error texts, trace lines, coloured logs.
+// All text output for operators is escaped by it: tables, error texts, trace lines, coloured logs.
 package termtext
 
 import (

@@ -18,9 +18,9 @@ func Example() {
 	var l throttle.Limits
 	var f throttle.Flow
 	f.Init(&l, throttle.Send)
-	fmt.Println(f.Most(1<<20), f.Pay(1<<16, patient{})) // there is no limit yet
+	fmt.Println(f.MaxPiece(1<<20), f.Acquire(1<<16, patient{})) // there is no limit yet
 	l.Set(throttle.Rates{Connection: [2]int{throttle.Send: 40_000}})
-	fmt.Println(f.Most(1 << 20))
+	fmt.Println(f.MaxPiece(1 << 20))
 	// Output:
 	// 65536 true
 	// 1000

@@ -15,7 +15,7 @@ type Flow struct {
 	timer     *time.Timer
 
 	waiting atomic.Bool
-	waits   atomic.Uint32 // that have begun
+	waits   atomic.Uint32 // number of waits that have begun
 
 	mu   sync.Mutex
 	wake chan struct{} // closed by Wake; nil: nothing waits
@@ -24,10 +24,10 @@ type Flow struct {
 // Init sets the limits and the direction. It is called once.
 func (f *Flow) Init(l *Limits, d Direction) { f.limits, f.direction = l, d }
 
-// Owner knows when waiting has no purpose any more.
+// Owner reports when a transfer must stop waiting. Limit must be safe for use by any goroutine.
 type Owner interface {
 	// Limit reports whether the transfer is to fail or to return at once; until, if it is not zero, is
-	// the time from which it is.
+	// the time from which on it is to do so.
 	Limit() (until time.Time, stopped bool)
 }
 
@@ -36,9 +36,9 @@ func (f *Flow) rates() (connection, total int) {
 	return st.Connection[f.direction], st.Total[f.direction]
 }
 
-// Most returns how many of n bytes the next transfer should have: so few that none waits long, and
-// that all connections have their turn soon.
-func (f *Flow) Most(n int) int {
+// MaxPiece returns how many of n bytes the next transfer may have at most: few enough that it does
+// not wait long, and that it does not delay other connections long.
+func (f *Flow) MaxPiece(n int) int {
 	connection, total := f.rates()
 	if connection > 0 {
 		n = min(n, max(connection/40, 1))
@@ -49,9 +49,9 @@ func (f *Flow) Most(n int) int {
 	return min(n, largest)
 }
 
-// Pay reserves n bytes and waits until they are allowed. It returns false before that when o says so;
-// o is asked again after each Wake.
-func (f *Flow) Pay(n int, o Owner) bool {
+// Acquire reserves n bytes and waits until they are allowed. It returns false earlier when o.Limit
+// requires that; o.Limit is called again after each Wake. The bytes stay reserved.
+func (f *Flow) Acquire(n int, o Owner) bool {
 	if n <= 0 {
 		return true
 	}
@@ -103,16 +103,16 @@ func (f *Flow) wait(b *bucket, ticket float64, o Owner) bool {
 		if delay <= 0 {
 			return true
 		}
-		if !f.pause(delay, changed, o) {
+		if !f.sleep(delay, changed, o) {
 			return false
 		}
 	}
 }
 
-// pause waits for a time, or until the rates change or Wake is called. It returns false if o
-// says so before.
-func (f *Flow) pause(delay time.Duration, changed <-chan struct{}, o Owner) bool {
-	wake := f.begin() // before o is asked: Wake is called after its answer has changed
+// sleep waits for a time, or until the rates change or Wake is called. It returns false, without
+// waiting, if o.Limit requires that.
+func (f *Flow) sleep(delay time.Duration, changed <-chan struct{}, o Owner) bool {
+	wake := f.begin() // before o.Limit: Wake is called after its result has changed
 	defer f.end()
 	until, stopped := o.Limit()
 	if stopped {
@@ -153,7 +153,7 @@ func (f *Flow) begin() <-chan struct{} {
 
 func (f *Flow) end() { f.waiting.Store(false) }
 
-// Wake makes Pay ask its Owner again.
+// Wake makes a waiting Acquire call Limit of its Owner again.
 func (f *Flow) Wake() {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -2,13 +2,13 @@
 // connections of a listener: it has the rates of one connection and of all together, which can be
 // changed while they transfer. Each connection has a [Flow] for each direction.
 //
-//	n, err := conn.Read(p[:f.Most(len(p))])
-//	f.Pay(n, owner) // waits until they are allowed
+//	n, err := conn.Read(p[:f.MaxPiece(len(p))])
+//	f.Acquire(n, owner) // waits until they are allowed
 //
 // A rate is kept by a bucket that counts bytes: those that were reserved, and those that are allowed by
-// now. A transfer reserves its bytes and waits until they are allowed, so transfers of several
-// connections are allowed in the order in which they have reserved, and one of them has reserved only
-// a little at a time. A bucket that was idle allows the bytes of [credit] at once. So in any period
+// now. A transfer reserves its bytes and waits until they are allowed. So transfers of several
+// connections are allowed in the order in which they have reserved. Each reserves one small piece at a
+// time. A bucket that was idle allows the bytes of [credit] at once. So in any period
 // a rate is exceeded by that at most, which is 0.5 % over 10 s.
 package throttle
 
@@ -19,7 +19,8 @@ import (
 )
 
 const (
-	// credit is the time whose bytes an idle bucket has saved. It makes up for timers that are late.
+	// credit is the time whose bytes an idle bucket allows at once. It compensates for timers that
+	// fire late.
 	credit = 50 * time.Millisecond
 	// largest is the most that one transfer reserves, in bytes.
 	largest = 64 << 10
@@ -47,10 +48,10 @@ type Limits struct {
 	total [2]bucket
 }
 
-// state is the rates that are in force. It is not modified.
+// state holds the rates that are in force. It is never modified, only replaced.
 type state struct {
 	Rates
-	changed chan struct{} // closed when others are in force
+	changed chan struct{} // closed when it is replaced; nil: initial state
 }
 
 var unlimited = &state{}
@@ -87,7 +88,7 @@ type bucket struct {
 	mu       sync.Mutex
 	at       time.Time // when allowed was computed
 	reserved float64   // all bytes so far
-	allowed  float64   // of them, and the credit
+	allowed  float64   // bytes that are allowed by then, the credit included
 }
 
 // advance computes allowed at the current time. The rate has been in force since the last call.
@@ -130,7 +131,7 @@ func (b *bucket) take(n, rate int) int {
 	return n
 }
 
-// refund allows others n bytes that were reserved and not transferred.
+// refund makes n bytes that were reserved and not transferred available to other transfers.
 func (b *bucket) refund(n int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -146,7 +147,7 @@ func (b *bucket) delay(ticket float64, rate int) time.Duration {
 	defer b.mu.Unlock()
 	b.advanceLocked(rate)
 	missing := ticket - b.allowed
-	if missing <= 1e-6 { // what rounding leaves
+	if missing <= 1e-6 { // a rounding error
 		return 0
 	}
 	return time.Duration(min(missing/float64(rate), 1e6)*1e9) + 1

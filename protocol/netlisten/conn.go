@@ -16,7 +16,7 @@ type conn struct {
 	*transport.Conn
 	l     *Listener
 	ctx   context.Context
-	owner engine.HandedOver
+	owner engine.HandoverOwner
 
 	// Under l.mu.
 	next, prev *conn // while it waits

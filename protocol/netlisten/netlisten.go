@@ -84,10 +84,10 @@ type Listener struct {
 }
 
 var (
-	_ net.Listener     = (*Listener)(nil)
-	_ protocol.Drainer = (*Listener)(nil)
-	_ protocol.Refuser = (*Listener)(nil)
-	_ engine.HandsOver = (*Listener)(nil)
+	_ net.Listener            = (*Listener)(nil)
+	_ protocol.Drainer        = (*Listener)(nil)
+	_ protocol.Refuser        = (*Listener)(nil)
+	_ engine.HandoverProtocol = (*Listener)(nil)
 )
 
 // Options describe the accepting server. The zero value of each field is allowed.
@@ -214,14 +214,14 @@ type serving chan struct{}
 func (s serving) HandBack() { close(s) }
 
 // HandOver is Serve without a goroutine. It implements an interface within this module.
-func (l *Listener) HandOver(ctx context.Context, p any, nc net.Conn, owner engine.HandedOver) engine.Handover {
+func (l *Listener) HandOver(ctx context.Context, p any, nc net.Conn, owner engine.HandoverOwner) engine.Handover {
 	if own, ok := p.(*Listener); !ok || own != l {
 		return nil
 	}
 	return l.handOver(ctx, nc.(*transport.Conn), owner)
 }
 
-func (l *Listener) handOver(ctx context.Context, nc *transport.Conn, owner engine.HandedOver) handover {
+func (l *Listener) handOver(ctx context.Context, nc *transport.Conn, owner engine.HandoverOwner) handover {
 	return handover{&conn{Conn: nc, l: l, ctx: ctx, owner: owner}}
 }
 

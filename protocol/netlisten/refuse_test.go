@@ -58,7 +58,7 @@ func TestRefuseGreeting(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, opts := range map[conns.Reason]ranch.Options{
-		conns.RefusedAtCap:   {MaxConnections: 1, RefuseAfter: -1},
+		conns.RefusedAtCap:   {MaxConnections: 1, RefuseAfter: ranch.RefuseAtOnce},
 		conns.RefusedAddress: {Limits: conns.Limits{PerAddress: 1}},
 		conns.Banned:         {Networks: denied},
 		conns.RefusedByHook:  {Admit: func(netip.AddrPort) error { return errors.New("no") }},
@@ -195,7 +195,7 @@ func TestRefusedClientsThatDoNotRead(t *testing.T) {
 				nl := netlisten.New(netlisten.Options{Refuse: refuse})
 				defer nl.Close()
 				mem := new(transport.Mem)
-				l := startListener(t, mem, ranch.Options{Addr: "x", MaxConnections: 1, RefuseAfter: -1}, nl)
+				l := startListener(t, mem, ranch.Options{Addr: "x", MaxConnections: 1, RefuseAfter: ranch.RefuseAtOnce}, nl)
 				dial(t, mem, "x")
 				first, err := nl.Accept()
 				if err != nil {
