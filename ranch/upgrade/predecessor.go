@@ -81,7 +81,7 @@ func (u *Upgrader) Upgrade(ctx context.Context, progress func(string)) (Result, 
 	r, err := a.run(ctx)
 	if err != nil {
 		a.abandon()
-		u.stores.takeBack(u.opts.Logger)
+		u.stores.reopenAll(u.opts.Logger)
 		end(serving)
 		return Result{}, fmt.Errorf("upgrade: %w; this process continues to serve", err)
 	}
@@ -124,7 +124,7 @@ func (u *Upgrader) begin(ctx context.Context) (_ context.Context, end func(state
 		defer u.mu.Unlock()
 		u.state = next
 		if next == handedOver {
-			u.limitLife()
+			u.exitAfterLimit()
 			close(u.handed)
 		}
 		close(u.attempt)
@@ -134,12 +134,12 @@ func (u *Upgrader) begin(ctx context.Context) (_ context.Context, end func(state
 
 // checkProcesses returns an error if the successor would be one process too many. u.mu is held.
 func (u *Upgrader) checkProcesses() error {
-	living := u.living()
-	if len(living)+2 <= u.opts.MaxProcesses {
+	running := u.running()
+	if len(running)+2 <= u.opts.MaxProcesses {
 		return nil
 	}
 	var pids []string
-	for _, p := range living {
+	for _, p := range running {
 		pids = append(pids, fmt.Sprint(p.PID))
 	}
 	return fmt.Errorf("%w: processes %s; allowed are %d at once, with this one and the successor: wait until they end, or stop them",

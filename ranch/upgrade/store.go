@@ -303,8 +303,8 @@ func (s *stores) each(f func(*store)) {
 	}
 }
 
-// takeBack opens the stores again that a successor had taken.
-func (s *stores) takeBack(log *slog.Logger) {
+// reopenAll opens the stores again that a successor had taken.
+func (s *stores) reopenAll(log *slog.Logger) {
 	s.each(func(st *store) {
 		st.replace(func(b session.Store) session.Store {
 			if !st.handed {

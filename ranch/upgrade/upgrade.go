@@ -136,7 +136,7 @@ type Upgrader struct {
 
 	mu        sync.Mutex
 	state     state
-	lifeline  int       // the reading end of this process's pipe; -1: none yet
+	exitPipe  int       // the reading end of this process's pipe; -1: none yet
 	processes []process // of earlier generations that may still run
 	abort     context.CancelCauseFunc
 	attempt   chan struct{} // closed at the end of the running upgrade
@@ -149,7 +149,7 @@ func New(opts Options) (*Upgrader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("upgrade: %w", err)
 	}
-	u := &Upgrader{opts: opts, generation: 1, lifeline: -1, handed: make(chan struct{})}
+	u := &Upgrader{opts: opts, generation: 1, exitPipe: -1, handed: make(chan struct{})}
 	value, ok := os.LookupEnv(variable)
 	if !ok {
 		return u, nil
@@ -198,8 +198,8 @@ func (u *Upgrader) Stop() {
 	}
 }
 
-// living returns the processes of earlier generations that run, and forgets the others. u.mu is held.
-func (u *Upgrader) living() []process {
+// running returns the processes of earlier generations that run, and forgets the others. u.mu is held.
+func (u *Upgrader) running() []process {
 	u.processes = slices.DeleteFunc(u.processes, func(p process) bool {
 		if hasEnded(p.fd) {
 			closeFD(p.fd)
@@ -213,8 +213,8 @@ func (u *Upgrader) living() []process {
 // exit ends the process at Options.Limit.
 var exit = os.Exit
 
-// limitLife ends the process after Options.Limit.
-func (u *Upgrader) limitLife() {
+// exitAfterLimit ends the process after Options.Limit.
+func (u *Upgrader) exitAfterLimit() {
 	time.AfterFunc(u.opts.Limit, func() {
 		u.opts.Logger.Error("the process is ended: its successor has the sockets, and its time is over", "limit", u.opts.Limit)
 		exit(1)

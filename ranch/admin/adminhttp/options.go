@@ -54,8 +54,8 @@ type Options struct {
 	// quarter of them: a user with a token, certificate or Unix account, otherwise a source address.
 	// 0 is 64; negative values are refused.
 	MaxStreams int
-	// MaxBuffered limits the events that wait for one stream, in bytes. A stream that reads too slowly
-	// loses events beyond it, and is told how many. 0 is 64 KiB; negative values are refused.
+	// MaxBuffered limits the events that wait for one stream, in bytes. Further events
+	// are dropped, and the stream receives their number. 0 is 64 KiB; negative values are refused.
 	MaxBuffered int
 	// Interval is the time between two events with the state of the listeners. 0 is 1 s; negative
 	// values are refused.
