@@ -37,7 +37,7 @@ type attempt struct {
 	ready    chan readyCall  // the successor is complete
 	serving  chan chan error // it accepts; the reply
 	failOnce sync.Once
-	failed   chan error // it has said why it cannot serve
+	failed   chan error // the error that the successor passed to Fail
 }
 
 // readyCall is a call of "ready" and the channel for its reply.
@@ -50,15 +50,13 @@ type readyCall struct {
 const grace = time.Second
 
 // Upgrade starts the program again and hands it the sockets. It returns nil when the successor serves;
-// HandedOver is closed then. After an error this process serves as before and the successor is gone. The
+// HandedOver is closed then. After an error this process serves as before and the successor has ended. The
 // error wraps [ErrInProgress], [ErrNotServing], [ErrTooMany], the cause of ctx, context.DeadlineExceeded
-// after Options.Timeout, or says how the successor has failed.
+// after Options.Timeout, or the failure of the successor. When ctx ends, the upgrade is cancelled, unless
+// the hand-over has begun.
 //
-// On Linux the successor is a child of this process's parent if that is process 1 or the service manager
-// of a user, so that the manager learns of its end; otherwise it is a child of this process.
-//
-// progress is called with what happens, in words, also those that the successor passes to Progress; nil
-// is nothing. It must not block. When ctx ends, the upgrade is given up, unless the hand-over has begun.
+// progress, which may be nil, is called with each step and each text that the successor passes to Progress.
+// It must not block.
 func (u *Upgrader) Upgrade(ctx context.Context, progress func(string)) (Result, error) {
 	if progress == nil {
 		progress = func(string) {}

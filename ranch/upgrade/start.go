@@ -133,7 +133,7 @@ func (a *attempt) explain(ctx context.Context, cause error) error {
 		default:
 		}
 		if a.exit == nil {
-			return errors.New("the successor has exited with code 0 before it was ready; is it a version that can replace this one?")
+			return errors.New("the successor has exited with code 0 before it was ready; check that its version can replace this one")
 		}
 		return fmt.Errorf("the successor has ended before it was ready: %w; see its log", a.exit)
 	case <-limit.C:

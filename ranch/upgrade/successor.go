@@ -95,7 +95,7 @@ type ready struct {
 	Adopted []int `json:"adopted"` // indexes of Sockets of the manifest
 }
 
-// Ready begins to serve. In a successor it tells the predecessor that this process is complete: the
+// Ready begins to serve. In a successor it reports to the predecessor that this process is complete: the
 // predecessor stops accepting, and the listeners of this process begin. It returns when the hand-over is
 // complete. Sockets of the predecessor for which Listen was not called are closed here, and drained and
 // closed by the predecessor. If the error is [ErrPredecessor], nothing was accepted, and the process must
