@@ -101,7 +101,7 @@ func (c *checker) checkPlain(events []Event) {
 			all[e.Attachment] = p
 		}
 		if c.deleted > 0 && c.uncertain[e.ID] {
-			continue // it may also have been in a stream that was deleted, where nobody else has received it
+			continue // it may also have been in a stream that was deleted, and received from there by this subscription only
 		}
 		if c.forgotten[e.ID] {
 			continue // at one of two positions

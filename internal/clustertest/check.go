@@ -100,7 +100,7 @@ func (c *checker) fail(r Rule, format string, args ...any) {
 	c.violations = append(c.violations, v)
 }
 
-// collect learns which messages exist.
+// collect records which messages exist.
 func (c *checker) collect(events []Event) {
 	byOffset := map[pubsub.Position]place{}
 	for i := range events {
@@ -155,7 +155,8 @@ func (c *checker) collect(events []Event) {
 	}
 }
 
-// checkTwice allows that a key was forgotten: the stream does not have the message any more.
+// checkTwice reports a message with two positions, unless the server may have forgotten its key because
+// the stream no longer has the first copy.
 func (c *checker) checkTwice(t twice) {
 	from, to := t.first.at.Offset, t.other.at.Offset
 	later := c.between(topicEpoch{t.first.topic, t.first.at.Epoch}, min(from, to), max(from, to))

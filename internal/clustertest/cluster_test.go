@@ -188,7 +188,7 @@ func (c *cluster) apply(a Action) {
 			c.after(a.For, n.restartEngine)
 		}
 	case Pause:
-		c.around(a.Node, func(to, from *Proxy) { to.Hold(There, Back); from.Hold(There, Back) })
+		c.around(a.Node, func(to, from *Proxy) { to.Stall(ToTarget, FromTarget); from.Stall(ToTarget, FromTarget) })
 		c.after(a.For, func() { c.openNode(a.Node) })
 	case Isolate:
 		c.cutNode(a.Node)
@@ -198,8 +198,8 @@ func (c *cluster) apply(a Action) {
 		back.Cut()
 		c.after(a.For, link)
 	case HalfOpen: // either node may have made the connection
-		there.Hold(There)
-		back.Hold(Back)
+		there.Stall(ToTarget)
+		back.Stall(FromTarget)
 		c.after(a.For, link)
 	case Slow:
 		there.Delay(a.For / 8)

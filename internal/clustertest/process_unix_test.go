@@ -309,8 +309,8 @@ func (c *processes3) apply(a Action) {
 		back.Cut()
 		after(link)
 	case HalfOpen:
-		there.Hold(There)
-		back.Hold(Back)
+		there.Stall(ToTarget)
+		back.Stall(FromTarget)
 		after(link)
 	case Slow:
 		there.Delay(50 * time.Millisecond)

@@ -9,10 +9,10 @@ import (
 // Direction is one of the directions of a [Proxy].
 type Direction int
 
-// The directions, as seen from the clients of the proxy.
+// The directions of data.
 const (
-	There Direction = iota
-	Back
+	ToTarget Direction = iota
+	FromTarget
 )
 
 // Proxy forwards connections from a port of loopback to an address. Its methods may be called from any
@@ -24,7 +24,7 @@ type Proxy struct {
 	changed sync.Cond
 	target  string
 	cut     bool
-	held    [2]bool
+	stalled [2]bool
 	delay   time.Duration
 	conns   map[net.Conn]bool
 	closed  bool
@@ -61,12 +61,12 @@ func (p *Proxy) Cut() {
 	p.closeAll()
 }
 
-// Hold forwards nothing in the given directions until Open; connections stay open.
-func (p *Proxy) Hold(directions ...Direction) {
+// Stall forwards nothing in the given directions until Open; connections stay open.
+func (p *Proxy) Stall(directions ...Direction) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, d := range directions {
-		p.held[d] = true
+		p.stalled[d] = true
 	}
 }
 
@@ -77,11 +77,11 @@ func (p *Proxy) Delay(d time.Duration) {
 	p.delay = d
 }
 
-// Open ends Cut, Hold and Delay. What was held is forwarded.
+// Open ends Cut, Stall and Delay. Data that arrived meanwhile is forwarded.
 func (p *Proxy) Open() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.cut, p.held, p.delay = false, [2]bool{}, 0
+	p.cut, p.stalled, p.delay = false, [2]bool{}, 0
 	p.changed.Broadcast()
 }
 
@@ -145,8 +145,8 @@ func (p *Proxy) serve(in net.Conn) {
 		p.end(in)
 		return
 	}
-	p.done.Go(func() { p.copy(out, in, There) })
-	p.copy(in, out, Back)
+	p.done.Go(func() { p.copy(out, in, ToTarget) })
+	p.copy(in, out, FromTarget)
 }
 
 // end closes a connection.
@@ -186,7 +186,7 @@ func (p *Proxy) wait(from net.Conn, d Direction) bool {
 		time.Sleep(delay)
 		p.mu.Lock()
 	}
-	for p.held[d] && p.conns[from] {
+	for p.stalled[d] && p.conns[from] {
 		p.changed.Wait()
 	}
 	return p.conns[from]

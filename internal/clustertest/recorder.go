@@ -1,6 +1,6 @@
 // Package clustertest records what clients of several topic servers and session managers observe, and
 // checks it against the promises of docs/cluster.md. It also provides replayable schedules of faults,
-// and proxies that cut, hold and delay connections.
+// and proxies that cut, stall and delay connections.
 package clustertest
 
 import (

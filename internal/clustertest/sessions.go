@@ -9,7 +9,7 @@ import (
 
 // The rules of sessions.
 const (
-	StateLost Rule = "an acknowledged state of a session survives"
+	StateLost Rule = "an acknowledged state of a session is kept"
 	OneOwner  Rule = "one node gets each generation of a session"
 	OneClient Rule = "one client has a session in the end"
 	OneChain  Rule = "acknowledged states of a session follow each other"

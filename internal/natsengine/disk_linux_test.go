@@ -63,7 +63,7 @@ func TestFullDisk(t *testing.T) {
 		}
 	}
 	waitUntil(t, e, log, "no space left on device")
-	if got, want := e.Degraded().Error(), "make room and restart the node"; !strings.Contains(got, want) {
+	if got, want := e.Degraded().Error(), "free disk space and restart the node"; !strings.Contains(got, want) {
 		t.Errorf("reason: got %q, want %q in it", got, want)
 	}
 }

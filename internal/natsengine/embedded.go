@@ -19,7 +19,7 @@ import (
 
 const built = true
 
-// Names that all nodes have.
+// Names that all nodes share.
 const (
 	clusterName = "ranch"
 	routeUser   = "ranch"
@@ -95,7 +95,7 @@ func serverOptions(o Options) (so *server.Options, size int, err error) {
 	c.Name, c.Host, c.Port = clusterName, host, port
 	c.ConnectBackoff, c.PingInterval = true, 5*time.Second
 	c.PoolSize = 1                // of each account, of which there is one
-	so.ReconnectErrorReports = 60 // not each attempt
+	so.ReconnectErrorReports = 60 // logs one in 60 failed attempts
 	if o.Secret != "" {
 		c.Username, c.Password = routeUser, secretOf(o.Secret)
 	}
@@ -157,8 +157,8 @@ func (n *natsServer) await(log *serverLog) error {
 	}
 }
 
-// health asks for the leader of the cluster only before the first contact: without one, for some
-// seconds after it was lost, no stream can be created, but the others can be used.
+// health requires a leader of the cluster only until JetStream was ready once: while a new leader is
+// elected, no stream can be created, but existing streams can be used.
 func (n *natsServer) health() error {
 	if n.ready.Load() {
 		if up, needed := n.nodes(), n.size/2+1; up < needed {
@@ -179,8 +179,8 @@ func (n *natsServer) health() error {
 	return fmt.Errorf("%d of %d nodes are connected: %s", n.nodes(), n.size, h.Error)
 }
 
-// empty reports whether this node knows nothing of a cluster. nats-server elects a leader among such nodes
-// only if all vote, because those that are down might know of one.
+// empty reports whether this node has no state of a cluster. nats-server elects a leader among such nodes
+// only if all vote, because a node that is down might have state.
 func (n *natsServer) empty() bool {
 	const system, meta = "$SYS", "_meta_"
 	all := n.Raftz(&server.RaftzOptions{AccountFilter: system, GroupFilter: meta})
@@ -191,7 +191,7 @@ func (n *natsServer) options(name string) []nats.Option {
 	return []nats.Option{nats.InProcessServer(n), nats.UserInfo(name, n.password)}
 }
 
-// InProcessConn returns a connection, or an error before JetStream is ready for the first time: it
+// InProcessConn returns a connection, or an error before JetStream is ready for the first time: JetStream
 // does not answer requests that it receives earlier.
 func (n *natsServer) InProcessConn() (net.Conn, error) {
 	if !n.ready.Load() {

@@ -127,8 +127,8 @@ func TestStartRefuses(t *testing.T) {
 		o          Options
 	}{
 		{"a store in use", "another process uses it", Options{Name: "a", Store: used.opts.Store}},
-		{"the store of another node", `that of node "b"`, Options{Name: "a", Store: filepath.Join(dir, "b")}},
-		{"the store of a node alone", "made by a node alone", Options{Name: "b", Store: filepath.Join(dir, "b"), Listen: clustertest.FreeAddresses(t, 1)[0]}},
+		{"the store of another node", `belongs to node "b"`, Options{Name: "a", Store: filepath.Join(dir, "b")}},
+		{"the store of a standalone node", "created by a node alone", Options{Name: "b", Store: filepath.Join(dir, "b"), Listen: clustertest.FreeAddresses(t, 1)[0]}},
 		{"a store in a directory that does not exist", "no such file", Options{Name: "a", Store: filepath.Join(dir, "c", "d")}},
 		{"an address in use", "address already in use", Options{Name: "a", Store: filepath.Join(dir, "e"), Listen: listening.Addr().String()}},
 	} {

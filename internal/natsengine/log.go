@@ -11,7 +11,7 @@ import (
 	"goranch/internal/termtext"
 )
 
-// A burst of logLines is logged, and then one line each logInterval; others are counted.
+// Up to logLines lines are logged at once, and then one line per logInterval; others are counted.
 const (
 	logLines    = 20
 	logInterval = time.Second
@@ -21,13 +21,13 @@ const (
 // serverLog is the logger of nats-server. Lines can contain what other hosts have sent.
 type serverLog struct {
 	log      *slog.Logger
-	secret   string // that no line shows; "" is none
+	secret   string // removed from lines; "" is none
 	fatal    chan string
-	onBroken func() // is called when the store has failed
+	onBroken func() // called when the store has failed
 
 	mu         sync.Mutex
 	left       int
-	at         time.Time // since when left counts
+	at         time.Time // when left was last increased
 	suppressed int
 	last       string // error
 	lastAt     time.Time
@@ -77,7 +77,7 @@ func (l *serverLog) allow() bool {
 	return true
 }
 
-// Warn logs a text about what uses the engine, escaped and limited like what nats-server logs.
+// Warn logs a warning of a user of the engine, escaped and limited as the lines of nats-server are.
 func (e *Engine) Warn(text string) { e.log.print(slog.LevelWarn, text) }
 
 // flush logs how many lines were left out.
@@ -97,12 +97,11 @@ func (l *serverLog) lastError() string {
 	return l.last
 }
 
-// causeTime is for how long an error stays the last one although consequences follow. nats-server connects
-// again within 30 s.
+// causeTime is how long consequences of an error do not replace it. nats-server reconnects within 30 s.
 const causeTime = time.Minute
 
-// setLastError records an error. That a connection cannot be made or has broken is often the consequence of
-// an earlier one, such as a wrong secret, which says more.
+// setLastError records an error. A failed connection is often the consequence of an earlier error, such as
+// a wrong secret, which gives the cause.
 func (l *serverLog) setLastError(text string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -122,7 +121,7 @@ func (l *serverLog) forgetError() {
 	l.last = ""
 }
 
-// The methods of server.Logger. Most warnings of nats-server are about what it repairs itself, and
+// The methods of server.Logger. Most warnings of nats-server are about faults that it repairs itself, and
 // most errors about other nodes.
 
 const plainPasswords = "Plaintext passwords detected, use nkeys or bcrypt"
@@ -132,7 +131,7 @@ func (l *serverLog) Noticef(format string, v ...any) {
 }
 
 func (l *serverLog) Warnf(format string, v ...any) {
-	if format == plainPasswords { // they are random
+	if format == plainPasswords { // the password is random
 		return
 	}
 	l.print(slog.LevelInfo, fmt.Sprintf(format, v...))
@@ -148,7 +147,8 @@ func (l *serverLog) Errorf(format string, v ...any) {
 }
 
 // isFailureOfStore reports whether an error ends the use of a stream or of JetStream until a
-// restart, such as a full disk. nats-server reports that in the log only, and goes on.
+// restart, such as a full disk. nats-server reports it only in the log, and
+// continues to run.
 func isFailureOfStore(text string) bool {
 	return strings.Contains(text, "critical write error") || strings.Contains(text, "Critical write error") || strings.Contains(text, "will be DISABLED")
 }

@@ -13,8 +13,8 @@ import (
 )
 
 // OtherPeers returns the addresses in peers that are not the one of this node, without duplicates. It
-// fails if that depends on the addresses of this machine and they cannot be read: a node that counts
-// itself twice waits for a majority of too many.
+// fails if the addresses of this machine are needed and cannot be read: a node that counts itself twice
+// would wait for too large a majority.
 func OtherPeers(listen string, peers []string) (others []string, err error) {
 	own, port, _ := net.SplitHostPort(listen)
 	for _, p := range peers {
@@ -25,7 +25,7 @@ func OtherPeers(listen string, peers []string) (others []string, err error) {
 		if peerPort == port {
 			this, err := isOwn(own, host)
 			if err != nil {
-				return nil, fmt.Errorf("whether %s is this node is unknown: %w; listen on the address that is in peers", p, err)
+				return nil, fmt.Errorf("peer %s: cannot find out whether it is this node: %w; listen on the address that is in peers", p, err)
 			}
 			if this {
 				continue
@@ -88,8 +88,8 @@ func reaches(own, ip net.IP) (bool, error) {
 	}), err
 }
 
-// secretOf returns the password of routes. It has one form whatever the secret is: a password that
-// looks like a hash of bcrypt would be one for nats-server.
+// secretOf returns the password of routes, a hash of the secret: nats-server would take a secret that has
+// the form of a bcrypt hash for a hash.
 func secretOf(secret string) string {
 	if secret == "" {
 		return ""

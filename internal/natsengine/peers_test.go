@@ -38,7 +38,7 @@ func TestOtherPeers(t *testing.T) {
 		{"name with the address of listen", "192.0.2.2:7600", []string{"b.test:7600", "a.test:7600"}, errors.ErrUnsupported, "a.test:7600"},
 		{"name with an address of loopback", "192.0.2.2:7600", []string{"debian.test:7600", "192.0.2.3:7600"}, errors.ErrUnsupported, "192.0.2.3:7600"},
 		{"unknown addresses", "0.0.0.0:7600", []string{"192.0.2.1:7600", "192.0.2.2:7600"}, errors.ErrUnsupported,
-			"whether 192.0.2.1:7600 is this node is unknown: unsupported operation; listen on the address that is in peers"},
+			"peer 192.0.2.1:7600: cannot find out whether it is this node: unsupported operation; listen on the address that is in peers"},
 	} {
 		interfaceAddrs = func() ([]net.Addr, error) {
 			if c.addrs != nil {

@@ -23,7 +23,7 @@ func (e *Engine) Degraded() error {
 	return e.reason
 }
 
-// Nodes returns how many nodes are connected, with this one; 0 with servers elsewhere.
+// Nodes returns how many nodes are connected, with this one; 0 with external servers.
 func (e *Engine) Nodes() int {
 	if e.server == nil {
 		return 0
@@ -63,7 +63,7 @@ func (e *Engine) setReason(err error) {
 
 func (e *Engine) check() error {
 	if failure := e.log.failure(); failure != "" {
-		return fmt.Errorf("the store of the embedded NATS server has failed: make room and restart the node: %s", failure)
+		return fmt.Errorf("the store of the embedded NATS server has failed: free disk space and restart the node: %s", failure)
 	}
 	if e.server != nil {
 		if err := e.server.health(); err != nil {
@@ -76,7 +76,7 @@ func (e *Engine) check() error {
 	}
 	if !e.conn.IsConnected() {
 		e.mu.Lock()
-		err := e.authFail
+		err := e.connErr
 		e.mu.Unlock()
 		if err == nil {
 			err = errors.New("connecting")
@@ -89,7 +89,7 @@ func (e *Engine) check() error {
 	return e.checkJetStream()
 }
 
-// checkJetStream asks the servers elsewhere.
+// checkJetStream checks that an external server provides JetStream.
 func (e *Engine) checkJetStream() error {
 	js, err := jetstream.New(e.conn)
 	if err != nil {

@@ -14,9 +14,9 @@ type storeDir struct{ marker *os.File }
 
 const markerName = "ranchd-node"
 
-// openStore creates the directory if it does not exist, and locks it. It refuses that of another
-// node, and that of a node alone for one with peers and the reverse, because nats-server would find
-// no streams in it.
+// openStore creates the directory if it does not exist, and locks it. It refuses the directory
+// of another node, and that of a standalone node for a node with peers and the reverse, because
+// nats-server would find no streams in it.
 func openStore(dir, node string, clustered bool) (*storeDir, error) {
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("store: %w", err)
@@ -56,9 +56,9 @@ func (s *storeDir) check(dir, node string, clustered bool) error {
 	if got := string(b[:n]); got != want {
 		name, other, _ := strings.Cut(strings.TrimSpace(got), "\n")
 		if name != node {
-			return fmt.Errorf("it is that of node %.64q; use another directory, or that name", name)
+			return fmt.Errorf("it belongs to node %.64q; use another directory, or that name", name)
 		}
-		return fmt.Errorf("it was made by a node %.64s, and this one is %s: use an empty directory", other, kind)
+		return fmt.Errorf("it was created by a node %.64s, and this node is %s: use an empty directory", other, kind)
 	}
 	return nil
 }

@@ -41,8 +41,7 @@ func ValidName(s string) bool {
 	return s != "" && len(s) <= 64 && s != everyNode && s[0] != '-' && strings.Trim(s, plain+".") == ""
 }
 
-// parseBeat decodes and checks a heartbeat. Values that a terminal must not show are escaped when they
-// are shown.
+// parseBeat decodes and checks a heartbeat. Its texts are not escaped yet: the shell escapes them.
 func parseBeat(b []byte) (beat, error) {
 	var h beat
 	if len(b) > maxBeat {
@@ -84,7 +83,7 @@ func (n *Nodes) self() Node {
 // state returns the state of this node.
 func (n *Nodes) state() (State, string) {
 	s, reason := n.opts.State()
-	if s == Ready && n.twin.lasts(time.Now()) {
+	if s == Ready && n.duplicate.confirmed(time.Now()) {
 		return Degraded, "another node has the same name"
 	}
 	return s, cut(reason)
@@ -108,7 +107,7 @@ func (n *Nodes) beat() {
 	for {
 		select {
 		case <-next.C:
-		case <-n.soon: // a node has arrived, and all others answer too
+		case <-n.answerSoon: // the delay is random, because all nodes answer a node that arrives
 			next.Reset(rand.N(answerDelay))
 			continue
 		case <-state.C:
@@ -118,7 +117,7 @@ func (n *Nodes) beat() {
 		case <-n.ctx.Done():
 			if n.nc.IsConnected() {
 				n.send(leaving)
-				n.nc.FlushTimeout(time.Second) // otherwise others notice after 15 s
+				n.nc.FlushTimeout(time.Second) // without this heartbeat the node is gone after 15 s
 			}
 			return
 		}
@@ -156,50 +155,50 @@ func (n *Nodes) receiveBeat(m *nats.Msg) {
 	case err != nil:
 		n.reject(err)
 	case b.Name == n.opts.Name:
-		if b.Instance != n.instance && b.Kind != leaving && n.twin.hear(time.Now()) {
+		if b.Instance != n.instance && b.Kind != leaving && n.duplicate.record(time.Now()) {
 			n.opts.Logger.Error("another node has the same name", "name", b.Name, "started", b.Started)
 		}
-	case !n.dir.hear(b, time.Now()):
+	case !n.dir.record(b, time.Now()):
 		n.reject(fmt.Errorf("a heartbeat of %q: %d nodes are known already", b.Name, maxNodes))
 	case b.Kind == arriving:
 		select {
-		case n.soon <- struct{}{}:
+		case n.answerSoon <- struct{}{}:
 		default:
 		}
 	}
 }
 
-// twin records the heartbeats of another node with the own name.
-type twin struct {
+// duplicate records the heartbeats of another node with the name of this one.
+type duplicate struct {
 	mu          sync.Mutex
 	first, last time.Time
 	logged      bool
 }
 
-// hear returns true once, when the other node has been heard for so long that it is no predecessor or
-// successor of this process.
-func (t *twin) hear(now time.Time) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if now.Sub(t.last) > goneAfter {
-		t.first = now
+// record records a heartbeat. It returns true once, when heartbeats have arrived for so long that the other
+// node is no predecessor or successor of this process.
+func (d *duplicate) record(now time.Time) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if now.Sub(d.last) > goneAfter {
+		d.first = now
 	}
-	t.last = now
-	if t.logged || now.Sub(t.first) < twinAfter {
+	d.last = now
+	if d.logged || now.Sub(d.first) < duplicateAfter {
 		return false
 	}
-	t.logged = true
+	d.logged = true
 	return true
 }
 
-// lasts reports whether the other node has been heard for long.
-func (t *twin) lasts(now time.Time) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return now.Sub(t.last) <= goneAfter && t.last.Sub(t.first) >= twinAfter
+// confirmed reports whether the heartbeats of the other node have lasted longer than an upgrade.
+func (d *duplicate) confirmed(now time.Time) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return now.Sub(d.last) <= goneAfter && d.last.Sub(d.first) >= duplicateAfter
 }
 
-// reject counts a message that is not valid, or for which there is no room.
+// reject counts a message that is not valid or exceeds a limit.
 func (n *Nodes) reject(err error) {
 	n.counters.rejected.Add(1)
 	n.opts.Logger.Debug("a message of a node is rejected", "err", err)

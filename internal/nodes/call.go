@@ -53,7 +53,7 @@ func (n *Nodes) ask(ctx context.Context, node string, c call) (any, error) {
 		return nil, fmt.Errorf("NATS: %w", err)
 	}
 	v, err := n.receive(ctx, sub, c)
-	if err != nil { // the command may still run; otherwise nothing happens
+	if err != nil { // the command may still run; if it has ended, the cancel has no effect
 		n.nc.Publish(n.subject(cancels, node), []byte(c.ID))
 	}
 	return v, err

@@ -30,8 +30,8 @@ func (n *Nodes) nodesCommand() shell.Command {
 	return shell.Command{
 		Name: "nodes", Usage: "[<node> ...] [--wait TIME]", Role: shell.Viewer, MaxArgs: maxNodes,
 		Help: "List the nodes of the cluster, all or those that are named.\n\n" +
-			"A node that has not been heard for 15 s is gone, and forgotten after 10 minutes. The clock is that of\n" +
-			"the node, compared to this one. With --wait the command fails unless the named nodes, by default all\n" +
+			"A node whose last heartbeat is older than 15 s is gone, and forgotten after 10 minutes. The clock is\n" +
+			"that of the node, compared to this one. With --wait the command fails unless the named nodes, by default all\n" +
 			"but stopped ones, are ready, and the copies of all streams are up to date, within that time.",
 		Flags:    []shell.Flag{{Name: "wait", Value: "TIME", Help: "Wait until the nodes are ready. 0s checks once."}},
 		Run:      n.runNodes,
@@ -155,7 +155,7 @@ func (n *Nodes) wait(ctx context.Context, c *shell.Call, limit time.Duration) er
 	}
 }
 
-// missing returns what the nodes wait for; "" is nothing.
+// missing describes which nodes are not ready and which copies lag behind; "" is none.
 func (n *Nodes) missing(ctx context.Context, names []string) (string, error) {
 	var reasons []string
 	selected, err := n.selected(names)

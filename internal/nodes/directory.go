@@ -16,14 +16,14 @@ const (
 	Ready    State = "ready"
 	Degraded State = "degraded" // it cannot keep all promises; Reason says why
 	Draining State = "draining" // its listeners are stopping or have stopped
-	Stopped  State = "stopped"  // it has said that it stops
-	Gone     State = "gone"     // it has not been heard for 15 s
+	Stopped  State = "stopped"  // it has announced that it stops
+	Gone     State = "gone"     // its last heartbeat is older than 15 s
 )
 
 // States are all states.
 var States = []State{Starting, Ready, Degraded, Draining, Stopped, Gone}
 
-// Load is what a node does.
+// Load holds the numbers that describe the load of a node.
 type Load struct {
 	Connections int        `json:"connections"`
 	Sessions    int        `json:"sessions"`
@@ -70,8 +70,8 @@ type entry struct {
 	stopped bool
 }
 
-// hear records a valid heartbeat of another node. It returns false if there are too many nodes.
-func (d *directory) hear(b beat, now time.Time) bool {
+// record records a valid heartbeat of another node. It returns false if there are too many nodes.
+func (d *directory) record(b beat, now time.Time) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	e := d.nodes[b.Name]
@@ -114,7 +114,7 @@ func (d *directory) missedBeats() uint64 {
 	return d.missed
 }
 
-// alive reports whether another node has been heard lately.
+// alive reports whether another node is neither gone nor stopped.
 func (d *directory) alive(name string, now time.Time) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -122,7 +122,7 @@ func (d *directory) alive(name string, now time.Time) bool {
 	return e != nil && e.node(now).alive()
 }
 
-// instance returns the process of another node that was heard last; "" if there is none.
+// instance returns the process that has sent the last heartbeat with the name; "" if there is none.
 func (d *directory) instance(name string) string {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 	"goranch/protocol/shell"
 )
 
-// A node that is not heard is gone, then forgotten. Missed heartbeats are counted, and the offset of the
+// A node without heartbeats is gone, then forgotten. Missed heartbeats are counted, and the offset of the
 // clock is seen.
 func TestDirectory(t *testing.T) {
 	t.Parallel()
@@ -21,7 +21,7 @@ func TestDirectory(t *testing.T) {
 	hear := func(at time.Duration, instance string, seq uint64, kind string) {
 		t.Helper()
 		b := beat{State: Ready, Load: Load{Connections: 5}, Kind: kind, Name: "b", Instance: instance, Seq: seq, Time: now.Add(at - time.Hour)}
-		if !d.hear(b, now.Add(at)) {
+		if !d.record(b, now.Add(at)) {
 			t.Errorf("hear: got false, want true")
 		}
 	}
@@ -53,7 +53,7 @@ func TestDirectory(t *testing.T) {
 		t.Errorf("missed: got %d, want 3", got)
 	}
 	for i := range maxNodes + 1 {
-		ok := d.hear(beat{Name: fmt.Sprint(i)}, now)
+		ok := d.record(beat{Name: fmt.Sprint(i)}, now)
 		if want := i < maxNodes; ok != want {
 			t.Fatalf("node %d: got %t, want %t", i, ok, want)
 		}

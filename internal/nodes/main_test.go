@@ -30,7 +30,7 @@ var engine = sync.OnceValue(func() *server.Server {
 })
 
 func TestMain(m *testing.M) {
-	beatInterval, stateInterval, answerDelay, aliveInterval, twinAfter = 100*time.Millisecond, 10*time.Millisecond, time.Millisecond, 10*time.Millisecond, time.Millisecond
+	beatInterval, stateInterval, answerDelay, aliveInterval, duplicateAfter = 100*time.Millisecond, 10*time.Millisecond, time.Millisecond, 10*time.Millisecond, time.Millisecond
 	code := m.Run()
 	engine().Shutdown()
 	engine().WaitForShutdown()

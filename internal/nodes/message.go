@@ -11,7 +11,7 @@ import (
 	"goranch/protocol/shell"
 )
 
-// request asks a node to run a command.
+// request is a command that another node is asked to run.
 type request struct {
 	ID       string            `json:"id"`
 	Node     string            `json:"node"`               // that asks
@@ -24,8 +24,8 @@ type request struct {
 	Remote   string            `json:"remote"` // address of the user
 }
 
-// part is a part of the answer to a request. Its other members, which a newer node may send, are
-// signs of life.
+// part is a part of the answer to a request. A part without these members is a keep-alive, also if a newer
+// node has set members that are unknown here.
 type part struct {
 	Out    string          `json:"out,omitempty"`
 	Frame  json.RawMessage `json:"frame,omitempty"`  // as shell.MarshalResult

@@ -1,5 +1,5 @@
-// Package nodes lets the nodes of a cluster know each other by heartbeats, and runs commands of
-// operators at other nodes, over NATS.
+// Package nodes provides the membership of a cluster over NATS: heartbeats between the nodes, and commands
+// of operators that run at other nodes.
 //
 //	n, err := nodes.New(nc, nodes.Options{Name: "a", State: state, Load: load, Commands: commands})
 //	if err != nil {
@@ -12,8 +12,8 @@
 //	sh, err := shell.New(shell.Options{Commands: n.Commands(commands)})
 //
 // The role of an operator is checked at the node to which the operator is connected. Another node
-// runs a command with the role and the name that the request has, so whoever can publish to the
-// subjects of this package is an operator of all nodes.
+// runs a command with the role and the name that the request has, so a client that can publish to the
+// subjects of this package has the rights of an operator at all nodes.
 package nodes
 
 import (
@@ -59,7 +59,7 @@ type Options struct {
 	// Started is when the program was started. The zero value is the time of the call of New.
 	Started time.Time
 	// Synced returns an error if copies of the data of the cluster lag behind. nil is
-	// [Replicas] of the connection.
+	// that of the streams of the connection.
 	Synced func(ctx context.Context) error
 	// Logger receives warnings. nil is slog.Default().
 	Logger *slog.Logger
@@ -67,13 +67,13 @@ type Options struct {
 
 // Times, which tests change.
 var (
-	beatInterval  = 5 * time.Second        // between heartbeats, less or more by a fifth at random
-	stateInterval = time.Second            // between comparisons of the own state
-	answerDelay   = 500 * time.Millisecond // the longest delay of an answer to a node that arrives
-	aliveInterval = 2 * time.Second        // between signs of life of a command that runs
-	firstTimeout  = 5 * time.Second        // until the first answer to a request
-	nextTimeout   = 15 * time.Second       // until the next one
-	twinAfter     = 30 * time.Second       // for which another node has the own name, longer than an upgrade takes
+	beatInterval   = 5 * time.Second        // between heartbeats, less or more by a fifth at random
+	stateInterval  = time.Second            // between comparisons of the state of this node
+	answerDelay    = 500 * time.Millisecond // the longest delay of an answer to a node that arrives
+	aliveInterval  = 2 * time.Second        // between keep-alives of a command that runs
+	firstTimeout   = 5 * time.Second        // until the first answer to a request
+	nextTimeout    = 15 * time.Second       // until the next one
+	duplicateAfter = 30 * time.Second       // for which another node has the name of this one, longer than an upgrade takes
 )
 
 // Limits.
@@ -89,22 +89,22 @@ const (
 	maxParallel  = 32       // nodes that are asked at the same time
 	maxListeners = 64       // of a heartbeat
 	maxText      = 256      // bytes of a text in a heartbeat or a request
-	queueLength  = 4096     // messages that wait in a subscription
+	queueLength  = 4096     // messages pending in a subscription
 	queueBytes   = 16 << 20
 )
 
 // Nodes is this node's view of the cluster. All methods may be called from any goroutine.
 type Nodes struct {
-	opts     Options
-	nc       *nats.Conn
-	instance string     // differs after each start
-	sending  sync.Mutex // makes heartbeats arrive in the order of their states
-	seq      uint64     // of the last heartbeat
-	dir      directory
-	twin     twin
-	soon     chan struct{}
-	calls    calls
-	counters counters
+	opts       Options
+	nc         *nats.Conn
+	instance   string     // differs after each start
+	sending    sync.Mutex // makes heartbeats arrive in the order of their states
+	seq        uint64     // of the last heartbeat
+	dir        directory
+	duplicate  duplicate
+	answerSoon chan struct{}
+	calls      calls
+	counters   counters
 
 	subs   []*nats.Subscription
 	ctx    context.Context
@@ -119,7 +119,7 @@ type counters struct {
 // Stats holds the figures of a [Nodes].
 type Stats struct {
 	State    State         // of this node
-	Nodes    map[State]int // all nodes that are known, by state, this one included
+	Nodes    map[State]int // all known nodes by state, including this one
 	Missed   uint64        // heartbeats that were not received
 	Rejected uint64        // heartbeats and requests that were not valid, or of too many nodes
 	Served   uint64        // commands that ran for other nodes
@@ -141,12 +141,12 @@ func New(nc *nats.Conn, opts Options) (*Nodes, error) {
 		opts.Audit = func(shell.AuditEntry) {}
 	}
 	if opts.Synced == nil {
-		opts.Synced = func(ctx context.Context) error { return Replicas(ctx, nc) }
+		opts.Synced = func(ctx context.Context) error { return replicas(ctx, nc) }
 	}
 	if err := opts.validate(); err != nil {
 		return nil, err
 	}
-	n := &Nodes{opts: opts, nc: nc, instance: rand.Text(), soon: make(chan struct{}, 1)}
+	n := &Nodes{opts: opts, nc: nc, instance: rand.Text(), answerSoon: make(chan struct{}, 1)}
 	n.ctx, n.cancel = context.WithCancelCause(context.Background())
 	return n, nil
 }
@@ -226,8 +226,8 @@ func (n *Nodes) Stats() Stats {
 	return st
 }
 
-// Close tells the other nodes that this one stops, cancels commands that they have called, and returns
-// when these have ended.
+// Close sends a last heartbeat, cancels commands that other nodes have called, and returns when these have
+// ended.
 func (n *Nodes) Close() {
 	n.calls.close()
 	for _, sub := range n.subs { // before the last heartbeat, after which others expect no answer

@@ -193,7 +193,7 @@ func (n *testNode) request(r request) (p part) {
 	return p
 }
 
-// Of two nodes with the same name, the one that was heard last runs a command.
+// Of two nodes with the same name, the one with the latest heartbeat runs a command.
 func TestOneInstance(t *testing.T) {
 	t.Parallel()
 	first, second := newNode(t, "b", counter("kill", 1)), newNode(t, "b", counter("kill", 2))

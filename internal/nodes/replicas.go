@@ -10,9 +10,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Replicas returns an error if a stream of the account has no leader, or a copy that is offline or lags
+// replicas returns an error if a stream of the account has no leader, or a copy that is offline or lags
 // behind.
-func Replicas(ctx context.Context, nc *nats.Conn) error {
+func replicas(ctx context.Context, nc *nats.Conn) error {
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return fmt.Errorf("JetStream: %w", err)

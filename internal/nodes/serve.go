@@ -68,7 +68,7 @@ func (c *calls) cancel(id string) {
 var (
 	errBusy       = fmt.Errorf("the node runs %d commands of other nodes already", maxCalls)
 	errRepeated   = errors.New("a request with this id is in progress")
-	errCallerGone = errors.New("the node that has asked is gone")
+	errCallerGone = errors.New("the requesting node is gone")
 	errInternal   = errors.New("internal error")
 )
 
@@ -104,7 +104,7 @@ func (n *Nodes) receiveRequest(m *nats.Msg) {
 
 // serve runs the command of a request and answers.
 func (n *Nodes) serve(ctx context.Context, cancel context.CancelCauseFunc, r request, reply string) {
-	n.answer(reply, part{})        // the node is alive, and the limit for the next part is longer
+	n.answer(reply, part{})        // a keep-alive: the time limit for the next part is longer
 	_, routed := routes[r.Command] // others, such as one that returns a secret, are for this node's operators
 	i := slices.IndexFunc(n.opts.Commands, func(c shell.Command) bool { return c.Name == r.Command && routed })
 	user, err := r.user()
@@ -129,7 +129,7 @@ func (n *Nodes) serve(ctx context.Context, cancel context.CancelCauseFunc, r req
 		close(stop)
 		<-watched
 		if n.opts.Commands[i].Changes {
-			n.send(alive) // the node that has asked learns of a new state before the answer
+			n.send(alive) // so that the requesting node has the new state before the answer
 		}
 		if err == nil {
 			err = n.answerResult(reply, result, true)
@@ -140,7 +140,7 @@ func (n *Nodes) serve(ctx context.Context, cancel context.CancelCauseFunc, r req
 	}
 }
 
-// watch sends signs of life while a command runs, and cancels it if the node that has asked is gone.
+// watch sends keep-alives while a command runs, and cancels it if the requesting node is gone.
 func (n *Nodes) watch(stop <-chan struct{}, cancel context.CancelCauseFunc, r request, reply string) {
 	began, tick := time.Now(), time.NewTicker(aliveInterval)
 	defer tick.Stop()

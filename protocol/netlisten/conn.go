@@ -21,8 +21,8 @@ type conn struct {
 	// Under l.mu.
 	next, prev *conn // while it waits
 	state      state
-	late       bool            // it is to be accepted within acceptGrace
-	stopped    <-chan struct{} // its end waits until Stop, which it has called, has returned; else nil
+	expiring   bool            // it is refused unless it is accepted within acceptGrace
+	stopped    <-chan struct{} // if it has called Stop: closed when Stop has returned, which its end waits for
 	err        error           // why it was not accepted
 }
 
@@ -30,9 +30,9 @@ type conn struct {
 type state uint8
 
 const (
-	fresh    state = iota
+	created  state = iota
 	queued         // waits for Accept
-	taken          // Accept has returned it
+	accepted       // Accept has returned it
 	released       // it was closed, or was not accepted
 )
 
@@ -61,17 +61,17 @@ func (w *waiting) remove(c *conn) {
 	} else {
 		w.last = c.prev
 	}
-	c.state, c.next, c.prev = taken, nil, nil
+	c.state, c.next, c.prev = accepted, nil, nil
 }
 
-// handover has the methods that the accepted connection does not have.
+// handover has the methods for the ranch listener, which the accepted connection must not have.
 type handover struct{ *conn }
 
 // Run adds the connection to those that wait, or refuses it. Called again, it ends the connection.
 func (h handover) Run(bool) error {
 	c, l := h.conn, h.l
 	l.mu.Lock()
-	if c.state == fresh {
+	if c.state == created {
 		l.live++
 		if !l.closed {
 			l.waiting.add(c)
@@ -86,23 +86,23 @@ func (h handover) Run(bool) error {
 	}
 	l.mu.Unlock()
 	if c.err != nil {
-		c.turnAway()
+		c.reject()
 	}
 	return c.err
 }
 
-// turnAway sends the rejection message, and waits for Stop of the options as release does.
-func (c *conn) turnAway() {
+// reject sends the rejection message, and waits for Stop of the options as release does.
+func (c *conn) reject() {
 	defer func() { // also if Refuse panics
 		c.l.mu.Lock()
-		c.l.left()
+		c.l.connEnded()
 		stopped := c.stopped
 		c.l.mu.Unlock()
 		if stopped != nil {
 			<-stopped
 		}
 	}()
-	c.l.turnAway(c.ctx, c.Conn, c.err)
+	c.l.reject(c.ctx, c.Conn, c.err)
 }
 
 // Stop is called when the context was cancelled. If the ranch listener stops, it calls Stop of the
@@ -113,7 +113,7 @@ func (h handover) Stop() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case c.state == released, c.state == fresh: // Run finds the context cancelled
+	case c.state == released, c.state == created: // Run finds the context cancelled
 	case !isShutdown(c.ctx):
 		if c.state == queued {
 			c.refuse()
@@ -125,9 +125,9 @@ func (h handover) Stop() {
 				go c.awaitStop()
 			}
 		}
-		if c.state == queued && !c.late {
-			c.late = true
-			time.AfterFunc(acceptGrace, c.tooLate)
+		if c.state == queued && !c.expiring {
+			c.expiring = true
+			time.AfterFunc(acceptGrace, c.expire)
 		}
 	}
 }
@@ -145,8 +145,8 @@ func (c *conn) awaitStop() {
 	}
 }
 
-// tooLate refuses c if it still waits.
-func (c *conn) tooLate() {
+// expire refuses c if Accept has not returned it.
+func (c *conn) expire() {
 	c.l.mu.Lock()
 	defer c.l.mu.Unlock()
 	if c.state == queued {
@@ -169,7 +169,7 @@ func (c *conn) release() {
 		return
 	}
 	c.state = released
-	c.l.left()
+	c.l.connEnded()
 	stopping := c.stopped != nil
 	c.l.mu.Unlock()
 	if !stopping {
@@ -187,8 +187,8 @@ func (c *conn) Close() error {
 	return err
 }
 
-// stateConn is a conn with TLS that cannot be passed on as a *tls.Conn. net/http takes a connection
-// with the method ConnectionState for a TLS connection.
+// stateConn is a conn with TLS that cannot be passed on as a *tls.Conn. net/http treats a connection with
+// the method ConnectionState as a TLS connection.
 type stateConn struct{ *conn }
 
 func (c stateConn) ConnectionState() tls.ConnectionState {

@@ -29,11 +29,11 @@
 //
 // # Rejection messages
 //
-// If the listener refuses a connection, Options.Refuse can send a rejection message: at the cap if
-// ranch.Options.RefuseAfter says not to wait, for limits per address, denied networks and
+// If the listener refuses a connection, Options.Refuse can send a rejection message: at the cap
+// after ranch.Options.RefuseAfter, for limits per address, denied networks and
 // ranch.Options.Admit, and while the listener drains if the server no longer accepts. Over TLS, the
-// message needs a handshake. At the cap, where clients are welcome at other times, it takes place,
-// within MaxHandshakes; clients that are refused because of their address are closed without.
+// message needs a handshake. At the cap the handshake takes place, within MaxHandshakes; clients
+// that are refused because of their address are closed without one.
 //
 // A refused connection has no slot. It is closed after a second, whether the client has read the
 // message or not. At most 1,024 messages at the cap, and 256 for other reasons, are in progress at
@@ -133,8 +133,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 	return c.accepted(), nil
 }
 
-// Close makes Accept return. Waiting and new connections are closed; accepted
-// connections stay open. Stop the ranch listener first, so that it accepts no connections that are
+// Close makes Accept return. Waiting and new connections are closed; accepted connections stay open. Stop the ranch listener first, so that it accepts no connections that are
 // then refused. Calling Close again does nothing. The error is always nil.
 func (l *Listener) Close() error {
 	l.mu.Lock()
@@ -148,8 +147,7 @@ func (l *Listener) Close() error {
 }
 
 // Shutdown calls Stop of the options unless it has been called, and waits until it has returned or ctx
-// ends. Call it when the ranch listener has stopped: without connections Stop was not
-// called yet.
+// ends. Call it when the ranch listener has stopped: without connections, Stop was not called.
 func (l *Listener) Shutdown(ctx context.Context) {
 	l.mu.Lock()
 	stopped := l.callStop(ctx)
@@ -191,10 +189,10 @@ func (unbound) String() string  { return "not bound yet" }
 // DrainsItself implements [protocol.Drainer].
 func (l *Listener) DrainsItself() {}
 
-// Serve passes conn to Accept and returns when it was closed. The error is nil, or says
-// why conn was not accepted. A ranch listener calls HandOver instead.
+// Serve passes conn to Accept and returns when it was closed. The error is nil, or says why conn was not
+// accepted. A ranch listener calls HandOver instead.
 func (l *Listener) Serve(ctx context.Context, conn *transport.Conn) error {
-	back := make(serving)
+	back := make(handedBack)
 	c := l.handOver(ctx, conn, back)
 	if err := c.Run(false); err != engine.ErrHandedOver {
 		return err
@@ -208,10 +206,10 @@ func (l *Listener) Serve(ctx context.Context, conn *transport.Conn) error {
 	return c.Run(false)
 }
 
-// serving is closed when a connection was handed back to Serve.
-type serving chan struct{}
+// handedBack is closed when a connection was handed back to Serve.
+type handedBack chan struct{}
 
-func (s serving) HandBack() { close(s) }
+func (h handedBack) HandBack() { close(h) }
 
 // HandOver is Serve without a goroutine. It implements an interface within this module.
 func (l *Listener) HandOver(ctx context.Context, p any, nc net.Conn, owner engine.HandoverOwner) engine.Handover {
@@ -234,15 +232,15 @@ func refused(ctx context.Context) error {
 	return errRefused
 }
 
-// left runs when a connection has ended. l.mu is held.
-func (l *Listener) left() {
+// connEnded counts the end of a connection. l.mu is held.
+func (l *Listener) connEnded() {
 	if l.live--; l.live == 0 && l.cancelStop != nil {
 		l.cancelStop()
 	}
 }
 
-// callStop calls Stop unless it has been called. The channel is closed when it has
-// returned; nil: there is no Stop. l.mu is held.
+// callStop calls Stop unless it has been called. The channel is closed when Stop has returned; it is nil if
+// there is no Stop. l.mu is held.
 func (l *Listener) callStop(ctx context.Context) <-chan struct{} {
 	if l.opts.Stop == nil || l.stopped != nil {
 		return l.stopped

@@ -82,9 +82,9 @@ func (l *Listener) Refuse(ctx context.Context, conn *transport.Conn, cause error
 // rejectTime is how long the rejection message for a connection that was not accepted may take.
 const rejectTime = time.Second
 
-// turnAway sends the rejection message to a connection that Accept has not returned, unless the
+// reject sends the rejection message to a connection that Accept has not returned, unless the
 // connection was killed. When the listener stops, it may be closed earlier.
-func (l *Listener) turnAway(ctx context.Context, conn *transport.Conn, cause error) {
+func (l *Listener) reject(ctx context.Context, conn *transport.Conn, cause error) {
 	if l.opts.Refuse == nil || ctx.Err() != nil && !isShutdown(ctx) {
 		return
 	}

@@ -18,10 +18,10 @@ type FlakyOptions struct {
 	// fail too. Seed initializes the random numbers.
 	Chance float64
 	Seed   uint64
-	// Most limits the bytes of one read, and of one write of the connection below. 0 and negative
+	// Most limits the bytes of one read, and of one write of nc. 0 and negative
 	// values are no limit.
 	Most int
-	// Err is the error of calls that fail. nil is an error that says so.
+	// Err is the error of calls that fail. nil is "the connection is flaky".
 	Err error
 }
 

@@ -10,9 +10,9 @@ import (
 	"goranch/internal/remoteip"
 )
 
-// The part of what is free of a limit of all clients that one source address may use is a 32nd, and
-// a 64th for incomplete frames. A few addresses therefore never reach the limit: 14 leave half of it
-// free, and 50 a tenth.
+// One source address may use a 32nd of the unused part of a limit for all clients, and a 64th for
+// incomplete frames. A few addresses therefore never reach the limit: 14 leave half of it unused, and 50 a
+// tenth.
 const (
 	addressShare = 32
 	framesShare  = 64
@@ -25,9 +25,9 @@ func shareOf(free int64) int64 { return max(free, 0) / addressShare }
 // counted: clients that send short frames are not refused because others send long ones.
 const uncounted = 16 << 10
 
-// account counts the memory that the connected clients of one source address make the server keep.
-// That without an address, of connections within the process and Unix sockets, is limited with all
-// others only.
+// account counts the memory that the server keeps for the connected clients of one source address.
+// Connections without an address, in memory and over Unix sockets, share one account, to which only
+// TotalBytes applies.
 type account struct {
 	all  *accounts
 	key  netip.Addr
@@ -41,8 +41,8 @@ type account struct {
 // usage is a number of bytes that counts against Options.AddressBytes.
 type usage struct {
 	bytes atomic.Int64
-	part  int64 // of AddressBytes: 1 is all of it, 4 a quarter
-	share int64 // of what is free: addressShare or framesShare
+	part  int64 // divides AddressBytes: 1 is all of it, 4 a quarter
+	share int64 // divides the unused part of TotalBytes: addressShare or framesShare
 	what  string
 }
 
@@ -161,8 +161,8 @@ func (as *accounts) open(remote net.Addr) *account {
 	return a
 }
 
-// hold keeps an account open, until another close.
-func (a *account) hold() {
+// retain keeps an account open until a further close.
+func (a *account) retain() {
 	a.all.mu.Lock()
 	defer a.all.mu.Unlock()
 	a.refs++

@@ -9,15 +9,11 @@ import (
 // message, now. A request that fails with it can be repeated.
 var ErrUnavailable = errors.New("unavailable")
 
-// Broker connects servers: a message that is published at one server is delivered to the
-// subscribers of all.
-//
-// Some topics may be ordered: the broker gives each of their messages a position, and delivers all
-// messages of such a topic, also those of the server itself, to all servers in that order. Messages
-// of other topics are delivered by the server itself to its own clients, and by the broker to other
-// servers.
-//
-// All methods may be called from any goroutine.
+// Broker connects servers: a message that is published at one server is delivered to the subscribers of
+// all. It gives each message of an ordered topic a position, and delivers it to all servers, also to the
+// one that has published it, in the order of the positions. Messages of other topics are delivered by the
+// server to its own clients, and by the broker to other servers. All methods may be called from any
+// goroutine.
 type Broker interface {
 	// Ordered reports whether a topic is ordered. It must be the same for all servers, and not change.
 	Ordered(topic string) bool
@@ -34,7 +30,7 @@ type Broker interface {
 	// The server subscribes once to each. Subscribe is called with locks held: it does not wait for
 	// the network, and does not call the Receiver.
 	Subscribe(topics ...string)
-	// Unsubscribe ends that, under the same conditions.
+	// Unsubscribe ends subscriptions, under the same conditions.
 	Unsubscribe(topics ...string)
 	// History returns the messages of an ordered topic after a position, up to limit: if there are
 	// more, the last ones. The zero position is the current one, after which there are none, unless
@@ -76,8 +72,8 @@ func (r *Recovery) last() uint64 {
 	return r.From.Offset
 }
 
-// Limit removes all but the last n messages. expected says whether Recovered stays as it is although
-// messages were removed.
+// Limit removes all but the last n messages. Recovered becomes false if messages are removed, unless
+// expected is set.
 func (r *Recovery) Limit(n int, expected bool) {
 	excess := len(r.Messages) - n
 	if excess <= 0 {
@@ -94,10 +90,10 @@ type Receiver interface {
 	// Deliver delivers a message to the clients of the server. A message of an ordered topic follows
 	// the one before it; messages that were delivered before are ignored.
 	Deliver(Message)
-	// Gap says that messages of an ordered topic are missing and cannot be delivered. Its messages
-	// continue after a position.
+	// Gap reports that messages of an ordered topic are missing and cannot be delivered. Its messages
+	// continue after from.
 	Gap(topic string, from Position)
-	// State says whether the broker can keep its promises: err is nil, or the reason why it cannot.
+	// State reports the state of the broker: err is the reason why it is degraded, or nil.
 	State(err error)
 	// Subscribers returns the number of subscribers of the server itself, for Presence.
 	Subscribers(topic string) int

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// histories limits the memory of all histories. Beyond the limit the source address whose messages
-// take the most memory loses its oldest history, so that a client that publishes to many topics
-// evicts its own and not those of others. Its lock is acquired after that of a topic.
+// histories limits the memory of all histories. Beyond the limit the oldest history of the source address
+// whose messages take the most memory is evicted, so that a client that publishes to many topics does not
+// evict the histories of others. Its lock is acquired after that of a topic.
 type histories struct {
 	limit int64 // negative: none
 
@@ -116,7 +116,7 @@ func (h *histories) forget(o *publisher) {
 // whether t has subscribers. It returns the topics whose history the caller must pass to evict when
 // it has unlocked t: beyond the limit, those of the publisher that takes the most, the oldest
 // first, those without subscribers before the others. t.mu is held.
-func (h *histories) update(t *topic, used bool) (victims []*topic) {
+func (h *histories) update(t *topic, used bool) (evicted []*topic) {
 	if t.history == nil {
 		return nil
 	}
@@ -143,9 +143,9 @@ func (h *histories) update(t *topic, used bool) (victims []*topic) {
 	for h.limit >= 0 && h.bytes > h.limit {
 		oldest := h.largest().oldest()
 		h.remove(oldest)
-		victims = append(victims, oldest)
+		evicted = append(evicted, oldest)
 	}
-	return victims
+	return evicted
 }
 
 // publisher returns the publisher with that address. h.mu is held.

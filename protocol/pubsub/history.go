@@ -139,8 +139,8 @@ func (h *history) memory(name string) int64 {
 
 // evict drops the histories of topics that update or takeExpired has returned, and the topics too if
 // they have no subscribers. A topic that has received a message meanwhile keeps its history.
-func (ts *topicTable) evict(victims []*topic) {
-	for _, t := range victims {
+func (ts *topicTable) evict(evicted []*topic) {
+	for _, t := range evicted {
 		t.mu.Lock()
 		if !ts.histories.has(t) {
 			t.history.clear()

@@ -304,9 +304,9 @@ func TestPositionEndsWithInterest(t *testing.T) {
 		t.Fatalf("NewServer: got %v, want no error", err)
 	}
 	defer s.Close(t.Context())
-	release, err := s.topics.hold("x", nil)
+	release, err := s.topics.pin("x", nil)
 	if err != nil {
-		t.Fatalf("hold: got %v, want no error", err)
+		t.Fatalf("pin: got %v, want no error", err)
 	}
 	x := s.topics.lock("x")
 	s.topics.historyOf(x).restart(Position{"e", 7})

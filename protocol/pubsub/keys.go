@@ -19,7 +19,7 @@ const maxKey = 128
 
 // Published is the result of a publish.
 type Published struct {
-	// Subscribers is the number of subscribers of this server to which the message was handed. If the
+	// Subscribers is the number of subscribers of this server to which the message was passed. If the
 	// Broker orders the topic, it is the number that this server had when the message was accepted; a
 	// session with several matching subscriptions counts several times.
 	Subscribers int
@@ -27,12 +27,12 @@ type Published struct {
 	Position Position
 }
 
-// KeyID identifies the key of a message of a topic.
-type KeyID [16]byte
+// keyID identifies a key of a topic.
+type keyID [16]byte
 
-// NewKeyID returns the first half of a SHA-256 hash, so that keys of any length and content take the
+// newKeyID returns the first half of a SHA-256 hash, so that keys of any length and content take the
 // same memory.
-func NewKeyID(topic, key string) (id KeyID) {
+func newKeyID(topic, key string) (id keyID) {
 	h := sha256.Sum256([]byte(topic + "\x00" + key)) // no topic contains NUL
 	copy(id[:], h[:])
 	return id
@@ -46,13 +46,13 @@ type keyTable struct {
 	limit int // of keys, of which one source address may have its share; negative: none
 
 	mu        sync.Mutex
-	entries   map[KeyID]*list.Element
+	entries   map[keyID]*list.Element
 	oldest    list.List // of *keyEntry, in the order of begin
 	byAddress map[netip.Addr]int
 }
 
 type keyEntry struct {
-	id        KeyID
+	id        keyID
 	address   netip.Addr // invalid: not limited by address
 	begun     time.Time
 	done      bool
@@ -61,7 +61,7 @@ type keyEntry struct {
 
 // begin reserves a key. known is true if its message was published before, with the result p. An
 // error refuses the publish. Otherwise the caller ends the reservation with end.
-func (k *keyTable) begin(id KeyID, address netip.Addr) (p Published, known bool, err error) {
+func (k *keyTable) begin(id keyID, address netip.Addr) (p Published, known bool, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	now := time.Now()
@@ -83,7 +83,7 @@ func (k *keyTable) begin(id KeyID, address netip.Addr) (p Published, known bool,
 		return p, false, keyLimitError(" of this source address", k.byAddress[address])
 	}
 	if k.entries == nil {
-		k.entries, k.byAddress = make(map[KeyID]*list.Element), make(map[netip.Addr]int)
+		k.entries, k.byAddress = make(map[keyID]*list.Element), make(map[netip.Addr]int)
 	}
 	k.entries[id] = k.oldest.PushBack(&keyEntry{id: id, address: address, begun: now})
 	if address.IsValid() {
@@ -97,7 +97,7 @@ func keyLimitError(per string, limit int) error {
 }
 
 // end records the result of a publish, or forgets the key if that has failed.
-func (k *keyTable) end(id KeyID, p Published, err error) {
+func (k *keyTable) end(id keyID, p Published, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	e := k.entries[id]

@@ -73,7 +73,7 @@ func (m *MemoryHub) publish(topic, key string, frame []byte) (Position, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if key != "" {
-		id := NewKeyID(topic, key)
+		id := newKeyID(topic, key)
 		if before, known, err := m.keys.begin(id, netip.Addr{}); known || err != nil {
 			return before.Position, err
 		}

@@ -34,21 +34,18 @@ type Options struct {
 	// FrameTimeout is how long a frame may take to arrive; a connection on which one takes longer is
 	// closed. 0 is 1 min; transport.NoTimeout or another negative value disables the limit.
 	FrameTimeout time.Duration
-	// AddressBytes limits the memory that the connections from one source address (IPv6: one /64)
-	// make the server keep: their subscriptions, which count as 512 bytes and the length of the name
-	// each; and a quarter of it, the buffers of frames that have not arrived completely, if they are
-	// larger than 16 KiB. A request beyond the limit closes its connection as bad input.
-	// Connections without an IP address are limited by TotalBytes only.
-	//
-	// 0 is a share of what is free for all addresses: a 32nd of what is free of TotalBytes, and a 64th
-	// for incomplete frames; a 32nd of what is free of MaxTopics, or 16 topics; and a 32nd of the
-	// 1,024 arrangements of wildcards that long patterns may have. transport.NoLimit or another
-	// negative value disables the limit.
+	// AddressBytes limits the memory for the connections of one source address (IPv6: one /64): their
+	// subscriptions, each with 512 bytes and the length of its name, and with a quarter of the limit the
+	// buffers of incomplete frames of more than 16 KiB. A request beyond the limit ends its connection
+	// as bad input. Connections without an IP address are limited by TotalBytes only. 0 is a share of
+	// the unused part of the limits for all addresses: a 32nd of TotalBytes, a 64th for incomplete
+	// frames, a 32nd of MaxTopics but at least 16 topics, and a 32nd of the 1,024 arrangements of
+	// wildcards of long patterns. transport.NoLimit or another negative value disables the limit.
 	AddressBytes int
-	// TotalBytes limits what AddressBytes describes for all connected clients together. 0 is
+	// TotalBytes limits the same memory for all connected clients together. 0 is
 	// 512 MiB; transport.NoLimit or another negative value disables the limit.
 	TotalBytes int
-	// Queue bounds what waits to be sent to a client. The default closes a client for which more
+	// Queue limits the data that is queued for a client. The default closes a client for which more
 	// than 1 MiB waits. The policy protocol.Block is refused, because one subscriber must not delay
 	// the others. The callbacks must not use the server. The server sets Frames itself.
 	Queue protocol.QueueOptions
@@ -84,7 +81,7 @@ type Options struct {
 	Retain time.Duration
 
 	// MaxKeys limits the messages with keys (KeyWindow) within 2 minutes, which take about 256 bytes
-	// each. One source address may have a 32nd of what is free. Messages beyond the limits are
+	// each. One source address may have a 32nd of the unused part. Messages beyond the limits are
 	// refused. 0 is 1,048,576; transport.NoLimit or another negative value disables the limit.
 	MaxKeys int
 

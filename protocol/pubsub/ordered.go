@@ -19,7 +19,7 @@ func (s *Server) ordered(topic string) bool {
 	return b != nil && b.Ordered(topic) && !isPattern(topic)
 }
 
-// publishOrdered hands a message to the Broker, which delivers it to this server too.
+// publishOrdered passes a message to the Broker, which delivers it to this server too.
 func (s *Server) publishOrdered(ctx context.Context, topic, key string, message []byte) (p Published, err error) {
 	ctx, cancel := context.WithTimeout(ctx, brokerTimeout)
 	defer cancel()
@@ -49,8 +49,8 @@ func (s *Server) reach(topic string) (n int) {
 	return n
 }
 
-// errNotJoined says that the history that the Broker has returned ends before the one of this server
-// begins, or that there is none yet.
+// errNotJoined means that the history that the Broker has returned ends before the history of this server
+// begins, or that this server has none yet.
 var errNotJoined = errors.New("the history has a gap")
 
 // joinDelays are the times after which the Broker is asked again. It may answer from a copy that
@@ -62,7 +62,7 @@ var joinDelays = [...]time.Duration{0, 0, 20 * time.Millisecond, 100 * time.Mill
 // subscribed, and from the Broker's.
 func (h *handler) subscribeOrdered(name string, since *Position, last int) error {
 	s := h.server
-	release, err := s.topics.hold(name, h.account)
+	release, err := s.topics.pin(name, h.account)
 	if err != nil {
 		return err
 	}
@@ -139,7 +139,7 @@ type join struct {
 	since  *Position // nil: the last messages
 	last   int
 	answer *Recovery // of the Broker; nil before it was asked
-	final  bool      // what this server has is enough
+	final  bool      // the last attempt: the history of this server is enough
 }
 
 // entries returns what sendHistory sends. ok is false if the Broker has to be asked, again. The

@@ -48,8 +48,7 @@ func numberedFrame(frame []byte, offset, previous uint64) []byte {
 	return append(b, '}', serverEnd)
 }
 
-// subscribedFrame tells a client that the messages of a topic that follow are all of those after a
-// position. recovered is false if messages between the client's position and this one are lost.
+// subscribedFrame announces to a client that all messages of a topic after a position follow. recovered is false if messages between the client's position and this one are lost.
 func subscribedFrame(topic string, from Position, recovered bool) []byte {
 	b, _ := json.Marshal(struct {
 		Subscribed string `json:"subscribed"`

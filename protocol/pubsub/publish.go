@@ -14,8 +14,8 @@ import (
 )
 
 // Publish publishes a message to a topic. data is any value that encoding/json can encode. n is the
-// number of subscribers of this server to which the message was handed, as in [Published]; it does
-// not count those of other servers of the Broker.
+// number of subscribers of this server to which the message was passed, as in [Published], without those
+// of other servers of the Broker.
 //
 // The error is about the arguments, which must be valid UTF-8, or wraps [ErrUnavailable] if the
 // Broker orders the topic and has not accepted the message within 5 s. For other topics a failed
@@ -27,8 +27,8 @@ func (s *Server) Publish(topic, event, messageID string, data any) (n int, err e
 
 // PublishKey is Publish for a message that may be published again, for example because of an error:
 // a message with the same topic and key as one that was published within [KeyWindow] is not delivered,
-// and has the result of that one. A key has up to 128 bytes; "" is none. ctx limits how long the
-// Broker is waited for.
+// and has the result of that one. A key has up to 128 bytes; "" is none. ctx limits how long
+// it waits for the Broker.
 func (s *Server) PublishKey(ctx context.Context, key, topic, event, messageID string, data any) (Published, error) {
 	if err := checkPublishTopic(topic, s.opts.MaxTopic); err != nil {
 		return Published{}, err
@@ -75,7 +75,7 @@ func (s *Server) publishKey(ctx context.Context, topic, key string, address neti
 	if len(key) > maxKey {
 		return p, fmt.Errorf("%w: key of %d bytes, the limit is %d", protocol.ErrBadInput, len(key), maxKey)
 	}
-	id := NewKeyID(topic, key)
+	id := newKeyID(topic, key)
 	before, known, err := s.keys.begin(id, address)
 	if err != nil {
 		return p, fmt.Errorf("%w: %w", errKey, err)
@@ -87,8 +87,8 @@ func (s *Server) publishKey(ctx context.Context, topic, key string, address neti
 	return s.publish(ctx, topic, key, address, message)
 }
 
-// publish hands message to the broker if that orders the topic. Otherwise it delivers message to the
-// subscribers of this server, and hands it to the broker for others.
+// publish passes message to the broker if that orders the topic. Otherwise it delivers message to the
+// subscribers of this server, and passes it to the broker for others.
 func (s *Server) publish(ctx context.Context, topic, key string, address netip.Addr, message []byte) (p Published, err error) {
 	if s.ordered(topic) {
 		return s.publishOrdered(ctx, topic, key, message)
@@ -146,10 +146,10 @@ func (s *Server) fanOut(name string, by netip.Addr, at *Message, encode func() [
 	matching := s.patterns.lockMatching(name)
 	delivered := deliveredOnce(t, matching)
 	frame = encode()
-	var victims []*topic
+	var evicted []*topic
 	if t != nil {
 		n = t.deliver(frame, delivered)
-		offset, victims = s.topics.addHistory(t, at, frame, by)
+		offset, evicted = s.topics.addHistory(t, at, frame, by)
 	}
 	for _, p := range matching {
 		n += p.deliver(frame, delivered)
@@ -157,7 +157,7 @@ func (s *Server) fanOut(name string, by netip.Addr, at *Message, encode func() [
 	}
 	if t != nil {
 		s.topics.release(t)
-		s.topics.evict(victims)
+		s.topics.evict(evicted)
 		s.monitor.start()
 	}
 	s.counters.published.Add(1)

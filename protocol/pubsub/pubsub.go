@@ -72,7 +72,7 @@ type Stats struct {
 	Slow      uint64 // clients closed because their queue was full
 	Silent    uint64 // clients closed because they did not answer heartbeats
 	Gaps      uint64 // messages of ordered topics that the Broker could not deliver, each gap counted once
-	Unsent    uint64 // messages of other topics that the Broker did not take for other servers
+	Unsent    uint64 // messages of other topics that the Broker did not accept for other servers
 	Sessions  session.Stats
 }
 

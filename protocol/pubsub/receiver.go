@@ -30,7 +30,7 @@ func (r *receiver) Deliver(m Message) {
 	s.fanOut(m.Topic, netip.Addr{}, at, func() []byte { return m.Frame })
 }
 
-// Gap tells the subscriptions with positions that messages are missing.
+// Gap notifies the subscriptions with positions that messages are missing.
 func (r *receiver) Gap(topic string, from Position) {
 	s := (*Server)(r)
 	s.counters.gaps.Add(1)
@@ -60,8 +60,8 @@ func (r *receiver) State(err error) {
 
 func (r *receiver) Subscribers(topic string) int { return (*Server)(r).Subscribers(topic) }
 
-// Degraded returns why the Broker cannot keep its promises now, or nil. Topics that the Broker does not
-// order go on within this server; publishes to others fail with [ErrUnavailable].
+// Degraded returns why the Broker is degraded, or nil. Topics that the Broker does not order continue to
+// work within this server; publishes to others fail with [ErrUnavailable].
 func (s *Server) Degraded() error {
 	if err := s.degraded.Load(); err != nil {
 		return *err

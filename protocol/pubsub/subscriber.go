@@ -92,10 +92,9 @@ func (sub *subscriber) checkPeer(p *protocol.Peer) error {
 	return nil
 }
 
-// subscribe adds a subscription on behalf of p, whose messages have offsets if numbered is set, unless
-// answer returns errNotJoined. It
-// calls answer with the locked topic when the subscription is in effect and before any new message
-// is delivered.
+// subscribe adds a subscription for p, whose messages have offsets if numbered is set, unless answer
+// returns errNotJoined. It calls answer with the locked topic when the subscription is in effect and
+// before any new message is delivered.
 func (sub *subscriber) subscribe(p *protocol.Peer, name string, numbered bool, answer answerFunc) error {
 	sub.mu.Lock()
 	defer sub.mu.Unlock()
@@ -292,8 +291,8 @@ func (sub *subscriber) attach(p *protocol.Peer, a *account, lease *session.Sessi
 	return nil
 }
 
-// chargeAttached charges the account of a connection that attaches with all subscriptions. A
-// session that the address itself has attached to another connection is no reason to refuse it.
+// chargeAttached charges the account of a connection that attaches with all subscriptions. It does not
+// refuse a session of the same address, which setPeer releases afterwards.
 // sub.mu is held.
 func (sub *subscriber) chargeAttached(a *account) error {
 	attached := int(sub.bytes.Load()) // of a session in use; setPeer releases them
@@ -319,7 +318,7 @@ func (sub *subscriber) addRare(name string, n int) {
 	}
 	if sub.rare == 0 {
 		sub.rareBy = sub.account
-		sub.rareBy.hold()
+		sub.rareBy.retain()
 	}
 	sub.rare += int32(n)
 	sub.rareBy.rare.Add(int64(n))

@@ -22,7 +22,7 @@ type topic struct {
 	mu      sync.Mutex // held during a publish, which gives the topic its order
 	removed bool       // from the topicTable
 	counted bool       // against MaxTopics, because it is used; the Broker delivers its messages
-	holds   int32      // requests that need the messages delivered by the Broker
+	pins    int32      // requests that need the messages delivered by the Broker
 	group   *protocol.Group
 	direct  []*subscription // served through their sessions
 	history *history        // nil until the first message, or until a client asks for the position
@@ -54,8 +54,8 @@ func (t *topic) subscribers() int {
 	return n
 }
 
-// used reports whether t has subscribers, or is about to get one. t.mu is held.
-func (t *topic) used() bool { return t.holds > 0 || t.subscribers() > 0 }
+// used reports whether t has subscribers, or is pinned. t.mu is held.
+func (t *topic) used() bool { return t.pins > 0 || t.subscribers() > 0 }
 
 // add adds sn, to the group if viaGroup is set and p, its connection, is not nil. t.mu is held.
 func (t *topic) add(sn *subscription, p *protocol.Peer, viaGroup bool) {

@@ -112,18 +112,18 @@ func (ts *topicTable) lockToSubscribe(name string, a, by *account) (*topic, erro
 	return t, nil
 }
 
-// hold makes this server subscribe to the messages of an ordered topic until release is called. The
-// error wraps errLimit.
-func (ts *topicTable) hold(name string, a *account) (release func(), err error) {
+// pin makes this server subscribe to the messages of an ordered topic until release is called. The error
+// wraps errLimit.
+func (ts *topicTable) pin(name string, a *account) (release func(), err error) {
 	t, err := ts.lockToSubscribe(name, a, a)
 	if err != nil {
 		return nil, err
 	}
-	t.holds++
+	t.pins++
 	ts.release(t)
 	return func() {
 		t.mu.Lock()
-		t.holds--
+		t.pins--
 		ts.release(t)
 	}, nil
 }
@@ -145,16 +145,16 @@ func (ts *topicTable) release(t *topic) {
 	if !used && forget {
 		t.history.clear()
 	}
-	var victims []*topic
+	var evicted []*topic
 	if !t.history.empty() && t.history.placedUsed != used {
-		victims = ts.histories.update(t, used)
+		evicted = ts.histories.update(t, used)
 	}
 	unused := !used && t.history.empty()
 	t.mu.Unlock()
 	if unused {
 		ts.removeUnused(t)
 	}
-	ts.evict(victims)
+	ts.evict(evicted)
 }
 
 // removeUnused removes t if it has neither subscribers nor a history.
@@ -221,7 +221,7 @@ func (ts *topicTable) advance(t *topic, at *Message) bool {
 
 // addHistory adds a frame of a publisher, which has the last offset, to the history of t. It
 // returns that offset, and the topics to evict when t is unlocked. t.mu is held.
-func (ts *topicTable) addHistory(t *topic, at *Message, frame []byte, by netip.Addr) (offset uint64, victims []*topic) {
+func (ts *topicTable) addHistory(t *topic, at *Message, frame []byte, by netip.Addr) (offset uint64, evicted []*topic) {
 	if !ts.keepsOrder(t, at) {
 		return 0, nil
 	}

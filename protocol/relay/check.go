@@ -22,7 +22,7 @@ type checker struct {
 	options chan struct{} // receives a value when the options have changed
 }
 
-// update starts or stops the checks, or has them use new options.
+// update starts or stops the checks, or applies new options.
 func (c *checker) update(r *Relay, on bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -48,7 +48,7 @@ func (r *Relay) connect(ctx context.Context, client *transport.Conn) (*session, 
 func (r *Relay) noneAvailable() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.noneFree++
+	r.unavailable++
 	return &Error{Failure: NoneAvailable}
 }
 

@@ -21,7 +21,7 @@ const (
 	HeaderFailed                   // the PROXY header could not be sent
 	HandshakeFailed                // the handshake of the transport failed, or took too long
 	Reset                          // the connection was reset, or failed in another way
-	SendTimeout                    // the upstream did not take data within the send timeout of its transport
+	SendTimeout                    // the upstream did not accept data within the send timeout of its transport
 	NoneAvailable                  // all upstreams fail their health checks or have their maximum of connections
 	numFailures
 )

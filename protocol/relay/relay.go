@@ -13,7 +13,7 @@
 //
 // The upstream with the fewest connections is used, in relation to its weight; of several such, each
 // in turn. If it cannot be connected to, another one is tried. An upstream that fails repeatedly is
-// not used for a time ([Passive]), and health checks ([Check]) find those that do not accept.
+// not used for a time ([Passive]), and health checks ([Check]) find upstreams that do not accept.
 //
 // Data that package protocol/sniff has examined is still unread and is forwarded first, so that the
 // rules of a sniff.Config can choose between several relays.
@@ -21,8 +21,8 @@
 // # Ends
 //
 // The end of the stream of one side is passed on to the other, which may go on sending. A reset is
-// passed on as a reset. If no upstream can be connected to, the client is reset: what a client of an
-// unknown protocol could be told is unknown. The error of Serve is then an [*Error], which is
+// passed on as a reset. If no upstream can be connected to, the client is reset, because the
+// relay cannot send an error of a protocol that it does not know. The error of Serve is then an [*Error], which is
 // protocol.ErrUpstream.
 //
 // # Limits
@@ -51,10 +51,10 @@ type Relay struct {
 	opts    atomic.Pointer[Options] // with defaults
 	checker checker
 
-	mu        sync.Mutex
-	upstreams []*upstream // in the order of the options
-	removed   []*upstream // by SetOptions, with live connections
-	noneFree  uint64      // connections for which there was no upstream
+	mu          sync.Mutex
+	upstreams   []*upstream // in the order of the options
+	removed     []*upstream // by SetOptions, with live connections
+	unavailable uint64      // connections for which there was no upstream
 }
 
 var _ protocol.Drainer = (*Relay)(nil)
@@ -122,7 +122,7 @@ func (r *Relay) DrainsItself() {}
 // "upstream" of conn is the address of the upstream.
 func (r *Relay) Serve(ctx context.Context, conn *transport.Conn) error {
 	done := make(chan dialled, 1)
-	go func() { // dialing needs a deep stack, which this goroutine would keep
+	go func() { // dialing grows the stack, which this goroutine would keep
 		var d dialled
 		defer func() {
 			if v := recover(); v != nil {

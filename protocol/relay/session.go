@@ -195,7 +195,7 @@ func reset(c *transport.Conn) {
 	c.Abort()
 }
 
-// stopTick is the time between two looks at a connection that was asked to stop. It is shorter than
+// stopTick is the time between two checks of a connection that was asked to stop. It is shorter than
 // the time that package conns allows for the return of Serve once it has closed the connection.
 const stopTick = 250 * time.Millisecond
 

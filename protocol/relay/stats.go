@@ -13,11 +13,8 @@ const (
 	Full    State = "full"    // it has its maximum of connections
 	Out     State = "out"     // it has failed too often; see Passive
 	Down    State = "down"    // its health checks fail
-	Removed State = "removed" // it is not configured any more, and has connections left
+	Removed State = "removed" // it is not configured any more, and still has connections
 )
-
-// States are all values of State.
-var States = []State{Up, Full, Out, Down, Removed}
 
 // Failures are all kinds of failures of an upstream; those without one are NoneAvailable.
 var Failures = []Failure{DialFailed, DialRefused, DialTimeout, HeaderFailed, HandshakeFailed, Reset, SendTimeout}
@@ -52,7 +49,7 @@ func (r *Relay) Stats() Stats {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
-	st := Stats{NoneAvailable: r.noneFree}
+	st := Stats{NoneAvailable: r.unavailable}
 	for _, u := range r.upstreams {
 		st.Upstreams = append(st.Upstreams, u.stats(now, false))
 	}

@@ -8,15 +8,13 @@ import (
 	"time"
 )
 
-// NodeStore is a Store that several nodes use at the same time, such as the one of package natsstore. A
-// client can resume its session at any of them. A manager reads no sessions at its start: it takes one
-// over when a client presents its id. Each is not called.
+// NodeStore is a Store that several nodes use at the same time, such as the one of package natsstore. A manager
+// does not call Each: it takes a session over when a client presents its id at this node.
 //
-// A record belongs to the node that wrote it last, in its generation. Save compares and sets each record
-// on its own: it neither writes nor removes one that another node has taken over, or one of a later
-// generation, and calls [Node.Lost] for it, which is not an error. A [SaveError] says which records were
-// refused, such as those that have grown while the store is full. Another error of Save means that some
-// records may not have been written; the manager saves all of them again.
+// A record belongs to the node that wrote it last, in its generation. Save compares and sets each record on its
+// own: it neither writes nor removes one that another node has taken over, or one of a later generation, and calls
+// [Node.Lost] for it, which is not an error. A [SaveError] names the records that were refused, such as those that
+// have grown while the store is full. After another error of Save the manager saves all records again.
 type NodeStore interface {
 	Store
 	// Join is called once, by New, before all other methods.

@@ -29,7 +29,7 @@ type Call struct {
 	text   text // storage for a string result of a Method
 	quit   bool // the session ends after the answer
 
-	outside *Invocation // nil: a request of a shell
+	invocation *Invocation // nil: a request of a shell
 }
 
 // text is a string result. Its address in a Call converts to any without an allocation.
@@ -67,11 +67,11 @@ func (c *Call) Return(v any) { c.result = v }
 // Frame streams an intermediate result that replaces the previous one, for commands that show
 // changes over time. In text the frames follow each other. It blocks and fails like a Write to Out.
 func (c *Call) Frame(v any) error {
-	if c.outside != nil {
-		if c.outside.Frame == nil {
+	if c.invocation != nil {
+		if c.invocation.Frame == nil {
 			return nil
 		}
-		return c.outside.Frame(v)
+		return c.invocation.Frame(v)
 	}
 	b, err := c.runner.appendFrame(nil, &c.req, v)
 	if err != nil {
@@ -84,12 +84,12 @@ func (c *Call) Frame(v any) error {
 // the command runs. For an [Invocation] without a connection it has the ID 0 and no other use.
 func (c *Call) Conn() *transport.Conn {
 	switch {
-	case c.outside == nil:
+	case c.invocation == nil:
 		return c.req.c.peer.Conn()
-	case c.outside.Conn == nil:
+	case c.invocation.Conn == nil:
 		return new(transport.Conn)
 	}
-	return c.outside.Conn
+	return c.invocation.Conn
 }
 
 // writer is Call.Out.

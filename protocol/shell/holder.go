@@ -61,7 +61,7 @@ func (h *holder) takeBuffered() []byte {
 	return b
 }
 
-// Revoked implements session.Holder: it tells the client why it has lost the session, and closes
+// Revoked implements session.Holder: it sends the client the reason for the loss of the session, and closes
 // the connection.
 func (h *holder) Revoked(by net.Addr, err error) {
 	revoke := func() {

@@ -36,7 +36,7 @@ type Invocation struct {
 func (c *Command) Invoke(ctx context.Context, inv Invocation) (result any, err error) {
 	call := &Call{
 		Args: inv.Args, Flags: inv.Flags, Value: inv.Value, User: inv.User, Remote: inv.Remote,
-		Session: &State{Dir: "/", JSON: true}, Out: inv.Out, outside: &inv,
+		Session: &State{Dir: "/", JSON: true}, Out: inv.Out, invocation: &inv,
 	}
 	if call.Out == nil {
 		call.Out = io.Discard

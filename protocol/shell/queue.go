@@ -30,7 +30,7 @@ func (r *runner) submit(req request) {
 		return
 	}
 	if req.cmd != nil && req.cmd.Quick {
-		req.c.awaitRoom()
+		req.c.waitBelowHighWater()
 		r.run(&req)
 		if next, more := r.next(); more {
 			r.start(next)
@@ -75,27 +75,27 @@ func (r *runner) start(req request) {
 func (r *runner) abandon() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.busy, r.ctx, r.early, r.queue = false, nil, nil, nil
+	r.busy, r.ctx, r.earlyCancel, r.queue = false, nil, nil, nil
 	r.signal()
 }
 
 // work runs req and then queued requests until there are none.
 func (r *runner) work(req request) {
 	for more := true; more; req, more = r.next() {
-		req.c.awaitRoom()
+		req.c.waitBelowHighWater()
 		r.run(&req)
 	}
 }
 
-// awaitRoom waits while highWater bytes wait for a client that does not read its answers: its next
+// waitBelowHighWater waits while highWater bytes wait for a client that does not read its answers: its next
 // request runs when it does.
-func (c *conn) awaitRoom() { c.peer.Outbox().WaitBelow(c.peer.Context(), highWater) }
+func (c *conn) waitBelowHighWater() { c.peer.Outbox().WaitBelow(c.peer.Context(), highWater) }
 
 // next returns the next queued request. If there is none it marks the runner idle.
 func (r *runner) next() (req request, more bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.ctx, r.early = nil, nil
+	r.ctx, r.earlyCancel = nil, nil
 	if more = len(r.queue) > 0; more {
 		req, r.queue[0] = r.queue[0], request{}
 		r.queue = r.queue[1:]

@@ -127,8 +127,8 @@ func (r *runner) call(call *Call, cmd *Command) (err error) {
 		r.ctx = ctx
 		if r.ended {
 			ctx.cancelCause(ErrSessionEnded)
-		} else if r.early != nil {
-			ctx.cancelCause(r.early)
+		} else if r.earlyCancel != nil {
+			ctx.cancelCause(r.earlyCancel)
 		}
 		r.mu.Unlock()
 	}

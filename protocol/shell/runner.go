@@ -22,14 +22,14 @@ type runner struct {
 	json      atomic.Bool // state.JSON, for other goroutines
 
 	// mu may be acquired while the session is locked; the session is not used while mu is held.
-	mu      sync.Mutex
-	conn    *conn        // attached connection; nil: none
-	busy    bool         // a command is running
-	ctx     *lazyContext // context of that command; nil: a Quick one, which cannot be cancelled
-	early   error        // cause of an interrupt before ctx was set
-	queue   []request
-	ended   bool          // the session has ended
-	changed chan struct{} // closed at the next change of the fields above; nil: no goroutine waits
+	mu          sync.Mutex
+	conn        *conn        // attached connection; nil: none
+	busy        bool         // a command is running
+	ctx         *lazyContext // context of that command; nil: a Quick one, which cannot be cancelled
+	earlyCancel error        // cause of an interrupt before ctx was set
+	queue       []request
+	ended       bool          // the session has ended
+	changed     chan struct{} // closed at the next change of the fields above; nil: no goroutine waits
 }
 
 func newRunner(s *Shell, sess *session.Session[State], stored *State) *runner {
@@ -123,7 +123,7 @@ func (r *runner) interrupt(c *conn, cause error) bool {
 	if r.ctx != nil {
 		r.ctx.cancelCause(cause)
 	} else {
-		r.early = cause // the worker has not got as far as the context yet
+		r.earlyCancel = cause // the worker has not set the context yet
 	}
 	for i := range r.queue {
 		r.queue[i].text = "" // answered as cancelled, in order

@@ -36,21 +36,13 @@ type routeTable struct {
 	any   []*Route // those without ServerNames
 }
 
-// TLSRoutes returns a [Select] that waits for the complete ClientHello and returns the protocol of
-// a route. It compares the exact server name first, then the wildcards that it ends with, the
-// longest first, and last come the routes without ServerNames. Among routes for the same name the
-// first whose ALPN fits is used; if none fits, the search continues with the next shorter wildcard.
-// The number of routes does not affect the time for this.
-//
-// A server name that is not a host name, such as an address, is used by routes without ServerNames
-// only. A ClientHello that is malformed ([ParseClientHello]), and other data, have no protocol: the
-// next [Rule] is evaluated.
-//
-// The server name of a client that has a route becomes the label "sni" of the connection.
-// Unprintable characters are escaped, and more than 128 bytes are cut off.
-//
-// The error reports all fields that cannot be used, and names and protocols that an earlier route
-// has already.
+// TLSRoutes returns a [Select] that waits for the complete ClientHello and returns the protocol of a
+// route: for the exact server name, else for the longest wildcard, else without ServerNames. Of several
+// routes for a name the first with a matching ALPN is used; if none matches, the search continues with the
+// next shorter wildcard. The number of routes does not affect the time. A server name that is no host name
+// is used by routes without ServerNames only. A malformed ClientHello and other data have no protocol: the
+// next [Rule] is evaluated. The server name, escaped and cut to 128 bytes, becomes the label "sni" of the
+// connection. The error reports all fields that cannot be used, and names and protocols of earlier routes.
 func TLSRoutes(routes ...Route) (Select, error) {
 	t, err := newRouteTable(routes)
 	if err != nil {
@@ -110,7 +102,7 @@ func (t *routeTable) add(f *option.Faults, field string, r *Route) {
 		if slices.Contains(list, r) { // the route has the name twice
 			return list
 		}
-		if slices.ContainsFunc(list, func(earlier *Route) bool { return earlier.hides(r) }) {
+		if slices.ContainsFunc(list, func(earlier *Route) bool { return earlier.shadows(r) }) {
 			f.Add(fmt.Errorf("option %sServerNames %s: an earlier route is used for it already", field, what))
 		}
 		return append(list, r)
@@ -128,8 +120,8 @@ func (t *routeTable) add(f *option.Faults, field string, r *Route) {
 	}
 }
 
-// hides reports whether later is never used for a name that both have.
-func (r *Route) hides(later *Route) bool {
+// shadows reports whether later is never used for a name that both have.
+func (r *Route) shadows(later *Route) bool {
 	return len(r.ALPN) == 0 || len(later.ALPN) > 0 && !slices.ContainsFunc(later.ALPN, func(a string) bool { return !slices.Contains(r.ALPN, a) })
 }
 

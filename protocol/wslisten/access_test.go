@@ -42,7 +42,7 @@ func TestRefusals(t *testing.T) {
 		{"unauthenticated", "", wslisten.Options{Authorize: authorize}, 401, "log in"},
 		{"forbidden", "X-User: eve\r\n", wslisten.Options{Authorize: authorize}, 403, "not you"},
 		{"authorized", "X-User: bob\r\n", wslisten.Options{Authorize: authorize}, 101, ""},
-		{"with a body", "Content-Length: 5\r\n", wslisten.Options{}, 413, "no body"},
+		{"with a body", "Content-Length: 5\r\n", wslisten.Options{}, 413, "a body is not allowed"},
 		{"no subprotocol in common", "Sec-WebSocket-Protocol: v3\r\n", wslisten.Options{Subprotocols: []string{"v2", "v1"}}, 101, ""},
 	} {
 		synctest.Test(t, func(t *testing.T) {

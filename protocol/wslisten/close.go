@@ -104,7 +104,7 @@ func (c *conn) awaitClose() {
 		n, err := c.nc.Read(p)
 		unread += n
 		if c.violation() == nil {
-			if _, wrong := c.in.decode(p[:n]); wrong != nil {
+			if _, err := c.in.decode(p[:n]); err != nil {
 				return
 			}
 		}

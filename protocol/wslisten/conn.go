@@ -55,7 +55,7 @@ type conn struct {
 	// Write side.
 	writeMu  sync.Mutex // held during a write
 	writeErr error      // final
-	held     []byte     // the beginning of a character, in text
+	partial  []byte     // the beginning of a character, in text
 
 	pongMu sync.Mutex
 	pong   []byte // to be sent, if owed
@@ -90,8 +90,8 @@ func (c *conn) Read(p []byte) (int, error) {
 	return 0, c.readErr
 }
 
-// WaitReadable waits with a small buffer of its own: that of the caller would be held by each idle
-// connection. It implements engine.ReadableWaiter.
+// WaitReadable implements engine.ReadableWaiter. It waits with the small buffer of c, so that an idle
+// connection does not hold a read buffer.
 func (c *conn) WaitReadable() {
 	c.readMu.Lock()
 	defer c.readMu.Unlock()
@@ -113,11 +113,11 @@ func (c *conn) readSome(p []byte) (int, error) {
 		c.received.Add(1)
 	}
 	c.more = raw == len(p)
-	n, wrong := c.in.decode(p[:raw])
+	n, verr := c.in.decode(p[:raw])
 	c.answerPing()
 	switch {
-	case wrong != nil:
-		c.readErr = wrong
+	case verr != nil:
+		c.readErr = verr
 	case c.in.closed:
 		c.readErr = closedError(c.in.code)
 	case err == io.EOF:
@@ -151,7 +151,7 @@ func (c *conn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// writeMessage writes p, and in text what was held of the previous message. c.writeMu is held.
+// writeMessage writes p, in text after the partial character of the previous message. c.writeMu is held.
 func (c *conn) writeMessage(p []byte) (int, error) {
 	switch {
 	case c.writeErr != nil:
@@ -161,9 +161,9 @@ func (c *conn) writeMessage(p []byte) (int, error) {
 	case !c.t.opts.Text:
 		return c.writeFrame(websock.Binary, p)
 	}
-	message, held := p, len(c.held)
-	if held > 0 {
-		message = append(append(bufpool.Get(held+len(p)), c.held...), p...)
+	message, partial := p, len(c.partial)
+	if partial > 0 {
+		message = append(append(bufpool.Get(partial+len(p)), c.partial...), p...)
 		defer func(b []byte) { bufpool.Put(b) }(message)
 	}
 	whole := wholeRunes(message)
@@ -172,10 +172,10 @@ func (c *conn) writeMessage(p []byte) (int, error) {
 	}
 	if whole > 0 {
 		if n, err := c.writeFrame(websock.Text, message[:whole]); err != nil {
-			return max(n-held, 0), err
+			return max(n-partial, 0), err
 		}
 	}
-	c.held = append(c.held[:0], message[whole:]...)
+	c.partial = append(c.partial[:0], message[whole:]...)
 	return len(p), nil
 }
 

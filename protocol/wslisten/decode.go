@@ -28,7 +28,7 @@ func (v *violation) Unwrap() error {
 	return protocol.ErrBadInput
 }
 
-func wrong(format string, args ...any) error {
+func protocolError(format string, args ...any) error {
 	return &violation{websocket.StatusProtocolError, fmt.Sprintf(format, args...)}
 }
 
@@ -113,9 +113,9 @@ func (d *decoder) parseHeader() (complete bool, err error) {
 		length := h[1] & 0x7f
 		switch {
 		case h[1]&0x80 == 0:
-			return false, wrong("a frame is not masked")
+			return false, protocolError("a frame is not masked")
 		case length > websock.MaxControl && d.opcode() >= websock.Close:
-			return false, wrong("a control frame is longer than %d bytes", websock.MaxControl)
+			return false, protocolError("a control frame is longer than %d bytes", websock.MaxControl)
 		case length < 126:
 			return false, d.checkLength(uint64(length), 0)
 		}
@@ -157,15 +157,15 @@ func (d *decoder) checkFirst(b byte) error {
 	fin := b&0x80 != 0
 	switch op := d.opcode(); {
 	case b&0x70 != 0:
-		return wrong("reserved bits are set, but no extension was negotiated")
+		return protocolError("reserved bits are set, but no extension was negotiated")
 	case op > websock.Binary && op < websock.Close || op > websock.Pong:
-		return wrong("unknown opcode %d", op)
+		return protocolError("unknown opcode %d", op)
 	case op >= websock.Close && !fin:
-		return wrong("a control frame is fragmented")
+		return protocolError("a control frame is fragmented")
 	case op == websock.Continuation && !d.open:
-		return wrong("a frame continues no message")
+		return protocolError("a frame continues no message")
 	case (op == websock.Text || op == websock.Binary) && d.open:
-		return wrong("a message begins within another one")
+		return protocolError("a message begins within another one")
 	}
 	return nil
 }
@@ -178,9 +178,9 @@ func (d *decoder) checkLength(length uint64, extended int) error {
 	}
 	switch {
 	case length > math.MaxInt64:
-		return wrong("a length of more than 63 bits")
+		return protocolError("a length of more than 63 bits")
 	case extended == 2 && length < 126, extended == 8 && length <= math.MaxUint16:
-		return wrong("the length %d is encoded in %d bytes", length, extended)
+		return protocolError("the length %d is encoded in %d bytes", length, extended)
 	case d.opcode() >= websock.Close || d.max < 0:
 	case length > uint64(d.max)-uint64(size):
 		return &violation{websocket.StatusMessageTooBig, fmt.Sprintf("a message is longer than %d bytes", d.max)}
@@ -244,11 +244,11 @@ func (d *decoder) endClose(payload []byte) error {
 	d.code = websocket.StatusNoStatusRcvd
 	switch {
 	case len(payload) == 1:
-		return wrong("a close code of one byte")
+		return protocolError("a close code of one byte")
 	case len(payload) >= 2:
 		d.code = websocket.StatusCode(binary.BigEndian.Uint16(payload))
 		if !validCode(d.code) {
-			return wrong("close code %d", int(d.code))
+			return protocolError("close code %d", int(d.code))
 		}
 		if !utf8.Valid(payload[2:]) {
 			return errNotUTF8

@@ -25,7 +25,7 @@ func (t *Transport) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength != 0 {
 		w.Header().Set("Connection", "close") // net/http would wait for the body when this request has been answered
 		http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime))
-		refuse(w, http.StatusRequestEntityTooLarge, errors.New("requests have no body here"))
+		refuse(w, http.StatusRequestEntityTooLarge, errors.New("a body is not allowed"))
 		return
 	}
 	err := t.policy.CheckHost(r)
@@ -127,7 +127,8 @@ func (c *conn) opened(nc net.Conn, err error) {
 	close(c.admission.answered)
 }
 
-// upgrade has the request answered. It is called by the goroutine of the connection.
+// upgrade lets the goroutine of the request answer, and waits for it. It is called by the goroutine of the
+// connection.
 func (c *conn) upgrade(ctx context.Context) error {
 	close(c.admission.proceed)
 	select {

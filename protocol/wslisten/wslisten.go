@@ -9,8 +9,8 @@
 // A request for an upgrade waits until an acceptor of the listener takes it. The cap, the limits
 // per address, bans, the handshake timeout, counters, end reasons and the drain of the listener
 // thereby apply to WebSockets as to any connection, and a refused client gets an answer of HTTP:
-// 503. The address of a connection is that of the HTTP request: behind a proxy what the HTTP
-// listener takes it for. Addr is a name only, for logs.
+// 503. The address of a connection is that of the HTTP request: behind a proxy the
+// one that the HTTP listener has determined. Addr is a name only, for logs.
 //
 // The HTTP server may itself run on a ranch listener (package netlisten); then a WebSocket has a
 // slot in both. Drain the listener of the WebSockets first, or both together.
@@ -168,8 +168,8 @@ func (s *served) Close() error { return s.ws.closeGracefully() }
 // WaitReadable implements engine.ReadableWaiter.
 func (s *served) WaitReadable() { s.ws.WaitReadable() }
 
-// servedTLS has a type of its own because a transport.Conn takes a connection with the method
-// ConnectionState for one with TLS.
+// servedTLS is a separate type because a transport.Conn treats a connection with the method
+// ConnectionState as one with TLS.
 type servedTLS struct{ *served }
 
 func (s servedTLS) ConnectionState() tls.ConnectionState { return *s.ws.tls }

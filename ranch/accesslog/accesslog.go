@@ -21,9 +21,9 @@
 // "duration" is in seconds. All that a client chooses follows "sent", so a program that searches the
 // beginning of a line cannot be misled. Characters that are not printable are escaped.
 //
-// Writing never delays a connection: what a line is made of waits in memory for a goroutine, up to
-// [Options].MaxBytes, and further lines are dropped and counted. If the file cannot be written, for
-// example because the disk is full, lines wait in the same way until it can.
+// Writing never delays a connection: a goroutine writes the lines, which are kept in memory up to
+// [Options].MaxBytes; further ones are dropped and counted. While the file cannot be written, for example
+// because the disk is full, lines are kept in the same way.
 package accesslog
 
 import (
@@ -45,10 +45,10 @@ import (
 type Options struct {
 	// Mode is the mode of the file if Open creates it. 0 is 0640.
 	Mode fs.FileMode
-	// MaxBytes limits the memory for lines that wait to be written: each takes 256 bytes. 0 is
+	// MaxBytes limits the memory for pending lines: each takes 256 bytes. 0 is
 	// 1 MiB; values below 64 KiB are refused.
 	MaxBytes int
-	// Logger is told once when lines cannot be written or are dropped, and when they can be written
+	// Logger logs once when lines cannot be written or are dropped, and once when they can be written
 	// again. nil is slog.Default().
 	Logger *slog.Logger
 }
@@ -56,7 +56,7 @@ type Options struct {
 // Stats are the counters of a [Log] since it was created.
 type Stats struct {
 	Lines   uint64 // written
-	Dropped uint64 // lines for which there was no room
+	Dropped uint64 // lines that were dropped because of MaxBytes
 	Errors  uint64 // writes that have failed; the lines are written again
 }
 
@@ -67,13 +67,13 @@ type Log struct {
 
 	mu      sync.Mutex
 	w       io.Writer
-	pending []ending // lines to write
-	max     int      // limits pending and writing together
-	writing int      // lines that the goroutine has taken from pending and not written yet
+	pending []entry // lines to write
+	max     int     // limits pending and writing together
+	writing int     // lines that the goroutine has taken from pending and not written yet
 	stats   Stats
 	closed  bool
-	work    chan struct{} // has room for one: there is something to do
-	early   chan struct{} // has room for one: do it without waiting for more lines
+	work    chan struct{} // holds one element: there is something to do
+	early   chan struct{} // holds one element: do it without waiting for more lines
 	done    chan struct{} // closed when the goroutine has ended
 }
 
@@ -102,9 +102,8 @@ func (o Options) mode() fs.FileMode { return cmp.Or(o.Mode, 0o640) }
 
 const (
 	minBytes = 64 << 10 // the smallest MaxBytes
-	// endingBytes is what a line takes while it waits: an ending, with a reserve for its labels and
-	// its error.
-	endingBytes = 256
+	// entryBytes is the memory of a pending line: an entry, with a reserve for its labels and its error.
+	entryBytes = 256
 )
 
 func (o Options) validate() error {
@@ -134,7 +133,7 @@ func open(path string, mode fs.FileMode) (*os.File, error) {
 
 func start(w io.Writer, path string, o Options) *Log {
 	option.Default(&o.MaxBytes, 1<<20)
-	l := &Log{opts: o, path: path, w: w, max: o.MaxBytes / endingBytes, work: make(chan struct{}, 1), early: make(chan struct{}, 1), done: make(chan struct{})}
+	l := &Log{opts: o, path: path, w: w, max: o.MaxBytes / entryBytes, work: make(chan struct{}, 1), early: make(chan struct{}, 1), done: make(chan struct{})}
 	go l.run()
 	return l
 }
@@ -191,7 +190,7 @@ func closeFile(w io.Writer) error {
 	return nil
 }
 
-// Close writes the lines that wait, until ctx ends, and closes the file. Later lines are dropped. It
+// Close writes the pending lines, until ctx ends, and closes the file. Later lines are dropped. It
 // returns the cause of ctx if that ended first.
 func (l *Log) Close(ctx context.Context) error {
 	l.mu.Lock()

@@ -182,7 +182,7 @@ func TestFullDisk(t *testing.T) {
 			t.Errorf("got %+v, want 10 lines, none dropped, and an error each second", st)
 		}
 		closeLog(t, l)
-		want := []string{"WARN the access log cannot be written; lines wait in memory", "INFO the access log is written again"}
+		want := []string{"WARN the access log cannot be written; lines are kept in memory", "INFO the access log can be written again"}
 		if diff := cmp.Diff(want, log.all); diff != "" {
 			t.Errorf("messages (-want +got):\n%s", diff)
 		}
@@ -199,33 +199,33 @@ func TestStuckDisk(t *testing.T) {
 		synctest.Wait()
 		addLines(t, l, 1, 10_000)
 		synctest.Wait()
-		const room = minBytes / endingBytes
-		if st := l.Stats(); st.Dropped != 10_000-room || st.Lines != 0 {
-			t.Errorf("got %+v, want %d dropped and none written", st, 10_000-room)
+		const limit = minBytes / entryBytes
+		if st := l.Stats(); st.Dropped != 10_000-limit || st.Lines != 0 {
+			t.Errorf("got %+v, want %d dropped and none written", st, 10_000-limit)
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		close(d.stuck)
 		synctest.Wait()
-		wantLines(t, d.lines(), 0, room)
+		wantLines(t, d.lines(), 0, limit)
 		time.Sleep(2 * time.Second)
-		addLines(t, l, room, room+1)
+		addLines(t, l, limit, limit+1)
 		synctest.Wait()
-		want := []string{"WARN lines of the access log are dropped: it is written too slowly", "INFO the access log is written again"}
+		want := []string{"WARN access log lines are dropped: writes are too slow", "INFO the access log can be written again"}
 		if diff := cmp.Diff(want, log.all); diff != "" {
 			t.Errorf("messages (-want +got):\n%s", diff)
 		}
 		d.stuck = make(chan struct{})
-		addLines(t, l, room+1, room+3)
+		addLines(t, l, limit+1, limit+3)
 		if err := l.Close(ctx); err != context.DeadlineExceeded {
 			t.Errorf("Close of a stuck log: got %v, want %v", err, context.DeadlineExceeded)
 		}
 		close(d.stuck)
 		closeLog(t, l)
-		addLines(t, l, room+3, room+4)
-		wantLines(t, d.lines(), 0, room+3)
-		if st := l.Stats(); st.Lines != room+3 || st.Dropped != 10_000-room+1 {
-			t.Errorf("after Close: got %+v, want %d lines and one more dropped", st, room+3)
+		addLines(t, l, limit+3, limit+4)
+		wantLines(t, d.lines(), 0, limit+3)
+		if st := l.Stats(); st.Lines != limit+3 || st.Dropped != 10_000-limit+1 {
+			t.Errorf("after Close: got %+v, want %d lines and one more dropped", st, limit+3)
 		}
 	})
 }
@@ -315,7 +315,7 @@ func TestReopenUnderLoad(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "access.log")
 	const n, rounds = 20_000, 50
-	l := openLog(t, path, Options{MaxBytes: n * endingBytes})
+	l := openLog(t, path, Options{MaxBytes: n * entryBytes})
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

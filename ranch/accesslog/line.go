@@ -23,7 +23,7 @@ type lines struct {
 }
 
 // append appends the line for the end of a connection.
-func (f *lines) append(b []byte, n *ending) []byte {
+func (f *lines) append(b []byte, n *entry) []byte {
 	b = append(f.appendTime(append(b, `{"time":"`...), n.at), `","listener":`...)
 	b = appendText(b, n.ref)
 	b = strconv.AppendUint(append(b, `,"id":`...), n.id, 10)

@@ -57,7 +57,7 @@ var testTime = time.Date(2026, 1, 2, 15, 4, 5, 123456789, time.FixedZone("", 360
 
 // lineOf returns the line for e.
 func lineOf(e *ranch.Event, at time.Time) []byte {
-	n := ending{transport: e.Conn.Transport().Name(), peer: e.Conn.RemoteAddr(), local: e.Conn.LocalAddr(), at: at.UnixNano()}
+	n := entry{transport: e.Conn.Transport().Name(), peer: e.Conn.RemoteAddr(), local: e.Conn.LocalAddr(), at: at.UnixNano()}
 	n.set(e)
 	return new(lines).append(nil, &n)
 }

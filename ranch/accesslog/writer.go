@@ -8,10 +8,10 @@ import (
 )
 
 const (
-	// retryAfter is the time between two attempts to write while writes fail.
+	// retryAfter is the time between two attempts while writes fail.
 	retryAfter = time.Second
-	// calmAfter is how long writes must succeed, without a dropped line, to end an episode.
-	calmAfter = time.Second
+	// recoverAfter ends an episode: the time for which writes must succeed without a dropped line.
+	recoverAfter = time.Second
 	// batchTime is how long lines wait after a write for more lines, up to batchLines of them, so that
 	// a busy server does not call write for each line. Lines are formatted for one write at a time, up
 	// to batchBytes and the last one, so that formatted lines take little memory.
@@ -23,7 +23,7 @@ const (
 // writer is the state of the goroutine that writes.
 type writer struct {
 	out     io.Writer // the destination of the last write
-	taken   []ending  // were Log.pending; those from next on are not formatted yet
+	taken   []entry   // taken from Log.pending; those from next on are not formatted yet
 	next    int
 	format  lines
 	buf     []byte // lines that are not written yet
@@ -31,8 +31,8 @@ type writer struct {
 	midLine bool   // a failed write has written a part of a line to out
 
 	// An episode of failed writes or dropped lines, which is reported when it begins and ends.
-	trouble time.Time // the last failure; zero: there is no episode
-	dropped uint64    // Stats.Dropped at the last report
+	lastFailure time.Time // zero: there is no episode
+	dropped     uint64    // Stats.Dropped at the last report
 }
 
 // run writes the lines that wait, until the log is closed.
@@ -41,7 +41,7 @@ func (l *Log) run() {
 	var w writer
 	for range l.work {
 		for l.writeAll(&w) != nil { // until the file can be written
-			if !l.pause(&w) {
+			if !l.backOff(&w) {
 				break
 			}
 		}
@@ -65,8 +65,8 @@ func (l *Log) collect() {
 	}
 }
 
-// pause waits before the next attempt, and reports whether the log is still open. Reopen shortens it.
-func (l *Log) pause(w *writer) bool {
+// backOff waits before the next attempt, and reports whether the log is still open. Reopen interrupts it.
+func (l *Log) backOff(w *writer) bool {
 	t := time.NewTimer(retryAfter)
 	defer t.Stop()
 	for {
@@ -134,7 +134,7 @@ func (l *Log) fill(w *writer) {
 }
 
 // appendLine formats a line. An address or an error of a user may panic; then there is no line.
-func (l *Log) appendLine(w *writer, n *ending) {
+func (l *Log) appendLine(w *writer, n *entry) {
 	before := len(w.buf)
 	defer func() {
 		if v := recover(); v != nil {
@@ -151,7 +151,7 @@ func (l *Log) appendLine(w *writer, n *ending) {
 
 // write writes buf, and returns how many of its bytes were written.
 func (w *writer) write() (n int, err error) {
-	if w.midLine { // so that the incomplete line does not spoil the next one
+	if w.midLine { // ends the incomplete line, so that the next one can be parsed
 		if _, err := w.out.Write([]byte("\n")); err != nil {
 			return 0, err
 		}
@@ -178,7 +178,7 @@ func (l *Log) written(w *writer, n int, err error) {
 	l.mu.Lock()
 	l.stats.Lines += uint64(lines)
 	l.writing = w.unwritten()
-	reopened := l.w != w.out // which has closed out, so that err says nothing
+	reopened := l.w != w.out // Reopen has closed out, which is the cause of err
 	if err != nil && !reopened {
 		l.stats.Errors++
 	}
@@ -200,21 +200,21 @@ func (l *Log) logger() *slog.Logger {
 func (l *Log) report(w *writer, err error) {
 	now, dropped := time.Now(), l.Stats().Dropped
 	log := l.logger()
-	began := w.trouble.IsZero()
+	began := w.lastFailure.IsZero()
 	switch {
 	case err != nil:
-		w.trouble = now
+		w.lastFailure = now
 		if began {
-			log.Warn("the access log cannot be written; lines wait in memory", "file", l.path, "err", err)
+			log.Warn("the access log cannot be written; lines are kept in memory", "file", l.path, "err", err)
 		}
 	case dropped > w.dropped:
-		w.trouble = now
+		w.lastFailure = now
 		if began {
-			log.Warn("lines of the access log are dropped: it is written too slowly", "file", l.path)
+			log.Warn("access log lines are dropped: writes are too slow", "file", l.path)
 		}
-	case !began && now.Sub(w.trouble) >= calmAfter:
-		w.trouble = time.Time{}
-		log.Info("the access log is written again", "file", l.path, "dropped", dropped)
+	case !began && now.Sub(w.lastFailure) >= recoverAfter:
+		w.lastFailure = time.Time{}
+		log.Info("the access log can be written again", "file", l.path, "dropped", dropped)
 	}
 	w.dropped = dropped
 }

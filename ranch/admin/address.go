@@ -3,22 +3,17 @@ package admin
 import (
 	"net"
 	"net/netip"
+
+	"goranch/conns/netrules"
 )
 
-// parseNetwork reads a network, or an IP address as the network that contains it alone.
+// parseNetwork reads a network, or an IP address, of which it ignores the zone.
 func parseNetwork(s string) (netip.Prefix, bool) {
-	if p, err := netip.ParsePrefix(s); err == nil {
-		if p.Addr().Is4In6() && p.Bits() >= 96 {
-			p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
-		}
-		return p.Masked(), true
+	if a, err := netip.ParseAddr(s); err == nil {
+		s = a.WithZone("").String()
 	}
-	a, err := netip.ParseAddr(s)
-	if err != nil {
-		return netip.Prefix{}, false
-	}
-	a = a.Unmap().WithZone("")
-	return netip.PrefixFrom(a, a.BitLen()), true
+	p, err := netrules.ParseNetwork(s)
+	return p, err == nil
 }
 
 // ipOf returns the IP address and port of a, or the zero value if it has none.

@@ -61,7 +61,7 @@ func (a *admin) drain(ctx context.Context, c *shell.Call) error {
 			return fmt.Errorf("listener %s has your connection, for which the drain would wait", l.Ref())
 		}
 	}
-	slow, err := setPace(c, selected)
+	slow, err := setDrainTimes(c, selected)
 	if err != nil {
 		return err
 	}
@@ -81,16 +81,16 @@ func (a *admin) drain(ctx context.Context, c *shell.Call) error {
 	return nil
 }
 
-// maxPace is the longest delay or spread.
-const maxPace = 24 * time.Hour
+// maxDrainTime is the longest delay or spread.
+const maxDrainTime = 24 * time.Hour
 
-// setPace sets the delay and the spread that the flags give, and returns the longest sum of both.
-func setPace(c *shell.Call, listeners []*ranch.Listener) (longest time.Duration, err error) {
-	delay, err := durationFlag(c, "delay", -1, 0, maxPace)
+// setDrainTimes sets the delay and the spread of the flags, and returns the longest sum of both.
+func setDrainTimes(c *shell.Call, listeners []*ranch.Listener) (longest time.Duration, err error) {
+	delay, err := durationFlag(c, "delay", -1, 0, maxDrainTime)
 	if err != nil {
 		return 0, err
 	}
-	spread, err := durationFlag(c, "spread", -1, 0, maxPace)
+	spread, err := durationFlag(c, "spread", -1, 0, maxDrainTime)
 	if err != nil {
 		return 0, err
 	}

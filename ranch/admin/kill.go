@@ -19,37 +19,37 @@ const endHelp = "\n\nA filter requires --yes; without it the answer is the numbe
 	"never matches your own connection." + liveFilterHelp
 
 func (a *admin) killCommands() []shell.Command {
-	kill := ending{(*ranch.Listener).Kill, "close", "closed", shell.Field{Key: "killed", Title: "Killed"}}
-	end := ending{(*ranch.Listener).End, "end", "asked to stop", shell.Field{Key: "asked", Title: "Asked to stop"}}
+	kill := endMode{(*ranch.Listener).Kill, "close", "closed", shell.Field{Key: "killed", Title: "Killed"}}
+	end := endMode{(*ranch.Listener).End, "end", "asked to stop", shell.Field{Key: "asked", Title: "Asked to stop"}}
 	return []shell.Command{
 		{Name: "kill", Usage: endUsage, Role: shell.Operator, Changes: true, MinArgs: 1, MaxArgs: maxTerms,
 			Help:  "Close connections at once, by their ids or all that match a filter." + endHelp,
 			Flags: []shell.Flag{{Name: "yes", Help: "Close all connections that match the filter."}},
-			Run:   a.ending(kill), Complete: a.completeFilter(live)},
+			Run:   a.endCommand(kill), Complete: a.completeFilter(live)},
 		{Name: "end", Usage: endUsage, Role: shell.Operator, Changes: true, MinArgs: 1, MaxArgs: maxTerms,
 			Help: "Ask connections to stop, by their ids or all that match a filter.\n\n" +
 				"A connection can still answer what it has received. It is closed if it has not ended within the\n" +
 				"shutdown-timeout of its listener. Connections that were asked before are not counted." + endHelp,
 			Flags: []shell.Flag{{Name: "yes", Help: "Ask all connections that match the filter."}},
-			Run:   a.ending(end), Complete: a.completeFilter(live)},
+			Run:   a.endCommand(end), Complete: a.completeFilter(live)},
 	}
 }
 
-// ending is a way to end connections.
-type ending struct {
+// endMode is a way to end connections: kill or end.
+type endMode struct {
 	do     func(*ranch.Listener, conns.Query) int
 	verb   string
 	done   string
 	result shell.Field // without its value
 }
 
-func (e ending) answer(c *shell.Call, n int) {
+func (e endMode) answer(c *shell.Call, n int) {
 	e.result.Value = n
 	c.Return(shell.Fields{e.result})
 }
 
-// ending returns a command that ends connections.
-func (a *admin) ending(e ending) func(context.Context, *shell.Call) error {
+// endCommand returns a command that ends connections.
+func (a *admin) endCommand(e endMode) func(context.Context, *shell.Call) error {
 	return func(_ context.Context, c *shell.Call) error {
 		if slices.ContainsFunc(c.Args, func(s string) bool { return strings.ContainsAny(s, "=<>!") }) {
 			return a.endMatching(c, e)
@@ -58,7 +58,7 @@ func (a *admin) ending(e ending) func(context.Context, *shell.Call) error {
 	}
 }
 
-func (a *admin) endMatching(c *shell.Call, e ending) error {
+func (a *admin) endMatching(c *shell.Call, e endMode) error {
 	f, err := a.parseFilter(c, live)
 	if err != nil {
 		return err
@@ -81,7 +81,7 @@ func (a *admin) endMatching(c *shell.Call, e ending) error {
 	return nil
 }
 
-func (a *admin) endIDs(c *shell.Call, e ending) error {
+func (a *admin) endIDs(c *shell.Call, e endMode) error {
 	ids := make([]uint64, len(c.Args))
 	for i, s := range c.Args {
 		id, err := parseID(s)

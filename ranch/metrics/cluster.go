@@ -2,15 +2,15 @@ package metrics
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// Cluster holds the figures of a node of a cluster. Each node is scraped itself: a node exports no
-// figures of others but their states.
+// Cluster holds the figures of a node of a cluster. Each node is scraped separately: of other nodes it
+// exports only the states.
 type Cluster struct {
 	Ready    bool
 	State    string         // of this node, a key of Nodes
-	Nodes    map[string]int // all nodes that this one knows, itself included, by state; each key has a series
+	Nodes    map[string]int // known nodes by state, including this one; each key has a series
 	Missed   uint64         // heartbeats of other nodes that were not received
 	Rejected uint64         // messages of other nodes that were not valid
-	Commands uint64         // that ran for operators at other nodes
+	Commands uint64         // commands that ran for operators at other nodes
 	// Brokers are the figures of the brokers of topic servers, by the names of these.
 	Brokers map[string]Broker
 }
@@ -24,7 +24,7 @@ type Broker struct {
 
 var (
 	clusterReady = describe("cluster_ready",
-		"Whether the cluster can keep its promises for topics and sessions.")
+		"Whether the cluster can serve topics and sessions without restrictions.")
 	clusterNodes = describe("cluster_nodes",
 		"Nodes as this one sees them, with this one, by state.", "state")
 	clusterState = describe("cluster_state",
@@ -46,7 +46,7 @@ var (
 	brokerFilled = describe("broker_filled_messages_total",
 		"Messages with which gaps were filled.", "server")
 	brokerLost = describe("broker_gaps_lost_total",
-		"Gaps that could not be filled, which subscribers with positions were told.", "server")
+		"Gaps that could not be filled, and were announced to subscribers with positions.", "server")
 	brokerMissed = describe("broker_missed_messages_total",
 		"Messages of other topics that were lost.", "server")
 )

@@ -28,17 +28,13 @@ import (
 // scope is the name of the instrumentation.
 const scope = "goranch/ranch/oteltrace"
 
-// Observer returns an observer, for ranch.Options.Observer or ranch.Server.Observe, that makes the
-// spans with a tracer of p. Their attributes are the listener (goranch.listener), the reason of the
-// end (goranch.reason), the id (goranch.connection.id) and the payload (goranch.received_bytes,
-// goranch.sent_bytes) of the connection, and those that OpenTelemetry defines: client.address and
-// client.port, network.peer.address and network.peer.port, which differ behind a proxy,
-// server.address and server.port, network.transport, and for TLS tls.protocol.version, tls.cipher,
-// tls.resumed and tls.client.server_name. Text of peers is escaped.
-//
-// The sampler of p sees goranch.listener only; the others are set for spans that are recorded. Spans
-// of protocols that failed or panicked, and of handshakes that failed, have the status Error. The
-// span ends in the goroutine of the connection, so its processor must not wait.
+// Observer returns an observer, for ranch.Options.Observer or ranch.Server.Observe, that makes the spans with a
+// tracer of p. Their attributes are goranch.listener, goranch.reason (of the end), goranch.connection.id,
+// goranch.received_bytes and goranch.sent_bytes, and those of OpenTelemetry in docs/metrics.md. client.address and
+// network.peer.address differ behind a proxy. Text of peers is escaped. The sampler of p sees goranch.listener only; the
+// others are set for spans that are recorded. Spans of protocols that failed or panicked, and of handshakes that
+// failed, have the status Error. The span ends in the goroutine of the connection, so its processor must not
+// wait.
 func Observer(p trace.TracerProvider) func(ranch.Event) {
 	tracer := p.Tracer(scope)
 	return func(e ranch.Event) {

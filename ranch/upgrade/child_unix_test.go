@@ -70,7 +70,7 @@ type server struct {
 func (s *server) report(event, text string) {
 	r := report{PID: os.Getpid(), Event: event, Text: text, Addrs: map[string]string{}}
 	if s.u != nil {
-		r.Generation, r.Predecessor = s.u.Generation(), s.u.Predecessor()
+		r.Generation, r.Predecessor = upgrade.Generation(s.u), s.u.Predecessor()
 	}
 	for _, l := range s.ranch.Listeners() {
 		r.Addrs[l.Ref()] = l.Addr().String()

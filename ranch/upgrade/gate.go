@@ -10,8 +10,8 @@ import (
 
 // gate keeps the Accept of a listener from accepting while another process does.
 type gate struct {
-	held  atomic.Bool   // written with mu held
-	holds atomic.Uint64 // number of calls of hold
+	blocked atomic.Bool   // written with mu held
+	blocks  atomic.Uint64 // number of calls of block
 
 	mu       sync.Mutex
 	closed   bool
@@ -22,7 +22,7 @@ type gate struct {
 // wait returns nil when the listener may accept. It returns the error of Accept after a close or a
 // deadline.
 func (g *gate) wait() error {
-	for g.held.Load() {
+	for g.blocked.Load() {
 		changed, left, err := g.state()
 		if err != nil || changed == nil {
 			return err
@@ -49,7 +49,7 @@ func (g *gate) state() (changed <-chan struct{}, left time.Duration, err error) 
 	switch {
 	case g.closed:
 		return nil, 0, net.ErrClosed
-	case !g.held.Load():
+	case !g.blocked.Load():
 		return nil, 0, nil
 	}
 	if !g.deadline.IsZero() {
@@ -78,21 +78,21 @@ func (g *gate) close() {
 	g.change()
 }
 
-// hold closes the gate, and interrupts an Accept that waits in ln.
-func (g *gate) hold(ln acceptor) {
+// block closes the gate, and interrupts an Accept that waits in ln.
+func (g *gate) block(ln acceptor) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.held.Store(true)
-	g.holds.Add(1)
+	g.blocked.Store(true)
+	g.blocks.Add(1)
 	ln.SetDeadline(time.Unix(1, 0))
 }
 
-// release opens the gate.
-func (g *gate) release(ln acceptor) {
+// unblock opens the gate.
+func (g *gate) unblock(ln acceptor) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	ln.SetDeadline(g.deadline)
-	g.held.Store(false)
+	g.blocked.Store(false)
 	g.change()
 }
 
@@ -101,7 +101,7 @@ func (g *gate) setDeadline(ln acceptor, t time.Time) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.deadline = t
-	if g.held.Load() {
+	if g.blocked.Load() {
 		g.change()
 		return nil
 	}

@@ -15,19 +15,19 @@ func (a *attempt) handOver(ctx context.Context, call readyCall) (Result, error) 
 		return Result{}, err
 	}
 	for _, l := range adopted {
-		l.gate.hold(l.acceptor)
+		l.gate.block(l.acceptor)
 	}
 	call.reply <- nil
 	confirm, err := a.awaitServing(ctx)
 	if err != nil {
 		a.abandon() // before accepting again: there must be no two
 		for _, l := range adopted {
-			l.gate.release(l.acceptor)
+			l.gate.unblock(l.acceptor)
 		}
 		return Result{}, err
 	}
 	for _, l := range adopted {
-		l.hand()
+		l.markHanded()
 	}
 	a.u.stores.opened(a.control)
 	r := Result{PID: a.cmd.Process.Pid, Sockets: len(adopted)}

@@ -33,14 +33,14 @@ type listener struct {
 	handed  atomic.Bool
 }
 
-// newListener returns a listener of ln, which accepts nothing while hold.
-func newListener(u *Upgrader, ln acceptor, entry socketEntry, a *adoptee, hold bool) *listener {
+// newListener returns a listener of ln, which accepts nothing while blocked is true.
+func newListener(u *Upgrader, ln acceptor, entry socketEntry, a *adoptee, blocked bool) *listener {
 	l := &listener{acceptor: ln, u: u, entry: entry, adopted: a}
 	if a != nil && entry.OwnFile {
 		l.file, _ = os.Lstat(ln.Addr().String())
 	}
-	if hold {
-		l.gate.hold(ln)
+	if blocked {
+		l.gate.block(ln)
 	}
 	return l
 }
@@ -57,12 +57,12 @@ func describe(ref, addr string, ln net.Listener) socketEntry {
 // Accept waits while another process accepts.
 func (l *listener) Accept() (net.Conn, error) {
 	for {
-		holds := l.gate.holds.Load()
+		blocks := l.gate.blocks.Load()
 		if err := l.gate.wait(); err != nil {
 			return nil, err
 		}
 		nc, err := l.acceptor.Accept()
-		if err != nil && errors.Is(err, os.ErrDeadlineExceeded) && l.gate.holds.Load() != holds {
+		if err != nil && errors.Is(err, os.ErrDeadlineExceeded) && l.gate.blocks.Load() != blocks {
 			continue // interrupted by the gate
 		}
 		return nc, err
@@ -79,7 +79,7 @@ func (l *listener) Unwrap() net.Listener { return l.acceptor }
 func (l *listener) Shared() bool { return l.handed.Load() || l.entry.Inherited }
 
 // hand records that the socket belongs to the successor now: its file stays at Close.
-func (l *listener) hand() {
+func (l *listener) markHanded() {
 	l.handed.Store(true)
 	if l.entry.OwnFile {
 		engine.KeepSocketFile(l.Addr().String(), true)

@@ -15,7 +15,7 @@ const (
 	maxProcesses = 100
 )
 
-// manifest is what the predecessor tells the successor first. The descriptors follow: those of
+// manifest is the first message of the predecessor to the successor. The descriptors follow: those of
 // Sockets, then those of Processes.
 type manifest struct {
 	Version    int           `json:"version"`

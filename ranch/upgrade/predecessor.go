@@ -37,7 +37,7 @@ type attempt struct {
 	ready    chan readyCall  // the successor is complete
 	serving  chan chan error // it accepts; the reply
 	failOnce sync.Once
-	failed   chan error // it has said why it cannot serve
+	failed   chan error // the error that the successor passed to Fail
 }
 
 // readyCall is a call of "ready" and the channel for its reply.
@@ -50,15 +50,13 @@ type readyCall struct {
 const grace = time.Second
 
 // Upgrade starts the program again and hands it the sockets. It returns nil when the successor serves;
-// HandedOver is closed then. After an error this process serves as before and the successor is gone. The
+// HandedOver is closed then. After an error this process serves as before and the successor has ended. The
 // error wraps [ErrInProgress], [ErrNotServing], [ErrTooMany], the cause of ctx, context.DeadlineExceeded
-// after Options.Timeout, or says how the successor has failed.
+// after Options.Timeout, or the failure of the successor. When ctx ends, the upgrade is cancelled, unless
+// the hand-over has begun.
 //
-// On Linux the successor is a child of this process's parent if that is process 1 or the service manager
-// of a user, so that the manager learns of its end; otherwise it is a child of this process.
-//
-// progress is called with what happens, in words, also those that the successor passes to Progress; nil
-// is nothing. It must not block. When ctx ends, the upgrade is given up, unless the hand-over has begun.
+// progress, which may be nil, is called with each step and each text that the successor passes to Progress.
+// It must not block.
 func (u *Upgrader) Upgrade(ctx context.Context, progress func(string)) (Result, error) {
 	if progress == nil {
 		progress = func(string) {}
@@ -81,7 +79,7 @@ func (u *Upgrader) Upgrade(ctx context.Context, progress func(string)) (Result, 
 	r, err := a.run(ctx)
 	if err != nil {
 		a.abandon()
-		u.stores.takeBack(u.opts.Logger)
+		u.stores.reopenAll(u.opts.Logger)
 		end(serving)
 		return Result{}, fmt.Errorf("upgrade: %w; this process continues to serve", err)
 	}
@@ -124,7 +122,7 @@ func (u *Upgrader) begin(ctx context.Context) (_ context.Context, end func(state
 		defer u.mu.Unlock()
 		u.state = next
 		if next == handedOver {
-			u.limitLife()
+			u.exitAfterLimit()
 			close(u.handed)
 		}
 		close(u.attempt)
@@ -134,12 +132,12 @@ func (u *Upgrader) begin(ctx context.Context) (_ context.Context, end func(state
 
 // checkProcesses returns an error if the successor would be one process too many. u.mu is held.
 func (u *Upgrader) checkProcesses() error {
-	living := u.living()
-	if len(living)+2 <= u.opts.MaxProcesses {
+	running := u.running()
+	if len(running)+2 <= u.opts.MaxProcesses {
 		return nil
 	}
 	var pids []string
-	for _, p := range living {
+	for _, p := range running {
 		pids = append(pids, fmt.Sprint(p.PID))
 	}
 	return fmt.Errorf("%w: processes %s; allowed are %d at once, with this one and the successor: wait until they end, or stop them",

@@ -17,7 +17,7 @@ func controlPair() (*net.UnixConn, *os.File, error)          { return nil, nil, 
 func inheritedControl(string) (*net.UnixConn, error)         { return nil, errors.ErrUnsupported }
 func sendFiles(*net.UnixConn, []int) error                   { return errors.ErrUnsupported }
 func receiveFiles(*net.UnixConn, int) (fds []int, err error) { return nil, errors.ErrUnsupported }
-func lifeline() (int, error)                                 { return -1, errors.ErrUnsupported }
+func exitPipe() (int, error)                                 { return -1, errors.ErrUnsupported }
 func hasEnded(int) bool                                      { return true }
 
 func duplicateFD(int) (int, error) { return -1, errors.ErrUnsupported }

@@ -132,8 +132,8 @@ func receiveFiles(c *net.UnixConn, n int) (fds []int, err error) {
 	return fds, nil
 }
 
-// lifeline returns the reading end of a pipe whose other end is closed when this process ends.
-func lifeline() (fd int, err error) {
+// exitPipe returns the reading end of a pipe whose other end is closed when this process ends.
+func exitPipe() (fd int, err error) {
 	var p [2]int
 	syscall.ForkLock.RLock()
 	err = unix.Pipe(p[:])
@@ -145,7 +145,7 @@ func lifeline() (fd int, err error) {
 	return p[0], os.NewSyscallError("pipe", err)
 }
 
-// hasEnded reports whether the process at the other end of a lifeline has ended.
+// hasEnded reports whether the process at the other end of a exitPipe has ended.
 func hasEnded(fd int) bool {
 	for {
 		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}

@@ -31,13 +31,13 @@ func (a *attempt) manifest() (m manifest, fds []int, err error) {
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.lifeline < 0 {
-		if u.lifeline, err = lifeline(); err != nil {
-			u.lifeline = -1
+	if u.exitPipe < 0 {
+		if u.exitPipe, err = exitPipe(); err != nil {
+			u.exitPipe = -1
 			return m, fds, err
 		}
 	}
-	for _, p := range append(slices.Clone(u.living()), process{os.Getpid(), u.generation, u.lifeline}) {
+	for _, p := range append(slices.Clone(u.running()), process{os.Getpid(), u.generation, u.exitPipe}) {
 		fd, err := duplicateFD(p.fd)
 		if err != nil {
 			return m, fds, err
@@ -133,7 +133,7 @@ func (a *attempt) explain(ctx context.Context, cause error) error {
 		default:
 		}
 		if a.exit == nil {
-			return errors.New("the successor has exited with code 0 before it was ready; is it a version that can replace this one?")
+			return errors.New("the successor has exited with code 0 before it was ready; check that its version can replace this one")
 		}
 		return fmt.Errorf("the successor has ended before it was ready: %w; see its log", a.exit)
 	case <-limit.C:

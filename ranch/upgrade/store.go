@@ -13,14 +13,12 @@ import (
 )
 
 // Store opens a store of sessions that is handed over in an upgrade; name must be the same in all
-// processes, such as "shell". In a successor, the predecessor closes its store first, and open is called
-// then; in the predecessor, open is called again if the upgrade fails.
+// processes, such as "shell". In a successor, open is called after the predecessor has closed its store;
+// in the predecessor, open is called again if the upgrade fails. After the hand-over the predecessor keeps
+// the sessions of its live connections, and the successor stores their changes. A session moves to the
+// successor when a client presents its id there.
 //
-// After the hand-over the predecessor keeps the sessions of its live connections. What they change, the
-// successor stores. A session moves to the successor when a client presents its id there.
-//
-// A manager of package session must be made of the result before Ready. The result must not be used by
-// several managers.
+// One manager of package session must be made of the result before Ready; several must not share it.
 func (u *Upgrader) Store(name string, open func() (session.Store, error)) (session.Store, error) {
 	s := &store{u: u, name: name, open: open, changed: make(chan struct{}), orphaned: make(chan struct{})}
 	if err := u.stores.add(s); err != nil {
@@ -303,8 +301,8 @@ func (s *stores) each(f func(*store)) {
 	}
 }
 
-// takeBack opens the stores again that a successor had taken.
-func (s *stores) takeBack(log *slog.Logger) {
+// reopenAll opens the stores again that a successor had taken.
+func (s *stores) reopenAll(log *slog.Logger) {
 	s.each(func(st *store) {
 		st.replace(func(b session.Store) session.Store {
 			if !st.handed {

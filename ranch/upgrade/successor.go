@@ -95,7 +95,7 @@ type ready struct {
 	Adopted []int `json:"adopted"` // indexes of Sockets of the manifest
 }
 
-// Ready begins to serve. In a successor it tells the predecessor that this process is complete: the
+// Ready begins to serve. In a successor it reports to the predecessor that this process is complete: the
 // predecessor stops accepting, and the listeners of this process begin. It returns when the hand-over is
 // complete. Sockets of the predecessor for which Listen was not called are closed here, and drained and
 // closed by the predecessor. If the error is [ErrPredecessor], nothing was accepted, and the process must
@@ -123,7 +123,7 @@ func (u *Upgrader) Ready(ctx context.Context) error {
 	beforeServing()
 	u.mu.Lock()
 	for _, l := range u.sockets.listeners() {
-		l.gate.release(l.acceptor)
+		l.gate.unblock(l.acceptor)
 	}
 	u.state = serving
 	u.mu.Unlock()
@@ -136,16 +136,16 @@ func (u *Upgrader) Ready(ctx context.Context) error {
 // beforeServing is called when the predecessor has stopped accepting; for tests.
 var beforeServing = func() {}
 
-// Fail tells the predecessor why this process does not become its successor. The process must exit
+// Fail reports to the predecessor why this process does not become its successor. The process must exit
 // afterwards. Without a predecessor, and after Ready, Fail does nothing.
-func (u *Upgrader) Fail(reason error) { u.tell("fail", reason.Error()) }
+func (u *Upgrader) Fail(reason error) { u.notify("fail", reason.Error()) }
 
-// Progress tells the predecessor what this process does, for the operator who waits for the upgrade.
+// Progress reports to the predecessor what this process does, for the operator who waits for the upgrade.
 // Without a predecessor, and after Ready, it does nothing.
-func (u *Upgrader) Progress(text string) { u.tell("progress", text) }
+func (u *Upgrader) Progress(text string) { u.notify("progress", text) }
 
-// tell sends a text to the predecessor, if there is one and this process has not taken over from it.
-func (u *Upgrader) tell(message, text string) {
+// notify sends a text to the predecessor, if there is one and this process has not taken over from it.
+func (u *Upgrader) notify(message, text string) {
 	u.mu.Lock()
 	p, s := u.predecessor, u.state
 	u.mu.Unlock()

@@ -67,7 +67,7 @@ func (w *wrapped) listen(ctx context.Context, addr string, shared bool, open fun
 	}
 	ln, err := w.Transport.Listen(ctx, "fd:"+strconv.Itoa(a.fd))
 	if err != nil {
-		s.giveBack(a)
+		s.undoTake(a)
 		return nil, fmt.Errorf("socket of the predecessor for listener %q, address %q: %w", w.ref, requested, err)
 	}
 	if !a.entry.Inherited { // the listener has a duplicate, and its Close must close the socket
@@ -93,7 +93,7 @@ type adoptee struct {
 	entry socketEntry
 	fd    int
 	taken bool // there is a listener of it
-	ever  bool // there was one
+	used  bool // there was one
 }
 
 // sockets are the sockets of the predecessor and of this process.
@@ -148,7 +148,7 @@ func (s *sockets) peek(ref, addr string) (bound string, ok bool) {
 // find returns a socket that can be taken, or nil. s.mu is held.
 func (s *sockets) find(ref, addr string) *adoptee {
 	for _, a := range s.adoptees {
-		if a.entry.Ref == ref && a.entry.Addr == addr && !a.taken && (!a.ever || a.entry.Inherited) {
+		if a.entry.Ref == ref && a.entry.Addr == addr && !a.taken && (!a.used || a.entry.Inherited) {
 			return a
 		}
 	}
@@ -162,16 +162,16 @@ func (s *sockets) take(ref, addr string) *adoptee {
 	defer s.mu.Unlock()
 	a := s.find(ref, addr)
 	if a != nil {
-		a.taken, a.ever = true, true
+		a.taken, a.used = true, true
 	}
 	return a
 }
 
-// giveBack undoes take.
-func (s *sockets) giveBack(a *adoptee) {
+// undoTake undoes take.
+func (s *sockets) undoTake(a *adoptee) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a.taken, a.ever = false, false
+	a.taken, a.used = false, false
 }
 
 // closeUnused closes the sockets that no listener has taken, and returns the indexes of those that have
@@ -182,10 +182,10 @@ func (s *sockets) closeUnused() (adopted []int) {
 	s.adoptees = slices.DeleteFunc(s.adoptees, func(a *adoptee) bool {
 		if a.taken {
 			adopted = append(adopted, a.index)
-		} else if !a.ever {
+		} else if !a.used {
 			closeFD(a.fd)
 		}
-		return !a.ever
+		return !a.used
 	})
 	return adopted
 }
@@ -198,7 +198,7 @@ func (u *Upgrader) track(entry socketEntry, addr string, ln net.Listener, a *ado
 	}
 	s := &u.sockets
 	again := engine.Rebind(addr, ln.Addr())
-	u.mu.Lock() // no Ready between the decision to hold and the registration
+	u.mu.Lock() // no Ready between the decision to block and the registration
 	defer u.mu.Unlock()
 	l := newListener(u, acc, entry, a, u.state == starting && u.predecessor != nil)
 	s.mu.Lock()
@@ -236,7 +236,7 @@ func (u *Upgrader) Inherited(ref string) (addrs []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, a := range s.adoptees {
-		if a.entry.Ref == ref && !a.ever {
+		if a.entry.Ref == ref && !a.used {
 			addrs = append(addrs, a.entry.Addr)
 		}
 	}

@@ -120,7 +120,7 @@ func (f *fakeAcceptor) SetDeadline(t time.Time) error {
 	return nil
 }
 
-// While a gate is held, deadlines and a close end a wait as they end an Accept.
+// While a gate is blocked, deadlines and a close end a wait as they end an Accept.
 func TestGate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g gate
@@ -128,7 +128,7 @@ func TestGate(t *testing.T) {
 		if err := g.wait(); err != nil {
 			t.Fatalf("open: got %v, want nil", err)
 		}
-		g.hold(ln)
+		g.block(ln)
 		result := make(chan error)
 		wait := func() { go func() { result <- g.wait() }(); synctest.Wait() }
 		wait()
@@ -144,14 +144,14 @@ func TestGate(t *testing.T) {
 		}
 		g.setDeadline(ln, time.Time{})
 		wait()
-		g.release(ln)
+		g.unblock(ln)
 		if err := <-result; err != nil {
-			t.Errorf("release: got %v, want nil", err)
+			t.Errorf("unblock: got %v, want nil", err)
 		}
 		if diff := cmp.Diff([]time.Time{time.Unix(1, 0), {}}, ln.deadlines); diff != "" {
 			t.Errorf("deadlines of the socket (-want +got):\n%s", diff)
 		}
-		g.hold(ln)
+		g.block(ln)
 		wait()
 		g.close()
 		if err := <-result; !errors.Is(err, net.ErrClosed) {

@@ -15,13 +15,13 @@
 //	}
 //
 // The successor runs the same code: there, New receives the sockets, and Listen of a [Upgrader.Transport]
-// returns the one that the predecessor had for the same name and address. Ready tells the predecessor
+// returns the one that the predecessor had for the same name and address. Ready reports to the predecessor
 // that the successor is complete. Only then the predecessor stops accepting; connections that arrive
 // meanwhile wait in the kernel's queue, which both share. Its live connections stay with it until they
 // end or are drained.
 //
 // A successor that fails, exits, hangs or does not speak this package's protocol is ended after
-// Options.Timeout at the latest, and the predecessor continues as if nothing had happened: sockets, socket
+// Options.Timeout at the latest, and the predecessor continues to serve: sockets, socket
 // files and stores are still its own. A predecessor that has handed over is ended after Options.Limit.
 //
 // What only one process can have open, such as a file with sessions, is handed over by
@@ -77,8 +77,8 @@ type Options struct {
 	// MaxProcesses is how many processes may run at once: this one, those of earlier upgrades that still
 	// have connections, and the successor. 0 is 5; allowed are 2 to 100.
 	MaxProcesses int
-	// HandOver is called when the successor serves, before it is told so, and with its process id: the
-	// place to tell a service manager which process to supervise. nil is nothing.
+	// HandOver is called with the process id of the successor when it serves, before Ready returns there. It
+	// can notify a service manager which process to supervise. nil is nothing.
 	HandOver func(pid int)
 	// Logger logs what no call returns, such as a store that cannot be opened again. nil is
 	// slog.Default().
@@ -136,7 +136,7 @@ type Upgrader struct {
 
 	mu        sync.Mutex
 	state     state
-	lifeline  int       // the reading end of this process's pipe; -1: none yet
+	exitPipe  int       // the reading end of this process's pipe; -1: none yet
 	processes []process // of earlier generations that may still run
 	abort     context.CancelCauseFunc
 	attempt   chan struct{} // closed at the end of the running upgrade
@@ -149,7 +149,7 @@ func New(opts Options) (*Upgrader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("upgrade: %w", err)
 	}
-	u := &Upgrader{opts: opts, generation: 1, lifeline: -1, handed: make(chan struct{})}
+	u := &Upgrader{opts: opts, generation: 1, exitPipe: -1, handed: make(chan struct{})}
 	value, ok := os.LookupEnv(variable)
 	if !ok {
 		return u, nil
@@ -168,9 +168,6 @@ func (u *Upgrader) Predecessor() int {
 	}
 	return u.predecessor.pid
 }
-
-// Generation returns 1 for a process without a predecessor, and otherwise one more than that has.
-func (u *Upgrader) Generation() int { return u.generation }
 
 // HandedOver returns a channel that is closed when the sockets belong to a successor that serves. The
 // program then drains its connections and exits; its listeners accept nothing more.
@@ -198,8 +195,8 @@ func (u *Upgrader) Stop() {
 	}
 }
 
-// living returns the processes of earlier generations that run, and forgets the others. u.mu is held.
-func (u *Upgrader) living() []process {
+// running returns the processes of earlier generations that run, and forgets the others. u.mu is held.
+func (u *Upgrader) running() []process {
 	u.processes = slices.DeleteFunc(u.processes, func(p process) bool {
 		if hasEnded(p.fd) {
 			closeFD(p.fd)
@@ -213,10 +210,10 @@ func (u *Upgrader) living() []process {
 // exit ends the process at Options.Limit.
 var exit = os.Exit
 
-// limitLife ends the process after Options.Limit.
-func (u *Upgrader) limitLife() {
+// exitAfterLimit ends the process after Options.Limit.
+func (u *Upgrader) exitAfterLimit() {
 	time.AfterFunc(u.opts.Limit, func() {
-		u.opts.Logger.Error("the process is ended: its successor has the sockets, and its time is over", "limit", u.opts.Limit)
+		u.opts.Logger.Error("exiting: the limit after the hand-over has passed", "limit", u.opts.Limit)
 		exit(1)
 	})
 }

@@ -12,7 +12,7 @@ import (
 // While the sessions of other nodes are away, the client connects again and keeps its session.
 func TestAttachUnavailable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := &clustertest.AwayStore{}
+		store := &clustertest.UnavailableStore{}
 		srv := newTestServer(t, pubsub.Options{Store: store})
 		connected := make(chan client.ConnectInfo, 2)
 		opts := client.Options{Transport: srv.mem, Addr: "topics", Token: "123456",
@@ -24,7 +24,7 @@ func TestAttachUnavailable(t *testing.T) {
 		defer c.Close()
 		<-connected
 		srv.stop() // another node has the session then
-		store.SetAway(2)
+		store.FailNext(2)
 		srv.start(pubsub.Options{Store: store})
 		if got := <-connected; !got.Resumed {
 			t.Errorf("connected again: got %+v, want the session resumed", got)

@@ -9,7 +9,7 @@
 //
 // A client whose session is no longer known to the server starts a new one and subscribes again. If
 // another client attaches to the session, the client ends with [pubsub.ErrTakenOver], because two
-// clients with one token would take the session from each other forever. docs/topics.md describes
+// clients with one token would take the session over from each other without end. docs/topics.md describes
 // which messages may be lost when a connection breaks.
 package client
 
@@ -101,7 +101,7 @@ func (c *Client) Token() string {
 // failed.
 func (c *Client) disconnected(l *link, err error) {
 	if l != nil {
-		err = l.Why()
+		err = l.reason()
 	}
 	c.counters.disconnects.Add(1)
 	c.opts.OnDisconnect(err)

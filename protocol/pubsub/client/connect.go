@@ -46,7 +46,7 @@ func (l *link) begin(ctx context.Context, token string) error {
 	select {
 	case <-l.greeted:
 	case <-l.Done():
-		return l.Why()
+		return l.reason()
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}

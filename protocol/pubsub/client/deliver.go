@@ -6,7 +6,7 @@ import (
 	"goranch/protocol"
 )
 
-// deliver hands a message to the subscriptions that match it. previous is the offset of the topic's
+// deliver passes a message to the subscriptions that match it. previous is the offset of the topic's
 // message before it.
 func (l *link) deliver(m Message, previous uint64) {
 	c := l.client
@@ -48,7 +48,7 @@ func (l *link) deliver(m Message, previous uint64) {
 	}
 }
 
-// deliver hands a message to the handler or the channel.
+// deliver passes a message to the handler or the channel.
 func (s *Subscription) deliver(m Message) {
 	if s.received.isDuplicate(&m) {
 		s.client.counters.duplicates.Add(1)

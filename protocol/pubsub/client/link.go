@@ -72,9 +72,9 @@ func (l *link) Wait() {
 	}
 }
 
-// Why returns the error of the requests that are in progress when the connection ends. The request
-// that has caused the end has received its own error before: refused holds mu until then.
-func (l *link) Why() error {
+// reason returns the error of the requests that are in progress when the connection ends. The request
+// that has caused the end receives its own error first: refused holds mu until then.
+func (l *link) reason() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	err := l.Err()
@@ -141,12 +141,12 @@ func (l *link) do(ctx context.Context, r *request) (published pubsub.Published, 
 		return published, context.Cause(ctx)
 	case <-l.Done():
 	}
-	why := l.Why()
+	reason := l.reason()
 	select {
 	case a := <-p.answer: // it arrived just before the end, or has caused it
 		return a.published, a.err
 	default:
-		return published, why
+		return published, reason
 	}
 }
 

@@ -8,15 +8,12 @@ import (
 	"goranch/protocol/pubsub"
 )
 
-// Publish publishes a message and waits until the server has acknowledged it. data is any value
-// that encoding/json can encode. n is the number of the server's subscribers to which the message
-// was handed. While the client is disconnected, Publish waits for a connection.
-//
-// topic, event and id must be valid UTF-8, and so must data if it is JSON text.
-//
-// The error is about the arguments, or that of encoding/json; [ErrRefused], which also ends the
-// connection; [ErrNotPublished]; [ErrDisconnected]; the one with which the client has ended; or the
-// cause of ctx, in which case the message may have been published.
+// Publish publishes a message and waits until the server has acknowledged it. data is any value that
+// encoding/json can encode; all texts must be valid UTF-8. n is the number of the server's subscribers to
+// which the message was passed. While the client is disconnected, Publish waits for a connection. The
+// error is about the arguments, or that of encoding/json; [ErrRefused], which also ends the connection;
+// [ErrNotPublished]; [ErrDisconnected]; the one with which the client has ended; or the cause of ctx, in
+// which case the message may have been published.
 func (c *Client) Publish(ctx context.Context, topic, event, id string, data any) (n int, err error) {
 	p, err := c.PublishKey(ctx, "", topic, event, id, data)
 	return p.Subscribers, err

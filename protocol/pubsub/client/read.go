@@ -112,7 +112,7 @@ func (l *link) answeredID(id []byte, a answer) {
 	}
 }
 
-// answered hands an answer to the oldest pending request with that id.
+// answered passes an answer to the oldest pending request with that id.
 func (l *link) answered(id uint64, a answer) {
 	l.mu.Lock()
 	var p *pending

@@ -23,8 +23,8 @@ type SubscribeOptions struct {
 	Buffer int
 	// Overflow says what happens to a message when the channel is full: protocol.DropNewest drops
 	// it, protocol.DropOldest drops the oldest in the channel, and protocol.Block stops reading the
-	// connection, and thereby all subscriptions and answers, until there is room; the server closes
-	// the client or drops messages when its queue is full. "" is protocol.DropNewest;
+	// connection, and thereby all subscriptions and answers, until the channel has space; the server
+	// closes the client or drops messages when its queue is full. "" is protocol.DropNewest;
 	// protocol.CloseSlow is refused.
 	Overflow protocol.Overflow
 	// Last requests the last message of the topic, and History this many of the last messages, if

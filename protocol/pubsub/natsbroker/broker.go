@@ -9,7 +9,7 @@
 //	defer b.Close()
 //	topics, err := pubsub.NewServer(pubsub.Options{Broker: b})
 //
-// docs/cluster.md describes what is promised.
+// docs/cluster.md describes the guarantees.
 package natsbroker
 
 import (
@@ -57,9 +57,8 @@ type Broker struct {
 	done    sync.WaitGroup
 }
 
-// settled is up to where a topic has no message of which a copy of the stream has none. Copies that answer
-// may lag behind, also when topics are checked twice at short intervals: the last message at the time of
-// a check counts after checkInterval only.
+// settled is the offset up to which all copies of the stream are assumed to have all messages. A copy that
+// answers may lag behind, so the last message at the time of a check counts only after checkInterval.
 type settled struct {
 	upTo  atomic.Uint64
 	last  uint64    // of the monitor: the last message at the time since
@@ -94,7 +93,7 @@ type Stats struct {
 	Slow       uint64 // events of a full queue, from which messages were dropped; those of ordered topics are filled
 	Gaps       uint64 // gaps of ordered topics
 	Filled     uint64 // messages with which gaps were filled
-	Lost       uint64 // gaps that could not be filled, which the clients were told
+	Lost       uint64 // gaps that could not be filled, and were announced to clients
 	Missed     uint64 // messages of other topics that were lost
 }
 
@@ -135,8 +134,8 @@ func New(opts Options) (*Broker, error) {
 	return b, nil
 }
 
-// connectOptions makes the connection survive the engine: attempts to reconnect never end, and messages
-// are not buffered meanwhile, because they would be sent after their publish was refused.
+// connectOptions makes the connection reconnect without a limit. Messages are not buffered meanwhile:
+// they would be sent after their publish was refused.
 func (b *Broker) connectOptions() []nats.Option {
 	return []nats.Option{
 		nats.Name("ranch " + b.opts.Node), nats.NoEcho(), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1),
@@ -162,7 +161,8 @@ func (b *Broker) connectOptions() []nats.Option {
 	}
 }
 
-// connected checks what was missed. The subscriptions are in effect again.
+// connected is called when the subscriptions are in effect again. It makes the monitor check for messages
+// that were missed.
 func (b *Broker) connected() {
 	b.setState(&b.state.connection, nil)
 	b.checkSoon()
@@ -195,7 +195,7 @@ func (b *Broker) Close() error {
 	return nil
 }
 
-// receiver is the server. Its methods are called with mu locked for reading.
+// receiver is the server. Its methods are called with mu read-locked.
 type receiver struct {
 	mu sync.RWMutex
 	r  pubsub.Receiver // nil before Receive and after its stop

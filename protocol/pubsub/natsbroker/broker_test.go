@@ -337,7 +337,7 @@ func TestAnswersOfDifferentLength(t *testing.T) {
 		}
 		n.subscribe("o")
 		for _, last := range order {
-			n.shard("o").know("o", n.stream.Load(), pubsub.Recovery{From: pubsub.Position{Epoch: n.Stats().Epoch, Offset: last}})
+			n.shard("o").setKnown("o", n.stream.Load(), pubsub.Recovery{From: pubsub.Position{Epoch: n.Stats().Epoch, Offset: last}})
 		}
 		n.publish("o", "4")
 		n.expect("o 2 2", "o 3 3", "o 4 4")

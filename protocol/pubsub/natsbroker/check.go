@@ -11,8 +11,8 @@ import (
 	"goranch/protocol/pubsub"
 )
 
-// fillAttempts are the times after which a gap is filled, again if a copy of the stream has answered
-// that lags behind.
+// fillAttempts are the delays of the attempts to fill a gap; one fails if a copy of the stream answers that
+// lags behind.
 var fillAttempts = [...]time.Duration{0, 10 * time.Millisecond, 50 * time.Millisecond, 250 * time.Millisecond}
 
 // fill delivers the messages of a topic that are missing, at least up to an offset. After an error the
@@ -35,7 +35,7 @@ func (sh *shard) fill(ctx context.Context, topic string, o *order, st *stream, u
 		if n := len(r.Messages); n == 0 || r.Messages[n-1].Position.Offset < upTo {
 			continue
 		}
-		if r.Recovered { // clients compare it with what they have
+		if r.Recovered { // clients compare Previous with the last offset that they have
 			r.Messages[0].Previous = sh.anchorOf(o)
 		} else {
 			sh.b.lost(topic, r.From)
@@ -70,12 +70,12 @@ func (b *Broker) check(ctx context.Context, topics []string) error {
 	return nil
 }
 
-// checked is what a check knows of the stream.
+// checked is the state of the stream at the time of a check.
 type checked struct {
 	first   uint64 // the first message that is kept
 	upTo    uint64 // of the copy that has answered, the last message; 0 if it has none of the topics
 	last    uint64 // the last message of the topic; 0 if none is kept
-	settled uint64 // the last message checkInterval ago, which no copy lacks anymore
+	settled uint64 // the last message checkInterval ago, which all copies have
 }
 
 func (b *Broker) checkBatch(ctx context.Context, st *stream, topics []string, c checked) error {
@@ -116,12 +116,12 @@ func (sh *shard) check(ctx context.Context, topic string, st *stream, c checked)
 	sh.follow(topic, o, st)
 	last, known := sh.position(o)
 	switch {
-	case !known: // no client has asked for the position
+	case !known: // no client has requested the position
 		return nil
 	case c.last > last:
 		sh.b.counters.gaps.Add(1)
 		return sh.fill(ctx, topic, o, st, c.last)
-	case c.last == 0 && last+1 < c.first: // what was there is removed
+	case c.last == 0 && last+1 < c.first: // the stream has removed the messages
 		sh.advance(o, c.first-1)
 		sh.b.lost(topic, pubsub.Position{Epoch: st.epoch, Offset: c.first - 1})
 	case c.upTo > 0:

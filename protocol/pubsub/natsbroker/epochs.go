@@ -8,16 +8,16 @@ import (
 
 const (
 	maxFormer = 16
-	// formerDelay is how long only a former stream has to be found until it is used again, such as one
-	// that an operator has restored from a backup.
+	// formerDelay is how long a former stream must be found instead of the current one before it is used
+	// again, for example after an operator has restored it from a backup.
 	formerDelay = 15 * time.Second
 )
 
-var errFormer = errors.New("a NATS server has answered that does not know of the current stream yet")
+var errFormer = errors.New("a NATS server still answers for a former stream")
 
-// formerStreams are the streams that were followed by another one. A server that starts again
-// answers requests about such a stream until it hears that it was deleted; if the broker used it
-// again, its clients would be told of two epochs in turn, and receive messages twice.
+// formerStreams are the streams that were replaced by another one. A restarted server answers requests
+// for such a stream until it has learned of the deletion; if the broker used it again, clients would
+// alternate between two epochs and receive messages twice.
 type formerStreams struct {
 	epochs []string  // the last ones
 	since  time.Time // when one of them was found instead of the current one; zero: not since that was found

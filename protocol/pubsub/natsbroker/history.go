@@ -31,8 +31,8 @@ const (
 	maxBatchBytes = 1 << 20
 )
 
-// get sends a request and calls each with the messages of the answer. pending is how many more there
-// are, and upTo the last message of the stream, if the answer says so.
+// get sends a request and calls each with the messages of the answer. pending is the number of further
+// messages, and upTo the last message of the stream, if the answer has them.
 func (b *Broker) get(ctx context.Context, st *stream, r getRequest, each func(seq uint64, m *nats.Msg) error) (pending, upTo uint64, err error) {
 	body, err := json.Marshal(r)
 	if err != nil {
@@ -61,7 +61,7 @@ func (b *Broker) get(ctx context.Context, st *stream, r getRequest, each func(se
 			case "404": // no message
 				if len(r.MultiLast) == 0 || m.Header.Get("Description") == noResults {
 					return 0, 0, nil
-				} // otherwise it has one and cannot read it, such as while it stops
+				} // otherwise the server has one and cannot read it, for example while it stops
 			}
 			return 0, 0, fmt.Errorf("direct get: status %s %s", status, m.Header.Get("Description"))
 		}
@@ -75,8 +75,8 @@ func (b *Broker) get(ctx context.Context, st *stream, r getRequest, each func(se
 	}
 }
 
-// fetch returns the messages of a topic after an offset, up to limit, the last ones. Recovered says
-// that none is missing.
+// fetch returns the messages of a topic after an offset: the last ones, up to limit. Recovered is true if
+// none is missing.
 func (b *Broker) fetch(ctx context.Context, st *stream, topic string, after uint64, limit int) (pubsub.Recovery, error) {
 	r, _, err := b.fetchStored(ctx, st, topic, after, limit)
 	return r, err
@@ -160,7 +160,7 @@ func (b *Broker) History(ctx context.Context, topic string, since pubsub.Positio
 	}
 	defer func() {
 		if err == nil {
-			b.shard(topic).know(topic, st, r)
+			b.shard(topic).setKnown(topic, st, r)
 		} else if !errors.Is(err, protocol.ErrBadInput) {
 			err = unavailable(err)
 		}
@@ -188,10 +188,10 @@ func (b *Broker) History(ctx context.Context, topic string, since pubsub.Positio
 	return r, err
 }
 
-// know records that the messages up to the last one of r are known, so that the next gap is found.
-// Of several answers, which copies of the stream that lag behind may have given, the one that ends
-// first counts: the messages after it are delivered to all.
-func (sh *shard) know(topic string, st *stream, r pubsub.Recovery) {
+// setKnown records that the messages up to the last one of r are known, so that the next gap is found.
+// Copies of the stream may lag behind, so of several answers the one that ends first counts: the messages
+// after it are delivered to all.
+func (sh *shard) setKnown(topic string, st *stream, r pubsub.Recovery) {
 	last := r.From.Offset
 	if n := len(r.Messages); n > 0 {
 		last = r.Messages[n-1].Position.Offset

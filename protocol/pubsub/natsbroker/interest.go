@@ -10,7 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// interest holds what the server is subscribed to.
+// interest holds the topics and patterns that the server is subscribed to.
 type interest struct {
 	mu       sync.Mutex
 	byTopic  map[string]*interestIn
@@ -32,7 +32,7 @@ func (i *interest) count() int {
 	return len(i.byTopic)
 }
 
-// Subscribe makes messages of topics arrive. A topic whose name is too long for NATS has none.
+// Subscribe implements [pubsub.Broker]. A topic whose name is too long for NATS receives no messages.
 func (b *Broker) Subscribe(topics ...string) {
 	b.interest.mu.Lock()
 	defer b.interest.mu.Unlock()
@@ -86,7 +86,7 @@ func (b *Broker) subscribeSubject(topic string, in *interestIn, tokens ...string
 	return sub
 }
 
-// Unsubscribe ends Subscribe.
+// Unsubscribe implements [pubsub.Broker].
 func (b *Broker) Unsubscribe(topics ...string) {
 	b.interest.mu.Lock()
 	defer b.interest.mu.Unlock()
@@ -112,7 +112,8 @@ func (b *Broker) Unsubscribe(topics ...string) {
 	}
 }
 
-// recentTopics returns the topics that were subscribed to a while ago, if they are due.
+// recentTopics returns the topics that were subscribed to since the last call, and forgets them. It
+// returns nil until the first of them is older than after.
 func (i *interest) recentTopics(after time.Duration) []string {
 	i.mu.Lock()
 	defer i.mu.Unlock()

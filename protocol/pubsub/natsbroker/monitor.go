@@ -33,7 +33,7 @@ func (b *Broker) monitor() {
 				b.opts.OnError(fmt.Errorf("NATS: stream %s: %w", b.streamName(), err))
 			}
 			b.recheck.Store(true)
-			b.interest.recentTopics(0) // the next check includes them; until then clients may come and go
+			b.interest.recentTopics(0) // empties the list, which would grow until a check succeeds; that one checks all topics
 			failures++
 			timer.Reset(retryDelay(failures))
 			continue

@@ -51,7 +51,7 @@ var (
 	beatInterval  = 5 * time.Second        // between heartbeats, and checks of the stream
 	nodeExpiry    = 15 * time.Second       // since the last heartbeat of a node
 	checkInterval = 30 * time.Second       // between checks of all topics
-	newCheck      = time.Second            // after a subscription, its topic is checked
+	newCheck      = time.Second            // from a subscription until its topic is checked
 	createDelay   = time.Second            // before a stream that was deleted is created again
 	retryMin      = 250 * time.Millisecond // before the first attempt to find the stream again
 	infoTimeout   = time.Second            // of a request to the leader of the stream

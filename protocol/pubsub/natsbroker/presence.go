@@ -58,11 +58,11 @@ func (n *nodes) beat(kind, name string) {
 	}
 }
 
-// listen subscribes to what is not about one topic.
+// listen subscribes to heartbeats, requests of presence, and advisories of the stream.
 func (b *Broker) listen() error {
 	for subject, f := range map[string]func(*nats.Msg){
-		b.subject(heartbeats): b.handleHeartbeat,
-		b.subject(asks):       b.handleAsk,
+		b.subject(heartbeats):                           b.handleHeartbeat,
+		b.subject(presenceRequests):                     b.handlePresence,
 		"$JS.EVENT.ADVISORY.STREAM.*." + b.streamName(): func(*nats.Msg) { b.wakeMonitor() },
 	} {
 		if _, err := b.nc.Subscribe(subject, f); err != nil {
@@ -87,8 +87,8 @@ func (b *Broker) sendHeartbeat(kind string) {
 	b.nc.Publish(b.subject(heartbeats), []byte(kind+b.opts.Node)) // the next one follows
 }
 
-// handleAsk answers how many subscribers a topic has here.
-func (b *Broker) handleAsk(m *nats.Msg) {
+// handlePresence answers with the number of subscribers of this server.
+func (b *Broker) handlePresence(m *nats.Msg) {
 	b.withReceiver(func(r pubsub.Receiver) {
 		m.Respond(fmt.Appendf(nil, "%d %s", r.Subscribers(string(m.Data)), b.opts.Node))
 	})
@@ -97,7 +97,7 @@ func (b *Broker) handleAsk(m *nats.Msg) {
 // maxFresh limits the answers that are kept.
 const maxFresh = 1024
 
-// presence holds the answers of the last second, so that many requests cost one.
+// presence caches answers for presenceFresh, so that many requests of clients cost one.
 type presence struct {
 	mu    sync.Mutex
 	fresh map[string]presenceAnswer
@@ -117,7 +117,7 @@ func (b *Broker) Presence(ctx context.Context, topic string) (int, error) {
 	if ok && time.Since(a.at) < presenceFresh {
 		return a.n, nil
 	}
-	n, err := b.ask(ctx, topic)
+	n, err := b.requestPresence(ctx, topic)
 	if err != nil {
 		return n, err
 	}
@@ -130,7 +130,7 @@ func (b *Broker) Presence(ctx context.Context, topic string) (int, error) {
 	return n, nil
 }
 
-func (b *Broker) ask(ctx context.Context, topic string) (n int, err error) {
+func (b *Broker) requestPresence(ctx context.Context, topic string) (n int, err error) {
 	b.nodes.mu.Lock()
 	waiting := make(map[string]bool)
 	for name := range b.nodes.alive() {
@@ -146,7 +146,7 @@ func (b *Broker) ask(ctx context.Context, topic string) (n int, err error) {
 	sub, err := b.nc.SubscribeSync(inbox)
 	if err == nil {
 		defer sub.Unsubscribe()
-		err = b.nc.PublishRequest(b.subject(asks), inbox, []byte(topic))
+		err = b.nc.PublishRequest(b.subject(presenceRequests), inbox, []byte(topic))
 	}
 	if err != nil {
 		return 0, unavailable(err)
@@ -154,7 +154,7 @@ func (b *Broker) ask(ctx context.Context, topic string) (n int, err error) {
 	for len(waiting) > 0 {
 		m, err := sub.NextMsgWithContext(ctx)
 		if err != nil {
-			return n, nil // the others are not alive, or slow
+			return n, nil // the remaining nodes do not answer in time
 		}
 		count, name, _ := strings.Cut(string(m.Data), " ")
 		if k, err := strconv.Atoi(count); err == nil && k >= 0 && waiting[name] {

@@ -2,6 +2,7 @@ package natsbroker
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -28,7 +29,7 @@ const maxSent = 65536
 type sent struct {
 	mu      sync.Mutex
 	numbers map[string]uint64
-	source  string // changes when the numbers begin again
+	source  string // changes when the numbers start again
 }
 
 // next returns the number of the next message of a topic.
@@ -78,16 +79,21 @@ func (b *Broker) publishOrdered(ctx context.Context, topic, key string, frame []
 	}
 	opts := []jetstream.PublishOpt{jetstream.WithExpectStream(st.name), jetstream.WithRetryAttempts(0)}
 	if key != "" {
-		id := pubsub.NewKeyID(topic, key)
-		opts = append(opts, jetstream.WithMsgID(base64.RawURLEncoding.EncodeToString(id[:])))
+		opts = append(opts, jetstream.WithMsgID(messageID(topic, key)))
 	}
 	m := &nats.Msg{Subject: b.subject(stored, st.token, string(encoded)), Data: frame}
 	ack, err := b.js.PublishMsg(ctx, m, opts...)
 	if err != nil {
 		if errors.Is(err, jetstream.ErrNoStreamResponse) {
-			b.wakeMonitor() // the stream is away
+			b.wakeMonitor() // no server answers for the stream
 		}
 		return p, unavailable(err)
 	}
 	return pubsub.Position{Epoch: st.epoch, Offset: ack.Sequence}, nil
+}
+
+// messageID returns the id by which the stream finds repeated messages, of one length for all keys.
+func messageID(topic, key string) string {
+	sum := sha256.Sum256([]byte(topic + "\x00" + key)) // no topic contains NUL
+	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }

@@ -11,22 +11,21 @@ import (
 const storedHeader = "Nats-Time-Stamp"
 
 // isRewound reports whether m, whose offset is not after that of the last delivered message, is a new
-// message: a stream that was restored from a backup, or that has lost its last messages with the power,
-// uses offsets again. It then announces a gap before m. Without that, all messages up to the
-// offset that was reached before would be missing without notice.
+// message: a stream that was restored from a backup, or has lost its last messages in a power failure, uses
+// offsets again. It then announces a gap before m; otherwise all messages up to the last delivered offset
+// would be missing without notice.
 //
-// A message that waited in the queue while a fill delivered it was stored before the last one.
-// Because the clocks of two leaders may differ, the leader has to confirm that the stream ends
-// earlier. sh.work is held.
+// A message that a fill has delivered while it was queued was stored before the last one. Because the
+// clocks of two leaders may differ, the leader has to confirm that the stream ends earlier. sh.work is held.
 func (sh *shard) isRewound(topic string, o *order, st *stream, m pubsub.Message, storedAt string) bool {
-	if !isLater(storedAt, o.stored) || time.Since(sh.asked) < retryMin {
+	if !isLater(storedAt, o.stored) || time.Since(sh.rewindChecked) < retryMin {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(sh.b.ctx, infoTimeout)
 	defer cancel()
 	info, err := sh.b.info(ctx)
 	if err != nil || info.State.LastSeq >= o.delivered {
-		sh.asked = time.Now()
+		sh.rewindChecked = time.Now()
 		return false
 	}
 	if now, err := sh.b.streamOf(info); err != nil || now.epoch != st.epoch {

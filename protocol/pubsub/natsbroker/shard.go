@@ -16,12 +16,12 @@ import (
 )
 
 const (
-	numShards  = 4
-	maxPassing = 16384 // topics of a shard that only patterns match
-	maxSources = 1024  // of messages to a topic that is not ordered
+	numShards      = 4
+	maxPatternOnly = 16384 // topics of a shard that only patterns match
+	maxSources     = 1024  // of messages to a topic that is not ordered
 )
 
-// maxQueue limits the messages that wait in a shard; more are dropped, and filled later.
+// maxQueue limits the messages pending in a shard; further ones are dropped, and fetched later.
 var maxQueue = 1024
 
 var seed = maphash.MakeSeed()
@@ -32,29 +32,29 @@ type shard struct {
 	msgs chan *nats.Msg
 
 	// work is held while a message is delivered and while a gap is filled, which keeps the order. It is
-	// locked before locks of the server.
+	// acquired before locks of the server.
 	work sync.Mutex
-	// mu guards the orders. The server holds its locks when it is locked.
-	mu      sync.Mutex
-	orders  map[string]*order
-	passing int       // orders without interest
-	asked   time.Time // when isRewound has asked in vain
+	// mu guards the orders. It is acquired while locks of the server are held.
+	mu            sync.Mutex
+	orders        map[string]*order
+	patternOnly   int       // orders of topics that only patterns match
+	rewindChecked time.Time // when isRewound last found that the stream was not rewound
 }
 
-// order is what is known of the messages of a topic.
+// order is the delivery state of a topic.
 type order struct {
-	st         *stream // whose positions the others are; nil: none is known
+	st         *stream // to which the positions below belong; nil: none is known
 	interested bool    // the server is subscribed to the topic itself, not only to patterns
 	known      bool    // last is known
-	// last is the position up to which all messages of an ordered topic were delivered, or were there
-	// before a client has asked for the position.
+	// last is the position up to which all messages of an ordered topic were delivered, or were stored
+	// before a client requested the position.
 	last uint64
 	// anchor is the last position that a client may have: that of a message, or of an answer to a
 	// request. There is no message between it and last, which may be the position of another
 	// topic's message.
 	anchor    uint64
 	delivered uint64            // the last message
-	stored    string            // when it was stored, by the clock of the server; with a fill, when a later one was
+	stored    string            // when it was stored, by the clock of the server; after a fill, the time of the last filled one
 	sources   map[string]uint64 // by source, the number of its last message to a topic that is not ordered
 }
 
@@ -73,12 +73,12 @@ func (sh *shard) add(topic string) {
 		sh.orders[topic] = &order{interested: true}
 	} else if !o.interested {
 		o.interested = true
-		sh.passing--
+		sh.patternOnly--
 	}
 }
 
-// remove ends add. If there are patterns, one of them may match the topic, and messages that were delivered
-// may still arrive by its subscription: what was delivered is kept.
+// remove ends add. If there are patterns, one of them may match the topic, and copies of
+// delivered messages may still arrive by its subscription: the positions of delivered messages are kept.
 func (sh *shard) remove(topic string) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -91,14 +91,15 @@ func (sh *shard) remove(topic string) {
 		return
 	}
 	o.interested = false
-	sh.passing++
+	sh.patternOnly++
 }
 
-// endPattern forgets where the topics are that only patterns match: with a subscription to a pattern their
-// messages may end. What was delivered is kept while other patterns may bring it again.
+// endPattern marks the positions of topics that only patterns match as unknown: the pattern that has ended
+// may have been the only one that matches. Positions of delivered messages are kept, because another
+// pattern may deliver a second copy.
 func (sh *shard) endPattern() {
 	if sh.b.interest.patterns.Load() == 0 {
-		sh.forgetPassing()
+		sh.removePatternOnly()
 		return
 	}
 	sh.mu.Lock()
@@ -110,20 +111,20 @@ func (sh *shard) endPattern() {
 	}
 }
 
-// forgetPassing forgets the topics that only patterns match.
-func (sh *shard) forgetPassing() {
+// removePatternOnly removes the topics that only patterns match.
+func (sh *shard) removePatternOnly() {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	sh.forgetPassingLocked()
+	sh.removePatternOnlyLocked()
 }
 
-func (sh *shard) forgetPassingLocked() {
+func (sh *shard) removePatternOnlyLocked() {
 	for topic, o := range sh.orders {
 		if !o.interested {
 			delete(sh.orders, topic)
 		}
 	}
-	sh.passing = 0
+	sh.patternOnly = 0
 }
 
 // orderOf returns nil if the server is not subscribed to the topic.
@@ -134,16 +135,16 @@ func (sh *shard) orderOf(topic string) *order {
 	if o != nil || sh.b.interest.patterns.Load() == 0 {
 		return o
 	}
-	if sh.passing >= maxPassing {
-		sh.forgetPassingLocked()
+	if sh.patternOnly >= maxPatternOnly {
+		sh.removePatternOnlyLocked()
 	}
 	o = new(order)
 	sh.orders[topic] = o
-	sh.passing++
+	sh.patternOnly++
 	return o
 }
 
-// forward hands the messages of patterns to the shards of their topics.
+// forward passes the messages of patterns to the shards of their topics.
 func (b *Broker) forward() {
 	for {
 		select {
@@ -173,7 +174,7 @@ func (sh *shard) run() {
 	}
 }
 
-// dropForTest drops messages as a network may.
+// dropForTest, if set by a test, reports which messages to drop.
 var dropForTest func(*nats.Msg) bool
 
 // parseSubject returns the token of the stream, "" for messages of topics that are not ordered.
@@ -243,7 +244,7 @@ func (sh *shard) handleOrdered(topic string, o *order, st *stream, m pubsub.Mess
 	}
 }
 
-// follow makes o that of the stream st. If it was that of another one, the topic continues with the first
+// follow moves o to the stream st. If o belonged to another stream, the topic continues with the first
 // message of st. sh.work is held.
 func (sh *shard) follow(topic string, o *order, st *stream) {
 	sh.mu.Lock()
@@ -279,7 +280,7 @@ func (sh *shard) deliver(o *order, m pubsub.Message, storedAt string) {
 }
 
 // handleDirect delivers a message of a topic that is not ordered, and counts those that are missing
-// before it. Several patterns that match bring a message several times. sh.work is held.
+// before it. If several patterns match, a message arrives several times. sh.work is held.
 func (sh *shard) handleDirect(topic string, o *order, m *nats.Msg) {
 	source, number := m.Header.Get(sourceHeader), uint64(0)
 	if n, err := strconv.ParseUint(m.Header.Get(numberHeader), 10, 64); err == nil && isNodeName(source) {

@@ -14,11 +14,11 @@ import (
 
 // Second tokens of subjects.
 const (
-	stored     = "t" // messages of ordered topics, as publishers send them to the stream; then its token
-	ordered    = "o" // the same, as the stream republishes them
-	direct     = "c" // messages of other topics
-	asks       = "p" // requests of presence
-	heartbeats = "h"
+	stored           = "t" // messages of ordered topics, as publishers send them to the stream; then its token
+	ordered          = "o" // the same, as the stream republishes them
+	direct           = "c" // messages of other topics
+	presenceRequests = "p"
+	heartbeats       = "h"
 )
 
 func (b *Broker) subject(tokens ...string) string {
@@ -26,8 +26,8 @@ func (b *Broker) subject(tokens ...string) string {
 }
 
 // stream identifies the stream. A stream that is deleted and created again is another one, with
-// another token in its subjects, so that messages of the two cannot be confused: what a node publishes
-// or reads that does not know of the new one yet finds no stream, or no message.
+// another token in its subjects, so that messages of the two cannot be confused: requests of a node that has
+// not found the new one yet reach no stream, or find no message.
 type stream struct {
 	name, token, epoch string
 	keep               int // messages of each topic, -1 without limit
@@ -77,7 +77,7 @@ func (b *Broker) streamConfig() jetstream.StreamConfig {
 }
 
 // info returns the current state of the stream, as its leader knows it. While the servers elect a leader,
-// a request gets no answer, also not later.
+// a request is never answered.
 func (b *Broker) info(ctx context.Context) (*jetstream.StreamInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, infoTimeout)
 	defer cancel()
@@ -95,7 +95,7 @@ func (b *Broker) findStream(ctx context.Context) error {
 	if errors.Is(err, jetstream.ErrStreamNotFound) && b.mayCreate() {
 		var s jetstream.Stream
 		s, err = b.js.CreateStream(ctx, b.streamConfig())
-		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another node was faster
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another node has created it
 			info, err = b.info(ctx)
 		} else if err == nil {
 			info = s.CachedInfo()
@@ -125,9 +125,9 @@ func (b *Broker) findStream(ctx context.Context) error {
 	return nil
 }
 
-// mayCreate reports whether to create the stream that does not exist. If it has existed, that is after a
-// while: nats-server 2.15 damages a stream that is created while it still removes the files of the
-// one before.
+// mayCreate reports whether to create the missing stream. A stream that was deleted is created again after
+// createDelay: nats-server 2.15 damages a stream that is created while the files of its predecessor are
+// still being removed.
 func (b *Broker) mayCreate() bool {
 	if b.stream.Load() == nil {
 		return true
@@ -155,7 +155,7 @@ func (b *Broker) changeStream(before, found *stream) {
 	}
 	b.interest.mu.Unlock()
 	for _, sh := range b.shards {
-		sh.forgetPassing()
+		sh.removePatternOnly()
 	}
 	if before == nil {
 		return
@@ -167,17 +167,17 @@ func (b *Broker) changeStream(before, found *stream) {
 		sh.work.Lock()
 		if o := sh.orderOf(topic); o != nil {
 			sh.mu.Lock()
-			if o.st == nil { // an answer to a request may be on its way
+			if o.st == nil { // the answer to a request for the history may arrive later
 				o.st = before
 			}
 			sh.mu.Unlock()
-			sh.follow(topic, o, found) // its first message may have been faster
+			sh.follow(topic, o, found) // no-op if its first message has arrived before
 		}
 		sh.work.Unlock()
 	}
 }
 
-// current returns the stream, or an error if messages cannot be promised now.
+// current returns the stream, or an error while the broker is degraded.
 func (b *Broker) current() (*stream, error) {
 	if err := b.state.get(); err != nil {
 		return nil, unavailable(err)

@@ -113,7 +113,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// net/http would wait for the body when this request has been answered.
 		w.Header().Set("Connection", "close")
 		http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime))
-		g.refuse(w, http.StatusRequestEntityTooLarge, errors.New("requests have no body here"))
+		g.refuse(w, http.StatusRequestEntityTooLarge, errors.New("a body is not allowed"))
 		return
 	}
 	g.mux.ServeHTTP(w, r)

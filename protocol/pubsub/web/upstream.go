@@ -61,7 +61,7 @@ type upstream struct {
 	replay  *replayBuffer // numbers the messages; nil for WebSockets
 	onSlow  func()        // called when slow is closed; nil: none
 	forward func()        // started when the queue or err has changed; nil for event streams
-	running bool          // forward runs, or needs not run any more
+	running bool          // forward runs, or has ended for good
 	err     error         // the end of the stream, after the queue
 }
 
@@ -192,8 +192,8 @@ func (u *upstream) accept(b []byte) error {
 	if bytes.HasPrefix(b, []byte(`{"error":`)) && json.Unmarshal(b, &refusal) == nil && refusal.Error != nil {
 		return serverError(*refusal.Error)
 	}
-	// The server refuses invalid UTF-8, but one of another kind or version may not, and browsers
-	// close a WebSocket that carries it.
+	// A browser closes a WebSocket on which invalid UTF-8 arrives. This server refuses such messages;
+	// others may not.
 	if !utf8.Valid(b) {
 		b = bytes.ToValidUTF8(b, []byte("\uFFFD"))
 	}

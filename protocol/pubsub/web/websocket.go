@@ -64,8 +64,8 @@ func (g *Gateway) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 	go s.serve()
 }
 
-// serve sends the browser's requests to the topic server, until the WebSocket is closed and nothing
-// uses it any more. It waits with little stack, which an idle WebSocket keeps.
+// serve sends the browser's requests to the topic server, until the WebSocket is closed and nothing uses
+// it any more. It uses little stack, because an idle WebSocket keeps the stack of this goroutine.
 func (s *webSocket) serve() {
 	for {
 		kind, r, err := s.conn.Reader(context.Background())
@@ -84,7 +84,7 @@ func (s *webSocket) serve() {
 //go:noinline
 func (s *webSocket) close(err error) {
 	if err == errUpstreamClosed {
-		<-s.forwarded // what the server has said, and the end of the WebSocket
+		<-s.forwarded // the last frames of the server are sent first, and the WebSocket is closed
 	}
 	s.end(err)
 	s.unwatch()
@@ -183,7 +183,7 @@ func (s *webSocket) forwardFrames() {
 		}
 		if err != nil {
 			s.end(err)
-			close(s.forwarded) // and no other call follows
+			close(s.forwarded) // once: forwardFrames is not started again
 			return
 		}
 	}

@@ -11,12 +11,12 @@ import (
 )
 
 // The bucket is a stream with the names of a NATS key-value bucket, so that the tools for these show
-// it. Unlike one that nats.go creates, it does not allow direct gets, which any replica answers: one
-// that lags behind would not know a session that was created a moment ago.
+// it. Unlike a bucket of nats.go, it does not allow direct gets: any replica answers them, and one that lags
+// behind does not have a session that was just created.
 
 const (
 	operation = "KV-Operation" // header of deletion markers, as in any NATS key-value bucket
-	// markerTTL is how long a deletion marker is kept. By it, a node that was cut off finds that a
+	// markerTTL is how long a deletion marker is kept. A node that was cut off finds by the marker that the
 	// session has ended.
 	markerTTL = time.Hour
 )
@@ -47,30 +47,30 @@ func (s *store) openBucket(ctx context.Context) (jetstream.Stream, error) {
 
 func (s *store) subject(key string) string { return "$KV." + s.opts.Bucket + "." + key }
 
-// errGone says that the bucket has no record, but possibly a deletion marker.
-var errGone = errors.New("no record")
+// errNoRecord means that the bucket has no record; it may have a deletion marker.
+var errNoRecord = errors.New("no record")
 
-// get returns the record under key as the leader of the bucket has it. After errGone, the revision is
+// get returns the record under key as the leader of the bucket has it. After errNoRecord, the revision is
 // that of a deletion marker; 0 is none.
 func (s *store) get(ctx context.Context, key string) (stored, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()
 	msg, err := s.stream.GetLastMsgForSubject(ctx, s.subject(key))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return stored{}, errGone
+		return stored{}, errNoRecord
 	}
 	if err != nil {
 		return stored{}, s.explain(err)
 	}
 	if msg.Header.Get(operation) != "" {
-		return stored{revision: msg.Sequence}, errGone
+		return stored{revision: msg.Sequence}, errNoRecord
 	}
 	r, err := decode(msg.Data)
 	r.revision = msg.Sequence
 	return r, err
 }
 
-// errConflict says that another node, or this one, has changed the record.
+// errConflict means that another node, or this one, has changed the record.
 var errConflict = errors.New("the record has changed")
 
 // publish writes a record, or with a nil value a deletion marker, if the record has that revision; 0 is
@@ -94,7 +94,8 @@ func (s *store) publish(ctx context.Context, key string, value []byte, revision 
 	return ack.Sequence, nil
 }
 
-// explain returns err with what nats.go knows of its cause. If the bucket does not exist, it is checked.
+// explain adds the cause to err if nats.go has recorded it. It schedules a check of the bucket if err says
+// that there is none.
 func (s *store) explain(err error) error {
 	if errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, nats.ErrNoResponders) {
 		s.checkSoon()
@@ -114,8 +115,7 @@ func (s *store) explain(err error) error {
 	return err
 }
 
-// answered reports whether err is an answer of the server about one record, so that others can still be
-// saved.
+// answered reports whether the server has answered with err for one record. Others can still be saved then.
 func answered(err error) bool {
 	var api *jetstream.APIError
 	return errors.As(err, &api) || errors.Is(err, errConflict) || errors.Is(err, ErrFormat)

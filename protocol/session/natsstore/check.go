@@ -12,8 +12,8 @@ import (
 
 // times are those of checks and requests of other nodes; tests change them.
 type times struct {
-	// release is how long Take waits for the node that has the session. One that has ended is not
-	// waited for, because the server knows that it has no subscription.
+	// release is how long Take waits for the node that has the session. If that node has ended, the server
+	// answers at once that there is no subscriber.
 	release time.Duration
 	check   time.Duration // between checks of the bucket
 	// create is the time before a bucket that was deleted is created again: nats-server 2.15 damages a
@@ -25,7 +25,7 @@ type times struct {
 
 var defaultTimes = times{release: time.Second, check: 5 * time.Second, create: time.Second, settle: 30 * time.Second}
 
-// bucket is what this node knows of the bucket.
+// bucket identifies the bucket that this node uses.
 type bucket struct {
 	created time.Time // by the clock of the server; identifies it
 	renewed time.Time // when this node has found that it is another one than before; zero: never
@@ -33,10 +33,10 @@ type bucket struct {
 
 func (s *store) bucketName() string { return "KV_" + s.opts.Bucket }
 
-// checkSoon makes watch check the bucket.
+// checkSoon makes the goroutine of watch check the bucket.
 func (s *store) checkSoon() {
 	select {
-	case s.suspect <- struct{}{}:
+	case s.recheck <- struct{}{}:
 	default:
 	}
 }

@@ -32,7 +32,7 @@ func Held(s session.Store) int {
 	st := s.(*store)
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	return len(st.held)
+	return len(st.leases)
 }
 
 // Settle ends the time for which a new bucket may lack sessions of other nodes.

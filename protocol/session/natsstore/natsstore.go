@@ -11,9 +11,8 @@
 //
 // A record is the state of a session with a lease: the node that has it and the generation. It is
 // written by compare-and-set. A node takes a session over with the next generation, after it has asked
-// the node that has it to save and release it. A node that does not hear of it, because it is paused or
-// cut off, learns it when it saves the session the next time: it never overwrites a record of another
-// node. After each reconnection it saves all its sessions.
+// the node that has it to save and release it. A node that misses the request, because it is paused or
+// cut off, finds the takeover when it next saves the session: it never overwrites a record of another node. After each reconnection it saves all its sessions.
 //
 // The keys are SHA-256 hashes of the ids, and the ids are not in the values. Records expire by the clock
 // of the server. The bucket must be open only to the nodes, because the values contain the states.
@@ -50,9 +49,9 @@ type store struct {
 
 	node     session.Node
 	requests *nats.Subscription // to release sessions
-	dropped  int                // of them; used by their goroutine only
+	dropped  int                // requests that were dropped; used by their goroutine only
 	missed   chan struct{}      // receives after some were dropped
-	suspect  chan struct{}      // receives when the bucket may be another one
+	recheck  chan struct{}      // receives when the bucket may be another one
 	status   chan nats.Status
 	takes    chan struct{} // slots for calls of Take
 	releases chan struct{} // slots for releases
@@ -61,19 +60,19 @@ type store struct {
 	cancel   context.CancelCauseFunc
 	joined   chan struct{} // closed by Join
 
-	mu        sync.Mutex
-	held      map[string]*lease // by key
-	reminders map[reminder]struct{}
-	bucket    bucket
+	mu      sync.Mutex
+	leases  map[string]*lease // by key
+	retries map[releaseRetry]struct{}
+	bucket  bucket
 }
 
-// lease is what this node knows of a record that it has written.
+// lease describes a record that this node has written.
 type lease struct {
 	id         string
 	revision   uint64
 	generation uint64 // 0: about to be taken over
 	claimed    uint64 // the generation with which it is about to be taken over
-	released   bool   // given up, and to be saved once more
+	released   bool   // given up, and removed by the next save
 }
 
 // maxConcurrent limits concurrent takeovers, and also concurrent releases.
@@ -103,7 +102,7 @@ func open(ctx context.Context, nc *nats.Conn, opts Options) (*store, error) {
 	opts = opts.withDefaults()
 	s := &store{nc: nc, js: js, opts: opts, id: opts.Node + "." + rand.Text(), times: defaultTimes,
 		takes: make(chan struct{}, maxConcurrent), releases: make(chan struct{}, maxConcurrent), joined: make(chan struct{}),
-		missed: make(chan struct{}, 1), suspect: make(chan struct{}, 1), held: map[string]*lease{}, reminders: map[reminder]struct{}{}}
+		missed: make(chan struct{}, 1), recheck: make(chan struct{}, 1), leases: map[string]*lease{}, retries: map[releaseRetry]struct{}{}}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	opening, cancel := context.WithTimeout(ctx, opts.Timeout)
 	defer cancel()
@@ -149,7 +148,7 @@ func (s *store) Close() error {
 }
 
 // watch saves all sessions after requests of other nodes may have been lost: after a reconnection, or
-// when this node was too slow for them. It also checks the bucket.
+// when this node has received them too slowly. It also checks the bucket.
 func (s *store) watch() {
 	select {
 	case <-s.joined:
@@ -170,7 +169,7 @@ func (s *store) watch() {
 		case <-s.missed:
 			s.node.Resave()
 			continue
-		case <-s.suspect:
+		case <-s.recheck:
 		case <-timer.C:
 		}
 		next := s.times.check

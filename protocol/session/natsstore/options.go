@@ -15,8 +15,8 @@ type Options struct {
 	// Node is a name of this node of up to 64 bytes. It is in the records, for operators. It need not
 	// be unique, because each store adds a random number. "" is none.
 	Node string
-	// Replicas is on how many servers a new bucket is stored, 1 to 5. 0 is 1, which loses all sessions
-	// with the disk of that server.
+	// Replicas is the number of servers on which a new bucket is stored, 1 to 5. 0 is 1: all sessions are
+	// lost with the disk of that server.
 	Replicas int
 	// MaxBytes limits the size of a new bucket in bytes. When it is full, new sessions are refused, and
 	// sessions whose state has grown are not saved until it has space again. 0 is 1 GiB;

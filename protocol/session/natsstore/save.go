@@ -14,7 +14,7 @@ const (
 	maxTries  = 4  // of one compare-and-set, each after reading the record again
 )
 
-// Save writes and removes each record on its own. It stops at the first request that the server does
+// Save writes and removes each record separately. It stops at the first request that the server does
 // not answer, and continues after one that it refuses; the error is a [session.SaveError] then.
 func (s *store) Save(put []session.Record, remove []string) error {
 	if s.ctx.Err() != nil {
@@ -84,14 +84,14 @@ func (s *store) put(ctx context.Context, r *session.Record) error {
 	known, revision, value := now.generation > 0, now.revision, encode(r, s.id)
 	for range maxTries {
 		if now, _ := s.lease(key); now != l {
-			return nil // the same, while the last attempt was in progress
+			return nil // it has taken the session again during the last attempt
 		}
 		written, err := s.publish(ctx, key, value, revision, r.TTL)
 		if err == nil {
 			if now.released {
 				s.drop(key, l)
 			} else {
-				s.hold(key, r.ID, written, r.Generation)
+				s.setLease(key, r.ID, written, r.Generation)
 			}
 			return nil
 		}
@@ -100,11 +100,11 @@ func (s *store) put(ctx context.Context, r *session.Record) error {
 		}
 		now, err := s.get(ctx, key)
 		switch {
-		case errors.Is(err, errGone) && known && now.revision > 0:
+		case errors.Is(err, errNoRecord) && known && now.revision > 0:
 			s.node.Lost(r.ID, r.Generation, session.ErrUnknown)
 			s.drop(key, l)
 			return nil
-		case errors.Is(err, errGone): // expired, or the bucket is a new one
+		case errors.Is(err, errNoRecord): // expired, or the bucket is a new one
 			if known {
 				s.checkSoon()
 			}
@@ -140,7 +140,7 @@ func (s *store) remove(ctx context.Context, id string) error {
 		}
 		now, err := s.get(ctx, key)
 		switch {
-		case errors.Is(err, errGone) || err == nil && now.node != s.id:
+		case errors.Is(err, errNoRecord) || err == nil && now.node != s.id:
 			s.drop(key, l)
 			return nil
 		case err != nil:
@@ -155,20 +155,20 @@ func (s *store) remove(ctx context.Context, id string) error {
 func (s *store) lease(key string) (*lease, lease) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if l := s.held[key]; l != nil {
+	if l := s.leases[key]; l != nil {
 		return l, *l
 	}
 	return nil, lease{}
 }
 
-// hold records that this node has written the record under key.
-func (s *store) hold(key, id string, revision, generation uint64) {
+// setLease records that this node has written the record under key.
+func (s *store) setLease(key, id string, revision, generation uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l := s.held[key]
+	l := s.leases[key]
 	if l == nil {
 		l = &lease{id: id}
-		s.held[key] = l
+		s.leases[key] = l
 	}
 	if revision > l.revision || generation > l.generation {
 		l.revision, l.generation = revision, generation
@@ -181,7 +181,7 @@ func (s *store) claim(key, id string, generation uint64) *lease {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := &lease{id: id, claimed: generation}
-	s.held[key] = l
+	s.leases[key] = l
 	return l
 }
 
@@ -189,18 +189,17 @@ func (s *store) claim(key, id string, generation uint64) *lease {
 func (s *store) drop(key string, l *lease) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if l != nil && s.held[key] == l {
-		delete(s.held, key)
+	if l != nil && s.leases[key] == l {
+		delete(s.leases, key)
 	}
 }
 
-// release removes the lease under key if it is l, which is given up: now if the session is saved, or
-// when it is.
+// release gives up the lease l: it is removed now if the session is saved, otherwise by the next save.
 func (s *store) release(key string, l *lease, saved bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if l.released = true; saved && s.held[key] == l {
-		delete(s.held, key)
+	if l.released = true; saved && s.leases[key] == l {
+		delete(s.leases, key)
 	}
 }
 
@@ -208,7 +207,7 @@ func (s *store) release(key string, l *lease, saved bool) {
 func (s *store) abandon(key string, l *lease) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.held[key] == l && l.generation == 0 {
-		delete(s.held, key)
+	if s.leases[key] == l && l.generation == 0 {
+		delete(s.leases, key)
 	}
 }

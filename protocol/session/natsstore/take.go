@@ -14,8 +14,8 @@ import (
 	"goranch/protocol/session"
 )
 
-// takeTries is how often Take compares and sets a record that several nodes want. Each attempt that
-// fails is one that another node has won.
+// takeTries is the number of attempts of Take to compare and set a record. An attempt fails if another node
+// has changed the record meanwhile.
 const takeTries = 10
 
 // Take implements [session.NodeStore].
@@ -31,9 +31,9 @@ func (s *store) Take(ctx context.Context, id string, ttl time.Duration, check fu
 	case <-s.ctx.Done():
 		return session.Record{}, session.ErrClosed
 	}
-	var silent owner
+	var unresponsive owner
 	for try := range takeTries {
-		r, err := s.tryTake(ctx, id, &silent, ttl, check)
+		r, err := s.tryTake(ctx, id, &unresponsive, ttl, check)
 		if !errors.Is(err, errConflict) {
 			return r, err
 		}
@@ -46,19 +46,19 @@ func (s *store) Take(ctx context.Context, id string, ttl time.Duration, check fu
 	return session.Record{}, errConflict
 }
 
-// tryTake is one attempt of Take. silent is the one that has not answered an earlier attempt.
-func (s *store) tryTake(ctx context.Context, id string, silent *owner, ttl time.Duration, check func(*session.Record) error) (session.Record, error) {
+// tryTake is one attempt of Take. unresponsive is the owner that has not answered an earlier attempt.
+func (s *store) tryTake(ctx context.Context, id string, unresponsive *owner, ttl time.Duration, check func(*session.Record) error) (session.Record, error) {
 	key := keyOf(id)
 	now, err := s.get(ctx, key)
-	if err == nil && now.node != s.id && now.owner() != *silent {
+	if err == nil && now.node != s.id && now.owner() != *unresponsive {
 		before := now.owner()
 		if !s.askRelease(ctx, now.node, key, now.Generation) {
-			*silent = before
+			*unresponsive = before
 		} else if now, err = s.get(ctx, key); err == nil && now.owner() != before {
-			return session.Record{}, errConflict // it was taken over since, and the node is to be asked
+			return session.Record{}, errConflict // another node has taken it over meanwhile, and must be asked
 		}
 	}
-	if errors.Is(err, errGone) {
+	if errors.Is(err, errNoRecord) {
 		if now.revision > 0 { // a deletion marker
 			return session.Record{}, session.ErrUnknown
 		}
@@ -78,31 +78,31 @@ func (s *store) tryTake(ctx context.Context, id string, silent *owner, ttl time.
 	revision, err := s.publish(ctx, key, encode(&r, s.id), now.revision, ttl)
 	if err != nil {
 		s.abandon(key, l)
-		if now.owner() == *silent && !answered(err) { // the record may have been written
-			s.remind(now.owner(), key, false)
+		if now.owner() == *unresponsive && !answered(err) { // the record may have been written
+			s.retryRelease(now.owner(), key, false)
 		}
 		return session.Record{}, err
 	}
-	s.hold(key, id, revision, r.Generation)
-	if now.owner() == *silent {
-		s.remind(now.owner(), key, true)
+	s.setLease(key, id, revision, r.Generation)
+	if now.owner() == *unresponsive {
+		s.retryRelease(now.owner(), key, true)
 	}
 	return r, nil
 }
 
-// maxReminders limits the former owners that are being reminded.
-const maxReminders = 4096
+// maxReleaseRetries limits the requests to former owners that are repeated at the same time.
+const maxReleaseRetries = 4096
 
-// remind asks a former owner that has not answered again, for about two minutes: a node whose
-// server was cut off from the others does not notice that it has missed the request. If it is not
-// known whether the record was taken over, that is found out first.
-func (s *store) remind(former owner, key string, taken bool) {
-	r := reminder{former, key}
-	if !s.addReminder(r) {
+// retryRelease repeats the request to a former owner that has not answered, for about two minutes: a node
+// whose server was cut off from the others does not notice that it has missed the request. If taken is
+// false, the takeover is confirmed first.
+func (s *store) retryRelease(former owner, key string, taken bool) {
+	r := releaseRetry{former, key}
+	if !s.addReleaseRetry(r) {
 		return
 	}
 	started := s.start(func() {
-		defer s.removeReminder(r)
+		defer s.removeReleaseRetry(r)
 		for delay := s.times.release; delay <= time.Minute; delay *= 2 {
 			select {
 			case <-time.After(delay):
@@ -111,7 +111,7 @@ func (s *store) remind(former owner, key string, taken bool) {
 			}
 			if !taken {
 				now, err := s.get(s.ctx, key)
-				taken = err == nil && now.owner() != former || errors.Is(err, errGone) && now.revision > 0
+				taken = err == nil && now.owner() != former || errors.Is(err, errNoRecord) && now.revision > 0
 			}
 			if taken && s.askRelease(s.ctx, former.node, key, former.generation) {
 				return
@@ -119,31 +119,31 @@ func (s *store) remind(former owner, key string, taken bool) {
 		}
 	})
 	if !started {
-		s.removeReminder(r)
+		s.removeReleaseRetry(r)
 	}
 }
 
-// reminder is a former owner of a session that is being reminded.
-type reminder struct {
+// releaseRetry identifies a request to a former owner that is repeated.
+type releaseRetry struct {
 	former owner
 	key    string
 }
 
-// addReminder returns false if there is such a reminder, or are too many.
-func (s *store) addReminder(r reminder) bool {
+// addReleaseRetry returns false if the request is repeated already, or too many are.
+func (s *store) addReleaseRetry(r releaseRetry) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, ok := s.reminders[r]; ok || len(s.reminders) >= maxReminders {
+	if _, ok := s.retries[r]; ok || len(s.retries) >= maxReleaseRetries {
 		return false
 	}
-	s.reminders[r] = struct{}{}
+	s.retries[r] = struct{}{}
 	return true
 }
 
-func (s *store) removeReminder(r reminder) {
+func (s *store) removeReleaseRetry(r releaseRetry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.reminders, r)
+	delete(s.retries, r)
 }
 
 func (s *store) requestSubject(node string) string {
@@ -174,7 +174,7 @@ func (s *store) serveRelease(msg *nats.Msg) {
 	if err != nil {
 		return // not from a node
 	}
-	if dropped, _ := s.requests.Dropped(); dropped > s.dropped { // requests, by a slow node
+	if dropped, _ := s.requests.Dropped(); dropped > s.dropped { // this node has received requests too slowly
 		s.dropped = dropped
 		select {
 		case s.missed <- struct{}{}:
@@ -186,7 +186,7 @@ func (s *store) serveRelease(msg *nats.Msg) {
 		msg.Respond(nil)
 		return
 	}
-	s.releases <- struct{}{} // limits what the next line starts
+	s.releases <- struct{}{} // limits the goroutines
 	started := s.start(func() {
 		defer func() { <-s.releases }()
 		ctx, cancel := context.WithTimeout(s.ctx, s.opts.Timeout)

@@ -48,15 +48,12 @@ type TokenOptions struct {
 	MaxWait time.Duration
 }
 
-// Tokens authenticates clients by tokens from a file. Its methods are safe for concurrent use. It
-// has no goroutine of its own and need not be closed.
+// Tokens authenticates clients by tokens from a file of SHA-256 hashes. The tokens cannot be recovered from the
+// hashes, because [GenerateToken] makes them of 256 random bits; tokens of fewer than 22 bytes are refused even
+// if the file has their hash. Slow password hashes are refused: for random tokens they only cost time, for every
+// line and every guess. Removing a token from the file does not end sessions that were authenticated by it.
 //
-// The file contains only SHA-256 hashes, from which the tokens cannot be recovered, because tokens
-// are random and long; [GenerateToken] makes them. Slow password hashes are refused: they would
-// cost the server time for every line and every guess, and add nothing to 256 random bits. Tokens
-// of fewer than 22 bytes are refused even if the file has their hash.
-//
-// Removing a token from the file does not end sessions that were authenticated by it.
+// The methods of Tokens are safe for concurrent use. It has no goroutine of its own and need not be closed.
 type Tokens struct {
 	opts     TokenOptions
 	current  atomic.Pointer[[]entry]

@@ -124,7 +124,7 @@ func (c *Client) disconnected(l *link, err error) {
 	c.opts.OnDisconnect(err)
 	var refused *shell.Error
 	switch {
-	case errors.Is(err, ErrTakenOver): // two clients would take the session from each other for ever
+	case errors.Is(err, ErrTakenOver): // to attach again would start an endless exchange between two clients
 		c.connector.Stop(err)
 	case c.quitting.Load():
 		c.connector.Stop(ErrClosed)

@@ -14,13 +14,13 @@ import (
 // While the sessions of other nodes are away, the client connects again and keeps its session.
 func TestResumeUnavailable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := &clustertest.AwayStore{}
+		store := &clustertest.UnavailableStore{}
 		opts := shell.Options{Sessions: session.Options[shell.State]{Store: store}}
 		s := newTestServer(t, opts)
 		c, r := s.dial(client.Options{Session: "123456"})
 		result(t, c, "echo x") // until then, the resumed session may still use text
 		s.stop()               // another node has the session then
-		store.SetAway(2)
+		store.FailNext(2)
 		s.start(opts)
 		var err error
 		for range 5 {

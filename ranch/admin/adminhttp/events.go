@@ -19,13 +19,12 @@ const (
 
 var eventKinds = []string{statsEvents, listenerEvents, connectionEvents}
 
-// heartbeat is the interval of comments in a stream without events, so that the end of a client is
-// noticed.
+// heartbeat is the interval of comments in a stream without events: a write to a client that is gone fails.
 const heartbeat = 15 * time.Second
 
 var (
 	errTooManyStreams = errors.New("too many event streams are open")
-	errYourStreams    = errors.New("you have too many event streams open")
+	errClientStreams  = errors.New("you have too many event streams open")
 )
 
 // serveEvents streams events until the client disconnects, its login ends, or the handler is closed.
@@ -57,13 +56,13 @@ func (h *Handler) serveEvents(w http.ResponseWriter, r *request) {
 	}
 	rc := http.NewResponseController(w)
 	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("X-Accel-Buffering", "no") // proxies must not hold events back
+	w.Header().Set("X-Accel-Buffering", "no") // disables the response buffer of nginx
 	w.WriteHeader(http.StatusOK)
 	s.send(ctx, w, rc)
 }
 
-// send writes events as they arrive, until ctx ends or a write fails. A comment at the start makes
-// the client see the answer.
+// send writes events as they arrive, until ctx ends or a write fails. A comment at the start sends the
+// header of the answer at once.
 func (s *stream) send(ctx context.Context, w http.ResponseWriter, rc *http.ResponseController) {
 	tick := time.NewTicker(heartbeat)
 	defer tick.Stop()

@@ -50,7 +50,7 @@ func (b *hub) open(kinds []string, client string) (*stream, error) {
 	case len(b.streams) >= limit:
 		return nil, errTooManyStreams
 	case b.byClient[client] >= max(limit/4, 1):
-		return nil, errYourStreams
+		return nil, errClientStreams
 	}
 	s := &stream{kinds: kinds, client: client, limit: b.h.opts.MaxBuffered, ready: make(chan struct{}, 1)}
 	b.streams[s] = struct{}{}

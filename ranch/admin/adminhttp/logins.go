@@ -17,7 +17,7 @@ import (
 const (
 	ticketPrefix = "ticket_"
 	loginPrefix  = "login_"
-	maxLogins    = 256 // of tickets and logins each; the one that ends first makes way for another
+	maxLogins    = 256 // of tickets and logins each; beyond it the one that expires first is removed
 )
 
 // login is a user who may log in, or has logged in.

@@ -11,10 +11,10 @@ import (
 	"goranch/transport"
 )
 
-// ending is what a line is made of. It does not refer to the connection, whose memory is free
-// before the line is written. The goroutine that writes formats it: the goroutine of the connection
-// would have to grow its stack for that.
-type ending struct {
+// entry is the data of a line. It does not refer to the connection, whose memory can be freed before the
+// line is written. The writing goroutine formats it: formatting would grow the stack of the goroutine of
+// the connection.
+type entry struct {
 	transport      string
 	peer, local    net.Addr
 	tls            *tlsState // nil: no handshake has succeeded
@@ -60,8 +60,8 @@ func (l *Log) record(e *ranch.Event) {
 	l.mu.Unlock()
 }
 
-// next appends to l.pending and returns the new element, or nil if there is no room.
-func (l *Log) next() *ending {
+// next appends to l.pending and returns the new element, or nil if the limit is reached.
+func (l *Log) next() *entry {
 	n := len(l.pending)
 	if l.closed || l.writing+n >= l.max {
 		return nil
@@ -79,9 +79,9 @@ func (l *Log) next() *ending {
 	return &l.pending[n]
 }
 
-// grow makes room in l.pending.
+// grow increases the capacity of l.pending.
 func (l *Log) grow() {
-	l.pending = append(make([]ending, 0, min(max(batchLines, 2*len(l.pending)), l.max)), l.pending...)
+	l.pending = append(make([]entry, 0, min(max(batchLines, 2*len(l.pending)), l.max)), l.pending...)
 }
 
 func tlsStateOf(c *transport.Conn) *tlsState {
@@ -97,7 +97,7 @@ func tlsStateOf(c *transport.Conn) *tlsState {
 }
 
 // set assigns each field, because a composite literal would be built on the stack first.
-func (n *ending) set(e *ranch.Event) {
+func (n *entry) set(e *ranch.Event) {
 	st := e.Conn.Stats()
 	n.ref, n.id, n.duration = e.Ref, e.Conn.ID(), e.Duration
 	n.received, n.sent, n.labels = st.BytesRead, st.BytesWritten, e.Conn.Labels()
