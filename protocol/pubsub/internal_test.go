@@ -12,6 +12,8 @@ import (
 	"time"
 	"unicode/utf8"
 	"unsafe"
+
+	"goranch/internal/topicname"
 )
 
 // wantMatch is a straightforward implementation of patterns.
@@ -38,7 +40,7 @@ func FuzzPatterns(f *testing.F) {
 		var want []string
 		added := map[string]bool{}
 		for i, p := range strings.Fields(all) {
-			if !isPattern(p) || checkPattern(p) != nil || added[p] {
+			if !topicname.IsPattern(p) || checkPattern(p) != nil || added[p] {
 				continue
 			}
 			added[p] = true

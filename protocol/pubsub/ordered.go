@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"goranch/internal/topicname"
 	"goranch/protocol"
 )
 
@@ -16,7 +17,7 @@ const brokerTimeout = 5 * time.Second
 // its own clients.
 func (s *Server) ordered(topic string) bool {
 	b := s.opts.Broker
-	return b != nil && b.Ordered(topic) && !isPattern(topic)
+	return b != nil && b.Ordered(topic) && !topicname.IsPattern(topic)
 }
 
 // publishOrdered passes a message to the Broker, which delivers it to this server too.

@@ -10,14 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"goranch/internal/topicname"
 	"goranch/protocol"
-)
-
-// Tokens of patterns, with the meaning they have in NATS: dots separate the tokens of a name;
-// "*" matches one token, and ">" as the last token matches one or more.
-const (
-	oneToken  = "*"
-	allTokens = ">"
 )
 
 // Limits of patterns.
@@ -30,46 +24,12 @@ const (
 	shortPattern = 6
 )
 
-func isPattern(name string) bool {
-	if !strings.ContainsAny(name, oneToken+allTokens) {
-		return false
-	}
-	for {
-		token, rest, more := strings.Cut(name, ".")
-		if token == oneToken || token == allTokens && !more {
-			return true
-		}
-		if !more {
-			return false
-		}
-		name = rest
-	}
-}
-
 // checkPattern returns an error if name is a pattern with too many tokens.
 func checkPattern(name string) error {
-	if n := strings.Count(name, ".") + 1; n > maxPatternTokens && isPattern(name) {
+	if n := strings.Count(name, ".") + 1; n > maxPatternTokens && topicname.IsPattern(name) {
 		return fmt.Errorf("%w: pattern of %d tokens, the limit is %d", protocol.ErrBadInput, n, maxPatternTokens)
 	}
 	return nil
-}
-
-// matches reports whether pattern matches name.
-func matches(pattern, name string) bool {
-	for {
-		p, restOfPattern, morePattern := strings.Cut(pattern, ".")
-		if p == allTokens && !morePattern {
-			return true
-		}
-		n, restOfName, moreName := strings.Cut(name, ".")
-		if p != oneToken && p != n || morePattern != moreName {
-			return false
-		}
-		if !morePattern {
-			return true
-		}
-		pattern, name = restOfPattern, restOfName
-	}
 }
 
 // patternIndex finds the patterns that match a topic. Patterns are grouped by their shape, and the
@@ -122,10 +82,10 @@ func (pi *patternIndex) parse(pattern string) (p parsedPattern) {
 		var token string
 		token, pattern, more = strings.Cut(pattern, ".")
 		switch {
-		case token == allTokens && !more:
+		case token == topicname.Rest && !more:
 			p.open = true
 			return p
-		case token == oneToken:
+		case token == topicname.One:
 			p.wildcards |= 1 << p.tokens
 		default:
 			p.sum += pi.hash(token, p.tokens)
@@ -151,11 +111,11 @@ func isRare(pattern string) bool {
 	tokens, wildcards := 0, 0
 	for token := range strings.SplitSeq(pattern, ".") {
 		tokens++
-		if token == oneToken {
+		if token == topicname.One {
 			wildcards++
 		}
 	}
-	if strings.HasSuffix(pattern, "."+allTokens) {
+	if strings.HasSuffix(pattern, "."+topicname.Rest) {
 		tokens--
 	}
 	return rare(tokens, wildcards)
@@ -268,7 +228,7 @@ func (pi *patternIndex) search(shapes []*shape, sum uint64, hashes *[maxPatternT
 			literals -= hashes[bits.TrailingZeros32(w)]
 		}
 		for t := s.patterns[literals]; t != nil; t = t.pattern.next {
-			if matches(t.name, name) {
+			if topicname.Match(t.name, name) {
 				all = append(all, t)
 			}
 		}

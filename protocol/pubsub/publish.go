@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"goranch/internal/topicname"
 	"goranch/protocol"
 )
 
@@ -60,7 +61,7 @@ func checkPublishTopic(topic string, maxLen int) error {
 	if err := checkTopic(topic, maxLen); err != nil {
 		return err
 	}
-	if isPattern(topic) {
+	if topicname.IsPattern(topic) {
 		return fmt.Errorf("%w: topic %q is a pattern, which accepts subscriptions only", protocol.ErrBadInput, topic)
 	}
 	return nil

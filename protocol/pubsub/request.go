@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 
+	"goranch/internal/topicname"
 	"goranch/protocol"
 	"goranch/protocol/session"
 )
@@ -113,9 +114,9 @@ func (h *handler) subscribe(name string, r *request) error {
 		history = max(history, 1)
 	}
 	switch {
-	case history > 0 && isPattern(name):
+	case history > 0 && topicname.IsPattern(name):
 		return fmt.Errorf("%w: a pattern has no history", protocol.ErrBadInput)
-	case r.Since != nil && isPattern(name):
+	case r.Since != nil && topicname.IsPattern(name):
 		return errNoPositions("a pattern has no positions")
 	case r.Since != nil && !h.server.opts.keepsHistory():
 		return errNoPositions("topics without a history have no positions")

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"goranch/internal/topicname"
 	"goranch/protocol"
 	"goranch/protocol/session"
 )
@@ -133,7 +134,7 @@ type answerFunc func(*topic) (after Position, err error)
 // nil, while the topic is locked; after an error of answer other than errNotJoined the subscription
 // exists. sub.mu is held.
 func (sub *subscriber) add(name string, numbered bool, answer answerFunc) error {
-	s, pattern := sub.server, isPattern(name)
+	s, pattern := sub.server, topicname.IsPattern(name)
 	if pattern && !sub.viaSession {
 		sub.viaSession = true
 		sub.regroup(sub.peer) // out of the groups, before the pattern can deliver a second time

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"goranch/internal/topicname"
 )
 
 // numShards is the number of locks over which topics are spread, so that publishers to different
@@ -75,7 +77,7 @@ func (ts *topicTable) create(name string, by *account) error {
 		return nil
 	}
 	t := &topic{name: strings.Clone(name)}
-	if isPattern(name) {
+	if topicname.IsPattern(name) {
 		if err := ts.server.patterns.add(t, by); err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"goranch/internal/topicname"
 	"goranch/protocol/session"
 )
 
@@ -108,7 +109,7 @@ func (c *Client) sessionRestored(subscriptions int) {
 func (c *Client) topicsFirst() []*Subscription {
 	all := slices.Collect(maps.Values(c.subs))
 	slices.SortFunc(all, func(a, b *Subscription) int {
-		if p, q := isPattern(a.name), isPattern(b.name); p != q {
+		if p, q := topicname.IsPattern(a.name), topicname.IsPattern(b.name); p != q {
 			if p {
 				return 1
 			}

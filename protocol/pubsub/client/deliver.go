@@ -3,6 +3,7 @@ package client
 import (
 	"time"
 
+	"goranch/internal/topicname"
 	"goranch/protocol"
 )
 
@@ -14,7 +15,7 @@ func (l *link) deliver(m Message, previous uint64) {
 	c.mu.Lock()
 	var buf [4]*Subscription // avoids an allocation in the usual case
 	matching := buf[:0]
-	if s := c.subs[m.Topic]; s != nil && s.active && !isPattern(s.name) {
+	if s := c.subs[m.Topic]; s != nil && s.active && !topicname.IsPattern(s.name) {
 		switch {
 		case s.opts.Since == nil:
 			m.Offset = 0
@@ -31,7 +32,7 @@ func (l *link) deliver(m Message, previous uint64) {
 		m.Offset = 0
 	}
 	for _, p := range c.patterns {
-		if p.active && matches(p.name, m.Topic) {
+		if p.active && topicname.Match(p.name, m.Topic) {
 			matching = append(matching, p)
 		}
 	}

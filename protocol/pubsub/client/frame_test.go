@@ -9,29 +9,6 @@ import (
 	"testing/iotest"
 )
 
-func TestMatches(t *testing.T) {
-	for _, tt := range []struct {
-		pattern, topic string
-		want           bool
-	}{
-		{"a.*", "a.b", true}, {"a.*", "a", false}, {"a.*", "a.b.c", false}, {"*", "a", true}, {"*", "a.b", false},
-		{"*.b", "a.b", true}, {"a.>", "a", false}, {"a.>", "a.b", true}, {"a.>", "a.b.c", true}, {">", "a.b", true},
-		{"a.*.c", "a.b.c", true}, {"a.*.c", "a.b.d", false}, {"*.*", "a.b", true}, {"*.>", "a", false},
-	} {
-		if got := matches(tt.pattern, tt.topic); got != tt.want {
-			t.Errorf("matches(%q, %q): got %v, want %v", tt.pattern, tt.topic, got, tt.want)
-		}
-		if !isPattern(tt.pattern) {
-			t.Errorf("isPattern(%q): got false, want true", tt.pattern)
-		}
-	}
-	for _, name := range []string{"a", "a.b", "a*", "a.>.b", ">a", ""} {
-		if isPattern(name) {
-			t.Errorf("isPattern(%q): got true, want false", name)
-		}
-	}
-}
-
 // A stream has the same frames however it is split, up to the first one that is too large.
 func FuzzReadFrame(f *testing.F) {
 	f.Add([]byte("ACK\x01PING\x01"), 10)

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"goranch/internal/option"
+	"goranch/internal/topicname"
 )
 
 // Subscribe subscribes to name, a topic or a pattern. In a pattern, whose tokens are separated by
@@ -53,7 +54,7 @@ func (c *Client) add(s *Subscription) error {
 		return fmt.Errorf("%w: %q", errSubscribed, s.name)
 	}
 	c.subs[s.name] = s
-	if isPattern(s.name) {
+	if topicname.IsPattern(s.name) {
 		c.patterns = append(c.patterns, s)
 	}
 	if l := c.redialer.Link(); l != nil {

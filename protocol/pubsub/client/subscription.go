@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"goranch/internal/option"
+	"goranch/internal/topicname"
 	"goranch/protocol"
 	"goranch/protocol/pubsub"
 )
@@ -52,11 +53,11 @@ func (o *SubscribeOptions) validate(name string) error {
 		faults.Add(fmt.Errorf("topic name %q is not valid UTF-8", name))
 	case strings.ContainsFunc(name, unicode.IsControl):
 		faults.Add(fmt.Errorf("topic name %q contains a control character", name))
-	case isPattern(name) && o.Since != nil:
+	case topicname.IsPattern(name) && o.Since != nil:
 		faults.Add(fmt.Errorf("%q is a pattern, which has no positions: Since must be nil", name))
 	case o.Since != nil && (o.Last || o.History > 0):
 		faults.Add(errors.New("a subscription with Since has no Last and no History: they must be zero"))
-	case isPattern(name) && (o.Last || o.History > 0):
+	case topicname.IsPattern(name) && (o.Last || o.History > 0):
 		faults.Add(fmt.Errorf("%q is a pattern, which has no history: Last and History must be zero", name))
 	}
 	faults.NotNegative("Buffer", o.Buffer, "0 for 64")

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"goranch/internal/topicname"
 )
 
 // interest holds the topics and patterns that the server is subscribed to.
@@ -40,7 +42,7 @@ func (b *Broker) Subscribe(topics ...string) {
 		if b.interest.byTopic[topic] != nil {
 			continue
 		}
-		in := &interestIn{pattern: isPattern(topic)}
+		in := &interestIn{pattern: topicname.IsPattern(topic)}
 		in.ordered = in.pattern || b.opts.Ordered(topic)
 		b.interest.byTopic[topic] = in
 		if in.pattern {

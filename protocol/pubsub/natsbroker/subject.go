@@ -85,9 +85,3 @@ func topicOf(s string) (topic string, ok bool) {
 	}
 	return string(b), true
 }
-
-// isPattern reports whether a topic is a pattern for pubsub.
-func isPattern(topic string) bool {
-	return topic == "*" || topic == ">" || strings.HasPrefix(topic, "*.") || strings.HasSuffix(topic, ".*") ||
-		strings.HasSuffix(topic, ".>") || strings.Contains(topic, ".*.")
-}

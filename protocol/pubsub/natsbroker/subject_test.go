@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"goranch/internal/topicname"
 )
 
 func TestSubjects(t *testing.T) {
@@ -44,10 +46,10 @@ func FuzzSubject(f *testing.F) {
 				t.Errorf("%q: got %q, want a valid subject", s, subject)
 			}
 			topic, ok := topicOf(string(subject))
-			if isPattern(s) == server.IsValidLiteralSubject(string(subject)) {
-				t.Errorf("%q: got %q, pattern %t, want wildcards in patterns only", s, subject, isPattern(s))
+			if topicname.IsPattern(s) == server.IsValidLiteralSubject(string(subject)) {
+				t.Errorf("%q: got %q, pattern %t, want wildcards in patterns only", s, subject, topicname.IsPattern(s))
 			}
-			if ok == isPattern(s) || ok && topic != s {
+			if ok == topicname.IsPattern(s) || ok && topic != s {
 				t.Errorf("%q: got %q, %t from %q, want it again unless it is a pattern", s, topic, ok, subject)
 			}
 		}
