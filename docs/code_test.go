@@ -164,6 +164,16 @@ func refOf(x ast.Expr) typeRef {
 	return typeRef{}
 }
 
+// declares reports whether any package declares a name.
+func (c *code) declares(name string) bool {
+	for _, p := range c.packages {
+		if p.names[name] {
+			return true
+		}
+	}
+	return false
+}
+
 // has reports whether a package declares a name, or a type of it has a member: has("ranch",
 // "Options", "PerAddress"). Members of embedded types, and of the type of a variable, count.
 func (c *code) has(pkgName string, path ...string) bool {

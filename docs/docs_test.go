@@ -2,6 +2,7 @@
 package docs
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -73,8 +74,14 @@ func TestGuideShowsExamplesOfTLS(t *testing.T) {
 	}
 }
 
-var link = regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
+var (
+	link    = regexp.MustCompile(`\]\(([^)#:]*)(?:#([^)]*))?\)`)
+	heading = regexp.MustCompile("(?m)^#+ (.*)$")
+	fenced  = regexp.MustCompile("(?ms)^```.*?^```$")
+	noSlug  = regexp.MustCompile(`[^\pL\pN_ -]`)
+)
 
+// Each link to a file leads to one that exists, and each anchor to a heading of its page.
 func TestLinksLeadSomewhere(t *testing.T) {
 	pages, err := filepath.Glob("*.md")
 	if err != nil {
@@ -83,11 +90,34 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	pages = append(pages, "../README.md", "../CHANGELOG.md", "../bench/README.md")
 	for _, page := range pages {
 		for _, m := range link.FindAllStringSubmatch(read(t, page), -1) {
-			if _, err := os.Stat(filepath.Join(filepath.Dir(page), m[1])); err != nil {
+			target := filepath.Join(filepath.Dir(page), m[1])
+			if m[1] == "" {
+				target = page
+			}
+			if _, err := os.Stat(target); err != nil {
 				t.Errorf("%s: link to %s: %v", page, m[1], err)
+			} else if m[2] != "" && !anchors(t, target)[m[2]] {
+				t.Errorf("%s: link to %s#%s: got no such heading, want one", page, m[1], m[2])
 			}
 		}
 	}
+}
+
+// anchors returns the anchors that GitHub gives the headings of a page.
+func anchors(t *testing.T, page string) map[string]bool {
+	t.Helper()
+	all := map[string]bool{}
+	for _, m := range heading.FindAllStringSubmatch(fenced.ReplaceAllString(read(t, page), ""), -1) {
+		slug := strings.ReplaceAll(noSlug.ReplaceAllString(strings.ToLower(m[1]), ""), " ", "-")
+		for n, s := 1, slug; all[s]; n++ {
+			slug = fmt.Sprint(s, "-", n)
+			if !all[slug] {
+				break
+			}
+		}
+		all[slug] = true
+	}
+	return all
 }
 
 func read(t *testing.T, path string) string {

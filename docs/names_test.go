@@ -42,6 +42,10 @@ var documented = []string{
 	"protocol/pubsub/natsbroker",
 	"protocol/packet",
 	"protocol/packet/client",
+	"protocol/relay",
+	"ranch/metrics",
+	"ranch/oteltrace",
+	"faults",
 }
 
 func lastElements(dirs []string) (all []string) {
@@ -58,6 +62,7 @@ var (
 	optionName = regexp.MustCompile(`(?:^|[^.\w])Options\.([A-Z]\w*)`)
 	connName   = regexp.MustCompile(`\bconn\.([A-Z]\w*)`)
 	listener   = regexp.MustCompile(`\bl\.([A-Z]\w*)`)
+	errorName  = regexp.MustCompile("`(Err[A-Z]\\w*)`")
 	codeName   = regexp.MustCompile("`([A-Za-z]\\w*(?:\\.[A-Za-z]\\w*){1,2})(?:\\(\\))?`")
 )
 
@@ -138,6 +143,11 @@ func missingNames(c *code, text string) (missing []string) {
 			want(m[1], m[2], m[3])
 		default:
 			want(m[1], m[2])
+		}
+	}
+	for _, m := range errorName.FindAllStringSubmatch(text, -1) {
+		if !c.declares(m[1]) {
+			missing = append(missing, m[1])
 		}
 	}
 	for _, m := range optionName.FindAllStringSubmatch(text, -1) {
