@@ -58,7 +58,8 @@ func (b *builder) build(ctx context.Context, rev string) (exe string, err error)
 	b.p.note("building bench at %s", rev)
 	exes, _ := filepath.Glob(filepath.Join(b.dir, "bench-*"))
 	exe = filepath.Join(b.dir, "bench-"+strconv.Itoa(len(exes)))
-	// Without -trimpath and with -buildvcs, the same code would be built into different executables.
+	// Without -trimpath and with -buildvcs, the same code would be built into different
+	// executables.
 	if _, err := command(ctx, bench, "go", "build", "-trimpath", "-buildvcs=false", "-o", exe, "."); err != nil {
 		return "", fmt.Errorf("revision %q: %w", rev, err)
 	}

@@ -24,8 +24,8 @@ type child struct {
 // answerTimeout is how long a child may take to answer a request.
 const answerTimeout = 30 * time.Second
 
-// startChild runs "bench part args..." on one processor, with GOMAXPROCS=gomaxprocs. exe is the bench
-// to run; "" is this executable.
+// startChild runs "bench part args..." on one processor, with GOMAXPROCS=gomaxprocs. exe is the
+// bench to run; "" is this executable.
 func startChild(exe string, cpu, gomaxprocs int, part string, args ...string) (*child, error) {
 	env := []string{"GOMAXPROCS=" + strconv.Itoa(gomaxprocs)}
 	start := func(cmd *exec.Cmd) error {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// claim is one section of docs/benchmarks.md: a statement that a table and a plot show to be true or
-// false.
+// claim is one section of docs/benchmarks.md: a statement that a table and a plot show to be true
+// or false.
 type claim struct {
 	name    string // of the files with its results and its plot
 	title   string

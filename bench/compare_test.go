@@ -52,8 +52,8 @@ func TestCompareExitCodes(t *testing.T) {
 	}
 }
 
-// Both executables are this one, so that only the steps of a comparison are tested, and the verdict is
-// any but an error.
+// Both executables are this one, so that only the steps of a comparison are tested, and the verdict
+// is any but an error.
 func TestCompareAll(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
@@ -90,8 +90,8 @@ func TestCompareAll(t *testing.T) {
 	}
 }
 
-// testRepository returns a repository whose bench prints 1 in the first commit, 2 in the second and 3
-// in the work tree.
+// testRepository returns a repository whose bench prints 1 in the first commit, 2 in the second and
+// 3 in the work tree.
 func testRepository(t *testing.T) string {
 	t.Helper()
 	if _, err := exec.LookPath("git"); err != nil {

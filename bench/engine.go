@@ -30,8 +30,8 @@ type engine struct {
 	fanout     *wireProtocol // it sends what one client publishes to all members; nil: it echoes
 	// missing returns what must be installed first, or "". nil means nothing.
 	missing func() string
-	// only is the name of the only workload that runs the engine if --engines does not name it; "" is
-	// no restriction.
+	// only is the name of the only workload that runs the engine if --engines does not name it; ""
+	// is no restriction.
 	only string
 	exe  string // the bench that has the engine; "" is this executable
 	// start starts the server and returns its address. The server runs until the process exits.

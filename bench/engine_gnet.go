@@ -30,8 +30,8 @@ type gnetBoot struct {
 func startGnet(serveConfig) (string, error) {
 	h := &gnetEcho{booted: make(chan gnetBoot, 2)}
 	go func() {
-		// By default gnet accepts in a loop of its own, which hands connections to the event loop. With
-		// WithReusePort(true) the event loop would accept; that costs slightly more in churn.
+		// By default gnet accepts in a loop of its own, which hands connections to the event loop.
+		// With WithReusePort(true) the event loop would accept; that costs slightly more in churn.
 		err := gnet.Run(h, "tcp://127.0.0.1:0", gnet.WithNumEventLoop(1))
 		h.booted <- gnetBoot{err: errors.Join(errors.New("gnet stopped"), err)}
 	}()

@@ -65,8 +65,8 @@ func findRanch() (string, error) {
 	return "", fmt.Errorf("ranch.beam is in none of %q: %s", places, ranchInstall)
 }
 
-// startRanch compiles the module and runs it. The options of erl: one scheduler for each kind of work,
-// as the server has one processor, and no busy waiting, which would count as CPU time.
+// startRanch compiles the module and runs it. The options of erl: one scheduler for each kind of
+// work, as the server has one processor, and no busy waiting, which would count as CPU time.
 func startRanch(cfg serveConfig) (string, error) {
 	ranch, err := findRanch()
 	if err != nil {

@@ -67,8 +67,8 @@ func startHAProxy(option string) func(serveConfig) (string, error) {
 	}
 }
 
-// relayConns is the number of connections that a relay can forward, with two descriptors for each, and
-// pipes for some.
+// relayConns is the number of connections that a relay can forward, with two descriptors for each,
+// and pipes for some.
 func relayConns() int { return (loadgen.MaxOpenFiles() - 200) / 3 }
 
 // nginxStream is the module of Debian's package libnginx-mod-stream.

@@ -14,8 +14,8 @@ type ratio struct {
 	// Value is the estimate: the mean of the logarithms of the ratios, without the smallest and the
 	// largest fifth of them, as a ratio.
 	Value float64 `json:"ratio"`
-	// Low and High are the ends of the confidence interval of Value. They are 0 if there are too few
-	// rounds for one.
+	// Low and High are the ends of the confidence interval of Value. They are 0 if there are too
+	// few rounds for one.
 	Low    float64 `json:"low95,omitzero"`
 	High   float64 `json:"high95,omitzero"`
 	Median float64 `json:"median"`
@@ -29,8 +29,8 @@ func (r ratio) known() bool { return r.Low > 0 }
 // differs reports whether the confidence interval excludes 1.
 func (r ratio) differs() bool { return r.known() && (r.Low > 1 || r.High < 1) }
 
-// reach returns how far the interval extends from 1, in the direction in which it extends farther. An
-// unknown interval extends infinitely far.
+// reach returns how far the interval extends from 1, in the direction in which it extends farther.
+// An unknown interval extends infinitely far.
 func (r ratio) reach() float64 {
 	if !r.known() {
 		return math.Inf(1)
@@ -46,8 +46,8 @@ func (r ratio) interval(format string) string {
 	return fmt.Sprintf(format, r.Low, r.High)
 }
 
-// trimmed is the share of the ratios that the estimate leaves out at each end: one round in which the
-// machine was disturbed must not decide.
+// trimmed is the share of the ratios that the estimate leaves out at each end: one round in which
+// the machine was disturbed must not decide.
 const trimmed = 0.2
 
 // minRounds is the least number of ratios for an interval. Of two, it would be useless: from a

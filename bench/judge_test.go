@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// sampleTrials returns synthetic rounds. The machine's speed changes from round to round by a factor
-// of up to two; each measurement has noise of its own, and one of twenty is disturbed.
+// sampleTrials returns synthetic rounds. The machine's speed changes from round to round by a
+// factor of up to two; each measurement has noise of its own, and one of twenty is disturbed.
 func sampleTrials(rng *rand.Rand, rounds int, change, noise float64) []trial {
 	trials := make([]trial, rounds)
 	for i := range trials {

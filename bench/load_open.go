@@ -42,9 +42,9 @@ type openConn struct {
 	answered int     // of due
 }
 
-// openLoop sends requests at scheduled times, whether or not earlier ones were answered, and measures
-// from the scheduled time. A closed loop would send nothing while the server stalls, and so would not
-// measure most of a stall ("coordinated omission").
+// openLoop sends requests at scheduled times, whether or not earlier ones were answered, and
+// measures from the scheduled time. A closed loop would send nothing while the server stalls, and
+// so would not measure most of a stall ("coordinated omission").
 //
 // Arrivals are a Poisson process, as many independent clients make one, on randomly chosen
 // connections. Constant intervals would let a server work in step with them, without any queue.

@@ -40,8 +40,8 @@ func stallingServer(t *testing.T, after int, stall time.Duration) netip.AddrPort
 	return ln.Addr().(*net.TCPAddr).AddrPort()
 }
 
-// A stall of the server delays all requests that are scheduled during it, although there is only one
-// connection. A closed loop would have measured one slow request of many.
+// A stall of the server delays all requests that are scheduled during it, although there is only
+// one connection. A closed loop would have measured one slow request of many.
 func TestOpenLoopMeasuresStalls(t *testing.T) {
 	const stall, rate = 200 * time.Millisecond, 1000
 	cfg := loadConfig{

@@ -23,8 +23,8 @@ func (r rig) measureOpen(ctx context.Context, w workload, load *child, s *sample
 }
 
 // calibrate returns the workload with its rate. For an open loop that is a share of what the base
-// engine answers in a closed loop over the same connections, measured anew in each round: a rate from
-// another hour could be more than the machine can do now.
+// engine answers in a closed loop over the same connections, measured anew in each round: a rate
+// from another hour could be more than the machine can do now.
 func (r rig) calibrate(ctx context.Context, w workload) (workload, error) {
 	if w.kind != kindOpen || w.rate > 0 {
 		return w, nil

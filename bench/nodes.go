@@ -87,8 +87,8 @@ type spreadWork struct {
 	members      []int
 }
 
-// works returns what a round measures: many members, and few members or modes from which the model gets
-// its costs.
+// works returns what a round measures: many members, and few members or modes from which the model
+// gets its costs.
 func (o nodesOptions) works() (works []spreadWork) {
 	for _, w := range []spreadWork{
 		{"nats", costs.Core, 1, []int{1, o.members}},
@@ -136,7 +136,8 @@ func nodesMain(args []string) error {
 	return file.Write(o.file)
 }
 
-// measure runs all rounds. Rounds are interleaved, so that a change of the machine's load affects all.
+// measure runs all rounds. Rounds are interleaved, so that a change of the machine's load affects
+// all.
 func (o nodesOptions) measure(ctx context.Context, progress io.Writer) (*costs.File, error) {
 	works := o.works()
 	results := make([][][]spreadResult, len(works)) // by work and number of members
@@ -209,8 +210,8 @@ func summarizeSpread(w spreadWork, members int, results []spreadResult) (run cos
 	}, over(func(r spreadResult) float64 { return float64(r.OthersCPUNs) / float64(r.WallNs) }).Median
 }
 
-// run starts the nodes, and a generator for each number of members. With a stream it also measures how
-// many messages are stored per second.
+// run starts the nodes, and a generator for each number of members. With a stream it also measures
+// how many messages are stored per second.
 func (o nodesOptions) run(ctx context.Context, w spreadWork) (results []spreadResult, rate float64, err error) {
 	dir, err := os.MkdirTemp("", "bench-nodes-")
 	if err != nil {

@@ -133,8 +133,8 @@ func (cfg spreadConfig) run() (res spreadResult, err error) {
 	}, nil
 }
 
-// slabBytes returns the memory of the kernel's slabs, which hold sockets and files. It is that of the
-// whole machine.
+// slabBytes returns the memory of the kernel's slabs, which hold sockets and files. It is that of
+// the whole machine.
 func slabBytes() (float64, error) {
 	text, err := os.ReadFile("/proc/meminfo")
 	if err != nil {
@@ -207,8 +207,8 @@ func (cfg spreadConfig) openMembers(e engine) (*spreadMembers, error) {
 	return m, m.await(1, m.advanceJoin)
 }
 
-// warmUp publishes messages that are not measured. A node that does not know all members of the others
-// yet does not send a message to them, so that it is published again.
+// warmUp publishes messages that are not measured. A node that does not know all members of the
+// others yet does not send a message to them, so that it is published again.
 func (m *spreadMembers) warmUp(pub *exchange) error {
 	begin := time.Now()
 	for done := 0; done < spreadWarmup; {

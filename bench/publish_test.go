@@ -32,7 +32,8 @@ func TestClaimsAreConsistent(t *testing.T) {
 	}
 }
 
-// testReport returns results of the workload churn: the handler costs more, and ranch was not there.
+// testReport returns results of the workload churn: the handler costs more, and ranch was not
+// there.
 func testReport() report {
 	var samples []sample
 	for round, noise := range []float64{0, 0.1, -0.1, 0.05} {

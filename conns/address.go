@@ -6,14 +6,15 @@ import (
 	"sync"
 )
 
-// addressKey identifies the clients that are counted together: those of a prefix. It is smaller than
-// a netip.Prefix, and faster to hash.
+// addressKey identifies the clients that are counted together: those of a prefix. It is smaller
+// than a netip.Prefix, and faster to hash.
 type addressKey struct{ hi, lo, bits uint64 }
 
 // defaultBits6 is the prefix length by which IPv6 addresses are counted; see package remoteip.
 const defaultBits6 = 64
 
-// keyOf returns the key of ip, which is not mapped, by the prefix lengths of rule, which may be nil.
+// keyOf returns the key of ip, which is not mapped, by the prefix lengths of rule, which may be
+// nil.
 func keyOf(ip netip.Addr, rule *NetworkRule) addressKey {
 	bits := 32
 	if ip.Is6() {
@@ -70,8 +71,8 @@ type address struct {
 	full int64 // when its bucket is full again, on the clock of the table's owner; see Rate.take
 }
 
-// maxInactive is how many addresses without connections stay in the table for their rate. In a flood
-// of more, some are removed, and their rate starts again: the memory of the table is bounded.
+// maxInactive is how many addresses without connections stay in the table for their rate. In a
+// flood of more, some are removed, and their rate starts again: the memory of the table is bounded.
 const maxInactive = 65536
 
 func (t *addresses) shard(k addressKey) *addressShard {

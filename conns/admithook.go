@@ -32,8 +32,8 @@ func newHookError(err error) *hookError {
 func (e *hookError) Error() string   { return e.text }
 func (e *hookError) Unwrap() []error { return []error{RefusedByHook, e.err} }
 
-// callAdmit calls Settings.Admit with the address of the client. It runs within the time limit of the
-// handshake, which closes the socket.
+// callAdmit calls Settings.Admit with the address of the client. It runs within the time limit of
+// the handshake, which closes the socket.
 func (c *connection) callAdmit() error {
 	admit := c.sup.settings.Load().Admit
 	if admit == nil {

@@ -30,9 +30,9 @@ func (r *ring) slot(size int) *Info {
 	return i
 }
 
-// addClosed adds a connection that has ended to the ring of its shard, whose lock the caller holds. c
-// is nil if it was never registered. The entry is written in place: a copy on the stack would make
-// the stack of most connections grow when they end.
+// addClosed adds a connection that has ended to the ring of its shard, whose lock the caller holds.
+// c is nil if it was never registered. The entry is written in place: a copy on the stack would
+// make the stack of most connections grow when they end.
 func (s *Supervisor) addClosed(sh *shard, c *connection, conn *transport.Conn, why Reason, err error, o *origin, now time.Time) {
 	i := sh.closed.slot(s.cfg.KeepClosed)
 	if i == nil {

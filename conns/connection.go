@@ -48,8 +48,8 @@ type runner interface{ Run(mayPark bool) error }
 // run is the life of a connection, in a goroutine of its own: admit, handshake, begin, serve, end.
 // A connection that was parked continues with serve, in a new goroutine.
 //
-// run needs little stack, because the stack of an idle connection that is not parked keeps its largest
-// size so far. So serve is not a function of its own.
+// run needs little stack, because the stack of an idle connection that is not parked keeps its
+// largest size so far. So serve is not a function of its own.
 func (c *connection) run() {
 	defer c.end()
 	c.err = errGoexit             // remains if a protocol, a transport or a hook ends the goroutine
@@ -174,9 +174,9 @@ func abort(conn *transport.Conn) {
 	conn.Abort()
 }
 
-// report counts and reports the end of a connection whose socket is closed. The observer is called at
-// the greatest stack depth of most connections, so the functions from end to it use little stack:
-// growing a stack costs as much as a system call.
+// report counts and reports the end of a connection whose socket is closed. The observer is called
+// at the greatest stack depth of most connections, so the functions from end to it use little
+// stack: growing a stack costs as much as a system call.
 func (c *connection) report(after time.Duration) {
 	c.release(after)
 	if ended := c.sup.cfg.Ended; ended != nil {

@@ -9,8 +9,8 @@ import (
 )
 
 // connContext is the context of a connection. It contains a context of package context only after
-// something has waited for its end, or it was cancelled before the connection ended. Most connections
-// need neither, and without it an idle connection takes about 100 bytes less.
+// something has waited for its end, or it was cancelled before the connection ended. Most
+// connections need neither, and without it an idle connection takes about 100 bytes less.
 type connContext struct {
 	base   context.Context            // the parent, which has the values
 	cancel atomic.Pointer[cancelling] // nil: not needed so far

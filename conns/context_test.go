@@ -68,8 +68,8 @@ func TestConnContext(t *testing.T) {
 	}
 }
 
-// The end of the parent, and that of the context itself, reach derived contexts without a goroutine for
-// each: synctest would report it.
+// The end of the parent, and that of the context itself, reach derived contexts without a goroutine
+// for each: synctest would report it.
 func TestConnContextChildren(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cause := errors.New("a test")

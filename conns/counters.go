@@ -16,12 +16,12 @@ type Counters struct {
 	// HandshakeFailures are those of HandshakeFailed by cause.
 	HandshakeFailures [numHandshakeFailures]uint64
 
-	// Live connections by state: waiting for a handshake or in it, served, served and idle without a
-	// goroutine, and asked to stop.
+	// Live connections by state: waiting for a handshake or in it, served, served and idle without
+	// a goroutine, and asked to stop.
 	Handshaking, Serving, Parked, Ending int
 
-	// Unestablished are those of Serving, Parked and Ending that are in the login phase. It is 0 unless
-	// LoginTimeout or MaxUnestablished is set.
+	// Unestablished are those of Serving, Parked and Ending that are in the login phase. It is 0
+	// unless LoginTimeout or MaxUnestablished is set.
 	Unestablished int
 
 	// Payload of all connections, also of ended and refused ones. They never decrease. What
@@ -49,9 +49,9 @@ func (s *Supervisor) Counters() Counters {
 	return sum
 }
 
-// count returns the counters of a shard, with its live connections. It visits them without the lock,
-// and again if one has ended meanwhile: then its bytes may include some that CountLate has not
-// reported yet, and a later sum could be smaller.
+// count returns the counters of a shard, with its live connections. It visits them without the
+// lock, and again if one has ended meanwhile: then its bytes may include some that CountLate has
+// not reported yet, and a later sum could be smaller.
 func (sh *shard) count(batch []*connection) (Counters, []*connection) {
 	for range 3 {
 		sh.mu.Lock()

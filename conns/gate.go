@@ -12,10 +12,10 @@ const unlimited = math.MaxInt
 // Gate enforces the cap of a listener: the maximum number of live connections. A slot is reserved
 // by Reserve, before accept; used after Confirm, when there is a connection; and free after
 // Release, or after Cancel if accept returned no connection. Reserved and used slots together never
-// exceed the limit in force when a slot was taken; Confirm waits only if the limit was lowered since.
-// Pending connections, which were accepted without a slot, are served before acceptors, and waiters
-// in order. A gate of a [Shared] also needs a free slot there. All methods may be called from any
-// goroutine.
+// exceed the limit in force when a slot was taken; Confirm waits only if the limit was lowered
+// since. Pending connections, which were accepted without a slot, are served before acceptors, and
+// waiters in order. A gate of a [Shared] also needs a free slot there. All methods may be called
+// from any goroutine.
 type Gate struct {
 	// Locks and group. mu guards all fields below.
 	mu     *sync.Mutex // &ownMu, or that of shared

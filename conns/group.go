@@ -5,9 +5,10 @@ import "slices"
 // Join makes the gate of a [Shared] take part in the distribution of its slots, until Leave. For
 // another gate both do nothing.
 //
-// interrupt is called when acceptors of the gate have to return from accept and call Cancel. yield is
-// called for a pending connection of another gate: it cancels the reservation of an acceptor that is
-// in accept, and reports whether there was one. Both are called with no lock held and must not wait.
+// interrupt is called when acceptors of the gate have to return from accept and call Cancel. yield
+// is called for a pending connection of another gate: it cancels the reservation of an acceptor
+// that is in accept, and reports whether there was one. Both are called with no lock held and must
+// not wait.
 func (g *Gate) Join(interrupt func(), yield func() bool) {
 	if g.shared == nil {
 		return
@@ -66,8 +67,8 @@ func (g *Gate) Wanted() bool {
 	return g.shared != nil && g.blocks(func(o *Gate) bool { return !o.pending.empty() })
 }
 
-// Starves reports whether another gate has waiting acceptors and no reservation because acceptors of
-// this one have reserved slots: then some of these should return from accept and call Cancel.
+// Starves reports whether another gate has waiting acceptors and no reservation because acceptors
+// of this one have reserved slots: then some of these should return from accept and call Cancel.
 func (g *Gate) Starves() bool {
 	return g.shared != nil && g.blocks(func(o *Gate) bool {
 		return o.offers() == 0 && o.reserves.n+o.pending.n > 0

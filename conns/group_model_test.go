@@ -15,8 +15,8 @@ import (
 	"goranch/conns"
 )
 
-// The model of a group is a list of gates without concurrency: numbers, and the waiters of each gate.
-// Slots are given to the gates in turn.
+// The model of a group is a list of gates without concurrency: numbers, and the waiters of each
+// gate. Slots are given to the gates in turn.
 
 // groupGate is a gate, and its state in the model.
 type groupGate struct {

@@ -10,8 +10,8 @@ import (
 
 // handshake calls the admission hook and prepares the connection as its transport asks. Both may
 // need a deep stack, so they run in a goroutine of their own, whose stack is freed before the
-// protocol is called. The handshake of a plain transport returns at once and needs neither a goroutine
-// nor a time limit.
+// protocol is called. The handshake of a plain transport returns at once and needs neither a
+// goroutine nor a time limit.
 func (c *connection) handshake() error {
 	if c.plainHandshake() {
 		return c.conn.Handshake(&c.ctx)

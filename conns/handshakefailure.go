@@ -11,8 +11,8 @@ import (
 )
 
 // HandshakeFailure is why a connection ended before its protocol was called, unless it was refused.
-// It distinguishes causes that need different remedies, and is identified by its String; the error of
-// the connection has the details.
+// It distinguishes causes that need different remedies, and is identified by its String; the error
+// of the connection has the details.
 type HandshakeFailure uint8
 
 const (

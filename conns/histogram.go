@@ -39,8 +39,8 @@ func bound(i int) float64 {
 	return math.Ldexp(fractions[key&3], key>>2+1)
 }
 
-// Quantile returns the time within which the fraction q of all times are, 0 to 1: the upper bound of
-// the bucket. It is 0 if nothing was counted.
+// Quantile returns the time within which the fraction q of all times are, 0 to 1: the upper bound
+// of the bucket. It is 0 if nothing was counted.
 func (h *Histogram) Quantile(q float64) time.Duration {
 	rank := uint64(math.Ceil(min(max(q, 0), 1) * float64(h.Count)))
 	n := h.Zero
@@ -124,8 +124,8 @@ type Durations struct {
 	Connection Histogram
 }
 
-// durations is a shard of Durations. There are fewer than of connections, because each is large, and
-// its counters need no lock.
+// durations is a shard of Durations. There are fewer than of connections, because each is large,
+// and its counters need no lock.
 type durations struct {
 	handshake, wait, connection histogram
 	_                           [64]byte // keeps the next shard out of this cache line

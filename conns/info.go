@@ -84,8 +84,9 @@ func (o *origin) set(conn *transport.Conn) {
 	o.transport, o.remote, o.local = conn.Transport().Name(), conn.RemoteAddr(), conn.LocalAddr()
 }
 
-// describe sets i, which is zero, to info without the fields that are expensive. It calls no function
-// of a user. It assigns each field, because a composite literal would be built on the stack first.
+// describe sets i, which is zero, to info without the fields that are expensive. It calls no
+// function of a user. It assigns each field, because a composite literal would be built on the
+// stack first.
 func (c *connection) describe(i *Info, o *origin, now time.Time) {
 	i.ID, i.Transport, i.RemoteAddr, i.LocalAddr = c.conn.ID(), o.transport, o.remote, o.local
 	i.Since = now.Add(time.Duration(c.started) - now.Sub(c.sup.created)) // correct also after a change of the system's time

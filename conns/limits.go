@@ -25,23 +25,23 @@ type Limits struct {
 	AddressRate Rate
 
 	// ReceiveRate and SendRate are how many bytes of payload per second one connection receives and
-	// sends, and TotalReceiveRate and TotalSendRate all connections together, which are served in the
-	// order in which they have data. Data beyond that waits: received data in the kernel, so that TCP
-	// slows down the peer, and sent data in the blocked Write. An idle connection, or the listener,
-	// may transfer the bytes of 50 ms at once. Over 10 s a rate is exceeded by at most 1 %. Reads and
-	// writes that wait are ended at once by deadlines, stops and the end of the connection, and a
-	// connection that waits is not idle for the limits below. Up to 64 KiB of received data may wait
-	// in a connection.
+	// sends, and TotalReceiveRate and TotalSendRate all connections together, which are served in
+	// the order in which they have data. Data beyond that waits: received data in the kernel, so
+	// that TCP slows down the peer, and sent data in the blocked Write. An idle connection, or the
+	// listener, may transfer the bytes of 50 ms at once. Over 10 s a rate is exceeded by at most 1
+	// %. Reads and writes that wait are ended at once by deadlines, stops and the end of the
+	// connection, and a connection that waits is not idle for the limits below. Up to 64 KiB of
+	// received data may wait in a connection.
 	ReceiveRate, SendRate           int
 	TotalReceiveRate, TotalSendRate int
 
-	// LoginTimeout and MaxUnestablished limit the login phase: from when the protocol is called, which
-	// is after the handshake, until it calls transport.Conn.Established. LoginTimeout ends a connection
-	// whose login phase takes longer, as the limits below do. MaxUnestablished is how many connections
-	// may be in it at once; further ones are refused after their handshake, with the rejection message
-	// of a [protocol.Refuser]. If they waited instead, clients that send nothing would block all
-	// others. Both limits are for protocols that call Established: connections of other protocols stay
-	// in the login phase.
+	// LoginTimeout and MaxUnestablished limit the login phase: from when the protocol is called,
+	// which is after the handshake, until it calls transport.Conn.Established. LoginTimeout ends a
+	// connection whose login phase takes longer, as the limits below do. MaxUnestablished is how
+	// many connections may be in it at once; further ones are refused after their handshake, with
+	// the rejection message of a [protocol.Refuser]. If they waited instead, clients that send
+	// nothing would block all others. Both limits are for protocols that call Established:
+	// connections of other protocols stay in the login phase.
 	LoginTimeout     time.Duration
 	MaxUnestablished int
 
@@ -51,13 +51,14 @@ type Limits struct {
 	// stop, and closed after the shutdown timeout.
 	IdleTimeout, ReadTimeout, WriteTimeout time.Duration
 
-	// MinReceiveRate is the least number of bytes per second that a peer must send while it is in the
-	// middle of a message: of a frame, for protocols made by protocol.Handle with a codec, or as
-	// transport.Conn.SetReceiving sets it. It ends connections of peers that keep requests incomplete
-	// and evade IdleTimeout by sending a byte now and then. The rate is measured in windows of 10 s: a
-	// connection that has received fewer than 10 * MinReceiveRate bytes in one is asked to stop. Idle
-	// connections, and messages that take less than 10 s, are not affected. Over TLS payload counts
-	// when its record is complete, so windows are longer by the time for 16 KiB at that rate.
+	// MinReceiveRate is the least number of bytes per second that a peer must send while it is in
+	// the middle of a message: of a frame, for protocols made by protocol.Handle with a codec, or
+	// as transport.Conn.SetReceiving sets it. It ends connections of peers that keep requests
+	// incomplete and evade IdleTimeout by sending a byte now and then. The rate is measured in
+	// windows of 10 s: a connection that has received fewer than 10 * MinReceiveRate bytes in one
+	// is asked to stop. Idle connections, and messages that take less than 10 s, are not affected.
+	// Over TLS payload counts when its record is complete, so windows are longer by the time for 16
+	// KiB at that rate.
 	MinReceiveRate int
 
 	// Lifetime ends a connection at that age. LifetimeJitter is the fraction of it, 0 to 1, by
@@ -69,10 +70,9 @@ type Limits struct {
 	// ParkAfter is the time without received data after which a connection is parked: it has no
 	// goroutine until data arrives. It applies to connections of protocols made by protocol.Handle,
 	// on Linux. It saves more than 2 KiB per connection and costs about ten microseconds each time.
-	// Plain sockets are parked after their fourth read, whenever all that has arrived was handled, or
-	// before it if more than 256 goroutines wait,
-	// and that costs nothing each time. 0 is 1 s, up to a second late; NoTimeout never parks, plain
-	// sockets included.
+	// Plain sockets are parked after their fourth read, whenever all that has arrived was handled,
+	// or before it if more than 256 goroutines wait, and that costs nothing each time. 0 is 1 s, up
+	// to a second late; NoTimeout never parks, plain sockets included.
 	ParkAfter time.Duration
 }
 

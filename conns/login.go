@@ -8,8 +8,8 @@ import (
 // loginCount counts connections that are in the login phase: served, and not established.
 type loginCount struct{ n atomic.Int64 }
 
-// add counts a connection, and reports false if limit connections are counted already. A limit of 0 or
-// less is none.
+// add counts a connection, and reports false if limit connections are counted already. A limit of 0
+// or less is none.
 func (p *loginCount) add(limit int) bool {
 	for n := p.n.Load(); limit <= 0 || n < int64(limit); n = p.n.Load() {
 		if p.n.CompareAndSwap(n, n+1) {
@@ -29,8 +29,8 @@ func (c *connection) Established() {
 	}
 }
 
-// enterLogin counts a connection whose protocol is about to be called, or refuses it. Connections are
-// counted without a limit too, because a limit can be set later.
+// enterLogin counts a connection whose protocol is about to be called, or refuses it. Connections
+// are counted without a limit too, because a limit can be set later.
 //
 //go:noinline
 func (c *connection) enterLogin() error {
@@ -63,8 +63,8 @@ func (c *connection) leaveLogin() {
 	}
 }
 
-// limitsLogin reports whether the login phase is limited. If not, the protocol may be one that never
-// calls Established, and the count says nothing.
+// limitsLogin reports whether the login phase is limited. If not, the protocol may be one that
+// never calls Established, and the count says nothing.
 func (s *Supervisor) limitsLogin() bool {
 	l := &s.settings.Load().Limits
 	if l.LoginTimeout > 0 || l.MaxUnestablished > 0 {

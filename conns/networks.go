@@ -12,9 +12,9 @@ import (
 	"github.com/gaissmai/bart"
 )
 
-// Networks is a table of rules for networks of clients, which several listeners may use. The rule with
-// the longest prefix that contains the address of a client applies to it, so that a network can
-// contain exceptions. IPv4-mapped IPv6 addresses count as IPv4 addresses. Clients without an IP
+// Networks is a table of rules for networks of clients, which several listeners may use. The rule
+// with the longest prefix that contains the address of a client applies to it, so that a network
+// can contain exceptions. IPv4-mapped IPv6 addresses count as IPv4 addresses. Clients without an IP
 // address have no rule. A rule whose time has passed does not apply.
 //
 // Rules have an origin, such as a file: those of one origin can be replaced together. A prefix can

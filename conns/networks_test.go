@@ -111,8 +111,8 @@ func TestNetworksRefuseBadRules(t *testing.T) {
 	}
 }
 
-// The rules of one origin can be replaced without those of others. Of several rules for a prefix the
-// one that was added last applies, and the others when it is gone.
+// The rules of one origin can be replaced without those of others. Of several rules for a prefix
+// the one that was added last applies, and the others when it is gone.
 func TestNetworksOrigins(t *testing.T) {
 	of := func(origin string, r conns.NetworkRule) conns.NetworkRule {
 		r.Origin = origin

@@ -12,8 +12,8 @@ import (
 	"goranch/transport"
 )
 
-// endlessConn is a connection whose peer sends all the time and receives everything: a read or write
-// costs nothing, so that only the layers above are measured.
+// endlessConn is a connection whose peer sends all the time and receives everything: a read or
+// write costs nothing, so that only the layers above are measured.
 type endlessConn struct {
 	nullConn
 }
@@ -43,9 +43,9 @@ func exchange(b *testing.B, conn net.Conn, mark func(receiving bool)) {
 	}
 }
 
-// The cost of limits of bytes per second for one message that is read and one that is written: a plain
-// connection, a supervised one without limits, and with limits that are never reached. "marked" calls
-// SetReceiving for each message, which MinReceiveRate requires.
+// The cost of limits of bytes per second for one message that is read and one that is written: a
+// plain connection, a supervised one without limits, and with limits that are never reached.
+// "marked" calls SetReceiving for each message, which MinReceiveRate requires.
 func BenchmarkRateLimits(b *testing.B) {
 	unmarked := func(bool) {}
 	b.Run("plain connection", func(b *testing.B) { exchange(b, endlessConn{}, unmarked) })

@@ -124,8 +124,8 @@ func TestReadyEnds(t *testing.T) {
 	}
 }
 
-// A client that sends much, and reads no answer until everything is sent, gets all answers in order,
-// and does not delay another.
+// A client that sends much, and reads no answer until everything is sent, gets all answers in
+// order, and does not delay another.
 func TestReadyFlood(t *testing.T) {
 	h := newParkHarness(t, conns.Limits{})
 	clients := startReady(h, 2, protocol.Options{PauseAt: 2000, Queue: protocol.QueueOptions{MaxBytes: 1 << 20}}, echoLine)

@@ -62,8 +62,8 @@ var reasonNames = [numReasons]string{
 	"refused: too many connections in the login phase",
 }
 
-// Refusal reports whether r is a reason for which only refused connections end. A connection that ends
-// as [Banned] was refused only if it was not served.
+// Refusal reports whether r is a reason for which only refused connections end. A connection that
+// ends as [Banned] was refused only if it was not served.
 func (r Reason) Refusal() bool { return r >= Refused }
 
 // Error returns the reason in words, as in logs and metrics.

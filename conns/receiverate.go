@@ -61,8 +61,8 @@ func (r *receiveRates) tooSlow(c *connection, now int64, rate int) bool {
 	return false
 }
 
-// endRound ends a round of visits: windows of connections that were not visited are dropped, because
-// these have ended or have no limit any more.
+// endRound ends a round of visits: windows of connections that were not visited are dropped,
+// because these have ended or have no limit any more.
 func (r *receiveRates) endRound() {
 	for c, w := range r.windows {
 		if w.round != r.round {

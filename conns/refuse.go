@@ -12,16 +12,16 @@ import (
 )
 
 const (
-	// maxRejecting is how many connections of a supervisor that are refused because of their address
-	// may be sent a rejection message at once. Others are closed without one.
+	// maxRejecting is how many connections of a supervisor that are refused because of their
+	// address may be sent a rejection message at once. Others are closed without one.
 	maxRejecting = 256
 	// rejectTime is how long a protocol may take to send a rejection message.
 	rejectTime = time.Second
 )
 
-// closeRefused closes a connection that is refused because of its address, or after its handshake: by a
-// reset, if the rule that denies it says so, or with the rejection message of its protocol. Its
-// error is in c.err.
+// closeRefused closes a connection that is refused because of its address, or after its handshake:
+// by a reset, if the rule that denies it says so, or with the rejection message of its protocol.
+// Its error is in c.err.
 //
 //go:noinline
 func (c *connection) closeRefused() {
@@ -61,8 +61,8 @@ func (c *connection) reject(r protocol.Refuser, why Reason) {
 	c.sup.sendRejection(ctx, &c.conn, r, why)
 }
 
-// sendRejection calls the protocol's Refuse and closes conn; when ctx ends, it closes conn at once. It
-// ignores a panic of Refuse, because the connection is refused in any case.
+// sendRejection calls the protocol's Refuse and closes conn; when ctx ends, it closes conn at once.
+// It ignores a panic of Refuse, because the connection is refused in any case.
 func (s *Supervisor) sendRejection(ctx context.Context, conn *transport.Conn, r protocol.Refuser, why Reason) {
 	defer context.AfterFunc(ctx, func() { abort(conn) })()
 	defer func() { _ = recover() }()

@@ -37,13 +37,13 @@ func (l SharedLimits) validate() error {
 }
 
 // Shared is a group of gates, and of the supervisors that use them, whose connections are counted
-// together. Each gate also keeps its own limit, and each supervisor its own limits. A slot of a gate
-// is reserved in the group too, before accept, so the connections of all gates never exceed the
-// limit.
+// together. Each gate also keeps its own limit, and each supervisor its own limits. A slot of a
+// gate is reserved in the group too, before accept, so the connections of all gates never exceed
+// the limit.
 //
-// At the limit, a free slot goes to the gates in turn, so that no listener starves another; within a
-// gate it goes to the oldest waiter, pending connections first. The methods may be called from any
-// goroutine.
+// At the limit, a free slot goes to the gates in turn, so that no listener starves another; within
+// a gate it goes to the oldest waiter, pending connections first. The methods may be called from
+// any goroutine.
 type Shared struct {
 	// Limits other than the number of connections.
 	created       time.Time
@@ -79,7 +79,8 @@ func NewShared(l SharedLimits) (*Shared, error) {
 	return s, nil
 }
 
-// Set changes the limits, effective at once. On an error, which names all faults, nothing is changed.
+// Set changes the limits, effective at once. On an error, which names all faults, nothing is
+// changed.
 func (s *Shared) Set(l SharedLimits) error {
 	if err := l.validate(); err != nil {
 		return err

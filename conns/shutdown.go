@@ -44,11 +44,12 @@ type DrainOptions struct {
 
 // Drain ends all connections and returns when their goroutines have returned. From its call on, no
 // connection is admitted. Connections are first asked to stop: their contexts are cancelled with
-// protocol.ErrShutdown as the cause, and their reads fail, while writes still work. When ctx ends, or
-// if it has ended already, the remaining ones are closed, for the reason [Aborted]. If protocols do
-// not return within a second after that, the error is a [*StuckError].
+// protocol.ErrShutdown as the cause, and their reads fail, while writes still work. When ctx ends,
+// or if it has ended already, the remaining ones are closed, for the reason [Aborted]. If protocols
+// do not return within a second after that, the error is a [*StuckError].
 //
-// Monitor should run until Drain has returned, for the limits of connections that are not asked yet.
+// Monitor should run until Drain has returned, for the limits of connections that are not asked
+// yet.
 func (s *Supervisor) Drain(ctx context.Context, o DrainOptions) error {
 	for i := range s.shards {
 		s.shards[i].mu.Lock()
@@ -96,9 +97,9 @@ func (s *Supervisor) waitEnded(ended chan<- struct{}) {
 // shortestAsk is the shortest time between two rounds of requestStopsOver.
 const shortestStopInterval = 10 * time.Millisecond
 
-// requestStopsOver asks all connections to stop over the period o.Spread, until ended is closed or ctx
-// ends. Like Monitor it uses at most a fiftieth of a core. It keeps no list of connections, so that
-// ended connections are freed.
+// requestStopsOver asks all connections to stop over the period o.Spread, until ended is closed or
+// ctx ends. Like Monitor it uses at most a fiftieth of a core. It keeps no list of connections, so
+// that ended connections are freed.
 func (s *Supervisor) requestStopsOver(ctx context.Context, o *DrainOptions, ended <-chan struct{}) {
 	expedited := o.Expedited
 	if expedited == nil {
@@ -126,8 +127,8 @@ func (s *Supervisor) requestStopsOver(ctx context.Context, o *DrainOptions, ende
 	}
 }
 
-// requestStops asks that share of the connections, from 0 to 1, to stop. With the same seed, a larger
-// share includes a smaller one. Connections that were asked before are skipped.
+// requestStops asks that share of the connections, from 0 to 1, to stop. With the same seed, a
+// larger share includes a smaller one. Connections that were asked before are skipped.
 func (s *Supervisor) requestStops(o *DrainOptions, share float64, seed uint64) {
 	n := 0
 	s.each(func(c *connection) {

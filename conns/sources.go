@@ -20,9 +20,9 @@ type Source struct {
 	BytesRead, BytesWritten uint64
 }
 
-// Sources returns the source addresses of the connections that q selects by ID and Match, those with
-// the most connections first, and at most q.Limit of them; 0 or less returns all. Sort, Reverse and
-// Offset are not used. It visits every live connection.
+// Sources returns the source addresses of the connections that q selects by ID and Match, those
+// with the most connections first, and at most q.Limit of them; 0 or less returns all. Sort,
+// Reverse and Offset are not used. It visits every live connection.
 func (s *Supervisor) Sources(q Query) []Source {
 	index := make(map[netip.Addr]int)
 	var all []Source

@@ -24,10 +24,10 @@
 // # Locks
 //
 // The gate has one mutex, held for a few instructions; the gates of a [Shared] have one together.
-// Connections are distributed over shards with a
-// mutex each, taken when a connection starts and when it ends. No method holds two locks, takes a
-// lock per read or write, or calls a protocol, a hook or a Match function with a lock held; only the
-// condition of [Gate.Wait] is called under the gate's lock.
+// Connections are distributed over shards with a mutex each, taken when a connection starts and
+// when it ends. No method holds two locks, takes a lock per read or write, or calls a protocol, a
+// hook or a Match function with a lock held; only the condition of [Gate.Wait] is called under the
+// gate's lock.
 package conns
 
 import (
@@ -119,21 +119,22 @@ func (s *Supervisor) Set(to Settings) {
 // p in a goroutine of its own. A supervisor that is stopping refuses it.
 //
 // The connection's context has the values of ctx, which should never end, such as the result of
-// context.WithoutCancel: Drain ends connections, and a parent that can end adds a lock shared by all of
-// them.
+// context.WithoutCancel: Drain ends connections, and a parent that can end adds a lock shared by
+// all of them.
 func (s *Supervisor) Start(ctx context.Context, t transport.Transport, nc net.Conn, p protocol.Protocol) {
 	now := s.now()
 	s.start(ctx, t, nc, p, now, now)
 }
 
-// StartPending is Start for a connection that was accepted at that time and has waited for its slot.
+// StartPending is Start for a connection that was accepted at that time and has waited for its
+// slot.
 func (s *Supervisor) StartPending(ctx context.Context, t transport.Transport, nc net.Conn, p protocol.Protocol, accepted time.Time) {
 	now := s.now()
 	s.start(ctx, t, nc, p, min(int64(accepted.Sub(s.created)), now), now)
 }
 
-// start starts a connection that was accepted at a time on the supervisor's clock. The time for which
-// it has waited is not idle time.
+// start starts a connection that was accepted at a time on the supervisor's clock. The time for
+// which it has waited is not idle time.
 func (s *Supervisor) start(ctx context.Context, t transport.Transport, nc net.Conn, p protocol.Protocol, accepted, now int64) {
 	c := &connection{sup: s, protocol: p, started: accepted}
 	c.used(now)
@@ -157,8 +158,8 @@ func (s *Supervisor) shard(conn *transport.Conn) *shard {
 	return &s.shards[conn.ID()%uint64(len(s.shards))]
 }
 
-// register registers c unless the supervisor is stopping. It checks and registers under one lock, so
-// that no connection is registered after Drain has collected them.
+// register registers c unless the supervisor is stopping. It checks and registers under one lock,
+// so that no connection is registered after Drain has collected them.
 func (s *Supervisor) register(c *connection) bool {
 	sh := s.shard(&c.conn)
 	sh.mu.Lock()

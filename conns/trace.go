@@ -67,8 +67,8 @@ func (s *Supervisor) Trace(t Trace) (stop func()) {
 	}
 }
 
-// applyTraces applies the active traces to c. It is called after c was registered, and when the address
-// of its client is known.
+// applyTraces applies the active traces to c. It is called after c was registered, and when the
+// address of its client is known.
 func (s *Supervisor) applyTraces(c *connection) {
 	if s.traces.on.Load() != nil {
 		s.setTracer(c)

@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// The code of the page is that of examples, which are compiled and run, and its line counts are right.
+// The code of the page is that of examples, which are compiled and run, and its line counts are
+// right.
 func TestMigratingShowsTheExamples(t *testing.T) {
 	var sources strings.Builder
 	for _, pattern := range []string{"../examples/migrating/*.go", "../examples/mqtt/*.go"} {

@@ -162,8 +162,8 @@ func missingNames(c *code, text string) (missing []string) {
 	return missing
 }
 
-// The changelog's tables list old names, which do not exist any more, and new ones, which do. A name
-// that exists with another meaning stands in both columns.
+// The changelog's tables list old names, which do not exist any more, and new ones, which do. A
+// name that exists with another meaning stands in both columns.
 func TestChangelogListsOldAndNewNames(t *testing.T) {
 	c := newCode(t)
 	rows := 0

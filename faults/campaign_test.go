@@ -21,8 +21,8 @@ var (
 	one   = flag.Bool("one", false, "end the campaign with the first schedule that fails; execute one at a time")
 )
 
-// TestCampaign executes random schedules. After each, what the server has reported must agree with what
-// was seen from outside.
+// TestCampaign executes random schedules. After each, what the server has reported must agree with
+// what was seen from outside.
 func TestCampaign(t *testing.T) {
 	if *seed > 0 {
 		var trace io.Writer
@@ -63,15 +63,15 @@ func TestCampaign(t *testing.T) {
 	}
 }
 
-// longestSchedule limits the time of a schedule on its own clock, and spinTime that on the clock of the
-// machine: goroutines that spin stop the other clock.
+// longestSchedule limits the time of a schedule on its own clock, and spinTime that on the clock of
+// the machine: goroutines that spin stop the other clock.
 const (
 	longestSchedule = 2 * time.Hour
 	spinTime        = time.Minute
 )
 
-// runSchedule executes the schedule of a seed in a bubble, and returns what is wrong. A goroutine that
-// is left behind makes the bubble panic.
+// runSchedule executes the schedule of a seed in a bubble, and returns what is wrong. A goroutine
+// that is left behind makes the bubble panic.
 func runSchedule(t *testing.T, seed uint64, trace io.Writer) (wrong []string) {
 	defer func() {
 		if v := recover(); v != nil {

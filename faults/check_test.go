@@ -93,8 +93,8 @@ func (l *ledger) checkSettled(i ranch.ListenerInfo, accepted uint64, limit int) 
 	}
 }
 
-// checkStopped compares the final counters. accepted is the number of connections that the transport has
-// returned.
+// checkStopped compares the final counters. accepted is the number of connections that the
+// transport has returned.
 func (l *ledger) checkStopped(i ranch.ListenerInfo, accepted uint64) {
 	if i.Accepted != accepted {
 		l.wrong("after the stop: got %d accepted, want %d", i.Accepted, accepted)

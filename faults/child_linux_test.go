@@ -43,8 +43,8 @@ type childResult struct {
 	StopError                                   string
 }
 
-// serveWithLimits runs in the child process: an echo server with an access log, until SIGTERM. What a
-// client asks for is sent to all others, whether they read or not.
+// serveWithLimits runs in the child process: an echo server with an access log, until SIGTERM. What
+// a client asks for is sent to all others, whether they read or not.
 func serveWithLimits() {
 	term := make(chan os.Signal, 1)
 	signal.Notify(term, syscall.SIGTERM)
@@ -151,8 +151,9 @@ func setLimits() error {
 	return nil
 }
 
-// A server that runs out of descriptors, of space for its access log or of both, that is stopped and
-// continued, or whose clients do not read, serves on, stops in order and has counted everything.
+// A server that runs out of descriptors, of space for its access log or of both, that is stopped
+// and continued, or whose clients do not read, serves on, stops in order and has counted
+// everything.
 func TestExhaustion(t *testing.T) {
 	dir := t.TempDir()
 	for _, c := range []struct {

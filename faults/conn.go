@@ -85,8 +85,8 @@ func (c *conn) Write(p []byte) (int, error) {
 	return n, c.fault("write", c.out, writeErrors)
 }
 
-// fault returns an error for a call. Unless it is temporary, the connection is broken from now on, and
-// its peer gets a reset.
+// fault returns an error for a call. Unless it is temporary, the connection is broken from now on,
+// and its peer gets a reset.
 func (c *conn) fault(op string, src *Source, of []error) error {
 	c.faulted.Store(true)
 	why := Pick(src, of...)

@@ -3,8 +3,8 @@
 //
 // A [Transport] wraps another one: accept, reads, writes and handshakes fail with the errors that a
 // system returns, at random points. A [Proxy] forwards streams and delays, splits, merges, stalls,
-// truncates, half-closes and resets them. Both wait by package time only, so they work in a bubble of
-// testing/synctest.
+// truncates, half-closes and resets them. Both wait by package time only, so they work in a bubble
+// of testing/synctest.
 //
 //	src := faults.NewSource(seed)
 //	t := faults.NewTransport(new(transport.Mem), src)

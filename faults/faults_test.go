@@ -88,8 +88,8 @@ func TestAcceptFaults(t *testing.T) {
 	tr.CloseSockets()
 }
 
-// Streams that are only delayed, split, merged and stalled arrive complete in both directions; the others
-// arrive as a beginning of what was sent, and are reported as lossy.
+// Streams that are only delayed, split, merged and stalled arrive complete in both directions; the
+// others arrive as a beginning of what was sent, and are reported as lossy.
 func TestProxyStreams(t *testing.T) {
 	for _, c := range []struct {
 		name   string

@@ -48,8 +48,8 @@ type seen struct {
 	read, written         uint64 // at its end
 }
 
-// ceiling compares a number of connections with a cap that changes. While a change is in progress, and
-// until all goroutines have blocked after it, the larger of both caps is allowed.
+// ceiling compares a number of connections with a cap that changes. While a change is in progress,
+// and until all goroutines have blocked after it, the larger of both caps is allowed.
 type ceiling struct {
 	mu          sync.Mutex
 	limit, most int

@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// Stream are the probabilities, from 0 to 1, of what a [Proxy] does with a piece of a stream that it has
-// read. The zero value forwards streams as they are.
+// Stream are the probabilities, from 0 to 1, of what a [Proxy] does with a piece of a stream that
+// it has read. The zero value forwards streams as they are.
 type Stream struct {
-	// Delay waits up to 50 ms, Stall 1 to 20 s. Split writes the piece in parts, Merge waits for more
-	// and writes it together. No byte is lost.
+	// Delay waits up to 50 ms, Stall 1 to 20 s. Split writes the piece in parts, Merge waits for
+	// more and writes it together. No byte is lost.
 	Delay, Stall, Split, Merge float64
 	// Truncate forwards a part of the piece, and then nothing more, as if that were the end of the
 	// stream. HalfClose does so with the whole piece, and goes on reading. Reset resets both
@@ -137,8 +137,8 @@ func (l *Link) forward(to, from net.Conn, src *Source) error {
 	}
 }
 
-// piece forwards a piece of a stream, with the faults that src chooses. cut says that it was the last
-// one.
+// piece forwards a piece of a stream, with the faults that src chooses. cut says that it was the
+// last one.
 func (l *Link) piece(to net.Conn, b []byte, src *Source) (cut bool, err error) {
 	s := &l.p.Stream
 	if src.Chance(s.Delay) {

@@ -32,8 +32,8 @@ type listenerPlan struct {
 	turnsAway bool
 }
 
-// step is a set of operations that run at once. If settle is set, all goroutines are then waited for
-// and the contracts are checked. Afterwards the clock advances.
+// step is a set of operations that run at once. If settle is set, all goroutines are then waited
+// for and the contracts are checked. Afterwards the clock advances.
 type step struct {
 	ops    []op
 	after  time.Duration
@@ -89,8 +89,8 @@ func newSchedule(seed uint64) schedule {
 	return s
 }
 
-// squeeze returns steps in which clients connect after the cap was lowered, while acceptors may already
-// wait in accept.
+// squeeze returns steps in which clients connect after the cap was lowered, while acceptors may
+// already wait in accept.
 func squeeze(src *faults.Source, listeners int) []step {
 	lower, connect := newOp(src, listeners), newOp(src, listeners)
 	lower.kind, lower.a = "cap", src.IntN(3)

@@ -26,7 +26,8 @@ const (
 
 var errServer = errors.New("a fault of the protocol")
 
-// server has the protocols of a listener. Each connection takes its decisions from a source of its own.
+// server has the protocols of a listener. Each connection takes its decisions from a source of its
+// own.
 type server struct {
 	l     *ledger
 	src   *faults.Source

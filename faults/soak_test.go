@@ -38,8 +38,8 @@ func settledUsage(want int) usage {
 	return u
 }
 
-// TestSoak executes random schedules for a duration, in memory and over sockets, and prints a report.
-// Goroutines and descriptors must not increase, and the heap not steadily.
+// TestSoak executes random schedules for a duration, in memory and over sockets, and prints a
+// report. Goroutines and descriptors must not increase, and the heap not steadily.
 //
 //	go test ./faults -run Soak -v -timeout 0 -soak 1h
 func TestSoak(t *testing.T) {
@@ -83,8 +83,8 @@ func TestSoak(t *testing.T) {
 	}
 }
 
-// grown reports whether the least of the later half is larger than the largest of the earlier half by
-// more than 1 MiB.
+// grown reports whether the least of the later half is larger than the largest of the earlier half
+// by more than 1 MiB.
 func grown(heaps []uint64) bool {
 	var most uint64
 	half := len(heaps) / 2

@@ -7,8 +7,8 @@ import (
 )
 
 // Source makes random decisions, which its seed determines. Its methods may be called from any
-// goroutine; concurrent calls take numbers in the order in which they run, so what must not depend on
-// the scheduler takes them from a source of its own: see [Source.Derive].
+// goroutine; concurrent calls take numbers in the order in which they run, so what must not depend
+// on the scheduler takes them from a source of its own: see [Source.Derive].
 type Source struct {
 	seed uint64
 	mu   sync.Mutex

@@ -15,27 +15,27 @@ import (
 
 // Rates are the probabilities of faults, from 0 to 1. The zero value is no faults.
 type Rates struct {
-	// Accept is the probability that a call of Accept fails. Some failures close the socket, as other
-	// code of the program might, some are panics, and some lose a connection.
+	// Accept is the probability that a call of Accept fails. Some failures close the socket, as
+	// other code of the program might, some are panics, and some lose a connection.
 	Accept float64
 	// Listen is the probability that a call of Listen fails.
 	Listen float64
-	// Handshake is the probability that a handshake fails: by an error, by a panic, or because it does
-	// not end before its context.
+	// Handshake is the probability that a handshake fails: by an error, by a panic, or because it
+	// does not end before its context.
 	Handshake float64
 	// Read and Write are the probabilities that a call on an accepted connection fails.
 	Read, Write float64
 	// Partial is the probability that a read returns a part of what it could, or nothing.
 	Partial float64
-	// Close is the probability that closing a connection takes up to 50 ms, and that it returns an error,
-	// or panics.
+	// Close is the probability that closing a connection takes up to 50 ms, and that it returns an
+	// error, or panics.
 	Close float64
 }
 
 // Transport is a [transport.Transport] with faults. Its methods may be called from any goroutine.
 //
-// Several sockets of a listener ([transport.PortSharer]) are supported for transports whose addresses
-// are names, such as a [transport.Mem].
+// Several sockets of a listener ([transport.PortSharer]) are supported for transports whose
+// addresses are names, such as a [transport.Mem].
 type Transport struct {
 	inner transport.Transport
 	opts  Options
@@ -57,8 +57,8 @@ type Options struct {
 	Bare bool
 	// NoDeadline hides the SetDeadline of listeners, which some do not have.
 	NoDeadline bool
-	// Sources is the number of IP addresses from which accepted connections seem to come. 0 leaves the
-	// addresses of the inner transport, which Bare connections have, too.
+	// Sources is the number of IP addresses from which accepted connections seem to come. 0 leaves
+	// the addresses of the inner transport, which Bare connections have, too.
 	Sources int
 	// Accepted and Closed, if set, are called with each connection that Accept returns, and before
 	// its first Close. Closed is not called for Bare ones.
@@ -80,8 +80,8 @@ func (t *Transport) Set(r Rates) { t.rates.Store(&r) }
 func (t *Transport) Accepted() uint64 { return t.accepted.Load() }
 func (t *Transport) Failed() uint64   { return t.failed.Load() }
 
-// CloseSockets closes the open listening sockets, as other code of the program might by mistake, and
-// returns how many.
+// CloseSockets closes the open listening sockets, as other code of the program might by mistake,
+// and returns how many.
 func (t *Transport) CloseSockets() int {
 	t.mu.Lock()
 	all := make([]*listener, 0, len(t.open))

@@ -41,8 +41,8 @@ type world struct {
 	clients []*client
 }
 
-// lock is a mutex for holders that may sleep, as Close of a faulty connection does: who waits for it
-// is durably blocked, so that the clock of the schedule goes on.
+// lock is a mutex for holders that may sleep, as Close of a faulty connection does: who waits for
+// it is durably blocked, so that the clock of the schedule goes on.
 type lock chan struct{}
 
 func newLock() lock { return make(lock, 1) }
@@ -223,8 +223,8 @@ func (w *world) run() []string {
 	return w.faults.all
 }
 
-// finish ends all faults, limits and clients. Each listener must then serve exactly as many clients as
-// its cap allows, and stop.
+// finish ends all faults, limits and clients. Each listener must then serve exactly as many clients
+// as its cap allows, and stop.
 func (w *world) finish() {
 	w.setRates(faults.Rates{})
 	w.cancel()
@@ -296,8 +296,8 @@ func (ln *listening) relax(l *ranch.Listener, led *ledger, srv *server) bool {
 	return true
 }
 
-// probe checks that all slots are free: as many clients as the cap allows are served at once, and one
-// more when one of them has left.
+// probe checks that all slots are free: as many clients as the cap allows are served at once, and
+// one more when one of them has left.
 func (ln *listening) probe() {
 	w := ln.w
 	l, led, srv := ln.get()

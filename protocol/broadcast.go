@@ -42,7 +42,8 @@ func (g *Group) Wait(p *Peer) {
 	}
 }
 
-// add passes a segment to the worker of the shard, and returns the number of members that it is for.
+// add passes a segment to the worker of the shard, and returns the number of members that it is
+// for.
 func (sh *shard) add(s segment, skip *member, match func(*Peer) bool) (n int) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()

@@ -148,7 +148,8 @@ func (c LengthPrefix) Append(dst, frame []byte) ([]byte, error) {
 	return append(dst, frame...), nil
 }
 
-// noLimit leaves space for the bytes that the codec adds, so that no sum overflows an int of 32 bits.
+// noLimit leaves space for the bytes that the codec adds, so that no sum overflows an int of 32
+// bits.
 const noLimit = math.MaxInt32 - 1024
 
 func maxFrame(n int) int {

@@ -98,9 +98,9 @@ func (c RESPCommands) decodeArray(buf []byte) (n, need int, err error) {
 }
 
 // respNeed returns need of an incomplete array, given the least bytes that can complete it, and the
-// number of bytes after which the next one can be wrong, 0 if that is any. Each examination
-// begins at the first byte, so an array of more than 1 KiB is examined again only when a quarter more
-// has arrived: the cost of an array that arrives byte by byte is proportional to its length.
+// number of bytes after which the next one can be wrong, 0 if that is any. Each examination begins
+// at the first byte, so an array of more than 1 KiB is examined again only when a quarter more has
+// arrived: the cost of an array that arrives byte by byte is proportional to its length.
 func respNeed(buf []byte, next, least int) int {
 	if len(buf) >= 1<<10 {
 		next = max(next, min(least, len(buf)+len(buf)/4))

@@ -15,9 +15,9 @@ var (
 	// ErrBadInput is wrapped by the error of a protocol that ends because of what the peer sent. It
 	// is counted as a fault of the peer and is not logged as a failure.
 	ErrBadInput = errors.New("bad input")
-	// ErrUpstream is wrapped by the error of a connection that ends because another server, on which
-	// the protocol depends, has failed. It is counted as such, whatever the error also is, and is not
-	// logged as a failure.
+	// ErrUpstream is wrapped by the error of a connection that ends because another server, on
+	// which the protocol depends, has failed. It is counted as such, whatever the error also is,
+	// and is not logged as a failure.
 	ErrUpstream = errors.New("upstream failed")
 	// ErrFrameTooLarge is wrapped by the error of a frame that is longer than its codec allows. It
 	// is [ErrBadInput] too.

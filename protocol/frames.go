@@ -74,7 +74,8 @@ func (p *Peer) continueFrame(b []byte) error {
 	return err
 }
 
-// pendingFrames handles the frames that were not handled because reading was paused, after the pause.
+// pendingFrames handles the frames that were not handled because reading was paused, after the
+// pause.
 func (p *Peer) pendingFrames() error {
 	if err := p.awaitUnpaused(); err != nil {
 		return err

@@ -41,8 +41,8 @@ type shard struct {
 	working bool   // the worker runs
 }
 
-// slot holds the fields of a member that the worker reads, in the order in which it reads them. Of most
-// members it reads nothing else, which saves cache misses.
+// slot holds the fields of a member that the worker reads, in the order in which it reads them. Of
+// most members it reads nothing else, which saves cache misses.
 type slot struct {
 	out    *Outbox
 	joined uint64 // the last segment before the peer joined
@@ -136,7 +136,8 @@ func (g *Group) membership(p *Peer) *member {
 	return *p.membership(g)
 }
 
-// membership returns where the list of p.groups refers to its membership in g, or ends. p.mu is held.
+// membership returns where the list of p.groups refers to its membership in g, or ends. p.mu is
+// held.
 func (p *Peer) membership(g *Group) **member {
 	at := &p.groups
 	for *at != nil && (*at).g != g {

@@ -4,8 +4,8 @@ package protocol
 // Handler of its own, made by the function given to [Handle]. Its callbacks never run at the same
 // time, so its fields need no lock. Callbacks should return quickly: the next one waits for them.
 //
-// A Handler may also have any of the methods of [Callbacks]. It receives only the events for which it
-// has a method.
+// A Handler may also have any of the methods of [Callbacks]. It receives only the events for which
+// it has a method.
 type Handler interface {
 	// HandleData is called with each frame. frame is valid until HandleData returns; its bytes may
 	// be changed. The next frame is not read before that.
@@ -22,8 +22,8 @@ type Callbacks interface {
 	// HandleMessage receives the messages of [Peer.Post] in order.
 	HandleMessage(p *Peer, msg any) Action
 
-	// HandleTick is called once in each period of [Options].Tick. Ticks that become due while another
-	// callback runs are combined into one.
+	// HandleTick is called once in each period of [Options].Tick. Ticks that become due while
+	// another callback runs are combined into one.
 	HandleTick(p *Peer) Action
 
 	// HandleTimeout is called when no frame has arrived within the read timeout. The timeout then
@@ -35,21 +35,22 @@ type Callbacks interface {
 	// the shutdown timeout. Nothing more is read.
 	HandleShutdown(p *Peer)
 
-	// HandleEnd is called when the peer has closed its side (io.EOF) and all its frames are handled.
-	// rest is an incomplete last frame, which is no error then; it is valid until HandleEnd returns.
-	// HandleEnd may wait for work in progress and send to the peer, which may still read. The
-	// connection ends when HandleEnd returns, as it must when the context of p ends.
+	// HandleEnd is called when the peer has closed its side (io.EOF) and all its frames are
+	// handled. rest is an incomplete last frame, which is no error then; it is valid until
+	// HandleEnd returns. HandleEnd may wait for work in progress and send to the peer, which may
+	// still read. The connection ends when HandleEnd returns, as it must when the context of p
+	// ends.
 	HandleEnd(p *Peer, rest []byte)
 
-	// HandleLeave is called as soon as the connection has ended, for any reason: before queued frames
-	// are flushed, which may take FlushTime, and before the peer leaves its groups. rest is an
-	// incomplete last frame. err is the error that HandleClose receives later.
+	// HandleLeave is called as soon as the connection has ended, for any reason: before queued
+	// frames are flushed, which may take FlushTime, and before the peer leaves its groups. rest is
+	// an incomplete last frame. err is the error that HandleClose receives later.
 	HandleLeave(p *Peer, err error, rest []byte)
 
 	// HandleClose is called exactly once, as the last callback, for any reason. err is nil after
 	// [Stop], io.EOF if the peer has closed the connection, a [*PanicError] after a panic of a
-	// callback, the argument of [Fail], or the error of a read or write. Queued frames are flushed or
-	// discarded by then.
+	// callback, the argument of [Fail], or the error of a read or write. Queued frames are flushed
+	// or discarded by then.
 	HandleClose(p *Peer, err error)
 }
 

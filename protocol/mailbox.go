@@ -42,9 +42,9 @@ func (m *mailbox) dropOldest() {
 	*m.messages = all[:len(all)-1]
 }
 
-// Post delivers msg to the connection's handler if it has HandleMessage, else msg is discarded. Post
-// does not wait. The error is [ErrMailboxFull] or [ErrEnded]; the message is not delivered then. A
-// message is also lost if the connection ends before it is delivered.
+// Post delivers msg to the connection's handler if it has HandleMessage, else msg is discarded.
+// Post does not wait. The error is [ErrMailboxFull] or [ErrEnded]; the message is not delivered
+// then. A message is also lost if the connection ends before it is delivered.
 func (p *Peer) Post(msg any) error {
 	p.mu.Lock()
 	if p.ending.Load() || p.mail.closed {

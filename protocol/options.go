@@ -35,15 +35,15 @@ type Options struct {
 
 	// Queue are the settings of the outbound queue.
 	Queue QueueOptions
-	// MaxQueued limits the bytes that wait in the outbound queues of all connections together. While
-	// more wait, each queue is limited to a sixteenth of Queue.MaxBytes, so that clients that do not
-	// read can exhaust neither the memory of the server nor the queues of other clients. 0 is 256 MiB;
-	// transport.NoLimit, or any negative value, is no limit.
+	// MaxQueued limits the bytes that wait in the outbound queues of all connections together.
+	// While more wait, each queue is limited to a sixteenth of Queue.MaxBytes, so that clients that
+	// do not read can exhaust neither the memory of the server nor the queues of other clients. 0
+	// is 256 MiB; transport.NoLimit, or any negative value, is no limit.
 	MaxQueued int
-	// PauseAt is a number of bytes. While that many or more wait for the peer in the outbound queue,
-	// no frame is read or handled, so that a peer that does not read its answers cannot fill the queue
-	// with them. Messages and ticks are handled; read timeouts do not run. Frames that other
-	// goroutines send meanwhile do not prolong the pause. 0 is a sixteenth of Queue.MaxBytes;
+	// PauseAt is a number of bytes. While that many or more wait for the peer in the outbound
+	// queue, no frame is read or handled, so that a peer that does not read its answers cannot fill
+	// the queue with them. Messages and ticks are handled; read timeouts do not run. Frames that
+	// other goroutines send meanwhile do not prolong the pause. 0 is a sixteenth of Queue.MaxBytes;
 	// transport.NoLimit, or any negative value, never pauses.
 	PauseAt int
 	// FlushTime limits the time in which a connection that has ended sends its queued frames. 0 is

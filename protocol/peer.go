@@ -25,8 +25,8 @@ type Peer struct {
 	next   transport.Transport // the target of a requested upgrade
 	closed bool                // no more callbacks
 
-	// Reader. Used by the reader only, except paused. The first three are next to closed, because small
-	// fields share a word.
+	// Reader. Used by the reader only, except paused. The first three are next to closed, because
+	// small fields share a word.
 	lead       bool        // the reader is the lead, which must not wait
 	inCallback bool        // the reader holds callMu, in HandleData or HandleEnd
 	paused     atomic.Bool // the reader waits in awaitUnpaused

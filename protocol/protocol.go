@@ -35,13 +35,14 @@ type Func func(ctx context.Context, conn *transport.Conn) error
 // Serve calls f.
 func (f Func) Serve(ctx context.Context, conn *transport.Conn) error { return f(ctx, conn) }
 
-// Refuser is an optional interface of a [Protocol]. If the listener refuses a connection at its cap,
-// or because of its source address, it calls Refuse to send a rejection message. cause is the
+// Refuser is an optional interface of a [Protocol]. If the listener refuses a connection at its
+// cap, or because of its source address, it calls Refuse to send a rejection message. cause is the
 // reason, a conns.Reason. ctx ends after about a second; then the connection is closed. A protocol
 // in which the client speaks first may wait until then for its first bytes.
 //
-// At the cap the handshake of the transport precedes Refuse. For clients that are refused because of
-// their address, the server does not spend a TLS handshake: over TLS, Refuse is not called for them.
+// At the cap the handshake of the transport precedes Refuse. For clients that are refused because
+// of their address, the server does not spend a TLS handshake: over TLS, Refuse is not called for
+// them.
 //
 // If a Refuser also has a method Refuses() bool that returns false, Refuse is never called.
 type Refuser interface {

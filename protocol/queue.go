@@ -67,7 +67,8 @@ func (q *queue) shift(by int) {
 	}
 }
 
-// take moves the bytes for the next write, at most max, to b, a buffer of bufpool, and returns them.
+// take moves the bytes for the next write, at most max, to b, a buffer of bufpool, and returns
+// them.
 func (q *queue) take(b *[]byte, max int) (p []byte) {
 	for len(q.cuts) > 0 && q.cuts[0] <= q.head {
 		q.cuts = q.cuts[1:]

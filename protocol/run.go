@@ -9,9 +9,9 @@ import (
 	"goranch/transport"
 )
 
-// Run serves the connection until it ends or can be parked. Run and the functions that it calls, down
-// to the system call, are written to use little stack: the stack of an idle connection keeps the size
-// that its last frame required.
+// Run serves the connection until it ends or can be parked. Run and the functions that it calls,
+// down to the system call, are written to use little stack: the stack of an idle connection keeps
+// the size that its last frame required.
 func (s session) Run(mayPark bool) error {
 	p := s.Peer
 	defer p.endRun()
@@ -62,8 +62,8 @@ func (p *Peer) resumed() error {
 // sends much does not delay others.
 const maxReads = 4
 
-// Ready handles the data that has arrived, in the goroutine of a lead. It leaves everything that may
-// have to wait to Run.
+// Ready handles the data that has arrived, in the goroutine of a lead. It leaves everything that
+// may have to wait to Run.
 func (s session) Ready(l *idle.Lead) error {
 	p := s.Peer
 	defer p.endRun()
@@ -194,7 +194,8 @@ func (p *Peer) apply(a Action) error {
 	}
 }
 
-// callEnder calls HandleEnd at the end of the stream. As in data, callMu stays locked after a panic.
+// callEnder calls HandleEnd at the end of the stream. As in data, callMu stays locked after a
+// panic.
 //
 //go:noinline
 func (p *Peer) callEnder() {

@@ -9,8 +9,8 @@ import (
 	"goranch/transport"
 )
 
-// upgraded reports whether the read was interrupted for an upgrade, and runs the upgrade. It is false
-// if the upgrade has failed.
+// upgraded reports whether the read was interrupted for an upgrade, and runs the upgrade. It is
+// false if the upgrade has failed.
 //
 //go:noinline
 func (p *Peer) upgraded() bool {

@@ -33,8 +33,8 @@ func (o *Outbox) Wait(ctx context.Context) error {
 }
 
 // WaitBelow returns when fewer than n of the bytes that wait at the time of the call still wait.
-// Bytes that are sent meanwhile do not prolong it, so that it also returns if the queue always holds
-// as many. The errors are those of Wait, and [ErrEnded] if the connection ends by
+// Bytes that are sent meanwhile do not prolong it, so that it also returns if the queue always
+// holds as many. The errors are those of Wait, and [ErrEnded] if the connection ends by
 // [Peer.Close].
 func (o *Outbox) WaitBelow(ctx context.Context, n int) error {
 	o.mu.Lock()

@@ -73,8 +73,8 @@ func (a *acceptors) handleError(s *socket, opening int, err error) bool {
 	return a.pause(backOffTime)
 }
 
-// failed records a failure, and reports it if an episode begins. The result is nil if the socket was
-// reopened in the meantime.
+// failed records a failure, and reports it if an episode begins. The result is nil if the socket
+// was reopened in the meantime.
 func (a *acceptors) failed(s *socket, opening int, r remedy, err error) (e *episode, begins bool) {
 	if e, begins = s.fail(opening, r); begins {
 		a.l.emit(&Event{Kind: AcceptFailed, Addr: s.addr, Err: err})
@@ -113,8 +113,8 @@ func (a *acceptors) awaitRecovery(s *socket, e *episode) {
 	}
 }
 
-// endIfRecovered returns the time until e may end, 0 if it has ended e, or a negative time if another
-// episode has replaced it.
+// endIfRecovered returns the time until e may end, 0 if it has ended e, or a negative time if
+// another episode has replaced it.
 func (s *socket) endIfRecovered(e *episode) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -128,8 +128,8 @@ func (s *socket) endIfRecovered(e *episode) time.Duration {
 	return 0
 }
 
-// reopen opens a socket again whose accept has failed with cause, and reports whether to continue. One
-// acceptor tries until it succeeds; the others wait for it.
+// reopen opens a socket again whose accept has failed with cause, and reports whether to continue.
+// One acceptor tries until it succeeds; the others wait for it.
 func (a *acceptors) reopen(s *socket, opening int, cause error) bool {
 	select {
 	case s.repair <- struct{}{}:

@@ -119,9 +119,9 @@ func (a *acceptors) acceptFrom(s *socket, reserved bool) (nc net.Conn, opening i
 	return nc, opening, kept, err
 }
 
-// awaitTurn takes s.turn and waits until the AcceptRate allows one more connection. It reports false
-// if the wait was interrupted. One acceptor of a socket does so at a time: tokens that others took in
-// advance would allow a burst.
+// awaitTurn takes s.turn and waits until the AcceptRate allows one more connection. It reports
+// false if the wait was interrupted. One acceptor of a socket does so at a time: tokens that others
+// took in advance would allow a burst.
 func (a *acceptors) awaitTurn(s *socket) bool {
 	wait := a.slotWait.context()
 	select {
@@ -143,9 +143,9 @@ const rotatePeriod = 10 * time.Millisecond
 // rotateSlots keeps several sockets from starving each other. Just below the cap there are fewer
 // slots than sockets: acceptors with a slot may be in accept at sockets without clients, while
 // clients wait at a socket whose acceptors wait for a slot. The kernel reports no event for that,
-// so acceptors are interrupted periodically, and the slots go to those that have waited longest. The
-// same happens between listeners that share a limit. The reservation of an acceptor that cannot be
-// interrupted is cancelled instead, as for a pending connection.
+// so acceptors are interrupted periodically, and the slots go to those that have waited longest.
+// The same happens between listeners that share a limit. The reservation of an acceptor that cannot
+// be interrupted is cancelled instead, as for a pending connection.
 func (a *acceptors) rotateSlots() {
 	for a.pause(rotatePeriod) {
 		g := a.l.gate.State()

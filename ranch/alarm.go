@@ -11,7 +11,8 @@ import (
 	"goranch/internal/option"
 )
 
-// Alarm reports that a threshold is reached. Exactly one of Connections and Descriptors must be set.
+// Alarm reports that a threshold is reached. Exactly one of Connections and Descriptors must be
+// set.
 //
 // An alarm is raised when the threshold is reached, and again after each Cooldown while it is still
 // reached. Each time [AlarmRaised] is emitted, which is logged as a warning, and Callback is called

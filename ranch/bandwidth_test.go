@@ -12,8 +12,8 @@ import (
 	"goranch/transport"
 )
 
-// Rates of live connections change at run time. A connection that waits for its turn is neither idle nor
-// slow, also if it waits longer than the limits of these, and is ended at once by a stop.
+// Rates of live connections change at run time. A connection that waits for its turn is neither
+// idle nor slow, also if it waits longer than the limits of these, and is ended at once by a stop.
 func TestBytesPerSecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem := new(transport.Mem)

@@ -20,8 +20,8 @@ type acceptorCheck struct {
 }
 
 const (
-	// checkPeriod is how often a check interrupts acceptors that have not confirmed: another acceptor
-	// may have removed the deadline before it took effect for them.
+	// checkPeriod is how often a check interrupts acceptors that have not confirmed: another
+	// acceptor may have removed the deadline before it took effect for them.
 	checkPeriod = 10 * time.Millisecond
 	// checkPause is how long an acceptor that has confirmed waits for the others. If it accepted at
 	// once, it would remove their deadline.
@@ -29,11 +29,11 @@ const (
 )
 
 // CheckAcceptors checks that every acceptor of the running listeners is able to accept, and returns
-// nil when all have confirmed that. It interrupts acceptors that wait for connections, for a slot or
-// for the AcceptRate, and delays accepting by a few milliseconds. If ctx ends first, the error names
-// the listeners with acceptors that have not confirmed: they are blocked in the Accept of a listener
-// or in an observer, or panic repeatedly. Acceptors of listeners without a SetDeadline are not
-// checked. A service can notify its watchdog after each success.
+// nil when all have confirmed that. It interrupts acceptors that wait for connections, for a slot
+// or for the AcceptRate, and delays accepting by a few milliseconds. If ctx ends first, the error
+// names the listeners with acceptors that have not confirmed: they are blocked in the Accept of a
+// listener or in an observer, or panic repeatedly. Acceptors of listeners without a SetDeadline are
+// not checked. A service can notify its watchdog after each success.
 func (s *Server) CheckAcceptors(ctx context.Context) error {
 	listeners := s.Listeners()
 	faults := make([]error, len(listeners))

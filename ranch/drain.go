@@ -27,8 +27,8 @@ type DrainInfo struct {
 	Asked       int       // connections that were asked to stop
 }
 
-// beginDrain accepts connections for the DrainDelay, and those in the kernel's queue. It returns the
-// DrainSpread. l.lifecycleMu is held.
+// beginDrain accepts connections for the DrainDelay, and those in the kernel's queue. It returns
+// the DrainSpread. l.lifecycleMu is held.
 func (l *Listener) beginDrain(ctx context.Context) (spread time.Duration) {
 	if ctx.Err() != nil {
 		return 0

@@ -144,8 +144,8 @@ func TestDrainEndsEarly(t *testing.T) {
 	}
 }
 
-// End asks connections to stop, and closes those that remain after the ShutdownTimeout. The listener
-// goes on.
+// End asks connections to stop, and closes those that remain after the ShutdownTimeout. The
+// listener goes on.
 func TestEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := new(fakeTransport)

@@ -56,8 +56,8 @@ type ListenerInfo struct {
 	// HandshakeFailures is HandshakeFailed by cause; causes without connections are absent.
 	HandshakeFailures map[conns.HandshakeFailure]uint64
 
-	// AllConnections by state: in the handshake or waiting for it, served, served and idle without a
-	// goroutine, and asked to stop.
+	// AllConnections by state: in the handshake or waiting for it, served, served and idle without
+	// a goroutine, and asked to stop.
 	Handshaking, Serving, Parked, Ending int
 
 	// Unestablished is how many of them are served and in the login phase; 0 unless LoginTimeout or

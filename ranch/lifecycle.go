@@ -9,8 +9,9 @@ import (
 	"goranch/transport"
 )
 
-// waitLock is a lock that is held while its owner waits, for example for connections to end. It is not
-// a sync.Mutex, because the clock of a testing/synctest bubble stops while a goroutine waits for one.
+// waitLock is a lock that is held while its owner waits, for example for connections to end. It is
+// not a sync.Mutex, because the clock of a testing/synctest bubble stops while a goroutine waits
+// for one.
 type waitLock chan struct{}
 
 func (l waitLock) Lock()   { l <- struct{}{} }

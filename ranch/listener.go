@@ -207,8 +207,9 @@ func (l *Listener) RecentlyClosed() []conns.Info { return l.sup.RecentlyClosed()
 // Kill closes the live connections that q selects at once, and returns their number.
 func (l *Listener) Kill(q conns.Query) int { return l.sup.Kill(q) }
 
-// CloseBanned closes the live connections whose address a rule of Options.Networks denies, and returns
-// their number. Rules themselves apply to connections that are accepted after they were added.
+// CloseBanned closes the live connections whose address a rule of Options.Networks denies, and
+// returns their number. Rules themselves apply to connections that are accepted after they were
+// added.
 func (l *Listener) CloseBanned() int { return l.sup.CloseBanned() }
 
 // End asks the live connections that q selects to stop, and returns how many were asked; those that

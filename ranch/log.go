@@ -12,16 +12,16 @@ import (
 	"goranch/transport"
 )
 
-// logEvent logs the start and the end of connections at debug, except for protocols that failed (warn)
-// or panicked (error, with the stack).
+// logEvent logs the start and the end of connections at debug, except for protocols that failed
+// (warn) or panicked (error, with the stack).
 func logEvent(l *slog.Logger, e *Event) {
 	if level := e.level(); l.Enabled(context.Background(), level) {
 		writeEvent(l, level, e)
 	}
 }
 
-// writeEvent needs a deep stack. It is not inlined, so that the stacks of connections whose events are
-// not logged stay small.
+// writeEvent needs a deep stack. It is not inlined, so that the stacks of connections whose events
+// are not logged stay small.
 //
 //go:noinline
 func writeEvent(l *slog.Logger, level slog.Level, e *Event) {

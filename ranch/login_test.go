@@ -98,8 +98,8 @@ func (c *lineClient) wantAnswer(t testing.TB, line, want string) {
 	}
 }
 
-// Clients that never log in hold all places of the login phase: established clients are not affected,
-// new ones are refused, and get in when the silent ones have reached the LoginTimeout.
+// Clients that never log in hold all places of the login phase: established clients are not
+// affected, new ones are refused, and get in when the silent ones have reached the LoginTimeout.
 func TestLoginsThatNeverEnd(t *testing.T) {
 	const places, silent, timeout = 50, 500, 30 * time.Second
 	synctest.Test(t, func(t *testing.T) {
@@ -166,8 +166,8 @@ func TestRefuseUnestablished(t *testing.T) {
 	})
 }
 
-// Without limits, a protocol that never calls Established is not affected, and nothing is shown. The
-// limits count the connections that were accepted before they were set.
+// Without limits, a protocol that never calls Established is not affected, and nothing is shown.
+// The limits count the connections that were accepted before they were set.
 func TestLoginLimitsAreSetLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem := new(transport.Mem)

@@ -42,20 +42,20 @@ func (o *observers) change(f func([]*observer) []*observer) {
 	o.all.Store(&all)
 }
 
-// Observe has f called with every event of the listener, after Options.Observer and in the same way,
-// until stop is called. stop may be called again; it does not wait for calls in progress.
+// Observe has f called with every event of the listener, after Options.Observer and in the same
+// way, until stop is called. stop may be called again; it does not wait for calls in progress.
 func (l *Listener) Observe(f func(Event)) (stop func()) { return l.attached.add(f) }
 
-// Observe has f called with every event of all listeners of s, also of those that are started later,
-// until stop is called; see [Listener.Observe].
+// Observe has f called with every event of all listeners of s, also of those that are started
+// later, until stop is called; see [Listener.Observe].
 func (s *Server) Observe(f func(Event)) (stop func()) { return s.attached.add(f) }
 
-// connEvents are events to reuse. An event on the stack would make the stacks of connections grow; see
-// report.
+// connEvents are events to reuse. An event on the stack would make the stacks of connections grow;
+// see report.
 var connEvents = sync.Pool{New: func() any { return new(Event) }}
 
-// connStarted returns the function that reports the start of a connection. It is a function literal,
-// because a method value is called through one more stack frame.
+// connStarted returns the function that reports the start of a connection. It is a function
+// literal, because a method value is called through one more stack frame.
 func (l *Listener) connStarted() func(*transport.Conn) {
 	return func(c *transport.Conn) {
 		e := connEvents.Get().(*Event)
@@ -88,10 +88,10 @@ func (l *Listener) emit(e *Event) {
 // receivers are the observers that get an event.
 type receivers struct{ own, server *[]*observer } // nil: none
 
-// report reports an event to the logger if i is 0, or else to the observer i-1, and returns false if
-// there is none. The observer of the end is called at the greatest stack depth of most
-// connections, so the functions up to it use little stack: emit is inlined, and only the observer gets
-// a copy of the event.
+// report reports an event to the logger if i is 0, or else to the observer i-1, and returns false
+// if there is none. The observer of the end is called at the greatest stack depth of most
+// connections, so the functions up to it use little stack: emit is inlined, and only the observer
+// gets a copy of the event.
 func (l *Listener) report(i int, e *Event, to *receivers) (more bool) {
 	more = true // also after a panic
 	defer l.recovered(e)

@@ -72,8 +72,8 @@ type Options struct {
 	// Limits are the limits of connections.
 	conns.Limits
 
-	// Networks are the rules for networks of clients: bans, exceptions, and limits of their own. The
-	// table can be changed at any time, and several listeners may use it. nil is none.
+	// Networks are the rules for networks of clients: bans, exceptions, and limits of their own.
+	// The table can be changed at any time, and several listeners may use it. nil is none.
 	Networks *conns.Networks
 
 	// Admit decides whether a connection is admitted, by the address of its client, for example by
@@ -83,8 +83,8 @@ type Options struct {
 	// all.
 	Admit func(client netip.AddrPort) error
 
-	// Shared limits the connections of several listeners together, in addition to the limits of each.
-	// It cannot be changed later; its limits can. nil is none.
+	// Shared limits the connections of several listeners together, in addition to the limits of
+	// each. It cannot be changed later; its limits can. nil is none.
 	Shared *conns.Shared
 
 	// RefuseAfter is the time for which a connection waits for a slot at the cap until it is

@@ -22,7 +22,8 @@ const (
 	// rejectTime is how long a protocol may take to send a rejection message.
 	rejectTime = time.Second
 	// transferTime is how long a connection that is to be refused at once waits for a slot that is
-	// neither free nor used at that moment, because another goroutine is about to use or release it.
+	// neither free nor used at that moment, because another goroutine is about to use or release
+	// it.
 	transferTime = 100 * time.Millisecond
 )
 
@@ -44,8 +45,8 @@ func (r *reservations) take() bool {
 	return false
 }
 
-// slotWait is the context in which acceptors or pending connections wait for slots, and acceptors for
-// the AcceptRate. It ends when RefuseAfter changes, and at a check of the acceptors.
+// slotWait is the context in which acceptors or pending connections wait for slots, and acceptors
+// for the AcceptRate. It ends when RefuseAfter changes, and at a check of the acceptors.
 type slotWait struct {
 	mu     sync.Mutex
 	ctx    context.Context
@@ -91,9 +92,9 @@ func (l *Listener) reserve(ctx context.Context) bool {
 	return l.gate.Reserve(ctx) == nil && l.offer()
 }
 
-// offer makes the reservation of an acceptor available to pending connections. A connection
-// that began to wait after the gate granted the reservation, and before it was available, has missed
-// it: then offer cancels the reservation and reports false, and the gate grants the slot to that
+// offer makes the reservation of an acceptor available to pending connections. A connection that
+// began to wait after the gate granted the reservation, and before it was available, has missed it:
+// then offer cancels the reservation and reports false, and the gate grants the slot to that
 // connection.
 func (l *Listener) offer() bool {
 	l.reservations.add()
@@ -181,8 +182,8 @@ func (l *Listener) takeSlot(ctx context.Context, atOnce, reserved bool) error {
 	}
 }
 
-// reservePending reserves a slot for a pending connection. If no slot is free, it cancels reservations
-// of acceptors.
+// reservePending reserves a slot for a pending connection. If no slot is free, it cancels
+// reservations of acceptors.
 func (l *Listener) reservePending(ctx context.Context, cancel context.CancelCauseFunc, atOnce bool) error {
 	return l.gate.ReservePending(ctx, func() {
 		for l.gate.State().Contended && l.yield() { // the gate grants the slot to the connection that has waited longest

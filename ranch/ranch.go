@@ -90,8 +90,8 @@ func SetProtocol(ref string, p protocol.Protocol) error {
 	return Default.do("set", ref, func(l *Listener) error { return l.SetProtocol(p) })
 }
 
-// WaitForConnections waits for a number of connections; see [Listener.WaitForConnections]. If another
-// listener has taken the name since, it does not wait for that one, and the error says so.
+// WaitForConnections waits for a number of connections; see [Listener.WaitForConnections]. If
+// another listener has taken the name since, it does not wait for that one, and the error says so.
 func WaitForConnections(ctx context.Context, ref string, op Op, n int) error {
 	return Default.do("wait", ref, func(l *Listener) error {
 		err := l.WaitForConnections(ctx, op, n)

@@ -20,9 +20,9 @@ type Server struct {
 }
 
 // StartListener starts a listener that accepts connections of t and calls p for each. It returns
-// when the sockets are open. On an error nothing was started; the error names the listener and wraps
-// [ErrAlreadyStarted], [ErrBadOption] (all faults, joined), or the error of the transport, such as
-// syscall.EADDRINUSE, fs.ErrPermission or transport.ErrNoCertificate, or of PostListen.
+// when the sockets are open. On an error nothing was started; the error names the listener and
+// wraps [ErrAlreadyStarted], [ErrBadOption] (all faults, joined), or the error of the transport,
+// such as syscall.EADDRINUSE, fs.ErrPermission or transport.ErrNoCertificate, or of PostListen.
 func (s *Server) StartListener(ref string, t transport.Transport, opts Options, p protocol.Protocol) (*Listener, error) {
 	l, err := NewListener(ref, t, opts, p)
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 	"goranch/ranch"
 )
 
-// After each of any sequence of operations on listeners that share a cap, the caps hold, no slot stays
-// free while a client waits that could use it, and no client is lost.
+// After each of any sequence of operations on listeners that share a cap, the caps hold, no slot
+// stays free while a client waits that could use it, and no client is lost.
 func TestSharedCapAgainstModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		ops := rapid.SliceOfN(rapid.Custom(drawSharedOp), 1, 50).Draw(rt, "ops")

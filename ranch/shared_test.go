@@ -106,8 +106,8 @@ func TestSharedCapWithRefuseAfter(t *testing.T) {
 	}
 }
 
-// While clients wait at all listeners, free slots go to the listeners in turn, whatever the number of
-// their acceptors.
+// While clients wait at all listeners, free slots go to the listeners in turn, whatever the number
+// of their acceptors.
 func TestSharedCapIsFair(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, s := new(fakeTransport), newShared(t, conns.SharedLimits{MaxConnections: 1})
@@ -134,8 +134,8 @@ func TestSharedCapIsFair(t *testing.T) {
 	})
 }
 
-// The limits change at run time. A lower cap admits no connection until the number is below it, even
-// if acceptors wait in accept; a higher one admits clients that wait at any listener.
+// The limits change at run time. A lower cap admits no connection until the number is below it,
+// even if acceptors wait in accept; a higher one admits clients that wait at any listener.
 func TestSharedLimitsChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, s := new(fakeTransport), newShared(t, conns.SharedLimits{MaxConnections: 10})

@@ -227,8 +227,8 @@ func TestOneOfSeveralSocketsIsClosed(t *testing.T) {
 	}
 }
 
-// A second listener with several sockets does not join the port of the first unnoticed, as two daemons
-// started by mistake would.
+// A second listener with several sockets does not join the port of the first unnoticed, as two
+// daemons started by mistake would.
 func TestSharedPortIsNotJoined(t *testing.T) {
 	skipUnlessPortsShared(t)
 	first, _ := startListener(t, transport.TCP{}, ranch.Options{Addr: "127.0.0.1:0", NumListenSockets: 2}, greetAndEcho)

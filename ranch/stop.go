@@ -28,14 +28,14 @@ func (l *Listener) Stop() error {
 // ShutdownTimeout, to stop. For Options.DrainDelay the listener is [Draining], and still accepts
 // connections. Then the connections in the kernel's queue are accepted, for at most 5 s or the
 // ShutdownTimeout: on Unix systems, and not for inherited sockets. Options.DrainSpread says over
-// which period connections are asked to stop. When ctx ends, or if it has ended already, all of this
-// is omitted, and the remaining connections are closed.
+// which period connections are asked to stop. When ctx ends, or if it has ended already, all of
+// this is omitted, and the remaining connections are closed.
 //
 // A Drain during another has no effect, except that connections are closed when either ctx ends.
 func (l *Listener) Drain(ctx context.Context) error { return l.stop(ctx, Infinity) }
 
-// stop stops the listener, and closes connections that remain when ctx or timeout ends. A timeout of 0
-// is the ShutdownTimeout; [Infinity] is a drain.
+// stop stops the listener, and closes connections that remain when ctx or timeout ends. A timeout
+// of 0 is the ShutdownTimeout; [Infinity] is a drain.
 func (l *Listener) stop(ctx context.Context, timeout time.Duration) error {
 	drain := timeout == Infinity
 	l.lockToStop(ctx, timeout)
@@ -68,8 +68,8 @@ func (l *Listener) stop(ctx context.Context, timeout time.Duration) error {
 	return opErr("stop", l.ref, err)
 }
 
-// lockToStop locks lifecycleMu. While it waits for another stop or drain, it makes that one close its
-// connections when ctx or timeout ends.
+// lockToStop locks lifecycleMu. While it waits for another stop or drain, it makes that one close
+// its connections when ctx or timeout ends.
 func (l *Listener) lockToStop(ctx context.Context, timeout time.Duration) {
 	ctx, cancel := limit(ctx, cmp.Or(timeout, l.Options().ShutdownTimeout))
 	defer cancel()
@@ -104,7 +104,8 @@ var (
 // stuckTime is how long a stop waits for a Refuse to return after its connection was closed.
 const stuckTime = time.Second
 
-// await waits until the goroutines of wg have returned, and returns err if that takes longer than d.
+// await waits until the goroutines of wg have returned, and returns err if that takes longer than
+// d.
 func await(wg *sync.WaitGroup, d time.Duration, err error) error {
 	ended := make(chan struct{})
 	go func() {

@@ -28,8 +28,8 @@ func TestDialInherited(t *testing.T) {
 	}
 }
 
-// The address of a listener can be listened on again: a suspended listener is resumed on the port that
-// was chosen for it.
+// The address of a listener can be listened on again: a suspended listener is resumed on the port
+// that was chosen for it.
 func TestListenAgain(t *testing.T) {
 	addrs := []string{"127.0.0.1:0", "[::1]:0", socketPath(t)}
 	if runtime.GOOS == "linux" {

@@ -57,8 +57,8 @@ type readBuffer struct {
 }
 
 // pooledBuffer holds a buffer from readBuffers, or none. Its size depends on what the last read has
-// received: a callback that waits keeps the buffer, so clients that send little must not make it keep
-// a large one.
+// received: a callback that waits keeps the buffer, so clients that send little must not make it
+// keep a large one.
 type pooledBuffer struct {
 	buf   *readBuffer
 	class int // of the next buffer
@@ -79,8 +79,8 @@ func (b *pooledBuffer) take(max int) []byte {
 	return b.buf.data[:min(max, len(b.buf.data))]
 }
 
-// filled records that n bytes were read. After a read that has filled its buffer, the next buffer is
-// larger.
+// filled records that n bytes were read. After a read that has filled its buffer, the next buffer
+// is larger.
 func (b *pooledBuffer) filled(n int) {
 	b.class = 0
 	for b.class < len(readBuffers)-1 && n >= readBufferSize(b.class) {

@@ -105,9 +105,9 @@ func (r *rawReader) try(fd uintptr) bool {
 }
 
 // parkAfterReads is the number of reads with data after which a connection is parked instead of
-// waiting. Registering the socket costs as much as it saves in some reads, so it does not pay for short
-// connections, unless maxWaiting goroutines wait already: a goroutine takes more than 2 KiB, and the
-// runtime never frees its descriptor of 492 bytes.
+// waiting. Registering the socket costs as much as it saves in some reads, so it does not pay for
+// short connections, unless maxWaiting goroutines wait already: a goroutine takes more than 2 KiB,
+// and the runtime never frees its descriptor of 492 bytes.
 const (
 	parkAfterReads = 4
 	maxWaiting     = 256
@@ -116,8 +116,8 @@ const (
 // waiting is the number of goroutines that wait for data of connections that can be parked.
 var waiting atomic.Int32
 
-// shouldPark reports whether the connection is to be parked. Otherwise it counts the goroutine, which
-// is about to wait.
+// shouldPark reports whether the connection is to be parked. Otherwise it counts the goroutine,
+// which is about to wait.
 func (r *rawReader) shouldPark() bool {
 	if r.inline == nil {
 		return false
@@ -178,8 +178,8 @@ func (r *tryReader) try(fd uintptr) {
 	}
 }
 
-// discard reads and drops the data that the socket has received, without waiting, and reports whether
-// there was any.
+// discard reads and drops the data that the socket has received, without waiting, and reports
+// whether there was any.
 func (c *Conn) discard() (some bool) {
 	if c.raw.sys == nil {
 		return false

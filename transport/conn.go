@@ -21,7 +21,8 @@ import (
 // A write that the peer does not accept within the send timeout of the transport fails with
 // [ErrSendTimeout]. An idle Conn holds no buffer.
 type Conn struct {
-	// Counters. They come first because each read and write uses them, so that they share cache lines.
+	// Counters. They come first because each read and write uses them, so that they share cache
+	// lines.
 	reads, writes         atomic.Uint64
 	readBytes, writeBytes atomic.Uint64
 
@@ -92,7 +93,8 @@ func (c *Conn) prepare(ctx context.Context, t Transport) error {
 // tlsStater is implemented by TLS connections.
 type tlsStater interface{ ConnectionState() tls.ConnectionState }
 
-// tlsState makes the state of TLS readable by other goroutines while the connection is being upgraded.
+// tlsState makes the state of TLS readable by other goroutines while the connection is being
+// upgraded.
 type tlsState struct {
 	tlsStater
 	handshakeRead, handshakeWritten uint64 // bytes on the wire

@@ -305,7 +305,8 @@ type halfWriter struct{ net.Conn }
 func (halfWriter) Write(p []byte) (int, error)      { return len(p) / 2, nil }
 func (halfWriter) SetWriteDeadline(time.Time) error { return nil }
 
-// A net.Conn of other code that takes a part of a write without an error must not lose the rest unnoticed.
+// A net.Conn of other code that takes a part of a write without an error must not lose the rest
+// unnoticed.
 func TestShortWrite(t *testing.T) {
 	for _, tr := range []transport.Transport{new(transport.Mem), transport.TCP{SendTimeout: time.Minute}} {
 		n, err := transport.NewConn(tr, halfWriter{}).Write(make([]byte, 10))

@@ -23,8 +23,9 @@ type buffer = *[bufferSize]byte
 // WriteTo copies the received data to w until the end of the stream, an error, or StopReading. It
 // is called by io.Copy(w, conn). The end of the stream is no error.
 //
-// While it waits it holds no buffer, over TLS too; for data that has arrived it uses a buffer of up to
-// 64 KiB from a pool. Between two plain TCP connections on Linux, bulk data is spliced in the kernel.
+// While it waits it holds no buffer, over TLS too; for data that has arrived it uses a buffer of up
+// to 64 KiB from a pool. Between two plain TCP connections on Linux, bulk data is spliced in the
+// kernel.
 func (c *Conn) WriteTo(w io.Writer) (int64, error) { return c.copyTo(w, -1) }
 
 // ReadFrom sends the data that it reads from r until r ends. It is called by io.Copy(conn, r).

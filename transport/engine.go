@@ -51,8 +51,8 @@ func (c *engineConn) PooledReader(inline *idle.InlinePolicy) engine.PooledReader
 	return c.conn().pooledReader(inline)
 }
 
-// isPlain reports whether the connection is a socket whose payload this package reads itself, without
-// a limit of bytes per second.
+// isPlain reports whether the connection is a socket whose payload this package reads itself,
+// without a limit of bytes per second.
 func (c *engineConn) isPlain() bool {
 	return c.raw.sys != nil && c.conn().top() == nil && c.raw.limited() == nil
 }
@@ -142,8 +142,8 @@ func probe(ctx context.Context, t any, addr string) (string, error) {
 	return rebind(addr, ln.Addr()), nil
 }
 
-// adopterOf returns the transport that t wraps, if t is an engine.Adopter: it differs from that only
-// in its Listen.
+// adopterOf returns the transport that t wraps, if t is an engine.Adopter: it differs from that
+// only in its Listen.
 func adopterOf(t any) (Transport, bool) {
 	if _, ok := t.(engine.Adopter); ok {
 		if u, ok := t.(Unwrapper); ok {

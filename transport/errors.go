@@ -17,8 +17,8 @@ var (
 	// inherited no such listening stream socket. Its text lists the sockets that exist.
 	ErrNotInherited = errors.New("no such inherited listening socket")
 
-	// ErrNoCertificate is the error of Listen and Handshake of a [TLS] whose Config has no source of
-	// certificates.
+	// ErrNoCertificate is the error of Listen and Handshake of a [TLS] whose Config has no source
+	// of certificates.
 	ErrNoCertificate = errors.New("no certificate: set Certificates, GetCertificate or GetConfigForClient")
 
 	// ErrSendTimeout is the error of a write that the peer did not accept within the send timeout.
@@ -30,8 +30,8 @@ var (
 	ErrBuffered = errors.New("plain text has been read ahead")
 
 	// ErrUnknownHost is the error of a function given to [OnHello] for a host name that is not
-	// served. The client then receives the alert unrecognized_name; after any other error, crypto/tls
-	// sends internal_error.
+	// served. The client then receives the alert unrecognized_name; after any other error,
+	// crypto/tls sends internal_error.
 	ErrUnknownHost = errors.New("unknown host name")
 )
 

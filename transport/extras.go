@@ -6,8 +6,8 @@ import (
 	"sync/atomic"
 )
 
-// layer is what a connection needs for TLS, or another layer above its socket. Plain connections have
-// none.
+// layer is what a connection needs for TLS, or another layer above its socket. Plain connections
+// have none.
 type layer struct {
 	top         net.Conn                 // carries the payload; nil: the raw connection carries it so far
 	secure      atomic.Pointer[tlsState] // nil: no TLS

@@ -161,7 +161,8 @@ func (c *memConn) opError(op string, err error) error {
 	return &net.OpError{Op: op, Net: memNetwork, Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
 }
 
-// The errors of the kernel for a TCP connection that the peer has closed, wrapped as package net does.
+// The errors of the kernel for a TCP connection that the peer has closed, wrapped as package net
+// does.
 var (
 	errMemReset = os.NewSyscallError("read", syscall.ECONNRESET)
 	errMemPipe  = os.NewSyscallError("write", syscall.EPIPE)

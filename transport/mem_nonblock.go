@@ -51,9 +51,9 @@ func (c *memConn) Receive(data func([]byte), ended func()) {
 	h.cond.Broadcast() // a writer may wait for space
 }
 
-// NotifyReadable has f called once, in a goroutine of its own, as soon as Read would not block: there
-// is data, or Read fails. It returns false, without effect, if that is so already. Nothing may read
-// the connection until then.
+// NotifyReadable has f called once, in a goroutine of its own, as soon as Read would not block:
+// there is data, or Read fails. It returns false, without effect, if that is so already. Nothing
+// may read the connection until then.
 func (c *memConn) NotifyReadable(f func()) bool {
 	h := &c.in
 	h.mu.Lock()
@@ -65,8 +65,8 @@ func (c *memConn) NotifyReadable(f func()) bool {
 	return true
 }
 
-// notify calls the function of NotifyReadable if Read would not block any more. h.mu is held, unless
-// h is nil.
+// notify calls the function of NotifyReadable if Read would not block any more. h.mu is held,
+// unless h is nil.
 func (h *memHalf) notify() {
 	if h != nil && h.onReadable != nil && h.readable() {
 		go h.onReadable()

@@ -1,8 +1,8 @@
 package transport
 
 // TryWrite takes nothing on connections on which this package makes no system calls, except on
-// those of [Mem]. It is a method of engineConn, and not a wrapper of a method of Conn, because every
-// stack frame on the way to the system call adds to the stack of idle connections.
+// those of [Mem]. It is a method of engineConn, and not a wrapper of a method of Conn, because
+// every stack frame on the way to the system call adds to the stack of idle connections.
 func (e *engineConn) TryWrite(p []byte) (n int, err error) {
 	c := (*Conn)(e)
 	w := &c.raw

@@ -11,8 +11,8 @@ type PeerCred struct {
 	PID      int // 0 if the system does not report it
 }
 
-// PeerCred returns the credentials of the peer of a Unix socket. They are reported by the kernel, so
-// the peer cannot forge them. The error is errors.ErrUnsupported for other connections, and on
+// PeerCred returns the credentials of the peer of a Unix socket. They are reported by the kernel,
+// so the peer cannot forge them. The error is errors.ErrUnsupported for other connections, and on
 // systems other than Linux, macOS and FreeBSD.
 func (c *Conn) PeerCred() (PeerCred, error) {
 	uc, ok := c.raw.Conn.(*net.UnixConn)

@@ -101,7 +101,8 @@ func (w *rawConn) writeForeign(p []byte) (int, error) {
 	return n, w.sendError(shortWrite(n, p, err), w.disarm())
 }
 
-// shortWrite returns an error for a write that has returned none although it has not taken all of p.
+// shortWrite returns an error for a write that has returned none although it has not taken all of
+// p.
 func shortWrite(n int, p []byte, err error) error {
 	if n < len(p) && err == nil {
 		return io.ErrShortWrite

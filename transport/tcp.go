@@ -39,18 +39,18 @@ type TCP struct {
 	// (TCP_NODELAY), as in package net and in Ranch.
 	Nagle bool
 
-	// KeepAlive is the idle time before the first keepalive probe; 0 is 15 s; [NoKeepAlive], like any
-	// negative value, disables keepalive. KeepAliveInterval is the time between probes; 0 is 15 s.
-	// KeepAliveCount is the number of unanswered probes after which the connection is closed; 0 is 9.
-	// A negative interval or count keeps the value of the system. Durations are rounded up to whole
-	// seconds.
+	// KeepAlive is the idle time before the first keepalive probe; 0 is 15 s; [NoKeepAlive], like
+	// any negative value, disables keepalive. KeepAliveInterval is the time between probes; 0 is 15
+	// s. KeepAliveCount is the number of unanswered probes after which the connection is closed; 0
+	// is 9. A negative interval or count keeps the value of the system. Durations are rounded up to
+	// whole seconds.
 	KeepAlive         time.Duration
 	KeepAliveInterval time.Duration
 	KeepAliveCount    int
 
-	// Linger is the time in seconds for which Close waits while the kernel sends the remaining data. 0
-	// does not wait: the kernel sends the data in the background. [LingerReset], like any negative
-	// number, discards the data and resets the connection.
+	// Linger is the time in seconds for which Close waits while the kernel sends the remaining
+	// data. 0 does not wait: the kernel sends the data in the background. [LingerReset], like any
+	// negative number, discards the data and resets the connection.
 	Linger int
 
 	// ReadBuffer and WriteBuffer are the sizes of the kernel's buffers in bytes (SO_RCVBUF,
@@ -71,10 +71,10 @@ type TCP struct {
 	// disabled by default, because accepting is then cheaper.
 	Multipath bool
 
-	// DeferAccept (TCP_DEFER_ACCEPT, Linux) is the time for which the kernel withholds from Accept a
-	// client that has sent nothing. After it the connection is accepted, or dropped by the kernel. 0
-	// disables it; values are rounded up to whole seconds; negative values are refused. It does not
-	// suit protocols in which the server sends first.
+	// DeferAccept (TCP_DEFER_ACCEPT, Linux) is the time for which the kernel withholds from Accept
+	// a client that has sent nothing. After it the connection is accepted, or dropped by the
+	// kernel. 0 disables it; values are rounded up to whole seconds; negative values are refused.
+	// It does not suit protocols in which the server sends first.
 	DeferAccept time.Duration
 
 	// FastOpen (TCP Fast Open, Linux) is the number of clients that may be in the handshake with
@@ -154,11 +154,11 @@ func (t TCP) check(f *option.Faults) {
 // is replaced if its process has ended; if it accepts connections, the error is syscall.EADDRINUSE.
 // Close removes the file, unless it has been replaced.
 //
-// "fd:N" is the inherited descriptor N. "systemd:NAME" is a socket of socket activation (LISTEN_FDS)
-// with that name or, if there is none, with that index, counted from 0; of several with that name,
-// the first without a listener. Listen duplicates an inherited socket: after Close it stays open, the
-// kernel still queues clients, and Listen can be called again. Its other owners see the options that
-// are set; Network is ignored. Errors wrap [ErrNotInherited].
+// "fd:N" is the inherited descriptor N. "systemd:NAME" is a socket of socket activation
+// (LISTEN_FDS) with that name or, if there is none, with that index, counted from 0; of several
+// with that name, the first without a listener. Listen duplicates an inherited socket: after Close
+// it stays open, the kernel still queues clients, and Listen can be called again. Its other owners
+// see the options that are set; Network is ignored. Errors wrap [ErrNotInherited].
 func (t TCP) Listen(ctx context.Context, addr string) (net.Listener, error) {
 	return t.listen(ctx, addr, listening)
 }

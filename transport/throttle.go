@@ -13,8 +13,8 @@ import (
 type flows struct {
 	in, out throttle.Flow
 	// writing is a lock that guards out and keeps the pieces of one Write together. It is a channel
-	// because it is held while a write waits: in a bubble of testing/synctest, a goroutine that waits
-	// for a mutex would stop the clock.
+	// because it is held while a write waits: in a bubble of testing/synctest, a goroutine that
+	// waits for a mutex would stop the clock.
 	writing chan struct{}
 }
 
@@ -98,8 +98,8 @@ func (w *rawConn) throttleWrite(f *flows, n int) error {
 	return opError("write", w.Conn, os.ErrDeadlineExceeded)
 }
 
-// writeLimited is Write in pieces, each of which waits until it is allowed. The send timeout does not
-// run during these waits.
+// writeLimited is Write in pieces, each of which waits until it is allowed. The send timeout does
+// not run during these waits.
 //
 //go:noinline
 func (c *Conn) writeLimited(f *flows, p []byte) (n int, err error) {
@@ -154,8 +154,8 @@ func (w *rawConn) writeDirect(f *flows, p []byte) (n int, err error) {
 	return n, err
 }
 
-// sendPiece waits until up to n bytes are allowed, and calls send, which transfers them in the kernel.
-// It returns the number of bytes sent, and how many were to be sent.
+// sendPiece waits until up to n bytes are allowed, and calls send, which transfers them in the
+// kernel. It returns the number of bytes sent, and how many were to be sent.
 func (c *Conn) sendPiece(n int64, send func(n int64) (int64, error)) (sent, most int64, err error) {
 	f := c.raw.limited()
 	if f == nil {

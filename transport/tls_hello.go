@@ -44,8 +44,8 @@ func OnHello(c *tls.Config, f func(ctx context.Context, hello *tls.ClientHelloIn
 	return c
 }
 
-// refusal transports the error of f to the end of the handshake: crypto/tls replaces it by an error of
-// its own when it sends the alert unrecognized_name.
+// refusal transports the error of f to the end of the handshake: crypto/tls replaces it by an error
+// of its own when it sends the alert unrecognized_name.
 type refusal struct{ err error }
 
 type refusalKey struct{}

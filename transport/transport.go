@@ -1,10 +1,10 @@
 // Package transport opens listening sockets, dials, and prepares accepted connections for the
 // protocols that use them.
 //
-// A [Transport] is [TCP] or [TLS] over IPv4, IPv6 and Unix sockets, an in-memory transport for tests
-// ([Mem]), an existing net.Listener ([FromListener]), a wrapper such as that of package
-// transport/proxy, or any other implementation. Protocols are independent of the transport:
-// they use a [Conn], which is a net.Conn with an id, counters and the state of TLS.
+// A [Transport] is [TCP] or [TLS] over IPv4, IPv6 and Unix sockets, an in-memory transport for
+// tests ([Mem]), an existing net.Listener ([FromListener]), a wrapper such as that of package
+// transport/proxy, or any other implementation. Protocols are independent of the transport: they
+// use a [Conn], which is a net.Conn with an id, counters and the state of TLS.
 //
 //	ln, err := transport.TCP{}.Listen(ctx, "127.0.0.1:0")
 //	…
@@ -17,8 +17,8 @@
 //
 // # Addresses
 //
-// Listen and Dial take "host:port" (an IPv6 host in brackets; an empty host is all addresses, port 0
-// a free port), "unix:/path" and, on Linux, "unix:@abstract". Listen also takes sockets that the
+// Listen and Dial take "host:port" (an IPv6 host in brackets; an empty host is all addresses, port
+// 0 a free port), "unix:/path" and, on Linux, "unix:@abstract". Listen also takes sockets that the
 // process has inherited: "fd:N" and "systemd:NAME".
 package transport
 
@@ -50,8 +50,8 @@ type Transport interface {
 	Listen(ctx context.Context, addr string) (net.Listener, error)
 	// Dial connects to a listener of the same transport.
 	Dial(ctx context.Context, addr string) (net.Conn, error)
-	// Handshake prepares an accepted connection on the server's side until ctx ends. It is called in
-	// the goroutine of the connection. A transport without a handshake returns nc.
+	// Handshake prepares an accepted connection on the server's side until ctx ends. It is called
+	// in the goroutine of the connection. A transport without a handshake returns nc.
 	//
 	// nc is the accepted connection, to which the send timeout applies. For transports that inspect
 	// the first bytes it also has these methods:

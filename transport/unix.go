@@ -20,8 +20,8 @@ func listenUnix(ctx context.Context, lc *net.ListenConfig, path string, mode fs.
 	if path[0] == '@' {
 		return lc.Listen(ctx, "unix", path)
 	}
-	// Between bind(2) and listen(2) a socket refuses connections, like the socket of a process that has
-	// ended: without the lock, removeStale of another process could remove its file.
+	// Between bind(2) and listen(2) a socket refuses connections, like the socket of a process that
+	// has ended: without the lock, removeStale of another process could remove its file.
 	defer lockDir(ctx, filepath.Dir(path))()
 	if err := removeStale(ctx, path); err != nil {
 		return nil, err
@@ -44,9 +44,9 @@ func listenUnix(ctx context.Context, lc *net.ListenConfig, path string, mode fs.
 	return &unixListener{UnixListener: ul, path: path, own: own}, nil
 }
 
-// absolute returns path as an absolute one: the file must be found again after a change of the working
-// directory, to remove it and to listen there again. A relative path whose absolute form is too
-// long for the system stays relative.
+// absolute returns path as an absolute one: the file must be found again after a change of the
+// working directory, to remove it and to listen there again. A relative path whose absolute form is
+// too long for the system stays relative.
 func absolute(path string) string {
 	if abs, err := filepath.Abs(path); err == nil {
 		if _, err := listenaddr.Parse("unix:" + abs); err == nil {

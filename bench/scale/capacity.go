@@ -64,8 +64,8 @@ func size(n int, m *model, f *costs.File) (z sizing) {
 	return z
 }
 
-// window returns the time over which n clients must spread their attempts, if each costs a processor
-// some time and they may use the share load of the processors.
+// window returns the time over which n clients must spread their attempts, if each costs a
+// processor some time and they may use the share load of the processors.
 func window(n, cost, processors float64) float64 { return n * cost / (load * processors) }
 
 var sizes = []int{10_000, 100_000, 1_000_000, 10_000_000}

@@ -84,8 +84,8 @@ func (c chart) svg() string {
 	return b.String()
 }
 
-// nodesChart shows the time to the last subscriber by the number of nodes: what was measured, and the
-// model for nodes on one processor and on machines of their own.
+// nodesChart shows the time to the last subscriber by the number of nodes: what was measured, and
+// the model for nodes on one processor and on machines of their own.
 func nodesChart(m *model, f *costs.File) string {
 	many := manyMembers(f)
 	var measured, shared, spread, fixed series

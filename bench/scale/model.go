@@ -21,8 +21,9 @@ type model struct {
 
 type point struct{ x, y float64 }
 
-// newModel derives the costs from runs with few members, runs without a broker, and nats-server alone. No
-// run of a stream with many members is among them: these are what the model is compared with.
+// newModel derives the costs from runs with few members, runs without a broker, and nats-server
+// alone. No run of a stream with many members is among them: these are what the model is compared
+// with.
 func newModel(f *costs.File) (*model, error) {
 	many := manyMembers(f)
 	var errs []error
@@ -78,15 +79,16 @@ func manyMembers(f *costs.File) (n int) {
 	return n
 }
 
-// write returns the cost of a delivery when a processor makes n of one message. It grows with n because
-// sockets leave the caches; it is interpolated by the logarithm of n, and constant outside.
+// write returns the cost of a delivery when a processor makes n of one message. It grows with n
+// because sockets leave the caches; it is interpolated by the logarithm of n, and constant outside.
 func (m *model) write(n float64) float64 {
 	a, b := m.writes[0], m.writes[1]
 	t := (math.Log(max(n, 1)) - math.Log(a.x)) / (math.Log(b.x) - math.Log(a.x))
 	return a.y + min(max(t, 0), 1)*(b.y-a.y)
 }
 
-// path returns what the way between nodes adds, until the last of up to three nodes has the message.
+// path returns what the way between nodes adds, until the last of up to three nodes has the
+// message.
 func (m *model) path(c cluster) float64 {
 	n := min(c.nodes, 3)
 	switch c.mode {

@@ -80,8 +80,8 @@ func TestSimulate(t *testing.T) {
 	}
 }
 
-// Messages that arrive while a node delivers share a write, so that a node keeps up with a rate at which
-// it could not write them one by one.
+// Messages that arrive while a node delivers share a write, so that a node keeps up with a rate at
+// which it could not write them one by one.
 func TestBatches(t *testing.T) {
 	c := cluster{mode: costs.Memory, nodes: 1, members: 1000, cores: 1, messages: 2000, rate: 0.5}
 	m := testModel()

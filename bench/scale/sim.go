@@ -164,8 +164,8 @@ func (s *sim) deliver(i int) {
 	})
 }
 
-// samples is the number of deliveries of a message on one node whose times are recorded; deliveries are
-// spread evenly over the time of a batch.
+// samples is the number of deliveries of a message on one node whose times are recorded; deliveries
+// are spread evenly over the time of a batch.
 const samples = 9
 
 func (s *sim) delivered(i, msg int, begin float64) {

@@ -90,8 +90,8 @@ const (
 
 var exNodes = []int{1, 3, 10, 30, 100, 300, 1000}
 
-// exCluster is a cluster of the extrapolation: up to ten nodes have a nats-server each; more have one for
-// each hundred nodes, at least three.
+// exCluster is a cluster of the extrapolation: up to ten nodes have a nats-server each; more have
+// one for each hundred nodes, at least three.
 func exCluster(nodes int) cluster {
 	c := cluster{mode: costs.Ordered, nodes: nodes, members: nodes * exMembers, cores: exCores, rtt: exRTT, messages: 10}
 	if nodes > 10 {

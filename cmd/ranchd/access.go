@@ -66,8 +66,8 @@ func (c *config) shellAccess(all *faults, f *flags) shellAccess {
 
 var ruleOption = regexp.MustCompile(`^option (Viewer|Operator)s\[\d+\]`)
 
-// addRuleFaults adds the faults of the rules for clients, with the names of the flags instead of those
-// of the options.
+// addRuleFaults adds the faults of the rules for clients, with the names of the flags instead of
+// those of the options.
 func addRuleFaults(all *faults, err error) {
 	for _, fault := range faultsOf(err) {
 		all.add("%s", ruleOption.ReplaceAllStringFunc(fault.Error(), func(option string) string {

@@ -30,8 +30,8 @@ func accessLogFile(s string) (string, error) {
 	return s, nil
 }
 
-// openAccessLog opens the access log, if there is one. stop writes the lines that wait for at most a
-// second.
+// openAccessLog opens the access log, if there is one. stop writes the lines that wait for at most
+// a second.
 func (d *daemon) openAccessLog(stdout io.Writer) (stop func(), err error) {
 	o := accesslog.Options{Logger: d.log}
 	switch file := d.config().AccessLog; file {

@@ -10,7 +10,8 @@ import (
 	"goranch/ranch/admin"
 )
 
-// operatorCommands returns the commands of the operators' shell, of which many run at other nodes too.
+// operatorCommands returns the commands of the operators' shell, of which many run at other nodes
+// too.
 func (d *daemon) operatorCommands() []shell.Command { return d.nodes.Commands(d.localCommands()) }
 
 // localCommands returns the commands that run at this node.

@@ -36,9 +36,9 @@ func (f *flags) adminHTTPHosts(all *faults) []string {
 // isOperators reports whether only operators connect to the endpoint.
 func (s service) isOperators() bool { return s == adminService || s == adminHTTPService }
 
-// adminHTTPAuth returns the authentication of connections to the operators' HTTP server. A client that
-// neither the kernel nor a certificate identifies is a viewer if it is on this machine, and otherwise a
-// guest, who needs a token or a ticket.
+// adminHTTPAuth returns the authentication of connections to the operators' HTTP server. A client
+// that neither the kernel nor a certificate identifies is a viewer if it is on this machine, and
+// otherwise a guest, who needs a token or a ticket.
 func (a shellAccess) adminHTTPAuth() access.Authenticator {
 	viewer, guest := access.Anyone(shell.Viewer), access.Anyone(shell.Guest)
 	return a.or(func(ctx context.Context, conn *transport.Conn) (shell.User, error) {
@@ -137,10 +137,11 @@ func (d *daemon) findDashboard() {
 	d.dashboardAt.Store(nil)
 }
 
-// tryAdminHTTP returns what the banner shows about the operators' HTTP server. On a terminal the link
-// logs an operator in: who reads the terminal of ranchd can stop it too, and the ticket in the link is
-// worthless after its first use or an hour, so scrollback, a log of the terminal or the history of the
-// browser do not reveal a secret. Where standard output may be a file, the link is without one.
+// tryAdminHTTP returns what the banner shows about the operators' HTTP server. On a terminal the
+// link logs an operator in: who reads the terminal of ranchd can stop it too, and the ticket in the
+// link is worthless after its first use or an hour, so scrollback, a log of the terminal or the
+// history of the browser do not reveal a secret. Where standard output may be a file, the link is
+// without one.
 func (d *daemon) tryAdminHTTP(r *running, a net.Addr) string {
 	if _, ok := a.(*net.UnixAddr); ok {
 		return "curl --unix-socket " + quote(a.String()) + " http://localhost/status"

@@ -77,7 +77,8 @@ type reloadResult struct {
 	at time.Time
 }
 
-// lastReload returns the result of the last attempt to load the configuration: the start or a reload.
+// lastReload returns the result of the last attempt to load the configuration: the start or a
+// reload.
 func (d *daemon) lastReload() (ok bool, at time.Time) {
 	if r := d.reloaded.Load(); r != nil {
 		return r.ok, r.at

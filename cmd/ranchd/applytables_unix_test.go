@@ -61,7 +61,8 @@ func TestReloadAccess(t *testing.T) {
 	}
 }
 
-// Limits that listeners share, and rules for networks, are in force at the start and after a reload.
+// Limits that listeners share, and rules for networks, are in force at the start and after a
+// reload.
 func TestReloadLimitsAndNetworks(t *testing.T) {
 	text := func(limits, more string) string {
 		listeners := "[[listener]]\nname = 'a'\naddress = 'tcp://127.0.0.1:0'\nlimits = 'x'\nrefuse-after = 0\n"

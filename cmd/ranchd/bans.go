@@ -18,7 +18,8 @@ type banFile struct {
 	networks *conns.Networks // that the file's rules are in
 }
 
-// bans opens the ban file. Its rules are in a table of their own until the configuration is in force.
+// bans opens the ban file. Its rules are in a table of their own until the configuration is in
+// force.
 func (c *config) bans(all *faults) {
 	f := &c.process.flags
 	if f.BanFile == "" {
@@ -75,8 +76,8 @@ func (c *config) networkRules() (rules []conns.NetworkRule) {
 	return slices.Clip(rules)
 }
 
-// useShared creates the groups of shared limits that do not exist. Those that do are changed only if
-// change is true.
+// useShared creates the groups of shared limits that do not exist. Those that do are changed only
+// if change is true.
 func (d *daemon) useShared(c *config, change bool) error {
 	for _, l := range c.Limits {
 		limits := conns.SharedLimits{MaxConnections: l.MaxConnections, PerAddress: l.PerAddress, AddressRate: l.AddressRate, AcceptRate: l.AcceptRate,

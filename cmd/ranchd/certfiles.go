@@ -24,8 +24,8 @@ type openFiles struct {
 	bans   *banFile // nil without --ban-file
 }
 
-// store opens the certificate files of a listener, or returns nil if there are none. Files without a
-// listener that uses TLS are a fault, because the operator expects encryption.
+// store opens the certificate files of a listener, or returns nil if there are none. Files without
+// a listener that uses TLS are a fault, because the operator expects encryption.
 func (c *config) store(all *faults, f *flags, usesTLS bool) *certFiles {
 	interval := orNoTimeout(read(all, "--reload-interval", f.ReloadInterval, positive))
 	refuse := read(all, "--sni-unknown", f.SNIUnknown, oneOf("default and refuse", map[string]bool{"default": false, "refuse": true}))

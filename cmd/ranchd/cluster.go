@@ -88,8 +88,8 @@ func (cl *cluster) nodeName() string {
 	return fmt.Sprintf("%.50s.%d", cl.config.Engine.Name, os.Getpid())
 }
 
-// clusterName returns the name of a service in NATS, where letters, digits, - and _ are allowed, and
-// 32 bytes. It is the same on all nodes.
+// clusterName returns the name of a service in NATS, where letters, digits, - and _ are allowed,
+// and 32 bytes. It is the same on all nodes.
 func (k serviceKey) clusterName(prefix string) string {
 	name := k.name
 	if name == "" || name == k.protocol.String() {

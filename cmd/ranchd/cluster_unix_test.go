@@ -178,8 +178,8 @@ func TestCluster(t *testing.T) {
 	}
 }
 
-// testTopicsSession resumes a session of topics at another node than the one that has it, from whose
-// position it misses a message.
+// testTopicsSession resumes a session of topics at another node than the one that has it, from
+// whose position it misses a message.
 func testTopicsSession(t *testing.T, ctx context.Context, first, second string, publish func(id string)) {
 	t.Helper()
 	before, err := topics.Dial(ctx, topics.Options{Addr: first})
@@ -236,8 +236,8 @@ func (p *process) get(t *testing.T, path string) string {
 	return string(b)
 }
 
-// A node alone says that it is, needs a restart for other settings, refuses an upgrade, and keeps its
-// sessions and topics.
+// A node alone says that it is, needs a restart for other settings, refuses an upgrade, and keeps
+// its sessions and topics.
 func TestClusterNodeAlone(t *testing.T) {
 	t.Parallel()
 	bin, dir := buildProgram(t), t.TempDir()

@@ -48,8 +48,8 @@ const (
 	reasonInterval  = 10 * time.Second
 )
 
-// watch logs when the cluster becomes ready or degraded, and tells the service manager. It checks the state
-// at intervals, which costs a few locks: brokers have no callback for their reason.
+// watch logs when the cluster becomes ready or degraded, and tells the service manager. It checks
+// the state at intervals, which costs a few locks: brokers have no callback for their reason.
 func (cl *cluster) watch(ctx context.Context) {
 	tick := time.NewTicker(clusterInterval)
 	defer tick.Stop()
@@ -79,8 +79,9 @@ func (cl *cluster) watch(ctx context.Context) {
 // maxClusterWait limits for how long a successor waits for the cluster.
 const maxClusterWait = 5 * time.Second
 
-// awaitCluster makes a successor wait until the cluster is ready: until then it would refuse clients that
-// its predecessor serves. If NATS is away, it goes on after a while, because both would refuse them.
+// awaitCluster makes a successor wait until the cluster is ready: until then it would refuse
+// clients that its predecessor serves. If NATS is away, it goes on after a while, because both
+// would refuse them.
 func (d *daemon) awaitCluster(ctx context.Context) {
 	if d.cluster == nil || d.upgrader.Predecessor() == 0 {
 		return

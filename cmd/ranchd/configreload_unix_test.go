@@ -17,7 +17,8 @@ import (
 	"goranch/transport"
 )
 
-// testConfigReload changes the file of the built program, and reloads it by SIGHUP and by a command.
+// testConfigReload changes the file of the built program, and reloads it by SIGHUP and by a
+// command.
 func testConfigReload(t *testing.T, bin string) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "r.toml")

@@ -19,12 +19,14 @@ import (
 	"goranch/transport"
 )
 
-// cost is a row of the table in docs/operations.md: what an anonymous client does, and what limits it.
+// cost is a row of the table in docs/operations.md: what an anonymous client does, and what limits
+// it.
 type cost struct {
 	client, limit, flags string
 	listener             string // of costListen
 
-	// Memory: each of so many clients connects, and then messages of 50 kB are published to the topic "x".
+	// Memory: each of so many clients connects, and then messages of 50 kB are published to the
+	// topic "x".
 	clients int
 	connect func(s *costServer, i int)
 	publish int
@@ -141,8 +143,8 @@ func newCostServer(b *testing.B, bin string, c *cost) *costServer {
 	return s
 }
 
-// costUpstream starts the server to which relay forwards, and returns its address. It sends 8 MB to a
-// connection that begins with "g", and otherwise reads no more than the first byte.
+// costUpstream starts the server to which relay forwards, and returns its address. It sends 8 MB to
+// a connection that begins with "g", and otherwise reads no more than the first byte.
 func costUpstream(b *testing.B) string {
 	b.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -295,7 +297,8 @@ func (s *costServer) cpu() time.Duration {
 	return time.Duration(user+system) * 10 * time.Millisecond // USER_HZ is 100
 }
 
-// dial connects and sends the request in the background. The connection is closed at the end of the row.
+// dial connects and sends the request in the background. The connection is closed at the end of the
+// row.
 func (s *costServer) dial(addr, request string) net.Conn {
 	nc, err := net.DialTimeout("tcp", addr, timeout)
 	if err != nil {

@@ -119,7 +119,8 @@ func publishFrame(topic string, data string) string {
 	return `{"action":"publish","data":{"topic":"` + topic + `","data":` + data + `}}`
 }
 
-// subscribeMany returns one text with the frames of a client with the largest number of subscriptions.
+// subscribeMany returns one text with the frames of a client with the largest number of
+// subscriptions.
 func subscribeMany(i int) string {
 	return strings.Join(subscribes(fmt.Sprint("s", i, ".%d"), 1000), "\x00") + "\x00"
 }

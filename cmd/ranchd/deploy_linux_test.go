@@ -80,8 +80,8 @@ func systemdVersion(t *testing.T, analyze string) int {
 	return n
 }
 
-// The configuration of the container is valid, and its ports are those that the container exposes and the
-// compose file publishes, on loopback only.
+// The configuration of the container is valid, and its ports are those that the container exposes
+// and the compose file publishes, on loopback only.
 func TestContainerFiles(t *testing.T) {
 	text := strings.Replace(readDeployFile(t, "container/ranchd.toml"), "/var/lib/ranchd", t.TempDir(), 1)
 	file := filepath.Join(t.TempDir(), "ranchd.toml")
@@ -125,8 +125,8 @@ func TestContainerFiles(t *testing.T) {
 	}
 }
 
-// Under a real systemd, the service is ready when it serves, an upgrade changes its main process, which
-// is started again after a crash, and a stop ends it.
+// Under a real systemd, the service is ready when it serves, an upgrade changes its main process,
+// which is started again after a crash, and a stop ends it.
 func TestSystemd(t *testing.T) {
 	run := requireProgram(t, "systemd-run", "systemd")
 	manager := []string{}

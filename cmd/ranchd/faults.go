@@ -35,8 +35,8 @@ func (f *faults) count() int { return len(*f.list) }
 // flagInText matches the flags that a message names.
 var flagInText = regexp.MustCompile(`--[a-z][a-z0-9-]*`)
 
-// add adds a fault unless the same is known: listeners share keys at the top. The text names keys as
-// flags.
+// add adds a fault unless the same is known: listeners share keys at the top. The text names keys
+// as flags.
 func (f *faults) add(format string, args ...any) {
 	f.put(f.locate(fmt.Errorf(format, args...)))
 }

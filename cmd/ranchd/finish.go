@@ -9,8 +9,8 @@ import (
 	"goranch/ranch"
 )
 
-// finish applies the changes that cannot fail: it replaces the list of listeners, changes those that
-// stay, and drains those that are removed.
+// finish applies the changes that cannot fail: it replaces the list of listeners, changes those
+// that stay, and drains those that are removed.
 func (u *replacement) finish() {
 	d := u.d
 	before := d.all()

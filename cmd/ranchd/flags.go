@@ -8,8 +8,8 @@ package main
 // docs/configuration.md: see package settings. The tag kind names a kind in kinds.go; on says which
 // listeners have the setting, "listener" for all, or protocols; without it the setting is that of
 // the process. The tag change says when a changed setting takes effect: now, at resume of the
-// listener, after a restart (the default), or what its protocol says. A setting with kind "-" or env
-// "-" is for the command line only.
+// listener, after a restart (the default), or what its protocol says. A setting with kind "-" or
+// env "-" is for the command line only.
 type flags struct {
 	Config string `kind:"-" short:"c" placeholder:"FILE" help:"Configuration file in TOML; ranchd config --default prints one with all keys and their defaults. Flags override it. It is read again on SIGHUP. Default: none."`
 

@@ -18,13 +18,13 @@ import (
 	"time"
 )
 
-// flooder is an anonymous client that sends as fast as it can, and connects again when the server closes
-// its connection.
+// flooder is an anonymous client that sends as fast as it can, and connects again when the server
+// closes its connection.
 type flooder struct {
 	name  string
 	count int
-	// first is sent once per connection, and repeat then until the connection ends. i is different for each
-	// call, also of other flooders.
+	// first is sent once per connection, and repeat then until the connection ends. i is different
+	// for each call, also of other flooders.
 	first, repeat func(i int64) string
 	repeats       int   // per connection, which the client closes then; 0 is until the server closes it
 	enough        int64 // bytes that it sends alone, if the time suffices; 0 is as many as it can
@@ -72,7 +72,8 @@ const (
 	// floodGOGC is less than the default, so that fewer messages are needed to tell whether
 	// histories are limited.
 	floodGOGC = 25
-	// shellFloodKB is that under TestShellFlood, whose 16 addresses may leave sessions of 4 MiB each.
+	// shellFloodKB is that under TestShellFlood, whose 16 addresses may leave sessions of 4 MiB
+	// each.
 	shellFloodKB = 256 << 10
 )
 
@@ -225,8 +226,8 @@ func (f *runningFlood) connect(ctx context.Context, addr string, kind int) {
 	}
 }
 
-// finish stops the flooders, and reports those that neither sent anything nor connected twice: such a flood
-// tests nothing.
+// finish stops the flooders, and reports those that neither sent anything nor connected twice: such
+// a flood tests nothing.
 func (f *runningFlood) finish() {
 	f.t.Helper()
 	f.stop()
@@ -251,7 +252,8 @@ func dialFrom(ctx context.Context, from net.IP, addr string) (*net.TCPConn, erro
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: from}, Timeout: timeout}
 	for {
 		nc, err := d.DialContext(ctx, "tcp", addr)
-		// Each connection that was closed keeps its port for a minute. The kernel may choose one of them.
+		// Each connection that was closed keeps its port for a minute. The kernel may choose one of
+		// them.
 		if errors.Is(err, syscall.EADDRINUSE) && ctx.Err() == nil {
 			continue
 		}

@@ -78,8 +78,8 @@ func dialWhenReady(t *testing.T, addr string, starting bool) net.Conn {
 	}
 }
 
-// testUnreadOutput gives the program an output that nothing reads: the list of listeners must not keep it
-// from stopping.
+// testUnreadOutput gives the program an output that nothing reads: the list of listeners must not
+// keep it from stopping.
 func testUnreadOutput(t *testing.T, bin string) {
 	p := &process{cmd: exec.Command(bin, "--listen", "a=127.0.0.1:0", "--log-format", "json", "--admin", "none")}
 	p.cmd.Stdout, p.cmd.Stderr = fullPipe(t), &p.log
@@ -117,8 +117,8 @@ func testFallbacks(t *testing.T, bin string) {
 	given.wantExit(t, exitFailed) // an address that was given is not replaced
 }
 
-// testInheritedSignals checks that a program of the shell does not inherit an ignored SIGPIPE, nor the
-// environment, the limit of open files, or descriptors of the server.
+// testInheritedSignals checks that a program of the shell does not inherit an ignored SIGPIPE, nor
+// the environment, the limit of open files, or descriptors of the server.
 func testInheritedSignals(t *testing.T, bin string) {
 	sh, err := exec.LookPath("sh")
 	if err != nil {
@@ -171,7 +171,8 @@ func testHTTPToTheShell(t *testing.T, bin string) {
 	}
 }
 
-// testExhaustedDescriptors opens connections until the program has no descriptors: operators can connect.
+// testExhaustedDescriptors opens connections until the program has no descriptors: operators can
+// connect.
 func testExhaustedDescriptors(t *testing.T, bin string) {
 	prlimit := requireProgram(t, "prlimit", "util-linux")
 	dir := t.TempDir()

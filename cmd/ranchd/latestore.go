@@ -11,9 +11,9 @@ import (
 	"goranch/protocol/session"
 )
 
-// lateStore is a session.NodeStore that is opened in the background, so that a node starts while the
-// others do not answer. Until then no session is saved or taken over; those that are worth it are
-// saved when the store is open.
+// lateStore is a session.NodeStore that is opened in the background, so that a node starts while
+// the others do not answer. Until then no session is saved or taken over; those that are worth it
+// are saved when the store is open.
 type lateStore struct {
 	cancel context.CancelFunc
 	done   sync.WaitGroup

@@ -78,7 +78,8 @@ func (e endpoint) String() string {
 	return s
 }
 
-// fallback returns an address that replaces one in use: a free port, or a socket in a new directory.
+// fallback returns an address that replaces one in use: a free port, or a socket in a new
+// directory.
 func (e endpoint) fallback() (listenaddr.Addr, error) {
 	if e.unix() {
 		return privateSocket()

@@ -10,8 +10,8 @@ import (
 	"goranch/transport"
 )
 
-// checkSockets reports values of --listen-sockets and --acceptors that do not fit together or to the
-// address.
+// checkSockets reports values of --listen-sockets and --acceptors that do not fit together or to
+// the address.
 func (l *listenerConfig) checkSockets(all *faults) {
 	n := l.Options.NumListenSockets
 	switch {

@@ -28,8 +28,8 @@ func TestUpgradeLoadClient(t *testing.T) {
 	}
 }
 
-// Under load, upgrades refuse no connection, leave no request without an answer, and lose nothing that was
-// answered.
+// Under load, upgrades refuse no connection, leave no request without an answer, and lose nothing
+// that was answered.
 func TestUpgradeUnderLoad(t *testing.T) {
 	load := upgradeLoad{Connections: 500, Sessions: 20, NewPerSecond: 200, Interval: 200 * time.Millisecond, Time: 4 * time.Second}
 	upgrades, clients := 2, 1

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// upgradeLoad is the load of one client process: connections that stay and send a request now and then,
-// sessions of the shell, and short connections with one request.
+// upgradeLoad is the load of one client process: connections that stay and send a request now and
+// then, sessions of the shell, and short connections with one request.
 type upgradeLoad struct {
 	Echo, Shell  string // addresses
 	Connections  int
@@ -103,8 +103,8 @@ func (c *loadClient) run() upgradeCount {
 	return c.count
 }
 
-// dial connects from one of 16 addresses: each has ports of its own, of which those of ended connections
-// are in use for a minute.
+// dial connects from one of 16 addresses: each has ports of its own, of which those of ended
+// connections are in use for a minute.
 func (c *loadClient) dial(addr string) (net.Conn, error) {
 	n := c.dials.Add(1)
 	d := net.Dialer{Timeout: timeout, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 1, byte(c.Net), byte(1+n%16))},
@@ -150,8 +150,8 @@ func (c *loadClient) short() {
 	c.record(func(n *upgradeCount) { n.Short++ })
 }
 
-// pause waits until the next request; i spreads the connections over the interval. It reports false at the
-// end of the load.
+// pause waits until the next request; i spreads the connections over the interval. It reports false
+// at the end of the load.
 func (c *loadClient) pause(ctx context.Context, i, step int) bool {
 	d := c.Interval
 	if step == 0 {
@@ -167,8 +167,8 @@ func (c *loadClient) pause(ctx context.Context, i, step int) bool {
 	}
 }
 
-// stay is a connection that sends requests. When the server ends it, the request that has no answer is
-// repeated on another one.
+// stay is a connection that sends requests. When the server ends it, the request that has no answer
+// is repeated on another one.
 func (c *loadClient) stay(ctx context.Context, i int) {
 	nc, err := c.dial(c.Echo)
 	if err != nil {
@@ -243,8 +243,8 @@ func (c *loadClient) open(id string) (*shellConn, error) {
 	return s, nil
 }
 
-// session counts in a session of the shell. After each reconnect the last number that was answered must be
-// there.
+// session counts in a session of the shell. After each reconnect the last number that was answered
+// must be there.
 func (c *loadClient) session(ctx context.Context, i int) {
 	s, err := c.open("")
 	if err != nil {

@@ -52,8 +52,8 @@ func newLogger(w io.Writer, format logFormat, level slog.Leveler) *slog.Logger {
 // counted. A flood of refused connections must not fill a disk.
 const sampled = 20
 
-// startLog returns the log, whose lines wait in a queue for w: neither serving nor stopping ever waits
-// for what reads the log. stop writes what is queued for at most a second.
+// startLog returns the log, whose lines wait in a queue for w: neither serving nor stopping ever
+// waits for what reads the log. stop writes what is queued for at most a second.
 func startLog(w io.Writer, format logFormat, level slog.Leveler) (log *slog.Logger, stop func()) {
 	queue := logging.NewQueue(w, 0, func(n uint64) []byte {
 		var line bytes.Buffer

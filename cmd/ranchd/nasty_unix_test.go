@@ -21,9 +21,9 @@ import (
 // tintColor is what the coloured log itself sends to the terminal.
 var tintColor = regexp.MustCompile("\x1b\\[[0-9;]*m")
 
-// testNasty sends text that could control a terminal to every protocol, and looks at everything that a
-// person reads: the logs in each format, the answers of both shells, traces and tables. Only echo and get
-// return to a client what it has sent, byte for byte.
+// testNasty sends text that could control a terminal to every protocol, and looks at everything
+// that a person reads: the logs in each format, the answers of both shells, traces and tables. Only
+// echo and get return to a client what it has sent, byte for byte.
 func testNasty(t *testing.T, bin string) {
 	for _, format := range []string{"color", "text", "json"} {
 		t.Run(format, func(t *testing.T) {

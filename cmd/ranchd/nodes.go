@@ -12,8 +12,8 @@ import (
 	"goranch/ranch/admin"
 )
 
-// startNodes makes this node known to the others, and runs commands of their operators. degraded returns
-// why the cluster cannot keep its promises, or nil.
+// startNodes makes this node known to the others, and runs commands of their operators. degraded
+// returns why the cluster cannot keep its promises, or nil.
 func (d *daemon) startNodes(nc *nats.Conn, name string, degraded func() error) error {
 	n, err := nodes.New(nc, nodes.Options{
 		Name: name, Version: build.Module(), Started: d.started, Commands: d.localCommands(), Audit: admin.Audit(d.log), Logger: d.log,

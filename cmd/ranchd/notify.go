@@ -13,8 +13,8 @@ import (
 	"goranch/internal/termtext"
 )
 
-// notifier tells the service manager what this process does. A process that was replaced says nothing
-// more: the manager would take it for news of the successor.
+// notifier tells the service manager what this process does. A process that was replaced says
+// nothing more: the manager would take it for news of the successor.
 type notifier struct {
 	n       *sdnotify.Notifier
 	log     *slog.Logger
@@ -60,12 +60,12 @@ func (n *notifier) serving() string {
 	return status
 }
 
-// maxStatusFault is how many bytes of a fault the status has: the manager drops datagrams of more than
-// 4 KiB.
+// maxStatusFault is how many bytes of a fault the status has: the manager drops datagrams of more
+// than 4 KiB.
 const maxStatusFault = 512
 
-// reloadEnded reports the faults for which a reload has changed nothing; without any it has succeeded.
-// The manager cannot be told otherwise: for it, a reload that ends is a success.
+// reloadEnded reports the faults for which a reload has changed nothing; without any it has
+// succeeded. The manager cannot be told otherwise: for it, a reload that ends is a success.
 func (n *notifier) reloadEnded(faults []error) {
 	var next *string
 	if len(faults) > 0 {
@@ -104,7 +104,8 @@ func (n *notifier) reloading() {
 	}
 }
 
-// drainExtension is by how much a drain extends the time limit of the manager, each drainLogInterval.
+// drainExtension is by how much a drain extends the time limit of the manager, each
+// drainLogInterval.
 const drainExtension = 10 * time.Second
 
 // stopping reports that the process drains.

@@ -17,7 +17,8 @@ import (
 	"goranch/internal/sdnotify"
 )
 
-// manager is a service manager: a datagram socket, which is read at once because its queue is short.
+// manager is a service manager: a datagram socket, which is read at once because its queue is
+// short.
 type manager struct {
 	name      string
 	datagrams chan string

@@ -51,8 +51,8 @@ func (s service) state() service {
 	return s
 }
 
-// defaultService returns the name of the service of a listener that names none. Relays have upstreams
-// of their own.
+// defaultService returns the name of the service of a listener that names none. Relays have
+// upstreams of their own.
 func (l *listenerConfig) defaultService() string {
 	if l.Service == relayService {
 		return l.Name

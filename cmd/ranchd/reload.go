@@ -75,8 +75,8 @@ func (d *daemon) canReload() bool {
 	return d.accessLog != nil || c.File != "" || len(c.files.stores) > 0 || len(c.files.tokens) > 0 || c.files.bans != nil
 }
 
-// reloadFiles reads the certificate, token and ban files, and logs the result, for certificates including
-// that nothing has changed. It opens the access log again.
+// reloadFiles reads the certificate, token and ban files, and logs the result, for certificates
+// including that nothing has changed. It opens the access log again.
 func (d *daemon) reloadFiles() {
 	files := d.config().files
 	unchanged := len(files.stores) > 0

@@ -56,8 +56,9 @@ type reloadSetup struct {
 	connect func(t *testing.T, p *process) (check func(t *testing.T))
 }
 
-// TestReloadFiles checks for the built program that each file that is said to be reloaded is, by its change
-// alone and at SIGHUP, and that an invalid or missing file leaves the previous content in use.
+// TestReloadFiles checks for the built program that each file that is said to be reloaded is, by
+// its change alone and at SIGHUP, and that an invalid or missing file leaves the previous content
+// in use.
 func TestReloadFiles(t *testing.T) {
 	bin := buildProgram(t)
 	for _, f := range reloadedFiles {
@@ -123,8 +124,8 @@ type reloadTest struct {
 	logged map[string]int // messages that trigger has waited for
 }
 
-// trigger sends SIGHUP, unless a change is enough, and waits for a log message, which may have been logged
-// before.
+// trigger sends SIGHUP, unless a change is enough, and waits for a log message, which may have been
+// logged before.
 func (r *reloadTest) trigger(t *testing.T, msg string) {
 	t.Helper()
 	line := `"msg":"` + msg + `"`

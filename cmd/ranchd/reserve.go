@@ -16,8 +16,8 @@ import (
 // open.
 const reservedDescriptors = 16
 
-// reserved returns a transport whose listeners accept from a reserve of descriptors when there are no
-// others: operators connect when they are needed most. A nil reserve changes nothing.
+// reserved returns a transport whose listeners accept from a reserve of descriptors when there are
+// no others: operators connect when they are needed most. A nil reserve changes nothing.
 func reserved(t transport.Transport, r *descriptors.Reserve) transport.Transport {
 	if r == nil {
 		return t
@@ -55,7 +55,8 @@ type reservedListener struct {
 // Unwrap returns the listener of the transport, which knows whether its socket was inherited.
 func (l reservedListener) Unwrap() net.Listener { return l.deadlineListener }
 
-// acceptTime is how long an accept may use the reserve: the connection may have been reset in the meantime.
+// acceptTime is how long an accept may use the reserve: the connection may have been reset in the
+// meantime.
 const acceptTime = 20 * time.Millisecond
 
 // Accept accepts from the reserve only if a connection is pending: accept(2) fails for want of a

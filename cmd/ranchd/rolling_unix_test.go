@@ -74,8 +74,8 @@ func TestRollingUpgradeScript(t *testing.T) {
 	}
 }
 
-// testOperators shows and commands all nodes through one of them, and upgrades one by the script, which
-// runs ranchctl.
+// testOperators shows and commands all nodes through one of them, and upgrades one by the script,
+// which runs ranchctl.
 func testOperators(t *testing.T, bin string, nodes map[string]*clusterNode) {
 	dir := t.TempDir()
 	ctl := filepath.Join(dir, "ranchctl")

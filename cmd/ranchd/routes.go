@@ -14,8 +14,8 @@ import (
 	"goranch/ranch/admin"
 )
 
-// routeConfig is a table [[listener.route]]: the TLS clients that are forwarded to upstreams of their
-// own.
+// routeConfig is a table [[listener.route]]: the TLS clients that are forwarded to upstreams of
+// their own.
 type routeConfig struct {
 	Relay relayConfig // the listener's with the upstreams of the route
 
@@ -23,8 +23,8 @@ type routeConfig struct {
 }
 
 // id identifies a route of a listener, also in later versions of the file. It does not change when
-// server names are appended. Two routes with the same id are a fault, because the second would never
-// be used.
+// server names are appended. Two routes with the same id are a fault, because the second would
+// never be used.
 func (k *routeKeys) id() string {
 	name := "*" // all
 	if len(k.ServerName) > 0 {
@@ -86,7 +86,8 @@ func serverName(s string) (string, error) {
 	return s, nil
 }
 
-// alpnName has no commas, which separate the names in ids, and no characters that cannot be printed.
+// alpnName has no commas, which separate the names in ids, and no characters that cannot be
+// printed.
 var alpnName = regexp.MustCompile(`^[!-+\--~]{1,255}$`)
 
 func alpn(s string) (string, error) {

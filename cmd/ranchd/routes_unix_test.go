@@ -36,8 +36,8 @@ func relayListener(name string, keys ...string) string {
 	return "[[listener]]\nname = '" + name + "'\naddress = 'tcp://127.0.0.1:0'\nprotocol = 'relay'\n" + strings.Join(keys, "\n") + "\n"
 }
 
-// TestRoutesOfProgram routes real TLS clients to two servers with different certificates, in the built
-// program.
+// TestRoutesOfProgram routes real TLS clients to two servers with different certificates, in the
+// built program.
 func TestRoutesOfProgram(t *testing.T) {
 	dir := t.TempDir()
 	certA, certB := newPair(t, dir, "a.test"), newPair(t, dir, "b.test")

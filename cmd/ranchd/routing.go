@@ -13,8 +13,8 @@ import (
 	"goranch/transport"
 )
 
-// routing is the protocol of a relay service: a relay, or one for each route behind a table of server
-// names. A reload replaces it for new connections.
+// routing is the protocol of a relay service: a relay, or one for each route behind a table of
+// server names. A reload replaces it for new connections.
 type routing struct{ current atomic.Pointer[routes] }
 
 // routes are the relays of a service. They do not change after they are in use.
@@ -64,8 +64,8 @@ func (d *daemon) newRelay(s *runningService, l *listenerConfig) error {
 	return d.setRelays(s, l)
 }
 
-// setRelays gives a service the upstreams and routes of a listener. Relays of the same name stay and
-// change.
+// setRelays gives a service the upstreams and routes of a listener. Relays of the same name stay
+// and change.
 func (d *daemon) setRelays(s *runningService, l *listenerConfig) error {
 	b := routesBuilder{daemon: d, clients: l.TCP, known: map[string]namedRelay{}}
 	for _, n := range s.routing.all() {

@@ -62,8 +62,8 @@ func (d *daemon) endChanges() {
 	d.ended = true
 }
 
-// wait returns when the listeners are to be drained. It reports whether a successor has replaced this
-// process.
+// wait returns when the listeners are to be drained. It reports whether a successor has replaced
+// this process.
 func (d *daemon) wait(drain context.Context) (replaced bool) {
 	if !d.config().Console {
 		select {
@@ -222,8 +222,8 @@ func (d *daemon) transport(r *running) transport.Transport {
 	return d.upgradable(r.config.Name, t)
 }
 
-// listenElsewhere starts a listener at another address: its own cannot be used, and the operator has
-// not asked for it, or has allowed another.
+// listenElsewhere starts a listener at another address: its own cannot be used, and the operator
+// has not asked for it, or has allowed another.
 func (d *daemon) listenElsewhere(c *config, r *running, postListen func(net.Listener) error, cause error) error {
 	l := r.config
 	if !l.unix() && !errors.Is(cause, syscall.EADDRINUSE) {

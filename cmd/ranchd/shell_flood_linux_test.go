@@ -25,9 +25,9 @@ var shellFloods = []flooder{
 	{"requests that are too long", 1, nil, func(int64) string { return strings.Repeat("x", 100_000) }, 0, 0},
 }
 
-// TestShellFlood checks that clients that flood the public shell of the built program with connections and
-// with sessions that they leave behind keep neither an operator from the admin socket nor others from the
-// shell, and that the memory of the program is bounded.
+// TestShellFlood checks that clients that flood the public shell of the built program with
+// connections and with sessions that they leave behind keep neither an operator from the admin
+// socket nor others from the shell, and that the memory of the program is bounded.
 func TestShellFlood(t *testing.T) {
 	requireDescriptors(t, 2500)
 	admin := "unix:" + filepath.Join(t.TempDir(), "a")

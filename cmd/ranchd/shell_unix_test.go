@@ -76,8 +76,8 @@ func testDialogue(t *testing.T, bin string) {
 	}
 }
 
-// A session whose first answer was sent to the client survives crashes under load. The environment variable
-// CRASHES is the number of crashes; 100 take some minutes.
+// A session whose first answer was sent to the client survives crashes under load. The environment
+// variable CRASHES is the number of crashes; 100 take some minutes.
 func testCrashes(t *testing.T, bin string) {
 	crashes := 5
 	if n, err := strconv.Atoi(os.Getenv("CRASHES")); err == nil {

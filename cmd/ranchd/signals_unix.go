@@ -11,8 +11,8 @@ import (
 // notifications returns the signals that run handles. The channel has a buffer because package
 // signal drops signals that arrive while run is busy.
 func notifications() <-chan os.Signal {
-	// Writing to a closed pipe, as in "ranchd 2>&1 | head", would otherwise end the process. The signal
-	// is caught rather than ignored, because programs that ranchd runs would inherit that.
+	// Writing to a closed pipe, as in "ranchd 2>&1 | head", would otherwise end the process. The
+	// signal is caught rather than ignored, because programs that ranchd runs would inherit that.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	c := make(chan os.Signal, 8)
 	signal.Notify(c, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)

@@ -33,7 +33,8 @@ type upgradeConfig struct {
 	Processes      int
 }
 
-// maxUpgradeDrain is the longest --upgrade-drain. Every process has a limit, so that they cannot pile up.
+// maxUpgradeDrain is the longest --upgrade-drain. Every process has a limit, so that they cannot
+// pile up.
 const maxUpgradeDrain = 24 * time.Hour
 
 func (f *upgradeFlags) upgradeConfig(all *faults) upgradeConfig {
@@ -55,8 +56,8 @@ func (f *upgradeFlags) upgradeConfig(all *faults) upgradeConfig {
 
 // Limits of a replaced process besides those of its connections.
 const (
-	// settleTime is how long connections that were accepted last may continue before any is asked to stop:
-	// their first request may be on its way.
+	// settleTime is how long connections that were accepted last may continue before any is asked
+	// to stop: their first request may be on its way.
 	settleTime = time.Second
 	// exitTime is the time to close the services, and to wait for an earlier process.
 	exitTime = 30 * time.Second
@@ -69,7 +70,8 @@ func (c *config) limit() time.Duration {
 	return settleTime + c.Upgrade.Drain + min(c.ShutdownTimeout, longestShutdown) + exitTime
 }
 
-// newUpgrader sets the upgrader of the process. In a successor it has the sockets of the predecessor.
+// newUpgrader sets the upgrader of the process. In a successor it has the sockets of the
+// predecessor.
 func (d *daemon) newUpgrader() (err error) {
 	c := d.config()
 	d.upgrader, err = upgrade.New(upgrade.Options{
@@ -142,8 +144,9 @@ func (d *daemon) ready(ctx context.Context) error {
 // errConsole is the error of an upgrade of a process that uses its terminal.
 var errConsole = errors.New("upgrade: ranchd with --console has the terminal, which it cannot hand over; this process continues to serve")
 
-// errClusterUpgrade is the error of an upgrade of a node: two processes cannot have the store of the
-// embedded NATS server and its address, and the connections of the replaced process would be without.
+// errClusterUpgrade is the error of an upgrade of a node: two processes cannot have the store of
+// the embedded NATS server and its address, and the connections of the replaced process would be
+// without.
 var errClusterUpgrade = errors.New("upgrade: a node with an embedded NATS server cannot hand it over: restart the nodes, one after the other; clients resume their sessions at the others. This process continues to serve")
 
 // upgrade starts the program again and hands over the sockets. No reload happens meanwhile.
@@ -174,8 +177,8 @@ func (d *daemon) upgrade(ctx context.Context, progress func(string)) (admin.Upgr
 	return admin.Upgraded(r), nil
 }
 
-// drainReplaced drains the listeners of a process that was replaced. A first signal to stop, the end of
-// drain, shortens it.
+// drainReplaced drains the listeners of a process that was replaced. A first signal to stop, the
+// end of drain, shortens it.
 func (d *daemon) drainReplaced(drain, abort context.Context) error {
 	settle := time.NewTimer(settleTime)
 	defer settle.Stop()

@@ -28,8 +28,8 @@ func startUpgradable(t *testing.T, bin string, env []string, args ...string) *pr
 	return p
 }
 
-// newUpgradable returns a process that is not started yet. Its successors log to the same output, and are
-// killed at the end of the test.
+// newUpgradable returns a process that is not started yet. Its successors log to the same output,
+// and are killed at the end of the test.
 func newUpgradable(t *testing.T, bin string, env []string, args ...string) *process {
 	t.Helper()
 	p := &process{cmd: exec.Command(bin, append([]string{"--log-format", "json", "--upgrade-drain", "0s"}, args...)...)}
@@ -164,8 +164,8 @@ func testUpgradeListeners(t *testing.T, bin string) {
 	}
 }
 
-// The command shows the progress and the result, and sessions of the shell and of topics resume in the
-// successor.
+// The command shows the progress and the result, and sessions of the shell and of topics resume in
+// the successor.
 func testUpgradeCommand(t *testing.T, bin string) {
 	root, state := t.TempDir(), t.TempDir()
 	if err := os.Mkdir(filepath.Join(root, "sub"), 0o755); err != nil {
@@ -343,8 +343,8 @@ func testUpgradeInherited(t *testing.T, bin string) {
 	dial(t, transport.TCP{}, ln.Addr().String()) // waits in the queue for the next process
 }
 
-// The connections of a replaced process continue for a part of --upgrade-drain. A signal to that process
-// ends its drain, and is not for the successor.
+// The connections of a replaced process continue for a part of --upgrade-drain. A signal to that
+// process ends its drain, and is not for the successor.
 func testUpgradeDrain(t *testing.T, bin string) {
 	p := startUpgradable(t, bin, nil, "--listen", "a=127.0.0.1:0", "--admin", "none", "--upgrade-drain", "12h")
 	pid := p.serving(t, 0)

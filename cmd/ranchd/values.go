@@ -116,8 +116,8 @@ func infinityAsZero(d time.Duration) time.Duration {
 	return d
 }
 
-// refuseAfter reads a value of ranch.Options.RefuseAfter, where 0 is infinity and -1 is 0. The former
-// name of infinity, never, is still accepted.
+// refuseAfter reads a value of ranch.Options.RefuseAfter, where 0 is infinity and -1 is 0. The
+// former name of infinity, never, is still accepted.
 func refuseAfter(s string) (time.Duration, error) {
 	if s == "never" {
 		return 0, nil

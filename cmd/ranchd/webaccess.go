@@ -30,8 +30,8 @@ func checkHostPatterns(all *faults, flag string, patterns []string) {
 	}
 }
 
-// dialTopics connects to the topic server with the address of the browser in a PROXY header, so that
-// the server's limits per source address apply to browsers.
+// dialTopics connects to the topic server with the address of the browser in a PROXY header, so
+// that the server's limits per source address apply to browsers.
 func dialTopics(ctx context.Context, mem *transport.Mem) (net.Conn, error) {
 	header := &transport.ProxyHeader{Local: true}
 	if addr, ok := web.BrowserAddr(ctx).(*net.TCPAddr); ok {

@@ -15,8 +15,8 @@ import (
 // maxFile is the size in bytes of the largest file that is read.
 const maxFile = 64 << 20
 
-// Options are the settings of a [File]. File and Networks are required; the zero value of each other
-// field is its default.
+// Options are the settings of a [File]. File and Networks are required; the zero value of each
+// other field is its default.
 type Options struct {
 	// File is the path of the file, in the form that the package comment describes: up to 500,000
 	// rules and 64 MiB. Replace it by a rename, so that no part of it is read while it is written.
@@ -27,13 +27,13 @@ type Options struct {
 	Origin string
 	// Interval is the interval at which Run checks the file. 0 is 10 s; negative never checks it.
 	Interval time.Duration
-	// Notify is called by Run, in its goroutine, when the file has changed: with nil if its rules are
-	// in use, otherwise with the fault. Each fault is reported once. nil is none.
+	// Notify is called by Run, in its goroutine, when the file has changed: with nil if its rules
+	// are in use, otherwise with the fault. Each fault is reported once. nil is none.
 	Notify func(error)
 }
 
-// File is a file with rules. Its methods are safe for concurrent use. It has no goroutine of its own
-// and need not be closed.
+// File is a file with rules. Its methods are safe for concurrent use. It has no goroutine of its
+// own and need not be closed.
 type File struct {
 	opts  Options
 	files reload.Files

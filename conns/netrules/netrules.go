@@ -1,5 +1,5 @@
-// Package netrules reads the rules of a [conns.Networks] from a file, and reads it again when it has
-// changed.
+// Package netrules reads the rules of a [conns.Networks] from a file, and reads it again when it
+// has changed.
 //
 // A line of the file has a network or an address, and what applies to its clients:
 //
@@ -207,8 +207,8 @@ func Words(r conns.NetworkRule) string {
 	return strings.Join(words, " ")
 }
 
-// Format returns the line of a rule, without a line feed. Parse returns the same rule for it, but for
-// its Origin.
+// Format returns the line of a rule, without a line feed. Parse returns the same rule for it, but
+// for its Origin.
 func Format(r conns.NetworkRule) string {
 	line := strings.TrimSuffix(r.Prefix.String()+" "+Words(r), " ")
 	if r.Reason != "" {

@@ -1,5 +1,5 @@
-// Command chat is a chat for line clients such as nc. The first line of a client is its name; further
-// lines are sent to all clients. "/who" lists them, "/quit" leaves.
+// Command chat is a chat for line clients such as nc. The first line of a client is its name;
+// further lines are sent to all clients. "/who" lists them, "/quit" leaves.
 package main
 
 import (
@@ -83,8 +83,8 @@ func (r *room) list() []string {
 	return all
 }
 
-// say sends a line to all clients. For p it is then in order with what p is sent alone; a nil p is not
-// waited for.
+// say sends a line to all clients. For p it is then in order with what p is sent alone; a nil p is
+// not waited for.
 func (r *room) say(p *protocol.Peer, text string) {
 	r.Broadcast([]byte(text), nil)
 	if p != nil {

@@ -1,6 +1,6 @@
-// Command resp is a key-value server for clients of Redis, such as redis-cli and redis-benchmark. It
-// keeps strings in memory: PING, ECHO, SET, GET, MSET, MGET, DEL, EXISTS, INCR, DECR, EXPIRE, TTL,
-// DBSIZE, FLUSHALL and QUIT. Answers to requests that arrive together are sent together.
+// Command resp is a key-value server for clients of Redis, such as redis-cli and redis-benchmark.
+// It keeps strings in memory: PING, ECHO, SET, GET, MSET, MGET, DEL, EXISTS, INCR, DECR, EXPIRE,
+// TTL, DBSIZE, FLUSHALL and QUIT. Answers to requests that arrive together are sent together.
 package main
 
 import (

@@ -82,8 +82,9 @@ func (s *store) set(key, data []byte, after time.Duration) bool {
 	return true
 }
 
-// put changes v, or adds a value if v is nil, and returns it; nil if there is no memory for it. sh is
-// locked. Data that fits is copied to the place of the old data: readers copy it under the lock too.
+// put changes v, or adds a value if v is nil, and returns it; nil if there is no memory for it. sh
+// is locked. Data that fits is copied to the place of the old data: readers copy it under the lock
+// too.
 func (s *store) put(sh *shard, v *value, key, data []byte) *value {
 	if v != nil && len(data) <= cap(v.data) && cap(v.data) <= 2*len(data)+64 {
 		v.data = append(v.data[:0], data...)

@@ -1,6 +1,6 @@
-// Command smtp runs a mail server of emersion/go-smtp on two listeners of goranch: one with STARTTLS,
-// and one with TLS from the first byte. Both have one cap together; at the cap a client is refused
-// with a reply 421. The server prints each mail.
+// Command smtp runs a mail server of emersion/go-smtp on two listeners of goranch: one with
+// STARTTLS, and one with TLS from the first byte. Both have one cap together; at the cap a client
+// is refused with a reply 421. The server prints each mail.
 package main
 
 import (

@@ -1,5 +1,6 @@
 // Command ssh runs a server of gliderlabs/ssh behind the connection cap of a listener. It answers a
-// command with its arguments, and repeats the lines of a client without a command. Anyone may log in.
+// command with its arguments, and repeats the lines of a client without a command. Anyone may log
+// in.
 package main
 
 import (

@@ -16,8 +16,8 @@ func Set(ln net.Listener, n int) error { return set(ln, n) }
 // connection from the queue.
 func Pending(ln net.Listener) (bool, error) { return pending(ln) }
 
-// Length returns the number of connections in the queue of ln, and the length of the queue. Only TCP
-// sockets on Linux report them; otherwise the error is errors.ErrUnsupported.
+// Length returns the number of connections in the queue of ln, and the length of the queue. Only
+// TCP sockets on Linux report them; otherwise the error is errors.ErrUnsupported.
 func Length(ln net.Listener) (n, limit int, err error) { return length(ln) }
 
 // Inherited is implemented by listeners of inherited sockets, whose queue outlives this process.

@@ -45,7 +45,8 @@ func listen(t *testing.T, network, addr string) net.Listener {
 	return ln
 }
 
-// listenUnix listens in a directory with a short path: the name of a Unix socket has at most 107 bytes.
+// listenUnix listens in a directory with a short path: the name of a Unix socket has at most 107
+// bytes.
 func listenUnix(t *testing.T) net.Listener {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "backlog")

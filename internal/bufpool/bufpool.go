@@ -29,8 +29,8 @@ func Get(n int) []byte {
 	return make([]byte, 0, Size(n))
 }
 
-// Grow returns a buffer for n bytes with the data of b, which is put back: b must not be used any more.
-// If b has the capacity, it is returned itself.
+// Grow returns a buffer for n bytes with the data of b, which is put back: b must not be used any
+// more. If b has the capacity, it is returned itself.
 func Grow(b []byte, n int) []byte {
 	if n <= cap(b) {
 		return b

@@ -155,8 +155,8 @@ func (c *checker) collect(events []Event) {
 	}
 }
 
-// checkTwice reports a message with two positions, unless the server may have forgotten its key because
-// the stream no longer has the first copy.
+// checkTwice reports a message with two positions, unless the server may have forgotten its key
+// because the stream no longer has the first copy.
 func (c *checker) checkTwice(t twice) {
 	from, to := t.first.at.Offset, t.other.at.Offset
 	later := c.between(topicEpoch{t.first.topic, t.first.at.Epoch}, min(from, to), max(from, to))

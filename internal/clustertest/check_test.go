@@ -127,7 +127,8 @@ func (h *historian) useSession(k int) {
 	h.add(Event{Kind: Wrote, Session: "s", Log: slices.Clone(h.log), Answer: Accepted, Begin: begin})
 }
 
-// breaks are ways to break a promise. They return the changed history, nil if it has no place for it.
+// breaks are ways to break a promise. They return the changed history, nil if it has no place for
+// it.
 var breaks = map[Rule]func(events []Event, r *rand.Rand) []Event{
 	Duplicate: func(events []Event, r *rand.Rand) []Event {
 		i := pick(events, r, func(e *Event) bool { return e.Kind == Delivered || e.Kind == Plain })
@@ -328,7 +329,8 @@ func TestCheckKeep(t *testing.T) {
 	}
 }
 
-// A key is forgotten if the stream does not keep its message any more and a NATS server starts again.
+// A key is forgotten if the stream does not keep its message any more and a NATS server starts
+// again.
 func TestCheckForgottenKey(t *testing.T) {
 	at := func(offset uint64) pubsub.Position { return pubsub.Position{Epoch: "e", Offset: offset} }
 	events := []Event{

@@ -23,8 +23,8 @@ const (
 type cluster struct {
 	*workload
 	schedule Schedule
-	// name is that of no other cluster: a port of a server that was killed may be one of another cluster
-	// soon, which refuses the connection then.
+	// name is that of no other cluster: a port of a server that was killed may be one of another
+	// cluster soon, which refuses the connection then.
 	name  string
 	nodes [3]*node
 	links [3][3]*Proxy                    // from a node to another one

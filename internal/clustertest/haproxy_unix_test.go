@@ -38,8 +38,8 @@ type balancedClient struct {
 	disconnects atomic.Int64
 }
 
-// Clients behind haproxy, whose node is killed, come back through it to other nodes and miss nothing; the
-// other clients notice nothing.
+// Clients behind haproxy, whose node is killed, come back through it to other nodes and miss
+// nothing; the other clients notice nothing.
 func TestHAProxy(t *testing.T) {
 	haproxy, err := exec.LookPath("haproxy")
 	if err != nil || *behindProxy == 0 {
@@ -76,7 +76,8 @@ func TestHAProxy(t *testing.T) {
 	}
 }
 
-// startHAProxy starts as many instances as the limit of descriptors needs: each connection takes two.
+// startHAProxy starts as many instances as the limit of descriptors needs: each connection takes
+// two.
 func startHAProxy(t *testing.T, haproxy string, c *processes3, clients int) (addr string) {
 	t.Helper()
 	addr = FreeAddresses(t, 1)[0]
@@ -182,8 +183,8 @@ func (b *balanced) await(k int64) {
 	})
 }
 
-// kill kills a node after all clients have received the messages so far. It returns how many clients it
-// may have had.
+// kill kills a node after all clients have received the messages so far. It returns how many
+// clients it may have had.
 func (c *processes3) kill(i int, b *balanced) int {
 	b.await(20)
 	c.nodes[i].kill()

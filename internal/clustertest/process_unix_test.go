@@ -39,8 +39,8 @@ type process struct {
 	log bytes.Buffer
 }
 
-// processes3 is three processes. What they send to each other goes through proxies, unless a node that
-// has come back has told the others its own address.
+// processes3 is three processes. What they send to each other goes through proxies, unless a node
+// that has come back has told the others its own address.
 type processes3 struct {
 	*workload
 	schedule Schedule

@@ -15,8 +15,8 @@ const (
 	FromTarget
 )
 
-// Proxy forwards connections from a port of loopback to an address. Its methods may be called from any
-// goroutine.
+// Proxy forwards connections from a port of loopback to an address. Its methods may be called from
+// any goroutine.
 type Proxy struct {
 	ln net.Listener
 

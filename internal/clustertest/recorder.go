@@ -1,6 +1,6 @@
-// Package clustertest records what clients of several topic servers and session managers observe, and
-// checks it against the promises of docs/cluster.md. It also provides replayable schedules of faults,
-// and proxies that cut, stall and delay connections.
+// Package clustertest records what clients of several topic servers and session managers observe,
+// and checks it against the promises of docs/cluster.md. It also provides replayable schedules of
+// faults, and proxies that cut, stall and delay connections.
 package clustertest
 
 import (
@@ -16,17 +16,19 @@ type Kind string
 
 // The kinds, with the fields that they use besides Kind and At.
 const (
-	// Published is an attempt to publish: Topic, ID, Answer, Begin, and Position if the answer has one.
+	// Published is an attempt to publish: Topic, ID, Answer, Begin, and Position if the answer has
+	// one.
 	Published Kind = "published"
 	// Subscribed says where the messages of an attachment continue: Attachment, Topic, Position,
-	// Recovered, and Since if it answers a request. Without Since it is a gap that the server announces.
+	// Recovered, and Since if it answers a request. Without Since it is a gap that the server
+	// announces.
 	Subscribed Kind = "subscribed"
 	// Delivered is a message: Attachment, Topic, ID, Position, Previous.
 	Delivered Kind = "delivered"
 	// Plain is a message to a subscription without positions: Attachment, Topic, ID.
 	Plain Kind = "plain"
-	// Attached says that an attachment still exists at the end, after everything was repaired: Attachment,
-	// Topic.
+	// Attached says that an attachment still exists at the end, after everything was repaired:
+	// Attachment, Topic.
 	Attached Kind = "attached"
 	// Stored is a message that the stream has at the end: Topic, ID, Position.
 	Stored Kind = "stored"
@@ -39,8 +41,8 @@ const (
 	Wrote Kind = "wrote"
 	// Taken is a takeover: Session, Node, Generation.
 	Taken Kind = "taken"
-	// Resumed and Forgotten say that an attachment to a session has succeeded, or that the session was
-	// unknown: Session.
+	// Resumed and Forgotten say that an attachment to a session has succeeded, or that the session
+	// was unknown: Session.
 	Resumed   Kind = "resumed"
 	Forgotten Kind = "forgotten"
 	// Holds says that a client has the session at the end: Session.

@@ -80,8 +80,8 @@ func (s Schedule) Has(ops ...Op) bool {
 	return false
 }
 
-// weighted are the operations as often as they occur. A wiped disk is at most one in a schedule, because
-// an acknowledged message is kept only while a majority of the disks is.
+// weighted are the operations as often as they occur. A wiped disk is at most one in a schedule,
+// because an acknowledged message is kept only while a majority of the disks is.
 var weighted = []Op{
 	Kill, Kill, Kill, Kill, Engine, Engine, Engine, Pause, Pause, Pause, Isolate, Isolate, Isolate,
 	CutLink, CutLink, HalfOpen, HalfOpen, Slow, Slow, StepDown, StepDown, DeleteStream, DeleteSessions, FullBucket,

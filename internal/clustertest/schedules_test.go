@@ -116,8 +116,8 @@ func (p *phases) begin(name string) {
 
 func (p *phases) String() string { p.begin(""); return "times: " + strings.Join(p.text, ", ") }
 
-// finishSessions waits until each session has one client. A takeover that was given up may still revoke
-// the client of the last use, which then uses the session again.
+// finishSessions waits until each session has one client. A takeover that was given up may still
+// revoke the client of the last use, which then uses the session again.
 func (c *cluster) finishSessions() {
 	r, deleted := rand.New(rand.NewPCG(c.schedule.Seed, 301)), c.schedule.Has(DeleteSessions)
 	for _, id := range c.sessions {

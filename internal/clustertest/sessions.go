@@ -55,8 +55,8 @@ func (c *checker) checkOwners(events []*Event) {
 	}
 }
 
-// checkStates checks that what was written with an acknowledgement is found by later attachments, and
-// that acknowledged states are prefixes of each other.
+// checkStates checks that what was written with an acknowledgement is found by later attachments,
+// and that acknowledged states are prefixes of each other.
 func (c *checker) checkStates(events []*Event) {
 	var acked []*Event
 	for _, e := range events {
@@ -108,8 +108,8 @@ func Summary(events []Event) string {
 	return fmt.Sprint(counts)
 }
 
-// Describe returns the violations, and what the attachment or session of the first one has observed until
-// then.
+// Describe returns the violations, and what the attachment or session of the first one has observed
+// until then.
 func Describe(violations []Violation, events []Event) string {
 	var b strings.Builder
 	for i, v := range violations {

@@ -150,9 +150,9 @@ func (w *Wire) Publish(rec *Recorder, topic, id string, keyed bool, timeout time
 	return e.Answer
 }
 
-// Subscribe subscribes to a topic and records what arrives until the connection ends. It changes since to
-// the position of the last message, after which another attachment continues. A nil since subscribes
-// without positions.
+// Subscribe subscribes to a topic and records what arrives until the connection ends. It changes
+// since to the position of the last message, after which another attachment continues. A nil since
+// subscribes without positions.
 func (w *Wire) Subscribe(ctx context.Context, rec *Recorder, node, topic string, attachment int, since *pubsub.Position) error {
 	request := map[string]any{"action": "subscribe", "data": topic}
 	if since != nil {

@@ -50,8 +50,8 @@ func (c *workload) start(seed uint64) context.Context {
 	return working
 }
 
-// finish ends the publishers, publishes a last message to each topic, and waits until all attachments
-// have received it.
+// finish ends the publishers, publishes a last message to each topic, and waits until all
+// attachments have received it.
 func (c *workload) finish(seed uint64) {
 	c.stop()
 	c.publishers.Wait()
@@ -111,7 +111,8 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// publish publishes messages until ctx ends; then the last one until it is accepted, if it has a key.
+// publish publishes messages until ctx ends; then the last one until it is accepted, if it has a
+// key.
 func (c *workload) publish(ctx context.Context, name string, r *rand.Rand) {
 	var w *Wire
 	n := r.IntN(3)

@@ -11,8 +11,8 @@ func Count() (open, limit int, err error) { return count() }
 // those that it has inherited. It does nothing where the system cannot do that (Linux 5.11 can).
 func CloseOnExec() { closeOnExec() }
 
-// Reserve keeps descriptors for special purposes: the limit of the process is lowered by their number,
-// and raised again while one of them is opened. Other code of the process must not change
+// Reserve keeps descriptors for special purposes: the limit of the process is lowered by their
+// number, and raised again while one of them is opened. Other code of the process must not change
 // the limit.
 type Reserve struct {
 	mu        sync.Mutex

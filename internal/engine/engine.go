@@ -31,16 +31,16 @@ type Conn interface {
 	// LimitRates makes l limit the bytes per second of the connection, from the next read and write
 	// on, until its end. Only the first call has an effect.
 	LimitRates(l *throttle.Limits)
-	// Throttled returns how often reads had to wait because of LimitRates, and whether reads and writes
-	// wait now.
+	// Throttled returns how often reads had to wait because of LimitRates, and whether reads and
+	// writes wait now.
 	Throttled() (waits uint32, reads, writes bool)
 	// Encrypted reports whether the payload is carried by TLS.
 	Encrypted() bool
-	// Receiving returns a number that is odd while the peer is in the middle of a message, and differs
-	// for each message.
+	// Receiving returns a number that is odd while the peer is in the middle of a message, and
+	// differs for each message.
 	Receiving() uint32
-	// RestoreReceiving undoes a SetReceiving(false): n is what Receiving returned before it. Only the
-	// goroutine that reads the connection calls it.
+	// RestoreReceiving undoes a SetReceiving(false): n is what Receiving returned before it. Only
+	// the goroutine that reads the connection calls it.
 	RestoreReceiving(n uint32)
 	// Seal ends the count of bytes, and returns it. A read or a write in another goroutine may have
 	// transferred bytes that are not counted yet: they are reported to the owner if it has a method
@@ -54,12 +54,12 @@ type Conn interface {
 	// [idle.ErrPark] instead.
 	PooledReader(inline *idle.InlinePolicy) PooledReader
 	// TryNext is Next without waiting, for the lead that found the connection readable. It returns
-	// [idle.ErrPark] if there is no data, and [idle.ErrNeedsGoroutine] if the connection has to be read
-	// by Next. more reports that there may be more data.
+	// [idle.ErrPark] if there is no data, and [idle.ErrNeedsGoroutine] if the connection has to be
+	// read by Next. more reports that there may be more data.
 	TryNext(l *idle.Lead, max int) (b []byte, more bool, err error)
 
-	// RequestPark and Park are those of [idle.Reads]. CanPark reports whether Park would keep a plain
-	// socket registered.
+	// RequestPark and Park are those of [idle.Reads]. CanPark reports whether Park would keep a
+	// plain socket registered.
 	RequestPark() bool
 	CanPark() bool
 	Park(w idle.Waker, inline *idle.InlinePolicy) bool
@@ -105,16 +105,18 @@ type Receiver interface {
 	Receive(data func([]byte), ended func())
 }
 
-// ReadableWaiter is implemented by connections that can wait for data without a buffer of the caller.
+// ReadableWaiter is implemented by connections that can wait for data without a buffer of the
+// caller.
 type ReadableWaiter interface {
 	// WaitReadable returns when Read would not block: there is data, or Read fails.
 	WaitReadable()
 }
 
-// EndNotifier is implemented by accepted connections that send the peer a reason when they are closed.
+// EndNotifier is implemented by accepted connections that send the peer a reason when they are
+// closed.
 type EndNotifier interface {
-	// NotifyEnd is called before the connection is closed because its protocol has returned err. cause
-	// is the reason for which it was asked to stop, nil if it was not.
+	// NotifyEnd is called before the connection is closed because its protocol has returned err.
+	// cause is the reason for which it was asked to stop, nil if it was not.
 	NotifyEnd(err, cause error)
 }
 
@@ -155,12 +157,12 @@ var (
 	// Rebind returns the address to listen on again after a Listen on addr was bound to bound: it
 	// names the port that was chosen for ":0", and for an inherited socket the same descriptor.
 	Rebind func(addr string, bound net.Addr) string
-	// Probe checks that no other process listens on addr, and returns the address with the port that
-	// was chosen for ":0". Sockets that share their port could join those of another process
+	// Probe checks that no other process listens on addr, and returns the address with the port
+	// that was chosen for ":0". Sockets that share their port could join those of another process
 	// unnoticed. It checks TCP and TLS only.
 	Probe func(ctx context.Context, t any, addr string) (string, error)
-	// KeepSocketFile sets whether the socket file at path is kept when the listener that created it is
-	// closed, because another process listens on the same socket.
+	// KeepSocketFile sets whether the socket file at path is kept when the listener that created it
+	// is closed, because another process listens on the same socket.
 	KeepSocketFile func(path string, keep bool)
 )
 

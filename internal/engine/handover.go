@@ -23,11 +23,12 @@ type HandoverOwner interface {
 
 // Handover is the protocol's side of a connection that was handed over.
 type Handover interface {
-	// Run hands the connection over and returns [ErrHandedOver]. It is called again, and for the last
-	// time, after HandBack. Any other result ends the connection.
+	// Run hands the connection over and returns [ErrHandedOver]. It is called again, and for the
+	// last time, after HandBack. Any other result ends the connection.
 	Run(mayPark bool) error
 	// Stop is called when the context of the connection was cancelled, unless this happened before
-	// Run. It may be called several times and from any goroutine, also after Run. It must not block.
+	// Run. It may be called several times and from any goroutine, also after Run. It must not
+	// block.
 	Stop()
 }
 

@@ -1,12 +1,12 @@
-// Package httpline recognizes the first line of an HTTP request. Servers of other protocols use it to
-// close a connection before anything else on it is taken for a request of theirs: a web page can
+// Package httpline recognizes the first line of an HTTP request. Servers of other protocols use it
+// to close a connection before anything else on it is taken for a request of theirs: a web page can
 // make a browser send an HTTP request with a body of its choice to any port.
 package httpline
 
 import "bytes"
 
-// IsRequest reports whether line, with or without its line ending, is the request line of HTTP/1, or
-// the preface of HTTP/2: a method in capital letters, a target, and a version.
+// IsRequest reports whether line, with or without its line ending, is the request line of HTTP/1,
+// or the preface of HTTP/2: a method in capital letters, a target, and a version.
 func IsRequest(line []byte) bool {
 	line = bytes.TrimRight(line, "\r\n")
 	method, rest, ok := bytes.Cut(line, []byte(" "))

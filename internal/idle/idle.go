@@ -1,11 +1,11 @@
-// Package idle parks connections that have nothing to read. A parked connection has no goroutine, no
-// buffer and no timer: only its socket remains, registered with an epoll instance. A connection in
-// memory is parked without a socket. On systems other than Linux no connection is parked.
+// Package idle parks connections that have nothing to read. A parked connection has no goroutine,
+// no buffer and no timer: only its socket remains, registered with an epoll instance. A connection
+// in memory is parked without a socket. On systems other than Linux no connection is parked.
 //
 // # The protocol
 //
-// The reader is the goroutine that serves the connection and usually blocks in a read. The monitor is
-// the loop that knows how long each connection has been idle. The lead (as in the
+// The reader is the goroutine that serves the connection and usually blocks in a read. The monitor
+// is the loop that knows how long each connection has been idle. The lead (as in the
 // leader/followers pattern) is the goroutine that waits for events of an epoll instance, of which
 // there are GOMAXPROCS. The state of one connection is guarded by the mutex of its [Reads].
 //
@@ -24,12 +24,12 @@
 //     removes the entry from the table calls the Waker, which starts a goroutine that continues to
 //     read.
 //
-// With an [InlinePolicy], no request is needed: after some reads, the reader parks the connection when
-// there is no data. In step 3 the socket is registered once (EPOLLET), and stays registered. In step 4
-// the lead calls Waker.Ready, which reads without waiting and calls Park again, or Wake if something
-// has to be waited for. An event of a connection that is being read makes Park return false, so that
-// no event is lost; after two of them the socket is no longer registered. A lead that does not return
-// from Ready is replaced.
+// With an [InlinePolicy], no request is needed: after some reads, the reader parks the connection
+// when there is no data. In step 3 the socket is registered once (EPOLLET), and stays registered.
+// In step 4 the lead calls Waker.Ready, which reads without waiting and calls Park again, or Wake
+// if something has to be waited for. An event of a connection that is being read makes Park return
+// false, so that no event is lost; after two of them the socket is no longer registered. A lead
+// that does not return from Ready is replaced.
 //
 // Data that arrives between steps 2 and 3 is not lost: epoll also reports a socket that is readable
 // when it is registered. A descriptor is not reused while it is in the table, because Close removes
@@ -37,12 +37,12 @@
 // when its descriptor is parked again, at the latest.
 //
 // A request is a deadline because the runtime offers no other way to interrupt a read of another
-// goroutine. To keep it apart from the deadlines of users, all read deadlines are set through Reads:
-// a deadline of the user, or a stop, withdraws a request.
+// goroutine. To keep it apart from the deadlines of users, all read deadlines are set through
+// Reads: a deadline of the user, or a stop, withdraws a request.
 //
-// Over TLS, the interrupted read is inside crypto/tls, which keeps the connection usable because the
-// error is temporary. TestCryptoTLSSurvivesTemporaryReadErrors and TestCryptoTLSSurvivesRequestPark
-// of package transport guard that.
+// Over TLS, the interrupted read is inside crypto/tls, which keeps the connection usable because
+// the error is temporary. TestCryptoTLSSurvivesTemporaryReadErrors and
+// TestCryptoTLSSurvivesRequestPark of package transport guard that.
 //
 // The lead itself waits in the runtime's poller, because an epoll descriptor is readable when it
 // has events. It blocks no thread, and ends some milliseconds after the last connection was woken.
@@ -83,9 +83,9 @@ type Session interface {
 	// goroutine, when there is data to read or reads are to fail. Any other result ends the
 	// session.
 	Run(mayPark bool) error
-	// Ready handles what the connection has received. It does not wait for more: it returns [ErrPark]
-	// when there is no more data, and [ErrNeedsGoroutine] if Run is to be called. Any other result
-	// ends the session.
+	// Ready handles what the connection has received. It does not wait for more: it returns
+	// [ErrPark] when there is no more data, and [ErrNeedsGoroutine] if Run is to be called. Any
+	// other result ends the session.
 	Ready(l *Lead) error
 	// Inline returns the policy that all sessions of the protocol share.
 	Inline() *InlinePolicy
@@ -152,13 +152,14 @@ func (r *Reads) SetDeadline(nc net.Conn, t time.Time) error {
 	return nc.SetReadDeadline(t)
 }
 
-// unlimited reports whether the deadline of nc was removed and no other was set since. r.mu is held.
+// unlimited reports whether the deadline of nc was removed and no other was set since. r.mu is
+// held.
 func (r *Reads) unlimited() bool {
 	return r.limits != nil && r.limits.deadline.IsZero() && r.limits.stopped == nil && !r.requested && !r.closed
 }
 
-// Limit reports whether reads are to fail, because they were stopped or the connection is closed. until
-// is the deadline of the user, the zero time if there is none.
+// Limit reports whether reads are to fail, because they were stopped or the connection is closed.
+// until is the deadline of the user, the zero time if there is none.
 func (r *Reads) Limit() (until time.Time, stopped bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -267,8 +268,8 @@ func (r *Reads) CanPark() bool {
 // ErrPark, and must not use the connection afterwards. If Park returns false, the connection is not
 // parked, and the reader continues.
 //
-// If inline is not nil, the socket stays registered afterwards, and w.Ready is called for its events
-// while inline allows it.
+// If inline is not nil, the socket stays registered afterwards, and w.Ready is called for its
+// events while inline allows it.
 func (r *Reads) Park(raw syscall.RawConn, w Waker, inline *InlinePolicy) bool {
 	if !canPark {
 		return false

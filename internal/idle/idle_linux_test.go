@@ -252,8 +252,8 @@ func TestConcurrentWakeUps(t *testing.T) {
 	}
 }
 
-// BenchmarkPark measures one cycle of request, interruption, park and wake-up by data, including the
-// write of the client. Alone, each cycle also creates and closes the epoll instance.
+// BenchmarkPark measures one cycle of request, interruption, park and wake-up by data, including
+// the write of the client. Alone, each cycle also creates and closes the epoll instance.
 func BenchmarkPark(b *testing.B) {
 	b.Run("alone", benchmarkPark)
 	b.Run("others=1", func(b *testing.B) {

@@ -32,8 +32,8 @@ const (
 	slowStreak = 4
 )
 
-// The connections of a slow protocol get goroutines for shortestDisable, each further time for twice
-// as long, up to longestDisable.
+// The connections of a slow protocol get goroutines for shortestDisable, each further time for
+// twice as long, up to longestDisable.
 const (
 	shortestDisable = 100 * time.Millisecond
 	longestDisable  = 30 * time.Second

@@ -22,8 +22,8 @@ type event struct {
 	bits uint32
 }
 
-// lead handles the events of a table until the table is closed or another lead replaces this one. If
-// a callback ends the goroutine (runtime.Goexit), another goroutine continues.
+// lead handles the events of a table until the table is closed or another lead replaces this one.
+// If a callback ends the goroutine (runtime.Goexit), another goroutine continues.
 func (t *table) lead(term uint64) {
 	returned := false
 	defer func() {
@@ -138,8 +138,8 @@ func newWaiter() *waiter {
 }
 
 // poll asks for events without waiting, and therefore without a notice to the scheduler
-// (RawSyscall6). To yield, it writes to wakeFD first: the runtime's poller reports an epoll instance
-// only when an event arrives there.
+// (RawSyscall6). To yield, it writes to wakeFD first: the runtime's poller reports an epoll
+// instance only when an event arrives there.
 func (w *waiter) poll(fd uintptr) bool {
 	if w.yield {
 		w.yield = false

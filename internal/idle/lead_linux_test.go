@@ -78,7 +78,8 @@ func (c *conn) send(n int) {
 	}
 }
 
-// A connection that stays registered is read by the lead for each event, and no goroutine is started.
+// A connection that stays registered is read by the lead for each event, and no goroutine is
+// started.
 func TestReady(t *testing.T) {
 	s, ready, woken := newSession(t, new(idle.InlinePolicy))
 	for range 100 {

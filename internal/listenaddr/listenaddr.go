@@ -38,8 +38,8 @@ const (
 )
 
 // Parse reads an address. The empty string is ":0": all addresses of this machine, with a free
-// port. Names of hosts and ports and inherited sockets are not looked up. Errors are of type [*Error]
-// and wrap [ErrBad], or errors.ErrUnsupported for a form that this system does not have.
+// port. Names of hosts and ports and inherited sockets are not looked up. Errors are of type
+// [*Error] and wrap [ErrBad], or errors.ErrUnsupported for a form that this system does not have.
 func Parse(s string) (Addr, error) {
 	if s == "" {
 		s = ":0"

@@ -2,8 +2,8 @@
 // running executable, the limit of open files, percentiles and, on Linux, non-blocking TCP clients
 // that one thread drives with epoll.
 //
-// Package bots ("ranchctl bots") and the module bench use it. They differ in what a client sends, in
-// what it expects and in what is measured; that part is theirs.
+// Package bots ("ranchctl bots") and the module bench use it. They differ in what a client sends,
+// in what it expects and in what is measured; that part is theirs.
 package loadgen
 
 import (

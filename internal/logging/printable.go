@@ -8,9 +8,9 @@ import (
 	"goranch/internal/termtext"
 )
 
-// PrintableAttr makes the value of an attribute safe for a terminal; it is meant as the ReplaceAttr of a
-// handler that does not quote all its values. tint writes the four characters \x1b of a quoted value as
-// ESC, so these become \u001b.
+// PrintableAttr makes the value of an attribute safe for a terminal; it is meant as the ReplaceAttr
+// of a handler that does not quote all its values. tint writes the four characters \x1b of a quoted
+// value as ESC, so these become \u001b.
 func PrintableAttr(_ []string, a slog.Attr) slog.Attr {
 	v := a.Value.Resolve()
 	switch v.Kind() {

@@ -12,8 +12,8 @@ import (
 const DefaultQueueBytes = 1 << 20
 
 // Queue is an io.Writer that hands lines to another writer in a goroutine of its own. Write never
-// blocks: lines for which there is no room are dropped and counted. Its methods may be called from any
-// goroutine.
+// blocks: lines for which there is no room are dropped and counted. Its methods may be called from
+// any goroutine.
 type Queue struct {
 	w       io.Writer
 	max     int
@@ -29,9 +29,9 @@ type Queue struct {
 	done   chan struct{} // closed when the goroutine has ended
 }
 
-// NewQueue returns a queue for w, which holds up to max bytes; 0 is [DefaultQueueBytes]. When lines can
-// be written again after some were dropped, dropped returns a line that says how many; nil reports
-// nothing. The queue has a goroutine until Close.
+// NewQueue returns a queue for w, which holds up to max bytes; 0 is [DefaultQueueBytes]. When lines
+// can be written again after some were dropped, dropped returns a line that says how many; nil
+// reports nothing. The queue has a goroutine until Close.
 func NewQueue(w io.Writer, max int, dropped func(n uint64) []byte) *Queue {
 	if max <= 0 {
 		max = DefaultQueueBytes
@@ -66,8 +66,8 @@ func (q *Queue) Dropped() uint64 {
 	return q.total
 }
 
-// Close writes what is queued, until ctx ends, and drops lines from then on. It returns the cause of ctx
-// if that ended first; then a write is blocked still.
+// Close writes what is queued, until ctx ends, and drops lines from then on. It returns the cause
+// of ctx if that ended first; then a write is blocked still.
 func (q *Queue) Close(ctx context.Context) error {
 	q.mu.Lock()
 	if !q.closed {

@@ -44,8 +44,8 @@ type sample struct {
 // maxSamples bounds the table. Records that do not fit are passed.
 const maxSamples = 1000
 
-// NewSampler returns a handler that passes all records below the level from, and of others limit records
-// per period with the same level, message and values of the attributes named by keys.
+// NewSampler returns a handler that passes all records below the level from, and of others limit
+// records per period with the same level, message and values of the attributes named by keys.
 func NewSampler(next slog.Handler, from slog.Level, limit int, period time.Duration, keys ...string) *Sampler {
 	return &Sampler{next, &sampling{from: from, limit: limit, period: period, keys: keys, seen: map[sampleKey]*sample{}}}
 }

@@ -13,8 +13,8 @@ import (
 	"strings"
 )
 
-// setPath changes the path of the module in the directory root to path, and returns the old path and
-// the number of changed files. On error no file has changed, unless writing itself failed.
+// setPath changes the path of the module in the directory root to path, and returns the old path
+// and the number of changed files. On error no file has changed, unless writing itself failed.
 func setPath(root, path string) (old string, changed int, err error) {
 	if err := checkPath(path); err != nil {
 		return "", 0, err
@@ -42,8 +42,8 @@ func setPath(root, path string) (old string, changed int, err error) {
 	return old, len(files), nil
 }
 
-// rewriteAll returns the new contents of the files that contain the old path. Hidden directories and
-// testdata are left out.
+// rewriteAll returns the new contents of the files that contain the old path. Hidden directories
+// and testdata are left out.
 func rewriteAll(root, old, path string) (map[string][]byte, error) {
 	files := map[string][]byte{}
 	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
@@ -90,8 +90,8 @@ func rewrite(name string, text []byte, old, path string) ([]byte, error) {
 	return b, nil
 }
 
-// checkConflict returns an error if a module that go.mod names has the new path, or a path below it:
-// its imports would be taken for those of this module.
+// checkConflict returns an error if a module that go.mod names has the new path, or a path below
+// it: its imports would be taken for those of this module.
 func checkConflict(mod []byte, old, path string) error {
 	for _, word := range strings.Fields(string(mod)) {
 		if word != old && !strings.HasPrefix(word, old+"/") && (word == path || strings.HasPrefix(word, path+"/")) {

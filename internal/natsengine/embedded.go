@@ -157,8 +157,8 @@ func (n *natsServer) await(log *serverLog) error {
 	}
 }
 
-// health requires a leader of the cluster only until JetStream was ready once: while a new leader is
-// elected, no stream can be created, but existing streams can be used.
+// health requires a leader of the cluster only until JetStream was ready once: while a new leader
+// is elected, no stream can be created, but existing streams can be used.
 func (n *natsServer) health() error {
 	if n.ready.Load() {
 		if up, needed := n.nodes(), n.size/2+1; up < needed {
@@ -179,8 +179,8 @@ func (n *natsServer) health() error {
 	return fmt.Errorf("%d of %d nodes are connected: %s", n.nodes(), n.size, h.Error)
 }
 
-// empty reports whether this node has no state of a cluster. nats-server elects a leader among such nodes
-// only if all vote, because a node that is down might have state.
+// empty reports whether this node has no state of a cluster. nats-server elects a leader among such
+// nodes only if all vote, because a node that is down might have state.
 func (n *natsServer) empty() bool {
 	const system, meta = "$SYS", "_meta_"
 	all := n.Raftz(&server.RaftzOptions{AccountFilter: system, GroupFilter: meta})
@@ -191,8 +191,8 @@ func (n *natsServer) options(name string) []nats.Option {
 	return []nats.Option{nats.InProcessServer(n), nats.UserInfo(name, n.password)}
 }
 
-// InProcessConn returns a connection, or an error before JetStream is ready for the first time: JetStream
-// does not answer requests that it receives earlier.
+// InProcessConn returns a connection, or an error before JetStream is ready for the first time:
+// JetStream does not answer requests that it receives earlier.
 func (n *natsServer) InProcessConn() (net.Conn, error) {
 	if !n.ready.Load() {
 		if err := n.health(); err != nil {

@@ -97,11 +97,12 @@ func (l *serverLog) lastError() string {
 	return l.last
 }
 
-// causeTime is how long consequences of an error do not replace it. nats-server reconnects within 30 s.
+// causeTime is how long consequences of an error do not replace it. nats-server reconnects within
+// 30 s.
 const causeTime = time.Minute
 
-// setLastError records an error. A failed connection is often the consequence of an earlier error, such as
-// a wrong secret, which gives the cause.
+// setLastError records an error. A failed connection is often the consequence of an earlier error,
+// such as a wrong secret, which gives the cause.
 func (l *serverLog) setLastError(text string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -121,8 +122,8 @@ func (l *serverLog) forgetError() {
 	l.last = ""
 }
 
-// The methods of server.Logger. Most warnings of nats-server are about faults that it repairs itself, and
-// most errors about other nodes.
+// The methods of server.Logger. Most warnings of nats-server are about faults that it repairs
+// itself, and most errors about other nodes.
 
 const plainPasswords = "Plaintext passwords detected, use nkeys or bcrypt"
 

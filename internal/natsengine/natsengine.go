@@ -1,5 +1,5 @@
-// Package natsengine provides the NATS servers of a cluster: a nats-server in this process, connected by
-// routes to those of the other nodes, or connections to external servers.
+// Package natsengine provides the NATS servers of a cluster: a nats-server in this process,
+// connected by routes to those of the other nodes, or connections to external servers.
 //
 //	e, err := natsengine.Start(natsengine.Options{Name: "a", Store: "/var/lib/ranchd/cluster"})
 //	if err != nil {
@@ -25,14 +25,15 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// ErrNotBuilt is returned by [Start] without Options.URLs in a program that was built without nats-server.
+// ErrNotBuilt is returned by [Start] without Options.URLs in a program that was built without
+// nats-server.
 var ErrNotBuilt = errors.New("this program was built without an embedded NATS server (build tag noengine)")
 
 // Built reports whether nats-server is part of the program.
 const Built = built
 
-// Options are the settings of an [Engine]. With URLs it connects to external servers; otherwise it starts
-// a nats-server.
+// Options are the settings of an [Engine]. With URLs it connects to external servers; otherwise it
+// starts a nats-server.
 type Options struct {
 	// Name is the name of the node, up to 64 letters, digits and . _ -. Each node needs a
 	// different one.
@@ -54,11 +55,11 @@ type Options struct {
 	Peers []string
 	// Secret authenticates the nodes to each other; all have the same one. "" is no authentication.
 	Secret string
-	// Store is the directory for streams and their consensus. Its parent must exist. No other process may
-	// use it.
+	// Store is the directory for streams and their consensus. Its parent must exist. No other
+	// process may use it.
 	Store string
-	// SyncInterval is the time between two calls of fsync. 0 is 2 minutes; negative values call fsync
-	// before each acknowledgement.
+	// SyncInterval is the time between two calls of fsync. 0 is 2 minutes; negative values call
+	// fsync before each acknowledgement.
 	SyncInterval time.Duration
 
 	// Logger receives what nats-server and the connection report, escaped and limited. nil is
@@ -66,8 +67,8 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// Engine is a connection to NATS, with the server if that is embedded. Its methods may be called from
-// any goroutine.
+// Engine is a connection to NATS, with the server if that is embedded. Its methods may be called
+// from any goroutine.
 type Engine struct {
 	opts   Options
 	server embedded // nil: external servers
@@ -99,8 +100,8 @@ type embedded interface {
 var errStarting = errors.New("starting")
 
 // Start starts the server, or begins to connect. It waits neither for other nodes nor for external
-// servers: until they answer, the engine is degraded. The error is about the options, the directory, or
-// the address.
+// servers: until they answer, the engine is degraded. The error is about the options, the
+// directory, or the address.
 func Start(o Options) (*Engine, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
@@ -189,8 +190,8 @@ func (e *Engine) checkSoon() {
 	}
 }
 
-// reconnectDelay returns the time before an attempt to reconnect; attempts counts rounds over all servers. Half
-// of it is random, so that the nodes do not connect at the same time.
+// reconnectDelay returns the time before an attempt to reconnect; attempts counts rounds over all
+// servers. Half of it is random, so that the nodes do not connect at the same time.
 func reconnectDelay(attempts int) time.Duration {
 	d := min(100*time.Millisecond<<min(attempts/2, 6), 4*time.Second)
 	return d/2 + rand.N(d/2)

@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// OtherPeers returns the addresses in peers that are not the one of this node, without duplicates. It
-// fails if the addresses of this machine are needed and cannot be read: a node that counts itself twice
-// would wait for too large a majority.
+// OtherPeers returns the addresses in peers that are not the one of this node, without duplicates.
+// It fails if the addresses of this machine are needed and cannot be read: a node that counts
+// itself twice would wait for too large a majority.
 func OtherPeers(listen string, peers []string) (others []string, err error) {
 	own, port, _ := net.SplitHostPort(listen)
 	for _, p := range peers {
@@ -75,8 +75,8 @@ var lookup = func(host string) []net.IP {
 	return all
 }
 
-// reaches reports whether connections to an address reach a server that listens on own, which is nil or
-// unspecified for all addresses of this host.
+// reaches reports whether connections to an address reach a server that listens on own, which is
+// nil or unspecified for all addresses of this host.
 func reaches(own, ip net.IP) (bool, error) {
 	if own != nil && !own.IsUnspecified() || own.Equal(ip) {
 		return own.Equal(ip), nil
@@ -88,8 +88,8 @@ func reaches(own, ip net.IP) (bool, error) {
 	}), err
 }
 
-// secretOf returns the password of routes, a hash of the secret: nats-server would take a secret that has
-// the form of a bcrypt hash for a hash.
+// secretOf returns the password of routes, a hash of the secret: nats-server would take a secret
+// that has the form of a bcrypt hash for a hash.
 func secretOf(secret string) string {
 	if secret == "" {
 		return ""

@@ -10,9 +10,10 @@ import (
 	"time"
 )
 
-// TLS returns a configuration for Options.TLS with the certificate and CA certificates in files, PEM.
-// cert and key, or ca, may be "". The certificate is read again when one of its files has changed. As a
-// server, peers must present a certificate that ca has signed. The errors begin with cert, key or ca.
+// TLS returns a configuration for Options.TLS with the certificate and CA certificates in files,
+// PEM. cert and key, or ca, may be "". The certificate is read again when one of its files has
+// changed. As a server, peers must present a certificate that ca has signed. The errors begin with
+// cert, key or ca.
 func TLS(cert, key, ca string) (*tls.Config, error) {
 	c := &tls.Config{MinVersion: tls.VersionTLS12}
 	var errs []error

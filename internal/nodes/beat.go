@@ -35,8 +35,8 @@ type beat struct {
 	Time     time.Time `json:"time"` // of the clock of the node
 }
 
-// ValidName reports whether a node can have the name: 1 to 64 letters of ASCII, digits, and . _ -, not
-// beginning with "-", and other than "all".
+// ValidName reports whether a node can have the name: 1 to 64 letters of ASCII, digits, and . _ -,
+// not beginning with "-", and other than "all".
 func ValidName(s string) bool {
 	return s != "" && len(s) <= 64 && s != everyNode && s[0] != '-' && strings.Trim(s, plain+".") == ""
 }
@@ -175,8 +175,8 @@ type duplicate struct {
 	logged      bool
 }
 
-// record records a heartbeat. It returns true once, when heartbeats have arrived for so long that the other
-// node is no predecessor or successor of this process.
+// record records a heartbeat. It returns true once, when heartbeats have arrived for so long that
+// the other node is no predecessor or successor of this process.
 func (d *duplicate) record(now time.Time) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()

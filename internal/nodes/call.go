@@ -30,8 +30,8 @@ var (
 	errTooLarge = fmt.Errorf("the answers exceed %d bytes; ask for less", maxAnswers)
 )
 
-// ask runs a command at another node and returns its result. When ctx ends, or the answer cannot be used,
-// the command is cancelled.
+// ask runs a command at another node and returns its result. When ctx ends, or the answer cannot be
+// used, the command is cancelled.
 func (n *Nodes) ask(ctx context.Context, node string, c call) (any, error) {
 	c.ID, c.Node, c.Instance = rand.Text(), n.opts.Name, n.dir.instance(node)
 	b, err := json.Marshal(c.request)

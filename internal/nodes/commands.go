@@ -11,8 +11,8 @@ import (
 	"goranch/protocol/shell"
 )
 
-// Commands returns the command nodes, and the given commands, of which those that other nodes can run
-// have the flag --node. With nil Nodes it returns the given commands.
+// Commands returns the command nodes, and the given commands, of which those that other nodes can
+// run have the flag --node. With nil Nodes it returns the given commands.
 func (n *Nodes) Commands(commands []shell.Command) []shell.Command {
 	if n == nil {
 		return commands

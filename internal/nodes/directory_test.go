@@ -12,8 +12,8 @@ import (
 	"goranch/protocol/shell"
 )
 
-// A node without heartbeats is gone, then forgotten. Missed heartbeats are counted, and the offset of the
-// clock is seen.
+// A node without heartbeats is gone, then forgotten. Missed heartbeats are counted, and the offset
+// of the clock is seen.
 func TestDirectory(t *testing.T) {
 	t.Parallel()
 	var d directory

@@ -24,8 +24,8 @@ type request struct {
 	Remote   string            `json:"remote"` // address of the user
 }
 
-// part is a part of the answer to a request. A part without these members is a keep-alive, also if a newer
-// node has set members that are unknown here.
+// part is a part of the answer to a request. A part without these members is a keep-alive, also if
+// a newer node has set members that are unknown here.
 type part struct {
 	Out    string          `json:"out,omitempty"`
 	Frame  json.RawMessage `json:"frame,omitempty"`  // as shell.MarshalResult

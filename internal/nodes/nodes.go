@@ -1,5 +1,5 @@
-// Package nodes provides the membership of a cluster over NATS: heartbeats between the nodes, and commands
-// of operators that run at other nodes.
+// Package nodes provides the membership of a cluster over NATS: heartbeats between the nodes, and
+// commands of operators that run at other nodes.
 //
 //	n, err := nodes.New(nc, nodes.Options{Name: "a", State: state, Load: load, Commands: commands})
 //	if err != nil {
@@ -12,8 +12,8 @@
 //	sh, err := shell.New(shell.Options{Commands: n.Commands(commands)})
 //
 // The role of an operator is checked at the node to which the operator is connected. Another node
-// runs a command with the role and the name that the request has, so a client that can publish to the
-// subjects of this package has the rights of an operator at all nodes.
+// runs a command with the role and the name that the request has, so a client that can publish to
+// the subjects of this package has the rights of an operator at all nodes.
 package nodes
 
 import (
@@ -39,14 +39,15 @@ type Options struct {
 	// Name is the name of this node, as [ValidName] allows it. Each node needs another one. It is
 	// required.
 	Name string
-	// State returns the state of this node, one of the first four of [States], and its reason. It is called
-	// each second, and for each heartbeat and list, concurrently, and must not block. It is required.
+	// State returns the state of this node, one of the first four of [States], and its reason. It
+	// is called each second, and for each heartbeat and list, concurrently, and must not block. It
+	// is required.
 	State func() (State, string)
-	// Load returns the load of this node, for each heartbeat and list. It is called concurrently and must
-	// not block. It is required.
+	// Load returns the load of this node, for each heartbeat and list. It is called concurrently
+	// and must not block. It is required.
 	Load func() Load
-	// Commands are those of this node, of which other nodes may call those with the flag --node. nil is
-	// none.
+	// Commands are those of this node, of which other nodes may call those with the flag --node.
+	// nil is none.
 	Commands []shell.Command
 	// Audit is called after a command with Changes that another node has called, as
 	// [shell.Options].Audit. nil is none.
@@ -128,8 +129,8 @@ type Stats struct {
 
 var errClosed = errors.New("the node is shutting down")
 
-// New returns a node that [Nodes.Start] starts. nc need not be connected yet. It stays open after Close.
-// The error joins all faults of the options.
+// New returns a node that [Nodes.Start] starts. nc need not be connected yet. It stays open after
+// Close. The error joins all faults of the options.
 func New(nc *nats.Conn, opts Options) (*Nodes, error) {
 	option.Default(&opts.Prefix, "ranch")
 	option.Default(&opts.Version, "unknown")
@@ -226,8 +227,8 @@ func (n *Nodes) Stats() Stats {
 	return st
 }
 
-// Close sends a last heartbeat, cancels commands that other nodes have called, and returns when these have
-// ended.
+// Close sends a last heartbeat, cancels commands that other nodes have called, and returns when
+// these have ended.
 func (n *Nodes) Close() {
 	n.calls.close()
 	for _, sub := range n.subs { // before the last heartbeat, after which others expect no answer

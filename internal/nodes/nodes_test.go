@@ -105,8 +105,8 @@ func rows(ages ...time.Duration) shell.Command {
 		}}
 }
 
-// A command runs at another node, with the name and the role of the operator in its audit log, and its
-// errors and an unknown command say where.
+// A command runs at another node, with the name and the role of the operator in its audit log, and
+// its errors and an unknown command say where.
 func TestCommandAtNode(t *testing.T) {
 	t.Parallel()
 	a, b := newNode(t, "a", counter("kill", 1), counter("end", 1)), newNode(t, "b", counter("kill", 2))
@@ -209,8 +209,8 @@ func TestOneInstance(t *testing.T) {
 	}
 }
 
-// The rows of all nodes are merged in the order of the command, and cut to the page. A node that does
-// not answer is named.
+// The rows of all nodes are merged in the order of the command, and cut to the page. A node that
+// does not answer is named.
 func TestCommandAtAllNodes(t *testing.T) {
 	t.Parallel()
 	a := newNode(t, "a", rows(5*time.Second, 2*time.Second))
@@ -252,8 +252,8 @@ func TestCommandAtAllNodes(t *testing.T) {
 	_, _ = b, old
 }
 
-// A command that changes something and fails at one node fails, and says where it was done. Fields are
-// rows.
+// A command that changes something and fails at one node fails, and says where it was done. Fields
+// are rows.
 func TestChangesAtAllNodes(t *testing.T) {
 	t.Parallel()
 	a, b := newNode(t, "a", counter("kill", 1)), newNode(t, "b", counter("kill", 2))

@@ -10,8 +10,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// replicas returns an error if a stream of the account has no leader, or a copy that is offline or lags
-// behind.
+// replicas returns an error if a stream of the account has no leader, or a copy that is offline or
+// lags behind.
 func replicas(ctx context.Context, nc *nats.Conn) error {
 	js, err := jetstream.New(nc)
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 	"goranch/transport"
 )
 
-// parseResult decodes what shell.MarshalResult has encoded at another node. Values that are not as the
-// kind of their column says stay as they are.
+// parseResult decodes what shell.MarshalResult has encoded at another node. Values that are not as
+// the kind of their column says stay as they are.
 func parseResult(b []byte) (any, error) {
 	// encoding/json matches the fields of shell.Column, which have no tags, by name.
 	var m struct {

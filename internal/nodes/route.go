@@ -163,8 +163,8 @@ func (n *Nodes) runEverywhere(ctx context.Context, call *shell.Call, c *shell.Co
 	return nil
 }
 
-// askAll runs a command at this node and at all others that are alive, and returns all answers, sorted by
-// node.
+// askAll runs a command at this node and at all others that are alive, and returns all answers,
+// sorted by node.
 func (n *Nodes) askAll(ctx context.Context, call *shell.Call, c *shell.Command, flags map[string]string) []answer {
 	all := n.List()
 	answers := make([]answer, len(all))
@@ -193,8 +193,8 @@ func (n *Nodes) askAll(ctx context.Context, call *shell.Call, c *shell.Command, 
 	return answers
 }
 
-// runHere runs a command at this node, with the connection of the operator, which kill and end except.
-// The result has the types that those of other nodes have.
+// runHere runs a command at this node, with the connection of the operator, which kill and end
+// except. The result has the types that those of other nodes have.
 func (n *Nodes) runHere(ctx context.Context, call *shell.Call, c *shell.Command, flags map[string]string) (any, error) {
 	v, err := c.Invoke(ctx, shell.Invocation{Args: call.Args, Flags: flags, User: call.User, Remote: call.Remote, Conn: call.Conn()})
 	if err != nil {

@@ -23,8 +23,8 @@ type calls struct {
 	running map[string]context.CancelCauseFunc // by the ids of requests
 }
 
-// begin returns an error if the command must not run. Otherwise start starts it; close waits for a start
-// in progress.
+// begin returns an error if the command must not run. Otherwise start starts it; close waits for a
+// start in progress.
 func (c *calls) begin(id string, cancel context.CancelCauseFunc, start func()) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -1,5 +1,5 @@
-// Package option sets defaults in options structs and collects their faults, so that all packages of
-// this module report a bad option in the same form.
+// Package option sets defaults in options structs and collects their faults, so that all packages
+// of this module report a bad option in the same form.
 //
 //	func (o Options) withDefaults() Options {
 //		option.Default(&o.Timeout, 5*time.Second)

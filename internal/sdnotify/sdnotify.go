@@ -31,9 +31,9 @@ func ExtendTimeout(d time.Duration) string {
 	return "EXTEND_TIMEOUT_USEC=" + strconv.FormatInt(d.Microseconds(), 10)
 }
 
-// Reloading announces a reload, which Ready ends. The manager requires both lines in one datagram: the
-// time is that of the monotonic clock of the system, so that an answer to an earlier request is not
-// taken for one to a later request.
+// Reloading announces a reload, which Ready ends. The manager requires both lines in one datagram:
+// the time is that of the monotonic clock of the system, so that an answer to an earlier request is
+// not taken for one to a later request.
 func Reloading() string {
 	return "RELOADING=1\nMONOTONIC_USEC=" + strconv.FormatInt(monotonic().Microseconds(), 10)
 }
@@ -51,9 +51,9 @@ const sendTimeout = time.Second
 // maxSocket is the longest path in NOTIFY_SOCKET: sun_path of Linux.
 const maxSocket = 107
 
-// New reads the environment. Without NOTIFY_SOCKET, and on systems other than Linux, the result has no
-// manager. pid is the id of this process. The error names the variable and its value; it is for a log
-// line, because the service works without the manager: the Notifier does nothing then.
+// New reads the environment. Without NOTIFY_SOCKET, and on systems other than Linux, the result has
+// no manager. pid is the id of this process. The error names the variable and its value; it is for
+// a log line, because the service works without the manager: the Notifier does nothing then.
 func New(getenv func(string) string, pid int) (*Notifier, error) {
 	path := getenv("NOTIFY_SOCKET")
 	if path == "" || !supported {
@@ -86,8 +86,8 @@ func watchdog(usec, forPID string, pid int) (time.Duration, error) {
 // Enabled reports whether there is a manager.
 func (n *Notifier) Enabled() bool { return n != nil && n.addr != nil }
 
-// WatchdogInterval returns the time within which the manager expects the next Watchdog; 0 if it does
-// not expect any.
+// WatchdogInterval returns the time within which the manager expects the next Watchdog; 0 if it
+// does not expect any.
 func (n *Notifier) WatchdogInterval() time.Duration {
 	if n == nil {
 		return 0

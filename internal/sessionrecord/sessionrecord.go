@@ -29,8 +29,8 @@ func Append(b []byte, r *session.Record) []byte {
 	return binary.BigEndian.AppendUint64(b, uint64(r.Seen.UnixNano()))
 }
 
-// Parse returns the record of which b begins with the header, without id and state, and what follows
-// the header. ok is false if b is too short or has another format.
+// Parse returns the record of which b begins with the header, without id and state, and what
+// follows the header. ok is false if b is too short or has another format.
 func Parse(b []byte) (r session.Record, rest []byte, ok bool) {
 	if len(b) < Size || b[0] != format {
 		return session.Record{}, nil, false

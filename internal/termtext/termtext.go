@@ -1,5 +1,6 @@
-// Package termtext makes text that may come from a peer safe to show on a terminal and in a log line.
-// All text output for operators is escaped by it: tables, error texts, trace lines, coloured logs.
+// Package termtext makes text that may come from a peer safe to show on a terminal and in a log
+// line. All text output for operators is escaped by it: tables, error texts, trace lines, coloured
+// logs.
 package termtext
 
 import (
@@ -10,9 +11,9 @@ import (
 	"unicode/utf8"
 )
 
-// Line returns s as one line without control characters: each character that is not printable, such as
-// ESC, a line feed, a C1 control, or a mark that changes the direction of text, becomes an escape
-// such as \u001b, and each invalid byte of UTF-8 one such as \xff. Line is idempotent.
+// Line returns s as one line without control characters: each character that is not printable, such
+// as ESC, a line feed, a C1 control, or a mark that changes the direction of text, becomes an
+// escape such as \u001b, and each invalid byte of UTF-8 one such as \xff. Line is idempotent.
 func Line(s string) string { return escape(s, false) }
 
 // Lines is Line for a text of several lines: line feeds and tabs stay.

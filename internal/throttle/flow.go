@@ -26,8 +26,8 @@ func (f *Flow) Init(l *Limits, d Direction) { f.limits, f.direction = l, d }
 
 // Owner reports when a transfer must stop waiting. Limit must be safe for use by any goroutine.
 type Owner interface {
-	// Limit reports whether the transfer is to fail or to return at once; until, if it is not zero, is
-	// the time from which on it is to do so.
+	// Limit reports whether the transfer is to fail or to return at once; until, if it is not zero,
+	// is the time from which on it is to do so.
 	Limit() (until time.Time, stopped bool)
 }
 

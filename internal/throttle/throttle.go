@@ -5,11 +5,11 @@
 //	n, err := conn.Read(p[:f.MaxPiece(len(p))])
 //	f.Acquire(n, owner) // waits until they are allowed
 //
-// A rate is kept by a bucket that counts bytes: those that were reserved, and those that are allowed by
-// now. A transfer reserves its bytes and waits until they are allowed. So transfers of several
-// connections are allowed in the order in which they have reserved. Each reserves one small piece at a
-// time. A bucket that was idle allows the bytes of [credit] at once. So in any period
-// a rate is exceeded by that at most, which is 0.5 % over 10 s.
+// A rate is kept by a bucket that counts bytes: those that were reserved, and those that are
+// allowed by now. A transfer reserves its bytes and waits until they are allowed. So transfers of
+// several connections are allowed in the order in which they have reserved. Each reserves one small
+// piece at a time. A bucket that was idle allows the bytes of [credit] at once. So in any period a
+// rate is exceeded by that at most, which is 0.5 % over 10 s.
 package throttle
 
 import (

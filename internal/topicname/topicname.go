@@ -1,6 +1,6 @@
-// Package topicname tells patterns from the names of topics, and matches them. Both have the meaning
-// that they have in NATS: dots separate the tokens of a name; "*" matches one token, and ">" as the
-// last token matches one or more.
+// Package topicname tells patterns from the names of topics, and matches them. Both have the
+// meaning that they have in NATS: dots separate the tokens of a name; "*" matches one token, and
+// ">" as the last token matches one or more.
 package topicname
 
 import "strings"

@@ -1,10 +1,10 @@
-// Package weborigin examines the Host and Origin of HTTP requests, so that handlers can refuse those
-// that other sites make a browser send, and keeps pages apart from those of other sites.
+// Package weborigin examines the Host and Origin of HTTP requests, so that handlers can refuse
+// those that other sites make a browser send, and keeps pages apart from those of other sites.
 //
-// A web page can make its own name resolve to an address of a server that only its user's machine can
-// reach (DNS rebinding): its requests then reach the server as requests of the same origin, and only
-// their Host names the page. A page of another origin can send requests too, and only their Origin or
-// Sec-Fetch-Site names it.
+// A web page can make its own name resolve to an address of a server that only its user's machine
+// can reach (DNS rebinding): its requests then reach the server as requests of the same origin, and
+// only their Host names the page. A page of another origin can send requests too, and only their
+// Origin or Sec-Fetch-Site names it.
 package weborigin
 
 import (
@@ -16,8 +16,8 @@ import (
 	"strings"
 )
 
-// Isolate sets the headers that keep a page apart from those of other origins: contentPolicy says what
-// it may load, and no other origin can embed its answers, open it or see its address.
+// Isolate sets the headers that keep a page apart from those of other origins: contentPolicy says
+// what it may load, and no other origin can embed its answers, open it or see its address.
 func Isolate(h http.Header, contentPolicy string) {
 	h.Set("Content-Security-Policy", contentPolicy)
 	h.Set("X-Content-Type-Options", "nosniff")

@@ -187,8 +187,8 @@ func (c *conn) Close() error {
 	return err
 }
 
-// stateConn is a conn with TLS that cannot be passed on as a *tls.Conn. net/http treats a connection with
-// the method ConnectionState as a TLS connection.
+// stateConn is a conn with TLS that cannot be passed on as a *tls.Conn. net/http treats a
+// connection with the method ConnectionState as a TLS connection.
 type stateConn struct{ *conn }
 
 func (c stateConn) ConnectionState() tls.ConnectionState {

@@ -94,8 +94,8 @@ func TestAcceptedIsNotParked(t *testing.T) {
 	}
 }
 
-// The stop of the listener waits until Stop has returned, also if all connections were closed before,
-// or were not accepted.
+// The stop of the listener waits until Stop has returned, also if all connections were closed
+// before, or were not accepted.
 func TestStopWaitsForStop(t *testing.T) {
 	for name, accept := range map[string]bool{"accepted": true, "waiting": false} {
 		t.Run(name, func(t *testing.T) {
@@ -152,8 +152,8 @@ func TestPanicOfRefuse(t *testing.T) {
 	})
 }
 
-// Connections are accepted, closed twice at once, killed and not accepted, while the listener stops.
-// Each ends once.
+// Connections are accepted, closed twice at once, killed and not accepted, while the listener
+// stops. Each ends once.
 func TestHandoverStress(t *testing.T) {
 	for range 20 {
 		nl := netlisten.New(netlisten.Options{Stop: func(ctx context.Context) { <-ctx.Done() }})
@@ -292,7 +292,8 @@ func TestStopBeforeHandover(t *testing.T) {
 	}
 }
 
-// A connection that is closed by a goroutine which panics ends as any other, and the panic continues.
+// A connection that is closed by a goroutine which panics ends as any other, and the panic
+// continues.
 func TestCloseDuringPanic(t *testing.T) {
 	nl := netlisten.New(netlisten.Options{})
 	defer nl.Close()

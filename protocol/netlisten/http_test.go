@@ -374,8 +374,8 @@ func TestHTTP2WithoutTLS(t *testing.T) {
 	receive(t, "result of Serve", served)
 }
 
-// A function of RegisterOnShutdown runs once, whether connections are open when the listener stops, longer
-// than the time for a last request, or none is.
+// A function of RegisterOnShutdown runs once, whether connections are open when the listener stops,
+// longer than the time for a last request, or none is.
 func TestShutdownHooksRunOnce(t *testing.T) {
 	t.Parallel()
 	for name, open := range map[string]bool{"no connection": false, "a connection without a request": true} {

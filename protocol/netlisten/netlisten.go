@@ -15,10 +15,10 @@
 // # TLS
 //
 // net/http, SMTP servers and others recognize TLS by the type *tls.Conn. Accept returns it over
-// transport.TLS, and after the handshake of a sniff.Upgrade: the listener runs the handshake, within
-// its time limit, and counts failed ones. net/http serves HTTP/2 if NextProtos of the configuration
-// contains "h2". With transport.TCP, a server that runs the handshake itself, as srv.ServeTLS(nl, …)
-// does, also works.
+// transport.TLS, and after the handshake of a sniff.Upgrade: the listener runs the handshake,
+// within its time limit, and counts failed ones. net/http serves HTTP/2 if NextProtos of the
+// configuration contains "h2". With transport.TCP, a server that runs the handshake itself, as
+// srv.ServeTLS(nl, …) does, also works.
 //
 // Either way the connection is limited as any other, and its counters count encrypted bytes, those
 // of the handshake included; so do those of its listener.
@@ -92,10 +92,10 @@ var (
 
 // Options describe the accepting server. The zero value of each field is allowed.
 type Options struct {
-	// Stop makes the accepting server finish: [StopHTTP], or for example GracefulStop of gRPC. It is
-	// called once, in its own goroutine, when a connection is stopped because its listener stops, or
-	// by [Listener.Shutdown]. Its ctx is cancelled when no connection is left. The ranch listener
-	// waits for Stop to return. Stop is not called for connections that are killed.
+	// Stop makes the accepting server finish: [StopHTTP], or for example GracefulStop of gRPC. It
+	// is called once, in its own goroutine, when a connection is stopped because its listener
+	// stops, or by [Listener.Shutdown]. Its ctx is cancelled when no connection is left. The ranch
+	// listener waits for Stop to return. Stop is not called for connections that are killed.
 	//
 	// nil: connections continue until they end by themselves, or are closed at the shutdown limit.
 	Stop func(ctx context.Context)
@@ -133,8 +133,9 @@ func (l *Listener) Accept() (net.Conn, error) {
 	return c.accepted(), nil
 }
 
-// Close makes Accept return. Waiting and new connections are closed; accepted connections stay open. Stop the ranch listener first, so that it accepts no connections that are
-// then refused. Calling Close again does nothing. The error is always nil.
+// Close makes Accept return. Waiting and new connections are closed; accepted connections stay
+// open. Stop the ranch listener first, so that it accepts no connections that are then refused.
+// Calling Close again does nothing. The error is always nil.
 func (l *Listener) Close() error {
 	l.mu.Lock()
 	l.closed = true
@@ -146,8 +147,8 @@ func (l *Listener) Close() error {
 	return nil
 }
 
-// Shutdown calls Stop of the options unless it has been called, and waits until it has returned or ctx
-// ends. Call it when the ranch listener has stopped: without connections, Stop was not called.
+// Shutdown calls Stop of the options unless it has been called, and waits until it has returned or
+// ctx ends. Call it when the ranch listener has stopped: without connections, Stop was not called.
 func (l *Listener) Shutdown(ctx context.Context) {
 	l.mu.Lock()
 	stopped := l.callStop(ctx)
@@ -189,8 +190,8 @@ func (unbound) String() string  { return "not bound yet" }
 // DrainsItself implements [protocol.Drainer].
 func (l *Listener) DrainsItself() {}
 
-// Serve passes conn to Accept and returns when it was closed. The error is nil, or says why conn was not
-// accepted. A ranch listener calls HandOver instead.
+// Serve passes conn to Accept and returns when it was closed. The error is nil, or says why conn
+// was not accepted. A ranch listener calls HandOver instead.
 func (l *Listener) Serve(ctx context.Context, conn *transport.Conn) error {
 	back := make(handedBack)
 	c := l.handOver(ctx, conn, back)
@@ -239,8 +240,8 @@ func (l *Listener) connEnded() {
 	}
 }
 
-// callStop calls Stop unless it has been called. The channel is closed when Stop has returned; it is nil if
-// there is no Stop. l.mu is held.
+// callStop calls Stop unless it has been called. The channel is closed when Stop has returned; it
+// is nil if there is no Stop. l.mu is held.
 func (l *Listener) callStop(ctx context.Context) <-chan struct{} {
 	if l.opts.Stop == nil || l.stopped != nil {
 		return l.stopped

@@ -9,8 +9,8 @@ import (
 	"goranch/transport"
 )
 
-// RefuseGreeting returns an [Options].Refuse for protocols in which the server speaks first, such as
-// SMTP: it sends message at once.
+// RefuseGreeting returns an [Options].Refuse for protocols in which the server speaks first, such
+// as SMTP: it sends message at once.
 //
 //	Refuse: netlisten.RefuseGreeting("421 4.3.2 too many connections\r\n")
 func RefuseGreeting(message string) func(context.Context, *transport.Conn, error) {
@@ -56,8 +56,8 @@ const (
 )
 
 // RefuseHTTP is an [Options].Refuse for HTTP: it waits for the beginning of a request, as
-// [RefuseAnswer] does, and answers it with the status 503. A client of HTTP/2 receives GOAWAY, which
-// tells it that no request was processed.
+// [RefuseAnswer] does, and answers it with the status 503. A client of HTTP/2 receives GOAWAY,
+// which tells it that no request was processed.
 func RefuseHTTP(_ context.Context, conn *transport.Conn, _ error) {
 	begin, err := conn.Peek(len(http2Preface))
 	switch {

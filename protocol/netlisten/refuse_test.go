@@ -50,8 +50,8 @@ func clientTLS(protos ...string) transport.TLS {
 	return transport.TLS{Config: &tls.Config{InsecureSkipVerify: true, NextProtos: protos}}
 }
 
-// A client that is refused receives the message of its protocol: at the cap, by a limit per address,
-// by a rule for its network and by the hook.
+// A client that is refused receives the message of its protocol: at the cap, by a limit per
+// address, by a rule for its network and by the hook.
 func TestRefuseGreeting(t *testing.T) {
 	denied := new(conns.Networks)
 	if err := denied.Add(conns.NetworkRule{Prefix: netip.MustParsePrefix("127.0.0.0/8"), Deny: true}); err != nil {

@@ -11,8 +11,8 @@ import (
 )
 
 // One source address may use a 32nd of the unused part of a limit for all clients, and a 64th for
-// incomplete frames. A few addresses therefore never reach the limit: 14 leave half of it unused, and 50 a
-// tenth.
+// incomplete frames. A few addresses therefore never reach the limit: 14 leave half of it unused,
+// and 50 a tenth.
 const (
 	addressShare = 32
 	framesShare  = 64

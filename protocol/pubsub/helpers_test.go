@@ -174,8 +174,8 @@ func heapBytes() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// subscribeAll subscribes to names in batches until the server refuses one. It returns the number of
-// subscriptions.
+// subscribeAll subscribes to names in batches until the server refuses one. It returns the number
+// of subscriptions.
 func (c *testClient) subscribeAll(names []string) (acks int) {
 	for len(names) > 0 {
 		n := min(100, len(names))

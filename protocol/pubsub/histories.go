@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// histories limits the memory of all histories. Beyond the limit the oldest history of the source address
-// whose messages take the most memory is evicted, so that a client that publishes to many topics does not
-// evict the histories of others. Its lock is acquired after that of a topic.
+// histories limits the memory of all histories. Beyond the limit the oldest history of the source
+// address whose messages take the most memory is evicted, so that a client that publishes to many
+// topics does not evict the histories of others. Its lock is acquired after that of a topic.
 type histories struct {
 	limit int64 // negative: none
 

@@ -2,8 +2,8 @@ package pubsub
 
 import "net/netip"
 
-// history holds the last messages of a topic, and its place in histories. nil is an empty one: topics
-// that have subscribers and no messages take less memory.
+// history holds the last messages of a topic, and its place in histories. nil is an empty one:
+// topics that have subscribers and no messages take less memory.
 type history struct {
 	entries []historyEntry
 	base    uint64 // every message after this offset is in entries, unless that is empty
@@ -73,8 +73,8 @@ func (h *history) setAhead(sn *subscription, p Position) {
 	h.ahead[sn] = p.Offset
 }
 
-// hasPassed reports whether sn has received, from the Broker's history, all messages up to a position at
-// which a gap ends.
+// hasPassed reports whether sn has received, from the Broker's history, all messages up to a
+// position at which a gap ends.
 func (h *history) hasPassed(sn *subscription, p Position) bool {
 	if h == nil || h.aheadEpoch != p.Epoch {
 		return false
@@ -137,8 +137,8 @@ func (h *history) memory(name string) int64 {
 	return int64(450 + len(name) + 48*len(h.entries) + h.bytes)
 }
 
-// evict drops the histories of topics that update or takeExpired has returned, and the topics too if
-// they have no subscribers. A topic that has received a message meanwhile keeps its history.
+// evict drops the histories of topics that update or takeExpired has returned, and the topics too
+// if they have no subscribers. A topic that has received a message meanwhile keeps its history.
 func (ts *topicTable) evict(evicted []*topic) {
 	for _, t := range evicted {
 		t.mu.Lock()

@@ -298,8 +298,8 @@ func (interestBroker) Subscribe(...string)              {}
 func (interestBroker) Unsubscribe(...string)            {}
 func (interestBroker) Receive(Receiver) (func(), error) { return func() {}, nil }
 
-// The position of an ordered topic is not known anymore at the moment at which its last subscription ends,
-// also if the next one begins before the topic is removed.
+// The position of an ordered topic is not known anymore at the moment at which its last
+// subscription ends, also if the next one begins before the topic is removed.
 func TestPositionEndsWithInterest(t *testing.T) {
 	s, err := NewServer(Options{Broker: interestBroker{}})
 	if err != nil {

@@ -11,9 +11,9 @@ import (
 // subscriber can read what the server accepts.
 const maxDepth = 128
 
-// members receives the members of the object that a jsonScanner reads, and those of objects that are
-// values of its members, in the order in which they end. key is without quotes; both are parts of the
-// scanned bytes. outer is the key of the object, nil for the outermost one.
+// members receives the members of the object that a jsonScanner reads, and those of objects that
+// are values of its members, in the order in which they end. key is without quotes; both are parts
+// of the scanned bytes. outer is the key of the object, nil for the outermost one.
 type members interface {
 	member(outer, key, value []byte) error
 }

@@ -59,8 +59,8 @@ func unquote(b []byte) (s string, paired bool) {
 	return decoded.String(), paired
 }
 
-// foldsTo reports whether a key, given without its quotes, is name except for case. Decoders such as
-// encoding/json take such a key for name.
+// foldsTo reports whether a key, given without its quotes, is name except for case. Decoders such
+// as encoding/json take such a key for name.
 func foldsTo(key []byte, name string) bool {
 	if len(key) < len(name) {
 		return false

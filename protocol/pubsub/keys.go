@@ -19,9 +19,9 @@ const maxKey = 128
 
 // Published is the result of a publish.
 type Published struct {
-	// Subscribers is the number of subscribers of this server to which the message was passed. If the
-	// Broker orders the topic, it is the number that this server had when the message was accepted; a
-	// session with several matching subscriptions counts several times.
+	// Subscribers is the number of subscribers of this server to which the message was passed. If
+	// the Broker orders the topic, it is the number that this server had when the message was
+	// accepted; a session with several matching subscriptions counts several times.
 	Subscribers int
 	// Position is zero if messages of the topic have none.
 	Position Position
@@ -30,8 +30,8 @@ type Published struct {
 // keyID identifies a key of a topic.
 type keyID [16]byte
 
-// newKeyID returns the first half of a SHA-256 hash, so that keys of any length and content take the
-// same memory.
+// newKeyID returns the first half of a SHA-256 hash, so that keys of any length and content take
+// the same memory.
 func newKeyID(topic, key string) (id keyID) {
 	h := sha256.Sum256([]byte(topic + "\x00" + key)) // no topic contains NUL
 	copy(id[:], h[:])

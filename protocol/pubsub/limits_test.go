@@ -108,8 +108,8 @@ func TestInvalidBrokerFramesAreRefusedAtEntry(t *testing.T) {
 	})
 }
 
-// A message after PUBLISH is delivered as soon as its JSON is complete, although neither its NUL nor
-// the end of the stream has arrived. The original does the same.
+// A message after PUBLISH is delivered as soon as its JSON is complete, although neither its NUL
+// nor the end of the stream has arrived. The original does the same.
 func TestPublishWithoutEnd(t *testing.T) {
 	for _, piece := range []int{1, 7, 1000} {
 		for _, before := range []string{"", "<regular-socket/>\x00", " \r\n"} {

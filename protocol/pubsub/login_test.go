@@ -31,7 +31,8 @@ func TestLoginPhase(t *testing.T) {
 	})
 }
 
-// A client that sends the parts of a frame too slowly is ended; one that subscribes and is idle is not.
+// A client that sends the parts of a frame too slowly is ended; one that subscribes and is idle is
+// not.
 func TestMinReceiveRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := newTestServer(t, pubsub.Options{})

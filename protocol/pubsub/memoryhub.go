@@ -14,8 +14,8 @@ import (
 type MemoryHub struct {
 	// Ordered reports whether the hub orders a topic. nil orders none.
 	Ordered func(topic string) bool
-	// Keep is the number of messages that are kept of each ordered topic; the number of topics is not
-	// limited. 0 is 16; negative values are like 1.
+	// Keep is the number of messages that are kept of each ordered topic; the number of topics is
+	// not limited. 0 is 16; negative values are like 1.
 	Keep int
 
 	mu     sync.RWMutex
@@ -67,8 +67,8 @@ func (p *hubPort) Publish(_ context.Context, topic, key string, frame []byte) (P
 	return Position{}, nil
 }
 
-// publish publishes a message of an ordered topic. The lock is held until all servers have it, which
-// keeps the order.
+// publish publishes a message of an ordered topic. The lock is held until all servers have it,
+// which keeps the order.
 func (m *MemoryHub) publish(topic, key string, frame []byte) (Position, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -26,21 +26,22 @@ type Options struct {
 	// twice that number; a connection that exceeds it is ended as bad input. 0 is 10,000;
 	// transport.NoLimit or another negative value disables the limit.
 	PublishRate int
-	// RequestRate limits the frames per second that one connection sends, whatever they contain, with
-	// bursts of twice that number; a connection that exceeds it is ended as bad input. Each 2 KiB
-	// of a frame, and of the history that answers a subscribe request, count as a further frame. 0 is
-	// 20,000; transport.NoLimit or another negative value disables the limit.
+	// RequestRate limits the frames per second that one connection sends, whatever they contain,
+	// with bursts of twice that number; a connection that exceeds it is ended as bad input. Each 2
+	// KiB of a frame, and of the history that answers a subscribe request, count as a further
+	// frame. 0 is 20,000; transport.NoLimit or another negative value disables the limit.
 	RequestRate int
-	// FrameTimeout is how long a frame may take to arrive; a connection on which one takes longer is
-	// closed. 0 is 1 min; transport.NoTimeout or another negative value disables the limit.
+	// FrameTimeout is how long a frame may take to arrive; a connection on which one takes longer
+	// is closed. 0 is 1 min; transport.NoTimeout or another negative value disables the limit.
 	FrameTimeout time.Duration
-	// AddressBytes limits the memory for the connections of one source address (IPv6: one /64): their
-	// subscriptions, each with 512 bytes and the length of its name, and with a quarter of the limit the
-	// buffers of incomplete frames of more than 16 KiB. A request beyond the limit ends its connection
-	// as bad input. Connections without an IP address are limited by TotalBytes only. 0 is a share of
-	// the unused part of the limits for all addresses: a 32nd of TotalBytes, a 64th for incomplete
-	// frames, a 32nd of MaxTopics but at least 16 topics, and a 32nd of the 1,024 arrangements of
-	// wildcards of long patterns. transport.NoLimit or another negative value disables the limit.
+	// AddressBytes limits the memory for the connections of one source address (IPv6: one /64):
+	// their subscriptions, each with 512 bytes and the length of its name, and with a quarter of
+	// the limit the buffers of incomplete frames of more than 16 KiB. A request beyond the limit
+	// ends its connection as bad input. Connections without an IP address are limited by TotalBytes
+	// only. 0 is a share of the unused part of the limits for all addresses: a 32nd of TotalBytes,
+	// a 64th for incomplete frames, a 32nd of MaxTopics but at least 16 topics, and a 32nd of the
+	// 1,024 arrangements of wildcards of long patterns. transport.NoLimit or another negative value
+	// disables the limit.
 	AddressBytes int
 	// TotalBytes limits the same memory for all connected clients together. 0 is
 	// 512 MiB; transport.NoLimit or another negative value disables the limit.
@@ -73,33 +74,33 @@ type Options struct {
 	// only for their history, in bytes. Beyond the limit a history of the source address is dropped
 	// whose messages take the most, or at least half as much: that of the topic without subscribers
 	// whose last message is the oldest; if all have subscribers, of the oldest of them. A history
-	// counts for the address that has published its last message. 0 is 256 MiB; transport.NoLimit or
-	// another negative value disables the limit.
+	// counts for the address that has published its last message. 0 is 256 MiB; transport.NoLimit
+	// or another negative value disables the limit.
 	HistoryTotal int
 	// Retain is how long the history of a topic without subscribers is kept after its last message.
 	// 0 is 1 min; negative values remove it with the last subscriber.
 	Retain time.Duration
 
-	// MaxKeys limits the messages with keys (KeyWindow) within 2 minutes, which take about 256 bytes
-	// each. One source address may have a 32nd of the unused part. Messages beyond the limits are
-	// refused. 0 is 1,048,576; transport.NoLimit or another negative value disables the limit.
+	// MaxKeys limits the messages with keys (KeyWindow) within 2 minutes, which take about 256
+	// bytes each. One source address may have a 32nd of the unused part. Messages beyond the limits
+	// are refused. 0 is 1,048,576; transport.NoLimit or another negative value disables the limit.
 	MaxKeys int
 
 	// Sessions.
 
-	// SessionTTL is how long a detached session is kept. 0 is 10 min; transport.NoTimeout or another
-	// negative value keeps it until MaxSessions is reached.
+	// SessionTTL is how long a detached session is kept. 0 is 10 min; transport.NoTimeout or
+	// another negative value keeps it until MaxSessions is reached.
 	SessionTTL time.Duration
 	// MaxBuffered limits the messages that a detached session buffers, in bytes; the oldest are
 	// dropped first. 0 is 64 KiB; negative values buffer nothing.
 	MaxBuffered int
-	// MaxSessions limits the number of sessions. A new session beyond the limit ends a detached one.
-	// 0 is 100,000; transport.NoLimit or another negative value disables the limit. Their
+	// MaxSessions limits the number of sessions. A new session beyond the limit ends a detached
+	// one. 0 is 100,000; transport.NoLimit or another negative value disables the limit. Their
 	// memory is limited to the default of [session.Options].
 	MaxSessions int
 	// MaxSessionsPerAddress limits the detached sessions of one source address (IPv6: one /64); the
-	// oldest ends. 0 is 1,000, which may also use at most 4 MiB; transport.NoLimit or another negative
-	// value disables both limits.
+	// oldest ends. 0 is 1,000, which may also use at most 4 MiB; transport.NoLimit or another
+	// negative value disables both limits.
 	MaxSessionsPerAddress int
 	// Store keeps the sessions across a restart; their subscriptions take effect when the client
 	// attaches. The server owns the store and closes it. nil keeps them in memory only.
@@ -176,8 +177,8 @@ func (o Options) withDefaults() Options {
 // keepsHistory reports whether topics keep messages, at least while they have subscribers.
 func (o *Options) keepsHistory() bool { return o.History > 0 && o.HistoryBytes > 0 }
 
-// allow takes n tokens from a bucket of one connection with a limit per second, of which the burst is
-// twice as many. A negative limit allows all.
+// allow takes n tokens from a bucket of one connection with a limit per second, of which the burst
+// is twice as many. A negative limit allows all.
 func (s *Server) allow(b *bucket.Bucket, n, perSecond int) bool {
 	return perSecond < 0 || b.Take(n, float64(perSecond), 2*perSecond, s.now()) == 0
 }

@@ -13,8 +13,8 @@ import (
 // brokerTimeout limits how long a request of a client waits for the Broker.
 const brokerTimeout = 5 * time.Second
 
-// ordered reports whether the Broker orders the messages of a topic. Otherwise this server does, for
-// its own clients.
+// ordered reports whether the Broker orders the messages of a topic. Otherwise this server does,
+// for its own clients.
 func (s *Server) ordered(topic string) bool {
 	b := s.opts.Broker
 	return b != nil && b.Ordered(topic) && !topicname.IsPattern(topic)
@@ -50,8 +50,8 @@ func (s *Server) reach(topic string) (n int) {
 	return n
 }
 
-// errNotJoined means that the history that the Broker has returned ends before the history of this server
-// begins, or that this server has none yet.
+// errNotJoined means that the history that the Broker has returned ends before the history of this
+// server begins, or that this server has none yet.
 var errNotJoined = errors.New("the history has a gap")
 
 // joinDelays are the times after which the Broker is asked again. It may answer from a copy that

@@ -111,8 +111,8 @@ func TestOrderedTopic(t *testing.T) {
 	})
 }
 
-// A server that was not subscribed to a topic asks the broker, and again while the answer ends before
-// what it has received itself.
+// A server that was not subscribed to a topic asks the broker, and again while the answer ends
+// before what it has received itself.
 func TestJoinHistory(t *testing.T) {
 	for _, tt := range []struct {
 		name      string

@@ -156,8 +156,8 @@ type message struct {
 }
 
 // member refuses a message whose topic a subscriber's JSON decoder may read differently than this
-// server: one with several topic keys, or with a key such as "Topic". Otherwise a client could get a
-// message for one topic authorized that subscribers take for another.
+// server: one with several topic keys, or with a key such as "Topic". Otherwise a client could get
+// a message for one topic authorized that subscribers take for another.
 func (m *message) member(outer, key, value []byte) error {
 	switch {
 	case outer != nil:

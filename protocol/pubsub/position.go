@@ -9,8 +9,8 @@ import (
 	"goranch/protocol"
 )
 
-// Position is a place in the order of a topic's messages. Offsets grow with each message of a topic,
-// by one or more. They can be compared within one epoch only.
+// Position is a place in the order of a topic's messages. Offsets grow with each message of a
+// topic, by one or more. They can be compared within one epoch only.
 type Position struct {
 	Epoch  string `json:"epoch"`
 	Offset uint64 `json:"offset"`
@@ -48,7 +48,8 @@ func numberedFrame(frame []byte, offset, previous uint64) []byte {
 	return append(b, '}', serverEnd)
 }
 
-// subscribedFrame announces to a client that all messages of a topic after a position follow. recovered is false if messages between the client's position and this one are lost.
+// subscribedFrame announces to a client that all messages of a topic after a position follow.
+// recovered is false if messages between the client's position and this one are lost.
 func subscribedFrame(topic string, from Position, recovered bool) []byte {
 	b, _ := json.Marshal(struct {
 		Subscribed string `json:"subscribed"`

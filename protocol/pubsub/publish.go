@@ -15,8 +15,8 @@ import (
 )
 
 // Publish publishes a message to a topic. data is any value that encoding/json can encode. n is the
-// number of subscribers of this server to which the message was passed, as in [Published], without those
-// of other servers of the Broker.
+// number of subscribers of this server to which the message was passed, as in [Published], without
+// those of other servers of the Broker.
 //
 // The error is about the arguments, which must be valid UTF-8, or wraps [ErrUnavailable] if the
 // Broker orders the topic and has not accepted the message within 5 s. For other topics a failed
@@ -27,9 +27,9 @@ func (s *Server) Publish(topic, event, messageID string, data any) (n int, err e
 }
 
 // PublishKey is Publish for a message that may be published again, for example because of an error:
-// a message with the same topic and key as one that was published within [KeyWindow] is not delivered,
-// and has the result of that one. A key has up to 128 bytes; "" is none. ctx limits how long
-// it waits for the Broker.
+// a message with the same topic and key as one that was published within [KeyWindow] is not
+// delivered, and has the result of that one. A key has up to 128 bytes; "" is none. ctx limits how
+// long it waits for the Broker.
 func (s *Server) PublishKey(ctx context.Context, key, topic, event, messageID string, data any) (Published, error) {
 	if err := checkPublishTopic(topic, s.opts.MaxTopic); err != nil {
 		return Published{}, err
@@ -88,8 +88,8 @@ func (s *Server) publishKey(ctx context.Context, topic, key string, address neti
 	return s.publish(ctx, topic, key, address, message)
 }
 
-// publish passes message to the broker if that orders the topic. Otherwise it delivers message to the
-// subscribers of this server, and passes it to the broker for others.
+// publish passes message to the broker if that orders the topic. Otherwise it delivers message to
+// the subscribers of this server, and passes it to the broker for others.
 func (s *Server) publish(ctx context.Context, topic, key string, address netip.Addr, message []byte) (p Published, err error) {
 	if s.ordered(topic) {
 		return s.publishOrdered(ctx, topic, key, message)

@@ -60,8 +60,8 @@ func (r *receiver) State(err error) {
 
 func (r *receiver) Subscribers(topic string) int { return (*Server)(r).Subscribers(topic) }
 
-// Degraded returns why the Broker is degraded, or nil. Topics that the Broker does not order continue to
-// work within this server; publishes to others fail with [ErrUnavailable].
+// Degraded returns why the Broker is degraded, or nil. Topics that the Broker does not order
+// continue to work within this server; publishes to others fail with [ErrUnavailable].
 func (s *Server) Degraded() error {
 	if err := s.degraded.Load(); err != nil {
 		return *err

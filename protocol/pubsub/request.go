@@ -49,8 +49,8 @@ func (h *handler) handle(r *request) error {
 	return h.answer(fmt.Appendf(nil, `{"subscribers":%d`, n), r)
 }
 
-// presence returns the number of subscribers of all servers of the Broker. Those that it cannot reach
-// have none.
+// presence returns the number of subscribers of all servers of the Broker. Those that it cannot
+// reach have none.
 func (h *handler) presence(name string) (int, error) {
 	n, b := h.server.Subscribers(name), h.server.opts.Broker
 	if b == nil {
@@ -133,8 +133,8 @@ func (h *handler) subscribe(name string, r *request) error {
 	})
 }
 
-// sendHistory confirms a subscription and sends messages of its topic: with their offsets, after the
-// frame that says where they continue, unless that is nil.
+// sendHistory confirms a subscription and sends messages of its topic: with their offsets, after
+// the frame that says where they continue, unless that is nil.
 func (h *handler) sendHistory(entries []historyEntry, subscribed []byte) error {
 	if err := h.allowHistory(entries); err != nil {
 		return err

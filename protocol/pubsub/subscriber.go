@@ -93,9 +93,9 @@ func (sub *subscriber) checkPeer(p *protocol.Peer) error {
 	return nil
 }
 
-// subscribe adds a subscription for p, whose messages have offsets if numbered is set, unless answer
-// returns errNotJoined. It calls answer with the locked topic when the subscription is in effect and
-// before any new message is delivered.
+// subscribe adds a subscription for p, whose messages have offsets if numbered is set, unless
+// answer returns errNotJoined. It calls answer with the locked topic when the subscription is in
+// effect and before any new message is delivered.
 func (sub *subscriber) subscribe(p *protocol.Peer, name string, numbered bool, answer answerFunc) error {
 	sub.mu.Lock()
 	defer sub.mu.Unlock()
@@ -126,8 +126,8 @@ func (sub *subscriber) subscribe(p *protocol.Peer, name string, numbered bool, a
 	return sub.save(func(names topicNames) { names[name] = struct{}{} })
 }
 
-// answerFunc answers a subscribe request. It returns the position up to which it has sent the messages
-// of a subscription with positions.
+// answerFunc answers a subscribe request. It returns the position up to which it has sent the
+// messages of a subscription with positions.
 type answerFunc func(*topic) (after Position, err error)
 
 // add adds a subscription, whose bytes the account is charged with. It calls answer, unless that is
@@ -292,9 +292,8 @@ func (sub *subscriber) attach(p *protocol.Peer, a *account, lease *session.Sessi
 	return nil
 }
 
-// chargeAttached charges the account of a connection that attaches with all subscriptions. It does not
-// refuse a session of the same address, which setPeer releases afterwards.
-// sub.mu is held.
+// chargeAttached charges the account of a connection that attaches with all subscriptions. It does
+// not refuse a session of the same address, which setPeer releases afterwards. sub.mu is held.
 func (sub *subscriber) chargeAttached(a *account) error {
 	attached := int(sub.bytes.Load()) // of a session in use; setPeer releases them
 	if sub.account == a {
@@ -356,8 +355,8 @@ func (sub *subscriber) end() {
 	sub.setPeer(nil, nil)
 }
 
-// endQueue ends subscribers in a goroutine of its own: a session may be evicted while locks are held
-// that end needs, such as that of a topic that delivers to another session.
+// endQueue ends subscribers in a goroutine of its own: a session may be evicted while locks are
+// held that end needs, such as that of a topic that delivers to another session.
 type endQueue struct {
 	mu      sync.Mutex
 	pending []*subscriber

@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// subscriptionSet holds the subscriptions of a session by their names. Most sessions have a few, for
-// which a slice needs much less memory than a map. The zero value is an empty set.
+// subscriptionSet holds the subscriptions of a session by their names. Most sessions have a few,
+// for which a slice needs much less memory than a map. The zero value is an empty set.
 type subscriptionSet struct {
 	few  []*subscription          // at most maxFew; nil if many is set
 	many map[string]*subscription // nil if few is used

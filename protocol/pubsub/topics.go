@@ -90,8 +90,8 @@ func (ts *topicTable) create(name string, by *account) error {
 	return nil
 }
 
-// lockToSubscribe is lockOrCreate for a topic that is about to get a subscriber, whose account is a.
-// by is the account for a pattern of a rare shape. The error wraps errLimit.
+// lockToSubscribe is lockOrCreate for a topic that is about to get a subscriber, whose account is
+// a. by is the account for a pattern of a rare shape. The error wraps errLimit.
 func (ts *topicTable) lockToSubscribe(name string, a, by *account) (*topic, error) {
 	t, err := ts.lockOrCreate(name, by)
 	if err != nil || t.counted {
@@ -114,8 +114,8 @@ func (ts *topicTable) lockToSubscribe(name string, a, by *account) (*topic, erro
 	return t, nil
 }
 
-// pin makes this server subscribe to the messages of an ordered topic until release is called. The error
-// wraps errLimit.
+// pin makes this server subscribe to the messages of an ordered topic until release is called. The
+// error wraps errLimit.
 func (ts *topicTable) pin(name string, a *account) (release func(), err error) {
 	t, err := ts.lockToSubscribe(name, a, a)
 	if err != nil {

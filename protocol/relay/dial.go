@@ -103,8 +103,8 @@ func sendHeader(ctx context.Context, nc net.Conn, h *transport.ProxyHeader) erro
 	return err
 }
 
-// outgoing is a transport whose Handshake is that of the client: a transport.Conn then waits for data
-// without a buffer, over TLS too.
+// outgoing is a transport whose Handshake is that of the client: a transport.Conn then waits for
+// data without a buffer, over TLS too.
 type outgoing struct {
 	transport.Transport
 	steps engine.DialSteps

@@ -20,8 +20,8 @@ import (
 
 var quiet = slog.New(slog.DiscardHandler)
 
-// front is a listener whose protocol is a relay, in memory unless a test says otherwise. The upstreams
-// are listeners of the same transport.
+// front is a listener whose protocol is a relay, in memory unless a test says otherwise. The
+// upstreams are listeners of the same transport.
 type front struct {
 	t     testing.TB
 	mem   *transport.Mem

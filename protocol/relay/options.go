@@ -18,8 +18,8 @@ const maxUpstreams = 1000
 
 // Upstream is a server to which connections are forwarded.
 type Upstream struct {
-	// Addr is its address, in a form that Options.Transport accepts: "host:port" or "unix:/path". It
-	// identifies the upstream.
+	// Addr is its address, in a form that Options.Transport accepts: "host:port" or "unix:/path".
+	// It identifies the upstream.
 	Addr string
 	// Weight is the share of connections that it receives, in relation to the others. 0 is 1; the
 	// maximum is 1000.
@@ -36,22 +36,23 @@ type Options struct {
 	// Transport dials them, and its send timeout applies to them. nil is transport.TCP{}.
 	// transport.TLS encrypts the connection to the upstream.
 	Transport transport.Transport
-	// DialTimeout limits each attempt to connect, with the PROXY header and the handshake of TLS. 0 is
-	// 5 s; negative values are refused.
+	// DialTimeout limits each attempt to connect, with the PROXY header and the handshake of TLS. 0
+	// is 5 s; negative values are refused.
 	DialTimeout time.Duration
-	// Attempts is the number of upstreams, one after the other, that are tried for a connection until
-	// one can be connected to. 0 is 3; transport.NoLimit tries all. Nothing is sent twice: the
-	// client's data is read afterwards.
+	// Attempts is the number of upstreams, one after the other, that are tried for a connection
+	// until one can be connected to. 0 is 3; transport.NoLimit tries all. Nothing is sent twice:
+	// the client's data is read afterwards.
 	Attempts int
-	// ProxyHeader is the version, 1 or 2, of the PROXY header that each upstream receives before the
-	// data, with the addresses of the client, and the TLS of its connection in version 2. 0 is none.
+	// ProxyHeader is the version, 1 or 2, of the PROXY header that each upstream receives before
+	// the data, with the addresses of the client, and the TLS of its connection in version 2. 0 is
+	// none.
 	ProxyHeader int
 
 	Passive Passive
 	Check   Check
 
-	// DrainIdle is the time without traffic in both directions after which a connection ends once its
-	// listener stops, as no response can be assumed to be in progress; connections with traffic
+	// DrainIdle is the time without traffic in both directions after which a connection ends once
+	// its listener stops, as no response can be assumed to be in progress; connections with traffic
 	// continue until the shutdown timeout. 0 is 1 s; transport.NoTimeout waits for the ends of the
 	// streams.
 	DrainIdle time.Duration
@@ -72,8 +73,8 @@ type Passive struct {
 	Window, BackOff time.Duration
 }
 
-// Check are the settings of health checks, which connect to each upstream and close the connection at
-// once. With a PROXY header, they send one without addresses. TLS is not checked.
+// Check are the settings of health checks, which connect to each upstream and close the connection
+// at once. With a PROXY header, they send one without addresses. TLS is not checked.
 type Check struct {
 	// Interval is the time between two checks. 0 is no checks; the minimum is 10 ms.
 	Interval time.Duration

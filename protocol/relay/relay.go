@@ -1,5 +1,5 @@
-// Package relay provides a protocol that forwards each connection to an upstream, a server of another
-// process, without examining what is sent.
+// Package relay provides a protocol that forwards each connection to an upstream, a server of
+// another process, without examining what is sent.
 //
 //	r, err := relay.New(relay.Options{
 //		Upstreams: []relay.Upstream{{Addr: "10.0.0.1:443"}, {Addr: "10.0.0.2:443", Weight: 2}},
@@ -11,9 +11,10 @@
 //	ranch.Drain(ctx)
 //	r.Close(ctx) // ends the health checks
 //
-// The upstream with the fewest connections is used, in relation to its weight; of several such, each
-// in turn. If it cannot be connected to, another one is tried. An upstream that fails repeatedly is
-// not used for a time ([Passive]), and health checks ([Check]) find upstreams that do not accept.
+// The upstream with the fewest connections is used, in relation to its weight; of several such,
+// each in turn. If it cannot be connected to, another one is tried. An upstream that fails
+// repeatedly is not used for a time ([Passive]), and health checks ([Check]) find upstreams that do
+// not accept.
 //
 // Data that package protocol/sniff has examined is still unread and is forwarded first, so that the
 // rules of a sniff.Config can choose between several relays.
@@ -21,17 +22,17 @@
 // # Ends
 //
 // The end of the stream of one side is passed on to the other, which may go on sending. A reset is
-// passed on as a reset. If no upstream can be connected to, the client is reset, because the
-// relay cannot send an error of a protocol that it does not know. The error of Serve is then an [*Error], which is
-// protocol.ErrUpstream.
+// passed on as a reset. If no upstream can be connected to, the client is reset, because the relay
+// cannot send an error of a protocol that it does not know. The error of Serve is then an [*Error],
+// which is protocol.ErrUpstream.
 //
 // # Limits
 //
-// A relayed connection holds no buffer while it is idle, and at most 128 KiB in addition to those of
-// the kernel while data flows: a side that reads slowly slows down the other side. Between plain TCP
-// connections on Linux bulk data stays in the kernel (splice). The send timeout of each transport
-// applies to its side, and the limits of the listener to the client. Time limits for traffic see that
-// of both directions, so an upstream needs none of its own.
+// A relayed connection holds no buffer while it is idle, and at most 128 KiB in addition to those
+// of the kernel while data flows: a side that reads slowly slows down the other side. Between plain
+// TCP connections on Linux bulk data stays in the kernel (splice). The send timeout of each
+// transport applies to its side, and the limits of the listener to the client. Time limits for
+// traffic see that of both directions, so an upstream needs none of its own.
 package relay
 
 import (
@@ -59,8 +60,8 @@ type Relay struct {
 
 var _ protocol.Drainer = (*Relay)(nil)
 
-// New returns a Relay. The error reports all options that cannot be used. If there are health checks,
-// they run until Close.
+// New returns a Relay. The error reports all options that cannot be used. If there are health
+// checks, they run until Close.
 func New(o Options) (*Relay, error) {
 	r := new(Relay)
 	if err := r.SetOptions(o); err != nil {
@@ -69,9 +70,9 @@ func New(o Options) (*Relay, error) {
 	return r, nil
 }
 
-// SetOptions replaces all options. They apply to new connections; those to an upstream that is not in
-// the new list remain. Upstreams are recognized by their address and keep their counters and health.
-// On error nothing is changed. After Close it starts no health checks.
+// SetOptions replaces all options. They apply to new connections; those to an upstream that is not
+// in the new list remain. Upstreams are recognized by their address and keep their counters and
+// health. On error nothing is changed. After Close it starts no health checks.
 func (r *Relay) SetOptions(o Options) error {
 	if err := o.Validate(); err != nil {
 		return err
@@ -117,8 +118,8 @@ func (r *Relay) Close(ctx context.Context) error { return r.checker.close(ctx) }
 func (r *Relay) DrainsItself() {}
 
 // Serve forwards conn to an upstream until both sides have ended their streams, or one fails. It
-// returns nil if the upstream has ended its stream first, io.EOF if the client has, the error of the
-// client's connection, the cause of ctx, or an [*Error] for that of the upstream. The label
+// returns nil if the upstream has ended its stream first, io.EOF if the client has, the error of
+// the client's connection, the cause of ctx, or an [*Error] for that of the upstream. The label
 // "upstream" of conn is the address of the upstream.
 func (r *Relay) Serve(ctx context.Context, conn *transport.Conn) error {
 	done := make(chan dialled, 1)

@@ -84,8 +84,8 @@ func (s *session) copy(dst, src *transport.Conn) {
 	}
 }
 
-// endStream records that src has ended its stream, and reports whether this is to be passed on. After
-// a failed write the end may be that of a connection that was reset.
+// endStream records that src has ended its stream, and reports whether this is to be passed on.
+// After a failed write the end may be that of a connection that was reset.
 func (s *session) endStream(src *transport.Conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -95,8 +95,8 @@ func (s *session) endStream(src *transport.Conn) bool {
 	return !s.failed
 }
 
-// fail records the error of a copy, unless it is the consequence of another one, and makes the other
-// copy return.
+// fail records the error of a copy, unless it is the consequence of another one, and makes the
+// other copy return.
 func (s *session) fail(dst, src *transport.Conn, err error) {
 	if errors.Is(err, net.ErrClosed) && s.ctx.Err() == nil { // by the other copy, whose error counts: a send timeout
 		s.abort()
@@ -128,9 +128,9 @@ func (s *session) reason(side *transport.Conn, err error) error {
 	case side == s.client, s.ctx.Err() != nil:
 		return err
 	case s.eof == s.server && !errors.Is(err, syscall.ECONNRESET):
-		// It has closed the connection, and the client went on sending. The answer is a reset, which the
-		// system reports as EPIPE after the end of a stream. If it reports ECONNRESET, the end that a
-		// read has found is that of a connection that was reset.
+		// It has closed the connection, and the client went on sending. The answer is a reset,
+		// which the system reports as EPIPE after the end of a stream. If it reports ECONNRESET,
+		// the end that a read has found is that of a connection that was reset.
 		return nil
 	}
 	return &Error{s.upstream.addr, connFailure(err), err}
@@ -195,13 +195,15 @@ func reset(c *transport.Conn) {
 	c.Abort()
 }
 
-// stopTick is the time between two checks of a connection that was asked to stop. It is shorter than
-// the time that package conns allows for the return of Serve once it has closed the connection.
+// stopTick is the time between two checks of a connection that was asked to stop. It is shorter
+// than the time that package conns allows for the return of Serve once it has closed the
+// connection.
 const stopTick = 250 * time.Millisecond
 
-// stop runs when the connection is asked to stop. Reads fail then, unless the listener stops: in that
-// case they fail when there has been no traffic for DrainIdle. A write to the upstream may go on, and
-// the copy from the upstream does not notice when the client's connection is closed at the limit.
+// stop runs when the connection is asked to stop. Reads fail then, unless the listener stops: in
+// that case they fail when there has been no traffic for DrainIdle. A write to the upstream may go
+// on, and the copy from the upstream does not notice when the client's connection is closed at the
+// limit.
 func (s *session) stop() {
 	cause := context.Cause(s.ctx)
 	limit := s.relay.opts.Load().DrainIdle

@@ -134,7 +134,8 @@ func TestOtherCopyAfterFailedWrite(t *testing.T) {
 	}
 }
 
-// A connection that ends with an error is reset on both sides when it ends; without one it is closed.
+// A connection that ends with an error is reset on both sides when it ends; without one it is
+// closed.
 func TestFinish(t *testing.T) {
 	for _, failed := range []bool{false, true} {
 		client, clientPeer := pair(t)
@@ -161,7 +162,8 @@ func TestFinish(t *testing.T) {
 	}
 }
 
-// A header of version 1 has no room for the extensions of one of version 2, and is sent without them.
+// A header of version 1 has no room for the extensions of one of version 2, and is sent without
+// them.
 func TestForwardedExtensions(t *testing.T) {
 	tcp := func(s string) net.Addr { return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(s)) }
 	header := &transport.ProxyHeader{Version: 2, Source: tcp("192.0.2.1:5"), Destination: tcp("192.0.2.2:80"),

@@ -70,7 +70,8 @@ func (s *sockets) connect() (client, upstream *net.TCPConn) {
 
 var bulk = bytes.Repeat([]byte("0123456789abcde\n"), 4<<20/16)
 
-// Bulk data of both directions arrives completely and is counted, whether the kernel copies it or not.
+// Bulk data of both directions arrives completely and is counted, whether the kernel copies it or
+// not.
 func TestBulk(t *testing.T) {
 	for name, addr := range map[string]string{"tcp": "127.0.0.1:0", "unix": "unix:" + filepath.Join(t.TempDir(), "s")} {
 		t.Run(name, func(t *testing.T) {

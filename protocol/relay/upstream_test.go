@@ -91,8 +91,8 @@ func TestNoneAvailable(t *testing.T) {
 	})
 }
 
-// After MaxFailures an upstream is not used for BackOff, and again after one further failure. If all
-// are out, they are used all the same.
+// After MaxFailures an upstream is not used for BackOff, and again after one further failure. If
+// all are out, they are used all the same.
 func TestPassiveHealth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var changes []relay.State

@@ -134,14 +134,15 @@ func (m *Manager[T]) insertAs(e *entry[T], k key) (inserted bool, err error) {
 	return true, nil
 }
 
-// Attach attaches h, the connection from remote, to the session with the id, and revokes the previous holder. It
-// delivers the kept output to h before it returns; an error of h is not an error of Attach. With a [NodeStore], a
-// session of another node is taken over; one of this node is attached without waiting for the store, and h is
-// revoked if a save then shows that another node has taken it over.
+// Attach attaches h, the connection from remote, to the session with the id, and revokes the
+// previous holder. It delivers the kept output to h before it returns; an error of h is not an
+// error of Attach. With a [NodeStore], a session of another node is taken over; one of this node is
+// attached without waiting for the store, and h is revoked if a save then shows that another node
+// has taken it over.
 //
-// The error is ErrUnknown, ErrClosed, the cause of ctx, or wraps ErrTooMany or ErrUnavailable. After a few errors
-// ErrUnknown every attempt from the address of remote, even with a valid id, is refused for a time that doubles
-// with each further one. A nil remote is not limited.
+// The error is ErrUnknown, ErrClosed, the cause of ctx, or wraps ErrTooMany or ErrUnavailable.
+// After a few errors ErrUnknown every attempt from the address of remote, even with a valid id, is
+// refused for a time that doubles with each further one. A nil remote is not limited.
 func (m *Manager[T]) Attach(ctx context.Context, id string, remote net.Addr, h Holder) (*Session[T], error) {
 	if h == nil {
 		return nil, errors.New("session: Attach: the holder is nil")

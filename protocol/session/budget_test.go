@@ -59,7 +59,8 @@ func exists(m *session.Manager[budgeted], ids ...string) (found []bool) {
 	return found
 }
 
-// Of sessions that are not worth keeping a thousand are kept, in memory only, and evicted before others.
+// Of sessions that are not worth keeping a thousand are kept, in memory only, and evicted before
+// others.
 func TestSessionsNotWorthKeeping(t *testing.T) {
 	store := newMemStore()
 	m := newBudgeted(t, session.Options[budgeted]{Store: store})
@@ -166,7 +167,8 @@ func TestMaxBytesEvicts(t *testing.T) {
 	})
 }
 
-// A flood of sessions costs the flooding address its own sessions, and new clients can still connect.
+// A flood of sessions costs the flooding address its own sessions, and new clients can still
+// connect.
 func TestFloodOfSessions(t *testing.T) {
 	m := newBudgeted(t, session.Options[budgeted]{Max: 1000, Evict: true, MaxPerAddress: 100})
 	honest := detached(t, m, &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1)}, 0, budgeted{Keep: true})

@@ -13,10 +13,11 @@ import (
 const (
 	// fixedSize is the memory of a session without its state and output, in bytes.
 	fixedSize = 512
-	// briefTime is how long a session has to be attached in order not to be evicted among the first.
+	// briefTime is how long a session has to be attached in order not to be evicted among the
+	// first.
 	briefTime = time.Minute
-	// classes is the number of eviction classes: one for sessions that are not worth keeping, and two
-	// for each of four priorities.
+	// classes is the number of eviction classes: one for sessions that are not worth keeping, and
+	// two for each of four priorities.
 	classes = 9
 	// maxFresh is how many sessions that are not worth keeping are kept.
 	maxFresh = 1000
@@ -49,8 +50,8 @@ func (l *detachedList[T]) close() {
 	l.closed = true
 }
 
-// push adds e and starts the sweeper if it is not running. e.mu is held, or no handle exists yet. The
-// caller calls enforceLimits afterwards, without the lock.
+// push adds e and starts the sweeper if it is not running. e.mu is held, or no handle exists yet.
+// The caller calls enforceLimits afterwards, without the lock.
 func (l *detachedList[T]) push(e *entry[T]) {
 	size, class := e.bytes(), e.evictionClass()
 	l.mu.Lock()
@@ -198,8 +199,8 @@ func (l *detachedList[T]) takeFirstLocked() *entry[T] {
 	return nil
 }
 
-// takeExcess removes and returns a session that exceeds the limits: those of the source address of e,
-// or those of all. It returns nil if none does.
+// takeExcess removes and returns a session that exceeds the limits: those of the source address of
+// e, or those of all. It returns nil if none does.
 func (l *detachedList[T]) takeExcess(e *entry[T]) *entry[T] {
 	o := &e.m.opts
 	l.mu.Lock()

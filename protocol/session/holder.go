@@ -14,7 +14,7 @@ type Holder interface {
 	Deliver(output []byte, lost int) error
 	// Revoked is called at most once, in its own goroutine, when the holder has lost the session
 	// without detaching. err is [ErrStale] if the connection from address by has taken the session
-	// over; by is nil if that connection is in another process. err is [ErrUnknown] if the session was
-	// ended by Manager.End; by is nil then too.
+	// over; by is nil if that connection is in another process. err is [ErrUnknown] if the session
+	// was ended by Manager.End; by is nil then too.
 	Revoked(by net.Addr, err error)
 }

@@ -63,7 +63,8 @@ func DJBID(remote net.Addr) (string, error) {
 }
 
 // key is the hash under which a session is stored. Because it is a hash, the time of a lookup does
-// not reveal how many leading bytes of an id were right. Half of the hash is as hard to find as an id.
+// not reveal how many leading bytes of an id were right. Half of the hash is as hard to find as an
+// id.
 type key [16]byte
 
 // keyOf hashes at most maxID+1 bytes, so that the time for a longer id does not depend on its

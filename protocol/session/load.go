@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// load adds the records of the Store, as detached sessions unless another process has them, and removes
-// expired records.
+// load adds the records of the Store, as detached sessions unless another process has them, and
+// removes expired records.
 func (m *Manager[T]) load() error {
 	elsewhere := m.share()
 	var entries, wereAttached []*entry[T]

@@ -8,30 +8,34 @@ import (
 	"time"
 )
 
-// NodeStore is a Store that several nodes use at the same time, such as the one of package natsstore. A manager
-// does not call Each: it takes a session over when a client presents its id at this node.
+// NodeStore is a Store that several nodes use at the same time, such as the one of package
+// natsstore. A manager does not call Each: it takes a session over when a client presents its id at
+// this node.
 //
-// A record belongs to the node that wrote it last, in its generation. Save compares and sets each record on its
-// own: it neither writes nor removes one that another node has taken over, or one of a later generation, and calls
-// [Node.Lost] for it, which is not an error. A [SaveError] names the records that were refused, such as those that
-// have grown while the store is full. After another error of Save the manager saves all records again.
+// A record belongs to the node that wrote it last, in its generation. Save compares and sets each
+// record on its own: it neither writes nor removes one that another node has taken over, or one of
+// a later generation, and calls [Node.Lost] for it, which is not an error. A [SaveError] names the
+// records that were refused, such as those that have grown while the store is full. After another
+// error of Save the manager saves all records again.
 type NodeStore interface {
 	Store
 	// Join is called once, by New, before all other methods.
 	Join(Node)
-	// Take takes over the session with the id, whichever node has it, and returns its record: attached,
-	// with the next generation, as it is now in the store. The node that has it is asked to save and
-	// release it first; one that does not answer is not waited for. Before the record is written, Take
-	// calls check with it, and returns the error of check. ttl is the TTL of the record.
+	// Take takes over the session with the id, whichever node has it, and returns its record:
+	// attached, with the next generation, as it is now in the store. The node that has it is asked
+	// to save and release it first; one that does not answer is not waited for. Before the record
+	// is written, Take calls check with it, and returns the error of check. ttl is the TTL of the
+	// record.
 	//
-	// The error is ErrUnknown if there is no such session. Other errors are those of the store or the
-	// cause of ctx.
+	// The error is ErrUnknown if there is no such session. Other errors are those of the store or
+	// the cause of ctx.
 	Take(ctx context.Context, id string, ttl time.Duration, check func(*Record) error) (Record, error)
 	// MaxState is the largest State of a record in bytes. 0 is no limit.
 	MaxState() int
 }
 
-// SaveError is an error of Save of a [NodeStore] that concerns some records only. All others are saved.
+// SaveError is an error of Save of a [NodeStore] that concerns some records only. All others are
+// saved.
 type SaveError struct {
 	Refused map[string]error // by id: why the record was neither written nor removed
 	Err     error            // a summary, without ids
@@ -51,20 +55,20 @@ func errorOf(id string, err error) error {
 
 // Node is a [Manager] as a [NodeStore] uses it. Its methods may be called from any goroutine.
 type Node interface {
-	// Release gives up a session for another node: the attached connection loses it, and it is saved
-	// and forgotten. If Take is taking it over, that is waited for. For an unknown session, Release
-	// waits until what has ended is removed from the store. After an error, which is that of Save or
-	// the cause of ctx, the session may not be saved yet; it is saved later, and the store keeps what
-	// it needs to refuse that if another node has the session by then. This node does not take it over
-	// before.
+	// Release gives up a session for another node: the attached connection loses it, and it is
+	// saved and forgotten. If Take is taking it over, that is waited for. For an unknown session,
+	// Release waits until what has ended is removed from the store. After an error, which is that
+	// of Save or the cause of ctx, the session may not be saved yet; it is saved later, and the
+	// store keeps what it needs to refuse that if another node has the session by then. This node
+	// does not take it over before.
 	Release(ctx context.Context, id string) error
 	// Lost says that this node no longer has a session that it had in that generation, whatever has
 	// attached to it here since, unless it has taken the session over again since. err is
 	// ErrStale if another node has it, and ErrUnknown if another node has ended it. The attached
 	// connection is revoked with err. Lost does not wait for the store, so that Save can call it.
 	Lost(id string, generation uint64, err error)
-	// Resave saves all sessions again. The store calls it after it could not hear of other nodes for
-	// some time: a session that one of them has taken over is lost then.
+	// Resave saves all sessions again. The store calls it after it could not hear of other nodes
+	// for some time: a session that one of them has taken over is lost then.
 	Resave()
 }
 
@@ -79,7 +83,8 @@ type nodes[T any] struct {
 }
 
 const (
-	// retryDelay is the time between attempts to attach to a session that is moving to another node.
+	// retryDelay is the time between attempts to attach to a session that is moving to another
+	// node.
 	retryDelay = 10 * time.Millisecond
 	// Records of attached sessions are saved again after the TTL of sessions, within these limits.
 	minRefresh, maxRefresh = time.Minute, time.Hour
@@ -148,8 +153,8 @@ func (n *nodes[T]) Resave() {
 	}
 }
 
-// acquire returns the session with the id, which it takes over if this node does not have it; nil is an
-// unknown session.
+// acquire returns the session with the id, which it takes over if this node does not have it; nil
+// is an unknown session.
 func (n *nodes[T]) acquire(ctx context.Context, id string) (*entry[T], error) {
 	if checkID(id) != nil {
 		return nil, nil
@@ -185,9 +190,9 @@ func (n *nodes[T]) acquire(ctx context.Context, id string) (*entry[T], error) {
 	}
 }
 
-// startTaking starts to take over the session with the id if this node does not have it: done is then
-// passed to stopTaking. Otherwise, running is closed at the end of a concurrent Take, if there is one, and
-// ending says that the session has ended here.
+// startTaking starts to take over the session with the id if this node does not have it: done is
+// then passed to stopTaking. Otherwise, running is closed at the end of a concurrent Take, if there
+// is one, and ending says that the session has ended here.
 func (n *nodes[T]) startTaking(id string) (running, done chan struct{}, ending bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

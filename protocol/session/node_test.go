@@ -167,7 +167,8 @@ func TestLost(t *testing.T) {
 	}
 }
 
-// A session that ends is unknown at once, even if it is still in the store, and is not taken over from it.
+// A session that ends is unknown at once, even if it is still in the store, and is not taken over
+// from it.
 func TestEndedSessionIsNotTaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &nodeStore{memStore: newMemStore()}

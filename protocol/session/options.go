@@ -21,13 +21,14 @@ type Options[T any] struct {
 	// of other detached clients, but cannot lock new clients out. Attached sessions are never
 	// evicted.
 	Evict bool
-	// Keep reports whether a session is worth keeping without a connection. Of sessions that are not,
-	// at most 1,000 are kept when they are detached; they are evicted before all others and are not
-	// saved. nil keeps all sessions. It is called with the session locked.
+	// Keep reports whether a session is worth keeping without a connection. Of sessions that are
+	// not, at most 1,000 are kept when they are detached; they are evicted before all others and
+	// are not saved. nil keeps all sessions. It is called with the session locked.
 	Keep func(*T) bool
 	// Priority is how valuable a detached session is: sessions of lower priority are evicted first,
 	// of the same priority those that were attached for less than a minute, then those detached
-	// longest. 0 is the lowest, 3 the highest; nil is 0 for all. It is called with the session locked.
+	// longest. 0 is the lowest, 3 the highest; nil is 0 for all. It is called with the session
+	// locked.
 	Priority func(*T) int
 	// Size returns how many bytes a state takes. nil is 0. It is called with the session locked.
 	Size func(*T) int
@@ -36,9 +37,10 @@ type Options[T any] struct {
 	// negative value, is no limit.
 	MaxBytes int
 	// MaxPerAddress limits the number, and MaxBytesPerAddress the memory, of the detached sessions
-	// whose last connection came from one source address (IPv6: one /64); beyond them the session of
-	// that address that was detached longest is evicted. Unix sockets and in-memory connections are
-	// not limited. 0 is 1,000 and 4 MiB; transport.NoLimit, or any other negative value, is no limit.
+	// whose last connection came from one source address (IPv6: one /64); beyond them the session
+	// of that address that was detached longest is evicted. Unix sockets and in-memory connections
+	// are not limited. 0 is 1,000 and 4 MiB; transport.NoLimit, or any other negative value, is no
+	// limit.
 	MaxPerAddress, MaxBytesPerAddress int
 	// MaxOutput is how many bytes of output are kept for a detached session; beyond it the oldest
 	// pieces are dropped. 0 is 64 KiB; negative keeps none.
@@ -60,10 +62,9 @@ type Options[T any] struct {
 	// ignores them; Stats counts them in any case. OnError is called from several goroutines and
 	// must not wait for the manager, because Create, Sync and Close wait for OnError.
 	OnError func(error)
-	// OnEnd is called once for each session that has ended or expired, or that another process or node
-	// has taken over, without locks held, with its unbound handle, in the goroutine that ended the
-	// session, or in its own one. It must not call Close, which ends
-	// no sessions.
+	// OnEnd is called once for each session that has ended or expired, or that another process or
+	// node has taken over, without locks held, with its unbound handle, in the goroutine that ended
+	// the session, or in its own one. It must not call Close, which ends no sessions.
 	OnEnd func(s *Session[T])
 }
 

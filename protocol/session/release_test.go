@@ -12,8 +12,8 @@ import (
 	"goranch/protocol/session"
 )
 
-// A release during Close, or at the end of a session, returns when the store has what another node may read
-// afterwards.
+// A release during Close, or at the end of a session, returns when the store has what another node
+// may read afterwards.
 func TestReleaseWaitsForSave(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -51,7 +51,8 @@ func TestReleaseWaitsForSave(t *testing.T) {
 	}
 }
 
-// A release, or the end of a session, while an earlier state of it is being saved, is saved after that.
+// A release, or the end of a session, while an earlier state of it is being saved, is saved after
+// that.
 func TestReleaseDuringSave(t *testing.T) {
 	for _, ends := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -79,8 +80,8 @@ func TestReleaseDuringSave(t *testing.T) {
 	}
 }
 
-// releasingStore calls Release while it is closed, and waits for it, as a store does that still serves a
-// request of another node.
+// releasingStore calls Release while it is closed, and waits for it, as a store does that still
+// serves a request of another node.
 type releasingStore struct {
 	nodeStore
 	id string
@@ -106,9 +107,9 @@ func TestReleaseDuringCloseOfStore(t *testing.T) {
 	})
 }
 
-// A session that was released for another node, and could not be saved, is not forgotten: while all saves
-// fail, a client that presents its id at this node is told to try again, and it gets the session
-// with the last changes afterwards if no other node has taken it over.
+// A session that was released for another node, and could not be saved, is not forgotten: while all
+// saves fail, a client that presents its id at this node is told to try again, and it gets the
+// session with the last changes afterwards if no other node has taken it over.
 func TestUnsavedReleaseIsUnavailable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &nodeStore{memStore: newMemStore()}

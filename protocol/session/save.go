@@ -45,8 +45,8 @@ func (v *saver[T]) init() {
 	v.next = &batch{done: make(chan struct{})}
 }
 
-// close closes the Store. mu is not held meanwhile, because the Close of a NodeStore waits for calls of
-// Node.Release, which lock it.
+// close closes the Store. mu is not held meanwhile, because the Close of a NodeStore waits for
+// calls of Node.Release, which lock it.
 func (v *saver[T]) close(store Store) error {
 	v.closing.Lock()
 	defer v.closing.Unlock()

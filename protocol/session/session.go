@@ -25,8 +25,8 @@
 // fails, Create and [Session.Sync] return its error; everything else continues in memory and is
 // saved once the Store works again. Kept output is not stored.
 //
-// With a [NodeStore], such as the one of package natsstore, a client can resume its session at any of
-// several nodes; docs/cluster.md describes it.
+// With a [NodeStore], such as the one of package natsstore, a client can resume its session at any
+// of several nodes; docs/cluster.md describes it.
 //
 // One goroutine saves while there are changes to save, and one removes expired sessions while there
 // are detached sessions. With a [NodeStore], a third one prolongs the records of attached sessions.

@@ -9,26 +9,30 @@ import (
 
 // SharedStore is a Store that another process has opened before or after this one, while both have
 // connections: during an upgrade the connections of the old process stay with it, and a client that
-// reconnects reaches the new one. The sessions move with the clients: the new process claims a session
-// that the old one still has when a client presents its id. Package ranch/upgrade provides one.
+// reconnects reaches the new one. The sessions move with the clients: the new process claims a
+// session that the old one still has when a client presents its id. Package ranch/upgrade provides
+// one.
 type SharedStore interface {
 	Store
 	// Share is called once, by New, before Each.
 	Share(Sharer)
-	// Elsewhere reports whether the other process may have sessions that the Store contains as attached.
+	// Elsewhere reports whether the other process may have sessions that the Store contains as
+	// attached.
 	Elsewhere() bool
-	// Claim makes the other process give up a session: its connection there loses it, and what has changed
-	// is imported before Claim returns. Attach calls it, and proceeds with what it has after an error.
+	// Claim makes the other process give up a session: its connection there loses it, and what has
+	// changed is imported before Claim returns. Attach calls it, and proceeds with what it has
+	// after an error.
 	Claim(ctx context.Context, id string) error
 }
 
 // Sharer is a [Manager] as a [SharedStore] uses it. Its methods may be called from any goroutine.
 type Sharer interface {
-	// Import stores what the other process has saved: put and remove are those of its Save. Sessions that
-	// were attached here in the meantime are not changed. It returns when this is in the Store.
+	// Import stores what the other process has saved: put and remove are those of its Save.
+	// Sessions that were attached here in the meantime are not changed. It returns when this is in
+	// the Store.
 	Import(ctx context.Context, put []Record, remove []string) error
-	// Release gives up a session for the other process: the attached connection loses it, and it is saved
-	// and forgotten. It does nothing for an unknown session.
+	// Release gives up a session for the other process: the attached connection loses it, and it is
+	// saved and forgotten. It does nothing for an unknown session.
 	Release(ctx context.Context, id string) error
 	// Orphaned says that the other process has ended: the sessions that it had are detached.
 	Orphaned()

@@ -13,8 +13,8 @@ import (
 	"goranch/protocol/session"
 )
 
-// half is the store of one of two processes. That of the new process has the records; that of the old
-// one passes its saves to the manager of the new one.
+// half is the store of one of two processes. That of the new process has the records; that of the
+// old one passes its saves to the manager of the new one.
 type half struct {
 	mu      sync.Mutex
 	records map[string]session.Record
@@ -108,8 +108,8 @@ func value(t *testing.T, s *session.Session[state]) (n int) {
 	return n
 }
 
-// A session that is attached in the old process is claimed by an Attach in the new one, with what has
-// changed since the hand-over.
+// A session that is attached in the old process is claimed by an Attach in the new one, with what
+// has changed since the hand-over.
 func TestClaim(t *testing.T) {
 	holder := newClient()
 	var s *session.Session[state]
@@ -220,8 +220,8 @@ func TestClaimFails(t *testing.T) {
 	}
 }
 
-// Sessions that the old process has do not expire and are not evicted in the new one, until the old one
-// has ended.
+// Sessions that the old process has do not expire and are not evicted in the new one, until the old
+// one has ended.
 func TestSessionsElsewhereStay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		opts := session.Options[state]{MaxPerAddress: 2, TTL: time.Minute}

@@ -13,8 +13,8 @@ type Record struct {
 	Seen       time.Time // when the session was detached; if it is attached, when it was saved
 	Attached   bool      // whether the session was attached when it was saved
 	State      []byte    // result of Options.Marshal
-	// TTL is how long a [NodeStore] keeps the record without another Save. 0 is until it is removed.
-	// Other stores ignore it.
+	// TTL is how long a [NodeStore] keeps the record without another Save. 0 is until it is
+	// removed. Other stores ignore it.
 	TTL time.Duration
 }
 

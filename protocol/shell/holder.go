@@ -61,8 +61,8 @@ func (h *holder) takeBuffered() []byte {
 	return b
 }
 
-// Revoked implements session.Holder: it sends the client the reason for the loss of the session, and closes
-// the connection.
+// Revoked implements session.Holder: it sends the client the reason for the loss of the session,
+// and closes the connection.
 func (h *holder) Revoked(by net.Addr, err error) {
 	revoke := func() {
 		h.c.peer.Outbox().Send(h.revocation(by, err))

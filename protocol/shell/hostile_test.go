@@ -14,8 +14,8 @@ import (
 	"goranch/transport"
 )
 
-// A web page can make a browser send a POST to this port: the connection ends at the request line, before
-// a line of the body is taken for a command.
+// A web page can make a browser send a POST to this port: the connection ends at the request line,
+// before a line of the body is taken for a command.
 func TestHTTPIsClosedAtItsFirstLine(t *testing.T) {
 	ran := false
 	srv := newTestServer(t, Options{Commands: []Command{{Name: "act", Run: func(context.Context, *Call) error { ran = true; return nil }}}})

@@ -6,8 +6,8 @@ import (
 	"testing/synctest"
 )
 
-// TestEarlyInterrupt sends Ctrl-C together with the command, so that it may arrive before the worker
-// has made the context of the command.
+// TestEarlyInterrupt sends Ctrl-C together with the command, so that it may arrive before the
+// worker has made the context of the command.
 func TestEarlyInterrupt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		wait := Method("wait", "", func(ctx context.Context, _ struct{}) (string, error) {

@@ -29,10 +29,10 @@ type Invocation struct {
 	Audit func(AuditEntry)
 }
 
-// Invoke runs the command as a shell does, in the caller's goroutine: it checks the role of the user,
-// the flags and the number of arguments, and reports the call to Audit. The result is what the
-// command has passed to [Call.Return]. The error is an [*Error]; that of a command whose ctx has
-// ended is the cause of ctx. A panic of the command is not recovered.
+// Invoke runs the command as a shell does, in the caller's goroutine: it checks the role of the
+// user, the flags and the number of arguments, and reports the call to Audit. The result is what
+// the command has passed to [Call.Return]. The error is an [*Error]; that of a command whose ctx
+// has ended is the cause of ctx. A panic of the command is not recovered.
 func (c *Command) Invoke(ctx context.Context, inv Invocation) (result any, err error) {
 	call := &Call{
 		Args: inv.Args, Flags: inv.Flags, Value: inv.Value, User: inv.User, Remote: inv.Remote,
@@ -83,8 +83,8 @@ func (c *Command) checkInvocation(inv *Invocation) error {
 	return c.checkCount(len(inv.Args))
 }
 
-// line returns the request line that has the same meaning as inv, for the audit log. Flags are in the
-// order of the command.
+// line returns the request line that has the same meaning as inv, for the audit log. Flags are in
+// the order of the command.
 func (c *Command) line(inv *Invocation) string {
 	if c.Raw {
 		return strings.TrimRight(c.Name+" "+inv.Value, " ")
@@ -103,8 +103,8 @@ func (c *Command) line(inv *Invocation) string {
 	return strings.Join(words, " ")
 }
 
-// MarshalResult returns a result as a JSON object, which has the members of an answer of the shell in
-// JSON without its id: "result", and "columns", "fields" and "total" if they apply.
+// MarshalResult returns a result as a JSON object, which has the members of an answer of the shell
+// in JSON without its id: "result", and "columns", "fields" and "total" if they apply.
 func MarshalResult(v any) ([]byte, error) {
 	b, err := appendValue([]byte(`{"result":`), v)
 	if err != nil {

@@ -22,8 +22,8 @@ type Options struct {
 	// Root is the directory that cd and ls can access and in which programs start. Neither ".." nor
 	// symbolic links lead out of it. "" disables cd and ls.
 	Root string
-	// Sessions are the settings of the sessions. Its OnEnd is called after the shell's own; its Keep,
-	// Priority and Size are set by the shell.
+	// Sessions are the settings of the sessions. Its OnEnd is called after the shell's own; its
+	// Keep, Priority and Size are set by the shell.
 	Sessions session.Options[State]
 
 	// Authenticate returns the user of a new connection, before anything is sent. Its error is sent
@@ -46,8 +46,8 @@ type Options struct {
 	// Variables is the largest number of variables of a session, with names of up to 64 bytes and
 	// values of up to 4 KiB, 16 KiB together. 0 is 100; negative is none.
 	Variables int
-	// MaxGuests limits the connections of clients with the role [Guest], so that they cannot take all
-	// connections of a listener from others. 0 is 128; transport.NoLimit, or any other negative
+	// MaxGuests limits the connections of clients with the role [Guest], so that they cannot take
+	// all connections of a listener from others. 0 is 128; transport.NoLimit, or any other negative
 	// value, is no limit.
 	MaxGuests int
 	// GuestTimeout ends the connection of a client that is still a [Guest] after that time. 0 is

@@ -8,7 +8,8 @@ type request struct {
 	text string   // the line; "": cancelled while it was queued
 }
 
-// So many requests, or a few with so many bytes, can be queued. Beyond it the connection is not read.
+// So many requests, or a few with so many bytes, can be queued. Beyond it the connection is not
+// read.
 const (
 	maxQueued      = 64
 	maxQueuedBytes = 16 << 10
@@ -87,8 +88,8 @@ func (r *runner) work(req request) {
 	}
 }
 
-// waitBelowHighWater waits while highWater bytes wait for a client that does not read its answers: its next
-// request runs when it does.
+// waitBelowHighWater waits while highWater bytes wait for a client that does not read its answers:
+// its next request runs when it does.
 func (c *conn) waitBelowHighWater() { c.peer.Outbox().WaitBelow(c.peer.Context(), highWater) }
 
 // next returns the next queued request. If there is none it marks the runner idle.

@@ -9,8 +9,9 @@ import (
 // Table is a result of rows. Its JSON is an array of objects with the keys of the columns.
 type Table struct {
 	Columns []Column
-	// Rows hold values of type string, bool, integer, float, time.Duration, time.Time, Bytes,
-	// Share or fmt.Stringer. Durations are "1m3s" in text and seconds in JSON; times are RFC 3339 in both.
+	// Rows hold values of type string, bool, integer, float, time.Duration, time.Time, Bytes, Share
+	// or fmt.Stringer. Durations are "1m3s" in text and seconds in JSON; times are RFC 3339 in
+	// both.
 	Rows [][]any
 	// Total is the number of rows that exist if Rows is only a part of them; otherwise 0.
 	Total int

@@ -87,8 +87,8 @@ func (s *State) size() int {
 	return n
 }
 
-// isFresh reports whether the session has nothing that a client could miss: no request has changed it
-// since it was created.
+// isFresh reports whether the session has nothing that a client could miss: no request has changed
+// it since it was created.
 func (s *State) isFresh() bool {
 	return len(s.History) == 0 && len(s.Variables) == 0 && (s.Dir == "" || s.Dir == "/") && !s.JSON && !s.Prompt
 }

@@ -19,7 +19,8 @@ type Route struct {
 	// ServerNames are the server names (SNI) for which the route is used: "example.com";
 	// "*.example.com", which stands for all names that end with .example.com; and "" for clients
 	// that send none. They are compared without regard to case. Names that are not in ASCII are
-	// written in their encoded form, "xn--…". Without ServerNames the route is used for all clients.
+	// written in their encoded form, "xn--…". Without ServerNames the route is used for all
+	// clients.
 	ServerNames []string
 	// ALPN are names of application protocols, such as "h2". The client must offer one of them.
 	// Without ALPN the route is used for all clients.
@@ -36,13 +37,14 @@ type routeTable struct {
 	any   []*Route // those without ServerNames
 }
 
-// TLSRoutes returns a [Select] that waits for the complete ClientHello and returns the protocol of a
-// route: for the exact server name, else for the longest wildcard, else without ServerNames. Of several
-// routes for a name the first with a matching ALPN is used; if none matches, the search continues with the
-// next shorter wildcard. The number of routes does not affect the time. A server name that is no host name
-// is used by routes without ServerNames only. A malformed ClientHello and other data have no protocol: the
-// next [Rule] is evaluated. The server name, escaped and cut to 128 bytes, becomes the label "sni" of the
-// connection. The error reports all fields that cannot be used, and names and protocols of earlier routes.
+// TLSRoutes returns a [Select] that waits for the complete ClientHello and returns the protocol of
+// a route: for the exact server name, else for the longest wildcard, else without ServerNames. Of
+// several routes for a name the first with a matching ALPN is used; if none matches, the search
+// continues with the next shorter wildcard. The number of routes does not affect the time. A server
+// name that is no host name is used by routes without ServerNames only. A malformed ClientHello and
+// other data have no protocol: the next [Rule] is evaluated. The server name, escaped and cut to
+// 128 bytes, becomes the label "sni" of the connection. The error reports all fields that cannot be
+// used, and names and protocols of earlier routes.
 func TLSRoutes(routes ...Route) (Select, error) {
 	t, err := newRouteTable(routes)
 	if err != nil {

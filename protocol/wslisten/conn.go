@@ -90,8 +90,8 @@ func (c *conn) Read(p []byte) (int, error) {
 	return 0, c.readErr
 }
 
-// WaitReadable implements engine.ReadableWaiter. It waits with the small buffer of c, so that an idle
-// connection does not hold a read buffer.
+// WaitReadable implements engine.ReadableWaiter. It waits with the small buffer of c, so that an
+// idle connection does not hold a read buffer.
 func (c *conn) WaitReadable() {
 	c.readMu.Lock()
 	defer c.readMu.Unlock()
@@ -151,7 +151,8 @@ func (c *conn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// writeMessage writes p, in text after the partial character of the previous message. c.writeMu is held.
+// writeMessage writes p, in text after the partial character of the previous message. c.writeMu is
+// held.
 func (c *conn) writeMessage(p []byte) (int, error) {
 	switch {
 	case c.writeErr != nil:

@@ -127,8 +127,8 @@ func (c *conn) opened(nc net.Conn, err error) {
 	close(c.admission.answered)
 }
 
-// upgrade lets the goroutine of the request answer, and waits for it. It is called by the goroutine of the
-// connection.
+// upgrade lets the goroutine of the request answer, and waits for it. It is called by the goroutine
+// of the connection.
 func (c *conn) upgrade(ctx context.Context) error {
 	close(c.admission.proceed)
 	select {

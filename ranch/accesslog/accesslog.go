@@ -18,12 +18,12 @@
 //
 // "tls" is absent without a TLS handshake that has succeeded, "labels" without labels, and "error"
 // without an error; the text of an error of the connection itself does not repeat its addresses.
-// "duration" is in seconds. All that a client chooses follows "sent", so a program that searches the
-// beginning of a line cannot be misled. Characters that are not printable are escaped.
+// "duration" is in seconds. All that a client chooses follows "sent", so a program that searches
+// the beginning of a line cannot be misled. Characters that are not printable are escaped.
 //
 // Writing never delays a connection: a goroutine writes the lines, which are kept in memory up to
-// [Options].MaxBytes; further ones are dropped and counted. While the file cannot be written, for example
-// because the disk is full, lines are kept in the same way.
+// [Options].MaxBytes; further ones are dropped and counted. While the file cannot be written, for
+// example because the disk is full, lines are kept in the same way.
 package accesslog
 
 import (
@@ -48,8 +48,8 @@ type Options struct {
 	// MaxBytes limits the memory for pending lines: each takes 256 bytes. 0 is
 	// 1 MiB; values below 64 KiB are refused.
 	MaxBytes int
-	// Logger logs once when lines cannot be written or are dropped, and once when they can be written
-	// again. nil is slog.Default().
+	// Logger logs once when lines cannot be written or are dropped, and once when they can be
+	// written again. nil is slog.Default().
 	Logger *slog.Logger
 }
 
@@ -102,7 +102,8 @@ func (o Options) mode() fs.FileMode { return cmp.Or(o.Mode, 0o640) }
 
 const (
 	minBytes = 64 << 10 // the smallest MaxBytes
-	// entryBytes is the memory of a pending line: an entry, with a reserve for its labels and its error.
+	// entryBytes is the memory of a pending line: an entry, with a reserve for its labels and its
+	// error.
 	entryBytes = 256
 )
 

@@ -119,7 +119,8 @@ var sharedEvent struct {
 	e    ranch.Event
 }
 
-// addLines queues the lines from to to-1, which have the same length. Their listener is their number.
+// addLines queues the lines from to to-1, which have the same length. Their listener is their
+// number.
 func addLines(t testing.TB, l *Log, from, to int) {
 	t.Helper()
 	e := lineEvent(t)
@@ -151,8 +152,8 @@ func wantLines(t *testing.T, lines []string, from, to int) {
 	}
 }
 
-// While the disk is full, lines wait; one line is cut where the room has ended, and then repeated. The
-// episode is reported once.
+// While the disk is full, lines wait; one line is cut where the room has ended, and then repeated.
+// The episode is reported once.
 func TestFullDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := new(messages)
@@ -411,7 +412,8 @@ func TestAddressPanics(t *testing.T) {
 	}
 }
 
-// BenchmarkObserve is the cost of a line in the goroutine of a connection and in the one that writes.
+// BenchmarkObserve is the cost of a line in the goroutine of a connection and in the one that
+// writes.
 func BenchmarkObserve(b *testing.B) {
 	l, err := New(io.Discard, Options{Logger: discard})
 	if err != nil {

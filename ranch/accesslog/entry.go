@@ -11,9 +11,9 @@ import (
 	"goranch/transport"
 )
 
-// entry is the data of a line. It does not refer to the connection, whose memory can be freed before the
-// line is written. The writing goroutine formats it: formatting would grow the stack of the goroutine of
-// the connection.
+// entry is the data of a line. It does not refer to the connection, whose memory can be freed
+// before the line is written. The writing goroutine formats it: formatting would grow the stack of
+// the goroutine of the connection.
 type entry struct {
 	transport      string
 	peer, local    net.Addr
@@ -36,8 +36,8 @@ type tlsState struct {
 	client          *x509.Certificate // verified; nil: none
 }
 
-// record queues the line for the end of a connection. It needs so little stack that most connections
-// end without growing theirs: see conns.connection.report.
+// record queues the line for the end of a connection. It needs so little stack that most
+// connections end without growing theirs: see conns.connection.report.
 //
 //go:noinline
 func (l *Log) record(e *ranch.Event) {

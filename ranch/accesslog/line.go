@@ -60,7 +60,8 @@ func cause(err error, peer net.Addr) error {
 	return err
 }
 
-// appendTime appends a time as RFC 3339 with microseconds. Most lines have the second of the line before.
+// appendTime appends a time as RFC 3339 with microseconds. Most lines have the second of the line
+// before.
 func (f *lines) appendTime(b []byte, at int64) []byte {
 	t := time.Unix(0, at)
 	if f.date == nil || t.Unix() != f.second {

@@ -93,7 +93,8 @@ func (s *testServer) stop() []summary {
 	return all
 }
 
-// testConfig returns the configuration of a server and its clients, which have the same certificate.
+// testConfig returns the configuration of a server and its clients, which have the same
+// certificate.
 func testConfig(t *testing.T) *tls.Config {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -121,8 +122,8 @@ func testConfig(t *testing.T) *tls.Config {
 	}
 }
 
-// Each connection has a line when it has ended, with what was sent and received and the state of TLS:
-// one that was served, one whose handshake failed, and one that an operator has ended.
+// Each connection has a line when it has ended, with what was sent and received and the state of
+// TLS: one that was served, one whose handshake failed, and one that an operator has ended.
 func TestLinesOfAListener(t *testing.T) {
 	s := newTestServer(t, ranch.Options{}, protocol.Func(func(_ context.Context, conn *transport.Conn) error {
 		conn.SetLabel("user", "ann")

@@ -12,9 +12,9 @@ const (
 	retryAfter = time.Second
 	// recoverAfter ends an episode: the time for which writes must succeed without a dropped line.
 	recoverAfter = time.Second
-	// batchTime is how long lines wait after a write for more lines, up to batchLines of them, so that
-	// a busy server does not call write for each line. Lines are formatted for one write at a time, up
-	// to batchBytes and the last one, so that formatted lines take little memory.
+	// batchTime is how long lines wait after a write for more lines, up to batchLines of them, so
+	// that a busy server does not call write for each line. Lines are formatted for one write at a
+	// time, up to batchBytes and the last one, so that formatted lines take little memory.
 	batchTime  = 20 * time.Millisecond
 	batchLines = 128
 	batchBytes = 32 << 10
@@ -65,7 +65,8 @@ func (l *Log) collect() {
 	}
 }
 
-// backOff waits before the next attempt, and reports whether the log is still open. Reopen interrupts it.
+// backOff waits before the next attempt, and reports whether the log is still open. Reopen
+// interrupts it.
 func (l *Log) backOff(w *writer) bool {
 	t := time.NewTimer(retryAfter)
 	defer t.Stop()

@@ -52,9 +52,9 @@ type Options struct {
 	// everything, or nothing if it returns an error. ctx ends if the command is cancelled. nil:
 	// there is no such command.
 	Reload func(ctx context.Context) ([]Change, error)
-	// Upgrade replaces the process by a new one for the command upgrade, as the method of that name in
-	// package ranch/upgrade does. progress shows what happens. ctx ends if the command is cancelled. nil:
-	// there is no such command.
+	// Upgrade replaces the process by a new one for the command upgrade, as the method of that name
+	// in package ranch/upgrade does. progress shows what happens. ctx ends if the command is
+	// cancelled. nil: there is no such command.
 	Upgrade func(ctx context.Context, progress func(string)) (Upgraded, error)
 	// Version is the version of the server. "" is "unknown".
 	Version string

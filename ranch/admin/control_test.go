@@ -79,7 +79,8 @@ func TestDrain(t *testing.T) {
 	})
 }
 
-// With --watch the drain shows its progress: accepting, asking, ended. Another operator can watch it.
+// With --watch the drain shows its progress: accepting, asking, ended. Another operator can watch
+// it.
 func TestDrainWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newTestServer(t, admin.Options{})

@@ -17,8 +17,8 @@ import (
 	"goranch/transport"
 )
 
-// labelled is a protocol that sets the label user to each value in turn, one per connection, answers
-// with a byte, and reads until the end.
+// labelled is a protocol that sets the label user to each value in turn, one per connection,
+// answers with a byte, and reads until the end.
 func labelled(values []string) protocol.Protocol {
 	next := make(chan string, len(values))
 	for _, v := range values {
@@ -83,7 +83,8 @@ func TestLabelsOfTheShell(t *testing.T) {
 	}
 }
 
-// Labels that could control a terminal reach no output as they are, and JSON returns them unchanged.
+// Labels that could control a terminal reach no output as they are, and JSON returns them
+// unchanged.
 func TestNastyLabels(t *testing.T) {
 	s := newTestServer(t, admin.Options{})
 	values := slices.Clone(termtext.Nasty)

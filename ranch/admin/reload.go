@@ -11,7 +11,8 @@ import (
 type Change struct {
 	// Listener is the name of the listener; "" is the server.
 	Listener string
-	// Key is the name of the setting; "" if the listener itself is new or is not configured any more.
+	// Key is the name of the setting; "" if the listener itself is new or is not configured any
+	// more.
 	Key string
 	// Before and After are the values; "" is the default.
 	Before, After string

@@ -87,7 +87,8 @@ func sourceKey(s conns.Source, key string) uint64 {
 	return uint64(s.Connections)
 }
 
-// sourceName returns the address, or for IPv6 the network, in the form that the filter peer= accepts.
+// sourceName returns the address, or for IPv6 the network, in the form that the filter peer=
+// accepts.
 func sourceName(s conns.Source) string {
 	switch {
 	case !s.Prefix.IsValid():

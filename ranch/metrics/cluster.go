@@ -2,8 +2,8 @@ package metrics
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// Cluster holds the figures of a node of a cluster. Each node is scraped separately: of other nodes it
-// exports only the states.
+// Cluster holds the figures of a node of a cluster. Each node is scraped separately: of other nodes
+// it exports only the states.
 type Cluster struct {
 	Ready    bool
 	State    string         // of this node, a key of Nodes

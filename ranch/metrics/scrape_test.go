@@ -22,8 +22,8 @@ import (
 	"goranch/transport"
 )
 
-// startPrometheus starts a Prometheus that scrapes target every second, with the rules of deploy, and
-// returns the URL of its API.
+// startPrometheus starts a Prometheus that scrapes target every second, with the rules of deploy,
+// and returns the URL of its API.
 func startPrometheus(t *testing.T, target string) string {
 	t.Helper()
 	path, dir := program(t, "prometheus"), t.TempDir()

@@ -2,10 +2,10 @@
 //
 //	stop := server.Observe(oteltrace.Observer(provider))
 //
-// Each connection is a span "connection" from accept to the end. If its transport has a handshake, a
-// span "handshake" in it lasts until the protocol was called. The spans are made when the connection
-// has ended: a live connection costs nothing, and no span is lost or left open when observing begins
-// or stops.
+// Each connection is a span "connection" from accept to the end. If its transport has a handshake,
+// a span "handshake" in it lasts until the protocol was called. The spans are made when the
+// connection has ended: a live connection costs nothing, and no span is lost or left open when
+// observing begins or stops.
 package oteltrace
 
 import (
@@ -28,13 +28,13 @@ import (
 // scope is the name of the instrumentation.
 const scope = "goranch/ranch/oteltrace"
 
-// Observer returns an observer, for ranch.Options.Observer or ranch.Server.Observe, that makes the spans with a
-// tracer of p. Their attributes are goranch.listener, goranch.reason (of the end), goranch.connection.id,
-// goranch.received_bytes and goranch.sent_bytes, and those of OpenTelemetry in docs/metrics.md. client.address and
-// network.peer.address differ behind a proxy. Text of peers is escaped. The sampler of p sees goranch.listener only; the
-// others are set for spans that are recorded. Spans of protocols that failed or panicked, and of handshakes that
-// failed, have the status Error. The span ends in the goroutine of the connection, so its processor must not
-// wait.
+// Observer returns an observer, for ranch.Options.Observer or ranch.Server.Observe, that makes the
+// spans with a tracer of p. Their attributes are goranch.listener, goranch.reason (of the end),
+// goranch.connection.id, goranch.received_bytes and goranch.sent_bytes, and those of OpenTelemetry
+// in docs/metrics.md. client.address and network.peer.address differ behind a proxy. Text of peers
+// is escaped. The sampler of p sees goranch.listener only; the others are set for spans that are
+// recorded. Spans of protocols that failed or panicked, and of handshakes that failed, have the
+// status Error. The span ends in the goroutine of the connection, so its processor must not wait.
 func Observer(p trace.TracerProvider) func(ranch.Event) {
 	tracer := p.Tracer(scope)
 	return func(e ranch.Event) {

@@ -29,8 +29,8 @@ import (
 	"goranch/transport"
 )
 
-// childConfig is the file config.json in the directory of a child. It is read by each process at its
-// start, so a test can change it for the successor.
+// childConfig is the file config.json in the directory of a child. It is read by each process at
+// its start, so a test can change it for the successor.
 type childConfig struct {
 	Listeners    []childListener
 	State        bool // keep shell sessions in the directory

@@ -55,8 +55,8 @@ func appendFrame(f frame) ([]byte, error) {
 	return append(binary.BigEndian.AppendUint32(nil, uint32(len(b))), b...), nil
 }
 
-// control is a connection between two processes, over which both call each other. It is closed at the
-// first error.
+// control is a connection between two processes, over which both call each other. It is closed at
+// the first error.
 type control struct {
 	conn   net.Conn
 	handle func(ctx context.Context, call string, body json.RawMessage) (any, error)
@@ -144,8 +144,8 @@ func (c *control) write(f frame) error {
 	return nil
 }
 
-// call calls the peer and stores its result, unless result is nil. The error is that of the peer, the
-// cause of ctx, or the cause of the end of the connection.
+// call calls the peer and stores its result, unless result is nil. The error is that of the peer,
+// the cause of ctx, or the cause of the end of the connection.
 func (c *control) call(ctx context.Context, name string, body, result any) error {
 	f := frame{Call: name}
 	var err error

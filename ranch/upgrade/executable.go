@@ -17,8 +17,9 @@ var started = func() (s struct{ dir, path string }) {
 }()
 
 // programPath returns the path of the program as it was called, so that a symbolic link is followed
-// again by the next start: it may lead to another release. If the arguments do not say it, the path is
-// that of the executable file, as it was at the start: Linux appends " (deleted)" when it was replaced.
+// again by the next start: it may lead to another release. If the arguments do not say it, the path
+// is that of the executable file, as it was at the start: Linux appends " (deleted)" when it was
+// replaced.
 func programPath(args []string, dir string) string {
 	self, err := os.Executable()
 	if len(args) == 0 {

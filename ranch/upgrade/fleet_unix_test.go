@@ -34,8 +34,8 @@ type fleet struct {
 	stderr  strings.Builder
 }
 
-// startFleet starts the first process, which serves when startFleet returns. All are killed at the end
-// of the test.
+// startFleet starts the first process, which serves when startFleet returns. All are killed at the
+// end of the test.
 func startFleet(t *testing.T, c childConfig) (*fleet, report) {
 	t.Helper()
 	f := newFleet(t, c)
@@ -152,8 +152,8 @@ func (f *fleet) configure(c childConfig) {
 	}
 }
 
-// wait returns the first report of one of the events by a process; pid 0 is any process. It is returned
-// once.
+// wait returns the first report of one of the events by a process; pid 0 is any process. It is
+// returned once.
 func (f *fleet) wait(pid int, events ...string) report {
 	f.t.Helper()
 	limit := time.NewTimer(testTimeout)

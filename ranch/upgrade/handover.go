@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// handOver stops accepting on the adopted sockets, lets the successor begin, and gives up the sockets.
-// Until the successor has confirmed that it accepts, everything can be undone.
+// handOver stops accepting on the adopted sockets, lets the successor begin, and gives up the
+// sockets. Until the successor has confirmed that it accepts, everything can be undone.
 func (a *attempt) handOver(ctx context.Context, call readyCall) (Result, error) {
 	adopted, err := a.adopted(call.adopted)
 	if err != nil {

@@ -86,8 +86,8 @@ func (l *listener) markHanded() {
 	}
 }
 
-// Close removes the file of an adopted Unix socket, unless the socket was handed over or the file was
-// replaced; that of others is removed by their transport.
+// Close removes the file of an adopted Unix socket, unless the socket was handed over or the file
+// was replaced; that of others is removed by their transport.
 func (l *listener) Close() error {
 	if l.closed.Swap(true) {
 		return l.acceptor.Close()

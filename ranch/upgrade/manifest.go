@@ -15,8 +15,8 @@ const (
 	maxProcesses = 100
 )
 
-// manifest is the first message of the predecessor to the successor. The descriptors follow: those of
-// Sockets, then those of Processes.
+// manifest is the first message of the predecessor to the successor. The descriptors follow: those
+// of Sockets, then those of Processes.
 type manifest struct {
 	Version    int           `json:"version"`
 	PID        int           `json:"pid"`        // of the predecessor
@@ -32,13 +32,13 @@ type socketEntry struct {
 	Bound string `json:"bound"` // the address to which it is bound, as listenaddr.String has it
 	// Inherited says that a third process owns the socket, such as systemd.
 	Inherited bool `json:"inherited,omitempty"`
-	// OwnFile says that the file of the Unix socket belongs to these processes, so that the last one
-	// removes it.
+	// OwnFile says that the file of the Unix socket belongs to these processes, so that the last
+	// one removes it.
 	OwnFile bool `json:"ownFile,omitempty"`
 }
 
-// process is a process of an earlier generation that has not ended. Its descriptor is the reading end
-// of a pipe that nothing is written to; the end of the process closes the other end.
+// process is a process of an earlier generation that has not ended. Its descriptor is the reading
+// end of a pipe that nothing is written to; the end of the process closes the other end.
 type process struct {
 	PID        int `json:"pid"`
 	Generation int `json:"generation"`

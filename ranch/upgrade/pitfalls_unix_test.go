@@ -259,8 +259,8 @@ func copyFile(t *testing.T, from, to string) {
 	}
 }
 
-// A successor with another configuration: a listener that it does not have is drained and closed, and
-// one that is new is opened.
+// A successor with another configuration: a listener that it does not have is drained and closed,
+// and one that is new is opened.
 func TestOtherListeners(t *testing.T) {
 	c := childConfig{Timeout: 20 * time.Second, Drain: testTimeout, Listeners: []childListener{{Ref: "keep", Addr: "127.0.0.1:0"}, {Ref: "drop", Addr: "unix:s"}}}
 	f, first := startFleet(t, c)

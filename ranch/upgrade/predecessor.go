@@ -49,14 +49,14 @@ type readyCall struct {
 // grace is how long a successor that has failed may take to exit before it is killed.
 const grace = time.Second
 
-// Upgrade starts the program again and hands it the sockets. It returns nil when the successor serves;
-// HandedOver is closed then. After an error this process serves as before and the successor has ended. The
-// error wraps [ErrInProgress], [ErrNotServing], [ErrTooMany], the cause of ctx, context.DeadlineExceeded
-// after Options.Timeout, or the failure of the successor. When ctx ends, the upgrade is cancelled, unless
-// the hand-over has begun.
+// Upgrade starts the program again and hands it the sockets. It returns nil when the successor
+// serves; HandedOver is closed then. After an error this process serves as before and the successor
+// has ended. The error wraps [ErrInProgress], [ErrNotServing], [ErrTooMany], the cause of ctx,
+// context.DeadlineExceeded after Options.Timeout, or the failure of the successor. When ctx ends,
+// the upgrade is cancelled, unless the hand-over has begun.
 //
-// progress, which may be nil, is called with each step and each text that the successor passes to Progress.
-// It must not block.
+// progress, which may be nil, is called with each step and each text that the successor passes to
+// Progress. It must not block.
 func (u *Upgrader) Upgrade(ctx context.Context, progress func(string)) (Result, error) {
 	if progress == nil {
 		progress = func(string) {}
@@ -88,8 +88,8 @@ func (u *Upgrader) Upgrade(ctx context.Context, progress func(string)) (Result, 
 	return r, nil
 }
 
-// checkPID returns an error for the first process of a container: the kernel ends the others with it, also
-// its successor.
+// checkPID returns an error for the first process of a container: the kernel ends the others with
+// it, also its successor.
 func checkPID(pid int) error {
 	if pid == 1 {
 		return fmt.Errorf("%w for process 1, as in a container, because its end ends all others: start a new container, and stop this one", errors.ErrUnsupported)
@@ -175,8 +175,8 @@ func (a *attempt) run(ctx context.Context) (Result, error) {
 	return a.handOver(ctx, call)
 }
 
-// storeTimeout is how long a successor that has taken a store may take until it is ready: meanwhile no
-// session can be saved here.
+// storeTimeout is how long a successor that has taken a store may take until it is ready: meanwhile
+// no session can be saved here.
 const storeTimeout = 10 * time.Second
 
 // awaitReady waits until the successor is complete.

@@ -18,8 +18,8 @@ const supported = true
 // filesPerMessage is how many descriptors are sent in one message; Linux allows 253.
 const filesPerMessage = 100
 
-// duplicate returns a duplicate of the socket of l. It does not use File, or Fd, which would set the
-// socket to blocking, in this process too: the flag belongs to the description that they share.
+// duplicate returns a duplicate of the socket of l. It does not use File, or Fd, which would set
+// the socket to blocking, in this process too: the flag belongs to the description that they share.
 func duplicate(l syscall.Conn) (fd int, err error) {
 	rc, err := l.SyscallConn()
 	if err != nil {

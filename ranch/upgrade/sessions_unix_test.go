@@ -72,8 +72,8 @@ func makeDirs(t *testing.T, f *fleet, names ...string) {
 	}
 }
 
-// A session moves to the successor with what was answered in the predecessor after the hand-over, also if
-// its connection there lives, and no session is lost by the end of the predecessor.
+// A session moves to the successor with what was answered in the predecessor after the hand-over,
+// also if its connection there lives, and no session is lost by the end of the predecessor.
 func TestSessionsMove(t *testing.T) {
 	f, first := startFleet(t, shellConfig())
 	addr := first.Addrs["shell"]
@@ -119,8 +119,8 @@ func TestSessionsMove(t *testing.T) {
 	}
 }
 
-// Sessions move over two generations at once, and a process that was replaced waits for the sessions of
-// its predecessor.
+// Sessions move over two generations at once, and a process that was replaced waits for the
+// sessions of its predecessor.
 func TestSessionsMoveTwice(t *testing.T) {
 	f, first := startFleet(t, shellConfig())
 	addr := first.Addrs["shell"]

@@ -10,10 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// makeSibling makes cmd start a child of this process's parent if that is a manager, and reports whether
-// it does. A manager learns only of the end of its children: as a child of this process the successor
-// could crash unnoticed while this process drains, and systemd would then take the end of this process
-// for a successful end of the service.
+// makeSibling makes cmd start a child of this process's parent if that is a manager, and reports
+// whether it does. A manager learns only of the end of its children: as a child of this process the
+// successor could crash unnoticed while this process drains, and systemd would then take the end of
+// this process for a successful end of the service.
 func makeSibling(cmd *exec.Cmd) bool {
 	if !isManager(os.Getppid(), os.Getenv("MANAGERPID")) {
 		return false
@@ -27,8 +27,8 @@ func makeSibling(cmd *exec.Cmd) bool {
 	return true
 }
 
-// isManager reports whether a parent waits for every child: process 1 has to, and so does the service
-// manager of a user, which its services find in MANAGERPID.
+// isManager reports whether a parent waits for every child: process 1 has to, and so does the
+// service manager of a user, which its services find in MANAGERPID.
 func isManager(parent int, managerPID string) bool {
 	return parent == 1 || parent > 1 && strconv.Itoa(parent) == managerPID
 }

@@ -115,8 +115,8 @@ func (a *attempt) command(control *os.File) *exec.Cmd {
 	return cmd
 }
 
-// explain returns the error of a successor whose control connection or process has ended. It waits for
-// the other of the two.
+// explain returns the error of a successor whose control connection or process has ended. It waits
+// for the other of the two.
 func (a *attempt) explain(ctx context.Context, cause error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

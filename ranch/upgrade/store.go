@@ -13,12 +13,13 @@ import (
 )
 
 // Store opens a store of sessions that is handed over in an upgrade; name must be the same in all
-// processes, such as "shell". In a successor, open is called after the predecessor has closed its store;
-// in the predecessor, open is called again if the upgrade fails. After the hand-over the predecessor keeps
-// the sessions of its live connections, and the successor stores their changes. A session moves to the
-// successor when a client presents its id there.
+// processes, such as "shell". In a successor, open is called after the predecessor has closed its
+// store; in the predecessor, open is called again if the upgrade fails. After the hand-over the
+// predecessor keeps the sessions of its live connections, and the successor stores their changes. A
+// session moves to the successor when a client presents its id there.
 //
-// One manager of package session must be made of the result before Ready; several must not share it.
+// One manager of package session must be made of the result before Ready; several must not share
+// it.
 func (u *Upgrader) Store(name string, open func() (session.Store, error)) (session.Store, error) {
 	s := &store{u: u, name: name, open: open, changed: make(chan struct{}), orphaned: make(chan struct{})}
 	if err := u.stores.add(s); err != nil {
@@ -124,7 +125,8 @@ func (s *store) Each(f func(session.Record) bool) error {
 	return s.with(func(b session.Store) error { return b.Each(f) })
 }
 
-// Close closes the backend. The successor learns from it that this process has no sessions any more.
+// Close closes the backend. The successor learns from it that this process has no sessions any
+// more.
 func (s *store) Close() error {
 	err := s.with(session.Store.Close)
 	if err != nil && !errors.Is(err, errStoreClosed) && !s.isHanded() {

@@ -16,8 +16,8 @@ type predecessor struct {
 	control *control
 }
 
-// adoptTimeout limits the time to receive the manifest and the descriptors, which the predecessor sends
-// at once.
+// adoptTimeout limits the time to receive the manifest and the descriptors, which the predecessor
+// sends at once.
 const adoptTimeout = 10 * time.Second
 
 // hello is the first call of a successor.
@@ -95,11 +95,12 @@ type ready struct {
 	Adopted []int `json:"adopted"` // indexes of Sockets of the manifest
 }
 
-// Ready begins to serve. In a successor it reports to the predecessor that this process is complete: the
-// predecessor stops accepting, and the listeners of this process begin. It returns when the hand-over is
-// complete. Sockets of the predecessor for which Listen was not called are closed here, and drained and
-// closed by the predecessor. If the error is [ErrPredecessor], nothing was accepted, and the process must
-// exit: the predecessor serves, unless it has ended. Without a predecessor Ready returns nil at once.
+// Ready begins to serve. In a successor it reports to the predecessor that this process is
+// complete: the predecessor stops accepting, and the listeners of this process begin. It returns
+// when the hand-over is complete. Sockets of the predecessor for which Listen was not called are
+// closed here, and drained and closed by the predecessor. If the error is [ErrPredecessor], nothing
+// was accepted, and the process must exit: the predecessor serves, unless it has ended. Without a
+// predecessor Ready returns nil at once.
 func (u *Upgrader) Ready(ctx context.Context) error {
 	u.mu.Lock()
 	if u.state != starting {
@@ -113,8 +114,8 @@ func (u *Upgrader) Ready(ctx context.Context) error {
 		return nil
 	}
 	u.mu.Unlock()
-	// From here on, the predecessor drains and closes the queues of the sockets that are not adopted: a
-	// descriptor here would keep them open.
+	// From here on, the predecessor drains and closes the queues of the sockets that are not
+	// adopted: a descriptor here would keep them open.
 	adopted := u.sockets.closeUnused()
 	if err := p.control.call(ctx, "ready", ready{adopted}, nil); err != nil {
 		p.control.close()
@@ -136,15 +137,16 @@ func (u *Upgrader) Ready(ctx context.Context) error {
 // beforeServing is called when the predecessor has stopped accepting; for tests.
 var beforeServing = func() {}
 
-// Fail reports to the predecessor why this process does not become its successor. The process must exit
-// afterwards. Without a predecessor, and after Ready, Fail does nothing.
+// Fail reports to the predecessor why this process does not become its successor. The process must
+// exit afterwards. Without a predecessor, and after Ready, Fail does nothing.
 func (u *Upgrader) Fail(reason error) { u.notify("fail", reason.Error()) }
 
-// Progress reports to the predecessor what this process does, for the operator who waits for the upgrade.
-// Without a predecessor, and after Ready, it does nothing.
+// Progress reports to the predecessor what this process does, for the operator who waits for the
+// upgrade. Without a predecessor, and after Ready, it does nothing.
 func (u *Upgrader) Progress(text string) { u.notify("progress", text) }
 
-// notify sends a text to the predecessor, if there is one and this process has not taken over from it.
+// notify sends a text to the predecessor, if there is one and this process has not taken over from
+// it.
 func (u *Upgrader) notify(message, text string) {
 	u.mu.Lock()
 	p, s := u.predecessor, u.state
@@ -157,10 +159,10 @@ func (u *Upgrader) notify(message, text string) {
 	p.control.call(ctx, message, text, nil)
 }
 
-// WaitPredecessor waits until the predecessor has ended, or has closed its stores, or ctx ends: then the
-// error is the cause of ctx. A process that was replaced itself calls it after its drain and before it
-// closes its stores, because the sessions of its predecessor are stored through it. Without a predecessor
-// it returns nil at once.
+// WaitPredecessor waits until the predecessor has ended, or has closed its stores, or ctx ends:
+// then the error is the cause of ctx. A process that was replaced itself calls it after its drain
+// and before it closes its stores, because the sessions of its predecessor are stored through it.
+// Without a predecessor it returns nil at once.
 func (u *Upgrader) WaitPredecessor(ctx context.Context) error {
 	if u.predecessor == nil {
 		return nil

@@ -12,13 +12,13 @@ import (
 	"goranch/transport"
 )
 
-// Transport returns t with a Listen whose sockets are handed over in an upgrade. ref is the name of the
-// listener, by which the successor finds the sockets again: the same one with the same address. t must
-// understand the address "fd:N", as the transports of this module do. Sockets that are no sockets of
-// the system, such as those of transport.Mem, are not handed over.
+// Transport returns t with a Listen whose sockets are handed over in an upgrade. ref is the name of
+// the listener, by which the successor finds the sockets again: the same one with the same address.
+// t must understand the address "fd:N", as the transports of this module do. Sockets that are no
+// sockets of the system, such as those of transport.Mem, are not handed over.
 //
-// In a successor, Listen returns the socket that the predecessor has handed over for ref and addr, if
-// there is one. None of the sockets accepts before Ready.
+// In a successor, Listen returns the socket that the predecessor has handed over for ref and addr,
+// if there is one. None of the sockets accepts before Ready.
 func (u *Upgrader) Transport(ref string, t transport.Transport) transport.Transport {
 	w := &wrapped{Transport: t, u: u, ref: ref}
 	if _, ok := t.(transport.PortSharer); ok {
@@ -105,8 +105,8 @@ type sockets struct {
 	probed   map[string]string
 }
 
-// requested returns the address that a Listen on addr was requested with originally. A listener that
-// was opened on ":0" is opened again on the port that it had.
+// requested returns the address that a Listen on addr was requested with originally. A listener
+// that was opened on ":0" is opened again on the port that it had.
 func (s *sockets) requested(ref, addr string, shared bool) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -121,7 +121,8 @@ func (s *sockets) requested(ref, addr string, shared bool) string {
 	return addr
 }
 
-// setOrigin records that a Listen on addr belongs to one that was requested with first. s.mu is held.
+// setOrigin records that a Listen on addr belongs to one that was requested with first. s.mu is
+// held.
 func (s *sockets) setOrigin(ref, addr, first string) {
 	if s.origins == nil {
 		s.origins = make(map[key]string)
@@ -174,8 +175,8 @@ func (s *sockets) undoTake(a *adoptee) {
 	a.taken, a.used = false, false
 }
 
-// closeUnused closes the sockets that no listener has taken, and returns the indexes of those that have
-// one.
+// closeUnused closes the sockets that no listener has taken, and returns the indexes of those that
+// have one.
 func (s *sockets) closeUnused() (adopted []int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -228,9 +229,9 @@ func (s *sockets) listeners() []*listener {
 	return slices.Clone(s.open)
 }
 
-// Inherited returns the addresses that the predecessor has requested for the listener ref and for which
-// no Listen has been called yet. A program that chooses an address by itself, for example when its
-// default is in use, finds here the one that the predecessor has chosen.
+// Inherited returns the addresses that the predecessor has requested for the listener ref and for
+// which no Listen has been called yet. A program that chooses an address by itself, for example
+// when its default is in use, finds here the one that the predecessor has chosen.
 func (u *Upgrader) Inherited(ref string) (addrs []string) {
 	s := &u.sockets
 	s.mu.Lock()

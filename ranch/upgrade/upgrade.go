@@ -1,5 +1,5 @@
-// Package upgrade replaces a running program by a new one without refusing a connection: the running
-// process, the predecessor, starts the new program and hands it the listening sockets.
+// Package upgrade replaces a running program by a new one without refusing a connection: the
+// running process, the predecessor, starts the new program and hands it the listening sockets.
 //
 //	u, err := upgrade.New(upgrade.Options{})
 //	…
@@ -14,21 +14,21 @@
 //		ranch.Drain(limit)
 //	}
 //
-// The successor runs the same code: there, New receives the sockets, and Listen of a [Upgrader.Transport]
-// returns the one that the predecessor had for the same name and address. Ready reports to the predecessor
-// that the successor is complete. Only then the predecessor stops accepting; connections that arrive
-// meanwhile wait in the kernel's queue, which both share. Its live connections stay with it until they
-// end or are drained.
+// The successor runs the same code: there, New receives the sockets, and Listen of a
+// [Upgrader.Transport] returns the one that the predecessor had for the same name and address.
+// Ready reports to the predecessor that the successor is complete. Only then the predecessor stops
+// accepting; connections that arrive meanwhile wait in the kernel's queue, which both share. Its
+// live connections stay with it until they end or are drained.
 //
 // A successor that fails, exits, hangs or does not speak this package's protocol is ended after
-// Options.Timeout at the latest, and the predecessor continues to serve: sockets, socket
-// files and stores are still its own. A predecessor that has handed over is ended after Options.Limit.
+// Options.Timeout at the latest, and the predecessor continues to serve: sockets, socket files and
+// stores are still its own. A predecessor that has handed over is ended after Options.Limit.
 //
 // What only one process can have open, such as a file with sessions, is handed over by
 // [Upgrader.Store].
 //
-// The package needs a Unix system. On others Upgrade returns errors.ErrUnsupported, and everything else
-// works without a predecessor.
+// The package needs a Unix system. On others Upgrade returns errors.ErrUnsupported, and everything
+// else works without a predecessor.
 package upgrade
 
 import (
@@ -48,12 +48,13 @@ import (
 var (
 	// ErrInProgress is wrapped by the error of Upgrade while another upgrade runs.
 	ErrInProgress = errors.New("an upgrade is in progress")
-	// ErrNotServing is wrapped by the error of Upgrade before Ready, after Stop, and after the sockets
-	// were handed over.
+	// ErrNotServing is wrapped by the error of Upgrade before Ready, after Stop, and after the
+	// sockets were handed over.
 	ErrNotServing = errors.New("the process is not serving")
 	// ErrTooMany is wrapped by the error of Upgrade when Options.MaxProcesses processes run.
 	ErrTooMany = errors.New("too many processes of earlier upgrades are still running")
-	// ErrPredecessor is wrapped by the error of Ready when the predecessor has given up or has ended.
+	// ErrPredecessor is wrapped by the error of Ready when the predecessor has given up or has
+	// ended.
 	ErrPredecessor = errors.New("the predecessor has ended the upgrade")
 )
 
@@ -62,23 +63,23 @@ const variable = "RANCH_UPGRADE_FD"
 
 // Options are the settings of an [Upgrader]. The zero value of each field is its default.
 type Options struct {
-	// Program is the path of the program that Upgrade starts. "" is that with which this process was
-	// started: as it was called, so that a symbolic link is followed again.
+	// Program is the path of the program that Upgrade starts. "" is that with which this process
+	// was started: as it was called, so that a symbolic link is followed again.
 	Program string
 	// Args are its arguments without the name of the program. nil are those of this process.
 	Args []string
-	// Timeout limits an upgrade, from its start until the successor serves. 0 is 30 s; negative values
-	// are refused.
+	// Timeout limits an upgrade, from its start until the successor serves. 0 is 30 s; negative
+	// values are refused.
 	Timeout time.Duration
-	// Limit is the time after which a process that has handed over its sockets is ended by os.Exit with
-	// code 1, whatever it does then. 0 is one hour; negative values are refused: without a limit
-	// processes could pile up.
+	// Limit is the time after which a process that has handed over its sockets is ended by os.Exit
+	// with code 1, whatever it does then. 0 is one hour; negative values are refused: without a
+	// limit processes could pile up.
 	Limit time.Duration
-	// MaxProcesses is how many processes may run at once: this one, those of earlier upgrades that still
-	// have connections, and the successor. 0 is 5; allowed are 2 to 100.
+	// MaxProcesses is how many processes may run at once: this one, those of earlier upgrades that
+	// still have connections, and the successor. 0 is 5; allowed are 2 to 100.
 	MaxProcesses int
-	// HandOver is called with the process id of the successor when it serves, before Ready returns there. It
-	// can notify a service manager which process to supervise. nil is nothing.
+	// HandOver is called with the process id of the successor when it serves, before Ready returns
+	// there. It can notify a service manager which process to supervise. nil is nothing.
 	HandOver func(pid int)
 	// Logger logs what no call returns, such as a store that cannot be opened again. nil is
 	// slog.Default().
@@ -142,8 +143,8 @@ type Upgrader struct {
 	attempt   chan struct{} // closed at the end of the running upgrade
 }
 
-// New returns the Upgrader of this process. In a successor it receives the sockets; its error says why
-// that failed, and the process should exit. It must be called once, before any Listen.
+// New returns the Upgrader of this process. In a successor it receives the sockets; its error says
+// why that failed, and the process should exit. It must be called once, before any Listen.
 func New(opts Options) (*Upgrader, error) {
 	opts, err := opts.withDefaults()
 	if err != nil {
@@ -169,12 +170,12 @@ func (u *Upgrader) Predecessor() int {
 	return u.predecessor.pid
 }
 
-// HandedOver returns a channel that is closed when the sockets belong to a successor that serves. The
-// program then drains its connections and exits; its listeners accept nothing more.
+// HandedOver returns a channel that is closed when the sockets belong to a successor that serves.
+// The program then drains its connections and exits; its listeners accept nothing more.
 func (u *Upgrader) HandedOver() <-chan struct{} { return u.handed }
 
-// Stop ends a running upgrade, unless its hand-over has begun, and refuses later ones. It returns when
-// no upgrade runs. A program calls it before it drains.
+// Stop ends a running upgrade, unless its hand-over has begun, and refuses later ones. It returns
+// when no upgrade runs. A program calls it before it drains.
 func (u *Upgrader) Stop() {
 	u.mu.Lock()
 	attempt := u.attempt
@@ -195,7 +196,8 @@ func (u *Upgrader) Stop() {
 	}
 }
 
-// running returns the processes of earlier generations that run, and forgets the others. u.mu is held.
+// running returns the processes of earlier generations that run, and forgets the others. u.mu is
+// held.
 func (u *Upgrader) running() []process {
 	u.processes = slices.DeleteFunc(u.processes, func(p process) bool {
 		if hasEnded(p.fd) {

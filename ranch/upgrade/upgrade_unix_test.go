@@ -39,8 +39,8 @@ func TestUpgrade(t *testing.T) {
 	f.wait(third.PID, "exit")
 }
 
-// The file of a Unix socket passes to the successor: the end of the predecessor does not remove it, and
-// that of the last process does.
+// The file of a Unix socket passes to the successor: the end of the predecessor does not remove it,
+// and that of the last process does.
 func TestUpgradeUnixSocket(t *testing.T) {
 	f, first := startFleet(t, childConfig{Timeout: 20 * time.Second})
 	f.signal(first.PID, syscall.SIGTERM)
@@ -65,8 +65,8 @@ func TestUpgradeUnixSocket(t *testing.T) {
 	}
 }
 
-// Between the moment at which the predecessor stops accepting and that at which the successor begins,
-// clients wait in the queue.
+// Between the moment at which the predecessor stops accepting and that at which the successor
+// begins, clients wait in the queue.
 func TestOneAcceptsAtATime(t *testing.T) {
 	c := tcpConfig()
 	c.Drain = testTimeout

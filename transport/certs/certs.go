@@ -10,8 +10,8 @@
 //	tr := transport.TLS{Config: store.Config(&tls.Config{NextProtos: []string{"lines/1"}})}
 //
 // A reload replaces all files or none: if a file is missing or incomplete, or a key does not belong
-// to its certificate, the previous certificates stay in use and the error is reported. New handshakes
-// use the new files; existing connections are not affected.
+// to its certificate, the previous certificates stay in use and the error is reported. New
+// handshakes use the new files; existing connections are not affected.
 //
 // Files are compared by content, so they may be overwritten, renamed, or replaced by changing a
 // symbolic link, as Kubernetes does with secrets.
@@ -43,14 +43,14 @@ type Options struct {
 	// first that the client supports is used.
 	Pairs []Pair
 
-	// ClientCAs are PEM files with the certificates of the CAs for client certificates. If there are
-	// none, the ClientCAs of the configuration given to [Store.Config] apply.
+	// ClientCAs are PEM files with the certificates of the CAs for client certificates. If there
+	// are none, the ClientCAs of the configuration given to [Store.Config] apply.
 	ClientCAs []string
 
 	// RefuseUnknown refuses clients that request a host without a certificate, with
 	// [transport.ErrUnknownHost] and the alert unrecognized_name. By default they get the first
-	// certificate. RefuseNameless does the same for clients that request no host, such as those that
-	// connect to an IP address.
+	// certificate. RefuseNameless does the same for clients that request no host, such as those
+	// that connect to an IP address.
 	RefuseUnknown  bool
 	RefuseNameless bool
 

@@ -94,8 +94,8 @@ func (d *Details) set(tlv transport.TLV) {
 	}
 }
 
-// TLVs encodes d for the TLVs of a header. The error wraps [ErrBadHeader]: a value is longer than the
-// protocol allows.
+// TLVs encodes d for the TLVs of a header. The error wraps [ErrBadHeader]: a value is longer than
+// the protocol allows.
 func (d Details) TLVs() (tlvs []transport.TLV, err error) {
 	add := func(typ byte, value []byte) {
 		if len(value) == 0 {
@@ -145,8 +145,8 @@ func (s *SSLInfo) strings() [7]*string {
 	return [...]*string{&s.Version, &s.CN, &s.Cipher, &s.SigAlg, &s.KeyAlg, &s.Group, &s.SigScheme}
 }
 
-// parseSSL accepts strings that are not UTF-8, which names in certificates are at times; the library
-// does not.
+// parseSSL accepts strings that are not UTF-8, which names in certificates are at times; the
+// library does not.
 func parseSSL(v []byte) (s SSLInfo, err error) {
 	if len(v) < 5 {
 		return s, fmt.Errorf("an SSL TLV of %d bytes: it has at least 5", len(v))

@@ -131,8 +131,8 @@ func TestFormatUnknown(t *testing.T) {
 	}
 }
 
-// The header of the second of two proxies has the address of the client, the TLVs of the first proxy
-// and the state of TLS at the second.
+// The header of the second of two proxies has the address of the client, the TLVs of the first
+// proxy and the state of TLS at the second.
 func TestForward(t *testing.T) {
 	config := testTLS()
 	config.ClientAuth = tls.RequireAndVerifyClientCert

@@ -41,9 +41,9 @@ func (s *stream) Read(p []byte) (int, error) {
 
 func (s *stream) SetProxy(h *transport.ProxyHeader) { s.header = h }
 
-// FuzzReceive checks for any input, split in any way, that receive accepts it or returns an error of
-// this package, that it consumes exactly the header and waits for no byte after it, and that Format
-// encodes the header so that it is read with the same content.
+// FuzzReceive checks for any input, split in any way, that receive accepts it or returns an error
+// of this package, that it consumes exactly the header and waits for no byte after it, and that
+// Format encodes the header so that it is read with the same content.
 func FuzzReceive(f *testing.F) {
 	v2 := string(signatures[2])
 	addrs := "\xc0\x00\x02\x01\xc0\x00\x02\x02\x03\xe8\x01\xbb"

@@ -14,8 +14,8 @@ import (
 // Policy is the treatment of the headers of a peer.
 //
 // All policies but [Pass] wait for the first bytes of the peer to find out whether they are a
-// header; the handshake fails if none arrive within HeaderTimeout. In a protocol in which the server
-// sends first, clients without a header need Pass.
+// header; the handshake fails if none arrive within HeaderTimeout. In a protocol in which the
+// server sends first, clients without a header need Pass.
 type Policy string
 
 const (
@@ -60,8 +60,8 @@ func ipOf(a net.Addr) (netip.Addr, bool) {
 	return ip.Unmap(), ok
 }
 
-// acceptsHeaderFrom reports whether a header from peer is used. The limits per address then apply to
-// the client that it names.
+// acceptsHeaderFrom reports whether a header from peer is used. The limits per address then apply
+// to the client that it names.
 func (t Transport) acceptsHeaderFrom(peer net.Addr) bool {
 	p := t.policy(peer)
 	return p == Require || p == Use

@@ -211,8 +211,8 @@ func parseAddrs(h *transport.ProxyHeader, b []byte) error {
 	return nil
 }
 
-// restoreAbstract sets the name of an abstract socket. It begins with a zero byte, which the library
-// takes for an empty name.
+// restoreAbstract sets the name of an abstract socket. It begins with a zero byte, which the
+// library takes for an empty name.
 func restoreAbstract(a net.Addr, raw []byte) {
 	if name := bytes.TrimRight(raw, "\x00"); len(name) > 0 && name[0] == 0 {
 		a.(*net.UnixAddr).Name = "@" + string(name[1:])

@@ -1,5 +1,5 @@
-// Package proxy implements the PROXY protocol, versions 1 and 2, for any transport: a proxy in front
-// of the server sends the addresses of its client in a header before the payload.
+// Package proxy implements the PROXY protocol, versions 1 and 2, for any transport: a proxy in
+// front of the server sends the addresses of its client in a header before the payload.
 //
 //	t := proxy.Transport{
 //		Inner: transport.TLS{Config: config},
@@ -10,8 +10,8 @@
 // RemoteAddr of a connection is then the address of the client, and Proxy returns the header, whose
 // TLVs [DetailsOf] decodes. NetConn().RemoteAddr() is the address of the proxy.
 //
-// The sender of a header can claim any address. Headers are therefore accepted only from the networks
-// in Rules; a header from another peer ends the connection.
+// The sender of a header can claim any address. Headers are therefore accepted only from the
+// networks in Rules; a header from another peer ends the connection.
 //
 // Dial writes a header: one with the addresses of the connection itself, or one that passes on the
 // client of another connection ([Forward]).
@@ -40,8 +40,8 @@ const (
 	maxHeaderBytes     = engine.MaxPeek - fixedSize
 )
 
-// Transport adds the PROXY protocol to another transport: Handshake reads a header, Dial writes one.
-// It must not be changed once in use.
+// Transport adds the PROXY protocol to another transport: Handshake reads a header, Dial writes
+// one. It must not be changed once in use.
 type Transport struct {
 	// Inner is the wrapped transport. It is required.
 	Inner transport.Transport
@@ -55,13 +55,13 @@ type Transport struct {
 	// in-memory transport. "" is [Refuse].
 	Local Policy
 
-	// HeaderTimeout limits the time for reading the header, from the beginning of the handshake, and
-	// for writing one in Dial. After it the error matches os.ErrDeadlineExceeded. 0 is 3 s;
+	// HeaderTimeout limits the time for reading the header, from the beginning of the handshake,
+	// and for writing one in Dial. After it the error matches os.ErrDeadlineExceeded. 0 is 3 s;
 	// transport.NoTimeout, like any negative value, is no limit but that of the context.
 	HeaderTimeout time.Duration
-	// MaxHeaderBytes limits the size of a header of version 2 after its first 16 bytes. A larger one
-	// fails with [ErrBadHeader]. 0 is 4096; otherwise 216 to 65520 are allowed. Version 1 has at
-	// most 107 bytes.
+	// MaxHeaderBytes limits the size of a header of version 2 after its first 16 bytes. A larger
+	// one fails with [ErrBadHeader]. 0 is 4096; otherwise 216 to 65520 are allowed. Version 1 has
+	// at most 107 bytes.
 	MaxHeaderBytes int
 
 	// Header is the header that Dial writes; nil is one of version 2 with the addresses of the

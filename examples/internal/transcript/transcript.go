@@ -24,9 +24,9 @@ func Need(t *testing.T, program, debianPackage string) {
 	}
 }
 
-// Check runs each command of the console blocks in a section of the page, in order, and compares its
-// output. In the page, "…" stands for any text, and a line that consists of it for any lines. The
-// pairs are a text of the page, such as a port, and what the test uses instead.
+// Check runs each command of the console blocks in a section of the page, in order, and compares
+// its output. In the page, "…" stands for any text, and a line that consists of it for any lines.
+// The pairs are a text of the page, such as a port, and what the test uses instead.
 func Check(t *testing.T, section string, pairs ...string) {
 	t.Helper()
 	text, err := os.ReadFile(page)

@@ -9,8 +9,8 @@
 //
 // A client whose session is no longer known to the server starts a new one and subscribes again. If
 // another client attaches to the session, the client ends with [pubsub.ErrTakenOver], because two
-// clients with one token would take the session over from each other without end. docs/topics.md describes
-// which messages may be lost when a connection breaks.
+// clients with one token would take the session over from each other without end. docs/topics.md
+// describes which messages may be lost when a connection breaks.
 package client
 
 import (
@@ -29,9 +29,9 @@ var (
 	// ErrRefused is wrapped by the error of a request that the server has refused, by closing the
 	// connection. The error's text ends with the server's reason.
 	ErrRefused = errors.New("refused by the server")
-	// ErrNotPublished is wrapped by the error of a publish that the server has refused without ending
-	// the connection, because it is not possible now: it has not accepted the message, or does not
-	// know whether it has. The error's text ends with the server's reason.
+	// ErrNotPublished is wrapped by the error of a publish that the server has refused without
+	// ending the connection, because it is not possible now: it has not accepted the message, or
+	// does not know whether it has. The error's text ends with the server's reason.
 	ErrNotPublished = errors.New("not published")
 	// ErrClosed is returned by the methods of a closed client.
 	ErrClosed = errors.New("the client is closed")

@@ -7,8 +7,8 @@ import (
 	"goranch/protocol"
 )
 
-// deliver passes a message to the subscriptions that match it. previous is the offset of the topic's
-// message before it.
+// deliver passes a message to the subscriptions that match it. previous is the offset of the
+// topic's message before it.
 func (l *link) deliver(m Message, previous uint64) {
 	c := l.client
 	c.counters.messages.Add(1)

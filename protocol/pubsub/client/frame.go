@@ -26,7 +26,8 @@ type Message struct {
 	Time  time.Time       // when the server received the message, to the microsecond
 	Data  json.RawMessage // as published, any JSON value; nil if absent
 
-	// Offset is the place of the message in its topic. It is 0 unless SubscribeOptions.Since is set.
+	// Offset is the place of the message in its topic. It is 0 unless SubscribeOptions.Since is
+	// set.
 	Offset uint64
 }
 

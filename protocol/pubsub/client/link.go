@@ -72,8 +72,8 @@ func (l *link) Wait() {
 	}
 }
 
-// reason returns the error of the requests that are in progress when the connection ends. The request
-// that has caused the end receives its own error first: refused holds mu until then.
+// reason returns the error of the requests that are in progress when the connection ends. The
+// request that has caused the end receives its own error first: refused holds mu until then.
 func (l *link) reason() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -169,8 +169,8 @@ func (l *link) write() {
 			l.Net.SetWriteDeadline(time.Now().Add(d))
 		}
 		if _, err := l.Net.Write(b); err != nil {
-			// If the server has closed the connection, the reader may still find the error frame that
-			// gives the reason.
+			// If the server has closed the connection, the reader may still find the error frame
+			// that gives the reason.
 			l.mu.Lock()
 			l.writeErrTimer = time.AfterFunc(time.Second, func() { l.Fail(err) })
 			l.mu.Unlock()

@@ -19,8 +19,8 @@ type Options struct {
 	Transport transport.Transport
 	// Addr is the server's address, in a form that Transport accepts.
 	Addr string
-	// Token is the token of an earlier session, which the client resumes if the server still has it.
-	// Messages of the session's subscriptions for which Subscribe has not been called go to
+	// Token is the token of an earlier session, which the client resumes if the server still has
+	// it. Messages of the session's subscriptions for which Subscribe has not been called go to
 	// OnUnmatched. "" starts a new session.
 	Token string
 
@@ -44,15 +44,15 @@ type Options struct {
 
 	// Reconnecting.
 
-	// MinBackoff is the delay before the client connects again, doubled after each failed attempt up
-	// to MaxBackoff, and shortened at random by up to a half. A connection that has lasted longer
-	// than MaxBackoff resets it. 0 is 100 ms and 10 s; negative values are refused.
+	// MinBackoff is the delay before the client connects again, doubled after each failed attempt
+	// up to MaxBackoff, and shortened at random by up to a half. A connection that has lasted
+	// longer than MaxBackoff resets it. 0 is 100 ms and 10 s; negative values are refused.
 	MinBackoff, MaxBackoff time.Duration
-	// MaxAttempts is the number of failed attempts in a row after which the client gives up. 0 is no
-	// limit; negative values are refused.
+	// MaxAttempts is the number of failed attempts in a row after which the client gives up. 0 is
+	// no limit; negative values are refused.
 	MaxAttempts int
-	// DialTimeout limits connecting, with the transport's handshake, and separately the greeting and
-	// attaching to a session. 0 is 5 s; negative values are refused.
+	// DialTimeout limits connecting, with the transport's handshake, and separately the greeting
+	// and attaching to a session. 0 is 5 s; negative values are refused.
 	DialTimeout time.Duration
 
 	// Limits of a connection.

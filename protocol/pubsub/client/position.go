@@ -33,8 +33,8 @@ func (p *position) advance(offset, previous uint64) bool {
 }
 
 // Position returns the position of the last message that was received, after which another
-// subscription can continue ([SubscribeOptions].Since). It is zero before Subscribe has returned, and
-// if Since is nil.
+// subscription can continue ([SubscribeOptions].Since). It is zero before Subscribe has returned,
+// and if Since is nil.
 func (s *Subscription) Position() pubsub.Position {
 	s.client.mu.Lock()
 	defer s.client.mu.Unlock()
@@ -54,8 +54,8 @@ func (l *link) dropped() {
 	}
 }
 
-// requestMissing requests the messages of s after its position, unless that was done. Before the link
-// is active, activate does that for all subscriptions. c.mu is held.
+// requestMissing requests the messages of s after its position, unless that was done. Before the
+// link is active, activate does that for all subscriptions. c.mu is held.
 func (c *Client) requestMissing(l *link, s *Subscription) {
 	if !s.position.requested && c.redialer.Link() == l {
 		c.requestSubscription(l, s)

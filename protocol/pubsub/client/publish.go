@@ -8,22 +8,22 @@ import (
 	"goranch/protocol/pubsub"
 )
 
-// Publish publishes a message and waits until the server has acknowledged it. data is any value that
-// encoding/json can encode; all texts must be valid UTF-8. n is the number of the server's subscribers to
-// which the message was passed. While the client is disconnected, Publish waits for a connection. The
-// error is about the arguments, or that of encoding/json; [ErrRefused], which also ends the connection;
-// [ErrNotPublished]; [ErrDisconnected]; the one with which the client has ended; or the cause of ctx, in
-// which case the message may have been published.
+// Publish publishes a message and waits until the server has acknowledged it. data is any value
+// that encoding/json can encode; all texts must be valid UTF-8. n is the number of the server's
+// subscribers to which the message was passed. While the client is disconnected, Publish waits for
+// a connection. The error is about the arguments, or that of encoding/json; [ErrRefused], which
+// also ends the connection; [ErrNotPublished]; [ErrDisconnected]; the one with which the client has
+// ended; or the cause of ctx, in which case the message may have been published.
 func (c *Client) Publish(ctx context.Context, topic, event, id string, data any) (n int, err error) {
 	p, err := c.PublishKey(ctx, "", topic, event, id, data)
 	return p.Subscribers, err
 }
 
 // PublishKey is Publish for a message that can be published again after [ErrDisconnected],
-// [ErrNotPublished] or the cause of ctx: the server delivers one message of a topic with the same key
-// within [pubsub.KeyWindow]. Keys have up to 128 bytes; "" is none. All clients share the keys of a
-// topic, so that a key should contain random text. The result has the position of the message if
-// the topic has positions and there is a key.
+// [ErrNotPublished] or the cause of ctx: the server delivers one message of a topic with the same
+// key within [pubsub.KeyWindow]. Keys have up to 128 bytes; "" is none. All clients share the keys
+// of a topic, so that a key should contain random text. The result has the position of the message
+// if the topic has positions and there is a key.
 func (c *Client) PublishKey(ctx context.Context, key, topic, event, id string, data any) (pubsub.Published, error) {
 	if err := checkText("publish", topic, event, id, key); err != nil {
 		return pubsub.Published{}, err

@@ -13,9 +13,9 @@ import (
 // dots, "*" matches one token, and ">" as the last token matches one or more. Subscribe waits until
 // the server has confirmed the subscription, and tries again over new connections.
 //
-// The error wraps [ErrRefused] if the server refuses the subscription; otherwise it says
-// that the client has already subscribed to name, or it is about the options, the one with which the
-// client has ended, or the cause of ctx.
+// The error wraps [ErrRefused] if the server refuses the subscription; otherwise it says that the
+// client has already subscribed to name, or it is about the options, the one with which the client
+// has ended, or the cause of ctx.
 func (c *Client) Subscribe(ctx context.Context, name string, opts SubscribeOptions) (*Subscription, error) {
 	if err := opts.validate(name); err != nil {
 		return nil, err

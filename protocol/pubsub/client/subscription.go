@@ -17,26 +17,26 @@ import (
 // SubscribeOptions configures a [Subscription]. The zero value delivers messages to a channel.
 type SubscribeOptions struct {
 	// Handler receives the messages, one after the other. It runs in the goroutine that reads the
-	// connection, must return soon, and must not wait for a method of the client. nil delivers to the
-	// channel.
+	// connection, must return soon, and must not wait for a method of the client. nil delivers to
+	// the channel.
 	Handler func(Message)
 	// Buffer is the capacity of the channel. 0 is 64; negative values are refused.
 	Buffer int
 	// Overflow says what happens to a message when the channel is full: protocol.DropNewest drops
 	// it, protocol.DropOldest drops the oldest in the channel, and protocol.Block stops reading the
-	// connection, and thereby all subscriptions and answers, until the channel has space; the server
-	// closes the client or drops messages when its queue is full. "" is protocol.DropNewest;
+	// connection, and thereby all subscriptions and answers, until the channel has space; the
+	// server closes the client or drops messages when its queue is full. "" is protocol.DropNewest;
 	// protocol.CloseSlow is refused.
 	Overflow protocol.Overflow
 	// Last requests the last message of the topic, and History this many of the last messages, if
-	// the server has kept them. Both are requested again when the session was lost. They are refused
-	// for patterns; negative values are refused.
+	// the server has kept them. Both are requested again when the session was lost. They are
+	// refused for patterns; negative values are refused.
 	Last    bool
 	History int
-	// Since requests the messages after a position, and those that the client misses later, whatever
-	// the reason: the server sends them again as long as its history has them. The zero position
-	// requests new messages only. nil requests no positions. It is refused for patterns, and together
-	// with Last and History.
+	// Since requests the messages after a position, and those that the client misses later,
+	// whatever the reason: the server sends them again as long as its history has them. The zero
+	// position requests new messages only. nil requests no positions. It is refused for patterns,
+	// and together with Last and History.
 	Since *pubsub.Position
 	// OnGap is called when messages after the position from are lost, because the server no longer
 	// has them. Messages continue after to. It runs as Handler does. nil ignores gaps; Stats counts

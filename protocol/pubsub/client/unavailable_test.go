@@ -38,8 +38,8 @@ func (b *awayBroker) History(ctx context.Context, topic string, since pubsub.Pos
 	return b.Broker.History(ctx, topic, since, last, limit)
 }
 
-// While the broker is away, a publish fails and leaves the connection open; a subscription waits, and is
-// requested again.
+// While the broker is away, a publish fails and leaves the connection open; a subscription waits,
+// and is requested again.
 func TestUnavailable(t *testing.T) {
 	hub := &pubsub.MemoryHub{Ordered: func(string) bool { return true }}
 	b := &awayBroker{Broker: hub.Join()}

@@ -1,6 +1,6 @@
-// Package natsbroker provides a broker that connects topic servers through NATS: messages of ordered
-// topics are stored in a JetStream stream, which gives them their positions, and other messages are
-// sent with core NATS.
+// Package natsbroker provides a broker that connects topic servers through NATS: messages of
+// ordered topics are stored in a JetStream stream, which gives them their positions, and other
+// messages are sent with core NATS.
 //
 //	b, err := natsbroker.New(natsbroker.Options{URL: "nats://nats.example.org"})
 //	if err != nil {
@@ -57,8 +57,9 @@ type Broker struct {
 	done    sync.WaitGroup
 }
 
-// settled is the offset up to which all copies of the stream are assumed to have all messages. A copy that
-// answers may lag behind, so the last message at the time of a check counts only after checkInterval.
+// settled is the offset up to which all copies of the stream are assumed to have all messages. A
+// copy that answers may lag behind, so the last message at the time of a check counts only after
+// checkInterval.
 type settled struct {
 	upTo  atomic.Uint64
 	last  uint64    // of the monitor: the last message at the time since
@@ -97,8 +98,8 @@ type Stats struct {
 	Missed     uint64 // messages of other topics that were lost
 }
 
-// New returns a broker. It need not be connected yet: until then its state is degraded. The error is
-// about the options.
+// New returns a broker. It need not be connected yet: until then its state is degraded. The error
+// is about the options.
 func New(opts Options) (*Broker, error) {
 	if err := opts.validate(); err != nil {
 		return nil, err
@@ -134,8 +135,8 @@ func New(opts Options) (*Broker, error) {
 	return b, nil
 }
 
-// connectOptions makes the connection reconnect without a limit. Messages are not buffered meanwhile:
-// they would be sent after their publish was refused.
+// connectOptions makes the connection reconnect without a limit. Messages are not buffered
+// meanwhile: they would be sent after their publish was refused.
 func (b *Broker) connectOptions() []nats.Option {
 	return []nats.Option{
 		nats.Name("ranch " + b.opts.Node), nats.NoEcho(), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1),
@@ -161,8 +162,8 @@ func (b *Broker) connectOptions() []nats.Option {
 	}
 }
 
-// connected is called when the subscriptions are in effect again. It makes the monitor check for messages
-// that were missed.
+// connected is called when the subscriptions are in effect again. It makes the monitor check for
+// messages that were missed.
 func (b *Broker) connected() {
 	b.setState(&b.state.connection, nil)
 	b.checkSoon()

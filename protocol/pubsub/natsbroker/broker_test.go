@@ -111,8 +111,8 @@ func TestHistory(t *testing.T) {
 	}
 }
 
-// Messages that the network drops are delivered in their order: before the next message, or when the
-// topic is checked.
+// Messages that the network drops are delivered in their order: before the next message, or when
+// the topic is checked.
 func TestGapIsFilled(t *testing.T) {
 	var drop atomic.Bool
 	var dropped atomic.Int32
@@ -328,7 +328,8 @@ func TestPresence(t *testing.T) {
 	}
 }
 
-// Of two answers from the stream, one of which lags behind, what follows the shorter one is delivered.
+// Of two answers from the stream, one of which lags behind, what follows the shorter one is
+// delivered.
 func TestAnswersOfDifferentLength(t *testing.T) {
 	for _, order := range [][]uint64{{3, 1}, {1, 3}} {
 		n := newEngine(t).node("a")

@@ -11,12 +11,12 @@ import (
 	"goranch/protocol/pubsub"
 )
 
-// fillAttempts are the delays of the attempts to fill a gap; one fails if a copy of the stream answers that
-// lags behind.
+// fillAttempts are the delays of the attempts to fill a gap; one fails if a copy of the stream
+// answers that lags behind.
 var fillAttempts = [...]time.Duration{0, 10 * time.Millisecond, 50 * time.Millisecond, 250 * time.Millisecond}
 
-// fill delivers the messages of a topic that are missing, at least up to an offset. After an error the
-// caller announces that they are lost. sh.work is held.
+// fill delivers the messages of a topic that are missing, at least up to an offset. After an error
+// the caller announces that they are lost. sh.work is held.
 func (sh *shard) fill(ctx context.Context, topic string, o *order, st *stream, upTo uint64) error {
 	for _, delay := range fillAttempts {
 		select {

@@ -42,7 +42,8 @@ func TestFormerStreams(t *testing.T) {
 	})
 }
 
-// While a server that does not know of the current stream answers, the broker keeps that and is degraded.
+// While a server that does not know of the current stream answers, the broker keeps that and is
+// degraded.
 func TestFormerStreamIsFoundAgain(t *testing.T) {
 	e := newEngine(t)
 	n := e.node("a")
@@ -67,8 +68,8 @@ func TestFormerStreamIsFoundAgain(t *testing.T) {
 	n.expect("o 1 1", "gap o 0")
 }
 
-// Messages of a new stream may arrive while the broker changes to it. Each is delivered once, after the
-// announcement.
+// Messages of a new stream may arrive while the broker changes to it. Each is delivered once, after
+// the announcement.
 func TestMessagesDuringChangeOfStream(t *testing.T) {
 	n := newEngine(t).node("a")
 	n.subscribe("o")

@@ -17,8 +17,8 @@ import (
 	"goranch/protocol/pubsub"
 )
 
-// A broker without an engine, with the wrong password, or with a stream that is not suitable, says so and
-// goes on trying.
+// A broker without an engine, with the wrong password, or with a stream that is not suitable, says
+// so and goes on trying.
 func TestDegraded(t *testing.T) {
 	e := newEngineFor(t, "ranch")
 	b := e.broker("b", nats.UserInfo("ranch", "wrong"), nats.InProcessServer(nil))

@@ -31,8 +31,8 @@ const (
 	maxBatchBytes = 1 << 20
 )
 
-// get sends a request and calls each with the messages of the answer. pending is the number of further
-// messages, and upTo the last message of the stream, if the answer has them.
+// get sends a request and calls each with the messages of the answer. pending is the number of
+// further messages, and upTo the last message of the stream, if the answer has them.
 func (b *Broker) get(ctx context.Context, st *stream, r getRequest, each func(seq uint64, m *nats.Msg) error) (pending, upTo uint64, err error) {
 	body, err := json.Marshal(r)
 	if err != nil {
@@ -75,14 +75,15 @@ func (b *Broker) get(ctx context.Context, st *stream, r getRequest, each func(se
 	}
 }
 
-// fetch returns the messages of a topic after an offset: the last ones, up to limit. Recovered is true if
-// none is missing.
+// fetch returns the messages of a topic after an offset: the last ones, up to limit. Recovered is
+// true if none is missing.
 func (b *Broker) fetch(ctx context.Context, st *stream, topic string, after uint64, limit int) (pubsub.Recovery, error) {
 	r, _, err := b.fetchStored(ctx, st, topic, after, limit)
 	return r, err
 }
 
-// fetchStored is fetch, and returns also when the last message was stored, by the clock of the server.
+// fetchStored is fetch, and returns also when the last message was stored, by the clock of the
+// server.
 func (b *Broker) fetchStored(ctx context.Context, st *stream, topic string, after uint64, limit int) (r pubsub.Recovery, at string, err error) {
 	subject, err := b.appendSubject(st, topic)
 	if err != nil {
@@ -188,9 +189,9 @@ func (b *Broker) History(ctx context.Context, topic string, since pubsub.Positio
 	return r, err
 }
 
-// setKnown records that the messages up to the last one of r are known, so that the next gap is found.
-// Copies of the stream may lag behind, so of several answers the one that ends first counts: the messages
-// after it are delivered to all.
+// setKnown records that the messages up to the last one of r are known, so that the next gap is
+// found. Copies of the stream may lag behind, so of several answers the one that ends first counts:
+// the messages after it are delivered to all.
 func (sh *shard) setKnown(topic string, st *stream, r pubsub.Recovery) {
 	last := r.From.Offset
 	if n := len(r.Messages); n > 0 {

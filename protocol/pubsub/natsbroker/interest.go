@@ -34,7 +34,8 @@ func (i *interest) count() int {
 	return len(i.byTopic)
 }
 
-// Subscribe implements [pubsub.Broker]. A topic whose name is too long for NATS receives no messages.
+// Subscribe implements [pubsub.Broker]. A topic whose name is too long for NATS receives no
+// messages.
 func (b *Broker) Subscribe(topics ...string) {
 	b.interest.mu.Lock()
 	defer b.interest.mu.Unlock()

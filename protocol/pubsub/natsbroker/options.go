@@ -13,8 +13,8 @@ import (
 type Options struct {
 	// URL is the address of the NATS servers, separated by commas. "" is nats.DefaultURL.
 	URL string
-	// NATS are further options of the connection, such as credentials, TLS, or nats.InProcessServer.
-	// They must not replace the callbacks, the reconnection, or NoEcho.
+	// NATS are further options of the connection, such as credentials, TLS, or
+	// nats.InProcessServer. They must not replace the callbacks, the reconnection, or NoEcho.
 	NATS []nats.Option
 	// Prefix is the first token of all subjects, and the stream is named after it. Letters, digits, -
 	// and _ are allowed. Brokers with different prefixes do not share topics. "" is "ranch".
@@ -23,26 +23,28 @@ type Options struct {
 	// characters. Two nodes must not have the same name. "" is a random name.
 	Node string
 
-	// Ordered reports whether a topic is ordered and has a history in the stream. It must be the same
-	// on all nodes. nil orders all topics.
+	// Ordered reports whether a topic is ordered and has a history in the stream. It must be the
+	// same on all nodes. nil orders all topics.
 	Ordered func(topic string) bool
 
-	// The following fields are for the stream, if it does not exist. An existing stream is not changed.
+	// The following fields are for the stream, if it does not exist. An existing stream is not
+	// changed.
 
 	// Replicas is the number of copies of the stream, 1 to 5. 0 is 1.
 	Replicas int
-	// Keep is the number of messages that are kept of each topic. 0 is 64; negative values are refused.
+	// Keep is the number of messages that are kept of each topic. 0 is 64; negative values are
+	// refused.
 	Keep int
 	// MaxAge is the time for which messages are kept, at least [pubsub.KeyWindow]. 0 is 1 h.
 	MaxAge time.Duration
-	// MaxBytes limits the size of the stream, in bytes; the oldest messages are removed. 0 is 1 GiB;
-	// negative values are refused.
+	// MaxBytes limits the size of the stream, in bytes; the oldest messages are removed. 0 is 1
+	// GiB; negative values are refused.
 	MaxBytes int64
 	// Memory keeps the stream in memory instead of files.
 	Memory bool
 
-	// OnError receives errors that concern no call, such as messages that are not valid. It is called
-	// concurrently. nil ignores them.
+	// OnError receives errors that concern no call, such as messages that are not valid. It is
+	// called concurrently. nil ignores them.
 	OnError func(error)
 }
 

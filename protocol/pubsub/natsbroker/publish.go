@@ -16,7 +16,8 @@ import (
 	"goranch/protocol/pubsub"
 )
 
-// Headers of messages of topics that are not ordered, with which receivers count those that are lost.
+// Headers of messages of topics that are not ordered, with which receivers count those that are
+// lost.
 const (
 	sourceHeader = "Ranch-Source"
 	numberHeader = "Ranch-Number"
@@ -44,8 +45,8 @@ func (s *sent) next(topic string) (source string, number uint64) {
 	return s.source, s.numbers[topic]
 }
 
-// Publish publishes a message. The error wraps [pubsub.ErrUnavailable] unless the message can never be
-// published.
+// Publish publishes a message. The error wraps [pubsub.ErrUnavailable] unless the message can never
+// be published.
 func (b *Broker) Publish(ctx context.Context, topic, key string, frame []byte) (pubsub.Position, error) {
 	if b.Ordered(topic) {
 		return b.publishOrdered(ctx, topic, key, frame)

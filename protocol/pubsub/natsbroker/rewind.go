@@ -10,13 +10,14 @@ import (
 // storedHeader is the time at which a message was stored, by the clock of the leader of the stream.
 const storedHeader = "Nats-Time-Stamp"
 
-// isRewound reports whether m, whose offset is not after that of the last delivered message, is a new
-// message: a stream that was restored from a backup, or has lost its last messages in a power failure, uses
-// offsets again. It then announces a gap before m; otherwise all messages up to the last delivered offset
-// would be missing without notice.
+// isRewound reports whether m, whose offset is not after that of the last delivered message, is a
+// new message: a stream that was restored from a backup, or has lost its last messages in a power
+// failure, uses offsets again. It then announces a gap before m; otherwise all messages up to the
+// last delivered offset would be missing without notice.
 //
-// A message that a fill has delivered while it was queued was stored before the last one. Because the
-// clocks of two leaders may differ, the leader has to confirm that the stream ends earlier. sh.work is held.
+// A message that a fill has delivered while it was queued was stored before the last one. Because
+// the clocks of two leaders may differ, the leader has to confirm that the stream ends earlier.
+// sh.work is held.
 func (sh *shard) isRewound(topic string, o *order, st *stream, m pubsub.Message, storedAt string) bool {
 	if !isLater(storedAt, o.stored) || time.Since(sh.rewindChecked) < retryMin {
 		return false

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A stream that was restored from a backup uses offsets again. Subscribers hear of a gap and receive its
-// messages, although they have received messages with the same offsets before.
+// A stream that was restored from a backup uses offsets again. Subscribers hear of a gap and
+// receive its messages, although they have received messages with the same offsets before.
 func TestStreamIsRewound(t *testing.T) {
 	e := newEngine(t)
 	a, b := e.node("a"), e.node("b")
@@ -52,8 +52,8 @@ func TestStreamIsRewound(t *testing.T) {
 	}
 }
 
-// A node that does not know yet that the stream was deleted and created again neither publishes to the new
-// one with a position of the old one, nor reads its messages as those of the old one.
+// A node that does not know yet that the stream was deleted and created again neither publishes to
+// the new one with a position of the old one, nor reads its messages as those of the old one.
 func TestOutdatedStream(t *testing.T) {
 	e := newEngine(t)
 	a, b := e.node("a"), e.node("b")

@@ -54,8 +54,8 @@ func next(t *testing.T, s *client.Subscription, n int) (got []string) {
 	return got
 }
 
-// Clients of two servers see one order, continue on one after what they have received on the other, and
-// publish once; while the engine is away they are told.
+// Clients of two servers see one order, continue on one after what they have received on the other,
+// and publish once; while the engine is away they are told.
 func TestServers(t *testing.T) {
 	e := newEngine(t)
 	s, onA := newServer(t, e, "a")

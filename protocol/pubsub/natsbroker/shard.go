@@ -31,8 +31,8 @@ type shard struct {
 	b    *Broker
 	msgs chan *nats.Msg
 
-	// work is held while a message is delivered and while a gap is filled, which keeps the order. It is
-	// acquired before locks of the server.
+	// work is held while a message is delivered and while a gap is filled, which keeps the order.
+	// It is acquired before locks of the server.
 	work sync.Mutex
 	// mu guards the orders. It is acquired while locks of the server are held.
 	mu            sync.Mutex
@@ -46,8 +46,8 @@ type order struct {
 	st         *stream // to which the positions below belong; nil: none is known
 	interested bool    // the server is subscribed to the topic itself, not only to patterns
 	known      bool    // last is known
-	// last is the position up to which all messages of an ordered topic were delivered, or were stored
-	// before a client requested the position.
+	// last is the position up to which all messages of an ordered topic were delivered, or were
+	// stored before a client requested the position.
 	last uint64
 	// anchor is the last position that a client may have: that of a message, or of an answer to a
 	// request. There is no message between it and last, which may be the position of another
@@ -77,8 +77,8 @@ func (sh *shard) add(topic string) {
 	}
 }
 
-// remove ends add. If there are patterns, one of them may match the topic, and copies of
-// delivered messages may still arrive by its subscription: the positions of delivered messages are kept.
+// remove ends add. If there are patterns, one of them may match the topic, and copies of delivered
+// messages may still arrive by its subscription: the positions of delivered messages are kept.
 func (sh *shard) remove(topic string) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -94,9 +94,9 @@ func (sh *shard) remove(topic string) {
 	sh.patternOnly++
 }
 
-// endPattern marks the positions of topics that only patterns match as unknown: the pattern that has ended
-// may have been the only one that matches. Positions of delivered messages are kept, because another
-// pattern may deliver a second copy.
+// endPattern marks the positions of topics that only patterns match as unknown: the pattern that
+// has ended may have been the only one that matches. Positions of delivered messages are kept,
+// because another pattern may deliver a second copy.
 func (sh *shard) endPattern() {
 	if sh.b.interest.patterns.Load() == 0 {
 		sh.removePatternOnly()
@@ -222,8 +222,8 @@ func (sh *shard) handle(m *nats.Msg) {
 	sh.handleOrdered(topic, o, st, msg, m.Header.Get(storedHeader))
 }
 
-// handleOrdered delivers a message of an ordered topic, after those that are missing before it. sh.work
-// is held.
+// handleOrdered delivers a message of an ordered topic, after those that are missing before it.
+// sh.work is held.
 func (sh *shard) handleOrdered(topic string, o *order, st *stream, m pubsub.Message, storedAt string) {
 	if m.Position.Offset <= o.delivered && !sh.isRewound(topic, o, st, m, storedAt) {
 		return // a fill has delivered it
@@ -244,8 +244,8 @@ func (sh *shard) handleOrdered(topic string, o *order, st *stream, m pubsub.Mess
 	}
 }
 
-// follow moves o to the stream st. If o belonged to another stream, the topic continues with the first
-// message of st. sh.work is held.
+// follow moves o to the stream st. If o belonged to another stream, the topic continues with the
+// first message of st. sh.work is held.
 func (sh *shard) follow(topic string, o *order, st *stream) {
 	sh.mu.Lock()
 	before := o.st

@@ -34,8 +34,8 @@ func (s *state) reason() error {
 	return s.stream
 }
 
-// setState changes one of the reasons. It notifies the server when the broker becomes degraded, and when
-// it recovers.
+// setState changes one of the reasons. It notifies the server when the broker becomes degraded, and
+// when it recovers.
 func (b *Broker) setState(reason *error, err error) {
 	b.receiver.mu.RLock()
 	defer b.receiver.mu.RUnlock()
@@ -50,14 +50,14 @@ func (b *Broker) setState(reason *error, err error) {
 	}
 }
 
-// Degraded returns why the broker is degraded, or nil. A degraded broker refuses to publish to ordered
-// topics.
+// Degraded returns why the broker is degraded, or nil. A degraded broker refuses to publish to
+// ordered topics.
 func (b *Broker) Degraded() error { return b.state.get() }
 
 func unavailable(err error) error { return fmt.Errorf("%w: %w", pubsub.ErrUnavailable, err) }
 
-// reconnectDelay returns the time before an attempt to reconnect; attempts counts rounds over all servers. Half
-// of it is random, so that the nodes do not connect at the same time.
+// reconnectDelay returns the time before an attempt to reconnect; attempts counts rounds over all
+// servers. Half of it is random, so that the nodes do not connect at the same time.
 func reconnectDelay(attempts int) time.Duration {
 	d := min(100*time.Millisecond<<min(attempts, 6), 4*time.Second)
 	return d/2 + rand.N(d/2)

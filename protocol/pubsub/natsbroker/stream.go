@@ -26,8 +26,8 @@ func (b *Broker) subject(tokens ...string) string {
 }
 
 // stream identifies the stream. A stream that is deleted and created again is another one, with
-// another token in its subjects, so that messages of the two cannot be confused: requests of a node that has
-// not found the new one yet reach no stream, or find no message.
+// another token in its subjects, so that messages of the two cannot be confused: requests of a node
+// that has not found the new one yet reach no stream, or find no message.
 type stream struct {
 	name, token, epoch string
 	keep               int // messages of each topic, -1 without limit
@@ -76,8 +76,8 @@ func (b *Broker) streamConfig() jetstream.StreamConfig {
 	return cfg
 }
 
-// info returns the current state of the stream, as its leader knows it. While the servers elect a leader,
-// a request is never answered.
+// info returns the current state of the stream, as its leader knows it. While the servers elect a
+// leader, a request is never answered.
 func (b *Broker) info(ctx context.Context) (*jetstream.StreamInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, infoTimeout)
 	defer cancel()
@@ -88,8 +88,8 @@ func (b *Broker) info(ctx context.Context) (*jetstream.StreamInfo, error) {
 	return s.CachedInfo(), nil
 }
 
-// findStream finds the stream, or creates it. If it is another one than before, the broker subscribes to
-// its messages.
+// findStream finds the stream, or creates it. If it is another one than before, the broker
+// subscribes to its messages.
 func (b *Broker) findStream(ctx context.Context) error {
 	info, err := b.info(ctx)
 	if errors.Is(err, jetstream.ErrStreamNotFound) && b.mayCreate() {
@@ -125,9 +125,9 @@ func (b *Broker) findStream(ctx context.Context) error {
 	return nil
 }
 
-// mayCreate reports whether to create the missing stream. A stream that was deleted is created again after
-// createDelay: nats-server 2.15 damages a stream that is created while the files of its predecessor are
-// still being removed.
+// mayCreate reports whether to create the missing stream. A stream that was deleted is created
+// again after createDelay: nats-server 2.15 damages a stream that is created while the files of its
+// predecessor are still being removed.
 func (b *Broker) mayCreate() bool {
 	if b.stream.Load() == nil {
 		return true
@@ -138,8 +138,8 @@ func (b *Broker) mayCreate() bool {
 	return time.Since(b.missing) >= createDelay
 }
 
-// changeStream subscribes to the messages of another stream. Topics whose position in the one before is
-// known continue with the first message of the new one.
+// changeStream subscribes to the messages of another stream. Topics whose position in the one
+// before is known continue with the first message of the new one.
 func (b *Broker) changeStream(before, found *stream) {
 	b.interest.mu.Lock()
 	b.stream.Store(found)

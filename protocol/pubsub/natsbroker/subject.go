@@ -14,9 +14,9 @@ const maxSubject = 1024
 const hexDigits = "0123456789ABCDEF"
 
 // appendTopic appends the subject of a topic, or of a pattern: the tokens between dots stay tokens.
-// Letters, digits, - and _ stand for themselves, other bytes are = and two digits, and an empty token
-// is =. The tokens * and, at the end, > are those of patterns, which mean the same in NATS. Different
-// topics have different subjects.
+// Letters, digits, - and _ stand for themselves, other bytes are = and two digits, and an empty
+// token is =. The tokens * and, at the end, > are those of patterns, which mean the same in NATS.
+// Different topics have different subjects.
 func appendTopic(b []byte, topic string) ([]byte, error) {
 	start := len(b)
 	for rest, more := topic, true; more; {

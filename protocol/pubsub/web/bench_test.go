@@ -9,8 +9,8 @@ import (
 	"goranch/protocol/pubsub/web"
 )
 
-// BenchmarkWebSocketFanOut publishes one message to 100 WebSockets and waits until all have received
-// it.
+// BenchmarkWebSocketFanOut publishes one message to 100 WebSockets and waits until all have
+// received it.
 func BenchmarkWebSocketFanOut(b *testing.B) {
 	for _, size := range []int{64, 1000, 10_000} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {

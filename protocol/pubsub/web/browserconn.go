@@ -12,8 +12,8 @@ import (
 )
 
 // browserConn is the connection under a WebSocket. Package websocket reads it and writes control
-// frames; data frames are written by writeText, without a buffer that an idle WebSocket would have to
-// keep.
+// frames; data frames are written by writeText, without a buffer that an idle WebSocket would have
+// to keep.
 type browserConn struct {
 	net.Conn
 	timeout time.Duration

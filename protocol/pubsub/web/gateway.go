@@ -102,8 +102,9 @@ func NewGateway(opts Options) (*Gateway, error) {
 	return g, nil
 }
 
-// ServeHTTP serves one of the gateway's paths. It returns when an event stream has ended, but while a
-// WebSocket is open, so that net/http can free what it holds for the request. Shutdown waits for both.
+// ServeHTTP serves one of the gateway's paths. It returns when an event stream has ended, but while
+// a WebSocket is open, so that net/http can free what it holds for the request. Shutdown waits for
+// both.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := g.policy.CheckHost(r); err != nil {
 		g.refuse(w, http.StatusForbidden, err)

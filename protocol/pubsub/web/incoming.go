@@ -39,7 +39,8 @@ func (m *incoming) filled(n int) {
 	*last = (*last)[:len(*last)+n]
 }
 
-// join returns the message in a buffer of bufpool with space for one byte more, and frees the pieces.
+// join returns the message in a buffer of bufpool with space for one byte more, and frees the
+// pieces.
 func (m *incoming) join() []byte {
 	b := bufpool.Get(m.size + 1)
 	for _, p := range m.pieces {

@@ -13,17 +13,18 @@ import (
 
 // Options configures a [Gateway]. The zero value of each field but Dial is its default.
 type Options struct {
-	// Dial connects to the topic server, once for each browser. It is required. The gateway owns the
-	// connection and closes it. A [transport.Mem] needs no sockets. The server's limits per source
-	// address apply to the address that the connection has: none in memory, and over TCP one for all
-	// browsers, unless Dial passes on [BrowserAddr], such as in a PROXY header.
+	// Dial connects to the topic server, once for each browser. It is required. The gateway owns
+	// the connection and closes it. A [transport.Mem] needs no sockets. The server's limits per
+	// source address apply to the address that the connection has: none in memory, and over TCP one
+	// for all browsers, unless Dial passes on [BrowserAddr], such as in a PROXY header.
 	Dial func(ctx context.Context) (net.Conn, error)
 
 	// Access.
 
-	// Authorize decides whether a WebSocket or event stream is served; the page is always served. An
-	// error is answered with status 403, or 401 if it wraps [ErrUnauthenticated]. Authorize is called
-	// concurrently. nil serves all. The topic server decides what a browser may do with a topic.
+	// Authorize decides whether a WebSocket or event stream is served; the page is always served.
+	// An error is answered with status 403, or 401 if it wraps [ErrUnauthenticated]. Authorize is
+	// called concurrently. nil serves all. The topic server decides what a browser may do with a
+	// topic.
 	Authorize func(r *http.Request) error
 	// Origins lists the hosts, with port unless it is the default one, whose pages may connect in
 	// addition to those of the gateway's own host; entries may be patterns of path.Match. nil is
@@ -47,10 +48,10 @@ type Options struct {
 	// exceed the buffer that the server keeps for a session, which arrives at once. 0 is 128 KiB;
 	// negative values are refused.
 	MaxBuffered int
-	// MaxBufferedTotal limits the data that waits for all browsers, in bytes; their messages that have
-	// not arrived completely may take a quarter as much. A browser that exceeds it with more than
-	// 16 KiB is closed like one that exceeds MaxBuffered. 0 is 64 MiB; transport.NoLimit or another
-	// negative value disables the limit.
+	// MaxBufferedTotal limits the data that waits for all browsers, in bytes; their messages that
+	// have not arrived completely may take a quarter as much. A browser that exceeds it with more
+	// than 16 KiB is closed like one that exceeds MaxBuffered. 0 is 64 MiB; transport.NoLimit or
+	// another negative value disables the limit.
 	MaxBufferedTotal int
 	// MaxTopics limits the topics of one request for events. 0 is 100; negative values are refused.
 	MaxTopics int

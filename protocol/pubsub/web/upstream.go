@@ -38,8 +38,8 @@ type serverError string
 
 func (e serverError) Error() string { return string(e) }
 
-// upstream is a browser's connection to the topic server. What it receives is queued, independently of
-// the browser: in memory by the topic server's goroutines, else by one of its own.
+// upstream is a browser's connection to the topic server. What it receives is queued, independently
+// of the browser: in memory by the topic server's goroutines, else by one of its own.
 type upstream struct {
 	nc       net.Conn
 	g        *Gateway
@@ -192,8 +192,8 @@ func (u *upstream) accept(b []byte) error {
 	if bytes.HasPrefix(b, []byte(`{"error":`)) && json.Unmarshal(b, &refusal) == nil && refusal.Error != nil {
 		return serverError(*refusal.Error)
 	}
-	// A browser closes a WebSocket on which invalid UTF-8 arrives. This server refuses such messages;
-	// others may not.
+	// A browser closes a WebSocket on which invalid UTF-8 arrives. This server refuses such
+	// messages; others may not.
 	if !utf8.Valid(b) {
 		b = bytes.ToValidUTF8(b, []byte("\uFFFD"))
 	}
@@ -225,8 +225,9 @@ func (u *upstream) finish() {
 	})
 }
 
-// push queues a frame. It reports false if the queue exceeds MaxBuffered. The longest frame does not
-// count: it may exceed the limit alone, and before it is taken, others may follow it and precede it.
+// push queues a frame. It reports false if the queue exceeds MaxBuffered. The longest frame does
+// not count: it may exceed the limit alone, and before it is taken, others may follow it and
+// precede it.
 func (u *upstream) push(data []byte) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()

@@ -64,8 +64,9 @@ func (g *Gateway) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 	go s.serve()
 }
 
-// serve sends the browser's requests to the topic server, until the WebSocket is closed and nothing uses
-// it any more. It uses little stack, because an idle WebSocket keeps the stack of this goroutine.
+// serve sends the browser's requests to the topic server, until the WebSocket is closed and nothing
+// uses it any more. It uses little stack, because an idle WebSocket keeps the stack of this
+// goroutine.
 func (s *webSocket) serve() {
 	for {
 		kind, r, err := s.conn.Reader(context.Background())

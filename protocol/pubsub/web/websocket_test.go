@@ -59,7 +59,8 @@ func TestWebSocketMessageSizes(t *testing.T) {
 	}
 }
 
-// An idle WebSocket has one goroutine of the gateway, and until it is parked one of the topic server.
+// An idle WebSocket has one goroutine of the gateway, and until it is parked one of the topic
+// server.
 func TestWebSocketGoroutines(t *testing.T) {
 	srv := newTestServer(t, pubsub.Options{}, web.Options{})
 	before := runtime.NumGoroutine()

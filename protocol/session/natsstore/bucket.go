@@ -10,14 +10,14 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// The bucket is a stream with the names of a NATS key-value bucket, so that the tools for these show
-// it. Unlike a bucket of nats.go, it does not allow direct gets: any replica answers them, and one that lags
-// behind does not have a session that was just created.
+// The bucket is a stream with the names of a NATS key-value bucket, so that the tools for these
+// show it. Unlike a bucket of nats.go, it does not allow direct gets: any replica answers them, and
+// one that lags behind does not have a session that was just created.
 
 const (
 	operation = "KV-Operation" // header of deletion markers, as in any NATS key-value bucket
-	// markerTTL is how long a deletion marker is kept. A node that was cut off finds by the marker that the
-	// session has ended.
+	// markerTTL is how long a deletion marker is kept. A node that was cut off finds by the marker
+	// that the session has ended.
 	markerTTL = time.Hour
 )
 
@@ -50,8 +50,8 @@ func (s *store) subject(key string) string { return "$KV." + s.opts.Bucket + "."
 // errNoRecord means that the bucket has no record; it may have a deletion marker.
 var errNoRecord = errors.New("no record")
 
-// get returns the record under key as the leader of the bucket has it. After errNoRecord, the revision is
-// that of a deletion marker; 0 is none.
+// get returns the record under key as the leader of the bucket has it. After errNoRecord, the
+// revision is that of a deletion marker; 0 is none.
 func (s *store) get(ctx context.Context, key string) (stored, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()
@@ -73,8 +73,8 @@ func (s *store) get(ctx context.Context, key string) (stored, error) {
 // errConflict means that another node, or this one, has changed the record.
 var errConflict = errors.New("the record has changed")
 
-// publish writes a record, or with a nil value a deletion marker, if the record has that revision; 0 is
-// a record that does not exist. It returns the new revision.
+// publish writes a record, or with a nil value a deletion marker, if the record has that revision;
+// 0 is a record that does not exist. It returns the new revision.
 func (s *store) publish(ctx context.Context, key string, value []byte, revision uint64, ttl time.Duration) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()
@@ -94,8 +94,8 @@ func (s *store) publish(ctx context.Context, key string, value []byte, revision 
 	return ack.Sequence, nil
 }
 
-// explain adds the cause to err if nats.go has recorded it. It schedules a check of the bucket if err says
-// that there is none.
+// explain adds the cause to err if nats.go has recorded it. It schedules a check of the bucket if
+// err says that there is none.
 func (s *store) explain(err error) error {
 	if errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, nats.ErrNoResponders) {
 		s.checkSoon()
@@ -115,7 +115,8 @@ func (s *store) explain(err error) error {
 	return err
 }
 
-// answered reports whether the server has answered with err for one record. Others can still be saved then.
+// answered reports whether the server has answered with err for one record. Others can still be
+// saved then.
 func answered(err error) bool {
 	var api *jetstream.APIError
 	return errors.As(err, &api) || errors.Is(err, errConflict) || errors.Is(err, ErrFormat)

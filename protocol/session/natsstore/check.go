@@ -12,14 +12,15 @@ import (
 
 // times are those of checks and requests of other nodes; tests change them.
 type times struct {
-	// release is how long Take waits for the node that has the session. If that node has ended, the server
-	// answers at once that there is no subscriber.
+	// release is how long Take waits for the node that has the session. If that node has ended, the
+	// server answers at once that there is no subscriber.
 	release time.Duration
 	check   time.Duration // between checks of the bucket
-	// create is the time before a bucket that was deleted is created again: nats-server 2.15 damages a
-	// stream that is created while it still removes the files of the one before.
+	// create is the time before a bucket that was deleted is created again: nats-server 2.15
+	// damages a stream that is created while it still removes the files of the one before.
 	create time.Duration
-	// settle is how long other nodes may need to find a new bucket and to save their sessions in it.
+	// settle is how long other nodes may need to find a new bucket and to save their sessions in
+	// it.
 	settle time.Duration
 }
 
@@ -41,9 +42,9 @@ func (s *store) checkSoon() {
 	}
 }
 
-// checkBucket creates the bucket again if it was deleted, which may happen while no session of this node
-// changes, and saves all sessions if the bucket is another one than before. missing is since when there is
-// no bucket; it returns that, zero if there is one or if this is not known.
+// checkBucket creates the bucket again if it was deleted, which may happen while no session of this
+// node changes, and saves all sessions if the bucket is another one than before. missing is since
+// when there is no bucket; it returns that, zero if there is one or if this is not known.
 func (s *store) checkBucket(missing time.Time) time.Time {
 	ctx, cancel := context.WithTimeout(s.ctx, s.opts.Timeout)
 	defer cancel()
@@ -76,8 +77,8 @@ func (s *store) isNew(created time.Time) bool {
 
 var errRenewed = errors.New("the session bucket was deleted and created again, and the session may not be saved in it yet")
 
-// unknown returns the error of Take for an id that has no record: ErrUnknown, unless another node may
-// have the session, and has not saved it yet in a bucket that has been created again.
+// unknown returns the error of Take for an id that has no record: ErrUnknown, unless another node
+// may have the session, and has not saved it yet in a bucket that has been created again.
 func (s *store) unknown(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()

@@ -16,8 +16,8 @@ var (
 	KeyOf  = keyOf
 )
 
-// OpenImpatient is Open of a store that waits only briefly for nodes that do not answer, and for a bucket
-// that was deleted.
+// OpenImpatient is Open of a store that waits only briefly for nodes that do not answer, and for a
+// bucket that was deleted.
 func OpenImpatient(ctx context.Context, nc *nats.Conn, opts Options, releaseTimeout time.Duration) (session.NodeStore, error) {
 	s, err := open(ctx, nc, opts)
 	if err != nil {

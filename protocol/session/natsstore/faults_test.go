@@ -17,8 +17,8 @@ import (
 	"goranch/protocol/session/natsstore"
 )
 
-// While the server is away new sessions are refused with an error, and sessions continue; they are saved
-// when it is there again.
+// While the server is away new sessions are refused with an error, and sessions continue; they are
+// saved when it is there again.
 func TestServerRestarts(t *testing.T) {
 	e := newEngine(t, nil)
 	var reported atomic.Int64
@@ -181,7 +181,8 @@ func TestStateTooLarge(t *testing.T) {
 	must(t, s.Sync(t.Context()))
 }
 
-// A node that cannot read the state of a session, such as one of an older version, does not take it.
+// A node that cannot read the state of a session, such as one of an older version, does not take
+// it.
 func TestUnreadableState(t *testing.T) {
 	e := newEngine(t, nil)
 	a := newNode(t, e, session.Options[state]{}, natsstore.Options{})
@@ -257,8 +258,9 @@ func TestRecordsDoNotContainIDs(t *testing.T) {
 	}
 }
 
-// A bucket that is deleted is created again although no node has a change to save, and the sessions of all
-// nodes are in it, also those that do not change. Until then no client hears that its session is unknown.
+// A bucket that is deleted is created again although no node has a change to save, and the sessions
+// of all nodes are in it, also those that do not change. Until then no client hears that its
+// session is unknown.
 func TestDeletedBucketWithoutChanges(t *testing.T) {
 	e := newEngine(t, nil)
 	a, b := newNode(t, e, session.Options[state]{}, natsstore.Options{}), newNode(t, e, session.Options[state]{}, natsstore.Options{})

@@ -136,15 +136,16 @@ func (n *testNode) cutOff(t testing.TB) (restore func()) {
 	return func() { n.link.cut.Store(false) }
 }
 
-// hook is a NodeStore between a Manager and its store. While it is paused, its node hears of no other.
+// hook is a NodeStore between a Manager and its store. While it is paused, its node hears of no
+// other.
 type hook struct {
 	session.NodeStore
 	node session.Node
 	mu   sync.Mutex
 	gate chan struct{} // closed: not paused
 	fail atomic.Bool   // whether Save returns an error without writing anything
-	// skew is how much the clock of the node is ahead of that of the others. The times of records are
-	// the only ones of that clock that leave the node.
+	// skew is how much the clock of the node is ahead of that of the others. The times of records
+	// are the only ones of that clock that leave the node.
 	skew time.Duration
 	// taking, if it is set, is called when Take is about to write the record.
 	taking func()

@@ -1,5 +1,5 @@
-// Package natsstore provides a [session.NodeStore] in a key-value bucket of NATS JetStream. A client can
-// resume its session at any node that uses the bucket.
+// Package natsstore provides a [session.NodeStore] in a key-value bucket of NATS JetStream. A
+// client can resume its session at any node that uses the bucket.
 //
 //	nc, err := nats.Connect(url, nats.MaxReconnects(-1))
 //	…
@@ -10,12 +10,14 @@
 //	sessions, err := session.New(session.Options[State]{Store: store}) // sessions.Close closes it
 //
 // A record is the state of a session with a lease: the node that has it and the generation. It is
-// written by compare-and-set. A node takes a session over with the next generation, after it has asked
-// the node that has it to save and release it. A node that misses the request, because it is paused or
-// cut off, finds the takeover when it next saves the session: it never overwrites a record of another node. After each reconnection it saves all its sessions.
+// written by compare-and-set. A node takes a session over with the next generation, after it has
+// asked the node that has it to save and release it. A node that misses the request, because it is
+// paused or cut off, finds the takeover when it next saves the session: it never overwrites a
+// record of another node. After each reconnection it saves all its sessions.
 //
-// The keys are SHA-256 hashes of the ids, and the ids are not in the values. Records expire by the clock
-// of the server. The bucket must be open only to the nodes, because the values contain the states.
+// The keys are SHA-256 hashes of the ids, and the ids are not in the values. Records expire by the
+// clock of the server. The bucket must be open only to the nodes, because the values contain the
+// states.
 package natsstore
 
 import (
@@ -79,8 +81,9 @@ type lease struct {
 const maxConcurrent = 256
 
 // Open returns a store in a bucket of the JetStream server that nc is connected to. It creates the
-// bucket if it does not exist. The caller closes nc after the store; nc must reconnect without a limit,
-// by [nats.MaxReconnects] of -1, because a store whose connection was closed cannot save any more.
+// bucket if it does not exist. The caller closes nc after the store; nc must reconnect without a
+// limit, by [nats.MaxReconnects] of -1, because a store whose connection was closed cannot save any
+// more.
 //
 // The error wraps [ErrFormat], an error of nats.go, or the cause of ctx.
 func Open(ctx context.Context, nc *nats.Conn, opts Options) (session.NodeStore, error) {
@@ -147,8 +150,8 @@ func (s *store) Close() error {
 	return err
 }
 
-// watch saves all sessions after requests of other nodes may have been lost: after a reconnection, or
-// when this node has received them too slowly. It also checks the bucket.
+// watch saves all sessions after requests of other nodes may have been lost: after a reconnection,
+// or when this node has received them too slowly. It also checks the bucket.
 func (s *store) watch() {
 	select {
 	case <-s.joined:

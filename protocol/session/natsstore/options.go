@@ -9,21 +9,22 @@ import (
 
 // Options are the settings of a store. The zero value of each field is its default.
 type Options struct {
-	// Bucket is the name of the key-value bucket. All nodes that share sessions must use the same one,
-	// and each set of sessions its own. It contains letters, digits, "-" and "_". "" is "sessions".
+	// Bucket is the name of the key-value bucket. All nodes that share sessions must use the same
+	// one, and each set of sessions its own. It contains letters, digits, "-" and "_". "" is
+	// "sessions".
 	Bucket string
-	// Node is a name of this node of up to 64 bytes. It is in the records, for operators. It need not
-	// be unique, because each store adds a random number. "" is none.
+	// Node is a name of this node of up to 64 bytes. It is in the records, for operators. It need
+	// not be unique, because each store adds a random number. "" is none.
 	Node string
-	// Replicas is the number of servers on which a new bucket is stored, 1 to 5. 0 is 1: all sessions are
-	// lost with the disk of that server.
+	// Replicas is the number of servers on which a new bucket is stored, 1 to 5. 0 is 1: all
+	// sessions are lost with the disk of that server.
 	Replicas int
-	// MaxBytes limits the size of a new bucket in bytes. When it is full, new sessions are refused, and
-	// sessions whose state has grown are not saved until it has space again. 0 is 1 GiB;
+	// MaxBytes limits the size of a new bucket in bytes. When it is full, new sessions are refused,
+	// and sessions whose state has grown are not saved until it has space again. 0 is 1 GiB;
 	// transport.NoLimit, -1, is no limit.
 	MaxBytes int64
-	// MaxState limits the stored form of a session's state in bytes. 0 is 256 KiB. The maximum payload
-	// of the server limits it in any case.
+	// MaxState limits the stored form of a session's state in bytes. 0 is 256 KiB. The maximum
+	// payload of the server limits it in any case.
 	MaxState int
 	// Timeout limits the time of each request to the server. 0 is 5 seconds.
 	Timeout time.Duration

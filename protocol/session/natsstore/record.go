@@ -9,8 +9,8 @@ import (
 	"goranch/protocol/session"
 )
 
-// A stored record consists of the header of package sessionrecord, the length of the node's identity,
-// that identity, and the state. It does not contain the id.
+// A stored record consists of the header of package sessionrecord, the length of the node's
+// identity, that identity, and the state. It does not contain the id.
 
 // stored is a record as it is in the bucket.
 type stored struct {

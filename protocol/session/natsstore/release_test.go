@@ -8,8 +8,9 @@ import (
 	"goranch/protocol/session/natsstore"
 )
 
-// newUnsavedRelease returns two nodes. The first one has released a session for the second one, but could
-// not save it, and has more generations of it than the second one. The second one has it with the state 5.
+// newUnsavedRelease returns two nodes. The first one has released a session for the second one, but
+// could not save it, and has more generations of it than the second one. The second one has it with
+// the state 5.
 func newUnsavedRelease(t *testing.T) (e *engine, a, b *testNode, taken *session.Session[state]) {
 	t.Helper()
 	e = newEngine(t, nil)
@@ -30,8 +31,8 @@ func newUnsavedRelease(t *testing.T) (e *engine, a, b *testNode, taken *session.
 	return e, a, b, taken
 }
 
-// A node that has released a session without saving it, and takes it back, does not save the released
-// state over the newer one. Its generation may be the higher one.
+// A node that has released a session without saving it, and takes it back, does not save the
+// released state over the newer one. Its generation may be the higher one.
 func TestUnsavedReleaseAndReturn(t *testing.T) {
 	_, a, b, taken := newUnsavedRelease(t)
 	id := taken.ID()
@@ -52,8 +53,8 @@ func TestUnsavedReleaseAndReturn(t *testing.T) {
 	}
 }
 
-// A node that has released a session without saving it does not restore it after another node has ended
-// it.
+// A node that has released a session without saving it does not restore it after another node has
+// ended it.
 func TestUnsavedReleaseAndEnd(t *testing.T) {
 	e, a, b, taken := newUnsavedRelease(t)
 	must(t, taken.End())

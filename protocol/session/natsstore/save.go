@@ -14,8 +14,9 @@ const (
 	maxTries  = 4  // of one compare-and-set, each after reading the record again
 )
 
-// Save writes and removes each record separately. It stops at the first request that the server does
-// not answer, and continues after one that it refuses; the error is a [session.SaveError] then.
+// Save writes and removes each record separately. It stops at the first request that the server
+// does not answer, and continues after one that it refuses; the error is a [session.SaveError]
+// then.
 func (s *store) Save(put []session.Record, remove []string) error {
 	if s.ctx.Err() != nil {
 		return errClosed
@@ -175,8 +176,8 @@ func (s *store) setLease(key, id string, revision, generation uint64) {
 	}
 }
 
-// claim adds a lease of a session that is about to be taken over, so that the node releases it even if
-// the request arrives before the answer to the write.
+// claim adds a lease of a session that is about to be taken over, so that the node releases it even
+// if the request arrives before the answer to the write.
 func (s *store) claim(key, id string, generation uint64) *lease {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -194,7 +195,8 @@ func (s *store) drop(key string, l *lease) {
 	}
 }
 
-// release gives up the lease l: it is removed now if the session is saved, otherwise by the next save.
+// release gives up the lease l: it is removed now if the session is saved, otherwise by the next
+// save.
 func (s *store) release(key string, l *lease, saved bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

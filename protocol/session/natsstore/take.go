@@ -14,8 +14,8 @@ import (
 	"goranch/protocol/session"
 )
 
-// takeTries is the number of attempts of Take to compare and set a record. An attempt fails if another node
-// has changed the record meanwhile.
+// takeTries is the number of attempts of Take to compare and set a record. An attempt fails if
+// another node has changed the record meanwhile.
 const takeTries = 10
 
 // Take implements [session.NodeStore].
@@ -46,7 +46,8 @@ func (s *store) Take(ctx context.Context, id string, ttl time.Duration, check fu
 	return session.Record{}, errConflict
 }
 
-// tryTake is one attempt of Take. unresponsive is the owner that has not answered an earlier attempt.
+// tryTake is one attempt of Take. unresponsive is the owner that has not answered an earlier
+// attempt.
 func (s *store) tryTake(ctx context.Context, id string, unresponsive *owner, ttl time.Duration, check func(*session.Record) error) (session.Record, error) {
 	key := keyOf(id)
 	now, err := s.get(ctx, key)
@@ -93,9 +94,9 @@ func (s *store) tryTake(ctx context.Context, id string, unresponsive *owner, ttl
 // maxReleaseRetries limits the requests to former owners that are repeated at the same time.
 const maxReleaseRetries = 4096
 
-// retryRelease repeats the request to a former owner that has not answered, for about two minutes: a node
-// whose server was cut off from the others does not notice that it has missed the request. If taken is
-// false, the takeover is confirmed first.
+// retryRelease repeats the request to a former owner that has not answered, for about two minutes:
+// a node whose server was cut off from the others does not notice that it has missed the request.
+// If taken is false, the takeover is confirmed first.
 func (s *store) retryRelease(former owner, key string, taken bool) {
 	r := releaseRetry{former, key}
 	if !s.addReleaseRetry(r) {
@@ -166,8 +167,8 @@ func (s *store) askRelease(ctx context.Context, node, key string, generation uin
 }
 
 // serveRelease serves the request of another node to release a session. It answers at once if this
-// node does not have the session, or has taken it over again after the request: a node that was paused
-// serves old requests when it runs again.
+// node does not have the session, or has taken it over again after the request: a node that was
+// paused serves old requests when it runs again.
 func (s *store) serveRelease(msg *nats.Msg) {
 	key, text, _ := strings.Cut(string(msg.Data), " ")
 	generation, err := strconv.ParseUint(text, 10, 64)
@@ -191,8 +192,8 @@ func (s *store) serveRelease(msg *nats.Msg) {
 		defer func() { <-s.releases }()
 		ctx, cancel := context.WithTimeout(s.ctx, s.opts.Timeout)
 		defer cancel()
-		// An error is that of Save, which the manager reports. The session is saved later then, and the
-		// lease says what that may replace.
+		// An error is that of Save, which the manager reports. The session is saved later then, and
+		// the lease says what that may replace.
 		s.release(key, l, s.node.Release(ctx, now.id) == nil)
 		msg.Respond(nil)
 	})

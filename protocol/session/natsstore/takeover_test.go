@@ -13,8 +13,8 @@ import (
 	"goranch/protocol/session/natsstore"
 )
 
-// A session moves from a node that lives, is paused, was closed or is cut off, with what that node has
-// saved, and back.
+// A session moves from a node that lives, is paused, was closed or is cut off, with what that node
+// has saved, and back.
 func TestTakeover(t *testing.T) {
 	e := newEngine(t, nil)
 	tests := []struct {
@@ -81,8 +81,8 @@ func TestTakeover(t *testing.T) {
 	}
 }
 
-// A node that does not hear of a takeover loses the session, also if the node that has taken it over does
-// not hear whether it has succeeded.
+// A node that does not hear of a takeover loses the session, also if the node that has taken it
+// over does not hear whether it has succeeded.
 func TestTakeoverWithoutAnswers(t *testing.T) {
 	e := newEngine(t, nil)
 	opts := session.Options[state]{TTL: time.Hour} // the record is not saved again by itself
@@ -103,7 +103,8 @@ func TestTakeoverWithoutAnswers(t *testing.T) {
 	holder.wantRevoked(t, session.ErrStale)
 }
 
-// A node that is paused and then saves, before it hears of another node, loses the session by its save.
+// A node that is paused and then saves, before it hears of another node, loses the session by its
+// save.
 func TestOldNodeSaves(t *testing.T) {
 	e := newEngine(t, nil)
 	a, b := newNode(t, e, session.Options[state]{}, natsstore.Options{}), newNode(t, e, session.Options[state]{}, natsstore.Options{})
@@ -145,8 +146,8 @@ func TestReturnToOldNode(t *testing.T) {
 	})
 }
 
-// Of many nodes and clients that claim one session at once, each generation has exactly one winner, and
-// all but the last winner are revoked.
+// Of many nodes and clients that claim one session at once, each generation has exactly one winner,
+// and all but the last winner are revoked.
 func TestConcurrentTakeovers(t *testing.T) {
 	e := newEngine(t, nil)
 	nodes := make([]*testNode, 3)
@@ -282,8 +283,9 @@ func TestExpiry(t *testing.T) {
 	never.attach(t, attached.ID(), newClient())
 }
 
-// Nodes whose clocks differ by an hour, which is longer than the time to live of sessions, move sessions as
-// others do: neither the age of a session nor its lease depends on the clock of another node.
+// Nodes whose clocks differ by an hour, which is longer than the time to live of sessions, move
+// sessions as others do: neither the age of a session nor its lease depends on the clock of another
+// node.
 func TestClocksDiffer(t *testing.T) {
 	for _, skew := range []time.Duration{-time.Hour, time.Hour} {
 		t.Run(skew.String(), func(t *testing.T) {

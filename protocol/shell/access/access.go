@@ -20,8 +20,8 @@
 //
 // Errors for a refused client wrap [ErrDenied], or say how long to wait after too many invalid
 // tokens. Their texts may be sent to the client: they name the client and nothing of the
-// configuration. Errors about options and files never contain a secret, nor text that may be a secret
-// in the wrong place.
+// configuration. Errors about options and files never contain a secret, nor text that may be a
+// secret in the wrong place.
 package access
 
 import (

@@ -23,10 +23,10 @@ import (
 //	sha256:64 hexadecimal digits   fingerprint of the certificate; colons are ignored
 //	any                            every verified certificate
 //
-// Values are compared as a whole; there are no patterns. The error of Certificates names every invalid rule. For
-// certificates not verified against the ClientCAs of the server's TLS configuration the Authenticator returns
-// ErrNotApplicable. Those CAs can issue any name, so use private CAs. A certificate that expires does not end a
-// connection.
+// Values are compared as a whole; there are no patterns. The error of Certificates names every
+// invalid rule. For certificates not verified against the ClientCAs of the server's TLS
+// configuration the Authenticator returns ErrNotApplicable. Those CAs can issue any name, so use
+// private CAs. A certificate that expires does not end a connection.
 func Certificates(r Rules) (Authenticator, error) {
 	c := &certificateRules{admitOthers: r.AdmitOthers}
 	var f option.Faults

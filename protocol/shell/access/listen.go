@@ -25,13 +25,13 @@ type Listen struct {
 	PlainTokens bool
 }
 
-// CheckListen returns an error, with what to configure, if unauthenticated clients of other hosts could use a
-// shell at the address. It is meant for shells with commands or programs that change something. network and
-// address are the results of [transport.ParseAddr] before listening, or the Network and String of the
-// listener's net.Addr. Local are Unix sockets, in-memory and loopback addresses and the host name "localhost".
-// Inherited sockets ("fd", "systemd") count as reachable, because their address is unknown until the listener
-// exists. On a loopback address every local user that the Authenticator admits has access; a Unix socket with
-// [Peer] identifies them.
+// CheckListen returns an error, with what to configure, if unauthenticated clients of other hosts
+// could use a shell at the address. It is meant for shells with commands or programs that change
+// something. network and address are the results of [transport.ParseAddr] before listening, or the
+// Network and String of the listener's net.Addr. Local are Unix sockets, in-memory and loopback
+// addresses and the host name "localhost". Inherited sockets ("fd", "systemd") count as reachable,
+// because their address is unknown until the listener exists. On a loopback address every local
+// user that the Authenticator admits has access; a Unix socket with [Peer] identifies them.
 func CheckListen(network, address string, l Listen) error {
 	local := isLocal(network, address)
 	fault := func(why string) error {

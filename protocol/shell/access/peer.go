@@ -16,14 +16,15 @@ import (
 	"goranch/transport"
 )
 
-// Peer returns an Authenticator for Unix sockets, on the systems of [transport.Conn.PeerCred]. The rules are
-// users, "alice" or "1000", and groups, "group:adm" or "group:4", which Peer resolves once; its error names
-// every unknown one. The groups of a user are that of the connecting process and those in the system's
-// database at the time of the connection. root and the user of this process are Operators without a rule:
-// do not run the process as "nobody", the user of all container users without a mapping.
+// Peer returns an Authenticator for Unix sockets, on the systems of [transport.Conn.PeerCred]. The
+// rules are users, "alice" or "1000", and groups, "group:adm" or "group:4", which Peer resolves
+// once; its error names every unknown one. The groups of a user are that of the connecting process
+// and those in the system's database at the time of the connection. root and the user of this
+// process are Operators without a rule: do not run the process as "nobody", the user of all
+// container users without a mapping.
 //
-// The Authenticator returns ErrNotApplicable for other connections, on other systems, and behind a PROXY
-// protocol proxy, where the kernel reports the user of the proxy.
+// The Authenticator returns ErrNotApplicable for other connections, on other systems, and behind a
+// PROXY protocol proxy, where the kernel reports the user of the proxy.
 func Peer(r Rules) (Authenticator, error) { return newPeer(r, systemAccounts) }
 
 // accounts is the system's user database.

@@ -48,12 +48,14 @@ type TokenOptions struct {
 	MaxWait time.Duration
 }
 
-// Tokens authenticates clients by tokens from a file of SHA-256 hashes. The tokens cannot be recovered from the
-// hashes, because [GenerateToken] makes them of 256 random bits; tokens of fewer than 22 bytes are refused even
-// if the file has their hash. Slow password hashes are refused: for random tokens they only cost time, for every
-// line and every guess. Removing a token from the file does not end sessions that were authenticated by it.
+// Tokens authenticates clients by tokens from a file of SHA-256 hashes. The tokens cannot be
+// recovered from the hashes, because [GenerateToken] makes them of 256 random bits; tokens of fewer
+// than 22 bytes are refused even if the file has their hash. Slow password hashes are refused: for
+// random tokens they only cost time, for every line and every guess. Removing a token from the file
+// does not end sessions that were authenticated by it.
 //
-// The methods of Tokens are safe for concurrent use. It has no goroutine of its own and need not be closed.
+// The methods of Tokens are safe for concurrent use. It has no goroutine of its own and need not be
+// closed.
 type Tokens struct {
 	opts     TokenOptions
 	current  atomic.Pointer[[]entry]
@@ -88,10 +90,10 @@ func OpenTokens(o TokenOptions) (*Tokens, error) {
 // Token returns the user for a token that the client of conn has presented. It can be used as
 // shell.Options.Token.
 //
-// Every invalid token gets the same error, which wraps ErrDenied. After some of them every token from
-// the client's address is refused with an error that says how long to wait; the wait doubles with
-// each further one. A valid token resets the count. Blanks around a token are ignored. Clients without
-// an IP address (Unix sockets, in-memory connections) are not limited.
+// Every invalid token gets the same error, which wraps ErrDenied. After some of them every token
+// from the client's address is refused with an error that says how long to wait; the wait doubles
+// with each further one. A valid token resets the count. Blanks around a token are ignored. Clients
+// without an IP address (Unix sockets, in-memory connections) are not limited.
 func (t *Tokens) Token(_ context.Context, conn *transport.Conn, token string) (shell.User, error) {
 	return t.Check(conn.RemoteAddr(), token)
 }

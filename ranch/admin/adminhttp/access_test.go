@@ -261,7 +261,8 @@ func TestLoginExpires(t *testing.T) {
 	})
 }
 
-// A command may take longer than a request may take to arrive, and its answer longer than another's.
+// A command may take longer than a request may take to arrive, and its answer longer than
+// another's.
 func TestLongCommand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newMemServer(t, adminhttp.Options{Commands: []shell.Command{{Name: "wait", Role: shell.Viewer, Run: func(ctx context.Context, c *shell.Call) error {

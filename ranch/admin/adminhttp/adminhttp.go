@@ -9,11 +9,11 @@
 //	…
 //	server.StartListener("admin-http", transport.TCP{}, ranch.Options{Addr: "127.0.0.1:8084"}, h)
 //
-// "/" is the dashboard, "/livez" and "/readyz" are for probes, "/metrics" is a handler of the program,
-// "/events" is a stream of server-sent events, and "/debug/pprof/" has profiles. Each command is served
-// as JSON: all of them by POST at "/commands/NAME", and those that change nothing by GET at "/NAME" too,
-// such as "/status", "/connections?filter=idle>30s&limit=10" and "/sources?limit=5". "/openapi.json"
-// describes all of it.
+// "/" is the dashboard, "/livez" and "/readyz" are for probes, "/metrics" is a handler of the
+// program, "/events" is a stream of server-sent events, and "/debug/pprof/" has profiles. Each
+// command is served as JSON: all of them by POST at "/commands/NAME", and those that change nothing
+// by GET at "/NAME" too, such as "/status", "/connections?filter=idle>30s&limit=10" and
+// "/sources?limit=5". "/openapi.json" describes all of it.
 //
 // # Access
 //
@@ -22,8 +22,8 @@
 // request. [Handler.Ticket] makes a link by which a browser logs in once. Without any of these a
 // client on the same machine is a viewer, and another may only use the probes.
 //
-// Requests that name a host which is not this server (DNS rebinding), and requests that pages of other
-// sites make, are refused, so that a page cannot use what identifies a connection.
+// Requests that name a host which is not this server (DNS rebinding), and requests that pages of
+// other sites make, are refused, so that a page cannot use what identifies a connection.
 package adminhttp
 
 import (
@@ -43,9 +43,9 @@ import (
 // errShutdown ends streams and commands when the handler is closed.
 var errShutdown = errors.New("the server is shutting down")
 
-// Handler is an [http.Handler] that is also a protocol: a ranch listener can serve it without another
-// HTTP server. A handler whose listener has stopped cannot be served again. Its methods may be called
-// from any goroutine.
+// Handler is an [http.Handler] that is also a protocol: a ranch listener can serve it without
+// another HTTP server. A handler whose listener has stopped cannot be served again. Its methods may
+// be called from any goroutine.
 type Handler struct {
 	opts    Options
 	routes  []route
@@ -132,9 +132,9 @@ func (h *Handler) DrainsItself() {}
 // Name returns the name of the protocol.
 func (h *Handler) Name() string { return "admin-http" }
 
-// Close ends event streams and commands in progress. Call it after the listeners of the handler have
-// stopped, and before the Shutdown of another HTTP server that serves the handler. The error is the
-// cause of ctx if requests are still in progress.
+// Close ends event streams and commands in progress. Call it after the listeners of the handler
+// have stopped, and before the Shutdown of another HTTP server that serves the handler. The error
+// is the cause of ctx if requests are still in progress.
 func (h *Handler) Close(ctx context.Context) error {
 	h.stop(errShutdown)
 	h.listener.Shutdown(ctx)

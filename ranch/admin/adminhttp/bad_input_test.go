@@ -86,8 +86,8 @@ func TestOversizedRequests(t *testing.T) {
 	}
 }
 
-// What clients and peers send never reaches an answer as control characters, and a header can not be
-// injected.
+// What clients and peers send never reaches an answer as control characters, and a header can not
+// be injected.
 func TestNastyText(t *testing.T) {
 	s := newTestServer(t, adminhttp.Options{})
 	nasty := "%1b%5b2J%0d%0aSet-Cookie:%20x=1%0a%00%c2%9b%3cscript%3e"

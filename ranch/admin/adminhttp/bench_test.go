@@ -18,10 +18,10 @@ import (
 	"goranch/transport"
 )
 
-// BenchmarkViewer measures what one second of a dashboard costs the server with 10,000 connections: an
-// event with the state of the listeners, and each two seconds a page of the table and the summary. One
-// percent of a core is 10 ms per operation. The clients are in the same process, so their part counts
-// too.
+// BenchmarkViewer measures what one second of a dashboard costs the server with 10,000 connections:
+// an event with the state of the listeners, and each two seconds a page of the table and the
+// summary. One percent of a core is 10 ms per operation. The clients are in the same process, so
+// their part counts too.
 func BenchmarkViewer(b *testing.B) {
 	server, mem := new(ranch.Server), new(transport.Mem)
 	h, err := adminhttp.New(adminhttp.Options{Server: server, Commands: admin.Commands(admin.Options{Server: server}), Interval: time.Hour, Logger: discardLogger})

@@ -48,8 +48,8 @@ func click(tb *chromiumtest.Tab, selector string) {
 	tb.Eval(fmt.Sprintf(`document.querySelector(%q).click()`, selector))
 }
 
-// The dashboard in a browser: an operator who logs in with a ticket sees a connection appear and the
-// chart move, filters, sorts, kills, and changes the cap.
+// The dashboard in a browser: an operator who logs in with a ticket sees a connection appear and
+// the chart move, filters, sorts, kills, and changes the cap.
 func TestDashboardInChromium(t *testing.T) {
 	t.Parallel()
 	s := newTestServer(t, adminhttp.Options{Interval: 100 * time.Millisecond})
@@ -100,8 +100,8 @@ func TestDashboardInChromium(t *testing.T) {
 	s.wantAudit("console kill, console cap")
 }
 
-// All connections that match a filter are killed after a confirmation with their number, by the keyboard
-// as far as possible.
+// All connections that match a filter are killed after a confirmation with their number, by the
+// keyboard as far as possible.
 func TestDashboardKillsAllThatMatch(t *testing.T) {
 	t.Parallel()
 	s := newTestServer(t, adminhttp.Options{Interval: 100 * time.Millisecond})
@@ -139,8 +139,8 @@ func (s *testServer) wantAudit(want string) {
 	}
 }
 
-// The commands end and ban have buttons, whose flags have fields, and labels have a column in which what
-// a peer has chosen is text.
+// The commands end and ban have buttons, whose flags have fields, and labels have a column in which
+// what a peer has chosen is text.
 func TestDashboardEndsBansAndLabels(t *testing.T) {
 	t.Parallel()
 	const markup = `<b>ann</b>`
@@ -202,7 +202,8 @@ func TestDashboardEndsBansAndLabels(t *testing.T) {
 	s.wantAudit("console end, console ban, console ban")
 }
 
-// The nodes of a cluster have a table, in which an operator drains one of them after a confirmation.
+// The nodes of a cluster have a table, in which an operator drains one of them after a
+// confirmation.
 func TestDashboardDrainsNode(t *testing.T) {
 	t.Parallel()
 	nodes := shell.Command{Name: "nodes", Help: "Nodes.", Role: shell.Viewer, Run: func(_ context.Context, c *shell.Call) error {
@@ -230,7 +231,8 @@ func TestDashboardDrainsNode(t *testing.T) {
 	}
 }
 
-// A viewer sees no buttons that change something, and what peers and programs provide appears as text.
+// A viewer sees no buttons that change something, and what peers and programs provide appears as
+// text.
 func TestDashboardOfViewer(t *testing.T) {
 	t.Parallel()
 	const markup = `<img src=x onerror=hacked=1><script>hacked=1</script>`

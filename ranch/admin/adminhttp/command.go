@@ -99,7 +99,8 @@ func (h *Handler) post(c *shell.Command) func(http.ResponseWriter, *request) {
 	}
 }
 
-// get returns the handler of a command by GET: its flags are in the query, and its arguments in "arg".
+// get returns the handler of a command by GET: its flags are in the query, and its arguments in
+// "arg".
 func (h *Handler) get(c *shell.Command) func(http.ResponseWriter, *request) {
 	return func(w http.ResponseWriter, r *request) {
 		query, err := url.ParseQuery(r.URL.RawQuery)
@@ -142,8 +143,8 @@ func isSwitch(c *shell.Command, name string) bool {
 	return false
 }
 
-// run runs a command and answers with its result, at the end or, if the client accepts it, as a stream
-// of lines.
+// run runs a command and answers with its result, at the end or, if the client accepts it, as a
+// stream of lines.
 func (h *Handler) run(w http.ResponseWriter, r *request, c *shell.Command, inv shell.Invocation) {
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)

@@ -19,7 +19,8 @@ const (
 
 var eventKinds = []string{statsEvents, listenerEvents, connectionEvents}
 
-// heartbeat is the interval of comments in a stream without events: a write to a client that is gone fails.
+// heartbeat is the interval of comments in a stream without events: a write to a client that is
+// gone fails.
 const heartbeat = 15 * time.Second
 
 var (
@@ -27,7 +28,8 @@ var (
 	errClientStreams  = errors.New("you have too many event streams open")
 )
 
-// serveEvents streams events until the client disconnects, its login ends, or the handler is closed.
+// serveEvents streams events until the client disconnects, its login ends, or the handler is
+// closed.
 func (h *Handler) serveEvents(w http.ResponseWriter, r *request) {
 	kinds := []string{statsEvents, listenerEvents}
 	if v := r.URL.Query().Get("kinds"); v != "" {
@@ -61,8 +63,8 @@ func (h *Handler) serveEvents(w http.ResponseWriter, r *request) {
 	s.send(ctx, w, rc)
 }
 
-// send writes events as they arrive, until ctx ends or a write fails. A comment at the start sends the
-// header of the answer at once.
+// send writes events as they arrive, until ctx ends or a write fails. A comment at the start sends
+// the header of the answer at once.
 func (s *stream) send(ctx context.Context, w http.ResponseWriter, rc *http.ResponseController) {
 	tick := time.NewTicker(heartbeat)
 	defer tick.Stop()

@@ -161,8 +161,8 @@ func TestManyStreams(t *testing.T) {
 	})
 }
 
-// A stream that does not read loses events and is told how many; the server keeps a bounded number of
-// bytes for it, and other streams lose none.
+// A stream that does not read loses events and is told how many; the server keeps a bounded number
+// of bytes for it, and other streams lose none.
 func TestSlowStream(t *testing.T) {
 	t.Parallel()
 	s := newTestServer(t, adminhttp.Options{MaxBuffered: 4096, Interval: time.Hour})

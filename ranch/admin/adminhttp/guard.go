@@ -53,7 +53,8 @@ func (h *Handler) checkOrigin(r *http.Request) error {
 	return fmt.Errorf("pages of the origin %.100q may not use the host %.100q", origin, r.Host)
 }
 
-// checkContentType refuses bodies that a page of another site can send without asking for permission.
+// checkContentType refuses bodies that a page of another site can send without asking for
+// permission.
 func checkContentType(r *http.Request) error {
 	kind, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
 	if !strings.EqualFold(strings.TrimSpace(kind), "application/json") {

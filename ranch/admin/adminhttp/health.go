@@ -24,8 +24,8 @@ type condition struct {
 	fault string // "" is met
 }
 
-// serveReady answers whether all listeners accept connections and all checks succeed. Probes have no
-// credentials, so only viewers see which condition is not met.
+// serveReady answers whether all listeners accept connections and all checks succeed. Probes have
+// no credentials, so only viewers see which condition is not met.
 func (h *Handler) serveReady(w http.ResponseWriter, r *http.Request) {
 	excluded := r.URL.Query()["exclude"]
 	conditions := h.conditions(r.Context(), excluded)

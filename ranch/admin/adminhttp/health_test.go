@@ -38,7 +38,8 @@ func TestReadiness(t *testing.T) {
 	check("/readyz?verbose&exclude=listener+http", 503, "[+] listener echo: ok\n[-] database: no route\\u001b[31m\nnot ready\n")
 }
 
-// The files of the dashboard are sent again only if they have changed, and are not in a cache of others.
+// The files of the dashboard are sent again only if they have changed, and are not in a cache of
+// others.
 func TestPageFiles(t *testing.T) {
 	s := newTestServer(t, adminhttp.Options{})
 	for path, kind := range map[string]string{

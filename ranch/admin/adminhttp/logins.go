@@ -36,9 +36,9 @@ type logins struct {
 	logins  map[[sha256.Size]byte]login
 }
 
-// Ticket returns a secret with which one browser can log in once, within valid, as a user: in a link
-// "http://host/#ticket=…", whose fragment browsers do not send. It is then worthless, so it may
-// remain in the scrollback of a terminal or the history of a browser. The login ends after
+// Ticket returns a secret with which one browser can log in once, within valid, as a user: in a
+// link "http://host/#ticket=…", whose fragment browsers do not send. It is then worthless, so it
+// may remain in the scrollback of a terminal or the history of a browser. The login ends after
 // Options.LoginTime.
 func (h *Handler) Ticket(user shell.User, valid time.Duration) string {
 	h.logins.mu.Lock()

@@ -47,7 +47,8 @@ type testServer struct {
 	audit []shell.AuditEntry
 }
 
-// newTestServer starts a server. Each setUp is called with the handler before its listener is started.
+// newTestServer starts a server. Each setUp is called with the handler before its listener is
+// started.
 func newTestServer(t testing.TB, o adminhttp.Options, setUp ...func(*adminhttp.Handler)) *testServer {
 	t.Helper()
 	s := &testServer{t: t, server: new(ranch.Server), client: &http.Client{Transport: &http.Transport{}, Timeout: timeout}}

@@ -29,8 +29,8 @@ type event struct {
 	Descriptors int    `json:"descriptors,omitempty"`
 }
 
-// observe is called for every event of a listener while there is a stream, in the goroutine in which
-// it happens.
+// observe is called for every event of a listener while there is a stream, in the goroutine in
+// which it happens.
 func (b *hub) observe(e ranch.Event) {
 	switch e.Kind {
 	case ranch.AcceptorStarted, ranch.AcceptorStopped:

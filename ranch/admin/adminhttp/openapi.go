@@ -19,7 +19,8 @@ type operation struct {
 
 type parameter struct{ name, kind, help string }
 
-// answers are the answers of a route by status, without those that every route with credentials has.
+// answers are the answers of a route by status, without those that every route with credentials
+// has.
 type answers map[string]answer
 
 // answer is a body: its type, and the component that describes it in JSON, or a description.

@@ -27,22 +27,25 @@ type Options struct {
 	Commands []shell.Command
 	// Metrics serves /metrics for viewers. nil answers with status 404.
 	Metrics http.Handler
-	// Checks are conditions of /readyz by name, in addition to the states of the listeners. They are
-	// called for each probe and should return quickly. nil is none.
+	// Checks are conditions of /readyz by name, in addition to the states of the listeners. They
+	// are called for each probe and should return quickly. nil is none.
 	Checks map[string]func(context.Context) error
 
 	// Authenticate returns the user of a new connection, as for a shell. It is called once for each
 	// connection; after an error all its requests are refused. nil admits a client of the same
-	// machine as a Viewer, and another as a Guest, who can only use the probes, a token or a ticket.
+	// machine as a Viewer, and another as a Guest, who can only use the probes, a token or a
+	// ticket.
 	Authenticate func(ctx context.Context, conn *transport.Conn) (shell.User, error)
-	// Token returns the user for the token of a request, as for a shell. Its error refuses the request;
-	// one that does not wrap access.ErrDenied asks the client to wait. nil refuses all tokens.
+	// Token returns the user for the token of a request, as for a shell. Its error refuses the
+	// request; one that does not wrap access.ErrDenied asks the client to wait. nil refuses all
+	// tokens.
 	Token func(ctx context.Context, conn *transport.Conn, token string) (shell.User, error)
 	// Audit is called after each command with Changes, as for a shell. nil is none.
 	Audit func(shell.AuditEntry)
 	// Hosts lists the hosts, with port unless it is the default one, by which requests may name the
 	// server, and whose pages may use it; entries may be patterns of path.Match. IP addresses,
-	// localhost, and over TLS the server name of the handshake are always allowed. nil is none more.
+	// localhost, and over TLS the server name of the handshake are always allowed. nil is none
+	// more.
 	Hosts []string
 
 	// MaxBody limits the body of a request, in bytes. 0 is 64 KiB; negative values are refused.
@@ -51,17 +54,18 @@ type Options struct {
 	// command is cancelled. 0 is 1 MiB; negative values are refused.
 	MaxOutput int
 	// MaxStreams limits the event streams; more are answered with status 503. One client may have a
-	// quarter of them: a user with a token, certificate or Unix account, otherwise a source address.
-	// 0 is 64; negative values are refused.
+	// quarter of them: a user with a token, certificate or Unix account, otherwise a source
+	// address. 0 is 64; negative values are refused.
 	MaxStreams int
-	// MaxBuffered limits the events that wait for one stream, in bytes. A stream that reads too slowly
-	// loses events beyond it, and is notified of their number. 0 is 64 KiB; negative values are refused.
+	// MaxBuffered limits the events that wait for one stream, in bytes. A stream that reads too
+	// slowly loses events beyond it, and is notified of their number. 0 is 64 KiB; negative values
+	// are refused.
 	MaxBuffered int
 	// Interval is the time between two events with the state of the listeners. 0 is 1 s; negative
 	// values are refused.
 	Interval time.Duration
-	// LoginTime is the time after which a browser that has logged in with a ticket must do so again. 0
-	// is 12 h; negative values are refused.
+	// LoginTime is the time after which a browser that has logged in with a ticket must do so
+	// again. 0 is 12 h; negative values are refused.
 	LoginTime time.Duration
 
 	// Version is shown by the dashboard. "" is "unknown".
@@ -131,8 +135,8 @@ func (h *Handler) errorLog() *log.Logger {
 	return slog.NewLogLogger(h.opts.Logger.Handler(), slog.LevelDebug)
 }
 
-// localViewer is the default of Options.Authenticate. A client behind a PROXY header can be on another
-// machine even if the proxy is not.
+// localViewer is the default of Options.Authenticate. A client behind a PROXY header can be on
+// another machine even if the proxy is not.
 func localViewer(ctx context.Context, conn *transport.Conn) (shell.User, error) {
 	role := shell.Guest
 	if ip := remoteip.Of(conn.LocalAddr()); conn.Proxy() == nil && (!ip.IsValid() || ip.IsLoopback()) {

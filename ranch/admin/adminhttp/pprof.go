@@ -69,8 +69,8 @@ func (h *Handler) serveProfile(w http.ResponseWriter, r *request) {
 	p.WriteTo(w, debug)
 }
 
-// timedProfile records a profile for d, or until the client disconnects. The process can record only one
-// of each kind at a time.
+// timedProfile records a profile for d, or until the client disconnects. The process can record
+// only one of each kind at a time.
 func (h *Handler) timedProfile(w http.ResponseWriter, r *request, name string, d time.Duration) {
 	start, stop := pprof.StartCPUProfile, pprof.StopCPUProfile
 	if name == "trace" {

@@ -22,8 +22,8 @@ import (
 	"goranch/transport"
 )
 
-// testCertificate returns the certificate of package httptest, which is valid for example.com, and a
-// pool with it.
+// testCertificate returns the certificate of package httptest, which is valid for example.com, and
+// a pool with it.
 func testCertificate() (tls.Certificate, *x509.CertPool) {
 	srv := httptest.NewTLSServer(http.NotFoundHandler())
 	defer srv.Close()
@@ -56,8 +56,8 @@ func clientCertificate(t *testing.T) (tls.Certificate, *x509.CertPool) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
 }
 
-// Over TLS the host may be the name in the certificate, because browsers have verified it; a verified
-// client certificate makes an operator.
+// Over TLS the host may be the name in the certificate, because browsers have verified it; a
+// verified client certificate makes an operator.
 func TestTLS(t *testing.T) {
 	cert, pool := testCertificate()
 	client, clients := clientCertificate(t)
