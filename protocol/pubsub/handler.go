@@ -39,6 +39,10 @@ type Client struct {
 // Conn returns the connection, for its addresses and TLS state.
 func (c *Client) Conn() *transport.Conn { return c.peer.Conn() }
 
+// Token returns the token of the client's session, which [Server.EndSession] takes. It is a secret:
+// any client that has it can attach to the session.
+func (c *Client) Token() string { return c.lease.ID() }
+
 // handler is a Client as protocol.Handle sees it.
 type handler Client
 
