@@ -105,11 +105,14 @@ func (a *acceptors) acceptOne(s *socket) bool {
 }
 
 // acceptFrom accepts a connection from s. A reservation made for it is cancelled if accept fails,
-// and may be taken by a pending connection: kept reports whether it still exists.
+// and may be taken by a pending connection: kept reports whether it still exists. An acceptor without
+// a reservation that was interrupted cancels that of another one: while RefuseAfter changes,
+// acceptors with and without one are in accept, and those without may always be the first to
+// return.
 func (a *acceptors) acceptFrom(s *socket, reserved bool) (nc net.Conn, opening int, kept bool, err error) {
 	accepted := false
 	defer func() { // also after a panic of the listener
-		if kept = reserved && a.l.reservations.take(); kept && !accepted {
+		if kept = (reserved || err == errInterrupted) && a.l.reservations.take(); kept && !accepted {
 			a.l.gate.Cancel()
 			kept = false
 		}

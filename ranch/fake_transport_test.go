@@ -21,6 +21,8 @@ type fakeTransport struct {
 	handshake func(ctx context.Context, nc net.Conn) (net.Conn, error)
 	// noDeadline hides the SetDeadline of the listeners.
 	noDeadline bool
+	// lastOnly lets a deadline interrupt only the latest call of Accept on a listener.
+	lastOnly bool
 	// script is for the first calls of Accept on the first listener.
 	script []acceptStep
 
@@ -153,6 +155,7 @@ func (l *fakeListener) Accept() (net.Conn, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.accepts = append(l.accepts, time.Now())
+	call := len(l.accepts)
 	l.waiting++
 	l.maxWaiting = max(l.maxWaiting, l.waiting)
 	defer func() { l.waiting-- }()
@@ -169,7 +172,7 @@ func (l *fakeListener) Accept() (net.Conn, error) {
 				}
 				return nil, err
 			}
-		case !l.deadline.IsZero() && !time.Now().Before(l.deadline):
+		case !l.deadline.IsZero() && !time.Now().Before(l.deadline) && (call == len(l.accepts) || !l.f.lastOnly):
 			return nil, l.error(os.ErrDeadlineExceeded)
 		case len(l.queue) > 0:
 			nc := l.queue[0]

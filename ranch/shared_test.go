@@ -106,6 +106,25 @@ func TestSharedCapWithRefuseAfter(t *testing.T) {
 	}
 }
 
+// When RefuseAfter changes, acceptors with and without a reservation wait in accept. The slot moves to
+// another listener even if an interrupt always reaches one of those without.
+func TestSharedCapAfterRefuseAfterChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, s := &fakeTransport{lastOnly: true}, newShared(t, conns.SharedLimits{MaxConnections: 1})
+		idle := startShared(t, f, 1, s, ranch.Options{NumAcceptors: 3})[0]
+		synctest.Wait() // one acceptor has the slot, the others wait for one
+		if _, err := idle.ChangeOptions(func(o *ranch.Options) { o.RefuseAfter = time.Second }); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if now, _ := f.lastListener().inAccept(); now != 3 {
+			t.Fatalf("got %d acceptors in accept, want 3", now)
+		}
+		busy := startShared(t, f, 1, s, ranch.Options{})[0]
+		servedClients(t, f, dialAddr(busy), 1)
+	})
+}
+
 // While clients wait at all listeners, free slots go to the listeners in turn, whatever the number
 // of their acceptors.
 func TestSharedCapIsFair(t *testing.T) {
