@@ -44,7 +44,7 @@ func (s session) Run(mayPark bool) error {
 	return p.err
 }
 
-// leave is the result of Ready if Run is to continue with err.
+// needsGoroutine is the error of the Peer after Ready if Run is to continue with err.
 type needsGoroutine struct{ err error }
 
 func (needsGoroutine) Error() string { return "the connection needs a goroutine" }

@@ -113,7 +113,9 @@ const (
 	maxWaiting     = 256
 )
 
-// waiting is the number of goroutines that wait for data of connections that can be parked.
+// waiting is the number of goroutines of this process that wait in Next with an inline policy. It
+// includes those whose connection cannot be parked now, because it has a deadline or its protocol is
+// slow: they take as much memory.
 var waiting atomic.Int32
 
 // shouldPark reports whether the connection is to be parked. Otherwise it counts the goroutine,

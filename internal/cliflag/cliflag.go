@@ -51,15 +51,20 @@ func Error(err error) error {
 	if m := missing.FindStringSubmatch(text); m != nil {
 		return fmt.Errorf("arguments are missing: %s", m[1])
 	}
-	return errors.New(suggestion.ReplaceAllString(text, ""))
+	if s := suggestion.ReplaceAllString(text, ""); s != text {
+		return errors.New(s)
+	}
+	return err
 }
 
 // Join returns args, where each negative number follows its flag as in --flag=-3. Without it kong
-// would understand the number as short flags. No argument of the command line may be a negative
-// number.
+// would understand the number as short flags. No argument before "--" may be a negative number.
 func Join(args []string) []string {
 	joined := make([]string, 0, len(args))
-	for _, arg := range args {
+	for i, arg := range args {
+		if arg == "--" { // the rest are no flags
+			return append(joined, args[i:]...)
+		}
 		last := len(joined) - 1
 		if last >= 0 && negative.MatchString(arg) && strings.HasPrefix(joined[last], "--") && !strings.Contains(joined[last], "=") {
 			joined[last] += "=" + arg

@@ -46,8 +46,8 @@ func TestError(t *testing.T) {
 }
 
 func TestJoin(t *testing.T) {
-	got := cliflag.Join([]string{"-3", "--a", "-3", "--b=1", "-4", "--c", "-x", "--d", "-.5", "e", "-6"})
-	want := []string{"-3", "--a=-3", "--b=1", "-4", "--c", "-x", "--d=-.5", "e", "-6"}
+	got := cliflag.Join([]string{"-3", "--a", "-3", "--b=1", "-4", "--c", "-x", "--d", "-.5", "e", "-6", "--f", "--", "-3", "--g", "-3"})
+	want := []string{"-3", "--a=-3", "--b=1", "-4", "--c", "-x", "--d=-.5", "e", "-6", "--f", "--", "-3", "--g", "-3"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}

@@ -49,9 +49,9 @@ type Conn interface {
 	// Bytes returns the count of bytes, and whether Seal was called.
 	Bytes() (read, written uint64, sealed bool)
 	// PooledReader returns a reader that holds no buffer while it waits. Until it is released,
-	// nothing else may read the connection. If inline is not nil, the reader of a plain socket
-	// does not wait after its first reads while inline allows reads of the lead: Next returns
-	// [idle.ErrPark] instead.
+	// nothing else may read the connection. If inline is not nil and allows reads of the lead, the
+	// reader of a plain socket does not wait after its first reads, nor while many goroutines
+	// wait: Next returns [idle.ErrPark] instead.
 	PooledReader(inline *idle.InlinePolicy) PooledReader
 	// TryNext is Next without waiting, for the lead that found the connection readable. It returns
 	// [idle.ErrPark] if there is no data, and [idle.ErrNeedsGoroutine] if the connection has to be

@@ -24,8 +24,8 @@
 //     removes the entry from the table calls the Waker, which starts a goroutine that continues to
 //     read.
 //
-// With an [InlinePolicy], no request is needed: after some reads, the reader parks the connection
-// when there is no data. In step 3 the socket is registered once (EPOLLET), and stays registered.
+// With an [InlinePolicy], no request is needed: after some reads, or at once while many goroutines
+// wait, the reader parks the connection when there is no data. In step 3 the socket is registered once (EPOLLET), and stays registered.
 // In step 4 the lead calls Waker.Ready, which reads without waiting and calls Park again, or Wake
 // if something has to be waited for. An event of a connection that is being read makes Park return
 // false, so that no event is lost; after two of them the socket is no longer registered. A lead
@@ -79,8 +79,8 @@ type Waker interface {
 // be parked.
 type Session interface {
 	// Run serves the connection. It returns [ErrPark] if the connection is idle, or, if mayPark is
-	// set, when there is no data after some reads; a method is then called again, in another
-	// goroutine, when there is data to read or reads are to fail. Any other result ends the
+	// set, when there is no data, usually after some reads; a method is then called again, in
+	// another goroutine, when there is data to read or reads are to fail. Any other result ends the
 	// session.
 	Run(mayPark bool) error
 	// Ready handles what the connection has received. It does not wait for more: it returns
