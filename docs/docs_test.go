@@ -109,11 +109,8 @@ func anchors(t *testing.T, page string) map[string]bool {
 	all := map[string]bool{}
 	for _, m := range heading.FindAllStringSubmatch(fenced.ReplaceAllString(read(t, page), ""), -1) {
 		slug := strings.ReplaceAll(noSlug.ReplaceAllString(strings.ToLower(m[1]), ""), " ", "-")
-		for n, s := 1, slug; all[s]; n++ {
-			slug = fmt.Sprint(s, "-", n)
-			if !all[slug] {
-				break
-			}
+		for n, first := 1, slug; all[slug]; n++ {
+			slug = fmt.Sprint(first, "-", n)
 		}
 		all[slug] = true
 	}

@@ -2,12 +2,13 @@ package pubsub
 
 import (
 	"container/list"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/netip"
 	"sync"
 	"time"
+
+	"goranch/internal/keyid"
 )
 
 // KeyWindow is the time in which a message with the same key and topic as an earlier one is not
@@ -27,17 +28,6 @@ type Published struct {
 	Position Position
 }
 
-// keyID identifies a key of a topic.
-type keyID [16]byte
-
-// newKeyID returns the first half of a SHA-256 hash, so that keys of any length and content take
-// the same memory.
-func newKeyID(topic, key string) (id keyID) {
-	h := sha256.Sum256([]byte(topic + "\x00" + key)) // no topic contains NUL
-	copy(id[:], h[:])
-	return id
-}
-
 // errInProgress refuses a publish whose outcome may still change.
 var errInProgress = errors.New("a message with this key is being published")
 
@@ -46,13 +36,13 @@ type keyTable struct {
 	limit int // of keys, of which one source address may have its share; negative: none
 
 	mu        sync.Mutex
-	entries   map[keyID]*list.Element
+	entries   map[keyid.ID]*list.Element
 	oldest    list.List // of *keyEntry, in the order of begin
 	byAddress map[netip.Addr]int
 }
 
 type keyEntry struct {
-	id        keyID
+	id        keyid.ID
 	address   netip.Addr // invalid: not limited by address
 	begun     time.Time
 	done      bool
@@ -61,7 +51,7 @@ type keyEntry struct {
 
 // begin reserves a key. known is true if its message was published before, with the result p. An
 // error refuses the publish. Otherwise the caller ends the reservation with end.
-func (k *keyTable) begin(id keyID, address netip.Addr) (p Published, known bool, err error) {
+func (k *keyTable) begin(id keyid.ID, address netip.Addr) (p Published, known bool, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	now := time.Now()
@@ -83,7 +73,7 @@ func (k *keyTable) begin(id keyID, address netip.Addr) (p Published, known bool,
 		return p, false, keyLimitError(" of this source address", k.byAddress[address])
 	}
 	if k.entries == nil {
-		k.entries, k.byAddress = make(map[keyID]*list.Element), make(map[netip.Addr]int)
+		k.entries, k.byAddress = make(map[keyid.ID]*list.Element), make(map[netip.Addr]int)
 	}
 	k.entries[id] = k.oldest.PushBack(&keyEntry{id: id, address: address, begun: now})
 	if address.IsValid() {
@@ -97,7 +87,7 @@ func keyLimitError(per string, limit int) error {
 }
 
 // end records the result of a publish, or forgets the key if that has failed.
-func (k *keyTable) end(id keyID, p Published, err error) {
+func (k *keyTable) end(id keyid.ID, p Published, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	e := k.entries[id]

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"sync"
 
+	"goranch/internal/keyid"
 	"goranch/internal/option"
 )
 
@@ -73,7 +74,7 @@ func (m *MemoryHub) publish(topic, key string, frame []byte) (Position, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if key != "" {
-		id := newKeyID(topic, key)
+		id := keyid.Of(topic, key)
 		if before, known, err := m.keys.begin(id, netip.Addr{}); known || err != nil {
 			return before.Position, err
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"goranch/internal/keyid"
 	"goranch/internal/topicname"
 	"goranch/protocol"
 )
@@ -76,7 +77,7 @@ func (s *Server) publishKey(ctx context.Context, topic, key string, address neti
 	if len(key) > maxKey {
 		return p, fmt.Errorf("%w: key of %d bytes, the limit is %d", protocol.ErrBadInput, len(key), maxKey)
 	}
-	id := newKeyID(topic, key)
+	id := keyid.Of(topic, key)
 	before, known, err := s.keys.begin(id, address)
 	if err != nil {
 		return p, fmt.Errorf("%w: %w", errKey, err)

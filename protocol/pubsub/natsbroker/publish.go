@@ -2,7 +2,6 @@ package natsbroker
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -12,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"goranch/internal/keyid"
 	"goranch/protocol"
 	"goranch/protocol/pubsub"
 )
@@ -95,6 +95,6 @@ func (b *Broker) publishOrdered(ctx context.Context, topic, key string, frame []
 
 // messageID returns the id by which the stream finds repeated messages, of one length for all keys.
 func messageID(topic, key string) string {
-	sum := sha256.Sum256([]byte(topic + "\x00" + key)) // no topic contains NUL
-	return base64.RawURLEncoding.EncodeToString(sum[:16])
+	id := keyid.Of(topic, key)
+	return base64.RawURLEncoding.EncodeToString(id[:])
 }
